@@ -1,0 +1,1 @@
+"""Teaching many agents at once on one warm model."""

@@ -1,0 +1,1 @@
+"""What people told us: the wire, Kafka intake, redaction, dead letters, outbox."""

@@ -1,0 +1,1 @@
+"""What survives a crash: the durable store every role meets in."""

@@ -1,0 +1,1 @@
+"""What it is worth: pure functions from events to episodes."""

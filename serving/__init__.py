@@ -1,0 +1,1 @@
+"""Putting adapters in front of users: replicas, gate, swap, gateway."""
