@@ -1,0 +1,117 @@
+"""One way into the ledger: short transactions on SQLite (WAL, synchronous FULL) or Postgres.
+
+`write()` takes the write lock at once, so two roles never find out at commit that they disagree.
+Time is the database's: leases of two machines must not depend on two clocks.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+BUSY_MS_MAX = 5_000
+"""How long a writer waits for the lock before it reports the ledger as unavailable."""
+
+_MIGRATION_LOCK = 0x636C6F72  # Postgres advisory lock: one process migrates, the others wait
+
+
+class LedgerUnavailableError(Exception):
+    """The database is away, locked, full or read-only. Nothing was written; the caller waits and retries."""
+
+
+class LedgerRefusedError(Exception):
+    """The ledger cannot be used as it is (wrong schema, another ledger's data). A person has to look."""
+
+
+class Database:
+    """Transactions on the ledger. Threads and processes may share one URL freely."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = _engine(url)
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction holding the write lock; commits at the end, rolls back on any exception.
+
+        Raises `LedgerUnavailableError` for every fault of the environment.
+        """
+        with self._world_faults(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent snapshot to read from; nothing done in it is kept."""
+        with self._world_faults(), self._engine.connect() as connection:
+            if self.is_sqlite:
+                connection = connection.execution_options(clorad_begin="DEFERRED")
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            transaction = connection.begin()
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Safe to run from several processes at once, and again."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Drop pooled connections; the object can be used again afterwards."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _world_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, DBAPIError) as fault:
+            if isinstance(fault, OperationalError) or fault.connection_invalidated:
+                # The driver's message may quote values; its class and code do not.
+                raise LedgerUnavailableError(type(fault.orig).__name__) from None
+            raise
+
+
+def now_s(connection: Connection) -> float:
+    """Seconds since 1970 by the database's clock."""
+    if connection.dialect.name == "sqlite":
+        return float(connection.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400.0")))  # type: ignore[arg-type]
+    return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))  # type: ignore[arg-type]
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False})
+        event.listen(engine, "connect", _on_sqlite_connected)
+        event.listen(engine, "begin", _on_sqlite_begun)
+        return engine
+    # pre_ping: a restarted Postgres must not cost the first transaction afterwards.
+    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": BUSY_MS_MAX // 1000})
+
+
+def _on_sqlite_connected(connection: Any, _record: Any) -> None:
+    # sqlite3's own implicit BEGIN would start DEFERRED transactions that fail at upgrade, not at start.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_sqlite_begun(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("clorad_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
