@@ -1,0 +1,59 @@
+"""librdkafka's mock cluster on loopback: what the demo falls back to where Java is missing.
+
+It keeps nothing, knows no transactions, and its clients must pass `api_version=(2, 3)`. Never call
+a test against it "tested against Kafka".
+"""
+
+import argparse
+import sys
+import time
+from threading import Event, Thread
+
+from confluent_kafka import Producer
+
+API_VERSION = (2, 3)
+SESSION_MS = 2500  # what consumers of it should use: followers may join late
+
+
+class MockCluster:
+    """A cluster of one broker inside this process, up from `start` until `stop`."""
+
+    def __init__(self) -> None:
+        self._stopping = Event()
+        self._thread: Thread | None = None
+        # The cluster lives inside this client; the client itself never speaks to it.
+        self._client = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 4})
+
+    def start(self) -> str:
+        """Where clients connect."""
+        self._thread = Thread(target=self._serve, name="mock-kafka", daemon=True)
+        self._thread.start()
+        brokers = self._client.list_topics(timeout=10.0).brokers
+        return ",".join(f"{broker.host}:{broker.port}" for broker in brokers.values())
+
+    def stop(self) -> None:
+        """The client's events are served no longer; the cluster goes with this object."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            self._client.poll(0.5)
+
+
+def main() -> int:
+    """Serve until interrupted; the first line printed is the bootstrap address."""
+    argparse.ArgumentParser(prog="python -m deploy.kafka.mock", description=__doc__).parse_args()
+    cluster = MockCluster()
+    print(cluster.start(), flush=True)
+    try:
+        while True:
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        cluster.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
