@@ -88,8 +88,8 @@ class Database:
 def now_s(connection: Connection) -> float:
     """Seconds since 1970 by the database's clock."""
     if connection.dialect.name == "sqlite":
-        return float(connection.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400.0")))  # type: ignore[arg-type]
-    return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))  # type: ignore[arg-type]
+        return float(connection.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400.0")) or 0.0)
+    return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
 
 
 def _engine(url: str) -> Engine:
@@ -97,7 +97,9 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False})
+        engine = create_engine(
+            parsed, connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False}
+        )
         event.listen(engine, "connect", _on_sqlite_connected)
         event.listen(engine, "begin", _on_sqlite_begun)
         return engine

@@ -279,4 +279,3 @@ replicas = Table(  # what the fleet role last saw; observations, never commands
     Column("note", String(200)),
     Column("seen_s", Float, nullable=False),
 )
-

@@ -1,0 +1,78 @@
+"""Who learns: agents and what they are taught with. Settings are copied here at start; the ledger decides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from ledger.database import Database, now_s
+from ledger.schema import agents, decisions, desired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One learner, served under one stable name."""
+
+    name: str
+    base_hash: str
+    scorer: str = "exact"  # exact, json, similarity
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # differences from the default recipe
+    capture: bool = False
+    weight: float = 1.0  # share of training when several are due
+
+
+def declare(database: Database, agent: Agent) -> bool:
+    """Make the agent known, or bring its settings up to date. Returns whether it is new.
+
+    A new agent serves the base (v0) at once, by an `initial` decision. Raises `ValueError` when the
+    agent exists on another base: a new base is a new lineage and must be asked for.
+    """
+    with database.write() as connection:
+        found = connection.execute(select(agents).where(agents.c.name == agent.name)).one_or_none()
+        settings = {
+            "scorer": agent.scorer,
+            "recipe": dict(agent.recipe),
+            "capture": agent.capture,
+            "weight": agent.weight,
+        }
+        if found is not None:
+            if found.base_hash != agent.base_hash:
+                raise ValueError(
+                    f"agent {agent.name} learns on base {found.base_hash[:12]}, not on {agent.base_hash[:12]}"
+                )
+            connection.execute(update(agents).where(agents.c.name == agent.name).values(**settings))
+            return False
+        now = now_s(connection)
+        row = {"name": agent.name, "base_hash": agent.base_hash, "declared_s": now, **settings}
+        connection.execute(insert(agents).values(**row))
+        connection.execute(
+            insert(decisions).values(
+                agent=agent.name,
+                number=0,
+                kind="initial",
+                by="gate",
+                evidence={},
+                through_seq=0,
+                decided_s=now,
+            )
+        )
+        connection.execute(
+            insert(desired).values(agent=agent.name, purpose="serve", number=0, share=1.0, since_s=now)
+        )
+        return True
+
+
+def all_agents(connection: Connection) -> dict[str, Agent]:
+    """Every agent by name."""
+    return {
+        row.name: Agent(
+            name=row.name,
+            base_hash=row.base_hash,
+            scorer=row.scorer,
+            recipe=row.recipe,
+            capture=row.capture,
+            weight=row.weight,
+        )
+        for row in connection.execute(select(agents).order_by(agents.c.name))
+    }

@@ -1,0 +1,416 @@
+"""Keeping what Kafka delivered: events, dead letters and offsets in one transaction, or nothing.
+
+The compare-and-swap on `positions.next_offset` is the fence: whoever writes second, because its
+partition moved to another member or it woke from a long sleep, finds the offset moved and keeps nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, tuple_, update
+
+from ledger import outbox
+from ledger.database import Database, now_s
+from ledger.events import (
+    Arrival,
+    Batch,
+    Event,
+    Headers,
+    Interaction,
+    Kind,
+    Partition,
+    Reason,
+    Status,
+    Unusable,
+)
+from ledger.schema import agents, dead_letters, events, interactions, positions, ranges
+
+_LOOKUPS_MAX = 400  # keys a query; SQLite's limit on bound values is far away, its planner's patience is not
+
+
+class MovedOnError(Exception):
+    """Another member kept offsets of this partition meanwhile. Nothing was kept; seek to `next_offset`."""
+
+    def __init__(self, partition: Partition, next_offset: int | None) -> None:
+        super().__init__(f"{partition.topic}[{partition.number}] is at {next_offset}")
+        self.partition = partition
+        self.next_offset = next_offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What one transaction kept, in records."""
+
+    stored: int
+    dead: Mapping[Reason, int]
+    duplicates: int
+
+
+def next_offset(database: Database, partition: Partition) -> int | None:
+    """The offset to read next; None where this incarnation of the topic was never read."""
+    with database.read() as connection:
+        return _next_offset(connection, partition)
+
+
+def known_topic_ids(database: Database, topic: str) -> dict[str, str]:
+    """Topic ids this ledger has read under that name, with the cluster each belonged to."""
+    query = select(positions.c.topic_id, positions.c.cluster_id).where(positions.c.topic == topic).distinct()
+    with database.read() as connection:
+        return {row.topic_id: row.cluster_id for row in connection.execute(query)}
+
+
+def start_at(database: Database, partition: Partition, offset: int) -> int:
+    """Begin a partition at `offset` unless it has begun already. Returns where it stands."""
+    with database.write() as connection:
+        standing = _next_offset(connection, partition)
+        if standing is not None:
+            return standing
+        connection.execute(
+            insert(positions).values(
+                topic_id=partition.topic_id,
+                partition=partition.number,
+                topic=partition.topic,
+                cluster_id=partition.cluster_id,
+                next_offset=offset,
+                updated_s=now_s(connection),
+            )
+        )
+        return offset
+
+
+def keep(
+    database: Database,
+    batches: Sequence[Batch],
+    *,
+    dead_letter_topic: str,
+    administrators: frozenset[str] = frozenset(),
+) -> Kept:
+    """Keep the batches, their dead letters and their offsets in one transaction.
+
+    Keeping the same offsets again raises `MovedOnError` and changes nothing; the same event at another
+    offset counts as a duplicate. `administrators` are authors who may retract what others wrote.
+    """
+    stored, duplicates, dead = 0, 0, dict[Reason, int]()
+    with database.write() as connection:
+        received_s = now_s(connection)
+        for batch in batches:
+            _advance(connection, batch, received_s)
+            fates = _Fates.of(connection, batch)
+            _store(connection, batch.partition, fates.events, received_s)
+            _store_interactions(connection, fates.interactions, received_s)
+            _bury(connection, batch.partition, fates.dead, received_s, dead_letter_topic)
+            _apply(connection, [event for _, event in fates.events], administrators)
+            connection.execute(
+                insert(ranges).values(
+                    topic_id=batch.partition.topic_id,
+                    partition=batch.partition.number,
+                    start=batch.start,
+                    end=batch.end,
+                    records=len(batch.arrivals),
+                    stored=fates.stored,
+                    dead=len(fates.dead),
+                    duplicates=fates.duplicates,
+                    kept_s=received_s,
+                    gap=batch.gap,
+                )
+            )
+            stored += fates.stored
+            duplicates += fates.duplicates
+            for _, unusable in fates.dead:
+                dead[unusable.reason] = dead.get(unusable.reason, 0) + 1
+    return Kept(stored=stored, dead=dead, duplicates=duplicates)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Fates:
+    """Each record of a batch in exactly one place."""
+
+    events: list[tuple[Arrival, Event]]
+    interactions: list[Interaction]
+    dead: list[tuple[Arrival, Unusable]]
+    duplicates: int
+
+    @property
+    def stored(self) -> int:
+        return len(self.events) + len(self.interactions)
+
+    @classmethod
+    def of(cls, connection: Connection, batch: Batch) -> "_Fates":
+        contents = [arrival.content for arrival in batch.arrivals]
+        known_agents = set(connection.scalars(select(agents.c.name)))
+        digests = _digests(connection, [content for content in contents if isinstance(content, Event)])
+        seen = _seen(connection, [content.id for content in contents if isinstance(content, Interaction)])
+        fates = cls(events=[], interactions=[], dead=[], duplicates=0)
+        for arrival in batch.arrivals:
+            content = arrival.content
+            if isinstance(content, Unusable):
+                fates.dead.append((arrival, content))
+            elif content.agent not in known_agents:
+                fates.dead.append((arrival, Unusable(reason=Reason.UNKNOWN_AGENT, detail="not declared")))
+            elif isinstance(content, Interaction):
+                if content.id in seen:
+                    fates.duplicates += 1
+                else:
+                    seen.add(content.id)
+                    fates.interactions.append(content)
+            else:
+                fates.place(arrival, content, digests)
+        return fates
+
+    def place(self, arrival: Arrival, event: Event, digests: dict[tuple[str, str], str]) -> None:
+        """A new id is stored, the same body again is a duplicate, another body under it a conflict."""
+        known = digests.setdefault((event.source, event.id), "")
+        if not known:
+            digests[event.source, event.id] = event.digest
+            self.events.append((arrival, event))
+        elif known == event.digest:
+            self.duplicates += 1
+        else:
+            detail = f"id already kept with another body ({known[:12]}, now {event.digest[:12]})"
+            self.dead.append((arrival, Unusable(reason=Reason.CONFLICT, detail=detail)))
+
+
+def _next_offset(connection: Connection, partition: Partition) -> int | None:
+    found = connection.scalar(
+        select(positions.c.next_offset).where(
+            positions.c.topic_id == partition.topic_id, positions.c.partition == partition.number
+        )
+    )
+    return None if found is None else int(found)
+
+
+def _advance(connection: Connection, batch: Batch, now: float) -> None:
+    """Move the partition from `start` to `end`, if it still stands at `start`."""
+    moved = connection.execute(
+        update(positions)
+        .where(
+            positions.c.topic_id == batch.partition.topic_id,
+            positions.c.partition == batch.partition.number,
+            positions.c.next_offset == batch.start,
+        )
+        .values(next_offset=batch.end, updated_s=now)
+    )
+    if moved.rowcount != 1:
+        raise MovedOnError(batch.partition, _next_offset(connection, batch.partition))
+
+
+def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[str, str], str]:
+    """Digests of the arriving events that are kept already."""
+    kept: dict[tuple[str, str], str] = {}
+    for some in _some_at_a_time([(event.source, event.id) for event in arriving]):
+        query = select(events.c.source, events.c.id, events.c.digest).where(
+            tuple_(events.c.source, events.c.id).in_(some)
+        )
+        kept.update({(row.source, row.id): row.digest for row in connection.execute(query)})
+    return kept
+
+
+def _seen(connection: Connection, ids: Sequence[str]) -> set[str]:
+    seen: set[str] = set()
+    for some in _some_at_a_time(ids):
+        seen.update(connection.scalars(select(interactions.c.id).where(interactions.c.id.in_(some))))
+    return seen
+
+
+def _some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[start : start + _LOOKUPS_MAX] for start in range(0, len(values), _LOOKUPS_MAX))
+
+
+def _store(
+    connection: Connection, partition: Partition, fresh: Sequence[tuple[Arrival, Event]], now: float
+) -> None:
+    if not fresh:
+        return
+    rows = [
+        {
+            "source": event.source,
+            "id": event.id,
+            "digest": event.digest,
+            "kind": event.kind.value,
+            "agent": event.agent,
+            "author": event.author,
+            "conversation": event.conversation,
+            "interaction": event.interaction,
+            "turn": event.turn,
+            "key": event.key,
+            "amends": event.amends,
+            "revision": event.revision,
+            "role": None if event.role is None else event.role.value,
+            "prompt_group": event.prompt_group,
+            "status": _first_status(event).value,
+            "data": event.data,
+            "occurred_s": event.occurred_s,
+            "received_s": now,
+            "trace": event.trace,
+            "topic_id": partition.topic_id,
+            "partition": partition.number,
+            "offset": arrival.offset,
+        }
+        for arrival, event in fresh
+    ]
+    connection.execute(insert(events), rows)
+
+
+def _first_status(event: Event) -> Status:
+    if event.kind is Kind.RETRACTION:
+        return Status.APPLIED
+    return Status.OPEN if event.role is not None else Status.WAITING
+
+
+def _store_interactions(connection: Connection, fresh: Sequence[Interaction], now: float) -> None:
+    if not fresh:
+        return
+    rows = [
+        {
+            "id": said.id,
+            "agent": said.agent,
+            "version": said.version,
+            "conversation": said.conversation,
+            "turn": said.turn,
+            "messages": [dict(message) for message in said.messages],
+            "completion": said.completion,
+            "token_ids": None if said.token_ids is None else list(said.token_ids),
+            "logprobs": None if said.logprobs is None else list(said.logprobs),
+            "sampling": dict(said.sampling),
+            "finish_reason": said.finish_reason,
+            "prompt_group": said.prompt_group,
+            "role": said.role.value,
+            "received_s": now,
+        }
+        for said in fresh
+    ]
+    connection.execute(insert(interactions), rows)
+    _join(connection, [said.id for said in fresh])
+
+
+def _join(connection: Connection, interaction_ids: Sequence[str]) -> None:
+    """Events that waited for these interactions take their prompt's role and become usable."""
+    waiting = (
+        select(events.c.seq, interactions.c.role, interactions.c.prompt_group)
+        .join(interactions, interactions.c.id == events.c.interaction)
+        .where(events.c.status == Status.WAITING.value, events.c.interaction.in_(interaction_ids))
+    )
+    for row in connection.execute(waiting).all():
+        connection.execute(
+            update(events)
+            .where(events.c.seq == row.seq)
+            .values(role=row.role, prompt_group=row.prompt_group, status=Status.OPEN.value)
+        )
+
+
+def _bury(
+    connection: Connection,
+    partition: Partition,
+    dead: Sequence[tuple[Arrival, Unusable]],
+    now: float,
+    topic: str,
+) -> None:
+    if not dead:
+        return
+    rows = [
+        {
+            "topic": partition.topic,
+            "topic_id": partition.topic_id,
+            "partition": partition.number,
+            "offset": arrival.offset,
+            "reason": unusable.reason.value,
+            "detail": unusable.detail,
+            "key": arrival.key,
+            "value": arrival.value,
+            "headers": outbox.as_json(arrival.headers),
+            "received_s": now,
+        }
+        for arrival, unusable in dead
+    ]
+    connection.execute(insert(dead_letters), rows)
+    letters = [
+        (topic, arrival.key, arrival.value, (*arrival.headers, *_why(partition, arrival, unusable)))
+        for arrival, unusable in dead
+    ]
+    outbox.put_all(connection, letters)
+
+
+def _why(partition: Partition, arrival: Arrival, unusable: Unusable) -> Headers:
+    """Our headers on a dead letter, beside the untouched originals."""
+    facts = {
+        "reason": unusable.reason.value,
+        "detail": unusable.detail,
+        "topic": partition.topic,
+        "partition": str(partition.number),
+        "offset": str(arrival.offset),
+    }
+    return tuple((f"clorad.dead.{name}", value.encode()) for name, value in facts.items())
+
+
+def _apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
+    """Let what just arrived act on what was there, and the other way round."""
+    if not fresh:
+        return
+    _join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
+    for event in fresh:
+        if event.kind is Kind.RETRACTION:
+            _retract(connection, event, administrators)
+    _meet_tombstones(connection, fresh, administrators)
+    keyed: dict[tuple[str, str], None] = {}
+    for event in fresh:
+        for key in (event.key, event.amends):
+            if key is not None:
+                keyed[event.agent, key] = None
+    for agent, key in keyed:
+        _keep_newest_revision(connection, agent, key)
+
+
+def _retract(connection: Connection, retraction: Event, administrators: frozenset[str]) -> None:
+    target = retraction.data["target"]
+    query = update(events).where(events.c.source == target["source"], events.c.id == target["id"])
+    if retraction.author not in administrators:
+        query = query.where(events.c.source == retraction.source)
+    connection.execute(
+        query.where(events.c.kind != Kind.RETRACTION.value).values(
+            status=Status.RETRACTED.value, status_reason=retraction.uid
+        )
+    )
+
+
+def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
+    """Retractions that came before what they retract."""
+    by_id: dict[str, list[Event]] = defaultdict(list)
+    for event in fresh:
+        if event.kind is not Kind.RETRACTION:
+            by_id[event.id].append(event)
+    target_id = events.c.data["target"]["id"].as_string()
+    for some in _some_at_a_time(list(by_id)):
+        query = select(events.c.source, events.c.id, events.c.author, events.c.data).where(
+            events.c.kind == Kind.RETRACTION.value, target_id.in_(some)
+        )
+        for row in connection.execute(query).all():
+            for event in by_id[row.data["target"]["id"]]:
+                if _may_retract(row, event, administrators):
+                    connection.execute(
+                        update(events)
+                        .where(events.c.source == event.source, events.c.id == event.id)
+                        .values(status=Status.RETRACTED.value, status_reason=f"{row.source}#{row.id}")
+                    )
+
+
+def _may_retract(tombstone: Row[Any], event: Event, administrators: frozenset[str]) -> bool:
+    named = tombstone.data["target"]["source"] == event.source
+    return named and (tombstone.source == event.source or tombstone.author in administrators)
+
+
+def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
+    """Of the events under one feedback key, only the highest revision stays usable.
+
+    An outcome that amends another kind of event adds to it and replaces nothing.
+    """
+    same = and_(events.c.agent == agent, or_(events.c.key == key, events.c.amends == key))
+    query = select(events.c.kind, func.max(events.c.revision)).where(same).group_by(events.c.kind)
+    for kind, newest in connection.execute(query).all():
+        connection.execute(
+            update(events)
+            .where(same, events.c.kind == kind, events.c.revision < newest)
+            .where(events.c.status.in_([Status.OPEN.value, Status.WAITING.value]))
+            .values(status=Status.SUPERSEDED.value, status_reason=f"revision {newest}")
+        )

@@ -1,0 +1,86 @@
+"""Messages the ledger owes Kafka. Written with the fact they report, sent later, at least once, in order."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from ledger.database import Database, now_s
+from ledger.events import Headers
+from ledger.schema import outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message to send; `id` is the same at every try, so receivers can drop repeats."""
+
+    id: int
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def put(
+    connection: Connection, *, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    """Owe one more message, as part of the caller's transaction."""
+    put_all(connection, [(topic, key, value, headers)])
+
+
+def put_all(
+    connection: Connection, messages: Sequence[tuple[str, bytes | None, bytes | None, Headers]]
+) -> None:
+    """Owe several messages (topic, key, value, headers), as part of the caller's transaction."""
+    if not messages:
+        return
+    created_s = now_s(connection)
+    rows = [
+        {"topic": topic, "key": key, "value": value, "headers": as_json(headers), "created_s": created_s}
+        for topic, key, value, headers in messages
+    ]
+    connection.execute(insert(outbox), rows)
+
+
+def pending(database: Database, *, limit: int) -> list[Message]:
+    """The oldest unsent messages, in the order they were owed."""
+    query = select(outbox).where(outbox.c.sent_s.is_(None)).order_by(outbox.c.id).limit(limit)
+    with database.read() as connection:
+        return [
+            Message(id=row.id, topic=row.topic, key=row.key, value=row.value, headers=from_json(row.headers))
+            for row in connection.execute(query)
+        ]
+
+
+def mark_sent(database: Database, ids: Sequence[int]) -> None:
+    """Kafka acknowledged these."""
+    if not ids:
+        return
+    with database.write() as connection:
+        connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(sent_s=now_s(connection)))
+
+
+def depth(database: Database) -> tuple[int, float]:
+    """How many messages wait, and the age in seconds of the oldest (0 where none waits)."""
+    query = select(func.count(), func.min(outbox.c.created_s)).where(outbox.c.sent_s.is_(None))
+    with database.read() as connection:
+        waiting, oldest_s = connection.execute(query).one()
+        return int(waiting), max(0.0, now_s(connection) - oldest_s) if waiting else 0.0
+
+
+def forget_sent(database: Database, *, older_than_s: float) -> int:
+    """Drop messages sent longer ago than that. Returns how many."""
+    with database.write() as connection:
+        gone = connection.execute(delete(outbox).where(outbox.c.sent_s < now_s(connection) - older_than_s))
+        return gone.rowcount
+
+
+def as_json(headers: Headers) -> list[list[str | None]]:
+    """Headers as JSON values; bytes in base64."""
+    return [[name, None if value is None else base64.b64encode(value).decode()] for name, value in headers]
+
+
+def from_json(values: Sequence[Sequence[str | None]]) -> Headers:
+    """The inverse of `as_json`."""
+    return tuple((str(name), None if value is None else base64.b64decode(value)) for name, value in values)
