@@ -21,11 +21,11 @@ BUSY_MS_MAX = 5_000
 _MIGRATION_LOCK = 0x636C6F72  # Postgres advisory lock: one process migrates, the others wait
 
 
-class LedgerUnavailableError(Exception):
+class LedgerUnavailable(Exception):
     """The database is away, locked, full or read-only. Nothing was written; the caller waits and retries."""
 
 
-class LedgerRefusedError(Exception):
+class LedgerRefused(Exception):
     """The ledger cannot be used as it is (wrong schema, another ledger's data). A person has to look."""
 
 
@@ -41,7 +41,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction holding the write lock; commits at the end, rolls back on any exception.
 
-        Raises `LedgerUnavailableError` for every fault of the environment.
+        Raises `LedgerUnavailable` for every fault of the environment.
         """
         with self._world_faults(), self._engine.connect() as connection, connection.begin():
             yield connection
@@ -81,7 +81,7 @@ class Database:
         except (OperationalError, DBAPIError) as fault:
             if isinstance(fault, OperationalError) or fault.connection_invalidated:
                 # The driver's message may quote values; its class and code do not.
-                raise LedgerUnavailableError(type(fault.orig).__name__) from None
+                raise LedgerUnavailable(type(fault.orig).__name__) from None
             raise
 
 

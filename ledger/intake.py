@@ -4,14 +4,13 @@ The compare-and-swap on `positions.next_offset` is the fence: whoever writes sec
 partition moved to another member or it woke from a long sleep, finds the offset moved and keeps nothing.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, insert, select, tuple_, update
 
-from ledger import outbox
+from ledger import amendments, outbox
+from ledger.amendments import some_at_a_time
 from ledger.database import Database, now_s
 from ledger.events import (
     Arrival,
@@ -27,10 +26,8 @@ from ledger.events import (
 )
 from ledger.schema import agents, dead_letters, events, interactions, positions, ranges
 
-_LOOKUPS_MAX = 400  # keys a query; SQLite's limit on bound values is far away, its planner's patience is not
 
-
-class MovedOnError(Exception):
+class MovedOn(Exception):
     """Another member kept offsets of this partition meanwhile. Nothing was kept; seek to `next_offset`."""
 
     def __init__(self, partition: Partition, next_offset: int | None) -> None:
@@ -89,7 +86,7 @@ def keep(
 ) -> Kept:
     """Keep the batches, their dead letters and their offsets in one transaction.
 
-    Keeping the same offsets again raises `MovedOnError` and changes nothing; the same event at another
+    Keeping the same offsets again raises `MovedOn` and changes nothing; the same event at another
     offset counts as a duplicate. `administrators` are authors who may retract what others wrote.
     """
     stored, duplicates, dead = 0, 0, dict[Reason, int]()
@@ -101,7 +98,7 @@ def keep(
             _store(connection, batch.partition, fates.events, received_s)
             _store_interactions(connection, fates.interactions, received_s)
             _bury(connection, batch.partition, fates.dead, received_s, dead_letter_topic)
-            _apply(connection, [event for _, event in fates.events], administrators)
+            amendments.apply(connection, [event for _, event in fates.events], administrators)
             connection.execute(
                 insert(ranges).values(
                     topic_id=batch.partition.topic_id,
@@ -193,13 +190,13 @@ def _advance(connection: Connection, batch: Batch, now: float) -> None:
         .values(next_offset=batch.end, updated_s=now)
     )
     if moved.rowcount != 1:
-        raise MovedOnError(batch.partition, _next_offset(connection, batch.partition))
+        raise MovedOn(batch.partition, _next_offset(connection, batch.partition))
 
 
 def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[str, str], str]:
     """Digests of the arriving events that are kept already."""
     kept: dict[tuple[str, str], str] = {}
-    for some in _some_at_a_time([(event.source, event.id) for event in arriving]):
+    for some in some_at_a_time([(event.source, event.id) for event in arriving]):
         query = select(events.c.source, events.c.id, events.c.digest).where(
             tuple_(events.c.source, events.c.id).in_(some)
         )
@@ -209,13 +206,9 @@ def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[st
 
 def _seen(connection: Connection, ids: Sequence[str]) -> set[str]:
     seen: set[str] = set()
-    for some in _some_at_a_time(ids):
+    for some in some_at_a_time(ids):
         seen.update(connection.scalars(select(interactions.c.id).where(interactions.c.id.in_(some))))
     return seen
-
-
-def _some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[start : start + _LOOKUPS_MAX] for start in range(0, len(values), _LOOKUPS_MAX))
 
 
 def _store(
@@ -282,22 +275,7 @@ def _store_interactions(connection: Connection, fresh: Sequence[Interaction], no
         for said in fresh
     ]
     connection.execute(insert(interactions), rows)
-    _join(connection, [said.id for said in fresh])
-
-
-def _join(connection: Connection, interaction_ids: Sequence[str]) -> None:
-    """Events that waited for these interactions take their prompt's role and become usable."""
-    waiting = (
-        select(events.c.seq, interactions.c.role, interactions.c.prompt_group)
-        .join(interactions, interactions.c.id == events.c.interaction)
-        .where(events.c.status == Status.WAITING.value, events.c.interaction.in_(interaction_ids))
-    )
-    for row in connection.execute(waiting).all():
-        connection.execute(
-            update(events)
-            .where(events.c.seq == row.seq)
-            .values(role=row.role, prompt_group=row.prompt_group, status=Status.OPEN.value)
-        )
+    amendments.join(connection, [said.id for said in fresh])
 
 
 def _bury(
@@ -342,75 +320,3 @@ def _why(partition: Partition, arrival: Arrival, unusable: Unusable) -> Headers:
         "offset": str(arrival.offset),
     }
     return tuple((f"clorad.dead.{name}", value.encode()) for name, value in facts.items())
-
-
-def _apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
-    """Let what just arrived act on what was there, and the other way round."""
-    if not fresh:
-        return
-    _join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
-    for event in fresh:
-        if event.kind is Kind.RETRACTION:
-            _retract(connection, event, administrators)
-    _meet_tombstones(connection, fresh, administrators)
-    keyed: dict[tuple[str, str], None] = {}
-    for event in fresh:
-        for key in (event.key, event.amends):
-            if key is not None:
-                keyed[event.agent, key] = None
-    for agent, key in keyed:
-        _keep_newest_revision(connection, agent, key)
-
-
-def _retract(connection: Connection, retraction: Event, administrators: frozenset[str]) -> None:
-    target = retraction.data["target"]
-    query = update(events).where(events.c.source == target["source"], events.c.id == target["id"])
-    if retraction.author not in administrators:
-        query = query.where(events.c.source == retraction.source)
-    connection.execute(
-        query.where(events.c.kind != Kind.RETRACTION.value).values(
-            status=Status.RETRACTED.value, status_reason=retraction.uid
-        )
-    )
-
-
-def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
-    """Retractions that came before what they retract."""
-    by_id: dict[str, list[Event]] = defaultdict(list)
-    for event in fresh:
-        if event.kind is not Kind.RETRACTION:
-            by_id[event.id].append(event)
-    target_id = events.c.data["target"]["id"].as_string()
-    for some in _some_at_a_time(list(by_id)):
-        query = select(events.c.source, events.c.id, events.c.author, events.c.data).where(
-            events.c.kind == Kind.RETRACTION.value, target_id.in_(some)
-        )
-        for row in connection.execute(query).all():
-            for event in by_id[row.data["target"]["id"]]:
-                if _may_retract(row, event, administrators):
-                    connection.execute(
-                        update(events)
-                        .where(events.c.source == event.source, events.c.id == event.id)
-                        .values(status=Status.RETRACTED.value, status_reason=f"{row.source}#{row.id}")
-                    )
-
-
-def _may_retract(tombstone: Row[Any], event: Event, administrators: frozenset[str]) -> bool:
-    named = tombstone.data["target"]["source"] == event.source
-    return named and (tombstone.source == event.source or tombstone.author in administrators)
-
-
-def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
-    """Of the events under one feedback key, only the highest revision stays usable.
-
-    An outcome that amends another kind of event adds to it and replaces nothing.
-    """
-    same = and_(events.c.agent == agent, or_(events.c.key == key, events.c.amends == key))
-    query = select(events.c.kind, func.max(events.c.revision)).where(same).group_by(events.c.kind)
-    for kind, newest in connection.execute(query).all():
-        connection.execute(
-            update(events)
-            .where(same, events.c.kind == kind, events.c.revision < newest)
-            .where(events.c.status.in_([Status.OPEN.value, Status.WAITING.value]))
-            .values(status=Status.SUPERSEDED.value, status_reason=f"revision {newest}")
-        )

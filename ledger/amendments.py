@@ -1,0 +1,102 @@
+"""What one event does to another: joins with interactions, retractions, later revisions.
+
+All of it happens in the transaction that keeps the newcomer, whatever order the two arrive in.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from ledger.events import Event, Kind, Status
+from ledger.schema import events, interactions
+
+_LOOKUPS_MAX = 400  # keys a query; SQLite's limit on bound values is far away, its planner's patience is not
+
+
+def apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
+    """Let what just arrived act on what was there, and the other way round."""
+    if not fresh:
+        return
+    join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
+    for event in fresh:
+        if event.kind is Kind.RETRACTION:
+            _retract(connection, event, administrators)
+    _meet_tombstones(connection, fresh, administrators)
+    keyed: dict[tuple[str, str], None] = {}
+    for event in fresh:
+        for key in (event.key, event.amends):
+            if key is not None:
+                keyed[event.agent, key] = None
+    for agent, key in keyed:
+        _keep_newest_revision(connection, agent, key)
+
+
+def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
+    """Events that waited for these interactions take their prompt's role and become usable."""
+    waiting = (
+        select(events.c.seq, interactions.c.role, interactions.c.prompt_group)
+        .join(interactions, interactions.c.id == events.c.interaction)
+        .where(events.c.status == Status.WAITING.value, events.c.interaction.in_(interaction_ids))
+    )
+    for row in connection.execute(waiting).all():
+        connection.execute(
+            update(events)
+            .where(events.c.seq == row.seq)
+            .values(role=row.role, prompt_group=row.prompt_group, status=Status.OPEN.value)
+        )
+
+
+def _retract(connection: Connection, retraction: Event, administrators: frozenset[str]) -> None:
+    target = retraction.data["target"]
+    query = update(events).where(events.c.source == target["source"], events.c.id == target["id"])
+    if retraction.author not in administrators:
+        query = query.where(events.c.source == retraction.source)
+    connection.execute(
+        query.where(events.c.kind != Kind.RETRACTION.value).values(
+            status=Status.RETRACTED.value, status_reason=retraction.uid
+        )
+    )
+
+
+def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
+    """Retractions that came before what they retract."""
+    by_id: dict[str, list[Event]] = defaultdict(list)
+    for event in fresh:
+        if event.kind is not Kind.RETRACTION:
+            by_id[event.id].append(event)
+    target_id = events.c.data["target"]["id"].as_string()
+    for some in some_at_a_time(list(by_id)):
+        query = select(events.c.source, events.c.id, events.c.author, events.c.data).where(
+            events.c.kind == Kind.RETRACTION.value, target_id.in_(some)
+        )
+        for row in connection.execute(query).all():
+            for event in by_id[row.data["target"]["id"]]:
+                named = row.data["target"]["source"] == event.source
+                if named and (row.source == event.source or row.author in administrators):
+                    connection.execute(
+                        update(events)
+                        .where(events.c.source == event.source, events.c.id == event.id)
+                        .values(status=Status.RETRACTED.value, status_reason=f"{row.source}#{row.id}")
+                    )
+
+
+def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
+    """Of the events under one feedback key, only the highest revision stays usable.
+
+    An outcome that amends another kind of event adds to it and replaces nothing.
+    """
+    same = and_(events.c.agent == agent, or_(events.c.key == key, events.c.amends == key))
+    query = select(events.c.kind, func.max(events.c.revision)).where(same).group_by(events.c.kind)
+    for kind, newest in connection.execute(query).all():
+        connection.execute(
+            update(events)
+            .where(same, events.c.kind == kind, events.c.revision < newest)
+            .where(events.c.status.in_([Status.OPEN.value, Status.WAITING.value]))
+            .values(status=Status.SUPERSEDED.value, status_reason=f"revision {newest}")
+        )
+
+
+def some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[start : start + _LOOKUPS_MAX] for start in range(0, len(values), _LOOKUPS_MAX))

@@ -1,0 +1,112 @@
+"""Moving a whole agent from one version to another, forwards or back.
+
+A flip is one transaction: it checks again what was checked before, moves the desired state and raises
+the generation that gateways watch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from ledger.database import Database, now_s
+from ledger.events import Status
+from ledger.schema import desired, events, turn_events, versions
+from ledger.versions import (
+    Decision,
+    Purpose,
+    Verdict,
+    Version,
+    champion,
+    changed_events,
+    decide,
+    lineage_of,
+    newest_seq,
+    no_longer_want,
+    raise_generation,
+    undecided,
+)
+
+
+class FlipRefused(Exception):
+    """The flip's conditions no longer hold; nothing changed. The candidate is dropped or judged again."""
+
+
+def promote(database: Database, candidate: Version, decision: Decision) -> int:
+    """Make the candidate the champion. Returns the new generation.
+
+    Raises `FlipRefused` if its parent is no longer champion, it was settled otherwise, or an event
+    it was taught with has meanwhile been amended, retracted or contested.
+    """
+    assert decision.verdict is Verdict.PROMOTE
+    with database.write() as connection:
+        standing = champion(connection, candidate.agent)
+        if standing != candidate.parent:
+            raise FlipRefused(f"parent v{candidate.parent} is no longer champion")
+        if candidate.number not in {one.number for one in undecided(connection)}:
+            raise FlipRefused("already decided")
+        if changed := changed_events(connection, candidate.turn_id):
+            raise FlipRefused(f"{changed} of its events changed meanwhile")
+        decide(connection, decision)
+        return _flip(connection, candidate.agent, serve=candidate.number, predecessor=standing)
+
+
+def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason: str) -> tuple[int, int]:
+    """Serve an earlier champion again (the predecessor by default). Returns (from, to).
+
+    What the withdrawn versions were taught is put on hold: the agent learns on from the rest.
+    Raises `FlipRefused` where there is nothing to go back to.
+    """
+    with database.write() as connection:
+        standing = champion(connection, agent)
+        lineage = lineage_of(connection, agent, standing)
+        target = to if to is not None else (lineage[1] if len(lineage) > 1 else None)
+        if target is None or target == standing or target not in lineage:
+            raise FlipRefused(f"v{standing} has no earlier champion {'' if to is None else f'v{to}'}".strip())
+        withdrawn = lineage[: lineage.index(target)]
+        for candidate in undecided(connection):
+            if candidate.agent == agent:
+                evidence = {"reason": "its parent was rolled back"}
+                decide(
+                    connection, _decision(connection, agent, candidate.number, Verdict.REFUSE, by, evidence)
+                )
+        for number in withdrawn:
+            evidence: dict[str, Any] = {"reason": reason, "to": target}
+            decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
+        _hold(connection, agent, withdrawn)
+        _flip(connection, agent, serve=target, predecessor=standing)
+        return standing, target
+
+
+def _flip(connection: Connection, agent: str, *, serve: int, predecessor: int) -> int:
+    no_longer_want(connection, agent, *Purpose)
+    now = now_s(connection)
+    for purpose, number, share in ((Purpose.SERVE, serve, 1.0), (Purpose.PREDECESSOR, predecessor, 0.0)):
+        connection.execute(
+            insert(desired).values(
+                agent=agent, purpose=purpose.value, number=number, share=share, since_s=now
+            )
+        )
+    return raise_generation(connection)
+
+
+def _decision(
+    connection: Connection, agent: str, number: int, verdict: Verdict, by: str, evidence: Mapping[str, Any]
+) -> Decision:
+    through = newest_seq(connection, agent)
+    return Decision(
+        agent=agent, number=number, verdict=verdict, by=by, evidence=evidence, through_seq=through
+    )
+
+
+def _hold(connection: Connection, agent: str, numbers: list[int]) -> None:
+    withdrawn = (
+        select(turn_events.c.event_seq)
+        .join(versions, versions.c.turn_id == turn_events.c.turn_id)
+        .where(versions.c.agent == agent, versions.c.number.in_(numbers), turn_events.c.part == "new")
+    )
+    connection.execute(
+        update(events)
+        .where(events.c.seq.in_(withdrawn), events.c.status == Status.OPEN.value)
+        .values(status=Status.HELD.value, status_reason=f"v{max(numbers)} was rolled back")
+    )
