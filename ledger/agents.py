@@ -8,6 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from ledger.database import Database, now_s
 from ledger.schema import agents, decisions, desired
+from ledger.versions import raise_generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ def declare(database: Database, agent: Agent) -> bool:
                     f"agent {agent.name} learns on base {found.base_hash[:12]}, not on {agent.base_hash[:12]}"
                 )
             connection.execute(update(agents).where(agents.c.name == agent.name).values(**settings))
+            if found.capture != agent.capture:
+                raise_generation(connection)
             return False
         now = now_s(connection)
         row = {"name": agent.name, "base_hash": agent.base_hash, "declared_s": now, **settings}
@@ -60,6 +63,7 @@ def declare(database: Database, agent: Agent) -> bool:
         connection.execute(
             insert(desired).values(agent=agent.name, purpose="serve", number=0, share=1.0, since_s=now)
         )
+        raise_generation(connection)
         return True
 
 

@@ -66,9 +66,10 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
         withdrawn = lineage[: lineage.index(target)]
         for candidate in undecided(connection):
             if candidate.agent == agent:
-                evidence = {"reason": "its parent was rolled back"}
+                parent_gone = {"reason": "its parent was rolled back"}
                 decide(
-                    connection, _decision(connection, agent, candidate.number, Verdict.REFUSE, by, evidence)
+                    connection,
+                    _decision(connection, agent, candidate.number, Verdict.REFUSE, by, parent_gone),
                 )
         for number in withdrawn:
             evidence: dict[str, Any] = {"reason": reason, "to": target}

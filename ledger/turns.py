@@ -18,7 +18,7 @@ from ledger.versions import Version, champion, changed_events
 
 
 class TurnVoid(Exception):
-    """The turn's work must be dropped: its lease, its parent or its events changed. The agent is due again."""
+    """The turn's lease, parent or events changed: its work is dropped and the agent is due again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
