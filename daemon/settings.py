@@ -1,0 +1,281 @@
+"""Every setting, its unit and its reason; the only module that reads the environment.
+
+`clorad.toml` (or the file named by `--config`) first, then variables `CLORAD_SECTION__NAME`, which win.
+Names we do not know are refused: a misspelt setting must not be a silent default.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+_PREFIX = "CLORAD_"
+
+
+class SettingsRefused(Exception):
+    """The settings cannot be used. The text is one line: name, what was given (its type), what is allowed."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class KafkaSettings(_Group):
+    """Where events come from and go to."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    """Comma-separated host:port, as every Kafka client takes it."""
+    group: str = Field(default="clorad", min_length=1)
+    """Consumer group of intake; offsets of record are the ledger's."""
+    instance_id: str | None = None
+    """Static membership (KIP-345): a restart rejoins at once. Must be unique per process."""
+    first_start: Literal["committed", "beginning", "end"] = "committed"
+    """Where a partition the ledger has never read begins; `committed`: the group's offset, else 0."""
+    on_gap: Literal["halt", "continue"] = "halt"
+    """Offsets lost to retention or to a record no client can decode: stop there, or record the gap."""
+    records_max: int = Field(default=500, ge=1, le=10_000)
+    """Records a poll: bounds memory and the length of a transaction."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to every kafka-python client as they are (security, api_version, …)."""
+
+
+class LedgerSettings(_Group):
+    """The durable store every role meets in."""
+
+    url: str = "sqlite:///clorad.db"
+    """SQLAlchemy URL: sqlite:///path or postgresql+psycopg://…"""
+    administrators: frozenset[str] = frozenset()
+    """Authors who may retract what other sources said."""
+    backlog_rows_max: int = Field(default=2_000_000, ge=1)
+    """Untaught events at which intake pauses; Kafka then keeps them for us."""
+    free_disk_mib_min: int = Field(default=200, ge=0)
+    """Free disk below which intake and turns pause."""
+
+
+class StoreSettings(_Group):
+    """Where adapter versions live; every replica must be able to read it under the same path."""
+
+    path: AbsolutePath = Path("adapters")
+    """Directory of versions; shared storage in a fleet."""
+
+
+class EngineSettings(_Group):
+    """The warm base model and how it trains."""
+
+    base: AbsolutePath = Path("base")
+    """Directory of the frozen Hugging Face base model, with tokenizer and chat template."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the base stays loaded."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the frozen base; adapters' master weights are always float32."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """CPU threads of the learner; part of what makes a pass repeatable."""
+    slots: int = Field(default=8, ge=1, le=1024)
+    """Agents trained in one pass at most."""
+    rank_max: int = Field(default=16, ge=1, le=512)
+    """Largest LoRA rank; smaller ones are zero-padded, exactly."""
+    tokens_max: int = Field(default=2048, ge=16)
+    """Tokens a packed micro-batch: bounds memory, whatever the number of agents."""
+    mixing: Literal["auto", "never"] = "auto"
+    """`never`: one agent a micro-batch, bitwise independent of who else is training."""
+
+
+class LearningSettings(_Group):
+    """When an agent learns and what from."""
+
+    events_min: int = Field(default=16, ge=1)
+    """Untaught events that make an agent due."""
+    events_max: int = Field(default=256, ge=1)
+    """New events in one turn; the rest wait for the next."""
+    age_s_max: float = Field(default=3600.0, gt=0)
+    """Seconds after which an agent is due with fewer events, and with too little evidence for the gate."""
+    replay_max: int = Field(default=64, ge=0)
+    """Taught events shown again in a turn, so that later lessons do not undo earlier ones."""
+    anchors_max: int = Field(default=160, ge=0)
+    """Approved replies shown in a turn: where nothing should change. Without them it breaks the rest."""
+    refusals_max: int = Field(default=3, ge=1)
+    """Refusals since the last promotion after which the untaught events are contested: a person looks."""
+    idle_s: float = Field(default=0.5, gt=0, le=60)
+    """Seconds between looks at the backlog when nothing is due."""
+    lease_s: float = Field(default=8.0, gt=0.2, le=10)
+    """Seconds a learner may be silent before others may take its agents."""
+
+
+class GateSettings(_Group):
+    """How sure one must be before a version serves."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Chance of promoting a candidate that is no better, over all tries since the last promotion."""
+    suite_max: int = Field(default=128, ge=0)
+    """Prompts of the no-harm suite."""
+    answer_tokens_max: int = Field(default=256, ge=1)
+    """Tokens an answer may have while it is judged."""
+    in_flight_max: int = Field(default=8, ge=1, le=256)
+    """Judging requests at once on one replica."""
+
+
+class FleetSettings(_Group):
+    """The vLLM servers."""
+
+    replicas: tuple[str, ...] = ("http://127.0.0.1:8000",)
+    """Base URLs. Only clorad should reach them: their adapter endpoints have no authentication."""
+    tick_s: float = Field(default=0.3, gt=0, le=60)
+    """Seconds between looks at every replica."""
+    request_s_max: float = Field(default=60.0, gt=0)
+    """Longest answer in flight: how long a replaced version stays loaded at least."""
+    lease_s: float = Field(default=5.0, gt=0.2, le=10)
+    """Seconds without a sign of life after which a stand-by leads."""
+
+
+class GatewaySettings(_Group):
+    """The data plane users talk to."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on."""
+    poll_s: float = Field(default=0.2, gt=0, le=10)
+    """Seconds between looks at the routing generation."""
+    feedback_in_flight_max: int = Field(default=1000, ge=1)
+    """Feedback requests waiting for Kafka at once; more are told 503."""
+    capture_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the interactions kept, for agents that opted in."""
+
+
+class TelemetrySettings(_Group):
+    """How a role is watched."""
+
+    log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or coloured lines for people."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level logged."""
+    health_port: int = Field(default=0, ge=0, le=65535)
+    """Port of /healthz, /readyz and /metrics on loopback; 0: none. Under `run`, the first of four."""
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector the meters are pushed to; None: they are only scraped."""
+
+
+class AgentSettings(_Group):
+    """One agent, declared at start."""
+
+    scorer: Literal["exact", "json", "similarity"] = "exact"
+    """How the gate compares an answer with what it should be."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """Differences from the default recipe (engine/recipe.py)."""
+    capture: bool = False
+    """Keep this agent's interactions, so that feedback may name them."""
+    weight: float = Field(default=1.0, gt=0)
+    """Share of training when several agents are due."""
+
+
+class Settings(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    store: StoreSettings = StoreSettings()
+    engine: EngineSettings = EngineSettings()
+    learning: LearningSettings = LearningSettings()
+    gate: GateSettings = GateSettings()
+    fleet: FleetSettings = FleetSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    agents: dict[str, AgentSettings] = Field(default_factory=dict)
+    failpoint: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*(:[1-9][0-9]*)?$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _CONFIG_FILE[0]))
+
+
+_CONFIG_FILE: list[Path | None] = [None]  # pydantic-settings takes no argument here
+
+
+def read_settings(config: Path | None = None) -> Settings:
+    """The settings from `config` (default: clorad.toml here, if there is one) and the environment.
+
+    Raises `SettingsRefused` with one line for the first thing that is wrong.
+    """
+    if config is not None and not config.is_file():
+        raise SettingsRefused(f"--config: no such file: {config.name}")
+    _CONFIG_FILE[0] = config or Path("clorad.toml")
+    try:
+        _refuse_unknown_variables()
+        return Settings()
+    except ValidationError as refusal:
+        raise SettingsRefused(_one_line(refusal)) from None
+    except ValueError as refusal:  # a file that is not TOML, a variable that is not JSON
+        raise SettingsRefused(f"settings cannot be read: {refusal}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    for name in sorted(os.environ):
+        if not name.startswith(_PREFIX):
+            continue
+        section, *rest = name.removeprefix(_PREFIX).lower().split("__")
+        field = Settings.model_fields.get(section)
+        if field is None:
+            allowed = ", ".join(
+                f"{_PREFIX}{one.upper()}__…" for one in Settings.model_fields if one != "failpoint"
+            )
+            raise SettingsRefused(f"{name}: no such setting; allowed: {allowed}")
+        group = field.annotation
+        if (
+            rest
+            and isinstance(group, type)
+            and issubclass(group, _Group)
+            and rest[0] not in group.model_fields
+        ):
+            raise SettingsRefused(f"{name}: no such setting; {section} has: {', '.join(group.model_fields)}")
+
+
+def _one_line(refusal: ValidationError) -> str:
+    first = refusal.errors(include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{name}: no such setting; {_known(first['loc'])}"
+    return f"{name}: got {type(first['input']).__name__} {_shown(first['input'])}; {first['msg']}"
+
+
+def _known(location: tuple[int | str, ...]) -> str:
+    model: Any = Settings
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if hasattr(model, "model_fields") else None
+        model = AgentSettings if str(part) == "agents" else getattr(field, "annotation", None)
+    fields = getattr(model, "model_fields", None) or AgentSettings.model_fields
+    return f"known: {', '.join(fields)}"
+
+
+def _shown(value: Any) -> str:
+    """Numbers and booleans are shown; texts may hold secrets."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else ""
