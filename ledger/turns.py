@@ -52,6 +52,7 @@ class Turn:
     pass_id: int
     number: int  # of the version it makes
     plan: TurnPlan
+    is_open: bool = True  # no version made of it yet, and not dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ def unfinished_passes(connection: Connection) -> list[Pass]:
 def adopt_pass(database: Database, unfinished: Pass, tokens: Mapping[str, int]) -> None:
     """Take over a pass somebody else opened: its turns carry our fencing tokens from now on."""
     with database.write() as connection:
-        for turn in unfinished.turns:
+        for turn in (turn for turn in unfinished.turns if turn.is_open):
             token = tokens[turn.plan.agent]
             _still_ours(connection, turn.plan.agent, token)
             connection.execute(update(turns).where(turns.c.id == turn.id).values(token=token))
@@ -215,7 +216,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
         token=row.token,
         events=tuple(TurnEvent(seq=one.event_seq, part=one.part, revision=one.revision) for one in members),
     )
-    return Turn(id=row.id, pass_id=row.pass_id, number=row.number, plan=plan)
+    return Turn(id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == "open")
 
 
 def _settle(

@@ -13,7 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MARKER=N",
-        help="fail unless at least N tests with this marker really ran (CI: a skipped part is not a green one)",
+        help="fail unless at least N tests with this marker really ran",
     )
 
 
