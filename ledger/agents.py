@@ -1,5 +1,6 @@
 """Who learns: agents and what they are taught with. Settings are copied here at start; the ledger decides."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,10 @@ from sqlalchemy import Connection, insert, select, update
 from ledger.database import Database, now_s
 from ledger.schema import agents, decisions, desired
 from ledger.versions import raise_generation
+
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Agents' names are parts of paths, of model names and of headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,7 @@ turns = Table(
     Column("number", Integer, nullable=False),  # of the version it makes
     Column("parent", Integer, nullable=False),  # version number; 0 is the base
     Column("recipe", JSON, nullable=False),
+    Column("labelling", JSON, nullable=False),  # what labels depend on besides the events, as it was
     Column("seed", BigInteger, nullable=False),
     Column("attempt", Integer, nullable=False),  # tries since the last promotion, from 1
     Column("through_seq", BigInteger, nullable=False),  # newest event it has looked at

@@ -37,6 +37,7 @@ class TurnPlan:
     agent: str
     parent: int
     recipe: Mapping[str, Any]
+    labelling: Mapping[str, float]  # what labels depend on besides the events: baselines, as they were
     seed: int
     attempt: int
     through_seq: int
@@ -180,6 +181,7 @@ def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan
             number=number,
             parent=plan.parent,
             recipe=dict(plan.recipe),
+            labelling=dict(plan.labelling),
             seed=plan.seed,
             attempt=plan.attempt,
             through_seq=plan.through_seq,
@@ -210,6 +212,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
         agent=row.agent,
         parent=row.parent,
         recipe=row.recipe,
+        labelling=row.labelling,
         seed=row.seed,
         attempt=row.attempt,
         through_seq=row.through_seq,

@@ -217,6 +217,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("parent", sa.Integer(), nullable=False),
         sa.Column("recipe", sa.JSON(), nullable=False),
+        sa.Column("labelling", sa.JSON(), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("through_seq", sa.BigInteger(), nullable=False),

@@ -1,0 +1,73 @@
+"""Holding leases while something slow happens: a thread renews them until the work is done."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from ledger import leases
+from ledger.database import Database, LedgerUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Somebody else may be doing our work by now: stop, and write nothing that is not fenced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Leases held right now, with their fencing tokens by name."""
+
+    tokens: Mapping[str, int]
+    lost: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raises `LeaseLost` once any of the leases is."""
+        if self.lost.is_set():
+            raise LeaseLost(", ".join(sorted(self.tokens)))
+
+
+@contextmanager
+def held(database: Database, names: Sequence[str], *, holder: str, ttl_s: float) -> Iterator[Held]:
+    """Lease as many of `names` as are free (perhaps none) and keep them until the block ends."""
+    leased = Held(tokens=leases.acquire(database, names, holder=holder, ttl_s=ttl_s) if names else {})
+    if not leased.tokens:
+        yield leased
+        return
+    done = threading.Event()
+    beat = threading.Thread(
+        target=_beat, args=(database, leased, ttl_s, done), name="lease-heartbeat", daemon=True
+    )
+    beat.start()
+    try:
+        yield leased
+    finally:
+        done.set()
+        beat.join(timeout=ttl_s)
+        _release(database, leased)
+
+
+def _beat(database: Database, leased: Held, ttl_s: float, done: threading.Event) -> None:
+    renewed_s = time.monotonic()
+    while not done.wait(ttl_s / 4):
+        try:
+            if leases.renew(database, leased.tokens, ttl_s=ttl_s) == set(leased.tokens):
+                renewed_s = time.monotonic()
+                continue
+        except LedgerUnavailable:
+            if time.monotonic() - renewed_s < ttl_s:
+                continue  # the ledger may come back before the lease runs out
+        log.warning("lease lost", names=sorted(leased.tokens))
+        leased.lost.set()
+        return
+
+
+def _release(database: Database, leased: Held) -> None:
+    try:
+        leases.release(database, leased.tokens)
+    except LedgerUnavailable:
+        log.warning("lease not released, it will expire", names=sorted(leased.tokens))
