@@ -11,7 +11,6 @@ from ledger.database import Database, now_s
 from ledger.schema import agents, decisions, desired
 from ledger.versions import raise_generation
 
-
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Agents' names are parts of paths, of model names and of headers."""
 
@@ -31,9 +30,11 @@ class Agent:
 def declare(database: Database, agent: Agent) -> bool:
     """Make the agent known, or bring its settings up to date. Returns whether it is new.
 
-    A new agent serves the base (v0) at once, by an `initial` decision. Raises `ValueError` when the
-    agent exists on another base: a new base is a new lineage and must be asked for.
+    A new agent serves the base (v0) at once, by an `initial` decision. Raises `ValueError` when its name
+    cannot be used, or it exists on another base: a new base is a new lineage and must be asked for.
     """
+    if not re.fullmatch(NAME_PATTERN, agent.name):
+        raise ValueError(f"an agent's name must match {NAME_PATTERN}")
     with database.write() as connection:
         found = connection.execute(select(agents).where(agents.c.name == agent.name)).one_or_none()
         settings = {

@@ -29,7 +29,7 @@ _FORMAT_S_MAX = 60.0
 _READY_LINE = "Kafka Server started"
 
 
-class BrokerUnavailableError(RuntimeError):
+class BrokerUnavailable(RuntimeError):
     """The local broker cannot be had or did not start; the text says what is missing and how to get it."""
 
 
@@ -69,7 +69,7 @@ class LocalBroker:
         return number if str(self._data) in command else None
 
     def start(self, *, ready_s_max: float = 90.0) -> None:
-        """The broker answers afterwards. Raises `BrokerUnavailableError` with the reason in one line."""
+        """The broker answers afterwards. Raises `BrokerUnavailable` with the reason in one line."""
         if self.pid() is None:
             java = needed("java", f"openjdk-{JAVA_MIN}-jre-headless")
             _check_version(java)
@@ -84,13 +84,13 @@ class LocalBroker:
 
         def ready() -> bool:
             if self.pid() is None:
-                raise BrokerUnavailableError(f"the broker ended while starting: {self._last_line()}")
+                raise BrokerUnavailable(f"the broker ended while starting: {self._last_line()}")
             with self.log.open("rb") as log:
                 log.seek(begun)
                 return _READY_LINE.encode() in log.read() and _is_open(self._port)
 
         if not _wait(ready, wait_s_max=ready_s_max):
-            raise BrokerUnavailableError(
+            raise BrokerUnavailable(
                 f"the broker was not ready after {ready_s_max:.0f} s: {self._last_line()}"
             )
 
@@ -191,10 +191,10 @@ def download_jars() -> None:
 
 
 def needed(program: str, package: str) -> str:
-    """The program's path; raises `BrokerUnavailableError` with the command that installs it."""
+    """The program's path; raises `BrokerUnavailable` with the command that installs it."""
     found = shutil.which(program)
     if found is None:
-        raise BrokerUnavailableError(
+        raise BrokerUnavailable(
             f"{program} is missing, the local Kafka needs it: apt-get install -y {package}"
         )
     return found
@@ -211,7 +211,7 @@ def _check_version(java: str) -> None:
     said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     found = re.search(r'version "(\d+)', said)
     if found is None or int(found.group(1)) < JAVA_MIN:
-        raise BrokerUnavailableError(
+        raise BrokerUnavailable(
             f"the local Kafka needs Java {JAVA_MIN} or later, found {found.group(1) if found else 'none'}: "
             f"apt-get install -y openjdk-{JAVA_MIN}-jre-headless"
         )
@@ -233,9 +233,7 @@ def _run(command: Sequence[str], *, wait_s_max: float) -> None:
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, timeout=wait_s_max)
     if done.returncode != 0:
         lines = (done.stdout + done.stderr).strip().splitlines() or ["it printed nothing"]
-        raise BrokerUnavailableError(
-            f"{Path(command[0]).name} ended with {done.returncode}: {lines[-1][:300]}"
-        )
+        raise BrokerUnavailable(f"{Path(command[0]).name} ended with {done.returncode}: {lines[-1][:300]}")
 
 
 def _is_open(port: int) -> bool:
@@ -266,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             broker.start()
         elif given.action == "stop":
             broker.stop()
-    except (BrokerUnavailableError, subprocess.TimeoutExpired) as complaint:
+    except (BrokerUnavailable, subprocess.TimeoutExpired) as complaint:
         print(complaint, file=sys.stderr)
         return 1
     pid = broker.pid()
