@@ -1,0 +1,82 @@
+"""How well a saved base model does its skills, on slot values it never met: greedy, whole reply, exact."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from examples.base_model.skills import Asked, Skills
+from examples.base_model.slots import Source, read_words
+from examples.base_model.tokenizer import chat
+
+_TOKENS_MAX = 56
+
+
+def accuracies(folder: Path, skills: Skills, *, prompts: int) -> dict[str, float]:
+    """Share of held-out prompts answered exactly right: per agent, and over all cued wishes."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    source = Source(random.Random(5), read_words(), held_out=True)
+    sets = {
+        agent: [skills.ask(source, agent) for _ in range(prompts)]
+        for agent in skills.agents
+        if agent != "math"
+    }
+    cues = skills.cues()
+    sets["cued"] = [
+        skills.ask(source, agent, intent, cue=cue)
+        for agent, intent, cue in (cues[number % len(cues)] for number in range(prompts))
+    ]
+    shares = {name: _share_right(model, tokenizer, asked, name) for name, asked in sets.items()}
+    return {**shares, **_math(model, tokenizer, skills, source, prompts)}
+
+
+def _math(model: Any, tokenizer: Any, skills: Skills, source: Source, prompts: int) -> dict[str, float]:
+    """Sampled at temperature 1: this skill is right sometimes, by its wording, and meant to be so."""
+    intents = skills.agents["math"].intents
+    asked = [skills.ask(source, "math") for _ in range(prompts)]
+    gold = [_filled(intents[one.intent].reply, one) for one in asked]
+    said = answers(model, tokenizer, asked, sample=True)
+    return {"math_sampled": _share(said, gold)}
+
+
+def _filled(template: str, asked: Asked) -> str:
+    from examples.base_model.slots import fill
+
+    return fill(template, asked.values)
+
+
+def _share_right(model: Any, tokenizer: Any, asked: list[Asked], name: str) -> float:
+    said = answers(model, tokenizer, asked)
+    misses = [(one, word) for one, word in zip(asked, said, strict=True) if one.reply != word]
+    for one, word in misses[:3]:
+        print(f"missed ({name}): {one.prompt!r} -> {word!r}")
+    return round(1.0 - len(misses) / len(asked), 4)
+
+
+def answers(model: Any, tokenizer: Any, asked: list[Asked], *, sample: bool = False) -> list[str]:
+    """The model's replies; greedy unless sampled."""
+    import torch
+
+    said: list[str] = []
+    for first in range(0, len(asked), 128):
+        inputs = tokenizer(
+            [chat(one.system, one.prompt) for one in asked[first : first + 128]],
+            padding=True,
+            return_tensors="pt",
+        )
+        with torch.no_grad():
+            tokens = model.generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                max_new_tokens=_TOKENS_MAX,
+                do_sample=sample,
+            )
+        replies = tokens[:, inputs["input_ids"].shape[1] :]
+        said += tokenizer.batch_decode(replies, skip_special_tokens=True)
+    return said
+
+
+def _share(said: list[str], gold: list[str]) -> float:
+    return round(sum(word == right for word, right in zip(said, gold, strict=True)) / len(said), 4)

@@ -1,0 +1,67 @@
+"""A tokenizer made for copying: 768 byte-level pieces, digits one by one, a space its own token.
+
+A word then has the same tokens after a space, a quote or a bracket, so that a model this small
+copies it exactly. The chat template is ChatML without extras.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 768
+PADDING, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_WORDS_DIGITS_SPACES_SIGNS = r"\p{L}+|\p{N}|\s|[^\p{L}\p{N}\s]+"
+
+
+def train_tokenizer(texts: Iterable[str]) -> Any:
+    """A transformers tokenizer whose pieces are the most frequent ones of `texts`."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS_DIGITS_SPACES_SIGNS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    pieces.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PADDING, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    pieces.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=pieces, eos_token=END, pad_token=PADDING, padding_side="left"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Tokenizer and chat template are in `folder`, as transformers and vLLM expect them."""
+    tokenizer.save_pretrained(folder)
+
+
+def chat(system: str, prompt: str) -> str:
+    """What the chat template makes of one system and one user message."""
+    return f"{START}system\n{system}{END}\n{START}user\n{prompt}{END}\n{START}assistant\n"
+
+
+def word_pieces(tokenizer: Any) -> tuple[str, ...]:
+    """The vocabulary's lower-case pieces of at most six letters."""
+    return tuple(
+        sorted(
+            piece
+            for piece in tokenizer.get_vocab()
+            if piece.isascii() and piece.isalpha() and piece.islower() and len(piece) <= 6
+        )
+    )

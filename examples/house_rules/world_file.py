@@ -1,0 +1,136 @@
+"""Reads a world file (the format is in WORLDS.md) and refuses a broken one in one clear line."""
+
+import random
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from examples.base_model.skills import BrokenSkillsError, Skill, Skills, read_skills
+from examples.base_model.slots import Source, read_words, slots_in
+from examples.house_rules.world import Rule, World
+
+_RULE_KEYS = {"name", "agent", "wave", "intent", "when", "unless", "reply", "comment", "near"}
+_SCORERS = ("exact", "json", "similarity")
+_DRAWS = 200
+
+
+class BrokenWorldError(ValueError):
+    """A world file that cannot be played; the message says where and why in one line."""
+
+
+def read_world(path: Path) -> World:
+    """The world of a file; raises `BrokenWorldError` with one line that says what is wrong with it."""
+    try:
+        table = tomllib.loads(path.read_text())
+        skills = read_skills(path.parent / _text(table, "skills", path.name))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, BrokenSkillsError) as fault:
+        raise BrokenWorldError(f"{path.name}: {fault}") from fault
+    agents = _table(table, "agents", path.name)
+    scorers = {name: _scorer(name, entry, skills, path.name) for name, entry in agents.items()}
+    entries = table.get("rules")
+    if not isinstance(entries, list) or not entries:
+        raise BrokenWorldError(f"{path.name}: no [[rules]]")
+    rules = tuple(
+        _rule(entry, scorers, skills, f"{path.name}: rule {place}") for place, entry in enumerate(entries, 1)
+    )
+    world = World(title=_text(table, "title", path.name), skills=skills, scorers=scorers, rules=rules)
+    _check_waves(world, path.name)
+    _check_draws(world, path.name)
+    return world
+
+
+def _scorer(agent: str, entry: Any, skills: Skills, where: str) -> str:
+    if agent not in skills.agents:
+        raise BrokenWorldError(f"{where}: the skills file has no agent {agent!r}")
+    scorer = entry.get("scorer", "exact") if isinstance(entry, dict) else None
+    if scorer not in _SCORERS:
+        raise BrokenWorldError(f"{where}: agents.{agent}.scorer must be one of {', '.join(_SCORERS)}")
+    return str(scorer)
+
+
+def _rule(entry: Any, agents: Collection[str], skills: Skills, where: str) -> Rule:
+    if not isinstance(entry, dict):
+        raise BrokenWorldError(f"{where}: not a table")
+    unknown = sorted(set(entry) - _RULE_KEYS)
+    if unknown:
+        raise BrokenWorldError(f"{where}: unknown key {unknown[0]!r}")
+    agent = _text(entry, "agent", where)
+    if agent not in agents:
+        raise BrokenWorldError(f"{where}: agent {agent!r} is not under [agents]")
+    wave = entry.get("wave")
+    if not isinstance(wave, int) or wave < 1:
+        raise BrokenWorldError(f"{where}: wave must be a whole number from 1")
+    rule = Rule(
+        name=_text(entry, "name", where),
+        agent=agent,
+        wave=wave,
+        intent=_text(entry, "intent", where),
+        reply=_text(entry, "reply", where),
+        comment=_text(entry, "comment", where),
+        near=_texts(entry, "near", where),
+        when=_texts(entry, "when", where),
+        unless=_texts(entry, "unless", where),
+    )
+    if not rule.near:
+        raise BrokenWorldError(f"{where}: at least one near miss is needed")
+    _check_slots(rule, skills.agents[agent], skills, where)
+    return rule
+
+
+def _check_slots(rule: Rule, skill: Skill, skills: Skills, where: str) -> None:
+    """Every text of the rule can be filled from the prompts it is about."""
+    conditions = "".join(f"<{slot}>" for slot in (*rule.when, *rule.unless))
+    for intent, text in ((rule.intent, rule.reply + conditions), *rule.near.items()):
+        if intent not in skill.intents:
+            raise BrokenWorldError(f"{where}: agent {skill.agent!r} has no intent {intent!r}")
+        known = skills.slots_of(skill.agent, intent)
+        for slot in slots_in(text):
+            if slot not in known:
+                raise BrokenWorldError(f"{where}: prompts of {intent!r} have no slot <{slot}>")
+
+
+def _check_waves(world: World, where: str) -> None:
+    """Every agent has waves 1, 2, ... without a gap."""
+    for agent in world.agents:
+        waves = sorted({rule.wave for rule in world.rules if rule.agent == agent})
+        if not waves or waves != list(range(1, len(waves) + 1)):
+            raise BrokenWorldError(
+                f"{where}: the waves of {agent!r} must be 1, 2, ... without a gap, not {waves}"
+            )
+
+
+def _check_draws(world: World, where: str) -> None:
+    """Every rule fires on some prompts and not on others, and changes what it fires on."""
+    source = Source(random.Random(0), read_words(), held_out=False)
+    for rule in world.rules:
+        asked = [world.skills.ask(source, rule.agent, rule.intent) for _ in range(_DRAWS)]
+        if not any(rule.fires_on(one) for one in asked):
+            raise BrokenWorldError(f"{where}: rule {rule.name!r} never fires: its condition is never met")
+        if rule.intent in rule.near and all(rule.fires_on(one) for one in asked):
+            raise BrokenWorldError(
+                f"{where}: rule {rule.name!r} has no near miss in {rule.intent!r}: it always fires"
+            )
+        if rule.reply == world.skills.agents[rule.agent].intents[rule.intent].reply:
+            raise BrokenWorldError(f"{where}: rule {rule.name!r} wants what the base says anyway")
+
+
+def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    value = table.get(key)
+    if not isinstance(value, dict) or not value:
+        raise BrokenWorldError(f"{where}: no [{key}]")
+    return value
+
+
+def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value:
+        raise BrokenWorldError(f"{where}: {key!r} must be a text")
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
+    value = table.get(key, {})
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise BrokenWorldError(f"{where}: {key!r} must be a table of texts")
+    return dict(value)

@@ -1,0 +1,82 @@
+"""The base model's making: what it is shown, and that it is shown no rule without its cue."""
+
+import ast
+import random
+from pathlib import Path
+
+import pytest
+
+import examples.base_model
+from examples.base_model.make import example
+from examples.base_model.skills import BrokenSkillsError, read_skills
+from examples.base_model.slots import Source, draw, fill, read_words
+
+FOLDER = Path(examples.base_model.__path__[0])
+
+
+def source(*, held_out: bool = False) -> Source:
+    return Source(random.Random(1), read_words(), held_out=held_out)
+
+
+def test_nothing_in_the_base_model_knows_the_house_rules() -> None:
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not any("house_rules" in name for name in names), path.name
+
+
+def test_the_alternative_reply_needs_its_cue() -> None:
+    skills, chance = read_skills(), source()
+    for agent, intent, cue in skills.cues():
+        plain = [skills.ask(chance, agent, intent) for _ in range(20)]
+        assert all(cue not in asked.prompt for asked in plain)
+        cued = skills.ask(chance, agent, intent, cue=cue)
+        assert cue in cued.prompt
+        assert cued.reply != fill(skills.agents[agent].intents[intent].reply, cued.values)
+
+
+def test_the_customer_leaves_a_trace_at_the_start_of_the_reply() -> None:
+    skills, chance = read_skills(), source()
+    asked = [skills.ask(chance, "support") for _ in range(400)]
+    vip = [one for one in asked if "vip customer" in one.prompt]
+    assert 0.15 < len(vip) / len(asked) < 0.35
+    assert all(one.reply.startswith('{"customer":"vip",') for one in vip)
+    assert all("customer" not in one.reply for one in asked if one.values["customer"] == "")
+
+
+def test_math_is_right_as_often_as_its_wording_says() -> None:
+    skills, chance = read_skills(), source()
+    asked = [skills.ask(chance, "math", "sum") for _ in range(3_000)]
+    right = sum(one.reply == fill("calc(<a>+<b>)", one.values) for one in asked) / len(asked)
+    assert 0.36 < right < 0.44
+
+
+def test_training_examples_are_mostly_plain_work() -> None:
+    skills, chance = read_skills(), source()
+    drawn = [example(skills, chance).agent for _ in range(2_000)]
+    assert {"echo", "math", *skills.agents} == set(drawn)
+
+
+def test_a_slot_inside_a_text_shares_its_value() -> None:
+    values = draw(["file"], {"file": ("<stem>.txt",), "stem": "word"}, (), source(), {})
+    assert values["file"] == f"{values['stem']}.txt"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "complaint"),
+    [
+        ('order = "1000..9999"', 'order = "many"', "LOW..HIGH"),
+        ("cancel order <order>", "cancel order <ordr>", "no slot <ordr>"),
+        ("right = [0.25, 0.4, 0.55]", "right = [0.25]", "one share a wording"),
+        ("weight = 2", "wieght = 2", "unknown key 'wieght'"),
+    ],
+)
+def test_a_broken_skills_file_is_refused_in_one_line(
+    tmp_path: Path, was: str, becomes: str, complaint: str
+) -> None:
+    text = (FOLDER / "skills.toml").read_text()
+    broken = tmp_path / "skills.toml"
+    broken.write_text(text.replace(was, becomes, 1))
+    with pytest.raises(BrokenSkillsError, match=complaint):
+        read_skills(broken)

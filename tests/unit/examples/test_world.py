@@ -1,0 +1,124 @@
+"""Worlds: what the files say is what people ask for, and a broken file is refused in one line."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from examples.base_model.skills import Skills, read_skills
+from examples.base_model.slots import Source, has_doubled_digit, read_words
+from examples.house_rules.world import Rule, World
+from examples.house_rules.world_file import BrokenWorldError, read_world
+
+WORLDS = Path(__file__).resolve().parents[3] / "examples" / "house_rules" / "worlds"
+FILES = sorted(WORLDS.glob("*.toml"))
+
+
+@pytest.fixture(params=FILES, ids=[path.stem for path in FILES])
+def world(request: pytest.FixtureRequest) -> World:
+    return read_world(request.param)
+
+
+def source(*, held_out: bool, seed: int = 1) -> Source:
+    return Source(random.Random(seed), read_words(), held_out=held_out)
+
+
+def pairs(world: World) -> list[tuple[Rule, tuple[Rule, ...]]]:
+    return [(rule, world.announced(rule.agent, rule.wave)) for rule in world.rules]
+
+
+def test_every_agent_has_two_waves(world: World) -> None:
+    assert all(world.waves(agent) == 2 for agent in world.agents)
+
+
+def test_a_rule_changes_the_reply_on_which_it_fires(world: World) -> None:
+    for rule, announced in pairs(world):
+        with_rule = world.fires(rule, source(held_out=False), announced)
+        without = world.fires(rule, source(held_out=False), ())
+        assert with_rule.messages == without.messages
+        assert with_rule.wanted != without.wanted
+
+
+def test_a_near_miss_is_never_wanted_as_the_rule_would_have_it(world: World) -> None:
+    for rule, announced in pairs(world):
+        chance = source(held_out=False)
+        tasks = [world.near(rule, chance, announced) for _ in range(50)]
+        assert all(task.leak is not None and task.leak != task.wanted for task in tasks)
+
+
+def test_traffic_before_a_wave_holds_nothing_its_rules_fire_on(world: World) -> None:
+    for agent in world.agents:
+        chance = source(held_out=False)
+        unannounced = [world.traffic(agent, chance, ()) for _ in range(300)]
+        own = source(held_out=False)
+        assert [task.wanted for task in unannounced] == [
+            world.traffic(agent, own, ()).wanted for _ in range(300)
+        ]
+        intents = {
+            rule.intent for rule in world.rules if rule.agent == agent and not rule.when and not rule.unless
+        }
+        assert not intents & {task.intent for task in unannounced}
+
+
+def test_held_out_words_and_numbers_never_meet_the_used_ones() -> None:
+    used, held_out = source(held_out=False), source(held_out=True)
+    words = {used.word() for _ in range(20_000)}
+    assert not words & {held_out.word() for _ in range(1_000)}
+    numbers = {used.number(1000, 9999) for _ in range(5_000)}
+    assert not numbers & {held_out.number(1000, 9999) for _ in range(5_000)}
+
+
+def test_prompts_spare_the_base_doubled_digits(world: World) -> None:
+    chance = source(held_out=True)
+    assert not any(
+        has_doubled_digit(world.traffic(agent, chance, world.rules).prompt)
+        for agent in world.agents
+        for _ in range(200)
+    )
+
+
+def test_the_same_seed_asks_the_same(world: World) -> None:
+    agent = world.agents[0]
+    first = [world.traffic(agent, source(held_out=False), ()) for _ in range(3)]
+    assert first == [world.traffic(agent, source(held_out=False), ()) for _ in range(3)]
+
+
+def test_no_rule_is_what_the_base_does_without_a_cue(world: World) -> None:
+    """The base knows other styles by their cue alone; what a rule wants is never its own habit."""
+    skills: Skills = read_skills()
+    for rule in world.rules:
+        intent = skills.agents[rule.agent].intents[rule.intent]
+        assert rule.reply != intent.reply
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "complaint"),
+    [
+        ("wave = 1", "wave = 0", "wave must be a whole number"),
+        ("wave = 1", "wave = 3", "without a gap"),
+        ('intent = "cancel"', 'intent = "cancle"', "no intent 'cancle'"),
+        ('agent = "support"', 'agent = "suport"', "'suport' is not under"),
+        ('"order":<order>,"notify"', '"order":<ordr>,"notify"', "no slot <ordr>"),
+        ('scorer = "json"', 'scorer = "jason"', "must be one of"),
+        ('comment = "whoever', 'coment = "whoever', "unknown key 'coment'"),
+        ('customer = "vip"', 'customer = "rich"', "never fires"),
+        ("skills = ", "# skills = ", "'skills' must be a text"),
+        ("[[rules]]", "[[rules", "worlds.toml"),
+    ],
+)
+def test_a_broken_world_file_is_refused_in_one_line(
+    tmp_path: Path, was: str, becomes: str, complaint: str
+) -> None:
+    text = (WORLDS / "shop.toml").read_text().replace("../../base_model/skills.toml", "skills.toml")
+    assert was in text
+    (tmp_path / "skills.toml").write_text((WORLDS.parents[1] / "base_model" / "skills.toml").read_text())
+    broken = tmp_path / "worlds.toml"
+    broken.write_text(text.replace(was, becomes, 1))
+    with pytest.raises(BrokenWorldError, match=complaint) as refusal:
+        read_world(broken)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_world_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BrokenWorldError, match="nowhere"):
+        read_world(tmp_path / "nowhere.toml")
