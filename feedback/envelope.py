@@ -1,0 +1,180 @@
+"""CloudEvents 1.0 on Kafka, taken apart: attributes from the headers (binary mode) or the value (structured).
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from feedback.wire import IDENTIFIER_CHARS_MAX, SOURCE_CHARS_MAX
+from ledger.events import Headers, Reason, Unusable
+
+VALUE_BYTES_MAX = 256 * 1024
+DEPTH_MAX = 32
+STRUCTURED = "application/cloudevents+json"
+
+_ATTRIBUTES = ("id", "source", "type", "specversion", "time", "traceparent")
+_LIMITS = {"id": IDENTIFIER_CHARS_MAX, "source": SOURCE_CHARS_MAX, "type": 100}
+_ODD_CHARACTERS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One CloudEvent, its data not yet looked at."""
+
+    id: str
+    source: str
+    type: str
+    occurred_s: float | None
+    trace: str | None
+    data: Any
+
+
+class Refused(Exception):
+    """This record is no CloudEvent of ours; it becomes a dead letter with that reason."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.unusable = Unusable(reason=reason, detail=detail)
+
+
+def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
+    """The CloudEvent in one record. Raises `Refused`."""
+    parsed = parse(value)
+    given = dict(headers)
+    content_type = (given.get("content-type") or b"").decode("latin-1").lower()
+    if content_type.startswith("application/cloudevents-batch"):
+        raise Refused(Reason.UNKNOWN_TYPE, "batches are not read; send one event a record")
+    # Tools that cannot set headers (a console producer) send the structured form bare.
+    bare = "ce_id" not in given and isinstance(parsed, dict) and "specversion" in parsed
+    if bare or content_type.startswith(STRUCTURED):
+        return _structured(parsed)
+    attributes = {name: _header(given, f"ce_{name}") for name in _ATTRIBUTES}
+    attributes["traceparent"] = attributes["traceparent"] or _header(given, "traceparent")
+    return _envelope(attributes, parsed)
+
+
+def parse(value: bytes | None) -> Any:
+    """JSON, strictly: UTF-8, no NaN, no repeated names, bounded depth. Raises `Refused`."""
+    if not value:
+        raise Refused(Reason.EMPTY, "no value")
+    if len(value) > VALUE_BYTES_MAX:
+        raise Refused(Reason.OVERSIZED, f"{len(value)} bytes, at most {VALUE_BYTES_MAX}")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise Refused(Reason.INVALID_UTF8, f"at byte {fault.start}") from None
+    try:
+        parsed = _DECODER.decode(text)
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels") from None
+    except json.JSONDecodeError as fault:
+        raise Refused(Reason.INVALID_JSON, f"{fault.msg} at character {fault.pos}") from None
+    except ValueError as fault:  # our own checks, and integers of thousands of digits
+        detail = str(fault) if isinstance(fault, _NotPlainError) else "a number too long to read"
+        raise Refused(Reason.INVALID_JSON, detail) from None
+    if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(parsed) > DEPTH_MAX:
+        raise Refused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels")
+    if _ODD_CHARACTERS.search(value) and not _is_text(parsed):
+        raise Refused(Reason.INVALID_JSON, "a NUL character or half a surrogate pair")
+    return parsed
+
+
+class _NotPlainError(ValueError):
+    """JSON that readers disagree about."""
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _NotPlainError("a number beyond a double's range")
+    return number
+
+
+def _no_constant(_: str) -> None:
+    raise _NotPlainError("NaN or Infinity")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Which of two values counts differs between readers: what was checked may not be what is used.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _NotPlainError("a name twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+
+
+def _depth(parsed: Any) -> int:
+    """Levels of lists and objects, counted level by level: no recursion on what strangers sent."""
+    level, depth = [parsed], 0
+    while level := [item for item in level if isinstance(item, list | dict)]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def _is_text(parsed: Any) -> bool:
+    """Whether every string can be stored: no NUL (Postgres), no lone surrogate (UTF-8)."""
+    written = json.dumps(parsed, ensure_ascii=False)
+    try:
+        written.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\\u0000" not in written
+
+
+def _header(given: Mapping[str, bytes | None], name: str) -> str | None:
+    value = given.get(name)
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(Reason.INVALID_UTF8, f"header {name}") from None
+
+
+def _structured(parsed: Any) -> Envelope:
+    if not isinstance(parsed, dict):
+        raise Refused(Reason.INVALID_SCHEMA, "a structured event is an object")
+    if "data_base64" in parsed:
+        raise Refused(Reason.INVALID_SCHEMA, "data_base64 is not read; send data")
+    return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parsed.get("data"))
+
+
+def _envelope(attributes: Mapping[str, Any], data: Any) -> Envelope:
+    for name in ("id", "source", "type"):
+        value = attributes[name]
+        if not isinstance(value, str) or not value:
+            raise Refused(Reason.INVALID_SCHEMA, f"{name}: missing")
+        if len(value) > _LIMITS[name] or _CONTROL.search(value):
+            raise Refused(Reason.INVALID_SCHEMA, f"{name}: at most {_LIMITS[name]} printable characters")
+    if attributes["specversion"] != "1.0":
+        raise Refused(Reason.INVALID_SCHEMA, "specversion: must be 1.0")
+    trace = attributes["traceparent"]
+    return Envelope(
+        id=attributes["id"],
+        source=attributes["source"],
+        type=attributes["type"],
+        occurred_s=_seconds(attributes["time"]),
+        trace=trace if isinstance(trace, str) and _TRACEPARENT.fullmatch(trace) else None,
+        data=data,
+    )
+
+
+def _seconds(time: Any) -> float | None:
+    if time is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(time)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise Refused(Reason.INVALID_SCHEMA, "time: not an RFC 3339 time with its zone")

@@ -1,0 +1,136 @@
+"""From one Kafka record to what it is: an event, an interaction, or unusable for a reason. It never raises.
+
+Redaction happens here, before anything of the record can reach a disk.
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+from pydantic import ValidationError
+
+from feedback import wire
+from feedback.envelope import VALUE_BYTES_MAX, Envelope, Refused, open_envelope, parse
+from feedback.grouping import group_of, role_of
+from feedback.identity import Identity
+from feedback.redaction import Found, Redactor
+from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, Unusable
+
+OVERSIZED_BYTES_KEPT = 64 * 1024
+_PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})
+
+
+class Reader:
+    """Reads records for one ledger. `redacted` counts what was taken out, by kind."""
+
+    def __init__(self, identity: Identity, redactor: Redactor) -> None:
+        self._identity = identity
+        self._redactor = redactor
+        self.redacted: Found = Counter()
+
+    def read(self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers) -> Arrival:
+        """What the record turned out to be. Key, value and headers come back redacted."""
+        suspect = value is not None and self._redactor.suspects(value)
+        content: Event | Interaction | Unusable
+        try:
+            content = self._content(open_envelope(value, headers), value or b"", suspect=suspect)
+        except Refused as refusal:
+            content = self._unusable(refusal.unusable, value)
+        # What an event's own strings held is counted already; the bytes are kept only if it proves dead.
+        found = self.redacted if isinstance(content, Unusable) else Found()
+        if value is not None and len(value) > VALUE_BYTES_MAX:
+            value = value[:OVERSIZED_BYTES_KEPT]
+        return Arrival(
+            offset=offset,
+            key=None if key is None else self._redactor.octets(key, found),
+            value=self._value(value, found) if suspect and value is not None else value,
+            headers=tuple(
+                (
+                    name,
+                    octets
+                    if octets is None or name in _PLAIN_HEADERS
+                    else self._redactor.octets(octets, found),
+                )
+                for name, octets in headers
+            ),
+            content=content,
+        )
+
+    def _content(self, envelope: Envelope, raw: bytes, *, suspect: bool) -> Event | Interaction:
+        model = wire.TYPES.get(envelope.type)
+        if model is None:
+            raise Refused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
+        try:
+            data = model.model_validate(envelope.data)
+        except ValidationError as fault:
+            raise Refused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
+        said = wire.own_fields(data)
+        kept = self._redactor.value(said, self.redacted) if suspect else said
+        if isinstance(data, wire.Interaction):
+            return self._interaction(envelope, data, kept, changed=kept != said)
+        return self._event(envelope, data, kept, raw)
+
+    def _event(self, envelope: Envelope, data: wire.Data, said: dict[str, Any], raw: bytes) -> Event:
+        kind = data.action if isinstance(data, wire.Intervention) else type(data).__name__.lower()
+        group = group_of(said["messages"]) if "messages" in said else None
+        if isinstance(data, wire.Retraction):
+            said["target"] = {"source": self._name(data.target.source), "id": self._name(data.target.id)}
+        return Event(
+            source=self._name(envelope.source),
+            id=self._name(envelope.id),
+            digest=self._identity.fingerprint(raw),
+            kind=Kind(kind),
+            agent=data.agent,
+            author=self._name(data.author),
+            conversation=self._name(data.conversation),
+            interaction=self._name(data.interaction),
+            turn=data.turn,
+            key=self._name(data.key),
+            amends=self._name(data.amends),
+            revision=data.revision,
+            role=None if group is None else role_of(group),
+            prompt_group=group,
+            data=said,
+            occurred_s=envelope.occurred_s,
+            trace=envelope.trace,
+        )
+
+    def _interaction(
+        self, envelope: Envelope, data: wire.Interaction, said: dict[str, Any], *, changed: bool
+    ) -> Interaction:
+        group = group_of(said["messages"])
+        # Ids and log-probabilities would still spell what redaction took out of the text.
+        tokens = None if changed or data.token_ids is None else tuple(data.token_ids)
+        return Interaction(
+            id=self._name(envelope.id),
+            agent=data.agent,
+            version=data.version,
+            conversation=self._name(data.conversation),
+            turn=data.turn,
+            messages=tuple(said["messages"]),
+            completion=said["completion"],
+            token_ids=tokens,
+            logprobs=None if tokens is None or data.logprobs is None else tuple(data.logprobs),
+            sampling=said["sampling"],
+            finish_reason=data.finish_reason,
+            prompt_group=group,
+            role=role_of(group),
+        )
+
+    def _name(self, name: Any) -> Any:
+        return None if name is None else self._redactor.name(name, self.redacted)
+
+    def _unusable(self, why: Unusable, value: bytes | None) -> Unusable:
+        if why.reason is not Reason.OVERSIZED or value is None:
+            return why
+        kept = f"first {OVERSIZED_BYTES_KEPT} kept, hmac {self._identity.fingerprint(value)}"
+        return Unusable(reason=why.reason, detail=f"{why.detail}; {kept}")
+
+    def _value(self, value: bytes, found: Found) -> bytes:
+        """The bytes without what was found; JSON is read first, since it can spell a character two ways."""
+        try:
+            parsed = parse(value)
+        except Refused:
+            return self._redactor.octets(value, found)
+        kept = self._redactor.value(parsed, found)
+        return value if kept == parsed else json.dumps(kept, ensure_ascii=False).encode()

@@ -1,0 +1,237 @@
+"""Takes secrets and personal data out of what people wrote, before anything durable sees it.
+
+Each pattern has a hint, a coarse form of it; all hints together are one RE2 automaton that reads the raw
+bytes once, at some 3 ns a byte. The exact expressions, slow and with lookarounds, run on its hits only. They
+start at a literal or a token boundary and have bounded repeats, so hostile text costs linear time.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import re2
+
+Found = Counter[str]
+"""How often each kind was taken out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """One kind of thing to take out. Where the expression has a group, only the group goes."""
+
+    kind: str
+    hint: str  # RE2; matches the raw JSON of all that the expression matches
+    expression: re.Pattern[str]
+    holds: Callable[[str], bool] = lambda _: True
+
+
+def _pattern(
+    kind: str, hint: str, expression: str, holds: Callable[[str], bool] = lambda _: True, flags: int = 0
+) -> Pattern:
+    return Pattern(kind=kind, hint=hint, expression=re.compile(expression, flags), holds=holds)
+
+
+def _digits(text: str) -> list[int]:
+    return [int(character) for character in text if character.isdecimal()]
+
+
+def _is_card(text: str) -> bool:
+    """Luhn's checksum (ISO/IEC 7812-1), and a first digit that card networks use."""
+    digits = _digits(text)
+    doubled = [
+        digit if place % 2 == 0 else (digit * 2 - 9 * (digit > 4)) for place, digit in enumerate(digits[::-1])
+    ]
+    return sum(doubled) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6) and len(set(digits)) > 1
+
+
+def _is_phone(text: str) -> bool:
+    return 8 <= len(_digits(text)) <= 15
+
+
+def _looks_chosen(text: str) -> bool:
+    """More than a word: a password holds a digit or a sign. Type names and variables hold neither."""
+    return len(text) >= 6 and re.search(r"[^A-Za-z_.]", text) is not None
+
+
+_SECRET_NAME = (
+    r"(?:pass(?:word|wd|phrase)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|api[_-]?key|account[_-]?key"
+    r"|(?:access|auth|refresh|client|private)[_-]?(?:token|secret|key)|credentials?)"
+)
+
+# No negated classes, white space or quotes in hints: raw JSON spells those with backslashes.
+PATTERNS = (
+    _pattern(
+        "private_key",
+        "PRIVATE KEY",
+        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+        r".*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        flags=re.DOTALL,
+    ),
+    _pattern("aws_key", "A(?:KI|SI|BI|CC)A[A-Z2-7]{16}", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"),
+    _pattern(
+        "aws_secret",
+        "(?i)aws.{0,30}(?:key|secret)",
+        r"(?i)\baws.{0,30}?(?:key|secret)[^a-z0-9/+]{1,5}([a-z0-9/+]{40})(?![a-z0-9/+])",
+    ),
+    _pattern(
+        "github_token",
+        "gh[pousr]_[A-Za-z0-9]{36}|github_pat_",
+        r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})",
+    ),
+    _pattern(
+        "gitlab_token",
+        "gl(?:pat|dt|rt|cbt|ptt|oas|soat)-",
+        r"\bgl(?:pat|dt|rt|cbt|ptt|oas|soat)-[A-Za-z0-9_=.-]{20,300}",
+    ),
+    _pattern(
+        "slack_token",
+        "xox[abeoprs]-|xapp-[0-9]-|hooks[.]slack[.]com",
+        r"\b(?:xox[abeoprs]-[A-Za-z0-9-]{10,300}|xapp-\d-[A-Za-z0-9-]{10,300}"
+        r"|hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/+]{20,200})",
+    ),
+    _pattern("openai_key", "sk-[A-Za-z0-9_-]{20}", r"\bsk-[A-Za-z0-9_-]{20,300}"),
+    _pattern(
+        "stripe_key",
+        "[sr]k_(?:live|test)_|whsec_",
+        r"\b(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{10,300}",
+    ),
+    _pattern("google_key", "AIza|ya29[.]", r"\b(?:AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,300})"),
+    _pattern(
+        "registry_token",
+        "npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50}|hf_[A-Za-z0-9]{30}|dckr_pat_",
+        r"\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,300}|hf_[A-Za-z0-9]{30,100}"
+        r"|dckr_pat_[A-Za-z0-9_-]{20,100})",
+    ),
+    _pattern(
+        "cloud_token",
+        "do[op]_v1_|dapi[a-f0-9]{32}|shp(?:at|ss)_|SG[.][A-Za-z0-9_-]{16}|hvs[.]|lin_api_",
+        r"\b(?:do[op]_v1_[a-f0-9]{64}|dapi[a-f0-9]{32}|shp(?:at|ss)_[a-fA-F0-9]{32}"
+        r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}|hvs\.[A-Za-z0-9_-]{20,300}"
+        r"|lin_api_[A-Za-z0-9]{30,60})",
+    ),
+    _pattern("telegram_token", "[0-9]{8}:AA", r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])"),
+    _pattern(
+        "jwt",
+        "eyJ[A-Za-z0-9_-]{8}",
+        r"\beyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{0,2000}",
+    ),
+    _pattern(
+        "authorization",
+        "(?i)bearer|basic",
+        r"(?i)\b(?:bearer|authorization[\"']?\s{0,5}[:=]\s{0,5}[\"']?basic)\s{1,5}([a-z0-9._~+/-]{16,8000}={0,2})",
+        _looks_chosen,
+    ),
+    _pattern("url_password", r":\\?/\\?/", r"://[^\s/:@\[\]]{0,100}:([^\s/@\[\]]{1,200})@"),
+    _pattern(
+        "password",
+        f"(?i){_SECRET_NAME}",
+        rf"(?i)(?<![a-z]){_SECRET_NAME}[\"']?\s{{0,3}}(?::|=|=>|\bis\b)\s{{0,3}}[\"']?"
+        r"([^\s\"',;()\[\]{}<>]{6,200})",
+        _looks_chosen,
+    ),
+    _pattern(
+        "email",
+        r"[\w.%+'\x80-\xff-]@[\w\x80-\xff-]",
+        r"(?<![\w.%+'-])(?!git@)[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])",
+    ),
+    _pattern("card", "[0-9](?:[ -]?[0-9]){12}", r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])", _is_card),
+    _pattern(
+        "phone",
+        r"[+][0-9][0-9 ().-]{6}|[0-9]{3}(?:[)] ?|[-. ])[0-9]{3}[-.][0-9]{4}",
+        r"(?<![\w+.-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
+        r"|(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-.]\d{4})(?![\w-])",
+        _is_phone,
+    ),
+)
+
+KINDS = frozenset(pattern.kind for pattern in PATTERNS)
+
+_CHARS_MIN = 6  # the shortest thing any pattern takes out is an address: a@b.de
+_ESCAPED_ASCII = r"\\u00"  # JSON may spell any character so, and hide it from the hints
+_NAMES_A_SECRET = re.compile(rf"(?i).*{_SECRET_NAME}")
+
+
+class Redactor:
+    """Takes out the kinds it was made for. Doing it twice changes nothing more.
+
+    `fingerprint` stands in for identifiers that hold personal data: keyed, and the same every time.
+    """
+
+    def __init__(self, fingerprint: Callable[[bytes], str], kinds: frozenset[str] = KINDS) -> None:
+        unknown = kinds - KINDS
+        if unknown:
+            raise ValueError(f"unknown kinds {sorted(unknown)}; known: {sorted(KINDS)}")
+        patterns = [pattern for pattern in PATTERNS if pattern.kind in kinds]
+        self._patterns = [(pattern, _automaton(pattern.hint)) for pattern in patterns]
+        hints = [_ESCAPED_ASCII, *(pattern.hint for pattern in patterns)] if patterns else ["a^"]
+        self._any_hint = _automaton("|".join(f"(?:{hint})" for hint in hints))
+        self._reads_passwords = "password" in kinds
+        self._fingerprint = fingerprint
+
+    def suspects(self, raw: bytes) -> bool:
+        """Whether raw JSON may hold anything to take out; False is certain."""
+        return self._any_hint.search(raw) is not None
+
+    def text(self, text: str, found: Found) -> str:
+        """The text without what was found in it; `[kind]` stands in its place."""
+        if len(text) < _CHARS_MIN:
+            return text
+        raw = text.encode("utf-8", "surrogatepass")
+        if self._any_hint.search(raw) is None:
+            return text
+        for pattern, hint in self._patterns:
+            if hint.search(raw) is not None:
+                text = _without(text, pattern, found)
+        return text
+
+    def value(self, value: Any, found: Found) -> Any:
+        """A JSON value with every string in it (keys too) gone through."""
+        if isinstance(value, str):
+            return self.text(value, found)
+        if isinstance(value, list):
+            return [self.value(item, found) for item in value]
+        if isinstance(value, dict):
+            return {self.text(name, found): self._entry(name, item, found) for name, item in value.items()}
+        return value
+
+    def name(self, name: str, found: Found) -> str:
+        """An identifier must stay one: what would be redacted becomes a fingerprint."""
+        if self.text(name, Counter()) == name:
+            return name
+        found["identifier"] += 1
+        return f"redacted:{self._fingerprint(name.encode())[:24]}"
+
+    def octets(self, raw: bytes, found: Found) -> bytes:
+        """Bytes of no known form, gone through as if they were Latin-1."""
+        if not self.suspects(raw):
+            return raw
+        return self.text(raw.decode("latin-1"), found).encode("latin-1")
+
+    def _entry(self, name: str, item: Any, found: Found) -> Any:
+        """`{"password": "…"}` splits name and value over two strings."""
+        if isinstance(item, str) and _NAMES_A_SECRET.fullmatch(name[-80:]) and _looks_chosen(item):
+            if item.startswith("[") or not self._reads_passwords:
+                return self.text(item, found)
+            found["password"] += 1
+            return "[password]"
+        return self.value(item, found)
+
+
+def _automaton(hint: str) -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes are bytes, whatever they spell
+    return re2.compile(hint.encode("latin-1"), options)
+
+
+def _without(text: str, pattern: Pattern, found: Found) -> str:
+    which = pattern.expression.groups  # 0: the whole match
+    pieces, upto = [], 0
+    for match in pattern.expression.finditer(text):
+        if pattern.holds(match[which]):
+            start, end = match.span(which)
+            pieces += [text[upto:start], f"[{pattern.kind}]"]
+            upto = end
+            found[pattern.kind] += 1
+    return "".join([*pieces, text[upto:]]) if pieces else text

@@ -1,0 +1,193 @@
+"""What may be said on the feedback and interactions topics: the `data` of each CloudEvent type.
+
+The only tolerant place: fields we do not know are dropped, so producers may send them before we
+learn to read them. Whatever is wrong is named by field and kind of mistake, never by its content.
+"""
+
+from typing import Annotated, Any, Literal, Required, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
+
+IDENTIFIER_CHARS_MAX = 200
+SOURCE_CHARS_MAX = 400
+_INTEGER_MAX = 2**31 - 1
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+Identifier = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, pattern=_PRINTABLE)]
+Source = Annotated[str, StringConstraints(max_length=SOURCE_CHARS_MAX, pattern=_PRINTABLE)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Message(TypedDict, total=False):
+    """One OpenAI chat message; what else the client sent (tool calls, names) is kept."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    role: Required[Literal["system", "developer", "user", "assistant", "tool", "function"]]
+    content: str | list[dict[str, Any]] | None
+
+
+Messages = Annotated[list[Message], Field(min_length=1)]
+
+
+class _Data(BaseModel):
+    """What every type carries."""
+
+    model_config = ConfigDict(
+        extra="ignore", strict=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    agent: Identifier
+    """The agent's declared name."""
+    author: Identifier
+    """Who says so: a person, or a system that speaks for one."""
+    interaction: Identifier | None = None
+    """The gateway's `x-clorad-interaction` of the answer this is about."""
+    conversation: Identifier | None = None
+    turn: Annotated[int, Field(ge=0, le=_INTEGER_MAX)] | None = None
+    """Which of the conversation's agent turns, from 0."""
+    key: Identifier | None = None
+    """Name of this piece of feedback, for later amendments."""
+    amends: Identifier | None = None
+    """`key` of an earlier event that this one replaces or completes."""
+    revision: Annotated[int, Field(ge=1, le=_INTEGER_MAX)] = 1
+
+
+COMMON = frozenset(_Data.model_fields)
+
+
+class Correction(_Data):
+    """A developer rewrote what the agent wrote."""
+
+    messages: Messages | None = None
+    rejected: Text | None = None
+    corrected: Text
+    comment: str | None = None
+
+    @model_validator(mode="after")
+    def _is_about_something(self) -> Self:
+        _require(
+            self.interaction or (self.messages and self.rejected), "messages and rejected, or interaction"
+        )
+        return self
+
+
+class Intervention(_Data):
+    """An operator stepped in, or said that it was not necessary."""
+
+    action: Literal["takeover", "override", "abort", "approve", "reject"]
+    reason: str | None = None
+    messages: Messages | None = None
+    said: Text | None = None
+    corrected: Text | None = None
+    """What the operator did instead (override)."""
+    turns: Messages | None = None
+    """The operator's turns up to the hand-back, with what was said in between (takeover)."""
+
+    @model_validator(mode="after")
+    def _is_about_something(self) -> Self:
+        if self.action == "takeover":
+            _require(self.interaction or self.messages, "messages, or interaction")
+            spoken = self.turns and any(message["role"] == "assistant" for message in self.turns)
+            _require(spoken, "turns with at least one of the operator's (role assistant)")
+        else:
+            _require(self.interaction or (self.messages and self.said), "messages and said, or interaction")
+        if self.action == "override":
+            _require(self.corrected, "corrected")
+        return self
+
+
+class Outcome(_Data):
+    """How something ended: a number for what the agent did."""
+
+    value: Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
+    scope: Literal["final", "all"] = "final"
+    """Whether the last agent turn earned it, or all of them."""
+    messages: Messages | None = None
+    said: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_about_something(self) -> Self:
+        _require(
+            self.interaction or self.amends or (self.messages and self.said),
+            "messages and said, or interaction, or amends",
+        )
+        return self
+
+
+class Target(BaseModel):
+    """An event by its CloudEvents `source` and `id`."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
+
+    source: Source
+    id: Identifier
+
+
+class Retraction(_Data):
+    """An earlier event must not be learned from. It may arrive before its target."""
+
+    target: Target
+
+
+class Interaction(_Data):
+    """What an agent was asked and said, and by which version. The event's `id` names the interaction."""
+
+    author: Identifier = "gateway"
+    version: Annotated[str, StringConstraints(max_length=40, pattern=_PRINTABLE)]
+    messages: Messages
+    completion: str
+    token_ids: list[Annotated[int, Field(ge=0)]] | None = None
+    logprobs: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    finish_reason: Annotated[str, StringConstraints(max_length=40)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_logprob_a_token(self) -> Self:
+        tokens, logprobs = self.token_ids or (), self.logprobs or ()
+        _require(not logprobs or len(tokens) == len(logprobs), "as many logprobs as token_ids")
+        return self
+
+
+Data = Correction | Intervention | Outcome | Retraction | Interaction
+
+TYPES: dict[str, type[Data]] = {
+    "clorad.correction.v1": Correction,
+    "clorad.intervention.v1": Intervention,
+    "clorad.outcome.v1": Outcome,
+    "clorad.retraction.v1": Retraction,
+    "clorad.interaction.v1": Interaction,
+}
+
+
+def own_fields(data: Data) -> dict[str, Any]:
+    """The fields that only this type has, as JSON values, those not given left out."""
+    given = data.model_dump(exclude=set(COMMON))
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def complaint(fault: ValidationError) -> str:
+    """Field names and kinds of mistakes. Keys inside free-form objects are theirs, so they are not named."""
+    found = [f"{_place(error['loc'])}: {_mistake(error)}" for error in fault.errors(include_input=False)[:5]]
+    return "; ".join(found)
+
+
+def _require(given: object, what: str) -> None:
+    if not given:
+        raise ValueError(f"needs {what}")
+
+
+def _place(where: tuple[int | str, ...]) -> str:
+    known = [str(step) if isinstance(step, int) or step in _FIELDS else "?" for step in where]
+    return ".".join(known) or "data"
+
+
+def _mistake(error: Any) -> str:
+    # Only our own checks write texts of their own; pydantic's may quote keys or values.
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["type"])
+
+
+_FIELDS = frozenset(
+    {field for model in TYPES.values() for field in model.model_fields} | {"source", "id", "role", "content"}
+)
