@@ -44,9 +44,12 @@ class Recipe:
     tokens_max: int = 2048  # longest prompt + reply; longer episodes are refused with a reason
 
     def __post_init__(self) -> None:
-        assert self.rank > 0 and self.steps >= 1 and 0 < self.learning_rate < 1
+        assert self.rank > 0
+        assert self.steps >= 1
+        assert 0 < self.learning_rate < 1
         assert self.steps_min <= self.steps
-        assert self.new_per_step > 0 and min(self.replay_per_step, self.anchors_per_step) >= 0
+        assert self.new_per_step > 0
+        assert min(self.replay_per_step, self.anchors_per_step) >= 0
 
     @property
     def scale(self) -> float:

@@ -1,0 +1,120 @@
+"""A version directory: what is in it, what it is called, and how it comes to exist in one rename.
+
+Weights, configuration and optimizer state are hashed; the manifest says where they come from. Needs no
+torch: the tensors are read and written by `adapter_weights`.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from engine.base_files import hash_of_files
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+OPTIMIZER = "optimizer.safetensors"
+MANIFEST = "manifest.json"
+_HASHED = (WEIGHTS, CONFIG, OPTIMIZER)
+
+
+class VersionTaken(Exception):
+    """Another content already has this version's name; the version is not published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Where a version comes from: enough to name the event behind every gradient, and to make it again."""
+
+    agent: str
+    version: str  # v7-3fa2c1
+    parent: str | None  # the version it started from; None: the bare base
+    base_hash: str
+    tokenizer_hash: str
+    turn_id: str
+    pass_id: str
+    events: Mapping[str, Sequence[str]]  # part of the batch -> uids
+    recipe: Mapping[str, Any]
+    seed: int
+    form: Mapping[str, Any]  # of the pass: token budget, threads, mixing, device, torch
+    metrics: Mapping[str, float | int | str]
+    probes: Sequence[Mapping[str, Any]]  # token_ids, logprobs, base_logprobs
+    files: Mapping[str, str]  # name -> sha256
+    content_hash: str
+
+
+def version_name(number: int, content: str) -> str:
+    """`v7-3fa2c1`."""
+    return f"v{number}-{content[:6]}"
+
+
+def content_hash(directory: Path) -> str:
+    """sha256 (hex) over weights, configuration and optimizer state; never the manifest."""
+    hashes = file_hashes(directory)
+    if missing := [name for name in _HASHED if name not in hashes]:
+        raise ValueError(f"{directory.name} lacks {', '.join(missing)}")
+    return content_hash_of(hashes)
+
+
+def content_hash_of(files: Mapping[str, str]) -> str:
+    """The content hash from the hashes of the files, for when the optimizer state has been dropped."""
+    return sha256("".join(f"{name} {files[name]}\n" for name in _HASHED).encode()).hexdigest()
+
+
+def file_hashes(directory: Path) -> dict[str, str]:
+    """sha256 (hex) of each hashed file that is there."""
+    return {name: hash_of_files([directory / name]) for name in _HASHED if (directory / name).is_file()}
+
+
+def damaged(directory: Path) -> tuple[str, ...]:
+    """Names of the files that are not what the manifest says; optimizer state may be absent."""
+    recorded, found = read_manifest(directory).files, file_hashes(directory)
+    expected = {name for name in recorded if name != OPTIMIZER or name in found}
+    return tuple(sorted(name for name in expected if found.get(name) != recorded[name]))
+
+
+def write_manifest(draft: Path, manifest: Manifest) -> None:
+    """The draft says where it comes from."""
+    (draft / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True))
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """A version's manifest; fields written by a later clorad are ignored."""
+    values = json.loads((directory / MANIFEST).read_text())
+    return Manifest(**{field.name: values[field.name] for field in fields(Manifest)})
+
+
+def publish(draft: Path, final: Path) -> Path:
+    """`final` is complete and durable, and `draft` is gone.
+
+    Idempotent: where `final` exists with the same content it is adopted as it stands. Raises `VersionTaken`
+    where it holds other content.
+    """
+    for path in (*draft.iterdir(), draft):
+        fsync(path)
+    if not final.exists():
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.rename(final)
+        except OSError:  # somebody else published meanwhile: their directory is not empty
+            if not final.exists():
+                raise
+    if draft.exists():
+        if content_hash(draft) != read_manifest(final).content_hash:
+            raise VersionTaken(f"{final.parent.name}/{final.name} holds other content")
+        shutil.rmtree(draft)
+    fsync(final.parent)
+    return final
+
+
+def fsync(path: Path) -> None:
+    """The file's bytes, or the directory's entries, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,159 @@
+"""An adapter's tensors, to and from PEFT's file format; its optimizer state beside it in a file of ours.
+
+PEFT and vLLM read these directories as they are. What the engine cannot continue exactly is refused by name.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.adapter_files import CONFIG, MANIFEST, OPTIMIZER, WEIGHTS, fsync, read_manifest
+from engine.recipe import Recipe
+
+Matrices = Mapping[str, tuple[Tensor, Tensor]]
+"""Name of a linear -> A (rank x inputs), B (outputs x rank)."""
+
+_PREFIX = "base_model.model."
+_HASH_PREFIX = "sha256:"
+_MUST_BE_EMPTY = (
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "layers_to_transform",
+    "trainable_token_indices",
+)
+
+
+class AdapterRefused(ValueError):
+    """This adapter cannot be taught further here; the message names why. The lesson ends as not learned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adapter:
+    """One agent's adapter at rest: weights, moments and step count, all fp32 on the CPU."""
+
+    rank: int
+    alpha: float
+    rslora: bool
+    targets: tuple[str, ...]
+    base_hash: str | None  # None: made elsewhere, and it does not say
+    weights: Matrices
+    first: Matrices | None = None  # moments; None where the optimizer state was dropped
+    second: Matrices | None = None
+    steps: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory its tensors take."""
+        parts = (self.weights, self.first or {}, self.second or {})
+        return sum(a.nbytes + b.nbytes for part in parts for a, b in part.values())
+
+
+def write_adapter(adapter: Adapter, draft: Path) -> None:
+    """Weights, configuration and optimizer state are in the draft, on disk."""
+    assert adapter.first is not None
+    assert adapter.second is not None
+    draft.mkdir(parents=True, exist_ok=True)
+    save_file(_named(adapter.weights, _PREFIX), draft / WEIGHTS, metadata={"format": "pt"})
+    moments = {**_named(adapter.first, "first."), **_named(adapter.second, "second.")}
+    save_file(moments, draft / OPTIMIZER, metadata={"steps": str(adapter.steps)})
+    (draft / CONFIG).write_text(json.dumps(_config(adapter), indent=1, sort_keys=True))
+    for name in (WEIGHTS, OPTIMIZER, CONFIG):
+        fsync(draft / name)
+
+
+def read_adapter(directory: Path) -> Adapter:
+    """The adapter of a version directory, or of one PEFT saved; raises `AdapterRefused`."""
+    config = json.loads((directory / CONFIG).read_text())
+    _refuse_unsupported(config, directory.name)
+    weights = _matrices(load_file(directory / WEIGHTS), _PREFIX)
+    first = second = None
+    steps = 0
+    if (directory / OPTIMIZER).is_file():
+        moments = load_file(directory / OPTIMIZER)
+        first, second = _matrices(moments, "first."), _matrices(moments, "second.")
+        with safe_open(directory / OPTIMIZER, "pt") as file:
+            steps = int(file.metadata()["steps"])
+    return Adapter(
+        rank=int(config["r"]),
+        alpha=float(config["lora_alpha"]),
+        rslora=bool(config.get("use_rslora", False)),
+        targets=tuple(sorted({name.rsplit(".", 1)[-1] for name in weights})),
+        base_hash=_base_hash(directory, config),
+        weights=weights,
+        first=first,
+        second=second,
+        steps=steps,
+    )
+
+
+def refuse_mismatch(adapter: Adapter, recipe: Recipe, *, base_hash: str, name: str) -> None:
+    """Raises `AdapterRefused` where the adapter fits neither the base nor the recipe it should go on with."""
+    if adapter.base_hash not in (None, base_hash):
+        raise AdapterRefused(f"{name} was taught on base {adapter.base_hash}, this is base {base_hash}")
+    has = (adapter.rank, adapter.alpha, adapter.rslora, tuple(sorted(adapter.targets)))
+    wants = (recipe.rank, recipe.alpha, recipe.rslora, tuple(sorted(recipe.targets)))
+    if has != wants:
+        raise AdapterRefused(f"{name} has rank, alpha, rslora, targets {has}; the recipe says {wants}")
+
+
+def _config(adapter: Adapter) -> dict[str, Any]:
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": f"{_HASH_PREFIX}{adapter.base_hash}",
+        "r": adapter.rank,
+        "lora_alpha": adapter.alpha,
+        "use_rslora": adapter.rslora,
+        "target_modules": sorted(adapter.targets),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+
+
+def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
+    if config.get("peft_type") != "LORA":
+        raise AdapterRefused(f"{name} is a {config.get('peft_type')} adapter; only LORA is supported")
+    if config.get("use_dora"):
+        raise AdapterRefused(f"{name} uses DoRA, which is not supported")
+    if config.get("bias", "none") != "none" or config.get("lora_bias"):
+        raise AdapterRefused(f"{name} trains biases, which is not supported")
+    for field in _MUST_BE_EMPTY:
+        if config.get(field):
+            raise AdapterRefused(f"{name} uses {field}, which is not supported")
+
+
+def _base_hash(directory: Path, config: Mapping[str, Any]) -> str | None:
+    if (directory / MANIFEST).is_file():
+        return read_manifest(directory).base_hash
+    base = str(config.get("base_model_name_or_path") or "")
+    return base.removeprefix(_HASH_PREFIX) if base.startswith(_HASH_PREFIX) else None
+
+
+def _named(matrices: Matrices, prefix: str) -> dict[str, Tensor]:
+    named = {}
+    for name, (a, b) in matrices.items():
+        named[f"{prefix}{name}.lora_A.weight"], named[f"{prefix}{name}.lora_B.weight"] = a, b
+    return named
+
+
+def _matrices(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, tuple[Tensor, Tensor]]:
+    ending = ".lora_A.weight"
+    if strange := [key for key in tensors if ".lora_A." not in key and ".lora_B." not in key]:
+        raise AdapterRefused(f"tensors that are not LoRA's: {strange[0]} and {len(strange) - 1} more")
+    return {
+        key.removeprefix(prefix).removesuffix(ending): (
+            tensors[key].float(),
+            tensors[key.replace(".lora_A.", ".lora_B.")].float(),
+        )
+        for key in sorted(tensors)
+        if key.startswith(prefix) and key.endswith(ending)
+    }

@@ -1,0 +1,106 @@
+"""Where adapters live while they train: one flat fp32 row per slot for weights, gradients and moments.
+
+A layer's A and B are views of those rows, so joining is a row copy and stepping is one fused call.
+An adapter of a lower rank, or with fewer targets, leaves the rest of its row exactly zero: zero times
+anything finite stays zero through forward, backward and optimizer.
+
+Shapes: R rank of the arena, I inputs, O outputs of a linear, P floats in a row.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_ALIGNED_FLOATS = (
+    32  # 64 bytes even in bf16: a matrix is equally aligned in every slot, so the same bits come out
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one linear's A (R x I) and B (O x R) lie in a row."""
+
+    inputs: int
+    outputs: int
+    a_start: int
+    b_start: int
+
+
+class Arena:
+    """`slots` rows; `weight`, `grad`, `first` and `second` moments in fp32, `shadow` in the base's dtype."""
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, int]],  # name of a linear -> (inputs, outputs)
+        *,
+        rank: int,
+        slots: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        assert min(rank, slots) > 0
+        self.rank, self.slots = rank, slots
+        self.places: dict[str, Place] = {}
+        end = 0
+        for name, (inputs, outputs) in shapes.items():
+            b_start = _aligned(end + rank * inputs)
+            self.places[name] = Place(inputs=inputs, outputs=outputs, a_start=end, b_start=b_start)
+            end = _aligned(b_start + outputs * rank)
+        self.row_floats = end
+        self.weight, self.grad, self.first, self.second = (
+            torch.zeros(slots, end, device=device) for _ in range(4)
+        )
+        mirrored = dtype != torch.float32
+        self.shadow = torch.zeros(slots, end, device=device, dtype=dtype) if mirrored else self.weight
+        self.steps = [torch.zeros((), device=device) for _ in range(slots)]
+
+    def matrices(self, rows_SP: Tensor, name: str) -> tuple[list[Tensor], list[Tensor]]:
+        """Views of one linear's A (R x I) and B (O x R) in each slot's row."""
+        place, rank = self.places[name], self.rank
+        a_end, b_end = place.a_start + rank * place.inputs, place.b_start + place.outputs * rank
+        a = [row[place.a_start : a_end].view(rank, place.inputs) for row in rows_SP]
+        b = [row[place.b_start : b_end].view(place.outputs, rank) for row in rows_SP]
+        return a, b
+
+    def write(self, rows_SP: Tensor, slot: int, matrices: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """The slot's row holds exactly `matrices` (name -> A, B of any rank that fits), zeros elsewhere."""
+        row = rows_SP[slot : slot + 1]
+        row.zero_()
+        for name, (a, b) in matrices.items():
+            rank = a.shape[0]
+            assert rank <= self.rank, "slots.seat refuses these"
+            (into_a,), (into_b,) = self.matrices(row, name)
+            into_a[:rank].copy_(a)
+            into_b[:, :rank].copy_(b)
+
+    def read(
+        self, rows_SP: Tensor, slot: int, *, rank: int, names: Iterable[str]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Copies on the CPU of one slot's matrices, cut to the adapter's own rank and targets."""
+        row = rows_SP[slot : slot + 1]
+        found = {}
+        for name in names:
+            (a,), (b,) = self.matrices(row, name)
+            found[name] = (
+                a[:rank].cpu().clone(),
+                b[:, :rank].cpu().clone(memory_format=torch.contiguous_format),
+            )
+        return found
+
+    def refresh(self, slot: int) -> None:
+        """What the layers compute with is what the weights say."""
+        if self.shadow is not self.weight:
+            self.shadow[slot].copy_(self.weight[slot])
+
+    def clear(self, slot: int) -> None:
+        """Nothing of the slot's last tenant is left."""
+        for rows in (self.weight, self.grad, self.first, self.second):
+            rows[slot].zero_()
+        self.steps[slot].zero_()
+        self.refresh(slot)
+
+
+def _aligned(floats: int) -> int:
+    return -(-floats // _ALIGNED_FLOATS) * _ALIGNED_FLOATS

@@ -1,0 +1,218 @@
+"""One lesson under way in its slot: what it draws next, which steps it took, when it is over.
+
+The champion's view of the samples is read once, before the first step: what it already answers is not
+taught, and preference, policy and KL terms are measured against it.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from engine.adapter_weights import Adapter
+from engine.base_model import BaseModel
+from engine.lesson import Learned, Lesson, Refused
+from engine.objective import Signals, read_references
+from engine.optimizer import StepSizes, step
+from engine.packer import Portion, Reference, Tenant
+from engine.schedule import Drawn, draw, learning_rate, steps_of
+from engine.tokens import Sample, Tokens, Unusable
+from rewards.episode import Part
+
+_DEV_EPISODES_MIN = 8  # fewer say nothing about when to stop
+_DEV_LOOKS = 10  # looks at the dev episodes a lesson
+_RISES_MAX = 2  # in a row
+
+
+def tokenise(lesson: Lesson, tokens: Tokens, *, tokens_max: int) -> tuple[list[Sample], list[Refused]]:
+    """The lesson's samples, and the episodes that were left out with the reason."""
+    samples, refused = [], []
+    for episode in lesson.episodes:
+        try:
+            samples.append(tokens.sample(episode, tokens_max=min(tokens_max, lesson.recipe.tokens_max)))
+        except Unusable as complaint:
+            refused.append(Refused(events=episode.events, reason=str(complaint)))
+    return samples, refused
+
+
+class Course:
+    """A lesson in a slot."""
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        slot: int,
+        samples: Sequence[Sample],
+        refused: Sequence[Refused],
+        base: BaseModel,
+        *,
+        token_budget: int,
+    ) -> None:
+        self.lesson, self.slot = lesson, slot
+        self.tenant = Tenant(slot=slot, recipe=lesson.recipe)
+        self.refused, self.skipped = tuple(refused), list[Refused]()
+        self._base, self._token_budget = base, token_budget
+        self._references: dict[int, tuple[Reference, ...]] = {}
+        taught = [sample for sample in samples if sample.part is not Part.DEV]
+        self._dev = [sample for sample in samples if sample.part is Part.DEV and sample.advantage is None]
+        known = self._read_champion(taught)
+        self.already_known = tuple(event for index in known for event in taught[index].events)
+        self._references = {
+            new: self._references[old]
+            for new, old in enumerate(index for index in range(len(taught)) if index not in known)
+            if old in self._references
+        }
+        self._samples = [sample for index, sample in enumerate(taught) if index not in known]
+        self._new = sum(sample.part is Part.NEW for sample in self._samples)
+        self.steps, self.step = steps_of(lesson.recipe, self._new), 0
+        self._draws = draw(self._samples, lesson.recipe, lesson.seed)
+        self._drawn: list[Drawn] = []
+        self._portions: list[Portion] = []
+        self._heard: list[Signals] = []
+        self._norm_max, self._tokens = 0.0, 0
+        self._dev_losses: list[float] = []
+        self._stopped = False
+
+    @property
+    def anything_new(self) -> bool:
+        """Whether there is anything to teach that the champion does not know."""
+        return self._new > 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the last step has been taken."""
+        return self._stopped or self.step >= self.steps
+
+    def portions(self) -> list[Portion]:
+        """This step's samples and their coefficients; the same until the step is taken."""
+        if not self._portions:
+            self._drawn = next(self._draws)
+            self._portions = [
+                Portion(
+                    sample=self._samples[drawn.index],
+                    references=self._references.get(drawn.index, ()),
+                    supervised=drawn.supervised,
+                    preference=drawn.preference,
+                    policy=drawn.policy,
+                    anchor=drawn.anchor,
+                )
+                for drawn in self._drawn
+            ]
+        return self._portions
+
+    def take_step(self, signals: Signals) -> None:
+        """The slot has stepped with the gradient that is in the arena, or the step is noted as skipped."""
+        recipe = self.lesson.recipe
+        sizes = StepSizes(
+            learning_rate=learning_rate(recipe, self.step, self.steps),
+            beta1=recipe.beta1,
+            beta2=recipe.beta2,
+            weight_decay=recipe.weight_decay,
+            clip_norm=recipe.clip_norm,
+        )
+        norm = step(self._base.arena, self.slot, sizes)
+        if math.isfinite(norm):
+            self._norm_max = max(self._norm_max, norm)
+            self._heard.append(signals)
+        else:
+            self.skipped.append(
+                Refused(events=self._events_of_step(), reason=f"non-finite gradient at step {self.step}")
+            )
+        self._tokens += sum(
+            len(portion.sample.prompt_ids) + len(answer.token_ids)
+            for portion in self._portions
+            for answer in portion.sample.answers
+        )
+        self._portions = []
+        self.step += 1
+        self._look_at_dev()
+
+    def finish(self, adapter: Adapter) -> Learned:
+        """What the lesson came to."""
+        return Learned(
+            agent=self.lesson.agent,
+            parent=self.lesson.parent,
+            recipe=self.lesson.recipe,
+            metrics=self._metrics(),
+            refused=self.refused,
+            skipped=tuple(self.skipped),
+            already_known=self.already_known,
+            state=adapter,
+        )
+
+    def _events_of_step(self) -> tuple[str, ...]:
+        events = (event for portion in self._portions for event in portion.sample.events)
+        return tuple(dict.fromkeys(events))
+
+    def _read_champion(self, taught: Sequence[Sample]) -> set[int]:
+        """Fills the references the terms need. Returns the corrections the champion already answers."""
+        recipe = self.lesson.recipe
+        corrections = {i for i, one in enumerate(taught) if one.part is Part.NEW and one.advantage is None}
+        anchors = {i for i, one in enumerate(taught) if one.part is Part.ANCHOR and recipe.kl_weight > 0.0}
+        judged = {i for i, one in enumerate(taught) if one.advantage is not None}
+        paired = {
+            i for i, one in enumerate(taught) if one.rejected is not None and recipe.preference_weight > 0.0
+        }
+        wanted = sorted(corrections | anchors | judged | paired)
+        found = read_references(
+            self._base,
+            self.tenant,
+            [taught[index] for index in wanted],
+            token_budget=self._token_budget,
+            hidden_too=[index in anchors for index in wanted],
+        )
+        self._references = dict(zip(wanted, found, strict=True))
+        return {index for index in corrections if bool(self._references[index][0].top_N.all())}
+
+    def _look_at_dev(self) -> None:
+        if len(self._dev) < _DEV_EPISODES_MIN or self.step % max(1, self.steps // _DEV_LOOKS):
+            return
+        read = read_references(
+            self._base,
+            self.tenant,
+            self._dev,
+            token_budget=self._token_budget,
+            hidden_too=[False] * len(self._dev),
+        )
+        losses = [
+            -sum(
+                weight * logprob
+                for weight, logprob in zip(one.reply.weights, found[0].logprob_N.tolist(), strict=True)
+            )
+            for one, found in zip(self._dev, read, strict=True)
+        ]
+        mass = sum(one.mass for one in self._dev)
+        self._dev_losses.append(
+            sum(one.mass * loss for one, loss in zip(self._dev, losses, strict=True)) / mass
+        )
+        last = self._dev_losses[-_RISES_MAX - 1 :]
+        rising = len(last) > _RISES_MAX and all(now > before for before, now in pairwise(last))
+        self._stopped = rising and self.step >= self.lesson.recipe.steps_min
+
+    def _metrics(self) -> dict[str, float | int | str]:
+        heard = self._heard
+        counts = {part: sum(sample.part is part for sample in self._samples) for part in Part}
+        metrics: dict[str, float | int | str] = {
+            "steps": len(heard),
+            "steps_skipped": len(self.skipped),
+            "stopped_early": int(self._stopped),
+            "new": counts[Part.NEW],
+            "replay": counts[Part.REPLAY],
+            "anchors": counts[Part.ANCHOR],
+            "dev": len(self._dev),
+            "refused": len(self.refused),
+            "already_known": len(self.already_known),
+            "tokens": self._tokens,
+            "gradient_norm_max": self._norm_max,
+        }
+        if heard:
+            metrics |= {"loss_first_nats": heard[0].loss, "loss_last_nats": heard[-1].loss}
+        for term in sorted({term for signals in heard for term in signals.pull}):
+            metrics[f"signal_{term}"] = sum(signals.pull.get(term, 0.0) for signals in heard) / len(heard)
+        if policy_tokens := sum(signals.policy_tokens for signals in heard):
+            metrics["clipped_share"] = sum(signals.clipped_tokens for signals in heard) / policy_tokens
+        if self._dev_losses:
+            metrics |= {
+                "dev_loss_first_nats": self._dev_losses[0],
+                "dev_loss_last_nats": self._dev_losses[-1],
+            }
+        return metrics

@@ -1,0 +1,134 @@
+"""Which agent sits in which slot while it learns; the version store is the cold tier.
+
+Attach reads a version, detach drops it. Parsed versions are kept in memory up to a bound, the longest
+unused dropped first; a version never changes, so its path is its key.
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.adapter_weights import Adapter, AdapterRefused, Matrices, read_adapter, refuse_mismatch
+from engine.arena import Arena
+from engine.lesson import Lesson
+from engine.recipe import Recipe
+
+_PARSED_BYTES_MAX = 1 << 30
+
+
+class Slots:
+    """The arena's rows, lent out lowest first."""
+
+    def __init__(self, arena: Arena, *, base_hash: str) -> None:
+        self._arena, self._base_hash = arena, base_hash
+        self._free = list(range(arena.slots))
+        self._parsed: OrderedDict[Path, Adapter] = OrderedDict()
+
+    @property
+    def free(self) -> int:
+        """How many more can sit down."""
+        return len(self._free)
+
+    def attach(self, lesson: Lesson) -> int:
+        """The lesson's champion, or its fresh adapter, is in a slot; raises `AdapterRefused`."""
+        recipe = lesson.recipe
+        if recipe.rank > self._arena.rank:
+            raise AdapterRefused(f"rank {recipe.rank} is above the engine's {self._arena.rank}")
+        names = self.names(recipe)
+        if lesson.parent is None:
+            adapter = Adapter(
+                rank=recipe.rank,
+                alpha=recipe.alpha,
+                rslora=recipe.rslora,
+                targets=recipe.targets,
+                base_hash=self._base_hash,
+                weights=fresh_weights(self._arena, names, rank=recipe.rank, seed=lesson.seed),
+            )
+        else:
+            adapter = self.read(lesson.parent)
+            refuse_mismatch(adapter, recipe, base_hash=self._base_hash, name=lesson.parent.name)
+        return self.seat(adapter, moments_too=recipe.carry_moments)
+
+    def seat(self, adapter: Adapter, *, moments_too: bool) -> int:
+        """The adapter is in a free slot, bit for bit; without its moments it starts counting steps anew."""
+        self._refuse_misfit(adapter)
+        arena = self._arena
+        slot = self._free.pop(0)
+        arena.clear(slot)
+        arena.write(arena.weight, slot, adapter.weights)
+        if moments_too and adapter.first is not None and adapter.second is not None:
+            arena.write(arena.first, slot, adapter.first)
+            arena.write(arena.second, slot, adapter.second)
+            arena.steps[slot].fill_(adapter.steps)
+        arena.refresh(slot)
+        return slot
+
+    def copy(self, slot: int, recipe: Recipe) -> Adapter:
+        """What is in the slot now, as it would be saved."""
+        arena, names = self._arena, self.names(recipe)
+        weights, first, second = (
+            arena.read(rows, slot, rank=recipe.rank, names=names)
+            for rows in (arena.weight, arena.first, arena.second)
+        )
+        return Adapter(
+            rank=recipe.rank,
+            alpha=recipe.alpha,
+            rslora=recipe.rslora,
+            targets=recipe.targets,
+            base_hash=self._base_hash,
+            weights=weights,
+            first=first,
+            second=second,
+            steps=int(arena.steps[slot]),
+        )
+
+    def detach(self, slot: int) -> None:
+        """The slot is free and holds nothing."""
+        assert slot not in self._free
+        self._arena.clear(slot)
+        self._free.append(slot)
+        self._free.sort()
+
+    def read(self, directory: Path) -> Adapter:
+        """The parsed version, from memory where it was used lately."""
+        if directory in self._parsed:
+            self._parsed.move_to_end(directory)
+            return self._parsed[directory]
+        adapter = self._parsed[directory] = read_adapter(directory)
+        while sum(kept.bytes for kept in self._parsed.values()) > _PARSED_BYTES_MAX and len(self._parsed) > 1:
+            self._parsed.popitem(last=False)
+        return adapter
+
+    def names(self, recipe: Recipe) -> list[str]:
+        """The linears a recipe adapts; raises `AdapterRefused` for a target this base does not have."""
+        names = [name for name in self._arena.places if name.rsplit(".", 1)[-1] in recipe.targets]
+        if missing := set(recipe.targets) - {name.rsplit(".", 1)[-1] for name in names}:
+            raise AdapterRefused(
+                f"the base has no layers named {', '.join(sorted(missing))} that can be adapted"
+            )
+        return names
+
+    def _refuse_misfit(self, adapter: Adapter) -> None:
+        if adapter.rank > self._arena.rank:
+            raise AdapterRefused(f"rank {adapter.rank} is above the engine's {self._arena.rank}")
+        for name, (a, b) in adapter.weights.items():
+            place = self._arena.places.get(name)
+            if place is None:
+                raise AdapterRefused(f"the base has no layer named {name} that can be adapted")
+            if a.shape != (adapter.rank, place.inputs) or b.shape != (place.outputs, adapter.rank):
+                raise AdapterRefused(f"{name} has other shapes than the base's")
+
+
+def fresh_weights(arena: Arena, names: list[str], *, rank: int, seed: int) -> Matrices:
+    """PEFT's initialisation by seed: A uniform within ±1/√inputs (Kaiming with a = √5), B zero."""
+    chance = torch.Generator().manual_seed(seed)
+
+    def a_of(inputs: int) -> Tensor:
+        return torch.empty(rank, inputs).uniform_(-(inputs**-0.5), inputs**-0.5, generator=chance)
+
+    return {
+        name: (a_of(arena.places[name].inputs), torch.zeros(arena.places[name].outputs, rank))
+        for name in names
+    }

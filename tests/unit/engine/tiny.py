@@ -1,0 +1,125 @@
+"""Random bases small enough to be made in a test, with byte-level tokenizers: nothing is downloaded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from engine.lesson import Lesson
+from engine.recipe import Recipe
+from rewards.episode import Episode, Part, Spoken, Weighted
+
+FAMILIES = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig, "mistral": MistralConfig}
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, and three control tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*_SPECIAL, *alphabet])}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(_SPECIAL)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=_TEMPLATE,
+    )
+
+
+def config(family: str = "qwen3", **changes: object) -> object:
+    """Two layers of 32, grouped queries."""
+    values = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 48,
+        "vocab_size": 272,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": False,
+        "sliding_window": None,
+    }
+    if family != "qwen2":
+        values["head_dim"] = 8
+    return FAMILIES[family](**{**values, **changes})
+
+
+def model(family: str = "qwen3", *, seed: int = 0, **changes: object) -> torch.nn.Module:
+    """Random weights, biases too where the family has them."""
+    torch.manual_seed(seed)
+    made = AutoModelForCausalLM.from_config(config(family, **changes))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(0.0, 0.15) if parameter.ndim > 1 else parameter.add_(
+                0.1 * torch.randn_like(parameter)
+            )
+    return made.eval()
+
+
+def base_directory(directory: Path, family: str = "qwen3", *, seed: int = 0, **changes: object) -> Path:
+    """A base as an operator has it on disk."""
+    model(family, seed=seed, **changes).save_pretrained(directory)
+    tokenizer().save_pretrained(directory)
+    return directory
+
+
+QUICK = Recipe(
+    rank=4,
+    alpha=8.0,
+    steps=4,
+    steps_min=4,
+    warmup_steps=2,
+    learning_rate=5e-3,
+    new_per_step=3,
+    replay_per_step=2,
+    anchors_per_step=2,
+)
+
+
+def episode(asked: str, reply: str, *, part: Part = Part.NEW, **more: object) -> Episode:
+    """A correction by default."""
+    more.setdefault("events", (f"test#{part}-{asked}-{reply}",))
+    return Episode(
+        part=part, messages=({"role": "user", "content": asked},), reply=Weighted(text=reply), **more
+    )
+
+
+def spoken(reply: str, logprob: float = -1.0) -> Spoken:
+    """What a version sampled, byte tokens, each as likely."""
+    ids = tokenizer()(reply, add_special_tokens=False)["input_ids"]
+    return Spoken(token_ids=(*ids, 2), logprobs=(logprob,) * (len(ids) + 1))
+
+
+def lesson(
+    agent: str = "a", *, recipe: Recipe = QUICK, seed: int = 1, parent: Path | None = None, words: int = 4
+) -> Lesson:
+    """A few corrections, replays and anchors of this agent's own; lengths differ between agents."""
+    pad = "x" * (sum(agent.encode()) % 7)
+    episodes = tuple(
+        episode(f"{agent} {part} {number}{pad}", f"{agent}{number * 7}{pad}", part=part)
+        for part in (Part.NEW, Part.REPLAY, Part.ANCHOR)
+        for number in range(words)
+    )
+    return Lesson(agent=agent, parent=parent, recipe=recipe, seed=seed, episodes=episodes)
+
+
+def with_recipe(given: Lesson, **changes: object) -> Lesson:
+    """The lesson under a changed recipe."""
+    return replace(given, recipe=replace(given.recipe, **changes))
