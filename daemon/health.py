@@ -1,0 +1,142 @@
+"""Whether a role is alive and ready, as its own loops say, and a loopback port that shows it.
+
+Alive: every loop that promised a sign of life gave it in time. Ready: every named check holds.
+Nothing is asked at request time: a probe must not wait for what it watches.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+log = structlog.get_logger(__name__)
+
+AGE_S_MAX = 60.0
+"""How long a loop may be silent unless it says otherwise."""
+
+_SOCKET_S_MAX = 5.0  # a probe that stops talking must not keep its thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Check:
+    ok: bool
+    why: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beat:
+    at_s: float
+    age_s_max: float
+
+
+class Health:
+    """What a role's loops last said of themselves. Safe to call from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._checks: dict[str, _Check] = {}
+        self._beats: dict[str, _Beat] = {}
+
+    def ready(self, name: str, ok: bool, why: str = "") -> None:
+        """State whether one thing the role needs is there. `why` must quote nobody."""
+        with self._lock:
+            before = self._checks.get(name)
+            if before is not None and (before.ok, before.why) == (ok, why):
+                return
+            since_s = before.since_s if before is not None and before.ok == ok else self._clock()
+            self._checks[name] = _Check(ok=ok, why=why, since_s=since_s)
+        log.info("readiness changed", check=name, ok=ok, why=why)
+
+    def alive(self, name: str, *, age_s_max: float = AGE_S_MAX) -> None:
+        """A sign of life of the loop `name`, and a promise of the next within `age_s_max`."""
+        with self._lock:
+            self._beats[name] = _Beat(at_s=self._clock(), age_s_max=age_s_max)
+
+    def liveness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether every loop kept its promise, and each one's age."""
+        now = self._clock()
+        with self._lock:
+            beats = dict(self._beats)
+        late = sorted(name for name, beat in beats.items() if now - beat.at_s > beat.age_s_max)
+        ages = {
+            name: {"age_s": round(now - beat.at_s, 3), "age_s_max": beat.age_s_max}
+            for name, beat in sorted(beats.items())
+        }
+        return not late, {"alive": not late, "late": late, "loops": ages}
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether every named check holds; a role that has stated nothing yet is not ready."""
+        now = self._clock()
+        with self._lock:
+            checks = dict(self._checks)
+        ready = bool(checks) and all(check.ok for check in checks.values())
+        shown = {
+            name: {"ok": check.ok, "why": check.why, "for_s": round(now - check.since_s, 3)}
+            for name, check in sorted(checks.items())
+        }
+        return ready, {"ready": ready, "checks": shown}
+
+
+@contextmanager
+def served(health: Health, port: int) -> Iterator[int]:
+    """Answer /healthz, /readyz and /metrics on loopback until the block ends. Yields the port (0: any).
+
+    Raises `OSError` where the port is taken.
+    """
+    server = _Server(("127.0.0.1", port), health)
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=_SOCKET_S_MAX)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # stopping must not wait for a slow prober
+
+    def __init__(self, address: tuple[str, int], health: Health) -> None:
+        self.health = health
+        super().__init__(address, _Answers)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _SOCKET_S_MAX
+
+    def do_GET(self) -> None:
+        """Answer one probe: 200 where the claim holds, 503 where it does not."""
+        match self.path.partition("?")[0]:
+            case "/healthz":
+                self._say(*self.server.health.liveness())
+            case "/readyz":
+                self._say(*self.server.health.readiness())
+            case "/metrics":
+                self._send(200, CONTENT_TYPE_LATEST, generate_latest())
+            case _:
+                self._send(404, "text/plain", b"/healthz, /readyz, /metrics\n")
+
+    def _say(self, ok: bool, shown: dict[str, Any]) -> None:
+        self._send(200 if ok else 503, "application/json", json.dumps(shown).encode() + b"\n")
+
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Probes come every few seconds; a log line for each would drown the rest."""

@@ -1,0 +1,186 @@
+"""`clorad run`: the four roles as child processes. One that dies is started again; the others do not notice.
+
+Nothing here is needed for correctness: the roles meet only in the ledger and the store, and each may be
+killed at any moment. This is for one machine; in a fleet the orchestrator does the same.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+
+import structlog
+
+from daemon.role_process import EX_CONFIG
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.1
+STAGE_STOP_S_MAX = 8.0
+"""How long each stage of stopping may take; three of them stay under the usual 30 s of grace."""
+
+STOP_ORDER = (("intake", "learner"), ("fleet",), ("gateway",))
+"""Who is asked to stop after whom. First those who make work for others; then the fleet role, which ships
+what intake's last transaction owes to Kafka; the gateway last, because people wait for its answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One process to keep running."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]  # beside our own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a child that died waits for its next start."""
+
+    first_s: float = 0.5
+    longest_s: float = 30.0
+    calm_s: float = 60.0  # having lived so long, its earlier deaths are forgotten
+
+    def delay_s(self, deaths: int, chance: float) -> float:
+        """Doubles with every death in a row; `chance` in [0, 1) spreads it over the upper half, so that
+        roles that died of one cause do not come back at one instant."""
+        assert deaths >= 1
+        assert 0.0 <= chance < 1.0
+        full_s = min(self.longest_s, self.first_s * 2.0 ** min(deaths - 1, 30))
+        return full_s * (0.5 + chance / 2)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """A child and how it is doing: running, or due to be started."""
+
+    child: Child
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    due_s: float = 0.0
+    deaths: int = 0
+
+
+class Supervisor:
+    """Keeps children running until told to stop, then stops them in order and leaves none behind."""
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        *,
+        patience: Patience | None = None,
+        stop_order: Sequence[Sequence[str]] = STOP_ORDER,
+        stage_stop_s_max: float = STAGE_STOP_S_MAX,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._kept = {child.name: _Kept(child=child) for child in children}
+        assert set(self._kept) <= {name for stage in stop_order for name in stage}, "everyone is stopped"
+        self._patience = patience or Patience()
+        self._stop_order = stop_order
+        self._stage_stop_s_max = stage_stop_s_max
+        self._chance = chance
+
+    def run(self, stopping: Event) -> int:
+        """Returns 0 once stopped as asked, 78 where a child said that starting it again cannot help."""
+        refused: str | None = None
+        try:
+            while refused is None:
+                refused = next(filter(None, map(self._look_after, self._kept.values())), None)
+                if stopping.wait(TICK_S):
+                    break
+        finally:
+            self._stop_all()
+        if refused is None:
+            return 0
+        log.critical("run stopped: a role refused to go on, its own line says why", refused=refused)
+        return EX_CONFIG
+
+    def _look_after(self, kept: _Kept) -> str | None:
+        """Start the child if it is due, note its death if it died. Returns its name if it refused to run."""
+        now = time.monotonic()
+        if kept.process is None:
+            if now >= kept.due_s:
+                self._start(kept, now)
+            return None
+        code = kept.process.poll()
+        if code is None:
+            return None
+        _signal(kept, signal.SIGKILL, whole_group=True)  # what it may have started itself
+        kept.process = None
+        if code == EX_CONFIG:
+            return kept.child.name
+        self._note_death(kept, how=_how(code), now=now)
+        return None
+
+    def _start(self, kept: _Kept, now: float) -> None:
+        try:
+            # A process group of its own: Ctrl-C reaches us alone, and we ask the children in order.
+            kept.process = subprocess.Popen(
+                kept.child.command,
+                env={**os.environ, **kept.child.environment},
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        except OSError as fault:  # no memory or no process numbers: the machine's trouble, try again
+            self._note_death(kept, how=type(fault).__name__, now=now)
+            return
+        kept.started_s = now
+        log.info("role process started", child=kept.child.name, child_pid=kept.process.pid)
+
+    def _note_death(self, kept: _Kept, *, how: str, now: float) -> None:
+        lived_s = now - kept.started_s
+        kept.deaths = 1 if lived_s >= self._patience.calm_s else kept.deaths + 1
+        delay_s = self._patience.delay_s(kept.deaths, self._chance())
+        kept.due_s = now + delay_s
+        log.error(
+            "role process died",
+            child=kept.child.name,
+            how=how,
+            lived_s=round(lived_s, 1),
+            deaths_in_a_row=kept.deaths,
+            restart_in_s=round(delay_s, 2),
+        )
+
+    def _stop_all(self) -> None:
+        """Ask stage after stage to stop; whatever is left after its time is killed with its children."""
+        for stage in self._stop_order:
+            asked = [self._kept[name] for name in stage if name in self._kept]
+            running = [kept for kept in asked if kept.process is not None and kept.process.poll() is None]
+            for kept in running:
+                _signal(kept, signal.SIGTERM, whole_group=False)
+            deadline_s = time.monotonic() + self._stage_stop_s_max
+            for kept in running:
+                _wait_until(kept, deadline_s)
+        for kept in self._kept.values():
+            if kept.process is not None:
+                _signal(kept, signal.SIGKILL, whole_group=True)  # also what a child left behind
+                kept.process.wait(timeout=self._stage_stop_s_max)
+
+
+def _wait_until(kept: _Kept, deadline_s: float) -> None:
+    assert kept.process is not None
+    try:
+        code = kept.process.wait(timeout=max(0.0, deadline_s - time.monotonic()))
+        log.info("role process stopped", child=kept.child.name, how=_how(code))
+    except subprocess.TimeoutExpired:
+        log.error("role process did not stop in time, killing it", child=kept.child.name)
+        _signal(kept, signal.SIGKILL, whole_group=True)
+
+
+def _signal(kept: _Kept, number: signal.Signals, *, whole_group: bool) -> None:
+    assert kept.process is not None
+    try:
+        if whole_group:
+            os.killpg(kept.process.pid, number)
+        else:
+            kept.process.send_signal(number)
+    except ProcessLookupError:
+        pass
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit {code}"

@@ -1,0 +1,147 @@
+"""How a role is watched: structlog lines on stderr, OpenTelemetry meters scraped or pushed.
+
+Libraries' loggers end in the same lines. A fault that ends the process is logged without the messages
+of foreign exceptions: a database driver quotes the row it refused, and people wrote that row.
+"""
+
+import logging
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import structlog
+from opentelemetry import metrics
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from structlog.typing import Processor
+
+from daemon import __version__
+from daemon.settings import TelemetrySettings
+
+_NOISY = ("kafka", "httpx", "httpcore", "uvicorn", "asyncio", "aiohttp", "alembic", "urllib3", "filelock")
+_OURS = ("daemon", "engine", "feedback", "ledger", "rewards", "serving")
+_FRAMES_MAX = 12
+_PUSH_MS = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+def start_logging(settings: TelemetrySettings, *, role: str) -> None:
+    """From here on every line, ours or a library's, is one structlog event on stderr."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _Says({"role": role, "pid": os.getpid()}),
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _FaultWithoutTexts(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [lines]
+    root.setLevel(settings.log_level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    sys.excepthook = _log_fault
+    threading.excepthook = lambda fault: _log_fault(fault.exc_type, fault.exc_value, fault.exc_traceback)
+
+
+def start_meters(settings: TelemetrySettings, *, role: str) -> MeterProvider:
+    """Make the process's meters count: scraped at /metrics, and pushed where a collector is named."""
+    resource = Resource.create(
+        {
+            "service.name": "clorad",
+            "service.version": __version__,
+            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+            "clorad.role": role,
+        }
+    )
+    readers: list[MetricReader] = [PrometheusMetricReader()]
+    if settings.otlp_endpoint is not None:
+        # Half a second of imports that most processes never need.
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+        exporter = OTLPMetricExporter(endpoint=settings.otlp_endpoint)
+        readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=_PUSH_MS))
+    provider = MeterProvider(resource=resource, metric_readers=readers)
+    metrics.set_meter_provider(provider)
+    return provider
+
+
+def fault_line(fault: BaseException) -> dict[str, Any]:
+    """A fault as its class, its way through the code, and its message only where no person wrote it."""
+    frames = traceback.extract_tb(fault.__traceback__)[-_FRAMES_MAX:]
+    told = {
+        "fault": type(fault).__name__,
+        "where": [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+    if _speaks_for_itself(fault):
+        told["why"] = str(fault)
+    cause = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
+    if cause is not None:
+        told["cause"] = type(cause).__name__
+    return told
+
+
+def _speaks_for_itself(fault: BaseException) -> bool:
+    ours = type(fault).__module__.partition(".")[0] in _OURS
+    return ours or isinstance(fault, AssertionError | OSError | ImportError | MemoryError)
+
+
+def _short(path: str) -> str:
+    return "/".join(path.rsplit("/", 2)[-2:])
+
+
+class _Says:
+    """Fields every line has. Bound context would not do: a new thread starts with an empty one."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+
+    def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
+        return {**self._fields, **line}
+
+
+class _FaultWithoutTexts:
+    """`exc_info` becomes the fields of `fault_line`."""
+
+    def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
+        given = line.pop("exc_info", None)
+        fault = given[1] if isinstance(given, tuple) else given
+        if given is True:
+            fault = sys.exc_info()[1]
+        if isinstance(fault, BaseException):
+            line.update(fault_line(fault))
+        return line
+
+
+def _log_fault(
+    _kind: type[BaseException], fault: BaseException | None, _trace: TracebackType | None = None
+) -> None:
+    if isinstance(fault, KeyboardInterrupt | SystemExit) or fault is None:
+        return
+    log.critical("role died of a fault", **fault_line(fault))
