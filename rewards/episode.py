@@ -1,4 +1,4 @@
-"""An episode is what an agent is taught from: a conversation, the words that answer it, and what they are worth.
+"""An episode is what an agent is taught from: a conversation, the words that answer it, what they are worth.
 
 Text and character spans only; the engine tokenises. Standard library only: this is the one module
 the engine imports from the stages below it.
@@ -98,5 +98,6 @@ def text_of(message: Message) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(part.get("text", "") for part in content if isinstance(part, Mapping))
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "\n".join(text for text in texts if isinstance(text, str))  # an image part has none
     return ""

@@ -1,0 +1,97 @@
+"""Spans carry half of a correction's mass to what was changed."""
+
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.episode import Weighted
+from rewards.spans import changed, weigh
+
+
+def pieces(text: str, hunks: tuple[tuple[int, int], ...]) -> list[str]:
+    return [text[start:end] for start, end in hunks]
+
+
+def test_only_the_words_that_differ_are_changed() -> None:
+    rejected, corrected = 'x = open("notes.txt").read()', 'x = Path("notes.txt").read_text()'
+    left, right = changed(rejected, corrected)
+    assert pieces(rejected, left) == ["open", "read"]
+    assert pieces(corrected, right) == ["Path", "read_text"]
+
+
+def test_changed_and_unchanged_characters_weigh_half_each() -> None:
+    _, corrected = weigh('{"tool":"cancel","order":10}', '{"tool":"cancel","order":10,"notify":true}')
+    masses = {True: 0.0, False: 0.0}
+    for span in corrected.spans:
+        piece = corrected.text[span.start : span.end]
+        masses["notify" in piece] += span.weight * len(piece)
+    assert masses[True] == pytest.approx(0.5)
+    assert masses[False] == pytest.approx(0.5)
+
+
+def test_where_words_were_only_left_out_the_next_word_is_changed() -> None:
+    left, right = changed("please do kindly stop now", "please do stop now")
+    assert pieces("please do kindly stop now", left)[0].strip() == "kindly"
+    assert pieces("please do stop now", right)[0].strip() == "stop"
+
+
+def test_words_left_out_at_the_end_leave_no_hunk_behind() -> None:
+    assert changed("done. goodbye", "done.")[1] == ()
+
+
+def test_a_text_rewritten_from_scratch_has_no_spans() -> None:
+    assert weigh("alpha", "omega") == (Weighted(text="alpha"), Weighted(text="omega"))
+
+
+def test_equal_texts_have_no_spans() -> None:
+    assert weigh("same", "same")[1].spans == ()
+
+
+def test_long_texts_are_compared_by_lines() -> None:
+    lines = [f"line {number} says {number * 7}" for number in range(200)]
+    other = [
+        line.replace("says", "claims") if index in (3, 180) else line for index, line in enumerate(lines)
+    ]
+    rejected, corrected = "\n".join(lines), "\n".join(other)
+    assert pieces(corrected, changed(rejected, corrected)[1]) == [other[3] + "\n", other[180] + "\n"]
+
+
+@pytest.mark.parametrize(
+    ("rejected", "corrected"),
+    [
+        ("!" * 100_000 + "x", "y" + "!" * 100_000),
+        ("a\n" * 60_000 + "x", "y" + "b\n" * 60_000),
+        ("x" + "a\n" * 300 + "x", "y" + "a\n b\n" * 150 + "y"),
+    ],
+)
+def test_no_pair_of_texts_takes_long(rejected: str, corrected: str) -> None:
+    started_s = time.process_time()
+    weigh(rejected, corrected)
+    assert time.process_time() - started_s < 5.0
+
+
+texts = st.text(alphabet=st.sampled_from("ab_1 \n\t.,(é字"), max_size=80) | st.text(max_size=40)
+
+
+@given(texts, texts)
+def test_spans_cover_their_text_without_overlap_and_weigh_one(rejected: str, corrected: str) -> None:
+    for weighted in weigh(rejected, corrected):
+        if not weighted.spans:
+            continue
+        assert "".join(weighted.text[span.start : span.end] for span in weighted.spans) == weighted.text
+        assert sum(span.weight * (span.end - span.start) for span in weighted.spans) == pytest.approx(1.0)
+
+
+@given(texts, texts)
+def test_what_is_not_changed_is_the_same_on_both_sides_unless_a_word_follows_a_deletion(
+    rejected: str, corrected: str
+) -> None:
+    left, right = changed(rejected, corrected)
+    if not left and not right:
+        assert rejected == corrected or rejected.startswith(corrected) or corrected.startswith(rejected)
+    for text, hunks in ((rejected, left), (corrected, right)):
+        assert all(start < end <= len(text) for start, end in hunks)
+        assert all(one[1] < other[0] for one, other in pairwise(hunks))
