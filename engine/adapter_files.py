@@ -35,16 +35,23 @@ class Manifest:
     parent: str | None  # the version it started from; None: the bare base
     base_hash: str
     tokenizer_hash: str
-    turn_id: str
+    turn: str
     pass_id: str
     events: Mapping[str, Sequence[str]]  # part of the batch -> uids
     recipe: Mapping[str, Any]
     seed: int
-    form: Mapping[str, Any]  # of the pass: token budget, threads, mixing, device, torch
     metrics: Mapping[str, float | int | str]
-    probes: Sequence[Mapping[str, Any]]  # token_ids, logprobs, base_logprobs
     files: Mapping[str, str]  # name -> sha256
     content_hash: str
+    probes: Sequence[Mapping[str, Any]]  # token_ids; from the second on logprobs and base_logprobs, nats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What a version directory holds, by sha256."""
+
+    sha256: Mapping[str, str]  # name -> hex
+    content_hash: str  # over all of them
 
 
 def version_name(number: int, content: str) -> str:
@@ -54,25 +61,21 @@ def version_name(number: int, content: str) -> str:
 
 def content_hash(directory: Path) -> str:
     """sha256 (hex) over weights, configuration and optimizer state; never the manifest."""
-    hashes = file_hashes(directory)
-    if missing := [name for name in _HASHED if name not in hashes]:
+    return files_of(directory).content_hash
+
+
+def files_of(directory: Path) -> Files:
+    """The hashes of a complete directory; raises `ValueError` where a file is missing."""
+    found = _hashes(directory)
+    if missing := [name for name in _HASHED if name not in found]:
         raise ValueError(f"{directory.name} lacks {', '.join(missing)}")
-    return content_hash_of(hashes)
-
-
-def content_hash_of(files: Mapping[str, str]) -> str:
-    """The content hash from the hashes of the files, for when the optimizer state has been dropped."""
-    return sha256("".join(f"{name} {files[name]}\n" for name in _HASHED).encode()).hexdigest()
-
-
-def file_hashes(directory: Path) -> dict[str, str]:
-    """sha256 (hex) of each hashed file that is there."""
-    return {name: hash_of_files([directory / name]) for name in _HASHED if (directory / name).is_file()}
+    lines = "".join(f"{name} {found[name]}\n" for name in _HASHED)
+    return Files(sha256=found, content_hash=sha256(lines.encode()).hexdigest())
 
 
 def damaged(directory: Path) -> tuple[str, ...]:
     """Names of the files that are not what the manifest says; optimizer state may be absent."""
-    recorded, found = read_manifest(directory).files, file_hashes(directory)
+    recorded, found = read_manifest(directory).files, _hashes(directory)
     expected = {name for name in recorded if name != OPTIMIZER or name in found}
     return tuple(sorted(name for name in expected if found.get(name) != recorded[name]))
 
@@ -109,6 +112,10 @@ def publish(draft: Path, final: Path) -> Path:
         shutil.rmtree(draft)
     fsync(final.parent)
     return final
+
+
+def _hashes(directory: Path) -> dict[str, str]:
+    return {name: hash_of_files([directory / name]) for name in _HASHED if (directory / name).is_file()}
 
 
 def fsync(path: Path) -> None:

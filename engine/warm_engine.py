@@ -6,11 +6,13 @@ and each adapter steps on its own. One process, one thread owns the engine.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 
+from engine.adapter_files import Files, files_of
 from engine.adapter_weights import AdapterRefused, write_adapter
 from engine.base_files import base_hash, tokenizer_hash
 from engine.base_model import BaseModel, load_base
@@ -18,12 +20,13 @@ from engine.course import Course, tokenise
 from engine.lesson import Learned, Lesson, NotLearned
 from engine.objective import Signals, add_gradients, read_references
 from engine.packer import Tenant, pack
-from engine.recipe import Recipe
 from engine.slots import Slots
 from engine.tokens import Answer, Sample, Tokens, load_tokens
-from rewards.episode import Message, Part
+from rewards.episode import Part
 
 Mixing = Literal["auto", "never"]
+
+_PROBES_MAX = 6
 
 
 class WarmEngine:
@@ -101,25 +104,23 @@ class WarmEngine:
                 self._slots.detach(course.slot)
         return [became[index] for index in range(len(lessons))]
 
-    def save(self, learned: Learned, draft: Path) -> None:
-        """Weights, configuration and optimizer state are in the draft directory, on disk."""
+    def save(self, learned: Learned, draft: Path) -> Files:
+        """Weights, configuration and optimizer state are in the draft directory, on disk; their hashes."""
         write_adapter(learned.state, draft)
+        return files_of(draft)
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt of a conversation as the base reads it; raises `Unusable` where the template refuses."""
-        return self._tokens.render(messages)
+    def probes(self, version: Learned | Path, lesson: Lesson) -> list[dict[str, Any]]:
+        """A few of the lesson's conversations as token ids, with the log-probs (nats) that serving must match.
 
-    def probes(self, version: Learned | Path, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Each text's token ids; from the second token on, log-probs (nats) with the adapter and without."""
+        `logprobs` are the adapter's and `base_logprobs` the bare base's, from the second token on.
+        """
         adapter = self._slots.read(version) if isinstance(version, Path) else version.state
-        recipe = Recipe(
-            rank=adapter.rank, alpha=adapter.alpha, rslora=adapter.rslora, targets=tuple(adapter.targets)
-        )
-        samples = [_as_sample(self._tokens.text_ids(text)) for text in texts]
+        samples, _ = tokenise(lesson, self._tokens, tokens_max=self._base.tokens_max)
+        probes = [_as_probe(sample) for sample in _spread(samples, _PROBES_MAX)]
         slot = self._slots.seat(adapter, moments_too=False)
         try:
             taught, bare = (
-                self._logprobs(Tenant(slot=seat, recipe=recipe), samples) for seat in (slot, None)
+                self._logprobs(Tenant(slot=at, recipe=lesson.recipe), probes) for at in (slot, None)
             )
         finally:
             self._slots.detach(slot)
@@ -129,7 +130,7 @@ class WarmEngine:
                 "logprobs": with_it,
                 "base_logprobs": without,
             }
-            for one, with_it, without in zip(samples, taught, bare, strict=True)
+            for one, with_it, without in zip(probes, taught, bare, strict=True)
         ]
 
     def _logprobs(self, tenant: Tenant, samples: Sequence[Sample]) -> list[list[float]]:
@@ -187,17 +188,17 @@ class WarmEngine:
         )
 
 
-def _as_sample(token_ids: Sequence[int]) -> Sample:
-    if len(token_ids) < 2:
-        raise ValueError("a probe needs two tokens at least")
+def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
+    """At most `count` samples from all over the lesson, corrections and anchors alike."""
+    return samples[:: max(1, -(-len(samples) // count))]
+
+
+def _as_probe(sample: Sample) -> Sample:
+    """The whole conversation as a target, but for its first token, which nothing predicts."""
+    token_ids = (*sample.prompt_ids, *sample.reply.token_ids)
     share = 1.0 / (len(token_ids) - 1)
-    return Sample(
-        events=("probe",),
-        part=Part.DEV,
-        mass=1.0,
-        prompt_ids=tuple(token_ids[:1]),
-        reply=Answer(token_ids=tuple(token_ids[1:]), weights=(share,) * (len(token_ids) - 1)),
-    )
+    answer = Answer(token_ids=token_ids[1:], weights=(share,) * (len(token_ids) - 1))
+    return replace(sample, prompt_ids=token_ids[:1], reply=answer, rejected=None)
 
 
 @contextmanager
