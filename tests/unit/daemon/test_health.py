@@ -1,0 +1,105 @@
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from daemon.health import Health, served
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock: Clock) -> Health:
+    return Health(clock)
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def port(health: Health) -> Iterator[int]:
+    with served(health, 0) as port:
+        yield port
+
+
+def test_a_role_that_has_said_nothing_is_not_ready(health: Health) -> None:
+    assert health.readiness() == (False, {"ready": False, "checks": {}})
+
+
+def test_ready_means_every_named_check_holds(health: Health, clock: Clock) -> None:
+    health.ready("ledger", True)
+    health.ready("kafka", False, "no broker")
+    clock.now += 5
+    ready, shown = health.readiness()
+    assert not ready
+    assert shown["checks"]["kafka"] == {"ok": False, "why": "no broker", "for_s": 5.0}
+    health.ready("kafka", True)
+    assert health.readiness()[0]
+
+
+def test_another_reason_for_the_same_state_keeps_its_age(health: Health, clock: Clock) -> None:
+    health.ready("kafka", False, "no broker")
+    clock.now += 5
+    health.ready("kafka", False, "no coordinator")
+    clock.now += 1
+    assert health.readiness()[1]["checks"]["kafka"] == {"ok": False, "why": "no coordinator", "for_s": 6.0}
+
+
+def test_a_loop_that_breaks_its_promise_is_not_alive_until_it_speaks(health: Health, clock: Clock) -> None:
+    health.alive("poll", age_s_max=10)
+    clock.now += 10
+    assert health.liveness()[0]
+    clock.now += 0.1
+    alive, shown = health.liveness()
+    assert not alive
+    assert shown["late"] == ["poll"]
+    health.alive("poll", age_s_max=10)
+    assert health.liveness()[0]
+
+
+def test_probes_are_answered_in_status_codes_and_json(health: Health, port: int, clock: Clock) -> None:
+    assert get(port, "/healthz")[0] == 200
+    assert get(port, "/readyz")[0] == 503
+    health.ready("ledger", True)
+    status, body = get(port, "/readyz")
+    assert (status, json.loads(body)["ready"]) == (200, True)
+    health.alive("poll", age_s_max=1)
+    clock.now += 2
+    assert get(port, "/healthz")[0] == 503
+    assert get(port, "/elsewhere")[0] == 404
+
+
+def test_meters_are_shown_to_prometheus(port: int) -> None:
+    status, body = get(port, "/metrics")
+    assert status == 200
+    assert b"process_resident_memory_bytes" in body
+
+
+def test_it_listens_on_loopback_only(port: int) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=1)
+
+
+def test_a_taken_port_is_an_error_at_start(health: Health, port: int) -> None:
+    with pytest.raises(OSError), served(health, port):
+        pass

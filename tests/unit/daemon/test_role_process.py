@@ -1,0 +1,129 @@
+"""A role's process as the supervisor sees it: run for real, its exit code and its lines on stderr."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+PREAMBLE = """
+import sys, threading
+import structlog
+from daemon.role_process import RoleRefused, run_role
+from daemon.settings import Settings
+settings = Settings(telemetry={"log_format": "json", "health_port": int(sys.argv[1])})
+log = structlog.get_logger("daemon.test")
+"""
+
+
+def start(body: str, *, health_port: int = 0) -> "subprocess.Popen[str]":
+    script = f"{PREAMBLE}\n{body}\nsys.exit(run_role('intake', role, settings))"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(health_port)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stderr is not None
+    while text not in (line := process.stderr.readline()):
+        assert line, "the process ended early"
+
+
+def finish(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
+    _, said = process.communicate(timeout=20)
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_a_role_asked_to_stop_ends_with_zero() -> None:
+    process = start("def role(settings, stopping, health):\n log.info('waits')\n stopping.wait(20)")
+    wait_for_line(process, "waits")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[-1]["event"] == "role stopped"
+    assert process.returncode == 0
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    process = start("import time\ndef role(settings, stopping, health):\n log.info('waits')\n time.sleep(20)")
+    wait_for_line(process, "waits")
+    asked_s = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert time.monotonic() - asked_s < 10
+    assert process.returncode == 1
+
+
+def test_a_role_that_refuses_says_why_in_one_line_and_ends_with_78() -> None:
+    process = start(
+        "def role(settings, stopping, health): raise RoleRefused('kafka.instance_id: another has it')"
+    )
+    [refusal] = [line for line in finish(process) if line["level"] == "critical"]
+    assert refusal["why"] == "kafka.instance_id: another has it"
+    assert process.returncode == 78
+
+
+def test_a_taken_health_port_is_refused_by_name() -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = start("def role(*_): pass", health_port=taken.getsockname()[1])
+        assert "telemetry.health_port" in finish(process)[-1]["why"]
+    assert process.returncode == 78
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_fault_is_logged_without_what_people_wrote(where: str) -> None:
+    fails = "{}['please refund my invoice 4711']"
+    body = {
+        "main": f"def role(settings, stopping, health): {fails}",
+        "thread": (
+            "from daemon.stages import run_together\n"
+            "def role(settings, stopping, health):\n"
+            f" run_together({{'poll': lambda: {fails}, 'wait': lambda: stopping.wait(9)}}, stopping)"
+        ),
+    }[where]
+    process = start(body)
+    said = finish(process)
+    assert process.returncode == 1
+    [death] = [line for line in said if line["level"] == "critical"]
+    assert death["fault"] == "KeyError"
+    assert any("role" in frame for frame in death["where"])
+    assert "refund" not in json.dumps(said)
+
+
+def test_every_line_names_the_role_and_libraries_speak_only_when_it_matters() -> None:
+    process = start(
+        "import logging\n"
+        "def role(settings, stopping, health):\n"
+        " logging.getLogger('kafka.conn').info('noise')\n"
+        " logging.getLogger('kafka.conn').warning('trouble')\n"
+        " threading.Thread(target=lambda: log.info('from a thread', agents=2)).start()\n"
+    )
+    said = {line["event"]: line for line in finish(process)}
+    assert "noise" not in said
+    assert said["trouble"]["logger"] == "kafka.conn"
+    assert said["from a thread"]["agents"] == 2
+    assert all(line["role"] == "intake" for line in said.values())
+
+
+def test_meters_carry_the_role_and_are_scraped() -> None:
+    process = start(
+        "from opentelemetry import metrics\n"
+        "from prometheus_client import generate_latest\n"
+        "def role(settings, stopping, health):\n"
+        " metrics.get_meter('feedback').create_counter('feedback.records.kept').add(3, {'topic': 't'})\n"
+        " shown = generate_latest().decode()\n"
+        " kept = 'feedback_records_kept_total{' in shown\n"
+        " log.info('shown', kept=kept, role_named='clorad_role=\"intake\"' in shown)\n"
+    )
+    [shown] = [line for line in finish(process) if line["event"] == "shown"]
+    assert (shown["kept"], shown["role_named"]) == (True, True)
