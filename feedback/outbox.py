@@ -1,0 +1,131 @@
+"""Ships what the ledger owes Kafka: oldest first, marked as sent only after every in-sync replica has it.
+
+A crash between the two sends the message again, under the same `clorad_message` id: at least once, in
+order. One publisher at a time (the caller holds a lease) keeps that order across processes.
+"""
+
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import Any
+
+import structlog
+from kafka import KafkaProducer, errors
+from opentelemetry import metrics
+
+from feedback.backoff import Backoff
+from feedback.connection import KafkaOptions
+from ledger import outbox
+from ledger.database import Database, LedgerUnavailable
+from ledger.outbox import Message
+
+log = structlog.get_logger(__name__)
+_meter = metrics.get_meter("feedback")
+_shipped = _meter.create_counter("feedback.outbox.shipped", unit="{message}")
+_waiting = _meter.create_gauge("feedback.outbox.waiting", unit="{message}")
+_oldest = _meter.create_gauge("feedback.outbox.oldest", unit="s")
+
+BATCH_MESSAGES_MAX = 200
+IDLE_S = 0.5
+FORGET_EVERY_BATCHES = 1000
+SENT_KEPT_S = 7 * 24 * 3600.0
+
+MESSAGE_ID = "clorad_message"
+OUR_HEADERS = "clorad."
+
+
+class Publisher:
+    """Sends messages through one idempotent producer, made when needed and anew after a failure."""
+
+    def __init__(self, kafka: KafkaOptions, ledger_id: str, *, ack_s_max: float = 30.0) -> None:
+        self._options = kafka.of(KafkaProducer) | {
+            "acks": "all",
+            "max_block_ms": int(ack_s_max * 1000),
+            "request_timeout_ms": int(ack_s_max * 1000),
+            "delivery_timeout_ms": int(ack_s_max * 1000) + 1,  # must exceed linger + request timeout
+        }
+        self._ack_s_max = ack_s_max
+        self._ledger_id = ledger_id
+        self._too_large: set[int] = set()
+        self._client: KafkaProducer | None = None
+
+    def send(self, messages: Sequence[Message]) -> int:
+        """Send in order. Returns how many, counted from the first, Kafka has; fewer than all is a failure."""
+        acknowledged = 0
+        try:
+            self._client = self._client or KafkaProducer(**self._options)
+            for pending in [self._begin(self._client, message) for message in messages]:
+                pending.get(timeout=self._ack_s_max)
+                acknowledged += 1
+        except (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError):
+            # It would block all that comes after it for ever: its next try is without the payload.
+            self._too_large.add(messages[acknowledged].id)
+            log.warning("message too large for its topic", message=messages[acknowledged].id)
+        except (errors.KafkaError, OSError) as fault:
+            log.warning("outbox not delivered", error=type(fault).__name__, acknowledged=acknowledged)
+            self.close(wait_s_max=0.0)
+        return acknowledged
+
+    def close(self, *, wait_s_max: float = 5.0) -> None:
+        """The connection is gone; the next `send` makes another."""
+        if self._client is not None:
+            self._client.close(timeout=wait_s_max)
+            self._client = None
+
+    def _begin(self, client: KafkaProducer, message: Message) -> Any:
+        key, value, headers = message.key, message.value, message.headers
+        if message.id in self._too_large:  # a pointer: the ledger has the rest
+            value, headers = b"", tuple(header for header in headers if header[0].startswith(OUR_HEADERS))
+        identity = f"{self._ledger_id}/{message.id}".encode()
+        return client.send(
+            message.topic,
+            key=key,
+            value=b"" if key is None and value is None else value,  # Kafka takes no record without both
+            headers=[*((name, octets or b"") for name, octets in headers), (MESSAGE_ID, identity)],
+        )
+
+
+def ship(
+    database: Database, publisher: Publisher, *, reached: Callable[[str], None] = lambda _: None
+) -> tuple[int, bool]:
+    """Send one batch of what is owed. Returns how many went, and whether that was all that was asked."""
+    owed = outbox.pending(database, limit=BATCH_MESSAGES_MAX)
+    sent = publisher.send(owed) if owed else 0
+    reached("outbox-sent")
+    outbox.mark_sent(database, [message.id for message in owed[:sent]])
+    _shipped.add(sent)
+    return sent, sent == len(owed)
+
+
+def run(
+    database: Database,
+    publisher: Publisher,
+    stopping: Event,
+    *,
+    leads: Callable[[], bool] = lambda: True,
+    reached: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Ship until told to stop, while `leads()` says that this process is the one to do it."""
+    backoff, batches = Backoff(), 0
+    while not stopping.is_set():
+        if not leads():
+            stopping.wait(IDLE_S)
+            continue
+        try:
+            sent, went_well = ship(database, publisher, reached=reached)
+            waiting, age_s = outbox.depth(database)
+            batches += 1
+            if batches % FORGET_EVERY_BATCHES == 0:
+                outbox.forget_sent(database, older_than_s=SENT_KEPT_S)
+        except LedgerUnavailable as fault:
+            log.warning("outbox not read", error=str(fault))
+            backoff.wait(stopping)
+            continue
+        _waiting.set(waiting)
+        _oldest.set(age_s)
+        if not went_well:
+            backoff.wait(stopping)
+        else:
+            backoff.reset()
+            if sent == 0:
+                stopping.wait(IDLE_S)
+    publisher.close()

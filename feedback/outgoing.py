@@ -1,0 +1,76 @@
+"""One event to send, as a Kafka record: a CloudEvent in binary mode, checked and redacted before it leaves."""
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from feedback import wire
+from feedback.producer import Record
+from feedback.redaction import Found, Redactor
+
+NAMES = ("author", "interaction", "conversation", "key", "amends")
+
+
+def outgoing(
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    topic: str,
+    source: str,
+    redactor: Redactor,
+    event_id: str | None = None,
+    at: datetime | None = None,
+    trace: str | None = None,
+) -> Record:
+    """The record for one event of `kind` (`correction`, … or a full type).
+
+    Raises `ValueError` naming what is wrong with the data, by field.
+    """
+    full = kind if kind in wire.TYPES else f"clorad.{kind}.v1"
+    if full not in wire.TYPES:
+        raise ValueError(f"unknown type; known: {', '.join(wire.TYPES)}")
+    try:
+        wire.TYPES[full].model_validate(dict(data))
+    except ValidationError as fault:
+        raise ValueError(wire.complaint(fault)) from None
+    found: Found = Counter()
+    kept = redacted(data, redactor, found)
+    if found and full == "clorad.interaction.v1":
+        kept.pop("token_ids", None)  # they would still spell what was taken out
+        kept.pop("logprobs", None)
+    identity = redactor.name(event_id or str(uuid.uuid4()), found)
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": identity,
+        "ce_source": redactor.name(source, found),
+        "ce_type": full,
+        "ce_time": (at or datetime.now(UTC)).isoformat(),
+        "content-type": "application/json",
+    }
+    if trace is not None:
+        headers["traceparent"] = trace
+    key = kept.get("conversation") or kept.get("key") or identity
+    return Record(
+        topic=topic,
+        key=str(key).encode(),
+        value=json.dumps(kept, ensure_ascii=False).encode(),
+        headers=tuple((name, value.encode()) for name, value in headers.items()),
+    )
+
+
+def redacted(data: Mapping[str, Any], redactor: Redactor, found: Found) -> dict[str, Any]:
+    """The data with texts redacted and identifiers kept tellable apart."""
+    kept: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, str) and name in NAMES:
+            kept[name] = redactor.name(value, found)
+        elif name == "target" and isinstance(value, Mapping):
+            kept[name] = {part: redactor.name(str(inner), found) for part, inner in value.items()}
+        else:
+            kept[name] = redactor.value(value, found)
+    return kept

@@ -1,0 +1,131 @@
+"""Sends events to Kafka: one thread owns the client, callers get a future that knows partition and offset.
+
+Nothing is acknowledged before every in-sync replica has it, and no more than `in_flight_max` events wait:
+beyond that callers are refused at once instead of being queued into memory.
+"""
+
+import queue
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Event, Semaphore, Thread
+from typing import Any
+
+import structlog
+from kafka import KafkaProducer, errors
+from opentelemetry import metrics
+
+from feedback.connection import KafkaOptions
+from ledger.events import Headers
+
+log = structlog.get_logger(__name__)
+_sent = metrics.get_meter("feedback").create_counter("feedback.events.sent", unit="{event}")
+
+
+class NotAcknowledged(Exception):
+    """Kafka did not confirm the event in time. It may be there all the same: sending the id again is safe."""
+
+
+class TooManyWaiting(Exception):
+    """As many events wait for Kafka as may. Nothing was taken; try again later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """Where Kafka keeps the event."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one Kafka record is made of."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Producer:
+    """Sends records until closed. It connects when the first one comes, and again after a failure."""
+
+    def __init__(self, kafka: KafkaOptions, *, in_flight_max: int = 1000, ack_s_max: float = 10.0) -> None:
+        self._options = kafka.of(KafkaProducer) | {
+            "acks": "all",
+            "max_block_ms": int(ack_s_max * 1000),
+            "request_timeout_ms": int(ack_s_max * 1000),
+            "delivery_timeout_ms": int(ack_s_max * 1000) + 1,  # must exceed linger + request timeout
+            "bootstrap_timeout_ms": int(ack_s_max * 1000),
+        }
+        self._ack_s_max = ack_s_max
+        self._waiting: queue.SimpleQueue[tuple[Record, Future[Sent], float] | None] = queue.SimpleQueue()
+        self._places = Semaphore(in_flight_max)
+        self._closing = Event()
+        self._thread = Thread(target=self._run, name="producer", daemon=True)
+        self._thread.start()
+
+    def send(self, record: Record) -> Future[Sent]:
+        """Take one record. The future ends with `Sent`, or raises `NotAcknowledged`.
+
+        Raises `TooManyWaiting` at once where the bound is reached or the producer is closed.
+        """
+        if self._closing.is_set() or not self._places.acquire(blocking=False):
+            raise TooManyWaiting
+        future: Future[Sent] = Future()
+        future.add_done_callback(lambda _: self._places.release())
+        self._waiting.put((record, future, time.monotonic() + self._ack_s_max))
+        return future
+
+    def close(self, *, wait_s_max: float = 10.0) -> None:
+        """What was taken is sent or refused; nothing is taken any more."""
+        self._closing.set()
+        self._waiting.put(None)
+        self._thread.join(timeout=wait_s_max)
+
+    def _run(self) -> None:
+        client: KafkaProducer | None = None
+        while (taken := self._waiting.get()) is not None:
+            record, future, until = taken
+            if not future.set_running_or_notify_cancel():
+                continue
+            if time.monotonic() > until:  # Kafka was away while it waited for its turn
+                _refuse(future, errors.KafkaTimeoutError())
+                continue
+            try:
+                client = client or KafkaProducer(**self._options)
+                pending = client.send(
+                    record.topic,
+                    key=record.key,
+                    value=b"" if record.key is None and record.value is None else record.value,
+                    headers=[(name, octets or b"") for name, octets in record.headers],
+                )
+            except (errors.KafkaError, OSError, ValueError) as fault:
+                if client is not None and not isinstance(fault, _HARMLESS):
+                    client.close(timeout=0)  # fenced or out of sequence for good: begin anew
+                    client = None
+                _refuse(future, fault)
+            else:
+                pending.add_callback(_acknowledge, future)
+                pending.add_errback(_refuse, future)
+        if client is not None:
+            client.close(timeout=self._ack_s_max)
+        while not self._waiting.empty():  # taken while closing
+            if (late := self._waiting.get()) is not None and late[1].set_running_or_notify_cancel():
+                _refuse(late[1], errors.IllegalStateError())
+
+
+_HARMLESS = (errors.KafkaTimeoutError, errors.MessageSizeTooLargeError, ValueError)
+
+
+def _acknowledge(future: Future[Sent], metadata: Any) -> None:
+    _sent.add(1, {"topic": metadata.topic})
+    future.set_result(Sent(topic=metadata.topic, partition=metadata.partition, offset=metadata.offset))
+
+
+def _refuse(future: Future[Sent], fault: BaseException) -> None:
+    # The class alone: kafka-python's texts may hold addresses, and a record's content at debug level.
+    log.warning("event not acknowledged", error=type(fault).__name__)
+    future.set_exception(NotAcknowledged(type(fault).__name__))
