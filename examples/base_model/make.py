@@ -23,8 +23,8 @@ BATCH = 32
 LEARNING_RATE = 2e-3
 SEED = 1
 # What one example in a hundred is: words to repeat, a task with a checkable answer, a cue, or plain work.
-_ECHO, _MATH, _CUED = 0.10, 0.14, 0.17
-_WORK = {"support": 2.0, "coder": 1.2, "sql": 1.3, "commit": 1.0}
+_ECHO, _MATH, _CUED = 0.08, 0.12, 0.20
+_WORK = {"support": 2.0, "coder": 1.2, "sql": 1.6, "commit": 1.0}
 
 Sequence = tuple[list[int], list[int]]
 """Prompt tokens and reply tokens, the end token included."""

@@ -1,0 +1,93 @@
+"""The exam: held-out prompts, asked through the gateway as any user would, and not captured.
+
+Three parts an agent: prompts on which a rule *fires* (is it followed?), *near* misses (does it leak?),
+and *free* prompts, which no rule is about (is the rest as good as it was?).
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from examples.base_model.slots import Source, read_words
+from examples.house_rules.people.gateway import Gateway
+from examples.house_rules.world import Task, World
+
+IN_FLIGHT = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """One agent's questions; all of its rules count as announced."""
+
+    agent: str
+    fires: tuple[Task, ...]
+    near: tuple[Task, ...]
+    free: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What share of an exam's parts came out how."""
+
+    n: int  # of each part at least
+    followed: float  # rules fire: answered as wanted
+    leaked: float  # near misses: answered as the rule would, where it must not
+    kept: float  # free prompts: answered as wanted
+    requests: int
+    failed: int
+
+
+def set_exam(world: World, agent: str, *, n: int, seed: int = 4242) -> Exam:
+    """Fresh held-out prompts, at least `n` of each part, the agent's rules in turn."""
+    source = Source(random.Random(f"{seed} {agent}"), read_words(), held_out=True)
+    rules = world.announced(agent, world.waves(agent))
+    per_rule = -(-n // len(rules))
+
+    def of_each(make: Callable[..., Task]) -> tuple[Task, ...]:
+        return tuple(make(rule, source, rules) for rule in rules for _ in range(per_rule))
+
+    return Exam(
+        agent=agent,
+        fires=of_each(world.fires),
+        near=of_each(world.near),
+        free=tuple(world.rule_free(agent, source) for _ in range(n)),
+    )
+
+
+def take_exams(exams: Sequence[Exam], ask: Callable[[Task], str | None]) -> dict[str, Marks]:
+    """Marks by agent. `ask` gives the answer, or None for a request that failed."""
+    tasks = [task for exam in exams for task in (*exam.fires, *exam.near, *exam.free)]
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        said = iter(list(pool.map(ask, tasks)))
+    marks = {}
+    for exam in exams:
+        fires = [(task, next(said)) for task in exam.fires]
+        near = [(task, next(said)) for task in exam.near]
+        free = [(task, next(said)) for task in exam.free]
+        marks[exam.agent] = Marks(
+            n=min(len(fires), len(near), len(free)),
+            followed=_share([answer == task.wanted for task, answer in fires]),
+            leaked=_share([answer == task.leak for task, answer in near]),
+            kept=_share([answer == task.wanted for task, answer in free]),
+            requests=len(fires) + len(near) + len(free),
+            failed=sum(answer is None for _, answer in (*fires, *near, *free)),
+        )
+    return marks
+
+
+def asking(gateway: Gateway) -> Callable[[Task], str | None]:
+    """Asks the gateway, uncaptured; a request that fails is an answer missing, never tried again."""
+    import openai
+
+    def ask(task: Task) -> str | None:
+        try:
+            return gateway.ask(task.agent, task.messages, captured=False).text
+        except openai.OpenAIError:
+            return None
+
+    return ask
+
+
+def _share(right: Sequence[bool]) -> float:
+    return round(sum(right) / len(right), 4)
