@@ -4,13 +4,12 @@
 Time is the database's: leases of two machines must not depend on two clocks.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -18,7 +17,19 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 BUSY_MS_MAX = 5_000
 """How long a writer waits for the lock before it reports the ledger as unavailable."""
 
-_MIGRATION_LOCK = 0x636C6F72  # Postgres advisory lock: one process migrates, the others wait
+_WRITE_LOCK = 0x636C6F72  # Postgres advisory lock: what BEGIN IMMEDIATE is to SQLite
+_POSTGRES_SESSION = (
+    f"SET lock_timeout = {BUSY_MS_MAX}",
+    # A stopped process (SIGSTOP, a lost machine) must not keep the write lock.
+    f"SET idle_in_transaction_session_timeout = {3 * BUSY_MS_MAX}",
+)
+_POSTGRES_CONNECT = {
+    "connect_timeout": BUSY_MS_MAX // 1000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 3 * BUSY_MS_MAX,
+}
 
 
 class LedgerUnavailable(Exception):
@@ -41,9 +52,12 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction holding the write lock; commits at the end, rolls back on any exception.
 
+        There is one writer at a time on either database, so what is read here stays true until the end.
         Raises `LedgerUnavailable` for every fault of the environment.
         """
         with self._world_faults(), self._engine.connect() as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
             yield connection
 
     @contextmanager
@@ -53,7 +67,9 @@ class Database:
             if self.is_sqlite:
                 connection = connection.execution_options(clorad_begin="DEFERRED")
             else:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
             transaction = connection.begin()
             try:
                 yield connection
@@ -62,11 +78,12 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to date. Safe to run from several processes at once, and again."""
+        from alembic import command  # a quarter of a second that reading commands need not pay
+        from alembic.config import Config
+
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
-            if not self.is_sqlite:
-                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -78,11 +95,15 @@ class Database:
     def _world_faults(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, DBAPIError) as fault:
+        except DBAPIError as fault:
+            if _is_no_ledger(fault):
+                raise LedgerRefused("the database holds no ledger of this schema") from None
             if isinstance(fault, OperationalError) or fault.connection_invalidated:
-                # The driver's message may quote values; its class and code do not.
+                # The driver's message may quote values; its class does not.
                 raise LedgerUnavailable(type(fault.orig).__name__) from None
             raise
+        except sqlite3.OperationalError as fault:  # while connecting, before SQLAlchemy could wrap it
+            raise LedgerUnavailable(type(fault).__name__) from None
 
 
 def now_s(connection: Connection) -> float:
@@ -98,13 +119,24 @@ def _engine(url: str) -> Engine:
         if parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            parsed, connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False}
+            parsed,
+            connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False},
+            hide_parameters=True,  # what people wrote is in them, and errors are logged
         )
         event.listen(engine, "connect", _on_sqlite_connected)
         event.listen(engine, "begin", _on_sqlite_begun)
         return engine
     # pre_ping: a restarted Postgres must not cost the first transaction afterwards.
-    return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": BUSY_MS_MAX // 1000})
+    engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_POSTGRES_CONNECT)
+    event.listen(engine, "connect", _on_postgres_connected)
+    return engine
+
+
+def _is_no_ledger(fault: DBAPIError) -> bool:
+    """Whether tables or columns are missing, or the file is no database at all."""
+    if isinstance(fault.orig, sqlite3.DatabaseError):
+        return str(fault.orig).startswith(("no such table", "no such column", "file is not a database"))
+    return getattr(fault.orig, "sqlstate", None) in ("42P01", "42703")  # undefined_table, undefined_column
 
 
 def _on_sqlite_connected(connection: Any, _record: Any) -> None:
@@ -112,6 +144,13 @@ def _on_sqlite_connected(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_postgres_connected(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        for statement in _POSTGRES_SESSION:
+            cursor.execute(statement)
+    connection.commit()
 
 
 def _on_sqlite_begun(connection: Connection) -> None:

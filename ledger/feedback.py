@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, literal, select
+from sqlalchemy import Connection, Select, and_, func, literal, or_, select
 
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, Event, Interaction, KeptEvent, Kind, Role, Status
@@ -111,12 +111,13 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
 
 
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
-    """Events named `SOURCE#ID`, or all with that bare id."""
-    source, hash_sign, bare = uid.rpartition("#")
-    query = select(events).where(events.c.id == (bare if hash_sign else uid))
-    if hash_sign:
-        query = query.where(events.c.source == source)
-    return _events(connection, query)
+    """Events named `SOURCE#ID` (either may hold more of these signs), or all with that bare id."""
+    named = [
+        and_(events.c.source == uid[:place], events.c.id == uid[place + 1 :])
+        for place, sign in enumerate(uid)
+        if sign == "#"
+    ]
+    return _events(connection, select(events).where(or_(events.c.id == uid, *named)).order_by(events.c.seq))
 
 
 def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, Interaction]:

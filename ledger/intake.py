@@ -263,7 +263,7 @@ def _store_interactions(connection: Connection, fresh: Sequence[Interaction], no
             "conversation": said.conversation,
             "turn": said.turn,
             "messages": [dict(message) for message in said.messages],
-            "completion": said.completion,
+            "completion": _storable(said.completion),
             "token_ids": None if said.token_ids is None else list(said.token_ids),
             "logprobs": None if said.logprobs is None else list(said.logprobs),
             "sampling": dict(said.sampling),
@@ -276,6 +276,11 @@ def _store_interactions(connection: Connection, fresh: Sequence[Interaction], no
     ]
     connection.execute(insert(interactions), rows)
     amendments.join(connection, [said.id for said in fresh])
+
+
+def _storable(text: str) -> str:
+    """Text columns hold neither NUL (Postgres) nor lone surrogates; JSON columns escape them."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _bury(

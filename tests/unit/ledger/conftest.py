@@ -1,0 +1,64 @@
+"""Every ledger test runs twice: on SQLite in a file, and on a real Postgres."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from ledger.agents import Agent, declare
+from ledger.database import Database
+from tests import postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a running server."""
+    try:
+        with postgres_server.server() as url:
+            yield url
+    except postgres_server.NoPostgres as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ledger") / "template.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> Iterator[str]:
+    url = postgres_server.new_database(postgres)
+    database = Database(url)
+    database.migrate()
+    database.close()
+    yield make_url(url).database or ""
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated, empty ledger of its own."""
+    if request.param == "sqlite":
+        path = tmp_path / "clorad.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        yield f"sqlite:///{path}"
+        return
+    template = request.getfixturevalue("postgres_template")
+    fresh = postgres_server.new_database(request.getfixturevalue("postgres"), template=template)
+    yield fresh
+    postgres_server.drop_database(fresh)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """An open ledger with two agents, `billing` and `sql`."""
+    opened = Database(url)
+    for name in ("billing", "sql"):
+        declare(opened, Agent(name=name, base_hash="b" * 64))
+    yield opened
+    opened.close()

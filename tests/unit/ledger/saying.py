@@ -1,0 +1,98 @@
+"""Short ways to say what people and gateways say, and to keep it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ledger import intake
+from ledger.database import Database
+from ledger.events import Arrival, Batch, Event, Interaction, Kind, Partition, Reason, Role, Unusable
+
+FEEDBACK = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=0)
+INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
+DEAD_LETTERS = "clorad.dead-letters"
+
+Content = Event | Interaction | Unusable
+
+
+def said(id: str, **changed: Any) -> Event:
+    """A correction of billing with the role `train`, unless said otherwise."""
+    fields: dict[str, Any] = {
+        "source": "dev",
+        "id": id,
+        "digest": f"digest of {id}",
+        "kind": Kind.CORRECTION,
+        "agent": "billing",
+        "author": "ann",
+        "role": Role.TRAIN,
+        "prompt_group": f"group of {id}",
+        "data": {"messages": [{"role": "user", "content": id}], "rejected": "no", "corrected": "yes"},
+    }
+    return Event(**{**fields, **changed})
+
+
+def retraction(id: str, target: str, *, source: str = "dev", of: str = "dev", author: str = "ann") -> Event:
+    data = {"target": {"source": of, "id": target}}
+    return said(
+        id, kind=Kind.RETRACTION, source=source, author=author, role=None, prompt_group=None, data=data
+    )
+
+
+def outcome(id: str, value: float, **changed: Any) -> Event:
+    return said(id, kind=Kind.OUTCOME, data={"value": value, "scope": "final"}, **changed)
+
+
+def spoken(id: str, **changed: Any) -> Interaction:
+    fields: dict[str, Any] = {
+        "id": id,
+        "agent": "billing",
+        "version": "v0",
+        "conversation": None,
+        "turn": None,
+        "messages": ({"role": "user", "content": "hello"},),
+        "completion": "hi",
+        "token_ids": (1, 2),
+        "logprobs": (-0.5, -0.25),
+        "sampling": {"temperature": 0.0},
+        "finish_reason": "stop",
+        "prompt_group": "group",
+        "role": Role.TRAIN,
+    }
+    return Interaction(**{**fields, **changed})
+
+
+def unusable(reason: Reason = Reason.INVALID_JSON) -> Unusable:
+    return Unusable(reason=reason, detail="line 1")
+
+
+def batch(
+    start: int, contents: Sequence[Content], *, partition: Partition = FEEDBACK, holes: int = 0
+) -> Batch:
+    """One record an offset from `start`, then `holes` offsets without one."""
+    arrivals = tuple(
+        Arrival(
+            offset=start + place,
+            key=b"key",
+            value=f"bytes {start + place}".encode(),
+            headers=(("ce_id", b"1"), ("ce_id", None)),
+            content=content,
+        )
+        for place, content in enumerate(contents)
+    )
+    return Batch(partition=partition, start=start, end=start + len(contents) + holes, arrivals=arrivals)
+
+
+def keep(
+    database: Database,
+    *contents: Content,
+    partition: Partition = FEEDBACK,
+    holes: int = 0,
+    administrators: frozenset[str] = frozenset(),
+) -> intake.Kept:
+    """Keep the contents at the next offsets of the partition."""
+    start = intake.start_at(database, partition, 0)
+    return intake.keep(
+        database,
+        [batch(start, contents, partition=partition, holes=holes)],
+        dead_letter_topic=DEAD_LETTERS,
+        administrators=administrators,
+    )
