@@ -1,14 +1,24 @@
 """Reading back what people told us: backlogs, events by purpose, the interactions they name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, literal, or_, select
 
-from ledger.database import now_s
+from ledger.database import Database, now_s
 from ledger.events import CORRECTING, TEACHING, Event, Interaction, KeptEvent, Kind, Role, Status
-from ledger.schema import agents, decisions, desired, events, interactions, positions, turn_events, versions
+from ledger.schema import (
+    agents,
+    decisions,
+    desired,
+    events,
+    interactions,
+    positions,
+    turn_events,
+    turns,
+    versions,
+)
 from ledger.versions import BASE, Purpose, Verdict, taught_turns, undecided
 
 _IDS_MAX = 400
@@ -24,7 +34,7 @@ class Backlog:
     oldest_age_s: float  # of those; 0 where there are none
     gate_new: int  # gate-role corrections since the champion's turn: what a candidate can be judged on
     refusals: int  # since the last promotion
-    news: bool  # whether anything arrived since the last decision
+    news: bool  # whether anything arrived since it last tried in vain
     has_candidate: bool
 
 
@@ -42,6 +52,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
         )
     )
     history = _decision_history(connection)
+    fruitless = dict(_pairs(connection, _fruitless_turns()))
     found = []
     for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
         row = waiting.get(name)
@@ -54,7 +65,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 oldest_age_s=0.0 if row is None else max(0.0, now - row.oldest_s),
                 gate_new=int(gated.get(name, 0)),
                 refusals=refusals,
-                news=int(newest.get(name, 0)) > decided_through,
+                news=int(newest.get(name, 0)) > max(decided_through, fruitless.get(name, -1)),
                 has_candidate=name in candidates,
             )
         )
@@ -67,6 +78,27 @@ def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEven
         connection,
         select(events).where(events.c.agent == agent, _is_untaught()).order_by(events.c.seq).limit(limit),
     )
+
+
+def unripe(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
+    """Events that could not be labelled when they were last looked at and may be now, oldest first."""
+    query = select(events).where(
+        events.c.agent == agent, events.c.status == Status.WAITING.value, events.c.role == Role.TRAIN.value
+    )
+    return _events(connection, query.order_by(events.c.seq).limit(limit))
+
+
+def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
+    """Set what may become of events (by `seq`), with the reason. Retracted ones stay retracted."""
+    if not marks:
+        return
+    with database.write() as connection:
+        for seq, (status, reason) in marks.items():
+            connection.execute(
+                update(events)
+                .where(events.c.seq == seq, events.c.status != Status.RETRACTED.value)
+                .values(status=status.value, status_reason=reason[:200])
+            )
 
 
 def taught(connection: Connection, agent: str) -> list[KeptEvent]:
@@ -205,6 +237,15 @@ def _newest_usable() -> Select[Any]:
             events.c.kind.in_([kind.value for kind in TEACHING]),
         )
         .group_by(events.c.agent)
+    )
+
+
+def _fruitless_turns() -> Select[Any]:
+    """Per agent the newest event that a turn looked at and made nothing of."""
+    return (
+        select(turns.c.agent, func.max(turns.c.through_seq))
+        .where(turns.c.state == "dropped")
+        .group_by(turns.c.agent)
     )
 
 

@@ -211,7 +211,7 @@ turns = Table(
     Column("attempt", Integer, nullable=False),  # tries since the last promotion, from 1
     Column("through_seq", BigInteger, nullable=False),  # newest event it has looked at
     Column("token", BigInteger, nullable=False),
-    Column("state", String(10), nullable=False),  # open, made, dropped
+    Column("state", String(10), nullable=False),  # open, made, dropped, void
     Column("reason", String(200)),
     UniqueConstraint("pass_id", "place"),
     Index(None, "agent", "state"),

@@ -160,9 +160,18 @@ def record_version(
 
 
 def drop_turn(database: Database, turn: Turn, *, reason: str, outcomes: Mapping[int, str]) -> None:
-    """Close a turn without a version. Its events stay untaught, but for those that teach nothing."""
+    """Close a turn that made nothing. Its events stay untaught, but for those that teach nothing.
+
+    The agent is due again when something new arrives: the same events would make nothing again.
+    """
     with database.write() as connection:
-        _settle(connection, turn, "dropped", reason, outcomes)
+        _settle(connection, turn, "dropped", reason[:200], outcomes)
+
+
+def void_turn(database: Database, turn: Turn, *, reason: str) -> None:
+    """Close a turn whose world changed under it. The agent is due again at once."""
+    with database.write() as connection:
+        _settle(connection, turn, "void", reason[:200], {})
 
 
 def lease_name(agent: str) -> str:
