@@ -1,0 +1,150 @@
+"""The gate as a table: what is enough to serve, what is harm, what is not yet known."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from ledger.versions import Verdict
+from serving.gate import (
+    Evidence,
+    Limits,
+    Pair,
+    Speech,
+    alpha_of,
+    judge,
+    sign_test,
+    wins_needed,
+)
+from serving.parity import Parity
+
+GOOD_PARITY = Parity(tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
+SANE = Speech(answers=60, characters=1200, characters_wanted=1100)
+
+
+def pairs(wins: int, losses: int = 0, ties: int = 0) -> tuple[Pair, ...]:
+    scores = [(0.0, 1.0)] * wins + [(1.0, 0.0)] * losses + [(1.0, 1.0)] * ties
+    return tuple(Pair(event=f"dev#{n}", before=was, after=now) for n, (was, now) in enumerate(scores))
+
+
+def evidence(**changes) -> Evidence:
+    plain = Evidence(
+        attempt=1, better=pairs(8, 0, 2), suite=pairs(0, 0, 48), before=SANE, after=SANE, parity=GOOD_PARITY
+    )
+    return replace(plain, **changes)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "losses", "wins", "of"),
+    [(1, 0, 6, 6), (2, 0, 7, 7), (3, 0, 8, 8), (1, 1, 8, 9), (2, 1, 10, 11), (3, 1, 11, 12)],
+)
+def test_wins_needed_are_those_of_the_table(attempt, losses, wins, of):
+    assert wins_needed(alpha_of(attempt, 0.05), losses) == wins
+    assert wins + losses == of
+    enough = judge(evidence(attempt=attempt, better=pairs(wins, losses)))
+    assert enough.verdict is Verdict.PROMOTE
+    assert judge(evidence(attempt=attempt, better=pairs(wins - 1, losses))).verdict is not Verdict.PROMOTE
+
+
+def test_a_better_candidate_that_harms_nothing_is_promoted():
+    judgement = judge(evidence())
+    assert judgement.verdict is Verdict.PROMOTE
+    assert judgement.reasons == ()
+    assert (judgement.wins, judgement.losses, judgement.ties) == (8, 0, 2)
+
+
+def test_too_few_differing_prompts_are_an_abstention():
+    judgement = judge(evidence(better=pairs(5, 0, 20)))
+    assert judgement.verdict is Verdict.ABSTAIN
+    assert "5 prompts differ, 6 would have to" in judgement.reasons[0]
+
+
+def test_no_evidence_at_all_is_an_abstention():
+    assert judge(evidence(better=())).verdict is Verdict.ABSTAIN
+
+
+def test_enough_prompts_that_do_not_show_an_improvement_are_a_refusal():
+    assert judge(evidence(better=pairs(6, 5))).verdict is Verdict.REFUSE
+    assert judge(evidence(better=pairs(0, 12))).verdict is Verdict.REFUSE
+
+
+def test_trying_again_is_not_a_way_in():
+    assert judge(evidence(attempt=1, better=pairs(6))).verdict is Verdict.PROMOTE
+    assert judge(evidence(attempt=2, better=pairs(6))).verdict is Verdict.ABSTAIN
+    assert sum(alpha_of(k, 0.05) for k in range(1, 10_000)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("losses", "wins", "of", "verdict"),
+    [
+        (1, 0, 48, Verdict.PROMOTE),
+        (2, 0, 48, Verdict.REFUSE),
+        (2, 1, 48, Verdict.PROMOTE),
+        (4, 1, 48, Verdict.REFUSE),
+        (2, 0, 128, Verdict.PROMOTE),
+        (3, 0, 128, Verdict.REFUSE),
+        (1, 0, 1, Verdict.PROMOTE),
+        (0, 0, 0, Verdict.PROMOTE),
+    ],
+)
+def test_net_losses_on_the_suite_are_forgiven_once_or_up_to_two_percent(losses, wins, of, verdict):
+    assert judge(evidence(suite=pairs(wins, losses, of - wins - losses))).verdict is verdict
+
+
+def test_harm_refuses_even_where_evidence_is_short():
+    assert judge(evidence(better=(), suite=pairs(0, 5, 20))).verdict is Verdict.REFUSE
+
+
+def test_a_flip_that_did_not_happen_twice_is_a_tie():
+    steady = [Pair(event=f"a#{n}", before=1.0, after=0.0, again=(1.0, 0.0)) for n in range(2)]
+    shaky = [Pair(event=f"b#{n}", before=1.0, after=0.0, again=(1.0, 1.0)) for n in range(9)]
+    assert judge(evidence(suite=tuple(shaky + steady[:1]))).verdict is Verdict.PROMOTE
+    assert judge(evidence(suite=tuple(shaky + steady))).verdict is Verdict.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("after", "complaint"),
+    [
+        (replace(SANE, repetitive=12), "repetitive"),
+        (replace(SANE, cut_short=12), "cut_short"),
+        (replace(SANE, unparsable=12), "unparsable"),
+        (replace(SANE, characters=12), "length"),
+        (replace(SANE, characters=9000), "length"),
+        (replace(SANE, canaries=1), "canary"),
+    ],
+)
+def test_broken_speech_is_refused_however_good_the_scores(after, complaint):
+    judgement = judge(evidence(after=after))
+    assert judgement.verdict is Verdict.REFUSE
+    assert judgement.reasons[0].startswith(complaint)
+
+
+def test_what_the_champion_did_as_often_is_not_held_against_the_candidate():
+    cut = replace(SANE, cut_short=30)
+    assert judge(evidence(before=cut, after=cut)).verdict is Verdict.PROMOTE
+
+
+def test_a_wrong_load_is_refused():
+    wrong = replace(GOOD_PARITY, difference_nats=0.3)
+    assert judge(evidence(parity=wrong)).reasons[0].startswith("parity")
+
+
+def test_the_budget_counts_only_where_there_is_one():
+    far = {"kl_nats": 0.9}
+    assert judge(evidence(metrics=far)).verdict is Verdict.PROMOTE
+    assert judge(evidence(metrics=far), Limits(kl_nats_max=0.5)).reasons[0].startswith("kl")
+    assert judge(evidence(metrics=far), Limits(kl_nats_max=1.0)).verdict is Verdict.PROMOTE
+
+
+@given(wins=some.integers(0, 60), losses=some.integers(0, 60))
+def test_the_sign_test_is_a_probability_that_falls_with_every_win(wins, losses):
+    p = sign_test(wins, losses)
+    assert 0.0 < p <= 1.0
+    assert sign_test(wins + 1, losses) < p
+
+
+@given(wins=some.integers(0, 40), losses=some.integers(0, 40), attempt=some.integers(1, 6))
+def test_nothing_is_promoted_that_chance_would_do_as_often(wins, losses, attempt):
+    judgement = judge(evidence(attempt=attempt, better=pairs(wins, losses)))
+    assert (judgement.verdict is Verdict.PROMOTE) == (sign_test(wins, losses) <= alpha_of(attempt, 0.05))

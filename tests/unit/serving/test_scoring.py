@@ -1,0 +1,37 @@
+"""Scorers: total, in [0, 1], 1 for the wanted answer and only there."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from serving.scoring import SCORERS, score
+
+
+@pytest.mark.parametrize(
+    ("scorer", "said", "wanted", "worth"),
+    [
+        ("exact", "fix: login", "fix: login", 1.0),
+        ("exact", "  fix: login\n", "fix: login", 1.0),
+        ("exact", "Fix: login", "fix: login", 0.0),
+        ("exact", "", "fix: login", 0.0),
+        ("json", '{"a": 1, "b": [2]}', '{"b":[2],"a":1.0}', 1.0),
+        ("json", '{"a": true}', '{"a": 1}', 0.0),
+        ("json", '{"a": [true]}', '{"a": [1]}', 0.0),
+        ("json", '{"a": 1', '{"a": 1}', 0.0),
+        ("json", '{"a": NaN}', '{"a": NaN }', 0.0),
+        ("json", '{"a": "1"}', '{"a": 1}', 0.0),
+        ("json", "no json", "no json", 1.0),
+        ("json", "[" * 100_000, "[]", 0.0),
+        ("similarity", "abcd", "abcd", 1.0),
+        ("similarity", "abcd", "abce", 0.75),
+        ("similarity", "abcd", "wxyz", 0.0),
+    ],
+)
+def test_answers_are_worth_what_the_table_says(scorer, said, wanted, worth):
+    assert score(scorer, said, wanted) == pytest.approx(worth)
+
+
+@given(scorer=some.sampled_from(SCORERS), said=some.text(max_size=60), wanted=some.text(max_size=60))
+def test_every_score_is_between_nothing_and_everything(scorer, said, wanted):
+    assert 0.0 <= score(scorer, said, wanted) <= 1.0
+    assert score(scorer, wanted, wanted) == 1.0
