@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ledger.feedback import Backlog
+from ledger.backlog import Backlog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

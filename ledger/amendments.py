@@ -14,6 +14,8 @@ from ledger.schema import events, interactions
 
 _LOOKUPS_MAX = 400  # keys a query; SQLite's limit on bound values is far away, its planner's patience is not
 
+_REASON_CHARS_MAX = 200  # of the column; an event's uid may have 601
+
 
 def apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
     """Let what just arrived act on what was there, and the other way round."""
@@ -55,7 +57,7 @@ def _retract(connection: Connection, retraction: Event, administrators: frozense
         query = query.where(events.c.source == retraction.source)
     connection.execute(
         query.where(events.c.kind != Kind.RETRACTION.value).values(
-            status=Status.RETRACTED.value, status_reason=retraction.uid
+            status=Status.RETRACTED.value, status_reason=_named(retraction.source, retraction.id)
         )
     )
 
@@ -78,7 +80,7 @@ def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrat
                     connection.execute(
                         update(events)
                         .where(events.c.source == event.source, events.c.id == event.id)
-                        .values(status=Status.RETRACTED.value, status_reason=f"{row.source}#{row.id}")
+                        .values(status=Status.RETRACTED.value, status_reason=_named(row.source, row.id))
                     )
 
 
@@ -96,6 +98,10 @@ def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
             .where(events.c.status.in_([Status.OPEN.value, Status.WAITING.value]))
             .values(status=Status.SUPERSEDED.value, status_reason=f"revision {newest}")
         )
+
+
+def _named(source: str, id: str) -> str:
+    return f"{source}#{id}"[:_REASON_CHARS_MAX]
 
 
 def some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -1,82 +1,24 @@
-"""Reading back what people told us: backlogs, events by purpose, the interactions they name."""
+"""Reading back what people told us: events by purpose, the interactions they name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import Connection, Select, func, select, update
 
-from ledger.database import Database, now_s
-from ledger.events import CORRECTING, TEACHING, Event, Interaction, KeptEvent, Kind, Role, Status
-from ledger.schema import (
-    agents,
-    decisions,
-    desired,
-    events,
-    interactions,
-    positions,
-    turn_events,
-    turns,
-    versions,
-)
-from ledger.versions import BASE, Purpose, Verdict, taught_turns, undecided
+from ledger.backlog import is_untaught
+from ledger.database import Database
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+from ledger.schema import events, interactions, positions, turn_events
+from ledger.versions import taught_turns
 
 _IDS_MAX = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """What waits for one agent. Taught events are not in it: they are in the champion's ancestry."""
-
-    agent: str
-    champion: int
-    untaught: int  # train-role events that can teach and have not
-    oldest_age_s: float  # of those; 0 where there are none
-    gate_new: int  # gate-role corrections since the champion's turn: what a candidate can be judged on
-    refusals: int  # since the last promotion
-    news: bool  # whether anything arrived since it last tried in vain
-    has_candidate: bool
-
-
-def backlogs(connection: Connection) -> list[Backlog]:
-    """The backlog of every agent, by name."""
-    now = now_s(connection)
-    waiting = {row.agent: row for row in connection.execute(_untaught_counts())}
-    gated = dict(_pairs(connection, _gate_counts()))
-    newest = dict(_pairs(connection, _newest_usable()))
-    candidates = {candidate.agent for candidate in undecided(connection)}
-    champions = dict(
-        _pairs(
-            connection,
-            select(desired.c.agent, desired.c.number).where(desired.c.purpose == Purpose.SERVE.value),
-        )
-    )
-    history = _decision_history(connection)
-    fruitless = dict(_pairs(connection, _fruitless_turns()))
-    found = []
-    for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
-        row = waiting.get(name)
-        refusals, decided_through = history.get(name, (0, -1))
-        found.append(
-            Backlog(
-                agent=name,
-                champion=int(champions.get(name, BASE)),
-                untaught=0 if row is None else int(row.waiting),
-                oldest_age_s=0.0 if row is None else max(0.0, now - row.oldest_s),
-                gate_new=int(gated.get(name, 0)),
-                refusals=refusals,
-                news=int(newest.get(name, 0)) > max(decided_through, fruitless.get(name, -1)),
-                has_candidate=name in candidates,
-            )
-        )
-    return found
 
 
 def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
     """The agent's backlog, oldest first."""
     return _events(
         connection,
-        select(events).where(events.c.agent == agent, _is_untaught()).order_by(events.c.seq).limit(limit),
+        select(events).where(events.c.agent == agent, is_untaught()).order_by(events.c.seq).limit(limit),
     )
 
 
@@ -182,93 +124,6 @@ def outcome_mean(connection: Connection, agent: str, *, last: int) -> float:
     )
     values = [float(data["value"]) for data in connection.scalars(query)]
     return sum(values) / len(values) if values else 0.0
-
-
-def _is_untaught() -> Any:
-    line = taught_turns()
-    is_taught = (
-        select(literal(1))
-        .select_from(turn_events.join(line, line.c.turn_id == turn_events.c.turn_id))
-        .where(turn_events.c.event_seq == events.c.seq, turn_events.c.part == "new")
-    )
-    return and_(
-        events.c.status == Status.OPEN.value,
-        events.c.role == Role.TRAIN.value,
-        events.c.kind.in_([kind.value for kind in TEACHING]),
-        ~is_taught.exists(),
-    )
-
-
-def _untaught_counts() -> Select[Any]:
-    return (
-        select(events.c.agent, func.count().label("waiting"), func.min(events.c.received_s).label("oldest_s"))
-        .where(_is_untaught())
-        .group_by(events.c.agent)
-    )
-
-
-def _gate_counts() -> Select[Any]:
-    """Gate-role corrections newer than what the champion's own turn had looked at."""
-    through = (
-        select(versions.c.through_seq)
-        .join(desired, (desired.c.agent == versions.c.agent) & (desired.c.number == versions.c.number))
-        .where(desired.c.purpose == Purpose.SERVE.value, versions.c.agent == events.c.agent)
-        .scalar_subquery()
-    )
-    return (
-        select(events.c.agent, func.count())
-        .where(
-            events.c.role == Role.GATE.value,
-            events.c.status == Status.OPEN.value,
-            events.c.kind.in_([kind.value for kind in CORRECTING]),
-            events.c.seq > func.coalesce(through, 0),
-        )
-        .group_by(events.c.agent)
-    )
-
-
-def _newest_usable() -> Select[Any]:
-    """The newest event per agent that could change a refusal: teaching, or evidence for the gate."""
-    return (
-        select(events.c.agent, func.max(events.c.seq))
-        .where(
-            events.c.status == Status.OPEN.value,
-            events.c.role.in_([Role.TRAIN.value, Role.GATE.value]),
-            events.c.kind.in_([kind.value for kind in TEACHING]),
-        )
-        .group_by(events.c.agent)
-    )
-
-
-def _fruitless_turns() -> Select[Any]:
-    """Per agent the newest event that a turn looked at and made nothing of."""
-    return (
-        select(turns.c.agent, func.max(turns.c.through_seq))
-        .where(turns.c.state == "dropped")
-        .group_by(turns.c.agent)
-    )
-
-
-def _decision_history(connection: Connection) -> dict[str, tuple[int, int]]:
-    """(refusals since the last promotion, newest event the last refusal or abstention knew) per agent."""
-    history: dict[str, tuple[int, int]] = {}
-    query = select(decisions.c.agent, decisions.c.kind, decisions.c.through_seq).order_by(decisions.c.id)
-    for agent, kind, through in connection.execute(query):
-        refusals, _ = history.get(agent, (0, -1))
-        match Verdict(kind):
-            case Verdict.PROMOTE | Verdict.ROLLBACK | Verdict.INITIAL:
-                history[agent] = (0, -1)
-            case Verdict.REFUSE:
-                history[agent] = (refusals + 1, through)
-            case Verdict.ABSTAIN:
-                history[agent] = (refusals, through)
-            case Verdict.CANARY:
-                pass
-    return history
-
-
-def _pairs(connection: Connection, query: Select[Any]) -> list[tuple[str, int]]:
-    return [(row[0], int(row[1])) for row in connection.execute(query)]
 
 
 def _events(connection: Connection, query: Select[Any]) -> list[KeptEvent]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.scheduler import FairShare, Freshness, due, evidence_needed
-from ledger.feedback import Backlog
+from ledger.backlog import Backlog
 
 FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05)
 
