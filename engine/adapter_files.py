@@ -54,11 +54,6 @@ class Files:
     content_hash: str  # over all of them
 
 
-def version_name(number: int, content: str) -> str:
-    """`v7-3fa2c1`."""
-    return f"v{number}-{content[:6]}"
-
-
 def content_hash(directory: Path) -> str:
     """sha256 (hex) over weights, configuration and optimizer state; never the manifest."""
     return files_of(directory).content_hash

@@ -110,7 +110,7 @@ class WarmEngine:
         return files_of(draft)
 
     def probes(self, version: Learned | Path, lesson: Lesson) -> list[dict[str, Any]]:
-        """A few of the lesson's conversations as token ids, with the log-probs (nats) that serving must match.
+        """A few of the lesson's conversations as token ids, with log-probs (nats) serving must match.
 
         `logprobs` are the adapter's and `base_logprobs` the bare base's, from the second token on.
         """

@@ -14,6 +14,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from engine.adapter_weights import Adapter, Matrices
 from engine.lesson import Lesson
 from engine.recipe import Recipe
 from rewards.episode import Episode, Part, Spoken, Weighted
@@ -124,3 +125,21 @@ def lesson(
 def with_recipe(given: Lesson, **changes: object) -> Lesson:
     """The lesson under a changed recipe."""
     return replace(given, recipe=replace(given.recipe, **changes))
+
+
+def adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:
+    """An adapter at rest."""
+    values = {
+        "rank": recipe.rank,
+        "alpha": recipe.alpha,
+        "rslora": recipe.rslora,
+        "targets": recipe.targets,
+        "base_hash": "b",
+        "weights": weights,
+    }
+    return Adapter(**{**values, **more})
+
+
+def apart(weights: Matrices) -> Matrices:
+    """The same numbers elsewhere in memory."""
+    return {name: (a.clone(), b.clone()) for name, (a, b) in weights.items()}

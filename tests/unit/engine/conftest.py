@@ -1,0 +1,51 @@
+"""Bases on disk, made once a session, and one thread so that tests cannot slow each other down."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# before torch: two threads that spin while a busy machine schedules them elsewhere are thirty times slower
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import tiny
+import torch
+
+from engine.warm_engine import WarmEngine
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    made: dict[str, Path] = {}
+
+    def base_of(family: str) -> Path:
+        if family not in made:
+            made[family] = tiny.base_directory(tmp_path_factory.mktemp(family), family)
+        return made[family]
+
+    return base_of
+
+
+@pytest.fixture
+def base(base_of: Callable[[str], Path]) -> Path:
+    return base_of("qwen3")
+
+
+@pytest.fixture
+def warm(base: Path) -> Callable[..., WarmEngine]:
+    """An engine on the tiny base."""
+
+    def warm(**changes: object) -> WarmEngine:
+        values = {"slots": 4, "rank": 8, "threads": 1, "token_budget": 512}
+        return WarmEngine.load(base, **{**values, **changes})
+
+    return warm

@@ -1,0 +1,119 @@
+"""Tenants with random, non-zero adapters on one base, and episodes for them to learn from."""
+
+import oracle
+import tiny
+import torch
+
+from engine.base_model import BaseModel
+from engine.objective import add_gradients, read_references
+from engine.packer import Portion, Tenant, pack
+from engine.recipe import Recipe
+from engine.slots import Slots, fresh_weights
+from engine.tokens import Tokens
+from rewards.episode import Episode, Weighted
+
+TOKENS = Tokens(tiny.tokenizer(), vocabulary=272)
+RECIPE = Recipe(rank=8, alpha=16.0)
+
+
+def demonstrations(agent: str, count: int) -> list[Episode]:
+    return [tiny.episode(f"{agent} asks {n}", agent * (1 + 3 * n)) for n in range(count)]
+
+
+def pairs(agent: str, count: int) -> list[Episode]:
+    return [
+        tiny.episode(f"{agent} asks {n}", f"{agent} {n}", rejected=Weighted(text=f"{n * 11}"))
+        for n in range(count)
+    ]
+
+
+def outcomes(agent: str, count: int) -> list[Episode]:
+    return [
+        tiny.episode(
+            f"{agent} asks", f"said {n}", advantage=(-1.0) ** n, spoken=tiny.spoken(f"said {n}", -4.0)
+        )
+        for n in range(count)
+    ]
+
+
+class Rig:
+    """A base with random, non-zero adapters in its slots, and the same adapters for the oracle."""
+
+    def __init__(self, family: str = "qwen3", *, recipes: list[Recipe], rank: int = 8, dtype=torch.float32):
+        self.family, self.recipes = family, recipes
+        self.base = BaseModel(tiny.model(family).to(dtype), rank=rank, slots=len(recipes))
+        self.slots = Slots(self.base.arena, base_hash="b")
+        self.adapters, self.tenants = [], []
+        for number, recipe in enumerate(recipes):
+            names = self.slots.names(recipe)
+            torch.manual_seed(number)
+            weights = {
+                name: (a, 0.1 * torch.randn_like(b))
+                for name, (a, b) in fresh_weights(
+                    self.base.arena, names, rank=recipe.rank, seed=number
+                ).items()
+            }
+            slot = self.slots.seat(tiny.adapter(recipe, weights), moments_too=False)
+            self.adapters.append(self.slots.copy(slot, recipe))
+            self.tenants.append(Tenant(slot=slot, recipe=recipe))
+
+    def portions(self, tenant: Tenant, episodes: list[Episode], **coefficients: float) -> list[Portion]:
+        samples = [TOKENS.sample(one, tokens_max=512) for one in episodes]
+        read = read_references(
+            self.base,
+            tenant,
+            samples,
+            token_budget=512,
+            hidden_too=[coefficients.get("anchor", 0) > 0] * len(samples),
+        )
+        return [
+            Portion(
+                sample=sample,
+                references=references,
+                **{term: v / (n + 1) for term, v in coefficients.items()},
+            )
+            for n, (sample, references) in enumerate(zip(samples, read, strict=True))
+        ]
+
+    def drift(self) -> None:
+        """The adapters have moved since the references were read, as after a few steps."""
+        torch.manual_seed(9)
+        for number, tenant in enumerate(self.tenants):
+            moved = {
+                name: (a + 0.02 * torch.randn_like(a), b + 0.02 * torch.randn_like(b))
+                for name, (a, b) in self.adapters[number].weights.items()
+            }
+            self.base.arena.write(self.base.arena.weight, tenant.slot, moved)
+            self.adapters[number] = self.slots.copy(tenant.slot, self.recipes[number])
+
+    def run(self, work, *, token_budget: int = 512, mixed: bool = True, share: bool = True) -> int:
+        self.base.arena.grad.zero_()
+        batches = pack(
+            work,
+            token_budget=token_budget,
+            mixed=mixed,
+            share_prefixes=share,
+            device=torch.device("cpu"),
+        )
+        for batch in batches:
+            add_gradients(self.base, batch)
+        return len(batches)
+
+    def assert_like_peft(self, number: int, portions: list[Portion], *, tolerance: float = 1e-5) -> None:
+        recipe, slot = self.recipes[number], self.tenants[number].slot
+        model = oracle.peft_model(tiny.model(self.family), self.adapters[number])
+        expected = oracle.gradients(model, portions, recipe)
+        found = self.base.arena.read(
+            self.base.arena.grad, slot, rank=recipe.rank, names=self.slots.names(recipe)
+        )
+        largest = max(float(value.abs().max()) for value in expected.values())
+        assert largest > 0
+        assert len(expected) == 2 * len(found)
+        for name, (a, b) in found.items():
+            assert float((a - expected[f"{name}.lora_A"]).abs().max()) <= tolerance * max(1.0, largest)
+            assert float((b - expected[f"{name}.lora_B"]).abs().max()) <= tolerance * max(1.0, largest)
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """L2 distance over L2 norm."""
+    return float((found - expected).norm() / expected.norm())

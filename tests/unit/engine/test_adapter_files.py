@@ -1,0 +1,169 @@
+"""Version directories: PEFT reads them, they exist whole or not at all, and their name is their content."""
+
+import json
+from pathlib import Path
+
+import oracle
+import pytest
+import tiny
+import torch
+from peft import PeftModel
+from rig import RECIPE, TOKENS, Rig
+from safetensors.torch import load_file, save_file
+
+from engine.adapter_files import (
+    Manifest,
+    VersionTaken,
+    content_hash,
+    damaged,
+    files_of,
+    publish,
+    read_manifest,
+    write_manifest,
+)
+from engine.adapter_weights import AdapterRefused, Matrices, read_adapter, write_adapter
+from engine.objective import read_references
+from engine.recipe import Recipe
+
+
+def moments(weights: Matrices) -> dict[str, object]:
+    return {"first": tiny.apart(weights), "second": tiny.apart(weights), "steps": 7}
+
+
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, Recipe(rank=4, alpha=4.0, rslora=True, targets=("q_proj", "v_proj"))]
+)
+def test_peft_loads_a_version_and_says_the_same(tmp_path: Path, recipe: Recipe):
+    rig = Rig(recipes=[recipe])
+    write_adapter(rig.slots.copy(0, recipe), tmp_path)
+    model = PeftModel.from_pretrained(tiny.model(), tmp_path).eval()
+    sample = TOKENS.sample(tiny.episode("what?", "that and more"), tokens_max=512)
+    ((ours,),) = read_references(rig.base, rig.tenants[0], [sample], token_budget=512, hidden_too=[False])
+    with torch.no_grad():
+        theirs = oracle.logprobs(model, sample.prompt_ids, sample.reply.token_ids)
+    torch.testing.assert_close(ours.logprob_N, theirs, rtol=0, atol=1e-5)
+
+
+def test_peft_would_write_the_same_tensors_under_the_same_names(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    write_adapter(rig.slots.copy(0, RECIPE), tmp_path / "ours")
+    PeftModel.from_pretrained(tiny.model(), tmp_path / "ours").save_pretrained(
+        tmp_path / "theirs", save_embedding_layers=False
+    )
+    ours, theirs = (load_file(tmp_path / by / "adapter_model.safetensors") for by in ("ours", "theirs"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_an_adapter_made_by_peft_can_be_taught_further(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    oracle.peft_model(tiny.model(), rig.adapters[0]).save_pretrained(tmp_path)
+    found = read_adapter(tmp_path)
+    assert found.base_hash is None
+    assert found.steps == 0
+    assert found.rank == 8
+    for name, (a, b) in rig.adapters[0].weights.items():
+        assert torch.equal(found.weights[name][0], a)
+        assert torch.equal(found.weights[name][1], b)
+
+
+def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    adapter = tiny.adapter(RECIPE, rig.adapters[0].weights, **moments(rig.adapters[0].weights))
+    write_adapter(adapter, tmp_path)
+    found = read_adapter(tmp_path)
+    assert (found.rank, found.alpha, found.steps, found.base_hash) == (8, 16.0, 7, "b")
+    assert found.first is not None
+    for name, (a, _) in adapter.weights.items():
+        assert torch.equal(found.first[name][0], a)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"bias": "all"}, "biases"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"),
+        ({"peft_type": "IA3"}, "IA3"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused_by_name(tmp_path: Path, change: dict[str, object], named: str):
+    rig = Rig(recipes=[RECIPE])
+    write_adapter(rig.adapters[0], tmp_path)
+    config = tmp_path / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+    with pytest.raises(AdapterRefused, match=named):
+        read_adapter(tmp_path)
+
+
+def test_tensors_that_are_not_loras_are_refused(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    write_adapter(rig.adapters[0], tmp_path)
+    weights = tmp_path / "adapter_model.safetensors"
+    save_file({**load_file(weights), "base_model.model.lm_head.weight": torch.zeros(2)}, weights)
+    with pytest.raises(AdapterRefused, match="lm_head"):
+        read_adapter(tmp_path)
+
+
+def draft(directory: Path, *, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    weights = {"l.q_proj": (torch.randn(8, 4), torch.randn(4, 8))}
+    write_adapter(tiny.adapter(RECIPE, weights, **moments(weights)), directory)
+    files = files_of(directory)
+    manifest = Manifest(
+        agent="a",
+        version="v1",
+        parent=None,
+        base_hash="b",
+        tokenizer_hash="t",
+        turn="1",
+        pass_id="2",
+        events={"new": ["s#1"]},
+        recipe={},
+        seed=seed,
+        metrics={"steps": 1},
+        files=files.sha256,
+        content_hash=files.content_hash,
+        probes=[],
+    )
+    write_manifest(directory, manifest)
+    return directory
+
+
+def test_publishing_moves_the_whole_draft_at_once(tmp_path: Path):
+    final = publish(draft(tmp_path / ".draft-1"), tmp_path / "a" / "v1")
+    assert not (tmp_path / ".draft-1").exists()
+    assert read_manifest(final).content_hash == content_hash(final)
+    assert damaged(final) == ()
+
+
+def test_publishing_the_same_content_again_adopts_what_is_there(tmp_path: Path):
+    final = publish(draft(tmp_path / ".draft-1"), tmp_path / "v1")
+    before = (final / "manifest.json").stat().st_mtime_ns
+    assert publish(draft(tmp_path / ".draft-2"), tmp_path / "v1") == final
+    assert not (tmp_path / ".draft-2").exists()
+    assert (final / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_other_content_under_a_taken_name_is_not_published(tmp_path: Path):
+    publish(draft(tmp_path / ".draft-1"), tmp_path / "v1")
+    with pytest.raises(VersionTaken):
+        publish(draft(tmp_path / ".draft-2", seed=1), tmp_path / "v1")
+
+
+def test_the_hash_is_of_content_alone(tmp_path: Path):
+    first, second, other = draft(tmp_path / "x"), draft(tmp_path / "y"), draft(tmp_path / "z", seed=1)
+    (first / "manifest.json").write_text("{}")
+    assert content_hash(first) == content_hash(second) != content_hash(other)
+
+
+def test_a_damaged_file_is_named_and_dropped_optimizer_state_is_no_damage(tmp_path: Path):
+    version = draft(tmp_path / "v1")
+    (version / "optimizer.safetensors").unlink()
+    assert damaged(version) == ()
+    with pytest.raises(ValueError, match=r"lacks optimizer\.safetensors"):
+        content_hash(version)
+    weights = version / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    assert damaged(version) == ("adapter_model.safetensors",)

@@ -1,0 +1,117 @@
+"""What the packed pass adds to the arena is what PEFT computes one adapter at a time."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from rig import RECIPE, Rig, demonstrations, outcomes, pairs, relative
+
+from engine.recipe import Recipe
+from rewards.episode import Span, Weighted
+
+
+@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+def test_packed_gradients_equal_peft_one_at_a_time(family):
+    rig = Rig(family, recipes=[RECIPE, RECIPE])
+    work = [
+        (tenant, rig.portions(tenant, demonstrations(name, 3), supervised=1.0))
+        for tenant, name in zip(rig.tenants, ("ann", "bo"), strict=True)
+    ]
+    assert rig.run(work) == 1
+    for number, (_, portions) in enumerate(work):
+        rig.assert_like_peft(number, portions)
+
+
+def test_ranks_scales_and_targets_of_their_own_equal_peft():
+    recipes = [
+        Recipe(rank=8, alpha=16.0),
+        Recipe(rank=4, alpha=4.0, rslora=True),
+        Recipe(rank=2, alpha=2.0, targets=("q_proj", "v_proj")),
+    ]
+    rig = Rig(recipes=recipes, rank=16)
+    work = [
+        (tenant, rig.portions(tenant, demonstrations("abc"[n], 2), supervised=1.0))
+        for n, tenant in enumerate(rig.tenants)
+    ]
+    rig.run(work)
+    for number, (_, portions) in enumerate(work):
+        rig.assert_like_peft(number, portions)
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(
+    ("episodes", "coefficients"),
+    [
+        (pairs, {"supervised": 1.0, "preference": 2.0}),
+        (outcomes, {"policy": 1.0}),
+        (demonstrations, {"supervised": 1.0, "anchor": 0.5}),
+    ],
+)
+def test_every_term_equals_its_written_out_form(episodes, coefficients, share):
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    work = [
+        (tenant, rig.portions(tenant, episodes(name, 4), **coefficients))
+        for tenant, name in zip(rig.tenants, ("ann", "bo"), strict=True)
+    ]
+    rig.drift()
+    rig.run(work, share=share)
+    for number, (_, portions) in enumerate(work):
+        rig.assert_like_peft(number, portions)
+
+
+def test_character_weights_reach_the_gradient():
+    rig = Rig(recipes=[RECIPE])
+    said = Weighted(text="delete from t", spans=(Span(start=0, end=6, weight=2.0),))
+    episode = replace(demonstrations("a", 1)[0], reply=said)
+    work = [(rig.tenants[0], rig.portions(rig.tenants[0], [episode], supervised=1.0))]
+    rig.run(work)
+    rig.assert_like_peft(0, work[0][1])
+
+
+def test_splitting_a_step_into_micro_batches_changes_nothing_but_round_off():
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    work = [
+        (tenant, rig.portions(tenant, demonstrations("ab"[n], 5), supervised=1.0))
+        for n, tenant in enumerate(rig.tenants)
+    ]
+    assert rig.run(work) == 1
+    whole = rig.base.arena.grad.clone()
+    assert rig.run(work, token_budget=64) > 3
+    assert relative(rig.base.arena.grad, whole) <= 1e-5
+
+
+def test_shared_prompts_change_nothing_but_round_off():
+    rig = Rig(recipes=[RECIPE])
+    work = [(rig.tenants[0], rig.portions(rig.tenants[0], outcomes("a", 6), policy=1.0))]
+    rig.run(work, share=False)
+    apart = rig.base.arena.grad.clone()
+    rig.run(work, share=True)
+    assert relative(rig.base.arena.grad, apart) <= 1e-5
+
+
+def test_checkpointed_layers_change_nothing():
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    work = [
+        (tenant, rig.portions(tenant, pairs("ab"[n], 3), supervised=1.0, preference=1.0))
+        for n, tenant in enumerate(rig.tenants)
+    ]
+    rig.run(work)
+    plain = rig.base.arena.grad.clone()
+    rig.base.checkpoint_layers(True)
+    rig.run(work)
+    assert torch.equal(rig.base.arena.grad, plain)
+
+
+def test_a_bf16_base_teaches_what_an_fp32_base_would():
+    grads = []
+    for dtype in (torch.float32, torch.bfloat16):
+        rig = Rig(recipes=[RECIPE, RECIPE], dtype=dtype)
+        work = [
+            (tenant, rig.portions(tenant, demonstrations("ab"[n], 3), supervised=1.0))
+            for n, tenant in enumerate(rig.tenants)
+        ]
+        rig.run(work)
+        assert rig.base.arena.grad.dtype == torch.float32
+        grads.append(rig.base.arena.grad.clone())
+    assert relative(grads[1], grads[0]) <= 4e-2

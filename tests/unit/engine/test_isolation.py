@@ -1,0 +1,135 @@
+"""No tenant touches another: not by what it learns, not by being broken, not by being there."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rig import RECIPE, Rig, demonstrations, relative
+
+from engine.lesson import Learned
+from engine.optimizer import StepSizes, step
+from engine.recipe import Recipe
+
+SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
+TENANTS = st.lists(
+    st.tuples(st.integers(1, 4), st.sampled_from([2, 4, 8]), st.integers(0, 40)), min_size=2, max_size=5
+)
+
+
+def rows(rig: Rig, slot: int) -> list[torch.Tensor]:
+    arena = rig.base.arena
+    return [whole[slot].clone() for whole in (arena.weight, arena.grad, arena.first, arena.second)] + [
+        arena.steps[slot].clone()
+    ]
+
+
+def test_not_a_number_in_one_tenant_leaves_the_others_finite():
+    rig = Rig(recipes=[RECIPE] * 3)
+    work = [
+        (tenant, rig.portions(tenant, demonstrations("abc"[n], 3), supervised=1.0))
+        for n, tenant in enumerate(rig.tenants)
+    ]
+    rig.run(work)
+    healthy = rig.base.arena.grad.clone()
+    rig.base.arena.weight[1].fill_(float("nan"))
+    assert rig.run(work) == 1
+    grad = rig.base.arena.grad
+    assert not torch.isfinite(grad[1]).all()
+    assert torch.equal(grad[0], healthy[0])
+    assert torch.equal(grad[2], healthy[2])
+
+
+def test_a_tenant_that_does_not_step_stays_bit_identical_with_weight_decay_on():
+    rig = Rig(recipes=[RECIPE] * 3)
+    work = [
+        (tenant, rig.portions(tenant, demonstrations("abc"[n], 3), supervised=1.0))
+        for n, tenant in enumerate(rig.tenants)
+    ]
+    before = rows(rig, 1)
+    for _ in range(3):
+        rig.run([work[0], work[2]])
+        for slot in (0, 2):
+            step(rig.base.arena, slot, SIZES)
+    assert all(torch.equal(was, now) for was, now in zip(before, rows(rig, 1), strict=True))
+
+
+def test_a_skipped_step_changes_nothing_but_clears_the_gradient():
+    rig = Rig(recipes=[RECIPE])
+    before = rows(rig, 0)
+    rig.base.arena.grad[0, 3] = float("inf")
+    assert step(rig.base.arena, 0, SIZES) == float("inf")
+    assert all(torch.equal(was, now) for was, now in zip(before, rows(rig, 0), strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.timeout(120)
+@given(tenants=TENANTS, token_budget=st.sampled_from([48, 128, 4096]))
+@settings(max_examples=8, deadline=None)
+def test_co_batched_equals_alone_to_round_off(threads, tenants, token_budget):
+    torch.set_num_threads(threads)
+    rig = Rig(recipes=[Recipe(rank=rank, alpha=2.0 * rank) for _, rank, _ in tenants])
+    work = [
+        (tenant, rig.portions(tenant, demonstrations("z" * (1 + length), count), supervised=1.0))
+        for tenant, (count, _, length) in zip(rig.tenants, tenants, strict=True)
+    ]
+    rig.run(work, token_budget=token_budget)
+    together = rig.base.arena.grad.clone()
+    for tenant, portions in work:
+        rig.run([(tenant, portions)])
+        assert relative(together[tenant.slot], rig.base.arena.grad[tenant.slot]) <= 1e-5
+
+
+@given(tenants=TENANTS, token_budget=st.sampled_from([48, 128, 4096]))
+@settings(max_examples=12, deadline=None)
+def test_without_mixing_co_tenants_change_no_bit(tenants, token_budget):
+    rig = Rig(recipes=[Recipe(rank=rank, alpha=2.0 * rank) for _, rank, _ in tenants])
+    work = [
+        (tenant, rig.portions(tenant, demonstrations("z" * (1 + length), count), supervised=1.0))
+        for tenant, (count, _, length) in zip(rig.tenants, tenants, strict=True)
+    ]
+    rig.run(work, token_budget=token_budget, mixed=False)
+    together = rig.base.arena.grad.clone()
+    for tenant, portions in work:
+        rig.run([(tenant, portions)], token_budget=token_budget, mixed=False)
+        assert torch.equal(together[tenant.slot], rig.base.arena.grad[tenant.slot])
+
+
+def state_of(learned: object) -> dict[str, torch.Tensor]:
+    assert isinstance(learned, Learned)
+    return {name: torch.cat([a.flatten(), b.flatten()]) for name, (a, b) in learned.state.weights.items()}
+
+
+def test_whole_lessons_without_mixing_are_bitwise_independent_of_co_tenants(warm):
+    engine = warm(mixing="never", token_budget=200)
+    lessons = [
+        tiny.lesson("a"),
+        tiny.lesson("bbb", seed=2),
+        tiny.with_recipe(tiny.lesson("cc"), rank=8, steps=6),
+    ]
+    together = engine.learn(lessons)
+    for lesson, learned in zip(lessons, together, strict=True):
+        (alone,) = engine.learn([lesson])
+        assert all(torch.equal(value, state_of(alone)[name]) for name, value in state_of(learned).items())
+
+
+def test_a_lesson_that_breaks_is_reported_with_its_events_and_the_others_go_on(warm):
+    """The third tenant's learning rate is absurd: its weights leave the numbers, nobody else's do."""
+    engine = warm()
+    calm = [tiny.lesson("a"), tiny.lesson("b")]
+    wild = tiny.with_recipe(
+        tiny.lesson("c"), learning_rate=0.99, clip_norm=1e30, steps=12, beta2=0.0, beta1=0.0
+    )
+    wild = replace(wild, recipe=replace(wild.recipe, alpha=1e30))
+    results = engine.learn([*calm, wild])
+    broken = results[2]
+    assert broken.skipped
+    assert broken.skipped[0].reason.startswith("non-finite gradient")
+    assert set(broken.skipped[0].events) <= {event for episode in wild.episodes for event in episode.events}
+    for lesson, learned in zip(calm, results[:2], strict=True):
+        (alone,) = engine.learn([lesson])
+        for name, value in state_of(learned).items():
+            assert relative(value, state_of(alone)[name]) <= 1e-3
+        assert not learned.skipped

@@ -1,0 +1,68 @@
+"""Chunked heads and their hand-written gradients against the plain forms."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import engine.losses as losses
+from engine.losses import forward_kl, policy_loss, read_targets, supervised_loss, target_logprobs
+
+
+def given(rows: int = 37) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(rows, 16, requires_grad=True), torch.randn(50, 16), torch.randint(0, 50, (rows,))
+
+
+@pytest.fixture(params=["one chunk, kept", "many chunks, computed again"])
+def _chunks(request, monkeypatch):
+    if request.param != "one chunk, kept":
+        monkeypatch.setattr(losses, "_CHUNK_LOGITS_MAX", 5 * 50)
+        monkeypatch.setattr(losses, "_KEPT_LOGITS_MAX", 0)
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_target_logprobs_and_their_gradient_are_those_of_log_softmax():
+    hidden, head, target = given()
+    weight = torch.rand(37)
+    plain = F.log_softmax(hidden @ head.t(), -1).gather(1, target[:, None])[:, 0]
+    (expected,) = torch.autograd.grad(-(weight * plain).sum(), hidden)
+    found = target_logprobs(hidden, head, target)
+    torch.testing.assert_close(found, plain)
+    (grad,) = torch.autograd.grad(supervised_loss(found, weight), hidden)
+    torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_forward_kl_and_its_gradient_are_the_plain_forms():
+    hidden, head, _ = given()
+    champion = torch.randn(37, 16)
+    was, now = (F.log_softmax(h @ head.t(), -1) for h in (champion, hidden))
+    plain = (was.exp() * (was - now)).sum(-1)
+    (expected,) = torch.autograd.grad(plain.sum(), hidden)
+    found = forward_kl(hidden, champion, head)
+    torch.testing.assert_close(found, plain)
+    (grad,) = torch.autograd.grad(found.sum(), hidden)
+    torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_reading_targets_says_which_were_likeliest():
+    hidden, head, target = given()
+    logits = hidden @ head.t()
+    target[::2] = logits.argmax(-1)[::2]
+    logprob, top = read_targets(hidden, head, target)
+    assert torch.equal(top, logits.argmax(-1) == target)
+    torch.testing.assert_close(logprob, F.log_softmax(logits, -1).gather(1, target[:, None])[:, 0].detach())
+
+
+def test_a_policy_moves_towards_good_words_away_from_bad_ones_and_stops_at_the_clip():
+    was = torch.full((4,), -1.0)
+    now = torch.tensor([-1.0, -1.0, -0.5, -1.5], requires_grad=True)
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    loss, clipped = policy_loss(
+        now, was, torch.ones(4), advantage, torch.full((4,), 0.25), clip_low=0.8, clip_high=1.28
+    )
+    loss.backward()
+    assert clipped.tolist() == [False, False, True, True]
+    assert now.grad is not None
+    assert now.grad.tolist() == pytest.approx([-0.25, 0.25, 0.0, 0.0])

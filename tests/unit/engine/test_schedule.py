@@ -1,0 +1,102 @@
+"""Steps are drawn fairly, repeatably, and every term of a step has its own mass."""
+
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.recipe import Recipe
+from engine.schedule import draw, learning_rate, steps_of
+from engine.tokens import Tokens
+from rewards.episode import Part, Weighted
+
+TOKENS = Tokens(tiny.tokenizer(), vocabulary=272)
+RECIPE = Recipe(preference_weight=1.0, kl_weight=0.05)
+
+
+def samples(new: int, replay: int, anchors: int, **more: object) -> list:
+    counts = {Part.NEW: new, Part.REPLAY: replay, Part.ANCHOR: anchors}
+    return [
+        TOKENS.sample(tiny.episode(f"{part}{n}", "yes", part=part, **more), tokens_max=512)
+        for part, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def test_the_supervised_mass_of_a_step_is_shared_between_the_parts():
+    pool = samples(20, 20, 40)
+    step = next(draw(pool, RECIPE, 1))
+    by_part = {part: sum(d.supervised for d in step if pool[d.index].part is part) for part in Part}
+    assert by_part[Part.NEW] == pytest.approx(0.4)
+    assert by_part[Part.REPLAY] == pytest.approx(0.2)
+    assert by_part[Part.ANCHOR] == pytest.approx(0.4)
+
+
+def test_without_replay_its_share_goes_to_the_others():
+    pool = samples(20, 0, 40)
+    step = next(draw(pool, RECIPE, 1))
+    assert sum(d.supervised for d in step if pool[d.index].part is Part.NEW) == pytest.approx(0.5)
+    assert len(step) == 24
+
+
+@given(
+    new=st.integers(1, 30),
+    replay=st.integers(0, 20),
+    anchors=st.integers(0, 40),
+    seed=st.integers(0, 99),
+    paired=st.booleans(),
+)
+def test_every_term_of_every_step_sums_to_its_weight(new, replay, anchors, seed, paired):
+    more = {"rejected": Weighted(text="no")} if paired else {}
+    pool = samples(new, replay, anchors, **more)
+    steps = draw(pool, RECIPE, seed)
+    for _ in range(4):
+        step = next(steps)
+        assert sum(d.supervised for d in step) == pytest.approx(1.0)
+        assert sum(d.preference for d in step) == pytest.approx(1.0 if paired else 0.0)
+        assert sum(d.anchor for d in step) == pytest.approx(0.05 if anchors else 0.0)
+        assert len({d.index for d in step}) == len(step)
+
+
+def test_masses_are_relative_within_a_part():
+    pool = samples(1, 0, 0, mass=3.0) + samples(1, 0, 0)
+    step = next(draw(pool, RECIPE, 1))
+    assert sorted(d.supervised for d in step) == pytest.approx([0.25, 0.75])
+
+
+def test_own_words_count_in_the_policy_term_alone():
+    pool = samples(2, 0, 0) + [
+        TOKENS.sample(tiny.episode(f"p{n}", "yes", advantage=0.5, spoken=tiny.spoken("yes")), tokens_max=512)
+        for n in range(2)
+    ]
+    step = next(draw(pool, RECIPE, 1))
+    assert [d.policy for d in sorted(step, key=lambda d: d.index)] == pytest.approx([0, 0, 0.25, 0.25])
+    assert [d.supervised for d in sorted(step, key=lambda d: d.index)] == pytest.approx([0.5, 0.5, 0, 0])
+
+
+def test_every_sample_comes_equally_often():
+    pool = samples(12, 0, 0)
+    steps = draw(pool, RECIPE, 3)
+    seen = [d.index for _ in range(6) for d in next(steps)]
+    assert all(3 <= seen.count(index) <= 5 for index in range(12))
+
+
+def test_the_same_seed_draws_the_same_steps():
+    pool = samples(20, 5, 9)
+    first, second, other = (draw(pool, RECIPE, seed) for seed in (1, 1, 2))
+    drawn = [[next(steps) for _ in range(5)] for steps in (first, second, other)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_rate_warms_up_and_falls_linearly():
+    recipe = Recipe(learning_rate=1e-3, warmup_steps=4, final_rate=0.1)
+    rates = [learning_rate(recipe, step, 60) for step in range(60)]
+    assert rates[0] == pytest.approx(0.25e-3)
+    assert max(rates) == rates[3] == pytest.approx(1e-3 * (1 - 0.9 * 3 / 60))
+    assert rates[59] == pytest.approx(1e-3 * (1 - 0.9 * 59 / 60))
+
+
+def test_steps_follow_the_epochs_within_bounds():
+    assert steps_of(Recipe(), new=8) == 24
+    assert steps_of(Recipe(), new=80) == 30
+    assert steps_of(Recipe(), new=8000) == 60

@@ -1,0 +1,106 @@
+"""Attach and detach are copies: any slot, any rank that fits, bit for bit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from rig import RECIPE, Rig, demonstrations
+
+from engine.adapter_weights import AdapterRefused, read_adapter, write_adapter
+from engine.optimizer import StepSizes, step
+from engine.recipe import Recipe
+
+SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
+
+
+def teach(rig: Rig, number: int, steps: int) -> None:
+    for count in range(steps):
+        tenant = rig.tenants[number]
+        rig.run([(tenant, rig.portions(tenant, demonstrations("a", 2 + count), supervised=1.0))])
+        step(rig.base.arena, tenant.slot, SIZES)
+
+
+def test_moving_to_another_slot_through_the_store_changes_no_bit_of_the_next_step(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE, RECIPE, RECIPE])
+    teach(rig, 0, 3)
+    write_adapter(rig.slots.copy(0, RECIPE), tmp_path)
+    rig.slots.detach(2)
+    slot = rig.slots.seat(read_adapter(tmp_path), moments_too=True)
+    assert slot == 2
+    arena = rig.base.arena
+    for whole in (arena.weight, arena.first, arena.second):
+        assert torch.equal(whole[0], whole[2])
+    teach(rig, 0, 2)
+    teach(rig, 2, 2)
+    for whole in (arena.weight, arena.first, arena.second):
+        assert torch.equal(whole[0], whole[2])
+    assert int(arena.steps[0]) == int(arena.steps[2]) == 5
+
+
+@pytest.mark.parametrize("rank", [8, 16])
+def test_rank_four_in_a_larger_arena_learns_what_it_would_in_its_own(rank: int):
+    recipe = Recipe(rank=4, alpha=8.0)
+    own, larger = Rig(recipes=[recipe], rank=4), Rig(recipes=[recipe], rank=rank)
+    for rig in (own, larger):
+        teach(rig, 0, 3)
+    for (a, b), (a_large, b_large) in zip(
+        own.slots.copy(0, recipe).weights.values(), larger.slots.copy(0, recipe).weights.values(), strict=True
+    ):
+        torch.testing.assert_close(a_large, a, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(b_large, b, rtol=1e-4, atol=1e-6)
+    padding = larger.base.arena.matrices(larger.base.arena.weight, "model.layers.0.mlp.up_proj")
+    assert not padding[0][0][4:].any()
+    assert not padding[1][0][:, 4:].any()
+
+
+def test_a_fork_of_a_version_is_the_version_and_going_back_is_exact(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    teach(rig, 0, 2)
+    champion = rig.slots.copy(0, RECIPE)
+    write_adapter(champion, tmp_path)
+    teach(rig, 0, 2)
+    rig.slots.detach(0)
+    assert rig.slots.seat(read_adapter(tmp_path), moments_too=True) == 0
+    again = rig.slots.copy(0, RECIPE)
+    for name, (a, b) in champion.weights.items():
+        assert torch.equal(a, again.weights[name][0])
+        assert torch.equal(b, again.weights[name][1])
+    assert again.steps == 2
+
+
+def test_a_free_slot_holds_nothing_of_its_last_tenant():
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    teach(rig, 1, 1)
+    rig.slots.detach(1)
+    arena = rig.base.arena
+    assert not any(whole[1].any() for whole in (arena.weight, arena.grad, arena.first, arena.second))
+
+
+def test_a_new_agents_adapter_is_pefts_initialisation_and_the_same_for_a_seed():
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    for slot in (0, 1):
+        rig.slots.detach(slot)
+    first, second = (rig.slots.attach(tiny.with_recipe(tiny.lesson(), rank=8)) for _ in range(2))
+    arena = rig.base.arena
+    assert torch.equal(arena.weight[first], arena.weight[second])
+    a, b = arena.matrices(arena.weight, "model.layers.1.mlp.down_proj")
+    assert not b[0].any()
+    assert 0.9 * 48**-0.5 < float(a[0].abs().max()) <= 48**-0.5
+
+
+def test_what_does_not_fit_is_refused_by_name(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    write_adapter(rig.slots.copy(0, RECIPE), tmp_path / "v1")
+    rig.slots.detach(0)
+    attach = rig.slots.attach
+    with pytest.raises(AdapterRefused, match="rank 32 is above"):
+        attach(tiny.with_recipe(tiny.lesson(), rank=32))
+    with pytest.raises(AdapterRefused, match="router"):
+        attach(tiny.with_recipe(tiny.lesson(), targets=("q_proj", "router")))
+    with pytest.raises(AdapterRefused, match="the recipe says"):
+        attach(tiny.with_recipe(tiny.lesson(parent=tmp_path / "v1"), rank=4))
+    write_adapter(replace(rig.adapters[0], base_hash="elsewhere"), tmp_path / "v2")
+    with pytest.raises(AdapterRefused, match="base elsewhere, this is base b"):
+        attach(tiny.with_recipe(tiny.lesson(parent=tmp_path / "v2"), rank=8, alpha=16.0))

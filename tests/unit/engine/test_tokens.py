@@ -1,0 +1,108 @@
+"""Texts with weighted characters become token ids with weighted targets."""
+
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.base_model import BaseRefused
+from engine.tokens import Tokens, Unusable
+from rewards.episode import Part, Span, Spoken, Weighted
+
+TOKENIZER = tiny.tokenizer()
+TOKENS = Tokens(TOKENIZER, vocabulary=272)
+END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_a_prompt_is_what_the_chat_template_renders_up_to_the_agents_words():
+    messages = ({"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"})
+    assert TOKENS.render(messages) == (
+        "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert TOKENIZER.decode(TOKENS.prompt_ids(messages)) == TOKENS.render(messages)
+
+
+def test_a_message_in_parts_reads_as_its_text():
+    parts = [{"type": "text", "text": "hi"}, {"type": "text", "text": "there"}]
+    assert TOKENS.render([{"role": "user", "content": parts}]) == TOKENS.render(
+        [{"role": "user", "content": "hi\nthere"}]
+    )
+
+
+def test_the_end_of_the_turn_is_always_a_target():
+    answer = TOKENS.answer(Weighted(text="ok"))
+    assert TOKENS.end_of_turn_id == END
+    assert answer.token_ids[-1] == END
+    assert answer.weights == (1 / 3, 1 / 3, 1 / 3)
+
+
+def test_half_of_the_mass_lies_on_what_was_changed():
+    answer = TOKENS.answer(Weighted(text="abcdefgh", spans=(Span(start=2, end=4, weight=1.0),)))
+    assert answer.weights[2:4] == (0.25, 0.25)
+    assert sum(answer.weights) == pytest.approx(1.0)
+    assert answer.weights[0] == answer.weights[-1] == pytest.approx(0.5 / 7)
+
+
+def test_spans_weigh_against_each_other():
+    spans = (Span(start=0, end=1, weight=3.0), Span(start=2, end=3, weight=1.0))
+    answer = TOKENS.answer(Weighted(text="abc", spans=spans))
+    assert answer.weights == pytest.approx((0.375, 0.25, 0.125, 0.25))
+
+
+@given(st.text(min_size=1, max_size=20), st.data())
+def test_every_targets_weights_are_positive_and_sum_to_one(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    answer = TOKENS.answer(Weighted(text=text, spans=(Span(start=start, end=end, weight=2.0),)))
+    assert sum(answer.weights) == pytest.approx(1.0)
+    assert min(answer.weights) > 0
+    assert len(answer.token_ids) == len(text.encode()) + 1
+
+
+@pytest.mark.parametrize(
+    ("episode", "reason"),
+    [
+        (tiny.episode("a", ""), "empty target"),
+        (tiny.episode("a", "x" * 600), "too long: "),
+        (tiny.episode("a" * 600, "x"), "too long: "),
+        (tiny.episode("a", "<|im_end|> and more"), "control tokens"),
+        (tiny.episode("a", "b", advantage=0.5), "without the tokens"),
+        (tiny.episode("a", "b", advantage=0.5, spoken=Spoken(token_ids=(), logprobs=())), "empty target"),
+        (
+            tiny.episode("a", "b", advantage=0.5, spoken=Spoken(token_ids=(999,), logprobs=(-1.0,))),
+            "another vocabulary",
+        ),
+    ],
+)
+def test_what_cannot_be_taught_from_is_refused_with_its_reason(episode, reason):
+    with pytest.raises(Unusable, match=reason) as caught:
+        TOKENS.sample(episode, tokens_max=512)
+    assert "xxx" not in str(caught.value)
+
+
+def test_own_words_are_the_tokens_that_were_sampled():
+    sample = TOKENS.sample(
+        tiny.episode("a", "hey", advantage=-1.0, spoken=tiny.spoken("hey")), tokens_max=512
+    )
+    assert sample.reply.spoken_logprobs == (-1.0,) * 4
+    assert sample.part is Part.NEW
+    assert TOKENIZER.decode(sample.reply.token_ids) == "hey<|im_end|>"
+
+
+def test_a_template_that_refuses_refuses_only_the_episode():
+    strict = tiny.tokenizer()
+    strict.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception(messages[0].content) }}{% endif %}"
+        + strict.chat_template
+    )
+    tokens = Tokens(strict, vocabulary=272)
+    with pytest.raises(Unusable) as caught:
+        tokens.render([{"role": "system", "content": "a secret"}])
+    assert "secret" not in str(caught.value)
+
+
+def test_a_base_without_a_chat_template_is_refused_by_name():
+    plain = tiny.tokenizer()
+    plain.chat_template = None
+    with pytest.raises(BaseRefused, match="chat template"):
+        Tokens(plain, vocabulary=272)

@@ -1,0 +1,213 @@
+"""Lessons in, adapters out: repeatable, resumable, and honest about what was left out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import oracle
+import pytest
+import tiny
+import torch
+
+from engine.adapter_files import content_hash
+from engine.lesson import Learned, Lesson, NotLearned
+from engine.warm_engine import WarmEngine
+from rewards.episode import Part, Weighted
+
+Warm = Callable[..., WarmEngine]
+
+
+def learned(engine: WarmEngine, *lessons: Lesson) -> list[Learned]:
+    results = engine.learn(lessons)
+    assert all(isinstance(result, Learned) for result in results)
+    return results
+
+
+def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path):
+    lessons = [tiny.lesson("a"), tiny.lesson("bb", seed=2), tiny.with_recipe(tiny.lesson("ccc"), rank=8)]
+    hashes = []
+    for attempt, engine in enumerate((warm(), warm())):  # another process would load the base again
+        for result in learned(engine, *lessons):
+            hashes.append(engine.save(result, tmp_path / f"{attempt}-{result.agent}").content_hash)
+    assert hashes[:3] == hashes[3:]
+    assert hashes[0] == content_hash(tmp_path / "0-a")
+    assert len(set(hashes)) == 3
+
+
+def test_an_engine_that_taught_others_before_teaches_the_same(warm: Warm, tmp_path: Path):
+    used, fresh = warm(), warm()
+    learned(used, tiny.lesson("zz"), tiny.lesson("y"))
+    hashes = [
+        engine.save(learned(engine, tiny.lesson("a"))[0], tmp_path / str(number)).content_hash
+        for number, engine in enumerate((used, fresh))
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_another_seed_gives_another_adapter(warm: Warm, tmp_path: Path):
+    engine = warm()
+    first, second = learned(engine, tiny.lesson("a", seed=1), tiny.lesson("a", seed=2))
+    assert engine.save(first, tmp_path / "1") != engine.save(second, tmp_path / "2")
+
+
+def test_a_lesson_goes_on_from_its_parent_and_its_moments(warm: Warm, tmp_path: Path):
+    engine = warm()
+    engine.save(learned(engine, tiny.lesson("a"))[0], tmp_path / "v1")
+    carried, reset = learned(
+        engine,
+        tiny.lesson("a", parent=tmp_path / "v1"),
+        tiny.with_recipe(tiny.lesson("a", parent=tmp_path / "v1"), carry_moments=False),
+    )
+    assert carried.state.steps == 8
+    assert reset.state.steps == 4
+    assert carried.metrics["loss_first_nats"] == pytest.approx(reset.metrics["loss_first_nats"], rel=1e-4)
+    again = warm()
+    (resumed,) = learned(again, tiny.lesson("a", parent=tmp_path / "v1"))
+    assert float(resumed.metrics["loss_last_nats"]) < float(resumed.metrics["loss_first_nats"])
+
+
+def test_more_lessons_than_slots_take_their_turns(warm: Warm):
+    few, many = warm(slots=2, mixing="never"), warm(slots=8, mixing="never")
+    lessons = [tiny.with_recipe(tiny.lesson("a" * (n + 1)), steps=4 + n) for n in range(5)]
+    for one, other in zip(learned(few, *lessons), learned(many, *lessons), strict=True):
+        assert one.agent == other.agent
+        for name, (a, b) in one.state.weights.items():
+            assert torch.equal(a, other.state.weights[name][0])
+            assert torch.equal(b, other.state.weights[name][1])
+
+
+def test_what_peft_would_have_learned(warm: Warm):
+    """A whole lesson, step by step, against PEFT and torch's AdamW."""
+    recipe = replace(
+        tiny.QUICK, steps=3, steps_min=3, warmup_steps=0, final_rate=1.0, clip_norm=1e9, new_per_step=4
+    )
+    given = replace(tiny.lesson("a", recipe=recipe), episodes=tiny.lesson("a").episodes[:4])
+    (result,) = learned(warm(), given)
+    start = replace(given, recipe=replace(recipe, learning_rate=1e-12))
+    (before,) = learned(warm(), start)
+    model = oracle.peft_model(tiny.model(), before.state)
+    trained = [p for name, p in model.named_parameters() if "lora_" in name]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    tokenizer = tiny.tokenizer()
+    for _ in range(3):
+        optimizer.zero_grad()
+        for episode in given.episodes:
+            prompt = tokenizer.apply_chat_template(
+                list(episode.messages), tokenize=False, add_generation_prompt=True
+            )
+            prompt_ids, answer_ids = (
+                tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+                for text in (prompt, episode.reply.text + "<|im_end|>")
+            )
+            (-oracle.logprobs(model, prompt_ids, answer_ids).mean() / 4).backward()
+        optimizer.step()
+    named = dict(model.named_parameters())
+    for name, (a, b) in result.state.weights.items():
+        for letter, found in (("A", a), ("B", b)):
+            expected = named[f"base_model.model.{name}.lora_{letter}.default.weight"]
+            torch.testing.assert_close(found, expected.detach(), rtol=0, atol=2e-4)
+
+
+def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(warm: Warm, tmp_path: Path):
+    engine = warm()
+    only = tiny.episode("what?", "ok", events=("s#1",))
+    recipe = replace(tiny.QUICK, steps=150, steps_min=150, learning_rate=2e-2, rank=8)
+    first = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(only,))
+    (taught,) = learned(engine, first)
+    engine.save(taught, tmp_path / "v1")
+    (again,) = engine.learn([replace(first, parent=tmp_path / "v1")])
+    assert isinstance(again, NotLearned)
+    assert again.already_known == ("s#1",)
+    other = tiny.episode("what now?", "something else entirely", events=("s#2",))
+    (mixed,) = engine.learn([replace(first, parent=tmp_path / "v1", episodes=(only, other))])
+    assert isinstance(mixed, Learned)
+    assert mixed.already_known == ("s#1",)
+    assert mixed.metrics["new"] == 1
+
+
+def test_episodes_that_cannot_be_used_are_named_and_the_rest_is_taught(warm: Warm):
+    given = tiny.lesson("a")
+    bad = tiny.episode("why?", "", events=("s#empty",))
+    (result,) = learned(warm(), replace(given, episodes=(bad, *given.episodes)))
+    assert [(one.events, one.reason) for one in result.refused] == [(("s#empty",), "empty target")]
+    assert result.metrics["new"] == 4
+
+
+def test_a_lesson_with_nothing_new_is_not_learned(warm: Warm):
+    (result,) = warm().learn([Lesson(agent="a", parent=None, recipe=tiny.QUICK, seed=1, episodes=())])
+    assert result == NotLearned(agent="a", reason="nothing new to learn from")
+
+
+def test_an_adapter_of_another_base_is_refused_naming_both_hashes(warm: Warm, base_of, tmp_path: Path):
+    other = WarmEngine.load(base_of("llama"), slots=1, rank=8, threads=1, token_budget=512)
+    other.save(learned(other, tiny.lesson("a"))[0], tmp_path / "v1")
+    engine = warm()
+    refused, fine = engine.learn([tiny.lesson("a", parent=tmp_path / "v1"), tiny.lesson("b")])
+    assert isinstance(refused, NotLearned)
+    assert other.base_hash in refused.reason
+    assert engine.base_hash in refused.reason
+    assert isinstance(fine, Learned)
+
+
+def test_a_pass_that_is_abandoned_leaves_the_engine_as_it_was(warm: Warm, tmp_path: Path):
+    engine = warm()
+    beats = iter(range(100))
+
+    def abandon() -> None:
+        if next(beats) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.learn([tiny.lesson("a"), tiny.lesson("b")], heartbeat=abandon)
+    hashes = [
+        one.save(learned(one, tiny.lesson("a"))[0], tmp_path / str(n)).content_hash
+        for n, one in enumerate((engine, warm()))
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm):
+    """The dev answers contradict the new ones, so learning the new ones makes them worse at once."""
+    new = [tiny.episode(f"q{n}", "aaaa") for n in range(4)]
+    dev = [tiny.episode(f"q{n}", "zzzz", part=Part.DEV, events=(f"s#{n}",)) for n in range(8)]
+    recipe = replace(tiny.QUICK, steps=60, steps_min=10, epochs=45.0)
+    given = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(*new, *dev))
+    stopped, on = learned(warm(), given, replace(given, episodes=(*new, *dev[:7])))
+    assert stopped.metrics["stopped_early"] == 1
+    assert 10 <= int(stopped.metrics["steps"]) < 60
+    assert on.metrics["steps"] == 60
+
+
+def test_every_term_that_should_act_shows_a_signal(warm: Warm):
+    recipe = replace(tiny.QUICK, preference_weight=1.0, kl_weight=0.05)
+    episodes = (
+        tiny.episode("a", "yes", rejected=Weighted(text="no")),
+        tiny.episode("b", "well", advantage=0.5, spoken=tiny.spoken("well", -5.0)),
+        tiny.episode("c", "fine", part=Part.ANCHOR),
+    )
+    (result,) = learned(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes))
+    signals = {name: value for name, value in result.metrics.items() if name.startswith("signal_")}
+    assert set(signals) == {"signal_supervised", "signal_preference", "signal_policy", "signal_kl"}
+    assert all(float(value) > 0 for value in signals.values())
+
+
+def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
+    engine = warm()
+    given = tiny.lesson("a")
+    (result,) = learned(engine, given)
+    engine.save(result, tmp_path)
+    probes = engine.probes(result, given)
+    assert probes == engine.probes(tmp_path, given)
+    assert 1 <= len(probes) <= 6
+    model = oracle.peft_model(tiny.model(), result.state)
+    for probe in probes:
+        ids = tuple(probe["token_ids"])
+        assert len(probe["logprobs"]) == len(probe["base_logprobs"]) == len(ids) - 1
+        assert probe["logprobs"] == pytest.approx(oracle.logprobs(model, ids[:1], ids[1:]).tolist(), abs=1e-4)
+        assert probe["logprobs"] != probe["base_logprobs"]
+
+
+def test_the_form_says_what_a_pass_depends_on(warm: Warm):
+    form = warm().form()
+    assert {"token_budget", "threads", "mixing", "device", "dtype", "torch"} <= set(form)
+    assert form == warm().form()
