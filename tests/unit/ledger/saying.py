@@ -19,12 +19,12 @@ def said(id: str, **changed: Any) -> Event:
     fields: dict[str, Any] = {
         "source": "dev",
         "id": id,
-        "digest": f"digest of {id}",
+        "digest": f"digest of {id[:20]}",
         "kind": Kind.CORRECTION,
         "agent": "billing",
         "author": "ann",
         "role": Role.TRAIN,
-        "prompt_group": f"group of {id}",
+        "prompt_group": f"group of {id[:20]}",
         "data": {"messages": [{"role": "user", "content": id}], "rejected": "no", "corrected": "yes"},
     }
     return Event(**{**fields, **changed})
