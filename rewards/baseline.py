@@ -1,0 +1,25 @@
+"""What outcomes usually are: the zero point an agent's next outcomes are measured from."""
+
+from collections.abc import Iterable
+
+from ledger.events import KeptEvent, Kind
+
+
+def usual(outcomes: Iterable[KeptEvent], *, last: int, group_min: int = 2) -> dict[str | None, float]:
+    """Means of the `last` outcomes by event time: the agent's under None, and one for each prompt group.
+
+    A group needs `group_min` outcomes among them. Amending outcomes do not count. To be frozen with the turn.
+    """
+    plain = [one for one in outcomes if one.event.kind is Kind.OUTCOME and one.event.amends is None]
+    plain.sort(key=lambda one: (one.event.occurred_s or one.received_s, one.seq))
+    groups: dict[str | None, list[float]] = {None: []}
+    for one in plain[-last:]:
+        value = float(one.event.data["value"])
+        groups[None].append(value)
+        if one.event.prompt_group is not None:
+            groups.setdefault(one.event.prompt_group, []).append(value)
+    return {
+        group: sum(values) / len(values) if values else 0.0
+        for group, values in groups.items()
+        if group is None or len(values) >= group_min
+    }

@@ -1,0 +1,299 @@
+"""The credit table: what each kind of feedback says about which words, and how much it weighs.
+
+Advantages need the tokens that were really sampled; for demonstrations texts suffice. Every event comes out
+trained, barren with a reason, or held until something else is known.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ledger.events import CORRECTING, Event, Interaction, KeptEvent, Kind, Role
+from rewards.balance import balance
+from rewards.episode import Episode, Message, Part, Weighted, text_of
+from rewards.exchange import Exchange, Record, asked
+from rewards.likeness import Look, likeness, look
+from rewards.spans import weigh
+
+BEFORE_TAKEOVER = (-1.0, -0.5, -0.25)  # the agent's last turns before the operator's first (RLIF 2311.12996)
+ABORTED = (-1.0, -0.5)  # the turn that was stopped, and the one before
+APPROVED, REJECTED = 0.75, -0.25  # 1 - tau and -tau, tau = 0.25
+OPINION_MASS = 0.25  # of an approval or a rejection; a correction has 1
+KEPT, REVERTED = 0.5, -1.0  # what an amending outcome says of the earlier event's turn
+CERTAIN_NATS = 0.01  # mean surprise a token below which praise and blame move nothing
+SAME_KIND = 0.4  # likeness from which success at one prompt shows that the other can be answered well
+NOT_THE_AGENT = frozenset({"environment fault", "policy change"})  # reasons that do not judge the agent
+
+_SUCCESSES_MAX = 1000  # newest ones an abort is compared with
+_UNSAMPLED = "no record of what was sampled"
+_UNASKED = "no record of the prompt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Episodes in the order of their events, and by `seq` why other events have none."""
+
+    episodes: tuple[Episode, ...]
+    barren: Mapping[int, str]  # teach nothing, now or later
+    held: Mapping[int, str]  # may teach once more is known
+
+
+@dataclass(frozen=True, slots=True)
+class Barren:
+    """Why an event teaches nothing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an event waits for."""
+
+    reason: str
+
+
+Credit = tuple[Episode, ...] | Barren | Held
+
+
+def label(
+    events: Sequence[KeptEvent],
+    *,
+    interactions: Mapping[str, Interaction],
+    conversations: Mapping[str, Sequence[Interaction]],
+    baselines: Mapping[str | None, float],
+    known: Iterable[KeptEvent] = (),
+    part: Part = Part.NEW,
+) -> Labelled:
+    """What one agent's `events` are worth as that part of its batch; equal arguments give equal answers.
+
+    `interactions` (by id) and `conversations` (oldest first) are what was captured, `baselines` the usual
+    outcome by prompt group (None: the agent's). `known` are other events of the agent: what amendments refer
+    to, and successes that let aborts train. As anchors, approvals are demonstrations; masses are balanced
+    for the new part only. Never raises for events that passed the wire schema.
+    """
+    record = Record(interactions=interactions, conversations=conversations)
+    others = sorted((*known, *events), key=lambda kept: (kept.event.revision, kept.seq))
+    has_aborts = any(kept.event.kind is Kind.ABORT for kept in events)
+    table = _Table(
+        record=record,
+        baselines=baselines,
+        part=part,
+        others=tuple(kept.event for kept in others),
+        successes=_successes(others, record) if has_aborts else (),
+    )
+    credited: dict[int, tuple[Episode, ...]] = {}
+    barren: dict[int, str] = {}
+    held: dict[int, str] = {}
+    for kept in sorted(events, key=lambda kept: kept.seq):
+        match table.credit(kept.event):
+            case Barren(reason):
+                barren[kept.seq] = reason
+            case Held(reason):
+                held[kept.seq] = reason
+            case episodes:
+                credited[kept.seq] = episodes
+    if part is Part.NEW:
+        balanced = balance(credited, {kept.seq: kept.event for kept in events})
+        barren.update(dict.fromkeys(credited.keys() - balanced.keys(), "praise, and no blame to weigh it"))
+        credited = balanced
+    return Labelled(
+        episodes=tuple(one for seq in sorted(credited) for one in credited[seq]), barren=barren, held=held
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """One row of the credit table a method, and what the rows look up."""
+
+    record: Record
+    baselines: Mapping[str | None, float]
+    part: Part
+    others: tuple[Event, ...]  # the agent's events as far as given, by revision
+    successes: tuple[Look, ...]  # prompts the agent can answer well, or was shown how
+
+    def credit(self, event: Event) -> Credit:
+        """The event's row."""
+        if event.role is None:
+            return Held("waits for its interaction")
+        if event.role is not (Role.DEV if self.part is Part.DEV else Role.TRAIN):
+            return Held("kept for judging")
+        reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
+        if reason in NOT_THE_AGENT:
+            return Barren(reason)
+        match event.kind:
+            case Kind.CORRECTION | Kind.OVERRIDE:
+                return self._corrected(event)
+            case Kind.TAKEOVER:
+                return self._taken_over(event)
+            case Kind.ABORT:
+                return self._aborted(event)
+            case Kind.APPROVE | Kind.REJECT:
+                return self._judged(event)
+            case Kind.OUTCOME:
+                return self._ended(event)
+            case Kind.RETRACTION:
+                return Barren("takes back, teaches nothing")
+
+    def _corrected(self, event: Event) -> Credit:
+        about = self.record.about(event)
+        corrected = str(event.data["corrected"])
+        if not about.messages:
+            return Barren(_UNASKED)
+        if about.said == corrected:
+            return Barren("nothing was changed")
+        mass = self._mass(event)
+        if not mass:
+            return Barren("reverted later")
+        if not about.said:
+            return (self._demonstration(event, about.messages, Weighted(text=corrected), mass=mass),)
+        rejected, reply = weigh(about.said, corrected)
+        return (self._demonstration(event, about.messages, reply, rejected=rejected, mass=mass),)
+
+    def _taken_over(self, event: Event) -> Credit:
+        about = self.record.about(event)
+        if not about.messages:
+            return Barren(_UNASKED)
+        mass = self._mass(event)
+        if not mass:
+            return Barren("reverted later")
+        turns: Sequence[Message] = tuple(event.data.get("turns") or ())
+        shown = tuple(
+            self._demonstration(
+                event, (*about.messages, *turns[:place]), Weighted(text=text_of(turn)), mass=mass
+            )
+            for place, turn in enumerate(turns)
+            if turn.get("role") == "assistant" and text_of(turn).strip()
+        )
+        if not shown:
+            return Barren("the operator's turns have no text")
+        return (*shown, *self._before(event, about, BEFORE_TAKEOVER))
+
+    def _aborted(self, event: Event) -> Credit:
+        about = self.record.about(event)
+        stopped = (self._advantage(event, about, ABORTED[0]),) if about.spoken else ()
+        blamed = (*stopped, *self._before(event, about, ABORTED[1:]))
+        if not blamed:
+            return Barren(_UNSAMPLED)
+        if not self._has_success_like(about):
+            return Held("no demonstration or success of that kind")  # alone, blame destroys (measured)
+        return blamed
+
+    def _judged(self, event: Event) -> Credit:
+        about = self.record.about(event)
+        if event.kind is Kind.APPROVE and self.part is not Part.NEW:
+            if not about.messages or not about.said:
+                return Barren(_UNASKED)
+            return (self._demonstration(event, about.messages, Weighted(text=about.said)),)
+        if about.spoken is None:
+            return Barren(_UNSAMPLED)
+        surprise_nats = -sum(about.spoken.logprobs) / len(about.spoken.logprobs)
+        if surprise_nats < CERTAIN_NATS:
+            return Barren("already certain")
+        opinion = APPROVED if event.kind is Kind.APPROVE else REJECTED
+        return (self._advantage(event, about, opinion, mass=OPINION_MASS),)
+
+    def _ended(self, event: Event) -> Credit:
+        value = float(event.data["value"])
+        earlier = self._amended(event)
+        if earlier is not None and earlier.kind is not Kind.OUTCOME:
+            return self._lasted(event, earlier, value)
+        about = self.record.about(event)
+        if earlier is not None and not about.messages:
+            about = self.record.about(earlier)
+        baseline = self.baselines.get(event.prompt_group, self.baselines.get(None, 0.0))
+        advantage = max(-1.0, min(1.0, value - baseline))
+        if advantage == 0.0:
+            return Barren("as good as usual")
+        earned = [about] if about.spoken else []
+        if event.data.get("scope") == "all":
+            turns = self.record.creditable_turns(event, about)
+            earned += [turn for number, turn in turns.items() if number < about.turn]
+        if not earned:
+            return Barren(_UNSAMPLED)
+        return tuple(self._advantage(event, turn, advantage, mass=1.0 / len(earned)) for turn in earned)
+
+    def _lasted(self, event: Event, earlier: Event, value: float) -> Credit:
+        """What was said at an earlier event was kept (value above 0) or reverted (below)."""
+        if value == 0.0:
+            return Barren("neither kept nor reverted")
+        if earlier.role is not event.role:
+            return Held("kept for judging")
+        if earlier.kind in (*CORRECTING, Kind.TAKEOVER):
+            return Barren("counted with the event it amends")  # people's words, not sampled ones
+        about = self.record.about(earlier)
+        if about.spoken is None:
+            return Barren(_UNSAMPLED)
+        return (self._advantage(event, about, KEPT if value > 0.0 else REVERTED, earlier=earlier),)
+
+    def _before(self, event: Event, about: Exchange, advantages: Sequence[float]) -> tuple[Episode, ...]:
+        """The agent's turns just before the event's, nearest first, with these advantages.
+
+        Turns before those are not trained on: silence is not approval.
+        """
+        turns = self.record.creditable_turns(event, about)
+        return tuple(
+            self._advantage(event, turns[about.turn - back], advantage)
+            for back, advantage in enumerate(advantages, start=1)
+            if about.turn - back in turns
+        )
+
+    def _has_success_like(self, about: Exchange) -> bool:
+        this = look(asked(about.messages))
+        return any(likeness(this, success) >= SAME_KIND for success in self.successes)
+
+    def _amended(self, event: Event) -> Event | None:
+        """The newest revision of the event that this one amends."""
+        if event.amends is None:
+            return None
+        found = [other for other in self.others if other.key == event.amends and other.uid != event.uid]
+        return found[-1] if found else None
+
+    def _mass(self, event: Event) -> float:
+        """Of people's own words: 1, more if they were kept later, 0 if they were reverted."""
+        amendments = [
+            float(other.data["value"])
+            for other in self.others
+            if event.key is not None and other.kind is Kind.OUTCOME and other.amends == event.key
+        ]
+        if not amendments or amendments[-1] == 0.0:
+            return 1.0
+        return 1.0 + KEPT if amendments[-1] > 0.0 else 0.0
+
+    def _advantage(
+        self, event: Event, about: Exchange, value: float, *, mass: float = 1.0, earlier: Event | None = None
+    ) -> Episode:
+        assert about.spoken is not None, "an advantage is about sampled tokens"
+        return Episode(
+            events=(event.uid,) if earlier is None else (event.uid, earlier.uid),
+            part=self.part,
+            messages=about.messages,
+            reply=Weighted(text=about.said or ""),
+            advantage=value,
+            spoken=about.spoken,
+            mass=mass,
+        )
+
+    def _demonstration(
+        self,
+        event: Event,
+        messages: tuple[Message, ...],
+        reply: Weighted,
+        *,
+        rejected: Weighted | None = None,
+        mass: float = 1.0,
+    ) -> Episode:
+        uids = (event.uid,)
+        return Episode(
+            events=uids, part=self.part, messages=messages, reply=reply, rejected=rejected, mass=mass
+        )
+
+
+def _successes(events: Iterable[KeptEvent], record: Record) -> tuple[Look, ...]:
+    """Prompts whose kind can be answered well, or was shown how: the newest of them."""
+    found = [kept.event for kept in events if _is_success(kept.event)]
+    return tuple(look(asked(record.about(event).messages)) for event in found[-_SUCCESSES_MAX:])
+
+
+def _is_success(event: Event) -> bool:
+    if event.kind is Kind.OUTCOME:
+        return event.amends is None and float(event.data["value"]) > 0.0
+    return event.kind in (*CORRECTING, Kind.TAKEOVER, Kind.APPROVE)

@@ -1,0 +1,68 @@
+"""Short ways to write events and interactions in these tests."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+
+Messages = tuple[Mapping[str, Any], ...]
+
+
+def asks(text: str) -> Messages:
+    return ({"role": "system", "content": "You help."}, {"role": "user", "content": text})
+
+
+def kept(seq: int, kind: Kind, data: Mapping[str, Any], **more: Any) -> KeptEvent:
+    """Event `t#e<seq>` of a train-role prompt by ann, one second after the one before."""
+    event = {"role": Role.TRAIN, "author": "ann", "agent": "support", "prompt_group": f"group {seq}"} | more
+    return KeptEvent(
+        seq=seq,
+        event=Event(source="t", id=f"e{seq}", digest="", kind=kind, data=data, **event),
+        status=Status.OPEN,
+        received_s=float(seq),
+    )
+
+
+def correction(seq: int, prompt: str, rejected: str, corrected: str, **more: Any) -> KeptEvent:
+    data = {"messages": list(asks(prompt)), "rejected": rejected, "corrected": corrected}
+    return kept(seq, Kind.CORRECTION, data, **more)
+
+
+def approval(seq: int, prompt: str, said: str, **more: Any) -> KeptEvent:
+    return kept(seq, Kind.APPROVE, {"action": "approve", "messages": list(asks(prompt)), "said": said}, **more)
+
+
+def intervention(seq: int, action: str, data: Mapping[str, Any] | None = None, **more: Any) -> KeptEvent:
+    return kept(seq, Kind(action), {"action": action, **(data or {})}, **more)
+
+
+def outcome(seq: int, value: float, *, scope: str = "final", **more: Any) -> KeptEvent:
+    return kept(seq, Kind.OUTCOME, {"value": value, "scope": scope}, **more)
+
+
+def captured(
+    name: str, prompt: str, said: str, *, logprob: float | None = -0.5, **more: Any
+) -> Interaction:
+    """An interaction of three sampled tokens."""
+    fields: dict[str, Any] = {
+        "agent": "support",
+        "version": "v0",
+        "conversation": None,
+        "turn": None,
+        "messages": asks(prompt),
+        "token_ids": None if logprob is None else (1, 2, 3),
+        "logprobs": None if logprob is None else (logprob,) * 3,
+        "sampling": {},
+        "finish_reason": "stop",
+        "prompt_group": name,
+        "role": Role.TRAIN,
+    }
+    return Interaction(id=name, completion=said, **(fields | more))
+
+
+def a_conversation(name: str, turns: int) -> Sequence[Interaction]:
+    """One-turn requests with one conversation id, as agents without memory make them."""
+    return [
+        captured(f"{name}/{turn}", f"ask {turn}", f"say {turn}", conversation=name, turn=turn)
+        for turn in range(turns)
+    ]
