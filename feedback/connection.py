@@ -1,41 +1,68 @@
-"""How clients of this stage reach Kafka, and which of kafka-python's complaints mean "wait and try again".
-
-`extra` passes any further kafka-python option through (TLS, SASL, timeouts) to every client that knows it.
-"""
+"""How clients of this stage reach Kafka, and which of kafka-python's complaints mean "wait and try again"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 
 
+ADMIN_MS_MAX = 10_000
+
+
+class Cluster(Protocol):
+    """What makes kafka-python clients for one cluster; `own` options are the caller's and win."""
+
+    def consumer(self, **own: Any) -> Any:
+        """A `KafkaConsumer`."""
+
+    def producer(self, **own: Any) -> Any:
+        """A `KafkaProducer`."""
+
+    def admin(self) -> Any:
+        """A `KafkaAdminClient`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaOptions:
-    """Where the cluster is and how to speak to it."""
+class Kafka:
+    """A real cluster. `options` go to every kafka-python client that knows them (TLS, SASL, api_version)."""
 
     bootstrap_servers: str
     client_id: str = "clorad"
     bootstrap_ms_max: int = 30_000
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def of(self, client: type[Any]) -> dict[str, Any]:
-        """The options `client` understands. Raises `ValueError` for those that no client does."""
-        unknown = set(self.extra) - _known(KafkaConsumer) - _known(KafkaProducer) - _known(KafkaAdminClient)
+    def __post_init__(self) -> None:
+        unknown = set(self.options).difference(*(client.DEFAULT_CONFIG for client in _CLIENTS))
         if unknown:
             raise ValueError(f"kafka-python knows no option {', '.join(sorted(unknown))}")
-        own = {
+
+    def consumer(self, **own: Any) -> Any:
+        """A new consumer; raises kafka-python's errors where no broker answers in time."""
+        return KafkaConsumer(**self._for(KafkaConsumer, own))
+
+    def producer(self, **own: Any) -> Any:
+        """A new producer; raises like `consumer`."""
+        return KafkaProducer(**self._for(KafkaProducer, own))
+
+    def admin(self) -> Any:
+        """A new administration client; raises like `consumer`."""
+        # Asked from the intake's loop, which must come back to polling.
+        return KafkaAdminClient(**self._for(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX}))
+
+    def _for(self, client: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+        shared = {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
             "bootstrap_timeout_ms": self.bootstrap_ms_max,
             "allow_auto_create_topics": False,
-            **self.extra,
+            **self.options,
         }
-        return {name: value for name, value in own.items() if name in _known(client)}
+        known = client.DEFAULT_CONFIG
+        return {name: value for name, value in shared.items() if name in known} | dict(own)
 
 
-def _known(client: type[Any]) -> set[str]:
-    return set(client.DEFAULT_CONFIG)
+_CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 
 
 def is_passing(fault: BaseException) -> bool:
@@ -43,22 +70,12 @@ def is_passing(fault: BaseException) -> bool:
     return isinstance(fault, _PASSING) and not isinstance(fault, errors.CorruptRecordError)
 
 
-def is_refusal(fault: BaseException) -> bool:
-    """Whether Kafka will not have us until a person changes something: try on, and raise an alarm."""
-    return isinstance(fault, _REFUSALS)
-
-
-_REFUSALS = (
-    errors.AuthorizationError,
+_PASSING = (
+    errors.RetriableError,
+    errors.AuthorizationError,  # a person must act, and then it goes on: try, and raise an alarm
     errors.SaslAuthenticationFailedError,
     errors.UnsupportedSaslMechanismError,
     errors.IllegalSaslStateError,
-    errors.SecurityDisabledError,
-)
-
-_PASSING = (
-    *_REFUSALS,
-    errors.RetriableError,
     errors.CommitFailedError,
     errors.IllegalGenerationError,
     errors.UnknownMemberIdError,

@@ -9,11 +9,11 @@ from threading import Event
 from typing import Any
 
 import structlog
-from kafka import KafkaProducer, errors
+from kafka import errors
 from opentelemetry import metrics
 
 from feedback.backoff import Backoff
-from feedback.connection import KafkaOptions
+from feedback.connection import Cluster
 from ledger import outbox
 from ledger.database import Database, LedgerUnavailable
 from ledger.outbox import Message
@@ -36,8 +36,9 @@ OUR_HEADERS = "clorad."
 class Publisher:
     """Sends messages through one idempotent producer, made when needed and anew after a failure."""
 
-    def __init__(self, kafka: KafkaOptions, ledger_id: str, *, ack_s_max: float = 30.0) -> None:
-        self._options = kafka.of(KafkaProducer) | {
+    def __init__(self, cluster: Cluster, ledger_id: str, *, ack_s_max: float = 30.0) -> None:
+        self._cluster = cluster
+        self._options = {
             "acks": "all",
             "max_block_ms": int(ack_s_max * 1000),
             "request_timeout_ms": int(ack_s_max * 1000),
@@ -46,20 +47,23 @@ class Publisher:
         self._ack_s_max = ack_s_max
         self._ledger_id = ledger_id
         self._too_large: set[int] = set()
-        self._client: KafkaProducer | None = None
+        self._client: Any = None
 
     def send(self, messages: Sequence[Message]) -> int:
         """Send in order. Returns how many, counted from the first, Kafka has; fewer than all is a failure."""
-        acknowledged = 0
+        acknowledged, begun = 0, list[Any]()
         try:
-            self._client = self._client or KafkaProducer(**self._options)
-            for pending in [self._begin(self._client, message) for message in messages]:
+            self._client = self._client or self._cluster.producer(**self._options)
+            try:
+                for message in messages:
+                    begun.append(self._begin(self._client, message))
+            except _TOO_LARGE:
+                self._without_payload(messages[len(begun)])
+            for pending in begun:
                 pending.get(timeout=self._ack_s_max)
                 acknowledged += 1
-        except (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError):
-            # It would block all that comes after it for ever: its next try is without the payload.
-            self._too_large.add(messages[acknowledged].id)
-            log.warning("message too large for its topic", message=messages[acknowledged].id)
+        except _TOO_LARGE:
+            self._without_payload(messages[acknowledged])
         except (errors.KafkaError, OSError) as fault:
             log.warning("outbox not delivered", error=type(fault).__name__, acknowledged=acknowledged)
             self.close(wait_s_max=0.0)
@@ -71,9 +75,14 @@ class Publisher:
             self._client.close(timeout=wait_s_max)
             self._client = None
 
-    def _begin(self, client: KafkaProducer, message: Message) -> Any:
+    def _without_payload(self, message: Message) -> None:
+        """It would block all that comes after it for ever: its next try is a pointer to the ledger."""
+        self._too_large.add(message.id)
+        log.warning("message too large for its topic", message=message.id)
+
+    def _begin(self, client: Any, message: Message) -> Any:
         key, value, headers = message.key, message.value, message.headers
-        if message.id in self._too_large:  # a pointer: the ledger has the rest
+        if message.id in self._too_large:
             value, headers = b"", tuple(header for header in headers if header[0].startswith(OUR_HEADERS))
         identity = f"{self._ledger_id}/{message.id}".encode()
         return client.send(
@@ -84,13 +93,16 @@ class Publisher:
         )
 
 
+_TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+
+
 def ship(
     database: Database, publisher: Publisher, *, reached: Callable[[str], None] = lambda _: None
 ) -> tuple[int, bool]:
     """Send one batch of what is owed. Returns how many went, and whether that was all that was asked."""
     owed = outbox.pending(database, limit=BATCH_MESSAGES_MAX)
     sent = publisher.send(owed) if owed else 0
-    reached("outbox-sent")
+    reached("outbox-before-mark")
     outbox.mark_sent(database, [message.id for message in owed[:sent]])
     _shipped.add(sent)
     return sent, sent == len(owed)

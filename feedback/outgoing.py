@@ -1,4 +1,4 @@
-"""One event to send, as a Kafka record: a CloudEvent in binary mode, checked and redacted before it leaves."""
+"""One event to send, as a Kafka record: a CloudEvent in binary mode, checked and redacted."""
 
 import json
 import uuid

@@ -12,10 +12,10 @@ from threading import Event, Semaphore, Thread
 from typing import Any
 
 import structlog
-from kafka import KafkaProducer, errors
+from kafka import errors
 from opentelemetry import metrics
 
-from feedback.connection import KafkaOptions
+from feedback.connection import Cluster
 from ledger.events import Headers
 
 log = structlog.get_logger(__name__)
@@ -52,8 +52,9 @@ class Record:
 class Producer:
     """Sends records until closed. It connects when the first one comes, and again after a failure."""
 
-    def __init__(self, kafka: KafkaOptions, *, in_flight_max: int = 1000, ack_s_max: float = 10.0) -> None:
-        self._options = kafka.of(KafkaProducer) | {
+    def __init__(self, cluster: Cluster, *, in_flight_max: int = 1000, ack_s_max: float = 10.0) -> None:
+        self._cluster = cluster
+        self._options = {
             "acks": "all",
             "max_block_ms": int(ack_s_max * 1000),
             "request_timeout_ms": int(ack_s_max * 1000),
@@ -86,7 +87,7 @@ class Producer:
         self._thread.join(timeout=wait_s_max)
 
     def _run(self) -> None:
-        client: KafkaProducer | None = None
+        client: Any = None
         while (taken := self._waiting.get()) is not None:
             record, future, until = taken
             if not future.set_running_or_notify_cancel():
@@ -95,7 +96,7 @@ class Producer:
                 _refuse(future, errors.KafkaTimeoutError())
                 continue
             try:
-                client = client or KafkaProducer(**self._options)
+                client = client or self._cluster.producer(**self._options)
                 pending = client.send(
                     record.topic,
                     key=record.key,

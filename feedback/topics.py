@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from kafka import KafkaAdminClient, errors
+from kafka import errors
 
-from feedback.connection import KafkaOptions
+from feedback.connection import Cluster
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -37,7 +37,7 @@ class Standing:
 
 
 def create(
-    kafka: KafkaOptions,
+    cluster: Cluster,
     topics: Topics,
     *,
     partitions: int = 6,
@@ -57,7 +57,7 @@ def create(
         }
         for name, days in topics.retention_days().items()
     }
-    with closing(KafkaAdminClient(**kafka.of(KafkaAdminClient))) as admin:
+    with closing(cluster.admin()) as admin:
         there = {topic.name for topic in describe(admin, tuple(wanted)) if topic.topic_id is not None}
         missing = {name: options for name, options in wanted.items() if name not in there}
         for name, options in missing.items():
@@ -70,13 +70,13 @@ def create(
     return tuple(missing)
 
 
-def standing(kafka: KafkaOptions, topics: Topics) -> tuple[Standing, ...]:
+def standing(cluster: Cluster, topics: Topics) -> tuple[Standing, ...]:
     """All four topics as the cluster has them."""
-    with closing(KafkaAdminClient(**kafka.of(KafkaAdminClient))) as admin:
+    with closing(cluster.admin()) as admin:
         return describe(admin, tuple(topics.retention_days()))
 
 
-def describe(admin: KafkaAdminClient, names: tuple[str, ...]) -> tuple[Standing, ...]:
+def describe(admin: Any, names: tuple[str, ...]) -> tuple[Standing, ...]:
     """The named topics as the cluster has them now. Raises kafka-python's errors when it does not answer."""
     found = {topic["name"]: topic for topic in admin.describe_topics(list(names))}
     standings = []

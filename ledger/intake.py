@@ -4,7 +4,7 @@ The compare-and-swap on `positions.next_offset` is the fence: whoever writes sec
 partition moved to another member or it woke from a long sleep, finds the offset moved and keeps nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, tuple_, update
@@ -83,11 +83,13 @@ def keep(
     *,
     dead_letter_topic: str,
     administrators: frozenset[str] = frozenset(),
+    reached: Callable[[str], None] = lambda _: None,
 ) -> Kept:
     """Keep the batches, their dead letters and their offsets in one transaction.
 
     Keeping the same offsets again raises `MovedOn` and changes nothing; the same event at another
     offset counts as a duplicate. `administrators` are authors who may retract what others wrote.
+    `reached` is told "intake-in-transaction" when all is written and nothing committed.
     """
     stored, duplicates, dead = 0, 0, dict[Reason, int]()
     with database.write() as connection:
@@ -117,6 +119,7 @@ def keep(
             duplicates += fates.duplicates
             for _, unusable in fates.dead:
                 dead[unusable.reason] = dead.get(unusable.reason, 0) + 1
+        reached("intake-in-transaction")
     return Kept(stored=stored, dead=dead, duplicates=duplicates)
 
 

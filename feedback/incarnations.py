@@ -1,0 +1,110 @@
+"""Which incarnation of each topic we read. A topic deleted and made again has the old name and a new log.
+
+kafka-python fetches by name and goes on silently at the old offset of the new log, so the topic ids are
+asked for before anything is placed and every few seconds after; offsets in the ledger carry them.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from kafka import TopicPartition
+
+from feedback.connection import Cluster
+from feedback.topics import describe
+from ledger import intake
+from ledger.database import Database
+from ledger.events import Partition
+
+log = structlog.get_logger(__name__)
+
+CHECK_EVERY_S = 2.0
+
+
+class Incarnations:
+    """The topics' ids as last asked for. `strange` names those that must not be read, and why."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        database: Database,
+        topics: Sequence[str],
+        *,
+        accept_new: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.strange: dict[str, str] = {}
+        self.missing: set[str] = set()
+        self.renewed: set[str] = set()
+        """Topics of which the ledger has read another incarnation: the group's offsets mean nothing."""
+        self._cluster = cluster
+        self._database = database
+        self._topics = tuple(topics)
+        self._accept_new = accept_new
+        self._clock = clock
+        self._admin: Any = None
+        self._cluster_id = ""
+        self._ids: dict[str, str] = {}
+        self._next_s = 0.0
+
+    def check(self, *, now: bool = False) -> frozenset[str]:
+        """Ask for the ids again, if it is time or `now`. Returns the topics that are not what they were.
+
+        Raises kafka-python's errors and `LedgerUnavailable`.
+        """
+        if not now and self._clock() < self._next_s:
+            return frozenset()
+        if self._admin is None:
+            self._admin = self._cluster.admin()
+            self._cluster_id = str(self._admin.describe_cluster()["cluster_id"])
+        changed = set()
+        for topic in describe(self._admin, self._topics):
+            if topic.topic_id is None:
+                if topic.name not in self.missing:
+                    log.error("topic missing", topic=topic.name)
+                self.missing.add(topic.name)
+                continue
+            self.missing.discard(topic.name)
+            if self._ids.get(topic.name) != topic.topic_id:
+                self._meet(topic.name, topic.topic_id)
+                changed.add(topic.name)
+        self._next_s = self._clock() + CHECK_EVERY_S
+        return frozenset(changed)
+
+    def partition(self, place: TopicPartition) -> Partition:
+        """The ledger's name for a partition, in the incarnation last seen."""
+        return Partition(
+            cluster_id=self._cluster_id,
+            topic=place.topic,
+            topic_id=self._ids[place.topic],
+            number=place.partition,
+        )
+
+    def knows(self, topic: str) -> bool:
+        """Whether the topic was there when last asked."""
+        return topic in self._ids and topic not in self.missing
+
+    def close(self) -> None:
+        """Nothing is asked any more; the next check connects anew."""
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+
+    def _meet(self, name: str, topic_id: str) -> None:
+        """An incarnation this process has not seen: is it one that the ledger has read?"""
+        known = intake.known_topic_ids(self._database, name)
+        others = known.keys() - {topic_id}
+        reason = ""
+        if known.get(topic_id, self._cluster_id) != self._cluster_id:
+            reason = "the same topic on another cluster"
+        elif others and topic_id not in known and not self._accept_new:
+            reason = "the topic was deleted and made again; what was unread in it is lost"
+        self.strange.pop(name, None)
+        if reason:
+            self.strange[name] = reason
+            log.error("topic halted", topic=name, reason=reason, topic_id=topic_id, known=sorted(known))
+        self.renewed.discard(name)
+        if others:
+            self.renewed.add(name)
+        self._ids[name] = topic_id

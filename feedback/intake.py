@@ -1,0 +1,248 @@
+"""The intake: poll, read, keep in one transaction, and only then poll on. One loop, one thread.
+
+The ledger's offsets are the truth and Kafka's commits a hint, so a kill anywhere changes nothing. What is
+wrong with a record makes a dead letter of it; what is wrong with the world makes the loop wait, its
+partitions paused, while it keeps polling so that the group keeps it.
+"""
+
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import Protocol
+
+import structlog
+from kafka import TopicPartition, errors
+from opentelemetry import metrics
+
+from feedback.backoff import Backoff
+from feedback.connection import Cluster, is_passing
+from feedback.identity import Identity
+from feedback.placing import IntakeOptions, Placement
+from feedback.reading import Reader
+from feedback.source import LogTruncated, OutOfRange, Polled, Source, Undecodable
+from ledger import intake as ledger
+from ledger.database import Database, LedgerUnavailable
+from ledger.events import Batch
+
+log = structlog.get_logger(__name__)
+_meter = metrics.get_meter("feedback")
+_records = _meter.create_counter("feedback.records", unit="{record}")
+_redactions = _meter.create_counter("feedback.redactions", unit="{redaction}")
+_lag = _meter.create_gauge("feedback.lag", unit="{record}")
+_keep_s = _meter.create_histogram("feedback.keep.duration", unit="s")
+
+POLL_MS = 500
+UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
+TELL_EVERY_S = 1.0
+FULL_REST_S = 1.0
+
+
+class _Spent(Exception):
+    """The consumer may not be polled again; a new one goes on where the ledger stands."""
+
+
+class Watch(Protocol):
+    """Where the loop says how it is."""
+
+    def ready(self, name: str, ok: bool, why: str = "") -> None:
+        """One thing intake needs is there, or not."""
+
+    def alive(self, name: str) -> None:
+        """The loop came round."""
+
+
+class Intake:
+    """Moves records from Kafka into the ledger until told to stop.
+
+    `full` says why nothing may be taken in just now, if so; `reached` is told where a test may kill us.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        database: Database,
+        identity: Identity,
+        reader: Reader,
+        options: IntakeOptions,
+        *,
+        watch: Watch,
+        full: Callable[[], str] = lambda: "",
+        reached: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._cluster = cluster
+        self._database = database
+        self._identity = identity
+        self._reader = reader
+        self._options = options
+        self._watch = watch
+        self._full = full
+        self._reached = reached
+        self._placement = Placement(cluster, database, identity, options)
+        self._backoff = Backoff()  # with Kafka
+        self._patience = Backoff(s_max=10.0)  # with the ledger
+        self._rest_until_s = 0.0  # nothing is read before then
+        self._next_tell_s = 0.0
+        self._suspects: set[TopicPartition] = set()  # one of them holds what cannot be decoded
+
+    def run(self, stopping: Event) -> None:
+        """Until told to stop. Raises `WrongLedger` and `FencedInstanceIdError`: a person has to look."""
+        try:
+            while not stopping.is_set():
+                try:
+                    source = self._source()
+                except (errors.KafkaError, OSError) as fault:
+                    self._wait_for_kafka(fault, stopping)
+                else:
+                    self._read(source, stopping)
+        finally:
+            self._placement.close()
+
+    def _source(self) -> Source:
+        options = self._options
+        topics = (options.topics.feedback, options.topics.interactions)
+        return Source(
+            self._cluster,
+            topics,
+            group=options.group,
+            instance=options.instance,
+            session_ms=options.session_ms,
+        )
+
+    def _read(self, source: Source, stopping: Event) -> None:
+        """Take in from one consumer, until told to stop or it has to be made anew."""
+        try:
+            while not stopping.is_set():
+                try:
+                    self._step(source)
+                    self._backoff.reset()
+                except LedgerUnavailable as fault:
+                    source.go_back()
+                    self._watch.ready("ledger", False, str(fault))
+                    self._rest(self._patience.next_s(), str(fault))
+                except (errors.KafkaError, OSError) as fault:
+                    if not is_passing(fault):
+                        raise
+                    self._wait_for_kafka(fault, stopping)
+            source.hint_and_wait(self._identity.ledger_id)
+        except _Spent:
+            self._backoff.wait(stopping)
+        finally:
+            source.close()
+
+    def _step(self, source: Source) -> None:
+        """One round: place what is new, poll, keep what came."""
+        self._watch.alive("intake")
+        self._placement.place(source)
+        full = self._full()
+        self._watch.ready("room", not full, full)
+        if full:
+            self._rest(FULL_REST_S, full)
+        readable = self._readable(source)
+        try:
+            polled = source.poll(
+                readable,
+                wait_ms=POLL_MS if source.at else UNPLACED_POLL_MS,
+                records_max=self._options.records_max,
+            )
+        except OutOfRange as fault:
+            self._placement.mind_the_gap(source, fault.place)
+        except LogTruncated as fault:
+            for place in fault.places:
+                self._placement.halt(place, "the log was truncated below what was read")
+        except Undecodable as fault:
+            self._isolate(source, readable, str(fault))
+        else:
+            if polled:
+                self._reached("intake-polled")
+                self._keep(source, polled)
+            else:
+                self._suspects -= readable & source.lag().keys()  # fetched alone, and nothing was wrong
+            self._watch.ready("kafka", True)
+        self._tell(source)
+
+    def _readable(self, source: Source) -> frozenset[TopicPartition]:
+        if time.monotonic() < self._rest_until_s:
+            return frozenset()
+        readable = frozenset(source.at) - self._placement.halted.keys()
+        suspected = sorted(readable & self._suspects)
+        return frozenset(suspected[:1]) or readable  # alone, so that the next complaint is about it
+
+    def _isolate(self, source: Source, readable: frozenset[TopicPartition], fault: str) -> None:
+        """kafka-python does not say where it failed: one partition at a time is read until it does again."""
+        if len(readable) == 1:
+            self._placement.set_aside(source, next(iter(readable)), fault)
+            return
+        log.warning("record not decodable", error=fault, partitions=len(readable))
+        self._suspects |= readable
+        raise _Spent
+
+    def _keep(self, source: Source, polled: list[Polled]) -> None:
+        """Records, dead letters and offsets are in the ledger afterwards. Raises `LedgerUnavailable`."""
+        batches = {one.place: self._batch(one) for one in polled}
+        while batches:
+            begun_s = time.monotonic()
+            try:
+                kept = ledger.keep(
+                    self._database,
+                    list(batches.values()),
+                    dead_letter_topic=self._options.topics.dead_letters,
+                    administrators=self._options.administrators,
+                    reached=self._reached,
+                )
+            except ledger.MovedOn as moved:
+                place = TopicPartition(moved.partition.topic, moved.partition.number)
+                log.warning("partition moved on", topic=place.topic, partition=place.partition)
+                source.misplace(place)
+                del batches[place]
+                continue
+            self._reached("intake-before-commit")
+            for place, batch in batches.items():
+                source.at[place] = batch.end
+            self._count(kept, time.monotonic() - begun_s)
+            return
+
+    def _batch(self, polled: Polled) -> Batch:
+        read = self._reader.read
+        return Batch(
+            partition=self._placement.partition(polled.place),
+            start=polled.start,
+            end=polled.end,
+            arrivals=tuple(
+                read(offset=record.offset, key=record.key, value=record.value, headers=tuple(record.headers))
+                for record in polled.records
+            ),
+        )
+
+    def _count(self, kept: ledger.Kept, took_s: float) -> None:
+        _keep_s.record(took_s)
+        _records.add(kept.stored, {"fate": "stored"})
+        _records.add(kept.duplicates, {"fate": "duplicate"})
+        for reason, number in kept.dead.items():
+            _records.add(number, {"fate": "dead", "reason": reason.value})
+        for kind, number in self._reader.redacted.items():
+            _redactions.add(number, {"kind": kind})
+        self._reader.redacted.clear()
+        self._watch.ready("ledger", True)
+        self._patience.reset()
+
+    def _tell(self, source: Source) -> None:
+        """Where we stand, for Kafka's tools and for meters; once a second."""
+        if time.monotonic() < self._next_tell_s:
+            return
+        self._next_tell_s = time.monotonic() + TELL_EVERY_S
+        source.hint(self._identity.ledger_id)
+        for place, lag in source.lag().items():
+            _lag.set(lag, {"topic": place.topic, "partition": place.partition})
+        halted = sorted({place.topic for place in self._placement.halted})
+        self._watch.ready("partitions", not halted, f"halted in {', '.join(halted)}" if halted else "")
+
+    def _rest(self, rest_s: float, why: str) -> None:
+        """Nothing is read for a while, and membership kept."""
+        self._rest_until_s = time.monotonic() + rest_s
+        log.warning("intake rests", rest_s=round(rest_s, 1), why=why)
+
+    def _wait_for_kafka(self, fault: BaseException, stopping: Event) -> None:
+        self._watch.alive("intake")
+        self._watch.ready("kafka", False, type(fault).__name__)
+        log.warning("kafka away", error=type(fault).__name__)
+        self._backoff.wait(stopping)
