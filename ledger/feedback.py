@@ -114,16 +114,15 @@ def conversation(connection: Connection, agent: str, name: str) -> list[Interact
     return [_interaction(row) for row in connection.execute(query)]
 
 
-def outcome_mean(connection: Connection, agent: str, *, last: int) -> float:
-    """Mean of the agent's last outcomes, the baseline of the next; 0 where there are none."""
+def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent]:
+    """The agent's last outcomes by event time that amend nothing, newest first."""
     query = (
-        select(events.c.data)
+        select(events)
         .where(events.c.agent == agent, events.c.kind == Kind.OUTCOME.value, events.c.amends.is_(None))
-        .order_by(func.coalesce(events.c.occurred_s, events.c.received_s).desc())
+        .order_by(func.coalesce(events.c.occurred_s, events.c.received_s).desc(), events.c.seq.desc())
         .limit(last)
     )
-    values = [float(data["value"]) for data in connection.scalars(query)]
-    return sum(values) / len(values) if values else 0.0
+    return _events(connection, query)
 
 
 def _events(connection: Connection, query: Select[Any]) -> list[KeptEvent]:

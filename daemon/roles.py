@@ -1,0 +1,130 @@
+"""The four roles: what each opens, which loops it runs, and in which order it lets go.
+
+Heavy imports happen inside the role that needs them: intake must never load torch.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from daemon.failpoints import Failpoints
+from daemon.health import Health
+from daemon.role_process import RoleRefused
+from daemon.settings import Settings
+from engine.base_files import base_hash
+from ledger import agents
+from ledger.database import Database, LedgerUnavailable
+
+log = structlog.get_logger(__name__)
+
+START_S_MAX = 300.0
+"""How long a role waits for what it needs before it gives up and is started again."""
+
+_RETRY_S = 2.0
+
+
+def holder() -> str:
+    """Who we are in leases: unique for as long as this process lives."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@contextmanager
+def open_ledger(settings: Settings, stopping: threading.Event, health: Health) -> Iterator[Database]:
+    """The ledger, at the newest schema. Waits for it, not ready meanwhile; raises when it stays away."""
+    database = Database(settings.ledger.url)
+    waited_s = 0.0
+    while True:
+        try:
+            database.migrate()
+            break
+        except LedgerUnavailable as fault:
+            health.ready("ledger", False, str(fault))
+            log.warning("ledger away, waiting", fault=str(fault), waited_s=waited_s)
+            waited_s += _RETRY_S
+            if stopping.wait(_RETRY_S) or waited_s > START_S_MAX:
+                raise
+    health.ready("ledger", True)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def declare_agents(settings: Settings, database: Database) -> None:
+    """Copy the agents' settings into the ledger; from then on the ledger decides."""
+    if not settings.agents:
+        return
+    try:
+        on = base_hash(settings.engine.base)
+    except (OSError, ValueError) as fault:
+        raise RoleRefused(f"engine.base: {fault}") from None
+    for name, agent in settings.agents.items():
+        declared = agents.Agent(
+            name=name,
+            base_hash=on,
+            scorer=agent.scorer,
+            recipe=agent.recipe,
+            capture=agent.capture,
+            weight=agent.weight,
+        )
+        try:
+            if agents.declare(database, declared):
+                log.info("agent declared", agent=name, base=on[:12])
+        except ValueError as refusal:
+            raise RoleRefused(f"agents.{name}: {refusal}") from None
+
+
+def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Lease the agents whose feedback is due and teach them, on the one accelerator this role owns."""
+    from daemon.learner import Learner, LearnerOptions, learn
+    from daemon.lessons import Limits
+    from daemon.scheduler import Freshness
+    from engine.base_model import BaseRefused
+    from engine.warm_engine import WarmEngine
+
+    with open_ledger(settings, stopping, health) as database:
+        declare_agents(settings, database)
+        health.ready("engine", False, "loading the base model")
+        try:
+            engine = WarmEngine.load(
+                settings.engine.base,
+                device=settings.engine.device,
+                dtype=settings.engine.dtype,
+                slots=settings.engine.slots,
+                rank=settings.engine.rank_max,
+                threads=settings.engine.threads,
+                token_budget=settings.engine.tokens_max,
+                mixing=settings.engine.mixing,
+            )
+        except (BaseRefused, OSError) as refusal:
+            raise RoleRefused(f"engine.base: {refusal}") from None
+        health.ready("engine", True)
+        learning = settings.learning
+        options = LearnerOptions(
+            freshness=Freshness(
+                events_min=learning.events_min, age_s_max=learning.age_s_max, alpha=settings.gate.alpha
+            ),
+            limits=Limits(
+                new_max=learning.events_max,
+                replay_max=learning.replay_max,
+                anchors_max=learning.anchors_max,
+            ),
+            slots=settings.engine.slots,
+            idle_s=learning.idle_s,
+            lease_s=learning.lease_s,
+        )
+        learn(
+            Learner(
+                database=database,
+                engine=engine,
+                store=settings.store.path,
+                holder=holder(),
+                options=options,
+                failpoint=Failpoints(settings.failpoint),
+            ),
+            stopping,
+        )
