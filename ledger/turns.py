@@ -145,7 +145,7 @@ def record_version(
             "made_s": made_s,
         }
         connection.execute(insert(versions).values(**row))
-        _settle(connection, turn, "made", None, outcomes)
+        _settle(connection, turn, token, "made", None, outcomes)
     return Version(
         agent=turn.plan.agent,
         number=turn.number,
@@ -159,19 +159,25 @@ def record_version(
     )
 
 
-def drop_turn(database: Database, turn: Turn, *, reason: str, outcomes: Mapping[int, str]) -> None:
+def drop_turn(
+    database: Database, turn: Turn, *, token: int, reason: str, outcomes: Mapping[int, str]
+) -> None:
     """Close a turn that made nothing. Its events stay untaught, but for those that teach nothing.
 
     The agent is due again when something new arrives: the same events would make nothing again.
+    Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
     """
     with database.write() as connection:
-        _settle(connection, turn, "dropped", reason[:200], outcomes)
+        _settle(connection, turn, token, "dropped", reason[:200], outcomes)
 
 
-def void_turn(database: Database, turn: Turn, *, reason: str) -> None:
-    """Close a turn whose world changed under it. The agent is due again at once."""
+def void_turn(database: Database, turn: Turn, *, token: int, reason: str) -> None:
+    """Close a turn whose world changed under it. The agent is due again at once.
+
+    Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
+    """
     with database.write() as connection:
-        _settle(connection, turn, "void", reason[:200], {})
+        _settle(connection, turn, token, "void", reason[:200], {})
 
 
 def lease_name(agent: str) -> str:
@@ -232,14 +238,21 @@ def _turn(connection: Connection, row: Any) -> Turn:
 
 
 def _settle(
-    connection: Connection, turn: Turn, state: str, reason: str | None, outcomes: Mapping[int, str]
+    connection: Connection,
+    turn: Turn,
+    token: int,
+    state: str,
+    reason: str | None,
+    outcomes: Mapping[int, str],
 ) -> None:
     """Close the turn, say what became of its events, and close the pass with its last turn."""
     settled = connection.execute(
-        update(turns).where(turns.c.id == turn.id, turns.c.state == "open").values(state=state, reason=reason)
+        update(turns)
+        .where(turns.c.id == turn.id, turns.c.state == "open", turns.c.token == token)
+        .values(state=state, reason=reason)
     )
     if settled.rowcount != 1:
-        raise TurnVoid("already closed")
+        raise TurnVoid("closed, or taken over by another learner")
     for seq, outcome in outcomes.items():
         connection.execute(
             update(turn_events)

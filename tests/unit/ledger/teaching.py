@@ -1,0 +1,100 @@
+"""Short ways to lease, open a pass, make a version and decide about it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ledger import feedback, flips, leases, turns, versions
+from ledger.database import Database
+from ledger.events import KeptEvent
+from ledger.turns import Pass, Turn, TurnEvent, TurnPlan
+from ledger.versions import Decision, Verdict, Version
+
+HOLDER = "learner-1"
+FORM = {"threads": 1, "device": "cpu"}
+BASE_HASH = "b" * 64
+
+
+def lease(database: Database, *agents: str, holder: str = HOLDER, ttl_s: float = 10.0) -> dict[str, int]:
+    """Fencing tokens by agent; agents leased by others are missing."""
+    names = [turns.lease_name(agent) for agent in agents]
+    tokens = leases.acquire(database, names, holder=holder, ttl_s=ttl_s)
+    return {name.removeprefix(turns.lease_name("")): token for name, token in tokens.items()}
+
+
+def events_of(database: Database, agent: str) -> list[KeptEvent]:
+    with database.read() as connection:
+        return feedback.untaught(connection, agent, limit=1000)
+
+
+def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan:
+    """A turn of all the agent's untaught events."""
+    untaught = events_of(database, agent)
+    with database.read() as connection:
+        parent = versions.champion(connection, agent)
+        newest = versions.newest_seq(connection, agent)
+    fields: dict[str, Any] = {
+        "agent": agent,
+        "parent": parent,
+        "recipe": {"rank": 4},
+        "labelling": {"baseline": 0.25},
+        "seed": 7,
+        "attempt": 1,
+        "through_seq": newest,
+        "token": token,
+        "events": tuple(TurnEvent(seq=one.seq, part="new", revision=one.event.revision) for one in untaught),
+    }
+    return TurnPlan(**{**fields, **changed})
+
+
+def open_pass(database: Database, *agents: str, **changed: Any) -> Pass:
+    tokens = lease(database, *agents)
+    plans = [plan(database, agent, tokens[agent], **changed) for agent in agents]
+    return turns.open_pass(database, plans, holder=HOLDER, form=FORM)
+
+
+def record(
+    database: Database, turn: Turn, *, token: int | None = None, outcomes: Mapping[int, str] | None = None
+) -> Version:
+    content_hash = f"{turn.id:06x}" + "0" * 58
+    return turns.record_version(
+        database,
+        turn,
+        token=turn.plan.token if token is None else token,
+        content_hash=content_hash,
+        base_hash=BASE_HASH,
+        path=f"{turn.plan.agent}/{versions.version_name(turn.number, content_hash)}",
+        outcomes=outcomes if outcomes is not None else {one.seq: "trained" for one in turn.plan.events},
+    )
+
+
+def make(database: Database, agent: str = "billing", **changed: Any) -> Version:
+    """A candidate taught with everything untaught."""
+    [turn] = open_pass(database, agent, **changed).turns
+    made = record(database, turn)
+    leases.release(database, {turns.lease_name(agent): turn.plan.token})
+    return made
+
+
+def decision(version: Version, verdict: Verdict, **changed: Any) -> Decision:
+    fields: dict[str, Any] = {
+        "agent": version.agent,
+        "number": version.number,
+        "verdict": verdict,
+        "by": "gate",
+        "evidence": {"wins": 8, "losses": 0, "ties": 2},
+        "through_seq": version.through_seq,
+    }
+    return Decision(**{**fields, **changed})
+
+
+def promote(database: Database, version: Version) -> int:
+    return flips.promote(database, version, decision(version, Verdict.PROMOTE))
+
+
+def refuse(database: Database, version: Version, verdict: Verdict = Verdict.REFUSE, **changed: Any) -> None:
+    with database.write() as connection:
+        versions.decide(connection, decision(version, verdict, **changed))
+
+
+def seqs(found: Sequence[KeptEvent]) -> list[int]:
+    return [one.seq for one in found]
