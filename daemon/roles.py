@@ -8,16 +8,21 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
 from daemon.failpoints import Failpoints
 from daemon.health import Health
 from daemon.role_process import RoleRefused
+from daemon.room import Room, places_written
 from daemon.settings import Settings
 from engine.base_files import base_hash
 from ledger import agents
 from ledger.database import Database, LedgerUnavailable
+
+if TYPE_CHECKING:
+    from feedback.connection import Cluster
 
 log = structlog.get_logger(__name__)
 
@@ -128,3 +133,53 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
             ),
             stopping,
         )
+
+
+def intake(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Move what Kafka delivers into the ledger. Needs no model and waits for none."""
+    from feedback.identity import identity_of
+    from feedback.intake import Fenced, Intake
+    from feedback.placing import IntakeOptions, WrongLedger
+    from feedback.reading import Reader
+    from feedback.redaction import Redactor
+
+    with open_ledger(settings, stopping, health) as database:
+        declare_agents(settings, database)
+        identity = identity_of(database)
+        kafka = settings.kafka
+        loop = Intake(
+            cluster_of(settings),
+            database,
+            identity,
+            Reader(identity, Redactor(identity.fingerprint)),
+            IntakeOptions(
+                group=kafka.group,
+                instance=kafka.instance_id,
+                first_start=kafka.first_start,
+                on_gap=kafka.on_gap,
+                records_max=kafka.records_max,
+                administrators=settings.ledger.administrators,
+            ),
+            watch=health,
+            full=Room(
+                database,
+                places_written(settings.ledger.url, settings.store.path),
+                rows_max=settings.ledger.backlog_rows_max,
+                free_mib_min=settings.ledger.free_disk_mib_min,
+            ),
+            reached=Failpoints(settings.failpoint),
+        )
+        try:
+            loop.run(stopping)
+        except (WrongLedger, Fenced) as refusal:
+            raise RoleRefused(f"kafka: {refusal}") from None
+
+
+def cluster_of(settings: Settings) -> "Cluster":
+    """How this installation reaches Kafka."""
+    from feedback.connection import Kafka
+
+    try:
+        return Kafka(bootstrap_servers=settings.kafka.bootstrap_servers, options=settings.kafka.options)
+    except ValueError as refusal:
+        raise RoleRefused(f"kafka.options: {refusal}") from None

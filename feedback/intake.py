@@ -41,6 +41,10 @@ class _Spent(Exception):
     """The consumer may not be polled again; a new one goes on where the ledger stands."""
 
 
+class Fenced(Exception):
+    """Another process runs under our `group.instance.id` (KIP-345). Two of them would only fence each other."""
+
+
 class Watch(Protocol):
     """Where the loop says how it is."""
 
@@ -85,7 +89,7 @@ class Intake:
         self._suspects: set[TopicPartition] = set()  # one of them holds what cannot be decoded
 
     def run(self, stopping: Event) -> None:
-        """Until told to stop. Raises `WrongLedger` and `FencedInstanceIdError`: a person has to look."""
+        """Until told to stop. Raises `WrongLedger` and `Fenced`: a person has to look."""
         try:
             while not stopping.is_set():
                 try:
@@ -94,6 +98,8 @@ class Intake:
                     self._wait_for_kafka(fault, stopping)
                 else:
                     self._read(source, stopping)
+        except errors.FencedInstanceIdError:
+            raise Fenced(f"another process runs as {self._options.instance}") from None
         finally:
             self._placement.close()
 
