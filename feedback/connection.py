@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 
-
 ADMIN_MS_MAX = 10_000
 
 

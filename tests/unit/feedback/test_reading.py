@@ -1,0 +1,286 @@
+"""Any record is an event, an interaction, or unusable for a reason; never an exception."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
+from feedback.reading import OVERSIZED_BYTES_KEPT
+from ledger.events import Event, Interaction, Kind, Reason, Role, Unusable
+from tests.unit.feedback.said import (
+    CORRECTION,
+    IDENTITY,
+    INTERACTION,
+    INTERVENTION,
+    OUTCOME,
+    RETRACTION,
+    SAID,
+    headers,
+    read,
+    reader,
+)
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+_headers = st.lists(
+    st.tuples(st.sampled_from(["ce_id", "ce_type", "content-type", "x"]), st.none() | st.binary())
+)
+
+
+def test_a_correction_in_binary_mode_is_an_event():
+    event = read(
+        CORRECTION | {"conversation": "c-1", "turn": 2, "comment": "soft delete"},
+        ce_time=b"2026-11-22T10:00:00Z",
+        traceparent=b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01",
+    ).content
+    assert isinstance(event, Event)
+    assert (event.uid, event.kind, event.agent, event.author) == ("ide#e-1", Kind.CORRECTION, "sql", "dev-1")
+    assert (event.conversation, event.turn, event.revision) == ("c-1", 2, 1)
+    assert event.data["corrected"] == CORRECTION["corrected"]
+    assert event.data["comment"] == "soft delete"
+    assert "agent" not in event.data
+    assert event.occurred_s == 1795341600.0
+    assert event.trace is not None
+    assert event.role in Role
+
+
+def test_a_correction_in_structured_mode_is_the_same_event():
+    envelope = {
+        "specversion": "1.0",
+        "id": "e-1",
+        "source": "ide",
+        "type": "clorad.correction.v1",
+        "data": CORRECTION,
+    }
+    value = json.dumps(envelope).encode()
+    structured = reader().read(
+        offset=0,
+        key=None,
+        value=value,
+        headers=(("content-type", b"application/cloudevents+json; charset=utf-8"),),
+    )
+    bare = reader().read(offset=0, key=None, value=value, headers=())
+    binary = read(CORRECTION)
+    for event in (structured.content, bare.content):
+        assert isinstance(event, Event)
+        assert isinstance(binary.content, Event)
+        assert (event.uid, event.data, event.role) == (
+            binary.content.uid,
+            binary.content.data,
+            binary.content.role,
+        )
+
+
+@pytest.mark.parametrize("kind", sorted(SAID))
+def test_each_type_is_read(kind):
+    content = read(SAID[kind], kind).content
+    assert isinstance(content, Interaction if kind == "interaction" else Event)
+
+
+def test_an_intervention_is_named_by_its_action():
+    assert read(INTERVENTION, "intervention").content.kind is Kind.ABORT
+
+
+def test_fields_we_do_not_know_yet_are_let_through():
+    assert isinstance(read(CORRECTION | {"mood": "cross", "extra": {"deep": [1]}}).content, Event)
+
+
+def test_what_a_message_carries_besides_text_is_kept():
+    message = {"role": "assistant", "content": None, "tool_calls": [{"id": "t", "function": {"name": "f"}}]}
+    event = read(CORRECTION | {"messages": [*CORRECTION["messages"], message]}).content
+    assert event.data["messages"][-1] == message
+
+
+def test_feedback_that_names_an_interaction_needs_no_texts_and_has_no_role_yet():
+    event = read({"agent": "sql", "author": "d", "interaction": "i-1", "corrected": "x"}).content
+    assert isinstance(event, Event)
+    assert event.role is None
+
+
+def test_a_retraction_names_its_target():
+    event = read(RETRACTION, "retraction").content
+    assert event.kind is Kind.RETRACTION
+    assert event.data["target"] == {"source": "ide", "id": "e-1"}
+
+
+def test_the_same_bytes_have_the_same_digest_and_others_another():
+    assert read(CORRECTION).content.digest == read(CORRECTION).content.digest
+    assert read(CORRECTION).content.digest != read(CORRECTION | {"corrected": "other"}).content.digest
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", Reason.EMPTY),
+        (b"\xff\xfe", Reason.INVALID_UTF8),
+        (b'{"agent":', Reason.INVALID_JSON),
+        (b'{"agent": NaN}', Reason.INVALID_JSON),
+        (b'{"agent": 1e999}', Reason.INVALID_JSON),
+        (b'{"agent": "a", "agent": "b"}', Reason.INVALID_JSON),
+        (b'{"agent": ' + b"9" * 5000 + b"}", Reason.INVALID_JSON),
+        (b'{"agent": "a\\u0000b"}', Reason.INVALID_JSON),
+        (b'{"agent": "\\ud800"}', Reason.INVALID_JSON),
+        (b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1), Reason.TOO_DEEP),
+        (b"[" * 100_000 + b"]" * 100_000, Reason.TOO_DEEP),
+        (b'"' + b"x" * VALUE_BYTES_MAX + b'"', Reason.OVERSIZED),
+        (b"{}", Reason.INVALID_SCHEMA),
+        (b"[]", Reason.INVALID_SCHEMA),
+        (b"3", Reason.INVALID_SCHEMA),
+    ],
+)
+def test_bytes_that_are_no_event_get_the_reason(value, reason):
+    assert read(value).content.reason is reason
+
+
+def test_a_tombstone_is_empty():
+    arrival = reader().read(offset=0, key=b"k", value=None, headers=headers("correction"))
+    assert arrival.content.reason is Reason.EMPTY
+    assert arrival.value is None
+
+
+def test_the_deepest_legal_event_is_read():
+    deep: object = "x"
+    for _ in range(DEPTH_MAX - 1):
+        deep = [deep]
+    assert isinstance(read(CORRECTION | {"more": deep}).content, Event)
+    assert read(CORRECTION | {"more": [deep]}).content.reason is Reason.TOO_DEEP
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"ce_type": b"clorad.praise.v1"}, Reason.UNKNOWN_TYPE),
+        ({"content-type": b"application/cloudevents-batch+json"}, Reason.UNKNOWN_TYPE),
+        ({"ce_id": None}, Reason.INVALID_SCHEMA),
+        ({"ce_id": b"x" * 201}, Reason.INVALID_SCHEMA),
+        ({"ce_id": b"a\nb"}, Reason.INVALID_SCHEMA),
+        ({"ce_id": b"\xff"}, Reason.INVALID_UTF8),
+        ({"ce_source": None}, Reason.INVALID_SCHEMA),
+        ({"ce_specversion": b"0.3"}, Reason.INVALID_SCHEMA),
+        ({"ce_time": b"yesterday"}, Reason.INVALID_SCHEMA),
+        ({"ce_time": b"2026-11-22T10:00:00"}, Reason.INVALID_SCHEMA),
+    ],
+)
+def test_attributes_that_are_wrong_get_the_reason(changed, reason):
+    assert read(CORRECTION, **changed).content.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "named"),
+    [
+        ("correction", CORRECTION | {"corrected": ""}, "corrected"),
+        ("correction", CORRECTION | {"rejected": None}, "interaction"),
+        ("correction", CORRECTION | {"messages": []}, "messages"),
+        ("correction", CORRECTION | {"messages": [{"role": "boss", "content": "x"}]}, "messages.0.role"),
+        ("correction", CORRECTION | {"revision": 0}, "revision"),
+        ("correction", CORRECTION | {"turn": True}, "turn"),
+        ("correction", CORRECTION | {"agent": "a\tb"}, "agent"),
+        ("intervention", INTERVENTION | {"action": "shout"}, "action"),
+        ("intervention", INTERVENTION | {"action": "override"}, "corrected"),
+        ("intervention", INTERVENTION | {"action": "takeover"}, "turns"),
+        ("outcome", OUTCOME | {"value": 1.5}, "value"),
+        ("outcome", OUTCOME | {"interaction": None}, "amends"),
+        ("retraction", RETRACTION | {"target": {"id": "x"}}, "target.source"),
+        ("interaction", INTERACTION | {"logprobs": [-0.1]}, "logprobs"),
+    ],
+)
+def test_data_that_is_wrong_is_named_by_field(kind, data, named):
+    unusable = read(data, kind).content
+    assert unusable.reason is Reason.INVALID_SCHEMA
+    assert named in unusable.detail
+
+
+def test_a_complaint_never_echoes_what_people_wrote():
+    secret = "the-launch-code"
+    for data in (
+        CORRECTION | {"messages": [{"role": secret, "content": secret}]},
+        CORRECTION | {"messages": [{"role": "user", "content": [{secret: secret}, secret]}]},
+        CORRECTION | {"revision": secret},
+        f'{{"agent": {secret}}}'.encode(),
+        json.dumps(CORRECTION | {secret: 1}).encode()[:-1] + b', "agent": 1}',
+    ):
+        unusable = read(data).content
+        assert isinstance(unusable, Unusable)
+        assert secret not in unusable.detail
+
+
+def test_of_an_oversized_record_the_beginning_the_length_and_a_fingerprint_are_kept():
+    value = b'"' + b"x" * VALUE_BYTES_MAX + b'"'
+    arrival = read(value)
+    assert arrival.value == value[:OVERSIZED_BYTES_KEPT]
+    assert str(len(value)) in arrival.content.detail
+    assert IDENTITY.fingerprint(value) in arrival.content.detail
+
+
+def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes():
+    broken = b'{"agent": "sql", "comment": "ask jane.doe@example.com"'
+    arrival = reader().read(
+        offset=3,
+        key=b"jane.doe@example.com",
+        value=broken,
+        headers=(("x-note", b"call +49 170 1234567"), ("x-raw", b"\xff\x00")),
+    )
+    assert arrival.content.reason is Reason.INVALID_JSON
+    assert arrival.value == b'{"agent": "sql", "comment": "ask [email]"'
+    assert arrival.key == b"[email]"
+    assert dict(arrival.headers) == {"x-note": b"call [phone]", "x-raw": b"\xff\x00"}
+
+
+def test_json_cannot_hide_a_secret_from_redaction_by_spelling_it_in_escapes():
+    hidden = b'{"agent": "nobody", "note": "jane\\u0040example.com"}'
+    assert b"[email]" in read(hidden).value
+
+
+def test_an_interaction_that_redaction_changed_loses_its_tokens():
+    clean = read(INTERACTION, "interaction").content
+    changed = read(INTERACTION | {"completion": "write to a.b@example.com"}, "interaction").content
+    assert clean.token_ids == (5, 6)
+    assert clean.logprobs == (-0.1, -0.2)
+    assert changed.completion == "write to [email]"
+    assert changed.token_ids is None
+    assert changed.logprobs is None
+
+
+def test_an_author_who_is_an_address_stays_one_author_without_it():
+    first, again = (read(CORRECTION | {"author": "jane@example.com"}).content for _ in range(2))
+    other = read(CORRECTION | {"author": "john@example.com"}).content
+    assert "jane" not in first.author
+    assert first.author == again.author != other.author
+
+
+def test_a_retraction_finds_a_target_whose_name_was_redacted():
+    target = read(CORRECTION, ce_id=b"jane@example.com").content
+    retraction = read(
+        RETRACTION | {"target": {"source": "ide", "id": "jane@example.com"}}, "retraction"
+    ).content
+    assert retraction.data["target"] == {"source": target.source, "id": target.id}
+
+
+@given(value=st.none() | st.binary(max_size=400), given_headers=_headers)
+@settings(max_examples=400, deadline=None)
+def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
+    content = reader().read(offset=0, key=None, value=value, headers=tuple(given_headers)).content
+    assert isinstance(content, Unusable)
+    assert content.reason in Reason
+
+
+@given(
+    kind=st.sampled_from(sorted(SAID)),
+    name=st.sampled_from(
+        ["agent", "author", "messages", "corrected", "value", "target", "sampling", "turns"]
+    ),
+    odd=_json,
+)
+@settings(max_examples=400, deadline=None)
+def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
+    value = json.dumps(SAID[kind] | {name: odd}).encode()
+    arrival = reader().read(offset=0, key=None, value=value, headers=headers(kind))
+    assert isinstance(arrival.content, Event | Interaction | Unusable)
+    json.dumps(
+        arrival.content.data if isinstance(arrival.content, Event) else {}, ensure_ascii=False
+    ).encode()
