@@ -36,11 +36,12 @@ def apply(connection: Connection, fresh: Sequence[Event], administrators: frozen
 
 
 def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
-    """Events that waited for these interactions take their prompt's role and become usable."""
+    """Events whose prompt was not known take the role of these interactions' prompts and become usable."""
     waiting = (
         select(events.c.seq, interactions.c.role, interactions.c.prompt_group)
         .join(interactions, interactions.c.id == events.c.interaction)
-        .where(events.c.status == Status.WAITING.value, events.c.interaction.in_(interaction_ids))
+        .where(events.c.status == Status.WAITING.value, events.c.role.is_(None))  # a role never changes
+        .where(events.c.interaction.in_(interaction_ids))
     )
     for row in connection.execute(waiting).all():
         connection.execute(

@@ -12,6 +12,7 @@ from ledger.schema import events, interactions, positions, turn_events
 from ledger.versions import taught_turns
 
 _IDS_MAX = 400
+_GONE = (Status.RETRACTED.value, Status.SUPERSEDED.value)
 
 
 def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
@@ -31,14 +32,14 @@ def unripe(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]
 
 
 def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
-    """Set what may become of events (by `seq`), with the reason. Retracted ones stay retracted."""
+    """Set what may become of events (by `seq`), with the reason. What was taken back stays so."""
     if not marks:
         return
     with database.write() as connection:
         for seq, (status, reason) in marks.items():
             connection.execute(
                 update(events)
-                .where(events.c.seq == seq, events.c.status != Status.RETRACTED.value)
+                .where(events.c.seq == seq, events.c.status.not_in(_GONE))
                 .values(status=status.value, status_reason=reason[:200])
             )
 
@@ -115,10 +116,11 @@ def conversation(connection: Connection, agent: str, name: str) -> list[Interact
 
 
 def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent]:
-    """The agent's last outcomes by event time that amend nothing, newest first."""
+    """The agent's last outcomes by event time that stand and amend nothing, newest first."""
     query = (
         select(events)
         .where(events.c.agent == agent, events.c.kind == Kind.OUTCOME.value, events.c.amends.is_(None))
+        .where(events.c.status.not_in(_GONE))
         .order_by(func.coalesce(events.c.occurred_s, events.c.received_s).desc(), events.c.seq.desc())
         .limit(last)
     )
