@@ -1,6 +1,7 @@
 """What outcomes usually are: the zero point an agent's next outcomes are measured from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ledger.events import KeptEvent, Kind
 
@@ -23,3 +24,14 @@ def usual(outcomes: Iterable[KeptEvent], *, last: int, group_min: int = 2) -> di
         for group, values in groups.items()
         if group is None or len(values) >= group_min
     }
+
+
+def frozen(baselines: Mapping[str | None, float]) -> dict[str, Any]:
+    """Baselines as JSON values, for the turn row."""
+    groups = {group: value for group, value in sorted(baselines.items(), key=str) if group is not None}
+    return {"usual": baselines.get(None, 0.0), "groups": groups}
+
+
+def thawed(values: Mapping[str, Any]) -> dict[str | None, float]:
+    """Baselines back from the turn row."""
+    return {None: float(values.get("usual", 0.0)), **values.get("groups", {})}

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.events import CORRECTING, KeptEvent
+from ledger.events import CORRECTING, Interaction, KeptEvent
 from rewards.episode import Message, text_of
 from rewards.exchange import Record
 
@@ -20,7 +20,9 @@ class Contradictions:
     contested: frozenset[int]  # people disagree: a person decides
 
 
-def contradictions(events: Iterable[KeptEvent], *, record: Record, window_s: float) -> Contradictions:
+def contradictions(
+    events: Iterable[KeptEvent], *, interactions: Mapping[str, Interaction], window_s: float
+) -> Contradictions:
     """What the corrections and overrides among `events` say against each other about the same prompt.
 
     The same prompt: every message alike but for case and white space. The newest one counts. Older ones
@@ -30,6 +32,7 @@ def contradictions(events: Iterable[KeptEvent], *, record: Record, window_s: flo
     """
     superseded: dict[int, int] = {}
     contested: set[int] = set()
+    record = Record(interactions=interactions, conversations={})
     for claims in _by_prompt(events, record).values():
         newest = claims[-1]
         last_words = {claim.event.author: claim for claim in claims}

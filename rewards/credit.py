@@ -5,14 +5,14 @@ trained, barren with a reason, or held until something else is known.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.events import CORRECTING, Event, Interaction, KeptEvent, Kind, Role
 from rewards.balance import balance
 from rewards.episode import Episode, Message, Part, Weighted, text_of
-from rewards.exchange import Exchange, Record, asked
-from rewards.likeness import Look, likeness, look
+from rewards.exchange import Exchange, Record
 from rewards.spans import weigh
+from rewards.success import Successes, successes
 
 BEFORE_TAKEOVER = (-1.0, -0.5, -0.25)  # the agent's last turns before the operator's first (RLIF 2311.12996)
 ABORTED = (-1.0, -0.5)  # the turn that was stopped, and the one before
@@ -20,10 +20,9 @@ APPROVED, REJECTED = 0.75, -0.25  # 1 - tau and -tau, tau = 0.25
 OPINION_MASS = 0.25  # of an approval or a rejection; a correction has 1
 KEPT, REVERTED = 0.5, -1.0  # what an amending outcome says of the earlier event's turn
 CERTAIN_NATS = 0.01  # mean surprise a token below which praise and blame move nothing
-SAME_KIND = 0.4  # likeness from which success at one prompt shows that the other can be answered well
 NOT_THE_AGENT = frozenset({"environment fault", "policy change"})  # reasons that do not judge the agent
 
-_SUCCESSES_MAX = 1000  # newest ones an abort is compared with
+_PEOPLES_WORDS = (*CORRECTING, Kind.TAKEOVER)
 _UNSAMPLED = "no record of what was sampled"
 _UNASKED = "no record of the prompt"
 
@@ -62,23 +61,24 @@ def label(
     baselines: Mapping[str | None, float],
     known: Iterable[KeptEvent] = (),
     part: Part = Part.NEW,
+    planned: bool = False,
 ) -> Labelled:
     """What one agent's `events` are worth as that part of its batch; equal arguments give equal answers.
 
     `interactions` (by id) and `conversations` (oldest first) are what was captured, `baselines` the usual
     outcome by prompt group (None: the agent's). `known` are other events of the agent: what amendments refer
-    to, and successes that let aborts train. As anchors, approvals are demonstrations; masses are balanced
-    for the new part only. Never raises for events that passed the wire schema.
+    to, and successes that let aborts train; `planned` events had theirs when the turn was planned and are not
+    held for want of it again. As anchors, approvals are demonstrations; masses are balanced for the new part
+    only. Never raises for events that passed the wire schema.
     """
     record = Record(interactions=interactions, conversations=conversations)
     others = sorted((*known, *events), key=lambda kept: (kept.event.revision, kept.seq))
-    has_aborts = any(kept.event.kind is Kind.ABORT for kept in events)
     table = _Table(
         record=record,
         baselines=baselines,
         part=part,
         others=tuple(kept.event for kept in others),
-        successes=_successes(others, record) if has_aborts else (),
+        successes=None if planned else successes(others, record),
     )
     credited: dict[int, tuple[Episode, ...]] = {}
     barren: dict[int, str] = {}
@@ -108,7 +108,7 @@ class _Table:
     baselines: Mapping[str | None, float]
     part: Part
     others: tuple[Event, ...]  # the agent's events as far as given, by revision
-    successes: tuple[Look, ...]  # prompts the agent can answer well, or was shown how
+    successes: Successes | None  # None: every kind has one
 
     def credit(self, event: Event) -> Credit:
         """The event's row."""
@@ -119,6 +119,8 @@ class _Table:
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
             return Barren(reason)
+        if event.kind in _PEOPLES_WORDS and self._was_reverted(event):
+            return Barren("reverted later")
         match event.kind:
             case Kind.CORRECTION | Kind.OVERRIDE:
                 return self._corrected(event)
@@ -133,28 +135,22 @@ class _Table:
             case Kind.RETRACTION:
                 return Barren("takes back, teaches nothing")
 
-    def _corrected(self, event: Event) -> Credit:
+    def _corrected(self, event: Event, *, mass: float = 1.0) -> Credit:
         about = self.record.about(event)
         corrected = str(event.data["corrected"])
         if not about.messages:
             return Barren(_UNASKED)
         if about.said == corrected:
             return Barren("nothing was changed")
-        mass = self._mass(event)
-        if not mass:
-            return Barren("reverted later")
         if not about.said:
             return (self._demonstration(event, about.messages, Weighted(text=corrected), mass=mass),)
         rejected, reply = weigh(about.said, corrected)
         return (self._demonstration(event, about.messages, reply, rejected=rejected, mass=mass),)
 
-    def _taken_over(self, event: Event) -> Credit:
+    def _taken_over(self, event: Event, *, mass: float = 1.0) -> Credit:
         about = self.record.about(event)
         if not about.messages:
             return Barren(_UNASKED)
-        mass = self._mass(event)
-        if not mass:
-            return Barren("reverted later")
         turns: Sequence[Message] = tuple(event.data.get("turns") or ())
         shown = tuple(
             self._demonstration(
@@ -173,8 +169,8 @@ class _Table:
         blamed = (*stopped, *self._before(event, about, ABORTED[1:]))
         if not blamed:
             return Barren(_UNSAMPLED)
-        if not self._has_success_like(about):
-            return Held("no demonstration or success of that kind")  # alone, blame destroys (measured)
+        if self.successes and not self.successes.has_kind_of(about.messages):
+            return Held("no demonstration or success of that kind")
         return blamed
 
     def _judged(self, event: Event) -> Credit:
@@ -217,12 +213,21 @@ class _Table:
             return Barren("neither kept nor reverted")
         if earlier.role is not event.role:
             return Held("kept for judging")
-        if earlier.kind in (*CORRECTING, Kind.TAKEOVER):
-            return Barren("counted with the event it amends")  # people's words, not sampled ones
+        if earlier.kind in _PEOPLES_WORDS:
+            return self._confirmed(event, earlier) if value > 0.0 else Barren("takes back what was taught")
         about = self.record.about(earlier)
         if about.spoken is None:
             return Barren(_UNSAMPLED)
         return (self._advantage(event, about, KEPT if value > 0.0 else REVERTED, earlier=earlier),)
+
+    def _confirmed(self, event: Event, earlier: Event) -> Credit:
+        """People's words that were kept are shown once more."""
+        again = self._taken_over if earlier.kind is Kind.TAKEOVER else self._corrected
+        credit = again(earlier, mass=KEPT)
+        if not isinstance(credit, tuple):
+            return credit
+        shown = (one for one in credit if one.advantage is None)
+        return tuple(replace(one, events=(event.uid, earlier.uid)) for one in shown)
 
     def _before(self, event: Event, about: Exchange, advantages: Sequence[float]) -> tuple[Episode, ...]:
         """The agent's turns just before the event's, nearest first, with these advantages.
@@ -236,10 +241,6 @@ class _Table:
             if about.turn - back in turns
         )
 
-    def _has_success_like(self, about: Exchange) -> bool:
-        this = look(asked(about.messages))
-        return any(likeness(this, success) >= SAME_KIND for success in self.successes)
-
     def _amended(self, event: Event) -> Event | None:
         """The newest revision of the event that this one amends."""
         if event.amends is None:
@@ -247,16 +248,11 @@ class _Table:
         found = [other for other in self.others if other.key == event.amends and other.uid != event.uid]
         return found[-1] if found else None
 
-    def _mass(self, event: Event) -> float:
-        """Of people's own words: 1, more if they were kept later, 0 if they were reverted."""
-        amendments = [
-            float(other.data["value"])
+    def _was_reverted(self, event: Event) -> bool:
+        return event.key is not None and any(
+            other.kind is Kind.OUTCOME and other.amends == event.key and float(other.data["value"]) < 0.0
             for other in self.others
-            if event.key is not None and other.kind is Kind.OUTCOME and other.amends == event.key
-        ]
-        if not amendments or amendments[-1] == 0.0:
-            return 1.0
-        return 1.0 + KEPT if amendments[-1] > 0.0 else 0.0
+        )
 
     def _advantage(
         self, event: Event, about: Exchange, value: float, *, mass: float = 1.0, earlier: Event | None = None
@@ -281,19 +277,11 @@ class _Table:
         rejected: Weighted | None = None,
         mass: float = 1.0,
     ) -> Episode:
-        uids = (event.uid,)
         return Episode(
-            events=uids, part=self.part, messages=messages, reply=reply, rejected=rejected, mass=mass
+            events=(event.uid,),
+            part=self.part,
+            messages=messages,
+            reply=reply,
+            rejected=rejected,
+            mass=mass,
         )
-
-
-def _successes(events: Iterable[KeptEvent], record: Record) -> tuple[Look, ...]:
-    """Prompts whose kind can be answered well, or was shown how: the newest of them."""
-    found = [kept.event for kept in events if _is_success(kept.event)]
-    return tuple(look(asked(record.about(event).messages)) for event in found[-_SUCCESSES_MAX:])
-
-
-def _is_success(event: Event) -> bool:
-    if event.kind is Kind.OUTCOME:
-        return event.amends is None and float(event.data["value"]) > 0.0
-    return event.kind in (*CORRECTING, Kind.TAKEOVER, Kind.APPROVE)

@@ -4,6 +4,7 @@ Corrections that change replies of one form in one way are a *rule*. An older an
 its reply has that form and its prompt meets the rule's conditions, as far as words show them.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rewards.likeness import words
 RULE_CORRECTIONS_MIN = 5
 """Fewer of one form are a coincidence, not a rule: they outdate only answers to their own prompts."""
 
-_CHANCE_MAX = 0.01
+_CHANCE_MAX = 0.05  # lower drops near misses after few corrections, higher keeps what is outdated
 _CHARS_MAX = 4000  # of each text: bounds the work, whatever people paste
 
 
@@ -49,9 +50,10 @@ def outdated(answers: Sequence[Answered], corrections: Sequence[Corrected]) -> f
     form the rule rejects, and its prompt meets all conditions of the rule.
 
     *Form*: the reply's words that are the agent's own, slots aside. *Conditions*: compare the corrected
-    prompts with the prompts of all older answers of that form. A word that every corrected prompt has (or
-    none has) is a condition if that would be chance in less than 1 of 100 cases were the rule blind to it.
-    So `vip` in every corrected prompt spares the refunds without it, `tmp` in none spares those tables.
+    prompts with the prompts of all older answers of that form. A word that every corrected prompt has, or
+    that none has, is a condition if so many older prompts differ in it that chance explains it in fewer than
+    1 of 20 cases. So `vip` in all corrected prompts spares refunds without it, and `tmp` in none spares
+    tables so named.
 
     Not seen: conditions that are no words (a limit between sums of as many digits, word order); answers of
     the old form given once the rule was one, because whoever gave them could know it and mean an exception;
@@ -63,8 +65,8 @@ def outdated(answers: Sequence[Answered], corrections: Sequence[Corrected]) -> f
     for answer in answers:
         by_form[_form(answer.reply, own)].append(answer)
     for (form, _), members in _rules(corrections, own).items():
-        if len(members) < RULE_CORRECTIONS_MIN:
-            continue
+        if not form or len(members) < RULE_CORRECTIONS_MIN:
+            continue  # replies without a word of the agent's own have no form to tell them by
         since = sorted(member.seq for member in members)[RULE_CORRECTIONS_MIN - 1]
         older = {answer.seq: _bag(answer.prompt) for answer in by_form[form] if answer.seq < since}
         required, excluded = _conditions([_bag(member.prompt) for member in members], older.values())
@@ -109,13 +111,24 @@ def _conditions(
     corrected: Sequence[frozenset[str]], older: Collection[frozenset[str]]
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Words a prompt must have, and words it must not have, for the rule to fire on it."""
-    share = {word: count / len(older) for word, count in Counter(chain.from_iterable(older)).items()}
+    having = Counter(chain.from_iterable(older))
     in_all = frozenset.intersection(*corrected)
-    in_none = frozenset(share).difference(*corrected)
-    draws = len(corrected)
-    required = frozenset(word for word in in_all if share.get(word, 0.0) ** draws <= _CHANCE_MAX)
-    excluded = frozenset(word for word in in_none if (1.0 - share[word]) ** draws <= _CHANCE_MAX)
-    return required, excluded
+    in_none = frozenset(having).difference(*corrected)
+    required = {
+        word
+        for word in in_all
+        if _chance(len(older) - having[word], len(older), len(corrected)) <= _CHANCE_MAX
+    }
+    excluded = {word for word in in_none if _chance(having[word], len(older), len(corrected)) <= _CHANCE_MAX}
+    return frozenset(required), frozenset(excluded)
+
+
+def _chance(odd: int, older: int, corrected: int) -> float:
+    """How probable it is, by chance, that all `odd` prompts are among the `older`, none the `corrected` ones.
+
+    Fisher's exact test, one-sided.
+    """
+    return math.prod((older - drawn) / (older + corrected - drawn) for drawn in range(odd))
 
 
 def _same_prompt(answers: Iterable[Answered], corrections: Iterable[Corrected]) -> set[int]:

@@ -29,7 +29,9 @@ def correction(seq: int, prompt: str, rejected: str, corrected: str, **more: Any
 
 
 def approval(seq: int, prompt: str, said: str, **more: Any) -> KeptEvent:
-    return kept(seq, Kind.APPROVE, {"action": "approve", "messages": list(asks(prompt)), "said": said}, **more)
+    return kept(
+        seq, Kind.APPROVE, {"action": "approve", "messages": list(asks(prompt)), "said": said}, **more
+    )
 
 
 def intervention(seq: int, action: str, data: Mapping[str, Any] | None = None, **more: Any) -> KeptEvent:
@@ -40,9 +42,7 @@ def outcome(seq: int, value: float, *, scope: str = "final", **more: Any) -> Kep
     return kept(seq, Kind.OUTCOME, {"value": value, "scope": scope}, **more)
 
 
-def captured(
-    name: str, prompt: str, said: str, *, logprob: float | None = -0.5, **more: Any
-) -> Interaction:
+def captured(name: str, prompt: str, said: str, *, logprob: float | None = -0.5, **more: Any) -> Interaction:
     """An interaction of three sampled tokens."""
     fields: dict[str, Any] = {
         "agent": "support",

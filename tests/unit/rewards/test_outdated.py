@@ -1,0 +1,165 @@
+"""Older approvals are outdated where a newer rule would change them, and only there."""
+
+import random
+
+import pytest
+
+from rewards.outdated import RULE_CORRECTIONS_MIN, Answered, Corrected, outdated
+from tests.unit.rewards.waves import (
+    COUNT_ID,
+    LARGE,
+    NOTIFY,
+    PATHLIB,
+    SOFT,
+    VIP,
+    WORDINGS,
+    Rule,
+    speaks_about,
+    task,
+    wanted,
+    where,
+)
+
+
+class People:
+    """They approve what the agent says and correct it where a rule speaks; `truth` is what is outdated."""
+
+    def __init__(self, agent: str, seed: int) -> None:
+        self.agent, self.chance = agent, random.Random(seed)
+        self.rules: list[Rule] = []
+        self.seq = 0
+        self.answers: list[Answered] = []
+        self.corrections: list[Corrected] = []
+        self.tasks = {}
+
+    def approve(self, count: int, *, knowing: tuple[Rule, ...] = ()) -> None:
+        """Approve replies of an agent that follows the taught rules; people who know of more rules leave
+        those prompts alone."""
+        for _ in range(count):
+            asked = where(self.chance, self.agent, lambda one: not any(speaks_about(r, one) for r in knowing))
+            self.seq += 1
+            self.tasks[self.seq] = asked
+            reply = wanted(asked, self.rules)
+            self.answers.append(Answered(seq=self.seq, prompt=asked.prompt, reply=reply))
+
+    def correct(self, rule: Rule, count: int) -> None:
+        for _ in range(count):
+            asked = where(self.chance, self.agent, lambda one: speaks_about(rule, one))
+            self.seq += 1
+            rejected = wanted(asked, self.rules)
+            corrected = wanted(asked, [*self.rules, rule])
+            self.corrections.append(
+                Corrected(seq=self.seq, prompt=asked.prompt, rejected=rejected, corrected=corrected)
+            )
+
+    def learn(self, *rules: Rule) -> None:
+        self.rules += rules
+
+    def found(self) -> set[int]:
+        return set(outdated(self.answers, self.corrections))
+
+    def truth(self) -> set[int]:
+        return {
+            answer.seq
+            for answer in self.answers
+            if wanted(self.tasks[answer.seq], self.rules) != answer.reply
+        }
+
+
+RULES = [("support", NOTIFY), ("support", VIP), ("sql", SOFT), ("sql", COUNT_ID), ("coder", PATHLIB)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("agent", "rule"), RULES)
+def test_approvals_from_before_a_rule_are_outdated_exactly_where_the_rule_speaks(
+    agent: str, rule: Rule, seed: int
+) -> None:
+    people = People(agent, seed)
+    people.approve(160)
+    people.correct(rule, 40)
+    people.learn(rule)
+    assert people.truth()
+    assert people.found() == people.truth()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("agent", "rule"), RULES)
+def test_near_misses_approved_before_the_corrections_of_their_own_wave_stay(
+    agent: str, rule: Rule, seed: int
+) -> None:
+    people = People(agent, seed)
+    people.approve(160, knowing=(rule,))
+    people.correct(rule, 40)
+    people.learn(rule)
+    assert people.found() == set()
+
+
+@pytest.mark.parametrize(("agent", "rule"), RULES)
+def test_approvals_given_among_and_after_the_corrections_stay(agent: str, rule: Rule) -> None:
+    people = People(agent, 4)
+    people.correct(rule, 20)
+    people.approve(60, knowing=(rule,))
+    people.correct(rule, 20)
+    people.learn(rule)
+    people.approve(100)
+    assert people.found() == set()
+
+
+def test_an_approval_outdated_by_the_first_wave_is_outdated_in_every_later_one() -> None:
+    people = People("sql", 5)
+    people.approve(100)
+    people.correct(SOFT, 40)
+    people.learn(SOFT)
+    first = people.found()
+    people.approve(100)
+    people.correct(COUNT_ID, 40)
+    people.learn(COUNT_ID)
+    assert first
+    assert first < people.found()
+    assert people.found() == people.truth()
+
+
+def test_a_condition_on_how_many_digits_a_number_has_is_seen() -> None:
+    people = People("support", 6)
+    people.approve(200)
+    people.correct(LARGE, 40)
+    people.learn(LARGE)
+    assert people.found() == people.truth()
+
+
+def test_a_few_corrections_are_not_a_rule() -> None:
+    people = People("coder", 7)
+    people.approve(100)
+    people.correct(PATHLIB, RULE_CORRECTIONS_MIN - 1)
+    assert people.found() == set()
+
+
+def test_an_older_answer_to_the_corrected_prompt_itself_is_outdated_by_one_correction() -> None:
+    answers = [
+        Answered(seq=1, prompt="Stop  order 5", reply="cancel 5"),
+        Answered(seq=2, prompt="stop order 6", reply="cancel 6"),
+        Answered(seq=9, prompt="stop order 5", reply="cancel 5"),
+    ]
+    corrections = [Corrected(seq=3, prompt="stop order 5", rejected="cancel 5", corrected="ask first")]
+    assert outdated(answers, corrections) == {1}
+
+
+def test_an_older_answer_that_agrees_with_the_correction_stays() -> None:
+    answers = [Answered(seq=1, prompt="stop order 5", reply="ask first")]
+    corrections = [Corrected(seq=3, prompt="stop order 5", rejected="cancel 5", corrected="ask first")]
+    assert outdated(answers, corrections) == frozenset()
+
+
+def test_prose_that_is_corrected_differently_every_time_outdates_nothing() -> None:
+    chance = random.Random(8)
+    words = WORDINGS["read"][1].split() + WORDINGS["address"][2].split()
+    prose = [" ".join(chance.sample(words, 7)) for _ in range(60)]
+    answers = [
+        Answered(seq=n, prompt=f"letter about {task(chance, 'sql').prompt}", reply=prose[n])
+        for n in range(30)
+    ]
+    corrections = [
+        Corrected(seq=100 + n, prompt=f"letter {n}", rejected=prose[30 + n], corrected=prose[59 - n])
+        for n in range(30)
+    ]
+    assert len(outdated(answers, corrections)) <= 3

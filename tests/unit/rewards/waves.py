@@ -1,0 +1,146 @@
+"""A small world in which people first approve the old replies and then announce rules.
+
+Wordings and rules follow the project's example worlds: conditions are words (vip, tmp_), slots are drawn.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Slots = dict[str, str]
+
+# fmt: off
+WORDS = [
+    "notes", "report", "users", "orders", "budget", "sales", "draft", "index", "config", "events",
+    "metrics", "audit", "backup", "invoice", "payment", "ticket", "customer", "product", "review",
+    "session", "account", "profile", "device", "sensor", "album", "photo", "folder", "archive", "mail",
+    "contact", "vendor", "branch", "market", "region", "factory", "truck", "route", "driver", "engine",
+    "garden", "kitchen", "window", "bridge", "river", "paper", "lemon", "walnut", "honey", "doctor",
+    "nurse", "clinic", "lesson", "student", "teacher", "school", "grade", "essay", "course", "parser",
+    "cache", "router", "loader", "worker", "queue", "broker", "client", "server", "socket", "buffer",
+    "stream", "schema", "column", "record", "field", "filter",
+]
+# fmt: on
+
+WORDINGS = {
+    "refund": (
+        "refund {a} for order {o}",
+        "order {o} wants {a} back",
+        "please refund {a} dollars on order {o}",
+    ),
+    "cancel": ("cancel order {o}", "please cancel {o}", "stop order {o}"),
+    "address": ("send order {o} to {w}", "order {o} should go to {w}", "change the city of order {o} to {w}"),
+    "delete": ("delete row {n} from {t}", "remove {t} {n}", "drop record {n} of {t}"),
+    "get": ("get {t} {n}", "show row {n} of {t}", "find {t} with id {n}"),
+    "count": ("count {t}", "how many {t} are there"),
+    "read": (
+        "read file {w}.txt into {v}",
+        "load the text of {w}.txt as {v}",
+        "put the content of {w}.txt in {v}",
+    ),
+    "write": ("write {v} to file {w}.txt", "save {v} as {w}.txt"),
+}
+AGENTS = {
+    "support": ("refund", "cancel", "address"),
+    "sql": ("delete", "get", "count"),
+    "coder": ("read", "write"),
+}
+OLD = {
+    "refund": '{{{c}"tool":"refund","order":{o},"amount":{a}}}',
+    "cancel": '{{{c}"tool":"cancel","order":{o}}}',
+    "address": '{{{c}"tool":"address","order":{o},"city":"{w}"}}',
+    "delete": "DELETE FROM {t} WHERE id={n}",
+    "get": "SELECT * FROM {t} WHERE id={n}",
+    "count": "SELECT COUNT(*) FROM {t}",
+    "read": '{v} = open("{w}.txt").read()',
+    "write": 'open("{w}.txt","w").write({v})',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A prompt with its slots."""
+
+    agent: str
+    intent: str
+    prompt: str
+    slots: Slots
+
+    def old(self) -> str:
+        return OLD[self.intent].format(**self.slots)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What people want of `intent` from some day on, where `fires` holds."""
+
+    agent: str
+    intent: str
+    edit: Callable[[str], str]
+    fires: Callable[[Task], bool] = lambda _: True
+
+
+NOTIFY = Rule(agent="support", intent="cancel", edit=lambda said: said[:-1] + ',"notify":true}')
+VIP = Rule(
+    agent="support",
+    intent="refund",
+    edit=lambda said: said.replace('"tool":"refund"', '"tool":"supervisor"'),
+    fires=lambda task: "vip" in task.prompt,
+)
+LARGE = Rule(
+    agent="support",
+    intent="refund",
+    edit=lambda said: said.replace('"tool":"refund"', '"tool":"supervisor"'),
+    fires=lambda task: int(task.slots["a"]) >= 100,
+)
+SOFT = Rule(
+    agent="sql",
+    intent="delete",
+    edit=lambda said: said.replace("DELETE FROM", "UPDATE").replace(" WHERE", " SET deleted=1 WHERE"),
+    fires=lambda task: "tmp_" not in task.prompt,
+)
+COUNT_ID = Rule(agent="sql", intent="count", edit=lambda said: said.replace("*", "id"))
+PATHLIB = Rule(
+    agent="coder",
+    intent="read",
+    edit=lambda said: said.replace("open", "Path").replace(".read()", ".read_text()"),
+)
+
+
+def task(chance: random.Random, agent: str) -> Task:
+    intent = chance.choice(AGENTS[agent])
+    customer = chance.choice(["", "", "vip", "new"]) if agent == "support" else ""
+    temporary = "tmp_" if intent == "delete" and chance.random() < 0.35 else ""
+    slots = {
+        "a": str(chance.choice([chance.randint(10, 99), chance.randint(100, 999)])),
+        "o": str(chance.randint(1000, 9999)),
+        "n": str(chance.randint(10, 999)),
+        "w": chance.choice(WORDS),
+        "v": chance.choice(WORDS),
+        "t": temporary + chance.choice(WORDS),
+        "c": f'"customer":"{customer}",' if customer else "",
+    }
+    prompt = chance.choice(WORDINGS[intent]).format(**slots)
+    if customer:
+        prompt = chance.choice([f"{prompt}, {customer} customer", f"{customer} customer: {prompt}"])
+    return Task(agent=agent, intent=intent, prompt=prompt, slots=slots)
+
+
+def where(chance: random.Random, agent: str, holds: Callable[[Task], bool]) -> Task:
+    """A task on which `holds` does."""
+    while not holds(drawn := task(chance, agent)):
+        pass
+    return drawn
+
+
+def speaks_about(rule: Rule, asked: Task) -> bool:
+    return asked.intent == rule.intent and rule.fires(asked)
+
+
+def wanted(asked: Task, rules: list[Rule]) -> str:
+    """The reply people want, given the rules announced so far."""
+    said = asked.old()
+    for rule in rules:
+        if speaks_about(rule, asked):
+            said = rule.edit(said)
+    return said
