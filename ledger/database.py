@@ -81,11 +81,20 @@ class Database:
         from alembic import command  # a quarter of a second that reading commands need not pay
         from alembic.config import Config
 
+        self._make_folder()
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def _make_folder(self) -> None:
+        path = self._engine.url.database
+        if self.is_sqlite and path and path != ":memory:":
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as fault:
+                raise LedgerUnavailable(type(fault).__name__) from None
 
     def close(self) -> None:
         """Drop pooled connections; the object can be used again afterwards."""
@@ -116,8 +125,6 @@ def now_s(connection: Connection) -> float:
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
             parsed,
             connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False},

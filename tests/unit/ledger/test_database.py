@@ -1,0 +1,185 @@
+"""One way into the ledger: one writer, consistent readers, and faults that say what a caller can do."""
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import IntegrityError, InternalError
+
+from ledger import database as database_module
+from ledger import schema, versions
+from ledger.database import Database, LedgerRefused, LedgerUnavailable, now_s
+from tests import postgres_server
+from tests.unit.ledger.saying import keep, said
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_database_tells_the_time(database: Database) -> None:
+    with database.read() as connection:
+        first = now_s(connection)
+        time.sleep(0.02)
+        second = now_s(connection)
+    assert 0.01 < second - first < 10.0
+    assert abs(second - time.time()) < 60.0
+
+
+def test_what_is_done_in_a_read_is_not_kept(database: Database) -> None:
+    with suppress(InternalError), database.read() as connection:  # Postgres refuses to write there at all
+        connection.execute(insert(schema.facts).values(name="x", value="1"))
+    with database.read() as connection:
+        assert connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == "x")) is None
+
+
+def test_a_read_sees_one_moment(database: Database) -> None:
+    count = select(func.count()).select_from(schema.events)
+    with database.read() as connection:
+        assert connection.scalar(count) == 0
+        keep(database, said("1"))
+        assert connection.scalar(count) == 0
+    with database.read() as connection:
+        assert connection.scalar(count) == 1
+
+
+def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    with suppress(ZeroDivisionError), database.write() as connection:
+        connection.execute(insert(schema.facts).values(name="x", value="1"))
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert connection.scalar(select(schema.facts.c.value).where(schema.facts.c.name == "x")) is None
+
+
+def test_writers_come_one_after_the_other_and_none_is_lost(url: str) -> None:
+    def raise_often() -> None:
+        database = Database(url)
+        for _ in range(10):
+            with database.write() as connection:
+                versions.raise_generation(connection)
+        database.close()
+
+    before = Database(url)
+    with before.write() as connection:
+        start = versions.raise_generation(connection)
+    threads = [threading.Thread(target=raise_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    with before.read() as connection:
+        assert versions.generation(connection) == start + 40
+    before.close()
+
+
+def test_a_writer_that_waits_too_long_hears_that_the_ledger_is_unavailable(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_MS_MAX", 1000)
+    monkeypatch.setattr(database_module, "_POSTGRES_SESSION", ("SET lock_timeout = 200",))
+    holder, other = Database(url), Database(url)
+    with holder.write(), pytest.raises(LedgerUnavailable), other.write():
+        pass
+    with other.write() as connection:
+        assert now_s(connection) > 0
+    holder.close()
+    other.close()
+
+
+def test_errors_do_not_quote_what_people_wrote(database: Database) -> None:
+    row = {"name": "generation", "value": "please refund invoice 4711"}
+    with pytest.raises(IntegrityError) as fault, database.write() as connection:
+        connection.execute(insert(schema.facts).values(**row))
+    assert "4711" not in str(fault.value)
+
+
+@pytest.mark.parametrize("make", ["missing tables", "no database file"])
+def test_a_database_that_is_no_ledger_is_refused(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "other.db"
+    if make == "no database file":
+        path.write_bytes(b"this is a text, certainly not a database\n" * 100)
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(LedgerRefused), database.read() as connection:
+        versions.generation(connection)
+    database.close()
+
+
+@pytest.mark.postgres
+def test_an_empty_postgres_database_is_refused(postgres: str) -> None:
+    url = postgres_server.new_database(postgres)
+    database = Database(url)
+    with pytest.raises(LedgerRefused), database.read() as connection:
+        versions.generation(connection)
+    database.close()
+    postgres_server.drop_database(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://nobody@127.0.0.1:1/clorad", "sqlite:////proc/clorad/clorad.db"],
+    ids=["no server", "no such directory"],
+)
+def test_a_ledger_that_is_away_is_unavailable(url: str) -> None:
+    database = Database(url)
+    with pytest.raises(LedgerUnavailable), database.read() as connection:
+        now_s(connection)
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable() -> None:
+    with pytest.raises(LedgerUnavailable):
+        Database("sqlite:////proc/clorad/clorad.db").migrate()
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    keep(database, said("1"))
+    database.migrate()
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(schema.events)) == 1
+
+
+def test_the_migration_makes_exactly_the_schema_in_the_code(database: Database) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+MIGRATES = """
+import sys, time
+from ledger.database import Database
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+database = Database(sys.argv[1])
+database.migrate()
+"""
+
+
+def test_roles_that_start_at_once_migrate_a_new_ledger_together(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    together_s = time.time() + 2.0
+    command = [sys.executable, "-c", MIGRATES, f"sqlite:///{tmp_path}/new/clorad.db", str(together_s)]
+    started = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(4)]
+    said_by = [process.communicate(timeout=60)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0, 0], said_by
+
+
+def test_a_ledger_killed_while_writing_keeps_all_or_nothing(url: str) -> None:
+    script = (
+        "import os, sys\n"
+        "from sqlalchemy import insert\n"
+        "from ledger.database import Database\n"
+        "from ledger import schema\n"
+        "with Database(sys.argv[1]).write() as connection:\n"
+        "    connection.execute(insert(schema.facts).values(name='x', value='1'))\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, url], cwd=ROOT, timeout=60, check=False)
+    database = Database(url)
+    with database.write() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM facts WHERE name = 'x'")) == 0
+    database.close()

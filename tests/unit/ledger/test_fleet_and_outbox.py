@@ -1,0 +1,155 @@
+"""What gateways route by, what was seen of replicas, and messages owed to Kafka."""
+
+import time
+from contextlib import suppress
+
+import pytest
+
+from ledger import agents, fleet, outbox, versions
+from ledger.agents import Agent, declare
+from ledger.database import Database
+from ledger.fleet import Seen
+from ledger.versions import Purpose
+from tests.unit.ledger.saying import keep, said
+from tests.unit.ledger.teaching import make, promote
+
+NO_ONE = {"billing": False, "sql": False}
+
+
+def routing(database: Database, captured: dict[str, bool] = NO_ONE) -> fleet.Routing:
+    with database.read() as connection:
+        return fleet.routing(connection, captured)
+
+
+class TestRouting:
+    def test_an_untaught_agent_is_the_base(self, database: Database) -> None:
+        route = routing(database).routes["billing"]
+        assert (route.version, route.model, route.canary_model) == ("v0", None, None)
+
+    def test_a_promotion_moves_one_agent_and_raises_the_generation(self, database: Database) -> None:
+        keep(database, said("1"))
+        made = make(database)
+        before = routing(database)
+        promote(database, made)
+        after = routing(database)
+        assert after.generation > before.generation
+        assert (after.routes["billing"].version, after.routes["billing"].model) == (made.name, made.model)
+        assert after.routes["sql"] == before.routes["sql"]
+
+    def test_a_canary_is_routed_only_with_a_share(self, database: Database) -> None:
+        keep(database, said("1"))
+        made = make(database)
+        for share, expected in ((0.0, None), (0.2, made.model)):
+            with database.write() as connection:
+                versions.want(connection, made, Purpose.CANARY, share=share)
+            assert routing(database).routes["billing"].canary_model == expected
+        assert routing(database).routes["billing"].canary_share == 0.2
+
+    def test_candidates_at_the_gate_get_no_traffic(self, database: Database) -> None:
+        keep(database, said("1"))
+        made = make(database)
+        with database.write() as connection:
+            versions.want(connection, made, Purpose.GATE)
+        assert routing(database).routes["billing"].version == "v0"
+
+    def test_who_is_captured_is_said_by_the_caller(self, database: Database) -> None:
+        assert routing(database, {"billing": True}).routes["billing"].capture
+        assert not routing(database, {}).routes["billing"].capture
+
+
+class TestReplicas:
+    one = Seen(url="http://a", in_rotation=True, base_name="base", models=("x@v1", "a@v2"))
+
+    def test_what_was_seen_replaces_what_was_seen_before(self, database: Database) -> None:
+        fleet.observe(
+            database, [self.one, Seen(url="http://b", in_rotation=False, base_name=None, models=())]
+        )
+        fleet.observe(database, [self.one])
+        [seen] = routing(database).replicas
+        assert (seen.url, seen.models, seen.in_rotation) == ("http://a", ("a@v2", "x@v1"), True)
+        assert seen.seen_s > 1.7e9
+
+    def test_the_generation_rises_only_when_routing_may_change(self, database: Database) -> None:
+        assert fleet.observe(database, [self.one])
+        before = routing(database).generation
+        assert not fleet.observe(database, [self.one])
+        assert routing(database).generation == before
+        assert fleet.observe(database, [Seen(url="http://a", in_rotation=False, base_name="base", models=())])
+        assert routing(database).generation == before + 1
+        assert fleet.observe(database, [])
+        assert routing(database).replicas == []
+
+
+class TestAgents:
+    def test_an_agent_comes_back_as_it_was_declared(self, database: Database) -> None:
+        agent = Agent(
+            name="new", base_hash="c" * 64, scorer="json", recipe={"rank": 4}, capture=True, weight=2.0
+        )
+        assert declare(database, agent)
+        with database.read() as connection:
+            assert agents.all_agents(connection)["new"] == agent
+
+    def test_declaring_again_brings_settings_up_to_date(self, database: Database) -> None:
+        assert not declare(database, Agent(name="billing", base_hash="b" * 64, recipe={"rank": 8}))
+        with database.read() as connection:
+            assert agents.all_agents(connection)["billing"].recipe == {"rank": 8}
+
+    def test_capture_is_part_of_routing(self, database: Database) -> None:
+        before = routing(database).generation
+        declare(database, Agent(name="billing", base_hash="b" * 64, weight=3.0))
+        assert routing(database).generation == before
+        declare(database, Agent(name="billing", base_hash="b" * 64, capture=True))
+        assert routing(database).generation == before + 1
+
+    def test_another_base_is_another_lineage_and_refused(self, database: Database) -> None:
+        with pytest.raises(ValueError, match="bbbbbbbbbbbb, not on cccccccccccc"):
+            declare(database, Agent(name="billing", base_hash="c" * 64))
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a@b", "-a", "ä", "a" * 101, "a\n"])
+    def test_a_name_that_cannot_be_a_path_is_refused(self, database: Database, name: str) -> None:
+        with pytest.raises(ValueError, match="name"):
+            declare(database, Agent(name=name, base_hash="b"))
+
+
+class TestOutbox:
+    def put(self, database: Database, *values: bytes) -> None:
+        with database.write() as connection:
+            for value in values:
+                outbox.put(
+                    connection, topic="t", key=None, value=value, headers=(("h", b"\xff"), ("h", None))
+                )
+
+    def test_messages_are_sent_in_the_order_they_were_owed(self, database: Database) -> None:
+        self.put(database, b"1", b"2", b"3")
+        pending = outbox.pending(database, limit=2)
+        assert [message.value for message in pending] == [b"1", b"2"]
+        assert pending[0].headers == (("h", b"\xff"), ("h", None))
+        outbox.mark_sent(database, [pending[0].id])
+        assert [message.value for message in outbox.pending(database, limit=5)] == [b"2", b"3"]
+
+    def test_a_message_not_marked_is_sent_again_under_the_same_id(self, database: Database) -> None:
+        self.put(database, b"1")
+        assert outbox.pending(database, limit=1) == outbox.pending(database, limit=1)
+
+    def test_a_message_is_owed_only_if_the_transaction_is_kept(self, database: Database) -> None:
+        with suppress(ZeroDivisionError), database.write() as connection:
+            outbox.put(connection, topic="t", key=None, value=b"1", headers=())
+            raise ZeroDivisionError
+        assert outbox.pending(database, limit=1) == []
+
+    def test_depth_and_age_of_what_waits(self, database: Database) -> None:
+        assert outbox.depth(database) == (0, 0.0)
+        self.put(database, b"1", b"2")
+        time.sleep(0.05)
+        count, age_s = outbox.depth(database)
+        assert count == 2
+        assert 0.05 <= age_s < 30.0
+
+    def test_only_what_was_sent_long_ago_is_forgotten(self, database: Database) -> None:
+        self.put(database, b"1", b"2")
+        outbox.mark_sent(database, [outbox.pending(database, limit=1)[0].id])
+        outbox.mark_sent(database, [])
+        assert outbox.forget_sent(database, older_than_s=60.0) == 0
+        time.sleep(0.02)
+        assert outbox.forget_sent(database, older_than_s=0.01) == 1
+        assert outbox.depth(database)[0] == 1
