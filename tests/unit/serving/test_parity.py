@@ -18,7 +18,7 @@ def probes(adapter: str = "adapter", base: str = "base"):
 
 
 def said_by(name: str, off_nats: float = 0.0):
-    return lambda ids: [value + off_nats for value in logprobs(name, ids)]
+    return [[value + off_nats for value in logprobs(name, ids)] for ids in IDS]
 
 
 def test_a_replica_that_serves_what_was_trained_passes():
@@ -54,8 +54,12 @@ def test_an_adapter_as_good_as_its_base_passes_within_round_off():
     assert not compare(near, said_by("base", ROUND_OFF_NATS * 2), said_by("base")).passed
 
 
+def test_another_number_format_is_not_another_base():
+    assert compare(probes(), said_by("adapter", 0.02), said_by("base", 0.03)).passed
+
+
 def test_no_probes_pass_nothing():
-    assert not compare([], said_by("adapter"), said_by("base")).passed
+    assert not compare([], [], []).passed
     assert unusable([]) is not None
 
 

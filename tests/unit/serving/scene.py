@@ -1,0 +1,129 @@
+"""A ledger, an adapter store and fake replicas, with short ways to put things into them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from engine.adapter_files import Manifest, content_hash, files_of
+from ledger import leases, turns, versions
+from ledger.agents import Agent, declare
+from ledger.database import Database
+from ledger.events import Event, Kind, Role
+from ledger.versions import Version
+from tests.fakes.vllm import FakeVLLM, logprobs
+from tests.unit.ledger import saying, teaching
+
+BASE_HASH = teaching.BASE_HASH
+PROBE_IDS = ([10, 20, 30, 40, 50], [7, 8, 9, 10], [99, 98, 97])
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """One world: what is in the ledger is also in the store, and replicas read the store."""
+
+    database: Database
+    store: Path
+    replicas: list[FakeVLLM] = field(default_factory=list)
+    _said: int = 0
+
+    def agent(self, name: str, **changed: Any) -> str:
+        declare(self.database, Agent(name=name, base_hash=BASE_HASH, **changed))
+        return name
+
+    def replica(self, **given: Any) -> FakeVLLM:
+        self.replicas.append(FakeVLLM(**given))
+        return self.replicas[-1]
+
+    def say(self, *events: Event) -> None:
+        saying.keep(self.database, *events)
+
+    def corrections(self, agent: str, count: int, *, role: Role, kind: Kind = Kind.CORRECTION) -> list[Event]:
+        """Fresh prompts whose right answer is `right N` (for approvals: was said)."""
+        events = []
+        for _ in range(count):
+            self._said += 1
+            right = f"right {self._said}"
+            data: dict[str, Any] = {"messages": [{"role": "user", "content": f"ask {self._said}"}]}
+            data |= {"said": right} if kind is Kind.APPROVE else {"rejected": "no", "corrected": right}
+            events.append(saying.said(f"e{self._said}", agent=agent, role=role, kind=kind, data=data))
+        self.say(*events)
+        return events
+
+    def candidate(self, agent: str, **manifest: Any) -> Version:
+        """A version taught with everything untaught and one thing more, complete in store and ledger."""
+        self.corrections(agent, 1, role=Role.TRAIN)
+        [turn] = teaching.open_pass(self.database, agent).turns
+        made = self._record(turn, manifest)
+        leases.release(self.database, {turns.lease_name(agent): turn.plan.token})
+        return made
+
+    def champion(self, agent: str) -> Version:
+        """A promoted version."""
+        made = self.candidate(agent)
+        teaching.promote(self.database, made)
+        return made
+
+    def path(self, version: Version) -> str:
+        return str(self.store / version.path)
+
+    def _record(self, turn: turns.Turn, changed: Mapping[str, Any]) -> Version:
+        draft = self.store / turn.plan.agent / f".draft-{turn.id}"
+        draft.mkdir(parents=True)
+        for name in ("adapter_model.safetensors", "optimizer.safetensors"):
+            (draft / name).write_bytes(f"{name} of turn {turn.id}".encode())
+        (draft / "adapter_config.json").write_text("{}")
+        found = content_hash(draft)
+        path = f"{turn.plan.agent}/{versions.version_name(turn.number, found)}"
+        final = draft.rename(self.store / path)
+        (final / "manifest.json").write_text(json.dumps(_manifest(final, found, changed)))
+        return turns.record_version(
+            self.database,
+            turn,
+            token=turn.plan.token,
+            content_hash=found,
+            base_hash=BASE_HASH,
+            path=path,
+            outcomes={one.seq: "trained" for one in turn.plan.events},
+        )
+
+
+@contextmanager
+def scene(folder: Path) -> Iterator[Scene]:
+    database = Database(f"sqlite:///{folder / 'clorad.db'}")
+    database.migrate()
+    store = folder / "store"
+    store.mkdir()
+    made = Scene(database=database, store=store)
+    try:
+        yield made
+    finally:
+        for replica in made.replicas:
+            replica.die()
+        database.close()
+
+
+def probes(
+    path: str, *, ids: Sequence[Sequence[int]] = PROBE_IDS, base: str = "base"
+) -> list[dict[str, Any]]:
+    """What an engine would have written about the adapter at `path`."""
+    return [
+        {"token_ids": list(one), "logprobs": logprobs(path, one), "base_logprobs": logprobs(base, one)}
+        for one in ids
+    ]
+
+
+def _manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "agent": directory.parent.name,
+        "version": directory.name,
+        "base_hash": BASE_HASH,
+        "probes": probes(str(directory)),
+        "files": dict(files_of(directory).sha256),
+        "content_hash": found,
+        "metrics": {"steps": 3},
+    }
+    # Whatever else a manifest says is of no interest here.
+    return {**{one.name: None for one in fields(Manifest)}, **known, **changed}

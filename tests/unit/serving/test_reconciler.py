@@ -1,0 +1,271 @@
+"""Every replica holds what the ledger wants, whatever it was told before and whatever happened to it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ledger import versions
+from ledger.versions import Purpose, Wanted
+from serving.fitness import Shelf
+from serving.reconciler import Keeper, ReplicaOptions, Report, gate_home, hold_list, in_rotation
+from serving.replica import Replica
+from tests.fakes.vllm import FakeVLLM
+from tests.unit.ledger import teaching
+from tests.unit.serving.scene import BASE_HASH, Scene, probes
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
+    """Tend a replica as the ledger wants it now."""
+    keepers: dict[str, tuple[Keeper, Replica]] = {}
+    shelf = Shelf(scene.store, BASE_HASH)
+
+    def tend(fake: FakeVLLM, **options) -> Report:
+        if fake.url not in keepers:
+            replica = Replica(fake.url)
+            keepers[fake.url] = (
+                Keeper(replica, shelf, ReplicaOptions(unload_after_s=60.0, **options), clock=clock),
+                replica,
+            )
+        with scene.database.read() as connection:
+            rows = versions.wanted(connection)
+        keeper, _ = keepers[fake.url]
+        return keeper.tend(hold_list(rows, url=fake.url, sound=[fake.url], adapters_max=8))
+
+    yield tend
+    for _, replica in keepers.values():
+        replica.close()
+
+
+def test_a_replica_is_given_what_agents_are_served_with(scene, keep):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    fake = scene.replica()
+    report = keep(fake)
+    assert report.held == {champion.model}
+    assert fake.adapters == {champion.model: scene.path(champion)}
+    assert report.parity[champion.model].passed
+
+
+def test_an_agent_on_the_base_needs_nothing(scene, keep):
+    scene.agent("billing")
+    assert keep(scene.replica()).held == frozenset()
+
+
+def test_a_replica_that_restarted_empty_is_refilled_in_one_look(scene, keep):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    fake = scene.replica()
+    keep(fake)
+    fake.die()
+    assert not keep(fake).sound
+    fake.start()
+    assert keep(fake).held == {champion.model}
+
+
+def test_a_replica_that_restarted_between_two_looks_is_refilled_and_probed_again(scene, keep):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    fake = scene.replica()
+    keep(fake)
+    asked = len(fake.asked)
+    fake.die()
+    fake.start()
+    fake.trouble.load_nothing = True
+    assert champion.model in keep(fake).failed
+    assert len(fake.asked) > asked
+
+
+def test_predecessors_stay_loaded(scene, keep):
+    scene.agent("billing")
+    first, second = scene.champion("billing"), scene.champion("billing")
+    assert keep(scene.replica()).held == {first.model, second.model}
+
+
+def test_nothing_is_unloaded_before_requests_on_it_have_ended(scene, keep, clock):
+    scene.agent("billing")
+    first = scene.champion("billing")
+    fake = scene.replica()
+    keep(fake)
+    second, third = scene.champion("billing"), scene.champion("billing")
+    keep(fake)
+    clock.now_s += 59.0
+    keep(fake)
+    assert first.model in fake.adapters
+    clock.now_s += 2.0
+    assert keep(fake).held == {second.model, third.model}
+    assert set(fake.adapters) == {second.model, third.model}
+
+
+def test_what_is_wanted_again_meanwhile_stays(scene, keep, clock):
+    scene.agent("billing")
+    first = scene.champion("billing")
+    fake = scene.replica()
+    keep(fake)
+    for _ in range(2):
+        scene.champion("billing")
+    keep(fake)
+    with scene.database.write() as connection:
+        versions.want(connection, first, Purpose.GATE)
+    clock.now_s += 61.0
+    assert first.model in keep(fake).held
+
+
+def test_adapters_of_others_on_the_same_server_are_left_alone(scene, keep, clock, tmp_path):
+    scene.agent("billing")
+    fake = scene.replica()
+    fake.adapters["somebody-elses"] = str(tmp_path)
+    keep(fake)
+    clock.now_s += 3600.0
+    report = keep(fake)
+    assert "somebody-elses" in fake.adapters
+    assert report.held == frozenset()
+
+
+def test_a_load_that_changed_nothing_is_not_held_and_not_kept(scene, keep, clock):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    fake = scene.replica()
+    fake.trouble.load_nothing = True
+    report = keep(fake)
+    assert report.sound
+    assert report.held == frozenset()
+    assert report.failed[champion.model].startswith("parity")
+    assert fake.adapters == {}
+    fake.trouble.load_nothing = False
+    assert keep(fake).held == frozenset(), "not before the retry is due"
+    clock.now_s += 6.0
+    assert keep(fake).held == {champion.model}
+
+
+def test_a_refused_load_is_reported_and_tried_again(scene, keep, clock):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    fake = scene.replica()
+    fake.trouble.refuse_loads = True
+    assert keep(fake).failed[champion.model].startswith("500")
+    fake.trouble.refuse_loads = False
+    clock.now_s += 6.0
+    report = keep(fake)
+    assert report.held == {champion.model}
+    assert report.failed == {}
+
+
+def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
+    scene.agent("billing")
+    scene.candidate("billing", probes=probes("elsewhere", base="another base"))
+    with scene.database.write() as connection:
+        [candidate] = versions.undecided(connection)
+        versions.want(connection, candidate, Purpose.GATE)
+    fake = scene.replica()
+    assert "its base is not the one" in keep(fake).fault
+    assert "its base is not the one" in keep(fake).fault, "and it stays so"
+
+
+def test_a_replica_under_another_base_name_is_not_touched(scene, keep):
+    scene.agent("billing")
+    scene.champion("billing")
+    fake = scene.replica(base_name="llama")
+    assert keep(fake, base_name="base").fault == "serves llama, not base"
+    assert fake.adapters == {}
+
+
+def test_a_version_made_for_another_base_is_refused_with_both_hashes(scene, tmp_path):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    complaint = Shelf(scene.store, "f" * 64).fitness(champion).complaint
+    assert complaint == f"made for base {BASE_HASH[:12]}, the fleet serves {'f' * 12}"
+
+
+def test_a_damaged_version_is_loaded_nowhere(scene, keep):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    (scene.store / champion.path / "adapter_model.safetensors").write_bytes(b"flipped bits")
+    fake = scene.replica()
+    assert keep(fake).failed[champion.model] == "not what was trained: adapter_model.safetensors"
+    assert fake.asked == []
+
+
+def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
+    scene.agent("billing")
+    bad = probes("x")
+    bad[0]["logprobs"][0] = float("nan")
+    champion = scene.candidate("billing", probes=bad)
+    teaching.promote(scene.database, champion)
+    fake = scene.replica()
+    assert keep(fake).failed[champion.model] == "its probes are not finite"
+    assert fake.asked == []
+
+
+def test_a_store_that_lags_behind_is_waited_for(scene, keep, clock):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    away = (scene.store / champion.path).rename(scene.store / "away")
+    fake = scene.replica()
+    assert "store is away or behind" in keep(fake).failed[champion.model]
+    away.rename(scene.store / champion.path)
+    clock.now_s += 6.0
+    assert keep(fake).held == {champion.model}
+
+
+def test_the_budget_is_spent_on_what_matters_most(scene):
+    def row(purpose: Purpose, number: int, since_s: float = 0.0) -> Wanted:
+        version = scene.champion("billing") if number else None
+        return Wanted(
+            agent="billing", purpose=purpose, number=number, version=version, share=0.0, since_s=since_s
+        )
+
+    scene.agent("billing")
+    old, new = row(Purpose.PREDECESSOR, 1, 1.0), row(Purpose.PREDECESSOR, 2, 2.0)
+    gate, serve, base = row(Purpose.GATE, 3), row(Purpose.SERVE, 4), row(Purpose.SERVE, 0)
+    rows = [old, gate, base, new, serve]
+
+    def hold(room: int) -> list[object]:
+        return hold_list(rows, url="a", sound=["a"], adapters_max=room)
+
+    assert hold(9) == [serve.version, gate.version, new.version, old.version]
+    assert hold(2) == [serve.version, gate.version]
+    assert hold_list([gate], url="b", sound=["a"], adapters_max=9) == []
+
+
+def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_and_go():
+    urls = [f"http://r{n}" for n in range(4)]
+    homes = {gate_home(f"billing@v{n}-000000", urls) for n in range(40)}
+    assert homes == set(urls)
+    for n in range(40):
+        home = gate_home(f"billing@v{n}-000000", urls)
+        others = [url for url in urls if url != home]
+        assert gate_home(f"billing@v{n}-000000", [home, *others[1:]]) == home
+    assert gate_home("x", []) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "faults", "rotation"),
+    [
+        ({"a": {"m"}, "b": {"m"}}, set(), {"a", "b"}),
+        ({"a": {"m"}, "b": set()}, set(), {"a"}),
+        ({"a": {"m"}, "b": {"m"}}, {"a"}, {"b"}),
+        ({"a": set(), "b": set()}, set(), {"a", "b"}),  # nobody can: taking everybody out helps nobody
+        ({"a": {"m"}, "b": {"n"}}, set(), {"a", "b"}),  # each lacks what the other holds
+        ({"a": {"m"}, "b": {"m"}}, {"a", "b"}, set()),
+    ],
+)
+def test_a_replica_that_lacks_what_another_holds_leaves_the_rotation(held, faults, rotation):
+    reports = [
+        Report(url=url, held=frozenset(models), fault="gone" if url in faults else None)
+        for url, models in held.items()
+    ]
+    assert in_rotation(reports, frozenset({"m", "n"})) == rotation
