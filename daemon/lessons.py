@@ -153,6 +153,7 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
             interactions=world.interactions,
             conversations=world.conversations,
             baselines=baselines,
+            planned=True,
             known=[kept for other, others in parts.items() if other is not part for kept in others],
             part=part,
         ).episodes
