@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
+from kafka.net.compat import KafkaNetClient
 
 ADMIN_MS_MAX = 10_000
 
@@ -38,18 +39,18 @@ class Kafka:
 
     def consumer(self, **own: Any) -> Any:
         """A new consumer; raises kafka-python's errors where no broker answers in time."""
-        return KafkaConsumer(**self._for(KafkaConsumer, own))
+        return self._make(KafkaConsumer, own)
 
     def producer(self, **own: Any) -> Any:
         """A new producer; raises like `consumer`."""
-        return KafkaProducer(**self._for(KafkaProducer, own))
+        return self._make(KafkaProducer, own)
 
     def admin(self) -> Any:
         """A new administration client; raises like `consumer`."""
         # Asked from the intake's loop, which must come back to polling.
-        return KafkaAdminClient(**self._for(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX}))
+        return self._make(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX})
 
-    def _for(self, client: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    def _make(self, client: Any, own: Mapping[str, Any]) -> Any:
         shared = {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
@@ -57,8 +58,19 @@ class Kafka:
             "allow_auto_create_topics": False,
             **self.options,
         }
-        known = client.DEFAULT_CONFIG
-        return {name: value for name, value in shared.items() if name in known} | dict(own)
+        known = {name: value for name, value in shared.items() if name in client.DEFAULT_CONFIG}
+        connections: list[Any] = []
+
+        def connect(**configs: Any) -> Any:
+            connections.append(KafkaNetClient(**configs))
+            return connections[-1]
+
+        try:
+            return client(**{**known, **own, "kafka_client": connect})
+        except BaseException:
+            for connection in connections:
+                connection.close()  # a constructor that fails leaves its thread and sockets behind
+            raise
 
 
 _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)

@@ -42,7 +42,7 @@ class _Spent(Exception):
 
 
 class Fenced(Exception):
-    """Another process runs under our `group.instance.id` (KIP-345). Two of them would only fence each other."""
+    """Another process has our `group.instance.id` (KIP-345). Going on would only fence it in turn."""
 
 
 class Watch(Protocol):

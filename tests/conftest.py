@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+pytest_plugins = ["tests.kafka_broker"]
+
 _ran: Counter[str] = Counter()
 
 

@@ -64,7 +64,7 @@ class LocalBroker:
         if self._started is not None and self._started.pid == number and self._started.poll() is not None:
             return None
         command = subprocess.run(
-            ["ps", "-p", str(number), "-o", "args="], capture_output=True, text=True, check=False
+            ["ps", "-ww", "-p", str(number), "-o", "args="], capture_output=True, text=True, check=False
         ).stdout
         return number if str(self._data) in command else None
 
@@ -76,7 +76,11 @@ class LocalBroker:
             download_jars()
             self._format(java)
             self._launch(java)
-        self.wait_ready(ready_s_max=ready_s_max)
+        try:
+            self.wait_ready(ready_s_max=ready_s_max)
+        except BrokerUnavailable:
+            self.kill()
+            raise
 
     def wait_ready(self, *, ready_s_max: float) -> None:
         """The broker's last start has finished and its port is open."""

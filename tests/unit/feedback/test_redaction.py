@@ -1,4 +1,4 @@
-"""Secrets and personal data are taken out, ordinary work is left alone, and hostile text costs linear time."""
+"""Secrets and personal data are taken out, ordinary work is left alone; hostile text costs linear time."""
 
 import json
 import time
@@ -149,8 +149,9 @@ def test_what_the_expression_finds_its_hint_has_seen(text, pattern):
     "piece",
     [
         "a", "@", "a@", "a@a.", "a.@", "1 ", "+1 ", "1-", "4111 ", "password", "password:", "aws", "aws key ",
-        "eyJaaaaaaaa.", "sk-", "://", "://:", "bearer ", "hooks.slack.com/services/", "-----BEGIN PRIVATE KEY-----",
-        "AKIA", "ghp_", "123456789:AA", "SG.aaaaaaaaaaaaaaaa.", "x-", "[email]",
+        "eyJaaaaaaaa.", "sk-", "://", "://:", "bearer ", "hooks.slack.com/services/",
+        "-----BEGIN PRIVATE KEY-----", "AKIA", "ghp_", "123456789:AA", "SG.aaaaaaaaaaaaaaaa.",
+        "x-", "[email]",
     ],
 )  # fmt: skip
 def test_hostile_text_costs_linear_time(piece):

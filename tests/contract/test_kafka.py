@@ -1,0 +1,334 @@
+"""What intake and outbox rely on of Kafka, run against the real broker and the fake alike."""
+
+import gc
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka import TopicPartition, errors
+
+from feedback.connection import Kafka, is_passing
+from feedback.outbox import MESSAGE_ID, Publisher
+from feedback.producer import NotAcknowledged, Producer, Record, TooManyWaiting
+from feedback.source import OutOfRange, Source, Undecodable
+from feedback.topics import Topics, create, standing
+from ledger.outbox import Message
+from tests.fakes.kafka import FakeKafka
+
+WAIT_S = 20.0
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.kafka)])
+def stage(request: pytest.FixtureRequest) -> Any:
+    return FakeKafka() if request.param == "fake" else request.getfixturevalue("kafka")
+
+
+@pytest.fixture
+def member(stage: Any) -> Iterator[Any]:
+    """Makes members of this test's group."""
+    group, made = f"g-{uuid.uuid4().hex[:8]}", []
+
+    def join(*topics: str) -> Source:
+        made.append(Source(stage.cluster, topics, group=group, instance=None, session_ms=6000))
+        return made[-1]
+
+    yield join
+    for source in made:
+        source.close()
+
+
+def _until(done, *sources: Source, placed: dict | None = None) -> list:
+    """Poll all sources in turn, placing what is new at `placed` (or 0), until `done`; what was polled."""
+    polled, until = [], time.monotonic() + WAIT_S
+    while not done(polled):
+        assert time.monotonic() < until, "Kafka did not do it in time"
+        for source in sources:
+            for place in list(source.new):
+                source.place(place, (placed or {}).get(place, 0))
+            for one in source.poll(frozenset(source.at), wait_ms=100, records_max=100):
+                source.at[one.place] = one.end
+                polled.append(one)
+    return polled
+
+
+def _values(polled: list) -> list[bytes]:
+    return [record.value for one in polled for record in one.records]
+
+
+def test_reading_begins_where_it_is_told(stage, member):
+    topic = stage.create(partitions=2)
+    for number in range(4):
+        stage.say(topic, b"%d" % number)
+    source = member(topic)
+    polled = _until(lambda polled: len(_values(polled)) == 2, source, placed={TopicPartition(topic, 0): 2})
+    assert _values(polled) == [b"2", b"3"]
+    assert polled[0].start == 2
+    assert source.at == {TopicPartition(topic, 0): 4, TopicPartition(topic, 1): 0}
+
+
+def test_nothing_is_read_before_it_is_placed(stage, member):
+    topic = stage.create()
+    stage.say(topic, b"x")
+    source = member(topic)
+    for _ in range(30):
+        assert source.poll(frozenset(), wait_ms=100, records_max=10) == []
+    assert source.new == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+    assert source.at == {}
+
+
+def test_a_record_comes_as_it_was_sent(stage, member):
+    topic = stage.create(partitions=1)
+    stage.say(topic, b"\xff\x00", key=b"\xfe", headers=(("a", b"1"), ("a", b"\xff")))
+    (one,) = _until(bool, member(topic))
+    (record,) = one.records
+    assert (record.offset, record.key, record.value) == (0, b"\xfe", b"\xff\x00")
+    assert tuple(record.headers) == (("a", b"1"), ("a", b"\xff"))
+
+
+def test_a_tombstone_has_no_value(stage, member):
+    topic = stage.create(partitions=1)
+    stage.say(topic, None, key=b"k")
+    (one,) = _until(bool, member(topic))
+    assert one.records[0].value is None
+
+
+def test_going_back_reads_the_same_again(stage, member):
+    topic = stage.create(partitions=1)
+    for number in range(3):
+        stage.say(topic, b"%d" % number)
+    source = member(topic)
+    place = TopicPartition(topic, 0)
+    _until(lambda _: place in source.at, source)
+    source.place(place, 0)
+    first = _until(lambda polled: len(_values(polled)) == 3, source)
+    source.at[place] = 1
+    source.go_back()
+    again = _until(lambda polled: len(_values(polled)) == 2, source)
+    assert _values(first)[1:] == _values(again)
+
+
+def test_paused_partitions_are_not_read_and_lose_nothing(stage, member):
+    topic = stage.create(partitions=2)
+    for partition in (0, 1):
+        stage.say(topic, b"%d" % partition, partition=partition)
+    source = member(topic)
+    one, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    _until(lambda _: one in source.at and other in source.at, source)
+    for place in (one, other):
+        source.place(place, 0)
+    alone = []
+    for _ in range(20):
+        alone += source.poll(frozenset({other}), wait_ms=100, records_max=10)
+        source.at.update({polled.place: polled.end for polled in alone})
+    assert _values(alone) == [b"1"]
+    assert _values(_until(bool, source)) == [b"0"]
+
+
+def test_positions_pass_aborted_records_and_markers(stage, member):
+    topic = stage.create(partitions=1)
+    stage.say(topic, b"before")
+    stage.abandon(topic, 3)
+    stage.abandon(topic, 1, commit=True)
+    source = member(topic)
+    place = TopicPartition(topic, 0)
+    polled = _until(lambda _: source.at.get(place) == 1 + 4 + 2, source)
+    assert _values(polled) == [b"before", b"0"]
+    assert source.bounds(place) == (0, 7)
+    assert source.lag() == {place: 0}
+
+
+def test_a_position_below_the_log_is_out_of_range(stage, member):
+    topic = stage.create(partitions=1)
+    for _ in range(5):
+        stage.say(topic, b"x")
+    stage.delete_records(topic, 0, 3)
+    source = member(topic)
+    with pytest.raises(OutOfRange) as complaint:
+        _until(lambda _: False, source)
+    assert complaint.value.place == TopicPartition(topic, 0)
+    assert source.bounds(TopicPartition(topic, 0)) == (3, 5)
+    source.place(TopicPartition(topic, 0), 3)
+    assert len(_values(_until(lambda polled: len(_values(polled)) == 2, source))) == 2
+
+
+def test_a_position_above_the_log_is_out_of_range(stage, member):
+    topic = stage.create(partitions=1)
+    source = member(topic)
+    with pytest.raises(OutOfRange):
+        _until(lambda _: False, source, placed={TopicPartition(topic, 0): 9})
+
+
+def test_what_cannot_be_decoded_is_complained_about_and_can_be_passed_over(stage, member):
+    topic = stage.create(partitions=1)
+    stage.say(topic, b"before")
+    poison = stage.poison(topic)
+    stage.say(topic, b"after")
+    source, place, seen = member(topic), TopicPartition(topic, 0), []
+    with pytest.raises(Undecodable):
+        _until(lambda polled: seen.extend(polled[len(seen) :]), source)
+    assert _values(seen) == [b"before"]
+    assert source.at[place] == poison
+    source.place(place, poison + 1)
+    assert _values(_until(bool, source)) == [b"after"]
+
+
+def test_other_partitions_are_read_while_a_poisoned_one_is_paused(stage, member):
+    topic = stage.create(partitions=2)
+    stage.poison(topic)
+    source, healthy = member(topic), TopicPartition(topic, 1)
+    with pytest.raises(Undecodable):
+        _until(lambda _: False, source)
+    stage.say(topic, b"fine", partition=1)
+    until, values = time.monotonic() + WAIT_S, []
+    while not values and time.monotonic() < until:
+        for one in source.poll(frozenset({healthy}), wait_ms=100, records_max=10):
+            values += _values([one])
+    assert values == [b"fine"]
+
+
+def test_members_share_the_partitions_and_take_over_from_each_other(stage, member):
+    topic = stage.create(partitions=4)
+    first = member(topic)
+    _until(lambda _: len(first.at) == 4, first)
+    second = member(topic)
+    _until(lambda _: len(first.at) == len(second.at) == 2, first, second)
+    assert not first.at.keys() & second.at.keys()
+    first.close()
+    _until(lambda _: len(second.at) == 4, second)
+
+
+def test_hints_carry_a_note_that_later_members_see(stage, member):
+    topic = stage.create(partitions=1)
+    stage.say(topic, b"x")
+    source, place = member(topic), TopicPartition(topic, 0)
+    _until(bool, source)
+    assert source.committed(place) is None
+    source.hint_and_wait("ledger-1")
+    source.close()
+    other = member(topic)
+    _until(lambda _: place in other.at, other)
+    assert other.committed(place) == (1, "ledger-1")
+
+
+def test_topics_are_created_once_and_described_by_id(stage):
+    names = {
+        field: f"t-{uuid.uuid4().hex[:8]}"
+        for field in ("feedback", "interactions", "dead_letters", "lifecycle")
+    }
+    topics = Topics(**names)
+    assert [topic.topic_id for topic in standing(stage.cluster, topics)] == [None] * 4
+    assert set(create(stage.cluster, topics, partitions=3)) == set(names.values())
+    assert create(stage.cluster, topics) == ()
+    described = standing(stage.cluster, topics)
+    assert [topic.partitions for topic in described] == [3] * 4
+    assert len({topic.topic_id for topic in described}) == 4
+
+
+def test_a_topic_made_again_has_another_id(stage):
+    topic = stage.create()
+    topics = Topics(feedback=topic, interactions=topic, dead_letters=topic, lifecycle=topic)
+    before = standing(stage.cluster, topics)[0].topic_id
+    stage.delete(topic)
+    until = time.monotonic() + WAIT_S
+    while standing(stage.cluster, topics)[0].topic_id is not None:
+        assert time.monotonic() < until
+    stage.create_named(topic)
+    assert standing(stage.cluster, topics)[0].topic_id not in (None, before)
+
+
+def test_an_event_is_acknowledged_with_its_place(stage, member):
+    topic = stage.create(partitions=1)
+    producer = Producer(stage.cluster, ack_s_max=10.0)
+    record = Record(topic=topic, key=b"k", value=b"v", headers=(("a", b"1"), ("b", None)))
+    sent = [producer.send(record).result(timeout=WAIT_S) for _ in range(2)]
+    producer.close()
+    assert [(one.topic, one.partition, one.offset) for one in sent] == [(topic, 0, 0), (topic, 0, 1)]
+    (one, *_) = _until(bool, member(topic))
+    assert tuple(one.records[0].headers) == (("a", b"1"), ("b", b""))
+
+
+def test_the_same_key_goes_to_the_same_partition(stage):
+    topic = stage.create(partitions=4)
+    producer = Producer(stage.cluster)
+    record = Record(topic=topic, key=b"conversation-1", value=b"v")
+    sent = [producer.send(record).result(timeout=WAIT_S) for _ in range(5)]
+    producer.close()
+    assert len({one.partition for one in sent}) == 1
+
+
+def test_an_event_for_a_topic_that_is_not_there_is_not_acknowledged(stage):
+    producer = Producer(stage.cluster, ack_s_max=1.0)
+    with pytest.raises(NotAcknowledged):
+        producer.send(Record(topic="t-nowhere", key=None, value=b"v")).result(timeout=WAIT_S)
+    producer.close()
+
+
+def test_a_closed_producer_takes_nothing(stage):
+    producer = Producer(stage.cluster)
+    producer.close()
+    with pytest.raises(TooManyWaiting):
+        producer.send(Record(topic="t", key=None, value=b"v"))
+
+
+def _messages(topic: str, *values: bytes | None) -> list[Message]:
+    return [
+        Message(
+            id=number,
+            topic=topic,
+            key=None,
+            value=value,
+            headers=(("clorad.dead.reason", b"empty"), ("x", b"y")),
+        )
+        for number, value in enumerate(values, start=1)
+    ]
+
+
+def test_the_outbox_is_sent_in_order_each_with_its_id(stage, member):
+    topic = stage.create(partitions=1)
+    publisher = Publisher(stage.cluster, "ledger-1", ack_s_max=10.0)
+    assert publisher.send(_messages(topic, b"1", None, b"3")) == 3
+    publisher.close()
+    polled = _until(lambda polled: len(_values(polled)) == 3, member(topic))
+    assert _values(polled) == [b"1", b"", b"3"]
+    ids = [dict(record.headers)[MESSAGE_ID] for one in polled for record in one.records]
+    assert ids == [b"ledger-1/1", b"ledger-1/2", b"ledger-1/3"]
+
+
+def test_a_message_too_large_becomes_a_pointer_and_does_not_block_the_rest(stage, member):
+    topic = stage.create(partitions=1)
+    publisher = Publisher(stage.cluster, "ledger-1", ack_s_max=10.0)
+    messages = _messages(topic, b"1", b"x" * (2 << 20), b"3")
+    sent = publisher.send(messages)
+    while sent < len(messages):
+        sent += publisher.send(messages[sent:])
+    publisher.close()
+    polled = _until(lambda polled: len(_values(polled)) == 3, member(topic))
+    assert _values(polled) == [b"1", b"", b"3"]
+    pointer = [record for one in polled for record in one.records][1]
+    assert {name for name, _ in pointer.headers} == {"clorad.dead.reason", MESSAGE_ID}
+
+
+def test_without_its_topic_the_outbox_keeps_what_it_has(stage):
+    publisher = Publisher(stage.cluster, "ledger-1", ack_s_max=1.0)
+    assert publisher.send(_messages("t-nowhere", b"1")) == 0
+    publisher.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # kafka-python leaves it to the collector
+def test_a_cluster_that_is_away_is_the_worlds_fault_and_leaves_nothing_behind():
+    kafka = FakeKafka()
+    kafka.away = True
+    real = Kafka(bootstrap_servers="127.0.0.1:1", bootstrap_ms_max=300)
+    threads = threading.active_count()
+    for cluster in (kafka, real):
+        with pytest.raises((errors.KafkaError, OSError)) as complaint:
+            Source(cluster, ("t",), group="g", instance=None, session_ms=6000)
+        assert is_passing(complaint.value)
+        for connect in (cluster.producer, cluster.admin):
+            with pytest.raises((errors.KafkaError, OSError)):
+                connect()
+    assert threading.active_count() == threads
+    gc.collect()

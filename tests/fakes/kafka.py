@@ -1,0 +1,388 @@
+"""A Kafka in memory, as far as intake and outbox use kafka-python; contract tests hold it to the real one.
+
+Time does not pass in it: a poll that finds nothing returns soon. Faults are switched on by the test.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import OffsetAndMetadata, TopicPartition, errors
+
+from feedback.topics import Topics
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+@dataclass
+class _Log:
+    """One partition. None stands for what readers never see: markers and aborted records."""
+
+    first: int = 0
+    entries: list[FakeRecord | None] = field(default_factory=list)
+    poisonous: set[int] = field(default_factory=set)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.entries)
+
+
+@dataclass
+class _Topic:
+    topic_id: uuid.UUID
+    logs: list[_Log]
+
+
+@dataclass
+class _Group:
+    members: list["FakeConsumer"] = field(default_factory=list)
+    owned: dict[TopicPartition, "FakeConsumer"] = field(default_factory=dict)
+    offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
+
+
+class FakeKafka:
+    """A cluster, and what tests do to it."""
+
+    def __init__(self) -> None:
+        self.cluster_id = "fake"
+        self.topics: dict[str, _Topic] = {}
+        self.groups: dict[str, _Group] = {}
+        self.away = False
+        self.refused: type[Exception] | None = None
+        """What sending raises while it is set."""
+        self.commits = 0
+
+    @property
+    def cluster(self) -> "FakeKafka":
+        return self
+
+    # What clorad asks for.
+
+    def consumer(self, **own: Any) -> "FakeConsumer":
+        self.check()
+        return FakeConsumer(self, own)
+
+    def producer(self, **_: Any) -> "FakeProducer":
+        self.check()
+        return FakeProducer(self)
+
+    def admin(self) -> "FakeAdmin":
+        self.check()
+        return FakeAdmin(self)
+
+    # What tests do to it.
+
+    def check(self) -> None:
+        if self.away:
+            raise errors.KafkaConnectionError("away")
+
+    def create(self, partitions: int = 2, **_: str) -> str:
+        name = f"t-{uuid.uuid4().hex[:12]}"
+        self.create_named(name, partitions)
+        return name
+
+    def create_named(self, name: str, partitions: int = 2, **_: str) -> None:
+        self.topics[name] = _Topic(uuid.uuid4(), [_Log() for _ in range(partitions)])
+
+    def create_all(self, partitions: int = 2) -> Topics:
+        topics = Topics()
+        for name in topics.retention_days():
+            self.create_named(name, partitions)
+        return topics
+
+    def delete(self, name: str) -> None:
+        del self.topics[name]
+
+    def delete_records(self, name: str, partition: int, before: int) -> None:
+        log = self.log(TopicPartition(name, partition))
+        del log.entries[: before - log.first]
+        log.first = before
+
+    def say(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        partition: int = 0,
+    ) -> int:
+        log = self.log(TopicPartition(topic, partition))
+        log.entries.append(FakeRecord(topic, partition, log.end, key, value, list(headers)))
+        return log.end - 1
+
+    def abandon(self, topic: str, records: int, *, partition: int = 0, commit: bool = False) -> None:
+        log = self.log(TopicPartition(topic, partition))
+        for number in range(records):
+            record = FakeRecord(topic, partition, log.end, None, b"%d" % number, [])
+            log.entries.append(record if commit else None)
+        log.entries.append(None)
+
+    def poison(self, topic: str, *, partition: int = 0) -> int:
+        offset = self.say(topic, b"x", partition=partition)
+        self.log(TopicPartition(topic, partition)).poisonous.add(offset)
+        return offset
+
+    def said(self, topic: str) -> list[FakeRecord]:
+        return [record for log in self.topics[topic].logs for record in log.entries if record is not None]
+
+    def log(self, place: TopicPartition) -> _Log:
+        topic = self.topics.get(place.topic)
+        if topic is None or place.partition >= len(topic.logs):
+            raise errors.UnknownTopicOrPartitionError(place.topic)
+        return topic.logs[place.partition]
+
+    def places(self, topics: Iterable[str]) -> list[TopicPartition]:
+        return [
+            TopicPartition(name, number)
+            for name in topics
+            if name in self.topics
+            for number in range(len(self.topics[name].logs))
+        ]
+
+
+class FakeConsumer:
+    """One member of a group."""
+
+    def __init__(self, kafka: FakeKafka, own: Mapping[str, Any]) -> None:
+        self._kafka = kafka
+        self._group = kafka.groups.setdefault(str(own["group_id"]), _Group())
+        self._topics: list[str] = []
+        self._listener: Any = None
+        self._positions: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self._high: dict[TopicPartition, int] = {}
+        self._spent: set[TopicPartition] = set()
+
+    def subscribe(self, topics: Sequence[str], listener: Any) -> None:
+        self._topics, self._listener = list(topics), listener
+        self._group.members.append(self)
+
+    def assignment(self) -> set[TopicPartition]:
+        return {place for place, owner in self._group.owned.items() if owner is self}
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self._paused)
+
+    def pause(self, *places: TopicPartition) -> None:
+        self._paused |= set(places)
+
+    def resume(self, *places: TopicPartition) -> None:
+        self._paused -= set(places)
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        assert place in self.assignment(), "seek only what is assigned"
+        if self._positions.get(place) != offset:
+            self._spent.discard(place)
+        self._positions[place] = offset
+
+    def position(self, place: TopicPartition, timeout_ms: int | None = None) -> int:
+        return self._positions[place]
+
+    def highwater(self, place: TopicPartition) -> int | None:
+        return self._high.get(place)
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[FakeRecord]]:
+        self._kafka.check()
+        self._rebalance()
+        found: dict[TopicPartition, list[FakeRecord]] = {}
+        for place in sorted(self.assignment() - self._paused):
+            records = self._fetch(place, max_records - sum(map(len, found.values())), quiet=bool(found))
+            if records:
+                found[place] = records
+        if not found:
+            time.sleep(min(timeout_ms / 1000, 0.005))
+        return found
+
+    def committed(self, place: TopicPartition, metadata: bool, timeout_ms: int) -> OffsetAndMetadata | None:
+        self._kafka.check()
+        return self._group.offsets.get(place)
+
+    def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:
+        self._kafka.check()
+        self._kafka.commits += 1
+        self._group.offsets.update(offsets)
+
+    def commit_async(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], callback: Callable[[object, object], None]
+    ) -> None:
+        if self._kafka.away:
+            callback(offsets, errors.KafkaConnectionError("away"))
+            return
+        self.commit(offsets, timeout_ms=0)
+        callback(offsets, None)
+
+    def beginning_offsets(
+        self, places: Sequence[TopicPartition], timeout_ms: int
+    ) -> dict[TopicPartition, int]:
+        self._kafka.check()
+        return {place: self._kafka.log(place).first for place in places}
+
+    def end_offsets(self, places: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        self._kafka.check()
+        return {place: self._kafka.log(place).end for place in places}
+
+    def close(self, autocommit: bool, timeout_ms: int) -> None:
+        held = self.assignment()
+        if self in self._group.members:
+            self._group.members.remove(self)
+            self._listener.on_partitions_revoked(held)
+        for place in held:
+            del self._group.owned[place]
+
+    def lose(self) -> None:
+        """What a member finds that slept for longer than its session."""
+        held = self.assignment()
+        for place in held:
+            del self._group.owned[place]
+        self._listener.on_partitions_lost(held)
+
+    def _rebalance(self) -> None:
+        members, mine = self._group.members, self._group.members.index(self)
+        wanted = {
+            place
+            for number, place in enumerate(self._kafka.places(self._topics))
+            if number % len(members) == mine
+        }
+        leaving = self.assignment() - wanted
+        if leaving:
+            self._listener.on_partitions_revoked(leaving)
+            for place in leaving:
+                del self._group.owned[place]
+        coming = {place for place in wanted if place not in self._group.owned}
+        if coming:
+            self._group.owned.update(dict.fromkeys(coming, self))
+            self._positions.update(dict.fromkeys(coming, -1))
+            self._listener.on_partitions_assigned(coming)
+
+    def _fetch(self, place: TopicPartition, most: int, *, quiet: bool) -> list[FakeRecord]:
+        assert place not in self._spent, "polling a spent iterator at the same position never returns"
+        try:
+            log = self._kafka.log(place)
+        except errors.UnknownTopicOrPartitionError:
+            return []
+        at = self._positions[place]
+        if not log.first <= at <= log.end:
+            raise errors.OffsetOutOfRangeError({place: at})
+        self._high[place] = log.end
+        records: list[FakeRecord] = []
+        while at < log.end and len(records) < most:
+            if at in log.poisonous:
+                if not records and not quiet:
+                    self._spent.add(place)
+                    raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+                break
+            entry = log.entries[at - log.first]
+            records += [entry] if entry is not None else []
+            at += 1
+        self._positions[place] = at
+        return records
+
+
+class FakeProducer:
+    """Acknowledges at once."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+        partition: int | None = None,
+    ) -> "FakeSent":
+        if value is None and key is None:
+            raise ValueError("Need at least one: key or value")
+        size = len(value or b"") + len(key or b"") + sum(len(octets) for _, octets in headers or [])
+        if size > 1 << 20:
+            raise errors.MessageSizeTooLargeError(size)
+        if self._kafka.away or topic not in self._kafka.topics:
+            raise errors.KafkaTimeoutError("no metadata")
+        if self._kafka.refused is not None:
+            return FakeSent(fault=self._kafka.refused())
+        partitions = len(self._kafka.topics[topic].logs)
+        chosen = sum(key or b"") % partitions if partition is None else partition
+        offset = self._kafka.say(topic, value, key=key, headers=tuple(headers or ()), partition=chosen)
+        return FakeSent(topic=topic, partition=chosen, offset=offset)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Nothing waits."""
+
+    def close(self, timeout: float | None = None) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class FakeSent:
+    """The answer to one send."""
+
+    topic: str = ""
+    partition: int = 0
+    offset: int = -1
+    fault: Exception | None = None
+
+    def get(self, timeout: float | None = None) -> "FakeSent":
+        if self.fault is not None:
+            raise self.fault
+        return self
+
+    def add_callback(self, call: Callable[..., object], *first: object) -> None:
+        if self.fault is None:
+            call(*first, self)
+
+    def add_errback(self, call: Callable[..., object], *first: object) -> None:
+        if self.fault is not None:
+            call(*first, self.fault)
+
+
+class FakeAdmin:
+    """Describes and creates."""
+
+    def __init__(self, kafka: FakeKafka) -> None:
+        self._kafka = kafka
+
+    def describe_cluster(self) -> dict[str, Any]:
+        self._kafka.check()
+        return {"cluster_id": self._kafka.cluster_id}
+
+    def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        self._kafka.check()
+        found = []
+        for name in names:
+            topic = self._kafka.topics.get(name)
+            code = 0 if topic is not None else errors.UnknownTopicOrPartitionError.errno
+            found.append(
+                {
+                    "name": name,
+                    "error_code": code,
+                    "topic_id": topic.topic_id if topic is not None else None,
+                    "partitions": [{}] * len(topic.logs) if topic is not None else [],
+                }
+            )
+        return found
+
+    def create_topics(self, wanted: Mapping[str, Mapping[str, Any]], timeout_ms: int | None = None) -> None:
+        for name, options in wanted.items():
+            if name in self._kafka.topics:
+                raise errors.TopicAlreadyExistsError(name)
+            self._kafka.create_named(name, options["num_partitions"])
+
+    def wait_for_topics(self, names: Sequence[str], timeout_ms: int = 0) -> None:
+        """They are there at once."""
+
+    def close(self) -> None:
+        """Nothing is open."""
