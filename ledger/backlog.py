@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
 
 from ledger.database import now_s
-from ledger.events import CORRECTING, TEACHING, Role, Status
+from ledger.events import CORRECTING, TEACHING, Kind, Role, Status
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
 from ledger.versions import BASE, Purpose, Verdict, taught_turns, undecided
 
@@ -104,14 +104,15 @@ def _gate_counts() -> Select[Any]:
 
 
 def _newest_usable() -> Select[Any]:
-    """The newest event per agent that could change a refusal: teaching, or evidence for the gate."""
+    """The newest event per agent that could change a refusal: teaching, evidence for the gate, a retraction."""
+    tells = and_(
+        events.c.status == Status.OPEN.value,
+        events.c.role.in_([Role.TRAIN.value, Role.GATE.value]),
+        events.c.kind.in_([kind.value for kind in TEACHING]),
+    )
     return (
         select(events.c.agent, func.max(events.c.seq))
-        .where(
-            events.c.status == Status.OPEN.value,
-            events.c.role.in_([Role.TRAIN.value, Role.GATE.value]),
-            events.c.kind.in_([kind.value for kind in TEACHING]),
-        )
+        .where(or_(tells, events.c.kind == Kind.RETRACTION.value))
         .group_by(events.c.agent)
     )
 
