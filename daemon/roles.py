@@ -183,3 +183,50 @@ def cluster_of(settings: Settings) -> "Cluster":
         return Kafka(bootstrap_servers=settings.kafka.bootstrap_servers, options=settings.kafka.options)
     except ValueError as refusal:
         raise RoleRefused(f"kafka.options: {refusal}") from None
+
+
+def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Lead the fleet, or stand by: replicas, judging, swaps, and what the ledger owes Kafka."""
+    from feedback import outbox
+    from feedback.identity import identity_of
+    from feedback.redaction import Found, Redactor
+    from serving.evidence import Asking
+    from serving.fleet import FleetOptions, fleet_of, run_fleet
+    from serving.gate import Limits
+    from serving.judging import JudgingOptions
+    from serving.reconciler import ReplicaOptions
+    from serving.suite import suite_questions
+
+    with open_ledger(settings, stopping, health) as database:
+        declare_agents(settings, database)
+        identity = identity_of(database)
+        redactor = Redactor(identity.fingerprint)
+        failpoint = Failpoints(settings.failpoint)
+        gate = settings.gate
+        led = fleet_of(
+            database,
+            settings.fleet.replicas,
+            FleetOptions(
+                store=settings.store.path,
+                base_hash=base_hash(settings.engine.base),
+                holder=holder(),
+                tick_s=settings.fleet.tick_s,
+                lease_s=settings.fleet.lease_s,
+                # A second more than the longest answer: routing must have moved before anything is unloaded.
+                replica=ReplicaOptions(unload_after_s=settings.fleet.request_s_max + 1.0),
+                judging=JudgingOptions(
+                    limits=Limits(alpha=gate.alpha),
+                    asking=Asking(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
+                ),
+            ),
+            suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
+            redact=lambda text: redactor.text(text, Found()),
+            watched=health,
+            reached=failpoint,
+        )
+        publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)
+        run_fleet(
+            led,
+            stopping,
+            also={"outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint)},
+        )

@@ -104,7 +104,7 @@ def _gate_counts() -> Select[Any]:
 
 
 def _newest_usable() -> Select[Any]:
-    """The newest event per agent that could change a refusal: teaching, evidence for the gate, a retraction."""
+    """Per agent the newest event that could change a refusal: teaching, gate evidence, a retraction."""
     tells = and_(
         events.c.status == Status.OPEN.value,
         events.c.role.in_([Role.TRAIN.value, Role.GATE.value]),

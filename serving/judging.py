@@ -194,7 +194,8 @@ def _swap(judging: Judging, standing: _Standing, canary: Decision) -> bool:
     try:
         generation = promote(judging.database, candidate, _decision(candidate, Verdict.PROMOTE, kept))
     except FlipRefused as refusal:
-        return _settle(judging, standing, Verdict.REFUSE, {**canary.evidence, "reasons": [str(refusal)]})
+        # The world changed, not the candidate: an abstention makes the next try no harder.
+        return _settle(judging, standing, Verdict.ABSTAIN, {**canary.evidence, "reasons": [str(refusal)]})
     log.info("promoted", agent=candidate.agent, version=candidate.name, generation=generation)
     return True
 
