@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewards.batch import Choice, choose
 from sqlalchemy import Connection
 
 from engine.lesson import Lesson
@@ -22,6 +21,7 @@ from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role, Status
 from ledger.turns import Turn, TurnEvent, TurnPlan
 from ledger.versions import BASE, Version, newest_seq, version
 from rewards.baseline import usual
+from rewards.batch import Choice, choose
 from rewards.contradictions import contradictions
 from rewards.credit import label
 from rewards.episode import Part
