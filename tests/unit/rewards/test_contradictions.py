@@ -1,0 +1,57 @@
+"""Corrections of one prompt that disagree."""
+
+from dataclasses import replace
+
+from rewards.contradictions import Contradictions, contradictions
+from tests.unit.rewards.feedback import KeptEvent, correction
+
+NOTHING = Contradictions(superseded={}, contested=frozenset())
+
+
+def verdict(*events: KeptEvent, window_s: float = 100.0) -> Contradictions:
+    return contradictions(events, interactions={}, window_s=window_s)
+
+
+def by(
+    author: str, seq: int, corrected: str, *, prompt: str = "stop order 5", at_s: float | None = None
+) -> KeptEvent:
+    kept = correction(seq, prompt, "cancel", corrected, author=author)
+    return kept if at_s is None else replace(kept, received_s=at_s)
+
+
+def test_a_newer_correction_by_the_same_author_replaces_the_older_one() -> None:
+    assert verdict(by("ann", 1, "a"), by("ann", 2, "b")) == Contradictions(
+        superseded={1: 2}, contested=frozenset()
+    )
+
+
+def test_people_who_disagree_within_the_window_are_both_contested() -> None:
+    found = verdict(by("ann", 1, "a"), by("bob", 2, "b"), by("cy", 3, "b"))
+    assert found == Contradictions(superseded={}, contested=frozenset({1, 2, 3}))
+
+
+def test_after_the_window_the_newer_word_counts() -> None:
+    found = verdict(by("ann", 1, "a", at_s=0.0), by("bob", 2, "b", at_s=200.0))
+    assert found == Contradictions(superseded={1: 2}, contested=frozenset())
+
+
+def test_an_author_who_came_round_is_not_in_the_dispute() -> None:
+    found = verdict(by("ann", 1, "a"), by("bob", 2, "b"), by("ann", 3, "b"))
+    assert found == Contradictions(superseded={1: 3}, contested=frozenset())
+
+
+def test_agreement_is_no_contradiction() -> None:
+    assert verdict(by("ann", 1, "a  b"), by("bob", 2, "a b")) == NOTHING
+
+
+def test_the_same_prompt_is_the_same_but_for_case_and_space() -> None:
+    assert verdict(by("ann", 1, "a"), by("ann", 2, "b", prompt="Stop  order 5")).superseded == {1: 2}
+    assert verdict(by("ann", 1, "a"), by("ann", 2, "b", prompt="stop order 6")) == NOTHING
+
+
+def test_two_turns_of_one_conversation_are_not_the_same_prompt() -> None:
+    first, second = by("ann", 1, "a"), by("ann", 2, "b")
+    longer = [*second.event.data["messages"], {"role": "assistant", "content": "ok"}]
+    data = {**second.event.data, "messages": longer}
+    second = replace(second, event=replace(second.event, data=data, prompt_group=first.event.prompt_group))
+    assert verdict(first, second) == NOTHING

@@ -1,0 +1,185 @@
+"""Whatever passed the wire schema is credited, barren or held; nothing raises and nothing is forgotten."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from feedback.wire import TYPES, own_fields
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+from rewards.baseline import usual
+from rewards.batch import choose
+from rewards.contradictions import contradictions
+from rewards.credit import label
+from rewards.episode import Part
+from rewards.suite import evidence, suite
+
+texts = st.sampled_from(["stop order 5", "stop order 6", "a", "é字 x", " ", "0"]) | st.text(
+    min_size=1, max_size=9
+)
+contents = (
+    st.none()
+    | st.text(max_size=9)
+    | st.lists(
+        st.dictionaries(st.sampled_from(["type", "text"]), st.none() | st.integers() | st.text(max_size=3)),
+        max_size=2,
+    )
+)
+roles = st.sampled_from(["system", "user", "assistant", "tool"])
+messages = st.lists(
+    st.fixed_dictionaries({"role": roles}, optional={"content": contents, "name": st.text(max_size=2)}),
+    min_size=1,
+    max_size=4,
+)
+names = st.sampled_from(["k1", "k2"])
+common: dict[str, Any] = {
+    "interaction": st.sampled_from(["i1", "i2", "i3", "lost"]),
+    "conversation": st.sampled_from(["talk", "walk"]),
+    "turn": st.integers(0, 4),
+    "key": names,
+    "amends": names,
+    "revision": st.integers(1, 3),
+    "messages": messages,
+    "rejected": texts,
+    "said": texts,
+    "comment": st.text(max_size=3),
+    "reason": st.sampled_from(["policy change", "it was wrong", ""]),
+    "turns": messages,
+    "scope": st.sampled_from(["final", "all"]),
+    "value": st.floats(-1.0, 1.0),
+}
+WIRE = {"correction": "correction", "outcome": "outcome", "retraction": "retraction"}
+
+
+@st.composite
+def events(draw: st.DrawFn, seq: int) -> KeptEvent:
+    """An event as intake would keep it: its data went through the wire model."""
+    kind = draw(st.sampled_from(list(Kind)))
+    given_data = draw(st.fixed_dictionaries({}, optional=common)) | {
+        "agent": "support",
+        "author": draw(st.sampled_from(["ann", "bob", "cy"])),
+        "corrected": draw(texts),
+        "action": kind.value,
+        "target": {"source": "t", "id": "e1"},
+    }
+    # Whatever the schema demands and chance left out.
+    given_data.setdefault("value", 0.5)
+    given_data.setdefault("turns", [{"role": "assistant", "content": "so"}])
+    if not any(turn["role"] == "assistant" for turn in given_data["turns"]):
+        given_data["turns"].append({"role": "assistant"})
+    model = TYPES[f"clorad.{WIRE.get(kind.value, 'intervention')}.v1"]
+    try:
+        data = model.model_validate(given_data)
+    except ValidationError:  # it is about nothing
+        data = model.model_validate(given_data | {"interaction": "lost"})
+    return KeptEvent(
+        seq=seq,
+        event=Event(
+            source="t",
+            id=f"e{seq}",
+            digest="",
+            kind=kind,
+            agent=data.agent,
+            author=data.author,
+            conversation=data.conversation,
+            interaction=data.interaction,
+            turn=data.turn,
+            key=data.key,
+            amends=data.amends,
+            revision=data.revision,
+            role=draw(st.sampled_from([None, Role.TRAIN, Role.TRAIN, Role.TRAIN, Role.DEV, Role.GATE])),
+            prompt_group=draw(st.sampled_from([None, "p", "q", "r"])),
+            data=own_fields(data),
+            occurred_s=draw(st.none() | st.floats(0, 9)),
+        ),
+        status=Status.OPEN,
+        received_s=float(seq),
+    )
+
+
+@st.composite
+def captures(draw: st.DrawFn, name: str) -> Interaction:
+    count = draw(st.integers(0, 3))
+    tokens = draw(st.none() | st.just(tuple(range(count))))
+    return Interaction(
+        id=name,
+        agent=draw(st.sampled_from(["support", "support", "sql"])),
+        version="v0",
+        conversation=draw(st.sampled_from([None, "talk"])),
+        turn=draw(st.none() | st.integers(0, 4)),
+        messages=tuple(draw(messages)),
+        completion=draw(st.text(max_size=5)),
+        token_ids=tokens,
+        logprobs=draw(st.none() | st.just(tuple(-0.5 for _ in range(count)))),
+        sampling={},
+        finish_reason=None,
+        prompt_group="p",
+        role=draw(st.sampled_from([Role.TRAIN, Role.GATE])),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[KeptEvent], dict[str, Interaction]]:
+    count = draw(st.integers(1, 7))
+    kept = [draw(events(seq)) for seq in range(1, count + 1)]
+    return kept, {name: draw(captures(name)) for name in ("i1", "i2", "i3")}
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0), st.booleans())
+def test_every_event_has_exactly_one_fate(
+    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float, planned: bool
+) -> None:
+    kept, interactions = world
+    given_to_label: dict[str, Any] = {
+        "interactions": interactions,
+        "conversations": {"talk": list(interactions.values())},
+        "baselines": {None: baseline, **usual(kept, last=3)},
+        "part": part,
+        "planned": planned,
+    }
+    found = label(kept, **given_to_label)
+    uids = {one.event.uid: one for one in kept}
+    trained = {uids[episode.events[0]].seq for episode in found.episodes}
+    fates = [trained, set(found.barren), set(found.held)]
+    assert set().union(*fates) == {one.seq for one in kept}
+    assert sum(map(len, fates)) == len(kept)
+    assert all(reason for reason in (*found.barren.values(), *found.held.values()))
+    wanted_role = Role.DEV if part is Part.DEV else Role.TRAIN
+    assert all(uids[uid].event.role is wanted_role for one in found.episodes for uid in one.events)
+    assert label(kept[::-1], **given_to_label) == found
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), st.integers(0, 5), st.integers(0, 2**48))
+def test_choosing_and_asking_never_raise_either(
+    world: tuple[list[KeptEvent], dict[str, Interaction]], count: int, seed: int
+) -> None:
+    kept, interactions = world
+    choice = choose(
+        new=kept[::2],
+        taught=kept[1::2],
+        approvals=[one for one in kept if one.event.kind is Kind.APPROVE],
+        gate=kept,
+        dev=kept,
+        interactions=interactions,
+        seed=seed,
+        replay_max=count,
+        anchors_max=count,
+    )
+    assert len(choice.parts[Part.REPLAY]) <= count
+    assert len(choice.parts[Part.ANCHOR]) <= count
+    contradictions(kept, interactions=interactions, window_s=3.0)
+    gate = [one for one in kept if one.event.role is Role.GATE]
+    assert len(evidence(gate, corrections=kept, interactions=interactions)) <= len(gate)
+    asked = suite(
+        approvals=gate,
+        taught_gate=gate,
+        new=kept[::3],
+        corrections=kept,
+        interactions=interactions,
+        seed=seed,
+        questions_max=count,
+    )
+    assert len(asked) <= count
