@@ -70,6 +70,7 @@ def start_at(database: Database, partition: Partition, offset: int) -> int:
                 partition=partition.number,
                 topic=partition.topic,
                 cluster_id=partition.cluster_id,
+                began=offset,
                 next_offset=offset,
                 updated_s=now_s(connection),
             )
@@ -109,6 +110,7 @@ def keep(
                     end=batch.end,
                     records=len(batch.arrivals),
                     stored=fates.stored,
+                    interactions=len(fates.interactions),
                     dead=len(fates.dead),
                     duplicates=fates.duplicates,
                     kept_s=received_s,

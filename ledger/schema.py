@@ -121,6 +121,7 @@ positions = Table(  # where each partition is read next; the one truth about off
     Column("partition", Integer, primary_key=True),
     Column("topic", String(200), nullable=False),
     Column("cluster_id", String(60), nullable=False),
+    Column("began", BigInteger, nullable=False),  # offset the first range starts at
     Column("next_offset", BigInteger, nullable=False),
     Column("updated_s", Float, nullable=False),
 )
@@ -134,12 +135,14 @@ ranges = Table(  # what became of every offset, one row a transaction; they abut
     Column("end", BigInteger, nullable=False),
     Column("records", Integer, nullable=False),
     Column("stored", Integer, nullable=False),
+    Column("interactions", Integer, nullable=False),  # of those stored; they are purged, events are not
     Column("dead", Integer, nullable=False),
     Column("duplicates", Integer, nullable=False),
     Column("kept_s", Float, nullable=False),
     Column("gap", String(200)),  # why nothing was read: retention passed us, a poisonous record was skipped
     CheckConstraint('"end" > start', name="runs_forward"),
     CheckConstraint("records = stored + dead + duplicates", name="every_record_once"),
+    CheckConstraint("interactions <= stored", name="interactions_are_stored"),
     CheckConstraint('records <= "end" - start', name="within"),
 )
 
