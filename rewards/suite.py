@@ -1,6 +1,6 @@
-"""What a candidate is asked: prompts people corrected, to see whether it learned, and the no-harm suite.
+"""The no-harm suite: what a candidate must answer as well as the champion does.
 
-Everything here is of role `gate`: fixed when the event came in, and never trained on.
+Everything asked is of role `gate`: fixed when the event came in, and never trained on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,22 +22,6 @@ class Question:
     uid: str
     messages: tuple[Message, ...]
     expected: str
-
-
-def evidence(
-    new_gate: Sequence[KeptEvent],
-    *,
-    corrections: Sequence[KeptEvent],
-    interactions: Mapping[str, Interaction],
-) -> tuple[Question, ...]:
-    """What the candidate should have learned: gate corrections since the champion's turn, oldest first.
-
-    `corrections` are all of the agent's, of whatever role; what newer ones contradict is not asked.
-    """
-    record = Record(interactions=interactions, conversations={})
-    known = [*corrections, *new_gate]
-    stale = find_outdated(new_gate, corrections=known, new=new_gate, record=record)
-    return _questions([one for one in new_gate if one.seq not in stale], record)
 
 
 def suite(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ledger.events import KeptEvent, Kind, Role
+from ledger.events import KeptEvent, Role
 from rewards.batch import Choice, choose
 from rewards.episode import Part
-from rewards.suite import evidence, suite
+from rewards.suite import suite
 from tests.unit.rewards.feedback import approval, captured, correction, intervention
 from tests.unit.rewards.waves import COUNT_ID, SOFT, Rule, speaks_about, wanted, where
 
@@ -196,30 +196,36 @@ def test_the_suite_never_asks_what_the_candidate_is_about() -> None:
     assert [question.seq for question in found] == [2]
 
 
-def test_only_events_of_role_gate_are_asked() -> None:
-    found = evidence(
-        [correction(1, "ask", "no", "yes"), correction(2, "ask me", "no", "yes", role=Role.GATE)],
+def test_the_suite_asks_only_events_of_role_gate_and_takes_prompts_from_interactions_too() -> None:
+    said = captured("i", "ask", "no", role=Role.GATE)
+    found = suite(
+        approvals=[approval(1, "count users", "2")],
+        taught_gate=[intervention(2, "override", {"corrected": "yes"}, interaction="i", role=Role.GATE)],
+        new=[],
         corrections=[],
-        interactions={},
+        interactions={"i": said},
+        seed=1,
+        questions_max=8,
     )
-    assert [(question.seq, question.expected) for question in found] == [(2, "yes")]
+    assert [(question.seq, question.messages, question.expected) for question in found] == [
+        (2, said.messages, "yes")
+    ]
 
 
-def test_evidence_that_was_corrected_again_is_asked_once_with_the_newer_reply() -> None:
-    events = [
+def test_a_lesson_that_was_corrected_again_is_not_asked() -> None:
+    lessons = [
         correction(seq, "ask", "no", reply, role=Role.GATE) for seq, reply in ((1, "yes"), (2, "perhaps"))
     ]
-    assert [question.expected for question in evidence(events, corrections=[], interactions={})] == [
-        "perhaps"
-    ]
-
-
-def test_evidence_may_name_its_interaction() -> None:
-    event = intervention(1, "override", {"corrected": "yes"}, interaction="i", role=Role.GATE)
-    assert event.event.kind is Kind.OVERRIDE
-    interactions = {"i": captured("i", "ask", "no", role=Role.GATE)}
-    (question,) = evidence([event], corrections=[], interactions=interactions)
-    assert question.messages == interactions["i"].messages
+    found = suite(
+        approvals=[],
+        taught_gate=lessons,
+        new=[],
+        corrections=lessons,
+        interactions={},
+        seed=1,
+        questions_max=8,
+    )
+    assert [question.expected for question in found] == ["perhaps"]
 
 
 def replace_rule(rule: Rule, edit: Any) -> Rule:
