@@ -57,6 +57,7 @@ class BaseModel:
         self.device, self.dtype = self.head_VD.device, self.head_VD.dtype
         self.tokens_max = int(model.config.max_position_embeddings)
         self.routing = Routing()
+        self.layers_checkpointed = False
         linears = _targeted(model)
         shapes = {name: (linear.in_features, linear.out_features) for name, linear in linears.items()}
         self.arena = Arena(shapes, rank=rank, slots=slots, device=self.device, dtype=self.dtype)
@@ -88,9 +89,9 @@ class BaseModel:
             self._model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         else:
             self._model.gradient_checkpointing_disable()
-        self._model.train(
-            on
-        )  # transformers checkpoints in training mode only; there is no dropout to switch on
+        # transformers checkpoints in training mode only; there is no dropout that this would switch on
+        self._model.train(on)
+        self.layers_checkpointed = on
 
 
 def load_base(base: Path, *, device: str, dtype: str, rank: int, slots: int) -> BaseModel:

@@ -20,7 +20,7 @@ from engine.losses import (
     supervised_loss,
     target_logprobs,
 )
-from engine.packer import MicroBatch, Placed, Portion, Reference, Tenant, pack
+from engine.packer import Form, MicroBatch, Placed, Portion, Reference, Tenant, pack
 from engine.recipe import Recipe
 from engine.tokens import Sample
 
@@ -87,9 +87,7 @@ def read_references(
     portions = [Portion(sample=sample) for sample in samples]
     found: dict[int, tuple[Reference, ...]] = {}
     keeps = {id(portion): keep for portion, keep in zip(portions, hidden_too, strict=True)}
-    for batch in pack(
-        [(tenant, portions)], token_budget=token_budget, mixed=False, share_prefixes=True, device=base.device
-    ):
+    for batch in pack([(tenant, portions)], Form(token_budget=token_budget, mix_below_tokens=0), base.device):
         hidden_ND = base.hidden(batch.packed).index_select(0, batch.row_N)
         logprob_N, top_N = read_targets(hidden_ND, base.head_VD, batch.target_N)
         for placed in batch.placed[0][1]:

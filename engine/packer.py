@@ -1,7 +1,7 @@
 """Several agents' samples laid end to end, agent by agent, into passes of at most a budget of tokens.
 
-Order and cuts depend on the samples and the budget alone, so a pass can be repeated. With `mixed` off a
-micro-batch belongs to one agent, and nothing about it depends on who else is learning.
+Order and cuts depend on the samples and the form alone, so a pass can be repeated. An agent that is not
+mixed has micro-batches of its own, and nothing about them depends on who else is learning.
 
 Shapes: T packed tokens, N target tokens.
 """
@@ -72,26 +72,46 @@ class MicroBatch:
         return int(self.packed.token_ids_T.numel())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How work becomes micro-batches."""
+
+    token_budget: int  # of one micro-batch, but for single samples that are longer
+    mix_below_tokens: int  # agents with less than this in a step share micro-batches; 0: nobody does
+    share_prefixes: bool = True  # off only to be compared with
+
+
 def pack(
-    work: Sequence[tuple[Tenant, Sequence[Portion]]],
-    *,
-    token_budget: int,
-    mixed: bool,
-    share_prefixes: bool,
-    device: torch.device,
+    work: Sequence[tuple[Tenant, Sequence[Portion]]], form: Form, device: torch.device
 ) -> list[MicroBatch]:
-    """Micro-batches of at most `token_budget` tokens each, but for single samples that are longer."""
+    """The micro-batches of one step: those of agents that mix, then each other agent's own."""
+    bundled = [
+        (tenant, _bundles(portions, form.token_budget, form.share_prefixes)) for tenant, portions in work
+    ]
+    mixed: list[_Bundled] = []
+    own: list[_Bundled] = []
+    for tenant, bundles in bundled:
+        tokens = sum(_cost(bundle, form.share_prefixes) for bundle in bundles)
+        (mixed if tokens < form.mix_below_tokens else own).append((tenant, bundles))
+    done: list[MicroBatch] = []
+    for together in [mixed, *([one] for one in own)]:
+        done += _fill(together, form, device)
+    return done
+
+
+_Bundled = tuple[Tenant, list[list[Portion]]]
+
+
+def _fill(work: Sequence[_Bundled], form: Form, device: torch.device) -> list[MicroBatch]:
     done: list[MicroBatch] = []
     draft = _Draft()
-    for tenant, portions in work:
-        if not mixed and draft.token_ids:
-            done.append(draft.finish(device))
-            draft = _Draft()
-        for bundle in _bundles(portions, token_budget, share_prefixes):
-            if draft.token_ids and len(draft.token_ids) + _cost(bundle, share_prefixes) > token_budget:
+    for tenant, bundles in work:
+        for bundle in bundles:
+            cost = _cost(bundle, form.share_prefixes)
+            if draft.token_ids and len(draft.token_ids) + cost > form.token_budget:
                 done.append(draft.finish(device))
                 draft = _Draft()
-            draft.add(tenant, bundle, share_prefixes)
+            draft.add(tenant, bundle, form.share_prefixes)
     if draft.token_ids:
         done.append(draft.finish(device))
     return done

@@ -4,7 +4,7 @@
 and each adapter steps on its own. One process, one thread owns the engine.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,29 +16,33 @@ from engine.adapter_files import Files, files_of
 from engine.adapter_weights import AdapterRefused, write_adapter
 from engine.base_files import base_hash, tokenizer_hash
 from engine.base_model import BaseModel, load_base
+from engine.calibration import mix_below_tokens
 from engine.course import Course, tokenise
 from engine.lesson import Learned, Lesson, NotLearned
-from engine.objective import Signals, add_gradients, read_references
-from engine.packer import Tenant, pack
+from engine.objective import read_references
+from engine.packer import Form, Tenant
 from engine.slots import Slots
+from engine.step import OutOfMemory, add_step
 from engine.tokens import Answer, Sample, Tokens, load_tokens
 from rewards.episode import Part
 
 Mixing = Literal["auto", "never"]
 
 _PROBES_MAX = 6
+_MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
+
+
+class FormDiffers(ValueError):
+    """This engine cannot repeat a pass of that form; the message names what differs."""
 
 
 class WarmEngine:
     """The engine a learner keeps running."""
 
-    def __init__(
-        self, base: BaseModel, tokens: Tokens, *, hashes: tuple[str, str], token_budget: int, mixing: Mixing
-    ) -> None:
-        self._base, self._tokens = base, tokens
+    def __init__(self, base: BaseModel, tokens: Tokens, form: Form, *, hashes: tuple[str, str]) -> None:
+        self._base, self._tokens, self._form = base, tokens, form
         self.base_hash, self.tokenizer_hash = hashes
         self._slots = Slots(base.arena, base_hash=self.base_hash)
-        self._token_budget, self._mixing = token_budget, mixing
 
     @classmethod
     def load(
@@ -52,20 +56,24 @@ class WarmEngine:
         threads: int,
         token_budget: int,
         mixing: Mixing = "auto",
+        checkpoint_layers: bool = False,
     ) -> Self:
         """The base of a local directory, warm; raises `BaseRefused` naming what is unsupported."""
         torch.set_num_threads(threads)
         model = load_base(base, device=device, dtype=dtype, rank=rank, slots=slots)
+        model.checkpoint_layers(checkpoint_layers)
         tokens = load_tokens(base, vocabulary=model.head_VD.shape[0])
-        hashes = (base_hash(base), tokenizer_hash(base))
-        return cls(model, tokens, hashes=hashes, token_budget=token_budget, mixing=mixing)
+        mix_below = mix_below_tokens(model, token_budget) if mixing == "auto" else 0
+        form = Form(token_budget=token_budget, mix_below_tokens=mix_below)
+        return cls(model, tokens, form, hashes=(base_hash(base), tokenizer_hash(base)))
 
     def form(self) -> dict[str, Any]:
-        """How a pass is computed here: with the same lessons and form it gives the same bytes."""
+        """How a pass is computed here, as plain values: the same lessons and form give the same bytes."""
         return {
-            "token_budget": self._token_budget,
+            "token_budget": self._form.token_budget,
+            "mix_below_tokens": self._form.mix_below_tokens,
+            "layers_checkpointed": self._base.layers_checkpointed,
             "threads": torch.get_num_threads(),
-            "mixing": self._mixing,
             "rank": self._base.arena.rank,
             "slots": self._base.arena.slots,
             "device": str(self._base.device),
@@ -73,14 +81,31 @@ class WarmEngine:
             "torch": str(torch.__version__),
         }
 
+    def differs(self, form: Mapping[str, Any]) -> list[str]:
+        """What of a recorded form this engine cannot take on; empty where it can repeat the pass."""
+        own = self.form()
+        return sorted(
+            name
+            for name in own.keys() | form.keys()
+            if name not in _MAY_DIFFER and own.get(name) != form.get(name)
+        )
+
     def learn(
-        self, lessons: Sequence[Lesson], *, heartbeat: Callable[[], None] = lambda: None
+        self,
+        lessons: Sequence[Lesson],
+        *,
+        heartbeat: Callable[[], None] = lambda: None,
+        form: Mapping[str, Any] | None = None,
     ) -> list[Learned | NotLearned]:
         """Teaches all lessons at once and says what became of each, in their order.
 
         More lessons than slots sit down as others finish. `heartbeat` is called between steps; what it
-        raises abandons the pass and leaves the engine as it was.
+        raises abandons the pass and leaves the engine as it was. `form` repeats a pass as it was recorded;
+        raises `FormDiffers` where that is not possible here.
         """
+        if form is not None and (names := self.differs(form)):
+            raise FormDiffers(f"the pass was computed with another {', '.join(names)}")
+        running = self._form if form is None else Form(**{name: form[name] for name in _MAY_DIFFER})
         waiting = list(enumerate(lessons))
         seated: dict[int, Course] = {}
         became: dict[int, Learned | NotLearned] = {}
@@ -96,9 +121,15 @@ class WarmEngine:
                         else:
                             became[index] = course
                     heartbeat()
-                    self._step(list(seated.values()))
+                    running = self._step(list(seated.values()), running)
                     for index in [index for index, course in seated.items() if course.over]:
                         became[index] = self._graduate(seated.pop(index))
+        except OutOfMemory as fault:
+            became |= {
+                index: NotLearned(agent=lesson.agent, reason=str(fault))
+                for index, lesson in enumerate(lessons)
+                if index not in became
+            }
         finally:
             for course in seated.values():
                 self._slots.detach(course.slot)
@@ -135,7 +166,11 @@ class WarmEngine:
 
     def _logprobs(self, tenant: Tenant, samples: Sequence[Sample]) -> list[list[float]]:
         read = read_references(
-            self._base, tenant, samples, token_budget=self._token_budget, hidden_too=[False] * len(samples)
+            self._base,
+            tenant,
+            samples,
+            token_budget=self._form.token_budget,
+            hidden_too=[False] * len(samples),
         )
         return [found[0].logprob_N.tolist() for found in read]
 
@@ -147,7 +182,7 @@ class WarmEngine:
             slot = self._slots.attach(lesson)
         except AdapterRefused as refusal:
             return NotLearned(agent=lesson.agent, reason=str(refusal), refused=tuple(refused))
-        course = Course(lesson, slot, samples, refused, self._base, token_budget=self._token_budget)
+        course = Course(lesson, slot, samples, refused, self._base, token_budget=self._form.token_budget)
         if course.anything_new:
             return course
         self._slots.detach(slot)
@@ -158,21 +193,13 @@ class WarmEngine:
             already_known=course.already_known,
         )
 
-    def _step(self, courses: Sequence[Course]) -> None:
-        """Every seated agent has taken one step of its own."""
-        batches = pack(
-            [(course.tenant, course.portions()) for course in courses],
-            token_budget=self._token_budget,
-            mixed=self._mixing != "never",
-            share_prefixes=True,
-            device=self._base.device,
-        )
-        signals = {course.slot: Signals() for course in courses}
-        for batch in batches:
-            for slot, heard in add_gradients(self._base, batch).items():
-                signals[slot].join(heard)
+    def _step(self, courses: Sequence[Course], form: Form) -> Form:
+        """Every seated agent has taken one step of its own. Returns the form to go on with."""
+        work = [(course.tenant, course.portions()) for course in courses]
+        signals, fitting = add_step(self._base, work, form)
         for course in courses:
             course.take_step(signals[course.slot])
+        return fitting
 
     def _graduate(self, course: Course) -> Learned | NotLearned:
         adapter = self._slots.copy(course.slot, course.lesson.recipe)

@@ -5,10 +5,11 @@ import tiny
 import torch
 
 from engine.base_model import BaseModel
-from engine.objective import add_gradients, read_references
-from engine.packer import Portion, Tenant, pack
+from engine.objective import read_references
+from engine.packer import Form, Portion, Tenant, pack
 from engine.recipe import Recipe
 from engine.slots import Slots, fresh_weights
+from engine.step import add_step
 from engine.tokens import Tokens
 from rewards.episode import Episode, Weighted
 
@@ -87,17 +88,11 @@ class Rig:
             self.adapters[number] = self.slots.copy(tenant.slot, self.recipes[number])
 
     def run(self, work, *, token_budget: int = 512, mixed: bool = True, share: bool = True) -> int:
+        """The work's gradients are in the arena; returns how many micro-batches that took."""
         self.base.arena.grad.zero_()
-        batches = pack(
-            work,
-            token_budget=token_budget,
-            mixed=mixed,
-            share_prefixes=share,
-            device=torch.device("cpu"),
-        )
-        for batch in batches:
-            add_gradients(self.base, batch)
-        return len(batches)
+        form = Form(token_budget=token_budget, mix_below_tokens=1 << 30 if mixed else 0, share_prefixes=share)
+        add_step(self.base, work, form)
+        return len(pack(work, form, torch.device("cpu")))
 
     def assert_like_peft(self, number: int, portions: list[Portion], *, tolerance: float = 1e-5) -> None:
         recipe, slot = self.recipes[number], self.tenants[number].slot

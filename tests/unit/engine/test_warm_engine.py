@@ -1,5 +1,6 @@
 """Lessons in, adapters out: repeatable, resumable, and honest about what was left out."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,15 @@ import torch
 
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
-from engine.warm_engine import WarmEngine
+from engine.warm_engine import FormDiffers, WarmEngine
 from rewards.episode import Part, Weighted
 
 Warm = Callable[..., WarmEngine]
 
 
 def learned(engine: WarmEngine, *lessons: Lesson) -> list[Learned]:
-    results = engine.learn(lessons)
+    form = {**engine.form(), "mix_below_tokens": 128}  # whatever this machine's calibration came to
+    results = engine.learn(lessons, form=form)
     assert all(isinstance(result, Learned) for result in results)
     return results
 
@@ -209,5 +211,25 @@ def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
 
 def test_the_form_says_what_a_pass_depends_on(warm: Warm):
     form = warm().form()
-    assert {"token_budget", "threads", "mixing", "device", "dtype", "torch"} <= set(form)
-    assert form == warm().form()
+    assert {"token_budget", "mix_below_tokens", "threads", "device", "dtype", "torch"} <= set(form)
+    assert form == json.loads(json.dumps(form))
+
+
+def test_a_pass_is_repeated_in_the_form_it_was_recorded_with(warm: Warm, tmp_path: Path):
+    lessons = [tiny.lesson("a"), tiny.lesson("bb")]
+    first, second = warm(token_budget=128, mixing="never"), warm(token_budget=512, mixing="auto")
+    hashes = [
+        engine.save(engine.learn(lessons, form=first.form())[0], tmp_path / str(number)).content_hash
+        for number, engine in enumerate((first, second))
+    ]
+    assert hashes[0] == hashes[1]
+    with pytest.raises(FormDiffers, match="another rank, slots"):
+        warm(rank=16, slots=2).learn(lessons, form=first.form())
+
+
+def test_checkpointed_layers_teach_the_same_bytes(warm: Warm, tmp_path: Path):
+    hashes = [
+        engine.save(learned(engine, tiny.lesson("a"))[0], tmp_path / str(number)).content_hash
+        for number, engine in enumerate((warm(), warm(checkpoint_layers=True)))
+    ]
+    assert hashes[0] == hashes[1]

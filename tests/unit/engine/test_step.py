@@ -1,0 +1,60 @@
+"""Out of memory costs one retry at half the budget, then the pass; never half a gradient."""
+
+import pytest
+import torch
+from rig import RECIPE, Rig, demonstrations, relative
+
+from engine.base_model import BaseModel, Pass
+from engine.packer import Form
+from engine.step import OutOfMemory, add_step
+
+FORM = Form(token_budget=256, mix_below_tokens=512)
+
+
+class SmallBase:
+    """The base on a device that holds so many tokens and no more."""
+
+    def __init__(self, base: BaseModel, *, tokens_max: int) -> None:
+        self._base, self._tokens_max = base, tokens_max
+        self.arena, self.head_VD, self.device = base.arena, base.head_VD, base.device
+
+    def hidden(self, packed: Pass) -> torch.Tensor:
+        if packed.token_ids_T.numel() > self._tokens_max:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._base.hidden(packed)
+
+
+def given() -> tuple[Rig, list]:
+    rig = Rig(recipes=[RECIPE, RECIPE])
+    return rig, [
+        (tenant, rig.portions(tenant, demonstrations("ab"[n], 4), supervised=1.0))
+        for n, tenant in enumerate(rig.tenants)
+    ]
+
+
+def test_half_the_budget_is_tried_once_and_kept():
+    rig, work = given()
+    rig.run(work)
+    whole = rig.base.arena.grad.clone()
+    rig.base.arena.grad.zero_()
+    _, fitting = add_step(SmallBase(rig.base, tokens_max=130), work, FORM)
+    assert fitting.token_budget == 128
+    assert relative(rig.base.arena.grad, whole) <= 1e-5
+
+
+def test_when_half_is_too_much_as_well_nothing_is_left_behind():
+    rig, work = given()
+    with pytest.raises(OutOfMemory, match="128 tokens"):
+        add_step(SmallBase(rig.base, tokens_max=60), work, FORM)
+    assert not rig.base.arena.grad.any()
+
+
+def test_another_fault_is_not_taken_for_memory():
+    rig, work = given()
+
+    class Broken(SmallBase):
+        def hidden(self, packed: Pass) -> torch.Tensor:
+            raise RuntimeError("a kernel is missing")
+
+    with pytest.raises(RuntimeError, match="kernel"):
+        add_step(Broken(rig.base, tokens_max=1), work, FORM)
