@@ -1,0 +1,162 @@
+"""The audit finds every way in which an offset could have none or two dispositions."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, insert, update
+
+from ledger import schema
+from ledger.agents import Agent, declare
+from ledger.audit import Audit, audit, recount
+from ledger.database import Database
+from ledger.events import Partition
+from tests.unit.ledger.saying import FEEDBACK, INTERACTIONS, keep, said, spoken, unusable
+
+OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
+
+
+def audited(database: Database, ends: dict[tuple[str, int], int] | None = None) -> Audit:
+    with database.read() as connection:
+        return audit(connection, ends)
+
+
+def complaints(database: Database, ends: dict[tuple[str, int], int] | None = None) -> str:
+    return "\n".join(
+        f"{one.topic}[{one.partition}] {one.what}" for one in audited(database, ends).disagreements
+    )
+
+
+@pytest.fixture
+def busy(database: Database) -> Database:
+    """Two partitions of feedback and one of interactions, with everything that can happen in them."""
+    keep(database, said("1"), unusable(), said("1"), holes=2)
+    keep(database, said("2"))
+    keep(database, said("3"), partition=OTHER)
+    keep(database, spoken("i1"), spoken("i1"), said("4"), partition=INTERACTIONS)
+    return database
+
+
+def test_an_empty_ledger_is_clean(database: Database) -> None:
+    assert audited(database) == Audit(partitions=(), disagreements=())
+
+
+def test_what_intake_keeps_is_clean_and_counted(busy: Database) -> None:
+    result = audited(busy, {("t1", 0): 6, ("t1", 1): 9, ("t9", 0): 4})
+    assert result.disagreements == ()
+    first = result.partitions[0]
+    assert (first.began, first.next_offset, first.records) == (0, 6, 4)
+    assert (first.stored, first.dead, first.duplicates, first.holes, first.unread) == (2, 1, 1, 2, 0)
+    assert [one.unread for one in result.partitions] == [0, 8, None]
+
+
+def test_a_partition_that_began_late_is_clean(database: Database) -> None:
+    from ledger import intake
+
+    intake.start_at(database, FEEDBACK, 40)
+    assert complaints(database) == ""
+    keep(database, said("1"))
+    assert complaints(database) == ""
+
+
+def test_reading_beyond_the_end_of_the_topic_is_found(busy: Database) -> None:
+    assert "read up to 6, but the topic ends at 3" in complaints(busy, {("t1", 0): 3})
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (delete(schema.ranges).where(schema.ranges.c.start == 5), "reading goes on at 6"),
+        (
+            delete(schema.ranges).where(schema.ranges.c.start == 0, schema.ranges.c.partition == 0),
+            "range from 5 should start at 0",
+        ),
+        (delete(schema.ranges).where(schema.ranges.c.partition == 1), "offsets 0 to 1 are in no range"),
+        (
+            update(schema.ranges).where(schema.ranges.c.start == 5).values(start=4, end=6),
+            "range from 4 should start at 5",
+        ),
+        (
+            update(schema.positions).where(schema.positions.c.partition == 1).values(next_offset=7),
+            "ranges end at 1, but reading goes on at 7",
+        ),
+        (delete(schema.events).where(schema.events.c.id == "1"), "1 events kept, 0 there"),
+        (delete(schema.events).where(schema.events.c.id == "4"), "1 events kept, 0 there"),
+        (delete(schema.dead_letters), "1 dead letters kept, 0 there"),
+        (update(schema.events).where(schema.events.c.id == "3").values(offset=5), "1 events lie in no range"),
+        (update(schema.events).where(schema.events.c.id == "3").values(topic_id="t7"), "topic id t7"),
+        (update(schema.events).where(schema.events.c.id == "3").values(partition=0, offset=4), "there"),
+    ],
+)
+def test_every_kind_of_damage_is_found(busy: Database, damage, complaint: str) -> None:
+    assert complaints(busy) == ""
+    with busy.write() as connection:
+        assert connection.execute(damage).rowcount >= 1
+    assert complaint in complaints(busy)
+
+
+def test_purged_interactions_are_no_loss_but_invented_ones_are(busy: Database) -> None:
+    row = {"agent": "billing", "version": "v0", "messages": [], "completion": "", "sampling": {}}
+    rest = {"prompt_group": "g", "role": "train", "received_s": 0.0}
+    with busy.write() as connection:
+        connection.execute(delete(schema.interactions))
+    assert complaints(busy) == ""
+    with busy.write() as connection:
+        connection.execute(insert(schema.interactions), [{"id": f"x{n}", **row, **rest} for n in range(2)])
+    assert "1 interactions kept, 2 there" in complaints(busy)
+
+
+class TestRecount:
+    """With `--verify`, the topic itself is read again."""
+
+    def recounted(self, database: Database, offsets: list[int], first: int = 0) -> list[str]:
+        with database.read() as connection:
+            return [one.what for one in recount(connection, ("t1", 0), offsets, first=first)]
+
+    def test_the_same_records_agree(self, busy: Database) -> None:
+        assert self.recounted(busy, [0, 1, 2, 5]) == []
+
+    def test_a_record_the_ledger_took_for_a_hole_is_found(self, busy: Database) -> None:
+        assert self.recounted(busy, [0, 1, 2, 4, 5]) == ["offsets 0 to 5: 3 records kept, 4 in the topic"]
+
+    def test_a_record_that_was_never_there_is_found(self, busy: Database) -> None:
+        assert self.recounted(busy, [0, 1, 2]) == ["offsets 5 to 6: 1 records kept, 0 in the topic"]
+
+    def test_what_retention_dropped_cannot_be_compared(self, busy: Database) -> None:
+        assert self.recounted(busy, [5], first=3) == []
+
+    def test_records_that_came_later_do_not_matter(self, busy: Database) -> None:
+        assert self.recounted(busy, [0, 1, 2, 5, 6, 7]) == []
+
+
+@given(
+    batches=st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(["new", "same", "other body", "bad"]), max_size=4), st.integers(0, 3)
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_kept_is_clean(batches: list[tuple[list[str], int]]) -> None:
+    database = Database("sqlite://")
+    with database.write() as connection:
+        schema.metadata.create_all(connection)
+    declare(database, Agent(name="billing", base_hash="b"))
+    fresh = 0
+    for kinds, holes in batches:
+        contents = []
+        for kind in kinds:
+            fresh += kind == "new"
+            contents.append(
+                unusable()
+                if kind == "bad"
+                else said(str(fresh), **({"digest": "another"} if kind == "other body" else {}))
+            )
+        if contents or holes:
+            keep(database, *contents, holes=holes)
+    assert complaints(database) == ""
+    [one] = audited(database).partitions or [None]
+    if one is not None:
+        assert one.records == one.stored + one.dead + one.duplicates
+        assert one.next_offset - one.began == one.records + one.holes
+    database.close()
