@@ -111,7 +111,7 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
 def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Event) -> None:
     """Train a pass as recorded and record a version, or a reason, for every turn that is open."""
     tokens = _by_agent(opened, leased)
-    if dict(opened.form) != learner.engine.form():
+    if learner.engine.differs(opened.form):
         for turn in opened.turns:
             if turn.is_open:
                 _void(learner, turn, tokens[turn.plan.agent], "this learner trains in another form")
@@ -125,7 +125,9 @@ def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Even
         learner.failpoint("learner-training")
 
     log.info("pass started", pass_id=opened.id, agents=[turn.plan.agent for turn in opened.turns])
-    results = learner.engine.learn([one.lesson for one in prepared], heartbeat=between_steps)
+    results = learner.engine.learn(
+        [one.lesson for one in prepared], heartbeat=between_steps, form=opened.form
+    )
     for turn, lesson, result in zip(opened.turns, prepared, results, strict=True):
         if turn.is_open:
             _record(learner, turn, lesson, result, tokens[turn.plan.agent])

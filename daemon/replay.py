@@ -42,13 +42,12 @@ def replay(
 ) -> list[Replayed]:
     """Train the pass again in a scratch directory and compare content hashes. Writes nothing else."""
     form = engine.form()
-    different = sorted(key for key in {*form, *recorded.form} if form.get(key) != recorded.form.get(key))
-    if different:
+    if different := engine.differs(recorded.form):
         raise NotRepeatable(
             "; ".join(f"{key}: {recorded.form.get(key)} then, {form.get(key)} now" for key in different)
         )
     prepared = [prepare(database, store, turn) for turn in recorded.turns]
-    results = engine.learn([one.lesson for one in prepared], heartbeat=heartbeat)
+    results = engine.learn([one.lesson for one in prepared], heartbeat=heartbeat, form=recorded.form)
     found = []
     with tempfile.TemporaryDirectory() as scratch, database.read() as connection:
         for turn, result in zip(recorded.turns, results, strict=True):
