@@ -12,7 +12,7 @@ import openai
 from examples.house_rules.people.person import Person, live
 from examples.house_rules.world import Task
 
-IN_FLIGHT = 18
+IN_FLIGHT = 24
 PAUSE_S = 0.15  # between a worker's requests: the machine has other things to do as well
 
 

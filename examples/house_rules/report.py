@@ -1,0 +1,220 @@
+"""What the play came to: figures for .demo/report.json, and the goals they have to meet."""
+
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from examples.house_rules.chaos import Kill
+from examples.house_rules.measure import Marks
+from examples.house_rules.people.poison import REASONS
+from examples.house_rules.stack import ROOT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFigures:
+    """One agent before and after."""
+
+    before: Marks
+    after: Marks
+    versions: int  # promoted
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """One agent moved from one version to the next: from the decision to the last gateway that knows."""
+
+    agent: str
+    decided_s: float
+    adopted_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request of the background traffic."""
+
+    started_s: float
+    ended_s: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Everything that was measured in one run."""
+
+    agents: Mapping[str, AgentFigures]
+    agents_per_pass_max: int
+    requests: Sequence[Request]
+    exam_requests: int
+    exam_failed: int
+    swaps: Sequence[Swap]
+    event_to_live_s: Sequence[float]
+    events_produced: int
+    events_stored: int
+    dead_letters: Mapping[str, int]
+    bad_batch_refused: bool | None  # None: there was none
+    audit: str  # clean, or the first disagreement
+    broker: str
+    kills: Sequence[Kill]
+    replayed: Mapping[int, bool]  # killed pass -> the hashes were the same
+    seconds: float
+
+    @property
+    def spanning(self) -> int:
+        """Requests in flight at some moment of some swap."""
+        return sum(
+            any(one.started_s <= swap.adopted_s and one.ended_s >= swap.decided_s for swap in self.swaps)
+            for one in self.requests
+        )
+
+    @property
+    def in_flight_at_swaps_min(self) -> int:
+        """The fewest requests that were in flight when a promotion was decided."""
+        counts = [
+            sum(one.started_s <= swap.decided_s <= one.ended_s for one in self.requests)
+            for swap in self.swaps
+        ]
+        return min(counts, default=0)
+
+    @property
+    def failed(self) -> int:
+        """Requests that were not answered, the exams' included."""
+        return self.exam_failed + sum(not one.ok for one in self.requests)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One thing that had to come out, and whether it did."""
+
+    what: str
+    met: bool
+    got: str
+
+
+def goals(figures: Figures, *, whole: bool, chaos: bool) -> list[Goal]:
+    """What has to hold: the learning itself always, the rest when the whole cast played."""
+    found = [goal for name, agent in figures.agents.items() for goal in _of_agent(name, agent, whole=whole)]
+    found.append(_goal("no request failed", figures.failed == 0, figures.failed))
+    found.append(_goal("audit clean", figures.audit == "clean", figures.audit))
+    produced, stored, dead = figures.events_produced, figures.events_stored, figures.dead_letters
+    accounted = stored + sum(dead.values())
+    found.append(
+        _goal(
+            "every acknowledged event is accounted for", accounted == produced, f"{accounted} of {produced}"
+        )
+    )
+    if not whole:
+        return found
+    found += [
+        _goal(
+            "two agents or more in one pass", figures.agents_per_pass_max >= 2, figures.agents_per_pass_max
+        ),
+        _goal("the bad batch was refused", figures.bad_batch_refused is True, figures.bad_batch_refused),
+        _goal("1,500 requests or more", len(figures.requests) >= 1500, len(figures.requests)),
+        _goal(
+            "16 or more in flight at promotions",
+            figures.in_flight_at_swaps_min >= 16,
+            figures.in_flight_at_swaps_min,
+        ),
+        _goal("100 or more span a swap", figures.spanning >= 100, figures.spanning),
+        _goal("poison set aside with its reasons", set(REASONS) <= set(dead), dict(dead)),
+    ]
+    if chaos:
+        same = bool(figures.replayed) and all(figures.replayed.values())
+        found.append(_goal("killed passes replay to the same hashes", same, dict(figures.replayed)))
+    return found
+
+
+def as_json(figures: Figures, reached: Sequence[Goal]) -> dict[str, Any]:
+    """The report's figures under their documented names."""
+    swap_ms = [(swap.adopted_s - swap.decided_s) * 1000 for swap in figures.swaps]
+    return {
+        "agents": {name: _agent_json(agent) for name, agent in figures.agents.items()},
+        "agents_per_pass_max": figures.agents_per_pass_max,
+        "requests": len(figures.requests) + figures.exam_requests,
+        "requests_failed": figures.failed,
+        "requests_spanning_swaps": figures.spanning,
+        "in_flight_at_swaps_min": figures.in_flight_at_swaps_min,
+        "swaps": len(figures.swaps),
+        "swap_ms_p50": round(_quantile(swap_ms, 0.5)),
+        "event_to_live_s_p50": round(_quantile(figures.event_to_live_s, 0.5), 1),
+        "event_to_live_s_p95": round(_quantile(figures.event_to_live_s, 0.95), 1),
+        "events_produced": figures.events_produced,
+        "events_stored": figures.events_stored,
+        "dead_letters": dict(figures.dead_letters),
+        "bad_batch_refused": figures.bad_batch_refused,
+        "audit": figures.audit,
+        "broker": figures.broker,
+        "kills": [asdict(kill) for kill in figures.kills],
+        "replayed": {str(number): same for number, same in figures.replayed.items()},
+        "seconds": round(figures.seconds),
+        "commit": _commit(),
+        "cores": os.cpu_count(),
+        "goals": [asdict(goal) for goal in reached],
+    }
+
+
+def write(path: Path, report: Mapping[str, Any]) -> None:
+    """The report is in the file."""
+    path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _of_agent(name: str, agent: AgentFigures, *, whole: bool) -> list[Goal]:
+    before, after = agent.before, agent.after
+    found = [
+        _goal(f"{name}: followed at most 45 % before", before.followed <= 0.45, f"{before.followed:.0%}"),
+        _goal(
+            f"{name}: follows 90 % or more now",
+            after.followed >= 0.90,
+            f"{after.followed:.0%} of n={after.n}",
+        ),
+        _goal(f"{name}: two versions or more promoted", agent.versions >= 2, agent.versions),
+    ]
+    if whole:
+        lost = before.kept - after.kept
+        found.append(
+            _goal(f"{name}: near misses fire at most 3 %", after.leaked <= 0.03, f"{after.leaked:.1%}")
+        )
+        found.append(_goal(f"{name}: the rest lost at most 3 points", lost <= 0.03, f"{lost:+.1%}"))
+    return found
+
+
+def _goal(what: str, met: bool, got: object) -> Goal:
+    return Goal(what=what, met=met, got=str(got))
+
+
+def _agent_json(agent: AgentFigures) -> dict[str, Any]:
+    return {
+        "before": agent.before.followed,
+        "after": agent.after.followed,
+        "n": agent.after.n,
+        "near_miss_before": agent.before.leaked,
+        "near_miss_after": agent.after.leaked,
+        "retention_before": agent.before.kept,
+        "retention_after": agent.after.kept,
+        "versions": agent.versions,
+        "refused": agent.refused,
+    }
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    if len(values) < 2:
+        return values[0] if values else 0.0
+    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10.0,
+    )
+    return found.stdout.strip()

@@ -1,0 +1,207 @@
+"""The real parts the demo runs on: Kafka, one or two vLLM replicas, and clorad's four roles.
+
+Everything lies in one folder and listens on loopback. `stop` leaves no process behind, and so does
+the next start where this one was killed.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.kafka.broker import LocalBroker, free_port
+from deploy.vllm.server import LocalReplica, ServerOptions
+from examples.house_rules.child import Child, end_noted
+from examples.house_rules.recipe import clorad_toml
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "examples" / "base_model" / "weights"
+ROLES = ("intake", "learner", "fleet", "gateway")
+READY_S_MAX = 240.0
+FREE_MIB_MIN = 700
+_COMMAND_S_MAX = 60.0
+
+
+class StackFailedError(RuntimeError):
+    """A part cannot be had or did not start; one line that says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to start."""
+
+    folder: Path
+    agents: Mapping[str, str]  # name -> scorer
+    replicas: int = 1
+    separate_roles: bool = False  # each role a process of ours, so that one can be killed and armed alone
+
+
+class Stack:
+    """The running parts. Start it once; stop it at any time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open = ExitStack()
+        self.folder = plan.folder
+        self.bootstrap = os.environ.get("KAFKA_BOOTSTRAP", "")
+        self.kafka_options: dict[str, Any] = {}
+        self.broker = "kafka"  # or mock
+        self.replicas: list[LocalReplica] = []
+        self.roles: dict[str, Child] = {}
+        self.gateway = f"http://127.0.0.1:{free_port()}"
+        self.config = plan.folder / "clorad.toml"
+        self.ledger_url = f"sqlite:///{plan.folder / 'ledger.db'}"
+
+    def start(self) -> None:
+        """Kafka and vLLM answer, roles may be started. Raises `StackFailedError`; `stop` is due even then."""
+        self._clear()
+        try:
+            urls = self._launch_replicas()
+            self._start_kafka()
+            self.config.write_text(
+                clorad_toml(
+                    folder=self.folder,
+                    base=BASE,
+                    bootstrap=self.bootstrap,
+                    kafka_options=self.kafka_options,
+                    replicas=urls,
+                    gateway_port=int(self.gateway.rpartition(":")[2]),
+                    ledger_url=self.ledger_url,
+                    agents=self._plan.agents,
+                )
+            )
+            self.clorad("topics", "create")
+            for replica in self.replicas:
+                replica.wait_ready(ready_s_max=READY_S_MAX)
+        except (RuntimeError, OSError) as fault:  # both helpers say in one line what is missing
+            raise StackFailedError(str(fault)) from fault
+        self._prepare_roles()
+
+    def stop(self) -> None:
+        """No process of ours is left."""
+        for role in self.roles.values():
+            role.ask_to_stop()
+        self._open.close()
+
+    def clorad(self, *words: str) -> str:
+        """What `clorad WORDS` prints. Raises `StackFailedError` with its last line if it fails."""
+        done = self.run_clorad(*words)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
+            raise StackFailedError(f"clorad {words[0]} ended with {done.returncode}: {said[-1][:300]}")
+        return done.stdout
+
+    def run_clorad(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The command run to its end, whatever its exit code."""
+        return subprocess.run(
+            [*_CLORAD, *words, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_COMMAND_S_MAX,
+        )
+
+    def faults(self) -> list[str]:
+        """Parts that ended by themselves, each with the last thing it said."""
+        return [
+            f"{role.name} ended with {role.ended()}: {role.last_line()}"
+            for role in self.roles.values()
+            if role.ended() is not None
+        ]
+
+    def _clear(self) -> None:
+        """What an earlier demo left is gone, its processes included."""
+        _end_leftovers(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        free_mib = shutil.disk_usage(self.folder).free // 2**20
+        if free_mib < FREE_MIB_MIN:
+            raise StackFailedError(
+                f"{free_mib} MiB free on the disk of {self.folder}, {FREE_MIB_MIN} are needed"
+            )
+
+    def _launch_replicas(self) -> list[str]:
+        if url := os.environ.get("VLLM_URL"):
+            return [url]
+        cores = os.cpu_count() or 1
+        for number in range(self._plan.replicas):
+            # Two replicas on few cores: each has its own. One: a core stays free for the learner.
+            options = ServerOptions(cores=str(number % cores) if self._plan.replicas > 1 else None)
+            replica = LocalReplica(BASE, self.folder / f"replica-{number}", free_port(), options=options)
+            self._open.callback(replica.stop)
+            replica.launch()
+            self.replicas.append(replica)
+        return [replica.url for replica in self.replicas]
+
+    def _start_kafka(self) -> None:
+        if self.bootstrap:
+            return
+        broker = LocalBroker(self.folder / "kafka", free_port())
+        if shutil.which("java") is None:
+            self._start_mock()
+            return
+        self._open.callback(broker.stop)
+        broker.start()
+        self.bootstrap = broker.bootstrap
+
+    def _start_mock(self) -> None:
+        from deploy.kafka.mock import API_VERSION, MockCluster
+
+        cluster = MockCluster()
+        self._open.callback(cluster.stop)
+        self.bootstrap = cluster.start()
+        self.broker = "mock"
+        self.kafka_options = {"api_version": list(API_VERSION)}
+
+    def start_role(self, name: str, *, failpoint: str | None = None) -> None:
+        """The role runs, its failpoint armed if one is named."""
+        # The learner is niced: people wait for answers, nobody waits for the end of a training step.
+        armed = {"CLORAD_FAILPOINT": failpoint} if failpoint else {}
+        self.roles[name].start(armed, nice=5 if name == "learner" else 0)
+
+    def _prepare_roles(self) -> None:
+        for name in ROLES if self._plan.separate_roles else ("run",):
+            command = [*_CLORAD, name, "--config", str(self.config)]
+            self.roles[name] = Child(name, command, self.folder / f"{name}.log")
+            self._open.callback(self.roles[name].stop)
+
+    def wait_for_agents(self) -> None:
+        """The gateway lists every agent: routing is there. Raises `StackFailedError` after a while."""
+        until = time.monotonic() + READY_S_MAX
+        while time.monotonic() < until:
+            if faults := self.faults():
+                raise StackFailedError(faults[0])
+            if set(self._plan.agents) <= self._listed():
+                return
+            time.sleep(0.5)
+        raise StackFailedError(
+            f"the gateway does not list the agents after {READY_S_MAX:.0f} s, see {self.folder}"
+        )
+
+    def _listed(self) -> set[str]:
+        try:
+            with urllib.request.urlopen(f"{self.gateway}/v1/models", timeout=5.0) as answer:
+                return {model["id"] for model in json.load(answer)["data"]}
+        except (OSError, ValueError, KeyError):
+            return set()
+
+
+def _end_leftovers(folder: Path) -> None:
+    """Processes of a demo that was killed itself: known by their files, and by naming this folder."""
+    for home in folder.glob("replica-*"):
+        LocalReplica(BASE, home, 0).stop()
+    if (folder / "kafka").is_dir():
+        LocalBroker(folder / "kafka").kill()
+    for note in folder.glob("*.pid"):
+        end_noted(note, belongs_to=str(folder))
+
+
+_CLORAD = (sys.executable, "-m", "daemon")
