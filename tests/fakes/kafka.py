@@ -27,7 +27,7 @@ class FakeRecord:
 
 
 @dataclass
-class _Log:
+class FakeLog:
     """One partition. None stands for what readers never see: markers and aborted records."""
 
     first: int = 0
@@ -42,7 +42,7 @@ class _Log:
 @dataclass
 class _Topic:
     topic_id: uuid.UUID
-    logs: list[_Log]
+    logs: list[FakeLog]
 
 
 @dataclass
@@ -62,6 +62,8 @@ class FakeKafka:
         self.away = False
         self.refused: type[Exception] | None = None
         """What sending raises while it is set."""
+        self.fenced: set[str] = set()
+        """Instance ids that another process has taken."""
         self.commits = 0
 
     @property
@@ -94,7 +96,7 @@ class FakeKafka:
         return name
 
     def create_named(self, name: str, partitions: int = 2, **_: str) -> None:
-        self.topics[name] = _Topic(uuid.uuid4(), [_Log() for _ in range(partitions)])
+        self.topics[name] = _Topic(uuid.uuid4(), [FakeLog() for _ in range(partitions)])
 
     def create_all(self, partitions: int = 2) -> Topics:
         topics = Topics()
@@ -138,7 +140,7 @@ class FakeKafka:
     def said(self, topic: str) -> list[FakeRecord]:
         return [record for log in self.topics[topic].logs for record in log.entries if record is not None]
 
-    def log(self, place: TopicPartition) -> _Log:
+    def log(self, place: TopicPartition) -> FakeLog:
         topic = self.topics.get(place.topic)
         if topic is None or place.partition >= len(topic.logs):
             raise errors.UnknownTopicOrPartitionError(place.topic)
@@ -159,6 +161,7 @@ class FakeConsumer:
     def __init__(self, kafka: FakeKafka, own: Mapping[str, Any]) -> None:
         self._kafka = kafka
         self._group = kafka.groups.setdefault(str(own["group_id"]), _Group())
+        self._instance = own.get("group_instance_id")
         self._topics: list[str] = []
         self._listener: Any = None
         self._positions: dict[TopicPartition, int] = {}
@@ -196,6 +199,8 @@ class FakeConsumer:
 
     def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[FakeRecord]]:
         self._kafka.check()
+        if self._instance in self._kafka.fenced:
+            raise errors.FencedInstanceIdError(self._instance)
         self._rebalance()
         found: dict[TopicPartition, list[FakeRecord]] = {}
         for place in sorted(self.assignment() - self._paused):

@@ -1,0 +1,180 @@
+"""The fleet role as it runs: its loops in threads, its lease, and what it writes for the gateways."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ledger import fleet as table
+from ledger import leases, versions
+from ledger.events import Role
+from ledger.flips import roll_back
+from serving.fleet import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
+from serving.judging import JudgingOptions
+from serving.reconciler import ReplicaOptions
+from tests.unit.serving.scene import BASE_HASH, Scene
+from tests.unit.serving.test_judging import knows
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.checks: dict[str, bool] = {}
+
+    def alive(self, name: str) -> None: ...
+
+    def ready(self, name: str, ok: bool, why: str = "") -> None:
+        self.checks[name] = ok
+
+
+def fleet(scene: Scene, holder: str = "one", **options) -> Fleet:
+    return fleet_of(
+        scene.database,
+        tuple(fake.url for fake in scene.replicas),
+        FleetOptions(
+            store=scene.store,
+            base_hash=BASE_HASH,
+            holder=holder,
+            tick_s=0.05,
+            lease_s=1.0,
+            replica=ReplicaOptions(unload_after_s=0.5),
+            judging=JudgingOptions(placing_s_max=5.0),
+            **options,
+        ),
+        suite=lambda _connection, _candidate: [],
+        redact=lambda text: text,
+        watched=Watched(),
+    )
+
+
+@contextmanager
+def running(led: Fleet) -> Iterator[threading.Event]:
+    stopping = threading.Event()
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            run_fleet(led, stopping)
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield stopping
+    finally:
+        stopping.set()
+        thread.join(timeout=10.0)
+        assert not thread.is_alive(), "every wait of the role is bounded"
+        assert faults == []
+
+
+def wait_for(done: Callable[[], bool], *, wait_s_max: float = 10.0) -> float:
+    began = time.monotonic()
+    while not done():
+        assert time.monotonic() - began < wait_s_max, "it did not come to that"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def seen(scene: Scene) -> dict[str, table.Seen]:
+    with scene.database.read() as connection:
+        return {one.url: one for one in table.seen(connection)}
+
+
+def champion(scene: Scene) -> int:
+    with scene.database.read() as connection:
+        return versions.champion(connection, "billing")
+
+
+@pytest.fixture
+def billing(scene: Scene) -> Scene:
+    scene.agent("billing")
+    for _ in range(2):
+        scene.replica(brain=knows("v1-", "v2-"))
+    return scene
+
+
+def test_a_candidate_reaches_every_replica_and_is_promoted(billing):
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    with running(fleet(billing)):
+        wait_for(lambda: champion(billing) == candidate.number)
+        wait_for(lambda: all(candidate.model in one.models for one in seen(billing).values()))
+    assert all(one.in_rotation for one in seen(billing).values())
+
+
+def test_a_rollback_needs_no_load_and_gateways_hear_of_it(billing):
+    first, second = billing.champion("billing"), billing.champion("billing")
+    with running(fleet(billing)):
+        wait_for(
+            lambda: all({first.model, second.model} <= set(one.models) for one in seen(billing).values())
+        )
+        wait_for(lambda: len(seen(billing)) == 2)
+        with billing.database.read() as connection:
+            before = table.routing(connection, {}).generation
+        roll_back(billing.database, "billing", to=None, by="ann", reason="worse")
+        with billing.database.read() as connection:
+            routing = table.routing(connection, {})
+    assert routing.generation > before
+    assert routing.routes["billing"].version == first.name
+    assert all(first.model in one.models and one.in_rotation for one in routing.replicas)
+
+
+def test_a_replica_that_dies_leaves_and_comes_back_refilled(billing):
+    standing = billing.champion("billing")
+    dying = billing.replicas[0]
+    with running(fleet(billing)):
+        wait_for(lambda: all(one.in_rotation for one in seen(billing).values()) and len(seen(billing)) == 2)
+        dying.die()
+        wait_for(lambda: not seen(billing)[dying.url].in_rotation)
+        assert seen(billing)[dying.url].models == ()
+        dying.start()
+        wait_for(lambda: seen(billing)[dying.url].in_rotation)
+        assert standing.model in seen(billing)[dying.url].models
+
+
+def test_a_leader_that_starts_anew_takes_nobody_out_of_rotation(billing):
+    billing.champion("billing")
+    with running(fleet(billing)):
+        wait_for(lambda: len(seen(billing)) == 2)
+    ever_out: list[str] = []
+    watching = threading.Event()
+
+    def watch() -> None:
+        while not watching.wait(0.01):
+            ever_out.extend(url for url, one in seen(billing).items() if not one.in_rotation)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with running(fleet(billing, holder="two")) as _:
+        time.sleep(1.0)
+    watching.set()
+    watcher.join(timeout=5.0)
+    assert ever_out == []
+
+
+def test_one_leads_and_the_other_takes_over_when_it_stops(billing):
+    def leader() -> str | None:
+        with billing.database.read() as connection:
+            return leases.held_names(connection).get(LEASE)
+
+    with running(fleet(billing, holder="one")) as stop_one:
+        wait_for(lambda: leader() == "one")
+        with running(fleet(billing, holder="two")):
+            time.sleep(0.3)
+            assert leader() == "one"
+            stop_one.set()
+            wait_for(lambda: leader() == "two")
+
+
+def test_what_nobody_wants_any_more_is_unloaded(billing):
+    old = [billing.champion("billing") for _ in range(3)]
+    fake = billing.replicas[0]
+    with running(fleet(billing)):
+        wait_for(lambda: old[2].model in fake.adapters)
+        billing.champion("billing")
+        wait_for(lambda: old[1].model not in fake.adapters)
+        assert old[2].model in fake.adapters, "the predecessor stays"

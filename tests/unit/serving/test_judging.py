@@ -1,0 +1,444 @@
+"""From a candidate to a verdict, on a real ledger and a fake replica that answers as told."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from ledger import flips, versions
+from ledger.backlog import backlogs
+from ledger.events import Kind, Role
+from ledger.feedback import usable
+from ledger.flips import roll_back
+from ledger.versions import Purpose, Verdict
+from serving.board import Board
+from serving.evidence import Interrupted
+from serving.fitness import Shelf
+from serving.gate import Limits
+from serving.judging import Judging, JudgingOptions, judge_candidates
+from serving.questions import asked_about
+from serving.reconciler import Keeper, ReplicaOptions, hold_list
+from serving.replica import Replica
+from tests.unit.ledger.saying import retraction, said
+from tests.unit.serving.scene import BASE_HASH, Scene
+
+
+class Bench:
+    """A judge, his replicas, and a finger to take the fleet one step further."""
+
+    def __init__(self, scene: Scene, **options) -> None:
+        self.scene = scene
+        self.replicas = {fake.url: Replica(fake.url) for fake in scene.replicas}
+        self.board = Board(self.replicas)
+        shelf = Shelf(scene.store, BASE_HASH)
+        self.keepers = [Keeper(replica, shelf, ReplicaOptions()) for replica in self.replicas.values()]
+        self.suite_events = []
+        self.reached: list[str] = []
+        self.judging = Judging(
+            database=scene.database,
+            board=self.board,
+            shelf=shelf,
+            replicas=self.replicas,
+            suite=lambda connection, _: asked_about(connection, self.suite_events),
+            redact=lambda text: text,
+            options=JudgingOptions(**{"placing_s_max": 0.0, **options}),
+            reached=self.reached.append,
+        )
+
+    def look(self) -> None:
+        with self.scene.database.read() as connection:
+            rows = versions.wanted(connection)
+        self.board.serve(
+            frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
+        )
+        for keeper in self.keepers:
+            hold = hold_list(rows, url=keeper.url, sound=self.board.sound(), adapters_max=8)
+            self.board.post(keeper.tend(hold))
+
+    def step(self) -> bool:
+        self.look()
+        return judge_candidates(self.judging, threading.Event())
+
+    def run(self, steps: int = 6) -> None:
+        for _ in range(steps):
+            self.step()
+
+    def run_until(self, verdict: Verdict) -> None:
+        for _ in range(10):
+            if verdict in [decision.verdict for decision in self.decisions()]:
+                return
+            self.step()
+        raise AssertionError(f"no {verdict.value} in ten steps")
+
+    def decisions(self, agent: str = "billing"):
+        with self.scene.database.read() as connection:
+            return versions.decisions_of(connection, agent)[1:]  # without `initial`
+
+    def serving(self, agent: str = "billing") -> int:
+        with self.scene.database.read() as connection:
+            return versions.champion(connection, agent)
+
+    def close(self) -> None:
+        for replica in self.replicas.values():
+            replica.close()
+
+
+@pytest.fixture
+def bench(scene: Scene) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(**options) -> Bench:
+        made.append(Bench(scene, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def number_in(messages) -> int:
+    """Of the prompt `ask N`; 0 for the prompts of probes."""
+    word = messages[-1]["content"].split()[-1]
+    return int(word) if word.isdigit() else 0
+
+
+def knows(*learned: str):
+    """A brain: these adapters answer `ask N` with `right N`, everybody else with `wrong N`."""
+
+    def brain(path: str, messages) -> str:
+        word = "right" if any(name in path for name in learned) else "wrong"
+        return messages[-1]["content"].replace("ask", word)
+
+    return brain
+
+
+@pytest.fixture
+def billing(scene: Scene) -> Scene:
+    scene.agent("billing")
+    scene.replica(brain=knows("v1-"))
+    return scene
+
+
+def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
+    gate = billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    assert judge.serving() == candidate.number
+    canary, promoted = judge.decisions()
+    assert (canary.verdict, promoted.verdict) == (Verdict.CANARY, Verdict.PROMOTE)
+    found = promoted.evidence
+    assert found["judgement"]["wins"] == 8
+    assert {pair["event"] for pair in found["gate"]} == {event.uid for event in gate}
+    assert found["answers"][gate[0].uid] == {"before": "wrong 1", "after": "right 1"}
+    assert list(found["replicas"]) == [billing.replicas[0].url]
+    assert promoted.through_seq == candidate.through_seq
+    assert judge.reached == ["fleet-swapping"]
+
+
+def test_receipts_show_what_was_taught_too(billing, bench):
+    [taught] = billing.corrections("billing", 1, role=Role.TRAIN)
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    assert judge.decisions()[-1].evidence["answers"][taught.uid] == {"before": "wrong 1", "after": "right 1"}
+
+
+def test_nothing_is_asked_of_a_candidate_before_it_is_held(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    judge = bench()
+    assert judge.step(), "it is wanted for the gate"
+    assert not judge_candidates(judge.judging, threading.Event()), "and waits for a replica"
+    judge.look()
+    assert judge.board.holders(candidate.model)
+    assert judge.step()
+    assert judge.serving() == versions.BASE
+
+
+def test_too_little_evidence_is_an_abstention_and_the_agent_waits_for_news(billing, bench):
+    billing.corrections("billing", 3, role=Role.GATE)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.ABSTAIN
+    assert judge.serving() == versions.BASE
+    with billing.database.read() as connection:
+        [waiting] = backlogs(connection)
+        assert versions.wanted(connection)[0].purpose is Purpose.SERVE
+        assert len(versions.wanted(connection)) == 1
+    assert not waiting.news
+    assert waiting.refusals == 0
+
+
+def test_a_candidate_no_better_than_the_champion_is_refused(billing, bench):
+    for _ in range(2):
+        billing.corrections("billing", 6, role=Role.GATE)
+    billing.replicas[0].brain = lambda path, messages: messages[-1]["content"].replace(
+        "ask", "right" if ("v1-" in path) == (number_in(messages) % 2 == 0) else "wrong"
+    )
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.REFUSE
+    assert decision.evidence["reasons"][0].startswith("not better: 6 wins, 6 losses")
+
+
+def test_every_refusal_makes_the_next_try_harder(billing, bench):
+    judge = bench()
+    billing.corrections("billing", 6, role=Role.GATE)
+    billing.replicas[0].brain = lambda _path, _messages: "right 0"
+    for number in (1, 2):
+        billing.replicas[0].trouble.load_nothing = True
+        billing.candidate("billing")
+        judge.run()
+        assert judge.decisions()[-1].verdict is Verdict.REFUSE, number
+    billing.replicas[0].trouble.load_nothing = False
+    billing.replicas[0].brain = knows("v3-")
+    billing.candidate("billing")
+    judge.run()
+    decision = judge.decisions()[-1]
+    assert decision.evidence["attempt"] == 3
+    assert decision.verdict is Verdict.ABSTAIN, "six wins are not enough at the third try"
+
+
+def test_harm_to_approved_replies_is_refused_whatever_was_gained(billing, bench):
+    billing.corrections("billing", 9, role=Role.GATE)
+    approved = billing.corrections("billing", 6, role=Role.GATE, kind=Kind.APPROVE)
+    billing.candidate("billing")
+    judge = bench()
+    with billing.database.read() as connection:
+        judge.suite_events = usable(connection, "billing", role=Role.GATE, kinds=[Kind.APPROVE])
+    spoilt = {event.data["messages"][0]["content"] for event in approved[:3]}
+
+    def brain(path, messages):
+        asked = messages[-1]["content"]
+        is_approved = number_in(messages) > 9
+        good = (asked not in spoilt) if "v1-" in path else is_approved
+        return asked.replace("ask", "right" if good else "wrong")
+
+    billing.replicas[0].brain = brain
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.REFUSE
+    assert decision.evidence["reasons"] == ["harm: 3 of 6 prompts became worse, 0 better"]
+    assert [pair["again"] for pair in decision.evidence["suite"]].count([1.0, 0.0]) == 3
+
+
+def test_a_suite_answer_that_wavers_is_not_harm(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.corrections("billing", 6, role=Role.GATE, kind=Kind.APPROVE)
+    billing.candidate("billing")
+    judge = bench()
+    with billing.database.read() as connection:
+        judge.suite_events = usable(connection, "billing", role=Role.GATE, kinds=[Kind.APPROVE])
+    once: set[str] = set()
+
+    def brain(path, messages):
+        asked = messages[-1]["content"]
+        approved = number_in(messages) > 8
+        if approved and "v1-" in path and asked not in once:
+            once.add(asked)
+            return "something else"
+        return asked.replace("ask", "right" if approved or "v1-" in path else "wrong")
+
+    billing.replicas[0].brain = brain
+    judge.run()
+    assert judge.decisions()[-1].verdict is Verdict.PROMOTE
+
+
+def test_a_candidate_that_loops_is_refused(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.replicas[0].brain = lambda path, messages: (
+        "word " * 400 if "v1-" in path else messages[-1]["content"]
+    )
+    judge = bench()
+    judge.run()
+    reasons = judge.decisions()[-1].evidence["reasons"]
+    assert any(reason.startswith("repetitive") for reason in reasons)
+    assert any(reason.startswith("cut_short") for reason in reasons)
+
+
+def test_a_candidate_no_replica_can_serve_is_refused_and_nobody_leaves_the_rotation(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.replicas[0].trouble.refuse_loads = True
+    judge = bench()
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.REFUSE
+    assert decision.evidence["reasons"] == ["no replica could hold it"]
+    assert [report.url for report in judge.board.rotation()] == [billing.replicas[0].url]
+
+
+def test_a_damaged_candidate_is_refused_without_being_loaded(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    (billing.store / candidate.path / "adapter_config.json").write_text("{ }")
+    judge = bench()
+    judge.run()
+    assert judge.decisions()[-1].evidence["reasons"] == ["not what was trained: adapter_config.json"]
+    assert billing.replicas[0].asked == []
+
+
+def test_no_verdict_without_replicas(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.replicas[0].die()
+    judge = bench()
+    judge.run()
+    assert judge.decisions() == []
+    billing.replicas[0].start()
+    judge.run()
+    assert judge.serving() == 1
+
+
+def test_a_swap_waits_until_every_replica_holds_the_candidate(billing, bench):
+    billing.replica(brain=knows("v1-"))
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    judge = bench(placing_s_max=30.0)
+    judge.run_until(Verdict.CANARY)
+    assert len(judge.board.holders(candidate.model)) == 1
+    assert not judge_candidates(judge.judging, threading.Event())
+    assert judge.serving() == versions.BASE
+    judge.step()
+    assert judge.serving() == candidate.number
+    assert len(judge.board.holders(candidate.model)) == 2
+
+
+def test_one_replica_that_cannot_hold_it_does_not_stop_a_swap_and_leaves_the_rotation(billing, bench):
+    sick = billing.replica(brain=knows("v1-"))
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    judge = bench(placing_s_max=30.0)
+    judge.run_until(Verdict.CANARY)
+    holding = next(iter(judge.board.holders(candidate.model)))
+    sick = next(fake for fake in billing.replicas if fake.url != holding)
+    sick.trouble.load_nothing = True
+    judge.step()
+    assert judge.serving() == candidate.number
+    assert judge.decisions()[-1].evidence["failed"].keys() == {sick.url}
+    judge.look()
+    assert [report.url for report in judge.board.rotation()] == [holding]
+
+
+def test_a_fleet_role_that_died_before_the_flip_is_followed_by_one_that_makes_it(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    judge = bench()
+
+    def die(_: str) -> None:
+        raise KeyboardInterrupt
+
+    object.__setattr__(judge.judging, "reached", die)
+    with pytest.raises(KeyboardInterrupt):
+        judge.run()
+    assert judge.serving() == versions.BASE
+    follower = bench()
+    asked = len(billing.replicas[0].asked)
+    follower.run()
+    assert follower.serving() == candidate.number
+    generated = [path for path, _ in billing.replicas[0].asked[asked:] if "chat" in path]
+    assert generated == [], "the verdict stands, nothing is asked twice"
+
+
+def test_a_candidate_whose_event_was_retracted_is_not_served_and_makes_the_next_try_no_harder(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    [taught] = billing.corrections("billing", 1, role=Role.TRAIN)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run_until(Verdict.CANARY)
+    billing.say(retraction("r1", taught.id))
+    judge.run()
+    assert judge.serving() == versions.BASE
+    assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
+    assert judge.decisions()[-1].evidence["reasons"] == ["1 of its events changed meanwhile"]
+
+
+def test_a_candidate_settled_by_a_rollback_is_not_decided_twice(billing, bench):
+    champion = billing.champion("billing")
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    judge = bench()
+    judge.step()
+    roll_back(billing.database, "billing", to=None, by="ann", reason="worse")
+    judge.run()
+    kinds = [(one.number, one.verdict) for one in judge.decisions()]
+    assert kinds == [
+        (champion.number, Verdict.PROMOTE),
+        (2, Verdict.REFUSE),
+        (champion.number, Verdict.ROLLBACK),
+    ]
+
+
+def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, bench):
+    judge = bench()
+    billing.corrections("billing", 8, role=Role.GATE)
+    first = billing.candidate("billing")
+    judge.run()
+    assert judge.serving() == first.number
+    late = billing.corrections("billing", 9, role=Role.GATE)
+    billing.replicas[0].brain = knows("v2-")
+    billing.candidate("billing")
+    judge.run()
+    decision = judge.decisions()[-1]
+    assert decision.verdict is Verdict.PROMOTE
+    assert {pair["event"] for pair in decision.evidence["gate"]} == {event.uid for event in late}
+    with billing.database.read() as connection:
+        purposes = {row.purpose: row.number for row in versions.wanted(connection)}
+    assert purposes == {Purpose.SERVE: 2, Purpose.PREDECESSOR: 1}
+
+
+def test_one_prompt_corrected_often_is_one_question(billing, bench):
+    [event] = billing.corrections("billing", 1, role=Role.GATE)
+    billing.say(*(replace(event, id=f"again{n}", digest=str(n), author=f"dev{n}") for n in range(9)))
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.ABSTAIN
+    assert len(decision.evidence["gate"]) == 1
+
+
+def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    endless = {"messages": [{"role": "user", "content": "x" * 900}], "rejected": "a", "corrected": "b"}
+    billing.say(said("long", role=Role.GATE, data=endless))
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    assert judge.decisions()[-1].verdict is Verdict.PROMOTE
+    assert len(judge.decisions()[-1].evidence["gate"]) == 8
+
+
+def test_the_kl_budget_of_the_manifest_is_judged(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing", metrics={"kl_nats": 2.0})
+    judge = bench(limits=Limits(kl_nats_max=1.0))
+    judge.run()
+    assert judge.decisions()[-1].evidence["reasons"][0].startswith("kl: 2.000 nats")
+
+
+def test_judging_stops_when_the_role_does(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    judge = bench()
+    over = threading.Event()
+    judge.step()
+    judge.look()
+    billing.replicas[0].brain = lambda _path, _messages: over.set() or "late"
+    with pytest.raises(Interrupted):
+        judge_candidates(judge.judging, over)
+    assert judge.decisions() == []
+
+
+def test_flips_need_no_gate(billing, bench):
+    billing.champion("billing")
+    with pytest.raises(flips.FlipRefused):
+        roll_back(billing.database, "billing", to=7, by="ann", reason="none")
