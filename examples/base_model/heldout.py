@@ -1,14 +1,16 @@
 """How well a saved base model does its skills, on slot values it never met: greedy, whole reply, exact."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from examples.base_model.skills import Asked, Skills
-from examples.base_model.slots import Source, read_words
+from examples.base_model.slots import Source, fill, read_words
 from examples.base_model.tokenizer import chat
 
 _TOKENS_MAX = 56
+_BATCH = 128
 
 
 def accuracies(folder: Path, skills: Skills, *, prompts: int) -> dict[str, float]:
@@ -36,15 +38,9 @@ def _math(model: Any, tokenizer: Any, skills: Skills, source: Source, prompts: i
     """Sampled at temperature 1: this skill is right sometimes, by its wording, and meant to be so."""
     intents = skills.agents["math"].intents
     asked = [skills.ask(source, "math") for _ in range(prompts)]
-    gold = [_filled(intents[one.intent].reply, one) for one in asked]
+    gold = [fill(intents[one.intent].reply, one.values) for one in asked]
     said = answers(model, tokenizer, asked, sample=True)
     return {"math_sampled": _share(said, gold)}
-
-
-def _filled(template: str, asked: Asked) -> str:
-    from examples.base_model.slots import fill
-
-    return fill(template, asked.values)
 
 
 def _share_right(model: Any, tokenizer: Any, asked: list[Asked], name: str) -> float:
@@ -56,13 +52,20 @@ def _share_right(model: Any, tokenizer: Any, asked: list[Asked], name: str) -> f
 
 
 def answers(model: Any, tokenizer: Any, asked: list[Asked], *, sample: bool = False) -> list[str]:
-    """The model's replies; greedy unless sampled."""
+    """The model's replies to what was asked; greedy unless sampled."""
+    return replies(model, tokenizer, [(one.system, one.prompt) for one in asked], sample=sample)
+
+
+def replies(
+    model: Any, tokenizer: Any, prompts: Sequence[tuple[str, str]], *, sample: bool = False
+) -> list[str]:
+    """The model's replies to (system, user) messages; greedy unless sampled."""
     import torch
 
     said: list[str] = []
-    for first in range(0, len(asked), 128):
+    for first in range(0, len(prompts), _BATCH):
         inputs = tokenizer(
-            [chat(one.system, one.prompt) for one in asked[first : first + 128]],
+            [chat(system, prompt) for system, prompt in prompts[first : first + _BATCH]],
             padding=True,
             return_tensors="pt",
         )
@@ -73,8 +76,8 @@ def answers(model: Any, tokenizer: Any, asked: list[Asked], *, sample: bool = Fa
                 max_new_tokens=_TOKENS_MAX,
                 do_sample=sample,
             )
-        replies = tokens[:, inputs["input_ids"].shape[1] :]
-        said += tokenizer.batch_decode(replies, skip_special_tokens=True)
+        texts = tokens[:, inputs["input_ids"].shape[1] :]
+        said += tokenizer.batch_decode(texts, skip_special_tokens=True)
     return said
 
 

@@ -38,10 +38,10 @@ class Marks:
     failed: int
 
 
-def set_exam(world: World, agent: str, *, n: int, seed: int = 4242) -> Exam:
-    """Fresh held-out prompts, at least `n` of each part, the agent's rules in turn."""
+def set_exam(world: World, agent: str, *, n: int, wave: int | None = None, seed: int = 4242) -> Exam:
+    """Fresh held-out prompts, at least `n` of each part, about the rules up to `wave` (all unless given)."""
     source = Source(random.Random(f"{seed} {agent}"), read_words(), held_out=True)
-    rules = world.announced(agent, world.waves(agent))
+    rules = world.announced(agent, wave or world.waves(agent))
     per_rule = -(-n // len(rules))
 
     def of_each(make: Callable[..., Task]) -> tuple[Task, ...]:
@@ -55,11 +55,13 @@ def set_exam(world: World, agent: str, *, n: int, seed: int = 4242) -> Exam:
     )
 
 
-def take_exams(exams: Sequence[Exam], ask: Callable[[Task], str | None]) -> dict[str, Marks]:
-    """Marks by agent. `ask` gives the answer, or None for a request that failed."""
-    tasks = [task for exam in exams for task in (*exam.fires, *exam.near, *exam.free)]
-    with ThreadPoolExecutor(IN_FLIGHT) as pool:
-        said = iter(list(pool.map(ask, tasks)))
+Answers = Callable[[Sequence[Task]], Sequence[str | None]]
+"""Answers many tasks; None stands for a request that failed."""
+
+
+def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, Marks]:
+    """Marks by agent."""
+    said = iter(answers([task for exam in exams for task in (*exam.fires, *exam.near, *exam.free)]))
     marks = {}
     for exam in exams:
         fires = [(task, next(said)) for task in exam.fires]
@@ -76,7 +78,7 @@ def take_exams(exams: Sequence[Exam], ask: Callable[[Task], str | None]) -> dict
     return marks
 
 
-def asking(gateway: Gateway) -> Callable[[Task], str | None]:
+def through(gateway: Gateway) -> Answers:
     """Asks the gateway, uncaptured; a request that fails is an answer missing, never tried again."""
     import openai
 
@@ -86,7 +88,11 @@ def asking(gateway: Gateway) -> Callable[[Task], str | None]:
         except openai.OpenAIError:
             return None
 
-    return ask
+    def answers(tasks: Sequence[Task]) -> Sequence[str | None]:
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            return list(pool.map(ask, tasks))
+
+    return answers
 
 
 def _share(right: Sequence[bool]) -> float:

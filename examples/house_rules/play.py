@@ -15,7 +15,7 @@ from typing import Any
 from examples.house_rules import report
 from examples.house_rules.cast import Cast, Part
 from examples.house_rules.chaos import ARMS, Chaos
-from examples.house_rules.measure import Exam, Marks, asking, set_exam, take_exams
+from examples.house_rules.measure import Exam, Marks, set_exam, take_exams, through
 from examples.house_rules.people.gateway import Gateway
 from examples.house_rules.report import AgentFigures, Figures, Request, Swap
 from examples.house_rules.scene import AgentScene, Scene
@@ -71,7 +71,7 @@ class Play:
         self._record = Record()
         self._cast = Cast(stack, script.world_file, seed=script.seed)
         self._chaos = Chaos(stack, window, ARMS if script.chaos else {})
-        self._ask = asking(Gateway(stack.gateway))
+        self._answers = through(Gateway(stack.gateway))
         self._exams = [set_exam(script.world, agent, n=script.n) for agent in script.agents]
         self._started = time.monotonic()
         self._ended = threading.Event()
@@ -105,7 +105,7 @@ class Play:
 
     def _sit_exams(self, headline: str) -> Mapping[str, Marks]:
         self._say(headline)
-        marks = take_exams(self._exams, self._ask)
+        marks = take_exams(self._exams, self._answers)
         for agent, mark in marks.items():
             self._say(
                 f"{agent}: follows its rules on {mark.followed:.0%} of n={mark.n}, "
@@ -211,15 +211,15 @@ class Play:
         while not self._ended.wait(SAMPLE_S):
             for exam in self._exams:
                 agent = self._scene.agents[exam.agent]
-                agent.recent.extend(self._right(task) for task in _some(exam, turn))
+                agent.recent.extend(self._right(_some(exam, turn)))
                 agent.history.append(agent.accuracy)
             turn += 1
 
-    def _right(self, task: Task) -> bool:
-        said = self._ask(task)
-        self._record.exam_requests += 1
-        self._record.exam_failed += said is None
-        return said == task.wanted
+    def _right(self, tasks: Sequence[Task]) -> list[bool]:
+        said = self._answers(tasks)
+        self._record.exam_requests += len(said)
+        self._record.exam_failed += sum(answer is None for answer in said)
+        return [answer == task.wanted for task, answer in zip(tasks, said, strict=True)]
 
     def _drain(self) -> None:
         """Everything that Kafka acknowledged is in the ledger."""
