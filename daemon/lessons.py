@@ -5,7 +5,7 @@ that a pass trained again, after a crash or for `clorad replay`, is the same pas
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class _World:
 
     interactions: Mapping[str, Interaction]
     conversations: Mapping[str, Sequence[Interaction]]
+    amended: Sequence[KeptEvent]
 
 
 def plan_turn(
@@ -100,7 +101,7 @@ def plan_turn(
         interactions=world.interactions,
         conversations=world.conversations,
         baselines=baselines,
-        known=[*taught, *approvals],
+        known=_others(waiting, taught, approvals, world.amended),
     )
     marks.update({seq: (Status.BARREN, reason) for seq, reason in labelled.barren.items()})
     marks.update({seq: (Status.WAITING, reason) for seq, reason in labelled.held.items()})
@@ -154,7 +155,7 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
             conversations=world.conversations,
             baselines=baselines,
             planned=True,
-            known=[kept for other, others in parts.items() if other is not part for kept in others],
+            known=_others(members, events.values(), world.amended),
             part=part,
         ).episodes
     )
@@ -174,6 +175,13 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
     )
 
 
+def _others(members: Sequence[KeptEvent], *groups: Iterable[KeptEvent]) -> list[KeptEvent]:
+    """Every event of the groups that is not a member, once."""
+    mine = {kept.seq for kept in members}
+    found = {kept.seq: kept for group in groups for kept in group if kept.seq not in mine}
+    return [found[seq] for seq in sorted(found)]
+
+
 def _members(choice: Choice) -> list[TurnEvent]:
     return [
         TurnEvent(seq=kept.seq, part=part.value, revision=kept.event.revision)
@@ -183,11 +191,20 @@ def _members(choice: Choice) -> list[TurnEvent]:
 
 
 def _world(connection: Connection, agent: str, events: Sequence[KeptEvent]) -> _World:
+    """What was captured of the work these events are about, and what the amendments among them amend."""
     named = [kept.event.interaction for kept in events if kept.event.interaction]
-    conversations = sorted({kept.event.conversation for kept in events if kept.event.conversation})
+    interactions = feedback.interactions_named(connection, named)
+    conversations = {kept.event.conversation for kept in events} | {
+        one.conversation for one in interactions.values()
+    }
+    amended = [kept.event.amends for kept in events if kept.event.amends]
     return _World(
-        interactions=feedback.interactions_named(connection, named),
-        conversations={name: feedback.conversation(connection, agent, name) for name in conversations},
+        interactions=interactions,
+        conversations={
+            name: feedback.conversation(connection, agent, name)
+            for name in sorted(name for name in conversations if name)
+        },
+        amended=feedback.events_by_key(connection, agent, amended),
     )
 
 

@@ -32,13 +32,14 @@ def apply(connection: Connection, fresh: Sequence[Event], administrators: frozen
             if key is not None:
                 keyed[event.agent, key] = None
     for agent, key in keyed:
+        _inherit(connection, agent, key)
         _keep_newest_revision(connection, agent, key)
 
 
 def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
     """Events whose prompt was not known take the role of these interactions' prompts and become usable."""
     waiting = (
-        select(events.c.seq, interactions.c.role, interactions.c.prompt_group)
+        select(events.c.seq, events.c.agent, events.c.key, interactions.c.role, interactions.c.prompt_group)
         .join(interactions, interactions.c.id == events.c.interaction)
         .where(events.c.status == Status.WAITING.value, events.c.role.is_(None))  # a role never changes
         .where(events.c.interaction.in_(interaction_ids))
@@ -49,6 +50,24 @@ def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
             .where(events.c.seq == row.seq)
             .values(role=row.role, prompt_group=row.prompt_group, status=Status.OPEN.value)
         )
+        if row.key is not None:
+            _inherit(connection, row.agent, row.key)
+
+
+def _inherit(connection: Connection, agent: str, key: str) -> None:
+    """Events that amend without saying of which prompt take the role of what they amend, once it has one."""
+    amended = select(events.c.role, events.c.prompt_group).where(
+        events.c.agent == agent, events.c.key == key, events.c.role.is_not(None)
+    )
+    found = connection.execute(amended.order_by(events.c.revision.desc()).limit(1)).one_or_none()
+    if found is None:
+        return
+    connection.execute(
+        update(events)
+        .where(events.c.agent == agent, events.c.amends == key, events.c.interaction.is_(None))
+        .where(events.c.status == Status.WAITING.value, events.c.role.is_(None))
+        .values(role=found.role, prompt_group=found.prompt_group, status=Status.OPEN.value)
+    )
 
 
 def _retract(connection: Connection, retraction: Event, administrators: frozenset[str]) -> None:

@@ -85,6 +85,13 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
     return found
 
 
+def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
+    """The agent's events under these feedback keys, oldest first: what amendments refer to."""
+    named = sorted(set(keys))
+    query = select(events).where(events.c.agent == agent, events.c.key.in_(named))
+    return _events(connection, query.order_by(events.c.seq)) if named else []
+
+
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
     """Events named `SOURCE#ID` (either may hold more of these signs), or all with that bare id."""
     named = [

@@ -96,6 +96,26 @@ class TestRevisions:
         keep(database, said("1", key="k"), outcome("2", 0.5, amends="k", revision=2))
         assert status(database, "1") is status(database, "2") is Status.OPEN
 
+    @pytest.mark.parametrize("amended_first", [True, False])
+    def test_an_outcome_that_only_amends_takes_the_role_of_what_it_amends(
+        self, database: Database, amended_first: bool
+    ) -> None:
+        late = outcome("2", 0.5, amends="k", role=None, prompt_group=None)
+        first, second = said("1", key="k", role=Role.GATE), late
+        keep(database, *((first, second) if amended_first else (second, first)))
+        with database.read() as connection:
+            [kept] = feedback.event_by_uid(connection, "dev#2")
+        assert (kept.status, kept.event.role) == (Status.OPEN, Role.GATE)
+
+    def test_a_role_reaches_the_amendment_with_the_interaction_that_brings_it(
+        self, database: Database
+    ) -> None:
+        keep(database, said("1", key="k", interaction="i", role=None, prompt_group=None))
+        keep(database, outcome("2", 0.5, amends="k", role=None, prompt_group=None))
+        assert status(database, "2") is Status.WAITING
+        keep(database, spoken("i"))
+        assert status(database, "2") is Status.OPEN
+
     def test_another_agents_key_is_another_key(self, database: Database) -> None:
         keep(database, said("1", key="k"), said("2", key="k", agent="sql", revision=2))
         assert status(database, "1") is Status.OPEN
