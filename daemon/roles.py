@@ -6,8 +6,9 @@ Heavy imports happen inside the role that needs them: intake must never load tor
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,10 +20,11 @@ from daemon.room import Room, places_written
 from daemon.settings import Settings
 from engine.base_files import base_hash
 from ledger import agents
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database, LedgerRefused, LedgerUnavailable
 
 if TYPE_CHECKING:
     from feedback.connection import Cluster
+    from feedback.identity import Identity
 
 log = structlog.get_logger(__name__)
 
@@ -230,3 +232,59 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
             stopping,
             also={"outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint)},
         )
+
+
+def gateway(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Answer users through the replicas. Reads the ledger, writes nothing to it."""
+    from feedback.producer import Producer
+    from feedback.redaction import Redactor
+    from serving.capturing import Captor
+    from serving.gateway import Gateway, GatewayOptions, run_gateway
+    from serving.inbox import Inbox
+    from serving.routing import Table
+
+    with closing(Database(settings.ledger.url)) as database:
+        identity = _wait_for_identity(database, stopping, health)
+        if identity is None:
+            return
+        redactor = Redactor(identity.fingerprint)
+        options = settings.gateway
+        producer = Producer(cluster_of(settings), in_flight_max=options.feedback_in_flight_max)
+        try:
+            run_gateway(
+                Gateway(
+                    table=Table(database),
+                    captor=Captor(producer.send, redactor, share=options.capture_share),
+                    inbox=Inbox(producer.send, redactor),
+                    options=GatewayOptions(
+                        host=options.host,
+                        port=options.port,
+                        poll_s=options.poll_s,
+                        request_s_max=settings.fleet.request_s_max,
+                    ),
+                ),
+                stopping,
+                health,
+            )
+        except OSError:
+            raise RoleRefused(f"gateway.port: {options.host}:{options.port} cannot be listened on") from None
+        finally:
+            producer.close()
+
+
+def _wait_for_identity(database: Database, stopping: threading.Event, health: Health) -> "Identity | None":
+    """The ledger's identity; None once told to stop. A gateway without it could not redact as intake does."""
+    from feedback.identity import known_identity
+
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < START_S_MAX:
+        try:
+            identity = known_identity(database)
+        except (LedgerUnavailable, LedgerRefused) as fault:
+            identity, why = None, str(fault)
+        else:
+            why = "no role has opened the ledger yet"
+        health.ready("ledger", identity is not None, "" if identity else why)
+        if identity is not None or stopping.wait(_RETRY_S / 4):
+            return identity
+    raise LedgerUnavailable(f"not there for {START_S_MAX:.0f} s")

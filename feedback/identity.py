@@ -23,6 +23,15 @@ class Identity:
         return hmac.digest(self.secret, raw, "sha256").hex()
 
 
+def known_identity(database: Database) -> Identity | None:
+    """The ledger's identity as it stands, for who must not write; None where it was not made up yet."""
+    with database.read() as connection:
+        found = dict(connection.execute(select(facts.c.name, facts.c.value)).tuples().all())
+    if not {"ledger_id", "fingerprint_key"} <= set(found):
+        return None
+    return Identity(ledger_id=found["ledger_id"], secret=bytes.fromhex(found["fingerprint_key"]))
+
+
 def identity_of(database: Database) -> Identity:
     """The ledger's identity, made up if it has none yet."""
     with database.write() as connection:
