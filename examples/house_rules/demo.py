@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.house_rules import report
-from examples.house_rules.play import Play, PlayFailedError, Script, scene_of
+from examples.house_rules.play import Play, PlayFailedError, Script
 from examples.house_rules.report import Figures, Goal
 from examples.house_rules.stack import BASE, ROOT, Plan, Stack, StackFailedError
 from examples.house_rules.view import View
@@ -59,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _perform(script: Script, stack: Stack, window: Window, console: Console) -> int:
-    scene = scene_of(script, stack.broker)
+    scene = script.scene(stack.broker)
     with View(scene, console) as view:
         play = Play(script, stack, window, view, scene)
         figures = play.run()
@@ -67,7 +67,9 @@ def _perform(script: Script, stack: Stack, window: Window, console: Console) -> 
     reached = report.goals(figures, whole=script.whole, chaos=script.chaos)
     report.write(stack.folder / "report.json", report.as_json(figures, reached))
     _show(console, figures, reached)
-    if (uid := play.a_correction()) is not None:
+    corrections = [line for line in play.books.journal() if line["type"] == "correction"]
+    if corrections:
+        uid = f"{corrections[0]['source']}#{corrections[0]['id']}"
         console.print(f"\nwhat became of one correction (clorad receipt {uid}):", soft_wrap=True)
         console.print(stack.clorad("receipt", uid), markup=False, highlight=False)
     if stack.broker == "mock":
