@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from ledger.events import KeptEvent
 from ledger.feedback import events_by_seq
-from ledger.receipts import answers_of, pairs_of, reasons_of
+from ledger.receipts import Example, examples_of, reasons_of
 from ledger.schema import events, turn_events, turns
 from ledger.versions import (
     BASE,
@@ -34,18 +34,6 @@ class Taught:
     kept: KeptEvent
     part: str
     outcome: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A prompt the version was judged on: how its parent answered, and how it does."""
-
-    uid: str
-    suite: bool
-    before: float  # scores
-    after: float
-    before_text: str | None
-    after_text: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,26 +163,8 @@ def _taught(connection: Connection, turn_id: int) -> tuple[tuple[Taught, ...], d
 
 
 def _examples(settled: list[Decision]) -> tuple[Example, ...]:
-    """Prompts whose score changed, most improved first, from the last decision that has evidence."""
-    for decision in reversed(settled):
-        pairs = [(pair, part) for part in ("gate", "suite") for pair in pairs_of(decision.evidence, part)]
-        changed = [(pair, part) for pair, part in pairs if pair["before"] != pair["after"]]
-        if pairs:
-            changed.sort(key=lambda one: one[0]["before"] - one[0]["after"])
-            return tuple(_example(decision.evidence, pair, part == "suite") for pair, part in changed)
-    return ()
-
-
-def _example(evidence: Mapping[str, Any], pair: Mapping[str, Any], suite: bool) -> Example:
-    before_text, after_text = answers_of(evidence, pair["event"])
-    return Example(
-        uid=pair["event"],
-        suite=suite,
-        before=float(pair["before"]),
-        after=float(pair["after"]),
-        before_text=before_text,
-        after_text=after_text,
-    )
+    """From the last decision that has evidence."""
+    return next((found for one in reversed(settled) if (found := examples_of(one.evidence))), ())
 
 
 def _event_counts(connection: Connection, agent: str) -> dict[int, tuple[int, int]]:

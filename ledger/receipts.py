@@ -64,6 +64,18 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A prompt the version was judged on: how its parent answered, and how it does."""
+
+    uid: str
+    suite: bool
+    before: float  # scores
+    after: float
+    before_text: str | None
+    after_text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """All that is known about one event."""
 
@@ -73,6 +85,7 @@ class Receipt:
     taken: tuple[Taken, ...]  # oldest first
     judged: tuple[Judged, ...]
     live_since_s: float | None
+    examples: tuple[Example, ...]  # what else the version it went live with answers better
 
 
 def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
@@ -81,7 +94,7 @@ def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
     serving = set(lineage_of(connection, agent, champion(connection, agent)))
     verdicts = _decisions(connection, agent)
     taken = tuple(_taken(connection, kept.seq, serving, verdicts))
-    since = [one.decided_s for one in taken if one.serving and one.part == "new" and one.decided_s]
+    live = [one for one in taken if one.serving and one.part == "new" and one.decided_s]
     reason = select(events.c.status_reason).where(events.c.seq == kept.seq)
     return Receipt(
         kept=kept,
@@ -89,7 +102,8 @@ def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
         fate=fate_of(kept, taken),
         taken=taken,
         judged=tuple(_judged(connection, agent, kept.event.uid, verdicts)),
-        live_since_s=min(since, default=None),
+        live_since_s=live[0].decided_s if live else None,
+        examples=_examples(live[0], verdicts) if live else (),
     )
 
 
@@ -129,10 +143,43 @@ def pairs_of(evidence: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
     return [pair for pair in evidence.get(part) or [] if isinstance(pair, dict)]
 
 
+def examples_of(evidence: Mapping[str, Any]) -> tuple[Example, ...]:
+    """Prompts whose score changed, most improved first."""
+    pairs = [(pair, part) for part in ("gate", "suite") for pair in pairs_of(evidence, part)]
+    changed = [(pair, part) for pair, part in pairs if pair["before"] != pair["after"]]
+    changed.sort(key=lambda one: one[0]["before"] - one[0]["after"])
+    return tuple(_example(evidence, pair, part == "suite") for pair, part in changed)
+
+
 def answers_of(evidence: Mapping[str, Any], uid: str) -> tuple[str | None, str | None]:
     """What was answered before and after to an event's prompt, as far as it was kept."""
     answer = (evidence.get("answers") or {}).get(uid) or {}
     return answer.get("before"), answer.get("after")
+
+
+def _example(evidence: Mapping[str, Any], pair: Mapping[str, Any], suite: bool) -> Example:
+    before_text, after_text = answers_of(evidence, pair["event"])
+    return Example(
+        uid=pair["event"],
+        suite=suite,
+        before=float(pair["before"]),
+        after=float(pair["after"]),
+        before_text=before_text,
+        after_text=after_text,
+    )
+
+
+def _examples(taken: Taken, verdicts: Mapping[int, list[Any]]) -> tuple[Example, ...]:
+    """What the version of that turn answers better than its parent did."""
+    promoted = (
+        row
+        for rows in verdicts.values()
+        for row in rows
+        if row.decided_s == taken.decided_s and row.kind == Verdict.PROMOTE.value
+    )
+    row = next(promoted, None)
+    found = () if row is None else examples_of(row.evidence)
+    return tuple(one for one in found if one.after > one.before and not one.suite)[:EXAMPLES_MAX]
 
 
 def _taken(

@@ -1,0 +1,19 @@
+"""What all commands share: the settings file named before the command, and `--json`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
+
+Context = typer.Context
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+
+
+def settings_of(context: Context) -> "Settings":
+    """The settings of this invocation. Raises `SettingsRefused`."""
+    from daemon.settings import read_settings
+
+    return read_settings(context.obj)

@@ -1,0 +1,123 @@
+"""Commands for those who run clorad: set-up, settings, dead letters, audit, replay."""
+
+from typing import Annotated
+
+import typer
+
+from daemon.cli_context import AsJson, Context, settings_of
+
+topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
+ledger = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+letters = typer.Typer(help="Records that could not be used.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer, *, ask: str, set_up: str) -> None:
+    """Register these commands under their headings in the help."""
+    app.add_typer(letters, name="dead-letters", rich_help_panel=ask)
+    app.command("audit", rich_help_panel=ask)(audit)
+    app.command("replay", rich_help_panel=ask)(replay)
+    app.add_typer(topics, name="topics", rich_help_panel=set_up)
+    app.add_typer(ledger, name="ledger", rich_help_panel=set_up)
+    app.command("schema", rich_help_panel=set_up)(schema)
+    app.command("config", rich_help_panel=set_up)(config)
+
+
+@topics.command("create")
+def topics_create(
+    context: Context,
+    partitions: Annotated[int, typer.Option(help="Of each new topic.", min=1)] = 6,
+    replication: Annotated[int, typer.Option(help="Copies of each record.", min=1)] = 1,
+) -> None:
+    """Make the four topics, with the retention that losing nothing needs; existing ones stay as they are."""
+    from daemon.commands import broker
+
+    made = broker.create_topics(settings_of(context), partitions=partitions, replication=replication)
+    typer.echo(f"made {', '.join(made)}" if made else "all topics were there already")
+
+
+@ledger.command("migrate")
+def ledger_migrate(context: Context) -> None:
+    """Make the ledger, or bring its schema up to date. Roles do this themselves when they start."""
+    from daemon.commands import ledger
+
+    typer.echo(ledger.migrate(settings_of(context)))
+
+
+@ledger.command("check")
+def ledger_check(context: Context) -> None:
+    """Whether the ledger has the schema this version needs."""
+    from daemon.commands import ledger
+
+    typer.echo(ledger.check(settings_of(context)))
+
+
+@letters.command("list")
+def letters_list(
+    context: Context,
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason code.")] = None,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=100_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest dead letters."""
+    from daemon.commands import events
+
+    events.show_letters(settings_of(context), reason=reason, limit=limit, as_json=as_json)
+
+
+@letters.command("show")
+def letters_show(context: Context, letter: int, as_json: AsJson = False) -> None:
+    """One dead letter whole, as it was received after redaction."""
+    from daemon.commands import events
+
+    events.show_letter(settings_of(context), letter, as_json=as_json)
+
+
+def schema(
+    name: Annotated[str, typer.Argument(metavar="TYPE", help="correction, intervention, outcome, …")],
+) -> None:
+    """Print the JSON Schema of one event type's data."""
+    from daemon.console import CommandFailed, show_json
+    from feedback import schemas
+
+    try:
+        show_json(schemas.schema(name))
+    except ValueError as unknown:
+        raise CommandFailed(str(unknown), code=2) from None
+
+
+def config(
+    context: Context,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether they can be used.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the settings as they take effect, secrets masked."""
+    from daemon.commands import settings
+
+    read = settings_of(context)
+    if check:
+        typer.echo("settings can be used")
+    else:
+        settings.show(read, as_json=as_json)
+
+
+def audit(
+    context: Context,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the topics again and compare.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the broker.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether every offset has exactly one disposition; non-zero where anything disagrees."""
+    from daemon.commands import auditing
+
+    auditing.show_audit(settings_of(context), verify=verify, offline=offline, as_json=as_json)
+
+
+def replay(
+    context: Context,
+    number: Annotated[int, typer.Argument(metavar="PASS", help="Number of the pass.")],
+    as_json: AsJson = False,
+) -> None:
+    """Train a recorded pass again and compare the adapters' hashes; non-zero where they differ."""
+    from daemon.commands import auditing
+
+    auditing.show_replay(settings_of(context), number, as_json=as_json)

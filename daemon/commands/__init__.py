@@ -1,0 +1,1 @@
+"""What each command does; `daemon.cli` is the surface. Heavy imports stay in the command that needs them."""

@@ -1,0 +1,176 @@
+"""`clorad audit` and `replay`: asking whether what was written down is true."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from daemon.commands.ledger import opened
+from daemon.console import CommandFailed, console, show_json, table
+from daemon.settings import Settings
+from ledger.audit import Audit, Disagreement, audit, recount
+from ledger.database import Database
+from ledger.turns import read_pass
+
+
+def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool) -> None:
+    """Print whether every offset has one disposition. Raises `CommandFailed` where anything disagrees.
+
+    `verify` reads the topics again; `offline` does not ask the broker even where they end.
+    """
+    from daemon.commands import broker
+
+    extents = () if offline else broker.extents(settings)
+    with opened(settings) as database:
+        with database.read() as connection:
+            found = audit(connection, {(one.topic_id, one.partition): one.end for one in extents})
+        again: tuple[Disagreement, ...] = ()
+        for extent in extents if verify else ():
+            again += _reread(settings, database, found, extent)
+    disagreements = (*found.disagreements, *again)
+    if as_json:
+        show_json(_json(found, disagreements, asked=not offline, verified=verify))
+    else:
+        _render(found, disagreements, console(), asked=not offline, verified=verify)
+    if disagreements:
+        raise CommandFailed(f"the audit disagrees in {len(disagreements)} places")
+
+
+def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
+    """Train a recorded pass again and print both hashes. Raises `CommandFailed` where they differ."""
+    from daemon.replay import NotRepeatable, replay
+    from engine.base_model import BaseRefused
+    from engine.warm_engine import WarmEngine
+
+    with opened(settings) as database:
+        with database.read() as connection:
+            recorded = read_pass(connection, pass_id)
+        if recorded is None:
+            raise CommandFailed(f"no pass {pass_id}")
+        own = settings.engine
+        try:
+            engine = WarmEngine.load(
+                own.base,
+                device=own.device,
+                dtype=own.dtype,
+                slots=own.slots,
+                rank=own.rank_max,
+                threads=own.threads,
+                token_budget=own.tokens_max,
+                mixing=own.mixing,
+            )
+            found = replay(database, engine, settings.store.path, recorded)
+        except (BaseRefused, NotRepeatable, OSError) as refusal:
+            raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None
+    same = all(one.same for one in found)
+    if as_json:
+        turns = [
+            {
+                "agent": one.agent,
+                "version": one.number,
+                "recorded": one.recorded,
+                "again": one.again,
+                "same": one.same,
+                "note": one.note,
+            }
+            for one in found
+        ]
+        show_json({"pass": pass_id, "same": same, "turns": turns})
+    else:
+        out, rows = console(), table("AGENT", ">VERSION", "RECORDED", "AGAIN", "")
+        for one in found:
+            equal = Text("same", style="green") if one.same else Text("DIFFERENT", style="red")
+            rows.add_row(
+                one.agent, f"v{one.number}", (one.recorded or "none")[:16], (one.again or "none")[:16], equal
+            )
+        out.print(rows)
+    if not same:
+        raise CommandFailed(f"pass {pass_id} gave other adapters this time")
+
+
+def _reread(settings: Settings, database: Database, found: Audit, extent: Any) -> tuple[Disagreement, ...]:
+    """Compare one partition's ranges with what is in the topic now."""
+    from daemon.commands import broker
+
+    place = (extent.topic_id, extent.partition)
+    kept = [one for one in found.partitions if (one.topic_id, one.partition) == place]
+    if not kept or kept[0].next_offset <= extent.first:
+        return ()
+    offsets = broker.offsets(settings, extent, start=kept[0].began, end=kept[0].next_offset)
+    with database.read() as connection:
+        return recount(connection, place, offsets, first=extent.first)
+
+
+def _render(
+    found: Audit, disagreements: tuple[Disagreement, ...], out: Console, *, asked: bool, verified: bool
+) -> None:
+    rows = table(
+        "TOPIC",
+        ">PARTITION",
+        ">FROM",
+        ">TO",
+        ">RECORDS",
+        ">STORED",
+        ">DEAD",
+        ">DUPLICATES",
+        ">HOLES",
+        ">GIVEN UP",
+        ">UNREAD",
+    )
+    for one in found.partitions:
+        numbers = (
+            one.began,
+            one.next_offset,
+            one.records,
+            one.stored,
+            one.dead,
+            one.duplicates,
+            one.holes,
+            one.given_up,
+        )
+        unread = "–" if one.unread is None else f"{one.unread:,}"
+        rows.add_row(one.topic, str(one.partition), *(f"{number:,}" for number in numbers), unread)
+    out.print(rows if found.partitions else "nothing was read yet")
+    for disagreement in disagreements:
+        where = f"{disagreement.topic}[{disagreement.partition}] " if disagreement.topic else ""
+        out.print(Text(f"! {where}{disagreement.what}", style="red"))
+    if not disagreements:
+        how = "the ledger, the broker's end offsets" if asked else "the ledger"
+        again = " and the topics read again" if verified else ""
+        out.print(Text(f"clean: every offset has one disposition ({how}{again})", style="green"))
+
+
+def _json(
+    found: Audit, disagreements: tuple[Disagreement, ...], *, asked: bool, verified: bool
+) -> dict[str, Any]:
+    return {
+        "clean": not disagreements,
+        "broker_asked": asked,
+        "verified": verified,
+        "records": sum(one.records for one in found.partitions),
+        "stored": sum(one.stored for one in found.partitions),
+        "dead": sum(one.dead for one in found.partitions),
+        "duplicates": sum(one.duplicates for one in found.partitions),
+        "unread": sum(one.unread or 0 for one in found.partitions) if asked else None,
+        "partitions": [
+            {
+                "topic": one.topic,
+                "topic_id": one.topic_id,
+                "partition": one.partition,
+                "from": one.began,
+                "to": one.next_offset,
+                "records": one.records,
+                "stored": one.stored,
+                "dead": one.dead,
+                "duplicates": one.duplicates,
+                "holes": one.holes,
+                "given_up": one.given_up,
+                "end_offset": one.end_offset,
+                "unread": one.unread,
+            }
+            for one in found.partitions
+        ],
+        "disagreements": [
+            {"topic": one.topic, "partition": one.partition, "what": one.what} for one in disagreements
+        ],
+    }

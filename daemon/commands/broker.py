@@ -1,0 +1,109 @@
+"""Commands that speak to Kafka: topics, sending one event, and what the audit asks the broker."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from daemon.console import CommandFailed
+from daemon.role_process import RoleRefused
+from daemon.roles import cluster_of
+from daemon.settings import Settings
+from feedback import inspection
+from feedback.connection import Cluster
+from feedback.inspection import BrokerAway, Extent
+from feedback.outgoing import outgoing
+from feedback.producer import NotAcknowledged, Producer
+from feedback.redaction import Found, Redactor
+from feedback.topics import Topics
+from ledger.audit import Place
+
+EX_TEMPFAIL = 75
+ACK_S_MAX = 10.0
+
+
+class TextsOnly(Redactor):
+    """Redacts what people wrote before it reaches Kafka. Identifiers are left to intake, which has the
+    key that keeps them tellable apart; another key here would make two names of one."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: "")
+
+    def name(self, name: str, found: Found) -> str:  # noqa: ARG002
+        """Identifiers stay."""
+        return name
+
+
+def create_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[str, ...]:
+    """All four topics exist afterwards. Returns the new ones."""
+    try:
+        return inspection.make_topics(
+            cluster(settings), Topics(), partitions=partitions, replication=replication
+        )
+    except BrokerAway as away:
+        raise _away(settings, away) from None
+
+
+def send(
+    settings: Settings,
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    event_id: str | None,
+) -> dict[str, Any]:
+    """Send one event and wait until every in-sync replica has it. Returns its uid and where it is."""
+    try:
+        record = outgoing(
+            kind, data, topic=Topics().feedback, source=source, redactor=TextsOnly(), event_id=event_id
+        )
+    except ValueError as complaint:
+        raise CommandFailed(f"not sent: {complaint}", code=2) from None
+    producer = Producer(cluster(settings), ack_s_max=ACK_S_MAX)
+    try:
+        sent = producer.send(record).result(timeout=2 * ACK_S_MAX)
+    except (NotAcknowledged, TimeoutError) as fault:
+        why = f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({fault or 'timeout'})"
+        raise CommandFailed(f"{why}; sending the same --id again is safe", code=EX_TEMPFAIL) from None
+    finally:
+        producer.close(wait_s_max=1.0)
+    headers = {name: (value or b"").decode() for name, value in record.headers}
+    return {
+        "uid": f"{headers['ce_source']}#{headers['ce_id']}",
+        "topic": sent.topic,
+        "partition": sent.partition,
+        "offset": sent.offset,
+    }
+
+
+def extents(settings: Settings) -> tuple[Extent, ...]:
+    """What the broker holds of the topics intake reads."""
+    named = Topics()
+    try:
+        return inspection.extents(cluster(settings), (named.feedback, named.interactions))
+    except BrokerAway as away:
+        raise _away(settings, away) from None
+
+
+def offsets(settings: Settings, extent: Extent, *, start: int, end: int) -> Iterator[int]:
+    """Offsets of the records really in a partition, ascending."""
+    try:
+        yield from inspection.offsets(cluster(settings), extent, start=start, end=end)
+    except BrokerAway as away:
+        raise _away(settings, away) from None
+
+
+def ends(settings: Settings) -> dict[Place, int]:
+    """End offsets by topic id and partition."""
+    return {(one.topic_id, one.partition): one.end for one in extents(settings)}
+
+
+def cluster(settings: Settings) -> Cluster:
+    """How this installation reaches Kafka."""
+    try:
+        return cluster_of(settings)
+    except RoleRefused as refusal:
+        raise CommandFailed(str(refusal), code=78) from None
+
+
+def _away(settings: Settings, away: BrokerAway) -> CommandFailed:
+    servers = settings.kafka.bootstrap_servers
+    return CommandFailed(f"Kafka at {servers} did not answer ({away})", code=EX_TEMPFAIL)

@@ -1,0 +1,62 @@
+"""Opening the ledger for a command: never waiting for it, never making one by looking at it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, make_url
+
+from daemon.console import CommandFailed
+from daemon.settings import Settings
+from ledger.database import Database
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """A consistent snapshot of the ledger."""
+    with opened(settings) as database, database.read() as connection:
+        yield connection
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """The ledger, if there is one."""
+    url = make_url(settings.ledger.url)
+    path = url.database
+    if url.get_backend_name() == "sqlite" and path and path != ":memory:" and not Path(path).is_file():
+        raise CommandFailed(
+            f"no ledger at {path} (ledger.url); `clorad run` or `clorad ledger migrate` makes one"
+        )
+    database = Database(settings.ledger.url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def migrate(settings: Settings) -> str:
+    """The ledger exists at the newest schema. Returns what was done, for a person."""
+    database = Database(settings.ledger.url)
+    try:
+        database.migrate()
+    finally:
+        database.close()
+    return (
+        f"ledger at the newest schema: {make_url(settings.ledger.url).render_as_string(hide_password=True)}"
+    )
+
+
+def check(settings: Settings) -> str:
+    """Raises `CommandFailed` where the ledger's tables are not exactly those of this version."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from ledger.schema import metadata
+
+    with reading(settings) as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    if differences:
+        raise CommandFailed(
+            f"the ledger's schema differs in {len(differences)} places; run `clorad ledger migrate`"
+        )
+    return "the ledger's schema is the one this version needs"

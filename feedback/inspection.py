@@ -1,0 +1,111 @@
+"""What commands ask of the broker: make the topics, where they end, which offsets hold records.
+
+Reads as a bystander: no group, nothing committed, the same isolation the intake has. Whatever goes
+wrong with Kafka is one exception here, so that callers need not know kafka-python.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import TopicPartition, errors
+
+from feedback.connection import Cluster
+from feedback.topics import Topics, create, describe
+
+ASK_MS_MAX = 10_000
+SILENT_S_MAX = 30.0
+"""Reading again is given up when nothing came for so long."""
+
+
+class BrokerAway(Exception):
+    """Kafka did not answer in time. The text is the fault's class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What the broker holds of one partition: offsets from `first` up to `end`."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    first: int
+    end: int
+
+
+def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replication: int) -> tuple[str, ...]:
+    """All topics exist afterwards. Returns the new ones. Raises `BrokerAway`."""
+    try:
+        return create(cluster, topics, partitions=partitions, replication=replication)
+    except (errors.KafkaError, OSError) as fault:
+        raise BrokerAway(type(fault).__name__) from None
+
+
+def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
+    """Every partition of the topics that exist. Raises `BrokerAway`."""
+    try:
+        with closing(cluster.admin()) as admin:
+            there = [topic for topic in describe(admin, tuple(topics)) if topic.topic_id is not None]
+        with _reader(cluster) as consumer:
+            places = [
+                TopicPartition(topic.name, number) for topic in there for number in range(topic.partitions)
+            ]
+            firsts: Mapping[TopicPartition, int] = consumer.beginning_offsets(places, timeout_ms=ASK_MS_MAX)
+            ends: Mapping[TopicPartition, int] = consumer.end_offsets(places, timeout_ms=ASK_MS_MAX)
+    except (errors.KafkaError, OSError) as fault:
+        raise BrokerAway(type(fault).__name__) from None
+    ids = {topic.name: str(topic.topic_id) for topic in there}
+    return tuple(
+        Extent(
+            topic=place.topic,
+            topic_id=ids[place.topic],
+            partition=place.partition,
+            first=firsts[place],
+            end=ends[place],
+        )
+        for place in places
+    )
+
+
+def offsets(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterator[int]:
+    """Offsets of the visible records from `start` up to `end`, ascending. Raises `BrokerAway`.
+
+    A record no client can decode ends it with `BrokerAway`: then nothing after it can be compared.
+    """
+    place = TopicPartition(extent.topic, extent.partition)
+    try:
+        with _reader(cluster) as consumer:
+            consumer.assign([place])
+            consumer.seek(place, max(start, extent.first))
+            yield from _read(consumer, place, min(end, extent.end))
+    except (errors.KafkaError, OSError, UnicodeDecodeError) as fault:
+        raise BrokerAway(type(fault).__name__) from None
+
+
+def _read(consumer: Any, place: TopicPartition, end: int) -> Iterator[int]:
+    heard_s = time.monotonic()
+    at = consumer.position(place, timeout_ms=ASK_MS_MAX)
+    while at < end:
+        for record in consumer.poll(timeout_ms=500, max_records=10_000).get(place, ()):
+            if record.offset < end:
+                yield record.offset
+        moved = consumer.position(place, timeout_ms=ASK_MS_MAX)
+        if moved > at:
+            at, heard_s = moved, time.monotonic()
+        elif time.monotonic() - heard_s > SILENT_S_MAX:
+            raise errors.KafkaTimeoutError
+
+
+def _reader(cluster: Cluster) -> Any:
+    return closing(
+        cluster.consumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_bytes=8 << 20,
+            max_partition_fetch_bytes=1 << 20,
+        )
+    )
