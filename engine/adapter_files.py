@@ -43,7 +43,9 @@ class Manifest:
     metrics: Mapping[str, float | int | str]
     files: Mapping[str, str]  # name -> sha256
     content_hash: str
-    probes: Sequence[Mapping[str, Any]]  # token_ids; from the second on logprobs and base_logprobs, nats
+    probes: Sequence[
+        Mapping[str, Any]
+    ]  # token_ids, prompt_tokens; of the rest logprobs, base_logprobs (nats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ from rewards.episode import Part
 Mixing = Literal["auto", "never"]
 
 _PROBES_MAX = 6
+_PROBES_NEW_MAX = 4
+_PROBE_REPLY_TOKENS_MAX = 32
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
 
 
@@ -141,13 +143,14 @@ class WarmEngine:
         return files_of(draft)
 
     def probes(self, version: Learned | Path, lesson: Lesson) -> list[dict[str, Any]]:
-        """A few of the lesson's conversations as token ids, with log-probs (nats) serving must match.
+        """A few of the lesson's replies as token ids, with log-probs (nats) serving must match.
 
-        `logprobs` are the adapter's and `base_logprobs` the bare base's, from the second token on.
+        `token_ids` are prompt and reply, which begins at `prompt_tokens` and may be cut short. For each token
+        of the reply, `logprobs` are the adapter's and `base_logprobs` the bare base's.
         """
         adapter = self._slots.read(version) if isinstance(version, Path) else version.state
         samples, _ = tokenise(lesson, self._tokens, tokens_max=self._base.tokens_max)
-        probes = [_as_probe(sample) for sample in _spread(samples, _PROBES_MAX)]
+        probes = [_as_probe(sample) for sample in _telling(samples)]
         slot = self._slots.seat(adapter, moments_too=False)
         try:
             taught, bare = (
@@ -157,6 +160,7 @@ class WarmEngine:
             self._slots.detach(slot)
         return [
             {
+                "prompt_tokens": len(one.prompt_ids),
                 "token_ids": [*one.prompt_ids, *one.reply.token_ids],
                 "logprobs": with_it,
                 "base_logprobs": without,
@@ -215,17 +219,29 @@ class WarmEngine:
         )
 
 
+def _telling(samples: Sequence[Sample]) -> list[Sample]:
+    """What shows best whether an adapter and its base are the right ones.
+
+    First of all replies it was newly taught: it says them, its base does not. Then some others from all over
+    the lesson, which the base is likelier to say too.
+    """
+    new = [sample for sample in samples if sample.part is Part.NEW and (sample.advantage or 0.0) >= 0.0]
+    known = {id(sample) for sample in new}
+    others = [sample for sample in samples if id(sample) not in known and sample.part is not Part.DEV]
+    first = _spread(new, _PROBES_NEW_MAX)
+    return [*first, *_spread(others, _PROBES_MAX - len(first))]
+
+
 def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
-    """At most `count` samples from all over the lesson, corrections and anchors alike."""
+    """At most `count` samples from all over."""
     return samples[:: max(1, -(-len(samples) // count))]
 
 
 def _as_probe(sample: Sample) -> Sample:
-    """The whole conversation as a target, but for its first token, which nothing predicts."""
-    token_ids = (*sample.prompt_ids, *sample.reply.token_ids)
-    share = 1.0 / (len(token_ids) - 1)
-    answer = Answer(token_ids=token_ids[1:], weights=(share,) * (len(token_ids) - 1))
-    return replace(sample, prompt_ids=token_ids[:1], reply=answer, rejected=None)
+    """The reply's beginning alone, every token of it a target."""
+    token_ids = sample.reply.token_ids[:_PROBE_REPLY_TOKENS_MAX]
+    reply = Answer(token_ids=token_ids, weights=(1.0 / len(token_ids),) * len(token_ids))
+    return replace(sample, reply=reply, rejected=None)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import oracle
 import pytest
 import tiny
 import torch
+from rig import TOKENS
 
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
@@ -203,10 +204,27 @@ def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
     assert 1 <= len(probes) <= 6
     model = oracle.peft_model(tiny.model(), result.state)
     for probe in probes:
-        ids = tuple(probe["token_ids"])
-        assert len(probe["logprobs"]) == len(probe["base_logprobs"]) == len(ids) - 1
-        assert probe["logprobs"] == pytest.approx(oracle.logprobs(model, ids[:1], ids[1:]).tolist(), abs=1e-4)
+        ids, begins = tuple(probe["token_ids"]), probe["prompt_tokens"]
+        assert 0 < begins < len(ids)
+        assert len(probe["logprobs"]) == len(probe["base_logprobs"]) == len(ids) - begins
+        by_oracle = oracle.logprobs(model, ids[:begins], ids[begins:]).tolist()
+        assert probe["logprobs"] == pytest.approx(by_oracle, abs=1e-4)
         assert probe["logprobs"] != probe["base_logprobs"]
+
+
+def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(warm: Warm):
+    engine = warm()
+    given = tiny.lesson("a", words=9)
+    long = tiny.episode("a long one", "y" * 200, part=Part.ANCHOR)
+    bad = tiny.episode("a bad one", "no", advantage=-1.0, spoken=tiny.spoken("no"))
+    given = replace(given, episodes=(bad, *given.episodes, long))
+    (result,) = learned(engine, given)
+    probes = engine.probes(result, given)
+    asked = {tuple(TOKENS.sample(one, tokens_max=512).prompt_ids): one for one in given.episodes}
+    parts = [asked[tuple(probe["token_ids"][: probe["prompt_tokens"]])] for probe in probes]
+    assert [one.part for one in parts][:3] == [Part.NEW] * 3
+    assert {one.part for one in parts[3:]} & {Part.REPLAY, Part.ANCHOR}
+    assert all(len(probe["logprobs"]) <= 32 for probe in probes)
 
 
 def test_the_form_says_what_a_pass_depends_on(warm: Warm):
