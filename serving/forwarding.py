@@ -1,0 +1,189 @@
+"""One request to one replica, and to another one if it fails before the client has seen a byte.
+
+Generating has no side effects, so asking again elsewhere is always safe; after the first byte it would
+mix two answers, and is never done.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import structlog
+from opentelemetry import metrics
+
+from serving.routing import Choice, Table, choose
+
+log = structlog.get_logger(__name__)
+_retried = metrics.get_meter("serving").create_counter("gateway.requests.retried", unit="{request}")
+
+FAILURES_MAX = 3
+"""Answers of status 5xx until the client is told: by then it is the request that kills replicas."""
+
+RESTING_S = 1.0
+"""A replica that broke a connection is asked last for so long: the fleet role needs a moment to notice."""
+
+WAIT_S_MAX = 10.0
+"""How long a request waits for a replica to come up before it is refused."""
+
+_LOOK_AGAIN_S = 0.1
+_REREAD_S_MAX = 1.0
+_CONNECT_S_MAX = 2.0
+_KEEP_ALIVE_S_MAX = 4.0  # below uvicorn's 5 s: never pick a connection the server is about to close
+_EVENT_BYTES_MAX = 16 * 1024 * 1024
+
+
+class NoReplica(Exception):
+    """Nobody could answer in time. Nothing was said; the client may try again."""
+
+
+class Broken(Exception):
+    """The replica broke off, or failed again and again. After the first byte there is no other way."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """One replica's answer: either `body`, read to its end, or `events` still arriving."""
+
+    choice: Choice
+    status: int
+    body: bytes = b""
+    events: AsyncIterator[bytes] | None = None
+
+
+@dataclass(slots=True)
+class Forwarder:
+    """The connections to the replicas and how busy each is. Lives on one event loop."""
+
+    table: Table
+    session: aiohttp.ClientSession
+    in_flight: Counter[str] = field(default_factory=Counter)
+    _resting_until_s: dict[str, float] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def ask(
+        self, path: str, body: Mapping[str, Any], *, agent: str, conversation: str
+    ) -> AsyncIterator[Reply]:
+        """The answer of whoever can give it; a streaming one has arrived up to its first event.
+
+        Raises `KeyError` (no such agent), `NoReplica`, `Broken`. The caller bounds the time.
+        """
+        search = _Search(until_s=time.monotonic() + WAIT_S_MAX)
+        while True:
+            choice = await self._next(search, agent, conversation)
+            self.in_flight[choice.url] += 1
+            try:
+                async with AsyncExitStack() as stack:
+                    reply = await self._attempt(stack, path, body, choice, search)
+                    if reply is not None:
+                        yield reply
+                        return
+            finally:
+                self.in_flight[choice.url] -= 1
+            _retried.add(1, {"agent": agent})
+
+    async def _next(self, search: "_Search", agent: str, conversation: str) -> Choice:
+        """The next replica to try; waits while there is none."""
+        while True:
+            table = self.table.current
+            assert table is not None, "checked by the gateway before it forwards"
+            for avoid in (search.failed | self._resting(), search.failed):
+                choice = choose(
+                    table, agent, conversation=conversation, in_flight=self.in_flight, avoid=avoid
+                )
+                if choice is not None:
+                    return choice
+            if time.monotonic() > search.until_s:
+                raise NoReplica(agent)
+            await self._reread()
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            search.failed.clear()  # whoever failed a moment ago may be back
+
+    async def _attempt(
+        self, stack: AsyncExitStack, path: str, body: Mapping[str, Any], choice: Choice, search: "_Search"
+    ) -> Reply | None:
+        """One replica's answer; None if another one must be tried."""
+        data = json.dumps({**body, "model": choice.model}).encode()
+        headers = {"content-type": "application/json"}
+        try:
+            answer = await stack.enter_async_context(
+                self.session.post(choice.url + path, data=data, headers=headers)
+            )
+            if answer.status == 404:  # it does not have the model (any more): what we know is old
+                search.failed.add(choice.url)
+                await self._reread()
+                return None
+            if answer.status >= 500:
+                search.failed.add(choice.url)
+                search.failures += 1
+                if search.failures >= FAILURES_MAX:
+                    raise Broken(f"status {answer.status}")
+                return None
+            if answer.status == 200 and body.get("stream"):
+                events = _events(answer)
+                first = await anext(events)
+                return Reply(choice=choice, status=200, events=_chain(first, events))
+            return Reply(choice=choice, status=answer.status, body=await answer.read())
+        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration) as fault:
+            log.info("replica broke off", replica=choice.url, fault=type(fault).__name__)
+            search.failed.add(choice.url)
+            self._resting_until_s[choice.url] = time.monotonic() + RESTING_S
+            return None
+
+    async def _reread(self) -> None:
+        """Look at the ledger now; a ledger that is away must not hold up the request."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(self.table.refresh), _REREAD_S_MAX)
+
+    def _resting(self) -> set[str]:
+        now = time.monotonic()
+        return {url for url, until_s in self._resting_until_s.items() if now < until_s}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    """Where one request has been so far."""
+
+    until_s: float
+    failed: set[str] = field(default_factory=set)
+    failures: int = 0
+
+
+@asynccontextmanager
+async def forwarding(table: Table, *, connections_max: int) -> AsyncIterator[Forwarder]:
+    """A forwarder with its connections, closed at the end of the block."""
+    connector = aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=_KEEP_ALIVE_S_MAX)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S_MAX)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
+        yield Forwarder(table, session)
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The data of each server-sent event. Raises `ClientPayloadError` where the stream ends too early."""
+    held = b""
+    async for part in answer.content.iter_any():
+        *whole, held = (held + part).split(b"\n\n")
+        for event in whole:
+            if event.startswith(b"data: "):
+                yield event.removeprefix(b"data: ")
+                if event == b"data: [DONE]":
+                    return
+        if len(held) > _EVENT_BYTES_MAX:
+            break
+    raise aiohttp.ClientPayloadError("the stream ended early")
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """All events; raises `Broken` where the replica broke off."""
+    yield first
+    try:
+        async for event in rest:
+            yield event
+    except (aiohttp.ClientError, TimeoutError) as fault:
+        raise Broken(type(fault).__name__) from None

@@ -1,0 +1,99 @@
+"""What is asked of a replica beyond what the client asked, and what of the answer the client gets to see.
+
+Token ids and log-probabilities are taken where they arise: re-tokenising a text later gives other tokens.
+Pure functions over decoded JSON.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+"""Parameters of a request that say how its answer was drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which of the extras the client wants to see itself."""
+
+    token_ids: bool
+    logprobs: bool
+
+
+@dataclass(slots=True)
+class Heard:
+    """What one answer was made of, gathered from a whole one or from its chunks."""
+
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: str | None = None
+    plain: bool = True  # nothing but text was said: no tool call
+
+    def hear(self, choice: Mapping[str, Any]) -> None:
+        """Add one choice of a chat answer, or the part of it in one chunk."""
+        said = choice.get("message") or choice.get("delta") or {}
+        self.plain = self.plain and not said.get("tool_calls") and not said.get("function_call")
+        self.text += said.get("content") or ""
+        self.token_ids += choice.get("token_ids") or []
+        self.logprobs += [row["logprob"] for row in (choice.get("logprobs") or {}).get("content") or []]
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is worth keeping: ended by itself or by its limit, and words only."""
+        return self.finish_reason in ("stop", "length") and self.plain
+
+
+def asked(body: Mapping[str, Any]) -> Asked:
+    """What the client asked for. (`logprobs` is a truth in chats and a number in completions.)"""
+    return Asked(
+        token_ids=bool(body.get("return_token_ids")),
+        logprobs=body.get("logprobs") not in (None, False),
+    )
+
+
+def with_extras(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat request that brings back the sampled tokens and their log-probabilities."""
+    return {**body, "return_token_ids": True, "logprobs": True}
+
+
+def without_extras(answer: dict[str, Any], seen: Asked) -> None:
+    """Take out of an answer, or of one chunk, what the client did not ask for."""
+    if not seen.token_ids and "prompt_token_ids" in answer:
+        answer["prompt_token_ids"] = None
+    for choice in answer.get("choices") or ():
+        if not seen.token_ids and "token_ids" in choice:
+            choice["token_ids"] = None
+        if not seen.logprobs and "logprobs" in choice:
+            choice["logprobs"] = None
+
+
+def sampling_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """How the answer was drawn, as far as the client said."""
+    return {name: body[name] for name in SAMPLING if body.get(name) is not None}
+
+
+def complaint(
+    message: str, kind: str, *, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
+    """An error body as OpenAI's clients read it."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def model_list(agents: Sequence[str]) -> dict[str, Any]:
+    """`GET /v1/models`: agents are the models of this server."""
+    cards = [{"id": name, "object": "model", "created": 0, "owned_by": "clorad"} for name in agents]
+    return {"object": "list", "data": cards}

@@ -1,0 +1,139 @@
+"""A gateway on a real port, in a thread, over the scene's ledger and fake replicas."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import openai
+
+from deploy.kafka.broker import free_port
+from feedback.producer import NotAcknowledged, Record, Sent, TooManyWaiting
+from feedback.redaction import Redactor
+from ledger import fleet as table
+from ledger.database import Database
+from serving.capturing import Captor
+from serving.gateway import Gateway, GatewayOptions, run_gateway
+from serving.inbox import Inbox
+from serving.routing import Table
+from tests.unit.serving.scene import Scene
+
+
+@dataclass(slots=True)
+class Post:
+    """Stands where Kafka's producer does."""
+
+    records: list[Record] = field(default_factory=list)
+    trouble: str | None = None  # "full", "unacknowledged", "silent"
+
+    def __call__(self, record: Record) -> Future[Sent]:
+        if self.trouble == "full":
+            raise TooManyWaiting
+        future: Future[Sent] = Future()
+        if self.trouble == "unacknowledged":
+            future.set_exception(NotAcknowledged("KafkaTimeoutError"))
+        elif self.trouble is None:
+            self.records.append(record)
+            future.set_result(Sent(topic=record.topic, partition=0, offset=len(self.records)))
+        return future
+
+    def data(self, topic: str) -> list[dict[str, Any]]:
+        return [json.loads(record.value or b"") for record in self.records if record.topic == topic]
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.checks: dict[str, bool] = {}
+
+    def alive(self, name: str) -> None: ...
+
+    def ready(self, name: str, ok: bool, why: str = "") -> None:
+        self.checks[name] = ok
+
+
+@dataclass(slots=True, kw_only=True)
+class Front:
+    """A running gateway."""
+
+    url: str
+    post: Post
+    database: Database
+    stopping: threading.Event
+    watched: Watched
+
+    def client(self, **given: Any) -> openai.OpenAI:
+        """What our users have. It never tries twice: a failure is seen."""
+        return openai.OpenAI(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=20.0, **given)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=10.0, trust_env=False)
+
+    def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return httpx.post(self.url + path, content=content, headers=names, timeout=20.0, trust_env=False)
+
+
+@contextmanager
+def front(database: Database, **options: Any) -> Iterator[Front]:
+    post = Post()
+    redactor = Redactor(lambda raw: f"{len(raw):06x}")
+    gateway = Gateway(
+        table=Table(database),
+        captor=Captor(post, redactor),
+        inbox=Inbox(post, redactor, ack_s_max=0.5),
+        options=GatewayOptions(port=free_port(), **{"poll_s": 0.05, "request_s_max": 10.0, **options}),
+    )
+    watched = Watched()
+    stopping = threading.Event()
+    thread = threading.Thread(target=run_gateway, args=(gateway, stopping, watched))
+    thread.start()
+    made = Front(
+        url=f"http://127.0.0.1:{gateway.options.port}",
+        post=post,
+        database=database,
+        stopping=stopping,
+        watched=watched,
+    )
+    try:
+        until(lambda: _listens(made))
+        yield made
+    finally:
+        stopping.set()
+        thread.join(timeout=20.0)
+        assert not thread.is_alive(), "every wait of the gateway is bounded"
+
+
+def show(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
+    """Write what each fake really lists, as a fleet role would have seen it."""
+    table.observe(
+        scene.database,
+        [
+            table.Seen(
+                url=fake.url,
+                in_rotation=fake.url not in out,
+                base_name=fake.base_name,
+                models=tuple(fake.adapters),
+            )
+            for fake in scene.replicas
+        ],
+    )
+
+
+def until(done: Any, *, wait_s_max: float = 10.0) -> None:
+    began = time.monotonic()
+    while not done():
+        assert time.monotonic() - began < wait_s_max, "it did not come to that"
+        time.sleep(0.02)
+
+
+def _listens(made: Front) -> bool:
+    try:
+        return made.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,410 @@
+"""The gateway as its users see it: the official client, over HTTP, in front of fake replicas."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+import pytest
+
+from ledger import agents
+from ledger.database import Database
+from ledger.versions import Purpose, raise_generation, want
+from tests.unit.ledger import teaching
+from tests.unit.serving.front import Front, front, show, until
+from tests.unit.serving.scene import Scene
+
+ASK = [{"role": "user", "content": "ask 1"}]
+
+
+def name_of(path: str, _messages) -> str:
+    """Every model says which it is."""
+    return path.rpartition("/")[2]
+
+
+@pytest.fixture
+def world(scene: Scene) -> Scene:
+    """Two agents on two replicas: billing serves v1, sql the base."""
+    scene.agent("billing", capture=True)
+    scene.agent("sql")
+    champion = scene.champion("billing")
+    for _ in range(2):
+        scene.replica(brain=name_of).adapters[champion.model] = scene.path(champion)
+    show(scene)
+    return scene
+
+
+@pytest.fixture
+def gateway(world: Scene) -> Iterator[Front]:
+    with front(world.database) as running:
+        until(lambda: running.get("/readyz").status_code == 200)
+        yield running
+
+
+def said(gateway: Front, agent: str = "billing", **more) -> str:
+    return text_of(gateway.client().chat.completions.create(model=agent, messages=ASK, **more))
+
+
+def text_of(answer) -> str:
+    return answer.choices[0].message.content
+
+
+def load(scene: Scene, version) -> None:
+    for fake in scene.replicas:
+        fake.adapters[version.model] = scene.path(version)
+    show(scene)
+
+
+def test_each_agent_is_answered_by_its_own_version(gateway):
+    assert said(gateway).startswith("v1-")
+    assert said(gateway, "sql") == "base"
+
+
+def test_every_answer_says_who_spoke(gateway, world):
+    raw = gateway.client().chat.completions.with_raw_response.create(model="billing", messages=ASK)
+    answer = raw.parse()
+    assert raw.headers["x-clorad-agent"] == "billing"
+    assert raw.headers["x-clorad-version"] == answer.choices[0].message.content
+    assert len(raw.headers["x-clorad-interaction"]) == 32
+    assert answer.model == "billing"
+    other = gateway.client().chat.completions.with_raw_response.create(model="sql", messages=ASK)
+    assert other.headers["x-clorad-version"] == "v0"
+
+
+def test_agents_are_the_models_of_this_server(gateway):
+    assert [model.id for model in gateway.client().models.list()] == ["billing", "sql"]
+
+
+def test_an_unknown_agent_is_a_404_as_clients_know_it(gateway):
+    with pytest.raises(openai.NotFoundError) as refusal:
+        said(gateway, "nobody")
+    assert refusal.value.body["code"] == "model_not_found"
+    assert refusal.value.response.headers["x-clorad-interaction"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{not json", 400),
+        (b"[1]", 400),
+        (b"[" * 100_000, 400),
+        (b"\xff\xfe", 400),
+        (b"{}", 404),
+        (b'{"model": 7}', 404),
+        (b'{"model": "billing", "messages": [], "stream": "yes"}', 400),
+        (b'{"model": "billing", "messages": "ask"}', 400),
+        (b'{"model": "billing", "messages": [{"role": "user", "content": "x"}], "max_tokens": 0}', 400),
+        (b" " * (4 * 1024 * 1024 + 1), 413),
+    ],
+)
+def test_bad_requests_are_refused_in_openais_form(gateway, body, status):
+    answer = gateway.send("/v1/chat/completions", body)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.headers["x-clorad-interaction"]
+
+
+def test_completions_are_served_too(gateway):
+    raw = gateway.client().completions.with_raw_response.create(model="billing", prompt="ask")
+    assert raw.parse().choices[0].text.startswith("v1-")
+    assert raw.headers["x-clorad-version"].startswith("v1-")
+
+
+def test_streams_arrive_piece_by_piece(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.chunk_delay_s = 0.02
+    client = gateway.client()
+    with client.chat.completions.with_streaming_response.create(
+        model="billing", messages=ASK, stream=True
+    ) as raw:
+        assert raw.headers["x-clorad-version"].startswith("v1-")
+        chunks = list(raw.parse())
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text.startswith("v1-")
+    assert len(chunks) > 5
+    assert {chunk.model for chunk in chunks} == {"billing"}
+
+
+def test_text_streams_arrive_too(gateway):
+    chunks = list(gateway.client().completions.create(model="billing", prompt="ask", stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks).startswith("v1-")
+
+
+def test_clients_see_ids_and_logprobs_only_when_they_asked(gateway):
+    plain = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).json()
+    assert plain["choices"][0]["logprobs"] is None
+    assert plain["choices"][0]["token_ids"] is None
+    assert plain["prompt_token_ids"] is None
+    asking = {"model": "billing", "messages": ASK, "logprobs": True, "return_token_ids": True}
+    full = gateway.send("/v1/chat/completions", asking).json()
+    assert full["choices"][0]["logprobs"]["content"]
+    assert full["choices"][0]["token_ids"]
+    assert full["prompt_token_ids"]
+    half = gateway.send("/v1/chat/completions", {**asking, "return_token_ids": False}).json()
+    assert half["choices"][0]["logprobs"]["content"]
+    assert half["choices"][0]["token_ids"] is None
+
+
+def test_streams_hide_what_was_not_asked_for(gateway):
+    raw = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK, "stream": True}).text
+    assert 'token_ids": [' not in raw.replace('":[', '": [')
+    assert '"logprob"' not in raw
+    assert raw.endswith("data: [DONE]\n\n")
+
+
+def test_answers_of_agents_with_capture_are_kept_with_their_tokens(gateway):
+    raw = gateway.client(default_headers={"x-clorad-conversation": "c1", "x-clorad-turn": "3"})
+    answer = raw.chat.completions.with_raw_response.create(
+        model="billing", messages=ASK, temperature=0.5, max_tokens=40
+    )
+    until(lambda: gateway.post.records)
+    [record] = gateway.post.records
+    [data] = gateway.post.data("clorad.interactions")
+    headers = dict(record.headers)
+    assert headers["ce_type"] == b"clorad.interaction.v1"
+    assert headers["ce_id"].decode() == answer.headers["x-clorad-interaction"]
+    assert data["messages"] == ASK
+    assert data["completion"] == answer.parse().choices[0].message.content
+    assert data["version"] == answer.headers["x-clorad-version"]
+    assert (data["conversation"], data["turn"]) == ("c1", 3)
+    assert data["sampling"] == {"temperature": 0.5, "max_tokens": 40}
+    assert len(data["token_ids"]) == len(data["logprobs"]) > 0
+    assert data["finish_reason"] == "stop"
+
+
+def test_streamed_answers_are_kept_the_same_way(gateway):
+    text = "".join(
+        chunk.choices[0].delta.content or ""
+        for chunk in gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+    )
+    until(lambda: gateway.post.records)
+    [data] = gateway.post.data("clorad.interactions")
+    assert data["completion"] == text
+    assert len(data["token_ids"]) == len(data["logprobs"]) == len(text) + 1
+
+
+@pytest.mark.parametrize("capture", ["off", "OFF"])
+def test_marked_traffic_is_not_kept(gateway, world, capture):
+    client = gateway.client(default_headers={"x-clorad-capture": capture})
+    client.chat.completions.create(model="billing", messages=ASK)
+    said(gateway, "sql")
+    time.sleep(0.5)
+    assert gateway.post.records == []
+    bodies = [body for fake in world.replicas for path, body in fake.asked if "chat" in path]
+    assert not any("return_token_ids" in body for body in bodies)
+
+
+def test_a_secret_is_taken_out_of_a_capture_and_its_tokens_with_it(gateway):
+    secret = [{"role": "user", "content": "my card is 4111 1111 1111 1111, thanks"}]
+    gateway.client().chat.completions.create(model="billing", messages=secret)
+    until(lambda: gateway.post.records)
+    [data] = gateway.post.data("clorad.interactions")
+    assert "4111" not in json.dumps(data)
+    assert "token_ids" not in data
+    assert "logprobs" not in data
+
+
+def test_kafka_away_costs_captures_and_no_answer(gateway):
+    gateway.post.trouble = "full"
+    assert all(said(gateway).startswith("v1-") for _ in range(5))
+
+
+def test_a_flip_reaches_the_gateway_and_nothing_fails_meanwhile(gateway, world):
+    second = world.candidate("billing")
+    load(world, second)
+    client, stop, spoken = gateway.client(), threading.Event(), []
+
+    def chat() -> None:
+        while not stop.is_set():
+            spoken.append(text_of(client.chat.completions.create(model="billing", messages=ASK)))
+
+    with ThreadPoolExecutor(8) as pool:
+        chatting = [pool.submit(chat) for _ in range(8)]
+        time.sleep(0.5)
+        teaching.promote(world.database, second)
+        flipped = time.monotonic()
+        until(lambda: spoken and spoken[-1] == second.name)
+        swap_s = time.monotonic() - flipped
+        time.sleep(0.3)
+        stop.set()
+    assert [chat.exception() for chat in chatting] == [None] * 8
+    assert {name.partition("-")[0] for name in spoken} == {"v1", "v2"}
+    assert swap_s < 2.0
+
+
+def test_a_replica_that_dies_costs_no_request_while_another_lives(gateway, world):
+    client, stop, spoken = gateway.client(), threading.Event(), []
+    for fake in world.replicas:
+        fake.trouble.answer_delay_s = 0.03
+
+    def chat() -> None:
+        while not stop.is_set():
+            spoken.append(text_of(client.chat.completions.create(model="billing", messages=ASK)))
+
+    with ThreadPoolExecutor(8) as pool:
+        chatting = [pool.submit(chat) for _ in range(8)]
+        time.sleep(0.3)
+        world.replicas[0].die()
+        time.sleep(0.7)
+        world.replicas[0].start()  # empty: it answers 404 for what it does not have
+        time.sleep(0.7)
+        stop.set()
+    assert [chat.exception() for chat in chatting] == [None] * 8
+    assert len(spoken) > 50
+
+
+def test_a_replica_that_restarted_empty_is_passed_over(gateway, world):
+    for fake in world.replicas[:1]:
+        fake.die()
+        fake.start()
+    assert {said(gateway) for _ in range(6)} == {name_of(*world.replicas[1].adapters.values(), None)}
+
+
+def test_the_only_replica_restarting_is_waited_for(scene):
+    scene.agent("sql")
+    fake = scene.replica(brain=name_of)
+    show(scene)
+    with front(scene.database) as gateway:
+        until(lambda: gateway.get("/readyz").status_code == 200)
+        fake.die()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(said, gateway, "sql")
+            time.sleep(0.5)
+            fake.start()
+            assert waiting.result(timeout=10) == "base"
+
+
+def test_failures_of_a_replica_are_tried_elsewhere(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.failures_left = 1
+    assert said(gateway).startswith("v1-")
+
+
+def test_a_request_that_every_replica_fails_on_is_told_so(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.failures_left = 10
+    with pytest.raises(openai.InternalServerError) as failure:
+        said(gateway)
+    assert failure.value.status_code == 502
+    assert sum(len(fake.asked) for fake in world.replicas) == 3
+
+
+def test_a_connection_that_breaks_before_the_first_byte_is_tried_elsewhere(gateway, world):
+    world.replicas[0].trouble.hang_up_before_answer = True
+    assert {said(gateway) for _ in range(6)} == {said(gateway)}
+    stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).startswith("v1-")
+
+
+def test_a_stream_that_breaks_later_is_never_begun_anew(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.hang_up_after_chunks = 4
+    pieces = []
+
+    def listen() -> None:
+        for chunk in gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True):
+            pieces.append(chunk.choices[0].delta.content or "")
+
+    with pytest.raises(openai.APIError, match="broke off"):
+        listen()
+    assert "".join(pieces) == world.replicas[0].brain(*world.replicas[0].adapters.values(), None)[:3]
+    assert sum(len(fake.asked) for fake in world.replicas) == 1
+    time.sleep(0.3)
+    assert gateway.post.records == [], "half an answer is not an interaction"
+
+
+def test_no_replica_is_a_503_that_says_when_to_come_back(world, monkeypatch):
+    import serving.forwarding
+
+    monkeypatch.setattr(serving.forwarding, "WAIT_S_MAX", 0.3)
+    show(world, out=frozenset(fake.url for fake in world.replicas))
+    with front(world.database) as gateway:
+        until(lambda: gateway.get("/routing").json()["generation"])
+        assert gateway.get("/readyz").status_code == 503
+        answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_an_answer_that_takes_too_long_is_a_504(world):
+    for fake in world.replicas:
+        fake.trouble.answer_delay_s = 2.0
+    with front(world.database, request_s_max=0.5) as gateway:
+        until(lambda: gateway.get("/readyz").status_code == 200)
+        assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).status_code == 504
+
+
+def test_the_ledger_going_away_changes_nothing(gateway, world, tmp_path):
+    assert said(gateway).startswith("v1-")
+    (tmp_path / "clorad.db").rename(tmp_path / "away.db")
+    world.database.close()
+    time.sleep(0.3)
+    assert {said(gateway).partition("-")[0] for _ in range(5)} == {"v1"}
+    assert gateway.get("/readyz").status_code == 200
+
+
+def test_a_gateway_without_a_ledger_waits_for_it_and_is_not_ready(scene, tmp_path):
+    scene.agent("sql")
+    scene.replica(brain=name_of)
+    show(scene)
+    later = tmp_path / "later"
+    database = Database(f"sqlite:///{later / 'clorad.db'}")  # no tables in it yet
+    with front(database) as gateway:
+        time.sleep(0.3)
+        assert gateway.get("/healthz").status_code == 200
+        assert gateway.get("/readyz").status_code == 503
+        assert gateway.get("/v1/models").status_code == 503
+        answer = gateway.send("/v1/chat/completions", {"model": "sql", "messages": ASK})
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+        database.migrate()
+        agents.declare(database, agents.Agent(name="sql", base_hash="b" * 64))
+        until(lambda: [model.id for model in gateway.client().models.list()] == ["sql"])
+    database.close()
+
+
+def test_stopping_lets_answers_in_flight_finish(world):
+    for fake in world.replicas:
+        fake.trouble.answer_delay_s = 1.0
+    with front(world.database) as gateway:
+        until(lambda: gateway.get("/readyz").status_code == 200)
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(said, gateway) for _ in range(4)]
+            until(lambda: sum(fake.in_flight for fake in world.replicas) == 4)
+            gateway.stopping.set()
+            assert all(one.result(timeout=10).startswith("v1-") for one in waiting)
+
+
+def test_work_is_spread_over_the_replicas(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.answer_delay_s = 0.1
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: said(gateway), range(32)))
+    counts = [len([path for path, _ in fake.asked if "chat" in path]) for fake in world.replicas]
+    assert min(counts) >= 12
+
+
+def test_a_canary_speaks_to_its_share_and_to_the_same_people_each_time(gateway, world):
+    candidate = world.candidate("billing")
+    load(world, candidate)
+    with world.database.write() as connection:
+        want(connection, candidate, Purpose.CANARY, share=0.3)
+        raise_generation(connection)
+    time.sleep(0.3)
+
+    def speaker(conversation: int) -> str:
+        client = gateway.client(default_headers={"x-clorad-conversation": f"c{conversation}"})
+        return text_of(client.chat.completions.create(model="billing", messages=ASK))
+
+    first, second = ([speaker(n) for n in range(40)] for _ in range(2))
+    assert first == second
+    assert 4 <= first.count(candidate.name) <= 22
+
+
+def test_the_routing_is_shown_to_tools(gateway, world):
+    shown = gateway.get("/routing").json()
+    assert shown["agents"]["sql"] == "v0"
+    assert shown["agents"]["billing"].startswith("v1-")
+    assert len(shown["replicas"]) == 2
