@@ -92,7 +92,7 @@ def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
         envelope = open_envelope(_completed(raw, headers), binding)
     except Refused as refusal:
         status = 413 if refusal.unusable.reason is Reason.OVERSIZED else 400
-        raise Unwelcome(status, refusal.unusable.detail) from None
+        raise Unwelcome(status, f"{refusal.unusable.reason.value}: {refusal.unusable.detail}") from None
     if envelope.type not in TYPES:
         raise Unwelcome(400, f"type: one of {', '.join(TYPES)}")
     if not isinstance(envelope.data, dict):

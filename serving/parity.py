@@ -53,9 +53,13 @@ class Parity:
 
 
 def compare(probes: Sequence[Mapping[str, Any]], served: Scores, bare: Scores) -> Parity:
-    """What a replica says with the adapter (`served`) and without (`bare`), against the manifest's probes."""
+    """What a replica says with the adapter (`served`) and without (`bare`), against the manifest's probes.
+
+    A probe is a prompt and a reply; the engine wrote down the reply's tokens, which are the last ones.
+    """
     trained = [probe["logprobs"] for probe in probes]
     frozen = [probe["base_logprobs"] for probe in probes]
+    served, bare = _replies(served, trained), _replies(bare, frozen)
     return Parity(
         tokens=sum(map(len, trained)),
         distance_nats=_mean_difference(trained, frozen),
@@ -74,6 +78,10 @@ def unusable(probes: Sequence[Mapping[str, Any]]) -> str | None:
         return "its manifest holds no probes"
     numbers = chain.from_iterable((*probe["logprobs"], *probe["base_logprobs"]) for probe in probes)
     return None if all(map(math.isfinite, numbers)) else "its probes are not finite"
+
+
+def _replies(scores: Scores, replies: Scores) -> Scores:
+    return [one[len(one) - len(reply) :] for one, reply in zip(scores, replies, strict=True)]
 
 
 def _mean_difference(left: Scores, right: Scores) -> float:

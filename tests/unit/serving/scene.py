@@ -108,9 +108,14 @@ def scene(folder: Path) -> Iterator[Scene]:
 def probes(
     path: str, *, ids: Sequence[Sequence[int]] = PROBE_IDS, base: str = "base"
 ) -> list[dict[str, Any]]:
-    """What an engine would have written about the adapter at `path`."""
+    """What an engine would have written about the adapter at `path`: the replies begin at the third token."""
     return [
-        {"token_ids": list(one), "logprobs": logprobs(path, one), "base_logprobs": logprobs(base, one)}
+        {
+            "prompt_tokens": 2,
+            "token_ids": list(one),
+            "logprobs": logprobs(path, one)[1:],
+            "base_logprobs": logprobs(base, one)[1:],
+        }
         for one in ids
     ]
 

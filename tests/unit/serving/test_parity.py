@@ -29,6 +29,16 @@ def test_a_replica_that_serves_what_was_trained_passes():
     assert found.distance_nats > 0.1
 
 
+def test_only_the_tokens_of_the_reply_are_compared():
+    replies = [
+        {**probe, "logprobs": probe["logprobs"][2:], "base_logprobs": probe["base_logprobs"][2:]}
+        for probe in probes()
+    ]
+    found = compare(replies, said_by("adapter"), said_by("base"))
+    assert found.passed
+    assert found.tokens == 4
+
+
 def test_a_load_that_changed_nothing_fails():
     found = compare(probes(), said_by("base"), said_by("base"))
     assert not found.passed
