@@ -5,6 +5,7 @@ commands that speak to Kafka or train may load what that needs.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ SupervisorPid = Annotated[int | None, typer.Option("--supervisor-pid", hidden=Tr
 def main() -> None:
     """Run the command line. A refusal is one line on standard error and a code that says what kind."""
     try:
-        app()
+        app(args=config_first(sys.argv[1:]))
     except CommandFailed as failure:
         _refuse(str(failure), failure.code)
     except KeyboardInterrupt:
@@ -201,6 +202,21 @@ def rollback(
 app.add_typer(agents, name="agents", rich_help_panel=_ASK)
 app.add_typer(cli_send.app, name="send", rich_help_panel=_ACT)
 cli_operate.add_to(app, ask=_ASK, set_up="Set up")
+
+
+def config_first(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with `--config FILE` before the command: people write it at either end."""
+    named: list[str] = []
+    rest: list[str] = []
+    given = iter(arguments)
+    for one in given:
+        if one == "--":
+            return [*named, *rest, one, *given]
+        if one == "--config":
+            named += [one, *([value] if (value := next(given, None)) is not None else [])]
+        else:
+            (named if one.startswith("--config=") else rest).append(one)
+    return [*named, *rest]
 
 
 def _list_agents(context: Context, as_json: bool) -> None:

@@ -116,9 +116,8 @@ def judgement(numbers: Any) -> str:
     """The gate's numbers in words: how it compares with its parent, on how much."""
     if not numbers:
         return ""
-    told = [
-        f"{numbers.get('wins', 0)} wins, {numbers.get('losses', 0)} losses, {numbers.get('ties', 0)} ties"
-    ]
+    wins, losses, ties = (int(numbers.get(name, 0)) for name in ("wins", "losses", "ties"))
+    told = [f"{count(wins, 'win')}, {count(losses, 'loss', 'losses')}, {count(ties, 'tie')}"]
     if "p" in numbers and "alpha_k" in numbers:
         told.append(f"p = {numbers['p']:.4f} (needs ≤ {numbers['alpha_k']:.4f})")
     if numbers.get("suite"):

@@ -38,15 +38,15 @@ def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool
 
 def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
     """Train a recorded pass again and print both hashes. Raises `CommandFailed` where they differ."""
-    from daemon.replay import NotRepeatable, replay
-    from engine.base_model import BaseRefused
-    from engine.warm_engine import WarmEngine
-
     with opened(settings) as database:
         with database.read() as connection:
             recorded = read_pass(connection, pass_id)
         if recorded is None:
             raise CommandFailed(f"no pass {pass_id}")
+        from daemon.replay import NotRepeatable, replay  # torch, from here on
+        from engine.base_model import BaseRefused
+        from engine.warm_engine import WarmEngine
+
         own = settings.engine
         try:
             engine = WarmEngine.load(

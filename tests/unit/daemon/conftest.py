@@ -1,0 +1,124 @@
+"""A ledger with a little of everything in it, and the command line as a function."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.cli import main
+from ledger import fleet, flips
+from ledger.agents import Agent, declare
+from ledger.database import Database
+from ledger.events import Arrival, Batch, Event, Reason, Role
+from ledger.versions import Verdict
+from tests.unit.ledger.saying import FEEDBACK, keep, said, unusable
+from tests.unit.ledger.teaching import decision, lease, make, open_pass, refuse
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Clorad = Callable[..., Said]
+
+
+@pytest.fixture
+def clorad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Clorad:
+    """Runs the command line in an empty directory, with only the settings given."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("CLORAD_")]:
+        monkeypatch.delenv(name)
+
+    def run(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Said:
+        monkeypatch.setattr(sys, "argv", ["clorad", *words])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        for name, value in (env or {}).items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def correction(id: str, **changed: Any) -> Event:
+    data = {
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": f"cancel order {id}"},
+        ],
+        "rejected": "Your order was dropped.",
+        "corrected": f"Order {id} is cancelled. notify: true",
+    }
+    return said(id, data=data, **changed)
+
+
+def evidence(*won: str, reasons: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "reasons": list(reasons),
+        "judgement": {"wins": 8, "losses": 1, "ties": 3, "p": 0.0195, "alpha_k": 0.025, "suite": 48},
+        "gate": [{"event": uid, "before": 0.0, "after": 1.0, "again": None} for uid in won],
+        "suite": [],
+        "answers": {
+            uid: {"before": "It was dropped.", "after": "It is cancelled. notify: true"} for uid in won
+        },
+    }
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Path:
+    """billing: v1 promoted, v2 refused, a turn running; sql: a candidate at the gate; coder: untouched."""
+    path = tmp_path / "clorad.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    for name in ("billing", "coder", "sql"):
+        declare(database, Agent(name=name, base_hash="b" * 64))
+    keep(database, *[correction(f"e{n}", author="bob" if n % 3 else "ann") for n in range(3)])
+    keep(database, correction("g1", role=Role.GATE), unusable(), unusable(Reason.OVERSIZED))
+    made = make(database)
+    won = evidence("dev#g1")
+    flips.promote(database, made, decision(made, Verdict.PROMOTE, evidence=won))
+    keep(database, correction("f1"), correction("f2"))
+    refuse(
+        database, make(database), evidence=evidence("dev#g1", reasons=("harm: 4 of 48 prompts became worse",))
+    )
+    keep(database, correction("h1", agent="sql"))
+    make(database, "sql")
+    open_pass(database, "billing")
+    lease(database, "billing")
+    replicas = [
+        fleet.Seen(url="http://127.0.0.1:8001", in_rotation=True, base_name="base", models=("m",)),
+        fleet.Seen(url="http://127.0.0.1:8002", in_rotation=False, base_name=None, models=(), note="refused"),
+    ]
+    fleet.observe(database, replicas)
+    bury(database, b'{"id": "lost", "source": "ide"')
+    database.close()
+    return path
+
+
+def bury(database: Database, value: bytes) -> None:
+    from ledger import intake
+
+    start = intake.start_at(database, FEEDBACK, 0)
+    headers = (("ce_id", b"lost"), ("ce_source", b"ide"))
+    content = unusable(Reason.INVALID_JSON)
+    arrival = Arrival(offset=start, key=b"k", value=value, headers=headers, content=content)
+    batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
+    intake.keep(database, [batch], dead_letter_topic="clorad.dead-letters")
