@@ -1,17 +1,21 @@
 """A real vLLM server for tests: a tiny random Qwen3 with a tokenizer of its own, and PEFT adapters for it.
 
-One server serves a whole test session. `VLLM_URL` points at one that runs already; it must serve a base
-written by `write_base`.
+One server serves a whole test session. `VLLM_URL` points at one that runs already and can read our files;
+tests that kill servers still start their own.
 """
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
 
 from deploy.kafka.broker import free_port
-from deploy.vllm.server import LocalReplica, ServerOptions
+from deploy.vllm.server import LocalReplica, ServerOptions, ServerUnavailable
 
 BASE_NAME = "base"
 
@@ -99,18 +103,67 @@ def write_adapter(folder: Path, *, seed: int, base: Path, strength: float = 0.3,
     return folder
 
 
-@contextmanager
-def running_vllm(home: Path, base: Path) -> Iterator[str]:
-    """The URL of a server over `base`; it is stopped afterwards unless it was there before."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealVLLM:
+    """A server and the base it serves."""
+
+    url: str
+    base: Path
+    base_name: str
+    tokens_max: int  # of its context
+
+
+@pytest.fixture(scope="session")
+def vllm_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base of the servers that tests start."""
+    return write_base(tmp_path_factory.mktemp("vllm") / "base")
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[RealVLLM]:
+    """The session's server. Tests leave no adapters behind."""
     if url := os.environ.get("VLLM_URL"):
-        yield url
+        yield known(url)
         return
-    replica = LocalReplica(base, home, free_port(), options=ServerOptions(base_name=BASE_NAME))
-    replica.start()
+    replica = started(tmp_path_factory.mktemp("vllm"), request.getfixturevalue("vllm_base"))
     try:
-        yield replica.url
+        yield known(replica.url)
     finally:
         replica.stop()
+
+
+@pytest.fixture
+def own_vllm(tmp_path: Path, vllm_base: Path) -> Iterator[Callable[[], LocalReplica]]:
+    """Servers of a test's own, to kill and start again."""
+    made: list[LocalReplica] = []
+
+    def make() -> LocalReplica:
+        made.append(started(tmp_path / f"vllm{len(made)}", vllm_base))
+        return made[-1]
+
+    yield make
+    for replica in made:
+        replica.stop()
+
+
+def started(home: Path, base: Path) -> LocalReplica:
+    """A server that answers. Skips where vLLM is not to be had; in CI that is a failure."""
+    replica = LocalReplica(base, home, free_port(), options=ServerOptions(base_name=BASE_NAME))
+    try:
+        replica.start()
+    except ServerUnavailable as complaint:
+        replica.stop()
+        if os.environ.get("CI"):
+            pytest.fail(str(complaint))
+        pytest.skip(str(complaint))
+    return replica
+
+
+def known(url: str) -> RealVLLM:
+    """What a running server says of itself."""
+    cards: list[dict[str, Any]] = httpx.get(f"{url}/v1/models", timeout=10.0, trust_env=False).json()["data"]
+    card = next(card for card in cards if card["parent"] is None)
+    return RealVLLM(url=url, base=Path(card["root"]), base_name=card["id"], tokens_max=card["max_model_len"])
 
 
 def _linear_shapes(config: dict[str, int]) -> dict[str, tuple[int, int]]:

