@@ -34,6 +34,17 @@ agents = typer.Typer(help="Who learns: list the agents, or declare one.", invoke
 
 _RUN, _ASK, _ACT = "Run", "Ask", "Act"
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"clorad {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+]
 SupervisorPid = Annotated[int | None, typer.Option("--supervisor-pid", hidden=True)]
 
 
@@ -55,12 +66,9 @@ def options(
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings file; clorad.toml here if there is one.")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Version = False,  # noqa: ARG001 - has done its work before we are called
 ) -> None:
     """Options before the command."""
-    if version:
-        typer.echo(f"clorad {__version__}")
-        raise typer.Exit
     context.obj = config
 
 

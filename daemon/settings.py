@@ -25,7 +25,10 @@ class SettingsRefused(Exception):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Defaults are checked too: a relative path would be one folder here and another at a replica.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
 
 
 def _absolute(path: Path) -> Path:

@@ -1,0 +1,141 @@
+"""Sending, making ledgers, printing schemas: what is refused before anything is sent, and how it ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.commands.broker import TextsOnly
+from tests.unit.daemon.conftest import Clorad
+
+AWAY = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+WHOLE = ("--agent", "billing", "--prompt", "cancel it", "--rejected", "no", "--corrected", "yes")
+
+
+class TestSend:
+    @pytest.mark.parametrize(
+        ("words", "complaint"),
+        [
+            (("correction", *WHOLE[:6]), "corrected"),
+            (("correction", *WHOLE[2:]), "agent"),
+            (
+                ("correction", "--agent", "billing", "--corrected", "yes"),
+                "needs messages and rejected, or interaction",
+            ),
+            (
+                ("intervention", "--agent", "billing", "--action", "shout", "--prompt", "x", "--said", "y"),
+                "action",
+            ),
+            (("intervention", "--agent", "billing", "--action", "takeover", "--prompt", "x"), "turns"),
+            (("outcome", "--agent", "billing", "--value", "7", "--interaction", "i"), "value"),
+            (("retraction", "no-hash-sign", "--agent", "billing"), "SOURCE#ID"),
+            (("correction", "--file", "missing.json"), "--file: No such file"),
+            (("correction", "--file", "broken.json"), "--file: not JSON"),
+            (("correction", "--file", "list.json"), "one JSON object"),
+        ],
+    )
+    def test_what_intake_would_refuse_is_refused_here(
+        self, clorad: Clorad, words: tuple[str, ...], complaint: str
+    ) -> None:
+        Path("broken.json").write_text("{")
+        Path("list.json").write_text("[]")
+        said = clorad("send", *words, env=AWAY)
+        assert said.code == 2
+        assert complaint in said.err
+        assert said.err.count("\n") == 1
+
+    def test_texts_are_not_repeated_in_a_complaint(self, clorad: Clorad) -> None:
+        said = clorad("send", "outcome", "--agent", "billing", "--prompt", "my secret", env=AWAY)
+        assert said.code == 2
+        assert "secret" not in said.err
+
+    def test_an_event_may_come_from_standard_input(self, clorad: Clorad) -> None:
+        data = {"agent": "billing", "author": "ann", "corrected": 7}
+        said = clorad("send", "correction", "--file", "-", stdin=json.dumps(data), env=AWAY)
+        assert "corrected: string_type" in said.err
+
+    def test_texts_are_redacted_here_and_names_by_intake(self) -> None:
+        redactor = TextsOnly()
+        assert (
+            "ann@example.com" not in redactor.value({"reply": "write to ann@example.com"}, _found())["reply"]
+        )
+        assert redactor.name("ann@example.com", _found()) == "ann@example.com"
+
+
+def _found():
+    from collections import Counter
+
+    return Counter()
+
+
+class TestLedger:
+    def test_it_is_made_checked_and_made_again(self, clorad: Clorad, tmp_path: Path) -> None:
+        missing = clorad("status")
+        assert (missing.code, missing.out) == (1, "")
+        assert "no ledger at clorad.db" in missing.err
+        assert not (tmp_path / "clorad.db").exists()
+        for _ in range(2):
+            assert clorad("ledger", "migrate").code == 0
+        assert "is the one this version needs" in clorad("ledger", "check").out
+        assert "no agents yet" in clorad("status").out
+        assert "no agents yet" in clorad("agents").out
+        assert clorad("audit", "--offline").code == 0
+
+    def test_another_schema_is_refused(self, clorad: Clorad, tmp_path: Path) -> None:
+        import sqlite3
+
+        clorad("ledger", "migrate")
+        with sqlite3.connect(tmp_path / "clorad.db") as connection:
+            connection.execute("ALTER TABLE replicas DROP COLUMN note")
+        said = clorad("ledger", "check")
+        assert (said.code, "differs in 1 place" in said.err) == (1, True)
+
+    def test_a_file_that_is_no_ledger_is_refused(self, clorad: Clorad, tmp_path: Path) -> None:
+        (tmp_path / "clorad.db").write_text("not a database, but long enough to be taken for one" * 50)
+        said = clorad("status")
+        assert (said.code, said.out) == (78, "")
+        assert "holds no ledger of this schema" in said.err
+
+    def test_a_database_that_is_away_is_said(self, clorad: Clorad) -> None:
+        said = clorad("status", env={"CLORAD_LEDGER__URL": "postgresql+psycopg://x@127.0.0.1:1/x"})
+        assert (said.code, said.err) == (
+            75,
+            "clorad: the ledger is unavailable (OperationalError); see ledger.url\n",
+        )
+
+
+class TestSchema:
+    @pytest.mark.parametrize(
+        "name", ["correction", "clorad.intervention.v1", "outcome", "retraction", "interaction"]
+    )
+    def test_every_type_has_one(self, clorad: Clorad, name: str) -> None:
+        assert clorad("schema", name).json["$schema"].endswith("2020-12/schema")
+
+    def test_an_unknown_type_is_answered_with_those_there_are(self, clorad: Clorad) -> None:
+        said = clorad("schema", "applause")
+        assert said.code == 2
+        assert "clorad.correction.v1" in said.err
+
+
+def test_topics_are_not_made_where_no_broker_answers(clorad: Clorad) -> None:
+    options = {"CLORAD_KAFKA__OPTIONS": '{"bootstrap_timeout_ms": 500}'}
+    said = clorad("topics", "create", env={**AWAY, **options})
+    assert (said.code, said.out) == (75, "")
+    assert "Kafka at 127.0.0.1:1 did not answer" in said.err
+
+
+def test_options_kafka_python_does_not_know_are_refused(clorad: Clorad) -> None:
+    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS": '{"sasl_mechanics": "PLAIN"}'})
+    assert (said.code, "sasl_mechanics" in said.err) == (78, True)
+
+
+def test_a_role_that_does_not_exist_cannot_be_left_out(clorad: Clorad) -> None:
+    said = clorad("run", "--without", "dashboard")
+    assert said.code == 2
+    assert "intake, learner, fleet, gateway" in said.err
+
+
+def test_the_version_is_said(clorad: Clorad) -> None:
+    from daemon import __version__
+
+    assert clorad("--version").out == f"clorad {__version__}\n"

@@ -1,0 +1,90 @@
+"""What a command loads is part of its contract: answers at once, and never torch where it is not needed."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "kafka",
+    "fastapi",
+    "uvicorn",
+    "aiohttp",
+    "alembic",
+    "opentelemetry",
+)
+CPU_S_MAX = 1.5  # about 0.3 s where nothing else runs; byte code may not be cached
+
+PROBE = """
+import json, resource, sys
+sys.argv = ["clorad", *sys.argv[1:]]
+sys.stdout = sys.stderr
+try:
+    from daemon.cli import main
+    main()
+except SystemExit:
+    pass
+used = resource.getrusage(resource.RUSAGE_SELF)
+sys.__stdout__.write(json.dumps({"modules": sorted(sys.modules), "cpu_s": used.ru_utime + used.ru_stime}))
+"""
+
+
+def loaded_by(*words: str, cwd: Path) -> tuple[set[str], float]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words],
+        cwd=cwd,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    return {name.partition(".")[0] for name in found["modules"]}, found["cpu_s"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("--version",), ("send", "--help"), ("status",), ("versions", "billing"), ("config",)],
+)
+def test_looking_loads_nothing_heavy(words: tuple[str, ...], story: Path) -> None:
+    modules, cpu_s = loaded_by(*words, cwd=story.parent)
+    assert modules.isdisjoint(HEAVY)
+    assert cpu_s < CPU_S_MAX
+
+
+def test_help_does_not_even_load_the_ledger(tmp_path: Path) -> None:
+    modules, _ = loaded_by("--help", cwd=tmp_path)
+    assert modules.isdisjoint({"sqlalchemy", "pydantic", "structlog", "ledger"})
+
+
+def test_sending_loads_no_model(tmp_path: Path) -> None:
+    modules, _ = loaded_by("send", "correction", "--agent", "billing", cwd=tmp_path)
+    assert modules.isdisjoint({"torch", "transformers"})
+
+
+@pytest.mark.parametrize("package", ["ledger", "feedback", "rewards", "engine", "serving", "daemon"])
+def test_packages_import_nothing_by_themselves(package: str) -> None:
+    script = (
+        f"import sys; before = set(sys.modules); import {package}; print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == [package]
+
+
+@pytest.mark.parametrize("package", ["ledger", "feedback", "rewards", "engine", "serving", "daemon"])
+def test_our_top_level_names_are_ours_alone(package: str) -> None:
+    # python-daemon, for one, would install another package of the name `daemon` over ours.
+    assert set(packages_distributions().get(package, ["clorad"])) == {"clorad"}
+    module = __import__(package)
+    assert Path(module.__file__ or "").parent == ROOT / package

@@ -1,0 +1,158 @@
+"""Wrong settings are refused at start, in one line: the name, what was given by its type, what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from daemon.commands.settings import MASK, masked
+from daemon.settings import Settings, SettingsRefused, read_settings
+from tests.unit.daemon.conftest import Clorad
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("CLORAD_")]:
+        monkeypatch.delenv(name)
+
+
+def refusal(toml: str = "", env: dict[str, str] | None = None) -> str:
+    """The one line with which these settings are refused."""
+    monkeypatch = pytest.MonkeyPatch()
+    Path("clorad.toml").write_text(toml)
+    with monkeypatch.context() as patched:
+        for name, value in (env or {}).items():
+            patched.setenv(name, value)
+        with pytest.raises(SettingsRefused) as refused:
+            read_settings()
+    line = str(refused.value)
+    assert "\n" not in line
+    return line
+
+
+def test_without_a_file_everything_has_a_default() -> None:
+    settings = read_settings()
+    assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
+    assert settings.agents == {}
+
+
+def test_the_environment_wins_over_the_file_setting_by_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("clorad.toml").write_text(
+        '[kafka]\nbootstrap_servers = "a:1"\ngroup = "g"\n[agents.x]\nscorer = "json"\n'
+    )
+    monkeypatch.setenv("CLORAD_KAFKA__BOOTSTRAP_SERVERS", "b:2")
+    monkeypatch.setenv("CLORAD_FLEET__REPLICAS", '["http://r:1", "http://r:2"]')
+    monkeypatch.setenv("CLORAD_AGENTS__Y__WEIGHT", "2.5")
+    settings = read_settings()
+    assert (settings.kafka.bootstrap_servers, settings.kafka.group) == ("b:2", "g")
+    assert settings.fleet.replicas == ("http://r:1", "http://r:2")
+    assert settings.agents["x"].scorer == "json"
+    assert settings.agents["y"].weight == 2.5
+
+
+def test_paths_are_absolute_even_when_nobody_set_them() -> None:
+    settings = read_settings()
+    assert settings.store.path.is_absolute()
+    assert settings.engine.base.is_absolute()
+
+
+def test_a_file_that_was_named_must_exist() -> None:
+    with pytest.raises(SettingsRefused, match="no such file"):
+        read_settings(Path("missing.toml"))
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        (
+            '[kafka]\nbootstrap_server = "a:1"',
+            ["kafka.bootstrap_server", "no such setting", "bootstrap_servers"],
+        ),
+        ("[kafak]\n", ["kafak", "no such setting"]),
+        ('[agents.billing]\nscorrer = "json"', ["agents.billing.scorrer", "no such setting", "scorer"]),
+        ('[agents.billing]\nscorer = "guess"', ["agents.billing.scorer", "'exact', 'json' or 'similarity'"]),
+        ("[learning]\nevents_min = 0", ["learning.events_min", "int 0", "greater than or equal to 1"]),
+        ('[learning]\nevents_min = "many"', ["learning.events_min", "str", "integer"]),
+        ("[learning]\nlease_s = 60", ["learning.lease_s", "60", "less than or equal to 10"]),
+        ("[gate]\nalpha = 0.9", ["gate.alpha", "0.9", "less than 0.5"]),
+        ("[gateway]\nport = 70000", ["gateway.port", "70000", "65535"]),
+        ('[engine]\nmixing = "sometimes"', ["engine.mixing", "'auto' or 'never'"]),
+        ("[kafka\n", ["cannot be read"]),
+        ("[engine]\nbase = 5", ["engine.base", "int 5", "path"]),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(toml: str, expected: list[str]) -> None:
+    line = refusal(toml)
+    for part in expected:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("CLORAD_KAFAK__BOOTSTRAP_SERVERS", "a:1", "CLORAD_KAFAK__BOOTSTRAP_SERVERS: no such setting"),
+        (
+            "CLORAD_KAFKA__BOOTSTRAP",
+            "a:1",
+            "CLORAD_KAFKA__BOOTSTRAP: no such setting; kafka has: bootstrap_servers",
+        ),
+        ("CLORAD_GATEWAY__PORT", "eighty", "gateway.port"),
+        ("CLORAD_FLEET__REPLICAS", "http://r:1", "fleet"),
+        ("CLORAD_FAILPOINT", "NOT A NAME", "failpoint"),
+        ("CLORAD_KAFKA", "a:1", "kafka"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str, expected: str) -> None:
+    assert expected in refusal(env={variable: value})
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '[ledger]\nurl = 17\n[kafka]\noptions = "hunter2"',
+        '[gateway]\nport = "hunter2"',
+        '[telemetry]\nlog_level = "hunter2"',
+    ],
+)
+def test_values_that_may_be_secrets_are_not_repeated(toml: str) -> None:
+    assert "hunter2" not in refusal(toml)
+
+
+class TestCommand:
+    def test_a_refusal_is_one_line_and_78(self, clorad: Clorad) -> None:
+        Path("clorad.toml").write_text("[gateway]\nport = 70000\n")
+        for words in (("status",), ("run",), ("intake",), ("config", "--check")):
+            said = clorad(*words)
+            assert said.code == 78
+            assert said.err.startswith("clorad: gateway.port: got int 70000; ")
+            assert said.err.count("\n") == 1
+
+    def test_effective_settings_are_shown_without_secrets(self, clorad: Clorad) -> None:
+        Path("clorad.toml").write_text(
+            '[ledger]\nurl = "postgresql+psycopg://clorad:hunter2@db/clorad"\n'
+            '[fleet]\nreplicas = ["http://user:hunter2@r:1"]\n'
+            '[kafka.options]\nsasl_plain_password = "hunter2"\nsecurity_protocol = "SASL_SSL"\n'
+            '[telemetry]\notlp_endpoint = "http://token:hunter2@otel:4318"\n'
+        )
+        for words in (("config",), ("config", "--json")):
+            said = clorad(*words)
+            assert said.code == 0
+            assert "hunter2" not in said.out
+            assert "SASL_SSL" in said.out
+        assert clorad("config", "--check").out == "settings can be used\n"
+
+    def test_what_is_shown_can_be_used_as_it_is(self, clorad: Clorad) -> None:
+        Path("clorad.toml").write_text('[agents.billing]\nscorer = "json"\nrecipe = {rank = 4}\n')
+        shown = clorad("config", "--json").json
+        printed = clorad("config").out
+        Path("clorad.toml").write_text(
+            "\n".join(line for line in printed.splitlines() if "= null" not in line)
+        )
+        assert clorad("config", "--json").json == shown
+
+
+def test_every_secret_in_a_url_is_masked() -> None:
+    settings = Settings(ledger={"url": "not a url hunter2"})
+    assert masked(settings)["ledger"]["url"] == MASK
