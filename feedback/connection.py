@@ -8,6 +8,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 from kafka.net.compat import KafkaNetClient
 
 ADMIN_MS_MAX = 10_000
+METADATA_MS_MAX = 30_000  # of 5 min: new partitions should not be waited for
+RECONNECT_MS_MAX = 5_000  # of 30 s: a broker that is back should not be waited for
 
 
 class Cluster(Protocol):
@@ -55,7 +57,8 @@ class Kafka:
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
             "bootstrap_timeout_ms": self.bootstrap_ms_max,
-            "allow_auto_create_topics": False,
+            "metadata_max_age_ms": METADATA_MS_MAX,
+            "reconnect_backoff_max_ms": RECONNECT_MS_MAX,
             **self.options,
         }
         known = {name: value for name, value in shared.items() if name in client.DEFAULT_CONFIG}
@@ -63,6 +66,8 @@ class Kafka:
 
         def connect(**configs: Any) -> Any:
             connections.append(KafkaNetClient(**configs))
+            # 3.0.12 does not hand the option on, and a mistyped topic would be made with the wrong retention.
+            connections[-1].cluster.config["allow_auto_create_topics"] = False
             return connections[-1]
 
         try:

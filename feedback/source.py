@@ -81,6 +81,12 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             max_partition_fetch_bytes=1 << 20,
         )
         self._consumer.subscribe(list(topics), listener=self)
+        # A leader that has no metadata yet assigns nothing, and kafka-python may never notice: ask first.
+        try:
+            self._consumer.bootstrap(timeout_ms=ASK_MS_MAX, refresh=True)
+        except BaseException:
+            self.close()
+            raise
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Position 0 keeps kafka-python from asking for committed offsets; paused, it is never fetched."""

@@ -122,10 +122,20 @@ class _NotUtf8(str):
         return b"\xff\xfe"
 
 
-def _skip_or_fail(complaint: BrokerUnavailable) -> None:
+def _started(folder: Path, **properties: str) -> LocalBroker:
+    """A broker on a free port; a port may be taken between being found free and being used."""
+    complaint = ""
+    for attempt in range(3):
+        broker = LocalBroker(folder / str(attempt), free_port(), properties=properties)
+        try:
+            broker.start()
+        except BrokerUnavailable as unavailable:
+            complaint = str(unavailable)
+        else:
+            return broker
     if os.environ.get("CI"):
-        pytest.fail(str(complaint))
-    pytest.skip(str(complaint))
+        pytest.fail(complaint)
+    pytest.skip(complaint)
 
 
 @pytest.fixture(scope="session")
@@ -135,11 +145,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
     if given:
         yield RealKafka(given)
         return
-    broker = LocalBroker(tmp_path_factory.mktemp("kafka"), free_port())
-    try:
-        broker.start()
-    except BrokerUnavailable as complaint:
-        _skip_or_fail(complaint)
+    broker = _started(tmp_path_factory.mktemp("kafka"))
     try:
         yield RealKafka(broker.bootstrap)
     finally:
@@ -153,13 +159,8 @@ def own_broker(tmp_path: Path) -> Iterator[Callable[..., LocalBroker]]:
 
     def start(**properties: str) -> LocalBroker:
         names = {name.replace("_", "."): value for name, value in properties.items()}
-        broker = LocalBroker(tmp_path / f"kafka-{len(started)}", free_port(), properties=names)
-        started.append(broker)
-        try:
-            broker.start()
-        except BrokerUnavailable as complaint:
-            _skip_or_fail(complaint)
-        return broker
+        started.append(_started(tmp_path / f"kafka-{len(started)}", **names))
+        return started[-1]
 
     yield start
     for broker in started:

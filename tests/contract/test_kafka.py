@@ -16,6 +16,7 @@ from feedback.source import OutOfRange, Source, Undecodable
 from feedback.topics import Topics, create, standing
 from ledger.outbox import Message
 from tests.fakes.kafka import FakeKafka
+from tests.kafka_broker import RealKafka
 
 WAIT_S = 20.0
 
@@ -270,6 +271,20 @@ def test_a_closed_producer_takes_nothing(stage):
     producer.close()
     with pytest.raises(TooManyWaiting):
         producer.send(Record(topic="t", key=None, value=b"v"))
+
+
+@pytest.mark.kafka
+def test_a_topic_nobody_made_is_not_made_by_sending_to_it(own_broker):
+    stage = RealKafka(own_broker(auto_create_topics_enable="true").bootstrap)
+    producer = Producer(stage.cluster, ack_s_max=3.0)
+    with pytest.raises(NotAcknowledged):
+        producer.send(Record(topic="t-mistyped", key=None, value=b"v")).result(timeout=WAIT_S)
+    producer.close()
+    source = Source(stage.cluster, ("t-mistyped",), group="g", instance=None, session_ms=6000)
+    source.poll(frozenset(), wait_ms=1000, records_max=1)
+    source.close()
+    topics = Topics(feedback="t-mistyped", interactions="t-a", dead_letters="t-b", lifecycle="t-c")
+    assert [topic.topic_id for topic in standing(stage.cluster, topics)] == [None] * 4
 
 
 def _messages(topic: str, *values: bytes | None) -> list[Message]:

@@ -173,6 +173,9 @@ class FakeConsumer:
         self._topics, self._listener = list(topics), listener
         self._group.members.append(self)
 
+    def bootstrap(self, timeout_ms: int, refresh: bool) -> None:
+        self._kafka.check()
+
     def assignment(self) -> set[TopicPartition]:
         return {place for place, owner in self._group.owned.items() if owner is self}
 
