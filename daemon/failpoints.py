@@ -14,7 +14,6 @@ log = structlog.get_logger(__name__)
 POINTS = frozenset(
     {
         "intake-polled",
-        "intake-polled",
         "intake-in-transaction",
         "intake-before-commit",
         "outbox-before-mark",

@@ -44,6 +44,7 @@ class Limits:
     new_max: int
     replay_max: int
     anchors_max: int
+    refusals_max: int  # of candidates an event was new in, until a person has to look at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,9 @@ def plan_turn(
         marks[old] = (Status.SUPERSEDED, f"a newer correction of the same prompt: event {newer}")
     for seq in disputes.contested:
         marks[seq] = (Status.CONTESTED, "people disagree about this prompt")
+    refused = feedback.often_refused(connection, agent.name, times=limits.refusals_max)
+    for seq in sorted(refused & {kept.seq for kept in waiting}):
+        marks.setdefault(seq, (Status.CONTESTED, f"in {limits.refusals_max} candidates the gate refused"))
     waiting = [kept for kept in waiting if kept.seq not in marks]
     taught = [kept for kept in taught if kept.seq not in marks]
     outcomes = feedback.outcomes(connection, agent.name, last=OUTCOMES_LAST)

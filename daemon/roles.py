@@ -119,6 +119,7 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
                 new_max=learning.events_max,
                 replay_max=learning.replay_max,
                 anchors_max=learning.anchors_max,
+                refusals_max=learning.refusals_max,
             ),
             slots=settings.engine.slots,
             idle_s=learning.idle_s,

@@ -112,7 +112,7 @@ class LearningSettings(_Group):
     anchors_max: int = Field(default=160, ge=0)
     """Approved replies shown in a turn: where nothing should change. Without them it breaks the rest."""
     refusals_max: int = Field(default=3, ge=1)
-    """Refusals since the last promotion after which the untaught events are contested: a person looks."""
+    """Refused candidates an event may be new in; then it is contested: held until a person looks."""
     idle_s: float = Field(default=0.5, gt=0, le=60)
     """Seconds between looks at the backlog when nothing is due."""
     lease_s: float = Field(default=8.0, gt=0.2, le=10)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 from ledger.backlog import is_untaught
 from ledger.database import Database
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
-from ledger.schema import events, interactions, positions, turn_events
+from ledger.schema import decisions, events, interactions, positions, turn_events, versions
 from ledger.versions import taught_turns
 
 _IDS_MAX = 400
@@ -29,6 +29,22 @@ def unripe(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]
         events.c.agent == agent, events.c.status == Status.WAITING.value, events.c.role == Role.TRAIN.value
     )
     return _events(connection, query.order_by(events.c.seq).limit(limit))
+
+
+def often_refused(connection: Connection, agent: str, *, times: int) -> frozenset[int]:
+    """Events (by `seq`) that were new in at least so many candidates the gate refused."""
+    query = (
+        select(turn_events.c.event_seq)
+        .join(versions, versions.c.turn_id == turn_events.c.turn_id)
+        .join(
+            decisions,
+            and_(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number),
+        )
+        .where(versions.c.agent == agent, turn_events.c.part == "new", decisions.c.kind == "refuse")
+        .group_by(turn_events.c.event_seq)
+        .having(func.count() >= times)
+    )
+    return frozenset(connection.scalars(query))
 
 
 def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
