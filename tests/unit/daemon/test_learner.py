@@ -1,0 +1,273 @@
+"""The learner on a real ledger and a real two-layer model: what is written, resumed, recorded and dropped."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
+from daemon.lessons import Limits
+from daemon.replay import replay
+from daemon.scheduler import Freshness
+from engine.adapter_files import read_manifest
+from engine.warm_engine import WarmEngine
+from ledger import agents, backlog, feedback, leases, turns, versions
+from ledger.database import Database
+from ledger.events import Event, Kind, Role, Status
+from ledger.turns import lease_name
+from tests.unit.engine import tiny
+from tests.unit.ledger.saying import keep, retraction, said
+
+RECIPE = {
+    "rank": 4, "alpha": 8.0, "steps": 3, "steps_min": 3, "warmup_steps": 1, "learning_rate": 5e-3,
+    "new_per_step": 4, "replay_per_step": 2, "anchors_per_step": 2,
+}  # fmt: skip
+OPTIONS = LearnerOptions(
+    freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05),
+    limits=Limits(new_max=64, replay_max=8, anchors_max=8, refusals_max=2),
+    slots=4,
+    idle_s=0.01,
+    lease_s=5.0,
+)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it, and nothing is tidied up."""
+
+
+def nothing(_name: str) -> None:
+    """No failpoint is armed."""
+
+
+def killed_at(point: str, passes: int = 1) -> Callable[[str], None]:
+    left = [passes]
+
+    def reached(name: str) -> None:
+        if name == point:
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+
+    return reached
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> WarmEngine:
+    base = tiny.base_directory(tmp_path_factory.mktemp("base"))
+    return WarmEngine.load(base, slots=4, rank=4, threads=1, token_budget=512)
+
+
+@pytest.fixture
+def database(tmp_path: Path, engine: WarmEngine) -> Database:
+    opened = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
+    opened.migrate()
+    for name in ("billing", "sql"):
+        agents.declare(opened, agents.Agent(name=name, base_hash=engine.base_hash, recipe=RECIPE))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def learner(database: Database, engine: WarmEngine, tmp_path: Path) -> Learner:
+    return Learner(
+        database=database,
+        engine=engine,
+        store=tmp_path / "store",
+        holder="learner-1",
+        options=OPTIONS,
+        failpoint=nothing,
+    )
+
+
+def corrections(agent: str, count: int, *, role: Role = Role.TRAIN, prefix: str = "") -> list[Event]:
+    return [
+        said(
+            f"{prefix}{agent}-{role.value}-{number}",
+            agent=agent,
+            role=role,
+            data={
+                "messages": [{"role": "user", "content": f"{prefix}{agent} asks {number}"}],
+                "rejected": f"no {number}",
+                "corrected": f"yes {number}",
+            },
+        )
+        for number in range(count)
+    ]
+
+
+def make_due(database: Database, *names: str) -> None:
+    for name in names:
+        keep(database, *corrections(name, 6), *corrections(name, 8, role=Role.GATE))
+
+
+def made(database: Database) -> dict[str, str]:
+    """Content hash of every version, by agent and number."""
+    with database.read() as connection:
+        return {
+            f"{name} v{one.number}": one.hash
+            for name in ("billing", "sql")
+            for one in versions.versions_of(connection, name)
+        }
+
+
+def test_nothing_due_starts_nothing(learner: Learner) -> None:
+    assert not start_pass(learner, threading.Event())
+
+
+def test_agents_that_are_due_learn_in_one_pass(learner: Learner, database: Database) -> None:
+    make_due(database, "billing", "sql")
+    assert start_pass(learner, threading.Event())
+    with database.read() as connection:
+        recorded = turns.read_pass(connection, 1)
+        waiting = {one.agent: one for one in backlog.backlogs(connection)}
+    assert {turn.plan.agent for turn in recorded.turns} == {"billing", "sql"}
+    assert set(made(database)) == {"billing v1", "sql v1"}
+    assert all(one.has_candidate for one in waiting.values())
+    assert not start_pass(learner, threading.Event()), "a candidate without a verdict blocks the next turn"
+
+
+def test_a_version_names_every_event_it_was_taught_with(learner: Learner, database: Database) -> None:
+    make_due(database, "billing")
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        [candidate] = versions.undecided(connection)
+    manifest = read_manifest(learner.store / candidate.path)
+    assert set(manifest.events["new"]) == {f"dev#billing-train-{number}" for number in range(6)}
+    assert not any("gate" in uid for uids in manifest.events.values() for uid in uids)
+    assert manifest.content_hash == candidate.hash
+    assert manifest.version == candidate.name
+
+
+@pytest.mark.parametrize(
+    ("point", "passes"),
+    [("learner-training", 2), ("learner-renamed", 1), ("learner-renamed", 2), ("learner-recorded", 1)],
+)
+def test_a_killed_pass_is_resumed_as_recorded_and_gives_the_same_adapters(
+    learner: Learner, database: Database, tmp_path: Path, point: str, passes: int
+) -> None:
+    make_due(database, "billing", "sql")
+    with pytest.raises(Killed):
+        start_pass(replace(learner, failpoint=killed_at(point, passes)), threading.Event())
+    keep(database, *corrections("sql", 3, prefix="later "))  # news must not change what was written down
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE leases SET until_s = 0")  # the dead holder's run out
+
+    assert resume_pass(replace(learner, holder="learner-2"), threading.Event())
+
+    resumed = made(database)
+    assert set(resumed) == {"billing v1", "sql v1"}
+    with database.read() as connection:
+        recorded = turns.read_pass(connection, 1)
+        assert turns.unfinished_passes(connection) == []
+    again = replay(database, learner.engine, learner.store, recorded)
+    assert all(one.same for one in again), "an uninterrupted run gives the same hashes"
+    assert {f"{one.agent} v{one.number}": one.again for one in again} == resumed
+
+
+def test_a_living_learners_pass_is_left_alone(learner: Learner, database: Database) -> None:
+    make_due(database, "billing")
+    with pytest.raises(Killed):
+        start_pass(replace(learner, failpoint=killed_at("learner-training")), threading.Event())
+    leases.acquire(database, [lease_name("billing")], holder="learner-1", ttl_s=10.0)
+    assert not resume_pass(replace(learner, holder="learner-2"), threading.Event())
+
+
+def test_an_event_retracted_while_it_is_taught_voids_the_turn(learner: Learner, database: Database) -> None:
+    make_due(database, "billing")
+
+    def retract(name: str) -> None:
+        if name == "learner-renamed":
+            keep(database, retraction("r", "billing-train-0"))
+
+    start_pass(replace(learner, failpoint=retract), threading.Event())
+    assert made(database) == {}
+    with database.read() as connection:
+        [waiting] = [one for one in backlog.backlogs(connection) if one.agent == "billing"]
+    assert (waiting.untaught, waiting.news) == (5, True), "the rest is due again at once"
+    assert start_pass(learner, threading.Event())
+    assert set(made(database)) == {"billing v2"}, "numbers are never used twice"
+
+
+def test_a_learner_that_lost_its_lease_records_nothing(learner: Learner, database: Database) -> None:
+    make_due(database, "billing")
+
+    def usurp(name: str) -> None:
+        if name == "learner-renamed":
+            with database.write() as connection:
+                connection.exec_driver_sql("UPDATE leases SET until_s = 0")
+            leases.acquire(database, [lease_name("billing")], holder="another", ttl_s=10.0)
+
+    start_pass(replace(learner, failpoint=usurp), threading.Event())
+    assert made(database) == {}
+
+
+def test_a_role_that_stops_leaves_the_pass_for_the_next_start(learner: Learner, database: Database) -> None:
+    from daemon.learner import Stopped
+
+    make_due(database, "billing")
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(Stopped):
+        start_pass(learner, stopping)
+    assert resume_pass(learner, threading.Event())
+    assert set(made(database)) == {"billing v1"}
+
+
+def test_contradicting_corrections_are_settled_before_the_turn(learner: Learner, database: Database) -> None:
+    make_due(database, "billing")
+    same = {"messages": [{"role": "user", "content": "billing asks 0"}], "rejected": "no 0"}
+    keep(database, said("newer", data={**same, "corrected": "perhaps 0"}))
+    keep(database, said("bob", author="bob", data={**same, "corrected": "never 0"}))
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        standing = {
+            uid: feedback.event_by_uid(connection, f"dev#{uid}")[0].status
+            for uid in ("billing-train-0", "newer", "bob", "billing-train-1")
+        }
+    assert standing == {
+        "billing-train-0": Status.SUPERSEDED,
+        "newer": Status.CONTESTED,
+        "bob": Status.CONTESTED,
+        "billing-train-1": Status.OPEN,
+    }
+
+
+def test_feedback_in_too_many_refused_candidates_waits_for_a_person(
+    learner: Learner, database: Database
+) -> None:
+    make_due(database, "billing")
+    for attempt in range(1, 3):
+        assert start_pass(learner, threading.Event()), attempt
+        with database.write() as connection:
+            [candidate] = versions.undecided(connection)
+            refusal = versions.Decision(
+                agent="billing",
+                number=candidate.number,
+                verdict=versions.Verdict.REFUSE,
+                by="gate",
+                evidence={},
+                through_seq=candidate.through_seq,
+            )
+            versions.decide(connection, refusal)
+        keep(database, *corrections("billing", 2, prefix=f"news {attempt} "))
+    keep(database, *corrections("billing", 4, prefix="fresh "))
+    keep(database, *corrections("billing", 4, role=Role.GATE, prefix="fresh "))
+    assert start_pass(learner, threading.Event())
+    with database.read() as connection:
+        held = feedback.event_by_uid(connection, "dev#billing-train-0")[0]
+        fresh = feedback.event_by_uid(connection, "dev#fresh billing-train-0")[0]
+    assert (held.status, fresh.status) == (Status.CONTESTED, Status.OPEN)
+
+
+def test_interventions_without_a_record_of_what_was_sampled_teach_nothing_and_say_so(
+    learner: Learner, database: Database
+) -> None:
+    make_due(database, "billing")
+    texts = {"messages": [{"role": "user", "content": "hello"}], "said": "bye"}
+    keep(database, said("blame", kind=Kind.REJECT, data={"action": "reject", **texts}))
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        [kept] = feedback.event_by_uid(connection, "dev#blame")
+    assert kept.status is Status.BARREN
