@@ -19,7 +19,8 @@ from feedback.connection import Cluster, is_passing
 from feedback.identity import Identity
 from feedback.placing import IntakeOptions, Placement
 from feedback.reading import Reader
-from feedback.source import LogTruncated, OutOfRange, Polled, Source, Undecodable
+from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
+from feedback.watchdog import Watchdog
 from ledger import intake as ledger
 from ledger.database import Database, LedgerUnavailable
 from ledger.events import Batch
@@ -35,6 +36,8 @@ POLL_MS = 500
 UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
 TELL_EVERY_S = 1.0
 FULL_REST_S = 1.0
+ANEW_S = 120.0  # brokers may all have moved: kafka-python looks up their names only when it is made
+HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given our partitions to others
 
 
 class _Spent(Exception):
@@ -82,7 +85,8 @@ class Intake:
         self._full = full
         self._reached = reached
         self._placement = Placement(cluster, database, identity, options)
-        self._backoff = Backoff()  # with Kafka
+        self._watchdog = Watchdog(silent_s_max=HANG_S)
+        self._backoff = Backoff(s_max=5.0)  # with Kafka
         self._patience = Backoff(s_max=10.0)  # with the ledger
         self._rest_until_s = 0.0  # nothing is read before then
         self._next_tell_s = 0.0
@@ -91,17 +95,21 @@ class Intake:
     def run(self, stopping: Event) -> None:
         """Until told to stop. Raises `WrongLedger` and `Fenced`: a person has to look."""
         try:
-            while not stopping.is_set():
-                try:
-                    source = self._source()
-                except (errors.KafkaError, OSError) as fault:
-                    self._wait_for_kafka(fault, stopping)
-                else:
-                    self._read(source, stopping)
+            with self._watchdog:
+                self._run(stopping)
         except errors.FencedInstanceIdError:
             raise Fenced(f"another process runs as {self._options.instance}") from None
         finally:
             self._placement.close()
+
+    def _run(self, stopping: Event) -> None:
+        while not stopping.is_set():
+            try:
+                source = self._source()
+            except (errors.KafkaError, OSError) as fault:
+                self._wait_for_kafka(fault, stopping)
+            else:
+                self._read(source, stopping)
 
     def _source(self) -> Source:
         options = self._options
@@ -116,11 +124,13 @@ class Intake:
 
     def _read(self, source: Source, stopping: Event) -> None:
         """Take in from one consumer, until told to stop or it has to be made anew."""
+        heard_s = time.monotonic()
         try:
             while not stopping.is_set():
                 try:
                     self._step(source)
                     self._backoff.reset()
+                    heard_s = time.monotonic()
                 except LedgerUnavailable as fault:
                     source.go_back()
                     self._watch.ready("ledger", False, str(fault))
@@ -129,6 +139,9 @@ class Intake:
                     if not is_passing(fault):
                         raise
                     self._wait_for_kafka(fault, stopping)
+                    if time.monotonic() - heard_s > ANEW_S:
+                        self._placement.close()
+                        return
             source.hint_and_wait(self._identity.ledger_id)
         except _Spent:
             self._backoff.wait(stopping)
@@ -137,7 +150,7 @@ class Intake:
 
     def _step(self, source: Source) -> None:
         """One round: place what is new, poll, keep what came."""
-        self._watch.alive("intake")
+        self._alive()
         self._placement.place(source)
         full = self._full()
         self._watch.ready("room", not full, full)
@@ -247,8 +260,12 @@ class Intake:
         self._rest_until_s = time.monotonic() + rest_s
         log.warning("intake rests", rest_s=round(rest_s, 1), why=why)
 
-    def _wait_for_kafka(self, fault: BaseException, stopping: Event) -> None:
+    def _alive(self) -> None:
         self._watch.alive("intake")
+        self._watchdog.alive()
+
+    def _wait_for_kafka(self, fault: BaseException, stopping: Event) -> None:
+        self._alive()
         self._watch.ready("kafka", False, type(fault).__name__)
         log.warning("kafka away", error=type(fault).__name__)
         self._backoff.wait(stopping)
