@@ -1,0 +1,160 @@
+"""The command line against a real broker, with the real intake process between the two."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.kafka.broker import LocalBroker, free_port
+from feedback import inspection
+from feedback.connection import Kafka
+from feedback.topics import Topics
+
+pytestmark = pytest.mark.kafka
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 60.0
+
+
+class Installation:
+    """clorad in a folder of its own, with a broker of its own (its topics' names are fixed)."""
+
+    def __init__(self, folder: Path, broker: LocalBroker) -> None:
+        self.folder = folder
+        self.health_port = free_port()
+        base = folder / "base"
+        base.mkdir()
+        (base / "config.json").write_text("{}")
+        (base / "model.safetensors").write_bytes(b"weights")
+        (folder / "clorad.toml").write_text(
+            f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n'
+            f"[telemetry]\nhealth_port = {self.health_port}\n"
+            '[agents.billing]\nscorer = "exact"\n'
+        )
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CLORAD_")}
+        self.environment = {**clean, "PYTHONPATH": str(ROOT)}
+
+    def clorad(self, *words: str, ok: bool = True) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "daemon", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode == 0) is ok, done.stderr + done.stdout
+        return done.stdout
+
+    def json(self, *words: str, ok: bool = True) -> Any:
+        return json.loads(self.clorad(*words, "--json", ok=ok))
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        left_out = [word for role in ("learner", "fleet", "gateway") for word in ("--without", role)]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "daemon", "run", *left_out],
+                cwd=self.folder,
+                env=self.environment,
+                stderr=log,
+            )
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=2) as answer:
+                return bool(json.load(answer)["ready"])
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def installed(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
+    installation = Installation(tmp_path, own_broker())
+    installation.clorad("topics", "create", "--partitions", "2")
+    running = installation.start()
+    yield installation
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(timeout=30) == 0, (tmp_path / "log").read_text()[-4000:]
+
+
+def until(holds: Callable[[], bool], log: Path) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline_s, log.read_text()[-4000:]
+        time.sleep(0.2)
+
+
+def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Installation) -> None:
+    clorad, log = installed.clorad, installed.folder / "log"
+    about = ("--agent", "billing", "--author", "ann", "--prompt", "cancel my order")
+    sent = [
+        installed.json("send", "correction", *about, "--rejected", "no", "--corrected", "yes", "--id", "c1"),
+        installed.json("send", "intervention", *about, "--action", "approve", "--said", "yes"),
+        installed.json("send", "outcome", *about, "--value", "0.5", "--said", "yes"),
+        installed.json("send", "retraction", "clorad-cli#c1", "--agent", "billing"),
+        installed.json(
+            "send", "correction", "--agent", "nobody", *about[2:], "--rejected", "a", "--corrected", "b"
+        ),
+    ]
+    assert sent[0]["uid"] == "clorad-cli#c1"
+    assert {one["topic"] for one in sent} == {"clorad.feedback"}
+    until(lambda: (installed.folder / "clorad.db").exists() and installed.ready(), log)
+    until(lambda: sum(one["lag"] for one in installed.json("status", "--lag")["partitions"]) == 0, log)
+
+    status = installed.json("status")
+    assert status["events"] == {"total": 4, "applied": 1, "open": 2, "retracted": 1}
+    assert status["dead_letters"] == {"unknown_agent": 1}
+    [receipt] = installed.json("receipt", "clorad-cli#c1")["receipts"]
+    assert (receipt["status"], receipt["stored"]["offset"]) == ("retracted", sent[0]["offset"])
+    assert "unknown_agent" in clorad("receipt", sent[4]["uid"])
+
+    again = installed.json(
+        "send", "correction", *about, "--rejected", "no", "--corrected", "yes", "--id", "c1"
+    )
+    until(lambda: sum(one["lag"] for one in installed.json("status", "--lag")["partitions"]) == 0, log)
+    audit = installed.json("audit", "--verify")
+    assert (audit["clean"], audit["verified"], audit["records"], audit["unread"]) == (True, True, 6, 0)
+    assert (audit["stored"], audit["dead"], audit["duplicates"]) == (4, 1, 1)
+    assert again["partition"] == sent[0]["partition"]
+
+    with sqlite3.connect(installed.folder / "clorad.db") as damaged:  # a record the ledger took for a hole
+        damaged.execute(
+            "UPDATE ranges SET records = records - 1, duplicates = duplicates - 1 WHERE duplicates > 0"
+        )
+    audit = installed.json("audit", "--verify", ok=False)
+    assert [one["what"].endswith("0 records kept, 1 in the topic") for one in audit["disagreements"]] == [
+        True
+    ]
+
+
+def test_extents_and_offsets_are_what_a_reader_of_committed_records_sees(kafka: Any) -> None:
+    topic = kafka.create(partitions=2)
+    offsets = [kafka.say(topic, b"1"), kafka.say(topic, b"2")]
+    kafka.abandon(topic, 3)
+    offsets.append(kafka.say(topic, b"3"))
+    first, second = inspection.extents(kafka.cluster, [topic, "no-such-topic"])
+    assert (first.first, second.end) == (0, 0)
+    assert list(inspection.offsets(kafka.cluster, first, start=0, end=first.end)) == offsets
+    assert list(inspection.offsets(kafka.cluster, first, start=1, end=2)) == [1]
+    kafka.delete_records(topic, 0, 1)
+    [first, _] = inspection.extents(kafka.cluster, [topic])
+    assert first.first == 1
+    assert list(inspection.offsets(kafka.cluster, first, start=0, end=first.end)) == offsets[1:]
+
+
+def test_a_broker_that_is_away_is_one_exception() -> None:
+    away = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}", bootstrap_ms_max=500)
+    with pytest.raises(inspection.BrokerAway):
+        inspection.extents(away, ["t"])
+    with pytest.raises(inspection.BrokerAway):
+        inspection.make_topics(away, Topics(), partitions=1, replication=1)
