@@ -61,14 +61,11 @@ class Cast:
 
     def announce(self, names: Sequence[str], agent: str, wave: int) -> None:
         """These people hear that the agent's rules up to `wave` hold from now on."""
-        for name in names:
-            person = self._people[name]
-            assert person.stdin is not None
-            try:
-                person.stdin.write(json.dumps({"agent": agent, "wave": wave}) + "\n")
-                person.stdin.flush()
-            except BrokenPipeError:
-                continue  # his end shows in `lost`
+        self._tell(names, {"agent": agent, "wave": wave})
+
+    def refused(self, names: Sequence[str], agent: str) -> None:
+        """These people hear that what the agent had learned will not serve."""
+        self._tell(names, {"agent": agent, "refused": True})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,6 +90,16 @@ class Cast:
             except subprocess.TimeoutExpired:
                 person.kill()
                 person.wait(LEAVE_S_MAX)
+
+    def _tell(self, names: Sequence[str], news: Mapping[str, Any]) -> None:
+        for name in names:
+            person = self._people[name]
+            assert person.stdin is not None
+            try:
+                person.stdin.write(json.dumps(news) + "\n")
+                person.stdin.flush()
+            except BrokenPipeError:
+                continue  # his end shows in `lost`
 
     def _listen(self, person: subprocess.Popen[str]) -> None:
         assert person.stdout is not None

@@ -192,13 +192,18 @@ class Play:
         if wave < agent.waves:
             self._announce(name, wave + 1)
 
+    def _judged(self, name: str, verdict: str) -> None:
+        self._say(f"{name}: {verdict}")
+        if " refuse:" in verdict or " abstain:" in verdict:
+            self._cast.refused([_developer(name)], name)
+
     def _look(self) -> None:
         """The scene is as the ledger and the counters have it."""
         scene, requests = self._scene, self._record.requests
         for name, look in self._window.look().items():
             if (agent := scene.agents.get(name)) is not None:
                 if look.verdict != agent.verdict:
-                    self._say(f"{name}: {look.verdict}")
+                    self._judged(name, look.verdict)
                 agent.version, agent.backlog = look.version, look.backlog
                 agent.learning, agent.verdict = look.learning, look.verdict
         recent_s = time.time() - 10.0

@@ -95,8 +95,8 @@ class Desk:
             return self._world.fires(chance.choice(rules), self._source, announced)
 
         self._hear(Kind.APPROVE, calm, FIRST.approvals, tuple(Role))
-        for role, count in ((Role.GATE, FIRST.gate_min), (Role.DEV, 5), (Role.TRAIN, 25)):
-            self._hear(Kind.CORRECTION, broken, count, (role,))
+        for role, count in FIRST.corrections.items():
+            self._hear(Kind.CORRECTION, broken, count, (Role(role),))
         new = [one for one in self._of(Kind.CORRECTION, Role.TRAIN) if one not in taught]
         return self._pupil.learn(self._lesson(new, taught, wave))
 

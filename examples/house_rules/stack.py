@@ -102,7 +102,7 @@ class Stack:
     def run_clorad(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command run to its end, whatever its exit code."""
         return subprocess.run(
-            [*_CLORAD, *words, "--config", str(self.config)],
+            [*_CLORAD, "--config", str(self.config), *words],
             capture_output=True,
             text=True,
             check=False,
@@ -169,7 +169,7 @@ class Stack:
 
     def _prepare_roles(self) -> None:
         for name in ROLES if self._plan.separate_roles else ("run",):
-            command = [*_CLORAD, name, "--config", str(self.config)]
+            command = [*_CLORAD, "--config", str(self.config), name]
             self.roles[name] = Child(name, command, self.folder / f"{name}.log")
             self._open.callback(self.roles[name].stop)
 

@@ -10,7 +10,7 @@ from ledger import dead_letters, receipts
 from ledger.backlog import backlogs
 from ledger.database import Database, LedgerUnavailable
 from ledger.schema import decisions, events, ranges, turn_events, turns, versions
-from ledger.versions import Verdict, decisions_of, version_name
+from ledger.versions import SETTLED, Verdict, decisions_of, version_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ def _is_learning(connection: Connection, agent: str) -> bool:
 
 
 def _last_verdict(connection: Connection, agent: str) -> str:
-    settled = [one for one in decisions_of(connection, agent) if one.verdict is not Verdict.INITIAL]
+    settled = [one for one in decisions_of(connection, agent) if one.verdict in SETTLED]
     if not settled:
         return ""
     last = settled[-1]
@@ -161,4 +161,11 @@ def _last_verdict(connection: Connection, agent: str) -> str:
 
 
 def _reason(evidence: Mapping[str, Any]) -> str:
-    return "; ".join(receipts.reasons_of(evidence))
+    """The gate's numbers in a few words, and what it had against the candidate."""
+    numbers = evidence.get("judgement") or {}
+    told = list(receipts.reasons_of(evidence))
+    if "wins" in numbers:
+        told.insert(0, f"{numbers['wins']} better, {numbers['losses']} worse")
+    if numbers.get("suite"):
+        told.append(f"elsewhere {numbers['suite_losses']} of {numbers['suite']} worse")
+    return "; ".join(told)

@@ -5,19 +5,22 @@ still broken after a while gets another, smaller round.
 """
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from examples.house_rules.people.gateway import Answer
 from examples.house_rules.people.person import Person, live
-from examples.house_rules.people.roles import GATE, role_of
+from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
 from examples.house_rules.world import Task
 
 AT_ONCE = 6  # questions in flight
 WATCH_S = 2.0
-PATIENCE_S = 75.0  # a turn, its judging and the swap on a busy small machine
-WATCHED = 12  # last answers looked at; one of them may be wrong
+PATIENCE_S = 300.0  # turns, judging and the swap on a busy small machine
+ASKED = 4  # at each look
+WATCHED = 12  # answers of the new version looked at; one of them may be wrong
+TRIES = 5  # rounds of asking until enough was right, or wrong
 NEAR_SHARE = 0.5  # of the approvals: near misses of the new rules teach where they end
 
 
@@ -25,13 +28,12 @@ NEAR_SHARE = 0.5  # of the approvals: near misses of the new rules teach where t
 class Round:
     """How much feedback a developer gives before looking again."""
 
-    corrections: int
-    gate_min: int  # of the corrections: what the gate can judge by
+    corrections: Mapping[str, int]  # by the role they will have: enough to learn from and to be judged by
     approvals: int
 
 
-FIRST = Round(corrections=40, gate_min=10, approvals=160)
-AGAIN = Round(corrections=16, gate_min=8, approvals=32)
+FIRST = Round(corrections={TRAIN: 25, DEV: 5, GATE: 10}, approvals=160)
+AGAIN = Round(corrections={TRAIN: 12, DEV: 2, GATE: 10}, approvals=40)
 
 
 def main() -> None:
@@ -55,8 +57,9 @@ def _teach(person: Person, agent: str, wave: int) -> None:
     """The rules of the wave are followed afterwards, or the play is over."""
     effort = FIRST
     while not person.stopping.is_set():
+        refusals = person.announcements.refusals(agent)
         before = _give(person, agent, wave, effort)
-        if _watch(person, agent, wave, before):
+        if _watch(person, agent, wave, before, refusals):
             person.report(event="followed", agent=agent, wave=wave)
             return
         effort = AGAIN
@@ -66,13 +69,16 @@ def _give(person: Person, agent: str, wave: int, effort: Round) -> str:
     """One round of feedback is acknowledged by Kafka. Returns the version it was about."""
     approved = _approvals(person, agent, wave, effort.approvals)
     corrected = _corrections(person, agent, wave, effort)
-    # Approvals first: they hold what must not change while the corrections are learned.
+    # Approvals first: they hold what must not change while the corrections are learned. What the gate
+    # judges by last: an agent is taught once there is enough of it.
     for task, answer in approved:
         _approve(person, task, answer)
     person.post.flush()
-    for task, answer in corrected:
-        _correct(person, task, answer)
-    person.post.flush()
+    for roles in ((TRAIN, DEV), (GATE,)):
+        for task, answer in corrected:
+            if role_of(task.messages) in roles:
+                _correct(person, task, answer)
+        person.post.flush()
     person.report(
         event="feedback", agent=agent, wave=wave, corrections=len(corrected), approvals=len(approved)
     )
@@ -80,25 +86,33 @@ def _give(person: Person, agent: str, wave: int, effort: Round) -> str:
 
 
 def _corrections(person: Person, agent: str, wave: int, effort: Round) -> list[tuple[Task, Answer]]:
-    """Prompts on which the wave's rules fire and that the agent got wrong, enough of them for the gate."""
+    """Prompts on which the wave's rules fire and that the agent got wrong, so many of each role."""
     rules = person.world.of_wave(agent, wave)
     announced = person.announcements.rules(agent)
+    missing = Counter(effort.corrections)
     found: list[tuple[Task, Answer]] = []
-    asked = 0
-
-    def next_task() -> Task:
-        nonlocal asked
-        asked += 1
-        return person.world.fires(rules[asked % len(rules)], person.source, announced)
-
-    def missing() -> int:
-        gate = sum(role_of(task.messages) == GATE for task, _ in found)
-        return max(effort.corrections - len(found), 4 * (effort.gate_min - gate))
-
-    while (wanted := missing()) > 0 and asked < 6 * effort.corrections and not person.stopping.is_set():
-        answered = _ask(person, agent, next_task, wanted)
-        found += [(task, answer) for task, answer in answered if answer.text != task.wanted]
+    for _ in range(TRIES):
+        tasks = _of_roles(
+            missing, lambda turn: person.world.fires(rules[turn % len(rules)], person.source, announced)
+        )
+        wrong = [(task, answer) for task, answer in _ask(person, agent, tasks) if answer.text != task.wanted]
+        found += wrong
+        missing -= Counter(role_of(task.messages) for task, _ in wrong)
+        if not missing or person.stopping.is_set():
+            break
     return found
+
+
+def _of_roles(wanted: Counter[str], make: Callable[[int], Task]) -> list[Task]:
+    """Fresh tasks, so many of each role."""
+    missing, tasks, turn = Counter(wanted), list[Task](), 0
+    while missing:
+        task = make(turn)
+        turn += 1
+        if missing[role := role_of(task.messages)] > 0:
+            missing -= Counter([role])
+            tasks.append(task)
+    return tasks
 
 
 def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[Task, Answer]]:
@@ -114,37 +128,36 @@ def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[
         return person.world.traffic(agent, person.source, earlier)
 
     found: list[tuple[Task, Answer]] = []
-    asked = 0
-    while len(found) < count and asked < 3 * count and not person.stopping.is_set():
-        wanted = count - len(found)
-        asked += wanted
-        answered = _ask(person, agent, next_task, wanted)
+    for _ in range(TRIES):
+        answered = _ask(person, agent, [next_task() for _ in range(count - len(found))])
         found += [(task, answer) for task, answer in answered if answer.text == task.wanted]
+        if len(found) == count or person.stopping.is_set():
+            break
     return found
 
 
-def _watch(person: Person, agent: str, wave: int, before: str) -> bool:
-    """Whether the rules of the wave are followed within a developer's patience."""
+def _watch(person: Person, agent: str, wave: int, before: str, refusals: int) -> bool:
+    """Whether the rules of the wave come to be followed; not if clorad says no or patience ends."""
     rules = person.world.of_wave(agent, wave)
     announced = person.announcements.rules(agent)
     chance = person.source.chance
     seen: list[bool] = []
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until and not person.stopping.wait(WATCH_S):
-        answered = _ask(
-            person, agent, lambda: person.world.fires(chance.choice(rules), person.source, announced), 4
-        )
+        if person.announcements.refusals(agent) > refusals:
+            return False
+        tasks = [person.world.fires(chance.choice(rules), person.source, announced) for _ in range(ASKED)]
+        answered = _ask(person, agent, tasks)
         if any(answer.version == before for _, answer in answered):
-            seen.clear()  # the version that was corrected still answers
-            continue
+            continue  # the version that was corrected still answers
         seen += [answer.text == task.wanted for task, answer in answered]
-        if len(seen) >= WATCHED and sum(seen[-WATCHED:]) >= WATCHED - 1:
-            return True
+        if len(seen) >= WATCHED:
+            # Live, and either good or in need of another round.
+            return sum(seen[-WATCHED:]) >= WATCHED - 1
     return False
 
 
-def _ask(person: Person, agent: str, next_task: Callable[[], Task], count: int) -> list[tuple[Task, Answer]]:
-    tasks = [next_task() for _ in range(count)]
+def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, Answer]]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(lambda task: person.gateway.ask(agent, task.messages), tasks)
         return list(zip(tasks, answers, strict=True))

@@ -1,7 +1,7 @@
 """What every simulated person is: a process with a gateway, a post office, and somebody who announces rules.
 
-The director of the play writes one JSON line per announcement on standard input, {"agent": "sql", "wave": 2};
-its end is the end of the play. What a person reports is one JSON line on standard output.
+The director of the play writes one JSON line per announcement on standard input ({"agent": "sql", "wave": 2},
+or "refused"); its end is the end of the play. What a person reports is one JSON line on standard output.
 """
 
 import argparse
@@ -28,6 +28,7 @@ class Announcements:
     def __init__(self, world: World) -> None:
         self._world = world
         self._waves = dict.fromkeys(world.agents, 0)
+        self._refusals = dict.fromkeys(world.agents, 0)
         self._news = Condition()
 
     def announce(self, agent: str, wave: int) -> None:
@@ -35,6 +36,17 @@ class Announcements:
         with self._news:
             self._waves[agent] = wave
             self._news.notify_all()
+
+    def refuse(self, agent: str) -> None:
+        """What the agent had learned was not good enough to serve."""
+        with self._news:
+            self._refusals[agent] += 1
+            self._news.notify_all()
+
+    def refusals(self, agent: str) -> int:
+        """How often that happened."""
+        with self._news:
+            return self._refusals[agent]
 
     def wave(self, agent: str) -> int:
         """The agent's last announced wave; 0 before the first."""
@@ -89,7 +101,10 @@ class Person:
         """Take announcements until the director hangs up."""
         for line in sys.stdin:
             heard = json.loads(line)
-            self.announcements.announce(heard["agent"], heard["wave"])
+            if heard.get("refused"):
+                self.announcements.refuse(heard["agent"])
+            else:
+                self.announcements.announce(heard["agent"], heard["wave"])
         self.stopping.set()
         self.announcements.wait(0)
 
