@@ -43,9 +43,7 @@ class Manifest:
     metrics: Mapping[str, float | int | str]
     files: Mapping[str, str]  # name -> sha256
     content_hash: str
-    probes: Sequence[
-        Mapping[str, Any]
-    ]  # token_ids, prompt_tokens; of the rest logprobs, base_logprobs (nats)
+    probes: Sequence[Mapping[str, Any]]  # what a replica must say to be believed: engine.probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,13 @@ from transformers.utils import logging as transformers_logging
 from engine.arena import Arena
 from engine.attention import NAME, Segment
 from engine.linear import Group, MultiLoRALinear, Routing
+from engine.norm import FrozenRMSNorm, is_rms_norm
 
 _FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _ROPES = frozenset(
     {"default", "linear", "llama3", "yarn"}
 )  # the others depend on the longest sequence in a pass
+_BLOCK_SIZE, _LEAK_FREE_SIZE = 32, 64
 _TARGETS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 
 
@@ -59,16 +61,14 @@ class BaseModel:
         self.routing = Routing()
         self.layers_checkpointed = False
         linears = _targeted(model)
+        _refuse_leaky_products([linear.weight for linear in linears.values()] + [self.head_VD])
         shapes = {name: (linear.in_features, linear.out_features) for name, linear in linears.items()}
         self.arena = Arena(shapes, rank=rank, slots=slots, device=self.device, dtype=self.dtype)
         entry = torch.zeros((), device=self.device, requires_grad=True)
         for name, linear in linears.items():
-            parent, leaf = name.rsplit(".", 1)
-            setattr(
-                model.get_submodule(parent),
-                leaf,
-                MultiLoRALinear(linear, name, self.arena, self.routing, entry),
-            )
+            model.set_submodule(name, MultiLoRALinear(linear, name, self.arena, self.routing, entry))
+        for name in [name for name, module in model.named_modules() if is_rms_norm(module)]:
+            model.set_submodule(name, FrozenRMSNorm(model.get_submodule(name)))
 
     def hidden(self, packed: Pass) -> Tensor:
         """Last hidden states (T x D) of one packed pass; leave the model alone until `backward` is done."""
@@ -121,6 +121,20 @@ def refuse_unsupported(config: Any) -> None:
         raise BaseRefused(
             f"rotary embedding {rope!r} depends on the longest sequence of a pass: not supported"
         )
+
+
+def _refuse_leaky_products(weights: Sequence[Tensor]) -> None:
+    """bf16 products on CPUs (oneDNN with AMX, seen in torch 2.13) read past the end of such rows and add what
+    follows times zero: not-a-number in a tenant's first row would enter its neighbour's last.
+    """
+    if weights[0].device.type != "cpu" or weights[0].dtype != torch.bfloat16:
+        return
+    for size in {size for weight in weights for size in weight.shape}:
+        if size > _LEAK_FREE_SIZE and size % _BLOCK_SIZE:
+            raise BaseRefused(
+                f"in bfloat16 on a CPU, sizes must be multiples of {_BLOCK_SIZE} for tenants to be isolated; "
+                f"this base has {size}: use float32"
+            )
 
 
 def _targeted(model: nn.Module) -> dict[str, nn.Linear]:

@@ -6,7 +6,6 @@ and each adapter steps on its own. One process, one thread owns the engine.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,18 +18,15 @@ from engine.base_model import BaseModel, load_base
 from engine.calibration import mix_below_tokens
 from engine.course import Course, tokenise
 from engine.lesson import Learned, Lesson, NotLearned
-from engine.objective import read_references
 from engine.packer import Form, Tenant
+from engine.probes import probes_of
 from engine.slots import Slots
 from engine.step import OutOfMemory, add_step
-from engine.tokens import Answer, Sample, Tokens, load_tokens
+from engine.tokens import Tokens, load_tokens
 from rewards.episode import Part
 
 Mixing = Literal["auto", "never"]
 
-_PROBES_MAX = 6
-_PROBES_NEW_MAX = 4
-_PROBE_REPLY_TOKENS_MAX = 32
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
 
 
@@ -143,40 +139,15 @@ class WarmEngine:
         return files_of(draft)
 
     def probes(self, version: Learned | Path, lesson: Lesson) -> list[dict[str, Any]]:
-        """A few of the lesson's replies as token ids, with log-probs (nats) serving must match.
-
-        `token_ids` are prompt and reply, which begins at `prompt_tokens` and may be cut short. For each token
-        of the reply, `logprobs` are the adapter's and `base_logprobs` the bare base's.
-        """
+        """What a replica must say if it serves this version, for the manifest: see `probes_of`."""
         adapter = self._slots.read(version) if isinstance(version, Path) else version.state
         samples, _ = tokenise(lesson, self._tokens, tokens_max=self._base.tokens_max)
-        probes = [_as_probe(sample) for sample in _telling(samples)]
         slot = self._slots.seat(adapter, moments_too=False)
         try:
-            taught, bare = (
-                self._logprobs(Tenant(slot=at, recipe=lesson.recipe), probes) for at in (slot, None)
-            )
+            tenant = Tenant(slot=slot, recipe=lesson.recipe)
+            return probes_of(self._base, tenant, samples, token_budget=self._form.token_budget)
         finally:
             self._slots.detach(slot)
-        return [
-            {
-                "prompt_tokens": len(one.prompt_ids),
-                "token_ids": [*one.prompt_ids, *one.reply.token_ids],
-                "logprobs": with_it,
-                "base_logprobs": without,
-            }
-            for one, with_it, without in zip(probes, taught, bare, strict=True)
-        ]
-
-    def _logprobs(self, tenant: Tenant, samples: Sequence[Sample]) -> list[list[float]]:
-        read = read_references(
-            self._base,
-            tenant,
-            samples,
-            token_budget=self._form.token_budget,
-            hidden_too=[False] * len(samples),
-        )
-        return [found[0].logprob_N.tolist() for found in read]
 
     def _seat(self, lesson: Lesson) -> Course | NotLearned:
         samples, refused = tokenise(lesson, self._tokens, tokens_max=self._base.tokens_max)
@@ -217,31 +188,6 @@ class WarmEngine:
             skipped=tuple(course.skipped),
             already_known=course.already_known,
         )
-
-
-def _telling(samples: Sequence[Sample]) -> list[Sample]:
-    """What shows best whether an adapter and its base are the right ones.
-
-    First of all replies it was newly taught: it says them, its base does not. Then some others from all over
-    the lesson, which the base is likelier to say too.
-    """
-    new = [sample for sample in samples if sample.part is Part.NEW and (sample.advantage or 0.0) >= 0.0]
-    known = {id(sample) for sample in new}
-    others = [sample for sample in samples if id(sample) not in known and sample.part is not Part.DEV]
-    first = _spread(new, _PROBES_NEW_MAX)
-    return [*first, *_spread(others, _PROBES_MAX - len(first))]
-
-
-def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
-    """At most `count` samples from all over."""
-    return samples[:: max(1, -(-len(samples) // count))]
-
-
-def _as_probe(sample: Sample) -> Sample:
-    """The reply's beginning alone, every token of it a target."""
-    token_ids = sample.reply.token_ids[:_PROBE_REPLY_TOKENS_MAX]
-    reply = Answer(token_ids=token_ids, weights=(1.0 / len(token_ids),) * len(token_ids))
-    return replace(sample, reply=reply, rejected=None)
 
 
 @contextmanager

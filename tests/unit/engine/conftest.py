@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # before torch: two threads that spin while a busy machine schedules them elsewhere are thirty times slower
@@ -13,6 +14,11 @@ import tiny
 import torch
 
 from engine.warm_engine import WarmEngine
+
+
+# a busy machine is no fault of the code
+hypothesis.settings.register_profile("any speed", deadline=None)
+hypothesis.settings.load_profile("any speed")
 
 
 @pytest.fixture(autouse=True)

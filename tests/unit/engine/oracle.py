@@ -38,6 +38,12 @@ def logprobs(
     return rows.gather(1, torch.tensor(answer_ids)[:, None])[:, 0]
 
 
+def next_logprobs(model: torch.nn.Module, token_ids: tuple[int, ...]) -> torch.Tensor:
+    """Log-probability of every token of the vocabulary as the next one."""
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([token_ids])).logits[0, -1].float().log_softmax(-1)
+
+
 def gradients(model: torch.nn.Module, portions: list[Portion], recipe: Recipe) -> dict[str, torch.Tensor]:
     """Gradients of the adapter's matrices, by name of linear and letter, from the written-out loss."""
     model.zero_grad()

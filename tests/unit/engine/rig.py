@@ -13,7 +13,7 @@ from engine.step import add_step
 from engine.tokens import Tokens
 from rewards.episode import Episode, Weighted
 
-TOKENS = Tokens(tiny.tokenizer(), vocabulary=272)
+TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
 RECIPE = Recipe(rank=8, alpha=16.0)
 
 

@@ -10,7 +10,7 @@ from engine.schedule import draw, learning_rate, steps_of
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
 
-TOKENS = Tokens(tiny.tokenizer(), vocabulary=272)
+TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
 RECIPE = Recipe(preference_weight=1.0, kl_weight=0.05)
 
 

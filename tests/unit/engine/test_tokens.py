@@ -10,7 +10,7 @@ from engine.tokens import Tokens, Unusable
 from rewards.episode import Part, Span, Spoken, Weighted
 
 TOKENIZER = tiny.tokenizer()
-TOKENS = Tokens(TOKENIZER, vocabulary=272)
+TOKENS = Tokens(TOKENIZER, vocabulary=288)
 END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 
 
@@ -95,7 +95,7 @@ def test_a_template_that_refuses_refuses_only_the_episode():
         "{% if messages[0].role == 'system' %}{{ raise_exception(messages[0].content) }}{% endif %}"
         + strict.chat_template
     )
-    tokens = Tokens(strict, vocabulary=272)
+    tokens = Tokens(strict, vocabulary=288)
     with pytest.raises(Unusable) as caught:
         tokens.render([{"role": "system", "content": "a secret"}])
     assert "secret" not in str(caught.value)
@@ -105,4 +105,4 @@ def test_a_base_without_a_chat_template_is_refused_by_name():
     plain = tiny.tokenizer()
     plain.chat_template = None
     with pytest.raises(BaseRefused, match="chat template"):
-        Tokens(plain, vocabulary=272)
+        Tokens(plain, vocabulary=288)

@@ -53,7 +53,7 @@ def config(family: str = "qwen3", **changes: object) -> object:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "intermediate_size": 48,
-        "vocab_size": 272,
+        "vocab_size": 288,
         "max_position_embeddings": 512,
         "tie_word_embeddings": False,
         "sliding_window": None,

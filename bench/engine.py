@@ -1,0 +1,320 @@
+"""What an update costs, many agents at once: our engine against PEFT and against itself one agent at a time.
+
+Every variant learns from the same tokens, all in one process, their repetitions interleaved; a row's time is
+all agents' forward, backward and optimizer step. `python -m bench.engine --json` prints everything.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+# before torch: threads that spin while waiting for one another slow everything down where cores are shared
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from bench.machine import commit, forget_peak_memory, gemm_peak, peak_memory_mib
+from engine.base_model import BaseModel
+from engine.calibration import mix_below_tokens
+from engine.optimizer import StepSizes, step
+from engine.packer import Form, Portion, Tenant
+from engine.recipe import Recipe
+from engine.step import Work, add_step
+from engine.tokens import Answer, Sample
+from rewards.episode import Part
+
+SHAPES = {
+    "256x6": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 768},
+    "1024x12": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 16,
+        "intermediate_size": 3072,
+    },
+}
+VOCABULARY = 2048
+RECIPE = Recipe(rank=8, alpha=16.0)
+SIZES = StepSizes(learning_rate=1e-4, beta1=0.9, beta2=0.999, weight_decay=0.01, clip_norm=1.0)
+TOKEN_BUDGET = 2048
+QUICK_ROW_S, REPETITIONS, REPETITIONS_SLOW = 1.0, 9, 3
+
+Sequences = list[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]
+"""One agent's batch: prompts, and the completions of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One variant of one regime."""
+
+    regime: str
+    n: int
+    variant: str
+    dtype: str
+    shape: str
+    tokens: int
+    ms_min: float
+    ms_median: float
+    tokens_per_s: float
+    peak_rss_mib: float
+    gemm_peak_fraction: float
+
+
+def sequences(regime: str, agent: int) -> Sequences:
+    """What one agent learns from in one update."""
+    chance = random.Random(f"{regime}/{agent}")
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(chance.randrange(VOCABULARY) for _ in range(count))
+
+    if regime == "short":  # one sequence of 16 to 48 tokens: feedback in a trickle
+        length = chance.randint(16, 48)
+        return [(ids(length // 2), (ids(length - length // 2),))]
+    if regime == "b4x128":
+        return [(ids(64), (ids(64),)) for _ in range(4)]
+    assert regime == "pairs"
+    return [(ids(192), (ids(64), ids(64)))]
+
+
+def model(shape: str, dtype: torch.dtype) -> Any:
+    """The frozen base, random weights."""
+    torch.manual_seed(0)
+    made = Qwen3ForCausalLM(
+        Qwen3Config(
+            **SHAPES[shape],
+            num_key_value_heads=SHAPES[shape]["num_attention_heads"] // 2,
+            head_dim=64,
+            vocab_size=VOCABULARY,
+            tie_word_embeddings=False,
+            use_cache=False,
+        )
+    )
+    return made.to(dtype).eval().requires_grad_(False)
+
+
+class Ours:
+    """Our engine with `agents` adapters that are not zero."""
+
+    def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
+        self.base = BaseModel(model(shape, dtype), rank=RECIPE.rank, slots=max(2, agents))
+        self.auto = Form(
+            token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(self.base, TOKEN_BUDGET)
+        )
+        self.serial = replace(self.auto, mix_below_tokens=0)
+        self.unshared = replace(self.auto, share_prefixes=False)
+        self.base.arena.weight.normal_(0.0, 0.02)
+        for slot in range(self.base.arena.slots):
+            self.base.arena.refresh(slot)
+
+    def work(self, batches: Sequence[Sequences]) -> Work:
+        return [
+            (
+                Tenant(slot=slot, recipe=RECIPE),
+                [_portion(p, c, batch) for p, completions in batch for c in completions],
+            )
+            for slot, batch in enumerate(batches)
+        ]
+
+    def update(self, work: Work, form: Form) -> None:
+        add_step(self.base, work, form)
+        for tenant, _ in work:
+            assert tenant.slot is not None
+            step(self.base.arena, tenant.slot, SIZES)
+
+    def flops(self, work: Work) -> float:
+        """Useful products of an unshared update: forward, backward by input, the adapters'; no attention."""
+        tokens = sum(len(p.sample.prompt_ids) + len(p.sample.reply.token_ids) for _, ps in work for p in ps)
+        targets = sum(len(p.sample.reply.token_ids) for _, ps in work for p in ps)
+        linears = sum(2 * 2 * place.inputs * place.outputs for place in self.base.arena.places.values())
+        adapters = sum(
+            6 * RECIPE.rank * (place.inputs + place.outputs) for place in self.base.arena.places.values()
+        )
+        return float(tokens * (linears + adapters) + targets * 2 * 2 * self.base.head_VD.numel())
+
+
+class Peft:
+    """The usual way: one adapter active at a time, padded batches or one sequence after another."""
+
+    def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
+        config = LoraConfig(r=8, lora_alpha=16, target_modules=list(RECIPE.targets), init_lora_weights=False)
+        self.model = get_peft_model(model(shape, dtype), config, adapter_name="a0")
+        for number in range(1, agents):
+            self.model.add_adapter(f"a{number}", config)
+        named = list(self.model.named_parameters())
+        self.parameters = [[p for name, p in named if f".a{n}." in name] for n in range(agents)]
+        self.optimizers = [torch.optim.AdamW(own, lr=1e-4, weight_decay=0.01) for own in self.parameters]
+
+    def update(self, batches: Sequence[Sequences], *, padded: bool) -> None:
+        for number, batch in enumerate(batches):
+            self.model.set_adapter(f"a{number}")
+            rows = sorted(((p, c) for p, cs in batch for c in cs), key=lambda row: len(row[0]) + len(row[1]))
+            for together in [rows] if padded else [[row] for row in rows]:
+                ids, mask, labels = _padded(together)
+                loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
+                (loss * len(together) / len(rows)).backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters[number], 1.0)
+            self.optimizers[number].step()
+            self.optimizers[number].zero_grad(set_to_none=True)
+
+
+def measure(
+    shape: str, dtype: torch.dtype, regime: str, agents: int, peak: float, only_ours: bool
+) -> list[Row]:
+    """All variants of one regime at one number of agents."""
+    batches = [sequences(regime, agent) for agent in range(agents)]
+    ours = Ours(shape, dtype, agents)
+    work = ours.work(batches)
+    runs: dict[str, Callable[[], None]] = {
+        "auto": lambda: ours.update(work, ours.auto),
+        "serial": lambda: ours.update(work, ours.serial),
+    }
+    if regime == "pairs":
+        runs["unshared"] = lambda: ours.update(work, ours.unshared)
+    if not only_ours:
+        theirs = Peft(shape, dtype, agents)
+        runs["peft_padded"] = lambda: theirs.update(batches, padded=True)
+        runs["peft_one_by_one"] = lambda: theirs.update(batches, padded=False)
+    tokens = sum(len(prompt) + len(one) for batch in batches for prompt, all_of in batch for one in all_of)
+    times, peaks = _interleaved(runs)
+    if not only_ours:
+        best = min(("peft_padded", "peft_one_by_one"), key=lambda name: min(times[name]))
+        times["peft"], peaks["peft"] = times[best], peaks[best]
+    return [
+        Row(
+            regime=regime,
+            n=agents,
+            variant=variant,
+            dtype=str(dtype).removeprefix("torch."),
+            shape=shape,
+            tokens=tokens,
+            ms_min=round(min(times[variant]) * 1e3, 2),
+            ms_median=round(statistics.median(times[variant]) * 1e3, 2),
+            tokens_per_s=round(tokens / min(times[variant]), 1),
+            peak_rss_mib=round(peaks[variant], 1),
+            gemm_peak_fraction=round(ours.flops(work) / min(times[variant]) / peak, 3),
+        )
+        for variant in times
+    ]
+
+
+def ratios(rows: Sequence[Row]) -> dict[str, float]:
+    """The figures the bars are set on; only those whose rows were measured."""
+    at = {(r.regime, r.n, r.variant): r for r in rows if r.dtype == "float32" and r.shape == "256x6"}
+
+    def time_ratio(slow: tuple[str, int, str], fast: tuple[str, int, str]) -> float | None:
+        return at[slow].ms_min / at[fast].ms_min if slow in at and fast in at else None
+
+    def cost(regime: str) -> float | None:
+        many, one = at.get((regime, 64, "auto")), at.get((regime, 1, "auto"))
+        return (many.ms_min / many.tokens) / (one.ms_min / one.tokens) if many and one else None
+
+    over_best = [
+        row.ms_min / min(other.ms_min for key, other in at.items() if key[:2] == (regime, n))
+        for (regime, n, variant), row in at.items()
+        if variant == "auto"
+    ]
+    n8 = [row.tokens_per_s for row in rows if (row.regime, row.n, row.shape) == ("b4x128", 8, "256x6")]
+    found = {
+        "short_n16_vs_peft": time_ratio(("short", 16, "peft"), ("short", 16, "auto")),
+        "short_n16_vs_serial": time_ratio(("short", 16, "serial"), ("short", 16, "auto")),
+        "serial_vs_peft_short_n16": time_ratio(("short", 16, "peft"), ("short", 16, "serial")),
+        "n1_vs_peft_b4x128": time_ratio(("b4x128", 1, "peft"), ("b4x128", 1, "auto")),
+        "b4x128_n8_tokens_per_s_best": max(n8, default=None),
+        "pairs_sharing_gain": time_ratio(("pairs", 8, "unshared"), ("pairs", 8, "auto")),
+        "cost_per_token_n64_over_n1_b4x128": cost("b4x128"),
+        "cost_per_token_n64_over_n1_short": cost("short"),
+        "auto_over_best_max": max(over_best, default=None),
+    }
+    return {name: round(value, 3) for name, value in found.items() if value is not None}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--json", action="store_true", help="print JSON alone")
+    arguments.add_argument("--quick", action="store_true", help="regime short at 1 and 16 agents")
+    arguments.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    rows: list[Row] = []
+    for shape, dtype, regime, agents, only_ours in _plan(quick=given.quick):
+        rows += measure(shape, dtype, regime, agents, gemm_peak(dtype), only_ours)
+        if not given.json:
+            for row in rows[-6:]:
+                if (row.regime, row.n, row.shape) == (regime, agents, shape):
+                    label = f"{row.shape} {row.dtype:8} {regime:7} n={agents:<3} {row.variant:16}"
+                    print(f"{label} {row.ms_min:9.1f} ms", flush=True)
+    print(json.dumps(_report(rows, given.threads), indent=1))
+
+
+def _plan(*, quick: bool) -> Iterator[tuple[str, torch.dtype, str, int, bool]]:
+    counts = (1, 16) if quick else (1, 2, 4, 8, 16)
+    for regime in ("short",) if quick else ("short", "b4x128", "pairs"):
+        for agents in counts:
+            yield "256x6", torch.float32, regime, agents, False
+    if not quick:
+        yield "256x6", torch.float32, "short", 64, True
+        yield "256x6", torch.float32, "b4x128", 64, True
+        yield "256x6", torch.bfloat16, "short", 16, False
+        yield "256x6", torch.bfloat16, "b4x128", 8, False
+        yield "1024x12", torch.float32, "b4x128", 2, True
+
+
+def _report(rows: Sequence[Row], threads: int) -> Mapping[str, Any]:
+    return {
+        "rows": [asdict(row) for row in rows],
+        "ratios": ratios(rows),
+        "commit": commit(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "threads": threads,
+        "torch": str(torch.__version__),
+        "repetitions": REPETITIONS,
+    }
+
+
+def _interleaved(runs: Mapping[str, Callable[[], None]]) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of each repetition, and the highest memory in MiB, by variant; the first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    peaks = dict.fromkeys(runs, 0.0)
+    slowest, done = 0.0, 0
+    while done < (REPETITIONS if slowest < QUICK_ROW_S else REPETITIONS_SLOW):
+        for name, run in runs.items():
+            forget_peak_memory()
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+            peaks[name] = max(peaks[name], peak_memory_mib())
+        done += 1
+        slowest = max(min(values) for values in times.values())
+    return {name: values[1:] for name, values in times.items()}, peaks
+
+
+def _portion(prompt: tuple[int, ...], completion: tuple[int, ...], batch: Sequences) -> Portion:
+    count = sum(len(completions) for _, completions in batch)
+    answer = Answer(token_ids=completion, weights=(1.0 / len(completion),) * len(completion))
+    sample = Sample(events=("bench#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
+    return Portion(sample=sample, supervised=1.0 / count)
+
+
+def _padded(
+    rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    longest = max(len(prompt) + len(completion) for prompt, completion in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for row, (prompt, completion) in enumerate(rows):
+        length = len(prompt) + len(completion)
+        ids[row, :length], mask[row, :length] = torch.tensor((*prompt, *completion)), 1
+        labels[row, len(prompt) : length] = torch.tensor(completion)
+    return ids, mask, labels
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Probes: what a replica must say if it serves the adapter that was trained, over the base it was trained on.
+
+At the first tokens of some replies, how likely the likeliest tokens are. Not of the reply alone: what was
+learned well stays certain with half of the adapter missing; what comes second and third moves (measured).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.base_model import BaseModel
+from engine.objective import read_references
+from engine.packer import Tenant
+from engine.tokens import Answer, Sample
+from rewards.episode import Part
+
+_PROBES_MAX = 6
+_PROBES_NEW_MAX = 4
+_REPLY_TOKENS_MAX = 8
+_LIKELY = 5  # of each model's likeliest tokens; vLLM says 20 at most
+
+_DECIMALS = 6  # float32 differs by more between two implementations
+
+
+@torch.no_grad()
+def probes_of(
+    base: BaseModel, tenant: Tenant, samples: Sequence[Sample], *, token_budget: int
+) -> list[dict[str, Any]]:
+    """A few replies and what adapter and bare base make of them, for the manifest.
+
+    `token_ids` are a prompt and the first tokens of the reply, which begins at `prompt_tokens`. Before each
+    token of the reply: `likely`, token ids likely to one of the two, and their log-probabilities (nats)
+    `logprobs` with the adapter and `base_logprobs` without it.
+    """
+    chosen = [_beginning(sample) for sample in _telling(samples)]
+    taught, bare = (
+        [_logprobs(base, found[0].hidden_ND) for found in read]
+        for read in (
+            read_references(base, one, chosen, token_budget=token_budget, hidden_too=[True] * len(chosen))
+            for one in (tenant, Tenant(slot=None, recipe=tenant.recipe))
+        )
+    )
+    return [_probe(*parts) for parts in zip(chosen, taught, bare, strict=True)]
+
+
+def _telling(samples: Sequence[Sample]) -> list[Sample]:
+    """What shows best whether an adapter and its base are the right ones.
+
+    First of all replies it was newly taught: it says them, its base does not. Then some others from all over
+    the lesson, which the base is likelier to say too.
+    """
+    new = [sample for sample in samples if sample.part is Part.NEW and (sample.advantage or 0.0) >= 0.0]
+    known = {id(sample) for sample in new}
+    others = [sample for sample in samples if id(sample) not in known and sample.part is not Part.DEV]
+    first = _spread(new, _PROBES_NEW_MAX)
+    return [*first, *_spread(others, _PROBES_MAX - len(first))]
+
+
+def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
+    """At most `count` samples from all over."""
+    return samples[:: max(1, -(-len(samples) // count))]
+
+
+def _beginning(sample: Sample) -> Sample:
+    """The reply's first tokens, every one a target."""
+    token_ids = sample.reply.token_ids[:_REPLY_TOKENS_MAX]
+    reply = Answer(token_ids=token_ids, weights=(1.0 / len(token_ids),) * len(token_ids))
+    return replace(sample, reply=reply, rejected=None)
+
+
+def _logprobs(base: BaseModel, hidden_ND: Tensor | None) -> Tensor:
+    assert hidden_ND is not None, "asked for"
+    return (hidden_ND @ base.head_VD.t()).float().log_softmax(-1)
+
+
+def _probe(sample: Sample, taught_NV: Tensor, bare_NV: Tensor) -> dict[str, Any]:
+    either = torch.cat([found.topk(_LIKELY).indices for found in (taught_NV, bare_NV)], dim=1)
+    likely = [sorted(set(row)) for row in either.tolist()]
+    return {
+        "prompt_tokens": len(sample.prompt_ids),
+        "token_ids": [*sample.prompt_ids, *sample.reply.token_ids],
+        "likely": likely,
+        "logprobs": _said(taught_NV, likely),
+        "base_logprobs": _said(bare_NV, likely),
+    }
+
+
+def _said(logprob_NV: Tensor, likely: Sequence[Sequence[int]]) -> list[list[float]]:
+    return [
+        [round(value, _DECIMALS) for value in row_V[ids].tolist()]
+        for row_V, ids in zip(logprob_NV, likely, strict=True)
+    ]

@@ -1,0 +1,171 @@
+"""Does the engine keep its promises on this machine, with this base? A minute's answer.
+
+Gradients against PEFT, co-tenants that change nothing, a broken tenant that harms nobody, repeats to the bit.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from engine.arena import Arena
+from engine.base_model import BaseModel, load_base
+from engine.optimizer import StepSizes, step
+from engine.packer import Form, Portion, Tenant
+from engine.recipe import Recipe
+from engine.slots import fresh_weights
+from engine.step import Work, add_step
+from engine.tokens import Answer, Sample
+from rewards.episode import Part
+
+_AGENTS = 3
+_RECIPE = Recipe(rank=8, alpha=16.0)
+_FORM = Form(token_budget=1 << 20, mix_below_tokens=1 << 20)
+_SIZES = StepSizes(learning_rate=1e-3, beta1=0.9, beta2=0.95, weight_decay=0.1, clip_norm=1.0)
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # relative L2; bf16 keeps three digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One promise and what was found."""
+
+    promise: str
+    kept: bool
+    found: str
+    seconds: float
+
+
+def selftest(base: Path, *, device: str, dtype: str, threads: int) -> list[Check]:
+    """Tries the engine's promises on the operator's own base; raises `BaseRefused` for an unsupported one."""
+    torch.set_num_threads(threads)
+    model = load_base(base, device=device, dtype=dtype, rank=_RECIPE.rank, slots=_AGENTS)
+    work = _work(int(model.head_VD.shape[0]))
+    _seat(model.arena)
+    tolerance = _TOLERANCE[model.dtype]
+    checks: Sequence[tuple[str, Callable[[], tuple[bool, str]]]] = (
+        ("gradients equal PEFT's", lambda: _like_peft(model, work, base, tolerance)),
+        ("co-tenants change only round-off", lambda: _like_alone(model, work, tolerance)),
+        ("an idle tenant stays bit-identical", lambda: _idle(model, work)),
+        ("a broken tenant harms nobody", lambda: _broken(model, work)),
+        ("a repeat gives the same bits", lambda: _repeat(model, work)),
+    )
+    results = []
+    for promise, check in checks:
+        start = time.perf_counter()
+        kept, found = check()
+        results.append(Check(promise=promise, kept=kept, found=found, seconds=time.perf_counter() - start))
+    return results
+
+
+def _like_peft(model: BaseModel, work: Work, base: Path, tolerance: float) -> tuple[bool, str]:
+    gradients = _gradients(model, work)
+    slot, portion = 1, work[1][1][0]
+    theirs = _peft_gradients(base, model, slot, portion)
+    worst = 0.0
+    for name in model.arena.places:
+        for letter, rows in zip("AB", model.arena.matrices(gradients, name), strict=True):
+            worst = max(worst, _relative(rows[slot], theirs[f"{name}.lora_{letter}"]))
+    return worst <= tolerance, f"largest relative difference of a matrix {worst:.1e}, at most {tolerance:.0e}"
+
+
+def _like_alone(model: BaseModel, work: Work, tolerance: float) -> tuple[bool, str]:
+    together = _gradients(model, work)
+    worst = max(_relative(_gradients(model, [one])[slot], together[slot]) for slot, one in enumerate(work))
+    return worst <= tolerance, f"largest relative difference {worst:.1e}, at most {tolerance:.0e}"
+
+
+def _idle(model: BaseModel, work: Work) -> tuple[bool, str]:
+    rows = [model.arena.weight, model.arena.first, model.arena.second, model.arena.grad]
+    before = [row[1].clone() for row in rows]
+    _gradients(model, [work[0], work[2]])
+    for slot in (0, 2):
+        step(model.arena, slot, _SIZES)
+    same = all(torch.equal(was, row[1]) for was, row in zip(before, rows, strict=True))
+    return same, "weights, moments and gradient compared after two others stepped"
+
+
+def _broken(model: BaseModel, work: Work) -> tuple[bool, str]:
+    healthy = _gradients(model, work)
+    kept = model.arena.weight[1].clone()
+    model.arena.weight[1].fill_(float("nan"))
+    model.arena.refresh(1)
+    broken = _gradients(model, work)
+    finite = bool(torch.isfinite(broken[[0, 2]]).all())
+    same = torch.equal(broken[[0, 2]], healthy[[0, 2]])
+    seen = not bool(torch.isfinite(broken[1]).all())
+    model.arena.weight[1].copy_(kept)
+    model.arena.refresh(1)
+    return finite and seen, f"others {'bit-identical' if same else 'equal to round-off'} beside not-a-number"
+
+
+def _repeat(model: BaseModel, work: Work) -> tuple[bool, str]:
+    first, second = _gradients(model, work), _gradients(model, work)
+    return torch.equal(first, second), "gradients of one step computed twice"
+
+
+def _gradients(model: BaseModel, work: Work) -> Tensor:
+    model.arena.grad.zero_()
+    add_step(model, work, _FORM)
+    gradients = model.arena.grad.clone()
+    model.arena.grad.zero_()
+    return gradients
+
+
+def _peft_gradients(base: Path, model: BaseModel, slot: int, portion: Portion) -> dict[str, Tensor]:
+    own: Any = AutoModelForCausalLM.from_pretrained(base, dtype=model.dtype).to(model.device)
+    config = LoraConfig(r=_RECIPE.rank, lora_alpha=int(_RECIPE.alpha), target_modules=list(_RECIPE.targets))
+    wrapped: Any = get_peft_model(own, config, autocast_adapter_dtype=False).eval()
+    named = dict(wrapped.named_parameters())
+    with torch.no_grad():
+        for name in model.arena.places:
+            for letter, rows in zip("AB", model.arena.matrices(model.arena.shadow, name), strict=True):
+                named[f"base_model.model.{name}.lora_{letter}.default.weight"].copy_(rows[slot])
+    sample = portion.sample
+    ids = torch.tensor([[*sample.prompt_ids, *sample.reply.token_ids]], device=model.device)
+    labels = ids.clone()
+    labels[:, : len(sample.prompt_ids)] = -100
+    (wrapped(input_ids=ids, labels=labels).loss * portion.supervised).backward()
+    return {
+        name.removeprefix("base_model.model.").removesuffix(".default.weight"): parameter.grad.float()
+        for name, parameter in named.items()
+        if parameter.grad is not None
+    }
+
+
+def _seat(arena: Arena) -> None:
+    """Adapters that are not zero, each agent its own."""
+    for slot in range(_AGENTS):
+        fresh = fresh_weights(arena, list(arena.places), rank=_RECIPE.rank, seed=slot)
+        chance = torch.Generator().manual_seed(100 + slot)
+        arena.write(
+            arena.weight,
+            slot,
+            {name: (a, 0.02 * torch.randn(b.shape, generator=chance)) for name, (a, b) in fresh.items()},
+        )
+        arena.refresh(slot)
+
+
+def _work(vocabulary: int) -> Work:
+    """One sequence an agent, of different lengths."""
+    chance = random.Random(0)
+    work = []
+    for slot in range(_AGENTS):
+        prompt, reply = (
+            tuple(chance.randrange(vocabulary) for _ in range(n)) for n in (24 + 9 * slot, 16 + 5 * slot)
+        )
+        answer = Answer(token_ids=reply, weights=(1.0 / len(reply),) * len(reply))
+        sample = Sample(events=("selftest#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
+        tenant = Tenant(slot=slot, recipe=replace(_RECIPE))
+        work.append((tenant, [Portion(sample=sample, supervised=1.0)]))
+    return work
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm().clamp_min(1e-30))
