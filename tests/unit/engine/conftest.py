@@ -15,7 +15,6 @@ import torch
 
 from engine.warm_engine import WarmEngine
 
-
 # a busy machine is no fault of the code
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
