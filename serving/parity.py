@@ -5,29 +5,33 @@ tells: what vLLM says must be much nearer to the engine's numbers than the adapt
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
+from statistics import fmean
 from typing import Any
 
+from serving.replica import Continuation
+
 SHARE_MAX = 0.25
-"""Of the distance between adapter and base: how far off a replica may be."""
+"""Of the distance between adapter and base: how far off a replica may be at most."""
 
 ROUND_OFF_NATS = 1e-3
-"""Always allowed: float32 differs by 3e-5 a token between implementations, and a young adapter is near."""
+"""Always allowed: float32 differs by 1e-4 between implementations, and a young adapter is near its base."""
+
+NOISE_TIMES_MAX = 4.0
+"""How much further off than its base, which shows how coarse the replica's numbers are, an adapter may be."""
 
 BASE_DIFFERENCE_NATS_MAX = 0.1
 """More, and it is another base. Two number formats of one base differ by some hundredths."""
 
-Scores = Sequence[Sequence[float]]
-"""For each probe, the log-probabilities (nats) of all its tokens but the first."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Mean absolute differences a token, in nats."""
+    """Mean absolute differences of log-probabilities, in nats."""
 
-    tokens: int
+    probes: int
+    tokens: int  # of the replies: positions compared, of the adapter
     distance_nats: float  # adapter to base, by the engine
     difference_nats: float  # engine to replica, with the adapter
     base_difference_nats: float  # engine to replica, without it
@@ -35,7 +39,8 @@ class Parity:
     @property
     def allowed_nats(self) -> float:
         """The largest difference that passes."""
-        return max(SHARE_MAX * self.distance_nats, ROUND_OFF_NATS)
+        coarse = NOISE_TIMES_MAX * self.base_difference_nats
+        return max(ROUND_OFF_NATS, min(coarse, SHARE_MAX * self.distance_nats))
 
     @property
     def same_base(self) -> bool:
@@ -44,28 +49,38 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the replica may answer with the adapter."""
-        return self.tokens > 0 and self.same_base and self.difference_nats <= self.allowed_nats
+        """Whether the replica may answer with the adapter: it was asked, answered each probe, and is near.
+
+        A position for each probe is the least: before the first token of a reply the contexts are the same.
+        """
+        answered = 0 < self.probes <= self.tokens
+        return answered and self.same_base and self.difference_nats <= self.allowed_nats
 
     def numbers(self) -> dict[str, float]:
         """For the evidence."""
         return asdict(self)
 
 
-def compare(probes: Sequence[Mapping[str, Any]], served: Scores, bare: Scores) -> Parity:
-    """What a replica says with the adapter (`served`) and without (`bare`), against the manifest's probes.
-
-    A probe is a prompt and a reply; the engine wrote down the reply's tokens, which are the last ones.
-    """
-    trained = [probe["logprobs"] for probe in probes]
-    frozen = [probe["base_logprobs"] for probe in probes]
-    served, bare = _replies(served, trained), _replies(bare, frozen)
+def compare(
+    probes: Sequence[Mapping[str, Any]], served: Sequence[Continuation], bare: Sequence[Continuation]
+) -> Parity:
+    """What a replica says with the adapter (`served`) and without (`bare`), against the manifest's probes."""
+    taught = [one for pair in zip(probes, served, strict=True) for one in _compared(*pair, "logprobs")]
+    frozen = [one for pair in zip(probes, bare, strict=True) for one in _compared(*pair, "base_logprobs")]
+    numbers = [number for position in taught for number in position]
     return Parity(
-        tokens=sum(map(len, trained)),
-        distance_nats=_mean_difference(trained, frozen),
-        difference_nats=_mean_difference(trained, served),
-        base_difference_nats=_mean_difference(frozen, bare),
+        probes=len(probes),
+        tokens=len(taught),
+        distance_nats=_mean(number.apart for number in numbers),
+        difference_nats=_mean(number.off for number in numbers),
+        base_difference_nats=_mean(number.off for position in frozen for number in position),
     )
+
+
+def asked_of(probe: Mapping[str, Any]) -> tuple[Sequence[int], int]:
+    """The token ids a replica is to go on from, and for how many tokens."""
+    begins = probe["prompt_tokens"]
+    return probe["token_ids"][:begins], len(probe["token_ids"]) - begins
 
 
 def unusable(probes: Sequence[Mapping[str, Any]]) -> str | None:
@@ -76,14 +91,38 @@ def unusable(probes: Sequence[Mapping[str, Any]]) -> str | None:
     """
     if not any(probe["logprobs"] for probe in probes):
         return "its manifest holds no probes"
-    numbers = chain.from_iterable((*probe["logprobs"], *probe["base_logprobs"]) for probe in probes)
-    return None if all(map(math.isfinite, numbers)) else "its probes are not finite"
+    rows = chain.from_iterable((*probe["logprobs"], *probe["base_logprobs"]) for probe in probes)
+    return None if all(map(math.isfinite, chain.from_iterable(rows))) else "its probes are not finite"
 
 
-def _replies(scores: Scores, replies: Scores) -> Scores:
-    return [one[len(one) - len(reply) :] for one, reply in zip(scores, replies, strict=True)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Number:
+    """One log-probability both sides know something about, in nats."""
+
+    off: float  # engine to replica
+    apart: float  # adapter to base, by the engine
 
 
-def _mean_difference(left: Scores, right: Scores) -> float:
-    pairs = [pair for one, other in zip(left, right, strict=True) for pair in zip(one, other, strict=True)]
-    return sum(abs(one - other) for one, other in pairs) / max(1, len(pairs))
+def _compared(probe: Mapping[str, Any], said: Continuation, expected: str) -> Iterator[list[_Number]]:
+    """The numbers at each token of the reply, up to the first at which the replica went another way.
+
+    From there on contexts differ. A token it did not name is at most as likely as the last one it named.
+    """
+    reply = probe["token_ids"][probe["prompt_tokens"] :]
+    rows = zip(probe["likely"], probe[expected], probe["logprobs"], probe["base_logprobs"], strict=True)
+    for token, row, spoken, named in zip(reply, rows, said.token_ids, said.likely, strict=False):
+        least = min(named.values(), default=math.inf)
+        position = [
+            _Number(off=abs(number - named.get(one, least)), apart=abs(taught - frozen))
+            for one, number, taught, frozen in zip(*row, strict=True)
+            if one in named or number > least
+        ]
+        if position:
+            yield position
+        if spoken != token:
+            return
+
+
+def _mean(numbers: Iterator[float]) -> float:
+    found = list(numbers)
+    return fmean(found) if found else 0.0

@@ -15,7 +15,7 @@ import structlog
 
 from ledger.versions import Purpose, Version, Wanted
 from serving.fitness import Fitness, Shelf
-from serving.parity import Parity, compare
+from serving.parity import Parity, asked_of, compare
 from serving.replica import Listing, Replica, ReplicaRefused, ReplicaUnavailable
 
 log = structlog.get_logger(__name__)
@@ -168,11 +168,11 @@ class Keeper:
     def _probe(self, model: str, fitness: Fitness, listing: Listing) -> Parity:
         base = listing.base_name
         assert base is not None
-        sequences = [probe["token_ids"] for probe in fitness.probes]
+        asked = [asked_of(probe) for probe in fitness.probes]
         with ThreadPoolExecutor(PROBES_IN_FLIGHT, thread_name_prefix="probe") as pool:
-            served = list(pool.map(lambda token_ids: self._replica.score(model, token_ids), sequences))
-            bare = list(pool.map(lambda token_ids: self._replica.score(base, token_ids), sequences))
-        return compare(fitness.probes, served, bare)
+            served = pool.map(lambda one: self._replica.continuation(model, *one), asked)
+            bare = pool.map(lambda one: self._replica.continuation(base, *one), asked)
+            return compare(fitness.probes, list(served), list(bare))
 
     def _judge(self, model: str, parity: Parity) -> None:
         if parity.passed:

@@ -4,7 +4,6 @@ Loading and unloading are idempotent; nothing is ever loaded in place. Everythin
 repeat, and what people wrote never enters an exception.
 """
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,9 @@ ADAPTER_S_MAX = 30.0  # a load waits for a free slot
 
 # Below uvicorn's 5 s: a connection the server is about to close must not be picked for a request.
 KEEP_ALIVE_S_MAX = 4.0
+
+LIKELY_MAX = 20  # tokens vLLM names at each position, unless `--max-logprobs` says fewer
+IMPOSSIBLE_NATS = -9999.0  # how vLLM writes the logarithm of nothing in JSON
 
 
 class ReplicaUnavailable(Exception):
@@ -49,6 +51,14 @@ class Answer:
 
     text: str
     finish_reason: str  # "length": it did not stop by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """What a model said next, token by token."""
+
+    token_ids: tuple[int, ...]
+    likely: tuple[Mapping[int, float], ...]  # at each: log-probabilities (nats) of the likeliest, and of it
 
 
 class Replica:
@@ -127,22 +137,33 @@ class Replica:
         said = choice["message"].get("content") or ""
         return Answer(text=said, finish_reason=choice.get("finish_reason") or "")
 
-    def score(self, model: str, token_ids: Sequence[int]) -> list[float]:
-        """Log-probability (nats) of each token but the first, given those before it."""
+    def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:
+        """How `model` goes on after these tokens, greedily.
+
+        Never by `prompt_logprobs`, which would say the same of a whole text at once: with LoRA enabled vLLM's
+        CPU build dies of it as soon as anything else is in the batch. Nor by `logprob_token_ids`: in that
+        batch they take the place of what others asked for.
+        """
         body = {
             "model": model,
-            "prompt": list(token_ids),
-            "max_tokens": 1,
+            "prompt": list(prompt_ids),
+            "max_tokens": tokens_max,
             "temperature": 0.0,
-            "prompt_logprobs": 0,
+            "repetition_penalty": 1.0,  # a base's own defaults would show in the numbers
+            "logprobs": LIKELY_MAX,
+            "return_tokens_as_token_ids": True,  # several tokens may read alike
         }
         choice = self._ask("POST", "/v1/completions", body, wait_s_max=self._answer_s_max).json()["choices"][
             0
         ]
-        rows = choice["prompt_logprobs"][1:]
-        found = [float(row[str(token)]["logprob"]) for row, token in zip(rows, token_ids[1:], strict=True)]
-        assert all(math.isfinite(logprob) for logprob in found), "JSON carries finite numbers only"
-        return found
+        said = choice["logprobs"]
+        return Continuation(
+            token_ids=tuple(_token_id(token) for token in said["tokens"]),
+            likely=tuple(
+                {_token_id(token): float(value) for token, value in row.items() if value > IMPOSSIBLE_NATS}
+                for row in said["top_logprobs"]
+            ),
+        )
 
     def _ask(
         self,
@@ -176,6 +197,10 @@ class Replica:
                 raise ReplicaRefused(self.url, response.status_code, _why(response, explained=explained))
             fault = f"status {response.status_code}"
         raise ReplicaUnavailable(f"{self.url}{path}: {fault}, {TRIES_MAX} times")
+
+
+def _token_id(token: str) -> int:
+    return int(token.removeprefix("token_id:"))
 
 
 def _why(response: httpx.Response, *, explained: bool) -> str:

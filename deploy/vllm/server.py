@@ -141,7 +141,14 @@ class LocalReplica:
         # any other request then ends the whole server (punica_cpu.add_lora_logits, 0.32).
         targets = ["--lora-target-modules", *_ADAPTED]
         switches = ["--enable-lora", "--enforce-eager", "--disable-uvicorn-access-log"]
-        return [sys.executable, "-m", _ENTRY, *(word for pair in flags.items() for word in pair), *switches, *targets]
+        return [
+            sys.executable,
+            "-m",
+            _ENTRY,
+            *(word for pair in flags.items() for word in pair),
+            *switches,
+            *targets,
+        ]
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)

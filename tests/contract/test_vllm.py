@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,19 +129,41 @@ def test_an_answer_cut_short_says_so(replica, world):
     assert replica.answer(world.base, MESSAGES, 1).finish_reason == "length"
 
 
-def test_every_token_but_the_first_has_a_logprob(replica, world):
-    scores = replica.score(world.base, IDS)
-    assert len(scores) == len(IDS) - 1
-    assert all(score < 0.0 for score in scores)
-    assert replica.score(world.base, IDS) == pytest.approx(scores, abs=1e-4)
+def test_a_continuation_names_what_else_could_have_been_said(replica, world):
+    said = replica.continuation(world.base, IDS, 4)
+    assert len(said.token_ids) == len(said.likely) == 4
+    for token, named in zip(said.token_ids, said.likely, strict=True):
+        assert max(named, key=lambda one: named[one]) == token
+        assert len(named) > 1
+        assert all(value < 0.0 for value in named.values())
+
+
+def test_continuations_repeat(replica, world):
+    first, second = (replica.continuation(world.base, IDS, 4) for _ in range(2))
+    assert first.token_ids == second.token_ids
+    assert first.likely[0] == pytest.approx(second.likely[0], abs=1e-4)
 
 
 def test_adapters_differ_from_the_base_and_from_each_other(replica, world):
     for name, path in zip(("a@v1-111111", "b@v1-222222"), world.adapters, strict=True):
         replica.load(name, str(path))
-    base, one, two = (replica.score(name, IDS) for name in (world.base, "a@v1-111111", "b@v1-222222"))
-    assert max(abs(left - right) for left, right in zip(base, one, strict=True)) > 0.1
-    assert max(abs(left - right) for left, right in zip(one, two, strict=True)) > 0.1
+    names = (world.base, "a@v1-111111", "b@v1-222222")
+    base, one, two = (replica.continuation(name, IDS, 1).likely[0] for name in names)
+    assert _apart(base, one) > 0.1
+    assert _apart(one, two) > 0.1
+
+
+def test_many_models_are_asked_at_once(replica, world):
+    replica.load("a@v1-111111", str(world.adapters[0]))
+    alone = {name: replica.continuation(name, IDS, 3) for name in (world.base, "a@v1-111111")}
+
+    def ask(place: int) -> bool:
+        name = (world.base, "a@v1-111111")[place % 2]
+        replica.answer(name, MESSAGES, 3)
+        return _apart(replica.continuation(name, IDS, 3).likely[0], alone[name].likely[0]) < 1e-3
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(24)))
 
 
 def test_an_unknown_model_is_a_404_that_names_the_model(replica, world):
@@ -153,7 +176,7 @@ def test_an_unknown_model_is_a_404_that_names_the_model(replica, world):
 
 def test_a_prompt_beyond_the_context_is_refused(replica, world):
     with pytest.raises(ReplicaRefused) as refusal:
-        replica.score(world.base, [5] * (world.tokens_max + 1))
+        replica.continuation(world.base, [5] * (world.tokens_max + 1), 1)
     assert refusal.value.status == 400
 
 
@@ -249,6 +272,10 @@ def test_a_server_that_is_not_there_is_unavailable_soon():
     with pytest.raises(ReplicaUnavailable):
         replica.listing()
     replica.close()
+
+
+def _apart(one: dict[int, float], other: dict[int, float]) -> float:
+    return max((abs(one[token] - other[token]) for token in one.keys() & other.keys()), default=99.0)
 
 
 def _streamed(world: World, path: str, **body: Any) -> list[dict[str, Any]]:

@@ -1,41 +1,22 @@
 """A vLLM server in this process: same endpoints, same answers to right and wrong requests, and switches
 for everything that can go wrong. Held to tests/contract/test_vllm.py together with the real one.
-
-Tokens are UTF-8 bytes; log-probabilities are drawn from a hash, so adapters differ from the base.
 """
 
-import hashlib
 import json
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.vllm_models import Brain, babble, continuation, likely, logprobs
 from tests.fakes.vllm_wire import Speech, chat, chat_chunks, text, text_chunks
 
-Brain = Callable[[str, Sequence[Mapping[str, Any]]], str]
-"""(path of the adapter, or the base's name; messages) -> what it says."""
-
 CONTEXT_TOKENS_MAX = 512
-
-
-def babble(path: str, messages: Sequence[Mapping[str, Any]]) -> str:
-    """Something that depends on who speaks and what was asked."""
-    return hashlib.sha256((path + json.dumps(list(messages))).encode()).hexdigest()[:12]
-
-
-def logprobs(path: str, token_ids: Sequence[int]) -> list[float]:
-    """Log-probabilities of all tokens but the first. `path` of an adapter, or the base's name."""
-    found = []
-    for place in range(1, len(token_ids)):
-        seen = bytes(json.dumps([path, list(token_ids[: place + 1])]), "utf-8")
-        found.append(-0.5 - int.from_bytes(hashlib.sha256(seen).digest()[:2], "big") / 16384)
-    return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -231,7 +212,7 @@ class _Answers(BaseHTTPRequestHandler):
         elif in_chat:
             self._say(200, chat(body, speech))
         else:
-            self._say(200, text(body, speech, self._scores(body, speech)))
+            self._say(200, text(body, speech))
 
     def _speech(self, body: Mapping[str, Any]) -> Speech:
         fake, model = self.server.fake, str(body.get("model"))
@@ -248,27 +229,26 @@ class _Answers(BaseHTTPRequestHandler):
         prompt_ids = list(prompt) if isinstance(prompt, list) else list(json.dumps(messages).encode())
         if len(prompt_ids) > CONTEXT_TOKENS_MAX:
             raise _No(400, f"This model's maximum context length is {CONTEXT_TOKENS_MAX}", "BadRequestError")
-        said = fake.brain(path, messages)
-        pieces = [*said][:limit]
-        done = len(pieces) < limit
-        token_ids = [ord(piece) for piece in pieces] + ([2] if done else [])
+        assert body.get("prompt_logprobs") is None, "vLLM's CPU build dies of them beside other requests"
+        if isinstance(prompt, list):
+            token_ids = continuation(path, prompt_ids, limit)
+            pieces = [chr(token) for token in token_ids]
+            named = [likely(path, [*prompt_ids, *token_ids[:place]]) for place in range(limit)]
+        else:
+            pieces = [*fake.brain(path, messages)][:limit]
+            ends = len(pieces) < limit
+            token_ids, pieces = [ord(one) for one in pieces] + [2] * ends, pieces + [""] * ends
+            named = [{} for _ in token_ids]
         return Speech(
             id=f"cmpl-{time.monotonic_ns()}",
             model=model,
             prompt_ids=prompt_ids,
-            pieces=pieces + ([""] if done else []),
+            pieces=pieces,
             token_ids=token_ids,
-            logprobs=logprobs(path, [0, *token_ids]),
-            finish_reason="stop" if done else "length",
+            logprobs=logprobs(path, prompt_ids, token_ids),
+            likely=named,
+            finish_reason="stop" if token_ids[-1] == 2 else "length",
         )
-
-    def _scores(self, body: Mapping[str, Any], speech: Speech) -> list[dict[str, Any] | None] | None:
-        if body.get("prompt_logprobs") is None:
-            return None
-        path = self.server.fake.path_of(speech.model)
-        assert path is not None
-        found = zip(speech.prompt_ids[1:], logprobs(path, speech.prompt_ids), strict=True)
-        return [None, *({str(token): {"logprob": value, "rank": 1}} for token, value in found)]
 
     def _stream(self, chunks: Sequence[Mapping[str, Any]]) -> None:
         trouble = self.server.fake.trouble

@@ -16,6 +16,7 @@ class Speech:
     pieces: list[str]
     token_ids: list[int]
     logprobs: list[float]
+    likely: list[dict[int, float]]  # what else could have been said
     finish_reason: str
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -42,7 +43,15 @@ def _chat_logprobs(body: Mapping[str, Any], speech: Speech, places: slice) -> di
 def _text_logprobs(body: Mapping[str, Any], speech: Speech, places: slice) -> dict[str, Any] | None:
     if body.get("logprobs") is None:
         return None
-    return {"tokens": speech.pieces[places], "token_logprobs": speech.logprobs[places]}
+    by_id = bool(body.get("return_tokens_as_token_ids"))
+    rows = zip(speech.token_ids[places], speech.logprobs[places], speech.likely[places], strict=True)
+    tops = [{token: value, **(named if body["logprobs"] else {})} for token, value, named in rows]
+    name = (lambda token: f"token_id:{token}") if by_id else chr
+    return {
+        "tokens": [name(token) for token in speech.token_ids[places]],
+        "token_logprobs": speech.logprobs[places],
+        "top_logprobs": [{name(token): value for token, value in top.items()} for top in tops],
+    }
 
 
 def chat(body: Mapping[str, Any], speech: Speech) -> dict[str, Any]:
@@ -63,7 +72,7 @@ def chat(body: Mapping[str, Any], speech: Speech) -> dict[str, Any]:
     }
 
 
-def text(body: Mapping[str, Any], speech: Speech, scores: object) -> dict[str, Any]:
+def text(body: Mapping[str, Any], speech: Speech) -> dict[str, Any]:
     with_ids = bool(body.get("return_token_ids"))
     choice = {
         "index": 0,
@@ -72,7 +81,7 @@ def text(body: Mapping[str, Any], speech: Speech, scores: object) -> dict[str, A
         "finish_reason": speech.finish_reason,
         "token_ids": speech.token_ids if with_ids else None,
         "prompt_token_ids": speech.prompt_ids if with_ids else None,
-        "prompt_logprobs": scores,
+        "prompt_logprobs": None,
     }
     return {**_head(speech, "text_completion"), "choices": [choice], "usage": speech.usage()}
 

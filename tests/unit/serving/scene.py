@@ -1,7 +1,7 @@
 """A ledger, an adapter store and fake replicas, with short ways to put things into them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,11 +13,12 @@ from ledger.agents import Agent, declare
 from ledger.database import Database
 from ledger.events import Event, Kind, Role
 from ledger.versions import Version
-from tests.fakes.vllm import FakeVLLM, logprobs
+from tests.fakes.vllm import FakeVLLM
+from tests.fakes.vllm_models import probes
 from tests.unit.ledger import saying, teaching
 
 BASE_HASH = teaching.BASE_HASH
-PROBE_IDS = ([10, 20, 30, 40, 50], [7, 8, 9, 10], [99, 98, 97])
+PROMPT_IDS = ([10, 20, 30], [7, 8], [99, 98])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class Scene:
         found = content_hash(draft)
         path = f"{turn.plan.agent}/{versions.version_name(turn.number, found)}"
         final = draft.rename(self.store / path)
-        (final / "manifest.json").write_text(json.dumps(_manifest(final, found, changed)))
+        (final / "manifest.json").write_text(json.dumps(manifest(final, found, changed)))
         return turns.record_version(
             self.database,
             turn,
@@ -105,27 +106,13 @@ def scene(folder: Path) -> Iterator[Scene]:
         database.close()
 
 
-def probes(
-    path: str, *, ids: Sequence[Sequence[int]] = PROBE_IDS, base: str = "base"
-) -> list[dict[str, Any]]:
-    """What an engine would have written about the adapter at `path`: the replies begin at the third token."""
-    return [
-        {
-            "prompt_tokens": 2,
-            "token_ids": list(one),
-            "logprobs": logprobs(path, one)[1:],
-            "base_logprobs": logprobs(base, one)[1:],
-        }
-        for one in ids
-    ]
-
-
-def _manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+def manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """What would be written about the version in `directory`."""
     known: dict[str, Any] = {
         "agent": directory.parent.name,
         "version": directory.name,
         "base_hash": BASE_HASH,
-        "probes": probes(str(directory)),
+        "probes": probes(str(directory), PROMPT_IDS, base="base"),
         "files": dict(files_of(directory).sha256),
         "content_hash": found,
         "metrics": {"steps": 3},

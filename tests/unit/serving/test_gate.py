@@ -19,7 +19,7 @@ from serving.gate import (
 )
 from serving.parity import Parity
 
-GOOD_PARITY = Parity(tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
+GOOD_PARITY = Parity(probes=4, tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
 SANE = Speech(answers=60, characters=1200, characters_wanted=1100)
 
 

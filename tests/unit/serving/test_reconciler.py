@@ -10,8 +10,9 @@ from serving.fitness import Shelf
 from serving.reconciler import Keeper, ReplicaOptions, Report, gate_home, hold_list, in_rotation
 from serving.replica import Replica
 from tests.fakes.vllm import FakeVLLM
+from tests.fakes.vllm_models import probes
 from tests.unit.ledger import teaching
-from tests.unit.serving.scene import BASE_HASH, Scene, probes
+from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
 
 
 class Clock:
@@ -166,7 +167,7 @@ def test_a_refused_load_is_reported_and_tried_again(scene, keep, clock):
 
 def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
     scene.agent("billing")
-    scene.candidate("billing", probes=probes("elsewhere", base="another base"))
+    scene.candidate("billing", probes=probes("elsewhere", PROMPT_IDS, base="another base"))
     with scene.database.write() as connection:
         [candidate] = versions.undecided(connection)
         versions.want(connection, candidate, Purpose.GATE)
@@ -201,8 +202,8 @@ def test_a_damaged_version_is_loaded_nowhere(scene, keep):
 
 def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
     scene.agent("billing")
-    bad = probes("x")
-    bad[0]["logprobs"][0] = float("nan")
+    bad = probes("x", PROMPT_IDS, base="base")
+    bad[0]["logprobs"][0][0] = float("nan")
     champion = scene.candidate("billing", probes=bad)
     teaching.promote(scene.database, champion)
     fake = scene.replica()
