@@ -24,8 +24,6 @@ log = structlog.get_logger(__name__)
 EX_CONFIG = 78
 """sysexits(3): refused settings, a fenced instance id, a ledger of another schema."""
 
-ROLES = ("intake", "learner", "fleet", "gateway")
-
 Role = Callable[[Settings, threading.Event, Health], None]
 """Runs until the event is set; raises `RoleRefused` where running again cannot help."""
 

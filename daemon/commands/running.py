@@ -6,7 +6,8 @@ from pathlib import Path
 
 from daemon import telemetry
 from daemon.console import CommandFailed
-from daemon.role_process import ROLES, Role, run_role, watch_signals
+from daemon.role_names import ROLES
+from daemon.role_process import Role, run_role, watch_signals
 from daemon.settings import Settings
 from daemon.supervisor import Child, Supervisor
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from daemon.commands import probing
 from daemon.commands.ledger import reading
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
 from daemon.settings import Settings
@@ -21,10 +22,14 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     with reading(settings) as connection:
         found = overview(connection)
     ends = _ends(settings) if lag else {}
+    answering = probing.roles(settings)
     if as_json:
-        show_json(state(found, ends))
-    else:
-        render(found, ends, console())
+        show_json({**state(found, ends), "roles": answering})
+        return
+    out = console()
+    render(found, ends, out)
+    for line in (*_unwell(answering), *trouble(found)):
+        out.print(Text(f"! {line}", style="yellow"))
 
 
 def state(found: Overview, ends: Mapping[Place, int]) -> dict[str, Any]:
@@ -87,8 +92,6 @@ def render(found: Overview, ends: Mapping[Place, int], out: Console) -> None:
     )
     _render_replicas(found, out)
     _render_partitions(found, ends, out)
-    for line in trouble(found):
-        out.print(Text(f"! {line}", style="yellow"))
 
 
 def trouble(found: Overview) -> list[str]:
@@ -107,6 +110,22 @@ def trouble(found: Overview) -> list[str]:
     contested = found.events.get("contested", 0)
     if contested:
         lines.append(f"{count(contested, 'event')} contested: people disagree, or they made their turns fail")
+    return lines
+
+
+def _unwell(answering: Mapping[str, Any]) -> list[str]:
+    """Roles that do not answer, or say what they wait for."""
+    lines = []
+    for name, said in answering.items():
+        if said is None:
+            lines.append(f"{name}: does not answer on this machine")
+        elif not said.get("ready"):
+            waits = [
+                f"{check} {state.get('why') or 'not ready'}"
+                for check, state in said.get("checks", {}).items()
+                if not state.get("ok")
+            ]
+            lines.append(f"{name}: {'; '.join(waits) or 'starting'}")
     return lines
 
 

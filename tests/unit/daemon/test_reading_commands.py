@@ -8,6 +8,7 @@ import pytest
 from daemon.cli import config_first
 from daemon.commands.versions import parsed
 from daemon.console import CommandFailed, ago, count, harmless, lasting, short
+from daemon.health import Health, served
 from tests.unit.daemon.conftest import Clorad
 
 pytestmark = pytest.mark.usefixtures("story")
@@ -45,6 +46,18 @@ class TestStatus:
         assert [one["in_rotation"] for one in found["replicas"]] == [True, False]
         assert found["partitions"][0]["next_offset"] == 10
         assert found["partitions"][0]["lag"] is None
+
+    def test_roles_on_this_machine_are_asked_how_they_are(self, clorad: Clorad) -> None:
+        health = Health()
+        health.ready("kafka", False, "no broker")
+        with served(health, 0) as port:
+            env = {"CLORAD_TELEMETRY__HEALTH_PORT": str(port)}
+            said = clorad("status", env=env).out
+            roles = clorad("status", "--json", env=env).json["roles"]
+        assert "! intake: kafka no broker" in said
+        assert roles["intake"]["checks"]["kafka"]["why"] == "no broker"
+        assert list(roles) == ["intake", "learner", "fleet", "gateway"]
+        assert clorad("status", "--json", env={"CLORAD_TELEMETRY__HEALTH_PORT": "0"}).json["roles"] == {}
 
 
 class TestVersions:
@@ -181,7 +194,8 @@ class TestAgents:
         base.mkdir()
         (base / "config.json").write_text("{}")
         (base / "model.safetensors").write_bytes(b"weights")
-        said = clorad("agents", "add", "new", "--scorer", "json", "--recipe", "rank=4", "--capture")
+        words = ("--scorer", "json", "--recipe", "rank=4", "--capture")
+        said = clorad("agents", "add", "new", *words, env={"CLORAD_ENGINE__BASE": str(base)})
         assert (said.code, "declared" in said.out) == (0, True), said.err
         [new] = [one for one in clorad("agents", "--json").json if one["name"] == "new"]
         assert (new["recipe"], new["scorer"], new["capture"]) == ({"rank": 4}, "json", True)

@@ -1,0 +1,27 @@
+"""Asking this machine's roles how they are, on their loopback health ports."""
+
+import json
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from daemon.role_names import ROLES
+from daemon.settings import Settings
+
+ANSWER_S_MAX = 0.5
+
+
+def roles(settings: Settings) -> dict[str, Any]:
+    """Each role's readiness, None where it does not answer; empty where no ports are set."""
+    first = settings.telemetry.health_port
+    return {name: _readiness(first + place) for place, name in enumerate(ROLES)} if first else {}
+
+
+def _readiness(port: int) -> Any:
+    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_S_MAX)
+    try:
+        connection.request("GET", "/readyz")
+        return json.loads(connection.getresponse().read())
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
