@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry import metrics
@@ -85,7 +86,7 @@ def start_meters(settings: TelemetrySettings, *, role: str) -> MeterProvider:
         # Half a second of imports that most processes never need.
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        exporter = OTLPMetricExporter(endpoint=settings.otlp_endpoint)
+        exporter = OTLPMetricExporter(endpoint=_metrics_url(settings.otlp_endpoint))
         readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=_PUSH_MS))
     provider = MeterProvider(resource=resource, metric_readers=readers)
     metrics.set_meter_provider(provider)
@@ -105,6 +106,11 @@ def fault_line(fault: BaseException) -> dict[str, Any]:
     if cause is not None:
         told["cause"] = type(cause).__name__
     return told
+
+
+def _metrics_url(endpoint: str) -> str:
+    """Collectors are named by their address; the signal's path is OTLP's (opentelemetry.io, OTLP/HTTP)."""
+    return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/metrics"
 
 
 def _speaks_for_itself(fault: BaseException) -> bool:

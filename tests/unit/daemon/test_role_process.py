@@ -1,10 +1,13 @@
 """A role's process as the supervisor sees it: run for real, its exit code and its lines on stderr."""
 
+import gzip
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,45 @@ def test_meters_carry_the_role_and_are_scraped() -> None:
     )
     [shown] = [line for line in finish(process) if line["event"] == "shown"]
     assert (shown["kept"], shown["role_named"]) == (True, True)
+
+
+def test_meters_are_pushed_to_a_collector_where_one_is_named() -> None:
+    pushed: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            pushed.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{collector.server_address[1]}"
+        process = start(
+            "from opentelemetry import metrics\n"
+            f"settings = Settings(telemetry={{'otlp_endpoint': {endpoint!r}}})\n"
+            "def role(settings, stopping, health):\n"
+            " metrics.get_meter('feedback').create_counter('feedback.records.kept').add(3)\n"
+        )
+        finish(process)
+        collector.shutdown()
+    assert process.returncode == 0
+    assert [path for path, _ in pushed] == ["/v1/metrics"]
+    body = gzip.decompress(pushed[0][1]) if pushed[0][1][:2] == b"\x1f\x8b" else pushed[0][1]
+    assert b"feedback.records.kept" in body
+    assert b"clorad.role" in body
+
+
+def test_people_get_lines_instead_of_json() -> None:
+    process = start(
+        "settings = Settings(telemetry={'log_format': 'console'})\n"
+        "def role(settings, stopping, health): log.info('records kept', new=3)"
+    )
+    _, said = process.communicate(timeout=20)
+    assert "records kept" in said
+    assert "new=3" in said
+    assert "{" not in said
