@@ -1,0 +1,173 @@
+"""The whole story, once, on real parts: Kafka, four roles, vLLM, and people who only know URLs.
+
+One agent is corrected; a minute later it answers as corrected, everything about it can be asked for,
+and it can be taken back.
+"""
+
+import json
+import random
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from examples.base_model.slots import Source, read_words
+from examples.house_rules.demo import SHOP
+from examples.house_rules.measure import Marks, set_exam, take_exams, through
+from examples.house_rules.people.gateway import Answer, Gateway
+from examples.house_rules.people.post import Post
+from examples.house_rules.stack import Plan, Stack
+from examples.house_rules.world import Task
+from examples.house_rules.world_file import read_world
+
+AGENT = "coder"
+CORRECTIONS, APPROVALS, ASKED = 44, 120, 40
+LEARNED_S_MAX = 240.0
+
+pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, one replica and `clorad run`, with one agent."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
+    folder = tmp_path_factory.mktemp("acceptance")
+    running = Stack(Plan(folder=folder, agents={AGENT: "exact"}))
+    try:
+        running.start()
+        running.start_role("run")
+        running.wait_for_agents()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(stack: Stack) -> Gateway:
+    return Gateway(stack.gateway)
+
+
+def exam(gateway: Gateway) -> Marks:
+    questions = set_exam(read_world(SHOP), AGENT, n=ASKED, wave=1)
+    return take_exams([questions], through(gateway))[AGENT]
+
+
+def answers_to(gateway: Gateway, tasks: list[Task]) -> list[tuple[Task, Answer]]:
+    with ThreadPoolExecutor(8) as pool:
+        return list(
+            zip(tasks, pool.map(lambda task: gateway.ask(task.agent, task.messages), tasks), strict=True)
+        )
+
+
+def give_feedback(stack: Stack, gateway: Gateway) -> str:
+    """A developer's day: approvals, corrections, one of each by other ways. Returns one correction's uid."""
+    world = read_world(SHOP)
+    rules = world.of_wave(AGENT, 1)
+    source = Source(random.Random(11), read_words(), held_out=False)
+    calm = [
+        world.near(rules[place % len(rules)], source, rules)
+        if place % 2
+        else world.traffic(AGENT, source, ())
+        for place in range(APPROVALS)
+    ]
+    wrong = [world.fires(rules[place % len(rules)], source, rules) for place in range(CORRECTIONS)]
+    post = Post(stack.bootstrap, stack.folder / "journal.jsonl", "dev/ann", stack.kafka_options)
+    sent = ""
+    try:
+        for task, answer in answers_to(gateway, calm):
+            if answer.text == task.wanted:
+                said = {"agent": AGENT, "author": "ann", "action": "approve"}
+                post.say(
+                    "intervention", {**said, "messages": list(task.messages), "said": answer.text}, key="a"
+                )
+        for task, answer in answers_to(gateway, wrong):
+            assert answer.text != task.wanted, "the base does not know the rule"
+            said = {"agent": AGENT, "author": "ann", "messages": list(task.messages), "comment": task.comment}
+            sent = post.say(
+                "correction", {**said, "rejected": answer.text, "corrected": task.wanted}, key="c"
+            )
+        post.send(b"{not json", {"ce_type": "clorad.correction.v1"}, key="x", about={"type": "poison"})
+        post.flush()
+    finally:
+        post.close()
+    return f"dev/ann#{sent}"
+
+
+def say_over_http(stack: Stack, task: Task, answer: Answer) -> int:
+    """Feedback for people without a Kafka client. Returns the HTTP status."""
+    data = {"agent": AGENT, "author": "bob", "rejected": answer.text, "corrected": task.wanted}
+    event = {"type": "clorad.correction.v1", "data": {**data, "messages": list(task.messages)}}
+    request = urllib.request.Request(
+        f"{stack.gateway}/v1/feedback",
+        data=json.dumps(event).encode(),
+        headers={"content-type": "application/cloudevents+json"},
+    )
+    with urllib.request.urlopen(request, timeout=30.0) as response:
+        return int(response.status)
+
+
+def serving(stack: Stack) -> str:
+    with urllib.request.urlopen(f"{stack.gateway}/routing", timeout=5.0) as answer:
+        return str(json.load(answer)["agents"][AGENT])
+
+
+def wait_until_it_serves(stack: Stack, prefix: str, *, wait_s_max: float) -> float:
+    """Returns the seconds it took; raises with what clorad says of itself when it takes too long."""
+    began_s = time.monotonic()
+    while not serving(stack).startswith(prefix):
+        if time.monotonic() - began_s > wait_s_max:
+            raise AssertionError(f"{prefix} is not served:\n{stack.clorad('status')}")
+        assert not stack.faults()
+        time.sleep(0.1)
+    return time.monotonic() - began_s
+
+
+def told(stack: Stack, *words: str) -> dict:
+    return json.loads(stack.clorad(*words, "--json"))
+
+
+def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
+    stack: Stack, gateway: Gateway
+) -> None:
+    before = exam(gateway)
+    assert before.followed <= 0.45
+    assert before.failed == 0
+
+    uid = give_feedback(stack, gateway)
+    world = read_world(SHOP)
+    source = Source(random.Random(12), read_words(), held_out=False)
+    late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
+    assert say_over_http(stack, late, gateway.ask(AGENT, late.messages)) == 202
+
+    wait_until_it_serves(stack, "v1-", wait_s_max=LEARNED_S_MAX)
+    after = exam(gateway)
+    assert after.followed >= 0.9
+    assert after.leaked <= 0.03
+    assert after.kept >= before.kept - 0.03
+    assert after.failed == 0
+    assert gateway.ask(AGENT, late.messages, captured=False).version.startswith("v1-")
+
+    [receipt] = told(stack, "receipt", uid)["receipts"]
+    assert receipt["author"] == "ann"
+    if receipt["role"] == "train":
+        assert any(turn["serving"] and turn["version"].startswith("v1-") for turn in receipt["turns"])
+    why = stack.clorad("why", f"{AGENT}@v1")
+    assert "ann" in why
+    assert f"clorad rollback {AGENT}" in why, "it says how to undo it"
+    assert [dead["reason"] for dead in told(stack, "dead-letters", "list")["dead_letters"]] == [
+        "invalid_json"
+    ]
+    stack.clorad("audit", "--verify")  # raises unless it exits 0
+
+    stack.clorad("rollback", AGENT, "--reason", "to see that it can be done")
+    assert wait_until_it_serves(stack, "v0", wait_s_max=5.0) < 2.0
+    assert gateway.ask(AGENT, late.messages, captured=False).version == "v0"
+
+
+def test_a_recorded_pass_gives_the_same_adapters_again(stack: Stack) -> None:
+    [turn] = told(stack, "replay", "1")["turns"]
+    assert turn["same"]
