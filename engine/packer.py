@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.attention import Segment
 from engine.base_model import Pass
 from engine.linear import Group
+from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
 from engine.recipe import Recipe
-from engine.tokens import Answer, Sample
+from engine.tokens import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,131 +85,124 @@ def pack(
     work: Sequence[tuple[Tenant, Sequence[Portion]]], form: Form, device: torch.device
 ) -> list[MicroBatch]:
     """The micro-batches of one step: those of agents that mix, then each other agent's own."""
-    bundled = [
-        (tenant, _bundles(portions, form.token_budget, form.share_prefixes)) for tenant, portions in work
-    ]
-    mixed: list[_Bundled] = []
-    own: list[_Bundled] = []
-    for tenant, bundles in bundled:
-        tokens = sum(_cost(bundle, form.share_prefixes) for bundle in bundles)
-        (mixed if tokens < form.mix_below_tokens else own).append((tenant, bundles))
+    mixed: list[_Ordered] = []
+    own: list[_Ordered] = []
+    for tenant, portions in work:
+        # beginnings that are shared come next to one another, so that cuts seldom part them
+        ordered = sorted(portions, key=lambda portion: portion.sample.prompt_ids)
+        tokens = _tokens(ordered, form)
+        (mixed if tokens < form.mix_below_tokens else own).append((tenant, ordered))
     done: list[MicroBatch] = []
     for together in [mixed, *([one] for one in own)]:
         done += _fill(together, form, device)
     return done
 
 
-_Bundled = tuple[Tenant, list[list[Portion]]]
+_Ordered = tuple[Tenant, list[Portion]]
 
 
-def _fill(work: Sequence[_Bundled], form: Form, device: torch.device) -> list[MicroBatch]:
+def _tokens(portions: Iterable[Portion], form: Form) -> int:
+    tree = PrefixTree(share=form.share_prefixes)
+    for portion in portions:
+        for sequence in _sequences(portion):
+            tree.add(sequence)
+    return tree.tokens
+
+
+def _fill(work: Sequence[_Ordered], form: Form, device: torch.device) -> list[MicroBatch]:
     done: list[MicroBatch] = []
-    draft = _Draft()
-    for tenant, bundles in work:
-        for bundle in bundles:
-            cost = _cost(bundle, form.share_prefixes)
-            if draft.token_ids and len(draft.token_ids) + cost > form.token_budget:
+    draft = _Draft(form)
+    for tenant, portions in work:
+        for portion in portions:
+            if draft.tokens and draft.tokens + draft.cost(tenant, portion) > form.token_budget:
                 done.append(draft.finish(device))
-                draft = _Draft()
-            draft.add(tenant, bundle, form.share_prefixes)
-    if draft.token_ids:
+                draft = _Draft(form)
+            draft.add(tenant, portion)
+    if draft.tokens:
         done.append(draft.finish(device))
     return done
 
 
-def _bundles(portions: Iterable[Portion], token_budget: int, share: bool) -> list[list[Portion]]:
-    """Portions over one prompt together, in order of arrival, while they fit the budget; else each alone."""
-    if not share:
-        return [[portion] for portion in portions]
-    bundles: list[list[Portion]] = []
-    open_by_prompt: dict[tuple[int, ...], list[Portion]] = {}
-    for portion in portions:
-        bundle = open_by_prompt.get(portion.sample.prompt_ids)
-        if bundle is None or _cost([*bundle, portion], share) > token_budget:
-            bundle = []
-            bundles.append(bundle)
-            open_by_prompt[portion.sample.prompt_ids] = bundle
-        bundle.append(portion)
-    return bundles
+def _sequences(portion: Portion) -> list[tuple[int, ...]]:
+    """What the base reads for each answer: its last token predicts nothing."""
+    sample = portion.sample
+    return [(*sample.prompt_ids, *answer.token_ids[:-1]) for answer in sample.answers]
 
 
-def _cost(bundle: Sequence[Portion], share: bool) -> int:
-    """Tokens a bundle takes: prompts, and answers but for their last token, which predicts nothing."""
-    answers = [len(answer.token_ids) - 1 for portion in bundle for answer in portion.sample.answers]
-    return len(bundle[0].sample.prompt_ids) * (1 if share else len(answers)) + sum(answers)
-
-
-@dataclass(slots=True)
 class _Draft:
-    token_ids: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    supervised: list[float] = field(default_factory=list)
-    tenants: list[tuple[Tenant, int, list[Placed]]] = field(
-        default_factory=list
-    )  # tenant, first row, its portions
+    """A micro-batch that is still being filled."""
 
-    def add(self, tenant: Tenant, bundle: Sequence[Portion], share: bool) -> None:
-        if not self.tenants or self.tenants[-1][0] is not tenant:
-            self.tenants.append((tenant, len(self.token_ids), []))
-        answers = [(portion, answer) for portion in bundle for answer in portion.sample.answers]
-        prompt_ids = bundle[0].sample.prompt_ids
-        shared = share and len(answers) > 1
-        if shared:
-            prompt_start, prompt_segment = len(self.token_ids), len(self.segments)
-            self._lay(prompt_ids, position=0)
-        ranges: dict[int, list[tuple[int, int]]] = {}
-        for portion, answer in answers:
-            if shared:
-                start = len(self.token_ids)
-                if len(answer.token_ids) > 1:
-                    self._lay(answer.token_ids[:-1], position=len(prompt_ids), prefix=(prompt_segment,))
-                rows = [prompt_start + len(prompt_ids) - 1, *range(start, len(self.token_ids))]
-            else:
-                first = len(self.token_ids) + len(prompt_ids) - 1
-                self._lay((*prompt_ids, *answer.token_ids[:-1]), position=0)
-                rows = list(range(first, len(self.token_ids)))
-            ranges.setdefault(id(portion), []).append(self._aim(rows, portion, answer))
-        for portion in bundle:
-            self.tenants[-1][2].append(Placed(portion=portion, ranges=tuple(ranges[id(portion)])))
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._tenants: list[tuple[Tenant, PrefixTree, list[Portion]]] = []
+
+    @property
+    def tokens(self) -> int:
+        return sum(tree.tokens for _, tree, _ in self._tenants)
+
+    def cost(self, tenant: Tenant, portion: Portion) -> int:
+        """Tokens the portion would add: never less than it does add."""
+        present = bool(self._tenants) and self._tenants[-1][0] is tenant
+        tree = self._tenants[-1][1] if present else PrefixTree(share=self._form.share_prefixes)
+        first, *others = _sequences(portion)
+        prompt = len(portion.sample.prompt_ids)
+        shared = prompt if self._form.share_prefixes and prompt >= SHARED_TOKENS_MIN else 0
+        return tree.missing(first) + sum(min(tree.missing(one), len(one) - shared) for one in others)
+
+    def add(self, tenant: Tenant, portion: Portion) -> None:
+        if not self._tenants or self._tenants[-1][0] is not tenant:
+            self._tenants.append((tenant, PrefixTree(share=self._form.share_prefixes), []))
+        _, tree, portions = self._tenants[-1]
+        portions.append(portion)
+        for sequence in _sequences(portion):
+            tree.add(sequence)
 
     def finish(self, device: torch.device) -> MicroBatch:
-        starts = [start for _, start, _ in self.tenants]
-        groups = tuple(
-            Group(
-                slot=tenant.slot,
-                start=start,
-                end=end,
-                scale=tenant.recipe.scale,
-                targets=frozenset(tenant.recipe.targets),
-            )
-            for (tenant, start, _), end in zip(self.tenants, [*starts[1:], len(self.token_ids)], strict=True)
-            if tenant.slot is not None
+        layout, groups = Layout(), []
+        for tenant, tree, _ in self._tenants:
+            start = len(layout.token_ids)
+            tree.lay_out(layout)
+            if tenant.slot is not None:
+                groups.append(_group(tenant, tenant.slot, start, len(layout.token_ids)))
+        aims = _Aims()
+        placed = tuple(
+            (tenant, tuple(aims.at(tree, portion) for portion in portions))
+            for tenant, tree, portions in self._tenants
         )
         return MicroBatch(
             packed=Pass(
-                token_ids_T=torch.tensor(self.token_ids, device=device),
-                positions_T=torch.tensor(self.positions, device=device),
-                segments=tuple(self.segments),
-                groups=groups,
+                token_ids_T=torch.tensor(layout.token_ids, device=device),
+                positions_T=torch.tensor(layout.positions, device=device),
+                segments=tuple(layout.segments),
+                groups=tuple(groups),
             ),
-            row_N=torch.tensor(self.rows, device=device),
-            target_N=torch.tensor(self.targets, device=device),
-            supervised_N=torch.tensor(self.supervised, device=device, dtype=torch.float32),
-            placed=tuple((tenant, tuple(placed)) for tenant, _, placed in self.tenants),
+            row_N=torch.tensor(aims.rows, device=device),
+            target_N=torch.tensor(aims.targets, device=device),
+            supervised_N=torch.tensor(aims.supervised, device=device, dtype=torch.float32),
+            placed=placed,
         )
 
-    def _lay(self, token_ids: Sequence[int], *, position: int, prefix: tuple[int, ...] = ()) -> None:
-        self.token_ids.extend(token_ids)
-        self.positions.extend(range(position, position + len(token_ids)))
-        self.segments.append(Segment(len(token_ids), prefix))
 
-    def _aim(self, rows: Sequence[int], portion: Portion, answer: Answer) -> tuple[int, int]:
-        start = len(self.targets)
-        self.rows.extend(rows)
-        self.targets.extend(answer.token_ids)
-        weight = portion.supervised if answer is portion.sample.reply else 0.0
-        self.supervised.extend(weight * value for value in answer.weights)
-        return start, len(self.targets)
+def _group(tenant: Tenant, slot: int, start: int, end: int) -> Group:
+    recipe = tenant.recipe
+    return Group(slot=slot, start=start, end=end, scale=recipe.scale, targets=frozenset(recipe.targets))
+
+
+@dataclass(slots=True)
+class _Aims:
+    """Which row predicts which target, answer after answer."""
+
+    rows: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    supervised: list[float] = field(default_factory=list)
+
+    def at(self, tree: PrefixTree, portion: Portion) -> Placed:
+        sample, ranges = portion.sample, []
+        for answer, sequence in zip(sample.answers, _sequences(portion), strict=True):
+            start = len(self.targets)
+            self.rows.extend(tree.rows(sequence)[len(sample.prompt_ids) - 1 :])
+            self.targets.extend(answer.token_ids)
+            weight = portion.supervised if answer is sample.reply else 0.0
+            self.supervised.extend(weight * value for value in answer.weights)
+            ranges.append((start, len(self.targets)))
+        return Placed(portion=portion, ranges=tuple(ranges))

@@ -70,7 +70,12 @@ def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
 
 
 def offsets(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterator[int]:
-    """Offsets of the visible records from `start` up to `end`, ascending. Raises `BrokerAway`.
+    """Offsets of the visible records from `start` up to `end`, ascending. Raises `BrokerAway`."""
+    return (record.offset for record in records(cluster, extent, start=start, end=end))
+
+
+def records(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterator[Any]:
+    """The visible records (kafka-python's) from `start` up to `end`, in order. Raises `BrokerAway`.
 
     A record no client can decode ends it with `BrokerAway`: then nothing after it can be compared.
     """
@@ -84,13 +89,13 @@ def offsets(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterat
         raise BrokerAway(type(fault).__name__) from None
 
 
-def _read(consumer: Any, place: TopicPartition, end: int) -> Iterator[int]:
+def _read(consumer: Any, place: TopicPartition, end: int) -> Iterator[Any]:
     heard_s = time.monotonic()
     at = consumer.position(place, timeout_ms=ASK_MS_MAX)
     while at < end:
         for record in consumer.poll(timeout_ms=500, max_records=10_000).get(place, ()):
             if record.offset < end:
-                yield record.offset
+                yield record
         moved = consumer.position(place, timeout_ms=ASK_MS_MAX)
         if moved > at:
             at, heard_s = moved, time.monotonic()

@@ -102,7 +102,7 @@ def _script(given: argparse.Namespace) -> Script:
         chaos=given.chaos,
         n=100,
         seed=given.seed,
-        seconds_max=1500.0 if given.chaos else 900.0,
+        seconds_max=2400.0 if given.chaos else 1500.0,
     )
 
 

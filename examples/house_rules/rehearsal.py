@@ -17,7 +17,7 @@ from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
 from examples.base_model.heldout import replies
 from examples.base_model.slots import Source, read_words
-from examples.house_rules.measure import Marks, set_exam, take_exams
+from examples.house_rules.measure import Exam, Marks, set_exam, take_exams
 from examples.house_rules.people.developer import FIRST, NEAR_SHARE
 from examples.house_rules.people.roles import role_of
 from examples.house_rules.recipe import RECIPE
@@ -163,8 +163,10 @@ class Desk:
         )
 
 
-def rehearse(world: World, agent: str, engine: WarmEngine, base: Path, *, seed: int) -> list[Marks]:
-    """All waves of one agent; prints and returns the marks after each."""
+def rehearse(
+    world: World, agent: str, engine: WarmEngine, base: Path, *, seed: int, misses: int = 0
+) -> list[Marks]:
+    """All waves of one agent; prints and returns the marks after each, and shows a few misses."""
     with tempfile.TemporaryDirectory() as folder:
         pupil = Pupil(engine, base, Path(folder))
         desk = Desk(world, agent, pupil, seed=seed)
@@ -173,9 +175,18 @@ def rehearse(world: World, agent: str, engine: WarmEngine, base: Path, *, seed: 
             learned = desk.teach(wave) if wave else None
             exam = set_exam(world, agent, n=100, wave=max(1, wave))
             marks.append(take_exams([exam], pupil.answers)[agent])
+            for task, said in _misses(exam, pupil)[:misses]:
+                print(f"  {task.prompt!r}: {said!r}")
             told = f", {pupil.steps_s:.0f} s, {learned.metrics}" if learned else ""
             print(f"{agent} seed {seed} wave {wave}: {_told(marks[-1])}{told}", flush=True)
         return marks
+
+
+def _misses(exam: Exam, pupil: Pupil) -> list[tuple[Task, str | None]]:
+    tasks = (*exam.fires, *exam.near, *exam.free)
+    return [
+        (task, said) for task, said in zip(tasks, pupil.answers(tasks), strict=True) if said != task.wanted
+    ]
 
 
 def _told(marks: Marks) -> str:
@@ -189,12 +200,13 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=BASE)
     parser.add_argument("--agents", default="")
     parser.add_argument("--seeds", default="1")
+    parser.add_argument("--misses", type=int, default=0, help="wrong answers to show after each wave")
     given = parser.parse_args()
     world = read_world(given.world)
     engine = WarmEngine.load(given.base, slots=1, rank=16, threads=1, token_budget=2048)
     for seed in map(int, given.seeds.split(",")):
         for agent in given.agents.split(",") if given.agents else world.agents:
-            rehearse(world, agent, engine, given.base, seed=seed)
+            rehearse(world, agent, engine, given.base, seed=seed, misses=given.misses)
 
 
 if __name__ == "__main__":

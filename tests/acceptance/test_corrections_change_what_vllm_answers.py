@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,7 @@ def wait_until_it_serves(stack: Stack, prefix: str, *, wait_s_max: float) -> flo
     return time.monotonic() - began_s
 
 
-def told(stack: Stack, *words: str) -> dict:
+def told(stack: Stack, *words: str) -> Any:
     return json.loads(stack.clorad(*words, "--json"))
 
 
@@ -158,9 +159,7 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     why = stack.clorad("why", f"{AGENT}@v1")
     assert "ann" in why
     assert f"clorad rollback {AGENT}" in why, "it says how to undo it"
-    assert [dead["reason"] for dead in told(stack, "dead-letters", "list")["dead_letters"]] == [
-        "invalid_json"
-    ]
+    assert [dead["reason"] for dead in told(stack, "dead-letters", "list")] == ["invalid_json"]
     stack.clorad("audit", "--verify")  # raises unless it exits 0
 
     stack.clorad("rollback", AGENT, "--reason", "to see that it can be done")
