@@ -20,7 +20,16 @@ from opentelemetry import metrics
 from serving.capturing import Captor, Interaction
 from serving.forwarding import Broken, Forwarder, NoReplica, Reply
 from serving.routing import Table
-from serving.shaping import Asked, Heard, asked, complaint, sampling_of, with_extras, without_extras
+from serving.shaping import (
+    Asked,
+    Heard,
+    asked,
+    complaint,
+    deadly,
+    sampling_of,
+    with_extras,
+    without_extras,
+)
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
@@ -105,6 +114,9 @@ class Answering:
             raise Refused(404, said, "invalid_request_error", param="model", code="model_not_found")
         if not isinstance(body.get("stream", False), bool):
             raise Refused(400, "stream: true or false", "invalid_request_error", param="stream")
+        if (name := deadly(body, chat=path == CHAT)) is not None:
+            said = f"{name}: log-probabilities of the prompt are not to be had here"
+            raise Refused(400, said, "invalid_request_error", param=name)
         turn = request.headers.get("x-clorad-turn", "")
         wanted = table.routes[agent].capture and request.headers.get("x-clorad-capture", "").lower() != "off"
         single = path == CHAT and body.get("n") in (None, 1) and isinstance(body.get("messages"), list)

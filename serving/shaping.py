@@ -65,6 +65,19 @@ def asked(body: Mapping[str, Any]) -> Asked:
     )
 
 
+def deadly(body: Mapping[str, Any], *, chat: bool) -> str | None:
+    """The parameter by which this request would end the replica for everybody; None where there is none.
+
+    With LoRA enabled, vLLM's CPU build (0.32) dies of log-probabilities of the prompt as soon as another
+    request is in the batch. `echo` asks for them too: beside `logprobs`, and in chats by itself.
+    """
+    if body.get("prompt_logprobs") is not None:
+        return "prompt_logprobs"
+    if body.get("echo") and (chat or body.get("logprobs") is not None):
+        return "echo"
+    return None
+
+
 def with_extras(body: Mapping[str, Any]) -> dict[str, Any]:
     """A chat request that brings back the sampled tokens and their log-probabilities."""
     return {**body, "return_token_ids": True, "logprobs": True}

@@ -106,6 +106,27 @@ def test_bad_requests_are_refused_in_openais_form(gateway, body, status):
     assert answer.headers["x-clorad-interaction"]
 
 
+@pytest.mark.parametrize(
+    ("path", "asking", "param"),
+    [
+        ("/v1/chat/completions", {"prompt_logprobs": 0}, "prompt_logprobs"),
+        ("/v1/completions", {"prompt_logprobs": False}, "prompt_logprobs"),
+        ("/v1/chat/completions", {"echo": True}, "echo"),
+        ("/v1/completions", {"echo": True, "logprobs": 0}, "echo"),
+    ],
+)
+def test_what_would_kill_a_replica_never_reaches_one(gateway, world, path, asking, param):
+    answer = gateway.send(path, {"model": "billing", "messages": ASK, "prompt": "ask", **asking})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+    assert all(asked == [] for asked in (fake.asked for fake in world.replicas))
+
+
+def test_a_completion_may_repeat_its_prompt(gateway):
+    asking = {"model": "billing", "prompt": "ask", "echo": True, "prompt_logprobs": None}
+    assert gateway.send("/v1/completions", asking).status_code == 200
+
+
 def test_completions_are_served_too(gateway):
     raw = gateway.client().completions.with_raw_response.create(model="billing", prompt="ask")
     assert raw.parse().choices[0].text.startswith("v1-")
