@@ -13,14 +13,18 @@ from typing import Any
 
 from serving.replica import Continuation
 
-SHARE_MAX = 0.25
-"""Of the distance between adapter and base: how far off a replica may be at most."""
+NOISE_TIMES_MAX = 3.0
+"""How much further off than its base an adapter may be: the base shows how coarse a replica's numbers are.
+
+Measured: 0.9 to 1.4 where all is well, whatever the number format. With one of seven modules missing 4 and
+more in bfloat16; in float32 with a single matrix missing 3000.
+"""
+
+SHARE_MAX = 0.5
+"""Of the distance between adapter and base: how far off a replica may be, however coarse its numbers."""
 
 ROUND_OFF_NATS = 1e-3
-"""Always allowed: float32 differs by 1e-4 between implementations, and a young adapter is near its base."""
-
-NOISE_TIMES_MAX = 4.0
-"""How much further off than its base, which shows how coarse the replica's numbers are, an adapter may be."""
+"""Always allowed: float32 differs by 1e-5 between implementations, and a young adapter is near its base."""
 
 BASE_DIFFERENCE_NATS_MAX = 0.1
 """More, and it is another base. Two number formats of one base differ by some hundredths."""
