@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
+from opentelemetry import metrics
 
 from ledger import fleet as table
 from ledger.database import Database, LedgerUnavailable
@@ -26,6 +27,7 @@ from serving.reconciler import Keeper, ReplicaOptions, hold_list
 from serving.replica import Replica, ReplicaRefused, ReplicaUnavailable
 
 log = structlog.get_logger(__name__)
+_rotation = metrics.get_meter("serving").create_gauge("fleet.replicas.in_rotation", unit="{replica}")
 
 LEASE = "fleet"
 STAND_BY_S = 1.0
@@ -195,6 +197,7 @@ def observe(fleet: Fleet, over: threading.Event) -> None:
                 except LedgerUnavailable as fault:
                     fleet.watched.ready("ledger", False, str(fault))
             usable = sum(one.in_rotation for one in seen)
+            _rotation.set(usable)
             fleet.watched.ready("replicas", usable > 0, f"{usable} of {len(seen)} in rotation")
         over.wait(min(0.1, fleet.options.tick_s))
 

@@ -5,11 +5,13 @@ one is followed by another that goes on.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from opentelemetry import metrics
 from sqlalchemy import Connection
 
 from ledger import versions
@@ -28,6 +30,9 @@ from serving.reconciler import gate_home
 from serving.replica import Replica
 
 log = structlog.get_logger(__name__)
+_meter = metrics.get_meter("serving")
+_decided = _meter.create_counter("gate.decisions", unit="{decision}")
+_asked = _meter.create_histogram("gate.duration", unit="s", description="asking and judging one candidate")
 
 BY = "gate"
 
@@ -77,6 +82,8 @@ def judge_candidates(judging: Judging, over: threading.Event) -> bool:
     """Take every undecided candidate one step further. Returns whether any step was taken."""
     with judging.database.read() as connection:
         standings = [_standing(connection, candidate) for candidate in versions.undecided(connection)]
+    # Those to be loaded first: replicas fetch them while others are asked.
+    standings.sort(key=lambda standing: bool(standing.wanted))
     taken = [_step(judging, standing, over) for standing in standings]
     return any(taken)
 
@@ -116,7 +123,9 @@ def _judge(judging: Judging, standing: _Standing, over: threading.Event) -> bool
         return False
     url = gate_home(candidate.model, sorted(holders))
     assert url is not None
+    began_s = time.monotonic()
     found, answered = _gather(judging, standing, judging.replicas[url], holders[url], over)
+    _asked.record(time.monotonic() - began_s, {"agent": candidate.agent})
     judgement = judge(found, judging.options.limits)
     kept = gathering.as_json(found, judgement, answered, replica=url, redact=judging.redact)
     if judgement.verdict is Verdict.PROMOTE:
@@ -196,6 +205,7 @@ def _swap(judging: Judging, standing: _Standing, canary: Decision) -> bool:
     except FlipRefused as refusal:
         # The world changed, not the candidate: an abstention makes the next try no harder.
         return _settle(judging, standing, Verdict.ABSTAIN, {**canary.evidence, "reasons": [str(refusal)]})
+    _decided.add(1, {"agent": candidate.agent, "verdict": Verdict.PROMOTE.value})
     log.info("promoted", agent=candidate.agent, version=candidate.name, generation=generation)
     return True
 
@@ -212,6 +222,7 @@ def _settle(judging: Judging, standing: _Standing, verdict: Verdict, kept: Mappi
         if not _is_undecided(connection, candidate):
             return False
         versions.decide(connection, _decision(candidate, verdict, kept))
+    _decided.add(1, {"agent": candidate.agent, "verdict": verdict.value})
     decided = {"version": candidate.name, "verdict": verdict.value, "reasons": kept["reasons"]}
     log.info("candidate decided", agent=candidate.agent, **decided)
     return True

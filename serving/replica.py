@@ -91,10 +91,15 @@ class Replica:
 
     def listing(self) -> Listing:
         """The base and the adapters it lists. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
-        answered = self._ask("GET", "/v1/models", None, wait_s_max=LISTING_S_MAX).json()
-        cards = answered["data"]
-        bases = [card["id"] for card in cards if card.get("parent") is None]
-        adapters = {card["id"]: card.get("root") or "" for card in cards if card.get("parent") is not None}
+        answered = self._ask("GET", "/v1/models", None, wait_s_max=LISTING_S_MAX)
+        try:
+            cards = answered.json()["data"]
+            bases = [card["id"] for card in cards if card.get("parent") is None]
+            adapters = {
+                card["id"]: card.get("root") or "" for card in cards if card.get("parent") is not None
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ReplicaUnavailable(f"{self.url}/v1/models: not as vLLM answers") from None
         return Listing(base_name=bases[0] if bases else None, adapters=adapters)
 
     def models(self) -> frozenset[str]:

@@ -76,7 +76,7 @@ class LocalReplica:
         lines = _ps("-p", str(number), "-o", "args=")
         return number if any(_ENTRY in line and f"--port {self._port}" in line for line in lines) else None
 
-    def start(self, *, ready_s_max: float = 240.0) -> None:
+    def start(self, *, ready_s_max: float = 300.0) -> None:
         """The replica answers at its usual speed afterwards. Raises `ServerUnavailable` in one line."""
         self.launch()
         self.wait_ready(ready_s_max=ready_s_max)

@@ -12,6 +12,7 @@ from serving.replica import Replica
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.ledger import teaching
+from tests.unit.serving.front import front
 from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
 
 
@@ -182,6 +183,16 @@ def test_a_replica_under_another_base_name_is_not_touched(scene, keep):
     fake = scene.replica(base_name="llama")
     assert keep(fake, base_name="base").fault == "serves llama, not base"
     assert fake.adapters == {}
+
+
+def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
+    scene.agent("billing")
+    scene.champion("billing")
+    with front(scene.database) as other:  # any other HTTP server will do
+        replica = Replica(other.url + "/routing?")
+        report = Keeper(replica, Shelf(scene.store, BASE_HASH), ReplicaOptions()).tend([])
+        replica.close()
+    assert report.fault.endswith("not as vLLM answers")
 
 
 def test_a_version_made_for_another_base_is_refused_with_both_hashes(scene, tmp_path):

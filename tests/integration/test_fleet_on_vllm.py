@@ -1,0 +1,232 @@
+"""Fleet and gateway on a real vLLM: what is loaded is what was trained, and swaps cost no request."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.vllm.server import LocalReplica
+from engine.adapter_files import content_hash
+from ledger import leases, turns, versions
+from ledger.events import Role
+from ledger.fleet import seen
+from ledger.flips import roll_back
+from ledger.versions import Version
+from serving.fitness import Shelf
+from serving.fleet import FleetOptions, fleet_of, run_fleet
+from serving.reconciler import Keeper, ReplicaOptions
+from serving.replica import Replica
+from tests import vllm_server
+from tests.unit.ledger import teaching
+from tests.unit.serving.front import Front, Watched, front, until
+from tests.unit.serving.scene import BASE_HASH, Scene, manifest
+from tests.unit.serving.scene import scene as a_scene
+from tests.vllm_server import RealVLLM
+
+pytestmark = pytest.mark.vllm
+
+PROMPTS = ([7, 20, 61, 44, 90], [99, 98, 17])
+ASK = [{"role": "user", "content": "refund order 42 please"}]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with a_scene(tmp_path) as made:
+        made.agent("billing", capture=True)
+        yield made
+
+
+def trained(scene: Scene, base: Path, *, seed: int) -> Version:
+    """A candidate that is a real PEFT adapter, with probes by torch and PEFT."""
+    scene.corrections("billing", 1, role=Role.TRAIN)
+    [turn] = teaching.open_pass(scene.database, "billing").turns
+    draft = vllm_server.write_adapter(scene.store / "billing" / f".draft-{turn.id}", seed=seed, base=base)
+    (draft / "optimizer.safetensors").write_bytes(b"moments")
+    found = content_hash(draft)
+    path = f"billing/{versions.version_name(turn.number, found)}"
+    final = draft.rename(scene.store / path)
+    facts = manifest(final, found, {"probes": reference(base, final)})
+    (final / "manifest.json").write_text(json.dumps(facts))
+    made = turns.record_version(
+        scene.database,
+        turn,
+        token=turn.plan.token,
+        content_hash=found,
+        base_hash=BASE_HASH,
+        path=path,
+        outcomes={one.seq: "trained" for one in turn.plan.events},
+    )
+    leases.release(scene.database, {turns.lease_name("billing"): turn.plan.token})
+    return made
+
+
+def reference(base: Path, adapter: Path) -> list[dict[str, Any]]:
+    """What torch and PEFT say to some prompts, greedily: probes as the engine would have written them."""
+    import torch
+    from peft import PeftModel
+    from transformers import Qwen3ForCausalLM
+
+    bare = Qwen3ForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    taught = PeftModel.from_pretrained(
+        Qwen3ForCausalLM.from_pretrained(base, dtype=torch.float32), adapter
+    ).eval()
+
+    def after(model: Any, ids: list[int]) -> Any:
+        with torch.no_grad():
+            return model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+
+    probes = []
+    for prompt in PROMPTS:
+        ids, likely, numbers = list(prompt), [], {"logprobs": [], "base_logprobs": []}
+        for _ in range(4):
+            said, frozen = after(taught, ids), after(bare, ids)
+            likely.append(sorted({*said.topk(5).indices.tolist(), *frozen.topk(5).indices.tolist()}))
+            numbers["logprobs"].append(said[likely[-1]].tolist())
+            numbers["base_logprobs"].append(frozen[likely[-1]].tolist())
+            ids.append(int(said.argmax()))
+        probes.append({"prompt_tokens": len(prompt), "token_ids": ids, "likely": likely, **numbers})
+    return probes
+
+
+@contextmanager
+def fleet(scene: Scene, *urls: str) -> Iterator[None]:
+    led = fleet_of(
+        scene.database,
+        urls,
+        FleetOptions(
+            store=scene.store,
+            base_hash=BASE_HASH,
+            holder="test",
+            tick_s=0.2,
+            replica=ReplicaOptions(unload_after_s=1.0),
+        ),
+        suite=lambda _connection, _candidate: [],
+        redact=lambda text: text,
+        watched=Watched(),
+    )
+    stopping = threading.Event()
+    thread = threading.Thread(target=run_fleet, args=(led, stopping))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(timeout=30.0)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def clean(vllm: RealVLLM) -> Iterator[RealVLLM]:
+    """The session's server, without adapters afterwards."""
+    yield vllm
+    replica = Replica(vllm.url)
+    for name in replica.models():
+        replica.unload(name)
+    replica.close()
+
+
+def shown(gateway: Front) -> dict[str, Any]:
+    routing: dict[str, Any] = gateway.get("/routing").json()
+    return routing
+
+
+def holds(gateway: Front, version: Version) -> bool:
+    return any(version.model in one["models"] for one in shown(gateway)["replicas"])
+
+
+def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
+    first = trained(scene, clean.base, seed=1)
+    teaching.promote(scene.database, first)
+    second = trained(scene, clean.base, seed=2)
+    with fleet(scene, clean.url), front(scene.database) as gateway:
+        until(lambda: holds(gateway, first) and holds(gateway, second), wait_s_max=30.0)
+        client, stop, spoken = gateway.client(), threading.Event(), []
+
+        def chat() -> None:
+            while not stop.is_set():
+                raw = client.chat.completions.with_raw_response.create(
+                    model="billing", messages=ASK, max_tokens=4, temperature=0
+                )
+                spoken.append(raw.headers["x-clorad-version"])
+
+        with ThreadPoolExecutor(4) as pool:
+            chatting = [pool.submit(chat) for _ in range(4)]
+            until(lambda: len(spoken) > 8)
+            flipped = time.monotonic()
+            teaching.promote(scene.database, second)
+            until(lambda: shown(gateway)["agents"]["billing"] == second.name)
+            swap_s = time.monotonic() - flipped
+            until(lambda: spoken[-1] == second.name)
+            roll_back(scene.database, "billing", to=None, by="ann", reason="worse")
+            back = time.monotonic()
+            until(lambda: shown(gateway)["agents"]["billing"] == first.name)
+            back_s = time.monotonic() - back
+            until(lambda: spoken[-1] == first.name)
+            stop.set()
+        assert [chat.exception() for chat in chatting] == [None] * 4
+        assert set(spoken) == {first.name, second.name}
+        assert swap_s < 1.0
+        assert back_s < 1.0
+        until(lambda: gateway.post.records)
+        kept = gateway.post.data("clorad.interactions")[-1]
+        assert len(kept["token_ids"]) == len(kept["logprobs"]) == 4
+
+
+def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
+    candidate = trained(scene, clean.base, seed=3)
+    teaching.promote(scene.database, candidate)
+    replica = Replica(clean.url)
+    report = Keeper(replica, Shelf(scene.store, BASE_HASH), ReplicaOptions()).tend([candidate])
+    replica.close()
+    found = report.parity[candidate.model]
+    assert found.passed
+    assert found.difference_nats < 1e-4
+    assert found.base_difference_nats < 1e-4
+    assert found.distance_nats > 0.1
+
+
+def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
+    honest = trained(scene, clean.base, seed=4)
+    teaching.promote(scene.database, honest)
+    swapped = vllm_server.write_adapter(scene.store / "other", seed=5, base=clean.base)
+    shutil.copy(swapped / "adapter_model.safetensors", scene.store / honest.path)
+    facts = json.loads((scene.store / honest.path / "manifest.json").read_text())
+    forged = manifest(scene.store / honest.path, honest.hash, {"probes": facts["probes"]})
+    (scene.store / honest.path / "manifest.json").write_text(json.dumps(forged))
+    with fleet(scene, clean.url), front(scene.database) as gateway:
+        until(lambda: shown(gateway)["replicas"], wait_s_max=20.0)
+        time.sleep(1.0)
+        assert not holds(gateway, honest)
+        with scene.database.read() as connection:
+            [one] = seen(connection)
+        assert "parity" in (one.note or "")
+
+
+@pytest.mark.timeout(900)  # it starts a server twice
+def test_a_server_that_was_killed_is_refilled_before_it_answers_again(
+    scene, own_vllm: Callable[[], LocalReplica]
+):
+    server = own_vllm()
+    base = vllm_server.known(server.url).base
+    champion = trained(scene, base, seed=6)
+    teaching.promote(scene.database, champion)
+    with fleet(scene, server.url), front(scene.database) as gateway:
+        until(lambda: holds(gateway, champion), wait_s_max=30.0)
+        server.kill()
+        until(lambda: gateway.get("/readyz").status_code == 503, wait_s_max=20.0)
+        began = time.monotonic()
+        server.start()
+        until(lambda: gateway.get("/readyz").status_code == 200, wait_s_max=30.0)
+        assert holds(gateway, champion)
+        raw = gateway.client().chat.completions.with_raw_response.create(
+            model="billing", messages=ASK, max_tokens=4
+        )
+        assert raw.headers["x-clorad-version"] == champion.name
+        assert time.monotonic() - began < 200.0
