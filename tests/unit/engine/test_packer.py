@@ -1,0 +1,129 @@
+"""What is packed is what was given: every sequence whole, shared beginnings once, nothing over budget."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rig import RECIPE
+
+from engine.packer import Form, MicroBatch, Portion, Tenant, pack
+from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
+from engine.tokens import Answer, Sample
+from rewards.episode import Part
+
+SEQUENCES = st.lists(
+    st.lists(st.integers(0, 1), min_size=1, max_size=3).map(
+        lambda bits: tuple(b for b in bits for _ in range(9))
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def sample(prompt: tuple[int, ...], *answers: tuple[int, ...]) -> Sample:
+    made = [Answer(token_ids=ids, weights=(1 / len(ids),) * len(ids)) for ids in answers]
+    return Sample(
+        events=("s#1",),
+        part=Part.NEW,
+        mass=1.0,
+        prompt_ids=prompt,
+        reply=made[0],
+        rejected=made[1] if len(made) > 1 else None,
+    )
+
+
+def seen_by(batch: MicroBatch, row: int) -> list[int]:
+    """The tokens that the row of a pass attends to, in order."""
+    starts = [0]
+    for segment in batch.packed.segments:
+        starts.append(starts[-1] + segment.length)
+    index = next(i for i in range(len(starts) - 1) if starts[i] <= row < starts[i + 1])
+    rows = [r for i in batch.packed.segments[index].prefix for r in range(starts[i], starts[i + 1])]
+    rows += range(starts[index], row + 1)
+    assert [int(batch.packed.positions_T[r]) for r in rows] == list(range(len(rows)))
+    return [int(batch.packed.token_ids_T[r]) for r in rows]
+
+
+@given(SEQUENCES, st.booleans())
+def test_every_sequence_of_a_tree_is_found_whole(sequences, share):
+    tree, layout = PrefixTree(share=share), Layout()
+    for sequence in sequences:
+        before, expected = tree.tokens, tree.missing(sequence)
+        tree.add(sequence)
+        assert tree.tokens - before == expected
+    tree.lay_out(layout)
+    assert len(layout.token_ids) == tree.tokens == sum(segment.length for segment in layout.segments)
+    for sequence in sequences:
+        rows = tree.rows(sequence)
+        assert tuple(layout.token_ids[row] for row in rows) == sequence
+        assert [layout.positions[row] for row in rows] == list(range(len(sequence)))
+    if not share:
+        assert tree.tokens == sum(len(sequence) for sequence in sequences)
+
+
+@given(
+    st.lists(st.tuples(SEQUENCES, SEQUENCES), min_size=1, max_size=3),
+    st.sampled_from([1, 40, 100, 1000]),
+    st.booleans(),
+    st.sampled_from([0, 60, 10_000]),
+)
+def test_every_target_is_predicted_from_its_own_context_and_no_batch_exceeds_the_budget(
+    tenants, token_budget, share, mix_below
+):
+    form = Form(token_budget=token_budget, mix_below_tokens=mix_below, share_prefixes=share)
+    work = [
+        (
+            Tenant(slot=slot, recipe=RECIPE),
+            [
+                Portion(sample=sample(p, a, (*a, 1)), supervised=1.0)
+                for p, a in zip(prompts, answers, strict=False)
+            ],
+        )
+        for slot, (prompts, answers) in enumerate(tenants)
+    ]
+    batches = pack(work, form, torch.device("cpu"))
+    count = 0
+    for batch in batches:
+        portions = [one for _, placed in batch.placed for one in placed]
+        assert batch.tokens <= token_budget or len(portions) == 1
+        assert [group.end for group in batch.packed.groups[:-1]] == [g.start for g in batch.packed.groups[1:]]
+        for (tenant, placed), group in zip(batch.placed, batch.packed.groups, strict=True):
+            assert group.slot == tenant.slot
+            for one in placed:
+                count += 1
+                for answer, (start, end) in zip(one.portion.sample.answers, one.ranges, strict=True):
+                    assert tuple(batch.target_N[start:end].tolist()) == answer.token_ids
+                    for offset, row in enumerate(batch.row_N[start:end].tolist()):
+                        expected = [*one.portion.sample.prompt_ids, *answer.token_ids[:offset]]
+                        assert seen_by(batch, row) == expected
+                        assert group.start <= row < group.end
+    assert count == sum(len(portions) for _, portions in work)
+
+
+def test_a_common_system_prompt_is_computed_once_for_an_agent_and_once_for_each_other():
+    system = tuple(range(100))
+    portions = [Portion(sample=sample((*system, 200 + n, 7), (1, 2, 3))) for n in range(5)]
+    work = [(Tenant(slot=slot, recipe=RECIPE), portions) for slot in (0, 1)]
+    (batch,) = pack(work, Form(token_budget=4096, mix_below_tokens=4096), torch.device("cpu"))
+    assert batch.tokens == 2 * (100 + 5 * 4)
+
+
+def test_a_conversation_that_goes_on_shares_what_was_said():
+    first, reply, more = tuple(range(50)), tuple(range(60, 90)), tuple(range(100, 130))
+    portions = [
+        Portion(sample=sample(first, (*reply, 2))),
+        Portion(sample=sample((*first, *reply, *more), (5, 2))),
+    ]
+    (batch,) = pack(
+        [(Tenant(slot=0, recipe=RECIPE), portions)],
+        Form(token_budget=4096, mix_below_tokens=0),
+        torch.device("cpu"),
+    )
+    assert batch.tokens == 50 + 30 + 30 + 1
+
+
+def test_too_little_in_common_is_not_worth_a_segment():
+    tree = PrefixTree(share=True)
+    short = tuple(range(SHARED_TOKENS_MIN - 1))
+    tree.add((*short, 100, 101))
+    tree.add((*short, 200, 201))
+    assert tree.tokens == 2 * (len(short) + 2)
