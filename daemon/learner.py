@@ -12,7 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from daemon.lessons import Limits, Prepared, plan_turn, prepare
+from daemon.lessons import Prepared, prepare
+from daemon.planning import Limits, plan_turn
 from daemon.scheduler import FairShare, Freshness, due
 from engine.adapter_files import Manifest, publish, write_manifest
 from engine.lesson import Learned, NotLearned

@@ -88,7 +88,7 @@ def declare_agents(settings: Settings, database: Database) -> None:
 def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Lease the agents whose feedback is due and teach them, on the one accelerator this role owns."""
     from daemon.learner import Learner, LearnerOptions, learn
-    from daemon.lessons import Limits
+    from daemon.planning import Limits
     from daemon.scheduler import Freshness
     from engine.base_model import BaseRefused
     from engine.warm_engine import WarmEngine

@@ -11,6 +11,9 @@ from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.schema import decisions, events, interactions, positions, turn_events, versions
 from ledger.versions import taught_turns
 
+NEWEST_MAX = 4000
+"""Events of one kind that are looked at together: a turn and a gate have room for a few hundred."""
+
 _IDS_MAX = 400
 _GONE = (Status.RETRACTED.value, Status.SUPERSEDED.value)
 
@@ -60,23 +63,30 @@ def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
             )
 
 
-def taught(connection: Connection, agent: str) -> list[KeptEvent]:
-    """Events in the champion's ancestry that really taught something, oldest first."""
+def taught(connection: Connection, agent: str, *, newest: int = NEWEST_MAX) -> list[KeptEvent]:
+    """The `newest` events in the champion's ancestry that really taught something, oldest first."""
     line = taught_turns()
     query = (
         select(events)
         .join(turn_events, turn_events.c.event_seq == events.c.seq)
         .join(line, line.c.turn_id == turn_events.c.turn_id)
         .where(line.c.agent == agent, turn_events.c.part == "new", events.c.status == Status.OPEN.value)
-        .order_by(events.c.seq)
+        .order_by(events.c.seq.desc())
+        .limit(newest)
     )
-    return _events(connection, query)
+    return _events(connection, query)[::-1]
 
 
 def usable(
-    connection: Connection, agent: str, *, role: Role, kinds: Sequence[Kind], after_seq: int = 0
+    connection: Connection,
+    agent: str,
+    *,
+    role: Role,
+    kinds: Sequence[Kind],
+    after_seq: int = 0,
+    newest: int = NEWEST_MAX,
 ) -> list[KeptEvent]:
-    """The agent's usable events of a role and these kinds, oldest first."""
+    """The agent's `newest` usable events of a role and these kinds, oldest first."""
     query = (
         select(events)
         .where(
@@ -86,9 +96,10 @@ def usable(
             events.c.kind.in_([kind.value for kind in kinds]),
             events.c.seq > after_seq,
         )
-        .order_by(events.c.seq)
+        .order_by(events.c.seq.desc())
+        .limit(newest)
     )
-    return _events(connection, query)
+    return _events(connection, query)[::-1]
 
 
 def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, KeptEvent]:

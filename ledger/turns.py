@@ -37,7 +37,7 @@ class TurnPlan:
     agent: str
     parent: int
     recipe: Mapping[str, Any]
-    labelling: Mapping[str, float]  # what labels depend on besides the events: baselines, as they were
+    labelling: Mapping[str, Any]  # what labels depend on besides the events: baselines, as they were
     seed: int
     attempt: int
     through_seq: int

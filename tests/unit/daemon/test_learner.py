@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
-from daemon.lessons import Limits
+from daemon.planning import Limits
 from daemon.replay import replay
 from daemon.scheduler import Freshness
 from engine.adapter_files import read_manifest
