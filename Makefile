@@ -18,7 +18,7 @@ VLLM_TESTS_MIN := 5
 REQUIRED := $(if $(CI),--require-run kafka=$(KAFKA_TESTS_MIN) --require-run vllm=$(VLLM_TESTS_MIN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo base-model clean
+.PHONY: help setup lint test faults demo base-model clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -43,6 +43,9 @@ lint: setup  ## ruff, mypy --strict, import directions
 
 test: lint  ## everything: lint, unit, contract, integration, acceptance (15 minutes at most)
 	$(BIN)/python -m pytest $(REQUIRED) tests
+
+faults: setup  ## every row of the fault table on a real broker (half an hour; `make test` runs the most telling ones)
+	FAULTS=all $(BIN)/python -m pytest tests/faults
 
 demo: setup  ## agents learn house rules from corrections while you watch; CHAOS=1 kills things, WORLD=path changes them
 	$(BIN)/python -m examples.house_rules.demo $(if $(CHAOS),--chaos) $(if $(WORLD),--world $(WORLD)) $(DEMO)
