@@ -1,7 +1,6 @@
 """What the machine under a benchmark can do and how much memory it took."""
 
 import resource
-import subprocess
 import time
 from pathlib import Path
 
@@ -36,12 +35,3 @@ def peak_memory_mib() -> float:
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def commit() -> str:
-    """The commit that was measured, `+` where the tree had changes."""
-    here = Path(__file__).parent
-    named = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=here, check=False
-    )
-    return named.stdout.strip()

@@ -1,0 +1,153 @@
+"""One update of many agents, two ways: ours and PEFT's. Same base, same tokens, same rank, same optimizer."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from engine.base_model import BaseModel
+from engine.calibration import mix_below_tokens
+from engine.optimizer import StepSizes, step
+from engine.packer import Form, Portion, Tenant
+from engine.recipe import Recipe
+from engine.step import Work, add_step
+from engine.tokens import Answer, Sample
+from rewards.episode import Part
+
+SHAPES = {
+    "256x6": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 768},
+    "1024x12": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 16,
+        "intermediate_size": 3072,
+    },
+}
+VOCABULARY = 2048
+RECIPE = Recipe(rank=8, alpha=16.0)
+SIZES = StepSizes(learning_rate=1e-4, beta1=0.9, beta2=0.999, weight_decay=0.01, clip_norm=1.0)
+TOKEN_BUDGET = 2048
+
+Sequences = list[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]
+"""One agent's batch: prompts, and the completions of each."""
+
+
+def sequences(regime: str, agent: int) -> Sequences:
+    """What one agent learns from in one update."""
+    chance = random.Random(f"{regime}/{agent}")
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(chance.randrange(VOCABULARY) for _ in range(count))
+
+    if regime == "short":  # one sequence of 16 to 48 tokens: feedback in a trickle
+        length = chance.randint(16, 48)
+        return [(ids(length // 2), (ids(length - length // 2),))]
+    if regime == "b4x128":
+        return [(ids(64), (ids(64),)) for _ in range(4)]
+    assert regime == "pairs"
+    return [(ids(192), (ids(64), ids(64)))]
+
+
+def model(shape: str, dtype: torch.dtype) -> Any:
+    """The frozen base, random weights."""
+    torch.manual_seed(0)
+    made = Qwen3ForCausalLM(
+        Qwen3Config(
+            **SHAPES[shape],
+            num_key_value_heads=SHAPES[shape]["num_attention_heads"] // 2,
+            head_dim=64,
+            vocab_size=VOCABULARY,
+            tie_word_embeddings=False,
+            use_cache=False,
+        )
+    )
+    return made.to(dtype).eval().requires_grad_(False)
+
+
+class Ours:
+    """Our engine with `agents` adapters that are not zero."""
+
+    def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
+        self.base = BaseModel(model(shape, dtype), rank=RECIPE.rank, slots=max(2, agents))
+        self.auto = Form(
+            token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(self.base, TOKEN_BUDGET)
+        )
+        self.serial = replace(self.auto, mix_below_tokens=0)
+        self.unshared = replace(self.auto, share_prefixes=False)
+        self.base.arena.weight.normal_(0.0, 0.02)
+        for slot in range(self.base.arena.slots):
+            self.base.arena.refresh(slot)
+
+    def work(self, batches: Sequence[Sequences]) -> Work:
+        return [
+            (
+                Tenant(slot=slot, recipe=RECIPE),
+                [_portion(p, c, batch) for p, completions in batch for c in completions],
+            )
+            for slot, batch in enumerate(batches)
+        ]
+
+    def update(self, work: Work, form: Form) -> None:
+        add_step(self.base, work, form)
+        for tenant, _ in work:
+            assert tenant.slot is not None
+            step(self.base.arena, tenant.slot, SIZES)
+
+    def flops(self, work: Work) -> float:
+        """Useful products of an unshared update: forward, backward by input, the adapters'; no attention."""
+        tokens = sum(len(p.sample.prompt_ids) + len(p.sample.reply.token_ids) for _, ps in work for p in ps)
+        targets = sum(len(p.sample.reply.token_ids) for _, ps in work for p in ps)
+        linears = sum(2 * 2 * place.inputs * place.outputs for place in self.base.arena.places.values())
+        adapters = sum(
+            6 * RECIPE.rank * (place.inputs + place.outputs) for place in self.base.arena.places.values()
+        )
+        return float(tokens * (linears + adapters) + targets * 2 * 2 * self.base.head_VD.numel())
+
+
+class Peft:
+    """The usual way: one adapter active at a time, padded batches or one sequence after another."""
+
+    def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
+        config = LoraConfig(r=8, lora_alpha=16, target_modules=list(RECIPE.targets), init_lora_weights=False)
+        self.model = get_peft_model(model(shape, dtype), config, adapter_name="a0")
+        for number in range(1, agents):
+            self.model.add_adapter(f"a{number}", config)
+        named = list(self.model.named_parameters())
+        self.parameters = [[p for name, p in named if f".a{n}." in name] for n in range(agents)]
+        self.optimizers = [torch.optim.AdamW(own, lr=1e-4, weight_decay=0.01) for own in self.parameters]
+
+    def update(self, batches: Sequence[Sequences], *, padded: bool) -> None:
+        for number, batch in enumerate(batches):
+            self.model.set_adapter(f"a{number}")
+            rows = sorted(((p, c) for p, cs in batch for c in cs), key=lambda row: len(row[0]) + len(row[1]))
+            for together in [rows] if padded else [[row] for row in rows]:
+                ids, mask, labels = _padded(together)
+                loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
+                (loss * len(together) / len(rows)).backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters[number], 1.0)
+            self.optimizers[number].step()
+            self.optimizers[number].zero_grad(set_to_none=True)
+
+
+def _portion(prompt: tuple[int, ...], completion: tuple[int, ...], batch: Sequences) -> Portion:
+    count = sum(len(completions) for _, completions in batch)
+    answer = Answer(token_ids=completion, weights=(1.0 / len(completion),) * len(completion))
+    sample = Sample(events=("bench#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
+    return Portion(sample=sample, supervised=1.0 / count)
+
+
+def _padded(
+    rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    longest = max(len(prompt) + len(completion) for prompt, completion in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for row, (prompt, completion) in enumerate(rows):
+        length = len(prompt) + len(completion)
+        ids[row, :length], mask[row, :length] = torch.tensor((*prompt, *completion)), 1
+        labels[row, len(prompt) : length] = torch.tensor(completion)
+    return ids, mask, labels

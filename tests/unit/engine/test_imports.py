@@ -1,0 +1,21 @@
+"""Roles that never train can name lessons, recipes and version directories without loading torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["adapter_files", "base_files", "lesson", "recipe"])
+def test_a_role_that_does_not_train_does_not_load_torch(module):
+    code = f"import engine.{module}, sys; sys.exit('torch' in sys.modules or 'safetensors' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_the_engine_needs_nothing_of_the_daemons():
+    """torch, transformers, peft, safetensors and numpy are enough."""
+    code = (
+        "import engine.warm_engine, engine.selftest, sys; "
+        "sys.exit(bool({'structlog', 'pydantic_settings', 'sqlalchemy', 'fastapi', 'kafka'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
