@@ -91,6 +91,10 @@ class Cast:
                 person.kill()
                 person.wait(LEAVE_S_MAX)
 
+    def rush(self, name: str, on: bool) -> None:
+        """This one is to ask as densely as he can, or no longer."""
+        self._tell([name], {"rush": on})
+
     def _tell(self, names: Sequence[str], news: Mapping[str, Any]) -> None:
         for name in names:
             person = self._people[name]

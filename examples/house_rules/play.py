@@ -79,6 +79,8 @@ class Play:
         )
         self._started = time.monotonic()
         self._curtain = threading.Event()
+        self._bad_batch: str | None = None  # whom the careless developer was sent to
+        self._rush = False
 
     def run(self) -> Figures:
         """From the first start to the last figure. Raises `PlayFailedError` or `StackFailedError`."""
@@ -86,20 +88,18 @@ class Play:
         try:
             self._chaos.start()
             self._stack.wait_for_agents()
+            self._enter_cast()
             before = self._sit_exams("what the base model does by itself")
             self._adoptions.start()
-            self._enter_cast()
             sampler.start()
             self._teach()
-            if self._script.whole:
-                self._misteach()
+            self._settle()
             self._curtain.set()
             sampler.join()
             self._leave()
             after = self._sit_exams("everything is asked again")
             self._drain()
-            bad_batch = self._script.agents[0] if self._script.whole else None
-            return self.books.figures(before, after, bad_batch=bad_batch, seconds=self._seconds())
+            return self.books.figures(before, after, bad_batch=self._bad_batch, seconds=self._seconds())
         finally:
             self._curtain.set()
             self._adoptions.stop()
@@ -124,7 +124,6 @@ class Play:
         if self._script.whole:
             for name in _EVERYBODY:
                 self._cast.enter(Part(name=name, module=name, agents=agents))
-            self._cast.enter(Part(name="careless", module="careless", agents=agents[:1]))
 
     def _teach(self) -> None:
         """Every agent follows all its rules afterwards; each goes at its own pace."""
@@ -134,13 +133,14 @@ class Play:
         while any(one.followed < one.waves for one in self._scene.agents.values()):
             self._tick()
 
-    def _misteach(self) -> None:
-        """An agent that has reached its goal was sent a bad batch, and clorad has judged what came of it."""
-        agent = self._script.agents[0]
-        self._scene.headline = "a careless developer sends a bad batch"
-        self._cast.announce(["careless"], agent, self._script.world.waves(agent))
+    def _settle(self) -> None:
+        """The bad batch is judged, and every process that was to be killed has been."""
+        agent = self._bad_batch
+        self._scene.headline = "what is still open is judged"
         until = time.monotonic() + SETTLE_S_MAX
-        while time.monotonic() < until and not (self.books.refused_harm(agent) and self._chaos.over()):
+        while time.monotonic() < until and not (
+            (agent is None or self.books.refused_harm(agent)) and self._chaos.over()
+        ):
             self._tick()
 
     def _announce(self, agent: str, wave: int) -> None:
@@ -161,6 +161,9 @@ class Play:
             raise PlayFailedError(f"not done after {self._script.seconds_max:.0f} s")
         self._hear_all()
         self._look()
+        if "load" in self._cast.names and self._rush != (rush := self._window.judging()):
+            self._rush = rush
+            self._cast.rush("load", rush)
         self._view.refresh()
         time.sleep(TICK_S)
 
@@ -191,6 +194,10 @@ class Play:
             self._chaos.empty_a_replica(self._say)
         if wave < agent.waves:
             self._announce(name, wave + 1)
+        elif self._script.whole and self._bad_batch is None:
+            self._bad_batch = name
+            self._cast.enter(Part(name="careless", module="careless", agents=[name]))
+            self._cast.announce(["careless"], name, wave)
 
     def _judged(self, name: str, verdict: str) -> None:
         self._say(f"{name}: {verdict}")

@@ -10,7 +10,7 @@ from ledger import dead_letters, receipts
 from ledger.backlog import backlogs
 from ledger.database import Database, LedgerUnavailable
 from ledger.schema import decisions, events, ranges, turn_events, turns, versions
-from ledger.versions import SETTLED, Verdict, decisions_of, version_name
+from ledger.versions import SETTLED, Verdict, decisions_of, undecided, version_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,11 @@ class Window:
                 }
         except LedgerUnavailable:
             return {}
+
+    def judging(self) -> bool:
+        """Whether some candidate waits for its verdict."""
+        with self._database.read() as connection:
+            return bool(undecided(connection))
 
     def stored(self) -> int:
         """Feedback events kept."""

@@ -1,6 +1,6 @@
-"""Background traffic: many requests in flight all the time, each a line of the record with its times.
+"""Background traffic: a few requests a second all the time, and a rush while a candidate is being judged.
 
-It holds no prompt on which a rule fires that is not yet announced.
+Each request is reported with its times. No prompt is asked on which a rule fires that is not yet announced.
 """
 
 import time
@@ -12,8 +12,9 @@ import openai
 from examples.house_rules.people.person import Person, live
 from examples.house_rules.world import Task
 
-IN_FLIGHT = 24
-PAUSE_S = 0.15  # between a worker's requests: the machine has other things to do as well
+STEADY = 6  # workers that always ask, with pauses
+PAUSE_S = 1.0
+RUSHING = 16  # more of them in a rush, all without pauses: a promotion has to happen under load
 
 
 def main() -> None:
@@ -22,9 +23,10 @@ def main() -> None:
 
 
 def _work(person: Person) -> None:
-    asking = Lock()  # prompts come from one source, which is not for several threads
+    drawing = Lock()  # prompts come from one source, which is not for several threads
     workers = [
-        Thread(target=_ask_on, args=(person, asking, number), daemon=True) for number in range(IN_FLIGHT)
+        Thread(target=_ask_on, args=(person, drawing, number), daemon=True)
+        for number in range(STEADY + RUSHING)
     ]
     for worker in workers:
         worker.start()
@@ -32,13 +34,19 @@ def _work(person: Person) -> None:
         worker.join()
 
 
-def _ask_on(person: Person, asking: Lock, number: int) -> None:
+def _ask_on(person: Person, drawing: Lock, number: int) -> None:
     agent = person.agents[number % len(person.agents)]
-    while not person.stopping.wait(PAUSE_S):
-        with asking:
+    while not person.stopping.is_set():
+        rush = person.announcements.rush
+        if person.announcements.wave(agent) == 0 or (number >= STEADY and not rush):
+            person.stopping.wait(PAUSE_S / 4)
+            continue
+        with drawing:
             task = person.world.traffic(agent, person.source, person.announcements.rules(agent))
             name = person.conversation()
         person.report(event="request", **_asked(person, task, name))
+        if not rush:
+            person.stopping.wait(PAUSE_S)
 
 
 def _asked(person: Person, task: Task, name: str) -> dict[str, Any]:

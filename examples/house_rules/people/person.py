@@ -1,7 +1,7 @@
 """What every simulated person is: a process with a gateway, a post office, and somebody who announces rules.
 
-The director of the play writes one JSON line per announcement on standard input ({"agent": "sql", "wave": 2},
-or "refused"); its end is the end of the play. What a person reports is one JSON line on standard output.
+The director of the play writes one JSON line per announcement on standard input, {"agent": "sql", "wave": 2};
+its end is the end of the play. What a person reports is one JSON line on standard output.
 """
 
 import argparse
@@ -30,6 +30,7 @@ class Announcements:
         self._waves = dict.fromkeys(world.agents, 0)
         self._refusals = dict.fromkeys(world.agents, 0)
         self._news = Condition()
+        self.rush = False  # whether traffic is at its densest
 
     def announce(self, agent: str, wave: int) -> None:
         """From now on people want the agent's rules up to `wave` followed."""
@@ -100,11 +101,13 @@ class Person:
     def listen(self) -> None:
         """Take announcements until the director hangs up."""
         for line in sys.stdin:
-            heard = json.loads(line)
-            if heard.get("refused"):
-                self.announcements.refuse(heard["agent"])
-            else:
-                self.announcements.announce(heard["agent"], heard["wave"])
+            match json.loads(line):
+                case {"agent": agent, "wave": wave}:
+                    self.announcements.announce(agent, wave)
+                case {"agent": agent, "refused": True}:
+                    self.announcements.refuse(agent)
+                case {"rush": rush}:
+                    self.announcements.rush = rush
         self.stopping.set()
         self.announcements.wait(0)
 
