@@ -18,6 +18,7 @@ from feedback.backoff import Backoff
 from feedback.connection import Cluster, is_passing
 from feedback.identity import Identity
 from feedback.placing import IntakeOptions, Placement
+from feedback.progress import Progress
 from feedback.reading import Reader
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
 from feedback.watchdog import Watchdog
@@ -85,6 +86,7 @@ class Intake:
         self._full = full
         self._reached = reached
         self._placement = Placement(cluster, database, identity, options)
+        self._progress = Progress(still_s_max=options.still_s_max)
         self._watchdog = Watchdog(silent_s_max=HANG_S)
         self._backoff = Backoff(s_max=5.0)  # with Kafka
         self._patience = Backoff(s_max=10.0)  # with the ledger
@@ -250,8 +252,12 @@ class Intake:
             return
         self._next_tell_s = time.monotonic() + TELL_EVERY_S
         source.hint(self._identity.ledger_id)
-        for place, lag in source.lag().items():
+        behind = source.lag()
+        for place, lag in behind.items():
             _lag.set(lag, {"topic": place.topic, "partition": place.partition})
+        still = self._progress.standing_still(source.at, behind, time.monotonic())
+        still -= self._placement.halted.keys()
+        self._watch.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")
         halted = sorted({place.topic for place in self._placement.halted})
         self._watch.ready("partitions", not halted, f"halted in {', '.join(halted)}" if halted else "")
 

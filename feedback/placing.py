@@ -38,6 +38,7 @@ class IntakeOptions:
     on_gap: Literal["halt", "continue"] = "halt"
     records_max: int = 500
     session_ms: int = SESSION_MS
+    still_s_max: float = 120.0
     administrators: frozenset[str] = frozenset()
 
 

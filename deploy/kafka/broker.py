@@ -37,11 +37,18 @@ class LocalBroker:
     """One broker over one data directory. `start` adopts a broker that already runs there."""
 
     def __init__(
-        self, data: Path, port: int = PORT, *, node: int = 1, properties: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        port: int = PORT,
+        *,
+        node: int = 1,
+        cluster_id: str | None = None,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         self._data = data.resolve()
         self._port = port
         self._node = node
+        self._cluster_id = cluster_id or new_cluster_id()
         self._properties = dict(properties or {})
         self._started: subprocess.Popen[bytes] | None = None
 
@@ -49,6 +56,11 @@ class LocalBroker:
     def bootstrap(self) -> str:
         """Where clients connect."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def data(self) -> Path:
+        """Where everything of it lies."""
+        return self._data
 
     @property
     def log(self) -> Path:
@@ -70,17 +82,21 @@ class LocalBroker:
 
     def start(self, *, ready_s_max: float = 90.0) -> None:
         """The broker answers afterwards. Raises `BrokerUnavailable` with the reason in one line."""
+        self.launch()
+        try:
+            self.wait_ready(ready_s_max=ready_s_max)
+        except BrokerUnavailable:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """The broker is starting; one of several is ready only when most of them are launched."""
         if self.pid() is None:
             java = needed("java", f"openjdk-{JAVA_MIN}-jre-headless")
             _check_version(java)
             download_jars()
             self._format(java)
             self._launch(java)
-        try:
-            self.wait_ready(ready_s_max=ready_s_max)
-        except BrokerUnavailable:
-            self.kill()
-            raise
 
     def wait_ready(self, *, ready_s_max: float) -> None:
         """The broker's last start has finished and its port is open."""
@@ -123,10 +139,9 @@ class LocalBroker:
         settings.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
         if (self._data / "log" / "meta.properties").exists():
             return
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "0")
         tool = [*_java(java, heap_mib=128), "kafka.tools.StorageTool"]
         _run(
-            [*tool, "format", "--ignore-formatted", "-t", cluster, "-c", str(settings)],
+            [*tool, "format", "--ignore-formatted", "-t", self._cluster_id, "-c", str(settings)],
             wait_s_max=_FORMAT_S_MAX,
         )
 
@@ -202,6 +217,11 @@ def needed(program: str, package: str) -> str:
             f"{program} is missing, the local Kafka needs it: apt-get install -y {package}"
         )
     return found
+
+
+def new_cluster_id() -> str:
+    """An id as Kafka makes them; one that begins with a dash would look like an option."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "0")
 
 
 def free_port() -> int:

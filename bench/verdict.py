@@ -1,0 +1,73 @@
+"""The ledger and the dead-letter topic against a producer's journal: what was lost, what happened twice."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+
+from bench.journal import AGENT, SOURCE, Said
+from feedback import inspection
+from feedback.connection import Cluster
+from feedback.outbox import MESSAGE_ID
+from feedback.topics import Topics
+from ledger import feedback
+from ledger.database import Database
+from ledger.events import KeptEvent
+from ledger.schema import dead_letters, events, outbox, ranges
+from rewards.credit import label
+
+
+def verdict(database: Database, cluster: Cluster, said: Sequence[Said]) -> dict[str, int]:
+    """Counts, and how many acknowledged records have no fate (`lost`) or more than one (`twice`).
+
+    An event's fate is one row under its id; a poisonous or conflicting record's is one dead letter at its
+    offset, sent to the dead-letter topic under one message id. A duplicate's is to be counted.
+    """
+    with database.read() as connection:
+        kept = Counter(connection.scalars(select(events.c.id).where(events.c.source == SOURCE)))
+        buried = Counter(
+            (row.partition, row.offset)
+            for row in connection.execute(select(dead_letters.c.partition, dead_letters.c.offset))
+        )
+        duplicates = int(connection.scalar(select(func.sum(ranges.c.duplicates))) or 0)
+        owed = int(connection.scalar(select(func.count()).select_from(outbox)) or 0)
+        labelled = _labelled(feedback.untaught(connection, AGENT, limit=len(said)))
+    shipped = _shipped(cluster)
+    wanted = {one.id for one in said if one.kind == "event"}
+    dead = {(one.partition, one.offset) for one in said if one.kind in ("poison", "conflict")}
+    repeated = sum(one.kind == "duplicate" for one in said)
+    return {
+        "produced": len(said),
+        "stored": sum(kept.values()),
+        "dead_lettered": sum(buried.values()),
+        "duplicates": duplicates,
+        "outbox_messages": owed,
+        "outbox_repeats": sum(shipped.values()) - len(shipped),
+        "lost": len(wanted - kept.keys())
+        + len(dead - buried.keys())
+        + max(0, repeated - duplicates)
+        + max(0, owed - len(shipped)),
+        "twice": sum(number - 1 for number in kept.values())
+        + sum(number - 1 for number in buried.values())
+        + sum(number - 1 for number in labelled.values())
+        + max(0, len(shipped) - owed),
+    }
+
+
+def _labelled(untaught: Sequence[KeptEvent]) -> Counter[str]:
+    """Episodes by the event they teach."""
+    found: Counter[str] = Counter()
+    for first in range(0, len(untaught), 1000):
+        some = untaught[first : first + 1000]
+        episodes = label(some, interactions={}, conversations={}, baselines={}).episodes
+        found.update(uid for episode in episodes for uid in episode.events)
+    return found
+
+
+def _shipped(cluster: Cluster) -> Counter[bytes]:
+    """How often each message id stands in the dead-letter topic."""
+    return Counter(
+        dict(record.headers)[MESSAGE_ID]
+        for letters in inspection.extents(cluster, (Topics().dead_letters,))
+        for record in inspection.records(cluster, letters, start=letters.first, end=letters.end)
+    )
