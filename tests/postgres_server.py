@@ -9,7 +9,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -63,10 +63,10 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(url: str, *, template: str = "template1") -> str:
-    """The URL of a fresh database on that server, copied from `template`."""
+def new_database(url: str) -> str:
+    """The URL of a fresh database on that server."""
     name = f"clorad_{uuid4().hex[:12]}"
-    _execute(url, f'CREATE DATABASE {name} TEMPLATE "{template}"')
+    _execute(url, f"CREATE DATABASE {name}")
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
@@ -79,10 +79,18 @@ def drop_database(url: str) -> None:
     )
 
 
-def _execute(url: str, statement: str) -> None:
+def empty_database(url: str, tables: Sequence[str]) -> None:
+    """The tables are empty and nobody is connected, whatever an earlier test left open."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    quoted = ", ".join(f'"{table}"' for table in tables)
+    _execute(url, f"{others} AND pid <> pg_backend_pid()", f"TRUNCATE {quoted} RESTART IDENTITY CASCADE")
+
+
+def _execute(url: str, *statements: str) -> None:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(statement))
+        for statement in statements:
+            connection.execute(text(statement))
     engine.dispose()
 
 
