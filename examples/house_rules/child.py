@@ -57,13 +57,13 @@ class Child:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
-    def stop(self) -> None:
+    def stop(self, *, stop_s_max: float = STOP_S_MAX) -> None:
         """Nothing of its group is left: asked first, killed when that takes too long."""
         if self._process is None:
             return
         self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_S_MAX)
+            self._process.wait(stop_s_max)
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:

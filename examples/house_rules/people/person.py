@@ -67,20 +67,17 @@ class Announcements:
 class Person:
     """One person at work."""
 
-    def __init__(self, given: argparse.Namespace) -> None:
-        self.name: str = given.name
-        self.agents: tuple[str, ...] = tuple(given.agents.split(","))
-        self.world = read_world(given.world)
-        self.gateway = Gateway(given.gateway)
-        self.source = Source(random.Random(f"{given.seed} {given.name}"), read_words(), held_out=False)
-        self.announcements = Announcements(self.world)
+    def __init__(
+        self, name: str, agents: tuple[str, ...], world: World, gateway: Gateway, post: Post, *, seed: int
+    ) -> None:
+        self.name = name
+        self.agents = agents
+        self.world = world
+        self.gateway = gateway
+        self.post = post
+        self.source = Source(random.Random(f"{seed} {name}"), read_words(), held_out=False)
+        self.announcements = Announcements(world)
         self.stopping = Event()
-        self.post = Post(
-            given.bootstrap,
-            given.journal,
-            f"//{given.name}.example",
-            json.loads(given.kafka_options),
-        )
         self._conversations = 0
         self._report = Lock()
 
@@ -123,8 +120,17 @@ def live(work: Callable[[Person], None]) -> None:
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--kafka-options", default="{}")
     parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the director, who then hangs up
-    person = Person(parser.parse_args())
+    source = f"//{given.name}.example"
+    person = Person(
+        given.name,
+        tuple(given.agents.split(",")),
+        read_world(given.world),
+        Gateway(given.gateway),
+        Post(given.bootstrap, given.journal, source, json.loads(given.kafka_options)),
+        seed=given.seed,
+    )
     Thread(target=person.listen, name="listen", daemon=True).start()
     try:
         work(person)
