@@ -213,7 +213,7 @@ def test_clorad_accepts_the_settings_the_demo_writes(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_being_asked_is_killed_with_its_group(tmp_path: Path) -> None:
-    deaf = "from signal import *; signal(SIGTERM, SIG_IGN); print('up', flush=True); __import__('time').sleep(60)"
+    deaf = "from signal import *; signal(SIGTERM, SIG_IGN); print('up', flush=True); pause(); pause()"
     child = Child("deaf", [sys.executable, "-c", deaf], tmp_path / "deaf.log")
     child.start()
     until = time.monotonic() + 20
