@@ -115,7 +115,7 @@ class Answering:
         if not isinstance(body.get("stream", False), bool):
             raise Refused(400, "stream: true or false", "invalid_request_error", param="stream")
         if (name := deadly(body, chat=path == CHAT)) is not None:
-            said = f"{name}: log-probabilities of the prompt are not to be had here"
+            said = f"{name}: not to be had here, other requests would suffer"
             raise Refused(400, said, "invalid_request_error", param=name)
         turn = request.headers.get("x-clorad-turn", "")
         wanted = table.routes[agent].capture and request.headers.get("x-clorad-capture", "").lower() != "off"

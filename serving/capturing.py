@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from opentelemetry import metrics
 
+from feedback.envelope import VALUE_BYTES_MAX
 from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Record, Sent, TooManyWaiting
 from feedback.redaction import Redactor
@@ -74,7 +75,11 @@ class Captor:
             except queue.Empty:
                 continue
             try:
-                self._send(self._record(interaction)).add_done_callback(_count)
+                record = self._record(interaction)
+                if len(record.value or b"") > VALUE_BYTES_MAX:  # intake would only bury it
+                    _captured.add(1, {"fate": "too_large"})
+                    continue
+                self._send(record).add_done_callback(_count)
             except TooManyWaiting:
                 _captured.add(1, {"fate": "kafka_away"})
             except ValueError as complaint:  # names fields, never what they hold

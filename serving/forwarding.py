@@ -29,9 +29,6 @@ FAILURES_MAX = 3
 RESTING_S = 1.0
 """A replica that broke a connection is asked last for so long: the fleet role needs a moment to notice."""
 
-WAIT_S_MAX = 10.0
-"""How long a request waits for a replica to come up before it is refused."""
-
 _LOOK_AGAIN_S = 0.1
 _REREAD_S_MAX = 1.0
 _CONNECT_S_MAX = 2.0
@@ -63,6 +60,7 @@ class Forwarder:
 
     table: Table
     session: aiohttp.ClientSession
+    wait_s_max: float  # for a replica to come up, before a request is refused
     in_flight: Counter[str] = field(default_factory=Counter)
     _resting_until_s: dict[str, float] = field(default_factory=dict)
 
@@ -74,7 +72,7 @@ class Forwarder:
 
         Raises `KeyError` (no such agent), `NoReplica`, `Broken`. The caller bounds the time.
         """
-        search = _Search(until_s=time.monotonic() + WAIT_S_MAX)
+        search = _Search(until_s=time.monotonic() + self.wait_s_max)
         while True:
             choice = await self._next(search, agent, conversation)
             self.in_flight[choice.url] += 1
@@ -156,12 +154,12 @@ class _Search:
 
 
 @asynccontextmanager
-async def forwarding(table: Table, *, connections_max: int) -> AsyncIterator[Forwarder]:
+async def forwarding(table: Table, *, connections_max: int, wait_s_max: float) -> AsyncIterator[Forwarder]:
     """A forwarder with its connections, closed at the end of the block."""
     connector = aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=_KEEP_ALIVE_S_MAX)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S_MAX)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        yield Forwarder(table, session)
+        yield Forwarder(table, session, wait_s_max)
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

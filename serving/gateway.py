@@ -50,6 +50,7 @@ class GatewayOptions:
     port: int = 8080
     poll_s: float = 0.2
     request_s_max: float = 60.0
+    wait_s_max: float = 10.0  # for a replica that can answer, before a request is told 503
     connections_max: int = 1024
     body_bytes_max: int = 4 * 1024 * 1024
     drain_s_max: float = 6.0  # at the end: how long answers in flight may take
@@ -70,13 +71,16 @@ def gateway_app(gateway: Gateway) -> FastAPI:
 
     @asynccontextmanager
     async def connected(app: FastAPI) -> AsyncIterator[None]:
-        async with forwarding(gateway.table, connections_max=gateway.options.connections_max) as forwarder:
+        options = gateway.options
+        async with forwarding(
+            gateway.table, connections_max=options.connections_max, wait_s_max=options.wait_s_max
+        ) as forwarder:
             app.state.answering = Answering(
                 gateway.table,
                 forwarder,
                 gateway.captor,
-                request_s_max=gateway.options.request_s_max,
-                body_bytes_max=gateway.options.body_bytes_max,
+                request_s_max=options.request_s_max,
+                body_bytes_max=options.body_bytes_max,
             )
             yield
 

@@ -66,13 +66,15 @@ def asked(body: Mapping[str, Any]) -> Asked:
 
 
 def deadly(body: Mapping[str, Any], *, chat: bool) -> str | None:
-    """The parameter by which this request would end the replica for everybody; None where there is none.
+    """The parameter by which this request would spoil others' answers; None where there is none.
 
     With LoRA enabled, vLLM's CPU build (0.32) dies of log-probabilities of the prompt as soon as another
-    request is in the batch. `echo` asks for them too: beside `logprobs`, and in chats by itself.
+    request is in the batch. `echo` asks for them too: beside `logprobs`, and in chats by itself. And
+    `logprob_token_ids` take the place of the log-probabilities that others in the batch asked for.
     """
-    if body.get("prompt_logprobs") is not None:
-        return "prompt_logprobs"
+    for name in ("prompt_logprobs", "logprob_token_ids"):
+        if body.get(name) is not None:
+            return name
     if body.get("echo") and (chat or body.get("logprobs") is not None):
         return "echo"
     return None

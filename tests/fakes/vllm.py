@@ -41,6 +41,7 @@ class FakeVLLM:
         self.base_name = base_name
         self.adapters: dict[str, str] = {}
         self.trouble = Trouble()
+        self.context_tokens_max = CONTEXT_TOKENS_MAX
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.in_flight = 0
         self.in_flight_peak = 0
@@ -137,7 +138,7 @@ class _Answers(BaseHTTPRequestHandler):
             self._send(200, b"")
         elif self.path == "/v1/models":
             card = {"object": "model", "created": 1, "owned_by": "vllm"}
-            base = {"root": "/base", "parent": None, "max_model_len": CONTEXT_TOKENS_MAX}
+            base = {"root": "/base", "parent": None, "max_model_len": fake.context_tokens_max}
             cards = [{**card, "id": fake.base_name, **base}]
             cards += [
                 {**card, "id": name, "root": path, "parent": fake.base_name}
@@ -227,8 +228,8 @@ class _Answers(BaseHTTPRequestHandler):
             raise _No(400, "max_tokens must be at least 1, got 0.", "BadRequestError", "max_tokens")
         prompt = body.get("prompt")
         prompt_ids = list(prompt) if isinstance(prompt, list) else list(json.dumps(messages).encode())
-        if len(prompt_ids) > CONTEXT_TOKENS_MAX:
-            raise _No(400, f"This model's maximum context length is {CONTEXT_TOKENS_MAX}", "BadRequestError")
+        if len(prompt_ids) > fake.context_tokens_max:
+            raise _No(400, "This model's maximum context length is exceeded", "BadRequestError")
         assert body.get("prompt_logprobs") is None, "vLLM's CPU build dies of them beside other requests"
         if isinstance(prompt, list):
             token_ids = continuation(path, prompt_ids, limit)

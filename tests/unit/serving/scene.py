@@ -1,6 +1,8 @@
 """A ledger, an adapter store and fake replicas, with short ways to put things into them."""
 
+import functools
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -93,8 +95,8 @@ class Scene:
 
 @contextmanager
 def scene(folder: Path) -> Iterator[Scene]:
+    (folder / "clorad.db").write_bytes(_empty_ledger())
     database = Database(f"sqlite:///{folder / 'clorad.db'}")
-    database.migrate()
     store = folder / "store"
     store.mkdir()
     made = Scene(database=database, store=store)
@@ -104,6 +106,16 @@ def scene(folder: Path) -> Iterator[Scene]:
         for replica in made.replicas:
             replica.die()
         database.close()
+
+
+@functools.cache
+def _empty_ledger() -> bytes:
+    """A migrated ledger: migrating takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/template.db")
+        database.migrate()
+        database.close()
+        return Path(folder, "template.db").read_bytes()
 
 
 def manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,9 +113,10 @@ def test_bad_requests_are_refused_in_openais_form(gateway, body, status):
         ("/v1/completions", {"prompt_logprobs": False}, "prompt_logprobs"),
         ("/v1/chat/completions", {"echo": True}, "echo"),
         ("/v1/completions", {"echo": True, "logprobs": 0}, "echo"),
+        ("/v1/completions", {"logprob_token_ids": [1]}, "logprob_token_ids"),
     ],
 )
-def test_what_would_kill_a_replica_never_reaches_one(gateway, world, path, asking, param):
+def test_what_would_harm_the_others_never_reaches_a_replica(gateway, world, path, asking, param):
     answer = gateway.send(path, {"model": "billing", "messages": ASK, "prompt": "ask", **asking})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
@@ -227,6 +228,16 @@ def test_a_secret_is_taken_out_of_a_capture_and_its_tokens_with_it(gateway):
     assert "logprobs" not in data
 
 
+def test_an_exchange_too_large_for_an_event_is_answered_and_not_kept(gateway, world):
+    for fake in world.replicas:
+        fake.context_tokens_max = 10**6
+    long = [{"role": "user", "content": "x" * 300_000}]
+    assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": long}).status_code == 200
+    said(gateway)
+    until(lambda: gateway.post.records)
+    assert [data["messages"] for data in gateway.post.data("clorad.interactions")] == [ASK]
+
+
 def test_kafka_away_costs_captures_and_no_answer(gateway):
     gateway.post.trouble = "full"
     assert all(said(gateway).startswith("v1-") for _ in range(5))
@@ -336,12 +347,9 @@ def test_a_stream_that_breaks_later_is_never_begun_anew(gateway, world):
     assert gateway.post.records == [], "half an answer is not an interaction"
 
 
-def test_no_replica_is_a_503_that_says_when_to_come_back(world, monkeypatch):
-    import serving.forwarding
-
-    monkeypatch.setattr(serving.forwarding, "WAIT_S_MAX", 0.3)
+def test_no_replica_is_a_503_that_says_when_to_come_back(world):
     show(world, out=frozenset(fake.url for fake in world.replicas))
-    with front(world.database) as gateway:
+    with front(world.database, wait_s_max=0.3) as gateway:
         until(lambda: gateway.get("/routing").json()["generation"])
         assert gateway.get("/readyz").status_code == 503
         answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
