@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -68,14 +69,19 @@ def model(shape: str, dtype: torch.dtype) -> Any:
     return made.to(dtype).eval().requires_grad_(False)
 
 
+@cache
+def calibrated(shape: str, dtype: torch.dtype) -> Form:
+    """The form the engine would choose on this machine, from its own calibration."""
+    base = BaseModel(model(shape, dtype), rank=RECIPE.rank, slots=2)
+    return Form(token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(base, TOKEN_BUDGET))
+
+
 class Ours:
     """Our engine with `agents` adapters that are not zero."""
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
         self.base = BaseModel(model(shape, dtype), rank=RECIPE.rank, slots=max(2, agents))
-        self.auto = Form(
-            token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(self.base, TOKEN_BUDGET)
-        )
+        self.auto = calibrated(shape, dtype)
         self.serial = replace(self.auto, mix_below_tokens=0)
         self.unshared = replace(self.auto, share_prefixes=False)
         self.base.arena.weight.normal_(0.0, 0.02)
