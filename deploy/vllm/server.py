@@ -38,8 +38,7 @@ class ServerOptions:
     """What a replica is started with. The defaults fit the example base on two cores."""
 
     base_name: str = BASE_NAME  # the model name under which the base answers
-    max_loras: int = 8  # adapters in one batch; at least the live ones + 2
-    max_cpu_loras: int = 32  # adapters kept in memory; beyond that vLLM reads them from disk again
+    adapters_max: int = 32  # loaded at once; not less than the fleet's own limit
     max_lora_rank: int = 16
     dtype: str = "float32"
     kv_cache_gib: int = 1
@@ -131,8 +130,9 @@ class LocalReplica:
             "--host": "127.0.0.1",
             "--port": str(self._port),
             "--dtype": options.dtype,
-            "--max-loras": str(options.max_loras),
-            "--max-cpu-loras": str(options.max_cpu_loras),
+            # One slot that stays empty: beside adapters' rows in a batch, this build (0.32) answers those of
+            # the base with whatever lies in the last slot (its index for "none" is -1; seen).
+            "--max-loras": str(options.adapters_max + 1),
             "--max-lora-rank": str(options.max_lora_rank),
             # Policy gradients need the probabilities that were sampled from, temperature included.
             "--logprobs-mode": "processed_logprobs",
