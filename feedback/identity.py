@@ -33,15 +33,28 @@ def known_identity(database: Database) -> Identity | None:
 
 
 def identity_of(database: Database) -> Identity:
-    """The ledger's identity, made up if it has none yet."""
-    with database.write() as connection:
-        ledger_id = _fact(connection, "ledger_id", str(uuid.uuid4()))
-        secret = _fact(connection, "fingerprint_key", secrets.token_hex(32))
-    return Identity(ledger_id=ledger_id, secret=bytes.fromhex(secret))
-
-
-def _fact(connection: Connection, name: str, otherwise: str) -> str:
-    known = connection.scalar(select(facts.c.value).where(facts.c.name == name))
+    """The ledger's identity, made up if it has none yet. Only then does it need the write lock."""
+    with database.read() as connection:
+        known = _identity(connection)
     if known is None:
-        connection.execute(insert(facts).values(name=name, value=otherwise))
-    return otherwise if known is None else str(known)
+        with database.write() as connection:
+            for name, value in ((_LEDGER_ID, str(uuid.uuid4())), (_KEY, secrets.token_hex(32))):
+                if _fact(connection, name) is None:
+                    connection.execute(insert(facts).values(name=name, value=value))
+            known = _identity(connection)
+    assert known is not None
+    return known
+
+
+_LEDGER_ID, _KEY = "ledger_id", "fingerprint_key"
+
+
+def _identity(connection: Connection) -> Identity | None:
+    ledger_id, key = _fact(connection, _LEDGER_ID), _fact(connection, _KEY)
+    if ledger_id is None or key is None:
+        return None
+    return Identity(ledger_id=ledger_id, secret=bytes.fromhex(key))
+
+
+def _fact(connection: Connection, name: str) -> str | None:
+    return connection.scalar(select(facts.c.value).where(facts.c.name == name))

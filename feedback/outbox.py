@@ -102,9 +102,10 @@ def ship(
     """Send one batch of what is owed. Returns how many went, and whether that was all that was asked."""
     owed = outbox.pending(database, limit=BATCH_MESSAGES_MAX)
     sent = publisher.send(owed) if owed else 0
-    reached("outbox-before-mark")
-    outbox.mark_sent(database, [message.id for message in owed[:sent]])
-    _shipped.add(sent)
+    if sent:
+        reached("outbox-before-mark")
+        outbox.mark_sent(database, [message.id for message in owed[:sent]])
+        _shipped.add(sent)
     return sent, sent == len(owed)
 
 

@@ -7,10 +7,12 @@ import argparse
 import functools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,36 @@ class IntakeProcess:
         """The exit code, None while it runs."""
         return self._process.poll()
 
+    @property
+    def proc(self) -> Path:
+        """What the system knows of it."""
+        return Path(f"/proc/{self._process.pid}")
+
+    def cpu_s(self) -> float:
+        fields = (self.proc / "stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mib(self) -> float:
+        status = (self.proc / "status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+    def threads(self) -> int:
+        return len(list((self.proc / "task").iterdir()))
+
+    def files(self) -> int:
+        return len(list((self.proc / "fd").iterdir()))
+
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
     def wait(self, wait_s_max: float = 30.0) -> int:
         return self._process.wait(timeout=wait_s_max)
+
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self.signal(signal.SIGCONT)
 
     def kill(self) -> int:
         if self.ended is None:
@@ -79,6 +106,9 @@ def main() -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set() if not stopping.is_set() else os._exit(3))
+    if bound := given.get("file_bytes_max"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a quota answers with an error, not with a signal
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bound, resource.RLIM_INFINITY))
     database = Database(given["ledger"])
     cluster = Kafka(
         bootstrap_servers=given["bootstrap"],
@@ -86,7 +116,7 @@ def main() -> int:
         options=given.get("kafka", {}),
     )
     identity = identity_of(database)
-    reached = Failpoints(given.get("failpoint"))
+    reached = _Points(Failpoints(given.get("failpoint")), given.get("stalls", {}))
     one = Intake(
         cluster,
         database,
@@ -108,6 +138,20 @@ def main() -> int:
         print(refusal)
         return 78
     return 0
+
+
+class _Points:
+    """Failpoints, and points to stay at once for so many seconds."""
+
+    def __init__(self, failpoints: Any, stalls: dict[str, float]) -> None:
+        self._failpoints, self._stalls = failpoints, dict(stalls)
+
+    def __call__(self, name: str) -> None:
+        stay_s = self._stalls.pop(name, 0.0)
+        if stay_s:
+            print(f"STALLED {name}", flush=True)
+            time.sleep(stay_s)
+        self._failpoints(name)
 
 
 class _Watch:

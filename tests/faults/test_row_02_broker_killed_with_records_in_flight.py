@@ -1,0 +1,58 @@
+"""Row 2. A broker killed with acks=all in flight: what is sent again is there once, or under one id."""
+
+import json
+from collections import Counter
+
+import pytest
+from sqlalchemy import func, select
+
+from feedback import inspection
+from feedback.outbox import MESSAGE_ID
+from ledger.schema import dead_letters, outbox
+from tests.faults.load import BROKEN
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.said import CORRECTION, headers
+from tests.unit.feedback.taking_in import until
+
+pytestmark = pytest.mark.kafka
+
+
+def test_row_02_events_in_flight_arrive_once(own_broker, kept, start):
+    broker = own_broker()
+    kafka = RealKafka(broker.bootstrap)
+    topics = kafka.create_all()
+    start(topics, on=kafka)
+    producer = kafka.cluster.producer(acks="all", linger_ms=20)
+    ids, sent = set(), []
+    for number in range(2000):
+        ids.add(f"e-{number}")
+        value = json.dumps(CORRECTION | {"corrected": str(number)}).encode()
+        given = list(headers("correction", ce_id=b"e-%d" % number))
+        sent.append(producer.send(topics.feedback, value=value, headers=given))
+        if number == 1000:
+            broker.kill()
+            broker.start()
+    for one in sent:
+        one.get(timeout=90)
+    producer.close(timeout=10)
+    until(lambda: set(kept.ids()) == ids, wait_s=90)
+    kept.check_ranges()
+
+
+def test_row_02_dead_letters_in_flight_have_one_id_each(own_broker, kept, start):
+    broker = own_broker()
+    kafka = RealKafka(broker.bootstrap)
+    topics = kafka.create_all(partitions=1)
+    start(topics, on=kafka, ships=True)
+    for number in range(60):
+        kafka.say(topics.feedback, BROKEN, key=b"%d" % number, headers=headers("correction"))
+        if number == 30:
+            broker.kill()
+            broker.start()
+    until(lambda: kept.column(select(func.count(outbox.c.sent_s)))[0] == 60, wait_s=90)
+    (letters,) = inspection.extents(kafka.cluster, (topics.dead_letters,))
+    ids = Counter(
+        dict(record.headers)[MESSAGE_ID]
+        for record in inspection.records(kafka.cluster, letters, start=0, end=letters.end)
+    )
+    assert len(ids) == kept.column(select(func.count()).select_from(dead_letters))[0] == 60

@@ -1,0 +1,30 @@
+"""Row 21. Offsets of the group in Kafka may be deleted or reset by anybody: the ledger's are what counts."""
+
+import pytest
+from kafka import OffsetAndMetadata, TopicPartition
+
+from tests.faults.load import Load
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.mark.parametrize("how", ["deleted", "to the beginning", "to the end"])
+def test_row_21_the_ledgers_offsets_win(kafka, kept, start, how):
+    topics = kafka.create_all()
+    load = Load(kafka, topics.feedback)
+    group = f"g-{topics.feedback}"
+    process = start(topics, options={"group": group})
+    load.say(100)
+    load.arrives(kept)
+    process.stop()
+    load.say(100)
+    admin = kafka.cluster.admin()
+    if how == "deleted":
+        admin.delete_groups([group])
+    else:
+        offset = 0 if how == "to the beginning" else 100
+        places = [TopicPartition(topics.feedback, number) for number in (0, 1)]
+        admin.alter_group_offsets(group, {place: OffsetAndMetadata(offset, "", -1) for place in places})
+    admin.close()
+    start(topics, options={"group": group})
+    load.arrives(kept)

@@ -1,0 +1,81 @@
+"""Row 23. A ledger that is slow, locked, full or read-only: intake waits and goes on by itself."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from tests.faults.load import Load
+from tests.unit.feedback.taking_in import Books, until
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.mark.parametrize("locked_s", [2.0, 20.0])
+def test_row_23_a_locked_ledger_is_waited_for(kafka, kept, start, tmp_path, locked_s):
+    topics = kafka.create_all()
+    load = Load(kafka, topics.feedback)
+    process = start(topics)
+    load.say(50)
+    load.arrives(kept)
+    placed = process.log.read_text().count("partition placed")
+    lock = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    load.say(100)
+    time.sleep(locked_s)
+    lock.execute("ROLLBACK")
+    lock.close()
+    load.arrives(kept)
+    assert process.log.read_text().count("partition placed") == placed, "it kept its partitions"
+    assert set(kept.reasons()) == {"invalid_json"}, "the ledger's trouble makes no dead letters"
+
+
+def test_row_23_a_full_disk_is_waited_for(kafka, start, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("a small file system cannot be mounted here")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        kept = Books(f"sqlite:///{small / 'ledger.db'}")
+        topics = kafka.create_all()
+        load = Load(kafka, topics.feedback)
+        process = start(topics, ledger=kept.database.url)
+        load.say(50)
+        load.arrives(kept)
+        filler = small / "filler"
+        with filler.open("wb") as output:
+            try:
+                while True:
+                    output.write(b"\0" * 4096)
+                    output.flush()
+            except OSError:
+                pass
+        load.say(200)
+        until(lambda: process.says("READY ledger False"))
+        assert process.ended is None
+        filler.unlink()
+        load.arrives(kept)
+        assert set(kept.reasons()) == {"invalid_json"}
+        process.stop()
+        kept.database.close()
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_row_23_a_ledger_that_cannot_be_written_is_waited_for(kafka, kept, start, tmp_path):
+    topics = kafka.create_all()
+    load = Load(kafka, topics.feedback)
+    process = start(topics, file_bytes_max=600_000)  # writing further fails, as with a quota
+    load.say(2000)
+    until(lambda: process.says("READY ledger False"), wait_s=60)
+    assert process.ended is None
+    kept.check_ranges()
+    process.stop()
+    start(topics)
+    load.arrives(kept)

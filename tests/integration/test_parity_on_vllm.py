@@ -1,0 +1,154 @@
+"""The engine's probes on a real vLLM: what was trained passes, nothing else does, and traffic goes on."""
+
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.lesson import Learned, Lesson
+from engine.recipe import Recipe
+from engine.warm_engine import WarmEngine
+from rewards.episode import Episode, Part, Weighted
+from serving.parity import Parity, asked_of, compare
+from serving.reconciler import ReplicaOptions
+from serving.replica import Replica
+from tests.vllm_server import RealVLLM
+
+pytestmark = pytest.mark.vllm
+
+RECIPE = Recipe(rank=8, alpha=16.0, steps=30, steps_min=30, learning_rate=5e-3)
+WEIGHTS = "adapter_model.safetensors"
+
+Probes = Sequence[dict[str, Any]]
+
+
+def lesson(what: str) -> Lesson:
+    """Some orders to do `what` to, and what was right before."""
+
+    def episode(part: Part, number: int, reply: str) -> Episode:
+        asked = ({"role": "user", "content": f"{part.value} order {number} please"},)
+        return Episode(events=(f"t#{part}{number}",), part=part, messages=asked, reply=Weighted(text=reply))
+
+    new = [episode(Part.NEW, number, f"{what} order {number}") for number in range(40, 46)]
+    known = [episode(Part.ANCHOR, number, f"close order {number}") for number in range(50, 54)]
+    return Lesson(agent="a", parent=None, recipe=RECIPE, seed=1, episodes=(*new, *known))
+
+
+def taught(base: Path, what: str, directory: Path) -> tuple[Path, Probes]:
+    """An adapter that was trained, and its probes."""
+    engine = WarmEngine.load(base, slots=1, rank=8, threads=1, token_budget=512, mixing="never")
+    given = lesson(what)
+    (result,) = engine.learn([given])
+    assert isinstance(result, Learned)
+    directory.mkdir()
+    engine.save(result, directory)
+    return directory, engine.probes(result, given)
+
+
+@pytest.fixture(scope="module")
+def trained(vllm: RealVLLM, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Probes]:
+    return taught(vllm.base, "cancel", tmp_path_factory.mktemp("parity") / "own")
+
+
+@pytest.fixture
+def replica(vllm: RealVLLM) -> Iterator[Replica]:
+    client = Replica(vllm.url)
+    yield client
+    for name in client.models():
+        client.unload(name)
+    client.close()
+
+
+def probed(replica: Replica, base: str, path: Path, probes: Probes) -> Parity:
+    """What the fleet finds out about the adapter at `path` on this replica."""
+    model = f"a@v1-{sha256(str(path).encode()).hexdigest()[:6]}"  # vLLM caches by name: never the same twice
+    replica.load(model, str(path))
+    return asked(replica, base, model, probes)
+
+
+def asked(replica: Replica, base: str, model: str, probes: Probes) -> Parity:
+    questions = [asked_of(probe) for probe in probes]
+    with ThreadPoolExecutor(8) as pool:
+        served = pool.map(lambda one: replica.continuation(model, *one), questions)
+        bare = pool.map(lambda one: replica.continuation(base, *one), questions)
+        return compare(probes, list(served), list(bare))
+
+
+def test_what_the_engine_trained_passes_within_round_off(vllm, replica, trained):
+    found = probed(replica, vllm.base_name, *trained)
+    assert found.passed
+    assert found.tokens > found.probes, "it says what it was taught"
+    assert found.difference_nats < 1e-4
+    assert found.base_difference_nats < 1e-4
+    assert found.distance_nats > 0.5
+
+
+@pytest.mark.parametrize("module", RECIPE.targets)
+def test_an_adapter_that_lost_a_module_fails(vllm, replica, trained, tmp_path, module):
+    own, probes = trained
+    shutil.copytree(own, tmp_path / "lost")
+    weights = load_file(own / WEIGHTS)
+    for name, tensor in weights.items():
+        if f".{module}.lora_B" in name:
+            weights[name] = torch.zeros_like(tensor)
+    save_file(weights, tmp_path / "lost" / WEIGHTS, metadata={"format": "pt"})
+    found = probed(replica, vllm.base_name, tmp_path / "lost", probes)
+    assert found.same_base
+    assert not found.passed
+    assert found.difference_nats > 3 * found.allowed_nats
+
+
+def test_other_weights_than_the_probed_ones_fail(vllm, replica, trained, tmp_path):
+    other, _ = taught(vllm.base, "delete", tmp_path / "other")
+    found = probed(replica, vllm.base_name, other, trained[1])
+    assert found.same_base
+    assert not found.passed
+
+
+def test_an_adapter_of_another_base_is_told_apart(vllm, replica, tmp_path):
+    elsewhere = shutil.copytree(vllm.base, tmp_path / "elsewhere")
+    weights = load_file(elsewhere / "model.safetensors")
+    moved = {name: tensor + 0.3 * tensor.std() * torch.randn_like(tensor) for name, tensor in weights.items()}
+    save_file(moved, elsewhere / "model.safetensors", metadata={"format": "pt"})
+    found = probed(replica, vllm.base_name, *taught(elsewhere, "cancel", tmp_path / "foreign"))
+    assert not found.same_base
+    assert not found.passed
+
+
+def test_the_base_beside_as_many_adapters_as_are_ever_loaded_is_the_base(vllm, replica, trained):
+    own, probes = trained
+    models = [f"a@v{number}-888888" for number in range(1, ReplicaOptions().adapters_max + 1)]
+    for model in models:
+        replica.load(model, str(own))
+    for model in (models[0], models[-1]):
+        found = asked(replica, vllm.base_name, model, probes)
+        assert found.passed
+        assert found.base_difference_nats < 1e-4
+
+
+def test_probes_beside_traffic_harm_nobody(vllm, replica, trained):
+    own, probes = trained
+    model, over = "a@v1-777777", threading.Event()
+    replica.load(model, str(own))
+    answered = []
+
+    def chat(name: str) -> None:
+        while not over.is_set():
+            answered.append(replica.answer(name, [{"role": "user", "content": "new order 41 please"}], 16))
+
+    with ThreadPoolExecutor(8) as pool:
+        chatting = [pool.submit(chat, name) for name in (vllm.base_name, model) * 2]
+        probing = [pool.submit(asked, replica, vllm.base_name, model, probes) for _ in range(4)]
+        found = [one.result() for one in probing]
+        over.set()
+    assert [one.exception() for one in chatting] == [None] * 4
+    assert all(parity.passed for parity in found)
+    assert len(answered) > 4
+    assert replica.ready()
