@@ -11,6 +11,7 @@ from typing import Any
 
 from examples.house_rules.chaos import Chaos
 from examples.house_rules.measure import Marks
+from examples.house_rules.people.post import TOPIC
 from examples.house_rules.report import AgentFigures, Figures, Request, Swap
 from examples.house_rules.stack import Stack
 from examples.house_rules.window import Window
@@ -87,9 +88,10 @@ class Books:
         files = sorted(self.journals.glob("*.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
-    def accounted(self) -> int:
-        """Events that are in the ledger, stored or set aside."""
-        return self.window.stored() + sum(self.window.dead().values())
+    def missing(self) -> int:
+        """Events that Kafka acknowledged and the ledger does not have, neither stored nor set aside."""
+        acknowledged = {(line["partition"], line["offset"]) for line in self.journal()}
+        return len(acknowledged - self.window.places(TOPIC))
 
     def refused_harm(self, agent: str) -> bool:
         """Whether a candidate was refused since the bad batch had been sent."""
@@ -124,6 +126,7 @@ class Books:
             event_to_live_s=self.window.events_to_live_s(),
             events_produced=len(self.journal()),
             events_stored=self.window.stored(),
+            events_missing=self.missing(),
             dead_letters=self.window.dead(),
             bad_batch_refused=None if bad_batch is None else self.refused_harm(bad_batch),
             audit=self._audit(),

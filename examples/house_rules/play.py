@@ -15,6 +15,7 @@ from examples.house_rules.cast import Cast, Part
 from examples.house_rules.chaos import ARMS, Chaos
 from examples.house_rules.measure import Exam, Marks, set_exam, take_exams, through
 from examples.house_rules.people.gateway import Gateway
+from examples.house_rules.people.post import TOPIC
 from examples.house_rules.report import Figures
 from examples.house_rules.scene import AgentScene, Scene
 from examples.house_rules.stack import Stack
@@ -25,6 +26,7 @@ from examples.house_rules.world import Task, World
 TICK_S = 0.5
 SAMPLE_S = 4.0  # between two looks at held-out prompts, for the curves
 SAMPLED = 3
+INTAKE_S_MAX = 120.0
 DRAIN_S_MAX = 60.0
 SETTLE_S_MAX = 240.0  # for the bad batch to be judged, and for the last process to be killed
 
@@ -88,6 +90,7 @@ class Play:
         try:
             self._chaos.start()
             self._stack.wait_for_agents()
+            self._wait_for_intake()
             self._enter_cast()
             before = self._sit_exams("what the base model does by itself")
             self._adoptions.start()
@@ -104,6 +107,14 @@ class Play:
             self._curtain.set()
             self._adoptions.stop()
             self._cast.leave()
+
+    def _wait_for_intake(self) -> None:
+        """On a Kafka with a past, intake begins at the end: nobody may speak before it is there."""
+        until = time.monotonic() + INTAKE_S_MAX
+        while not self._window.is_reading(TOPIC):
+            if time.monotonic() > until or self._stack.faults():
+                raise PlayFailedError(f"intake does not read {TOPIC}, see {self._stack.folder}")
+            time.sleep(TICK_S)
 
     def _sit_exams(self, headline: str) -> Mapping[str, Marks]:
         self._scene.headline = headline
@@ -241,7 +252,7 @@ class Play:
     def _drain(self) -> None:
         """Everything that Kafka acknowledged is in the ledger, or time is up."""
         until = time.monotonic() + DRAIN_S_MAX
-        while time.monotonic() < until and self.books.accounted() < len(self.books.journal()):
+        while time.monotonic() < until and self.books.missing():
             time.sleep(TICK_S)
         self._look()
 

@@ -24,6 +24,7 @@ def clorad_toml(
     base: Path,
     bootstrap: str,
     kafka_options: Mapping[str, Any],
+    first_start: str,
     replicas: Sequence[str],
     gateway_port: int,
     ledger_url: str,
@@ -31,7 +32,7 @@ def clorad_toml(
 ) -> str:
     """The settings file: one machine, one learner thread, agents with their scorers."""
     sections: dict[str, Mapping[str, Any]] = {
-        "kafka": {"bootstrap_servers": bootstrap, "group": f"demo-{gateway_port}", "first_start": "end"},
+        "kafka": {"bootstrap_servers": bootstrap, "group": "clorad-demo", "first_start": first_start},
         "ledger": {"url": ledger_url},
         "store": {"path": str(folder / "adapters")},
         "engine": {"base": str(base), "threads": 1},

@@ -52,6 +52,7 @@ class Stack:
         self._open = ExitStack()
         self.folder = plan.folder
         self.bootstrap = os.environ.get("KAFKA_BOOTSTRAP", "")
+        self._external = bool(self.bootstrap)
         self.kafka_options: dict[str, Any] = {}
         self.broker = "kafka"  # or mock
         self.replicas: list[LocalReplica] = []
@@ -72,6 +73,8 @@ class Stack:
                     base=BASE,
                     bootstrap=self.bootstrap,
                     kafka_options=self.kafka_options,
+                    # Somebody else's Kafka may hold what earlier demos said.
+                    first_start="end" if self._external else "beginning",
                     replicas=urls,
                     gateway_port=int(self.gateway.rpartition(":")[2]),
                     ledger_url=self.ledger_url,

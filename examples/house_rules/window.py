@@ -9,7 +9,8 @@ from sqlalchemy import Connection, func, select
 from ledger import dead_letters, receipts
 from ledger.backlog import backlogs
 from ledger.database import Database, LedgerUnavailable
-from ledger.schema import decisions, events, ranges, turn_events, turns, versions
+from ledger.schema import dead_letters as dead_letter_rows
+from ledger.schema import decisions, events, positions, turn_events, turns, versions
 from ledger.versions import SETTLED, Verdict, decisions_of, undecided, version_name
 
 
@@ -73,10 +74,21 @@ class Window:
         with self._database.read() as connection:
             return {reason.value: count for reason, count in dead_letters.counts(connection).items()}
 
-    def duplicates(self) -> int:
-        """Records that were delivered again."""
+    def places(self, topic: str) -> set[tuple[int, int]]:
+        """Partition and offset of every record of the topic that was stored or set aside."""
+        topic_ids = select(positions.c.topic_id).where(positions.c.topic == topic)
+        found: set[tuple[int, int]] = set()
         with self._database.read() as connection:
-            return int(connection.scalar(select(func.sum(ranges.c.duplicates))) or 0)
+            for table in (events, dead_letter_rows):
+                query = select(table.c.partition, table.c.offset).where(table.c.topic_id.in_(topic_ids))
+                found.update((row.partition, row.offset) for row in connection.execute(query))
+        return found
+
+    def is_reading(self, topic: str) -> bool:
+        """Whether intake has taken its place in the topic."""
+        query = select(func.count()).where(positions.c.topic == topic)
+        with self._database.read() as connection:
+            return bool(connection.scalar(query))
 
     def promotions(self) -> list[Promotion]:
         """Every promotion, oldest first."""
