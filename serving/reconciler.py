@@ -16,7 +16,7 @@ import structlog
 from ledger.versions import Purpose, Version, Wanted
 from serving.fitness import Fitness, Shelf
 from serving.parity import Parity, asked_of, compare
-from serving.replica import Replica, ReplicaRefused, ReplicaUnavailable
+from serving.replica import Listing, Replica, ReplicaRefused, ReplicaUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class ReplicaOptions:
     """What the operator decides about every replica."""
 
     base_name: str | None = None  # the name it must serve the base under; None: whatever it says
-    adapters_max: int = 32  # loaded at once. vLLM's CPU build needs a slot more: deploy/vllm says why
+    adapters_max: int = 32  # loaded at once; vLLM's --max-cpu-loras
     unload_after_s: float = 65.0  # longer than a request may take: nothing is taken from under an answer
 
 
@@ -105,7 +105,6 @@ class Keeper:
         self._options = options
         self._clock = clock
         self._parity: dict[str, Parity] = {}
-        self._loaded: set[str] = set()  # what it lists, and what this look has changed
         self._failed: dict[str, tuple[str, float]] = {}  # adapter -> why, and when
         self._unwanted_s: dict[str, float] = {}  # adapter -> since when nobody wants it
         self._foreign: str | None = None  # the base is another one: found by a probe, until it restarts
@@ -125,11 +124,10 @@ class Keeper:
         expected = self._options.base_name
         if listing.base_name is None or expected not in (None, listing.base_name):
             return Report(url=self.url, fault=f"serves {listing.base_name}, not {expected}"[:200])
-        self._loaded = set(listing.adapters)
-        self._forget()
+        self._forget(listing)
         for version in hold:
-            self._fill(version, listing.base_name)
-        self._clear(frozenset(version.model for version in hold))
+            self._fill(version, listing)
+        self._clear(listing, frozenset(version.model for version in hold))
         return Report(
             url=self.url,
             base_name=listing.base_name,
@@ -139,12 +137,12 @@ class Keeper:
             fault=self._foreign,
         )
 
-    def _forget(self) -> None:
+    def _forget(self, listing: Listing) -> None:
         """Drop what was known of adapters that are gone: after a restart everything is probed again."""
-        for model in [model for model in self._parity if model not in self._loaded]:
+        for model in [model for model in self._parity if model not in listing.adapters]:
             del self._parity[model]
 
-    def _fill(self, version: Version, base: str) -> None:
+    def _fill(self, version: Version, listing: Listing) -> None:
         """The replica holds the version, or `_failed` says why not."""
         model = version.model
         if model in self._parity:
@@ -159,23 +157,17 @@ class Keeper:
         if fitness.complaint is not None:
             self._fail(model, fitness.complaint)
             return
-        if model not in self._loaded and len(self._loaded) >= self._options.adapters_max:
-            self._fail(model, f"no room: {len(self._loaded)} adapters are loaded")
-            return
         try:
-            if model not in self._loaded:
+            if model not in listing.adapters:
                 self._replica.load(model, fitness.path)
-                self._loaded.add(model)
-            self._judge(model, self._probe(model, base, fitness))
+            self._judge(model, self._probe(model, fitness, listing))
         except ReplicaRefused as refusal:
             self._fail(model, f"{refusal.status}: {refusal.why}")
-            self._unload(model)
+            self._replica.unload(model)
 
-    def _unload(self, model: str) -> None:
-        self._replica.unload(model)
-        self._loaded.discard(model)
-
-    def _probe(self, model: str, base: str, fitness: Fitness) -> Parity:
+    def _probe(self, model: str, fitness: Fitness, listing: Listing) -> Parity:
+        base = listing.base_name
+        assert base is not None
         asked = [asked_of(probe) for probe in fitness.probes]
         with ThreadPoolExecutor(PROBES_IN_FLIGHT, thread_name_prefix="probe") as pool:
             served = pool.map(lambda one: self._replica.continuation(model, *one), asked)
@@ -194,21 +186,21 @@ class Keeper:
         else:
             self._foreign = f"its base is not the one {model} was trained on"[:200]
             self._fail(model, "parity: another base")
-        self._unload(model)
+        self._replica.unload(model)
 
     def _fail(self, model: str, why: str) -> None:
         if self._failed.get(model, ("", 0.0))[0] != why:
             log.warning("adapter not held", replica=self.url, model=model, why=why)
         self._failed[model] = (why[:200], self._clock())
 
-    def _clear(self, hold: frozenset[str]) -> None:
+    def _clear(self, listing: Listing, hold: frozenset[str]) -> None:
         """Unload what nobody has wanted for longer than a request may take."""
         now = self._clock()
         self._failed = {model: found for model, found in self._failed.items() if model in hold}
-        unwanted = [model for model in self._loaded if model not in hold and _OURS.fullmatch(model)]
+        unwanted = [model for model in listing.adapters if model not in hold and _OURS.fullmatch(model)]
         self._unwanted_s = {model: self._unwanted_s.get(model, now) for model in unwanted}
         for model, since_s in self._unwanted_s.items():
             if now - since_s >= self._options.unload_after_s:
-                self._unload(model)
+                self._replica.unload(model)
                 self._parity.pop(model, None)
                 log.info("adapter unloaded", replica=self.url, model=model)

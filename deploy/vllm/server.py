@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(__file__).resolve().parents[2] / ".cache" / "vllm"
+PLUGINS = Path(__file__).resolve().parent / "plugins"  # what this build needs mended
 PORT = 8000
 BASE_NAME = "base"
 
@@ -38,7 +39,8 @@ class ServerOptions:
     """What a replica is started with. The defaults fit the example base on two cores."""
 
     base_name: str = BASE_NAME  # the model name under which the base answers
-    adapters_max: int = 32  # loaded at once; not less than the fleet's own limit
+    max_loras: int = 8  # adapters in one batch; at least the live ones + 2
+    max_cpu_loras: int = 32  # adapters kept in memory; beyond that vLLM reads them from disk again
     max_lora_rank: int = 16
     dtype: str = "float32"
     kv_cache_gib: int = 1
@@ -130,9 +132,8 @@ class LocalReplica:
             "--host": "127.0.0.1",
             "--port": str(self._port),
             "--dtype": options.dtype,
-            # One slot that stays empty: beside adapters' rows in a batch, this build (0.32) answers those of
-            # the base with whatever lies in the last slot (its index for "none" is -1; seen).
-            "--max-loras": str(options.adapters_max + 1),
+            "--max-loras": str(options.max_loras),
+            "--max-cpu-loras": str(options.max_cpu_loras),
             "--max-lora-rank": str(options.max_lora_rank),
             # Policy gradients need the probabilities that were sampled from, temperature included.
             "--logprobs-mode": "processed_logprobs",
@@ -154,7 +155,9 @@ class LocalReplica:
         environment = dict(os.environ)
         # Without byte code every start compiles 2,600 files in each of three processes: 80 s, not 30 s.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        found = environment.get("PYTHONPATH")
         environment |= {
+            "PYTHONPATH": str(PLUGINS) if not found else f"{PLUGINS}{os.pathsep}{found}",
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
             "VLLM_CPU_KVCACHE_SPACE": str(self._options.kv_cache_gib),
             "VLLM_NO_USAGE_STATS": "1",

@@ -137,21 +137,6 @@ def test_adapters_of_others_on_the_same_server_are_left_alone(scene, keep, clock
     assert report.held == frozenset()
 
 
-def test_no_more_is_loaded_than_there_is_room_for_what_nobody_wants_included(scene, keep, clock):
-    scene.agent("billing")
-    first = scene.champion("billing")
-    fake = scene.replica()
-    keep(fake, adapters_max=2)
-    second, third = scene.champion("billing"), scene.champion("billing")
-    report = keep(fake)
-    assert report.failed == {second.model: "no room: 2 adapters are loaded"}
-    assert set(fake.adapters) == {first.model, third.model}, "answers in flight may need the first"
-    clock.now_s += 61.0
-    keep(fake)
-    clock.now_s += 6.0
-    assert keep(fake).held == {second.model, third.model}
-
-
 def test_a_load_that_changed_nothing_is_not_held_and_not_kept(scene, keep, clock):
     scene.agent("billing")
     champion = scene.champion("billing")
