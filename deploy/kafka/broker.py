@@ -119,18 +119,23 @@ class LocalBroker:
         self._end(signal.SIGTERM)
         if not _wait(lambda: self.pid() is None, wait_s_max=wait_s_max):
             self.kill()
+        self._reap()
 
     def kill(self) -> None:
         """The broker is gone without having said good-bye (SIGKILL); its data stays."""
         self._end(signal.SIGKILL)
+        self._reap()
         _wait(lambda: self.pid() is None, wait_s_max=10.0)
 
     def _end(self, how: signal.Signals) -> None:
         pid = self.pid()
         if pid is not None:
             os.kill(pid, how)
-        if self._started is not None and how is signal.SIGKILL:
+
+    def _reap(self) -> None:
+        if self._started is not None:
             self._started.wait(timeout=10.0)
+            self._started = None
 
     def _format(self, java: str) -> None:
         """The storage carries a cluster id afterwards; formatting again keeps what is there."""
