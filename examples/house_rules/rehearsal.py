@@ -19,7 +19,7 @@ from examples.base_model.heldout import replies
 from examples.base_model.slots import Source, read_words
 from examples.house_rules.measure import Exam, Marks, set_exam, take_exams
 from examples.house_rules.people.developer import FIRST, NEAR_SHARE
-from examples.house_rules.people.roles import role_of
+from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.recipe import RECIPE
 from examples.house_rules.world import Task, World
 from examples.house_rules.world_file import read_world
@@ -94,9 +94,11 @@ class Desk:
         def broken() -> Task:
             return self._world.fires(chance.choice(rules), self._source, announced)
 
-        self._hear(Kind.APPROVE, calm, FIRST.approvals, tuple(Role))
-        for role, count in FIRST.corrections.items():
-            self._hear(Kind.CORRECTION, broken, count, (Role(role),))
+        self._hear(Kind.CORRECTION, broken, FIRST.corrections[TRAIN], (Role.TRAIN,))
+        self._hear(
+            Kind.APPROVE, calm, FIRST.approvals, tuple(Role)
+        )  # after the corrections: see developer.py
+        self._hear(Kind.CORRECTION, broken, FIRST.corrections[GATE], (Role.GATE,))
         new = [one for one in self._of(Kind.CORRECTION, Role.TRAIN) if one not in taught]
         return self._pupil.learn(self._lesson(new, taught, wave))
 

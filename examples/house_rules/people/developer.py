@@ -69,16 +69,13 @@ def _give(person: Person, agent: str, wave: int, effort: Round) -> str:
     """One round of feedback is acknowledged by Kafka. Returns the version it was about."""
     approved = _approvals(person, agent, wave, effort.approvals)
     corrected = _corrections(person, agent, wave, effort)
-    # Approvals first: they hold what must not change while the corrections are learned. What the gate
-    # judges by last: an agent is taught once there is enough of it.
+    # An approval older than a correction of a similar prompt counts as outdated: rules change. So what must
+    # stay is said after what must change; and what the gate judges by last, for then the agent is taught.
+    _correct_all(person, corrected, (TRAIN, DEV))
     for task, answer in approved:
         _approve(person, task, answer)
     person.post.flush()
-    for roles in ((TRAIN, DEV), (GATE,)):
-        for task, answer in corrected:
-            if role_of(task.messages) in roles:
-                _correct(person, task, answer)
-        person.post.flush()
+    _correct_all(person, corrected, (GATE,))
     person.report(
         event="feedback", agent=agent, wave=wave, corrections=len(corrected), approvals=len(approved)
     )
@@ -161,6 +158,14 @@ def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(lambda task: person.gateway.ask(agent, task.messages), tasks)
         return list(zip(tasks, answers, strict=True))
+
+
+def _correct_all(person: Person, corrected: Sequence[tuple[Task, Answer]], roles: Sequence[str]) -> None:
+    """The corrections of these roles are acknowledged by Kafka."""
+    for task, answer in corrected:
+        if role_of(task.messages) in roles:
+            _correct(person, task, answer)
+    person.post.flush()
 
 
 def _approve(person: Person, task: Task, answer: Answer) -> None:
