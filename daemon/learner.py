@@ -5,6 +5,7 @@ resumes as recorded; everything it writes is fenced by the lease it held.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from ledger.versions import Version, version_name
 
 log = structlog.get_logger(__name__)
 
+LOOK_AGAIN_S = 10.0
+"""Between looks at the backlogs while nothing happens in the ledger: feedback grows old by itself."""
+
 RETRY_S = 2.0
 """Pause after the ledger or the store was away."""
 
@@ -46,6 +50,21 @@ class LearnerOptions:
     lease_s: float
 
 
+@dataclass(slots=True)
+class Look:
+    """When backlogs were last counted, and where the ledger stood: a million events take a second."""
+
+    stamp: tuple[int, int, int] | None = None
+    at_s: float = 0.0
+
+    def is_due(self, stamp: tuple[int, int, int], now_s: float) -> bool:
+        """Whether anything happened since, or enough time passed for feedback to have grown old."""
+        if stamp == self.stamp and now_s - self.at_s < LOOK_AGAIN_S:
+            return False
+        self.stamp, self.at_s = stamp, now_s
+        return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
     """Everything the loop works with. One per accelerator."""
@@ -57,6 +76,7 @@ class Learner:
     options: LearnerOptions
     failpoint: Callable[[str], None]
     share: FairShare = field(default_factory=FairShare)
+    look: Look = field(default_factory=Look)
 
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
@@ -96,6 +116,8 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
     """Open a pass for the agents that are due and teach them. Returns whether any was."""
     options = learner.options
     with learner.database.read() as connection:
+        if not learner.look.is_due(backlog.stamp(connection), time.monotonic()):
+            return False
         waiting = due(backlog.backlogs(connection), options.freshness)
     chosen = learner.share.choose(waiting, slots=options.slots, age_s_max=options.freshness.age_s_max)
     if not chosen:

@@ -25,6 +25,14 @@ class Backlog:
     has_candidate: bool
 
 
+def stamp(connection: Connection) -> tuple[int, int, int]:
+    """Newest event, decision and turn: while it stays, backlogs change by growing older only. Cheap."""
+    newest = [
+        select(func.max(column)).scalar_subquery() for column in (events.c.seq, decisions.c.id, turns.c.id)
+    ]
+    return tuple(int(value or 0) for value in connection.execute(select(*newest)).one())  # type: ignore[return-value]
+
+
 def backlogs(connection: Connection) -> list[Backlog]:
     """The backlog of every agent, by name."""
     now = now_s(connection)

@@ -1,8 +1,12 @@
 """What all tests share: which parts must have run, and fixtures of the real parts."""
 
+import os
 from collections import Counter
 
 import pytest
+
+# Before anything loads torch: its threads must not spin while a busy machine runs something else.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 pytest_plugins = ["tests.kafka_broker", "tests.vllm_server"]
 

@@ -89,9 +89,9 @@ def test_a_fault_is_logged_without_what_people_wrote(where: str) -> None:
     body = {
         "main": f"def role(settings, stopping, health): {fails}",
         "thread": (
-            "from daemon.stages import run_together\n"
+            "from concurrent.futures import ThreadPoolExecutor\n"
             "def role(settings, stopping, health):\n"
-            f" run_together({{'poll': lambda: {fails}, 'wait': lambda: stopping.wait(9)}}, stopping)"
+            f" ThreadPoolExecutor(1).submit(lambda: {fails}).result()"
         ),
     }[where]
     process = start(body)
