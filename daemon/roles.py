@@ -87,7 +87,7 @@ def declare_agents(settings: Settings, database: Database) -> None:
 
 def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Lease the agents whose feedback is due and teach them, on the one accelerator this role owns."""
-    # Before torch is loaded: threads that spin while a busy machine schedules them away cost thirty times more.
+    # Before torch is loaded: threads that spin while scheduled away made a step thirty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from daemon.learner import Learner, LearnerOptions, learn
     from daemon.planning import Limits
