@@ -78,6 +78,14 @@ class Kafka:
             raise
 
 
+def close_producer(producer: Any, *, wait_s_max: float) -> None:
+    """Its thread ends, after what is in flight was sent if that takes no longer than `wait_s_max`."""
+    try:
+        producer.close(timeout=wait_s_max)
+    except errors.KafkaTimeoutError:
+        producer._sender.force_close()  # `close` gave up before it came to that
+
+
 _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 
 

@@ -13,7 +13,7 @@ from kafka import errors
 from opentelemetry import metrics
 
 from feedback.backoff import Backoff
-from feedback.connection import Cluster
+from feedback.connection import Cluster, close_producer
 from ledger import outbox
 from ledger.database import Database, LedgerUnavailable
 from ledger.outbox import Message
@@ -51,34 +51,37 @@ class Publisher:
 
     def send(self, messages: Sequence[Message]) -> int:
         """Send in order. Returns how many, counted from the first, Kafka has; fewer than all is a failure."""
-        acknowledged, begun = 0, list[Any]()
-        try:
-            self._client = self._client or self._cluster.producer(**self._options)
-            try:
-                for message in messages:
-                    begun.append(self._begin(self._client, message))
-            except _TOO_LARGE:
-                self._without_payload(messages[len(begun)])
-            for pending in begun:
-                pending.get(timeout=self._ack_s_max)
-                acknowledged += 1
-        except _TOO_LARGE:
-            self._without_payload(messages[acknowledged])
-        except (errors.KafkaError, OSError) as fault:
-            log.warning("outbox not delivered", error=type(fault).__name__, acknowledged=acknowledged)
-            self.close(wait_s_max=0.0)
+        outcomes = self._outcomes(messages)
+        acknowledged = next((number for number, fault in enumerate(outcomes) if fault), len(outcomes))
+        if acknowledged < len(messages):
+            self._give_up_on(messages[acknowledged], outcomes[acknowledged])
         return acknowledged
 
     def close(self, *, wait_s_max: float = 5.0) -> None:
         """The connection is gone; the next `send` makes another."""
         if self._client is not None:
-            self._client.close(timeout=wait_s_max)
+            close_producer(self._client, wait_s_max=wait_s_max)
             self._client = None
 
-    def _without_payload(self, message: Message) -> None:
-        """It would block all that comes after it for ever: its next try is a pointer to the ledger."""
-        self._too_large.add(message.id)
-        log.warning("message too large for its topic", message=message.id)
+    def _outcomes(self, messages: Sequence[Message]) -> list[BaseException | None]:
+        """In order, None where Kafka has the message or what came instead; the last may be a fault and the
+        others never sent. Nothing is in flight afterwards."""
+        begun = list[Any]()
+        try:
+            self._client = self._client or self._cluster.producer(**self._options)
+            for message in messages:
+                begun.append(self._begin(self._client, message))
+        except (errors.KafkaError, OSError) as fault:
+            begun.append(fault)
+        return [_outcome(one, wait_s_max=self._ack_s_max + 1.0) for one in begun]
+
+    def _give_up_on(self, message: Message, fault: BaseException | None) -> None:
+        """A new client makes the next try: this one may repeat its complaint for ever."""
+        if isinstance(fault, _TOO_LARGE):
+            # It would block all that comes after it: its next try is a pointer to the ledger.
+            self._too_large.add(message.id)
+        log.warning("outbox not delivered", error=type(fault).__name__, message=message.id)
+        self.close()
 
     def _begin(self, client: Any, message: Message) -> Any:
         key, value, headers = message.key, message.value, message.headers
@@ -91,6 +94,16 @@ class Publisher:
             value=b"" if key is None and value is None else value,  # Kafka takes no record without both
             headers=[*((name, octets or b"") for name, octets in headers), (MESSAGE_ID, identity)],
         )
+
+
+def _outcome(begun: Any, *, wait_s_max: float) -> BaseException | None:
+    if isinstance(begun, BaseException):
+        return begun
+    try:
+        begun.get(timeout=wait_s_max)
+    except (errors.KafkaError, OSError) as fault:
+        return fault
+    return None
 
 
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)

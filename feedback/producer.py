@@ -15,7 +15,7 @@ import structlog
 from kafka import errors
 from opentelemetry import metrics
 
-from feedback.connection import Cluster
+from feedback.connection import Cluster, close_producer
 from ledger.events import Headers
 
 log = structlog.get_logger(__name__)
@@ -105,14 +105,14 @@ class Producer:
                 )
             except (errors.KafkaError, OSError, ValueError) as fault:
                 if client is not None and not isinstance(fault, _HARMLESS):
-                    client.close(timeout=0)  # fenced or out of sequence for good: begin anew
+                    close_producer(client, wait_s_max=1.0)  # fenced, or out of sequence for good
                     client = None
                 _refuse(future, fault)
             else:
                 pending.add_callback(_acknowledge, future)
                 pending.add_errback(_refuse, future)
         if client is not None:
-            client.close(timeout=self._ack_s_max)
+            close_producer(client, wait_s_max=self._ack_s_max)
         while not self._waiting.empty():  # taken while closing
             if (late := self._waiting.get()) is not None and late[1].set_running_or_notify_cancel():
                 _refuse(late[1], errors.IllegalStateError())

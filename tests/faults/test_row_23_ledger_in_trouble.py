@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -49,13 +50,9 @@ def test_row_23_a_full_disk_is_waited_for(kafka, start, tmp_path):
         load.say(50)
         load.arrives(kept)
         filler = small / "filler"
-        with filler.open("wb") as output:
-            try:
-                while True:
-                    output.write(b"\0" * 4096)
-                    output.flush()
-            except OSError:
-                pass
+        with suppress(OSError), filler.open("wb", buffering=0) as output:
+            while True:
+                output.write(b"\0" * 4096)
         load.say(200)
         until(lambda: process.says("READY ledger False"))
         assert process.ended is None
