@@ -13,7 +13,8 @@ def test_only_what_is_behind_and_does_not_move_stands_still():
     assert progress.standing_still({A: 5, B: 5}, {A: 3, B: 0}, 9.0) == frozenset()
     assert progress.standing_still({A: 5, B: 5}, {A: 9, B: 0}, 11.0) == {A}
     assert progress.standing_still({A: 6, B: 5}, {A: 8, B: 0}, 12.0) == frozenset()
-    assert progress.standing_still({A: 6, B: 5}, {A: 8, B: 2}, 23.0) == {A, B} - {B}
+    assert progress.standing_still({A: 6, B: 5}, {A: 8, B: 0}, 22.0) == frozenset()
+    assert progress.standing_still({A: 6, B: 5}, {A: 8, B: 2}, 23.0) == {A}
 
 
 def test_a_partition_given_away_is_forgotten():
