@@ -15,6 +15,7 @@ from kafka import TopicPartition, errors
 from opentelemetry import metrics
 
 from feedback.backoff import Backoff
+from feedback.breaker import Breaker
 from feedback.connection import Cluster, is_passing
 from feedback.identity import Identity
 from feedback.placing import IntakeOptions, Placement
@@ -24,7 +25,7 @@ from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Poll
 from feedback.watchdog import Watchdog
 from ledger import intake as ledger
 from ledger.database import Database, LedgerUnavailable
-from ledger.events import Batch
+from ledger.events import Batch, Reason
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")
@@ -37,12 +38,16 @@ POLL_MS = 500
 UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
 TELL_EVERY_S = 1.0
 FULL_REST_S = 1.0
+BREAK_S = 30.0  # between looks while most records are of no use
 ANEW_S = 120.0  # brokers may all have moved: kafka-python looks up their names only when it is made
 HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given our partitions to others
 
 
 class _Spent(Exception):
     """The consumer may not be polled again; a new one goes on where the ledger stands."""
+
+
+_NOT_DEPLOYED = (Reason.CONFLICT, Reason.POISON, Reason.ORPHAN)  # reasons that say nothing of a deployment
 
 
 class Fenced(Exception):
@@ -86,6 +91,7 @@ class Intake:
         self._full = full
         self._reached = reached
         self._placement = Placement(cluster, database, identity, options)
+        self._breaker = Breaker(dead_share_max=options.dead_share_max)
         self._progress = Progress(still_s_max=options.still_s_max)
         self._watchdog = Watchdog(silent_s_max=HANG_S)
         self._backoff = Backoff(s_max=5.0)  # with Kafka
@@ -163,7 +169,7 @@ class Intake:
             polled = source.poll(
                 readable,
                 wait_ms=POLL_MS if source.at else UNPLACED_POLL_MS,
-                records_max=self._options.records_max,
+                records_max=self._breaker.records_max(self._options.records_max),
             )
         except OutOfRange as fault:
             self._placement.mind_the_gap(source, fault.place)
@@ -220,6 +226,7 @@ class Intake:
             for place, batch in batches.items():
                 source.at[place] = batch.end
             self._count(kept, time.monotonic() - begun_s)
+            self._mind_the_dead(kept)
             return
 
     def _batch(self, polled: Polled) -> Batch:
@@ -245,6 +252,16 @@ class Intake:
         self._reader.redacted.clear()
         self._watch.ready("ledger", True)
         self._patience.reset()
+
+    def _mind_the_dead(self, kept: ledger.Kept) -> None:
+        """Mostly dead letters: rest, so that not all of a bad deployment's events become some."""
+        dead = sum(number for reason, number in kept.dead.items() if reason not in _NOT_DEPLOYED)
+        flooded = self._breaker.note(kept.stored + kept.duplicates + sum(kept.dead.values()), dead)
+        self._watch.ready(
+            "dead letters", not flooded, "most of what arrives cannot be used" if flooded else ""
+        )
+        if flooded:
+            self._rest(BREAK_S, "dead letters")
 
     def _tell(self, source: Source) -> None:
         """Where we stand, for Kafka's tools and for meters; once a second."""

@@ -39,6 +39,7 @@ class IntakeOptions:
     records_max: int = 500
     session_ms: int = SESSION_MS
     still_s_max: float = 120.0
+    dead_share_max: float = 0.5
     administrators: frozenset[str] = frozenset()
 
 

@@ -397,3 +397,14 @@ def test_a_member_fenced_by_its_instance_id_ends(kafka, kept):
     kafka.fenced = {"pod-1"}
     fault = fault_of(intake(kafka, kept, topics, instance="pod-1"))
     assert isinstance(fault, Fenced)
+
+
+def test_a_flood_of_dead_letters_makes_intake_rest_before_all_of_it_is_one(kafka, kept):
+    topics, seen = kafka.create_all(partitions=1), Seen()
+    for _ in range(3000):
+        kafka.say(topics.feedback, b"{broken", headers=headers("correction"))
+    with running(intake(kafka, kept, topics, seen=seen, records_max=100)):
+        until(lambda: seen.states.get("dead letters", (True, ""))[0] is False)
+        rounds = seen.rounds
+        until(lambda: seen.rounds > rounds + 10)
+    assert len(kept.reasons()) < 400

@@ -1,0 +1,45 @@
+"""When most of what arrives cannot be used, it is a bad deployment, theirs or ours, rather than bad data.
+
+Then intake rests between small looks, and Kafka keeps the events, until looks are mostly good again. Pure.
+"""
+
+from collections import deque
+
+LOOK_RECORDS = 10
+"""Records taken in a look while open."""
+
+
+class Breaker:
+    """Counts the last `window` records. Open: more than `dead_share_max` of them became dead letters."""
+
+    def __init__(self, *, dead_share_max: float, window: int = 500, records_min: int = 200) -> None:
+        self.is_open = False
+        self._dead_share_max = dead_share_max
+        self._window = window
+        self._records_min = records_min
+        self._recent: deque[tuple[int, int]] = deque()
+        self._records = self._dead = 0
+
+    def note(self, records: int, dead: int) -> bool:
+        """So many records came and so many of them were of no use. Returns whether it is open now."""
+        if self.is_open:
+            if records == 0 or dead > self._dead_share_max * records:
+                return True
+            self.is_open = False
+            self._recent.clear()
+            self._records = self._dead = 0
+            return False
+        self._recent.append((records, dead))
+        self._records += records
+        self._dead += dead
+        while self._records - self._recent[0][0] >= self._window:
+            old_records, old_dead = self._recent.popleft()
+            self._records -= old_records
+            self._dead -= old_dead
+        enough = self._records >= self._records_min
+        self.is_open = enough and self._dead > self._dead_share_max * self._records
+        return self.is_open
+
+    def records_max(self, usual: int) -> int:
+        """How many records the next poll may bring."""
+        return min(usual, LOOK_RECORDS) if self.is_open else usual

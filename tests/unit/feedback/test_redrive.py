@@ -1,0 +1,65 @@
+"""Dead letters go again once, under their own id, and those that cannot be used again are kept back."""
+
+import pytest
+from sqlalchemy import select
+
+from feedback import outbox as shipping
+from feedback.redrive import REDRIVEN, redrive
+from ledger import agents, outbox
+from ledger.events import Reason
+from ledger.schema import dead_letters
+from tests.fakes.kafka import FakeKafka
+from tests.unit.feedback.said import headers
+from tests.unit.feedback.taking_in import books, correct, intake, take_in
+
+
+@pytest.fixture
+def buried(tmp_path):
+    """A correction for an agent not declared yet, beside records that nothing will make usable."""
+    kafka, kept = FakeKafka(), books(tmp_path)
+    topics = kafka.create_all(partitions=1)
+    correct(kafka, topics.feedback, "early", agent="newcomer")
+    kafka.say(topics.feedback, b"", headers=headers("correction"))
+    kafka.say(topics.feedback, b"{broken", headers=headers("correction"))
+    take_in(intake(kafka, kept, topics), lambda: kept.kept(topics.feedback) == 3)
+    assert kept.reasons() == ["unknown_agent", "empty", "invalid_json"]
+    publisher = shipping.Publisher(kafka, "ledger-1")
+    assert shipping.ship(kept.database, publisher) == (3, True)
+    return kafka, kept, topics, publisher
+
+
+def test_a_letter_put_right_becomes_an_event(buried):
+    kafka, kept, topics, publisher = buried
+    newcomer = agents.Agent(
+        name="newcomer", base_hash="0" * 64, scorer="exact", recipe={}, capture=False, weight=1.0
+    )
+    agents.declare(kept.database, newcomer)
+    (one,) = redrive(kept.database, reason=Reason.UNKNOWN_AGENT)
+    assert one.kept_back == ""
+    shipping.ship(kept.database, publisher)
+    take_in(intake(kafka, kept, topics), lambda: kept.kept(topics.feedback) == 4)
+    assert kept.ids() == ["early"]
+    again = kafka.said(topics.feedback)[-1]
+    assert dict(again.headers)[REDRIVEN] == b"1"
+    assert redrive(kept.database, reason=Reason.UNKNOWN_AGENT) == [], "once"
+
+
+def test_a_dry_run_changes_nothing(buried):
+    _, kept, _, _ = buried
+    assert len(redrive(kept.database, dry_run=True)) == 3
+    assert outbox.depth(kept.database)[0] == 0
+    assert kept.column(select(dead_letters.c.redriven_s)) == [None] * 3
+
+
+def test_what_cannot_be_used_again_is_kept_back(buried):
+    _, kept, _, _ = buried
+    chosen = {one.reason: one.kept_back for one in redrive(kept.database)}
+    assert chosen[Reason.EMPTY] == "there is nothing in it"
+    assert chosen[Reason.INVALID_JSON] == ""
+    assert outbox.depth(kept.database)[0] == 2
+
+
+def test_letters_can_be_named(buried):
+    _, kept, _, _ = buried
+    assert [one.id for one in redrive(kept.database, ids=[1])] == [1]
+    assert [one.id for one in redrive(kept.database, ids=[1])] == [1], "named ones may go again"
