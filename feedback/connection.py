@@ -59,7 +59,8 @@ class Kafka:
             "bootstrap_timeout_ms": self.bootstrap_ms_max,
             "metadata_max_age_ms": METADATA_MS_MAX,
             "reconnect_backoff_max_ms": RECONNECT_MS_MAX,
-            **self.options,
+            # Settings files have no tuples, and kafka-python takes an api_version for nothing else.
+            **{name: tuple(one) if isinstance(one, list) else one for name, one in self.options.items()},
         }
         known = {name: value for name, value in shared.items() if name in client.DEFAULT_CONFIG}
         connections: list[Any] = []
