@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from deploy.kafka.broker import BrokerUnavailable, LocalBroker, free_port, new_cluster_id
+from deploy.kafka.broker import BrokerUnavailable, LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics
-from tests.fakes.relay import Proxy
 
 
 @dataclass(frozen=True)
@@ -142,87 +141,6 @@ def _give_up(complaint: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(complaint)
     pytest.skip(complaint)
-
-
-@dataclass(frozen=True)
-class ThreeBrokers:
-    """A cluster of three, each of which a test may kill and start again."""
-
-    brokers: tuple[LocalBroker, ...]
-
-    @property
-    def kafka(self) -> RealKafka:
-        return RealKafka(",".join(broker.bootstrap for broker in self.brokers))
-
-    def coordinator_of(self, group: str) -> LocalBroker:
-        """The broker that coordinates that consumer group."""
-        admin = self.kafka.cluster.admin()
-        try:
-            (offsets,) = admin.describe_topics(["__consumer_offsets"])
-        finally:
-            admin.close()
-        number = _java_hash(group) % len(offsets["partitions"])
-        (node,) = (one["leader_id"] for one in offsets["partitions"] if one["partition_index"] == number)
-        return self.brokers[node - 1]
-
-
-def _java_hash(text: str) -> int:
-    found = 0
-    for character in text:
-        found = (31 * found + ord(character)) & 0xFFFFFFFF
-    return found & 0x7FFFFFFF
-
-
-@pytest.fixture
-def three_brokers(tmp_path: Path) -> Iterator[ThreeBrokers]:
-    """Three brokers of this test's own, internal topics on all of them."""
-    ports, controllers = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
-    voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(controllers, start=1))
-    cluster_id = new_cluster_id()
-    brokers = tuple(
-        LocalBroker(
-            tmp_path / f"kafka-{node}",
-            port,
-            node=node,
-            cluster_id=cluster_id,
-            properties={
-                "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-                "controller.quorum.voters": voters,
-                "offsets.topic.replication.factor": "3",
-                "transaction.state.log.replication.factor": "3",
-                "min.insync.replicas": "1",
-            },
-        )
-        for node, (port, controller) in enumerate(zip(ports, controllers, strict=True), start=1)
-    )
-    try:
-        for broker in brokers:
-            broker.launch()
-        for broker in brokers:
-            broker.wait_ready(ready_s_max=120.0)
-        yield ThreeBrokers(brokers)
-    except BrokerUnavailable as complaint:
-        _give_up(str(complaint))
-    finally:
-        for broker in brokers:
-            broker.kill()
-
-
-@pytest.fixture
-def proxied_broker(tmp_path: Path) -> Iterator[tuple[RealKafka, Proxy, LocalBroker]]:
-    """A broker that clients reach through a relay only."""
-    proxy = Proxy(free_port())
-    folder = tmp_path / "proxied"
-    advertised = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{proxy.port}"}
-    broker = LocalBroker(folder, proxy.target, properties=advertised)
-    try:
-        broker.start()
-        yield RealKafka(f"127.0.0.1:{proxy.port}"), proxy, broker
-    except BrokerUnavailable as complaint:
-        _give_up(str(complaint))
-    finally:
-        proxy.close()
-        broker.kill()
 
 
 @pytest.fixture(scope="session")

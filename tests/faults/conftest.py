@@ -1,6 +1,6 @@
 """The fault table as tests: one file a row, a real broker, a real ledger, intakes in processes of their own.
 
-`make faults` (FAULTS=all) runs every row; a plain run only those of EVERY_RUN, to stay within its time.
+FAULTS=all runs every row there is; a plain run only those of EVERY_RUN, to stay within its time.
 """
 
 import os
