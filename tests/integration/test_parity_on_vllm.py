@@ -145,9 +145,11 @@ def test_probes_beside_traffic_harm_nobody(vllm, replica, trained):
 
     with ThreadPoolExecutor(8) as pool:
         chatting = [pool.submit(chat, name) for name in (vllm.base_name, model) * 2]
-        probing = [pool.submit(asked, replica, vllm.base_name, model, probes) for _ in range(4)]
-        found = [one.result() for one in probing]
-        over.set()
+        try:
+            probing = [pool.submit(asked, replica, vllm.base_name, model, probes) for _ in range(4)]
+            found = [one.result() for one in probing]
+        finally:
+            over.set()  # else the pool would wait for ever for those who chat
     assert [one.exception() for one in chatting] == [None] * 4
     assert all(parity.passed for parity in found)
     assert len(answered) > 4
