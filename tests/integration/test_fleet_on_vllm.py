@@ -15,12 +15,14 @@ import pytest
 from deploy.vllm.server import LocalReplica
 from engine.adapter_files import content_hash
 from ledger import leases, turns, versions
+from ledger.database import LedgerUnavailable
 from ledger.events import Role
 from ledger.fleet import seen
 from ledger.flips import roll_back
 from ledger.versions import Version
 from serving.fitness import Shelf
 from serving.fleet import FleetOptions, fleet_of, run_fleet
+from serving.judging import SuiteOf
 from serving.reconciler import Keeper, ReplicaOptions
 from serving.replica import Replica
 from tests import vllm_server
@@ -95,8 +97,18 @@ def reference(base: Path, adapter: Path) -> list[dict[str, Any]]:
     return probes
 
 
+def no_suite(_connection: object, _candidate: object) -> list[Any]:
+    """Nothing to harm."""
+    return []
+
+
+def judging_never_ends(_connection: object, _candidate: object) -> list[Any]:
+    """For tests that promote by hand: the gate must not be faster."""
+    raise LedgerUnavailable("no judging in this test")
+
+
 @contextmanager
-def fleet(scene: Scene, *urls: str) -> Iterator[None]:
+def fleet(scene: Scene, *urls: str, suite: SuiteOf = no_suite) -> Iterator[None]:
     led = fleet_of(
         scene.database,
         urls,
@@ -107,7 +119,7 @@ def fleet(scene: Scene, *urls: str) -> Iterator[None]:
             tick_s=0.2,
             replica=ReplicaOptions(unload_after_s=1.0),
         ),
-        suite=lambda _connection, _candidate: [],
+        suite=suite,
         redact=lambda text: text,
         watched=Watched(),
     )
@@ -145,7 +157,8 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
     first = trained(scene, clean.base, seed=1)
     teaching.promote(scene.database, first)
     second = trained(scene, clean.base, seed=2)
-    with fleet(scene, clean.url), front(scene.database) as gateway:
+    judged = fleet(scene, clean.url, suite=judging_never_ends)
+    with judged, front(scene.database) as gateway:
         until(lambda: holds(gateway, first) and holds(gateway, second), wait_s_max=30.0)
         client, stop, spoken = gateway.client(), threading.Event(), []
 
@@ -158,18 +171,20 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
 
         with ThreadPoolExecutor(4) as pool:
             chatting = [pool.submit(chat) for _ in range(4)]
-            until(lambda: len(spoken) > 8)
-            flipped = time.monotonic()
-            teaching.promote(scene.database, second)
-            until(lambda: shown(gateway)["agents"]["billing"] == second.name)
-            swap_s = time.monotonic() - flipped
-            until(lambda: spoken[-1] == second.name)
-            roll_back(scene.database, "billing", to=None, by="ann", reason="worse")
-            back = time.monotonic()
-            until(lambda: shown(gateway)["agents"]["billing"] == first.name)
-            back_s = time.monotonic() - back
-            until(lambda: spoken[-1] == first.name)
-            stop.set()
+            try:
+                until(lambda: len(spoken) > 8)
+                flipped = time.monotonic()
+                teaching.promote(scene.database, second)
+                until(lambda: shown(gateway)["agents"]["billing"] == second.name)
+                swap_s = time.monotonic() - flipped
+                until(lambda: spoken[-1] == second.name)
+                roll_back(scene.database, "billing", to=None, by="ann", reason="worse")
+                back = time.monotonic()
+                until(lambda: shown(gateway)["agents"]["billing"] == first.name)
+                back_s = time.monotonic() - back
+                until(lambda: spoken[-1] == first.name)
+            finally:
+                stop.set()  # else the pool would wait for ever for those who chat
         assert [chat.exception() for chat in chatting] == [None] * 4
         assert set(spoken) == {first.name, second.name}
         assert swap_s < 1.0
