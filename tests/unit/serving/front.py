@@ -65,10 +65,14 @@ class Front:
     database: Database
     stopping: threading.Event
     watched: Watched
+    clients: list[openai.OpenAI] = field(default_factory=list)  # closed with the front
 
     def client(self, **given: Any) -> openai.OpenAI:
         """What our users have. It never tries twice: a failure is seen."""
-        return openai.OpenAI(base_url=self.url + "/v1", api_key="none", max_retries=0, timeout=20.0, **given)
+        common = {"base_url": self.url + "/v1", "api_key": "none", "max_retries": 0, "timeout": 20.0}
+        made = openai.OpenAI(**common, **given)
+        self.clients.append(made)
+        return made
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=10.0, trust_env=False)
@@ -104,6 +108,8 @@ def front(database: Database, **options: Any) -> Iterator[Front]:
         until(lambda: _listens(made))
         yield made
     finally:
+        for client in made.clients:
+            client.close()
         stopping.set()
         thread.join(timeout=20.0)
         assert not thread.is_alive(), "every wait of the gateway is bounded"

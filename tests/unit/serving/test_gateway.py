@@ -390,7 +390,8 @@ def test_a_gateway_without_a_ledger_waits_for_it_and_is_not_ready(scene, tmp_pat
         assert answer.headers["retry-after"]
         database.migrate()
         agents.declare(database, agents.Agent(name="sql", base_hash="b" * 64))
-        until(lambda: [model.id for model in gateway.client().models.list()] == ["sql"])
+        until(lambda: gateway.get("/v1/models").json()["data"])
+        assert [model.id for model in gateway.client().models.list()] == ["sql"]
     database.close()
 
 
