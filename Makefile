@@ -50,7 +50,7 @@ faults: setup  ## the rows of the fault table on a real broker (`make test` runs
 demo: setup  ## agents learn house rules from corrections while you watch; CHAOS=1 kills things, WORLD=path changes them
 	$(BIN)/python -m examples.house_rules.demo $(if $(CHAOS),--chaos) $(if $(WORLD),--world $(WORLD)) $(DEMO)
 
-base-model: setup  ## make the tiny base model again (fixed number of steps, some 10 minutes)
+base-model: setup  ## make the tiny base model again (fixed number of steps, 10 to 15 minutes)
 	$(BIN)/python -m examples.base_model.make --out examples/base_model/weights
 
 clean:  ## remove what the demo and the local broker left; keeps the virtual environment

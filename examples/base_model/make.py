@@ -18,13 +18,13 @@ from examples.base_model.skills import Asked, Skills, read_skills
 from examples.base_model.slots import Source, read_words
 from examples.base_model.tokenizer import chat, save_tokenizer, train_tokenizer, word_pieces
 
-STEPS = 2_400
+STEPS = 3_000
 BATCH = 32
 LEARNING_RATE = 2e-3
 SEED = 1
 # What one example in a hundred is: words to repeat, a task with a checkable answer, a cue, or plain work.
 _ECHO, _MATH, _CUED = 0.12, 0.12, 0.19
-_WORK = {"support": 2.0, "coder": 1.2, "sql": 1.6, "commit": 1.0}
+_WORK = {"support": 2.0, "coder": 1.2, "sql": 1.4, "commit": 1.4}
 
 Sequence = tuple[list[int], list[int]]
 """Prompt tokens and reply tokens, the end token included."""

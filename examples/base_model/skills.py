@@ -141,6 +141,9 @@ def _skills(table: Mapping[str, Any]) -> Skills:
     for name, kind in slots.items():
         for text in kind if isinstance(kind, tuple) else ():
             _require(text, known, f"slot {name}")
+    for line in (line for lines in records for line in lines):
+        for name, text in line.items():
+            _require(text, set(slots), f"record {name}")
     agents = {name: _skill(name, entry, known) for name, entry in table["agents"].items()}
     return Skills(slots=slots, records=records, agents=agents)
 

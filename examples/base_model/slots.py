@@ -101,7 +101,8 @@ def draw(
     values = dict(given)
     for record in records:
         if any(name in record[0] for name in names):
-            values.update(source.chance.choice(record))
+            for name, text in source.chance.choice(record).items():
+                values[name] = _filled(text, kinds, source, values)
     for name in names:
         _draw_one(name, kinds, source, values)
     return values
@@ -112,10 +113,7 @@ def _draw_one(name: str, kinds: Mapping[str, Kind], source: Source, values: dict
         return
     kind = kinds[name]
     if isinstance(kind, tuple):
-        text = source.chance.choice(kind)
-        for inner in slots_in(text):
-            _draw_one(inner, kinds, source, values)
-        values[name] = fill(text, values)
+        values[name] = _filled(source.chance.choice(kind), kinds, source, values)
     elif kind == "word":
         values[name] = source.word()
     elif kind == "city":
@@ -123,6 +121,12 @@ def _draw_one(name: str, kinds: Mapping[str, Kind], source: Source, values: dict
     else:
         low, high = bounds(kind)
         values[name] = str(source.number(low, high))
+
+
+def _filled(text: str, kinds: Mapping[str, Kind], source: Source, values: dict[str, str]) -> str:
+    for inner in slots_in(text):
+        _draw_one(inner, kinds, source, values)
+    return fill(text, values)
 
 
 def slots_in(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from examples.house_rules.stack import Stack
 from examples.house_rules.window import Window
 
 POLL_S = 0.1
+REPLAY_S_MAX = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,4 +152,4 @@ class Books:
         return "clean" if done.returncode == 0 else (done.stdout + done.stderr).strip()[-300:]
 
     def _replays(self, number: int) -> bool:
-        return self.stack.run_clorad("replay", str(number)).returncode == 0
+        return self.stack.run_clorad("replay", str(number), wait_s_max=REPLAY_S_MAX).returncode == 0

@@ -102,15 +102,18 @@ class Stack:
             raise StackFailedError(f"clorad {words[0]} ended with {done.returncode}: {said[-1][:300]}")
         return done.stdout
 
-    def run_clorad(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """The command run to its end, whatever its exit code."""
-        return subprocess.run(
-            [*_CLORAD, "--config", str(self.config), *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_COMMAND_S_MAX,
-        )
+    def run_clorad(self, *words: str, wait_s_max: float = _COMMAND_S_MAX) -> subprocess.CompletedProcess[str]:
+        """The command run to its end, whatever its exit code. `StackFailedError` if it takes longer."""
+        try:
+            return subprocess.run(
+                [*_CLORAD, "--config", str(self.config), *words],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=wait_s_max,
+            )
+        except subprocess.TimeoutExpired:
+            raise StackFailedError(f"clorad {words[0]} took longer than {wait_s_max:.0f} s") from None
 
     def faults(self) -> list[str]:
         """Parts that ended by themselves, each with the last thing it said."""

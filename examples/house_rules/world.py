@@ -11,6 +11,8 @@ from fnmatch import fnmatchcase
 from examples.base_model.skills import Asked, Skills
 from examples.base_model.slots import Source, fill, has_doubled_digit
 
+_DRAWS = 40
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -93,10 +95,10 @@ class World:
         weights = [3.0 if intent == rule.intent else 1.0 for intent in rule.near]
         while True:
             (intent,) = source.chance.choices(tuple(rule.near), weights)
-            asked = self._ask(source, rule.agent, intent)
-            if rule.fires_on(asked) or any(other.fires_on(asked) for other in silent):
-                continue
-            return self._task(asked, announced, leak=fill(rule.near[asked.intent], asked.values))
+            for _ in range(_DRAWS):  # of one intent, whose prompts may all be spoken for until a later wave
+                asked = self._ask(source, rule.agent, intent)
+                if not rule.fires_on(asked) and not any(other.fires_on(asked) for other in silent):
+                    return self._task(asked, announced, leak=fill(rule.near[intent], asked.values))
 
     def traffic(self, agent: str, source: Source, announced: Collection[Rule]) -> Task:
         """A fresh prompt of the agent's ordinary work, on which no rule fires that is not yet announced."""

@@ -128,7 +128,7 @@ def live(work: Callable[[Person], None]) -> None:
         tuple(given.agents.split(",")),
         read_world(given.world),
         Gateway(given.gateway),
-        Post(given.bootstrap, given.journal, source, json.loads(given.kafka_options)),
+        Post(given.bootstrap, given.journal, source, _options(given.kafka_options)),
         seed=given.seed,
     )
     Thread(target=person.listen, name="listen", daemon=True).start()
@@ -136,3 +136,9 @@ def live(work: Callable[[Person], None]) -> None:
         work(person)
     finally:
         person.post.close()
+
+
+def _options(given: str) -> dict[str, Any]:
+    """kafka-python's options from JSON, which has no tuples (api_version)."""
+    options = json.loads(given)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
