@@ -46,6 +46,7 @@ class LearnerOptions:
     freshness: Freshness
     limits: Limits
     slots: int
+    gather_s: float
     idle_s: float
     lease_s: float
 
@@ -56,12 +57,26 @@ class Look:
 
     stamp: tuple[int, int, int] | None = None
     at_s: float = 0.0
+    due_since_s: float | None = None  # since when somebody has been due
 
     def is_due(self, stamp: tuple[int, int, int], now_s: float) -> bool:
         """Whether anything happened since, or enough time passed for feedback to have grown old."""
         if stamp == self.stamp and now_s - self.at_s < LOOK_AGAIN_S:
             return False
         self.stamp, self.at_s = stamp, now_s
+        return True
+
+    def has_gathered(self, now_s: float, *, anybody: bool, gather_s: float) -> bool:
+        """Whether those who are due have waited for others to share their pass; if not, look again soon."""
+        if not anybody:
+            self.due_since_s = None
+            return False
+        if self.due_since_s is None:
+            self.due_since_s = now_s
+        if now_s - self.due_since_s < gather_s:
+            self.stamp = None
+            return False
+        self.due_since_s = None
         return True
 
 
@@ -77,6 +92,7 @@ class Learner:
     failpoint: Callable[[str], None]
     share: FairShare = field(default_factory=FairShare)
     look: Look = field(default_factory=Look)
+    clock: Callable[[], float] = time.monotonic
 
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
@@ -114,11 +130,13 @@ def resume_pass(learner: Learner, stopping: threading.Event) -> bool:
 
 def start_pass(learner: Learner, stopping: threading.Event) -> bool:
     """Open a pass for the agents that are due and teach them. Returns whether any was."""
-    options = learner.options
+    options, now_s = learner.options, learner.clock()
     with learner.database.read() as connection:
-        if not learner.look.is_due(backlog.stamp(connection), time.monotonic()):
+        if not learner.look.is_due(backlog.stamp(connection), now_s):
             return False
         waiting = due(backlog.backlogs(connection), options.freshness)
+    if not learner.look.has_gathered(now_s, anybody=bool(waiting), gather_s=options.gather_s):
+        return False
     chosen = learner.share.choose(waiting, slots=options.slots, age_s_max=options.freshness.age_s_max)
     if not chosen:
         return False

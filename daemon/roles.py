@@ -124,6 +124,7 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
                 refusals_max=learning.refusals_max,
             ),
             slots=settings.engine.slots,
+            gather_s=learning.gather_s,
             idle_s=learning.idle_s,
             lease_s=learning.lease_s,
         )

@@ -113,6 +113,8 @@ class LearningSettings(_Group):
     """Approved replies shown in a turn: where nothing should change. Without them it breaks the rest."""
     refusals_max: int = Field(default=3, ge=1)
     """Refused candidates an event may be new in; then it is contested: held until a person looks."""
+    gather_s: float = Field(default=2.0, ge=0, le=600)
+    """Seconds the first agent that is due waits for others: agents in one pass cost less than one by one."""
     idle_s: float = Field(default=0.5, gt=0, le=60)
     """Seconds between looks at the backlog when nothing is due."""
     lease_s: float = Field(default=8.0, gt=0.2, le=10)

@@ -24,7 +24,7 @@ from examples.house_rules.window import Window
 from examples.house_rules.world import Task, World
 
 TICK_S = 0.5
-SAMPLE_S = 4.0  # between two looks at held-out prompts, for the curves
+SAMPLE_S = 6.0  # between two looks at held-out prompts, for the curves
 SAMPLED = 3
 INTAKE_S_MAX = 120.0
 DRAIN_S_MAX = 60.0
@@ -212,7 +212,7 @@ class Play:
 
     def _judged(self, name: str, verdict: str) -> None:
         self._say(f"{name}: {verdict}")
-        if " refuse:" in verdict or " abstain:" in verdict:
+        if not self._curtain.is_set() and (" refuse:" in verdict or " abstain:" in verdict):
             self._cast.refused([_developer(name)], name)
 
     def _look(self) -> None:

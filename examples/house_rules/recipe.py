@@ -36,8 +36,8 @@ def clorad_toml(
         "ledger": {"url": ledger_url},
         "store": {"path": str(folder / "adapters")},
         "engine": {"base": str(base), "threads": 1},
-        "learning": {"events_min": 20, "anchors_max": 160, "age_s_max": 3600},
-        "gate": {"suite_max": 48, "answer_tokens_max": 64},
+        "learning": {"events_min": 20, "anchors_max": 160, "age_s_max": 3600, "gather_s": 6.0},
+        "gate": {"suite_max": 48, "answer_tokens_max": 64, "in_flight_max": 16},
         "fleet": {"replicas": list(replicas)},
         "gateway": {"port": gateway_port},
     }

@@ -16,9 +16,9 @@ from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
 from examples.house_rules.world import Task
 
 AT_ONCE = 6  # questions in flight
-WATCH_S = 2.0
+WATCH_S = 3.0
 PATIENCE_S = 300.0  # turns, judging and the swap on a busy small machine
-ASKED = 4  # at each look
+ASKED = 6  # at each look, once another version answers
 WATCHED = 12  # answers of the new version looked at; one of them may be wrong
 TRIES = 5  # rounds of asking until enough was right, or wrong
 NEAR_SHARE = 0.5  # of the approvals: near misses of the new rules teach where they end
@@ -139,13 +139,16 @@ def _watch(person: Person, agent: str, wave: int, before: str, refusals: int) ->
     announced = person.announcements.rules(agent)
     chance = person.source.chance
     seen: list[bool] = []
+    changed = False
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until and not person.stopping.wait(WATCH_S):
         if person.announcements.refusals(agent) > refusals:
             return False
-        tasks = [person.world.fires(chance.choice(rules), person.source, announced) for _ in range(ASKED)]
+        asked = ASKED if changed else 1
+        tasks = [person.world.fires(chance.choice(rules), person.source, announced) for _ in range(asked)]
         answered = _ask(person, agent, tasks)
-        if any(answer.version == before for _, answer in answered):
+        changed = all(answer.version != before for _, answer in answered)
+        if not changed:
             continue  # the version that was corrected still answers
         seen += [answer.text == task.wanted for task, answer in answered]
         if len(seen) >= WATCHED:

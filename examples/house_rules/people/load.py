@@ -13,7 +13,7 @@ from examples.house_rules.people.person import Person, live
 from examples.house_rules.world import Task
 
 STEADY = 6  # workers that always ask, with pauses
-PAUSE_S = 1.0
+PAUSE_S = 2.0
 RUSHING = 16  # more of them in a rush, all without pauses: a promotion has to happen under load
 
 

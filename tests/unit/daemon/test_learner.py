@@ -28,6 +28,7 @@ OPTIONS = LearnerOptions(
     freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05),
     limits=Limits(new_max=64, replay_max=8, anchors_max=8, refusals_max=2),
     slots=4,
+    gather_s=0.0,
     idle_s=0.01,
     lease_s=5.0,
 )
@@ -126,6 +127,35 @@ def test_agents_that_are_due_learn_in_one_pass(learner: Learner, database: Datab
     assert set(made(database)) == {"billing v1", "sql v1"}
     assert all(one.has_candidate for one in waiting.values())
     assert not start_pass(learner, threading.Event()), "a candidate without a verdict blocks the next turn"
+
+
+def test_the_first_that_is_due_waits_for_others_to_share_its_pass(
+    learner: Learner, database: Database
+) -> None:
+    now_s = [0.0]
+    learner = replace(learner, options=replace(OPTIONS, gather_s=5.0), clock=lambda: now_s[0])
+    make_due(database, "billing")
+    assert not start_pass(learner, threading.Event())
+    now_s[0] += 4.0
+    make_due(database, "sql")
+    assert not start_pass(learner, threading.Event())
+    now_s[0] += 1.0
+    assert start_pass(learner, threading.Event())
+    assert set(made(database)) == {"billing v1", "sql v1"}
+
+
+def test_waiting_for_others_begins_anew_for_every_pass(learner: Learner, database: Database) -> None:
+    now_s = [0.0]
+    learner = replace(learner, options=replace(OPTIONS, gather_s=5.0), clock=lambda: now_s[0])
+    make_due(database, "billing")
+    start_pass(learner, threading.Event())
+    now_s[0] += 5.0
+    assert start_pass(learner, threading.Event())
+    make_due(database, "sql")
+    now_s[0] += 60.0
+    assert not start_pass(learner, threading.Event())
+    now_s[0] += 5.0
+    assert start_pass(learner, threading.Event())
 
 
 def test_a_version_names_every_event_it_was_taught_with(learner: Learner, database: Database) -> None:

@@ -1,10 +1,14 @@
-"""Rows without an adapter are left alone, the others get what they got."""
+"""What the plugins mend in vLLM: rows without an adapter, and waiting."""
+
+import inspect
+import time
 
 import pytest
 import torch
 from torch import Tensor
 
 from deploy.vllm.plugins.clorad_cpu_lora import skipping
+from deploy.vllm.plugins.clorad_cpu_waits import RING_MS_MAX, napping
 
 WEIGHTS = torch.randn(3, 4, 2)  # slots, outputs, inputs
 
@@ -31,3 +35,31 @@ def test_what_was_wrong_in_the_last_slot_cannot_spread():
     found = torch.zeros(2, 4)
     skipping(plain)(torch.randn(2, 2), broken, found, torch.tensor([0, -1]))
     assert bool(found.isfinite().all())
+
+
+class Condition:
+    """What vLLM's readers wait with, as far as the plugin knows it."""
+
+    busy_loop_s = 1.0
+
+    def __init__(self, *, quiet_s: float) -> None:
+        self.last_read = time.monotonic() - quiet_s
+        self.waited: list[int | None] = []
+
+    def wait(self, timeout_ms: int | None = None) -> None:
+        self.waited.append(timeout_ms)
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "told", "waited"),
+    [(0.0, 5000, []), (5.0, 5000, [RING_MS_MAX]), (5.0, 7, [7]), (5.0, None, [RING_MS_MAX])],
+)
+def test_a_reader_naps_while_it_is_busy_and_never_waits_long_for_a_ring(quiet_s, told, waited):
+    reader = Condition(quiet_s=quiet_s)
+    napping(Condition.wait)(reader, timeout_ms=told)
+    assert reader.waited == waited
+
+
+def test_what_the_plugins_mend_is_still_there_in_vllm():
+    reader = pytest.importorskip("vllm.distributed.device_communicators.shm_broadcast").SpinCondition
+    assert "current_time <= self.last_read + self.busy_loop_s" in inspect.getsource(reader.wait)
