@@ -67,9 +67,7 @@ def _perform(script: Script, stack: Stack, window: Window, console: Console) -> 
     reached = report.goals(figures, whole=script.whole, chaos=script.chaos)
     report.write(stack.folder / "report.json", report.as_json(figures, reached))
     _show(console, figures, reached)
-    corrections = [line for line in play.books.journal() if line["type"] == "correction"]
-    if corrections:
-        uid = f"{corrections[0]['source']}#{corrections[0]['id']}"
+    if (uid := play.books.first_correction()) is not None:
         console.print(f"\nwhat became of one correction (clorad receipt {uid}):", soft_wrap=True)
         console.print(stack.clorad("receipt", uid), markup=False, highlight=False)
     if stack.broker == "mock":
