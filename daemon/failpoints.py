@@ -11,6 +11,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+FAILPOINT_VARIABLE = "CLORAD_FAILPOINT"
+
 POINTS = frozenset(
     {
         "intake-polled",

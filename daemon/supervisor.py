@@ -15,6 +15,7 @@ from threading import Event
 
 import structlog
 
+from daemon.failpoints import FAILPOINT_VARIABLE
 from daemon.role_process import EX_CONFIG
 
 log = structlog.get_logger(__name__)
@@ -121,7 +122,7 @@ class Supervisor:
             # A process group of its own: Ctrl-C reaches us alone, and we ask the children in order.
             kept.process = subprocess.Popen(
                 kept.child.command,
-                env={**os.environ, **kept.child.environment},
+                env=_environment(kept),
                 stdin=subprocess.DEVNULL,
                 process_group=0,
             )
@@ -169,6 +170,14 @@ def _wait_until(kept: _Kept, deadline_s: float) -> None:
     except subprocess.TimeoutExpired:
         log.error("role process did not stop in time, killing it", child=kept.child.name)
         _signal(kept, signal.SIGKILL, whole_group=True)
+
+
+def _environment(kept: _Kept) -> dict[str, str]:
+    """Of its next start. A failpoint kills the process it was armed for, not the one started instead."""
+    environment = {**os.environ, **kept.child.environment}
+    if kept.deaths:
+        environment.pop(FAILPOINT_VARIABLE, None)
+    return environment
 
 
 def _signal(kept: _Kept, number: signal.Signals, *, whole_group: bool) -> None:

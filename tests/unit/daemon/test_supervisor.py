@@ -92,6 +92,21 @@ def test_a_child_that_dies_is_started_again_and_takes_nobody_down(tmp_path: Path
     assert codes == [0]
 
 
+def test_a_failpoint_is_not_armed_again_in_the_process_started_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLORAD_FAILPOINT", "intake-polled")
+    tells = (
+        "import os, sys\n"
+        "with open(sys.argv[1] + '/armed', 'a') as file:\n"
+        "    file.write(os.environ.get('CLORAD_FAILPOINT', 'no') + '\\n')\n"
+        "sys.exit(3)"
+    )
+    with running(Supervisor([child("intake", tells, tmp_path)], patience=QUICK)):
+        assert eventually(lambda: len(lines(tmp_path / "armed")) >= 3)
+    assert lines(tmp_path / "armed")[:3] == ["intake-polled", "no", "no"]
+
+
 def test_a_killed_child_comes_back_as_another_process(tmp_path: Path) -> None:
     with running(Supervisor([child("intake", STEADY, tmp_path)], patience=QUICK)):
         assert eventually(lambda: "intake" in pids(tmp_path))
