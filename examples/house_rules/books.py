@@ -89,13 +89,6 @@ class Books:
         files = sorted(self.journals.glob("*.jsonl"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
-    def first_correction(self) -> str | None:
-        """An event that was meant to teach, from a developer who looked: `source#id`."""
-        for line in self.journal():
-            if line["type"] == "correction" and "developer" in line["source"]:
-                return f"{line['source']}#{line['id']}"
-        return None
-
     def missing(self) -> int:
         """Events that Kafka acknowledged and the ledger does not have, neither stored nor set aside."""
         acknowledged = {(line["partition"], line["offset"]) for line in self.journal()}

@@ -67,7 +67,7 @@ def _perform(script: Script, stack: Stack, window: Window, console: Console) -> 
     reached = report.goals(figures, whole=script.whole, chaos=script.chaos)
     report.write(stack.folder / "report.json", report.as_json(figures, reached))
     _show(console, figures, reached)
-    if (uid := play.books.first_correction()) is not None:
+    if (uid := window.first_taught()) is not None:
         console.print(f"\nwhat became of one correction (clorad receipt {uid}):", soft_wrap=True)
         console.print(stack.clorad("receipt", uid), markup=False, highlight=False)
     if stack.broker == "mock":

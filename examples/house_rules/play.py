@@ -102,6 +102,7 @@ class Play:
             self._leave()
             after = self._sit_exams("everything is asked again")
             self._drain()
+            self._scene.headline = "the end"
             return self.books.figures(before, after, bad_batch=self._bad_batch, seconds=self._seconds())
         finally:
             self._curtain.set()
@@ -122,6 +123,8 @@ class Play:
         marks = take_exams(self._exams, self._answers)
         self._record.add_marks(marks)
         for agent, mark in marks.items():
+            self._scene.agents[agent].examined = mark.followed
+            self._scene.agents[agent].history.append(mark.followed)
             self._say(
                 f"{agent}: follows its rules on {mark.followed:.0%} of n={mark.n}, "
                 f"fires on {mark.leaked:.1%} of near misses, keeps {mark.kept:.0%} of the rest"
@@ -241,6 +244,7 @@ class Play:
                 self._record.exam_requests += len(said)
                 self._record.exam_failed += sum(answer is None for answer in said)
                 agent = self._scene.agents[exam.agent]
+                agent.examined = None
                 agent.recent.extend(answer == task.wanted for task, answer in zip(tasks, said, strict=True))
                 agent.history.append(agent.accuracy)
             turn += 1

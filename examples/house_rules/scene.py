@@ -20,10 +20,13 @@ class AgentScene:
     verdict: str = ""  # the last one, with its reason
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
     history: list[float] = field(default_factory=list)  # accuracy, one value a few seconds
+    examined: float | None = None  # accuracy in an exam that was not followed by other samples yet
 
     @property
     def accuracy(self) -> float:
         """Of the last held-out prompts on which a rule fires."""
+        if self.examined is not None:
+            return self.examined
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
 

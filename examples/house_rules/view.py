@@ -1,7 +1,9 @@
 """The live view: a table that changes in a terminal, plain lines elsewhere, one SVG picture at the end."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 from typing import Self
 
@@ -102,8 +104,11 @@ def picture(scene: Scene) -> RenderableType:
 
 
 def sparkline(values: list[float]) -> str:
-    """The last values between 0 and 1, as bars."""
-    return "".join(_BARS[min(7, int(value * 8))] for value in values[-_HISTORY:])
+    """Values between 0 and 1 as bars, oldest first; where they are many, each bar is a stretch's mean."""
+    width = min(len(values), _HISTORY)
+    edges = [len(values) * bar // width for bar in range(width + 1)] if width else []
+    means = [fmean(values[first:last]) for first, last in pairwise(edges)]
+    return "".join(_BARS[min(7, int(mean * 8))] for mean in means)
 
 
 def _line(scene: Scene) -> str:

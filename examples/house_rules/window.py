@@ -135,6 +135,19 @@ class Window:
         with self._database.read() as connection:
             return [float(seconds) for seconds in connection.scalars(query)]
 
+    def first_taught(self) -> str | None:
+        """The first event that a version was taught: `source#id`."""
+        query = (
+            select(events.c.source, events.c.id)
+            .join(turn_events, turn_events.c.event_seq == events.c.seq)
+            .where(turn_events.c.outcome == "trained")
+            .order_by(turn_events.c.turn_id, events.c.seq)
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else f"{row.source}#{row.id}"
+
     def agents_per_pass_max(self) -> int:
         """The most agents that got a version out of one pass."""
         per_pass = (

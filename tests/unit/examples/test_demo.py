@@ -190,6 +190,12 @@ def test_the_picture_shows_agents_versions_and_verdicts(tmp_path: Path) -> None:
 
 def test_a_sparkline_goes_from_the_lowest_bar_to_the_highest() -> None:
     assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([]) == ""
+
+
+def test_a_sparkline_shows_everything_from_the_beginning() -> None:
+    assert sparkline([0.0] * 140 + [1.0] * 140) == "▁" * 14 + "█" * 14
+    assert len(sparkline([0.5] * 29)) == 28
 
 
 def test_clorad_accepts_the_settings_the_demo_writes(tmp_path: Path) -> None:
