@@ -14,7 +14,7 @@ from examples.house_rules.world import Task
 
 STEADY = 6  # workers that always ask, with pauses
 PAUSE_S = 2.0
-RUSHING = 30  # more of them in a rush, all without pauses: a promotion has to happen under load
+RUSHING = 50  # more of them in a rush, all without pauses: a promotion has to happen under load
 
 
 def main() -> None:
