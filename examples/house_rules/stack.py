@@ -4,6 +4,7 @@ Everything lies in one folder and listens on loopback. `stop` leaves no process 
 the next start where this one was killed.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -63,6 +64,7 @@ class Stack:
 
     def start(self) -> None:
         """Kafka and vLLM answer, roles may be started. Raises `StackFailedError`; `stop` is due even then."""
+        self.claim()
         self._clear()
         try:
             urls = self._launch_replicas()
@@ -122,6 +124,20 @@ class Stack:
             for role in self.roles.values()
             if role.ended() is not None
         ]
+
+    def claim(self) -> None:
+        """The folder is ours until we stop: two demos in one would end each other's processes.
+
+        Raises `StackFailedError` where another demo has it.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        note = self._open.enter_context(self.folder.with_suffix(".lock").open("w"))
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackFailedError(
+                f"another demo plays in {self.folder}, or is about to stop: wait for its end"
+            ) from None
 
     def _clear(self) -> None:
         """What an earlier demo left is gone, its processes included."""

@@ -19,6 +19,7 @@ from examples.house_rules.people.poison import REASONS
 from examples.house_rules.recipe import RECIPE, clorad_toml
 from examples.house_rules.report import AgentFigures, Figures, Request, Swap
 from examples.house_rules.scene import AgentScene, Scene
+from examples.house_rules.stack import Plan, Stack, StackFailedError
 from examples.house_rules.view import View, sparkline
 from examples.house_rules.world import World
 from examples.house_rules.world_file import read_world
@@ -252,3 +253,19 @@ def test_a_broken_world_ends_the_demo_with_one_line(
     broken.write_text("title = ")
     assert demo.main(["--world", str(broken)]) == 2
     assert len(capsys.readouterr().out.strip().splitlines()) == 1
+
+
+def test_a_second_demo_in_one_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:
+    plan = Plan(folder=tmp_path / "demo", agents={})
+    first, second = Stack(plan), Stack(plan)
+    first.claim()
+    (tmp_path / "demo").mkdir()
+    try:
+        with pytest.raises(StackFailedError, match="another demo plays"):
+            second.start()
+        assert (tmp_path / "demo").is_dir()
+    finally:
+        second.stop()
+        first.stop()
+    second.claim()
+    second.stop()
