@@ -10,7 +10,7 @@ from examples.house_rules.people.person import Person, live
 from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.world import Task
 
-TRAIN_MIN = 24
+TRAIN_MIN = 40
 GATE_MIN = 10
 ASKED_MAX = 200
 
