@@ -59,17 +59,41 @@ def letters_list(
     as_json: AsJson = False,
 ) -> None:
     """The newest dead letters."""
-    from daemon.commands import events
+    from daemon.commands import dead_letters
 
-    events.show_letters(settings_of(context), reason=reason, limit=limit, as_json=as_json)
+    dead_letters.show_letters(settings_of(context), reason=reason, limit=limit, as_json=as_json)
 
 
 @letters.command("show")
 def letters_show(context: Context, letter: int, as_json: AsJson = False) -> None:
     """One dead letter whole, as it was received after redaction."""
-    from daemon.commands import events
+    from daemon.commands import dead_letters
 
-    events.show_letter(settings_of(context), letter, as_json=as_json)
+    dead_letters.show_letter(settings_of(context), letter, as_json=as_json)
+
+
+@letters.command("redrive")
+def letters_redrive(
+    context: Context,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]…", help="Letters by number.")] = None,
+    reason: Annotated[str | None, typer.Option(help="All with this reason, never redriven before.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that were never redriven.")] = False,
+    limit: Annotated[int, typer.Option(help="So many at most, the oldest.", min=1, max=1000)] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters to their topic once more, after what made them unusable was put right."""
+    from daemon.commands import dead_letters
+
+    dead_letters.send_again(
+        settings_of(context),
+        ids or (),
+        reason=reason,
+        everything=everything,
+        limit=limit,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def schema(

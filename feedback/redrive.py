@@ -1,18 +1,19 @@
 """Dead letters sent once more, after what made them unusable was put right: an agent declared, a field added.
 
-The record goes back to its topic through the outbox, under its own id, in the transaction that marks it.
+The record goes back to its topic through the outbox, under its own id, in the transaction that marks it. A
+header names the letter it was, so that a record that dies again can be followed back.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
+from ledger import dead_letters as letters
 from ledger import outbox
 from ledger.database import Database, now_s
-from ledger.events import Reason
-from ledger.outbox import from_json
+from ledger.events import DeadLetter, Reason
+from ledger.outbox import Outgoing
 from ledger.schema import dead_letters
 
 LETTERS_MAX = 1000
@@ -21,11 +22,21 @@ REDRIVEN = "clorad_redriven"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """One dead letter, and why it does not go again; empty where it does."""
+    """One dead letter, and what goes to Kafka for it; `kept_back` says why nothing does, if so."""
 
-    id: int
-    reason: Reason
+    letter: DeadLetter
+    record: Outgoing | None
     kept_back: str
+
+    @property
+    def id(self) -> int:
+        """The letter's number."""
+        return self.letter.id
+
+    @property
+    def reason(self) -> Reason:
+        """Why it was a dead letter."""
+        return self.letter.reason
 
 
 def redrive(
@@ -36,9 +47,10 @@ def redrive(
     limit: int = LETTERS_MAX,
     dry_run: bool = False,
 ) -> list[Redriven]:
-    """The chosen letters are owed to their topics again; with `dry_run` only told which would be.
+    """The chosen letters are owed to their topics again; with `dry_run` only told which would be, and how.
 
-    Without `ids`, those of `reason` (all, if None) that were never redriven, oldest first.
+    Without `ids`, those of `reason` (all, if None) that were never redriven, oldest first; a letter that is
+    named goes again whenever it is. What was stored meanwhile under the same id is a duplicate on arrival.
     """
     query = select(dead_letters).order_by(dead_letters.c.id).limit(min(limit, LETTERS_MAX))
     if ids:
@@ -49,30 +61,25 @@ def redrive(
         query = query.where(dead_letters.c.reason == reason.value)
     if dry_run:
         with database.read() as connection:
-            return [_chosen(row) for row in connection.execute(query)]
+            return [_chosen(letter) for letter in letters.found(connection, query)]
     with database.write() as connection:
-        rows = connection.execute(query).all()
-        chosen = [_chosen(row) for row in rows]
-        going = [row for row, one in zip(rows, chosen, strict=True) if not one.kept_back]
-        _send_again(connection, going)
+        chosen = [_chosen(letter) for letter in letters.found(connection, query)]
+        _send_again(connection, chosen)
         return chosen
 
 
-def _chosen(row: Row[Any]) -> Redriven:
-    reason = Reason(row.reason)
-    kept_back = _KEPT_BACK.get(reason, "")
-    return Redriven(id=row.id, reason=reason, kept_back=kept_back)
+def _chosen(letter: DeadLetter) -> Redriven:
+    kept_back = _KEPT_BACK.get(letter.reason, "")
+    trace = (REDRIVEN, str(letter.id).encode())
+    record = (letter.topic, letter.key, letter.value, (*letter.headers, trace))
+    return Redriven(letter=letter, record=None if kept_back else record, kept_back=kept_back)
 
 
-def _send_again(connection: Connection, rows: Sequence[Row[Any]]) -> None:
-    messages = [
-        (row.topic, row.key, row.value, (*from_json(row.headers), (REDRIVEN, str(row.id).encode())))
-        for row in rows
-    ]
-    outbox.put_all(connection, messages)
-    sent = [row.id for row in rows]
+def _send_again(connection: Connection, chosen: Sequence[Redriven]) -> None:
+    going = {one.id: one.record for one in chosen if one.record is not None}
+    outbox.put_all(connection, list(going.values()))
     connection.execute(
-        update(dead_letters).where(dead_letters.c.id.in_(sent)).values(redriven_s=now_s(connection))
+        update(dead_letters).where(dead_letters.c.id.in_(going)).values(redriven_s=now_s(connection))
     )
 
 

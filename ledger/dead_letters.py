@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from ledger.events import DeadLetter, Reason
 from ledger.outbox import from_json
@@ -25,6 +25,11 @@ def newest(connection: Connection, *, limit: int, reason: Reason | None = None) 
     query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit)
     if reason is not None:
         query = query.where(dead_letters.c.reason == reason.value)
+    return found(connection, query)
+
+
+def found(connection: Connection, query: Select[Any]) -> list[DeadLetter]:
+    """The dead letters a query over their table yields, in its order."""
     return [_letter(row) for row in connection.execute(query)]
 
 

@@ -10,6 +10,9 @@ from ledger.database import Database, now_s
 from ledger.events import Headers
 from ledger.schema import outbox
 
+Outgoing = tuple[str, bytes | None, bytes | None, Headers]
+"""What one message will be: topic, key, value, headers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -29,10 +32,8 @@ def put(
     put_all(connection, [(topic, key, value, headers)])
 
 
-def put_all(
-    connection: Connection, messages: Sequence[tuple[str, bytes | None, bytes | None, Headers]]
-) -> None:
-    """Owe several messages (topic, key, value, headers), as part of the caller's transaction."""
+def put_all(connection: Connection, messages: Sequence[Outgoing]) -> None:
+    """Owe several messages, as part of the caller's transaction."""
     if not messages:
         return
     created_s = now_s(connection)
@@ -70,10 +71,15 @@ def depth(database: Database) -> tuple[int, float]:
 
 
 def forget_sent(database: Database, *, older_than_s: float) -> int:
-    """Drop messages sent longer ago than that. Returns how many."""
+    """Drop messages sent longer ago than that. Returns how many.
+
+    The newest one stays: SQLite counts on from the largest id there is, and an id must never name a second
+    message, or whoever drops repeats would drop that one.
+    """
+    newest = select(func.max(outbox.c.id)).scalar_subquery()
     with database.write() as connection:
-        gone = connection.execute(delete(outbox).where(outbox.c.sent_s < now_s(connection) - older_than_s))
-        return gone.rowcount
+        old = delete(outbox).where(outbox.c.sent_s < now_s(connection) - older_than_s)
+        return connection.execute(old.where(outbox.c.id < newest)).rowcount
 
 
 def as_json(headers: Headers) -> list[list[str | None]]:

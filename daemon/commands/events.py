@@ -1,27 +1,25 @@
-"""`clorad receipt` and `dead-letters`: what became of one event, or of a record that never was one."""
+"""`clorad receipt`: what became of one event."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from daemon.commands.dead_letters import letter_json
 from daemon.commands.ledger import reading
 from daemon.console import (
     CommandFailed,
     console,
     fields,
-    harmless,
     moment,
     short,
     show_json,
-    table,
     verdict,
 )
 from daemon.settings import Settings
 from ledger import dead_letters, feedback
-from ledger.events import DeadLetter, Event, Kind, Reason, Role
+from ledger.events import Event, Kind, Role
 from ledger.receipts import Example, Fate, Judged, Receipt, Taken, receipt
 from rewards.episode import first_user_text
 
@@ -44,8 +42,6 @@ ROLES = {
     None: "not known before its interaction arrives",
 }
 
-LETTER_BYTES_SHOWN_MAX = 2000
-
 
 def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     """Print what became of the event `SOURCE#ID` (or of all with that id)."""
@@ -60,7 +56,7 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         show_json(
             {
                 "receipts": [_receipt_json(one) for one in found],
-                "dead_letters": [_letter_json(letter) for letter in letters],
+                "dead_letters": [letter_json(letter) for letter in letters],
             }
         )
         return
@@ -71,50 +67,6 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         out.print(
             f"dead letter {letter.id}: {letter.reason.value} ({letter.detail}), {moment(letter.received_s)}"
         )
-
-
-def show_letters(settings: Settings, *, reason: str | None, limit: int, as_json: bool) -> None:
-    """Print the newest dead letters."""
-    try:
-        wanted = None if reason is None else Reason(reason)
-    except ValueError:
-        raise CommandFailed(f"no such reason; there are: {', '.join(Reason)}", code=2) from None
-    with reading(settings) as connection:
-        found = dead_letters.newest(connection, limit=limit, reason=wanted)
-    if as_json:
-        show_json([_letter_json(letter) for letter in found])
-        return
-    letters = table(">ID", "REASON", "DETAIL", "WHERE", "WHEN")
-    for letter in found:
-        where = f"{letter.topic}[{letter.partition}] {letter.offset}"
-        detail = short(letter.detail, 60)
-        letters.add_row(str(letter.id), letter.reason.value, detail, where, moment(letter.received_s))
-    console().print(letters if found else "no dead letters")
-
-
-def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
-    """Print one dead letter whole."""
-    with reading(settings) as connection:
-        letter = dead_letters.read(connection, letter_id)
-    if letter is None:
-        raise CommandFailed(f"no dead letter {letter_id}")
-    if as_json:
-        show_json(_letter_json(letter))
-        return
-    out = console()
-    out.print(
-        fields(
-            [
-                ("reason", f"{letter.reason.value}: {letter.detail}"),
-                ("where", f"{letter.topic}[{letter.partition}] offset {letter.offset}"),
-                ("when", moment(letter.received_s)),
-                ("key", short(_text(letter.key))),
-                *((f"header {short(name, 40)}", short(_text(value))) for name, value in letter.headers),
-            ]
-        )
-    )
-    out.print()
-    out.print(harmless(_text(letter.value)[:LETTER_BYTES_SHOWN_MAX]))
 
 
 def gist(event: Event) -> str:
@@ -250,23 +202,3 @@ def _receipt_json(one: Receipt) -> dict[str, Any]:
             for example in one.examples
         ],
     }
-
-
-def _letter_json(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "id": letter.id,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "reason": letter.reason.value,
-        "detail": letter.detail,
-        "key": None if letter.key is None else base64.b64encode(letter.key).decode(),
-        "value": None if letter.value is None else base64.b64encode(letter.value).decode(),
-        "headers": [[name, None if value is None else _text(value)] for name, value in letter.headers],
-        "received_s": letter.received_s,
-        "redriven_s": letter.redriven_s,
-    }
-
-
-def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode("utf-8", "replace")

@@ -9,11 +9,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.role_names import ROLES
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback import inspection
 from feedback.connection import Kafka
@@ -38,6 +40,7 @@ class Installation:
         (folder / "clorad.toml").write_text(
             f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n'
             f"[telemetry]\nhealth_port = {self.health_port}\n"
+            f'[fleet]\nreplicas = ["http://127.0.0.1:{free_port()}"]\n'
             '[agents.billing]\nscorer = "exact"\n'
         )
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CLORAD_")}
@@ -59,8 +62,8 @@ class Installation:
     def json(self, *words: str, ok: bool = True) -> Any:
         return json.loads(self.clorad(*words, "--json", ok=ok))
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        left_out = [word for role in ("learner", "fleet", "gateway") for word in ("--without", role)]
+    def start(self, *roles: str) -> "subprocess.Popen[bytes]":
+        left_out = [word for role in ROLES if role not in roles for word in ("--without", role)]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "daemon", "run", *left_out],
@@ -68,6 +71,11 @@ class Installation:
                 env=self.environment,
                 stderr=log,
             )
+
+    def caught_up(self) -> bool:
+        """All that is in the topics has a fate, and nothing is owed to Kafka."""
+        found = self.json("status", "--lag")
+        return sum(one["lag"] for one in found["partitions"]) == found["outbox"]["waiting"] == 0
 
     def ready(self) -> bool:
         try:
@@ -77,14 +85,26 @@ class Installation:
             return False
 
 
-@pytest.fixture
-def installed(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
-    installation = Installation(tmp_path, own_broker())
+@contextmanager
+def run(installation: Installation, *roles: str) -> Iterator[Installation]:
     installation.clorad("topics", "create", "--partitions", "2")
-    running = installation.start()
+    running = installation.start(*roles)
     yield installation
     running.send_signal(signal.SIGTERM)
-    assert running.wait(timeout=30) == 0, (tmp_path / "log").read_text()[-4000:]
+    assert running.wait(timeout=30) == 0, (installation.folder / "log").read_text()[-4000:]
+
+
+@pytest.fixture
+def installed(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
+    with run(Installation(tmp_path, own_broker()), "intake") as installation:
+        yield installation
+
+
+@pytest.fixture
+def shipping(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
+    """The fleet role runs too: it ships what is owed to Kafka."""
+    with run(Installation(tmp_path, own_broker()), "intake", "fleet") as installation:
+        yield installation
 
 
 def until(holds: Callable[[], bool], log: Path) -> None:
@@ -135,6 +155,35 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
     assert [one["what"].endswith("0 records kept, 1 in the topic") for one in audit["disagreements"]] == [
         True
     ]
+
+
+def test_a_dead_letter_is_put_right_and_sent_again(shipping: Installation) -> None:
+    clorad, log = shipping.clorad, shipping.folder / "log"
+    sent = shipping.json(
+        *("send", "correction", "--agent", "newcomer", "--author", "ann", "--prompt", "cancel it"),
+        *("--rejected", "no", "--corrected", "yes", "--id", "c1"),
+    )
+    until(lambda: (shipping.folder / "clorad.db").exists() and shipping.ready(), log)
+    until(lambda: shipping.json("status")["dead_letters"] == {"unknown_agent": 1}, log)
+    [letter] = shipping.json("dead-letters", "list")
+    assert letter["offset"] == sent["offset"]
+
+    [would] = shipping.json("dead-letters", "redrive", "--all", "--dry-run")["letters"]
+    assert (would["record"]["topic"], would["record"]["value"]) == ("clorad.feedback", letter["value"])
+    until(shipping.caught_up, log)
+    assert shipping.json("status")["dead_letters"] == {"unknown_agent": 1}, "a dry run sends nothing"
+
+    clorad("agents", "add", "newcomer")
+    assert "1 letter owed" in clorad("dead-letters", "redrive", "--reason", "unknown_agent")
+    until(lambda: shipping.json("status")["events"]["total"] == 1 and shipping.caught_up(), log)
+    clorad("dead-letters", "redrive", str(letter["id"]))  # whoever insists makes a duplicate, no second event
+    until(lambda: shipping.json("audit")["duplicates"] == 1 and shipping.caught_up(), log)
+    [receipt] = shipping.json("receipt", "clorad-cli#c1")["receipts"]
+    assert (receipt["status"], receipt["stored"]["offset"] > sent["offset"]) == ("open", True)
+    audit = shipping.json("audit", "--verify")
+    assert (audit["clean"], audit["stored"], audit["dead"], audit["duplicates"]) == (True, 1, 1, 1)
+    again = shipping.json("dead-letters", "show", str(letter["id"]))
+    assert again["redriven_s"] is not None
 
 
 def test_extents_and_offsets_are_what_a_reader_of_committed_records_sees(kafka: Any) -> None:

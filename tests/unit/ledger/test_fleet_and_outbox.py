@@ -153,3 +153,12 @@ class TestOutbox:
         time.sleep(0.02)
         assert outbox.forget_sent(database, older_than_s=0.01) == 1
         assert outbox.depth(database)[0] == 1
+
+    def test_an_id_never_names_a_second_message(self, database: Database) -> None:
+        self.put(database, b"1")
+        [first] = outbox.pending(database, limit=1)
+        outbox.mark_sent(database, [first.id])
+        time.sleep(0.02)
+        outbox.forget_sent(database, older_than_s=0.01)
+        self.put(database, b"2")
+        assert outbox.pending(database, limit=1)[0].id > first.id

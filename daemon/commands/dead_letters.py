@@ -1,0 +1,161 @@
+"""`clorad dead-letters`: looking at records that could not be used, and sending them once more."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from daemon.commands.ledger import opened, reading
+from daemon.console import CommandFailed, console, count, fields, harmless, moment, short, show_json, table
+from daemon.settings import Settings
+from feedback.redrive import Redriven, redrive
+from ledger import dead_letters
+from ledger.events import DeadLetter, Headers, Reason
+
+BYTES_SHOWN_MAX = 2000
+
+
+def show_letters(settings: Settings, *, reason: str | None, limit: int, as_json: bool) -> None:
+    """Print the newest dead letters."""
+    wanted = _reason(reason)
+    with reading(settings) as connection:
+        found = dead_letters.newest(connection, limit=limit, reason=wanted)
+    if as_json:
+        show_json([letter_json(letter) for letter in found])
+        return
+    letters = table(">ID", "REASON", "DETAIL", "WHERE", "WHEN", "REDRIVEN")
+    for letter in found:
+        letters.add_row(
+            str(letter.id),
+            letter.reason.value,
+            short(letter.detail, 60),
+            _where(letter),
+            moment(letter.received_s),
+            moment(letter.redriven_s),
+        )
+    console().print(letters if found else "no dead letters")
+
+
+def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
+    """Print one dead letter whole."""
+    with reading(settings) as connection:
+        letter = dead_letters.read(connection, letter_id)
+    if letter is None:
+        raise CommandFailed(f"no dead letter {letter_id}")
+    if as_json:
+        show_json(letter_json(letter))
+        return
+    out = console()
+    out.print(
+        fields(
+            [
+                ("reason", f"{letter.reason.value}: {letter.detail}"),
+                ("where", _where(letter)),
+                ("when", moment(letter.received_s)),
+                ("redriven", moment(letter.redriven_s)),
+                ("key", short(_text(letter.key))),
+                *((f"header {short(name, 40)}", short(_text(value))) for name, value in letter.headers),
+            ]
+        )
+    )
+    out.print()
+    out.print(harmless(_text(letter.value)[:BYTES_SHOWN_MAX]))
+
+
+def send_again(
+    settings: Settings,
+    ids: Sequence[int],
+    *,
+    reason: str | None,
+    everything: bool,
+    limit: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Owe the chosen letters to their topics again and print what goes; with `dry_run` only print it.
+
+    Raises `CommandFailed` where nothing says which letters are meant, or one that is named is not there.
+    """
+    wanted = _reason(reason)
+    if not (ids or wanted or everything):
+        raise CommandFailed("which letters? Name their numbers, or give --reason or --all", code=2)
+    with opened(settings) as database:
+        with database.read() as connection:
+            missing = [str(one) for one in ids if dead_letters.read(connection, one) is None]
+        if missing:
+            raise CommandFailed(f"no dead letter {', '.join(missing)}")
+        found = redrive(database, ids=ids, reason=wanted, limit=limit, dry_run=dry_run)
+    if as_json:
+        show_json({"dry_run": dry_run, "letters": [_redriven_json(one) for one in found]})
+    else:
+        _render(found, dry_run=dry_run)
+
+
+def letter_json(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter for programs; key and value in base64."""
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason.value,
+        "detail": letter.detail,
+        "key": _base64(letter.key),
+        "value": _base64(letter.value),
+        "headers": _headers_json(letter.headers),
+        "received_s": letter.received_s,
+        "redriven_s": letter.redriven_s,
+    }
+
+
+def _render(found: Sequence[Redriven], *, dry_run: bool) -> None:
+    letters = table(">ID", "REASON", "CAME FROM", "GOES TO", "KEY", ">BYTES", "NOTE")
+    for one in found:
+        goes = one.record is not None
+        letters.add_row(
+            str(one.id),
+            one.reason.value,
+            _where(one.letter),
+            one.letter.topic if goes else "–",
+            short(_text(one.letter.key), 40) if goes else "–",
+            f"{len(one.letter.value or b''):,}" if goes else "–",
+            one.kept_back or ("again" if one.letter.redriven_s is not None else ""),
+        )
+    going = count(sum(one.record is not None for one in found), "letter")
+    out = console()
+    out.print(letters if found else "no dead letters to redrive")
+    if dry_run:
+        out.print(f"{going} would go; nothing was changed")
+    else:
+        out.print(f"{going} owed to Kafka; the fleet role sends them (`clorad status` shows what waits)")
+
+
+def _redriven_json(one: Redriven) -> dict[str, Any]:
+    known = {"id": one.id, "reason": one.reason.value, "kept_back": one.kept_back or None}
+    if one.record is None:
+        return {**known, "record": None}
+    topic, key, value, headers = one.record
+    record = {"topic": topic, "key": _base64(key), "value": _base64(value), "headers": _headers_json(headers)}
+    return {**known, "record": record}
+
+
+def _reason(reason: str | None) -> Reason | None:
+    try:
+        return None if reason is None else Reason(reason)
+    except ValueError:
+        raise CommandFailed(f"no such reason; there are: {', '.join(Reason)}", code=2) from None
+
+
+def _where(letter: DeadLetter) -> str:
+    return f"{letter.topic}[{letter.partition}] {letter.offset}"
+
+
+def _headers_json(headers: Headers) -> list[list[str | None]]:
+    return [[name, None if value is None else _text(value)] for name, value in headers]
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "replace")
