@@ -1,5 +1,6 @@
 """Commands for those who run clorad: set-up, settings, dead letters, audit, replay."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from daemon.cli_context import AsJson, Context, settings_of
 
 topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
-ledger = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+ledger = typer.Typer(help="The ledger: make it, check it, back it up.", no_args_is_help=True)
 letters = typer.Typer(help="Records that could not be used.", no_args_is_help=True)
 
 
@@ -44,11 +45,36 @@ def ledger_migrate(context: Context) -> None:
 
 
 @ledger.command("check")
-def ledger_check(context: Context) -> None:
-    """Whether the ledger has the schema this version needs."""
-    from daemon.commands import ledger
+def ledger_check(
+    context: Context,
+    file: Annotated[Path | None, typer.Argument(help="A backup; the ledger itself if not given.")] = None,
+) -> None:
+    """Whether the ledger is sound and has the schema this version needs, or whether a backup is sound."""
+    from daemon.commands import backup
 
-    typer.echo(ledger.check(settings_of(context)))
+    typer.echo(backup.check(settings_of(context)) if file is None else backup.check_file(file))
+
+
+@ledger.command("backup")
+def ledger_backup(context: Context, file: Annotated[Path, typer.Argument(help="It must not exist.")]) -> None:
+    """Write the ledger to one file while everything runs, and check the file."""
+    from daemon.commands import backup
+
+    typer.echo(backup.back_up(settings_of(context), file))
+
+
+@ledger.command("restore")
+def ledger_restore(
+    context: Context,
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while roles run, or over another ledger.")
+    ] = False,
+) -> None:
+    """Go back to a backup; the present ledger is kept beside it. Kafka is read again from there."""
+    from daemon.commands import backup
+
+    typer.echo(backup.restore(settings_of(context), file, force=force))
 
 
 @letters.command("list")

@@ -26,10 +26,7 @@ class Identity:
 def known_identity(database: Database) -> Identity | None:
     """The ledger's identity as it stands, for who must not write; None where it was not made up yet."""
     with database.read() as connection:
-        found = dict(connection.execute(select(facts.c.name, facts.c.value)).tuples().all())
-    if not {"ledger_id", "fingerprint_key"} <= set(found):
-        return None
-    return Identity(ledger_id=found["ledger_id"], secret=bytes.fromhex(found["fingerprint_key"]))
+        return _identity(connection)
 
 
 def identity_of(database: Database) -> Identity:

@@ -268,6 +268,7 @@ class Intake:
         if time.monotonic() < self._next_tell_s:
             return
         self._next_tell_s = time.monotonic() + TELL_EVERY_S
+        self._placement.mind_a_restore(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()
         for place, lag in behind.items():

@@ -15,6 +15,7 @@ from feedback.identity import Identity
 from feedback.incarnations import Incarnations
 from feedback.source import SESSION_MS, Source
 from feedback.topics import Topics
+from ledger import backup
 from ledger import intake as ledger
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, Unusable
@@ -53,6 +54,7 @@ class Placement:
         self._database = database
         self._identity = identity
         self._options = options
+        self._restores: int | None = None  # of the ledger, as last seen
         topics = (options.topics.feedback, options.topics.interactions)
         self._incarnations = Incarnations(cluster, database, topics, accept_new=options.on_gap == "continue")
 
@@ -74,6 +76,19 @@ class Placement:
             offset = self._offset(source, place)
             source.place(place, offset)
             log.info("partition placed", topic=place.topic, partition=place.partition, offset=offset)
+
+    def mind_a_restore(self, source: Source) -> None:
+        """Where the ledger went back to a backup since we looked, every partition is to be placed anew.
+
+        The ledger would refuse a stale batch, but one that is quiet would stay where it is.
+        """
+        with self._database.read() as connection:
+            restores = backup.restores(connection)
+        if self._restores not in (None, restores):
+            log.error("ledger restored from a backup, reading again from where it stands", restores=restores)
+            for place in list(source.at):
+                source.misplace(place)
+        self._restores = restores
 
     def halt(self, place: TopicPartition, reason: str) -> None:
         """The partition is not read any more by this process."""
@@ -128,6 +143,9 @@ class Placement:
         partition = self.partition(place)
         standing = ledger.next_offset(self._database, partition)
         if standing is not None:
+            if committed is not None and committed[0] > standing:
+                again = committed[0] - standing
+                log.warning("ledger behind its own commits", topic=place.topic, reading_again=again)
             return standing
         return ledger.start_at(self._database, partition, self._first_offset(source, place, committed))
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from ledger import dead_letters, leases
 from ledger.backlog import Backlog, backlogs
+from ledger.backup import restores
 from ledger.database import now_s
 from ledger.events import Reason
 from ledger.fleet import Seen, seen
@@ -81,6 +82,7 @@ class Overview:
     positions: tuple[Position, ...]
     replicas: tuple[Seen, ...]
     holders: Mapping[str, str]  # leases held right now
+    restores: int  # how often the ledger went back to a backup
 
 
 def overview(connection: Connection) -> Overview:
@@ -111,6 +113,7 @@ def overview(connection: Connection) -> Overview:
         ),
         replicas=tuple(seen(connection)),
         holders=holders,
+        restores=restores(connection),
     )
 
 

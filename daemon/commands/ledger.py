@@ -44,19 +44,3 @@ def migrate(settings: Settings) -> str:
     return (
         f"ledger at the newest schema: {make_url(settings.ledger.url).render_as_string(hide_password=True)}"
     )
-
-
-def check(settings: Settings) -> str:
-    """Raises `CommandFailed` where the ledger's tables are not exactly those of this version."""
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from ledger.schema import metadata
-
-    with reading(settings) as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
-    if differences:
-        raise CommandFailed(
-            f"the ledger's schema differs in {len(differences)} places; run `clorad ledger migrate`"
-        )
-    return "the ledger's schema is the one this version needs"

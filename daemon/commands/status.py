@@ -62,6 +62,7 @@ def state(found: Overview, ends: Mapping[Place, int]) -> dict[str, Any]:
             for one in found.replicas
         ],
         "leases": dict(found.holders),
+        "restores": found.restores,
         "now_s": found.now_s,
     }
 

@@ -169,3 +169,37 @@ class TestRedriving:
         assert "no dead letters" in clorad("dead-letters", "redrive", "--reason", "invalid_json").out
         again = clorad("dead-letters", "redrive", "3", "--json").json
         assert [one["id"] for one in again["letters"]] == [3]
+
+
+class TestBackups:
+    def test_a_backup_is_made_checked_and_gone_back_to(self, clorad: Clorad, story: Path) -> None:
+        assert "10 offsets accounted for" in clorad("ledger", "backup", "copy.db").out
+        assert "sound, ledger" in clorad("ledger", "check", "copy.db").out
+        assert "exists already" in clorad("ledger", "backup", "copy.db").err
+        refused = clorad("ledger", "restore", "copy.db")
+        assert (refused.code, "learner-1" in refused.err) == (1, True), "its lease is live"
+        clorad("agents", "add", "later", env={"CLORAD_ENGINE__BASE": str(a_base(story.parent))})
+        said = clorad("ledger", "restore", "copy.db", "--force")
+        assert said.code == 0, said.err
+        assert "what it was is in copy.db.replaced-" in said.out
+        found = clorad("status", "--json").json
+        assert (list(found["agents"]), found["restores"]) == (["billing", "coder", "sql"], 1)
+
+    @pytest.mark.usefixtures("story")
+    def test_a_damaged_ledger_is_named(self, clorad: Clorad) -> None:
+        import sqlite3
+
+        with sqlite3.connect("clorad.db") as connection:
+            connection.execute("UPDATE ranges SET dead = dead + 1, duplicates = duplicates - 1")
+        connection.close()
+        Path("text").write_text("no backup")
+        assert "no sound ledger" in clorad("ledger", "check", "text").err
+        assert clorad("ledger", "check").code == 1
+
+
+def a_base(folder: Path) -> Path:
+    base = folder / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    (base / "model.safetensors").write_bytes(b"weights")
+    return base

@@ -1,0 +1,167 @@
+"""A backup is the whole ledger or no file; going back to it takes back all but what must never go back."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text
+
+from ledger import copies, feedback, leases, outbox, schema
+from ledger.audit import audit
+from ledger.backup import RestoreRefused, back_up, restore, restores
+from ledger.copies import NoCopy
+from ledger.database import Database
+from ledger.versions import generation, raise_generation
+from tests.unit.ledger.saying import keep, said, unusable
+
+
+@pytest.fixture
+def database(database: Database) -> Database:
+    """With an identity, three events, a dead letter, and a lease given back."""
+    with database.write() as connection:
+        connection.execute(schema.facts.insert().values(name="ledger_id", value="us"))
+        raise_generation(connection)
+    keep(database, said("1"), said("2"), said("3"), unusable())
+    leases.release(database, leases.acquire(database, ["agent/billing"], holder="l", ttl_s=5.0))
+    return database
+
+
+def ids(database: Database) -> list[str]:
+    with database.read() as connection:
+        return sorted(connection.scalars(select(schema.events.c.id)))
+
+
+def go_back(database: Database, file: Path, **options: bool) -> Path:
+    replaced = file.with_name(f"{file.name} replaced")
+    restore(database.url, file, replaced=replaced, **options)
+    return replaced
+
+
+def test_a_restored_ledger_is_the_one_that_was_backed_up(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    standing = back_up(database.url, file)
+    assert (standing.ledger_id, standing.next_offsets) == ("us", 4)
+    assert file.stat().st_mode & 0o077 == 0, "it holds what people wrote"
+    keep(database, said("4"))
+    replaced = go_back(database, file)
+    assert ids(database) == ["1", "2", "3"]
+    with database.read() as connection:
+        assert audit(connection).disagreements == ()
+        assert feedback.event_by_uid(connection, "dev#1")[0].event == said("1")
+    keep(database, said("4"))
+    assert ids(database) == ["1", "2", "3", "4"], "and is taken in again"
+    go_back(database, replaced)
+    assert ids(database) == ["1", "2", "3", "4"], "what it was is kept too"
+
+
+def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    with database.read() as connection:
+        before = generation(connection)
+    for _ in range(3):
+        taken = leases.acquire(database, ["agent/billing", "fleet"], holder="l", ttl_s=5.0)
+    leases.release(database, taken)
+    with database.write() as connection:
+        raised = raise_generation(connection)
+    keep(database, unusable(), unusable())
+    last = outbox.pending(database, limit=100)[-1].id
+    go_back(database, file)
+    with database.read() as connection:
+        assert generation(connection) > raised > before
+        assert restores(connection) == 1
+    again = leases.acquire(database, ["agent/billing", "fleet"], holder="m", ttl_s=5.0)
+    assert all(again[name] > taken[name] for name in taken), "a holder from before is fenced"
+    told = outbox.pending(database, limit=100)[-1]
+    assert (told.topic, told.id > last) == ("clorad.lifecycle", True)
+    keep(database, unusable())
+    assert outbox.pending(database, limit=100)[-1].id > told.id, "no id names two messages"
+    go_back(database, file.with_name("backup replaced"), force=True)
+    with database.read() as connection:
+        assert restores(connection) == 2
+
+
+def test_nobody_loses_a_running_ledger_unasked(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    keep(database, said("4"))
+    leases.acquire(database, ["fleet"], holder="host:7", ttl_s=10.0)
+    with pytest.raises(RestoreRefused, match="host:7"):
+        go_back(database, file)
+    assert ids(database) == ["1", "2", "3", "4"]
+    go_back(database, file, force=True)
+    assert ids(database) == ["1", "2", "3"]
+
+
+def test_another_ledgers_backup_is_refused(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    with database.write() as connection:
+        connection.execute(
+            schema.facts.update().values(value="them").where(schema.facts.c.name == "ledger_id")
+        )
+    with pytest.raises(RestoreRefused, match="another ledger"):
+        go_back(database, file)
+
+
+def test_a_file_that_is_no_backup_changes_nothing(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("nothing of the kind")
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    half = tmp_path / "half"
+    half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    for wrong in (tmp_path / "text", half, tmp_path / "missing"):
+        with pytest.raises(NoCopy):
+            go_back(database, wrong)
+    with pytest.raises(NoCopy, match="exists already"):
+        back_up(database.url, file)
+    assert ids(database) == ["1", "2", "3"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_lost_ledger_is_made_from_its_backup(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    database.close()
+    if database.is_sqlite:
+        folder = copies.path_of(database.url).parent
+        for path in folder.glob("clorad.db*"):
+            path.unlink()
+        shutil.move(file, folder / "copy")
+        file = folder / "copy"
+    else:
+        with database.write() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    assert not go_back(database, file).exists()
+    assert ids(database) == ["1", "2", "3"]
+
+
+def test_roles_go_on_while_a_backup_is_made(database: Database, tmp_path: Path) -> None:
+    with database.write() as connection:
+        connection.execute(schema.facts.insert().values(name="half", value="written"))
+        back_up(database.url, tmp_path / "backup")
+    assert "half" not in copies.facts(tmp_path / "backup")
+    assert copies.facts(tmp_path / "backup")["ledger_id"] == "us"
+
+
+@pytest.mark.postgres
+def test_without_postgres_programs_one_line_says_so(
+    postgres_ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCopy, match="pg_dump is not on the PATH"):
+        back_up(postgres_ledger, tmp_path / "backup")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_kinds_of_database_are_not_mixed_up(database: Database, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    Database(f"sqlite:///{other}").migrate()
+    if database.is_sqlite:
+        (tmp_path / "dump").write_bytes(b"PGDMP" + b"\0" * 40)
+        other = tmp_path / "dump"
+    with pytest.raises(NoCopy):
+        go_back(database, other)
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(schema.events)) == 3
