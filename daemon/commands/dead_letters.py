@@ -49,7 +49,7 @@ def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
         fields(
             [
                 ("reason", f"{letter.reason.value}: {letter.detail}"),
-                ("where", _where(letter)),
+                ("where", f"{letter.topic}[{letter.partition}] offset {letter.offset}"),
                 ("when", moment(letter.received_s)),
                 ("redriven", moment(letter.redriven_s)),
                 ("key", short(_text(letter.key))),
