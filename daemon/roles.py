@@ -164,6 +164,7 @@ def intake(settings: Settings, stopping: threading.Event, health: Health) -> Non
                 first_start=kafka.first_start,
                 on_gap=kafka.on_gap,
                 records_max=kafka.records_max,
+                join_s_max=kafka.join_s_max,
                 administrators=settings.ledger.administrators,
             ),
             watch=health,

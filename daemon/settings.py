@@ -53,6 +53,8 @@ class KafkaSettings(_Group):
     """Offsets lost to retention or to a record no client can decode: stop there, or record the gap."""
     records_max: int = Field(default=500, ge=1, le=10_000)
     """Records a poll: bounds memory and the length of a transaction."""
+    join_s_max: float = Field(default=3600.0, gt=0)
+    """Seconds feedback waits for the interaction it names; then it is a dead letter, to be redriven."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Passed to every kafka-python client as they are (security, api_version, …)."""
 

@@ -5,6 +5,11 @@ Then intake rests between small looks, and Kafka keeps the events, until looks a
 
 from collections import deque
 
+from ledger.events import Reason
+
+NOT_DEPLOYED = (Reason.CONFLICT, Reason.POISON)
+"""Reasons that say nothing of a deployment."""
+
 LOOK_RECORDS = 10
 """Records taken in a look while open."""
 

@@ -81,6 +81,10 @@ class Incarnations:
             number=place.partition,
         )
 
+    def topic_id(self, topic: str) -> str:
+        """The id of the incarnation last seen."""
+        return self._ids[topic]
+
     def knows(self, topic: str) -> bool:
         """Whether the topic was there when last asked."""
         return topic in self._ids and topic not in self.missing

@@ -15,9 +15,10 @@ from kafka import TopicPartition, errors
 from opentelemetry import metrics
 
 from feedback.backoff import Backoff
-from feedback.breaker import Breaker
+from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
 from feedback.identity import Identity
+from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
 from feedback.progress import Progress
 from feedback.reading import Reader
@@ -25,7 +26,7 @@ from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Poll
 from feedback.watchdog import Watchdog
 from ledger import intake as ledger
 from ledger.database import Database, LedgerUnavailable
-from ledger.events import Batch, Reason
+from ledger.events import Batch
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")
@@ -45,9 +46,6 @@ HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given our part
 
 class _Spent(Exception):
     """The consumer may not be polled again; a new one goes on where the ledger stands."""
-
-
-_NOT_DEPLOYED = (Reason.CONFLICT, Reason.POISON, Reason.ORPHAN)  # reasons that say nothing of a deployment
 
 
 class Fenced(Exception):
@@ -91,6 +89,7 @@ class Intake:
         self._full = full
         self._reached = reached
         self._placement = Placement(cluster, database, identity, options)
+        self._orphans = Orphans(database, self._placement.incarnations, options)
         self._breaker = Breaker(dead_share_max=options.dead_share_max)
         self._progress = Progress(still_s_max=options.still_s_max)
         self._watchdog = Watchdog(silent_s_max=HANG_S)
@@ -255,7 +254,7 @@ class Intake:
 
     def _mind_the_dead(self, kept: ledger.Kept) -> None:
         """Mostly dead letters: rest, so that not all of a bad deployment's events become some."""
-        dead = sum(number for reason, number in kept.dead.items() if reason not in _NOT_DEPLOYED)
+        dead = sum(number for reason, number in kept.dead.items() if reason not in NOT_DEPLOYED)
         flooded = self._breaker.note(kept.stored + kept.duplicates + sum(kept.dead.values()), dead)
         self._watch.ready(
             "dead letters", not flooded, "most of what arrives cannot be used" if flooded else ""
@@ -269,6 +268,7 @@ class Intake:
             return
         self._next_tell_s = time.monotonic() + TELL_EVERY_S
         self._placement.mind_a_restore(source)
+        self._orphans.give_up(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()
         for place, lag in behind.items():

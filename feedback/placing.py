@@ -41,6 +41,7 @@ class IntakeOptions:
     session_ms: int = SESSION_MS
     still_s_max: float = 120.0
     dead_share_max: float = 0.5
+    join_s_max: float = 3600.0
     administrators: frozenset[str] = frozenset()
 
 
@@ -56,22 +57,22 @@ class Placement:
         self._options = options
         self._restores: int | None = None  # of the ledger, as last seen
         topics = (options.topics.feedback, options.topics.interactions)
-        self._incarnations = Incarnations(cluster, database, topics, accept_new=options.on_gap == "continue")
+        self.incarnations = Incarnations(cluster, database, topics, accept_new=options.on_gap == "continue")
 
     def partition(self, place: TopicPartition) -> Partition:
         """The ledger's name for a placed partition."""
-        return self._incarnations.partition(place)
+        return self.incarnations.partition(place)
 
     def place(self, source: Source) -> None:
         """Every new partition whose topic is there is placed afterwards; those of another log, anew.
 
         Raises kafka-python's errors, `LedgerUnavailable`, `WrongLedger`.
         """
-        for topic in self._incarnations.check(now=bool(source.new)):
+        for topic in self.incarnations.check(now=bool(source.new)):
             for place in [place for place in source.at if place.topic == topic]:
                 source.misplace(place)
-        for place in [place for place in source.new if self._incarnations.knows(place.topic)]:
-            if reason := self._incarnations.strange.get(place.topic):
+        for place in [place for place in source.new if self.incarnations.knows(place.topic)]:
+            if reason := self.incarnations.strange.get(place.topic):
                 self.halt(place, reason)
             offset = self._offset(source, place)
             source.place(place, offset)
@@ -134,7 +135,7 @@ class Placement:
 
     def close(self) -> None:
         """No connection is left open."""
-        self._incarnations.close()
+        self.incarnations.close()
 
     def _offset(self, source: Source, place: TopicPartition) -> int:
         committed = source.committed(place)
@@ -152,7 +153,7 @@ class Placement:
     def _first_offset(self, source: Source, place: TopicPartition, committed: tuple[int, str] | None) -> int:
         """Where a partition begins that this ledger has never read."""
         first, end = source.bounds(place)
-        if place.topic in self._incarnations.renewed or self._options.first_start == "beginning":
+        if place.topic in self.incarnations.renewed or self._options.first_start == "beginning":
             return first
         if self._options.first_start == "end":
             return end

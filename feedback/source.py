@@ -146,6 +146,13 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         end = self._consumer.end_offsets([place], timeout_ms=ASK_MS_MAX)[place]
         return int(first), int(end)
 
+    def ends(self, topic: str) -> Mapping[int, int]:
+        """Of each partition of a topic, whoever reads it: the offset after the last a reader may see."""
+        numbers = self._consumer.partitions_for_topic(topic) or ()
+        places = [TopicPartition(topic, number) for number in sorted(numbers)]
+        ends = self._consumer.end_offsets(places, timeout_ms=ASK_MS_MAX) if places else {}
+        return {place.partition: int(end) for place, end in ends.items()}
+
     def lag(self) -> Mapping[TopicPartition, int]:
         """Records behind the end of each placed partition, open transactions included, as last heard."""
         highs = {place: self._consumer.highwater(place) for place in self.at}

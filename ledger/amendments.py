@@ -88,10 +88,9 @@ def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrat
     for event in fresh:
         if event.kind is not Kind.RETRACTION:
             by_id[event.id].append(event)
-    target_id = events.c.data["target"]["id"].as_string()
     for some in some_at_a_time(list(by_id)):
         query = select(events.c.source, events.c.id, events.c.author, events.c.data).where(
-            events.c.kind == Kind.RETRACTION.value, target_id.in_(some)
+            events.c.retracts.in_(some)
         )
         for row in connection.execute(query).all():
             for event in by_id[row.data["target"]["id"]]:
@@ -109,7 +108,11 @@ def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
 
     An outcome that amends another kind of event adds to it and replaces nothing.
     """
-    same = and_(events.c.agent == agent, or_(events.c.key == key, events.c.amends == key))
+    # Spelt so that each half has an index of its own.
+    same = or_(
+        and_(events.c.agent == agent, events.c.key == key),
+        and_(events.c.agent == agent, events.c.amends == key),
+    )
     query = select(events.c.kind, func.max(events.c.revision)).where(same).group_by(events.c.kind)
     for kind, newest in connection.execute(query).all():
         connection.execute(

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, func, insert, select
 
 from ledger import amendments, outbox
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, Unusable
-from ledger.schema import dead_letters, events, interactions
+from ledger.schema import dead_letters, events, facts, interactions
+
+SEQ_FLOOR = "seq_floor"
+"""The fact that holds the largest number of an event that is no event any more."""
 
 
 def store(
@@ -14,8 +17,10 @@ def store(
 ) -> None:
     if not fresh:
         return
+    floor = _seq_floor(connection)
     rows = [
         {
+            **({} if floor is None else {"seq": floor + place}),
             "source": event.source,
             "id": event.id,
             "digest": event.digest,
@@ -32,6 +37,7 @@ def store(
             "prompt_group": event.prompt_group,
             "status": _first_status(event).value,
             "data": event.data,
+            "retracts": event.data["target"]["id"] if event.kind is Kind.RETRACTION else None,
             "occurred_s": event.occurred_s,
             "received_s": now,
             "trace": event.trace,
@@ -39,9 +45,23 @@ def store(
             "partition": partition.number,
             "offset": arrival.offset,
         }
-        for arrival, event in fresh
+        for place, (arrival, event) in enumerate(fresh, start=1)
     ]
     connection.execute(insert(events), rows)
+
+
+def _seq_floor(connection: Connection) -> int | None:
+    """The number to count on from where SQLite would give out one again; else None.
+
+    It counts on from the largest there is, and an event that waited in vain may have had a larger one. Turns
+    and decisions remember how far they have looked by these numbers.
+    """
+    if connection.dialect.name != "sqlite":
+        return None
+    floor = connection.scalar(select(facts.c.value).where(facts.c.name == SEQ_FLOOR))
+    if floor is None or int(floor) <= int(connection.scalar(select(func.max(events.c.seq))) or 0):
+        return None
+    return int(floor)
 
 
 def _first_status(event: Event) -> Status:

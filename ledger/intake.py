@@ -7,9 +7,9 @@ partition moved to another member or it woke from a long sleep, finds the offset
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, tuple_, update
+from sqlalchemy import Connection, insert, select, update
 
-from ledger import amendments, arrivals
+from ledger import amendments, arrivals, waiting
 from ledger.amendments import some_at_a_time
 from ledger.database import Database, now_s
 from ledger.events import (
@@ -46,6 +46,13 @@ def next_offset(database: Database, partition: Partition) -> int | None:
     """The offset to read next; None where this incarnation of the topic was never read."""
     with database.read() as connection:
         return _next_offset(connection, partition)
+
+
+def next_offsets(database: Database, topic_id: str) -> dict[int, int]:
+    """The offset to read next of every partition of one incarnation of a topic that was begun."""
+    query = select(positions.c.partition, positions.c.next_offset).where(positions.c.topic_id == topic_id)
+    with database.read() as connection:
+        return {row.partition: row.next_offset for row in connection.execute(query)}
 
 
 def known_topic_ids(database: Database, topic: str) -> dict[str, str]:
@@ -99,6 +106,7 @@ def keep(
             arrivals.store_interactions(connection, fates.interactions, received_s)
             arrivals.bury(connection, batch.partition, fates.dead, received_s, dead_letter_topic)
             amendments.apply(connection, [event for _, event in fates.events], administrators)
+            waiting.remember(connection, batch.partition, fates.events)
             connection.execute(
                 insert(ranges).values(
                     topic_id=batch.partition.topic_id,
@@ -198,11 +206,15 @@ def _advance(connection: Connection, batch: Batch, now: float) -> None:
 def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[str, str], str]:
     """Digests of the arriving events that are kept already."""
     kept: dict[tuple[str, str], str] = {}
-    for some in some_at_a_time([(event.source, event.id) for event in arriving]):
-        query = select(events.c.source, events.c.id, events.c.digest).where(
-            tuple_(events.c.source, events.c.id).in_(some)
-        )
-        kept.update({(row.source, row.id): row.digest for row in connection.execute(query)})
+    by_source: dict[str, list[str]] = {}
+    for event in arriving:
+        by_source.setdefault(event.source, []).append(event.id)
+    for source, ids in by_source.items():  # pairs in one IN would make SQLite read the whole table
+        for some in some_at_a_time(ids):
+            query = select(events.c.id, events.c.digest).where(
+                events.c.source == source, events.c.id.in_(some)
+            )
+            kept.update({(source, row.id): row.digest for row in connection.execute(query)})
     return kept
 
 

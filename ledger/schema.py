@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -43,7 +44,6 @@ facts = Table(  # single values: the ledger's identity, the routing generation
 )
 
 # ── who learns ────────────────────────────────────────────────────────────────────────────────────
-
 agents = Table(
     "agents",
     metadata,
@@ -58,6 +58,7 @@ agents = Table(
 )
 
 # ── what people told us ───────────────────────────────────────────────────────────────────────────
+_amends, _retracts = text("amends IS NOT NULL"), text("retracts IS NOT NULL")
 
 events = Table(
     "events",
@@ -80,6 +81,7 @@ events = Table(
     Column("status", String(20), nullable=False),
     Column("status_reason", String(200)),
     Column("data", JSON, nullable=False),
+    Column("retracts", String(200)),  # a retraction's target, by id
     Column("occurred_s", Float),
     Column("received_s", Float, nullable=False),
     Column("trace", String(100)),
@@ -91,6 +93,20 @@ events = Table(
     Index(None, "agent", "status", "role", "kind"),
     Index(None, "agent", "key"),
     Index(None, "interaction"),
+    # Few events have these, so few are in the index; without it every amendment would read the table.
+    Index(None, "agent", "amends", sqlite_where=_amends, postgresql_where=_amends),
+    Index(None, "retracts", sqlite_where=_retracts, postgresql_where=_retracts),
+)
+
+waiting_records = Table(  # of events whose interaction has not arrived: what they came in, should it never
+    "waiting_records",
+    metadata,
+    Column("topic_id", String(40), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", JSON, nullable=False),
 )
 
 interactions = Table(
@@ -179,7 +195,6 @@ outbox = Table(
 )
 
 # ── what was learned from it ──────────────────────────────────────────────────────────────────────
-
 leases = Table(
     "leases",
     metadata,
@@ -262,7 +277,6 @@ decisions = Table(
 )
 
 # ── who should serve what ─────────────────────────────────────────────────────────────────────────
-
 desired = Table(
     "desired",
     metadata,

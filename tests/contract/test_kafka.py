@@ -58,6 +58,19 @@ def _values(polled: list) -> list[bytes]:
     return [record.value for one in polled for record in one.records]
 
 
+def test_the_ends_of_a_topic_are_those_of_all_its_partitions_whoever_reads_them(stage, member):
+    topic, other = stage.create(partitions=3), stage.create(partitions=1)
+    source = member(topic)
+    for _ in range(2):
+        stage.say(other, b"v")
+    stage.say(topic, b"v", partition=1)
+    stage.abandon(topic, 1, partition=2)
+    assert (source.ends(other), source.ends(topic)[1]) == ({0: 2}, 1)
+    assert source.ends(topic)[0] == 0
+    assert source.ends(topic)[2] == 2, "past what was aborted and its marker"
+    assert source.ends("no-such-topic") == {}
+
+
 def test_reading_begins_where_it_is_told(stage, member):
     topic = stage.create(partitions=2)
     for number in range(4):

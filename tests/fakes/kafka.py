@@ -242,6 +242,10 @@ class FakeConsumer:
         self._kafka.check()
         return {place: self._kafka.log(place).end for place in places}
 
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        self._kafka.check()
+        return {place.partition for place in self._kafka.places([topic])} or None
+
     def close(self, autocommit: bool, timeout_ms: int) -> None:
         held = self.assignment()
         if self in self._group.members:

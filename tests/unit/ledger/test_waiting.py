@@ -1,0 +1,118 @@
+"""Feedback waits for the interaction it names, not for ever, and has one disposition before and after."""
+
+import pytest
+from sqlalchemy import func, select
+
+from ledger import dead_letters, feedback, outbox, schema, waiting
+from ledger.audit import audit
+from ledger.database import Database, now_s
+from ledger.events import Reason, Role, Status
+from ledger.feedback import untaught
+from tests.unit.ledger.saying import DEAD_LETTERS, INTERACTIONS, keep, outcome, retraction, said, spoken
+
+
+def naming(id: str, interaction: str = "i", **changed: object):
+    return said(id, interaction=interaction, role=None, prompt_group=None, **changed)
+
+
+def give_up(database: Database) -> int:
+    """Whatever waits has waited too long."""
+    with database.read() as connection:
+        now = now_s(connection)
+    return waiting.give_up(database, kept_before_s=now + 1.0, dead_letter_topic=DEAD_LETTERS)
+
+
+def ids(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(connection.scalars(select(schema.events.c.id)))
+
+
+def test_what_waited_too_long_is_a_dead_letter_once(database: Database) -> None:
+    keep(database, said("1"), naming("2"), naming("3", key="k"), said("4"))
+    assert give_up(database) == 2
+    assert give_up(database) == 0
+    with database.read() as connection:
+        letters = dead_letters.newest(connection, limit=9)
+        assert audit(connection).disagreements == ()
+        counted = select(*(func.sum(schema.ranges.c[name]) for name in ("records", "stored", "dead")))
+        assert tuple(connection.execute(counted).one()) == (4, 2, 2)
+    assert [(one.reason, one.offset) for one in letters] == [(Reason.ORPHAN, 2), (Reason.ORPHAN, 1)]
+    assert (letters[0].key, letters[0].value) == (b"key", b"bytes 2")
+    assert letters[0].headers == (("ce_id", b"1"), ("ce_id", None))
+    owed = outbox.pending(database, limit=9)
+    assert [(one.topic, one.value) for one in owed] == [
+        (DEAD_LETTERS, b"bytes 1"),
+        (DEAD_LETTERS, b"bytes 2"),
+    ]
+    assert dict(owed[0].headers)["clorad.dead.reason"] == b"orphan"
+    assert ids(database) == {"1", "4"}
+
+
+def test_only_what_waits_for_an_interaction_is_given_up(database: Database) -> None:
+    keep(database, spoken("here"), partition=INTERACTIONS)
+    keep(
+        database,
+        said("own texts", interaction="nowhere"),
+        naming("joined", "here"),
+        naming("taken back"),
+        retraction("r", "taken back"),
+        naming("replaced", key="k"),
+        said("newer", key="k", revision=2),
+        outcome("about the newer", 0.5, amends="k", role=None, prompt_group=None),
+    )
+    before = ids(database)
+    assert give_up(database) == 0
+    assert ids(database) == before
+
+
+def test_an_amendment_of_nothing_is_given_up_too(database: Database) -> None:
+    keep(database, outcome("1", 0.5, amends="nothing", role=None, prompt_group=None))
+    assert give_up(database) == 1
+
+
+def test_the_young_wait_on(database: Database) -> None:
+    keep(database, naming("1"))
+    with database.read() as connection:
+        kept_s = waiting.standing(connection).oldest_s
+    assert kept_s is not None
+    assert waiting.give_up(database, kept_before_s=kept_s, dead_letter_topic=DEAD_LETTERS) == 0
+    keep(database, spoken("i"), partition=INTERACTIONS)
+    with database.read() as connection:
+        [found] = feedback.event_by_uid(connection, "1")
+        assert (found.status, found.event.role) == (Status.OPEN, Role.TRAIN)
+        assert waiting.standing(connection).oldest_s is None
+
+
+def test_a_number_is_never_given_to_a_second_event(database: Database) -> None:
+    keep(database, said("1"), naming("2"))
+    with database.read() as connection:
+        last = int(connection.scalar(select(func.max(schema.events.c.seq))) or 0)
+    give_up(database)
+    keep(database, said("3"), said("4"))
+    give_up(database)
+    keep(database, said("5"))
+    with database.read() as connection:
+        found = {kept.event.id: kept.seq for kept in untaught(connection, "billing", limit=9)}
+    assert last < found["3"] < found["4"] < found["5"]
+
+
+def test_given_up_feedback_may_come_again(database: Database) -> None:
+    keep(database, naming("1"))
+    give_up(database)
+    keep(database, naming("1"))
+    keep(database, spoken("i"), partition=INTERACTIONS)
+    with database.read() as connection:
+        assert [kept.status for kept in feedback.event_by_uid(connection, "1")] == [Status.OPEN]
+        assert audit(connection).disagreements == ()
+
+
+@pytest.mark.parametrize("first", ["interaction", "feedback"])
+def test_records_are_kept_only_while_they_are_waited_with(database: Database, first: str) -> None:
+    if first == "interaction":
+        keep(database, spoken("i"), partition=INTERACTIONS)
+    keep(database, naming("1"), said("2"))
+    if first == "feedback":
+        keep(database, spoken("i"), partition=INTERACTIONS)
+        waiting.forget_joined(database)
+    with database.read() as connection:
+        assert waiting.standing(connection) == waiting.Standing(oldest_s=None, records=0, waiting=0)
