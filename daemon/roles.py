@@ -16,7 +16,7 @@ import structlog
 from daemon.failpoints import Failpoints
 from daemon.health import Health
 from daemon.role_process import RoleRefused
-from daemon.room import Room, places_written
+from daemon.room import room_of
 from daemon.settings import Settings
 from engine.base_files import base_hash
 from ledger import agents
@@ -168,12 +168,7 @@ def intake(settings: Settings, stopping: threading.Event, health: Health) -> Non
                 administrators=settings.ledger.administrators,
             ),
             watch=health,
-            full=Room(
-                database,
-                places_written(settings.ledger.url, settings.store.path),
-                rows_max=settings.ledger.backlog_rows_max,
-                free_mib_min=settings.ledger.free_disk_mib_min,
-            ),
+            full=room_of(settings, database),
             reached=Failpoints(settings.failpoint),
         )
         try:

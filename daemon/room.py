@@ -1,23 +1,57 @@
-"""Whether there is room to take in more: untaught events and free disk, looked at every few seconds.
+"""Whether there is room to take in more: what waits (rows, bytes) and free disk, against two marks each.
 
-Where there is none, intake pauses and Kafka keeps the events; where the disk is short, turns pause too.
+Intake stops reading at the high mark and goes on below the low one, so that it does not stop and go at
+every event; Kafka keeps the events meanwhile. What is owed to Kafka waits too.
 """
 
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
+from daemon.settings import Settings
+from ledger import load
 from ledger.database import Database
-from ledger.events import Status
-from ledger.schema import events
 
 LOOK_EVERY_S = 5.0
+LOOK_SHARE_MAX = 0.05  # of the time: counting a very long backlog takes a while
+LOW_SHARE = 0.8  # of a high mark
 
 _MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """High marks; the low ones follow. A mark of 0 MiB of free disk means: not looked at."""
+
+    rows_max: int
+    mib_max: int
+    free_mib_min: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One thing that may run out of room. `used` grows towards `high`; below `low` there is room again."""
+
+    name: str
+    used: int
+    low: int
+    high: int
+    told: str
+
+    @property
+    def is_over(self) -> bool:
+        """At the high mark."""
+        return self.used >= self.high
+
+    @property
+    def is_under(self) -> bool:
+        """Below the low mark."""
+        return self.used < self.low
 
 
 class Room:
@@ -27,38 +61,82 @@ class Room:
         self,
         database: Database,
         paths: Sequence[Path],
+        marks: Marks,
         *,
-        rows_max: int,
-        free_mib_min: int,
         clock: Callable[[], float] = time.monotonic,
+        disk_usage: Callable[[Path], Any] = shutil.disk_usage,
     ) -> None:
-        self._database = database
-        self._paths = paths
-        self._rows_max, self._free_mib_min = rows_max, free_mib_min
-        self._clock = clock
-        self._look_s, self._why = float("-inf"), ""
+        self._database, self._paths, self._marks = database, paths, marks
+        self._clock, self._disk_usage = clock, disk_usage
+        self._look_s = float("-inf")
+        self._full: dict[str, str] = {}
 
     def __call__(self) -> str:
-        """Why nothing more may be taken in; empty where there is room."""
-        if self._clock() - self._look_s >= LOOK_EVERY_S:
-            self._look_s = self._clock()
-            self._why = self._short_of_disk() or self._too_much_waiting()
-        return self._why
+        """Why nothing more may be taken in; empty where there is room. Raises `LedgerUnavailable`."""
+        began_s = self._clock()
+        if began_s >= self._look_s:
+            for one in self.measures():
+                if one.is_over or (one.name in self._full and not one.is_under):
+                    self._full[one.name] = one.told
+                else:
+                    self._full.pop(one.name, None)
+            took_s = self._clock() - began_s
+            self._look_s = began_s + max(LOOK_EVERY_S, took_s / LOOK_SHARE_MAX)
+        return "; ".join(self._full.values())
 
-    def _short_of_disk(self) -> str:
-        for path in self._paths:
-            free_mib = shutil.disk_usage(_existing(path)).free // _MIB
-            if free_mib < self._free_mib_min:
-                return f"{free_mib} MiB of disk free, {self._free_mib_min} needed"
-        return ""
+    def measures(self) -> list[Measure]:
+        """Everything as of now."""
+        return [*self._disks(), *self._backlog()]
 
-    def _too_much_waiting(self) -> str:
-        open_rows = select(events.c.seq).where(events.c.status == Status.OPEN.value)
+    def _disks(self) -> list[Measure]:
+        free_min = self._marks.free_mib_min
+        if free_min == 0:
+            return []
+        found = {}
+        for path in map(_existing, self._paths):
+            disk = self._disk_usage(path)
+            free_mib, size_mib = disk.free // _MIB, disk.total // _MIB
+            found[path.stat().st_dev] = Measure(
+                name=f"disk of {path.name or path}",
+                used=size_mib - free_mib,
+                low=size_mib - int(free_min / LOW_SHARE),
+                high=size_mib - free_min + 1,
+                told=f"{free_mib:,} MiB of disk free, {free_min:,} needed",
+            )
+        return list(found.values())
+
+    def _backlog(self) -> list[Measure]:
+        rows_max, bytes_max = self._marks.rows_max, self._marks.mib_max * _MIB
         with self._database.read() as connection:
-            # The limit keeps the count from walking a table that is far too large already.
-            limited = open_rows.limit(self._rows_max).subquery()
-            waiting = int(connection.scalar(select(func.count()).select_from(limited)) or 0)
-        return f"{waiting} events wait to be learned" if waiting >= self._rows_max else ""
+            waiting = load.waiting(
+                connection, rows_few=int(rows_max * LOW_SHARE), bytes_few=int(bytes_max * LOW_SHARE)
+            )
+        many = f"{waiting.events:,} events wait to be learned, {waiting.messages:,} messages for Kafka"
+        return [
+            Measure(
+                name="rows",
+                used=waiting.events + waiting.messages,
+                low=int(rows_max * LOW_SHARE),
+                high=rows_max,
+                told=many,
+            ),
+            Measure(
+                name="bytes",
+                used=waiting.size_bytes,
+                low=int(bytes_max * LOW_SHARE),
+                high=bytes_max,
+                told=f"{waiting.size_bytes // _MIB:,} MiB wait: {many}",
+            ),
+        ]
+
+
+def room_of(settings: Settings, database: Database) -> Room:
+    """The room this installation has."""
+    own = settings.ledger
+    marks = Marks(
+        rows_max=own.backlog_rows_max, mib_max=own.backlog_mib_max, free_mib_min=own.free_disk_mib_min
+    )
+    return Room(database, places_written(own.url, settings.store.path), marks)
 
 
 def places_written(url: str, store: Path) -> list[Path]:

@@ -67,9 +67,11 @@ class LedgerSettings(_Group):
     administrators: frozenset[str] = frozenset()
     """Authors who may retract what other sources said."""
     backlog_rows_max: int = Field(default=2_000_000, ge=1)
-    """Untaught events at which intake pauses; Kafka then keeps them for us."""
+    """Untaught events and unsent messages at which intake pauses, until a fifth of them are gone."""
+    backlog_mib_max: int = Field(default=8192, ge=1)
+    """The same in MiB: what is far from us (Postgres) has a disk that we do not see."""
     free_disk_mib_min: int = Field(default=200, ge=0)
-    """Free disk below which intake and turns pause."""
+    """Free disk below which intake pauses; it goes on with a quarter more. 0: not looked at."""
 
 
 class StoreSettings(_Group):

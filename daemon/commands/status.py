@@ -1,14 +1,15 @@
 """`clorad status`: who serves what, what waits, what was decided last, and what needs a person."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from daemon.commands import probing
-from daemon.commands.ledger import reading
+from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
+from daemon.room import Measure, room_of
 from daemon.settings import Settings
 from ledger.audit import Place
 from ledger.overview import AgentState, LastVerdict, Overview, overview
@@ -19,16 +20,18 @@ SEEN_S_MAX = 10.0
 
 def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     """Print the state of everything; `lag` asks the broker how far behind intake is."""
-    with reading(settings) as connection:
-        found = overview(connection)
+    with opened(settings) as database:
+        with database.read() as connection:
+            found = overview(connection)
+        measures = room_of(settings, database).measures()
     ends = _ends(settings) if lag else {}
     answering = probing.roles(settings)
     if as_json:
-        show_json({**state(found, ends), "roles": answering})
+        show_json({**state(found, ends), "room": _room(measures), "roles": answering})
         return
     out = console()
     render(found, ends, out)
-    for line in (*_unwell(answering), *trouble(found)):
+    for line in (*_unwell(answering), *trouble(found), *_tight(measures)):
         out.print(Text(f"! {line}", style="yellow"))
 
 
@@ -112,6 +115,21 @@ def trouble(found: Overview) -> list[str]:
     if contested:
         lines.append(f"{count(contested, 'event')} contested: people disagree, or they made their turns fail")
     return lines
+
+
+def _room(measures: Sequence[Measure]) -> dict[str, Any]:
+    return {one.name: {"used": one.used, "low": one.low, "high": one.high} for one in measures}
+
+
+def _tight(measures: Sequence[Measure]) -> list[str]:
+    """Where intake does not read, or does not yet again."""
+    return [
+        f"no room: {one.told}"
+        if one.is_over
+        else f"little room: {one.told}; intake may rest until it is less"
+        for one in measures
+        if not one.is_under
+    ]
 
 
 def _unwell(answering: Mapping[str, Any]) -> list[str]:

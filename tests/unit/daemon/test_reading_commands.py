@@ -290,3 +290,13 @@ class TestWords:
     def test_strangers_texts_cannot_steer_the_terminal(self) -> None:
         assert "\x1b" not in harmless("\x1b[2Jgone\u202e\r") + short("a\x1b]0;title\x07b")
         assert short("one\n two\t three", 9) == "one two …"
+
+
+class TestRoom:
+    def test_what_waits_is_shown_against_its_marks(self, clorad: Clorad) -> None:
+        env = {"CLORAD_LEDGER__BACKLOG_ROWS_MAX": "7"}
+        rows = clorad("status", "--json", env=env).json["room"]["rows"]
+        assert (rows["low"], rows["high"], rows["used"] >= rows["low"]) == (5, 7, True)
+        assert re.search(
+            r"! (no|little) room: \d+ events wait to be learned, 5 messages", clorad("status").out
+        )
