@@ -95,8 +95,8 @@ class Producer:
                     self._collect(waiting, at_most=0)
                     self._moved.wait(0.1)
                     self._moved.clear()
-                headers = list(_headers(said.id).items())
-                sent = client.send(self._topic, value=value, headers=headers, partition=said.partition)
+                named = list(headers(said.id).items())
+                sent = client.send(self._topic, value=value, headers=named, partition=said.partition)
                 waiting.append((said, sent))
                 self._collect(waiting, at_most=IN_FLIGHT_MAX)
             self._collect(waiting, at_most=0)
@@ -147,7 +147,8 @@ def correction(number: int, *, said: str = "", agent: str = AGENT) -> bytes:
     return json.dumps(data).encode()
 
 
-def _headers(event_id: str) -> dict[str, bytes]:
+def headers(event_id: str) -> dict[str, bytes]:
+    """Of a correction in CloudEvents' binary mode."""
     return {
         "ce_specversion": b"1.0",
         "ce_id": event_id.encode(),

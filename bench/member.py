@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from feedback.intake import Intake
 from feedback.placing import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import KINDS, Redactor
+from feedback.topics import Topics
 from ledger.database import Database
 
 GROUP = "bench"
@@ -42,6 +44,13 @@ class Member:
     def ended(self) -> int | None:
         """The exit code; None while it runs."""
         return self._process.poll()
+
+    @property
+    def memory_mib(self) -> float:
+        """Resident memory just now. Linux only."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
 
     def wait(self, *, wait_s_max: float) -> int:
         """The exit code, once it has ended by itself."""
@@ -76,7 +85,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     database = Database(given["ledger"])
     cluster = Kafka(bootstrap_servers=given["bootstrap"])
-    reached = Failpoints(given.get("failpoint"))
+    failpoints = Failpoints(given.get("failpoint"))
+    reached = _commits_noted(Path(given["commits"])) if "commits" in given else failpoints
     if role == "outbox":
         publisher = outbox.Publisher(cluster, identity_of(database).ledger_id, ack_s_max=10.0)
         outbox.run(database, publisher, stopping, reached=reached)
@@ -84,7 +94,20 @@ def main() -> None:
         _intake(given, database, cluster, reached).run(stopping)
 
 
-def _intake(given: Mapping[str, Any], database: Database, cluster: Kafka, reached: Failpoints) -> Intake:
+def _commits_noted(file: Path) -> Callable[[str], None]:
+    """Told of each transaction that is in the ledger, it writes down when."""
+    lines = file.open("a", buffering=1)
+
+    def note(name: str) -> None:
+        if name == "intake-before-commit":
+            lines.write(f"{time.time()}\n")
+
+    return note
+
+
+def _intake(
+    given: Mapping[str, Any], database: Database, cluster: Kafka, reached: Callable[[str], None]
+) -> Intake:
     identity = identity_of(database)
     kinds = KINDS if given.get("redacts", True) else frozenset[str]()
     return Intake(
@@ -93,7 +116,10 @@ def _intake(given: Mapping[str, Any], database: Database, cluster: Kafka, reache
         identity,
         Reader(identity, Redactor(identity.fingerprint, kinds)),
         IntakeOptions(
-            group=GROUP, session_ms=given.get("session_ms", 10_000), records_max=given.get("records_max", 500)
+            group=given.get("group", GROUP),
+            topics=Topics(**given.get("topics", {})),
+            session_ms=given.get("session_ms", 10_000),
+            records_max=given.get("records_max", 500),
         ),
         watch=_Watch(),
         reached=reached,

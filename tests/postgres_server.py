@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import create_engine, make_url, text
@@ -28,8 +29,11 @@ class NoPostgres(Exception):
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """The URL of a server with a database `postgres`, until the block ends. Raises `NoPostgres`."""
+def server(*, durable: bool = False) -> Iterator[str]:
+    """The URL of a server with a database `postgres`, until the block ends. Raises `NoPostgres`.
+
+    Tests need none of it after a power cut; who measures asks for a `durable` one.
+    """
     if url := os.environ.get("POSTGRES_URL"):
         yield url
         return
@@ -39,11 +43,11 @@ def server() -> Iterator[str]:
     try:
         if user is not None:
             shutil.chown(folder, user, user)
-        as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        as_user: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         data = folder / "data"
         _run([initdb, "-D", data, "-U", "clorad", "-A", "trust", "-E", "UTF8", "--no-sync"], folder, as_user)
         options = (
-            "fsync=off",
+            f"fsync={'on' if durable else 'off'}",
             f"unix_socket_directories={folder}",
             "listen_addresses=",
             "max_connections=50",
@@ -110,7 +114,7 @@ def _unprivileged_user() -> str | None:
         raise NoPostgres("Postgres does not run as root, and there is no user postgres") from None
 
 
-def _run(command: list[object], folder: Path, as_user: dict[str, object]) -> None:
+def _run(command: list[object], folder: Path, as_user: dict[str, Any]) -> None:
     done = subprocess.run(
         list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=START_S_MAX, **as_user
     )
