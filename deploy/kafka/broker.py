@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from deploy import process
+
 HERE = Path(__file__).resolve().parent
 LIBS = HERE / "libs"
 DATA = HERE.parents[1] / ".kafka"
@@ -69,16 +71,7 @@ class LocalBroker:
 
     def pid(self) -> int | None:
         """The process that runs on this data directory, or None. A number the system re-used is not it."""
-        try:
-            number = int((self._data / "broker.pid").read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        if self._started is not None and self._started.pid == number and self._started.poll() is not None:
-            return None
-        command = subprocess.run(
-            ["ps", "-ww", "-p", str(number), "-o", "args="], capture_output=True, text=True, check=False
-        ).stdout
-        return number if str(self._data) in command else None
+        return process.running(self._data / "broker.pid", self._started, marks=[str(self._data)])
 
     def start(self, *, ready_s_max: float = 90.0) -> None:
         """The broker answers afterwards. Raises `BrokerUnavailable` with the reason in one line."""

