@@ -5,6 +5,7 @@ Redaction happens here, before anything of the record can reach a disk.
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,8 @@ from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, Un
 OVERSIZED_BYTES_KEPT = 64 * 1024
 _PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})
 
+_Name = Callable[[Any], Any]
+
 
 class Reader:
     """Reads records for one ledger. `redacted` counts what was taken out, by kind."""
@@ -31,32 +34,34 @@ class Reader:
     def read(self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers) -> Arrival:
         """What the record turned out to be. Key, value and headers come back redacted."""
         suspect = value is not None and self._redactor.suspects(value)
+        # Names come from either; where neither is suspect, none of them has to be looked at again.
+        suspect_around = self._redactor.suspects(_around(key, headers))
         content: Event | Interaction | Unusable
         try:
-            content = self._content(open_envelope(value, headers), value or b"", suspect=suspect)
+            envelope = open_envelope(value, headers)
+            content = self._content(
+                envelope, value or b"", suspect=suspect, suspect_names=suspect or suspect_around
+            )
         except Refused as refusal:
             content = self._unusable(refusal.unusable, value)
         # What an event's own strings held is counted already; the bytes are kept only if it proves dead.
         found = self.redacted if isinstance(content, Unusable) else Found()
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
+        if suspect_around:
+            key = None if key is None else self._redactor.octets(key, found)
+            headers = tuple((name, self._header(name, octets, found)) for name, octets in headers)
         return Arrival(
             offset=offset,
-            key=None if key is None else self._redactor.octets(key, found),
+            key=key,
             value=self._value(value, found) if suspect and value is not None else value,
-            headers=tuple(
-                (
-                    name,
-                    octets
-                    if octets is None or name in _PLAIN_HEADERS
-                    else self._redactor.octets(octets, found),
-                )
-                for name, octets in headers
-            ),
+            headers=headers,
             content=content,
         )
 
-    def _content(self, envelope: Envelope, raw: bytes, *, suspect: bool) -> Event | Interaction:
+    def _content(
+        self, envelope: Envelope, raw: bytes, *, suspect: bool, suspect_names: bool
+    ) -> Event | Interaction:
         model = wire.TYPES.get(envelope.type)
         if model is None:
             raise Refused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
@@ -66,27 +71,30 @@ class Reader:
             raise Refused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
         said = wire.own_fields(data)
         kept = self._redactor.value(said, self.redacted) if suspect else said
+        name = self._name if suspect_names else _same
         if isinstance(data, wire.Interaction):
-            return self._interaction(envelope, data, kept, changed=kept != said)
-        return self._event(envelope, data, kept, raw)
+            return self._interaction(envelope, data, kept, name, changed=kept != said)
+        return self._event(envelope, data, kept, raw, name)
 
-    def _event(self, envelope: Envelope, data: wire.Data, said: dict[str, Any], raw: bytes) -> Event:
+    def _event(
+        self, envelope: Envelope, data: wire.Data, said: dict[str, Any], raw: bytes, name: _Name
+    ) -> Event:
         kind = data.action if isinstance(data, wire.Intervention) else type(data).__name__.lower()
         group = group_of(said["messages"]) if "messages" in said else None
         if isinstance(data, wire.Retraction):
-            said["target"] = {"source": self._name(data.target.source), "id": self._name(data.target.id)}
+            said["target"] = {"source": name(data.target.source), "id": name(data.target.id)}
         return Event(
-            source=self._name(envelope.source),
-            id=self._name(envelope.id),
+            source=name(envelope.source),
+            id=name(envelope.id),
             digest=self._identity.fingerprint(raw),
             kind=Kind(kind),
             agent=data.agent,
-            author=self._name(data.author),
-            conversation=self._name(data.conversation),
-            interaction=self._name(data.interaction),
+            author=name(data.author),
+            conversation=name(data.conversation),
+            interaction=name(data.interaction),
             turn=data.turn,
-            key=self._name(data.key),
-            amends=self._name(data.amends),
+            key=name(data.key),
+            amends=name(data.amends),
             revision=data.revision,
             role=None if group is None else role_of(group),
             prompt_group=group,
@@ -96,16 +104,22 @@ class Reader:
         )
 
     def _interaction(
-        self, envelope: Envelope, data: wire.Interaction, said: dict[str, Any], *, changed: bool
+        self,
+        envelope: Envelope,
+        data: wire.Interaction,
+        said: dict[str, Any],
+        name: _Name,
+        *,
+        changed: bool,
     ) -> Interaction:
         group = group_of(said["messages"])
         # Ids and log-probabilities would still spell what redaction took out of the text.
         tokens = None if changed or data.token_ids is None else tuple(data.token_ids)
         return Interaction(
-            id=self._name(envelope.id),
+            id=name(envelope.id),
             agent=data.agent,
             version=data.version,
-            conversation=self._name(data.conversation),
+            conversation=name(data.conversation),
             turn=data.turn,
             messages=tuple(said["messages"]),
             completion=said["completion"],
@@ -116,6 +130,10 @@ class Reader:
             prompt_group=group,
             role=role_of(group),
         )
+
+    def _header(self, name: str, octets: bytes | None, found: Found) -> bytes | None:
+        plain = octets is None or name in _PLAIN_HEADERS
+        return octets if plain else self._redactor.octets(octets or b"", found)
 
     def _name(self, name: Any) -> Any:
         return None if name is None else self._redactor.name(name, self.redacted)
@@ -134,3 +152,14 @@ class Reader:
             return self._redactor.octets(value, found)
         kept = self._redactor.value(parsed, found)
         return value if kept == parsed else json.dumps(kept, ensure_ascii=False).encode()
+
+
+def _around(key: bytes | None, headers: Headers) -> bytes:
+    """All that is said beside the value, at once."""
+    return b"\0".join(
+        (key or b"", *(octets for name, octets in headers if octets and name not in _PLAIN_HEADERS))
+    )
+
+
+def _same(name: Any) -> Any:
+    return name

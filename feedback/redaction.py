@@ -133,7 +133,7 @@ PATTERNS = (
     ),
     _pattern(
         "email",
-        r"[\w.%+'\x80-\xff-]@[\w\x80-\xff-]",
+        r"[\w.%+'\x80-\xff-]@(?:[\w\x80-\xff-]|\\u)",  # a domain may begin with an escaped letter
         r"(?<![\w.%+'-])(?!git@)[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])",
     ),
     _pattern("card", "[0-9](?:[ -]?[0-9]){12}", r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])", _is_card),
@@ -198,7 +198,7 @@ class Redactor:
 
     def name(self, name: str, found: Found) -> str:
         """An identifier must stay one: what would be redacted becomes a fingerprint."""
-        if self.text(name, Counter()) == name:
+        if not self.suspects(name.encode("utf-8", "surrogatepass")) or self.text(name, Counter()) == name:
             return name
         found["identifier"] += 1
         return f"redacted:{self._fingerprint(name.encode())[:24]}"

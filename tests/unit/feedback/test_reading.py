@@ -284,3 +284,26 @@ def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
     json.dumps(
         arrival.content.data if isinstance(arrival.content, Event) else {}, ensure_ascii=False
     ).encode()
+
+
+def test_an_address_is_found_however_the_producer_spells_its_letters():
+    for spelt in (True, False):
+        value = json.dumps(
+            CORRECTION | {"corrected": "ask jan@łódź.pl", "author": "jan@łódź.pl"}, ensure_ascii=spelt
+        )
+        arrival = read(value.encode())
+        assert arrival.content.data["corrected"] == "ask [email]"
+        assert arrival.content.author.startswith("redacted:")
+
+
+def test_names_are_looked_at_where_only_a_header_is_suspect():
+    arrival = read(CORRECTION, ce_source=b"mailto:jane@example.com")
+    assert arrival.content.source.startswith("redacted:")
+    assert b"jane@example.com" not in dict(arrival.headers)["ce_source"]
+    keyed = reader().read(
+        offset=0,
+        key=b"jane@example.com",
+        value=json.dumps(CORRECTION).encode(),
+        headers=headers("correction"),
+    )
+    assert keyed.key == b"[email]"
