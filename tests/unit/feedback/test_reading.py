@@ -289,7 +289,7 @@ def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
 def test_an_address_is_found_however_the_producer_spells_its_letters():
     for spelt in (True, False):
         value = json.dumps(
-            CORRECTION | {"corrected": "ask jan@łódź.pl", "author": "jan@łódź.pl"}, ensure_ascii=spelt
+            CORRECTION | {"corrected": "ask jan@łąż.pl", "author": "jan@łąż.pl"}, ensure_ascii=spelt
         )
         arrival = read(value.encode())
         assert arrival.content.data["corrected"] == "ask [email]"
