@@ -35,10 +35,11 @@ def fill(cluster: Cluster, topic: str, *, events: int, partitions: int, hits_sha
 
 def pace(
     cluster: Cluster, topic: str, *, first: int, events: int, per_s: float, partitions: int
-) -> dict[str, float]:
-    """Say so many events at that rate. Returns when each was said, by its id, in seconds since 1970."""
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Say so many events at that rate. Returns when each was said and when Kafka had it (s since 1970)."""
     client = cluster.producer(acks="all", linger_ms=0)
     said: dict[str, float] = {}
+    acknowledged: dict[str, float] = {}
     waiting: list[Any] = []
     try:
         client.partitions_for(topic)
@@ -47,13 +48,15 @@ def pace(
             early_s = begun_s + place / per_s - time.monotonic()
             if early_s > 0:
                 time.sleep(early_s)
-            said[f"e-{first + place}"] = time.time()
+            id = f"e-{first + place}"
+            said[id] = time.time()
             waiting.append(_send(client, topic, first + place, place % partitions, 0.0))
+            waiting[-1].add_callback(lambda _, id=id: acknowledged.update({id: time.time()}))
         for sent in waiting:
             sent.get(timeout=ACK_S_MAX)
     finally:
         client.close(timeout=10.0)
-    return said
+    return said, acknowledged
 
 
 def _send(client: Any, topic: str, number: int, partition: int, hits_share: float) -> Any:

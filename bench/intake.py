@@ -134,15 +134,15 @@ def growth_mib(bench: Bench, topics: dict[str, str], *, total: int) -> float:
         return most - warm
 
 
-def latencies_ms(bench: Bench, topics: dict[str, str], size: Size) -> list[float]:
-    """From `send` to the commit of the transaction that keeps it, sorted; everything is redacted."""
+def latencies_ms(bench: Bench, topics: dict[str, str], size: Size) -> dict[str, float]:
+    """From `send` to Kafka's acknowledgement, and to the commit that keeps the event, redacted."""
     commits = bench.folder / "commits"
     warm, paced = int(size.per_s), int(size.per_s * size.paced_s)
     with bench.intake(bench.ledger(), topics, commits=str(commits)) as (database, member):
         feedback = topics["feedback"]
         fill(bench.cluster, feedback, events=warm, partitions=PARTITIONS)
         _until(lambda: _stored(database) >= warm, member)
-        said = pace(
+        said, acknowledged = pace(
             bench.cluster, feedback, first=warm, events=paced, per_s=size.per_s, partitions=PARTITIONS
         )
         _until(lambda: _stored(database) >= warm + paced, member)
@@ -151,7 +151,11 @@ def latencies_ms(bench: Bench, topics: dict[str, str], size: Size) -> list[float
     committed = sorted(map(float, commits.read_text().split()))
     # One process, one transaction at a time: what began before a commit was in the ledger with it.
     stored = {row.id: committed[bisect_left(committed, row.received_s)] for row in kept if row.id in said}
-    return sorted((stored[id] - said_s) * 1000 for id, said_s in said.items())
+    found = {}
+    for name, then_s in (("acknowledged_ms", acknowledged), ("latency_ms", stored)):
+        taken = sorted((then_s[id] - said_s) * 1000 for id, said_s in said.items())
+        found[f"{name}_p50"], found[f"{name}_p99"] = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+    return found
 
 
 def bare_rate(bench: Bench, topic: str, *, total: int) -> float:
@@ -197,9 +201,7 @@ def measure(folder: Path, size: Size) -> dict[str, Any]:
             bench, bench.ledger(), hits, total=total, redacts=True
         )
         found |= _postgres(bench, plain, total=total)
-        taken = latencies_ms(bench, bench.topics("paced"), size)
-        found["latency_ms_p50"] = taken[len(taken) // 2]
-        found["latency_ms_p99"] = taken[len(taken) * 99 // 100]
+        found |= latencies_ms(bench, bench.topics("paced"), size)
         found["rss_growth_mib"] = None
         if size.backlog:
             long = bench.topics("long")
