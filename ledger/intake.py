@@ -99,9 +99,10 @@ def keep(
     stored, duplicates, dead = 0, 0, dict[Reason, int]()
     with database.write() as connection:
         received_s = now_s(connection)
+        known_agents = frozenset(connection.scalars(select(agents.c.name)))
         for batch in batches:
             _advance(connection, batch, received_s)
-            fates = _Fates.of(connection, batch)
+            fates = _Fates.of(connection, batch, known_agents)
             arrivals.store(connection, batch.partition, fates.events, received_s)
             arrivals.store_interactions(connection, fates.interactions, received_s)
             arrivals.bury(connection, batch.partition, fates.dead, received_s, dead_letter_topic)
@@ -144,9 +145,8 @@ class _Fates:
         return len(self.events) + len(self.interactions)
 
     @classmethod
-    def of(cls, connection: Connection, batch: Batch) -> "_Fates":
+    def of(cls, connection: Connection, batch: Batch, known_agents: frozenset[str]) -> "_Fates":
         contents = [arrival.content for arrival in batch.arrivals]
-        known_agents = set(connection.scalars(select(agents.c.name)))
         digests = _digests(connection, [content for content in contents if isinstance(content, Event)])
         seen = _seen(connection, [content.id for content in contents if isinstance(content, Interaction)])
         fates = cls(events=[], interactions=[], dead=[], duplicates=0)
