@@ -65,7 +65,7 @@ def test_every_202_is_in_the_topic_though_the_broker_was_killed_meanwhile(own_br
     create(cluster, Topics(), partitions=2)
     producer = Producer(cluster, in_flight_max=WAITING_MAX, ack_s_max=2.0)
     stopping = threading.Event()
-    with a_scene(tmp_path / "scene") as made, ThreadPoolExecutor(max_workers=PEOPLE) as pool:
+    with a_scene(tmp_path) as made, ThreadPoolExecutor(max_workers=PEOPLE) as pool:
         made.agent("billing")
         with front(made.database, send=producer.send, ack_s_max=4.0) as gateway:
             until(lambda: gateway.get("/routing").json()["agents"])
