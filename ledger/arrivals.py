@@ -12,9 +12,7 @@ SEQ_FLOOR = "seq_floor"
 """The fact that holds the largest number of an event that is no event any more."""
 
 
-def store(
-    connection: Connection, partition: Partition, fresh: Sequence[tuple[Arrival, Event]], now: float
-) -> None:
+def store(connection: Connection, fresh: Sequence[tuple[Partition, Arrival, Event]], now: float) -> None:
     if not fresh:
         return
     floor = _seq_floor(connection)
@@ -45,7 +43,7 @@ def store(
             "partition": partition.number,
             "offset": arrival.offset,
         }
-        for place, (arrival, event) in enumerate(fresh, start=1)
+        for place, (partition, arrival, event) in enumerate(fresh, start=1)
     ]
     connection.execute(insert(events), rows)
 

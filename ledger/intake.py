@@ -4,8 +4,10 @@ The compare-and-swap on `positions.next_offset` is the fence: whoever writes sec
 partition moved to another member or it woke from a long sleep, finds the offset moved and keeps nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -96,39 +98,65 @@ def keep(
     offset counts as a duplicate. `administrators` are authors who may retract what others wrote.
     `reached` is told "intake-in-transaction" when all is written and nothing committed.
     """
-    stored, duplicates, dead = 0, 0, dict[Reason, int]()
     with database.write() as connection:
         received_s = now_s(connection)
-        known_agents = frozenset(connection.scalars(select(agents.c.name)))
         for batch in batches:
             _advance(connection, batch, received_s)
-            fates = _Fates.of(connection, batch, known_agents)
-            arrivals.store(connection, batch.partition, fates.events, received_s)
-            arrivals.store_interactions(connection, fates.interactions, received_s)
-            arrivals.bury(connection, batch.partition, fates.dead, received_s, dead_letter_topic)
-            amendments.apply(connection, [event for _, event in fates.events], administrators)
-            waiting.remember(connection, batch.partition, fates.events)
-            connection.execute(
-                insert(ranges).values(
-                    topic_id=batch.partition.topic_id,
-                    partition=batch.partition.number,
-                    start=batch.start,
-                    end=batch.end,
-                    records=len(batch.arrivals),
-                    stored=fates.stored,
-                    interactions=len(fates.interactions),
-                    dead=len(fates.dead),
-                    duplicates=fates.duplicates,
-                    kept_s=received_s,
-                    gap=batch.gap,
-                )
-            )
-            stored += fates.stored
-            duplicates += fates.duplicates
-            for _, unusable in fates.dead:
-                dead[unusable.reason] = dead.get(unusable.reason, 0) + 1
+        fates = _fates(connection, batches)
+        pairs = list(zip(batches, fates, strict=True))
+        fresh = [(batch.partition, *one) for batch, fate in pairs for one in fate.events]
+        arrivals.store(connection, fresh, received_s)
+        spoken = [said for fate in fates for said in fate.interactions]
+        arrivals.store_interactions(connection, spoken, received_s)
+        for batch, fate in pairs:
+            arrivals.bury(connection, batch.partition, fate.dead, received_s, dead_letter_topic)
+        amendments.apply(connection, [event for _, _, event in fresh], administrators)
+        for batch, fate in pairs:
+            waiting.remember(connection, batch.partition, fate.events)
+        rows = [_range(batch, fate, received_s) for batch, fate in pairs]
+        if rows:
+            connection.execute(insert(ranges), rows)
         reached("intake-in-transaction")
-    return Kept(stored=stored, dead=dead, duplicates=duplicates)
+    return Kept(
+        stored=sum(fate.stored for fate in fates),
+        dead=Counter(unusable.reason for fate in fates for _, unusable in fate.dead),
+        duplicates=sum(fate.duplicates for fate in fates),
+    )
+
+
+def _range(batch: Batch, fates: "_Fates", kept_s: float) -> dict[str, Any]:
+    return {
+        "topic_id": batch.partition.topic_id,
+        "partition": batch.partition.number,
+        "start": batch.start,
+        "end": batch.end,
+        "records": len(batch.arrivals),
+        "stored": fates.stored,
+        "interactions": len(fates.interactions),
+        "dead": len(fates.dead),
+        "duplicates": fates.duplicates,
+        "kept_s": kept_s,
+        "gap": batch.gap,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What was there before or has come since. One a transaction: its batches may repeat each other."""
+
+    agents: frozenset[str]
+    digests: dict[tuple[str, str], str]  # of events, by source and id
+    interactions: set[str]
+
+
+def _fates(connection: Connection, batches: Sequence[Batch]) -> list["_Fates"]:
+    contents = [arrival.content for batch in batches for arrival in batch.arrivals]
+    known = _Known(
+        agents=frozenset(connection.scalars(select(agents.c.name))),
+        digests=_digests(connection, [event for event in contents if isinstance(event, Event)]),
+        interactions=_seen(connection, [said.id for said in contents if isinstance(said, Interaction)]),
+    )
+    return [_Fates.of(batch, known) for batch in batches]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,25 +173,22 @@ class _Fates:
         return len(self.events) + len(self.interactions)
 
     @classmethod
-    def of(cls, connection: Connection, batch: Batch, known_agents: frozenset[str]) -> "_Fates":
-        contents = [arrival.content for arrival in batch.arrivals]
-        digests = _digests(connection, [content for content in contents if isinstance(content, Event)])
-        seen = _seen(connection, [content.id for content in contents if isinstance(content, Interaction)])
+    def of(cls, batch: Batch, known: "_Known") -> "_Fates":
         fates = cls(events=[], interactions=[], dead=[], duplicates=0)
         for arrival in batch.arrivals:
             content = arrival.content
             if isinstance(content, Unusable):
                 fates.dead.append((arrival, content))
-            elif content.agent not in known_agents:
+            elif content.agent not in known.agents:
                 fates.dead.append((arrival, Unusable(reason=Reason.UNKNOWN_AGENT, detail="not declared")))
             elif isinstance(content, Interaction):
-                if content.id in seen:
+                if content.id in known.interactions:
                     fates.duplicates += 1
                 else:
-                    seen.add(content.id)
+                    known.interactions.add(content.id)
                     fates.interactions.append(content)
             else:
-                fates.place(arrival, content, digests)
+                fates.place(arrival, content, known.digests)
         return fates
 
     def place(self, arrival: Arrival, event: Event, digests: dict[tuple[str, str], str]) -> None:

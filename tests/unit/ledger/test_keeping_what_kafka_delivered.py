@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import func, select
 
 from ledger import amendments, feedback, intake, outbox, schema
+from ledger.audit import audit
 from ledger.database import Database
 from ledger.events import Event, KeptEvent, Partition, Reason, Role, Status
 from tests.unit.ledger.saying import (
@@ -219,3 +220,23 @@ def test_more_events_than_one_query_may_name(database: Database) -> None:
         found = feedback.events_by_seq(connection, range(1, 10_000))
     assert len(found) == len(many)
     assert all(isinstance(one.event, Event) for one in found.values())
+
+
+def test_partitions_kept_together_may_repeat_each_other(database: Database) -> None:
+    contents = [
+        [said("1"), spoken("i"), said("2", source="ops")],
+        [said("1"), said("2"), spoken("i")],
+        [said("1", digest="another"), unusable(), said("3", interaction="i", role=None, prompt_group=None)],
+    ]
+    batches = []
+    for number, some in enumerate(contents):
+        partition = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=number)
+        intake.start_at(database, partition, 0)
+        batches.append(batch(0, some, partition=partition, holes=number))
+    result = intake.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
+    assert (result.stored, result.duplicates) == (5, 2)
+    assert result.dead == {Reason.CONFLICT: 1, Reason.INVALID_JSON: 1}
+    assert (kept(database, "3").status, kept(database, "3").event.role) == (Status.OPEN, Role.TRAIN)
+    with database.read() as connection:
+        assert audit(connection).disagreements == ()
+        assert {one.offset for one in feedback.events_by_seq(connection, range(1, 9)).values()} == {0, 1, 2}
