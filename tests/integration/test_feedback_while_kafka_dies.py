@@ -41,6 +41,7 @@ class Person:
                     told = answer.json()
                     self.promised[id] = (told["partition"], told["offset"])
                     break
+                self.stopping.wait(0.05)  # or those who are refused at once would take all of the machine
 
 
 def in_topic(cluster: Kafka) -> dict[tuple[int, int], str]:
