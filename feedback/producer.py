@@ -65,6 +65,7 @@ class Producer:
         self._waiting: queue.SimpleQueue[tuple[Record, Future[Sent], float] | None] = queue.SimpleQueue()
         self._places = Semaphore(in_flight_max)
         self._closing = Event()
+        self._doubted: Any = None  # the client that did not deliver: it may repeat its complaint for ever
         self._thread = Thread(target=self._run, name="producer", daemon=True)
         self._thread.start()
 
@@ -95,6 +96,9 @@ class Producer:
             if time.monotonic() > until:  # Kafka was away while it waited for its turn
                 _refuse(future, errors.KafkaTimeoutError())
                 continue
+            if client is not None and client is self._doubted:
+                close_producer(client, wait_s_max=1.0)
+                client = None
             try:
                 client = client or self._cluster.producer(**self._options)
                 pending = client.send(
@@ -110,12 +114,17 @@ class Producer:
                 _refuse(future, fault)
             else:
                 pending.add_callback(_acknowledge, future)
-                pending.add_errback(_refuse, future)
+                pending.add_errback(self._doubt, client, future)
         if client is not None:
             close_producer(client, wait_s_max=self._ack_s_max)
         while not self._waiting.empty():  # taken while closing
             if (late := self._waiting.get()) is not None and late[1].set_running_or_notify_cancel():
                 _refuse(late[1], errors.IllegalStateError())
+
+    def _doubt(self, client: Any, future: Future[Sent], fault: BaseException) -> None:
+        if not isinstance(fault, errors.MessageSizeTooLargeError):
+            self._doubted = client
+        _refuse(future, fault)
 
 
 _HARMLESS = (errors.KafkaTimeoutError, errors.MessageSizeTooLargeError, ValueError)

@@ -15,7 +15,7 @@ from feedback.redaction import Redactor
 from feedback.schemas import names, schema
 from ledger import outbox
 from ledger.events import Event, Interaction
-from tests.fakes.kafka import FakeKafka
+from tests.fakes.kafka import FakeKafka, FakeSent
 from tests.unit.feedback.said import CORRECTION, IDENTITY, INTERACTION, SAID, reader
 from tests.unit.feedback.taking_in import books, until
 
@@ -107,6 +107,28 @@ def test_while_kafka_is_away_events_are_refused_and_later_ones_go_through():
         producer.send(record).result(timeout=10)
     kafka.away = False
     assert producer.send(record).result(timeout=10).offset == 0
+    producer.close()
+
+
+def test_a_client_that_did_not_deliver_is_not_asked_again():
+    class Sulking(FakeKafka):
+        """Its first client never gets over the outage: out of sequence for good."""
+
+        def producer(self, **own):
+            made = super().producer(**own)
+            self.clients = getattr(self, "clients", 0) + 1
+            if self.clients == 1:
+                made.send = lambda *_, **__: FakeSent(fault=errors.OutOfOrderSequenceNumberError())
+            return made
+
+    kafka = Sulking()
+    topic = kafka.create()
+    producer = Producer(kafka)
+    record = Record(topic=topic, key=b"k", value=b"v")
+    with pytest.raises(NotAcknowledged, match="OutOfOrderSequenceNumberError"):
+        producer.send(record).result(timeout=10)
+    assert producer.send(record).result(timeout=10).offset == 0
+    assert kafka.clients == 2
     producer.close()
 
 
