@@ -53,7 +53,7 @@ class KafkaSettings(_Group):
     """Offsets lost to retention or to a record no client can decode: stop there, or record the gap."""
     records_max: int = Field(default=500, ge=1, le=10_000)
     """Records a poll: bounds memory and the length of a transaction."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Passed to every kafka-python client as they are (security, api_version, …)."""
 
 
