@@ -78,6 +78,7 @@ class Publisher:
 
     def _give_up_on(self, message: Message, fault: BaseException | None) -> None:
         """A new client makes the next try: this one may repeat its complaint for ever."""
+        assert fault is not None
         if isinstance(fault, _TOO_LARGE):
             # It would block all that comes after it: its next try is a pointer to the ledger.
             self._too_large.add(message.id)

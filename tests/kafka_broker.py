@@ -73,6 +73,14 @@ class RealKafka:
         finally:
             admin.close()
 
+    def group_state(self, group: str) -> str:
+        """Stable, PreparingRebalance, CompletingRebalance, Empty or Dead."""
+        admin = self.cluster.admin()
+        try:
+            return str(admin.describe_groups([group])[group]["group_state"])
+        finally:
+            admin.close()
+
     def say(
         self,
         topic: str,
@@ -195,9 +203,7 @@ class Relayed:
         moved = Relay(self.port)
         plain = int(self.broker.bootstrap.rpartition(":")[2])
         self.broker.stop()
-        self.broker = LocalBroker(
-            self.broker.data, plain, properties=_two_ways(plain, self.port, moved.port)
-        )
+        self.broker = LocalBroker(self.broker.data, plain, properties=_two_ways(plain, self.port, moved.port))
         self.broker.start()
         return moved
 
@@ -245,7 +251,7 @@ class ThreeBrokers:
         """The broker that coordinates that consumer group."""
         admin = self.kafka.cluster.admin()
         try:
-            return self.brokers[admin.describe_groups([group])[group]["coordinator"] - 1]
+            return self.brokers[admin._manager.run(admin._find_coordinator_ids, [group])[group] - 1]
         finally:
             admin.close()
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from kafka.protocol import consumer as protocol
+from kafka.protocol.metadata import FindCoordinatorResponse
 
 _LOOK_S = 0.02
 
@@ -22,6 +23,7 @@ LIES = {
     "heartbeat": protocol.HeartbeatResponse,
     "join_group": protocol.JoinGroupResponse,
     "sync_group": protocol.SyncGroupResponse,
+    "find_coordinator": FindCoordinatorResponse,
 }
 """Answers it can lie about."""
 
@@ -152,7 +154,7 @@ def _put(data: Any, code: int) -> None:
     """Wherever the answer has an error code, it is this one."""
     if hasattr(data, "error_code"):
         data.error_code = code
-    for name in ("topics", "partitions"):
+    for name in ("topics", "partitions", "coordinators"):
         for one in getattr(data, name, None) or ():
             _put(one, code)
 
