@@ -6,7 +6,6 @@ and a bootstrap that every broker refused for one that took too long.
 
 import ssl
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from kafka import errors
@@ -53,6 +52,18 @@ def why(fault: BaseException) -> str:
     return fault.why if isinstance(fault, NotAdmitted) else _refusal(fault) or type(fault).__name__
 
 
+def hear_last_words(transport: Any) -> None:
+    """What comes together with the end of a connection is read from here on: a broker that refuses us says so
+    and hangs up, and kafka-python throws away what it was reading when it meets the end."""
+    receive: Callable[[], tuple[bytes, Any]] = transport._sock_recv
+
+    def octets_first() -> tuple[bytes, Any]:
+        octets, fault = receive()
+        return octets, None if octets else fault
+
+    transport._sock_recv = octets_first
+
+
 class NetClient(KafkaNetClient):  # type: ignore[misc]
     """kafka-python's, but for a bootstrap that ends at once where every broker refuses us."""
 
@@ -68,7 +79,7 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
 
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
         transport = await super()._build_transport(node, timeout_at=timeout_at)
-        transport._sock_recv = partial(_last_words, transport._sock_recv)
+        hear_last_words(transport)
         return transport
 
     async def _connect(self, node: Any, conn: Any, *given: Any, **options: Any) -> None:
@@ -79,13 +90,6 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         bootstrap = {broker.node_id for broker in self.cluster.bootstrap_brokers()}
         if bootstrap <= self._refused.keys():
             self._auth_failures |= self._refused  # the next `get_connection` raises it
-
-
-def _last_words(receive: Callable[[], tuple[bytes, Any]]) -> tuple[bytes, Any]:
-    """What came together with the end of the connection is read first: kafka-python throws it away, and a
-    broker that refuses us says so and hangs up."""
-    octets, fault = receive()
-    return octets, None if octets else fault
 
 
 def _check_mechanism(options: Mapping[str, Any]) -> None:

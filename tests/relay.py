@@ -79,7 +79,7 @@ class Relay:
             kind: Any = LIES[answer]
             if key == kind.API_KEY and left > 0:
                 self._untold[answer, code] -= 1
-                return _with_error(kind.decode(frame, version=version, header=True), version, frame, code)
+                return _with_error(kind, version, frame, code)
         return frame
 
     def _accept(self) -> None:
@@ -144,10 +144,12 @@ class _Line:
         self.end()
 
 
-def _with_error(answer: Any, version: int, frame: bytes, code: int) -> bytes:
+def _with_error(kind: Any, version: int, frame: bytes, code: int) -> bytes:
+    header = 5 if kind.flexible_version_q(version) else 4  # the correlation id, and an empty list of tags
+    answer = kind.decode(frame[header:], version=version)
+    answer._header = None  # decoding leaves it unset, and encoding looks at it
     _put(answer, code)
-    answer.with_header(struct.unpack(">i", frame[:4])[0])
-    return bytes(answer.encode(version=version, header=True))
+    return frame[:header] + bytes(answer.encode(version=version))
 
 
 def _put(data: Any, code: int) -> None:

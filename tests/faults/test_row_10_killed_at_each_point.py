@@ -7,11 +7,9 @@ import signal
 from collections import Counter
 
 import pytest
-from sqlalchemy import func, select
 
 from feedback import inspection
 from feedback.outbox import MESSAGE_ID
-from ledger.schema import outbox
 from tests.faults.load import Load
 from tests.unit.feedback.taking_in import until
 

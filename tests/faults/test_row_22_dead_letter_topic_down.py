@@ -1,10 +1,8 @@
 """Row 22. With the dead-letter topic gone or refusing, the outbox grows and intake goes on."""
 
 import pytest
-from sqlalchemy import func, select
 
 from feedback import inspection
-from ledger.schema import outbox
 from tests.faults.load import BROKEN, Load
 from tests.unit.feedback.said import headers
 from tests.unit.feedback.taking_in import until

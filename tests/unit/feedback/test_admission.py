@@ -1,11 +1,13 @@
 """Security options are what they seem: what would silently mean less than it says is refused by name."""
 
+import socket
 import ssl
 
 import pytest
 from kafka import errors
+from kafka.net.transport import KafkaTCPTransport
 
-from feedback.admission import NotAdmitted, why
+from feedback.admission import NotAdmitted, hear_last_words, why
 from feedback.connection import Kafka
 
 SASL = {
@@ -56,3 +58,17 @@ def test_why_names_what_a_person_must_act_on_and_quotes_nobody():
     handshake = errors.KafkaConnectionError("Handshake failed")
     handshake.__context__ = untrusted
     assert why(handshake) == "TLS: the broker's certificate is not trusted: certificate has expired"
+
+
+def test_what_a_broker_says_as_it_hangs_up_is_heard_before_the_end_is():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        broker, _ = server.accept()
+        with client, broker:
+            broker.sendall(b"refused, because")
+            broker.shutdown(socket.SHUT_RDWR)
+            client.setblocking(False)
+            transport = KafkaTCPTransport(None, client)
+            hear_last_words(transport)
+            assert transport._sock_recv() == (b"refused, because", None)
+            assert isinstance(transport._sock_recv()[1], errors.KafkaConnectionError)
