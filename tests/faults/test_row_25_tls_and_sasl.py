@@ -11,7 +11,7 @@ from tests.installation import Installation
 from tests.kafka_broker import give_up
 from tests.unit.feedback.taking_in import until
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 WRONG = "wrong-horse-battery"

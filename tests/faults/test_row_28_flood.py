@@ -10,7 +10,7 @@ import pytest
 from tests.faults.load import Load
 from tests.unit.feedback.taking_in import correct, until
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
 FLOOD = 20_000
 GROWTH_MIB_MAX = 40.0

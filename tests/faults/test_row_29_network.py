@@ -5,7 +5,7 @@ import pytest
 from tests.faults.load import Load
 from tests.unit.feedback.taking_in import until
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
 SILENT_MS = 6000
 
