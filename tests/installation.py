@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from daemon.role_names import ROLES
 from deploy.kafka.broker import free_port
 
 ROOT = Path(__file__).parents[1]
-_OTHER_ROLES = ("learner", "fleet", "gateway")
 
 
 class Installation:
-    """Only intake runs. `telemetry` is more text for that section of clorad.toml, and sections after it."""
+    """`telemetry`: more text for that section of clorad.toml, and sections after it. No replica answers."""
 
     def __init__(self, folder: Path, bootstrap: str, telemetry: str = "") -> None:
         self.folder = folder
@@ -31,6 +31,7 @@ class Installation:
         (base / "model.safetensors").write_bytes(b"weights")
         (folder / "clorad.toml").write_text(
             f'[kafka]\nbootstrap_servers = "{bootstrap}"\n'
+            f'[fleet]\nreplicas = ["http://127.0.0.1:{free_port()}"]\n'
             f"[telemetry]\nhealth_port = {self.health_port}\n{telemetry}\n"
             '[agents.billing]\nscorer = "exact"\n'
         )
@@ -49,9 +50,9 @@ class Installation:
         return json.loads(self.clorad(*words, "--json", ok=ok))
 
     @contextmanager
-    def running(self) -> Iterator[Callable[[], int | None]]:
+    def running(self, *roles: str) -> Iterator[Callable[[], int | None]]:
         """`clorad run` until the block ends, when it must stop as asked. Yields what asks if it ended."""
-        left_out = [word for role in _OTHER_ROLES for word in ("--without", role)]
+        left_out = [word for role in ROLES if role not in roles for word in ("--without", role)]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "daemon", "run", *left_out],

@@ -130,7 +130,7 @@ def test_row_25_clorad_itself_keeps_the_password_to_itself(secured, tmp_path):
     installed = Installation(tmp_path, servers, f'log_level = "debug"\n[kafka.options]\n{given}')
     refused = installed.refused("topics", "create")
     assert REFUSED in refused
-    with installed.running() as ended:
+    with installed.running("intake") as ended:
         until(lambda: installed.check("kafka") == (False, REFUSED))
         secured.set_password(PASSWORD, "SCRAM-SHA-512")
         installed.clorad("topics", "create", "--partitions", "2")

@@ -23,7 +23,7 @@ WAIT_S = 60.0
 def installed(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
     installation = Installation(tmp_path, own_broker().bootstrap)
     installation.clorad("topics", "create", "--partitions", "2")
-    with installation.running():
+    with installation.running("intake"):
         yield installation
 
 
