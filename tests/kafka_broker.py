@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, errors
 
 from deploy.kafka.broker import BrokerUnavailable, LocalBroker, free_port, new_cluster_id
 from feedback.connection import Kafka
@@ -247,11 +247,13 @@ class ThreeBrokers:
     def kafka(self) -> RealKafka:
         return RealKafka(",".join(broker.bootstrap for broker in self.brokers))
 
-    def coordinator_of(self, group: str) -> LocalBroker:
-        """The broker that coordinates that consumer group."""
+    def coordinator_of(self, group: str) -> LocalBroker | None:
+        """The broker that coordinates that consumer group; None while nobody can say."""
         admin = self.kafka.cluster.admin()
         try:
             return self.brokers[admin._manager.run(admin._find_coordinator_ids, [group])[group] - 1]
+        except errors.RetriableError:
+            return None
         finally:
             admin.close()
 
