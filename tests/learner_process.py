@@ -46,6 +46,7 @@ def main() -> int:
         freshness=Freshness(events_min=1, age_s_max=0.1, alpha=0.05),
         limits=Limits(new_max=64, replay_max=0, anchors_max=0, refusals_max=2),
         slots=SLOTS,
+        gather_s=0.0,
         idle_s=0.1,
         lease_s=LEASE_S,
     )
