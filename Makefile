@@ -44,7 +44,7 @@ lint: setup  ## ruff, mypy --strict, import directions
 test: lint  ## everything: lint, unit, contract, integration, acceptance (15 minutes at most)
 	$(BIN)/python -m pytest $(REQUIRED) tests
 
-faults: setup  ## the rows of the fault table on a real broker (`make test` runs the most telling ones)
+faults: setup  ## every row of the fault table on real brokers (`make test` runs the most telling ones); SOAK_S=1200
 	FAULTS=all $(BIN)/python -m pytest tests/faults
 
 demo: setup  ## agents learn house rules from corrections while you watch; CHAOS=1 kills things, WORLD=path changes them

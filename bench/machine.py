@@ -30,8 +30,17 @@ def forget_peak_memory() -> None:
 
 def peak_memory_mib() -> float:
     """The most resident memory since it was last forgotten."""
+    return _status_mib("VmHWM")
+
+
+def resident_memory_mib() -> float:
+    """The memory resident now; where only a peak can be had, that."""
+    return _status_mib("VmRSS")
+
+
+def _status_mib(field: str) -> float:
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

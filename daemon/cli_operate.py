@@ -1,4 +1,4 @@
-"""Commands for those who run clorad: set-up, settings, dead letters, audit, replay."""
+"""Commands for those who run clorad: set-up, settings, dead letters, audit, replay, self-test."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from daemon.cli_context import AsJson, Context, settings_of
 
 topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
 ledger = typer.Typer(help="The ledger: make it, check it, back it up.", no_args_is_help=True)
+engine = typer.Typer(help="The warm engine on this machine.", no_args_is_help=True)
 letters = typer.Typer(help="Records that could not be used.", no_args_is_help=True)
 
 
@@ -19,6 +20,7 @@ def add_to(app: typer.Typer, *, ask: str, set_up: str) -> None:
     app.command("replay", rich_help_panel=ask)(replay)
     app.add_typer(topics, name="topics", rich_help_panel=set_up)
     app.add_typer(ledger, name="ledger", rich_help_panel=set_up)
+    app.add_typer(engine, name="engine", rich_help_panel=set_up)
     app.command("schema", rich_help_panel=set_up)(schema)
     app.command("config", rich_help_panel=set_up)(config)
 
@@ -75,6 +77,14 @@ def ledger_restore(
     from daemon.commands import backup
 
     typer.echo(backup.restore(settings_of(context), file, force=force))
+
+
+@engine.command("selftest")
+def engine_selftest(context: Context, as_json: AsJson = False) -> None:
+    """Try the engine's promises on the configured base: gradients against PEFT, isolation, repeats."""
+    from daemon.commands import engine
+
+    engine.show_selftest(settings_of(context), as_json=as_json)
 
 
 @letters.command("list")

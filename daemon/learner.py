@@ -204,6 +204,9 @@ def _record(
 ) -> None:
     outcomes = _outcomes(prepared, result)
     try:
+        if isinstance(result, NotLearned) and result.again:
+            _void(learner, turn, token, result.reason)
+            return
         if isinstance(result, NotLearned):
             turns.drop_turn(learner.database, turn, token=token, reason=result.reason, outcomes=outcomes)
             log.info("turn dropped", agent=turn.plan.agent, turn=turn.id, reason=result.reason)

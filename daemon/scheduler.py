@@ -52,13 +52,16 @@ class FairShare:
     virtual_time: float = 0.0  # where the agents in service stand; idleness is not saved up below it
 
     def choose(self, candidates: Sequence[Backlog], *, slots: int, age_s_max: float) -> list[str]:
-        """At most `slots` agents: the overdue first, longest waiting first, then the smallest accounts."""
+        """At most `slots` agents: the overdue before the others, and the smallest accounts first.
+
+        Not the longest waiting: an agent that sends more than its share always has the oldest feedback.
+        """
         for one in candidates:
             self.account[one.agent] = max(self.account.get(one.agent, 0.0), self.virtual_time)
 
         def order(one: Backlog) -> tuple[bool, float, float, str]:
             late = one.oldest_age_s >= age_s_max
-            return (not late, 0.0 if late else self.account[one.agent], -one.oldest_age_s, one.agent)
+            return (not late, self.account[one.agent], -one.oldest_age_s, one.agent)
 
         chosen = [one.agent for one in sorted(candidates, key=order)[:slots]]
         if chosen:

@@ -55,7 +55,7 @@ class KafkaSettings(_Group):
     """Records a poll: bounds memory and the length of a transaction."""
     join_s_max: float = Field(default=3600.0, gt=0)
     """Seconds feedback waits for the interaction it names; then it is a dead letter, to be redriven."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Passed to every kafka-python client as they are (security, api_version, …)."""
 
 

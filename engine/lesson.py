@@ -52,6 +52,7 @@ class NotLearned:
 
     agent: str
     reason: str
+    again: bool = False  # nothing about the lesson was at fault: it is worth repeating as it is
     refused: tuple[Refused, ...] = ()
     skipped: tuple[Refused, ...] = ()
     already_known: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from engine.losses import (
     supervised_loss,
     target_logprobs,
 )
+from engine.memory import within_memory
 from engine.packer import Form, MicroBatch, Placed, Portion, Reference, Tenant, pack
 from engine.recipe import Recipe
 from engine.tokens import Sample
@@ -74,7 +75,6 @@ def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
     return signals
 
 
-@torch.no_grad()
 def read_references(
     base: BaseModel,
     tenant: Tenant,
@@ -83,7 +83,26 @@ def read_references(
     token_budget: int,
     hidden_too: Sequence[bool],
 ) -> list[tuple[Reference, ...]]:
-    """What the tenant's present weights make of each sample's answers; keeps hidden states where asked."""
+    """What the tenant's present weights make of each sample's answers; keeps hidden states where asked.
+
+    Raises `OutOfMemory`.
+    """
+    found, _ = within_memory(
+        lambda tokens: _read(base, tenant, samples, token_budget=tokens, hidden_too=hidden_too),
+        token_budget=token_budget,
+    )
+    return found
+
+
+@torch.no_grad()
+def _read(
+    base: BaseModel,
+    tenant: Tenant,
+    samples: Sequence[Sample],
+    *,
+    token_budget: int,
+    hidden_too: Sequence[bool],
+) -> list[tuple[Reference, ...]]:
     portions = [Portion(sample=sample) for sample in samples]
     found: dict[int, tuple[Reference, ...]] = {}
     keeps = {id(portion): keep for portion, keep in zip(portions, hidden_too, strict=True)}

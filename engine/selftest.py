@@ -82,13 +82,15 @@ def _like_alone(model: BaseModel, work: Work, tolerance: float) -> tuple[bool, s
 
 
 def _idle(model: BaseModel, work: Work) -> tuple[bool, str]:
-    rows = [model.arena.weight, model.arena.first, model.arena.second, model.arena.grad]
-    before = [row[1].clone() for row in rows]
-    _gradients(model, [work[0], work[2]])
+    arena = model.arena
+    whole = (arena.weight, arena.grad, arena.first, arena.second, arena.shadow)
+    mine = [*(rows[1] for rows in whole), arena.steps[1]]
+    before = [row.clone() for row in mine]
+    add_step(model, [work[0], work[2]], _FORM)
     for slot in (0, 2):
-        step(model.arena, slot, _SIZES)
-    same = all(torch.equal(was, row[1]) for was, row in zip(before, rows, strict=True))
-    return same, "weights, moments and gradient compared after two others stepped"
+        step(arena, slot, _SIZES)
+    same = all(torch.equal(was, now) for was, now in zip(before, mine, strict=True))
+    return same, "weights, gradient, moments and step count compared after two others stepped"
 
 
 def _broken(model: BaseModel, work: Work) -> tuple[bool, str]:
@@ -140,7 +142,7 @@ def _peft_gradients(base: Path, model: BaseModel, slot: int, portion: Portion) -
 
 
 def _seat(arena: Arena) -> None:
-    """Adapters that are not zero, each agent its own."""
+    """Adapters in the middle of their lessons, each agent its own: nothing of them is zero."""
     for slot in range(_AGENTS):
         fresh = fresh_weights(arena, list(arena.places), rank=_RECIPE.rank, seed=slot)
         chance = torch.Generator().manual_seed(100 + slot)
@@ -150,6 +152,9 @@ def _seat(arena: Arena) -> None:
             {name: (a, 0.02 * torch.randn(b.shape, generator=chance)) for name, (a, b) in fresh.items()},
         )
         arena.refresh(slot)
+        for moments in (arena.first[slot], arena.second[slot]):
+            moments.copy_(1e-3 * torch.rand(arena.row_floats, generator=chance))
+        arena.steps[slot].fill_(3)
 
 
 def _work(vocabulary: int) -> Work:

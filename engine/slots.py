@@ -1,7 +1,7 @@
 """Which agent sits in which slot while it learns; the version store is the cold tier.
 
-Attach reads a version, detach drops it. Parsed versions are kept in memory up to a bound, the longest
-unused dropped first; a version never changes, so its path is its key.
+Attach reads a version, detach drops it. Parsed versions are kept in memory up to a bound, one an agent, the
+longest unused dropped first; a version never changes, so its path is its key.
 """
 
 from collections import OrderedDict
@@ -15,16 +15,18 @@ from engine.arena import Arena
 from engine.lesson import Lesson
 from engine.recipe import Recipe
 
-_PARSED_BYTES_MAX = 1 << 30
+PARSED_BYTES_MAX = 1 << 30
 
 
 class Slots:
     """The arena's rows, lent out lowest first."""
 
-    def __init__(self, arena: Arena, *, base_hash: str) -> None:
+    def __init__(self, arena: Arena, *, base_hash: str, parsed_bytes_max: int = PARSED_BYTES_MAX) -> None:
         self._arena, self._base_hash = arena, base_hash
+        self._parsed_bytes_max = parsed_bytes_max
         self._free = list(range(arena.slots))
-        self._parsed: OrderedDict[Path, Adapter] = OrderedDict()
+        self._parsed: OrderedDict[Path, tuple[Path, Adapter]] = OrderedDict()  # by the agent's directory
+        self.parsed_bytes = 0  # what parsed versions take
 
     @property
     def free(self) -> int:
@@ -92,13 +94,17 @@ class Slots:
         self._free.sort()
 
     def read(self, directory: Path) -> Adapter:
-        """The parsed version, from memory where it was used lately."""
-        if directory in self._parsed:
-            self._parsed.move_to_end(directory)
-            return self._parsed[directory]
-        adapter = self._parsed[directory] = read_adapter(directory)
-        while sum(kept.bytes for kept in self._parsed.values()) > _PARSED_BYTES_MAX and len(self._parsed) > 1:
-            self._parsed.popitem(last=False)
+        """The parsed version, from memory where it is the one of its agent's that was read last."""
+        agent = directory.parent
+        known, adapter = self._parsed.get(agent, (None, None))
+        if adapter is None or known != directory:
+            self._forget(agent)
+            adapter = read_adapter(directory)
+            self._parsed[agent] = (directory, adapter)
+            self.parsed_bytes += adapter.bytes
+        self._parsed.move_to_end(agent)
+        while self.parsed_bytes > self._parsed_bytes_max and len(self._parsed) > 1:
+            self._forget(next(iter(self._parsed)))
         return adapter
 
     def names(self, recipe: Recipe) -> list[str]:
@@ -109,6 +115,11 @@ class Slots:
                 f"the base has no layers named {', '.join(sorted(missing))} that can be adapted"
             )
         return names
+
+    def _forget(self, agent: Path) -> None:
+        if agent in self._parsed:
+            _, dropped = self._parsed.pop(agent)
+            self.parsed_bytes -= dropped.bytes
 
     def _refuse_misfit(self, adapter: Adapter) -> None:
         if adapter.rank > self._arena.rank:

@@ -6,6 +6,7 @@ and each adapter steps on its own. One process, one thread owns the engine.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,15 +19,17 @@ from engine.base_model import BaseModel, load_base
 from engine.calibration import mix_below_tokens
 from engine.course import Course, tokenise
 from engine.lesson import Learned, Lesson, NotLearned
+from engine.memory import OutOfMemory
 from engine.packer import Form, Tenant
 from engine.probes import probes_of
 from engine.slots import Slots
-from engine.step import OutOfMemory, add_step
+from engine.step import add_step
 from engine.tokens import Tokens, load_tokens
 from rewards.episode import Part
 
 Mixing = Literal["auto", "never"]
 
+_TOKEN_BUDGET_MIN = 16  # a pass that does not fit with this few tokens never will
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
 
 
@@ -99,7 +102,9 @@ class WarmEngine:
 
         More lessons than slots sit down as others finish. `heartbeat` is called between steps; what it
         raises abandons the pass and leaves the engine as it was. `form` repeats a pass as it was recorded;
-        raises `FormDiffers` where that is not possible here.
+        raises `FormDiffers` where that is not possible here. A step that does not fit into memory halves the
+        token budget, of later passes too; where half is too much as well, the lessons that were not over
+        are not learned, and worth repeating.
         """
         if form is not None and (names := self.differs(form)):
             raise FormDiffers(f"the pass was computed with another {', '.join(names)}")
@@ -113,7 +118,7 @@ class WarmEngine:
                     while waiting and self._slots.free:
                         index, lesson = waiting.pop(0)
                         heartbeat()
-                        course = self._seat(lesson)
+                        course = self._seat(lesson, running)
                         if isinstance(course, Course):
                             seated[index] = course
                         else:
@@ -123,8 +128,10 @@ class WarmEngine:
                     for index in [index for index, course in seated.items() if course.over]:
                         became[index] = self._graduate(seated.pop(index))
         except OutOfMemory as fault:
+            tried = running.token_budget
+            self._shrink(tried // 2)
             became |= {
-                index: NotLearned(agent=lesson.agent, reason=str(fault))
+                index: NotLearned(agent=lesson.agent, reason=str(fault), again=tried > _TOKEN_BUDGET_MIN)
                 for index, lesson in enumerate(lessons)
                 if index not in became
             }
@@ -149,7 +156,7 @@ class WarmEngine:
         finally:
             self._slots.detach(slot)
 
-    def _seat(self, lesson: Lesson) -> Course | NotLearned:
+    def _seat(self, lesson: Lesson, form: Form) -> Course | NotLearned:
         samples, refused = tokenise(lesson, self._tokens, tokens_max=self._base.tokens_max)
         if not any(sample.part is Part.NEW for sample in samples):
             return NotLearned(agent=lesson.agent, reason="nothing new to learn from", refused=tuple(refused))
@@ -157,7 +164,11 @@ class WarmEngine:
             slot = self._slots.attach(lesson)
         except AdapterRefused as refusal:
             return NotLearned(agent=lesson.agent, reason=str(refusal), refused=tuple(refused))
-        course = Course(lesson, slot, samples, refused, self._base, token_budget=self._form.token_budget)
+        try:
+            course = Course(lesson, slot, samples, refused, self._base, token_budget=form.token_budget)
+        except BaseException:
+            self._slots.detach(slot)
+            raise
         if course.anything_new:
             return course
         self._slots.detach(slot)
@@ -172,9 +183,16 @@ class WarmEngine:
         """Every seated agent has taken one step of its own. Returns the form to go on with."""
         work = [(course.tenant, course.portions()) for course in courses]
         signals, fitting = add_step(self._base, work, form)
+        if fitting != form:
+            self._shrink(fitting.token_budget)
         for course in courses:
             course.take_step(signals[course.slot])
         return fitting
+
+    def _shrink(self, token_budget: int) -> None:
+        """What did not fit into memory now will not fit in later passes."""
+        smaller = min(self._form.token_budget, max(_TOKEN_BUDGET_MIN, token_budget))
+        self._form = replace(self._form, token_budget=smaller)
 
     def _graduate(self, course: Course) -> Learned | NotLearned:
         adapter = self._slots.copy(course.slot, course.lesson.recipe)

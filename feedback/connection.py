@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
-from kafka.net.compat import KafkaNetClient
+
+from feedback.admission import NetClient, check_security
 
 ADMIN_MS_MAX = 10_000
 METADATA_MS_MAX = 30_000  # of 5 min: new partitions should not be waited for
@@ -32,12 +33,13 @@ class Kafka:
     bootstrap_servers: str
     client_id: str = "clorad"
     bootstrap_ms_max: int = 30_000
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # passwords are among them
 
     def __post_init__(self) -> None:
         unknown = set(self.options).difference(*(client.DEFAULT_CONFIG for client in _CLIENTS))
         if unknown:
             raise ValueError(f"kafka-python knows no option {', '.join(sorted(unknown))}")
+        check_security(self.options)
 
     def consumer(self, **own: Any) -> Any:
         """A new consumer; raises kafka-python's errors where no broker answers in time."""
@@ -66,7 +68,7 @@ class Kafka:
         connections: list[Any] = []
 
         def connect(**configs: Any) -> Any:
-            connections.append(KafkaNetClient(**configs))
+            connections.append(NetClient(**configs))
             # 3.0.12 does not hand the option on, and a mistyped topic would be made with the wrong retention.
             connections[-1].cluster.config["allow_auto_create_topics"] = False
             return connections[-1]

@@ -12,6 +12,7 @@ from typing import Any
 
 from kafka import TopicPartition, errors
 
+from feedback.admission import why
 from feedback.connection import Cluster
 from feedback.topics import Topics, create, describe
 
@@ -21,7 +22,7 @@ SILENT_S_MAX = 30.0
 
 
 class BrokerAway(Exception):
-    """Kafka did not answer in time. The text is the fault's class."""
+    """Kafka did not answer in time. The text says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replicatio
     try:
         return create(cluster, topics, partitions=partitions, replication=replication)
     except (errors.KafkaError, OSError) as fault:
-        raise BrokerAway(type(fault).__name__) from None
+        raise BrokerAway(why(fault)) from None
 
 
 def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
@@ -55,7 +56,7 @@ def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
             firsts: Mapping[TopicPartition, int] = consumer.beginning_offsets(places, timeout_ms=ASK_MS_MAX)
             ends: Mapping[TopicPartition, int] = consumer.end_offsets(places, timeout_ms=ASK_MS_MAX)
     except (errors.KafkaError, OSError) as fault:
-        raise BrokerAway(type(fault).__name__) from None
+        raise BrokerAway(why(fault)) from None
     ids = {topic.name: str(topic.topic_id) for topic in there}
     return tuple(
         Extent(
@@ -86,7 +87,7 @@ def records(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterat
             consumer.seek(place, max(start, extent.first))
             yield from _read(consumer, place, min(end, extent.end))
     except (errors.KafkaError, OSError, UnicodeDecodeError) as fault:
-        raise BrokerAway(type(fault).__name__) from None
+        raise BrokerAway(why(fault)) from None
 
 
 def _read(consumer: Any, place: TopicPartition, end: int) -> Iterator[Any]:

@@ -14,6 +14,7 @@ import structlog
 from kafka import TopicPartition, errors
 from opentelemetry import metrics
 
+from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
@@ -290,6 +291,6 @@ class Intake:
 
     def _wait_for_kafka(self, fault: BaseException, stopping: Event) -> None:
         self._alive()
-        self._watch.ready("kafka", False, type(fault).__name__)
-        log.warning("kafka away", error=type(fault).__name__)
+        self._watch.ready("kafka", False, why(fault))
+        log.warning("kafka away", error=why(fault))
         self._backoff.wait(stopping)

@@ -12,6 +12,7 @@ import structlog
 from kafka import errors
 from opentelemetry import metrics
 
+from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.connection import Cluster, close_producer
 from ledger import outbox
@@ -77,10 +78,11 @@ class Publisher:
 
     def _give_up_on(self, message: Message, fault: BaseException | None) -> None:
         """A new client makes the next try: this one may repeat its complaint for ever."""
+        assert fault is not None
         if isinstance(fault, _TOO_LARGE):
             # It would block all that comes after it: its next try is a pointer to the ledger.
             self._too_large.add(message.id)
-        log.warning("outbox not delivered", error=type(fault).__name__, message=message.id)
+        log.warning("outbox not delivered", error=why(fault), message=message.id)
         self.close()
 
     def _begin(self, client: Any, message: Message) -> Any:

@@ -15,6 +15,7 @@ import structlog
 from kafka import errors
 from opentelemetry import metrics
 
+from feedback.admission import why
 from feedback.connection import Cluster, close_producer
 from ledger.events import Headers
 
@@ -136,6 +137,6 @@ def _acknowledge(future: Future[Sent], metadata: Any) -> None:
 
 
 def _refuse(future: Future[Sent], fault: BaseException) -> None:
-    # The class alone: kafka-python's texts may hold addresses, and a record's content at debug level.
-    log.warning("event not acknowledged", error=type(fault).__name__)
-    future.set_exception(NotAcknowledged(type(fault).__name__))
+    # Not its text: kafka-python's texts may hold addresses, and a record's content at debug level.
+    log.warning("event not acknowledged", error=why(fault))
+    future.set_exception(NotAcknowledged(why(fault)))

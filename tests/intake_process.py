@@ -9,84 +9,24 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.child_process import ChildProcess, Points
 
 
-class IntakeProcess:
-    """One process. It runs from here on until it ends by itself, is stopped, or is killed."""
+class IntakeProcess(ChildProcess):
+    """One intake."""
 
     def __init__(self, bootstrap: str, ledger: str, topics: Any, log: Path, **options: Any) -> None:
         names = [topics.feedback, topics.interactions, topics.dead_letters, topics.lifecycle]
         given = {"bootstrap": bootstrap, "ledger": ledger, "topics": names} | options
-        self.log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.intake_process", json.dumps(given)],
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def ended(self) -> int | None:
-        """The exit code, None while it runs."""
-        return self._process.poll()
-
-    @property
-    def proc(self) -> Path:
-        """What the system knows of it."""
-        return Path(f"/proc/{self._process.pid}")
-
-    def cpu_s(self) -> float:
-        fields = (self.proc / "stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def rss_mib(self) -> float:
-        status = (self.proc / "status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
-
-    def threads(self) -> int:
-        return len(list((self.proc / "task").iterdir()))
-
-    def files(self) -> int:
-        return len(list((self.proc / "fd").iterdir()))
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, wait_s_max: float = 30.0) -> int:
-        return self._process.wait(timeout=wait_s_max)
-
-    def freeze(self) -> None:
-        self.signal(signal.SIGSTOP)
-
-    def wake(self) -> None:
-        self.signal(signal.SIGCONT)
-
-    def kill(self) -> int:
-        if self.ended is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-        return self.wait()
-
-    def stop(self, wait_s_max: float = 30.0) -> int:
-        if self.ended is None:
-            self._process.terminate()
-        return self.wait(wait_s_max)
-
-    def says(self, text: str) -> bool:
-        return text in self.log.read_text(errors="replace")
+        super().__init__("tests.intake_process", given, log)
 
 
 def main() -> int:
-    from daemon.failpoints import Failpoints
     from feedback import outbox
     from feedback.connection import Kafka
     from feedback.identity import identity_of
@@ -116,7 +56,7 @@ def main() -> int:
         options=given.get("kafka", {}),
     )
     identity = identity_of(database)
-    reached = _Points(Failpoints(given.get("failpoint")), given.get("stalls", {}))
+    reached = Points(given.get("failpoint"), given.get("stalls", {}))
     one = Intake(
         cluster,
         database,
@@ -138,20 +78,6 @@ def main() -> int:
         print(refusal)
         return 78
     return 0
-
-
-class _Points:
-    """Failpoints, and points to stay at once for so many seconds."""
-
-    def __init__(self, failpoints: Any, stalls: dict[str, float]) -> None:
-        self._failpoints, self._stalls = failpoints, dict(stalls)
-
-    def __call__(self, name: str) -> None:
-        stay_s = self._stalls.pop(name, 0.0)
-        if stay_s:
-            print(f"STALLED {name}", flush=True)
-            time.sleep(stay_s)
-        self._failpoints(name)
 
 
 class _Watch:

@@ -8,13 +8,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, errors
 
-from deploy.kafka.broker import BrokerUnavailable, LocalBroker, free_port
+from deploy.kafka.broker import BrokerUnavailable, LocalBroker, free_port, new_cluster_id
 from feedback.connection import Kafka
 from feedback.topics import Topics
+from tests.relay import Relay
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ class RealKafka:
         admin = self.cluster.admin()
         try:
             admin.delete_records({TopicPartition(name, partition): before})
+        finally:
+            admin.close()
+
+    def group_state(self, group: str) -> str:
+        """Stable, PreparingRebalance, CompletingRebalance, Empty or Dead."""
+        admin = self.cluster.admin()
+        try:
+            return str(admin.describe_groups([group])[group]["group_state"])
         finally:
             admin.close()
 
@@ -133,11 +143,11 @@ def _started(folder: Path, **properties: str) -> LocalBroker:
             complaint = str(unavailable)
         else:
             return broker
-    _give_up(complaint)
-    raise AssertionError
+    return give_up(complaint)
 
 
-def _give_up(complaint: str) -> None:
+def give_up(complaint: str) -> NoReturn:
+    """No broker, no test: skipped, and in CI a failure."""
     if os.environ.get("CI"):
         pytest.fail(complaint)
     pytest.skip(complaint)
@@ -170,3 +180,116 @@ def own_broker(tmp_path: Path) -> Iterator[Callable[..., LocalBroker]]:
     yield start
     for broker in started:
         broker.kill()
+
+
+@dataclass
+class Relayed:
+    """A broker with two ways in: a plain one for the test, and one through a relay."""
+
+    broker: LocalBroker
+    relay: Relay
+    port: int
+
+    @property
+    def kafka(self) -> RealKafka:
+        return RealKafka(self.broker.bootstrap)
+
+    @property
+    def through(self) -> RealKafka:
+        return RealKafka(f"127.0.0.1:{self.relay.port}")
+
+    def move(self) -> Relay:
+        """The broker is restarted, and names another relay as its address from then on."""
+        moved = Relay(self.port)
+        plain = int(self.broker.bootstrap.rpartition(":")[2])
+        self.broker.stop()
+        self.broker = LocalBroker(self.broker.data, plain, properties=_two_ways(plain, self.port, moved.port))
+        self.broker.start()
+        return moved
+
+
+def _two_ways(plain: int, relayed: int, relay: int) -> dict[str, str]:
+    controller = free_port()
+    return {
+        "listeners": f"PLAINTEXT://127.0.0.1:{plain},RELAYED://127.0.0.1:{relayed},"
+        f"CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{plain},RELAYED://127.0.0.1:{relay}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,RELAYED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+    }
+
+
+@pytest.fixture
+def relayed(tmp_path: Path) -> Iterator[Relayed]:
+    """A broker of this test's own, behind a relay."""
+    plain, port = free_port(), free_port()
+    relay = Relay(port)
+    properties = _two_ways(plain, port, relay.port)
+    one = Relayed(LocalBroker(tmp_path / "relayed", plain, properties=properties), relay, port)
+    try:
+        one.broker.start()
+    except BrokerUnavailable as complaint:
+        give_up(str(complaint))
+    try:
+        yield one
+    finally:
+        relay.close()
+        one.broker.kill()
+
+
+@dataclass(frozen=True)
+class ThreeBrokers:
+    """A cluster of three, each of which a test may kill and start again."""
+
+    brokers: tuple[LocalBroker, ...]
+
+    @property
+    def kafka(self) -> RealKafka:
+        return RealKafka(",".join(broker.bootstrap for broker in self.brokers))
+
+    def coordinator_of(self, group: str) -> LocalBroker | None:
+        """The broker that coordinates that consumer group; None while nobody can say."""
+        admin = self.kafka.cluster.admin()
+        try:
+            return self.brokers[admin._manager.run(admin._find_coordinator_ids, [group])[group] - 1]
+        except errors.RetriableError:
+            return None
+        finally:
+            admin.close()
+
+
+@pytest.fixture
+def three_brokers(tmp_path: Path) -> Iterator[ThreeBrokers]:
+    """Three brokers of this test's own, internal topics on all of them."""
+    ports, controllers = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
+    voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(controllers, start=1))
+    cluster_id = new_cluster_id()
+    brokers = tuple(
+        LocalBroker(
+            tmp_path / f"kafka-{node}",
+            port,
+            node=node,
+            cluster_id=cluster_id,
+            properties={
+                "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+                "controller.quorum.voters": voters,
+                "offsets.topic.replication.factor": "3",
+                "transaction.state.log.replication.factor": "3",
+            },
+        )
+        for node, (port, controller) in enumerate(zip(ports, controllers, strict=True), start=1)
+    )
+    try:
+        for broker in brokers:
+            broker.launch()
+        for broker in brokers:
+            broker.wait_ready(ready_s_max=150.0)
+    except BrokerUnavailable as complaint:
+        for broker in brokers:
+            broker.kill()
+        give_up(str(complaint))
+    try:
+        yield ThreeBrokers(brokers)
+    finally:
+        for broker in brokers:
+            broker.kill()

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from feedback import inspection
 from feedback.outbox import MESSAGE_ID
-from ledger.schema import dead_letters, outbox
+from ledger.schema import dead_letters
 from tests.faults.load import BROKEN
 from tests.kafka_broker import RealKafka
 from tests.unit.feedback.said import CORRECTION, headers
@@ -49,7 +49,7 @@ def test_row_02_dead_letters_in_flight_have_one_id_each(own_broker, kept, start)
         if number == 30:
             broker.kill()
             broker.start()
-    until(lambda: kept.column(select(func.count(outbox.c.sent_s)))[0] == 60, wait_s=90)
+    until(lambda: kept.shipped() == 60, wait_s=90)
     (letters,) = inspection.extents(kafka.cluster, (topics.dead_letters,))
     ids = Counter(
         dict(record.headers)[MESSAGE_ID]

@@ -7,11 +7,9 @@ import signal
 from collections import Counter
 
 import pytest
-from sqlalchemy import func, select
 
 from feedback import inspection
 from feedback.outbox import MESSAGE_ID
-from ledger.schema import outbox
 from tests.faults.load import Load
 from tests.unit.feedback.taking_in import until
 
@@ -49,7 +47,7 @@ def test_row_10_killed_between_sending_and_marking_a_message_is_repeated_under_i
     for _ in range(3):
         assert start(topics, ships=True, failpoint="outbox-before-mark").wait() == -signal.SIGKILL
     start(topics, ships=True)
-    until(lambda: kept.column(select(func.count(outbox.c.sent_s)))[0] == load.broken)
+    until(lambda: kept.shipped() == load.broken)
     load.arrives(kept)
     (letters,) = inspection.extents(kafka.cluster, (topics.dead_letters,))
     found = inspection.records(kafka.cluster, letters, start=0, end=letters.end)

@@ -1,109 +1,42 @@
 """The command line against a real broker, with the real intake process between the two."""
 
-import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon.role_names import ROLES
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback import inspection
 from feedback.connection import Kafka
 from feedback.topics import Topics
+from tests.installation import Installation
 
 pytestmark = pytest.mark.kafka
 
-ROOT = Path(__file__).parents[2]
 WAIT_S = 60.0
 
 
-class Installation:
-    """clorad in a folder of its own, with a broker of its own (its topics' names are fixed)."""
-
-    def __init__(self, folder: Path, broker: LocalBroker) -> None:
-        self.folder = folder
-        self.health_port = free_port()
-        base = folder / "base"
-        base.mkdir()
-        (base / "config.json").write_text("{}")
-        (base / "model.safetensors").write_bytes(b"weights")
-        (folder / "clorad.toml").write_text(
-            f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n'
-            f"[telemetry]\nhealth_port = {self.health_port}\n"
-            f'[fleet]\nreplicas = ["http://127.0.0.1:{free_port()}"]\n'
-            '[agents.billing]\nscorer = "exact"\n'
-        )
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CLORAD_")}
-        self.environment = {**clean, "PYTHONPATH": str(ROOT)}
-
-    def clorad(self, *words: str, ok: bool = True) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "daemon", *words],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert (done.returncode == 0) is ok, done.stderr + done.stdout
-        return done.stdout
-
-    def json(self, *words: str, ok: bool = True) -> Any:
-        return json.loads(self.clorad(*words, "--json", ok=ok))
-
-    def start(self, *roles: str) -> "subprocess.Popen[bytes]":
-        left_out = [word for role in ROLES if role not in roles for word in ("--without", role)]
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "daemon", "run", *left_out],
-                cwd=self.folder,
-                env=self.environment,
-                stderr=log,
-            )
-
-    def caught_up(self) -> bool:
-        """All that is in the topics has a fate, and nothing is owed to Kafka."""
-        found = self.json("status", "--lag")
-        return sum(one["lag"] for one in found["partitions"]) == found["outbox"]["waiting"] == 0
-
-    def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=2) as answer:
-                return bool(json.load(answer)["ready"])
-        except OSError:
-            return False
-
-
-@contextmanager
-def run(installation: Installation, *roles: str) -> Iterator[Installation]:
+def installation_on(folder: Path, broker: LocalBroker) -> Installation:
+    installation = Installation(folder, broker.bootstrap)
     installation.clorad("topics", "create", "--partitions", "2")
-    running = installation.start(*roles)
-    yield installation
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(timeout=30) == 0, (installation.folder / "log").read_text()[-4000:]
+    return installation
 
 
 @pytest.fixture
 def installed(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
-    with run(Installation(tmp_path, own_broker()), "intake") as installation:
+    installation = installation_on(tmp_path, own_broker())
+    with installation.running("intake"):
         yield installation
 
 
 @pytest.fixture
 def shipping(tmp_path: Path, own_broker: Callable[..., LocalBroker]) -> Iterator[Installation]:
     """The fleet role runs too: it ships what is owed to Kafka."""
-    with run(Installation(tmp_path, own_broker()), "intake", "fleet") as installation:
+    installation = installation_on(tmp_path, own_broker())
+    with installation.running("intake", "fleet"):
         yield installation
 
 
@@ -115,7 +48,7 @@ def until(holds: Callable[[], bool], log: Path) -> None:
 
 
 def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Installation) -> None:
-    clorad, log = installed.clorad, installed.folder / "log"
+    clorad, log = installed.clorad, installed.log
     about = ("--agent", "billing", "--author", "ann", "--prompt", "cancel my order")
     sent = [
         installed.json("send", "correction", *about, "--rejected", "no", "--corrected", "yes", "--id", "c1"),
@@ -158,7 +91,7 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
 
 
 def test_a_dead_letter_is_put_right_and_sent_again(shipping: Installation) -> None:
-    clorad, log = shipping.clorad, shipping.folder / "log"
+    clorad, log = shipping.clorad, shipping.log
     sent = shipping.json(
         *("send", "correction", "--agent", "newcomer", "--author", "ann", "--prompt", "cancel it"),
         *("--rejected", "no", "--corrected", "yes", "--id", "c1"),

@@ -1,7 +1,7 @@
 """The learner on a real ledger and a real two-layer model: what is written, resumed, recorded and dropped."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from daemon.planning import Limits
 from daemon.replay import replay
 from daemon.scheduler import Freshness
 from engine.adapter_files import read_manifest
+from engine.lesson import Lesson, NotLearned
 from engine.warm_engine import WarmEngine
 from ledger import agents, backlog, feedback, leases, turns, versions
 from ledger.database import Database
@@ -32,6 +33,19 @@ OPTIONS = LearnerOptions(
     idle_s=0.01,
     lease_s=5.0,
 )
+
+
+class NoRoom:
+    """An engine on a device that others have filled."""
+
+    def __init__(self, engine: WarmEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+    def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
+        return [NotLearned(agent=one.agent, reason="does not fit", again=True) for one in lessons]
 
 
 class Killed(BaseException):
@@ -156,6 +170,17 @@ def test_waiting_for_others_begins_anew_for_every_pass(learner: Learner, databas
     assert not start_pass(learner, threading.Event())
     now_s[0] += 5.0
     assert start_pass(learner, threading.Event())
+
+
+def test_a_pass_that_does_not_fit_into_memory_is_repeated(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    make_due(database, "billing")
+    full = replace(learner, engine=NoRoom(engine))
+    assert start_pass(full, threading.Event())
+    assert made(database) == {}
+    assert start_pass(learner, threading.Event()), "without news: nothing was wrong with the feedback"
+    assert set(made(database)) == {"billing v2"}
 
 
 def test_a_version_names_every_event_it_was_taught_with(learner: Learner, database: Database) -> None:

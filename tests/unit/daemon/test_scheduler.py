@@ -1,6 +1,7 @@
 """Who is due, and whose turn it is."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +65,19 @@ def test_the_overdue_come_before_the_thrifty():
     share = FairShare(account={"busy": 1e9, "thrifty": 0.0})
     waiting = [a_backlog("thrifty"), a_backlog("busy", oldest_age_s=500.0)]
     assert share.choose(waiting, slots=1, age_s_max=100.0) == ["busy"]
+
+
+def test_where_everybody_is_overdue_the_oldest_feedback_does_not_win():
+    """Who sends more than its share always has the oldest: it must not push the others aside with that."""
+    share = FairShare()
+    waiting = [a_backlog("floods", oldest_age_s=900.0), a_backlog("a"), a_backlog("b")]
+    overdue = [waiting[0], *(replace(one, oldest_age_s=100.0) for one in waiting[1:])]
+    turns = []
+    for _ in range(30):
+        [agent] = share.choose(overdue, slots=1, age_s_max=100.0)
+        share.charge(agent, tokens=1000 if agent == "floods" else 100, weight=1.0)
+        turns.append(agent)
+    assert turns.count("floods") <= 3
 
 
 def test_idleness_is_not_saved_up():

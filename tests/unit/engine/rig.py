@@ -4,7 +4,7 @@ import oracle
 import tiny
 import torch
 
-from engine.base_model import BaseModel
+from engine.base_model import BaseModel, Pass
 from engine.objective import read_references
 from engine.packer import Form, Portion, Tenant, pack
 from engine.recipe import Recipe
@@ -112,3 +112,18 @@ class Rig:
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     """L2 distance over L2 norm."""
     return float((found - expected).norm() / expected.norm())
+
+
+class SmallBase:
+    """A base on a device that holds so many tokens of a pass and no more."""
+
+    def __init__(self, base: BaseModel, *, tokens_max: int) -> None:
+        self._base, self._held_max = base, tokens_max
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._base, name)
+
+    def hidden(self, packed: Pass) -> torch.Tensor:
+        if packed.token_ids_T.numel() > self._held_max:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._base.hidden(packed)

@@ -11,6 +11,7 @@ from rig import RECIPE, Rig, demonstrations
 from engine.adapter_weights import AdapterRefused, read_adapter, write_adapter
 from engine.optimizer import StepSizes, step
 from engine.recipe import Recipe
+from engine.slots import Slots
 
 SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
 
@@ -104,3 +105,23 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path):
     write_adapter(replace(rig.adapters[0], base_hash="elsewhere"), tmp_path / "v2")
     with pytest.raises(AdapterRefused, match="base elsewhere, this is base b"):
         attach(tiny.with_recipe(tiny.lesson(parent=tmp_path / "v2"), rank=8, alpha=16.0))
+
+
+def test_one_version_an_agent_stays_parsed_and_the_longest_unused_go_first(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    adapter = rig.slots.copy(0, RECIPE)
+    versions = [tmp_path / agent / version for agent in "abc" for version in ("v1", "v2")]
+    for version in versions:
+        write_adapter(adapter, version)
+    parsed = read_adapter(versions[0]).bytes
+    slots = Slots(rig.base.arena, base_hash="b", parsed_bytes_max=2 * parsed)
+    a1, a2, b1, _, c1, _ = versions
+    newer = [slots.read(version) for version in (a1, a2)][1]
+    assert slots.read(a2) is newer
+    assert slots.parsed_bytes == parsed
+    other = slots.read(b1)
+    slots.read(a2)
+    slots.read(c1)
+    assert slots.parsed_bytes == 2 * parsed
+    assert slots.read(a2) is newer
+    assert slots.read(b1) is not other

@@ -2,26 +2,15 @@
 
 import pytest
 import torch
-from rig import RECIPE, Rig, demonstrations, relative
+from rig import RECIPE, Rig, SmallBase, demonstrations, relative
 
-from engine.base_model import BaseModel, Pass
+from engine.base_model import Pass
+from engine.memory import OutOfMemory
+from engine.objective import read_references
 from engine.packer import Form
-from engine.step import OutOfMemory, add_step
+from engine.step import add_step
 
 FORM = Form(token_budget=256, mix_below_tokens=512)
-
-
-class SmallBase:
-    """The base on a device that holds so many tokens and no more."""
-
-    def __init__(self, base: BaseModel, *, tokens_max: int) -> None:
-        self._base, self._tokens_max = base, tokens_max
-        self.arena, self.head_VD, self.device = base.arena, base.head_VD, base.device
-
-    def hidden(self, packed: Pass) -> torch.Tensor:
-        if packed.token_ids_T.numel() > self._tokens_max:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return self._base.hidden(packed)
 
 
 def given() -> tuple[Rig, list]:
@@ -58,3 +47,17 @@ def test_another_fault_is_not_taken_for_memory():
 
     with pytest.raises(RuntimeError, match="kernel"):
         add_step(Broken(rig.base, tokens_max=1), work, FORM)
+
+
+def test_reading_what_the_champion_makes_of_samples_is_retried_as_well():
+    rig, work = given()
+    tenant, portions = work[0]
+    samples = [portion.sample for portion in portions]
+
+    def read(base):
+        found = read_references(base, tenant, samples, token_budget=256, hidden_too=[False] * len(samples))
+        return torch.cat([one.logprob_N for (one,) in found])
+
+    torch.testing.assert_close(read(SmallBase(rig.base, tokens_max=130)), read(rig.base))
+    with pytest.raises(OutOfMemory):
+        read(SmallBase(rig.base, tokens_max=20))

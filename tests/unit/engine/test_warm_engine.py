@@ -9,7 +9,7 @@ import oracle
 import pytest
 import tiny
 import torch
-from rig import TOKENS
+from rig import TOKENS, SmallBase
 
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
@@ -167,6 +167,62 @@ def test_a_pass_that_is_abandoned_leaves_the_engine_as_it_was(warm: Warm, tmp_pa
         for n, one in enumerate((engine, warm()))
     ]
     assert hashes[0] == hashes[1]
+
+
+def test_a_pass_out_of_memory_fails_cleanly_and_fits_when_it_is_repeated(warm: Warm, tmp_path: Path):
+    lesson = tiny.lesson("a")
+    plain = warm(token_budget=64)
+    small = warm(token_budget=512)
+    small._base = SmallBase(small._base, tokens_max=100)
+    (failed,) = small.learn([lesson])
+    assert isinstance(failed, NotLearned)
+    assert failed.again, "nothing is wrong with the lesson"
+    assert "memory" in failed.reason
+    assert small._slots.free == 4
+    assert not small._base.arena.weight.any()
+    assert small.form()["token_budget"] == 256, "half of it was tried, and did not fit"
+    assert isinstance(small.learn([lesson])[0], NotLearned), "nor does a quarter"
+    assert isinstance(small.learn([lesson])[0], Learned)
+    assert small.form()["token_budget"] == 64
+    same = [
+        one.save(result, tmp_path / str(n)).content_hash
+        for n, (one, result) in enumerate(
+            [(small, small.learn([lesson])[0]), (plain, learned(plain, lesson)[0])]
+        )
+    ]
+    assert same[0] == same[1], "a pass in the smaller budget is any pass in that budget"
+
+
+def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
+    """A log-probability that is none: the steps it is drawn in are skipped, with their events' names."""
+    engine = warm()
+    calm = tiny.lesson("calm")
+    broken = tiny.episode(
+        "asks", "said", events=("s#nan",), advantage=1.0, spoken=tiny.spoken("said", float("nan"))
+    )
+    base = tiny.with_recipe(tiny.lesson("hit"), steps=8, steps_min=8, new_per_step=1, policy_weight=0.5)
+    hit = replace(base, episodes=(broken, *base.episodes))
+    other, result = engine.learn([calm, hit])
+    assert isinstance(result, Learned)
+    assert result.skipped
+    assert all("s#nan" in one.events for one in result.skipped), "only steps that drew it"
+    assert len(result.skipped) + int(result.metrics["steps"]) == 8
+    assert all(torch.isfinite(a).all() and torch.isfinite(b).all() for a, b in result.state.weights.values())
+    (alone,) = engine.learn([calm])
+    assert isinstance(other, Learned)
+    assert not other.skipped
+    for name, (a, b) in other.state.weights.items():
+        torch.testing.assert_close((a, b), alone.state.weights[name], rtol=1e-3, atol=1e-6)
+
+
+def test_a_sequence_that_is_too_long_is_refused_and_the_rest_is_taught(warm: Warm):
+    given = tiny.lesson("a")
+    long = tiny.episode("why?", "x" * 600, events=("s#long",))  # the base reads 512 positions
+    (result,) = learned(warm(), replace(given, episodes=(long, *given.episodes)))
+    [refused] = result.refused
+    assert refused.events == ("s#long",)
+    assert refused.reason.startswith("too long")
+    assert result.metrics["new"] == 4
 
 
 def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_path: Path):

@@ -65,6 +65,9 @@ class Books:
     def owed(self) -> int:
         return int(self.column(select(func.count()).select_from(outbox))[0])
 
+    def shipped(self) -> int:
+        return int(self.column(select(func.count(outbox.c.sent_s)))[0])
+
     def next_offsets(self, topic: str) -> dict[int, int]:
         query = select(positions.c.partition, positions.c.next_offset).where(positions.c.topic == topic)
         with self.database.read() as connection:

@@ -1,0 +1,97 @@
+"""A thousand agents on eight slots: is training time shared fairly, who waits, is every state as it was left?
+
+The scheduler, the slots, the version store and every training pass are real. Time is virtual: a pass takes
+its training tokens divided by a fixed capacity, and candidates are promoted as they are made, so waits and
+shares are those of the scheduler, not of this machine. Attach times (files in the page cache), resident
+memory and whether states are bit-exact are measured for real. `python -m bench.agents --json`
+"""
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+# before torch: threads that spin while waiting for one another slow everything down where cores are shared
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+
+from bench.commit import commit
+from bench.crowd import episode
+from bench.machine import resident_memory_mib
+from bench.sharing import FRESHNESS, SLOTS, WINDOW_S, share
+from bench.teaching import Teaching
+
+AGENTS = 1000
+
+
+def measure(directory: Path, *, virtual_s: float, overloaded_s: float) -> dict[str, Any]:
+    """Every agent is taught once, then for so long (virtual seconds) as its feedback comes in, and then for
+    `overloaded_s` with more than can be taught; 0 leaves that out."""
+    started = time.perf_counter()
+    teaching = Teaching(directory, slots=SLOTS)
+    agents = [f"agent-{number:04d}" for number in range(AGENTS)]
+    for first in range(0, AGENTS, SLOTS):
+        some = agents[first : first + SLOTS]
+        teaching.teach({agent: [episode(agent, random.Random(agent))] for agent in some})
+    for agent in agents:
+        teaching.recall(agent)
+    before_mib = resident_memory_mib()
+    teaching.slots.attach_ms.clear()
+    usual = share(teaching.teach, agents, load=0.8, virtual_s=virtual_s, seed=2)
+    attach_ms = sorted(teaching.slots.attach_ms)
+    growth_mib = resident_memory_mib() - before_mib
+    overloaded = (
+        share(teaching.teach, agents, load=1.25, virtual_s=overloaded_s, seed=3) if overloaded_s else None
+    )
+    for agent in agents:
+        teaching.recall(agent)
+    return {
+        "agents": AGENTS,
+        "slots": SLOTS,
+        "attach_ms_p50": round(_quantile(attach_ms, 0.50), 3),
+        "attach_ms_p99": round(_quantile(attach_ms, 0.99), 3),
+        "jain_fair_share": usual.jain_fair_share,
+        "oldest_wait_s_max": usual.oldest_wait_s_max,
+        "age_max_s": FRESHNESS.age_s_max,
+        "rss_growth_mib": round(growth_mib, 1),
+        "rss_mib": round(resident_memory_mib(), 1),
+        "state_bit_exact": teaching.slots.differing == 0,
+        "returns_compared": teaching.slots.returns,
+        "usual": asdict(usual),
+        "overloaded": asdict(overloaded) if overloaded else None,
+        "commit": commit(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "threads": torch.get_num_threads(),
+        "took_s": round(time.perf_counter() - started, 1),
+    }
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--json", action="store_true", help="print JSON alone")
+    arguments.add_argument("--quick", action="store_true", help="two windows, no overload; in a minute")
+    arguments.add_argument("--threads", type=int, default=1)
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    windows, overloaded = (2, 0) if given.quick else (10, 5)
+    if not given.json:
+        print(f"{AGENTS} agents on {SLOTS} slots: taught once, then {windows} windows of {WINDOW_S:.0f} s")
+    with tempfile.TemporaryDirectory() as directory:
+        found = measure(Path(directory), virtual_s=windows * WINDOW_S, overloaded_s=overloaded * WINDOW_S)
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

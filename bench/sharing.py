@@ -1,0 +1,116 @@
+"""How training time is shared in virtual time: feedback arrives, the scheduler chooses, passes take time.
+
+A pass lasts its training tokens divided by a fixed capacity. Needs no torch: whoever trains is passed in.
+"""
+
+import random
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.crowd import GATE_SHARE, STEP_EVENTS, Crowd, episode
+from bench.fairness import jain, max_min_share
+from daemon.scheduler import FairShare, Freshness, due
+from rewards.episode import Episode
+
+SLOTS = 8
+CAPACITY_TOKENS_PER_S = 500.0
+WINDOW_S = 60.0
+EVENTS_MAX = 64  # of one turn
+FRESHNESS = Freshness(events_min=16, age_s_max=60.0, alpha=0.05)
+WARM_UP_S = 2 * FRESHNESS.age_s_max  # at first nobody is due, and then everybody at once
+LOOK_AGAIN_S = 0.5  # where nothing is due
+
+Teach = Callable[[Mapping[str, Sequence[Episode]]], dict[str, int]]
+"""One pass: agents' new episodes -> the tokens each was trained on; every event has as many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """How training time was shared at one load."""
+
+    load: float  # offered, of capacity
+    virtual_s: float
+    turns: int
+    passes: int
+    busy_share: float
+    windows: int
+    jain_fair_share: float  # mean over the windows
+    jain_fair_share_min: float
+    busiest_of_its_share: float  # tokens of the agent that sends half, by its max-min share
+    oldest_wait_s_max: float  # from an event's arrival to the end of the pass that taught it
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What is noted along the way."""
+
+    turns: int = 0
+    passes: int = 0
+    busy_s: float = 0.0
+    wait_s_max: float = 0.0
+    evenness: list[float] = field(default_factory=list)
+    busiest: list[float] = field(default_factory=list)
+
+
+def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float, seed: int) -> Shared:
+    """Feedback arrives at `load` of the capacity for so long; whatever is due is taught."""
+    tokens_per_event = float(teach({agents[0]: [episode(agents[0], random.Random(0))]})[agents[0]])
+    rate = load * CAPACITY_TOKENS_PER_S / (tokens_per_event * (1.0 - GATE_SHARE))
+    crowd = Crowd(agents, events_per_s=rate, seed=seed)
+    fair, counted = FairShare(), _Counted()
+    now_s, window_s, received = 0.0, 0.0, dict[str, float]()
+    while now_s <= WARM_UP_S + virtual_s or not counted.evenness:
+        crowd.arrive(now_s)
+        waiting = due(crowd.backlogs(now_s), FRESHNESS)
+        if now_s < WARM_UP_S:
+            window_s, received, counted = now_s, {}, _Counted()
+        elif now_s - window_s >= WINDOW_S:
+            owed = {one.agent: one.untaught * tokens_per_event for one in waiting}
+            _close_window(received, owed, now_s - window_s, agents[0], counted)
+            window_s, received = now_s, {}
+        chosen = fair.choose(waiting, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
+        if not chosen:
+            now_s += LOOK_AGAIN_S
+            continue
+        work = {agent: crowd.take(agent, _turn_events(len(crowd.waiting[agent]))) for agent in chosen}
+        trained = teach({agent: [one.episode for one in said] for agent, said in work.items()})
+        lasted_s = sum(trained.values()) / CAPACITY_TOKENS_PER_S
+        now_s += lasted_s
+        for agent, tokens in trained.items():
+            fair.charge(agent, tokens=tokens, weight=1.0)
+            received[agent] = received.get(agent, 0.0) + tokens
+        counted.turns, counted.passes = counted.turns + len(chosen), counted.passes + 1
+        counted.busy_s += lasted_s
+        oldest_s = min(said[0].at_s for said in work.values())
+        counted.wait_s_max = max(counted.wait_s_max, now_s - oldest_s)
+    crowd.arrive(now_s)  # who still waits has waited too
+    ages = [one.oldest_age_s for one in due(crowd.backlogs(now_s), FRESHNESS)]
+    return Shared(
+        load=load,
+        virtual_s=round(now_s - WARM_UP_S, 1),
+        turns=counted.turns,
+        passes=counted.passes,
+        busy_share=round(counted.busy_s / (now_s - WARM_UP_S), 3),
+        windows=len(counted.evenness),
+        jain_fair_share=round(statistics.mean(counted.evenness), 4),
+        jain_fair_share_min=round(min(counted.evenness), 4),
+        busiest_of_its_share=round(statistics.mean(counted.busiest), 3),
+        oldest_wait_s_max=round(max(counted.wait_s_max, *ages, 0.0), 2),
+    )
+
+
+def _turn_events(waiting: int) -> int:
+    """Whole optimizer steps where there is more than one, so that no event is trained on twice."""
+    whole = min(waiting, EVENTS_MAX)
+    return whole if whole < STEP_EVENTS else whole - whole % STEP_EVENTS
+
+
+def _close_window(
+    received: Mapping[str, float], owed: Mapping[str, float], lasted_s: float, busiest: str, counted: _Counted
+) -> None:
+    """What each got of its max-min share of what it was trained on and what was due and is not yet taught."""
+    demand = {name: received.get(name, 0.0) + owed.get(name, 0.0) for name in received.keys() | owed.keys()}
+    fair = max_min_share(demand, CAPACITY_TOKENS_PER_S * lasted_s)
+    counted.evenness.append(jain([received.get(name, 0.0) / fair[name] for name in sorted(fair)]))
+    counted.busiest.append(received.get(busiest, 0.0) / fair[busiest] if busiest in fair else 1.0)

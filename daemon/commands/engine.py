@@ -1,0 +1,44 @@
+"""`clorad engine selftest`: whether the engine keeps its promises with this base, on this machine."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from daemon.console import CommandFailed, console, count, show_json, table
+from daemon.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.selftest import Check
+
+
+def show_selftest(settings: Settings, *, as_json: bool) -> None:
+    """Try every promise on the configured base. Raises `CommandFailed` where one is broken, or none could
+    be tried."""
+    from engine.base_model import BaseRefused  # torch, from here on
+    from engine.selftest import selftest
+
+    own = settings.engine
+    try:
+        checks = selftest(own.base, device=own.device, dtype=own.dtype, threads=own.threads)
+    except (BaseRefused, OSError) as refusal:
+        raise CommandFailed(f"the base at {own.base} cannot be tried: {refusal}") from None
+    show(checks, settings, as_json=as_json)
+
+
+def show(checks: Sequence["Check"], settings: Settings, *, as_json: bool) -> None:
+    """Print what was found. Raises `CommandFailed` where a promise is broken."""
+    broken = [check for check in checks if not check.kept]
+    if as_json:
+        own = settings.engine
+        on = {"base": str(own.base), "device": own.device, "dtype": own.dtype, "threads": own.threads}
+        show_json({"kept": not broken, **on, "checks": [asdict(check) for check in checks]})
+    else:
+        rows = table("PROMISE", "", ">SECONDS", "FOUND")
+        for check in checks:
+            told = Text("kept", style="green") if check.kept else Text("BROKEN", style="red")
+            rows.add_row(check.promise, told, f"{check.seconds:.1f}", check.found)
+        console().print(rows)
+    if broken:
+        raise CommandFailed(f"the engine breaks {count(len(broken), 'promise')} here; do not train with it")

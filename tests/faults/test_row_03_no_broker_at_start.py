@@ -1,0 +1,49 @@
+"""Row 3. Without a broker at start intake waits, says that it is not ready, and begins when there is one."""
+
+import time
+import uuid
+
+import pytest
+
+from deploy.kafka.broker import LocalBroker, free_port
+from feedback.topics import Topics
+from tests.faults.load import Load
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.taking_in import until
+
+pytestmark = pytest.mark.kafka
+
+TRIES = 6
+WAITS_S_MIN = 3.0
+"""Half of 0.2 + 0.4 + 0.8 + 1.6 + 3.2 seconds: how long the waits between so many tries are at least."""
+
+
+def test_row_03_intake_waits_for_the_first_broker(kept, start, tmp_path):
+    broker = LocalBroker(tmp_path / "late", free_port())
+    late = RealKafka(broker.bootstrap)
+    tag = uuid.uuid4().hex[:8]
+    topics = Topics(**{name: f"{name}-{tag}" for name in ("feedback", "interactions", "dead_letters")})
+    begun = time.monotonic()
+    process = start(topics, on=late, bootstrap_ms=100, ships=True)
+    until(lambda: process.says("READY kafka False KafkaTimeoutError"))
+    until(lambda: process.log.read_text().count("kafka away") >= TRIES)
+    assert time.monotonic() - begun >= WAITS_S_MIN, "no storm of tries"
+    assert process.ended is None
+    try:
+        broker.start()
+        for name in topics.retention_days():
+            late.create_named(name, 2)
+        load = Load(late, topics.feedback)
+        load.say(50)
+        load.arrives(kept)
+        until(lambda: process.says("READY kafka True"))
+        until(lambda: kept.shipped() == load.broken)
+        assert process.ended is None
+    finally:
+        broker.kill()
+
+
+def test_row_03_told_to_stop_while_it_waits_it_stops(kept, start):
+    process = start(Topics(), on=RealKafka(f"127.0.0.1:{free_port()}"), bootstrap_ms=1000)
+    until(lambda: process.says("READY kafka False"))
+    assert process.stop() == 0

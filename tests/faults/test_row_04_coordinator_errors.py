@@ -1,0 +1,51 @@
+"""Row 4. A coordinator that moves or refuses is lived with; a commit that fails harms nothing."""
+
+import pytest
+
+from tests.faults.load import Load
+from tests.unit.feedback.taking_in import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
+
+LOADING, NOT_AVAILABLE, NOT_COORDINATOR, GENERATION, MEMBER, REBALANCE = 14, 15, 16, 22, 25, 27
+CODES = (LOADING, NOT_AVAILABLE, NOT_COORDINATOR, GENERATION, MEMBER, REBALANCE)
+LED_TO_BY = {"join_group": MEMBER, "sync_group": MEMBER, "find_coordinator": NOT_COORDINATOR}
+"""What a heartbeat must be told for the client to ask for that."""
+
+
+@pytest.mark.parametrize(
+    "answer", ["heartbeat", "join_group", "sync_group", "offset_commit", "find_coordinator"]
+)
+def test_row_04_errors_of_the_coordinator_are_lived_with(relayed, kept, start, answer):
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    process = start(topics, on=relayed.through)
+    load.say(50)
+    load.arrives(kept)
+    for code in CODES:
+        relayed.relay.lie(answer, code)
+        if answer in LED_TO_BY:
+            relayed.relay.lie("heartbeat", LED_TO_BY[answer])
+        until(lambda: relayed.relay.lies_left() == 0)
+        load.say(20)
+        load.arrives(kept)
+    assert process.ended is None
+
+
+def test_row_04_a_coordinator_that_dies_or_leaves_is_replaced(three_brokers, kept, start):
+    kafka = three_brokers.kafka
+    topics = kafka.create_all(replicas=3)
+    load = Load(kafka, topics.feedback)
+    process = start(topics, on=kafka, options={"group": "moving"})
+    load.say(100)
+    load.arrives(kept)
+    for leave in ("kill", "stop"):
+        until(lambda: three_brokers.coordinator_of("moving"))
+        coordinator = three_brokers.coordinator_of("moving")
+        getattr(coordinator, leave)()
+        gone = (None, coordinator)
+        until(lambda gone=gone: three_brokers.coordinator_of("moving") not in gone, wait_s=90.0)
+        load.say(100)
+        load.arrives(kept, wait_s=120.0)
+        coordinator.start()
+    assert process.ended is None

@@ -1,0 +1,44 @@
+"""Row 8. A trainer that burns every core and never lets go of its interpreter is not where intake is."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from feedback.source import SESSION_MS
+from tests.faults.load import Load
+
+pytestmark = pytest.mark.kafka
+
+BURN = "while True: sum(range(10**8))"  # one call of seconds, during which no other thread of it runs
+
+
+@contextmanager
+def burning(processes: int) -> Iterator[None]:
+    started = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+
+
+def test_row_08_a_busy_machine_does_not_cost_intake_its_partitions(kafka, kept, start):
+    topics = kafka.create_all()
+    load = Load(kafka, topics.feedback)
+    process = start(topics, options={"session_ms": SESSION_MS})
+    load.say(50)
+    load.arrives(kept)
+    placed = process.log.read_text().count("partition placed")
+    end_s = time.monotonic() + 2 * SESSION_MS / 1000  # long enough to lose a session in
+    with burning(2 * (os.cpu_count() or 1)):
+        while time.monotonic() < end_s:
+            load.say(50)
+            load.arrives(kept)
+    assert process.log.read_text().count("partition placed") == placed, "no rebalance"
+    assert process.ended is None

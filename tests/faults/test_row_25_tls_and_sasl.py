@@ -1,0 +1,146 @@
+"""Row 25. TLS and SASL: who is not admitted says why, waits, and goes on once a person has acted."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.kafka.broker import BrokerUnavailable
+from tests.faults.load import Load
+from tests.faults.secured import PASSWORD, USER, Secured, certificate
+from tests.installation import Installation
+from tests.kafka_broker import give_up
+from tests.unit.feedback.taking_in import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
+
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+WRONG = "wrong-horse-battery"
+REFUSED = "SASL: the broker refuses this user and password"
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    try:
+        one = Secured(tmp_path_factory.mktemp("secured"))
+        one.broker.start()
+    except BrokerUnavailable as complaint:
+        give_up(str(complaint))
+    try:
+        one.set_password(PASSWORD, *MECHANISMS[1:])
+        yield one
+    finally:
+        one.broker.kill()
+
+
+@pytest.mark.parametrize("mechanism", [None, *MECHANISMS])
+def test_row_25_everything_arrives_through(secured, kept, start, mechanism):
+    topics = secured.admin.create_all()
+    way_in = secured.through("SASL_SSL" if mechanism else "SSL")
+    process = start(topics, on=way_in, kafka=secured.options(mechanism), ships=True)
+    load = Load(secured.admin, topics.feedback)
+    load.say(100)
+    load.arrives(kept)
+    until(lambda: kept.owed() == kept.shipped() == load.broken)  # the outbox's producer came in too
+    assert process.ended is None
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_row_25_a_wrong_password_is_told_waits_and_is_told_to_nobody_else(secured, kept, start, mechanism):
+    topics = secured.admin.create_all()
+    given = secured.options(mechanism, sasl_plain_password=WRONG)
+    process = start(topics, on=secured.through("SASL_SSL"), kafka=given)
+    until(lambda: process.says(f"READY kafka False {REFUSED}"))
+    assert process.ended is None
+    assert process.stop() == 0
+    said = process.log.read_text()
+    assert WRONG not in said
+    assert said.count("READY kafka") == 1, "one line"
+
+
+def test_row_25_a_broker_that_is_not_the_one_we_trust_is_not_spoken_to(secured, kept, start, tmp_path):
+    topics = secured.admin.create_all()
+    trusted = certificate(tmp_path)
+    given = secured.options("PLAIN", ssl_cafile=str(trusted))
+    process = start(topics, on=secured.through("SASL_SSL"), kafka=given)
+    load = Load(secured.admin, topics.feedback)
+    load.say(50)
+    until(lambda: process.says("READY kafka False TLS: the broker's certificate is not trusted: "))
+    assert process.ended is None
+    trusted.write_text(secured.trusted.read_text())
+    load.arrives(kept)
+    assert process.ended is None
+
+
+def test_row_25_a_certificate_that_expired_is_renewed_without_a_restart_of_ours(secured, kept, start):
+    topics = secured.admin.create_all()
+    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options("SCRAM-SHA-512"))
+    load = Load(secured.admin, topics.feedback)
+    load.say(50)
+    load.arrives(kept)
+    secured.broker.stop()
+    secured.renew_certificate(days=(-9, -2))
+    secured.broker.start()
+    load.say(50)
+    until(lambda: process.says("certificate has expired"), wait_s=200.0)
+    assert process.ended is None
+    secured.broker.stop()
+    secured.renew_certificate()
+    secured.broker.start()
+    load.arrives(kept, wait_s=200.0)
+    assert process.ended is None
+
+
+def test_row_25_a_password_changed_under_us_is_told_and_got_over(secured, kept, start):
+    topics = secured.admin.create_all()
+    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options("SCRAM-SHA-512"))
+    load = Load(secured.admin, topics.feedback)
+    load.say(50)
+    load.arrives(kept)
+    secured.set_password(WRONG, "SCRAM-SHA-512")
+    secured.broker.stop()
+    secured.broker.start()
+    until(lambda: process.says(f"READY kafka False {REFUSED}"), wait_s=200.0)
+    load.say(50)
+    secured.set_password(PASSWORD, "SCRAM-SHA-512")
+    load.arrives(kept, wait_s=200.0)
+    assert process.ended is None
+    said = process.log.read_text()
+    assert PASSWORD not in said
+
+
+def test_row_25_a_right_that_was_revoked_is_told_and_waited_for(secured, kept, start):
+    topics = secured.admin.create_all()
+    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options("PLAIN"))
+    load = Load(secured.admin, topics.feedback)
+    load.say(50)
+    load.arrives(kept)
+    secured.forbid(topics.feedback)
+    load.say(50)
+    until(lambda: process.says("READY kafka False TopicAuthorizationFailedError"))
+    secured.allow(topics.feedback)
+    load.arrives(kept)
+    assert process.ended is None
+
+
+def test_row_25_clorad_itself_keeps_the_password_to_itself(secured, tmp_path):
+    secured.set_password(WRONG, "SCRAM-SHA-512")
+    options = secured.options("SCRAM-SHA-512")
+    given = "".join(f'{name} = "{value}"\n' for name, value in options.items())
+    servers = secured.through("SASL_SSL").bootstrap
+    installed = Installation(tmp_path, servers, f'log_level = "debug"\n[kafka.options]\n{given}')
+    refused = installed.refused("topics", "create")
+    assert REFUSED in refused
+    with installed.running("intake") as ended:
+        until(lambda: installed.check("kafka") == (False, REFUSED))
+        secured.set_password(PASSWORD, "SCRAM-SHA-512")
+        installed.clorad("topics", "create", "--partitions", "2")
+        until(installed.ready)
+        assert installed.check("kafka") == (True, "")
+        assert ended() is None
+    shown = installed.clorad("config") + installed.clorad("config", "--json")
+    said = installed.log.read_text()
+    assert f'"check": "kafka", "ok": false, "why": "{REFUSED}"' in said
+    assert "died" not in said
+    for text in (refused, shown, said):
+        assert PASSWORD not in text
+        assert f"\\0{USER}" not in text

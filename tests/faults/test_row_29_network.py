@@ -1,0 +1,94 @@
+"""Row 29. A slow, lossy, cut or half-open network, and brokers that moved, are got over without a restart."""
+
+import pytest
+
+from tests.faults.load import Load
+from tests.unit.feedback.taking_in import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
+
+SILENT_MS = 6000
+
+
+def test_row_29_connections_are_cut_again_and_again(relayed, kept, start):
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    process = start(topics, on=relayed.through)
+    for _ in range(5):
+        load.say(100)
+        relayed.relay.cut()
+    load.arrives(kept)
+    assert relayed.relay.connections > 5
+    assert process.ended is None
+
+
+def test_row_29_two_seconds_of_delay(relayed, kept, start):
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    load.say(200)
+    process = start(topics, on=relayed.through, options={"session_ms": 10_000}, bootstrap_ms=60_000)
+    relayed.relay.delay_s = 1.0  # each way
+    load.arrives(kept, wait_s=150.0)
+    assert process.ended is None
+
+
+def test_row_29_one_frame_in_twenty_is_lost_on_the_way(relayed, kept, start):
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    process = start(topics, on=relayed.through)
+    relayed.relay.lost_share = 0.05
+    for _ in range(10):
+        load.say(50)
+        load.arrives(kept, wait_s=90.0)
+    assert process.ended is None
+
+
+def test_row_29_connections_that_stay_open_and_hear_nothing(relayed, kept, start):
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    patience = {"request_timeout_ms": SILENT_MS, "fetch_max_wait_ms": 500}
+    process = start(topics, on=relayed.through, kafka=patience)
+    load.say(100)
+    load.arrives(kept)
+    relayed.relay.forget()
+    load.say(100)
+    load.arrives(kept, wait_s=90.0)
+    assert process.ended is None
+
+
+def test_row_29_a_broker_out_of_reach_for_a_while(relayed, kept, start):
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    process = start(topics, on=relayed.through)
+    load.say(100)
+    load.arrives(kept)
+    relayed.relay.target = 1
+    relayed.relay.cut()
+    until(lambda: process.says("READY kafka False"))
+    load.say(100)
+    relayed.relay.target = relayed.port
+    load.arrives(kept)
+    assert process.ended is None
+
+
+def test_row_29_brokers_that_moved_are_found_by_their_first_address(relayed, kept, start):
+    """kafka-python has no KIP-899: a client that knows only old addresses is made anew."""
+    topics = relayed.kafka.create_all()
+    load = Load(relayed.kafka, topics.feedback)
+    first = relayed.through
+    process = start(topics, on=first)
+    moved = relayed.move()
+    try:
+        relayed.relay.cut()  # still answers, and the broker names another address now
+        load.say(100)
+        load.arrives(kept)
+        again = relayed.move()
+        moved.close()
+        try:
+            load.say(100)
+            load.arrives(kept, wait_s=240.0)
+            assert process.ended is None
+        finally:
+            again.close()
+    finally:
+        moved.close()

@@ -1,0 +1,47 @@
+"""`clorad engine selftest`: what an operator sees of the engine's promises, and the exit code."""
+
+from pathlib import Path
+
+import pytest
+
+from daemon.commands.engine import show
+from daemon.console import CommandFailed
+from daemon.settings import Settings
+from engine.selftest import Check
+from tests.unit.daemon.conftest import Clorad
+from tests.unit.engine import tiny
+
+
+def test_a_sound_machine_passes_on_the_configured_base(clorad: Clorad, tmp_path: Path) -> None:
+    base = tiny.base_directory(tmp_path / "base")
+    (tmp_path / "clorad.toml").write_text(f'[engine]\nbase = "{base}"\nthreads = 1\n')
+    said = clorad("engine", "selftest", "--json")
+    assert said.code == 0, said.err
+    assert said.json["kept"] is True
+    assert (said.json["base"], said.json["dtype"], said.json["threads"]) == (str(base), "float32", 1)
+    assert "gradients equal PEFT's" in [check["promise"] for check in said.json["checks"]]
+    table = clorad("engine", "selftest").out
+    assert table.count("kept") == len(said.json["checks"])
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_broken_promise_is_named_and_the_exit_code_says_so(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [
+        Check(promise="an idle tenant stays bit-identical", kept=True, found="the same", seconds=0.1),
+        Check(promise="a repeat gives the same bits", kept=False, found="it did not", seconds=0.2),
+    ]
+    with pytest.raises(CommandFailed, match="breaks 1 promise here") as failure:
+        show(checks, Settings(), as_json=as_json)
+    assert failure.value.code == 1
+    said = capsys.readouterr().out
+    assert "it did not" in said
+    assert ('"kept": false' if as_json else "BROKEN") in said
+
+
+def test_a_base_that_is_not_there_is_refused_in_one_line(clorad: Clorad) -> None:
+    said = clorad("engine", "selftest", env={"CLORAD_ENGINE__BASE": "nowhere"})
+    assert (said.code, said.out) == (1, "")
+    assert "nowhere cannot be tried" in said.err
+    assert said.err.count("\n") == 1
