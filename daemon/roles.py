@@ -217,7 +217,7 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
                 # A second more than the longest answer: routing must have moved before anything is unloaded.
                 replica=ReplicaOptions(unload_after_s=settings.fleet.request_s_max + 1.0),
                 judging=JudgingOptions(
-                    limits=Limits(alpha=gate.alpha),
+                    limits=Limits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
                     asking=Asking(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
                 ),
             ),

@@ -136,6 +136,8 @@ class GateSettings(_Group):
     """Tokens an answer may have while it is judged."""
     in_flight_max: int = Field(default=8, ge=1, le=256)
     """Judging requests at once on one replica."""
+    kl_nats_max: float | None = Field(default=None, gt=0)
+    """How far a turn may move an agent on its anchors (forward KL, nats a token); left out: not judged."""
 
 
 class FleetSettings(_Group):

@@ -8,10 +8,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
+
 from engine.adapter_weights import Adapter
 from engine.base_model import BaseModel
 from engine.lesson import Learned, Lesson, Refused
-from engine.objective import Signals, read_references
+from engine.losses import forward_kl
+from engine.objective import Signals, kept_hidden, read_references
 from engine.optimizer import StepSizes, step
 from engine.packer import Portion, Reference, Tenant
 from engine.schedule import Drawn, draw, learning_rate, steps_of
@@ -21,6 +24,7 @@ from rewards.episode import Part
 _DEV_EPISODES_MIN = 8  # fewer say nothing about when to stop
 _DEV_LOOKS = 10  # looks at the dev episodes a lesson
 _RISES_MAX = 2  # in a row
+_ANCHORS_WATCHED = 16  # anchors on which it is measured how far the lesson moved the agent
 
 
 def tokenise(lesson: Lesson, tokens: Tokens, *, tokens_max: int) -> tuple[list[Sample], list[Refused]]:
@@ -54,6 +58,7 @@ class Course:
         self._references: dict[int, tuple[Reference, ...]] = {}
         taught = [sample for sample in samples if sample.part is not Part.DEV]
         self._dev = [sample for sample in samples if sample.part is Part.DEV and sample.advantage is None]
+        self._watched: list[tuple[Sample, Reference]] = []
         known = self._read_champion(taught)
         self.already_known = tuple(event for index in known for event in taught[index].events)
         self._references = {
@@ -127,12 +132,12 @@ class Course:
         self._look_at_dev()
 
     def finish(self, adapter: Adapter) -> Learned:
-        """What the lesson came to."""
+        """What the lesson came to. The slot still holds its weights."""
         return Learned(
             agent=self.lesson.agent,
             parent=self.lesson.parent,
             recipe=self.lesson.recipe,
-            metrics=self._metrics(),
+            metrics=self._metrics() | self._distance(),
             refused=self.refused,
             skipped=tuple(self.skipped),
             already_known=self.already_known,
@@ -147,20 +152,23 @@ class Course:
         """Fills the references the terms need. Returns the corrections the champion already answers."""
         recipe = self.lesson.recipe
         corrections = {i for i, one in enumerate(taught) if one.part is Part.NEW and one.advantage is None}
-        anchors = {i for i, one in enumerate(taught) if one.part is Part.ANCHOR and recipe.kl_weight > 0.0}
+        anchors = [i for i, one in enumerate(taught) if one.part is Part.ANCHOR]
+        watched = anchors[:: math.ceil(len(anchors) / _ANCHORS_WATCHED) or 1]
+        kept = set(anchors if recipe.kl_weight > 0.0 else watched)
         judged = {i for i, one in enumerate(taught) if one.advantage is not None}
         paired = {
             i for i, one in enumerate(taught) if one.rejected is not None and recipe.preference_weight > 0.0
         }
-        wanted = sorted(corrections | anchors | judged | paired)
+        wanted = sorted(corrections | kept | judged | paired)
         found = read_references(
             self._base,
             self.tenant,
             [taught[index] for index in wanted],
             token_budget=self._token_budget,
-            hidden_too=[index in anchors for index in wanted],
+            hidden_too=[index in kept for index in wanted],
         )
         self._references = dict(zip(wanted, found, strict=True))
+        self._watched = [(taught[index], self._references[index][0]) for index in watched]
         return {index for index in corrections if bool(self._references[index][0].top_N.all())}
 
     def _look_at_dev(self) -> None:
@@ -187,6 +195,22 @@ class Course:
         last = self._dev_losses[-_RISES_MAX - 1 :]
         rising = len(last) > _RISES_MAX and all(now > before for before, now in pairwise(last))
         self._stopped = rising and self.step >= self.lesson.recipe.steps_min
+
+    def _distance(self) -> dict[str, float]:
+        """`kl_nats`: forward KL from the champion on anchors, a token, which a gate may have a budget for."""
+        if not self._watched:
+            return {}
+        now = read_references(
+            self._base,
+            self.tenant,
+            [sample for sample, _ in self._watched],
+            token_budget=self._token_budget,
+            hidden_too=[True] * len(self._watched),
+        )
+        now_ND = torch.cat([kept_hidden(reference) for (reference, *_) in now])
+        champion_ND = torch.cat([kept_hidden(reference) for _, reference in self._watched])
+        with torch.no_grad():
+            return {"kl_nats": float(forward_kl(now_ND, champion_ND, self._base.head_VD).mean())}
 
     def _metrics(self) -> dict[str, float | int | str]:
         heard = self._heard

@@ -122,6 +122,12 @@ def _read(
     return [found[id(portion)] for portion in portions]
 
 
+def kept_hidden(reference: Reference) -> Tensor:
+    """Its hidden states, which `read_references` was asked to keep."""
+    assert reference.hidden_ND is not None, "read_references was asked to keep it"
+    return reference.hidden_ND
+
+
 def _preferences(logprob_N: Tensor, placed: Sequence[Placed], recipe: Recipe, noted: Signals) -> Tensor:
     pairs = [one for one in placed if one.portion.preference > 0.0]
     if not pairs:
@@ -180,7 +186,7 @@ def _anchors(hidden_ND: Tensor, head_VD: Tensor, placed: Sequence[Placed], noted
     if not held:
         return hidden_ND.new_zeros((), dtype=torch.float32)
     now_ND = torch.cat([hidden_ND[slice(*one.ranges[0])] for one in held])
-    champion_ND = torch.cat([_kept(one.portion.references[0]) for one in held])
+    champion_ND = torch.cat([kept_hidden(one.portion.references[0]) for one in held])
     weights = [
         one.portion.anchor / len(one.portion.sample.reply.token_ids)
         for one in held
@@ -190,8 +196,3 @@ def _anchors(hidden_ND: Tensor, head_VD: Tensor, placed: Sequence[Placed], noted
         forward_kl(now_ND, champion_ND, head_VD) * hidden_ND.new_tensor(weights, dtype=torch.float32)
     ).sum()
     return noted.add("kl", loss, loss.detach())
-
-
-def _kept(reference: Reference) -> Tensor:
-    assert reference.hidden_ND is not None, "read_references was asked to keep it"
-    return reference.hidden_ND

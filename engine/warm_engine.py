@@ -195,10 +195,11 @@ class WarmEngine:
         self._form = replace(self._form, token_budget=smaller)
 
     def _graduate(self, course: Course) -> Learned | NotLearned:
-        adapter = self._slots.copy(course.slot, course.lesson.recipe)
-        self._slots.detach(course.slot)
-        if len(course.skipped) < course.step:
-            return course.finish(adapter)
+        try:
+            if len(course.skipped) < course.step:
+                return course.finish(self._slots.copy(course.slot, course.lesson.recipe))
+        finally:
+            self._slots.detach(course.slot)
         return NotLearned(
             agent=course.lesson.agent,
             reason="no step had a finite gradient",

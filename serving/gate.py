@@ -1,7 +1,8 @@
 """Promote, refuse or abstain: pure judgement over evidence somebody else gathered.
 
 Harm, broken speech and a wrong load are judged first; a candidate that did none of these is promoted if
-it is better than the champion on prompts neither was trained on. Too little evidence is not a refusal.
+it is better than the champion on prompts neither was trained on. Too little evidence is not a refusal: where
+winning every prompt that could be won would not have been enough, the gate abstains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,11 @@ class Pair:
         """+1 a win of the candidate, -1 a loss, 0 a tie. A flip that did not happen twice is a tie."""
         once = _sign(self.before, self.after)
         return once if self.again is None or once == _sign(*self.again) else 0
+
+    @property
+    def was_missed(self) -> bool:
+        """Whether the candidate could have won and did not: neither answered as wanted, neither better."""
+        return self.sign == 0 and self.before < 1.0 - TIE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,7 @@ def judge(evidence: Evidence, limits: Limits | None = None) -> Judgement:
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
     p = sign_test(wins, losses)
+    missed = sum(pair.was_missed for pair in evidence.better)
     reasons = [
         *_harm(suite_wins, suite_losses, len(evidence.suite)),
         *_broken(evidence.before, evidence.after),
@@ -119,14 +126,14 @@ def judge(evidence: Evidence, limits: Limits | None = None) -> Judgement:
     ]
     if reasons:
         verdict = Verdict.REFUSE
-    elif 0.5 ** (wins + losses) > alpha_k:
+    elif 0.5 ** (could := wins + losses + missed) > alpha_k:
         verdict = Verdict.ABSTAIN
-        reasons = [
-            f"too little evidence: {wins + losses} prompts differ, {wins_needed(alpha_k)} would have to"
-        ]
+        reasons = [f"too little evidence: {could} prompts could be won, {wins_needed(alpha_k)} would have to"]
     elif p > alpha_k:
         verdict = Verdict.REFUSE
-        reasons = [f"not better: {wins} wins, {losses} losses, p = {p:.4f} > {alpha_k:.4f}"]
+        reasons = [
+            f"not better: {wins} wins, {losses} losses, {missed} wrong as before, p = {p:.4f} > {alpha_k:.4f}"
+        ]
     else:
         verdict = Verdict.PROMOTE
     return Judgement(

@@ -46,7 +46,11 @@ def _url(url: str) -> str:
 
 def _toml(values: dict[str, Any], path: str = "") -> list[str]:
     """Near enough to clorad.toml to be copied from; nothing is left out."""
-    plain = [f"{name} = {json.dumps(value)}" for name, value in values.items() if _is_plain(value)]
+    plain = [
+        f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
+        for name, value in values.items()
+        if _is_plain(value)
+    ]
     lines = [*([f"[{path}]"] if path and plain else []), *plain]
     for name, value in values.items():
         if not _is_plain(value):

@@ -247,6 +247,20 @@ def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_
     assert on.metrics["steps"] == 30
 
 
+def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
+    anchors = tuple(tiny.episode(f"c{n}", "fine", part=Part.ANCHOR) for n in range(40))
+    new = (tiny.episode("a", "yes"), tiny.episode("b", "no"))
+
+    def moved(rate: float) -> float:
+        recipe = replace(tiny.QUICK, learning_rate=rate, anchors_per_step=0)
+        lesson = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(*new, *anchors))
+        return float(learned(warm(), lesson)[0].metrics["kl_nats"])
+
+    assert 0.0 < moved(1e-4) < moved(1e-2)
+    bare = Lesson(agent="a", parent=None, recipe=tiny.QUICK, seed=1, episodes=new)
+    assert "kl_nats" not in learned(warm(), bare)[0].metrics
+
+
 def test_every_term_that_should_act_shows_a_signal(warm: Warm):
     recipe = replace(tiny.QUICK, preference_weight=1.0, kl_weight=0.05)
     episodes = (

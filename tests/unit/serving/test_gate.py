@@ -54,10 +54,18 @@ def test_a_better_candidate_that_harms_nothing_is_promoted():
     assert (judgement.wins, judgement.losses, judgement.ties) == (8, 0, 2)
 
 
-def test_too_few_differing_prompts_are_an_abstention():
-    judgement = judge(evidence(better=pairs(5, 0, 20)))
+def test_too_few_prompts_that_could_be_won_are_an_abstention():
+    judgement = judge(evidence(better=pairs(5, 0, 20)))  # what both answer as wanted cannot be won
     assert judgement.verdict is Verdict.ABSTAIN
-    assert "5 prompts differ, 6 would have to" in judgement.reasons[0]
+    assert "5 prompts could be won, 6 would have to" in judgement.reasons[0]
+
+
+def test_enough_prompts_that_stay_wrong_are_a_refusal():
+    wrong = tuple(Pair(event=f"a#{n}", before=0.0, after=0.0) for n in range(6))
+    judgement = judge(evidence(better=wrong))
+    assert judgement.verdict is Verdict.REFUSE
+    assert judgement.reasons[0].startswith("not better: 0 wins, 0 losses, 6 wrong as before")
+    assert judge(evidence(better=wrong[1:])).verdict is Verdict.ABSTAIN
 
 
 def test_no_evidence_at_all_is_an_abstention():
