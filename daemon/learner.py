@@ -93,6 +93,7 @@ class Learner:
     share: FairShare = field(default_factory=FairShare)
     look: Look = field(default_factory=Look)
     clock: Callable[[], float] = time.monotonic
+    no_disk: Callable[[], str] = lambda: ""  # why no version could be written now; empty: it could
 
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
@@ -136,6 +137,9 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
             return False
         waiting = due(backlog.backlogs(connection), options.freshness)
     if not learner.look.has_gathered(now_s, anybody=bool(waiting), gather_s=options.gather_s):
+        return False
+    if why := learner.no_disk():
+        log.warning("no turn is started", why=why)
         return False
     chosen = learner.share.choose(waiting, slots=options.slots, age_s_max=options.freshness.age_s_max)
     if not chosen:

@@ -136,6 +136,7 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
                 holder=holder(),
                 options=options,
                 failpoint=Failpoints(settings.failpoint),
+                no_disk=room_of(settings, database).no_disk,
             ),
             stopping,
         )

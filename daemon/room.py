@@ -84,6 +84,10 @@ class Room:
             self._look_s = began_s + max(LOOK_EVERY_S, took_s / LOOK_SHARE_MAX)
         return "; ".join(self._full.values())
 
+    def no_disk(self) -> str:
+        """Why nothing large may be written now; empty where every disk is below its high mark."""
+        return "; ".join(one.told for one in self._disks() if one.is_over)
+
     def measures(self) -> list[Measure]:
         """Everything as of now."""
         return [*self._disks(), *self._backlog()]

@@ -71,7 +71,7 @@ class LedgerSettings(_Group):
     backlog_mib_max: int = Field(default=8192, ge=1)
     """The same in MiB: what is far from us (Postgres) has a disk that we do not see."""
     free_disk_mib_min: int = Field(default=200, ge=0)
-    """Free disk below which intake pauses; it goes on with a quarter more. 0: not looked at."""
+    """Free disk below which no turn starts and intake pauses, until there is a quarter more. 0: never."""
 
 
 class StoreSettings(_Group):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
+from daemon.learner import Learner, LearnerOptions, Look, resume_pass, start_pass
 from daemon.planning import Limits
 from daemon.replay import replay
 from daemon.scheduler import Freshness
@@ -156,6 +156,13 @@ def test_the_first_that_is_due_waits_for_others_to_share_its_pass(
     now_s[0] += 1.0
     assert start_pass(learner, threading.Event())
     assert set(made(database)) == {"billing v1", "sql v1"}
+
+
+def test_no_turn_starts_where_its_version_could_not_be_written(learner: Learner, database: Database) -> None:
+    make_due(database, "billing")
+    assert not start_pass(replace(learner, no_disk=lambda: "1 MiB of disk free"), threading.Event())
+    assert made(database) == {}
+    assert start_pass(replace(learner, look=Look()), threading.Event())
 
 
 def test_waiting_for_others_begins_anew_for_every_pass(learner: Learner, database: Database) -> None:
