@@ -149,7 +149,8 @@ def test_the_budget_counts_only_where_there_is_one():
 def test_the_sign_test_is_a_probability_that_falls_with_every_win(wins, losses):
     p = sign_test(wins, losses)
     assert 0.0 < p <= 1.0
-    assert sign_test(wins + 1, losses) < p
+    one_more = sign_test(wins + 1, losses)
+    assert one_more < p or one_more == p == 1.0  # nearer to 1 than a float can be
 
 
 @given(wins=some.integers(0, 40), losses=some.integers(0, 40), attempt=some.integers(1, 6))
