@@ -90,7 +90,7 @@ def main() -> None:
         print(f"{AGENTS} agents on {SLOTS} slots: taught once, then {windows} windows of {WINDOW_S:.0f} s")
     with tempfile.TemporaryDirectory() as directory:
         found = measure(Path(directory), virtual_s=windows * WINDOW_S, overloaded_s=overloaded * WINDOW_S)
-    print(json.dumps(found, indent=1))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -217,7 +217,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clorad-durability-") as folder:
         report = measure(Path(folder), events=given.events, seed=given.seed)
-    print(json.dumps(report, indent=2))
+    print(json.dumps(report))
     raise SystemExit(1 if report["lost"] or report["twice"] else 0)
 
 

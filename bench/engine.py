@@ -132,7 +132,7 @@ def main() -> None:
         replace(row, gemm_peak_fraction=round(row.gemm_peak_fraction / peaks[f"torch.{row.dtype}"], 3))
         for row in rows
     ]
-    print(json.dumps(_report(rows, given.threads), indent=1))
+    print(json.dumps(_report(rows, given.threads)))
 
 
 def _plan(*, quick: bool) -> Iterator[tuple[str, torch.dtype, str, int, bool]]:
