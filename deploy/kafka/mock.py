@@ -7,6 +7,7 @@ a test against it "tested against Kafka".
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from threading import Event, Thread
 
 from confluent_kafka import Producer
@@ -30,6 +31,11 @@ class MockCluster:
         self._thread.start()
         brokers = self._client.list_topics(timeout=10.0).brokers
         return ",".join(f"{broker.host}:{broker.port}" for broker in brokers.values())
+
+    def make(self, topics: Iterable[str]) -> None:
+        """The topics exist. It knows no request for that: a producer that asks about one makes it."""
+        for topic in topics:
+            self._client.list_topics(topic, timeout=10.0)
 
     def stop(self) -> None:
         """The client's events are served no longer; the cluster goes with this object."""

@@ -22,6 +22,7 @@ from deploy.kafka.broker import LocalBroker, free_port
 from deploy.vllm.server import LocalReplica, ServerOptions
 from examples.house_rules.child import Child, end_noted
 from examples.house_rules.recipe import clorad_toml
+from feedback.topics import Topics
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "examples" / "base_model" / "weights"
@@ -180,6 +181,7 @@ class Stack:
         cluster = MockCluster()
         self._open.callback(cluster.stop)
         self.bootstrap = cluster.start()
+        cluster.make(Topics().retention_days())
         self.broker = "mock"
         self.kafka_options = {"api_version": list(API_VERSION)}
 
