@@ -25,6 +25,7 @@ from engine.recipe import Recipe, recipe_values
 from engine.slots import Slots
 from engine.tokens import load_tokens
 from engine.warm_engine import WarmEngine
+from ledger.versions import version_name
 from rewards.episode import Episode
 
 RANKS = (2, 4, 8)  # every agent has one of them
@@ -96,7 +97,7 @@ class Teaching:
     def _keep(self, lesson: Lesson, learned: Learned) -> None:
         draft = self._store / lesson.agent / f".draft-{self._passes}"
         files = self._engine.save(learned, draft)
-        version = f"v{self._passes}-{files.content_hash[:6]}"
+        version = version_name(self._passes, files.content_hash)
         manifest = Manifest(
             agent=lesson.agent,
             version=version,

@@ -111,23 +111,22 @@ class Room:
 
     def _backlog(self) -> list[Measure]:
         rows_max, bytes_max = self._marks.rows_max, self._marks.mib_max * _MIB
+        rows_low, bytes_low = int(rows_max * LOW_SHARE), int(bytes_max * LOW_SHARE)
         with self._database.read() as connection:
-            waiting = load.waiting(
-                connection, rows_few=int(rows_max * LOW_SHARE), bytes_few=int(bytes_max * LOW_SHARE)
-            )
+            waiting = load.waiting(connection, rows_few=rows_low, bytes_few=bytes_low)
         many = f"{waiting.events:,} events wait to be learned, {waiting.messages:,} messages for Kafka"
         return [
             Measure(
                 name="rows",
                 used=waiting.events + waiting.messages,
-                low=int(rows_max * LOW_SHARE),
+                low=rows_low,
                 high=rows_max,
                 told=many,
             ),
             Measure(
                 name="bytes",
                 used=waiting.size_bytes,
-                low=int(bytes_max * LOW_SHARE),
+                low=bytes_low,
                 high=bytes_max,
                 told=f"{waiting.size_bytes // _MIB:,} MiB wait: {many}",
             ),

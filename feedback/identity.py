@@ -5,10 +5,10 @@ import secrets
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
 from ledger.database import Database
-from ledger.schema import facts
+from ledger.facts import fact, set_fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ def identity_of(database: Database) -> Identity:
     if known is None:
         with database.write() as connection:
             for name, value in ((_LEDGER_ID, str(uuid.uuid4())), (_KEY, secrets.token_hex(32))):
-                if _fact(connection, name) is None:
-                    connection.execute(insert(facts).values(name=name, value=value))
+                if fact(connection, name) is None:
+                    set_fact(connection, name, value)
             known = _identity(connection)
     assert known is not None
     return known
@@ -47,11 +47,7 @@ _LEDGER_ID, _KEY = "ledger_id", "fingerprint_key"
 
 
 def _identity(connection: Connection) -> Identity | None:
-    ledger_id, key = _fact(connection, _LEDGER_ID), _fact(connection, _KEY)
+    ledger_id, key = fact(connection, _LEDGER_ID), fact(connection, _KEY)
     if ledger_id is None or key is None:
         return None
     return Identity(ledger_id=ledger_id, secret=bytes.fromhex(key))
-
-
-def _fact(connection: Connection, name: str) -> str | None:
-    return connection.scalar(select(facts.c.value).where(facts.c.name == name))

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, func, insert, select
 
 from ledger import amendments, outbox
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, Unusable
-from ledger.schema import dead_letters, events, facts, interactions
+from ledger.facts import fact
+from ledger.schema import dead_letters, events, interactions
 
 SEQ_FLOOR = "seq_floor"
 """The fact that holds the largest number of an event that is no event any more."""
@@ -56,7 +57,7 @@ def _seq_floor(connection: Connection) -> int | None:
     """
     if connection.dialect.name != "sqlite":
         return None
-    floor = connection.scalar(select(facts.c.value).where(facts.c.name == SEQ_FLOOR))
+    floor = fact(connection, SEQ_FLOOR)
     if floor is None or int(floor) <= int(connection.scalar(select(func.max(events.c.seq))) or 0):
         return None
     return int(floor)

@@ -6,6 +6,7 @@ the larger of both, and the restore is written down, so that whoever runs meanwh
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +16,10 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 from ledger import copies, leases
 from ledger.copies import NoCopy
 from ledger.database import Database, LedgerRefused, LedgerUnavailable, now_s
-from ledger.schema import facts, outbox, positions
+from ledger.facts import fact, set_fact
 from ledger.schema import leases as lease_rows
-from ledger.versions import LIFECYCLE_TOPIC, generation
+from ledger.schema import outbox, positions
+from ledger.versions import GENERATION, LIFECYCLE_TOPIC, generation
 
 RESTORES = "restores"
 """The fact that counts how often this ledger was restored."""
@@ -51,12 +53,8 @@ def back_up(url: str, file: Path) -> Standing:
 
     Raises `NoCopy`, `LedgerUnavailable`.
     """
-    database = Database(url)
-    try:
-        with database.read() as connection:
-            standing = _standing(connection)
-    finally:
-        database.close()
+    with closing(Database(url)) as database, database.read() as connection:
+        standing = _standing(connection)
     copies.write(url, file)
     return standing
 
@@ -79,17 +77,13 @@ def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> Sta
     else:
         copies.read(file, url)
         _settle(url, floors)
-    database = Database(url)
-    try:
-        with database.read() as connection:
-            return _standing(connection)
-    finally:
-        database.close()
+    with closing(Database(url)) as database, database.read() as connection:
+        return _standing(connection)
 
 
 def restores(connection: Connection) -> int:
     """How often the ledger went back to a backup: what was read of it before may not be so any more."""
-    return int(connection.scalar(select(facts.c.value).where(facts.c.name == RESTORES)) or 0)
+    return int(fact(connection, RESTORES) or 0)
 
 
 def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
@@ -108,13 +102,10 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
 
 def _settle(url: str, floors: _Floors) -> None:
     """Newest schema, nothing gone back that must not, and the restore written down."""
-    database = Database(url)
-    try:
+    with closing(Database(url)) as database:
         database.migrate()
         with database.write() as connection:
             _go_on_from(connection, floors)
-    finally:
-        database.close()
 
 
 def _go_on_from(connection: Connection, floors: _Floors) -> None:
@@ -127,8 +118,8 @@ def _go_on_from(connection: Connection, floors: _Floors) -> None:
         else:
             connection.execute(insert(lease_rows).values(name=name, holder="", **values))
     count = max(floors.restores, restores(connection)) + 1
-    _set_fact(connection, RESTORES, count)
-    _set_fact(connection, "generation", max(floors.generation, generation(connection)) + 1)
+    set_fact(connection, RESTORES, count)
+    set_fact(connection, GENERATION, max(floors.generation, generation(connection)) + 1)
     now, standing = now_s(connection), _standing(connection)
     body = {"ledger": "restored", "kept": standing.kept_s, "at": now, "restores": count}
     newest = int(connection.scalar(select(func.max(outbox.c.id))) or 0)
@@ -152,24 +143,15 @@ def _tokens(connection: Connection) -> dict[str, int]:
     return {row.name: row.token for row in connection.execute(select(lease_rows.c.name, lease_rows.c.token))}
 
 
-def _set_fact(connection: Connection, name: str, value: int) -> None:
-    changed = connection.execute(update(facts).where(facts.c.name == name).values(value=str(value)))
-    if changed.rowcount == 0:
-        connection.execute(insert(facts).values(name=name, value=str(value)))
-
-
 def _is_there(url: str) -> bool:
     """Whether a ledger would be replaced. Raises `NoCopy` where something else is there."""
     if copies.is_sqlite(url) and not copies.path_of(url).exists():
         return False
-    database = Database(url)
     try:
-        with database.read() as connection:
+        with closing(Database(url)) as database, database.read() as connection:
             tables = set(inspect(connection).get_table_names())
     except LedgerRefused:
         raise NoCopy("what is at ledger.url cannot be read; move it away first") from None
-    finally:
-        database.close()
     if tables and "facts" not in tables:
         raise NoCopy("what is at ledger.url is no ledger; move it away first")
     return bool(tables)
@@ -177,11 +159,10 @@ def _is_there(url: str) -> bool:
 
 def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
     """What the present ledger's successor must go on from. Raises `RestoreRefused`."""
-    database = Database(url)
     try:
-        with database.read() as connection:
+        with closing(Database(url)) as database, database.read() as connection:
             held = leases.held_names(connection)
-            present = _fact(connection, "ledger_id")
+            present = fact(connection, "ledger_id") or ""
             floors = _Floors(
                 tokens=_tokens(connection),
                 outbox_id=int(connection.scalar(select(func.max(outbox.c.id))) or 0),
@@ -190,8 +171,6 @@ def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
             )
     except LedgerUnavailable as fault:
         raise NoCopy(f"what is at ledger.url cannot be read ({fault}); move it away first") from None
-    finally:
-        database.close()
     holders = ", ".join(sorted(set(held.values())))
     if held and not force:
         raise RestoreRefused(f"roles are running ({holders}); stop them first")
@@ -204,9 +183,7 @@ def _standing(connection: Connection) -> Standing:
     query = select(func.sum(positions.c.next_offset), func.max(positions.c.updated_s))
     offsets, kept_s = connection.execute(query).one()
     return Standing(
-        ledger_id=_fact(connection, "ledger_id"), next_offsets=int(offsets or 0), kept_s=float(kept_s or 0.0)
+        ledger_id=fact(connection, "ledger_id") or "",
+        next_offsets=int(offsets or 0),
+        kept_s=float(kept_s or 0.0),
     )
-
-
-def _fact(connection: Connection, name: str) -> str:
-    return str(connection.scalar(select(facts.c.value).where(facts.c.name == name)) or "")

@@ -14,12 +14,11 @@ from ledger.schema import events, outbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits; at most that where it is not `exact`: it was too little to be worth counting."""
+    """What waits; an upper bound where it was too little to be worth counting."""
 
     events: int
     messages: int
     size_bytes: int
-    exact: bool
 
 
 def waiting(connection: Connection, *, rows_few: int, bytes_few: int) -> Waiting:
@@ -32,13 +31,12 @@ def waiting(connection: Connection, *, rows_few: int, bytes_few: int) -> Waiting
     owed, owed_bytes = connection.execute(messages).one()
     size_bytes = _size_bytes(connection)
     if rows + owed < rows_few and size_bytes < bytes_few:
-        return Waiting(events=rows, messages=int(owed), size_bytes=size_bytes, exact=False)
+        return Waiting(events=rows, messages=int(owed), size_bytes=size_bytes)
     untaught, untaught_bytes = connection.execute(_untaught()).one()
     return Waiting(
         events=int(untaught),
         messages=int(owed),
         size_bytes=int(untaught_bytes or 0) + int(owed_bytes or 0),
-        exact=True,
     )
 
 

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, literal, select, update
+from sqlalchemy import Connection, Select, delete, insert, literal, select
 from sqlalchemy.sql.expression import CTE
 
 from ledger import outbox
 from ledger.database import now_s
 from ledger.events import Status
-from ledger.schema import decisions, desired, events, facts, turn_events, versions
+from ledger.facts import fact, set_fact
+from ledger.schema import decisions, desired, events, turn_events, versions
 
 LIFECYCLE_TOPIC = "clorad.lifecycle"
 
 BASE = 0
 """The version number of an agent that serves the base model."""
+
+GENERATION = "generation"
+"""The fact that counts how often routing may have changed."""
 
 
 class Purpose(StrEnum):
@@ -171,16 +175,13 @@ def wanted(connection: Connection) -> list[Wanted]:
 
 def generation(connection: Connection) -> int:
     """Grows whenever routing may have changed."""
-    return int(connection.scalar(select(facts.c.value).where(facts.c.name == "generation")) or 0)
+    return int(fact(connection, GENERATION) or 0)
 
 
 def raise_generation(connection: Connection) -> int:
     """Tell every gateway to read routing again, once this transaction commits."""
     raised = generation(connection) + 1
-    if raised == 1:
-        connection.execute(insert(facts).values(name="generation", value="1"))
-    else:
-        connection.execute(update(facts).where(facts.c.name == "generation").values(value=str(raised)))
+    set_fact(connection, GENERATION, raised)
     return raised
 
 

@@ -14,7 +14,8 @@ from ledger import arrivals, outbox
 from ledger.amendments import some_at_a_time
 from ledger.database import Database, now_s
 from ledger.events import Arrival, Event, Partition, Reason, Status, Unusable
-from ledger.schema import events, facts, positions, ranges, waiting_records
+from ledger.facts import set_fact
+from ledger.schema import events, positions, ranges, waiting_records
 
 GIVE_UP_MAX = 500
 """Events given up in one transaction."""
@@ -135,7 +136,4 @@ def _forget(connection: Connection, seqs: Sequence[int]) -> None:
     newest = int(connection.scalar(select(func.max(events.c.seq))) or 0)
     connection.execute(delete(events).where(events.c.seq.in_(seqs)))
     if newest in seqs:
-        name = facts.c.name == arrivals.SEQ_FLOOR
-        changed = connection.execute(update(facts).where(name).values(value=str(newest)))
-        if changed.rowcount == 0:
-            connection.execute(insert(facts).values(name=arrivals.SEQ_FLOOR, value=str(newest)))
+        set_fact(connection, arrivals.SEQ_FLOOR, newest)

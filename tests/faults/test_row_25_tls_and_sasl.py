@@ -32,6 +32,16 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         one.broker.kill()
 
 
+def admitted(secured, kept, start, mechanism):
+    """An intake whose password is right and that has kept all there was, and who says more."""
+    topics = secured.admin.create_all()
+    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options(mechanism))
+    load = Load(secured.admin, topics.feedback)
+    load.say(50)
+    load.arrives(kept)
+    return process, load
+
+
 @pytest.mark.parametrize("mechanism", [None, *MECHANISMS])
 def test_row_25_everything_arrives_through(secured, kept, start, mechanism):
     topics = secured.admin.create_all()
@@ -72,11 +82,7 @@ def test_row_25_a_broker_that_is_not_the_one_we_trust_is_not_spoken_to(secured, 
 
 
 def test_row_25_a_certificate_that_expired_is_renewed_without_a_restart_of_ours(secured, kept, start):
-    topics = secured.admin.create_all()
-    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options("SCRAM-SHA-512"))
-    load = Load(secured.admin, topics.feedback)
-    load.say(50)
-    load.arrives(kept)
+    process, load = admitted(secured, kept, start, "SCRAM-SHA-512")
     secured.broker.stop()
     secured.renew_certificate(days=(-9, -2))
     secured.broker.start()
@@ -91,11 +97,7 @@ def test_row_25_a_certificate_that_expired_is_renewed_without_a_restart_of_ours(
 
 
 def test_row_25_a_password_changed_under_us_is_told_and_got_over(secured, kept, start):
-    topics = secured.admin.create_all()
-    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options("SCRAM-SHA-512"))
-    load = Load(secured.admin, topics.feedback)
-    load.say(50)
-    load.arrives(kept)
+    process, load = admitted(secured, kept, start, "SCRAM-SHA-512")
     secured.set_password(WRONG, "SCRAM-SHA-512")
     secured.broker.stop()
     secured.broker.start()
@@ -109,15 +111,11 @@ def test_row_25_a_password_changed_under_us_is_told_and_got_over(secured, kept, 
 
 
 def test_row_25_a_right_that_was_revoked_is_told_and_waited_for(secured, kept, start):
-    topics = secured.admin.create_all()
-    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options("PLAIN"))
-    load = Load(secured.admin, topics.feedback)
-    load.say(50)
-    load.arrives(kept)
-    secured.forbid(topics.feedback)
+    process, load = admitted(secured, kept, start, "PLAIN")
+    secured.forbid(load.topic)
     load.say(50)
     until(lambda: process.says("READY kafka False TopicAuthorizationFailedError"))
-    secured.allow(topics.feedback)
+    secured.allow(load.topic)
     load.arrives(kept)
     assert process.ended is None
 
