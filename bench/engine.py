@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-# before torch: threads that spin while waiting for one another slow everything down where cores are shared
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from engine.threads import WAITS
+
+os.environ.update(WAITS | os.environ)  # before torch
 
 import torch
 

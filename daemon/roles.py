@@ -87,8 +87,9 @@ def declare_agents(settings: Settings, database: Database) -> None:
 
 def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Lease the agents whose feedback is due and teach them, on the one accelerator this role owns."""
-    # Before torch is loaded: threads that spin while scheduled away made a step thirty times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from engine.threads import WAITS
+
+    os.environ.update(WAITS | os.environ)  # before torch is loaded
     from daemon.learner import Learner, LearnerOptions, learn
     from daemon.planning import Limits
     from daemon.scheduler import Freshness

@@ -4,10 +4,11 @@ A layer's A and B are views of those rows, so joining is a row copy and stepping
 An adapter of a lower rank, or with fewer targets, leaves the rest of its row exactly zero: zero times
 anything finite stays zero through forward, backward and optimizer.
 
-Shapes: R rank of the arena, I inputs, O outputs of a linear, P floats in a row.
+Shapes: S slots, R rank of the arena, I inputs, O outputs of a linear, K linears that read the same input,
+P floats in a row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ _ALIGNED_FLOATS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one linear's A (R x I) and B (O x R) lie in a row."""
+    """Where one linear's A (R x I) and Bᵀ (R x O) lie in a row."""
 
     inputs: int
     outputs: int
@@ -33,7 +34,9 @@ class Arena:
 
     def __init__(
         self,
-        shapes: Mapping[str, tuple[int, int]],  # name of a linear -> (inputs, outputs)
+        joints: Iterable[
+            Mapping[str, tuple[int, int]]
+        ],  # linears with the same input: name -> (inputs, outputs)
         *,
         rank: int,
         slots: int,
@@ -44,10 +47,17 @@ class Arena:
         self.rank, self.slots = rank, slots
         self.places: dict[str, Place] = {}
         end = 0
-        for name, (inputs, outputs) in shapes.items():
-            b_start = _aligned(end + rank * inputs)
-            self.places[name] = Place(inputs=inputs, outputs=outputs, a_start=end, b_start=b_start)
-            end = _aligned(b_start + outputs * rank)
+        for joint in joints:
+            a_starts = {}
+            for name, (inputs, _) in joint.items():  # side by side, so that one product serves them all
+                a_starts[name], end = end, end + rank * inputs
+            for name, (inputs, outputs) in joint.items():
+                b_start = _aligned(end)
+                self.places[name] = Place(
+                    inputs=inputs, outputs=outputs, a_start=a_starts[name], b_start=b_start
+                )
+                end = b_start + rank * outputs
+            end = _aligned(end)
         self.row_floats = end
         self.weight, self.grad, self.first, self.second = (
             torch.zeros(slots, end, device=device) for _ in range(4)
@@ -56,13 +66,23 @@ class Arena:
         self.shadow = torch.zeros(slots, end, device=device, dtype=dtype) if mirrored else self.weight
         self.steps = [torch.zeros((), device=device) for _ in range(slots)]
 
+    def stacked(self, rows_SP: Tensor, names: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
+        """Views of one joint: all its A in one (S x K·R x I), and each linear's Bᵀ (S x R x O)."""
+        slots, rank = len(rows_SP), self.rank
+        places = [self.places[name] for name in names]
+        inputs, start = places[0].inputs, places[0].a_start
+        height = len(places) * rank
+        a = rows_SP[:, start : start + height * inputs].view(slots, height, inputs)
+        b = [
+            rows_SP[:, place.b_start : place.b_start + rank * place.outputs].view(slots, rank, place.outputs)
+            for place in places
+        ]
+        return a, b
+
     def matrices(self, rows_SP: Tensor, name: str) -> tuple[list[Tensor], list[Tensor]]:
         """Views of one linear's A (R x I) and B (O x R) in each slot's row."""
-        place, rank = self.places[name], self.rank
-        a_end, b_end = place.a_start + rank * place.inputs, place.b_start + place.outputs * rank
-        a = [row[place.a_start : a_end].view(rank, place.inputs) for row in rows_SP]
-        b = [row[place.b_start : b_end].view(place.outputs, rank) for row in rows_SP]
-        return a, b
+        a, (b,) = self.stacked(rows_SP, [name])
+        return list(a), [transposed.t() for transposed in b]
 
     def write(self, rows_SP: Tensor, slot: int, matrices: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """The slot's row holds exactly `matrices` (name -> A, B of any rank that fits), zeros elsewhere."""

@@ -1,32 +1,37 @@
-"""The frozen base: loaded once, hashed, its linears replaced by ones that know whose rows are whose.
+"""The frozen base: loaded once, its layers computed by ones that know whose rows are whose.
 
-Any Hugging Face decoder of the families below, its modelling code unmodified. What would make packed
-passes inexact, or leak between tenants, is refused by name at load.
+Any Hugging Face decoder of the families below. What would make packed passes inexact, or leak between
+tenants, is refused by name at load.
 
-Shapes: T packed tokens, D hidden size, V vocabulary.
+Shapes: T packed tokens, W of them wanted, D hidden size, V vocabulary.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from engine.arena import Arena
-from engine.attention import NAME, Segment
-from engine.linear import Group, MultiLoRALinear, Routing
-from engine.norm import FrozenRMSNorm, is_rms_norm
+from engine.attention import PackedAttention, Segment
+from engine.blocks import Group, Routing
+from engine.layer import JOINTS, Layer, Surroundings, unknown_parts
+from engine.linear import MultiLoRALinear
+from engine.pointwise import rms_norm
 
 _FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _ROPES = frozenset(
     {"default", "linear", "llama3", "yarn"}
 )  # the others depend on the longest sequence in a pass
 _BLOCK_SIZE, _LEAK_FREE_SIZE = 32, 64
-_TARGETS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+_ACTIVATIONS = frozenset({"silu", "swish"})  # one function of two names
+_DECODER_PARTS = frozenset({"embed_tokens", "layers", "norm", "rotary_emb"})
 
 
 class BaseRefused(ValueError):
@@ -41,56 +46,83 @@ class Pass:
     positions_T: Tensor
     segments: Sequence[Segment]
     groups: tuple[Group, ...]
+    wanted: Sequence[int]  # rows whose last hidden state is asked for, ascending
 
 
 class BaseModel:
-    """A frozen decoder whose targeted linears add each tenant's adapter to that tenant's rows."""
+    """A frozen decoder whose linears add each tenant's adapter to that tenant's rows.
+
+    Takes `model` apart: it is no model any more afterwards.
+    """
 
     def __init__(self, model: Any, *, rank: int, slots: int) -> None:
         refuse_unsupported(model.config)
-        model.set_attn_implementation(NAME)
-        model.requires_grad_(False)
-        model.eval()
-        self._model, self._decoder = model, model.base_model
-        head = model.get_output_embeddings()
+        head, decoder = model.get_output_embeddings(), model.base_model
         if head is None or getattr(head, "bias", None) is not None:
             raise BaseRefused("an output head with a bias is not supported")
-        self.head_VD: Tensor = head.weight
+        _refuse_unknown_parts(decoder)
+        model.requires_grad_(False)
+        self.head_VD: Tensor = head.weight.detach()
         self.device, self.dtype = self.head_VD.device, self.head_VD.dtype
         self.tokens_max = int(model.config.max_position_embeddings)
-        self.routing = Routing()
         self.layers_checkpointed = False
-        linears = _targeted(model)
-        _refuse_leaky_products([linear.weight for linear in linears.values()] + [self.head_VD])
-        shapes = {name: (linear.in_features, linear.out_features) for name, linear in linears.items()}
-        self.arena = Arena(shapes, rank=rank, slots=slots, device=self.device, dtype=self.dtype)
+        named = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        prefixes = [name for name, module in model.named_modules() if module in set(decoder.layers)]
+        joints = [[f"{prefix}.{name}" for name in names] for prefix in prefixes for names in JOINTS]
+        _refuse_leaky_products([named[name].weight for joint in joints for name in joint] + [self.head_VD])
+        self.arena = Arena(
+            [
+                {name: (named[name].in_features, named[name].out_features) for name in joint}
+                for joint in joints
+            ],
+            rank=rank,
+            slots=slots,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        self._all_rows, self._wanted_rows = Routing(), Routing()
+        self._embeddings_VD = decoder.embed_tokens.weight
+        self._rotary, self._norm = decoder.rotary_emb, decoder.norm
         entry = torch.zeros((), device=self.device, requires_grad=True)
-        for name, linear in linears.items():
-            model.set_submodule(name, MultiLoRALinear(linear, name, self.arena, self.routing, entry))
-        for name in [name for name, module in model.named_modules() if is_rms_norm(module)]:
-            model.set_submodule(name, FrozenRMSNorm(model.get_submodule(name)))
+        self._layers = []
+        for index, prefix in enumerate(prefixes):
+
+            def join(names: Sequence[str], wanted_alone: bool, prefix: str = prefix) -> MultiLoRALinear:
+                linears = {f"{prefix}.{name}": named.pop(f"{prefix}.{name}") for name in names}
+                routing = self._wanted_rows if wanted_alone else self._all_rows
+                joined = MultiLoRALinear(linears, self.arena, routing, entry)
+                for name in linears:  # a joint has a copy of their weights
+                    model.set_submodule(name, nn.Identity())
+                return joined
+
+            self._layers.append(Layer(decoder.layers[index], join, last=index + 1 == len(prefixes)))
 
     def hidden(self, packed: Pass) -> Tensor:
-        """Last hidden states (T x D) of one packed pass; leave the model alone until `backward` is done."""
-        self.routing.route(packed.groups)
-        out = self._decoder(
-            input_ids=packed.token_ids_T[None],
-            position_ids=packed.positions_T[None],
-            attention_mask=None,
-            use_cache=False,
-            segments=packed.segments,
+        """Last hidden states (W x D) of one packed pass; leave the model alone until `backward` is done."""
+        self._all_rows.route(packed.groups, len(packed.token_ids_T))
+        self._wanted_rows.route(_among(packed.groups, packed.wanted), len(packed.wanted))
+        x_TD = self._embeddings_VD[packed.token_ids_T]
+        cos, sin = self._rotary(x_TD[None], packed.positions_T[None])
+        half = cos.shape[-1] // 2  # the other half is the same once more
+        cos_THC, sin_THC = (  # written out for every head: rows that lie as the heads' do are read in one go
+            angles[0, :, None, :half].expand(-1, self._layers[0].rotated_heads, -1).contiguous()
+            for angles in (cos, sin)
         )
-        hidden_TD: Tensor = out.last_hidden_state[0]
-        return hidden_TD
+        around = Surroundings(
+            attention=PackedAttention(packed.segments),
+            cos_THC=cos_THC,
+            sin_THC=sin_THC,
+            wanted_W=torch.tensor(packed.wanted, device=self.device),
+        )
+        for layer in self._layers:
+            if self.layers_checkpointed and torch.is_grad_enabled():
+                x_TD = checkpoint(layer, x_TD, around, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x_TD = layer(x_TD, around)
+        return rms_norm(x_TD, self._norm.weight, self._norm.variance_epsilon)
 
     def checkpoint_layers(self, on: bool) -> None:
         """Keep only layer inputs for the way back and compute the rest again: less memory, more time."""
-        if on:
-            self._model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        else:
-            self._model.gradient_checkpointing_disable()
-        # transformers checkpoints in training mode only; there is no dropout that this would switch on
-        self._model.train(on)
         self.layers_checkpointed = on
 
 
@@ -98,7 +130,7 @@ def load_base(base: Path, *, device: str, dtype: str, rank: int, slots: int) -> 
     """The base of a local directory, ready to teach; raises `BaseRefused` naming what is unsupported."""
     transformers_logging.disable_progress_bar()  # a service's log is no terminal
     refuse_unsupported(AutoConfig.from_pretrained(base))
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype), attn_implementation=NAME)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
     return BaseModel(model.to(device), rank=rank, slots=slots)
 
 
@@ -109,6 +141,8 @@ def refuse_unsupported(config: Any) -> None:
             f"model type {config.model_type!r} is not supported (nor are mixture-of-experts routers, "
             f"soft-capped logits and other attentions); supported: {', '.join(sorted(_FAMILIES))}"
         )
+    if config.hidden_act not in _ACTIVATIONS:
+        raise BaseRefused(f"activation {config.hidden_act!r} is not supported")
     window = getattr(config, "sliding_window", None)
     layers = set(getattr(config, "layer_types", None) or ())
     if (window is not None and not layers) or layers - {"full_attention"}:
@@ -137,12 +171,20 @@ def _refuse_leaky_products(weights: Sequence[Tensor]) -> None:
             )
 
 
-def _targeted(model: nn.Module) -> dict[str, nn.Linear]:
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in _TARGETS
-    }
-    if not found:
-        raise BaseRefused(f"no linear layers named {', '.join(sorted(_TARGETS))}")
-    return found
+def _refuse_unknown_parts(decoder: Any) -> None:
+    found = sorted(_DECODER_PARTS ^ dict(decoder.named_children()).keys())
+    for layer in [] if found else decoder.layers:
+        found = found or unknown_parts(layer)
+    if found:
+        raise BaseRefused(
+            f"the base has parts that are unknown here, or lacks known ones: {', '.join(found)}"
+        )
+
+
+def _among(groups: Sequence[Group], wanted: Sequence[int]) -> tuple[Group, ...]:
+    """The groups' rows among the wanted ones; a group without any is left out."""
+    cut = (
+        replace(group, start=bisect_left(wanted, group.start), end=bisect_left(wanted, group.end))
+        for group in groups
+    )
+    return tuple(group for group in cut if group.end > group.start)

@@ -1,12 +1,15 @@
-"""A frozen linear that adds each tenant's low-rank product to that tenant's own rows, and to no others.
+"""Frozen linears that add each tenant's low-rank product to that tenant's own rows, and to no others.
 
-Tenants are contiguous groups of rows; there is no mask across them (0 times NaN is NaN). The backward
-pass computes no gradient of the frozen weight and adds those of A and B straight into the arena.
+Linears that read the same input (query, key and value; gate and up) are one here: one product with the base,
+one with all their A. The backward pass computes no gradient of the frozen weight and adds those of A and B
+straight into the arena.
 
-Shapes: T rows (tokens) of a packed pass, I inputs, O outputs, R rank.
+Shapes: T rows (tokens) of a packed pass, I inputs, O outputs of all linears together, K linears, R rank;
+N blocks of L cells (see `engine.blocks`).
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -14,100 +17,72 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.arena import Arena
+from engine.blocks import Blocks, Routing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Rows `start` up to `end` of a pass belong to the tenant of `slot`."""
+class MultiLoRALinear:
+    """What linears with the same input answer, side by side."""
 
-    slot: int
-    start: int
-    end: int
-    scale: float
-    targets: frozenset[str]  # last parts of the names of the linears this tenant adapts
+    def __init__(
+        self, linears: Mapping[str, nn.Linear], arena: Arena, routing: Routing, entry: Tensor
+    ) -> None:
+        given = list(linears.values())
+        biases = [linear.bias for linear in given if linear.bias is not None]
+        assert len(biases) in (0, len(given)), "linears that read the same input have biases or none has"
+        self.weight_OI = _together([linear.weight for linear in given])
+        self.bias_O = _together(biases) if biases else None
+        ends = [0, *accumulate(linear.out_features for linear in given)]
+        self.columns = [slice(start, end) for start, end in pairwise(ends)]
+        self.rank = arena.rank
+        names = list(linears)
+        self.a, self.b = arena.stacked(arena.shadow, names)
+        self.grad_a, self.grad_b = arena.stacked(arena.grad, names)
+        self._targets = frozenset(name.rsplit(".", 1)[-1] for name in names)
+        self._routing, self._entry = routing, entry  # the entry makes the first layer's output differentiable
 
-
-@dataclass(slots=True)
-class Routing:
-    """Who owns which rows of the pass under way; one per model, read by all of its linears."""
-
-    groups: tuple[Group, ...] = ()
-    by_target: dict[str, tuple[Group, ...]] = field(default_factory=dict)
-
-    def route(self, groups: tuple[Group, ...]) -> None:
-        """The next pass's rows belong to `groups`; rows in none of them see the bare base."""
-        self.groups = groups
-        self.by_target = {}
-
-    def of(self, target: str) -> tuple[Group, ...]:
-        """The groups whose tenants adapt linears of this name."""
-        if target not in self.by_target:
-            self.by_target[target] = tuple(group for group in self.groups if target in group.targets)
-        return self.by_target[target]
-
-
-class MultiLoRALinear(nn.Module):
-    """Stands where an `nn.Linear` stood."""
-
-    def __init__(self, linear: nn.Linear, name: str, arena: Arena, routing: Routing, entry: Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
-        self.target = name.rsplit(".", 1)[-1]
-        self.a, self.b = arena.matrices(arena.shadow, name)
-        self.grad_a, self.grad_b = arena.matrices(arena.grad, name)
-        self.routing = routing
-        self.entry = [
-            entry
-        ]  # a list, so that it is no parameter; it makes the first layer's output differentiable
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` (1 x T x I) through the base, plus each group's own adapter on its own rows."""
-        groups = self.routing.of(self.target)
-        if not groups:
-            return F.linear(x, self.weight, self.bias)
-        y: Tensor = _GroupedLoRA.apply(x, self.entry[0], self, groups)  # type: ignore[no-untyped-call]
-        return y
+    def __call__(self, x_TI: Tensor) -> Tensor:
+        """Rows through the base, plus each tenant's own adapter on its own rows."""
+        blocks = self._routing.of(self._targets, x_TI)
+        if blocks is None:
+            return F.linear(x_TI, self.weight_OI, self.bias_O)
+        y_TO: Tensor = _GroupedLoRA.apply(x_TI, self._entry, self, blocks)  # type: ignore[no-untyped-call]
+        return y_TO
 
 
 class _GroupedLoRA(torch.autograd.Function):
-    """y = xWᵀ + b, then per group y_g += s·(x_g Aᵀ)Bᵀ. Keeps x and h = xAᵀ for the way back."""
+    """y = xWᵀ + b, then per block y += s·(xAᵀ)Bᵀ. Keeps x and s·xAᵀ for the way back."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, _entry: Tensor, layer: MultiLoRALinear, groups: tuple[Group, ...]
-    ) -> Tensor:
-        x_TI = x.reshape(-1, x.shape[-1])
-        y_TO = F.linear(x_TI, layer.weight, layer.bias)
-        h_TR = x_TI.new_empty(x_TI.shape[0], layer.a[0].shape[0])
-        for group in groups:
-            rows = slice(group.start, group.end)
-            h_GR = h_TR[rows]
-            torch.mm(x_TI[rows], layer.a[group.slot].t(), out=h_GR)
-            y_TO[rows].addmm_(h_GR, layer.b[group.slot].t(), alpha=group.scale)
-        ctx.save_for_backward(x_TI, h_TR)
-        ctx.layer, ctx.groups, ctx.shape = layer, groups, x.shape
-        return y_TO.view(*x.shape[:-1], -1)
+    def forward(ctx: Any, x_TI: Tensor, _entry: Tensor, layer: MultiLoRALinear, blocks: Blocks) -> Tensor:
+        y_TO = F.linear(x_TI, layer.weight_OI, layer.bias_O)
+        x_NLI = blocks.spread(x_TI)
+        h_NLH = torch.bmm(x_NLI, blocks.of(layer.a).transpose(1, 2)).mul_(blocks.scale_N11)
+        for h_NLR, b, columns in zip(torch.split(h_NLH, layer.rank, 2), layer.b, layer.columns, strict=True):
+            blocks.add_product(y_TO[:, columns], h_NLR, blocks.of(b))
+        ctx.save_for_backward(x_NLI, h_NLH)
+        ctx.layer, ctx.blocks = layer, blocks
+        return y_TO
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, None]:
-        x_TI, h_TR = ctx.saved_tensors
+        (grad_y_TO,) = grads
+        x_NLI, h_NLH = ctx.saved_tensors
         layer: MultiLoRALinear = ctx.layer
-        grad_y_TO = grads[0].reshape(-1, grads[0].shape[-1])
-        grad_x_TI = grad_y_TO @ layer.weight if ctx.needs_input_grad[0] else None
-        for group in ctx.groups:
-            rows = slice(group.start, group.end)
-            grad_y_GO, x_GI = grad_y_TO[rows], x_TI[rows]
-            grad_h_GR = torch.mm(grad_y_GO, layer.b[group.slot]).mul_(group.scale)
-            # hᵀ·grad_y, turned round when it is added: its rows are long, and products like that (seen: 2.7x)
-            layer.grad_b[group.slot].add_(torch.mm(h_TR[rows].t(), grad_y_GO).t(), alpha=group.scale)
-            _add_product(layer.grad_a[group.slot], grad_h_GR.t(), x_GI)
-            if grad_x_TI is not None:
-                grad_x_TI[rows].addmm_(grad_h_GR, layer.a[group.slot])
-        return (grad_x_TI.view(ctx.shape) if grad_x_TI is not None else None), None, None, None
+        blocks: Blocks = ctx.blocks
+        grad_x_TI = grad_y_TO @ layer.weight_OI if ctx.needs_input_grad[0] else None
+        grad_y_NLO = blocks.spread_once(grad_y_TO)
+        grad_h = []
+        for h_NLR, b, grad_b, columns in zip(
+            torch.split(h_NLH, layer.rank, 2), layer.b, layer.grad_b, layer.columns, strict=True
+        ):
+            blocks.sum_product(grad_b, h_NLR.transpose(1, 2), grad_y_NLO[..., columns])
+            grad_h.append(torch.bmm(grad_y_NLO[..., columns], blocks.of(b).transpose(1, 2)))
+        grad_h_NLH = torch.cat(grad_h, dim=2).mul_(blocks.scale_N11)
+        blocks.sum_product(layer.grad_a, grad_h_NLH.transpose(1, 2), x_NLI)
+        if grad_x_TI is not None:
+            blocks.add_product(grad_x_TI, grad_h_NLH, blocks.of(layer.a))
+        return grad_x_TI, None, None, None
 
 
-def _add_product(into: Tensor, left: Tensor, right: Tensor) -> None:
-    if into.dtype == left.dtype:
-        into.addmm_(left, right)
-    else:  # bf16 products, summed in fp32
-        into.add_(left @ right)
+def _together(weights: Sequence[Tensor]) -> Tensor:
+    return weights[0].detach() if len(weights) == 1 else torch.cat([weight.detach() for weight in weights])

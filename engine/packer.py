@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.base_model import Pass
-from engine.linear import Group
+from engine.blocks import Group
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
 from engine.recipe import Recipe
 from engine.tokens import Sample
@@ -61,7 +61,7 @@ class MicroBatch:
     """One forward and backward."""
 
     packed: Pass
-    row_N: Tensor  # which packed row predicts each target
+    row_N: Tensor  # which of the pass's wanted rows predicts each target
     target_N: Tensor
     supervised_N: Tensor  # weight of each target in the supervised term
     placed: tuple[tuple[Tenant, tuple[Placed, ...]], ...]
@@ -169,14 +169,17 @@ class _Draft:
             (tenant, tuple(aims.at(tree, portion) for portion in portions))
             for tenant, tree, portions in self._tenants
         )
+        wanted = sorted(set(aims.rows))
+        place = {row: index for index, row in enumerate(wanted)}
         return MicroBatch(
             packed=Pass(
                 token_ids_T=torch.tensor(layout.token_ids, device=device),
                 positions_T=torch.tensor(layout.positions, device=device),
                 segments=tuple(layout.segments),
                 groups=tuple(groups),
+                wanted=wanted,
             ),
-            row_N=torch.tensor(aims.rows, device=device),
+            row_N=torch.tensor([place[row] for row in aims.rows], device=device),
             target_N=torch.tensor(aims.targets, device=device),
             supervised_N=torch.tensor(aims.supervised, device=device, dtype=torch.float32),
             placed=placed,

@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-# Before anything loads torch: its threads must not spin while a busy machine runs something else.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from engine.threads import WAITS
+
+os.environ.update(WAITS | os.environ)  # before anything loads torch
 
 pytest_plugins = ["tests.kafka_broker", "tests.vllm_server"]
 

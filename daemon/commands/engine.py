@@ -1,5 +1,6 @@
 """`clorad engine selftest`: whether the engine keeps its promises with this base, on this machine."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 def show_selftest(settings: Settings, *, as_json: bool) -> None:
     """Try every promise on the configured base. Raises `CommandFailed` where one is broken, or none could
     be tried."""
+    from engine.threads import WAITS
+
+    os.environ.update(WAITS | os.environ)
     from engine.base_model import BaseRefused  # torch, from here on
     from engine.selftest import selftest
 

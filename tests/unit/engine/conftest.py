@@ -7,8 +7,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# before torch: two threads that spin while a busy machine schedules them elsewhere are thirty times slower
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from engine.threads import WAITS
+
+os.environ.update(WAITS | os.environ)
 
 import tiny
 import torch

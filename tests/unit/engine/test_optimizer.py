@@ -10,7 +10,7 @@ from engine.optimizer import StepSizes, step
 def arena(slots: int) -> Arena:
     torch.manual_seed(0)
     made = Arena(
-        {"l.q_proj": (24, 40), "l.v_proj": (24, 16)},
+        [{"l.q_proj": (24, 40), "l.v_proj": (24, 16)}],
         rank=8,
         slots=slots,
         device=torch.device("cpu"),
@@ -64,5 +64,5 @@ def test_a_row_of_lower_rank_keeps_its_padding_exactly_zero():
 
 def test_a_row_starts_aligned_so_that_every_slot_gives_the_same_bits():
     rows = arena(2)
-    starts = {start for place in rows.places.values() for start in (place.a_start, place.b_start)}
+    starts = [rows.places["l.q_proj"].a_start, *(place.b_start for place in rows.places.values())]
     assert all(start * 4 % 64 == 0 for start in (*starts, rows.row_floats))

@@ -92,7 +92,8 @@ def test_every_target_is_predicted_from_its_own_context_and_no_batch_exceeds_the
                 count += 1
                 for answer, (start, end) in zip(one.portion.sample.answers, one.ranges, strict=True):
                     assert tuple(batch.target_N[start:end].tolist()) == answer.token_ids
-                    for offset, row in enumerate(batch.row_N[start:end].tolist()):
+                    for offset, wanted in enumerate(batch.row_N[start:end].tolist()):
+                        row = batch.packed.wanted[wanted]
                         expected = [*one.portion.sample.prompt_ids, *answer.token_ids[:offset]]
                         assert seen_by(batch, row) == expected
                         assert group.start <= row < group.end

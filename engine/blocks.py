@@ -1,0 +1,134 @@
+"""The rows of a pass as blocks of equal length, each one tenant's, so that one batched product serves all.
+
+Where tenants have equally many rows, blocks are the rows as they lie. Elsewhere rows are copied into cells;
+a cell without a row is zero. A block meets its own tenant's matrices and no others: there is no mask across
+tenants (0 times NaN is NaN).
+
+Shapes: T rows of the pass, N blocks, L cells of each, S slots, C columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+_BLOCK_COST_ROWS = 32  # what one more block costs, in cells: its matrices are copied
+_LENGTHS = (16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rows `start` up to `end` of a pass belong to the tenant of `slot`."""
+
+    slot: int
+    start: int
+    end: int
+    scale: float
+    targets: frozenset[str]  # last parts of the names of the linears this tenant adapts
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    slot: int
+    scale: float
+    start: int  # rows
+    end: int
+
+
+class Blocks:
+    """How the rows of `groups` are cut into blocks; `like` says on which device and in which dtype."""
+
+    def __init__(self, groups: Sequence[Group], rows: int, like: Tensor) -> None:
+        length = _block_length([group.end - group.start for group in groups])
+        self._blocks = [
+            _Block(group.slot, group.scale, start, min(start + length, group.end))
+            for group in groups
+            for start in range(group.start, group.end, length)
+        ]
+        self._shape = (len(self._blocks), length, -1)
+        self.scale_N11 = torch.tensor([block.scale for block in self._blocks]).to(like)[:, None, None]
+        self._slots = _slice_or_index([block.slot for block in self._blocks], like.device)
+        self._row_of_cell: Tensor | None = None  # None: cells are the rows as they lie
+        full = all(block.end - block.start == length for block in self._blocks)
+        if not full or len(self._blocks) * length < rows:
+            cells = [(block, block.start + cell) for block in self._blocks for cell in range(length)]
+            self._row_of_cell = torch.tensor([min(row, block.end - 1) for block, row in cells]).to(
+                like.device
+            )
+            empty = [index for index, (block, row) in enumerate(cells) if row >= block.end]
+            self._empty_cells = torch.tensor(empty, dtype=torch.long).to(like.device)
+
+    def of(self, matrices: Tensor) -> Tensor:
+        """What each block's slot has there: S x ... to N x ..., a view where slots follow one another."""
+        return matrices[self._slots]
+
+    def spread(self, x_TC: Tensor) -> Tensor:
+        """Rows to blocks (N x L x C); cells without a row repeat the block's last."""
+        if self._row_of_cell is None:
+            return x_TC.view(self._shape)
+        return x_TC.index_select(0, self._row_of_cell).view(self._shape)
+
+    def spread_once(self, x_TC: Tensor) -> Tensor:
+        """Rows to blocks (N x L x C); cells without a row are zero, so that no row counts twice."""
+        if self._row_of_cell is None:
+            return x_TC.view(self._shape)
+        cells = x_TC.index_select(0, self._row_of_cell).index_fill_(0, self._empty_cells, 0.0)
+        return cells.view(self._shape)
+
+    def add_product(self, into_TC: Tensor, left_NLR: Tensor, right_NRC: Tensor) -> None:
+        """into += left · right, on the blocks' rows alone."""
+        if self._row_of_cell is None:
+            into_TC.view(self._shape).baddbmm_(left_NLR, right_NRC)
+            return
+        for block, left_LR, right_RC in zip(self._blocks, left_NLR, right_NRC, strict=True):
+            into_TC[block.start : block.end].addmm_(left_LR[: block.end - block.start], right_RC)
+
+    def sum_product(self, into_S: Tensor, left_N: Tensor, right_N: Tensor) -> None:
+        """into[slot] += left · right, summed over the slot's blocks; `into` may be of a wider dtype."""
+        if isinstance(self._slots, Tensor):
+            into_S.index_add_(0, self._slots, torch.bmm(left_N, right_N).to(into_S.dtype))
+        elif into_S.dtype == left_N.dtype:
+            into_S[self._slots].baddbmm_(left_N, right_N)
+        else:
+            into_S[self._slots].add_(torch.bmm(left_N, right_N))
+
+
+@dataclass(slots=True)
+class Routing:
+    """Who owns which rows of the pass under way, read by all linears that compute those rows."""
+
+    groups: tuple[Group, ...] = ()
+    rows: int = 0
+    _blocks: dict[tuple[Group, ...], Blocks | None] = field(default_factory=dict)
+    _by_targets: dict[frozenset[str], Blocks | None] = field(default_factory=dict)
+
+    def route(self, groups: tuple[Group, ...], rows: int) -> None:
+        """The next pass's rows belong to `groups`; rows in none of them see the bare base."""
+        self.groups, self.rows = groups, rows
+        self._blocks, self._by_targets = {}, {}
+
+    def of(self, targets: frozenset[str], like: Tensor) -> Blocks | None:
+        """Blocks of the tenants that adapt any of these linears; None where nobody does."""
+        if targets not in self._by_targets:
+            groups = tuple(group for group in self.groups if targets & group.targets)
+            if groups not in self._blocks:
+                self._blocks[groups] = Blocks(groups, self.rows, like) if groups else None
+            self._by_targets[targets] = self._blocks[groups]
+        return self._by_targets[targets]
+
+
+def _slice_or_index(slots: Sequence[int], device: torch.device) -> slice | Tensor:
+    """A slice where the slots follow one another: what it cuts out is not copied."""
+    run = range(slots[0], slots[0] + len(slots))
+    return slice(run.start, run.stop) if list(slots) == list(run) else torch.tensor(slots, device=device)
+
+
+def _block_length(lengths: Sequence[int]) -> int:
+    """The length that costs least in cells and blocks; depends on nothing else."""
+
+    def cost(length: int) -> int:
+        count = sum(-(-rows // length) for rows in lengths)
+        return count * (length + _BLOCK_COST_ROWS) * (1 if count == len(lengths) else 2)
+
+    return min(sorted({*lengths, *_LENGTHS}, reverse=True), key=cost)
