@@ -17,6 +17,7 @@ from rewards.episode import Part
 _SEQUENCE_TOKENS = 32
 _TOKENS = (32, 64, 128, 256, 512)
 _REPETITIONS = 2
+_SECONDS_MAX = 8.0  # a base this slow has large products from the smallest step on
 _GAIN_MIN = 1.05  # alone must be this much faster: company is the default
 
 
@@ -29,8 +30,9 @@ def mix_below_tokens(base: BaseModel, token_budget: int) -> int:
     alone = replace(together, mix_below_tokens=0)
     if base.arena.slots < 2:
         return 0
+    start = time.perf_counter()
     for tokens in _TOKENS:
-        if 2 * tokens > token_budget:
+        if 2 * tokens > token_budget or time.perf_counter() - start > _SECONDS_MAX:
             break
         if _seconds(base, tokens, together) > _GAIN_MIN * _seconds(base, tokens, alone):
             return tokens
