@@ -66,15 +66,16 @@ class BaseModel:
         self.device, self.dtype = self.head_VD.device, self.head_VD.dtype
         self.tokens_max = int(model.config.max_position_embeddings)
         self.layers_checkpointed = False
-        named = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        prefixes = [name for name, module in model.named_modules() if module in set(decoder.layers)]
-        joints = [[f"{prefix}.{name}" for name in names] for prefix in prefixes for names in JOINTS]
-        _refuse_leaky_products([named[name].weight for joint in joints for name in joint] + [self.head_VD])
+        named = dict(model.named_modules())
+        prefixes = [name for name, module in named.items() if module in set(decoder.layers)]
+        layers = [[[f"{prefix}.{name}" for name in joint] for joint in JOINTS] for prefix in prefixes]
+        linears: dict[str, nn.Linear] = {
+            name: named[name] for joints in layers for joint in joints for name in joint
+        }
+        _refuse_leaky_products([linear.weight for linear in linears.values()] + [self.head_VD])
+        shapes = {name: (linear.in_features, linear.out_features) for name, linear in linears.items()}
         self.arena = Arena(
-            [
-                {name: (named[name].in_features, named[name].out_features) for name in joint}
-                for joint in joints
-            ],
+            [{name: shapes[name] for name in joint} for joints in layers for joint in joints],
             rank=rank,
             slots=slots,
             device=self.device,
@@ -85,41 +86,49 @@ class BaseModel:
         self._rotary, self._norm = decoder.rotary_emb, decoder.norm
         entry = torch.zeros((), device=self.device, requires_grad=True)
         self._layers = []
-        for index, prefix in enumerate(prefixes):
-
-            def join(names: Sequence[str], wanted_alone: bool, prefix: str = prefix) -> MultiLoRALinear:
-                linears = {f"{prefix}.{name}": named.pop(f"{prefix}.{name}") for name in names}
-                routing = self._wanted_rows if wanted_alone else self._all_rows
-                joined = MultiLoRALinear(linears, self.arena, routing, entry)
-                for name in linears:  # a joint has a copy of their weights
-                    model.set_submodule(name, nn.Identity())
-                return joined
-
-            self._layers.append(Layer(decoder.layers[index], join, last=index + 1 == len(prefixes)))
+        for prefix, joints in zip(prefixes, layers, strict=True):
+            last = prefix == prefixes[-1]
+            joined = [
+                MultiLoRALinear({name: linears[name] for name in joint}, self.arena, routing, entry)
+                for joint, routing in zip(joints, self._routings(last=last), strict=True)
+            ]
+            self._layers.append(Layer(named[prefix], joined, last=last))
+            for name in (
+                name for joint in joints for name in joint
+            ):  # the joints have a copy of their weights
+                del linears[name], named[name]
+                model.set_submodule(name, nn.Identity())
 
     def hidden(self, packed: Pass) -> Tensor:
         """Last hidden states (W x D) of one packed pass; leave the model alone until `backward` is done."""
         self._all_rows.route(packed.groups, len(packed.token_ids_T))
         self._wanted_rows.route(_among(packed.groups, packed.wanted), len(packed.wanted))
         x_TD = self._embeddings_VD[packed.token_ids_T]
-        cos, sin = self._rotary(x_TD[None], packed.positions_T[None])
-        half = cos.shape[-1] // 2  # the other half is the same once more
-        cos_THC, sin_THC = (  # written out for every head: rows that lie as the heads' do are read in one go
-            angles[0, :, None, :half].expand(-1, self._layers[0].rotated_heads, -1).contiguous()
-            for angles in (cos, sin)
-        )
-        around = Surroundings(
-            attention=PackedAttention(packed.segments),
-            cos_THC=cos_THC,
-            sin_THC=sin_THC,
-            wanted_W=torch.tensor(packed.wanted, device=self.device),
-        )
+        around = self._surroundings(packed, x_TD)
         for layer in self._layers:
             if self.layers_checkpointed and torch.is_grad_enabled():
                 x_TD = checkpoint(layer, x_TD, around, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_TD = layer(x_TD, around)
         return rms_norm(x_TD, self._norm.weight, self._norm.variance_epsilon)
+
+    def _routings(self, *, last: bool) -> Sequence[Routing]:
+        """Whose rows each joint of a layer computes: in the last layer all see, only the wanted answer."""
+        _seeing, *answering = JOINTS
+        return [self._all_rows, *([self._wanted_rows if last else self._all_rows] * len(answering))]
+
+    def _surroundings(self, packed: Pass, x_TD: Tensor) -> Surroundings:
+        heads = self._layers[0].rotated_heads
+        cos_THC, sin_THC = (  # one half, the other is the same; written out for every head: read in one go
+            angles[0, :, None, : angles.shape[-1] // 2].expand(-1, heads, -1).contiguous()
+            for angles in self._rotary(x_TD[None], packed.positions_T[None])
+        )
+        return Surroundings(
+            attention=PackedAttention(packed.segments),
+            cos_THC=cos_THC,
+            sin_THC=sin_THC,
+            wanted_W=torch.tensor(packed.wanted, device=self.device),
+        )
 
     def checkpoint_layers(self, on: bool) -> None:
         """Keep only layer inputs for the way back and compute the rest again: less memory, more time."""

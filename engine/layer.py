@@ -6,7 +6,7 @@ What it computes is held to the modelling code's numbers by tests, for each fami
 Shapes: T rows, W of them wanted, D hidden size, H query and key heads together, C half a head's size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ JOINTS = (
     ("mlp.gate_proj", "mlp.up_proj"),
     ("mlp.down_proj",),
 )
-"""Linears of a layer that read the same input."""
+"""Linears of a layer that read the same input; the last layer's first joint sees all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,9 @@ class Surroundings:
 class Layer:
     """x + attention(norm x), then x + mlp(norm x)."""
 
-    def __init__(
-        self, layer: nn.Module, join: Callable[[Sequence[str], bool], MultiLoRALinear], *, last: bool
-    ) -> None:
+    def __init__(self, layer: nn.Module, joined: Sequence[MultiLoRALinear], *, last: bool) -> None:
         attention: Any = layer.self_attn
-        self._qkv, self._o, self._gate_up, self._down = (
-            join(names, last and number > 0) for number, names in enumerate(JOINTS)
-        )
+        self._qkv, self._o, self._gate_up, self._down = joined
         self._norms = [_norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)]
         self._head_size, self._scaling = int(attention.head_dim), float(attention.scaling)
         query, key, _ = (columns.stop - columns.start for columns in self._qkv.columns)
