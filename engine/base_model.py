@@ -19,11 +19,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from engine.arena import Arena
-from engine.attention import PackedAttention, Segment
+from engine.attention import Segment
 from engine.blocks import Group, Routing
+from engine.kernels import Kernels, kernels_for
 from engine.layer import JOINTS, Layer, Surroundings, unknown_parts
 from engine.linear import MultiLoRALinear
 from engine.pointwise import rms_norm
+from engine.repeatable import fix_workspaces
 
 _FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _ROPES = frozenset(
@@ -55,7 +57,8 @@ class BaseModel:
     Takes `model` apart: it is no model any more afterwards.
     """
 
-    def __init__(self, model: Any, *, rank: int, slots: int) -> None:
+    def __init__(self, model: Any, *, rank: int, slots: int, kernels: Kernels | None = None) -> None:
+        fix_workspaces()
         refuse_unsupported(model.config)
         head, decoder = model.get_output_embeddings(), model.base_model
         if head is None or getattr(head, "bias", None) is not None:
@@ -81,7 +84,8 @@ class BaseModel:
             device=self.device,
             dtype=self.dtype,
         )
-        self._all_rows, self._wanted_rows = Routing(), Routing()
+        self.kernels = kernels or kernels_for(self.arena, head_size=int(decoder.layers[0].self_attn.head_dim))
+        self._all_rows, self._wanted_rows = (Routing(self.kernels.products) for _ in range(2))
         self._embeddings_VD = decoder.embed_tokens.weight
         self._rotary, self._norm = decoder.rotary_emb, decoder.norm
         entry = torch.zeros((), device=self.device, requires_grad=True)
@@ -124,7 +128,7 @@ class BaseModel:
             for angles in self._rotary(x_TD[None], packed.positions_T[None])
         )
         return Surroundings(
-            attention=PackedAttention(packed.segments),
+            attention=self.kernels.attention(packed.segments, self.device),
             cos_THC=cos_THC,
             sin_THC=sin_THC,
             wanted_W=torch.tensor(packed.wanted, device=self.device),

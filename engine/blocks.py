@@ -47,8 +47,8 @@ class Blocks:
             for start in range(group.start, group.end, length)
         ]
         self._shape = (len(self._blocks), length, -1)
-        self.scale_N11 = torch.tensor([block.scale for block in self._blocks]).to(like)[:, None, None]
-        self._slots = _slice_or_index([block.slot for block in self._blocks], like.device)
+        self._scale_N11 = torch.tensor([block.scale for block in self._blocks]).to(like)[:, None, None]
+        self._slots = slice_or_index([block.slot for block in self._blocks], like.device)
         self._row_of_cell: Tensor | None = None  # None: cells are the rows as they lie
         full = all(block.end - block.start == length for block in self._blocks)
         if not full or len(self._blocks) * length < rows:
@@ -76,6 +76,14 @@ class Blocks:
         cells = x_TC.index_select(0, self._row_of_cell).index_fill_(0, self._empty_cells, 0.0)
         return cells.view(self._shape)
 
+    def product(self, left_NLC: Tensor, right_NCR: Tensor) -> Tensor:
+        """Each block's rows times its own matrix (N x L x R)."""
+        return torch.bmm(left_NLC, right_NCR)
+
+    def scale_(self, h_NLR: Tensor) -> Tensor:
+        """In place: every row times its tenant's scale."""
+        return h_NLR.mul_(self._scale_N11)
+
     def add_product(self, into_TC: Tensor, left_NLR: Tensor, right_NRC: Tensor) -> None:
         """into += left · right, on the blocks' rows alone."""
         if self._row_of_cell is None:
@@ -98,6 +106,7 @@ class Blocks:
 class Routing:
     """Who owns which rows of the pass under way, read by all linears that compute those rows."""
 
+    form: type[Blocks]
     groups: tuple[Group, ...] = ()
     rows: int = 0
     _blocks: dict[tuple[Group, ...], Blocks | None] = field(default_factory=dict)
@@ -113,12 +122,12 @@ class Routing:
         if targets not in self._by_targets:
             groups = tuple(group for group in self.groups if targets & group.targets)
             if groups not in self._blocks:
-                self._blocks[groups] = Blocks(groups, self.rows, like) if groups else None
+                self._blocks[groups] = self.form(groups, self.rows, like) if groups else None
             self._by_targets[targets] = self._blocks[groups]
         return self._by_targets[targets]
 
 
-def _slice_or_index(slots: Sequence[int], device: torch.device) -> slice | Tensor:
+def slice_or_index(slots: Sequence[int], device: torch.device) -> slice | Tensor:
     """A slice where the slots follow one another: what it cuts out is not copied."""
     run = range(slots[0], slots[0] + len(slots))
     return slice(run.start, run.stop) if list(slots) == list(run) else torch.tensor(slots, device=device)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.attention import PackedAttention
 from engine.linear import MultiLoRALinear
 from engine.pointwise import gate, rms_norm, rotate
 
@@ -35,7 +34,7 @@ JOINTS = (
 class Surroundings:
     """What every layer of a pass needs to know of it."""
 
-    attention: PackedAttention
+    attention: Callable[..., Tensor]  # called as `engine.attention.PackedAttention` is
     cos_THC: Tensor  # of each row's position, the same for every head
     sin_THC: Tensor
     wanted_W: Tensor  # rows the last layer answers for

@@ -56,8 +56,8 @@ class _GroupedLoRA(torch.autograd.Function):
     def forward(ctx: Any, x_TI: Tensor, _entry: Tensor, layer: MultiLoRALinear, blocks: Blocks) -> Tensor:
         y_TO = F.linear(x_TI, layer.weight_OI, layer.bias_O)
         x_NLI = blocks.spread(x_TI)
-        h_NLH = torch.bmm(x_NLI, blocks.of(layer.a).transpose(1, 2)).mul_(blocks.scale_N11)
-        for h_NLR, b, columns in zip(torch.split(h_NLH, layer.rank, 2), layer.b, layer.columns, strict=True):
+        h_NLH = blocks.scale_(blocks.product(x_NLI, blocks.of(layer.a).transpose(1, 2)))
+        for h_NLR, b, columns in zip(torch.split(h_NLH, layer.rank, -1), layer.b, layer.columns, strict=True):
             blocks.add_product(y_TO[:, columns], h_NLR, blocks.of(b))
         ctx.save_for_backward(x_NLI, h_NLH)
         ctx.layer, ctx.blocks = layer, blocks
@@ -73,12 +73,12 @@ class _GroupedLoRA(torch.autograd.Function):
         grad_y_NLO = blocks.spread_once(grad_y_TO)
         grad_h = []
         for h_NLR, b, grad_b, columns in zip(
-            torch.split(h_NLH, layer.rank, 2), layer.b, layer.grad_b, layer.columns, strict=True
+            torch.split(h_NLH, layer.rank, -1), layer.b, layer.grad_b, layer.columns, strict=True
         ):
-            blocks.sum_product(grad_b, h_NLR.transpose(1, 2), grad_y_NLO[..., columns])
-            grad_h.append(torch.bmm(grad_y_NLO[..., columns], blocks.of(b).transpose(1, 2)))
-        grad_h_NLH = torch.cat(grad_h, dim=2).mul_(blocks.scale_N11)
-        blocks.sum_product(layer.grad_a, grad_h_NLH.transpose(1, 2), x_NLI)
+            blocks.sum_product(grad_b, h_NLR.transpose(-2, -1), grad_y_NLO[..., columns])
+            grad_h.append(blocks.product(grad_y_NLO[..., columns], blocks.of(b).transpose(1, 2)))
+        grad_h_NLH = blocks.scale_(torch.cat(grad_h, dim=-1))
+        blocks.sum_product(layer.grad_a, grad_h_NLH.transpose(-2, -1), x_NLI)
         if grad_x_TI is not None:
             blocks.add_product(grad_x_TI, grad_h_NLH, blocks.of(layer.a))
         return grad_x_TI, None, None, None

@@ -4,8 +4,7 @@
 and each adapter steps on its own. One process, one thread owns the engine.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,6 +21,7 @@ from engine.lesson import Learned, Lesson, NotLearned
 from engine.memory import OutOfMemory
 from engine.packer import Form, Tenant
 from engine.probes import probes_of
+from engine.repeatable import repeatable
 from engine.slots import Slots
 from engine.step import add_step
 from engine.tokens import Tokens, load_tokens
@@ -80,6 +80,7 @@ class WarmEngine:
             "slots": self._base.arena.slots,
             "device": str(self._base.device),
             "dtype": str(self._base.dtype).removeprefix("torch."),
+            "kernels": self._base.kernels.name,
             "torch": str(torch.__version__),
             "arithmetic": _ARITHMETIC,
         }
@@ -115,7 +116,7 @@ class WarmEngine:
         seated: dict[int, Course] = {}
         became: dict[int, Learned | NotLearned] = {}
         try:
-            with _repeatable():
+            with repeatable():
                 while waiting or seated:
                     while waiting and self._slots.free:
                         index, lesson = waiting.pop(0)
@@ -209,17 +210,3 @@ class WarmEngine:
             skipped=tuple(course.skipped),
             already_known=course.already_known,
         )
-
-
-@contextmanager
-def _repeatable() -> Iterator[None]:
-    """Within, torch takes the algorithms that give the same bits each time."""
-    memory: Any = torch.utils.deterministic
-    before, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    memory.fill_uninitialized_memory = False  # it only costs time: nothing reads unwritten memory
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        memory.fill_uninitialized_memory = filled

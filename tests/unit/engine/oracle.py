@@ -63,11 +63,11 @@ def _loss(model: torch.nn.Module, portion: Portion, recipe: Recipe) -> torch.Ten
     loss = -portion.supervised * (weights * now).sum()
     if portion.preference:
         rejected = logprobs(model, sample.prompt_ids, sample.rejected.token_ids)
-        chosen_was, rejected_was = (reference.logprob_N for reference in portion.references)
+        chosen_was, rejected_was = (reference.logprob_N.cpu() for reference in portion.references)
         margin = (now - chosen_was).sum() - (rejected - rejected_was).sum()
         loss = loss - portion.preference * F.logsigmoid(recipe.preference_beta * margin)
     if portion.policy:
-        was = portion.references[0].logprob_N
+        was = portion.references[0].logprob_N.cpu()
         ratio = (now - was).exp()
         importance = (was - torch.tensor(sample.reply.spoken_logprobs)).exp().clamp(max=recipe.importance_max)
         held = ratio.clamp(recipe.policy_clip_low, recipe.policy_clip_high)
@@ -77,6 +77,6 @@ def _loss(model: torch.nn.Module, portion: Portion, recipe: Recipe) -> torch.Ten
         ids = torch.tensor([[*sample.prompt_ids, *sample.reply.token_ids]])
         now_V = model(input_ids=ids).logits[0, len(sample.prompt_ids) - 1 : -1].log_softmax(-1)
         head = model.get_base_model().get_output_embeddings().weight
-        was_V = (portion.references[0].hidden_ND @ head.t()).log_softmax(-1)
+        was_V = (portion.references[0].hidden_ND.cpu().float() @ head.t()).log_softmax(-1)
         loss = loss + portion.anchor * (was_V.exp() * (was_V - now_V)).sum(-1).mean()
     return loss

@@ -3,6 +3,7 @@
 import oracle
 import tiny
 import torch
+from machines import PLAIN_CPU, Machine
 
 from engine.base_model import BaseModel, Pass
 from engine.objective import read_references
@@ -40,9 +41,17 @@ def outcomes(agent: str, count: int) -> list[Episode]:
 class Rig:
     """A base with random, non-zero adapters in its slots, and the same adapters for the oracle."""
 
-    def __init__(self, family: str = "qwen3", *, recipes: list[Recipe], rank: int = 8, dtype=torch.float32):
-        self.family, self.recipes = family, recipes
-        self.base = BaseModel(tiny.model(family).to(dtype), rank=rank, slots=len(recipes))
+    def __init__(
+        self,
+        family: str = "qwen3",
+        *,
+        recipes: list[Recipe],
+        rank: int = 8,
+        machine: Machine = PLAIN_CPU,
+    ) -> None:
+        self.family, self.recipes, self.machine = family, recipes, machine
+        model = tiny.model(family).to(machine.device, machine.dtype)
+        self.base = BaseModel(model, rank=rank, slots=len(recipes), kernels=machine.kernels)
         self.slots = Slots(self.base.arena, base_hash="b")
         self.adapters, self.tenants = [], []
         for number, recipe in enumerate(recipes):
@@ -94,8 +103,9 @@ class Rig:
         add_step(self.base, work, form)
         return len(pack(work, form, torch.device("cpu")))
 
-    def assert_like_peft(self, number: int, portions: list[Portion], *, tolerance: float = 1e-5) -> None:
-        recipe, slot = self.recipes[number], self.tenants[number].slot
+    def assert_like_peft(self, number: int, portions: list[Portion]) -> None:
+        """Relative to all of the adapter's gradient: each matrix of it in fp32, the whole of it in bf16."""
+        recipe, slot, tolerance = self.recipes[number], self.tenants[number].slot, self.machine.tolerance
         model = oracle.peft_model(tiny.model(self.family), self.adapters[number])
         expected = oracle.gradients(model, portions, recipe)
         found = self.base.arena.read(
@@ -104,9 +114,17 @@ class Rig:
         largest = max(float(value.abs().max()) for value in expected.values())
         assert largest > 0
         assert len(expected) == 2 * len(found)
-        for name, (a, b) in found.items():
-            assert float((a - expected[f"{name}.lora_A"]).abs().max()) <= tolerance * max(1.0, largest)
-            assert float((b - expected[f"{name}.lora_B"]).abs().max()) <= tolerance * max(1.0, largest)
+        ours = {
+            f"{name}.lora_{letter}": one
+            for name, ab in found.items()
+            for letter, one in zip("AB", ab, strict=True)
+        }
+        if self.machine.dtype == torch.bfloat16:
+            whole = [torch.cat([each[name].flatten() for name in expected]) for each in (ours, expected)]
+            assert relative(*whole) <= tolerance
+        else:
+            for name, value in expected.items():
+                assert float((ours[name] - value).abs().max()) <= tolerance * max(1.0, largest)
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:

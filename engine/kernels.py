@@ -1,0 +1,67 @@
+"""Which form of the low-rank products and of attention a device is given; decided when a base is loaded.
+
+The plain forms run everywhere and are what the others must equal. The choice is part of the form that a pass
+is recorded with.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.arena import Arena
+from engine.attention import PackedAttention, Segment
+from engine.blocks import Blocks
+from engine.grouped import GroupedRows
+from engine.varlen import VarlenAttention
+
+# torch's own floor: below it grouped_mm loops, and waits for the GPU to say where each tenant ends
+_GROUPED_CAPABILITY_MIN = (9, 0)
+_GROUPS_MAX = 1023  # of one launch
+_FLASH_CAPABILITY_MIN = (8, 0)
+_FLASH_HEAD_SIZE_MAX = 256
+_ALIGNED = 8  # bf16 numbers in 16 bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernels:
+    """What a base computes with; `attention` is made once a pass."""
+
+    products: type[Blocks]
+    attention: Callable[[Sequence[Segment], torch.device], Callable[..., Tensor]]
+    name: str
+
+
+def _in_pieces(segments: Sequence[Segment], _device: torch.device) -> PackedAttention:
+    return PackedAttention(segments)
+
+
+PLAIN = Kernels(products=Blocks, attention=_in_pieces, name="blocks")
+FLASH = Kernels(products=Blocks, attention=VarlenAttention, name="blocks, flash")
+GROUPED_FLASH = Kernels(products=GroupedRows, attention=VarlenAttention, name="grouped, flash")
+
+
+def kernels_for(arena: Arena, *, head_size: int) -> Kernels:
+    """The kernels for the base this arena was made for."""
+    rows = arena.shadow
+    if rows.device.type != "cuda":
+        return PLAIN
+    sizes = {size for place in arena.places.values() for size in (place.inputs, place.outputs)} | {arena.rank}
+    aligned = not any(size % _ALIGNED for size in sizes)
+    return kernels_of_gpu(
+        torch.cuda.get_device_capability(rows.device),
+        rows.dtype,
+        grouped=aligned and arena.slots <= _GROUPS_MAX,
+        head_size=head_size,
+    )
+
+
+def kernels_of_gpu(
+    capability: tuple[int, int], dtype: torch.dtype, *, grouped: bool, head_size: int
+) -> Kernels:
+    """The kernels for an NVIDIA GPU of this compute capability; `grouped`: the base's sizes allow it."""
+    flash = head_size <= _FLASH_HEAD_SIZE_MAX and not head_size % _ALIGNED
+    if dtype != torch.bfloat16 or capability < _FLASH_CAPABILITY_MIN or not flash:
+        return PLAIN
+    return GROUPED_FLASH if grouped and capability >= _GROUPED_CAPABILITY_MIN else FLASH

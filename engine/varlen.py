@@ -1,0 +1,59 @@
+"""Causal attention over all segments of a pass in one launch, for a flash kernel with variable lengths.
+
+A segment's keys are those of the segments it continues and then its own, copied into that order in every
+layer; its queries are the last of them, which is what the kernel's causal mask (aligned bottom right) means.
+The kernel is handed in, so that all but the kernel is tested where there is no GPU.
+
+Shapes: T packed tokens, n segments, S key rows of them all, H query heads, K key/value heads, D head size.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+
+from engine.attention import Segment
+
+
+class VarlenAttention:
+    """Attention over the same segments, layer after layer; `kernel` is called as torch's `varlen_attn` is."""
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        device: torch.device,
+        *,
+        kernel: Callable[..., Any] = varlen_attn,
+    ) -> None:
+        lengths = [segment.length for segment in segments]
+        ends = [0, *accumulate(lengths)]
+        seen = [[*segment.prefix, index] for index, segment in enumerate(segments)]
+        key_lengths = [sum(lengths[one] for one in ones) for ones in seen]
+        rows = [row for ones in seen for one in ones for row in range(ends[one], ends[one + 1])]
+        self._kernel = kernel
+        self._query_max, self._key_max = max(lengths), max(key_lengths)
+        self._query_ends_n1 = torch.tensor(ends, dtype=torch.int32, device=device)
+        self._key_ends_n1 = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32, device=device)
+        shared = any(segment.prefix for segment in segments)
+        self._key_rows_S = torch.tensor(rows, device=device) if shared else None  # None: keys as they lie
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
+        """query (T x H x D), key and value (T x K x D) to T x H x D."""
+        if self._key_rows_S is not None:
+            key, value = (whole.index_select(0, self._key_rows_S) for whole in (key, value))
+        answer: Tensor = self._kernel(
+            query,
+            key,
+            value,
+            self._query_ends_n1,
+            self._key_ends_n1,
+            self._query_max,
+            self._key_max,
+            scale=scaling,
+            window_size=(-1, 0),  # causal
+            enable_gqa=True,
+        )
+        return answer
