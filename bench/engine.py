@@ -1,13 +1,15 @@
 """What an update costs, many agents at once: our engine against PEFT and against itself one agent at a time.
 
 Every variant learns from the same tokens, all in one process, their repetitions interleaved; a row's time is
-all agents' forward, backward and optimizer step. `python -m bench.engine --json` prints everything.
+all agents' forward, backward and optimizer step. `python -m bench.engine --json` prints everything;
+`python -m bench.engine --device cuda --shape qwen3-4b` measures 16 long updates on a GPU.
 """
 
 import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,10 +22,12 @@ os.environ.update(WAITS | os.environ)  # before torch
 import torch
 
 from bench.commit import commit
-from bench.machine import forget_peak_memory, gemm_peak, peak_memory_mib
-from bench.updates import Ours, Peft, sequences
+from bench.machine import forget_peak_memory, gemm_peak, peak_device_mib, peak_memory_mib
+from bench.updates import LONG, SHAPES, Ours, Peft, sequences
+from engine.calibration import settle
 
 QUICK_ROW_S, REPETITIONS, REPETITIONS_SLOW = 1.0, 9, 2
+LONG_AGENTS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +44,16 @@ class Row:
     ms_median: float
     tokens_per_s: float
     peak_rss_mib: float
+    peak_device_mib: float  # of a GPU's memory; both variants' weights are in it
     gemm_peak_fraction: float
 
 
-def measure(shape: str, dtype: torch.dtype, regime: str, agents: int, *, only_ours: bool) -> list[Row]:
+def measure(
+    shape: str, dtype: torch.dtype, regime: str, agents: int, *, only_ours: bool, device: torch.device
+) -> list[Row]:
     """All variants of one regime at one number of agents; the peak is still to be divided by."""
     batches = [sequences(regime, agent) for agent in range(agents)]
-    ours = Ours(shape, dtype, agents)
+    ours = Ours(shape, dtype, agents, device)
     work = ours.work(batches)
     runs: dict[str, Callable[[], None]] = {
         "auto": lambda: ours.update(work, ours.auto),
@@ -55,13 +62,14 @@ def measure(shape: str, dtype: torch.dtype, regime: str, agents: int, *, only_ou
     if regime == "pairs":
         runs["unshared"] = lambda: ours.update(work, ours.unshared)
     if not only_ours:
-        theirs = Peft(shape, dtype, agents)
+        theirs = Peft(shape, dtype, agents, device)
         runs["peft_padded"] = lambda: theirs.update(batches, padded=True)
-        runs["peft_one_by_one"] = lambda: theirs.update(batches, padded=False)
+        if regime not in LONG:  # there is nothing to pad in those
+            runs["peft_one_by_one"] = lambda: theirs.update(batches, padded=False)
     tokens = sum(len(prompt) + len(one) for batch in batches for prompt, all_of in batch for one in all_of)
-    times, peaks = _interleaved(runs)
+    times, peaks = _interleaved(runs, device)
     if not only_ours:
-        best = min(("peft_padded", "peft_one_by_one"), key=lambda name: min(times[name]))
+        best = min((name for name in times if name.startswith("peft")), key=lambda name: min(times[name]))
         times["peft"], peaks["peft"] = times[best], peaks[best]
     return [
         Row(
@@ -74,7 +82,8 @@ def measure(shape: str, dtype: torch.dtype, regime: str, agents: int, *, only_ou
             ms_min=round(min(times[variant]) * 1e3, 2),
             ms_median=round(statistics.median(times[variant]) * 1e3, 2),
             tokens_per_s=round(tokens / min(times[variant]), 1),
-            peak_rss_mib=round(peaks[variant], 1),
+            peak_rss_mib=round(peaks[variant][0], 1),
+            peak_device_mib=round(peaks[variant][1], 1),
             gemm_peak_fraction=ours.flops(work) / min(times[variant]),
         )
         for variant in times
@@ -117,13 +126,22 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true", help="print JSON alone")
     arguments.add_argument("--quick", action="store_true", help="regime short at 1 and 16 agents")
     arguments.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments.add_argument(
+        "--shape", choices=sorted(SHAPES), help="16 agents' long updates on this base alone"
+    )
     given = arguments.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("bench.engine: no CUDA device that torch could use here")
     torch.set_num_threads(given.threads)
+    device = torch.device(given.device)
+    shape_alone = given.shape or ("qwen3-4b" if given.device == "cuda" else None)
+    plan = plan_long(shape_alone, device, quick=given.quick) if shape_alone else _plan(quick=given.quick)
     rows: list[Row] = []
     peaks: dict[str, float] = {}  # the highest seen over the whole run: other work lowers it for a while
-    for shape, dtype, regime, agents, only_ours in _plan(quick=given.quick):
-        peaks[str(dtype)] = max(peaks.get(str(dtype), 0.0), gemm_peak(dtype))
-        rows += measure(shape, dtype, regime, agents, only_ours=only_ours)
+    for shape, dtype, regime, agents, only_ours in plan:
+        peaks[str(dtype)] = max(peaks.get(str(dtype), 0.0), gemm_peak(dtype, device))
+        rows += measure(shape, dtype, regime, agents, only_ours=only_ours, device=device)
         if not given.json:
             for row in rows[-6:]:
                 if (row.regime, row.n, row.shape) == (regime, agents, shape):
@@ -133,10 +151,20 @@ def main() -> None:
         replace(row, gemm_peak_fraction=round(row.gemm_peak_fraction / peaks[f"torch.{row.dtype}"], 3))
         for row in rows
     ]
-    print(json.dumps(_report(rows, given.threads)))
+    print(json.dumps(_report(rows, given.threads, device)))
 
 
-def _plan(*, quick: bool) -> Iterator[tuple[str, torch.dtype, str, int, bool]]:
+Plan = Iterator[tuple[str, torch.dtype, str, int, bool]]
+"""Shape, dtype, regime, agents, and whether PEFT is left out."""
+
+
+def plan_long(shape: str, device: torch.device, *, quick: bool) -> Plan:
+    """Long updates on one base, in the dtype a device is best at."""
+    for regime in list(LONG)[: 1 if quick else None]:
+        yield shape, torch.bfloat16 if device.type == "cuda" else torch.float32, regime, LONG_AGENTS, False
+
+
+def _plan(*, quick: bool) -> Plan:
     counts = (1, 16) if quick else (1, 2, 4, 8, 16)
     for regime in ("short",) if quick else ("short", "b4x128", "pairs"):
         for agents in counts:
@@ -149,7 +177,7 @@ def _plan(*, quick: bool) -> Iterator[tuple[str, torch.dtype, str, int, bool]]:
         yield "1024x12", torch.float32, "b4x128", 2, True
 
 
-def _report(rows: Sequence[Row], threads: int) -> Mapping[str, Any]:
+def _report(rows: Sequence[Row], threads: int, device: torch.device) -> Mapping[str, Any]:
     return {
         "rows": [asdict(row) for row in rows],
         "ratios": ratios(rows),
@@ -157,23 +185,30 @@ def _report(rows: Sequence[Row], threads: int) -> Mapping[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "threads": threads,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": str(torch.__version__),
         "repetitions": REPETITIONS,
     }
 
 
-def _interleaved(runs: Mapping[str, Callable[[], None]]) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of each repetition, and the highest memory in MiB, by variant; the first round warms up."""
+def _interleaved(
+    runs: Mapping[str, Callable[[], None]], device: torch.device
+) -> tuple[dict[str, list[float]], dict[str, tuple[float, float]]]:
+    """Seconds of each repetition, and the highest resident and device memory in MiB, by variant; the first
+    round warms up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    peaks = dict.fromkeys(runs, 0.0)
+    peaks = dict.fromkeys(runs, (0.0, 0.0))
     slowest, done = 0.0, 0
     while done <= (REPETITIONS if slowest < QUICK_ROW_S else REPETITIONS_SLOW):
         for name, run in runs.items():
-            forget_peak_memory()
+            forget_peak_memory(device)
+            settle(device)
             start = time.perf_counter()
             run()
+            settle(device)
             times[name].append(time.perf_counter() - start)
-            peaks[name] = max(peaks[name], peak_memory_mib())
+            resident, on_device = peaks[name]
+            peaks[name] = max(resident, peak_memory_mib()), max(on_device, peak_device_mib(device))
         done += 1
         slowest = max(min(values) for values in times.values())
     return {name: values[1:] for name, values in times.items()}, peaks

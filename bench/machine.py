@@ -6,23 +6,34 @@ from pathlib import Path
 
 import torch
 
-_PRODUCTS = ((1024, 1024, 1024), (2048, 256, 768), (2048, 1024, 3072))  # rows, inner, columns
+from engine.calibration import settle
+
+# rows, inner, columns
+_PRODUCTS = {
+    "cpu": ((1024, 1024, 1024), (2048, 256, 768), (2048, 1024, 3072)),
+    "cuda": ((8192, 8192, 8192), (16384, 2560, 9728)),
+}
 
 
-def gemm_peak(dtype: torch.dtype) -> float:
-    """The fastest matrix product this machine was seen to make just now, in FLOP/s."""
+def gemm_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """The fastest matrix product this device was seen to make just now, in FLOP/s."""
     best = 0.0
-    for rows, inner, columns in _PRODUCTS:
-        left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(inner, columns, dtype=dtype)
+    for rows, inner, columns in _PRODUCTS[device.type]:
+        left = torch.randn(rows, inner, dtype=dtype, device=device)
+        right = torch.randn(inner, columns, dtype=dtype, device=device)
         for _ in range(12):
+            settle(device)
             start = time.perf_counter()
             torch.mm(left, right)
+            settle(device)
             best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - start))
     return best
 
 
-def forget_peak_memory() -> None:
-    """Linux forgets the highest memory so far; elsewhere peaks only ever grow."""
+def forget_peak_memory(device: torch.device) -> None:
+    """Linux and CUDA forget the highest memory so far; elsewhere peaks only ever grow."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
         reset.write_text("5")
@@ -31,6 +42,11 @@ def forget_peak_memory() -> None:
 def peak_memory_mib() -> float:
     """The most resident memory since it was last forgotten."""
     return _status_mib("VmHWM")
+
+
+def peak_device_mib(device: torch.device) -> float:
+    """The most memory of a GPU that tensors took since it was last forgotten; 0 without one."""
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
 
 
 def resident_memory_mib() -> float:

@@ -19,7 +19,8 @@ from engine.step import Work, add_step
 from engine.tokens import Answer, Sample
 from rewards.episode import Part
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
+    "64x2": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
     "256x6": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 768},
     "1024x12": {
         "hidden_size": 1024,
@@ -27,11 +28,23 @@ SHAPES = {
         "num_attention_heads": 16,
         "intermediate_size": 3072,
     },
+    "qwen3-4b": {
+        "hidden_size": 2560,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 9728,
+        "vocab_size": 151_936,
+        "tie_word_embeddings": True,
+    },
 }
-VOCABULARY = 2048
+VOCABULARY = 2048  # of the small shapes, and of all that is said
 RECIPE = Recipe(rank=8, alpha=16.0)
 SIZES = StepSizes(learning_rate=1e-4, beta1=0.9, beta2=0.999, weight_decay=0.01, clip_norm=1.0)
-TOKEN_BUDGET = 2048
+TOKEN_BUDGET = {"cpu": 2048, "cuda": 16_384}
+LONG = {"1x576": (512, 64), "1x4096": (3584, 512)}
+"""Regimes of one sequence an agent: tokens of its prompt and of its completion."""
 
 Sequences = list[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]
 """One agent's batch: prompts, and the completions of each."""
@@ -49,39 +62,41 @@ def sequences(regime: str, agent: int) -> Sequences:
         return [(ids(length // 2), (ids(length - length // 2),))]
     if regime == "b4x128":
         return [(ids(64), (ids(64),)) for _ in range(4)]
+    if regime in LONG:
+        prompt, completion = LONG[regime]
+        return [(ids(prompt), (ids(completion),))]
     assert regime == "pairs"
     return [(ids(192), (ids(64), ids(64)))]
 
 
-def model(shape: str, dtype: torch.dtype) -> Any:
+def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
     """The frozen base, random weights."""
     torch.manual_seed(0)
-    made = Qwen3ForCausalLM(
-        Qwen3Config(
-            **SHAPES[shape],
-            num_key_value_heads=SHAPES[shape]["num_attention_heads"] // 2,
-            head_dim=64,
-            vocab_size=VOCABULARY,
-            tie_word_embeddings=False,
-            use_cache=False,
-        )
-    )
+    small = {
+        "num_key_value_heads": SHAPES[shape]["num_attention_heads"] // 2,
+        "head_dim": 64,
+        "vocab_size": VOCABULARY,
+        "tie_word_embeddings": False,
+    }
+    with device:
+        made = Qwen3ForCausalLM(Qwen3Config(**{**small, **SHAPES[shape]}, use_cache=False))
     return made.to(dtype).eval().requires_grad_(False)
 
 
 @cache
-def calibrated(shape: str, dtype: torch.dtype) -> Form:
-    """The form the engine would choose on this machine, from its own calibration."""
-    base = BaseModel(model(shape, dtype), rank=RECIPE.rank, slots=2)
-    return Form(token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(base, TOKEN_BUDGET))
+def calibrated(shape: str, dtype: torch.dtype, device: torch.device) -> Form:
+    """The form the engine would choose on this device, from its own calibration."""
+    budget = TOKEN_BUDGET[device.type]
+    base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=2)
+    return Form(token_budget=budget, mix_below_tokens=mix_below_tokens(base, budget))
 
 
 class Ours:
     """Our engine with `agents` adapters that are not zero."""
 
-    def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
-        self.base = BaseModel(model(shape, dtype), rank=RECIPE.rank, slots=max(2, agents))
-        self.auto = calibrated(shape, dtype)
+    def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
+        self.auto = calibrated(shape, dtype, device)  # first: it loads a base of its own, and lets it go
+        self.base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=max(2, agents))
         self.serial = replace(self.auto, mix_below_tokens=0)
         self.unshared = replace(self.auto, share_prefixes=False)
         self.base.arena.weight.normal_(0.0, 0.02)
@@ -117,9 +132,10 @@ class Ours:
 class Peft:
     """The usual way: one adapter active at a time, padded batches or one sequence after another."""
 
-    def __init__(self, shape: str, dtype: torch.dtype, agents: int) -> None:
+    def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
+        self.device = device
         config = LoraConfig(r=8, lora_alpha=16, target_modules=list(RECIPE.targets), init_lora_weights=False)
-        self.model = get_peft_model(model(shape, dtype), config, adapter_name="a0")
+        self.model = get_peft_model(model(shape, dtype, device), config, adapter_name="a0")
         for number in range(1, agents):
             self.model.add_adapter(f"a{number}", config)
         named = list(self.model.named_parameters())
@@ -131,7 +147,7 @@ class Peft:
             self.model.set_adapter(f"a{number}")
             rows = sorted(((p, c) for p, cs in batch for c in cs), key=lambda row: len(row[0]) + len(row[1]))
             for together in [rows] if padded else [[row] for row in rows]:
-                ids, mask, labels = _padded(together)
+                ids, mask, labels = (made.to(self.device) for made in _padded(together))
                 loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
                 (loss * len(together) / len(rows)).backward()
             torch.nn.utils.clip_grad_norm_(self.parameters[number], 1.0)

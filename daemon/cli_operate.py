@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from daemon.cli_context import AsJson, Context, settings_of
@@ -80,11 +81,22 @@ def ledger_restore(
 
 
 @engine.command("selftest")
-def engine_selftest(context: Context, as_json: AsJson = False) -> None:
+def engine_selftest(
+    context: Context,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Instead of `engine.device`.", click_type=click.Choice(["cpu", "cuda"])),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Instead of `engine.dtype`.", click_type=click.Choice(["float32", "bfloat16"])),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Try the engine's promises on the configured base: gradients against PEFT, isolation, repeats."""
     from daemon.commands import engine
 
-    engine.show_selftest(settings_of(context), as_json=as_json)
+    engine.show_selftest(settings_of(context), device=device, dtype=dtype, as_json=as_json)
 
 
 @letters.command("list")

@@ -37,7 +37,7 @@ _DECODER_PARTS = frozenset({"embed_tokens", "layers", "norm", "rotary_emb"})
 
 
 class BaseRefused(ValueError):
-    """This base cannot be taught exactly; the message names what is in the way. The role does not start."""
+    """This base cannot be taught exactly here; the message says why. The role does not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,8 @@ class BaseModel:
 
 def load_base(base: Path, *, device: str, dtype: str, rank: int, slots: int) -> BaseModel:
     """The base of a local directory, ready to teach; raises `BaseRefused` naming what is unsupported."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BaseRefused("no CUDA device that torch could use here")
     transformers_logging.disable_progress_bar()  # a service's log is no terminal
     refuse_unsupported(AutoConfig.from_pretrained(base))
     model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))

@@ -7,6 +7,8 @@ pass is recorded with, so that a repeat does not measure again.
 import time
 from dataclasses import replace
 
+import torch
+
 from engine.base_model import BaseModel
 from engine.packer import Form, Portion, Tenant
 from engine.recipe import Recipe
@@ -39,6 +41,12 @@ def mix_below_tokens(base: BaseModel, token_budget: int) -> int:
     return token_budget
 
 
+def settle(device: torch.device) -> None:
+    """What the device was asked for is done; without this a GPU is timed while it still works."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def _seconds(base: BaseModel, tokens: int, form: Form) -> float:
     """The best of a few steps of two agents with `tokens` each."""
     recipe = Recipe(rank=base.arena.rank)
@@ -53,6 +61,7 @@ def _seconds(base: BaseModel, tokens: int, form: Form) -> float:
     for _ in range(_REPETITIONS + 1):  # the first warms up
         start = time.perf_counter()
         add_step(base, work, form)
+        settle(base.device)
         best = min(best, time.perf_counter() - start)
         for slot in (0, 1):
             base.arena.clear(slot)

@@ -1,9 +1,9 @@
 """`clorad engine selftest`: whether the engine keeps its promises with this base, on this machine."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from engine.selftest import Check
 
 
-def show_selftest(settings: Settings, *, as_json: bool) -> None:
-    """Try every promise on the configured base. Raises `CommandFailed` where one is broken, or none could
-    be tried."""
+def show_selftest(
+    settings: Settings, *, device: str | None = None, dtype: str | None = None, as_json: bool
+) -> None:
+    """Try every promise on the configured base, on another device or in another dtype if so asked.
+
+    Raises `CommandFailed` where one is broken, or none could be tried.
+    """
     from engine.threads import WAITS
 
     os.environ.update(WAITS | os.environ)
@@ -24,19 +28,18 @@ def show_selftest(settings: Settings, *, as_json: bool) -> None:
     from engine.selftest import selftest
 
     own = settings.engine
+    on: dict[str, Any] = {"device": device or own.device, "dtype": dtype or own.dtype, "threads": own.threads}
     try:
-        checks = selftest(own.base, device=own.device, dtype=own.dtype, threads=own.threads)
+        checks = selftest(own.base, **on)
     except (BaseRefused, OSError) as refusal:
         raise CommandFailed(f"the base at {own.base} cannot be tried: {refusal}") from None
-    show(checks, settings, as_json=as_json)
+    show(checks, {"base": str(own.base), **on}, as_json=as_json)
 
 
-def show(checks: Sequence["Check"], settings: Settings, *, as_json: bool) -> None:
+def show(checks: Sequence["Check"], on: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what was found. Raises `CommandFailed` where a promise is broken."""
     broken = [check for check in checks if not check.kept]
     if as_json:
-        own = settings.engine
-        on = {"base": str(own.base), "device": own.device, "dtype": own.dtype, "threads": own.threads}
         show_json({"kept": not broken, **on, "checks": [asdict(check) for check in checks]})
     else:
         rows = table("PROMISE", "", ">SECONDS", "FOUND")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from daemon.commands.engine import show
 from daemon.console import CommandFailed
-from daemon.settings import Settings
 from engine.selftest import Check
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.engine import tiny
@@ -33,11 +33,20 @@ def test_a_broken_promise_is_named_and_the_exit_code_says_so(
         Check(promise="a repeat gives the same bits", kept=False, found="it did not", seconds=0.2),
     ]
     with pytest.raises(CommandFailed, match="breaks 1 promise here") as failure:
-        show(checks, Settings(), as_json=as_json)
+        show(checks, {"device": "cpu"}, as_json=as_json)
     assert failure.value.code == 1
     said = capsys.readouterr().out
     assert "it did not" in said
     assert ('"kept": false' if as_json else "BROKEN") in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_a_device_that_is_not_there_is_refused_in_one_line(clorad: Clorad, tmp_path: Path) -> None:
+    base = tiny.base_directory(tmp_path / "base")
+    said = clorad("engine", "selftest", "--device", "cuda", env={"CLORAD_ENGINE__BASE": str(base)})
+    assert (said.code, said.out) == (1, "")
+    assert "no CUDA device" in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_a_base_that_is_not_there_is_refused_in_one_line(clorad: Clorad) -> None:
