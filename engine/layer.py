@@ -6,7 +6,7 @@ What it computes is held to the modelling code's numbers by tests, for each fami
 Shapes: T rows, W of them wanted, D hidden size, H query and key heads together, C half a head's size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
