@@ -1,9 +1,8 @@
 """Commands for those who run clorad: set-up, settings, dead letters, audit, replay, self-test."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import click
 import typer
 
 from daemon.cli_context import AsJson, Context, settings_of
@@ -83,13 +82,9 @@ def ledger_restore(
 @engine.command("selftest")
 def engine_selftest(
     context: Context,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Instead of `engine.device`.", click_type=click.Choice(["cpu", "cuda"])),
-    ] = None,
+    device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Instead of `engine.device`.")] = None,
     dtype: Annotated[
-        str | None,
-        typer.Option(help="Instead of `engine.dtype`.", click_type=click.Choice(["float32", "bfloat16"])),
+        Literal["float32", "bfloat16"] | None, typer.Option(help="Instead of `engine.dtype`.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -69,6 +69,7 @@ MACHINES = [
         for name, tolerance in (("float32", 1e-4), ("bfloat16", 4e-2))
     ),
 ]
+on_every_device: Callable = pytest.mark.parametrize("device", DEVICES)
 on_every_machine: Callable = pytest.mark.parametrize("machine", MACHINES, ids=str)
 on_every_fp32_machine: Callable = pytest.mark.parametrize(
     "machine", [machine for machine in MACHINES if machine.dtype == torch.float32], ids=str

@@ -2,28 +2,30 @@
 
 import pytest
 import torch
+from machines import on_every_device
 
 from engine.arena import Arena
 from engine.optimizer import StepSizes, step
 
 
-def arena(slots: int) -> Arena:
+def arena(slots: int, device: str = "cpu") -> Arena:
     torch.manual_seed(0)
     made = Arena(
         [{"l.q_proj": (24, 40), "l.v_proj": (24, 16)}],
         rank=8,
         slots=slots,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         dtype=torch.float32,
     )
     made.weight.normal_()
     return made
 
 
+@on_every_device
 @pytest.mark.parametrize("clip_norm", [1e9, 0.5])
-def test_each_slot_steps_as_torch_adamw_would_with_its_own_rate_and_count(clip_norm):
-    rows = arena(3)
-    starts = [row.clone() for row in rows.weight]
+def test_each_slot_steps_as_torch_adamw_would_with_its_own_rate_and_count(clip_norm, device):
+    rows = arena(3, device)
+    starts = [row.cpu() for row in rows.weight.clone()]
     all_sizes = [
         StepSizes(learning_rate=rate, beta1=0.9, beta2=0.99, weight_decay=0.05, clip_norm=clip_norm)
         for rate in (1e-3, 1e-2, 5e-2)
@@ -47,7 +49,7 @@ def test_each_slot_steps_as_torch_adamw_would_with_its_own_rate_and_count(clip_n
             weight.grad = grads[number, slot].clone()
             torch.nn.utils.clip_grad_norm_([weight], clip_norm)
             reference.step()
-        torch.testing.assert_close(rows.weight[slot], weight.detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(rows.weight[slot].cpu(), weight.detach(), rtol=1e-5, atol=1e-6)
         assert int(rows.steps[slot]) == 5 - slot
 
 

@@ -1,15 +1,17 @@
 """The self-test finds its promises kept on a sound machine, and says what it measured."""
 
 import pytest
+from machines import on_every_device
 
 from engine.selftest import selftest
 
 
+@on_every_device
 @pytest.mark.parametrize(
     ("family", "dtype"), [("qwen3", "float32"), ("qwen2", "float32"), ("llama", "bfloat16")]
 )
-def test_a_sound_machine_keeps_every_promise(base_of, family, dtype):
-    checks = selftest(base_of(family), device="cpu", dtype=dtype, threads=1)
+def test_a_sound_machine_keeps_every_promise(base_of, device, family, dtype):
+    checks = selftest(base_of(family), device=device, dtype=dtype, threads=1)
     assert len(checks) == 5
     assert all(check.kept for check in checks), checks
     assert "relative difference" in checks[0].found

@@ -9,6 +9,7 @@ import oracle
 import pytest
 import tiny
 import torch
+from machines import on_every_device
 from rig import TOKENS, SmallBase
 
 from engine.adapter_files import content_hash
@@ -26,10 +27,13 @@ def learned(engine: WarmEngine, *lessons: Lesson) -> list[Learned]:
     return results
 
 
-def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path):
+@on_every_device
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path, device: str, dtype: str):
     lessons = [tiny.lesson("a"), tiny.lesson("bb", seed=2), tiny.with_recipe(tiny.lesson("ccc"), rank=8)]
     hashes = []
-    for attempt, engine in enumerate((warm(), warm())):  # another process would load the base again
+    on = {"device": device, "dtype": dtype}
+    for attempt, engine in enumerate((warm(**on), warm(**on))):  # another process would load the base again
         for result in learned(engine, *lessons):
             hashes.append(engine.save(result, tmp_path / f"{attempt}-{result.agent}").content_hash)
     assert hashes[:3] == hashes[3:]
@@ -312,7 +316,7 @@ def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(wa
 
 def test_the_form_says_what_a_pass_depends_on(warm: Warm):
     form = warm().form()
-    assert {"token_budget", "mix_below_tokens", "threads", "device", "dtype", "torch"} <= set(form)
+    assert {"token_budget", "mix_below_tokens", "threads", "device", "dtype", "kernels", "torch"} <= set(form)
     assert form == json.loads(json.dumps(form))
 
 
