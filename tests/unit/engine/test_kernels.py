@@ -1,13 +1,18 @@
 """A device is given the kernels it has, and what the GPU's are given means what the plain ones compute."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import written_out
+from machines import GPU_FORMS_ON_CPU, written_out
+from rig import RECIPE, Rig, demonstrations
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.attention import PackedAttention, Segment
 from engine.kernels import FLASH, GROUPED_FLASH, PLAIN, kernels_of_gpu
+from engine.recipe import Recipe
 from engine.varlen import VarlenAttention
 
 
@@ -55,3 +60,45 @@ def test_all_segments_in_one_launch_see_what_each_sees_alone(segments):
 )
 def test_a_gpu_is_given_the_kernels_it_has(capability, dtype, grouped, head_size, kernels):
     assert kernels_of_gpu(capability, dtype, grouped=grouped, head_size=head_size) is kernels
+
+
+class GroupedProducts(TorchDispatchMode):
+    """Notes the operands of every grouped product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._grouped_mm.default:
+            self.seen.append(args[:2])
+        return func(*args, **(kwargs or {}))
+
+
+def test_operands_lie_as_the_gpus_kernel_demands():
+    """Some of it torch checks on a GPU alone (2.13: `GroupMMCommon.cuh`, `GroupedMMUtils.h`).
+
+    Tenants of odd lengths, in no order, one of them adapting less than its neighbours.
+    """
+    recipes = [RECIPE, Recipe(rank=4, alpha=4.0, targets=("q_proj", "down_proj")), RECIPE]
+    rig = Rig(recipes=recipes, rank=8, machine=replace(GPU_FORMS_ON_CPU, dtype=torch.bfloat16))
+    work = [
+        (rig.tenants[slot], rig.portions(rig.tenants[slot], demonstrations(name, 2), supervised=1.0))
+        for slot, name in ((2, "aaaaa"), (1, "b"), (0, "ccc"))
+    ]
+    with GroupedProducts() as products:
+        rig.run(work)
+    # of each of two layers' 4 joints: forward A, and B by linear; backward B, dB by linear, A, dA
+    assert len(products.seen) == 2 * (4 + 7 + 7 + 7 + 4 + 4) - 1, "the first layer's input needs no gradient"
+    for left, right in products.seen:
+        assert left.dtype == right.dtype == torch.bfloat16
+        for operand in (left, right):
+            inner, outer = sorted(operand.stride()[-2:])
+            assert operand.data_ptr() % 16 == 0
+            assert inner == 1
+            assert outer * operand.element_size() % 16 == 0
+        if right.ndim == 2:  # the sum runs over a tenant's rows, of any number, which must lie outermost
+            assert left.stride(0) == 1
+            assert right.stride(1) == 1
+        else:
+            assert left.stride(1) == 1
