@@ -1,6 +1,7 @@
 """One update of many agents, two ways: ours and PEFT's. Same base, same tokens, same rank, same optimizer."""
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -45,6 +46,9 @@ SIZES = StepSizes(learning_rate=1e-4, beta1=0.9, beta2=0.999, weight_decay=0.01,
 TOKEN_BUDGET = {"cpu": 2048, "cuda": 16_384}
 LONG = {"1x576": (512, 64), "1x4096": (3584, 512)}
 """Regimes of one sequence an agent: tokens of its prompt and of its completion."""
+
+_LAYER = re.compile(r"\.layers\.(\d+)\.")
+_SEEING = ("q_proj", "k_proj", "v_proj")
 
 Sequences = list[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]
 """One agent's batch: prompts, and the completions of each."""
@@ -119,14 +123,20 @@ class Ours:
             step(self.base.arena, tenant.slot, SIZES)
 
     def flops(self, work: Work) -> float:
-        """Useful products of an unshared update: forward, backward by input, the adapters'; no attention."""
+        """Products that an unshared update needs: forward, backward by input, the adapters'; no attention.
+
+        What follows attention in the last layer is needed for targets alone.
+        """
         tokens = sum(len(p.sample.prompt_ids) + len(p.sample.reply.token_ids) for _, ps in work for p in ps)
         targets = sum(len(p.sample.reply.token_ids) for _, ps in work for p in ps)
-        linears = sum(2 * 2 * place.inputs * place.outputs for place in self.base.arena.places.values())
-        adapters = sum(
-            6 * RECIPE.rank * (place.inputs + place.outputs) for place in self.base.arena.places.values()
-        )
-        return float(tokens * (linears + adapters) + targets * 2 * 2 * self.base.head_VD.numel())
+        last = max(int(_LAYER.findall(name)[0]) for name in self.base.arena.places)
+        total = targets * 2 * 2 * self.base.head_VD.numel()
+        for name, place in self.base.arena.places.items():
+            answers = f".layers.{last}." in name and not name.endswith(_SEEING)
+            linear = 2 * 2 * place.inputs * place.outputs
+            adapter = 6 * RECIPE.rank * (place.inputs + place.outputs)
+            total += (targets if answers else tokens) * (linear + adapter)
+        return float(total)
 
 
 class Peft:
