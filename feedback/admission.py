@@ -6,6 +6,7 @@ and a bootstrap that every broker refused for one that took too long.
 
 import ssl
 from collections.abc import Callable, Mapping
+from traceback import clear_frames
 from typing import Any
 
 from kafka import errors
@@ -64,6 +65,14 @@ def hear_last_words(transport: Any) -> None:
     transport._sock_recv = octets_first
 
 
+def let_sockets_go(fault: BaseException | None) -> None:
+    """No socket is held by where a connection failed. kafka-python leaves each to the collector of cycles:
+    while brokers are away, open files would pile up until that happens to run."""
+    while fault is not None:
+        clear_frames(fault.__traceback__)
+        fault = fault.__context__
+
+
 class NetClient(KafkaNetClient):  # type: ignore[misc]
     """kafka-python's, but for a bootstrap that ends at once where every broker refuses us."""
 
@@ -78,7 +87,11 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         self._refused: dict[Any, NotAdmitted] = {}
 
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
-        transport = await super()._build_transport(node, timeout_at=timeout_at)
+        try:
+            transport = await super()._build_transport(node, timeout_at=timeout_at)
+        except errors.KafkaConnectionError as fault:
+            let_sockets_go(fault)
+            raise
         hear_last_words(transport)
         return transport
 

@@ -1,12 +1,15 @@
 """Security options are what they seem: what would silently mean less than it says is refused by name."""
 
+import gc
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from kafka import errors
 from kafka.net.transport import KafkaTCPTransport
 
+from deploy.kafka.broker import free_port
 from feedback.admission import NotAdmitted, hear_last_words, why
 from feedback.connection import Kafka
 
@@ -72,3 +75,20 @@ def test_what_a_broker_says_as_it_hangs_up_is_heard_before_the_end_is():
             hear_last_words(transport)
             assert transport._sock_recv() == (b"refused, because", None)
             assert isinstance(transport._sock_recv()[1], errors.KafkaConnectionError)
+
+
+def test_refused_connections_leave_no_open_files_to_the_collector():
+    nobody = Kafka(bootstrap_servers=f"localhost:{free_port()}", bootstrap_ms_max=1000)
+    gc.collect()
+    gc.disable()
+    try:
+        before = open_files()
+        with pytest.raises(errors.KafkaTimeoutError):
+            nobody.admin()  # tries several times
+        assert open_files() == before
+    finally:
+        gc.enable()
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
