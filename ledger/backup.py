@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from ledger import copies, leases
 from ledger.copies import NoCopy
-from ledger.database import Database, LedgerRefused, LedgerUnavailable, now_s
+from ledger.database import Database, LedgerRefused, LedgerUnavailable, now_s, upgrade
 from ledger.facts import fact, set_fact
 from ledger.schema import leases as lease_rows
 from ledger.schema import outbox, positions
@@ -75,8 +75,7 @@ def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> Sta
     if copies.is_sqlite(url):
         _restore_sqlite(url, file, floors)
     else:
-        copies.read(file, url)
-        _settle(url, floors)
+        _restore_postgres(url, file, floors)
     with closing(Database(url)) as database, database.read() as connection:
         return _standing(connection)
 
@@ -93,22 +92,31 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".restore-", dir=path.parent) as folder:
             draft = Path(folder) / "ledger.db"
-            copies.read(file, f"sqlite:///{draft}")
-            _settle(f"sqlite:///{draft}", floors)
-            copies.read(draft, url)
+            copies.read(file, draft)
+            with closing(Database(f"sqlite:///{draft}")) as database, database.write() as connection:
+                _settle(connection, floors)
+            copies.read(draft, path)
     except OSError as fault:
         raise NoCopy(f"{path.name}: {type(fault).__name__}") from None
+    except LedgerRefused as refusal:
+        raise NoCopy(f"{file.name}: {refusal}") from None
 
 
-def _settle(url: str, floors: _Floors) -> None:
+def _restore_postgres(url: str, file: Path, floors: _Floors) -> None:
+    """Loaded and settled in one transaction."""
+    try:
+        with closing(Database(url)) as database, database.write() as connection:
+            copies.read_dump(file, connection)
+            _settle(connection, floors)
+    except LedgerUnavailable as fault:
+        raise NoCopy(f"the ledger is away, or in use ({fault})") from None
+    except LedgerRefused as refusal:
+        raise NoCopy(f"{file.name}: {refusal}") from None
+
+
+def _settle(connection: Connection, floors: _Floors) -> None:
     """Newest schema, nothing gone back that must not, and the restore written down."""
-    with closing(Database(url)) as database:
-        database.migrate()
-        with database.write() as connection:
-            _go_on_from(connection, floors)
-
-
-def _go_on_from(connection: Connection, floors: _Floors) -> None:
+    upgrade(connection)
     known = _tokens(connection)
     connection.execute(update(lease_rows).values(until_s=0.0))
     for name, token in floors.tokens.items():

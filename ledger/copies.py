@@ -9,17 +9,23 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Connection, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from ledger.schema import metadata
 
 TRIES_S_MAX = 30.0
 """How long a copy waits for locks others hold."""
 
 _PROGRAM_S_MAX = 6 * 3600.0
 _DUMPED = "PGDMP"  # first bytes of pg_dump's custom format
+_ROWS_FOLLOW, _ROWS_END = b" FROM stdin;\n", b"\\.\n"  # around the rows of a table in its script
 
 
 class NoCopy(Exception):
@@ -59,13 +65,31 @@ def write(url: str, file: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def read(file: Path, url: str) -> None:
-    """The ledger at `url` is what `file` holds, in one transaction or not at all. Raises `NoCopy`."""
-    if is_sqlite(url):
-        _copy_sqlite(file, path_of(url))
-    else:
-        options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
-        _run("pg_restore", url, *options, str(file))
+def read(file: Path, ledger: Path) -> None:
+    """The ledger of SQLite is what `file` holds, in one transaction or not at all. Raises `NoCopy`."""
+    _copy_sqlite(file, ledger)
+
+
+def read_dump(file: Path, connection: Connection) -> None:
+    """The tables of a dump take the place of those that were there, in the caller's transaction on Postgres.
+
+    pg_restore only writes the script: a transaction of its own could not be ours. Raises `NoCopy`; what was
+    done so far must then be rolled back.
+    """
+    try:
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(TRIES_S_MAX * 1000)}"))
+        there = set(inspect(connection).get_table_names())
+        for table in sorted(there & {*metadata.tables, "alembic_version"}):  # the dump may know fewer of them
+            connection.execute(text(f'DROP TABLE "{table}" CASCADE'))
+        arguments = ("--clean", "--if-exists", "--no-owner", "--file=-", str(file))
+        with subprocess.Popen([_found("pg_restore"), *arguments], stdout=subprocess.PIPE) as script:
+            assert script.stdout is not None
+            _run_script(script.stdout, connection.connection.cursor())
+        connection.execute(text("RESET search_path"))  # the script empties it
+    except DBAPIError as fault:
+        raise NoCopy(f"{file.name} was not restored ({type(fault.orig).__name__})") from None
+    if script.returncode != 0:
+        raise NoCopy(f"pg_restore ended with {script.returncode}")
 
 
 def check(file: Path) -> None:
@@ -93,8 +117,8 @@ def facts(file: Path) -> dict[str, str]:
     """The single values the copy holds: who the ledger is, which schema it has. Raises `NoCopy`."""
     if is_dump(file):
         tables = ("--table=facts", "--table=alembic_version")
-        text = _run("pg_restore", None, "--data-only", "--file=-", *tables, str(file))
-        rows = [line.split("\t") for line in text.splitlines()]
+        script = _run("pg_restore", None, "--data-only", "--file=-", *tables, str(file))
+        rows = [line.split("\t") for line in script.splitlines()]
         found = {row[0]: row[1] for row in rows if len(row) == 2}
         [found["revision"]] = [row[0] for row in rows if len(row) == 1 and row[0].isdigit()] or [""]
         return found
@@ -142,11 +166,37 @@ def _patience() -> Callable[[int, int, int], None]:
     return look
 
 
-def _run(program: str, url: str | None, *arguments: str) -> str:
-    """What one of Postgres's own programs printed. The password travels in the environment, not in `ps`."""
+def _run_script(lines: Iterable[bytes], cursor: Any) -> None:
+    """Do what a script written for psql says: statements, and the rows of one table after another."""
+    from psycopg import Error  # reading commands need not pay for it
+
+    statements: list[bytes] = []
+    reading = iter(lines)
+    try:
+        for line in reading:
+            if line.startswith(b"COPY ") and line.endswith(_ROWS_FOLLOW):
+                cursor.execute(b"".join(statements))
+                statements.clear()
+                with cursor.copy(line) as rows:
+                    for row in takewhile(lambda row: row != _ROWS_END, reading):
+                        rows.write(row)
+            elif not line.startswith(b"\\"):  # psql's own commands
+                statements.append(line)
+        cursor.execute(b"".join(statements))
+    except Error as fault:
+        raise NoCopy(f"Postgres refuses the backup ({type(fault).__name__})") from None
+
+
+def _found(program: str) -> str:
     found = shutil.which(program)
     if found is None:
         raise NoCopy(f"{program} is not on the PATH; install Postgres's client programs")
+    return found
+
+
+def _run(program: str, url: str | None, *arguments: str) -> str:
+    """What one of Postgres's own programs printed. The password travels in the environment, not in `ps`."""
+    found = _found(program)
     named = [] if url is None else [f"--dbname={_conninfo(make_url(url))}"]
     environment = dict(os.environ) | {"PGOPTIONS": f"-c lock_timeout={int(TRIES_S_MAX * 1000)}"}
     if url is not None and make_url(url).password is not None:

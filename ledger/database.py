@@ -77,16 +77,13 @@ class Database:
                 transaction.rollback()
 
     def migrate(self) -> None:
-        """Bring the schema up to date. Safe to run from several processes at once, and again."""
-        from alembic import command  # a quarter of a second that reading commands need not pay
-        from alembic.config import Config
+        """Bring the schema up to date. Safe to run from several processes at once, and again.
 
+        Raises `LedgerUnavailable`, and `LedgerRefused` like `upgrade`.
+        """
         self._make_folder()
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection)
 
     def _make_folder(self) -> None:
         path = self._engine.url.database
@@ -113,6 +110,24 @@ class Database:
             raise
         except sqlite3.OperationalError as fault:  # while connecting, before SQLAlchemy could wrap it
             raise LedgerUnavailable(type(fault).__name__) from None
+
+
+def upgrade(connection: Connection) -> None:
+    """The schema is this version's afterwards, in the caller's transaction.
+
+    Raises `LedgerRefused` where it is that of a version yet to come.
+    """
+    from alembic import command  # a quarter of a second that reading commands need not pay
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError:
+        raise LedgerRefused("the ledger has a schema that this version of clorad does not know") from None
 
 
 def now_s(connection: Connection) -> float:

@@ -1,18 +1,23 @@
 """A backup is the whole ledger or no file; going back to it takes back all but what must never go back."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import func, select, text
 
 from ledger import copies, feedback, leases, outbox, schema
+from ledger.agents import Agent, declare
 from ledger.audit import audit
 from ledger.backup import RestoreRefused, back_up, restore, restores
 from ledger.copies import NoCopy
 from ledger.database import Database
 from ledger.versions import generation, raise_generation
-from tests.unit.ledger.saying import keep, said, unusable
+from tests import postgres_server
+from tests.unit.ledger.saying import keep, retraction, said, unusable
 
 
 @pytest.fixture
@@ -135,6 +140,49 @@ def test_a_lost_ledger_is_made_from_its_backup(database: Database, tmp_path: Pat
             connection.execute(text("CREATE SCHEMA public"))
     assert not go_back(database, file).exists()
     assert ids(database) == ["1", "2", "3"]
+
+
+def test_a_backup_of_an_older_version_is_brought_up_to_date(
+    database: Database, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    old = f"sqlite:///{tmp_path / 'old.db'}"
+    if not database.is_sqlite:
+        old = postgres_server.new_database(request.getfixturevalue("postgres"))
+    make_first_version(old)
+    back_up(old, tmp_path / "backup")
+    go_back(database, tmp_path / "backup")
+    keep(database, said("5"), retraction("r", "5"))
+    assert ids(database) == ["5", "r"]
+    with database.read() as connection:
+        assert audit(connection).disagreements == ()
+        assert restores(connection) == 1
+
+
+def make_first_version(url: str) -> None:
+    """A ledger as the first version of clorad made it, with an identity and an agent."""
+    migrations = Config()
+    migrations.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    with closing(Database(url)) as opened, opened.write() as connection:
+        migrations.attributes["connection"] = connection
+        command.upgrade(migrations, "0001")
+        connection.execute(schema.facts.insert().values(name="ledger_id", value="us"))
+    with closing(Database(url)) as opened:
+        declare(opened, Agent(name="billing", base_hash="b" * 64))
+
+
+def test_a_backup_of_a_version_yet_to_come_changes_nothing(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    back_up(database.url, file)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    keep(database, said("4"))
+    with pytest.raises(NoCopy, match="a schema that this version of clorad does not know"):
+        go_back(database, file)
+    assert ids(database) == ["1", "2", "3", "4"], "also where it is found out when all is loaded"
+    with database.read() as connection:
+        assert restores(connection) == 0
 
 
 def test_roles_go_on_while_a_backup_is_made(database: Database, tmp_path: Path) -> None:
