@@ -43,7 +43,9 @@ class Kafka:
 
     def consumer(self, **own: Any) -> Any:
         """A new consumer; raises kafka-python's errors where no broker answers in time."""
-        return self._make(KafkaConsumer, own)
+        consumer = self._make(KafkaConsumer, own)
+        see_joins_through(consumer)
+        return consumer
 
     def producer(self, **own: Any) -> Any:
         """A new producer; raises like `consumer`."""
@@ -87,6 +89,18 @@ def close_producer(producer: Any, *, wait_s_max: float) -> None:
         producer.close(timeout=wait_s_max)
     except errors.KafkaTimeoutError:
         producer._sender.force_close()  # `close` gave up before it came to that
+
+
+def see_joins_through(consumer: Any) -> None:
+    """Joining a group, once begun, goes on until it is done.
+
+    A leader of kafka-python 3.0.12 joins again because a topic has changed and forgets that it does once it
+    has assigned anew: where this outlasts the poll it began in, no later poll takes up the result, and it is
+    out of the group without a heartbeat and without knowing. Java's asks for joins pending, too.
+    """
+    coordinator = consumer._coordinator
+    is_needed = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: is_needed() or coordinator.rejoining
 
 
 _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)

@@ -56,6 +56,14 @@ class RealKafka:
             self.create_named(name, partitions, replicas, **configs)
         return topics
 
+    def grow(self, name: str, partitions: int) -> None:
+        """The topic has so many partitions from now on."""
+        admin = self.cluster.admin()
+        try:
+            admin.create_partitions({name: partitions})
+        finally:
+            admin.close()
+
     def delete(self, name: str) -> None:
         admin = self.cluster.admin()
         try:
@@ -78,6 +86,15 @@ class RealKafka:
         admin = self.cluster.admin()
         try:
             return str(admin.describe_groups([group])[group]["group_state"])
+        finally:
+            admin.close()
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """What the group has committed of each partition of the topic."""
+        admin = self.cluster.admin()
+        try:
+            found = admin.list_group_offsets({group: None})[group]
+            return {place.partition: one.offset for place, one in found.items() if place.topic == topic}
         finally:
             admin.close()
 

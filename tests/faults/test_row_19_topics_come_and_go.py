@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from feedback.intake import POLL_MS
 from tests.unit.feedback.taking_in import correct, until
 
 pytestmark = pytest.mark.kafka
@@ -33,12 +34,25 @@ def test_row_19_partitions_added_later_are_read_from_their_beginning(kafka, kept
     correct(kafka, topics.feedback, "e0")
     start(topics, kafka={"metadata_max_age_ms": 2000})
     until(lambda: kept.ids() == ["e0"])
-    admin = kafka.cluster.admin()
-    admin.create_partitions({topics.feedback: 3})
-    admin.close()
+    kafka.grow(topics.feedback, 3)
     for partition in (1, 2):
         until(lambda partition=partition: _said(kafka, topics.feedback, partition))
     until(lambda: kept.ids() == ["e0", "e1", "e2"])
+
+
+def test_row_19_partitions_added_are_read_where_joining_again_outlasts_a_poll(relayed, kept, start):
+    """kafka-python forgets such a join (feedback/connection.py)."""
+    topics = relayed.kafka.create_all(partitions=1)
+    correct(relayed.kafka, topics.feedback, "e0")
+    options = {"session_ms": 10_000}
+    process = start(topics, on=relayed.through, kafka={"metadata_max_age_ms": 2000}, options=options)
+    until(lambda: kept.ids() == ["e0"])
+    relayed.relay.delay_s = POLL_MS / 1000  # each way
+    relayed.kafka.grow(topics.feedback, 3)
+    for partition in (1, 2):
+        until(lambda partition=partition: _said(relayed.kafka, topics.feedback, partition))
+    until(lambda: kept.ids() == ["e0", "e1", "e2"], 60.0)
+    assert process.ended is None
 
 
 def _said(kafka, topic, partition) -> bool:
