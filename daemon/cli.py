@@ -260,10 +260,8 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def _told(fault: Exception) -> tuple[str, int]:
     match type(fault).__name__:
-        case "SettingsRefused":
+        case "SettingsRefused" | "LedgerRefused":
             return str(fault), EX_CONFIG
-        case "LedgerRefused":
-            return f"{fault}; `clorad ledger migrate` makes or updates one", EX_CONFIG
         case _:
             return f"the ledger is unavailable ({fault}); see ledger.url", EX_TEMPFAIL
 

@@ -103,7 +103,10 @@ class Database:
             yield
         except DBAPIError as fault:
             if _is_no_ledger(fault):
-                raise LedgerRefused("the database holds no ledger of this schema") from None
+                raise LedgerRefused(
+                    "the database holds no ledger of this schema; "
+                    "`clorad ledger migrate` makes or updates one"
+                ) from None
             if isinstance(fault, OperationalError) or fault.connection_invalidated:
                 # The driver's message may quote values; its class does not.
                 raise LedgerUnavailable(type(fault.orig).__name__) from None
