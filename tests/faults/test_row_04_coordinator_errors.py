@@ -9,6 +9,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long whe
 
 LOADING, NOT_AVAILABLE, NOT_COORDINATOR, GENERATION, MEMBER, REBALANCE = 14, 15, 16, 22, 25, 27
 CODES = (LOADING, NOT_AVAILABLE, NOT_COORDINATOR, GENERATION, MEMBER, REBALANCE)
+LIES = 2  # in succession, of each code
 LED_TO_BY = {"join_group": MEMBER, "sync_group": MEMBER, "find_coordinator": NOT_COORDINATOR}
 """What a heartbeat must be told for the client to ask for that."""
 
@@ -17,19 +18,23 @@ LED_TO_BY = {"join_group": MEMBER, "sync_group": MEMBER, "find_coordinator": NOT
     "answer", ["heartbeat", "join_group", "sync_group", "offset_commit", "find_coordinator"]
 )
 def test_row_04_errors_of_the_coordinator_are_lived_with(relayed, kept, start, answer):
-    topics = relayed.kafka.create_all()
+    topics, group = relayed.kafka.create_all(), f"lied-{answer}"
     load = Load(relayed.kafka, topics.feedback)
-    process = start(topics, on=relayed.through)
+    process = start(topics, on=relayed.through, options={"group": group})
     load.say(50)
     load.arrives(kept)
     for code in CODES:
-        relayed.relay.lie(answer, code)
+        for _ in range(LIES):
+            relayed.relay.lie(answer, code)
         if answer in LED_TO_BY:
             relayed.relay.lie("heartbeat", LED_TO_BY[answer])
+        load.say(20)  # kept while Kafka does not take their commits, so it is behind the ledger
         until(lambda: relayed.relay.lies_left() == 0)
         load.say(20)
         load.arrives(kept)
+    until(lambda: relayed.kafka.committed(group, topics.feedback) == kept.next_offsets(topics.feedback))
     assert process.ended is None
+    assert not process.says("READY partitions False"), "no partition is halted for it"
 
 
 def test_row_04_a_coordinator_that_dies_or_leaves_is_replaced(three_brokers, kept, start):
