@@ -1,56 +1,11 @@
 """Every ledger test runs twice: on SQLite in a file, and on a real Postgres."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from ledger import schema
 from ledger.agents import Agent, declare
 from ledger.database import Database
-from tests import postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """URL of a running server."""
-    try:
-        with postgres_server.server() as url:
-            yield url
-    except postgres_server.NoPostgres as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ledger") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
-
-
-@pytest.fixture(scope="session")
-def postgres_ledger(postgres: str) -> Iterator[str]:
-    """URL of a migrated ledger, emptied for each test: five times quicker than a database a test."""
-    url = postgres_server.new_database(postgres)
-    database = Database(url)
-    database.migrate()
-    database.close()
-    yield url
-    postgres_server.drop_database(url)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A migrated, empty ledger of its own."""
-    if request.param == "sqlite":
-        path = tmp_path / "clorad.db"
-        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
-        return f"sqlite:///{path}"
-    shared: str = request.getfixturevalue("postgres_ledger")
-    postgres_server.empty_database(shared, [table.name for table in schema.metadata.sorted_tables])
-    return shared
 
 
 @pytest.fixture

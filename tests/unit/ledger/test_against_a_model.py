@@ -3,12 +3,20 @@
 The model knows no tables: it keeps events in a dict, lineages in lists, and derives everything else anew.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import Connection, select
 
 from ledger import backlog, feedback, flips, intake, leases, schema, turns, versions
@@ -23,6 +31,12 @@ from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, batch, retraction, 
 from tests.unit.ledger.teaching import FORM, decision, plan, record
 
 AGENTS = ("billing", "sql")
+SETTINGS = settings(
+    max_examples=15,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 USABLE = (Status.OPEN, Status.KNOWN, Status.BARREN)
 
 
@@ -74,11 +88,9 @@ agents = st.sampled_from(AGENTS)
 class Told(RuleBasedStateMachine):
     """The rules are what can happen; the invariants what must hold after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__()
-        self.database = Database("sqlite://")
-        with self.database.write() as connection:
-            schema.metadata.create_all(connection)
+        self.database = database
         for name in AGENTS:
             declare(self.database, Agent(name=name, base_hash="b"))
         self.events: dict[str, Kept] = {}
@@ -294,10 +306,6 @@ class Told(RuleBasedStateMachine):
         assert (Verdict.PROMOTE if known.champion else Verdict.INITIAL) in decided
 
 
-TestTold = Told.TestCase
-TestTold.settings = settings(
-    max_examples=20,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+@pytest.mark.timeout(600)
+def test_the_ledger_and_a_plain_model_tell_the_same(anew: Callable[[], Database]) -> None:
+    run_state_machine_as_test(lambda: Told(anew()), settings=SETTINGS)
