@@ -5,6 +5,7 @@ and a bootstrap that every broker refused for one that took too long.
 """
 
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from traceback import clear_frames
 from typing import Any
@@ -53,13 +54,18 @@ def why(fault: BaseException) -> str:
     return fault.why if isinstance(fault, NotAdmitted) else _refusal(fault) or type(fault).__name__
 
 
-def hear_last_words(transport: Any) -> None:
+def hear_last_words(transport: Any, heard: Callable[[], None] = lambda: None) -> None:
     """What comes together with the end of a connection is read from here on: a broker that refuses us says so
-    and hangs up, and kafka-python throws away what it was reading when it meets the end."""
+    and hangs up, and kafka-python throws away what it was reading when it meets the end.
+
+    `heard` is told of everything that comes.
+    """
     receive: Callable[[], tuple[bytes, Any]] = transport._sock_recv
 
     def octets_first() -> tuple[bytes, Any]:
         octets, fault = receive()
+        if octets:
+            heard()
         return octets, None if octets else fault
 
     transport._sock_recv = octets_first
@@ -80,10 +86,16 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
         net = NetworkSelector(**configs)
         super().__init__(net=net, manager=_Manager(net, **configs))
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since any broker has said anything to this client."""
+        return time.monotonic() - float(self._manager.heard_s)
+
 
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]
     def __init__(self, net: Any, **configs: Any) -> None:
         super().__init__(net, **configs)
+        self.heard_s = time.monotonic()
         self._refused: dict[Any, NotAdmitted] = {}
 
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
@@ -92,8 +104,11 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         except errors.KafkaConnectionError as fault:
             let_sockets_go(fault)
             raise
-        hear_last_words(transport)
+        hear_last_words(transport, self._heard)
         return transport
+
+    def _heard(self) -> None:
+        self.heard_s = time.monotonic()
 
     async def _connect(self, node: Any, conn: Any, *given: Any, **options: Any) -> None:
         await super()._connect(node, conn, *given, **options)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 
 from feedback.admission import NetClient, check_security
+from feedback.joining import see_joins_through
 
 ADMIN_MS_MAX = 10_000
 METADATA_MS_MAX = 30_000  # of 5 min: new partitions should not be waited for
@@ -24,6 +25,9 @@ class Cluster(Protocol):
 
     def admin(self) -> Any:
         """A `KafkaAdminClient`."""
+
+    def silent_s(self, client: Any) -> float:
+        """Seconds since any broker has said anything to that client of this cluster's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,10 @@ class Kafka:
         """A new administration client; raises like `consumer`."""
         # Asked from the intake's loop, which must come back to polling.
         return self._make(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX})
+
+    def silent_s(self, client: Any) -> float:
+        """Seconds since any broker has said anything to that client, which was made here."""
+        return float(client._client.silent_s)
 
     def _make(self, client: Any, own: Mapping[str, Any]) -> Any:
         shared = {
@@ -89,18 +97,6 @@ def close_producer(producer: Any, *, wait_s_max: float) -> None:
         producer.close(timeout=wait_s_max)
     except errors.KafkaTimeoutError:
         producer._sender.force_close()  # `close` gave up before it came to that
-
-
-def see_joins_through(consumer: Any) -> None:
-    """Joining a group, once begun, goes on until it is done.
-
-    A leader of kafka-python 3.0.12 joins again because a topic has changed and forgets that it does once it
-    has assigned anew: where this outlasts the poll it began in, no later poll takes up the result, and it is
-    out of the group without a heartbeat and without knowing. Java's asks for joins pending, too.
-    """
-    coordinator = consumer._coordinator
-    is_needed = coordinator.need_rejoin
-    coordinator.need_rejoin = lambda: is_needed() or coordinator.rejoining
 
 
 _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)

@@ -41,6 +41,7 @@ UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
 TELL_EVERY_S = 1.0
 FULL_REST_S = 1.0
 BREAK_S = 30.0  # between looks while most records are of no use
+SILENT_S = 20.0  # heartbeats, fetches and commits are answered sooner
 ANEW_S = 120.0  # brokers may all have moved: kafka-python looks up their names only when it is made
 HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given our partitions to others
 
@@ -120,14 +121,10 @@ class Intake:
                 self._read(source, stopping)
 
     def _source(self) -> Source:
-        options = self._options
-        topics = (options.topics.feedback, options.topics.interactions)
+        own = self._options
+        topics = (own.topics.feedback, own.topics.interactions)
         return Source(
-            self._cluster,
-            topics,
-            group=options.group,
-            instance=options.instance,
-            session_ms=options.session_ms,
+            self._cluster, topics, group=own.group, instance=own.instance, session_ms=own.session_ms
         )
 
     def _read(self, source: Source, stopping: Event) -> None:
@@ -135,26 +132,32 @@ class Intake:
         heard_s = time.monotonic()
         try:
             while not stopping.is_set():
-                try:
-                    self._step(source)
-                    self._backoff.reset()
+                if self._come_round(source, stopping) and source.silent_s() < SILENT_S:
                     heard_s = time.monotonic()
-                except LedgerUnavailable as fault:
-                    source.go_back()
-                    self._watch.ready("ledger", False, str(fault))
-                    self._rest(self._patience.next_s(), str(fault))
-                except (errors.KafkaError, OSError) as fault:
-                    if not is_passing(fault):
-                        raise
-                    self._wait_for_kafka(fault, stopping)
-                    if time.monotonic() - heard_s > ANEW_S:
-                        self._placement.close()
-                        return
+                elif time.monotonic() - heard_s > ANEW_S:
+                    self._placement.close()
+                    return
             source.hint_and_wait(self._identity.ledger_id)
         except _Spent:
             self._backoff.wait(stopping)
         finally:
             source.close()
+
+    def _come_round(self, source: Source, stopping: Event) -> bool:
+        """One round, and what the world had against it. False where it was Kafka."""
+        try:
+            self._step(source)
+            self._backoff.reset()
+        except LedgerUnavailable as fault:
+            source.go_back()
+            self._watch.ready("ledger", False, str(fault))
+            self._rest(self._patience.next_s(), str(fault))
+        except (errors.KafkaError, OSError) as fault:
+            if not is_passing(fault):
+                raise
+            self._wait_for_kafka(fault, stopping)
+            return False
+        return True
 
     def _step(self, source: Source) -> None:
         """One round: place what is new, poll, keep what came."""
@@ -184,7 +187,8 @@ class Intake:
                 self._keep(source, polled)
             else:
                 self._suspects -= readable & source.lag().keys()  # fetched alone, and nothing was wrong
-            self._watch.ready("kafka", True)
+            silent = source.silent_s() >= SILENT_S
+            self._watch.ready("kafka", not silent, "no broker answers" if silent else "")
         self._tell(source)
 
     def _readable(self, source: Source) -> frozenset[TopicPartition]:

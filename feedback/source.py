@@ -4,7 +4,8 @@ The ledger owns the offsets, so a partition just assigned is paused until `place
 The rebalance callbacks run on kafka-python's I/O thread while `poll` waits: they may seek and pause, no more.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         self.at: dict[TopicPartition, int] = {}
         """Where the next batch of each placed partition begins."""
         self.rebalances = 0
+        self._cluster = cluster
         self._consumer = cluster.consumer(
             group_id=group,
             group_instance_id=instance,
@@ -158,6 +160,10 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         highs = {place: self._consumer.highwater(place) for place in self.at}
         return {place: max(0, high - self.at[place]) for place, high in highs.items() if high is not None}
 
+    def silent_s(self) -> float:
+        """Seconds since any broker has said anything to us: kafka-python polls on where it reaches none."""
+        return self._cluster.silent_s(self._consumer)
+
     def hint(self, note: str) -> None:
         """Tell Kafka where we stand, for its tools and for nobody's correctness."""
         if self.at:
@@ -185,8 +191,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             records = self._consumer.poll(timeout_ms=wait_ms, max_records=records_max)
             still = readable & self.at.keys()  # a rebalance during the poll may have taken some
-            ends = {place: self._consumer.position(place, timeout_ms=ASK_MS_MAX) for place in still}
-            return records, {place: end for place, end in ends.items() if end is not None}
+            return records, self._positions(still)
         except errors.OffsetOutOfRangeError as fault:
             raise OutOfRange(next(iter(fault.args[0]))) from None
         except errors.LogTruncationError as fault:
@@ -198,6 +203,15 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             if is_passing(fault):
                 raise
             raise Undecodable(type(fault).__name__) from None
+
+    def _positions(self, places: Set[TopicPartition]) -> dict[TopicPartition, int]:
+        """Those that are known in time. kafka-python may want to ask a broker first, for each of them."""
+        until_s = time.monotonic() + ASK_MS_MAX / 1000
+        found = {}
+        for place in places:
+            left_ms = max(0, int((until_s - time.monotonic()) * 1000))
+            found[place] = self._consumer.position(place, timeout_ms=left_ms)
+        return {place: int(end) for place, end in found.items() if end is not None}
 
     def _offsets(self, note: str) -> dict[TopicPartition, Any]:
         return {place: OffsetAndMetadata(offset, note, -1) for place, offset in self.at.items()}

@@ -89,6 +89,14 @@ def test_nothing_is_read_before_it_is_placed(stage, member):
     assert source.at == {}
 
 
+def test_a_member_hears_from_the_brokers(stage, member):
+    topic = stage.create()
+    stage.say(topic, b"x")
+    source = member(topic)
+    _until(bool, source)
+    assert source.silent_s() < WAIT_S
+
+
 def test_a_record_comes_as_it_was_sent(stage, member):
     topic = stage.create(partitions=1)
     stage.say(topic, b"\xff\x00", key=b"\xfe", headers=(("a", b"1"), ("a", b"\xff")))

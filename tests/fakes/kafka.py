@@ -62,6 +62,8 @@ class FakeKafka:
         self.away = False
         self.refused: type[Exception] | None = None
         """What sending raises while it is set."""
+        self.silent = 0.0
+        """Seconds since it is unreachable without any client's noticing."""
         self.fenced: set[str] = set()
         """Instance ids that another process has taken."""
         self.commits = 0
@@ -85,6 +87,9 @@ class FakeKafka:
         return FakeAdmin(self)
 
     # What tests do to it.
+
+    def silent_s(self, client: Any) -> float:
+        return self.silent
 
     def check(self) -> None:
         if self.away:

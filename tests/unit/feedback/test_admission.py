@@ -72,9 +72,11 @@ def test_what_a_broker_says_as_it_hangs_up_is_heard_before_the_end_is():
             broker.shutdown(socket.SHUT_RDWR)
             client.setblocking(False)
             transport = KafkaTCPTransport(None, client)
-            hear_last_words(transport)
+            heard = []
+            hear_last_words(transport, lambda: heard.append(True))
             assert transport._sock_recv() == (b"refused, because", None)
             assert isinstance(transport._sock_recv()[1], errors.KafkaConnectionError)
+            assert heard == [True], "the end is nothing that a broker says"
 
 
 def test_refused_connections_leave_no_open_files_to_the_collector():

@@ -222,6 +222,15 @@ def test_without_kafka_intake_waits_and_says_so(kafka, kept):
         until(lambda: kept.ids() == ["e1", "e2"])
 
 
+def test_a_consumer_that_polls_on_though_no_broker_answers_is_not_called_ready(kafka, kept):
+    topics, seen = kafka.create_all(), Seen()
+    kafka.silent = 60.0
+    with running(intake(kafka, kept, topics, seen=seen)):
+        until(lambda: seen.states.get("kafka") == (False, "no broker answers"))
+        kafka.silent = 0.0
+        until(lambda: seen.states["kafka"] == (True, ""))
+
+
 @pytest.mark.parametrize(
     ("first_start", "ids"),
     [("committed", ["e2", "e3"]), ("beginning", ["e0", "e1", "e2", "e3"]), ("end", [])],
