@@ -41,14 +41,14 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerOptions:
-    """What the operator decides about learning."""
+    """What the operator decides about learning, and how often a learner looks."""
 
     freshness: Freshness
     limits: Limits
     slots: int
     gather_s: float
-    idle_s: float
-    lease_s: float
+    idle_s: float = 0.5  # between looks at the backlog when nothing is due
+    lease_s: float = 8.0  # of silence, after which others may take its agents
 
 
 @dataclass(slots=True)

@@ -126,8 +126,6 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
             ),
             slots=settings.engine.slots,
             gather_s=learning.gather_s,
-            idle_s=learning.idle_s,
-            lease_s=learning.lease_s,
         )
         learn(
             Learner(
@@ -214,8 +212,6 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
                 store=settings.store.path,
                 base_hash=base_hash(settings.engine.base),
                 holder=holder(),
-                tick_s=settings.fleet.tick_s,
-                lease_s=settings.fleet.lease_s,
                 # A second more than the longest answer: routing must have moved before anything is unloaded.
                 replica=ReplicaOptions(unload_after_s=settings.fleet.request_s_max + 1.0),
                 judging=JudgingOptions(
@@ -251,7 +247,7 @@ def gateway(settings: Settings, stopping: threading.Event, health: Health) -> No
             return
         redactor = Redactor(identity.fingerprint)
         options = settings.gateway
-        producer = Producer(cluster_of(settings), in_flight_max=options.feedback_in_flight_max)
+        producer = Producer(cluster_of(settings))
         try:
             run_gateway(
                 Gateway(
@@ -261,7 +257,6 @@ def gateway(settings: Settings, stopping: threading.Event, health: Health) -> No
                     options=GatewayOptions(
                         host=options.host,
                         port=options.port,
-                        poll_s=options.poll_s,
                         request_s_max=settings.fleet.request_s_max,
                     ),
                 ),

@@ -119,10 +119,6 @@ class LearningSettings(_Group):
     """Refused candidates an event may be new in; then it is contested: held until a person looks."""
     gather_s: float = Field(default=2.0, ge=0, le=600)
     """Seconds the first agent that is due waits for others: agents in one pass cost less than one by one."""
-    idle_s: float = Field(default=0.5, gt=0, le=60)
-    """Seconds between looks at the backlog when nothing is due."""
-    lease_s: float = Field(default=8.0, gt=0.2, le=10)
-    """Seconds a learner may be silent before others may take its agents."""
 
 
 class GateSettings(_Group):
@@ -145,12 +141,8 @@ class FleetSettings(_Group):
 
     replicas: tuple[str, ...] = ("http://127.0.0.1:8000",)
     """Base URLs. Only clorad should reach them: their adapter endpoints have no authentication."""
-    tick_s: float = Field(default=0.3, gt=0, le=60)
-    """Seconds between looks at every replica."""
     request_s_max: float = Field(default=60.0, gt=0)
     """Longest answer in flight: how long a replaced version stays loaded at least."""
-    lease_s: float = Field(default=5.0, gt=0.2, le=10)
-    """Seconds without a sign of life after which a stand-by leads."""
 
 
 class GatewaySettings(_Group):
@@ -160,10 +152,6 @@ class GatewaySettings(_Group):
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on."""
-    poll_s: float = Field(default=0.2, gt=0, le=10)
-    """Seconds between looks at the routing generation."""
-    feedback_in_flight_max: int = Field(default=1000, ge=1)
-    """Feedback requests waiting for Kafka at once; more are told 503."""
     capture_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the interactions kept, for agents that opted in."""
 

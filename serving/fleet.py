@@ -53,8 +53,8 @@ class FleetOptions:
     store: Path  # where the adapter versions are, for us and for every replica
     base_hash: str  # of the base model that agents learn on
     holder: str  # unique per process
-    tick_s: float = 0.3
-    lease_s: float = 5.0
+    tick_s: float = 0.3  # between looks at every replica
+    lease_s: float = 5.0  # without a sign of life, after which a stand-by leads
     replica: ReplicaOptions = field(default_factory=ReplicaOptions)
     judging: JudgingOptions = field(default_factory=JudgingOptions)
 

@@ -48,7 +48,7 @@ class GatewayOptions:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    poll_s: float = 0.2
+    poll_s: float = 0.2  # between looks at the routing generation
     request_s_max: float = 60.0
     wait_s_max: float = 10.0  # for a replica that can answer, before a request is told 503
     connections_max: int = 1024

@@ -75,7 +75,7 @@ def test_a_file_that_was_named_must_exist() -> None:
         ('[agents.billing]\nscorer = "guess"', ["agents.billing.scorer", "'exact', 'json' or 'similarity'"]),
         ("[learning]\nevents_min = 0", ["learning.events_min", "int 0", "greater than or equal to 1"]),
         ('[learning]\nevents_min = "many"', ["learning.events_min", "str", "integer"]),
-        ("[learning]\nlease_s = 60", ["learning.lease_s", "60", "less than or equal to 10"]),
+        ("[learning]\ngather_s = 6000", ["learning.gather_s", "6000", "less than or equal to 600"]),
         ("[gate]\nalpha = 0.9", ["gate.alpha", "0.9", "less than 0.5"]),
         ("[gateway]\nport = 70000", ["gateway.port", "70000", "65535"]),
         ('[engine]\nmixing = "sometimes"', ["engine.mixing", "'auto' or 'never'"]),
