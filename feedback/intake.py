@@ -107,7 +107,7 @@ class Intake:
             with self._watchdog:
                 self._run(stopping)
         except errors.FencedInstanceIdError:
-            raise Fenced(f"another process runs as {self._options.instance}") from None
+            raise Fenced(f"another process runs with kafka.instance_id {self._options.instance}") from None
         finally:
             self._placement.close()
 
@@ -178,7 +178,7 @@ class Intake:
             self._placement.mind_the_gap(source, fault.place)
         except LogTruncated as fault:
             for place in fault.places:
-                self._placement.halt(place, "the log was truncated below what was read")
+                self._placement.halt(place, f"the log was cut below {source.at.get(place)}, read before")
         except Undecodable as fault:
             self._isolate(source, readable, str(fault))
         else:
@@ -222,7 +222,7 @@ class Intake:
                 )
             except ledger.MovedOn as moved:
                 place = TopicPartition(moved.partition.topic, moved.partition.number)
-                log.warning("partition moved on", topic=place.topic, partition=place.partition)
+                log.warning("partition moved on", **place._asdict(), offset=moved.next_offset)
                 source.misplace(place)
                 del batches[place]
                 continue

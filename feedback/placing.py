@@ -140,13 +140,22 @@ class Placement:
     def _offset(self, source: Source, place: TopicPartition) -> int:
         committed = source.committed(place)
         if committed is not None and committed[1] not in ("", self._identity.ledger_id):
-            raise WrongLedger(f"group {self._options.group} belongs to ledger {committed[1]}")
+            raise WrongLedger(
+                f"kafka.group {self._options.group} was used by ledger {committed[1]}, and this is ledger "
+                f"{self._identity.ledger_id}: give it a group of its own, or the right ledger.url"
+            )
         partition = self.partition(place)
         standing = ledger.next_offset(self._database, partition)
         if standing is not None:
             if committed is not None and committed[0] > standing:
                 again = committed[0] - standing
-                log.warning("ledger behind its own commits", topic=place.topic, reading_again=again)
+                log.warning(
+                    "ledger behind its own commits",
+                    topic=place.topic,
+                    partition=place.partition,
+                    offset=standing,
+                    reading_again=again,
+                )
             return standing
         return ledger.start_at(self._database, partition, self._first_offset(source, place, committed))
 
