@@ -1,0 +1,69 @@
+"""Whatever arrives has one place in the ledger: records that are nearly right, kept on either database."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger import intake
+from ledger.agents import Agent, declare
+from ledger.audit import audit
+from ledger.database import Database
+from ledger.events import Arrival, Batch
+from tests.unit.feedback.said import SAID, headers, reader
+from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK
+
+_odd = st.sampled_from(
+    [b"", b"\0", b"\\u0000", b"\\ud800", b'"', b"}", b"\xff", "\u2028é🦜".encode(), b"1e99", b"-0", b"null"]
+)
+_edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3), _odd), max_size=3)
+_names = st.sampled_from(
+    ["ce_id", "ce_source", "ce_type", "ce_time", "traceparent", "content-type", "x\0y", "ü"]
+)
+_octets = st.one_of(
+    _odd, st.binary(max_size=12), st.sampled_from([b"e-1", b"e-2", b"application/cloudevents+json"])
+)
+
+
+def _edited(value: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
+    for place, gone, put in edits:
+        at = int(place * len(value))
+        value = value[:at] + put + value[at + gone :]
+    return value
+
+
+@st.composite
+def _records(draw: st.DrawFn) -> Arrival:
+    kind = draw(st.sampled_from(sorted(SAID)))
+    value = _edited(json.dumps(SAID[kind]).encode(), draw(_edits))
+    changed = draw(st.dictionaries(_names, st.none() | _octets, max_size=2))
+    key = draw(st.none() | st.binary(max_size=8))
+    return reader().read(offset=0, key=key, value=value, headers=headers(kind, **changed))
+
+
+def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Database]) -> None:
+    database = anew()
+    declare(database, Agent(name="sql", base_hash="b"))
+    intake.start_at(database, FEEDBACK, 0)
+    end = 0
+
+    @given(records=st.lists(_records(), min_size=1, max_size=5))
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    def keep(records: list[Arrival]) -> None:
+        nonlocal end
+        arrivals = tuple(replace(one, offset=end + place) for place, one in enumerate(records))
+        batch = Batch(partition=FEEDBACK, start=end, end=end + len(records), arrivals=arrivals)
+        kept = intake.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
+        end += len(records)
+        assert kept.stored + kept.duplicates + sum(kept.dead.values()) == len(records)
+
+    keep()
+    with database.read() as connection:
+        found = audit(connection, {(FEEDBACK.topic_id, FEEDBACK.number): end})
+    assert found.disagreements == ()
+    [books] = found.partitions
+    assert (books.records, books.unread) == (end, 0)
+    assert min(books.stored, books.dead, books.duplicates) > 0, "all fates were met"
+    database.close()
