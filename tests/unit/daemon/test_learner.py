@@ -250,13 +250,14 @@ def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
 def test_a_restarted_learner_goes_on_sharing_where_the_last_one_stopped(
     learner: Learner, database: Database
 ) -> None:
-    """With one slot the first in the alphabet goes first; the next learner has to know that it did."""
+    """With one slot, and the oldest feedback, it would be the same agent's turn again."""
     one_slot = replace(learner, options=replace(OPTIONS, slots=1))
-    make_due(database, "billing", "sql")
+    make_due(database, "billing")
     assert start_pass(one_slot, threading.Event())
     promote(database, "billing")
     keep(database, *corrections("billing", 6, prefix="more "))
     keep(database, *corrections("billing", 8, role=Role.GATE, prefix="more "))
+    make_due(database, "sql")
     assert start_pass(replace(one_slot, holder="learner-2", look=Look()), threading.Event())
     assert set(made(database)) == {"billing v1", "sql v1"}
 

@@ -172,11 +172,11 @@ def test_of_those_who_come_back_the_one_that_waited_longest_is_first_whatever_it
 
 def test_a_second_learner_does_not_take_what_one_that_is_being_taught_would_be_next_for():
     """Who is in a turn is not idle: others that run ahead meanwhile do not move where it starts next."""
-    share, cost = equals("slow", "ahead"), {"slow": 10, "ahead": 1000}
+    share, cost = equals("slow", "ahead"), {"slow": 300, "ahead": 1000}
     share.open([a_backlog("slow")])
     for _ in range(3):
         share.teach([a_backlog("ahead")], cost)
-    share.close("slow", 10)
+    share.close("slow", 300)
     both = [a_backlog("slow"), a_backlog("ahead")]
     assert [share.teach(both, cost) for _ in range(5)] == [("slow",)] * 5
 
