@@ -5,12 +5,15 @@ A pass lasts its training tokens divided by a fixed capacity. Needs no torch: wh
 
 import random
 import statistics
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.crowd import GATE_SHARE, STEP_EVENTS, Crowd, episode
 from bench.fairness import jain, max_min_share
-from daemon.scheduler import FairShare, Freshness, due
+from daemon.scheduler import Freshness, choose, due
+from ledger.usage import WINDOW_S as REMEMBERED_S
+from ledger.usage import Trained
 from rewards.episode import Episode
 
 SLOTS = 8
@@ -58,7 +61,7 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
     tokens_per_event = float(teach({agents[0]: [episode(agents[0], random.Random(0))]})[agents[0]])
     rate = load * CAPACITY_TOKENS_PER_S / (tokens_per_event * (1.0 - GATE_SHARE))
     crowd = Crowd(agents, events_per_s=rate, seed=seed)
-    fair, counted = FairShare(), _Counted()
+    ledger, counted = deque[tuple[float, Trained]](), _Counted()
     now_s, window_s, received = 0.0, 0.0, dict[str, float]()
     while now_s <= WARM_UP_S + virtual_s or not counted.evenness:
         crowd.arrive(now_s)
@@ -69,18 +72,21 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
             owed = {one.agent: one.untaught * tokens_per_event for one in waiting}
             _close_window(received, owed, now_s - window_s, agents[0], counted)
             window_s, received = now_s, {}
-        chosen = fair.choose(waiting, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
-        if not chosen:
+        while ledger and ledger[0][0] <= now_s - REMEMBERED_S:
+            ledger.popleft()
+        lately = [one for _, one in ledger]
+        chosen = choose(waiting, lately, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
+        if not chosen.agents:
             now_s += LOOK_AGAIN_S
             continue
-        work = {agent: crowd.take(agent, _turn_events(len(crowd.waiting[agent]))) for agent in chosen}
+        work = {agent: crowd.take(agent, _turn_events(len(crowd.waiting[agent]))) for agent in chosen.agents}
         trained = teach({agent: [one.episode for one in said] for agent, said in work.items()})
         lasted_s = sum(trained.values()) / CAPACITY_TOKENS_PER_S
         now_s += lasted_s
         for agent, tokens in trained.items():
-            fair.charge(agent, tokens=tokens, weight=1.0)
+            ledger.append((now_s, _closed_turn(agent, tokens, chosen.virtual_time)))
             received[agent] = received.get(agent, 0.0) + tokens
-        counted.turns, counted.passes = counted.turns + len(chosen), counted.passes + 1
+        counted.turns, counted.passes = counted.turns + len(work), counted.passes + 1
         counted.busy_s += lasted_s
         oldest_s = min(said[0].at_s for said in work.values())
         counted.wait_s_max = max(counted.wait_s_max, now_s - oldest_s)
@@ -98,6 +104,10 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
         busiest_of_its_share=round(statistics.mean(counted.busiest), 3),
         oldest_wait_s_max=round(max(counted.wait_s_max, *ages, 0.0), 2),
     )
+
+
+def _closed_turn(agent: str, tokens: int, virtual_time: float) -> Trained:
+    return Trained(agent=agent, weight=1.0, virtual_time=virtual_time, tokens=tokens, is_open=False)
 
 
 def _turn_events(waiting: int) -> int:

@@ -141,6 +141,9 @@ def agents_add(
     ] = "exact",
     capture: Annotated[bool, typer.Option("--capture", help="Keep its interactions.")] = False,
     weight: Annotated[float, typer.Option(help="Share of training when several are due.", min=1e-6)] = 1.0,
+    tokens_per_hour_max: Annotated[
+        int | None, typer.Option(help="Training tokens an hour at which it learns no more.", min=1)
+    ] = None,
     recipe: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as in rank=8; repeatable.")] = None,
 ) -> None:
     """Declare an agent on the configured base, or bring its settings up to date."""
@@ -148,7 +151,13 @@ def agents_add(
 
     typer.echo(
         agents.add(
-            settings_of(context), name, scorer=scorer, capture=capture, weight=weight, recipe=recipe or ()
+            settings_of(context),
+            name,
+            scorer=scorer,
+            capture=capture,
+            weight=weight,
+            tokens_per_hour_max=tokens_per_hour_max,
+            recipe=recipe or (),
         )
     )
 

@@ -15,11 +15,11 @@ import structlog
 
 from daemon.lessons import Prepared, prepare
 from daemon.planning import Limits, plan_turn
-from daemon.scheduler import FairShare, Freshness, due
+from daemon.scheduler import Freshness, choose, due
 from engine.adapter_files import Manifest, publish, write_manifest
 from engine.lesson import Learned, NotLearned
 from engine.warm_engine import WarmEngine
-from ledger import agents, backlog, feedback, turns
+from ledger import agents, backlog, feedback, turns, usage
 from ledger.database import Database, LedgerUnavailable
 from ledger.events import Status
 from ledger.heartbeat import Held, LeaseLost, held
@@ -90,7 +90,6 @@ class Learner:
     holder: str
     options: LearnerOptions
     failpoint: Callable[[str], None]
-    share: FairShare = field(default_factory=FairShare)
     look: Look = field(default_factory=Look)
     clock: Callable[[], float] = time.monotonic
     no_disk: Callable[[], str] = lambda: ""  # why no version could be written now; empty: it could
@@ -136,17 +135,16 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
         if not learner.look.is_due(backlog.stamp(connection), now_s):
             return False
         waiting = due(backlog.backlogs(connection), options.freshness)
+        trained = usage.lately(connection)
     if not learner.look.has_gathered(now_s, anybody=bool(waiting), gather_s=options.gather_s):
         return False
     if why := learner.no_disk():
         log.warning("no turn is started", why=why)
         return False
-    chosen = learner.share.choose(waiting, slots=options.slots, age_s_max=options.freshness.age_s_max)
-    if not chosen:
-        return False
-    names = [turns.lease_name(agent) for agent in chosen]
+    chosen = choose(waiting, trained, slots=options.slots, age_s_max=options.freshness.age_s_max)
+    names = [turns.lease_name(agent) for agent in chosen.agents]
     with held(learner.database, names, holder=learner.holder, ttl_s=options.lease_s) as leased:
-        opened = _open(learner, leased)
+        opened = _open(learner, leased, chosen.virtual_time)
         if opened is None:
             return False
         teach(learner, opened, leased, stopping)
@@ -178,7 +176,7 @@ def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Even
             _record(learner, turn, lesson, result, tokens[turn.plan.agent])
 
 
-def _open(learner: Learner, leased: Held) -> Pass | None:
+def _open(learner: Learner, leased: Held, virtual_time: float) -> Pass | None:
     """Plan and write a turn for every leased agent that is still due."""
     plans: list[TurnPlan] = []
     marks: dict[int, tuple[Status, str]] = {}
@@ -197,7 +195,13 @@ def _open(learner: Learner, leased: Held) -> Pass | None:
     if not plans:
         return None
     try:
-        return turns.open_pass(learner.database, plans, holder=learner.holder, form=learner.engine.form())
+        return turns.open_pass(
+            learner.database,
+            plans,
+            holder=learner.holder,
+            form=learner.engine.form(),
+            virtual_time=virtual_time,
+        )
     except TurnVoid as void:
         log.info("pass not opened", reason=str(void))
         return None
@@ -212,15 +216,20 @@ def _record(
             _void(learner, turn, token, result.reason)
             return
         if isinstance(result, NotLearned):
-            turns.drop_turn(learner.database, turn, token=token, reason=result.reason, outcomes=outcomes)
+            turns.drop_turn(
+                learner.database,
+                turn,
+                token=token,
+                reason=result.reason,
+                tokens=result.tokens,
+                outcomes=outcomes,
+            )
             log.info("turn dropped", agent=turn.plan.agent, turn=turn.id, reason=result.reason)
             return
         made = _keep(learner, turn, prepared, result, token, outcomes)
     except TurnVoid as void:
         _void(learner, turn, token, str(void))
         return
-    weight = prepared.weight
-    learner.share.charge(made.agent, tokens=int(result.metrics["tokens"]), weight=weight)
     log.info("version made", agent=made.agent, version=made.name, steps=result.metrics["steps"])
 
 
@@ -263,6 +272,7 @@ def _keep(
         content_hash=files.content_hash,
         base_hash=learner.engine.base_hash,
         path=f"{turn.plan.agent}/{name}",
+        tokens=int(learned.metrics["tokens"]),
         outcomes=outcomes,
     )
     learner.failpoint("learner-recorded")

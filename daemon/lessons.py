@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from engine.lesson import Lesson
 from engine.recipe import recipe_from
 from ledger import feedback
-from ledger.agents import all_agents
 from ledger.database import Database
 from ledger.events import Interaction, KeptEvent
 from ledger.turns import Turn
@@ -29,7 +28,6 @@ class Prepared:
 
     lesson: Lesson
     parent: Version | None
-    weight: float  # of the agent, when training time is shared
     new: Mapping[str, int]  # uid -> seq of the events this turn is about
     uids: Mapping[str, Sequence[str]]  # part -> uids
 
@@ -49,7 +47,6 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
     with database.read() as connection:
         events = feedback.events_by_seq(connection, (one.seq for one in plan.events))
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
-        weight = all_agents(connection)[plan.agent].weight
         background = background_of(connection, plan.agent, list(events.values()))
     parts = {part: [events[one.seq] for one in plan.events if one.part == part] for part in Part}
     baselines = thawed(plan.labelling)
@@ -76,7 +73,6 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
     return Prepared(
         lesson=lesson,
         parent=parent,
-        weight=weight,
         new={kept.event.uid: kept.seq for kept in parts[Part.NEW]},
         uids={part.value: [kept.event.uid for kept in members] for part, members in parts.items()},
     )

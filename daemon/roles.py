@@ -77,6 +77,7 @@ def declare_agents(settings: Settings, database: Database) -> None:
             recipe=agent.recipe,
             capture=agent.capture,
             weight=agent.weight,
+            tokens_per_hour_max=agent.tokens_per_hour_max,
         )
         try:
             if agents.declare(database, declared):
@@ -92,7 +93,7 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
     os.environ.update(WAITS | os.environ)  # before torch is loaded
     from daemon.learner import Learner, LearnerOptions, learn
     from daemon.planning import Limits
-    from daemon.scheduler import Freshness
+    from daemon.scheduler import freshness_of
     from engine.base_model import BaseRefused
     from engine.warm_engine import WarmEngine
 
@@ -115,9 +116,7 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
         health.ready("engine", True)
         learning = settings.learning
         options = LearnerOptions(
-            freshness=Freshness(
-                events_min=learning.events_min, age_s_max=learning.age_s_max, alpha=settings.gate.alpha
-            ),
+            freshness=freshness_of(settings),
             limits=Limits(
                 new_max=learning.events_max,
                 replay_max=learning.replay_max,

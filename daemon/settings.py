@@ -180,6 +180,8 @@ class AgentSettings(_Group):
     """Keep this agent's interactions, so that feedback may name them."""
     weight: float = Field(default=1.0, gt=0)
     """Share of training when several agents are due."""
+    tokens_per_hour_max: int | None = Field(default=None, ge=1)
+    """Training tokens within 3600 s at which no turn is started; one turn may overshoot it. None: no end."""
 
 
 class Settings(BaseSettings):

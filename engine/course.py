@@ -5,7 +5,7 @@ taught, and preference, policy and KL terms are measured against it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -73,7 +73,7 @@ class Course:
         self._drawn: list[Drawn] = []
         self._portions: list[Portion] = []
         self._heard: list[Signals] = []
-        self._norm_max, self._tokens = 0.0, 0
+        self._norm_max, self.tokens = 0.0, 0
         self._dev_losses: list[float] = []
         self._stopped = False
 
@@ -122,11 +122,7 @@ class Course:
             self.skipped.append(
                 Refused(events=self._events_of_step(), reason=f"non-finite gradient at step {self.step}")
             )
-        self._tokens += sum(
-            len(portion.sample.prompt_ids) + len(answer.token_ids)
-            for portion in self._portions
-            for answer in portion.sample.answers
-        )
+        self.tokens += _tokens_of(portion.sample for portion in self._portions)
         self._portions = []
         self.step += 1
         self._look_at_dev()
@@ -160,6 +156,7 @@ class Course:
             i for i, one in enumerate(taught) if one.rejected is not None and recipe.preference_weight > 0.0
         }
         wanted = sorted(corrections | kept | judged | paired)
+        self.tokens_read = _tokens_of(taught[index] for index in wanted)
         found = read_references(
             self._base,
             self.tenant,
@@ -225,7 +222,7 @@ class Course:
             "dev": len(self._dev),
             "refused": len(self.refused),
             "already_known": len(self.already_known),
-            "tokens": self._tokens,
+            "tokens": self.tokens,
             "gradient_norm_max": self._norm_max,
         }
         if heard:
@@ -240,3 +237,10 @@ class Course:
                 "dev_loss_last_nats": self._dev_losses[-1],
             }
         return metrics
+
+
+def _tokens_of(samples: Iterable[Sample]) -> int:
+    """A prompt counts with each of its answers."""
+    return sum(
+        len(sample.prompt_ids) + len(answer.token_ids) for sample in samples for answer in sample.answers
+    )

@@ -52,6 +52,7 @@ class NotLearned:
 
     agent: str
     reason: str
+    tokens: int = 0  # of the steps it took; where it took none, of what was read to find that out
     again: bool = False  # nothing about the lesson was at fault: it is worth repeating as it is
     refused: tuple[Refused, ...] = ()
     skipped: tuple[Refused, ...] = ()

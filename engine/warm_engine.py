@@ -178,6 +178,7 @@ class WarmEngine:
         return NotLearned(
             agent=lesson.agent,
             reason="the champion already answers everything as corrected",
+            tokens=course.tokens_read,
             refused=course.refused,
             already_known=course.already_known,
         )
@@ -206,6 +207,7 @@ class WarmEngine:
         return NotLearned(
             agent=course.lesson.agent,
             reason="no step had a finite gradient",
+            tokens=course.tokens,
             refused=course.refused,
             skipped=tuple(course.skipped),
             already_known=course.already_known,

@@ -25,6 +25,7 @@ class Agent:
     recipe: Mapping[str, Any] = field(default_factory=dict)  # differences from the default recipe
     capture: bool = False
     weight: float = 1.0  # share of training when several are due
+    tokens_per_hour_max: int | None = None  # training tokens; None: no quota
 
 
 def declare(database: Database, agent: Agent) -> bool:
@@ -42,6 +43,7 @@ def declare(database: Database, agent: Agent) -> bool:
             "recipe": dict(agent.recipe),
             "capture": agent.capture,
             "weight": agent.weight,
+            "tokens_per_hour_max": agent.tokens_per_hour_max,
         }
         if found is not None:
             if found.base_hash != agent.base_hash:
@@ -83,6 +85,7 @@ def all_agents(connection: Connection) -> dict[str, Agent]:
             recipe=row.recipe,
             capture=row.capture,
             weight=row.weight,
+            tokens_per_hour_max=row.tokens_per_hour_max,
         )
         for row in connection.execute(select(agents).order_by(agents.c.name))
     }

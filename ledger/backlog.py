@@ -1,6 +1,6 @@
 """What waits for each agent, derived from what it was taught: nothing here is stored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, o
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, Kind, Role, Status
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
+from ledger.usage import Usage, usages
 from ledger.versions import BASE, Purpose, Verdict, taught_turns, undecided
 
 
@@ -23,6 +24,8 @@ class Backlog:
     refusals: int  # since the last promotion
     news: bool  # whether anything arrived since it last tried in vain
     has_candidate: bool
+    is_learning: bool = False  # a turn of it is open, with whichever learner
+    usage: Usage = field(default_factory=Usage)
 
 
 def stamp(connection: Connection) -> tuple[int, int, int]:
@@ -48,6 +51,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
     )
     history = _decision_history(connection)
     fruitless = dict(_pairs(connection, _fruitless_turns()))
+    learning = set(connection.scalars(select(turns.c.agent).where(turns.c.closed_s.is_(None))))
+    used = usages(connection)
     found = []
     for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
         row = waiting.get(name)
@@ -62,6 +67,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 refusals=refusals,
                 news=int(newest.get(name, 0)) > max(decided_through, fruitless.get(name, -1)),
                 has_candidate=name in candidates,
+                is_learning=name in learning,
+                usage=used[name],
             )
         )
     return found

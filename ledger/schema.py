@@ -53,6 +53,7 @@ agents = Table(
     Column("recipe", JSON, nullable=False),
     Column("capture", Boolean, nullable=False),
     Column("weight", Float, nullable=False),
+    Column("tokens_per_hour_max", BigInteger),
     Column("declared_s", Float, nullable=False),
     CheckConstraint("weight > 0", name="weight"),
 )
@@ -210,6 +211,7 @@ passes = Table(  # turns trained together, and everything that must be repeated 
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("holder", String(200), nullable=False),
     Column("form", JSON, nullable=False),
+    Column("virtual_time", Float, nullable=False, server_default="0"),  # of sharing: ledger/usage.py
     Column("opened_s", Float, nullable=False),
     Column("closed_s", Float),
 )
@@ -231,8 +233,11 @@ turns = Table(
     Column("token", BigInteger, nullable=False),
     Column("state", String(10), nullable=False),  # open, made, dropped, void
     Column("reason", String(200)),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),  # what it cost; 0 while open or void
+    Column("closed_s", Float),
     UniqueConstraint("pass_id", "place"),
     Index(None, "agent", "state"),
+    Index(None, "closed_s"),
 )
 
 turn_events = Table(

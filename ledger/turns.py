@@ -65,13 +65,25 @@ class Pass:
     turns: tuple[Turn, ...]
 
 
-def open_pass(database: Database, plans: Sequence[TurnPlan], *, holder: str, form: Mapping[str, Any]) -> Pass:
-    """Write the pass and its turns. Raises `TurnVoid` if a lease was lost meanwhile."""
+def open_pass(
+    database: Database,
+    plans: Sequence[TurnPlan],
+    *,
+    holder: str,
+    form: Mapping[str, Any],
+    virtual_time: float = 0.0,
+) -> Pass:
+    """Write the pass and its turns. Raises `TurnVoid` if a lease was lost meanwhile.
+
+    `virtual_time` says where those who were due stand in sharing (`ledger.usage`); it is no part of the form.
+    """
     with database.write() as connection:
         for plan in plans:
             _still_ours(connection, plan.agent, plan.token)
         opened = connection.execute(
-            insert(passes).values(holder=holder, form=dict(form), opened_s=now_s(connection))
+            insert(passes).values(
+                holder=holder, form=dict(form), virtual_time=virtual_time, opened_s=now_s(connection)
+            )
         )
         pass_id = _new_id(opened.inserted_primary_key)
         written = tuple(_write_turn(connection, pass_id, place, plan) for place, plan in enumerate(plans))
@@ -122,12 +134,13 @@ def record_version(
     content_hash: str,
     base_hash: str,
     path: str,
+    tokens: int,
     outcomes: Mapping[int, str],
 ) -> Version:
     """Make the trained directory a version, in one transaction. Raises `TurnVoid` if it must be dropped.
 
-    `outcomes` says of each new event (by seq) what became of it: `trained`, `already_known`, `barren: …`
-    or why the engine refused it.
+    `tokens` is what the turn was trained on. `outcomes` says of each new event (by seq) what became of it:
+    `trained`, `already_known`, `barren: …` or why the engine refused it.
     """
     with database.write() as connection:
         if reason := void_reason(connection, turn, token):
@@ -145,7 +158,7 @@ def record_version(
             "made_s": made_s,
         }
         connection.execute(insert(versions).values(**row))
-        _settle(connection, turn, token, "made", None, outcomes)
+        _settle(connection, turn, token, "made", None, tokens, outcomes)
     return Version(
         agent=turn.plan.agent,
         number=turn.number,
@@ -160,24 +173,25 @@ def record_version(
 
 
 def drop_turn(
-    database: Database, turn: Turn, *, token: int, reason: str, outcomes: Mapping[int, str]
+    database: Database, turn: Turn, *, token: int, reason: str, tokens: int, outcomes: Mapping[int, str]
 ) -> None:
-    """Close a turn that made nothing. Its events stay untaught, but for those that teach nothing.
+    """Close a turn that made nothing, and cost `tokens` all the same.
 
-    The agent is due again when something new arrives: the same events would make nothing again.
+    Its events stay untaught, but for those that teach nothing. The agent is due again when something new
+    arrives: the same events would make nothing again.
     Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
     """
     with database.write() as connection:
-        _settle(connection, turn, token, "dropped", reason[:200], outcomes)
+        _settle(connection, turn, token, "dropped", reason[:200], tokens, outcomes)
 
 
 def void_turn(database: Database, turn: Turn, *, token: int, reason: str) -> None:
-    """Close a turn whose world changed under it. The agent is due again at once.
+    """Close a turn whose world changed under it; it costs nothing. The agent is due again at once.
 
     Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
     """
     with database.write() as connection:
-        _settle(connection, turn, token, "void", reason[:200], {})
+        _settle(connection, turn, token, "void", reason[:200], 0, {})
 
 
 def lease_name(agent: str) -> str:
@@ -243,13 +257,15 @@ def _settle(
     token: int,
     state: str,
     reason: str | None,
+    tokens: int,
     outcomes: Mapping[int, str],
 ) -> None:
-    """Close the turn, say what became of its events, and close the pass with its last turn."""
+    """Close the turn, with what it cost and what became of its events, and the pass with its last turn."""
+    closed_s = now_s(connection)
     settled = connection.execute(
         update(turns)
         .where(turns.c.id == turn.id, turns.c.state == "open", turns.c.token == token)
-        .values(state=state, reason=reason)
+        .values(state=state, reason=reason, tokens=tokens, closed_s=closed_s)
     )
     if settled.rowcount != 1:
         raise TurnVoid("closed, or taken over by another learner")
@@ -269,9 +285,7 @@ def _settle(
             )
     still_open = select(turns.c.id).where(turns.c.pass_id == turn.pass_id, turns.c.state == "open").limit(1)
     if connection.scalar(still_open) is None:
-        connection.execute(
-            update(passes).where(passes.c.id == turn.pass_id).values(closed_s=now_s(connection))
-        )
+        connection.execute(update(passes).where(passes.c.id == turn.pass_id).values(closed_s=closed_s))
 
 
 def _still_ours(connection: Connection, agent: str, token: int) -> None:

@@ -31,6 +31,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
                 "recipe": dict(agent.recipe),
                 "capture": agent.capture,
                 "weight": agent.weight,
+                "tokens_per_hour_max": agent.tokens_per_hour_max,
                 "champion": waiting[agent.name].champion,
                 "untaught": waiting[agent.name].untaught,
             }
@@ -38,7 +39,9 @@ def show(settings: Settings, *, as_json: bool) -> None:
         ]
         show_json(shown)
         return
-    rows = table("AGENT", "SERVES", "SINCE", ">WAITING", "BASE", "SCORER", "CAPTURE", ">WEIGHT", "RECIPE")
+    rows = table(
+        "AGENT", "SERVES", "SINCE", ">WAITING", "BASE", "SCORER", "CAPTURE", ">WEIGHT", ">QUOTA", "RECIPE"
+    )
     for agent in agents.values():
         row = serving.get(agent.name)
         rows.add_row(
@@ -50,6 +53,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
             agent.scorer,
             "on" if agent.capture else "off",
             f"{agent.weight:g}",
+            "–" if agent.tokens_per_hour_max is None else f"{agent.tokens_per_hour_max:,}/h",
             ", ".join(f"{name}={value}" for name, value in agent.recipe.items()) or "default",
         )
     console().print(
@@ -58,7 +62,14 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 
 def add(
-    settings: Settings, name: str, *, scorer: str, capture: bool, weight: float, recipe: Sequence[str]
+    settings: Settings,
+    name: str,
+    *,
+    scorer: str,
+    capture: bool,
+    weight: float,
+    tokens_per_hour_max: int | None,
+    recipe: Sequence[str],
 ) -> str:
     """The agent is declared, or its settings brought up to date. Returns what was done."""
     if scorer not in SCORERS:
@@ -68,7 +79,15 @@ def add(
         on = base_hash(settings.engine.base)
     except (OSError, ValueError) as fault:
         raise CommandFailed(f"engine.base: {fault}", code=78) from None
-    agent = Agent(name=name, base_hash=on, scorer=scorer, recipe=changes, capture=capture, weight=weight)
+    agent = Agent(
+        name=name,
+        base_hash=on,
+        scorer=scorer,
+        recipe=changes,
+        capture=capture,
+        weight=weight,
+        tokens_per_hour_max=tokens_per_hour_max,
+    )
     with opened(settings) as database:
         try:
             is_new = declare(database, agent)

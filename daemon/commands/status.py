@@ -10,6 +10,7 @@ from daemon.commands import probing
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
 from daemon.room import Measure, room_of
+from daemon.scheduler import Freshness, freshness_of, waits_for
 from daemon.settings import Settings
 from ledger.audit import Place
 from ledger.overview import AgentState, LastVerdict, Overview, overview
@@ -24,22 +25,23 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
         with database.read() as connection:
             found = overview(connection)
         measures = room_of(settings, database).measures()
-    ends = _ends(settings) if lag else {}
+    ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)
     answering = probing.roles(settings)
     if as_json:
-        show_json({**state(found, ends), "room": _room(measures), "roles": answering})
+        told = state(found, ends, freshness)
+        show_json({**told, "room": _room(measures), "roles": answering})
         return
     out = console()
-    render(found, ends, out)
+    render(found, ends, freshness, out)
     for line in (*_unwell(answering), *trouble(found), *_tight(measures)):
         out.print(Text(f"! {line}", style="yellow"))
 
 
-def state(found: Overview, ends: Mapping[Place, int]) -> dict[str, Any]:
+def state(found: Overview, ends: Mapping[Place, int], freshness: Freshness) -> dict[str, Any]:
     """The same as JSON."""
     return {
         "generation": found.generation,
-        "agents": {agent.name: _agent(agent) for agent in found.agents},
+        "agents": {agent.name: _agent(agent, freshness) for agent in found.agents},
         "events": {"total": sum(found.events.values()), **found.events},
         "dead_letters": {reason.value: number for reason, number in found.dead.items()},
         "outbox": {"waiting": found.owed, "oldest_age_s": round(found.owed_age_s, 1)},
@@ -70,7 +72,7 @@ def state(found: Overview, ends: Mapping[Place, int]) -> dict[str, Any]:
     }
 
 
-def render(found: Overview, ends: Mapping[Place, int], out: Console) -> None:
+def render(found: Overview, ends: Mapping[Place, int], freshness: Freshness, out: Console) -> None:
     """The same for people."""
     rotating = sum(one.in_rotation for one in found.replicas)
     dead = sum(found.dead.values())
@@ -88,7 +90,7 @@ def render(found: Overview, ends: Mapping[Place, int], out: Console) -> None:
             agent.version if agent.canary is None else f"{agent.version} ({agent.share:.0%} {agent.canary})",
             ago(agent.since_s, found.now_s),
             _waiting(agent),
-            _doing(agent, found.now_s),
+            _doing(agent, found.now_s, freshness),
             _last(agent.last, found.now_s),
         )
     out.print(
@@ -173,7 +175,7 @@ def _render_partitions(found: Overview, ends: Mapping[Place, int], out: Console)
     out.print(places)
 
 
-def _agent(agent: AgentState) -> dict[str, Any]:
+def _agent(agent: AgentState, freshness: Freshness) -> dict[str, Any]:
     last, turn = agent.last, agent.turn
     return {
         "version": agent.version,
@@ -185,6 +187,12 @@ def _agent(agent: AgentState) -> dict[str, Any]:
             "oldest_age_s": round(agent.backlog.oldest_age_s, 1),
             "gate_new": agent.backlog.gate_new,
             "refusals": agent.backlog.refusals,
+        },
+        "waits_for": waits_for(agent.backlog, freshness),
+        "tokens": {
+            "last_hour": agent.backlog.usage.tokens,
+            "per_hour_max": agent.backlog.usage.tokens_max,
+            "quota_wait_s": round(agent.backlog.usage.wait_s, 1),
         },
         "turn": None
         if turn is None
@@ -214,10 +222,15 @@ def _waiting(agent: AgentState) -> str:
     return f"{agent.backlog.untaught:,} ({lasting(agent.backlog.oldest_age_s)})"
 
 
-def _doing(agent: AgentState, now_s: float) -> str:
+def _doing(agent: AgentState, now_s: float, freshness: Freshness) -> str:
     if agent.turn is not None:
         return f"learning v{agent.turn.version}, {lasting(now_s - agent.turn.opened_s)}"
-    return f"judging {agent.candidate}" if agent.candidate is not None else "–"
+    if agent.candidate is not None:
+        return f"judging {agent.candidate}"
+    if not agent.backlog.untaught:
+        return "–"
+    why = waits_for(agent.backlog, freshness)
+    return "due" if why is None else f"waits for {why}"
 
 
 def _last(last: LastVerdict | None, now_s: float) -> Text:

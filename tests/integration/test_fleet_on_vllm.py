@@ -63,6 +63,7 @@ def trained(scene: Scene, base: Path, *, seed: int) -> Version:
         content_hash=found,
         base_hash=BASE_HASH,
         path=path,
+        tokens=100,
         outcomes={one.seq: "trained" for one in turn.plan.events},
     )
     leases.release(scene.database, {turns.lease_name("billing"): turn.plan.token})

@@ -14,11 +14,12 @@ from daemon.scheduler import Freshness
 from engine.adapter_files import read_manifest
 from engine.lesson import Lesson, NotLearned
 from engine.warm_engine import WarmEngine
-from ledger import agents, backlog, feedback, leases, turns, versions
+from ledger import agents, backlog, feedback, leases, turns, usage, versions
 from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status
 from ledger.turns import lease_name
 from tests.unit.engine import tiny
+from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import keep, retraction, said
 
 RECIPE = {
@@ -46,6 +47,13 @@ class NoRoom:
 
     def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
         return [NotLearned(agent=one.agent, reason="does not fit", again=True) for one in lessons]
+
+
+class NothingNew(NoRoom):
+    """An engine whose champions know everything already."""
+
+    def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
+        return [NotLearned(agent=one.agent, reason="known", tokens=321) for one in lessons]
 
 
 class Killed(BaseException):
@@ -188,6 +196,70 @@ def test_a_pass_that_does_not_fit_into_memory_is_repeated(
     assert made(database) == {}
     assert start_pass(learner, threading.Event()), "without news: nothing was wrong with the feedback"
     assert set(made(database)) == {"billing v2"}
+
+
+def promote(database: Database, agent: str) -> None:
+    with database.read() as connection:
+        [candidate] = [one for one in versions.undecided(connection) if one.agent == agent]
+    teaching.promote(database, candidate)
+
+
+def test_what_a_turn_was_trained_on_is_charged_in_the_ledger(learner: Learner, database: Database) -> None:
+    make_due(database, "billing", "sql")
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        charged = {one.agent: one.tokens for one in usage.lately(connection)}
+        made_of = {one.agent: one for one in versions.undecided(connection)}
+    for agent, version in made_of.items():
+        assert charged[agent] == read_manifest(learner.store / version.path).metrics["tokens"] > 0
+
+
+def test_a_turn_that_made_nothing_is_charged_for_what_it_cost(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    make_due(database, "billing")
+    assert start_pass(replace(learner, engine=NothingNew(engine)), threading.Event())
+    with database.read() as connection:
+        [turn] = usage.lately(connection)
+    assert turn.tokens == 321
+
+
+def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    def quota(tokens: int | None) -> None:
+        changed = agents.Agent(
+            name="billing", base_hash=engine.base_hash, recipe=RECIPE, tokens_per_hour_max=tokens
+        )
+        agents.declare(database, changed)
+
+    quota(1)
+    make_due(database, "billing")
+    assert start_pass(learner, threading.Event()), "nothing was used yet: one turn may overshoot"
+    promote(database, "billing")
+    keep(database, *corrections("billing", 6, prefix="more "))
+    impatient = replace(OPTIONS, freshness=Freshness(events_min=4, age_s_max=0.0, alpha=0.05))
+    assert not start_pass(replace(learner, options=impatient, look=Look()), threading.Event())
+    another = replace(learner, options=impatient, look=Look(), holder="learner-2")
+    assert not start_pass(another, threading.Event()), "nor with another learner"
+    quota(None)
+    assert start_pass(replace(another, look=Look()), threading.Event())
+    assert set(made(database)) == {"billing v1", "billing v2"}
+
+
+def test_a_restarted_learner_goes_on_sharing_where_the_last_one_stopped(
+    learner: Learner, database: Database
+) -> None:
+    """With one slot, and the oldest feedback, it would be the same agent's turn again."""
+    one_slot = replace(learner, options=replace(OPTIONS, slots=1))
+    make_due(database, "billing")
+    assert start_pass(one_slot, threading.Event())
+    promote(database, "billing")
+    keep(database, *corrections("billing", 6, prefix="more "))
+    keep(database, *corrections("billing", 8, role=Role.GATE, prefix="more "))
+    make_due(database, "sql")
+    assert start_pass(replace(one_slot, holder="learner-2", look=Look()), threading.Event())
+    assert set(made(database)) == {"billing v1", "sql v1"}
 
 
 def test_a_version_names_every_event_it_was_taught_with(learner: Learner, database: Database) -> None:

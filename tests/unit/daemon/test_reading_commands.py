@@ -9,7 +9,12 @@ from daemon.cli import config_first
 from daemon.commands.versions import parsed
 from daemon.console import CommandFailed, ago, count, harmless, lasting, short
 from daemon.health import Health, served
+from ledger.agents import Agent, declare
+from ledger.database import Database
+from ledger.versions import undecided
 from tests.unit.daemon.conftest import Clorad
+from tests.unit.ledger.saying import keep, said
+from tests.unit.ledger.teaching import make, promote
 
 pytestmark = pytest.mark.usefixtures("story")
 
@@ -24,6 +29,22 @@ class TestStatus:
         assert re.search(r"sql +v0 .*judging v1-\w{6}", said.out)
         assert "! dead letters: 2 invalid_json, 1 oversized" in said.out
 
+    def test_what_an_agent_waits_for_is_said_in_words(self, clorad: Clorad, story: Path) -> None:
+        database = Database(f"sqlite:///{story}")
+        keep(database, said("c1", agent="coder"))
+        assert re.search(r"coder .*waits for more events: 1 of 16", clorad("status").out)
+        make(database, "coder", tokens=1000)
+        with database.read() as connection:
+            [made] = [one for one in undecided(connection) if one.agent == "coder"]
+        promote(database, made)
+        keep(database, said("c2", agent="coder"))
+        declare(database, Agent(name="coder", base_hash="b" * 64, tokens_per_hour_max=900))
+        database.close()
+        assert re.search(r"coder .*waits for its quota, 60 min", clorad("status").out)
+        coder = clorad("status", "--json").json["agents"]["coder"]
+        assert coder["waits_for"] == "its quota, 60 min: 1,000 of 900 tokens in the last hour"
+        assert coder["tokens"]["quota_wait_s"] == pytest.approx(3600.0, abs=60.0)
+
     def test_programs_get_the_same(self, clorad: Clorad) -> None:
         found = clorad("status", "--json").json
         billing = found["agents"]["billing"]
@@ -34,6 +55,8 @@ class TestStatus:
             "gate_new": 0,
             "refusals": 1,
         }
+        assert billing["waits_for"] == "its turn to be over"
+        assert billing["tokens"] == {"last_hour": 200, "per_hour_max": None, "quota_wait_s": 0.0}
         assert billing["turn"]["version"] == 3
         assert billing["turn"]["holder"] == "learner-1"
         assert billing["last_verdict"]["verdict"] == "refuse"
@@ -194,11 +217,13 @@ class TestAgents:
         base.mkdir()
         (base / "config.json").write_text("{}")
         (base / "model.safetensors").write_bytes(b"weights")
-        words = ("--scorer", "json", "--recipe", "rank=4", "--capture")
+        words = ("--scorer", "json", "--recipe", "rank=4", "--capture", "--tokens-per-hour-max", "5000")
         said = clorad("agents", "add", "new", *words, env={"CLORAD_ENGINE__BASE": str(base)})
         assert (said.code, "declared" in said.out) == (0, True), said.err
         [new] = [one for one in clorad("agents", "--json").json if one["name"] == "new"]
         assert (new["recipe"], new["scorer"], new["capture"]) == ({"rank": 4}, "json", True)
+        assert new["tokens_per_hour_max"] == 5000
+        assert re.search(r"new .* 5,000/h ", clorad("agents").out)
         assert "learns on base bbbbbbbbbbbb" in clorad("agents", "add", "sql").err
 
     @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """Who is due, and whose turn it is."""
 
 import math
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.scheduler import FairShare, Freshness, due, evidence_needed
+from daemon.scheduler import Chosen, Freshness, choose, due, evidence_needed, waits_for
 from ledger.backlog import Backlog
+from ledger.usage import Trained, Usage
 
 FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05)
 
@@ -44,9 +46,38 @@ def test_an_old_event_makes_an_agent_due_with_little(scarce):
     assert due([a_backlog(oldest_age_s=100.0, **scarce)], FRESHNESS)
 
 
-@pytest.mark.parametrize("blocked", [{"news": False}, {"has_candidate": True}])
-def test_age_overrules_neither_an_open_candidate_nor_a_refusal_without_news(blocked):
+SPENT = Usage(tokens=51_200, tokens_max=50_000, wait_s=661.0)
+
+
+@pytest.mark.parametrize(
+    "blocked", [{"news": False}, {"has_candidate": True}, {"is_learning": True}, {"usage": SPENT}]
+)
+def test_age_overrules_neither_a_candidate_nor_a_turn_nor_a_refusal_without_news_nor_a_quota(blocked):
     assert not due([a_backlog(oldest_age_s=1e6, **blocked)], FRESHNESS)
+
+
+@pytest.mark.parametrize("usage", [replace(SPENT, wait_s=0.0), Usage(tokens=10**9)])
+def test_a_quota_that_has_room_again_and_none_at_all_hold_nobody(usage):
+    assert due([a_backlog(usage=usage)], FRESHNESS)
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ({"untaught": 3}, "more events: 3 of 16"),
+        ({"gate_new": 2}, "evidence: 2 of 7"),
+        ({"gate_new": 7, "refusals": 1}, "evidence: 7 of 8"),
+        ({"untaught": 0}, "feedback"),
+        ({"news": False}, "something new since its last try"),
+        ({"has_candidate": True}, "a verdict on its candidate"),
+        ({"is_learning": True}, "its turn to be over"),
+        ({"usage": SPENT}, "its quota, 12 min: 51,200 of 50,000 tokens in the last hour"),
+        ({}, None),
+        ({"untaught": 1, "gate_new": 0, "oldest_age_s": 100.0}, None),
+    ],
+)
+def test_what_an_agent_waits_for_is_said_in_words(missing, told):
+    assert waits_for(a_backlog(**missing), FRESHNESS) == told
 
 
 @pytest.mark.parametrize(("refusals", "needed"), [(0, 7), (1, 8), (2, 9)])
@@ -61,57 +92,168 @@ def test_evidence_needed_can_decide_the_sign_test():
         assert 0.5**wins <= 0.05 / (tries * (tries + 1))
 
 
+@dataclass
+class Sharing:
+    """A ledger's turns, and what its agents were trained on."""
+
+    weights: Mapping[str, float]
+    slots: int = 1
+    trained: list[Trained] = field(default_factory=list)
+
+    def choose(self, candidates: Iterable[Backlog]) -> Chosen:
+        return choose(list(candidates), self.trained, slots=self.slots, age_s_max=100.0)
+
+    def open(self, candidates: Iterable[Backlog]) -> Chosen:
+        chosen = self.choose(candidates)
+        self.trained += [self.turn(agent, 0, chosen.virtual_time, is_open=True) for agent in chosen.agents]
+        return chosen
+
+    def close(self, agent: str, tokens: int) -> None:
+        [at] = [at for at, one in enumerate(self.trained) if one.agent == agent and one.is_open]
+        self.trained[at] = replace(self.trained[at], tokens=tokens, is_open=False)
+
+    def teach(self, candidates: Iterable[Backlog], cost: Mapping[str, int]) -> tuple[str, ...]:
+        """One pass over those who are due."""
+        chosen = self.open(candidates)
+        for agent in chosen.agents:
+            self.close(agent, cost[agent])
+        return chosen.agents
+
+    def turn(self, agent: str, tokens: int, virtual_time: float, *, is_open: bool = False) -> Trained:
+        weight = self.weights.get(agent, 1.0)
+        return Trained(agent=agent, weight=weight, virtual_time=virtual_time, tokens=tokens, is_open=is_open)
+
+    def share(self, agent: str) -> float:
+        """Tokens by weight."""
+        return sum(one.tokens for one in self.trained if one.agent == agent) / self.weights[agent]
+
+    def turn_max(self, agent: str) -> float:
+        """Its dearest turn, in tokens by weight."""
+        turns = [one.tokens for one in self.trained if one.agent == agent]
+        return max(turns, default=0) / self.weights[agent]
+
+
+def equals(*agents: str, slots: int = 1) -> Sharing:
+    return Sharing(dict.fromkeys(agents, 1.0), slots=slots)
+
+
 def test_the_overdue_come_before_the_thrifty():
-    share = FairShare(account={"busy": 1e9, "thrifty": 0.0})
+    share = equals("busy", "thrifty")
+    share.trained.append(share.turn("busy", 10**9, 0.0))
     waiting = [a_backlog("thrifty"), a_backlog("busy", oldest_age_s=500.0)]
-    assert share.choose(waiting, slots=1, age_s_max=100.0) == ["busy"]
+    assert share.choose(waiting).agents == ("busy",)
 
 
 def test_where_everybody_is_overdue_the_oldest_feedback_does_not_win():
     """Who sends more than its share always has the oldest: it must not push the others aside with that."""
-    share = FairShare()
-    waiting = [a_backlog("floods", oldest_age_s=900.0), a_backlog("a"), a_backlog("b")]
-    overdue = [waiting[0], *(replace(one, oldest_age_s=100.0) for one in waiting[1:])]
-    turns = []
-    for _ in range(30):
-        [agent] = share.choose(overdue, slots=1, age_s_max=100.0)
-        share.charge(agent, tokens=1000 if agent == "floods" else 100, weight=1.0)
-        turns.append(agent)
-    assert turns.count("floods") <= 3
+    cost = {"floods": 1000, "a": 100, "b": 100}
+    share = equals(*cost)
+    overdue = [a_backlog(name, oldest_age_s=900.0 if name == "floods" else 100.0) for name in cost]
+    turns = [share.teach(overdue, cost) for _ in range(30)]
+    assert turns.count(("floods",)) <= 3
 
 
 def test_idleness_is_not_saved_up():
-    share = FairShare()
-    both = [a_backlog("early"), a_backlog("late")]
+    share, cost = equals("early", "late"), {"early": 1000, "late": 1000}
     for _ in range(10):
-        [agent] = share.choose([both[0]], slots=1, age_s_max=math.inf)
-        share.charge(agent, tokens=1000, weight=1.0)
-    turns = []
-    for _ in range(10):
-        [agent] = share.choose(both, slots=1, age_s_max=math.inf)
-        share.charge(agent, tokens=1000, weight=1.0)
-        turns.append(agent)
-    assert turns.count("late") <= 6
+        share.teach([a_backlog("early")], cost)
+    turns = [share.teach([a_backlog("early"), a_backlog("late")], cost) for _ in range(10)]
+    assert turns.count(("late",)) <= 6
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(100, 10_000), st.sampled_from([0.5, 1.0, 2.0, 4.0])), min_size=2, max_size=6
-    ),
-    st.integers(1, 3),
-)
-def test_tokens_are_shared_by_weight_whatever_the_turns_cost(agents, slots):
-    share = FairShare()
-    received = [0] * len(agents)
-    waiting = [a_backlog(str(number)) for number in range(len(agents))]
-    for _ in range(600):
-        for name in share.choose(waiting, slots=min(slots, len(agents) - 1), age_s_max=math.inf):
-            cost, weight = agents[int(name)]
-            received[int(name)] += cost
-            share.charge(name, tokens=cost, weight=weight)
-    accounts = [tokens / weight for tokens, (_, weight) in zip(received, agents, strict=True)]
-    largest_turn = max(cost / weight for cost, weight in agents)
-    if slots == 1:
-        assert max(accounts) - min(accounts) <= 2 * largest_turn
-    assert min(accounts) > 0
+def test_of_those_who_come_back_the_one_that_waited_longest_is_first_whatever_it_cost_before():
+    share, cost = equals("busy", "cost", "cheap"), {"busy": 1000, "cost": 30, "cheap": 20}
+    share.teach([a_backlog("cost")], cost)
+    share.teach([a_backlog("cheap")], cost)
+    for _ in range(3):
+        share.teach([a_backlog("busy")], cost)
+    assert share.choose([a_backlog("cheap"), a_backlog("cost", oldest_age_s=2.0)]).agents == ("cost",)
+
+
+def test_a_second_learner_does_not_take_what_one_that_is_being_taught_would_be_next_for():
+    """Who is in a turn is not idle: others that run ahead meanwhile do not move where it starts next."""
+    share, cost = equals("slow", "ahead"), {"slow": 300, "ahead": 1000}
+    share.open([a_backlog("slow")])
+    for _ in range(3):
+        share.teach([a_backlog("ahead")], cost)
+    share.close("slow", 300)
+    both = [a_backlog("slow"), a_backlog("ahead")]
+    assert [share.teach(both, cost) for _ in range(5)] == [("slow",)] * 5
+
+
+NAMES = "abcdef"
+FEW = st.sets(st.sampled_from(NAMES), max_size=2)
+TURNS = st.lists(st.tuples(FEW, FEW, st.integers(1, 10_000)), max_size=80)
+"""Pass by pass: who is due, who of them is overdue, what a turn costs."""
+WEIGHTS = st.fixed_dictionaries(dict.fromkeys(NAMES, st.sampled_from([0.25, 1.0, 2.0, 7.5])))
+
+
+def backlogs(due_now: Iterable[str], overdue: Iterable[str]) -> list[Backlog]:
+    late = set(overdue)
+    return [a_backlog(name, oldest_age_s=100.0 if name in late else 1.0) for name in sorted(due_now)]
+
+
+@settings(deadline=None)
+@given(WEIGHTS, TURNS, st.booleans())
+@example(weights=dict.fromkeys(NAMES, 1.0), passes=2 * [({"c"}, {"c"}, 10), (set(), set(), 10)], late=False)
+def test_two_who_are_always_due_share_by_weight_whoever_else_comes_and_goes(weights, passes, late):
+    """At every moment they differ by one turn at most, in tokens by weight."""
+    share = Sharing(weights)
+    for due_now, overdue, tokens in passes:
+        overdue = overdue - {"a", "b"} | ({"a", "b"} if late else set())
+        share.teach(backlogs(due_now | {"a", "b"}, overdue), dict.fromkeys(NAMES, tokens))
+        turn_max = max(share.turn_max(name) for name in "ab")
+        assert abs(share.share("a") - share.share("b")) <= turn_max * (1 + 1e-9)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, TURNS, TURNS)
+def test_who_was_not_due_gets_no_more_than_its_share_afterwards(weights, before, after):
+    share = Sharing(weights)
+    for due_now, overdue, tokens in before:
+        share.teach(backlogs(due_now - {"a"} | {"b"}, overdue - {"b"}), dict.fromkeys(NAMES, tokens))
+    stood = share.share("b")
+    for due_now, overdue, tokens in after:
+        share.teach(backlogs(due_now | {"a", "b"}, overdue - {"a", "b"}), dict.fromkeys(NAMES, tokens))
+    turns_max = sum(share.turn_max(name) for name in "ab")
+    assert share.share("a") <= (share.share("b") - stood + turns_max) * (1 + 1e-9)
+
+
+@settings(deadline=None)
+@given(WEIGHTS, TURNS, TURNS, st.integers(1, 3))
+def test_nobody_overdue_is_passed_over_for_longer_than_the_others_need_to_catch_up(
+    weights, before, after, slots
+):
+    share = Sharing(weights, slots=slots)
+    for due_now, overdue, tokens in before:
+        share.teach(backlogs(due_now, overdue), dict.fromkeys(NAMES, tokens))
+    cheapest = min((tokens for *_, tokens in after), default=1)
+    start = dict.fromkeys(NAMES, 0.0)
+    for one in share.trained:
+        start[one.agent] = max(start[one.agent], one.virtual_time) + one.tokens / one.weight
+    reached = max((one.virtual_time for one in share.trained), default=0.0)
+    gap = {name: max(0.0, max(start["a"], reached) - max(start[name], reached)) for name in NAMES}
+    turns_max = sum(math.floor(gap[name] * weights[name] / cheapest) + 1 for name in NAMES if name != "a")
+    for passed_over, (due_now, overdue, tokens) in enumerate(after, start=1):
+        if "a" in share.teach(backlogs(due_now | {"a"}, overdue | {"a"}), dict.fromkeys(NAMES, tokens)):
+            break
+        assert passed_over * slots <= turns_max
+
+
+@settings(deadline=None)
+@given(WEIGHTS, TURNS, st.integers(0, 80))
+def test_a_learner_that_remembers_the_last_turn_of_each_chooses_as_one_that_remembers_all(
+    weights, passes, forgotten
+):
+    """What is older than the window is forgotten: a restart is no event, and neither is the window's edge."""
+    share = Sharing(weights)
+    for due_now, _, tokens in passes:
+        share.teach(backlogs(due_now, ()), dict.fromkeys(NAMES, tokens))
+    last = {one.agent: at for at, one in enumerate(share.trained)}
+    some = share.trained[min(forgotten, min(last.values(), default=0)) :]
+    everybody = backlogs(NAMES, ())
+    assert order(everybody, some) == order(everybody, share.trained)
+
+
+def order(candidates: Sequence[Backlog], trained: Sequence[Trained]) -> tuple[str, ...]:
+    return choose(candidates, trained, slots=len(candidates), age_s_max=math.inf).agents

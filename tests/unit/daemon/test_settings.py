@@ -50,6 +50,7 @@ def test_the_environment_wins_over_the_file_setting_by_setting(monkeypatch: pyte
     assert settings.fleet.replicas == ("http://r:1", "http://r:2")
     assert settings.agents["x"].scorer == "json"
     assert settings.agents["y"].weight == 2.5
+    assert settings.agents["y"].tokens_per_hour_max is None
 
 
 def test_paths_are_absolute_even_when_nobody_set_them() -> None:

@@ -125,6 +125,7 @@ def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(wa
     (again,) = engine.learn([replace(first, parent=tmp_path / "v1")])
     assert isinstance(again, NotLearned)
     assert again.already_known == ("s#1",)
+    assert again.tokens == taught.metrics["tokens"] / 150, "read once, as in every step"
     other = tiny.episode("what now?", "something else entirely", events=("s#2",))
     (mixed,) = engine.learn([replace(first, parent=tmp_path / "v1", episodes=(only, other))])
     assert isinstance(mixed, Learned)
@@ -143,6 +144,7 @@ def test_episodes_that_cannot_be_used_are_named_and_the_rest_is_taught(warm: War
 def test_a_lesson_with_nothing_new_is_not_learned(warm: Warm):
     (result,) = warm().learn([Lesson(agent="a", parent=None, recipe=tiny.QUICK, seed=1, episodes=())])
     assert result == NotLearned(agent="a", reason="nothing new to learn from")
+    assert result.tokens == 0
 
 
 def test_an_adapter_of_another_base_is_refused_naming_both_hashes(warm: Warm, base_of, tmp_path: Path):

@@ -46,14 +46,19 @@ def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan
     return TurnPlan(**{**fields, **changed})
 
 
-def open_pass(database: Database, *agents: str, **changed: Any) -> Pass:
+def open_pass(database: Database, *agents: str, virtual_time: float = 0.0, **changed: Any) -> Pass:
     tokens = lease(database, *agents)
     plans = [plan(database, agent, tokens[agent], **changed) for agent in agents]
-    return turns.open_pass(database, plans, holder=HOLDER, form=FORM)
+    return turns.open_pass(database, plans, holder=HOLDER, form=FORM, virtual_time=virtual_time)
 
 
 def record(
-    database: Database, turn: Turn, *, token: int | None = None, outcomes: Mapping[int, str] | None = None
+    database: Database,
+    turn: Turn,
+    *,
+    token: int | None = None,
+    tokens: int = 100,
+    outcomes: Mapping[int, str] | None = None,
 ) -> Version:
     content_hash = f"{turn.id:06x}" + "0" * 58
     return turns.record_version(
@@ -63,14 +68,15 @@ def record(
         content_hash=content_hash,
         base_hash=BASE_HASH,
         path=f"{turn.plan.agent}/{versions.version_name(turn.number, content_hash)}",
+        tokens=tokens,
         outcomes=outcomes if outcomes is not None else {one.seq: "trained" for one in turn.plan.events},
     )
 
 
-def make(database: Database, agent: str = "billing", **changed: Any) -> Version:
+def make(database: Database, agent: str = "billing", *, tokens: int = 100, **changed: Any) -> Version:
     """A candidate taught with everything untaught."""
     [turn] = open_pass(database, agent, **changed).turns
-    made = record(database, turn)
+    made = record(database, turn, tokens=tokens)
     leases.release(database, {turns.lease_name(agent): turn.plan.token})
     return made
 

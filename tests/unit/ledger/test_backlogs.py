@@ -135,7 +135,9 @@ class TestRefusals:
     def test_a_turn_that_made_nothing_waits_for_news(self, database: Database) -> None:
         keep(database, said("1"))
         [turn] = open_pass(database, "billing").turns
-        turns.drop_turn(database, turn, token=turn.plan.token, reason="nothing to learn", outcomes={})
+        turns.drop_turn(
+            database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, outcomes={}
+        )
         assert not waiting(database).news
         keep(database, said("2"))
         assert waiting(database).news

@@ -106,7 +106,9 @@ class TestFates:
     def test_a_dropped_turn_is_told(self, database: Database) -> None:
         keep(database, said("1"))
         [turn] = open_pass(database, "billing").turns
-        turns.drop_turn(database, turn, token=turn.plan.token, reason="nothing to learn", outcomes={})
+        turns.drop_turn(
+            database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, outcomes={}
+        )
         [taken] = receipt_of(database, "1").taken
         assert (taken.state, taken.reason, taken.version) == ("dropped", "nothing to learn", None)
 

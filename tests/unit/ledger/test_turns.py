@@ -59,7 +59,7 @@ def test_a_pass_is_opened_only_under_the_lease(database: Database) -> None:
 def test_numbers_are_never_used_twice(database: Database) -> None:
     keep(database, said("1"))
     first = open_pass(database, "billing").turns[0]
-    turns.drop_turn(database, first, token=first.plan.token, reason="nothing to learn", outcomes={})
+    turns.drop_turn(database, first, token=first.plan.token, reason="nothing to learn", tokens=0, outcomes={})
     second = open_pass(database, "billing").turns[0]
     assert (first.number, second.number) == (1, 2)
     assert record(database, second).number == 2
@@ -86,7 +86,7 @@ def test_a_turn_makes_one_version_at_most(database: Database) -> None:
     [turn] = open_pass(database, "billing").turns
     record(database, turn)
     with pytest.raises(TurnVoid, match="closed"):
-        turns.drop_turn(database, turn, token=turn.plan.token, reason="late", outcomes={})
+        turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=0, outcomes={})
     with database.read() as connection:
         assert len(versions.versions_of(connection, "billing")) == 1
 
@@ -191,7 +191,7 @@ class TestResuming:
         tokens = lease(database, "billing", holder="successor")
         turns.adopt_pass(database, opened, tokens)
         with pytest.raises(TurnVoid):
-            turns.drop_turn(database, turn, token=turn.plan.token, reason="lease lost", outcomes={})
+            turns.drop_turn(database, turn, token=turn.plan.token, reason="lease lost", tokens=0, outcomes={})
         assert record(database, turn, token=tokens["billing"]).number == 1
 
 
@@ -201,7 +201,7 @@ def test_a_dropped_turn_leaves_its_events_untaught_but_for_those_that_teach_noth
     keep(database, said("1"), said("2"))
     [turn] = open_pass(database, "billing").turns
     turns.drop_turn(
-        database, turn, token=turn.plan.token, reason="nothing" * 100, outcomes={2: "barren: empty"}
+        database, turn, token=turn.plan.token, reason="nothing" * 100, tokens=0, outcomes={2: "barren: empty"}
     )
     assert seqs(events_of(database, "billing")) == [1]
     with database.read() as connection:
@@ -213,6 +213,8 @@ def test_an_event_retracted_while_it_was_trained_keeps_that_status(database: Dat
     keep(database, said("1"), said("2"))
     [turn] = open_pass(database, "billing").turns
     keep(database, retraction("r", "1"))
-    turns.drop_turn(database, turn, token=turn.plan.token, reason="changed", outcomes={1: "barren: empty"})
+    turns.drop_turn(
+        database, turn, token=turn.plan.token, reason="changed", tokens=0, outcomes={1: "barren: empty"}
+    )
     with database.read() as connection:
         assert feedback.events_by_seq(connection, [1])[1].status is Status.RETRACTED

@@ -89,6 +89,7 @@ class Scene:
             content_hash=found,
             base_hash=BASE_HASH,
             path=path,
+            tokens=100,
             outcomes={one.seq: "trained" for one in turn.plan.events},
         )
 

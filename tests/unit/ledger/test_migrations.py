@@ -1,0 +1,68 @@
+"""A ledger of an older clorad becomes one of this: what it knew stays, what it did not know is nothing."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+
+import ledger
+from ledger import backlog, usage
+from ledger.database import Database
+from ledger.usage import Trained, Usage
+from tests import postgres_server
+
+TURN = (
+    "INSERT INTO turns (id, pass_id, place, agent, number, parent, recipe, labelling, seed, attempt,"
+    " through_seq, token, state)"
+    " VALUES ({id}, {of}, {id}, 'billing', {id}, 0, '{{}}', '{{}}', 1, 1, 0, 1, '{state}')"
+)
+OLD = (
+    "INSERT INTO agents (name, base_hash, scorer, recipe, capture, weight, declared_s)"
+    " VALUES ('billing', 'b', 'exact', '{}', false, 1.0, 1.0)",
+    "INSERT INTO passes (id, holder, form, opened_s, closed_s) VALUES (1, 'l', '{}', 5.0, 9.0)",
+    "INSERT INTO passes (id, holder, form, opened_s, closed_s) VALUES (2, 'l', '{}', 10.0, NULL)",
+    TURN.format(id=1, of=1, state="made"),
+    TURN.format(id=2, of=2, state="dropped"),
+    TURN.format(id=3, of=2, state="open"),
+)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'clorad.db'}"
+        return
+    url = postgres_server.new_database(request.getfixturevalue("postgres"))
+    yield url
+    postgres_server.drop_database(url)
+
+
+def migrated_to(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(ledger.__file__).parent / "migrations"))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_turns_closed_before_tokens_were_counted_cost_nothing_and_were_closed_with_their_pass(
+    empty: str,
+) -> None:
+    with closing(Database(empty)) as database:
+        migrated_to(database, "0002")
+        with database.write() as connection:
+            for statement in OLD:
+                connection.execute(text(statement))
+        database.migrate()
+        with database.read() as connection:
+            closed = connection.execute(text("SELECT tokens, closed_s FROM turns ORDER BY id")).all()
+            [waiting] = backlog.backlogs(connection)
+            lately = usage.lately(connection)
+    assert [tuple(row) for row in closed] == [(0, 9.0), (0, 10.0), (0, None)]
+    assert (waiting.is_learning, waiting.usage) == (True, Usage())
+    assert lately == [Trained(agent="billing", weight=1.0, virtual_time=0.0, tokens=0, is_open=True)]
