@@ -1,12 +1,15 @@
 """Causal attention over packed sequences: each segment sees itself and the segments it continues.
 
-No sequence's rows enter another's products: segments are separate calls, or separate entries of a batch.
+Segments of one shape are entries of one batch, whoever they belong to: no sequence's rows enter another's
+products.
 
-Shapes: T packed tokens, L tokens of one segment, n segments, H query heads, K key/value heads, D head size.
+Shapes: T packed tokens, L tokens of one segment, P of what it continues, n segments, S key rows of them all,
+H query heads, K key/value heads, D head size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -24,53 +27,73 @@ class Segment:
 class PackedAttention:
     """Attention over the same segments, layer after layer."""
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self._runs = list(_runs(segments))
-        self._lengths = [run.count * run.length for run in self._runs]
-        self._run_of = {run.first: index for index, run in enumerate(self._runs)}
+    def __init__(self, segments: Sequence[Segment], device: torch.device) -> None:
+        seen = key_rows(segments)
+        alike: dict[tuple[int, int], list[int]] = {}
+        for index, segment in enumerate(segments):
+            alike.setdefault((segment.length, len(seen[index]) - segment.length), []).append(index)
+        self._batches = [
+            _Batch(
+                len(ones), length, prefix + length, _causal_after(prefix, length, device) if prefix else None
+            )
+            for (length, prefix), ones in alike.items()
+        ]
+        order = [index for ones in alike.values() for index in ones]
+        query_rows = [row for index in order for row in seen[index][-segments[index].length :]]
+        self._query_rows = _index(query_rows, device)
+        self._key_rows = _index([row for index in order for row in seen[index]], device)
+        place = {row: index for index, row in enumerate(query_rows)}
+        self._answer_rows = _index([place[row] for row in range(len(query_rows))], device)
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
         """query (T x H x D), key and value (T x K x D) to T x H x D."""
-        # split, not slices: the backward of a slice fills a zero tensor of the whole pass for every segment
-        queries, keys, values = (torch.split(whole, self._lengths) for whole in (query, key, value))
+        # split, not slices: the backward of a slice fills a zero tensor of the whole pass for every batch
+        queries = torch.split(
+            _rows(query, self._query_rows), [one.count * one.length for one in self._batches]
+        )
+        keys, values = (
+            torch.split(_rows(whole, self._key_rows), [one.count * one.key_length for one in self._batches])
+            for whole in (key, value)
+        )
         out = []
-        for index, run in enumerate(self._runs):
-            q, k, v, seen_mask = queries[index], keys[index], values[index], None
-            if run.prefix:
-                before = [self._run_of[segment] for segment in run.prefix]
-                k, v = (
-                    torch.cat([*(all_of[i] for i in before), own]) for all_of, own in ((keys, k), (values, v))
-                )
-                seen_mask = _causal_after(len(k) - run.length, run.length, query.device)
-            q, k, v = (all_of.view(run.count, -1, *all_of.shape[1:]).transpose(1, 2) for all_of in (q, k, v))
+        for batch, *given in zip(self._batches, queries, keys, values, strict=True):
+            q, k, v = (rows.view(batch.count, -1, *rows.shape[1:]).transpose(1, 2) for rows in given)
             answer = F.scaled_dot_product_attention(
-                q, k, v, seen_mask, is_causal=seen_mask is None, scale=scaling, enable_gqa=True
+                q, k, v, batch.seen_mask, is_causal=batch.seen_mask is None, scale=scaling, enable_gqa=True
             )
             out.append(answer.transpose(1, 2).flatten(0, 1))
-        return torch.cat(out)
+        return _rows(torch.cat(out), self._answer_rows)
+
+
+def key_rows(segments: Sequence[Segment]) -> list[list[int]]:
+    """For each segment the packed rows it sees: of the segments it continues, and then its own."""
+    ends = [0, *accumulate(segment.length for segment in segments)]
+    own = [range(start, start + segment.length) for start, segment in zip(ends, segments, strict=False)]
+    return [
+        [row for one in (*segment.prefix, index) for row in own[one]]
+        for index, segment in enumerate(segments)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Segments of one length that follow one another and share nothing, or one segment."""
+class _Batch:
+    """Segments of one shape."""
 
-    first: int
     count: int
     length: int
-    prefix: tuple[int, ...]
+    key_length: int
+    seen_mask: Tensor | None  # bool (L x P + L); None: causal
 
 
-def _runs(segments: Sequence[Segment]) -> Iterator[_Run]:
-    continued = {index for segment in segments for index in segment.prefix}
-    alone = [not segment.prefix and index not in continued for index, segment in enumerate(segments)]
-    first = 0
-    for index, segment in enumerate(segments):
-        last = index + 1 == len(segments)
-        if last or not (alone[index] and alone[index + 1] and segment.length == segments[index + 1].length):
-            yield _Run(first, index + 1 - first, segment.length, segment.prefix)
-            first = index + 1
+def _index(rows: Sequence[int], device: torch.device) -> Tensor | None:
+    """None where the rows are in order as they lie."""
+    return None if list(rows) == list(range(len(rows))) else torch.tensor(rows, device=device)
+
+
+def _rows(whole: Tensor, rows: Tensor | None) -> Tensor:
+    return whole if rows is None else whole.index_select(0, rows)
 
 
 def _causal_after(prefix: int, length: int, device: torch.device) -> Tensor:
-    """Bool mask (length x prefix + length): all of the prefix, and oneself up to the own position."""
+    """All of the prefix, and oneself up to the own position."""
     return torch.ones(length, prefix + length, dtype=torch.bool, device=device).tril(prefix)

@@ -33,11 +33,7 @@ class Kernels:
     name: str
 
 
-def _in_pieces(segments: Sequence[Segment], _device: torch.device) -> PackedAttention:
-    return PackedAttention(segments)
-
-
-PLAIN = Kernels(products=Blocks, attention=_in_pieces, name="blocks")
+PLAIN = Kernels(products=Blocks, attention=PackedAttention, name="blocks")
 FLASH = Kernels(products=Blocks, attention=VarlenAttention, name="blocks, flash")
 GROUPED_FLASH = Kernels(products=GroupedRows, attention=VarlenAttention, name="grouped, flash")
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from engine.attention import Segment
+from engine.attention import Segment, key_rows
 
 
 class VarlenAttention:
@@ -30,14 +30,14 @@ class VarlenAttention:
     ) -> None:
         lengths = [segment.length for segment in segments]
         ends = [0, *accumulate(lengths)]
-        seen = [[*segment.prefix, index] for index, segment in enumerate(segments)]
-        key_lengths = [sum(lengths[one] for one in ones) for ones in seen]
-        rows = [row for ones in seen for one in ones for row in range(ends[one], ends[one + 1])]
+        seen = key_rows(segments)
+        key_lengths = [len(rows) for rows in seen]
         self._kernel = kernel
         self._query_max, self._key_max = max(lengths), max(key_lengths)
         self._query_ends_n1 = torch.tensor(ends, dtype=torch.int32, device=device)
         self._key_ends_n1 = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32, device=device)
         shared = any(segment.prefix for segment in segments)
+        rows = [row for one in seen for row in one]
         self._key_rows_S = torch.tensor(rows, device=device) if shared else None  # None: keys as they lie
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:

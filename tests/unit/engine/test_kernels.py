@@ -36,7 +36,7 @@ def test_all_segments_in_one_launch_see_what_each_sees_alone(segments):
     answers = [
         attend(*given_heads, scaling=0.3)
         for attend in (
-            PackedAttention(segments),
+            PackedAttention(segments, torch.device("cpu")),
             VarlenAttention(segments, torch.device("cpu"), kernel=written_out),
         )
     ]
