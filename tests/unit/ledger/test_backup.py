@@ -5,18 +5,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import func, select, text
 
 from ledger import copies, feedback, leases, outbox, schema
-from ledger.agents import Agent, declare
 from ledger.audit import audit
 from ledger.backup import RestoreRefused, back_up, restore, restores
 from ledger.copies import NoCopy
 from ledger.database import Database
 from ledger.versions import generation, raise_generation
 from tests import postgres_server
+from tests.unit.ledger.older import BILLING, migrated_to
 from tests.unit.ledger.saying import keep, retraction, said, unusable
 
 
@@ -160,23 +158,21 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(
 
 def make_first_version(url: str) -> None:
     """A ledger as the first version of clorad made it, with an identity and an agent."""
-    migrations = Config()
-    migrations.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
-    with closing(Database(url)) as opened, opened.write() as connection:
-        migrations.attributes["connection"] = connection
-        command.upgrade(migrations, "0001")
-        connection.execute(schema.facts.insert().values(name="ledger_id", value="us"))
     with closing(Database(url)) as opened:
-        declare(opened, Agent(name="billing", base_hash="b" * 64))
+        migrated_to(opened, "0001")
+        with opened.write() as connection:
+            connection.execute(text("INSERT INTO facts (name, value) VALUES ('ledger_id', 'us')"))
+            connection.execute(text(BILLING))
 
 
 def test_a_backup_of_a_version_yet_to_come_changes_nothing(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     with database.write() as connection:
+        ours = connection.scalar(text("SELECT version_num FROM alembic_version"))
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     back_up(database.url, file)
     with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = :ours"), {"ours": ours})
     keep(database, said("4"))
     with pytest.raises(NoCopy, match="a schema that this version of clorad does not know"):
         go_back(database, file)

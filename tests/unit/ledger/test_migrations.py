@@ -5,15 +5,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
 
-import ledger
 from ledger import backlog, usage
 from ledger.database import Database
 from ledger.usage import Trained, Usage
 from tests import postgres_server
+from tests.unit.ledger.older import BILLING, migrated_to
 
 TURN = (
     "INSERT INTO turns (id, pass_id, place, agent, number, parent, recipe, labelling, seed, attempt,"
@@ -21,8 +19,7 @@ TURN = (
     " VALUES ({id}, {of}, {id}, 'billing', {id}, 0, '{{}}', '{{}}', 1, 1, 0, 1, '{state}')"
 )
 OLD = (
-    "INSERT INTO agents (name, base_hash, scorer, recipe, capture, weight, declared_s)"
-    " VALUES ('billing', 'b', 'exact', '{}', false, 1.0, 1.0)",
+    BILLING,
     "INSERT INTO passes (id, holder, form, opened_s, closed_s) VALUES (1, 'l', '{}', 5.0, 9.0)",
     "INSERT INTO passes (id, holder, form, opened_s, closed_s) VALUES (2, 'l', '{}', 10.0, NULL)",
     TURN.format(id=1, of=1, state="made"),
@@ -40,14 +37,6 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     url = postgres_server.new_database(request.getfixturevalue("postgres"))
     yield url
     postgres_server.drop_database(url)
-
-
-def migrated_to(database: Database, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(ledger.__file__).parent / "migrations"))
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
 
 
 def test_turns_closed_before_tokens_were_counted_cost_nothing_and_were_closed_with_their_pass(
