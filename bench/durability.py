@@ -9,10 +9,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,24 @@ class Run:
             self.producer.allow(self.kept() + BACKLOG)
             time.sleep(0.02)
 
+    def freeze(self, member: Member) -> None:
+        """The process stands still, and not in the middle of a transaction: on SQLite one that does keeps
+        everybody else from writing for as long as it is frozen."""
+        member.signal(signal.SIGSTOP)
+        while not self._can_write():
+            member.signal(signal.SIGCONT)
+            time.sleep(self.chance.uniform(0.0, 0.02))
+            member.signal(signal.SIGSTOP)
+
+    def _can_write(self) -> bool:
+        with closing(sqlite3.connect(self.folder / "ledger.db", timeout=0.5, isolation_level=None)) as own:
+            try:
+                own.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            own.execute("ROLLBACK")
+            return True
+
     def count_kill(self, phase: str) -> None:
         """Somebody was killed; was there work left?"""
         self.kills[phase] += 1
@@ -141,7 +161,7 @@ def wake_a_zombie(run: Run) -> None:
     run.intake = run.intake or run.start("intake")
     run.advance(200)
     zombie = run.intake
-    zombie.signal(signal.SIGSTOP)
+    run.freeze(zombie)
     run.intake = run.start("intake")
     run.advance(500)
     zombie.signal(signal.SIGCONT)
