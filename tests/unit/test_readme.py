@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from bench.figures import BEGIN, END, table
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ledger", "feedback", "rewards", "engine", "serving", "daemon", "deploy", "examples", "bench")
 
@@ -21,3 +23,7 @@ def test_the_tree_in_the_readme_names_every_module() -> None:
         if path.name != "__init__.py" and "versions" not in path.parts
     }
     assert named == there
+
+
+def test_the_readme_quotes_the_last_full_runs() -> None:
+    assert BEGIN + table() + END in (ROOT / "README.md").read_text()
