@@ -1,4 +1,4 @@
-"""The figures the README quotes, from the last full runs in `bench/results/`; run it to bring them up to date."""
+"""The figures the README quotes, from the last full runs in `bench/results/`. Run it to renew them."""
 
 import json
 from collections.abc import Mapping
