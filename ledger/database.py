@@ -5,6 +5,7 @@ Time is the database's: leases of two machines must not depend on two clocks.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,8 +168,22 @@ def _is_no_ledger(fault: DBAPIError) -> bool:
 def _on_sqlite_connected(connection: Any, _record: Any) -> None:
     # sqlite3's own implicit BEGIN would start DEFERRED transactions that fail at upgrade, not at start.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+    _use_wal(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for its lock while a file changes over to WAL: who starts together tries again."""
+    until_s = time.monotonic() + BUSY_MS_MAX / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as fault:
+            if fault.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
 
 
 def _on_postgres_connected(connection: Any, _record: Any) -> None:
