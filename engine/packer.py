@@ -110,17 +110,28 @@ def _tokens(portions: Iterable[Portion], form: Form) -> int:
 
 
 def _fill(work: Sequence[_Ordered], form: Form, device: torch.device) -> list[MicroBatch]:
-    done: list[MicroBatch] = []
-    draft = _Draft(form)
+    """As few micro-batches as the budget allows, about equally large."""
+    drafts = _cut(work, form, even_tokens=form.token_budget)
+    if len(drafts) > 1:
+        drafts = _cut(work, form, even_tokens=-(-sum(draft.tokens for draft in drafts) // len(drafts)))
+    return [draft.finish(device) for draft in drafts]
+
+
+def _cut(work: Sequence[_Ordered], form: Form, *, even_tokens: int) -> list["_Draft"]:
+    """Cuts where the budget is spent, and before that where it is nearest to multiples of `even_tokens`."""
+    drafts: list[_Draft] = []
+    earlier = 0  # tokens of the drafts before the last
     for tenant, portions in work:
         for portion in portions:
-            if draft.tokens and draft.tokens + draft.cost(tenant, portion) > form.token_budget:
-                done.append(draft.finish(device))
-                draft = _Draft(form)
+            draft = drafts[-1] if drafts else _Draft(form)
+            cost = draft.cost(tenant, portion)
+            over = draft.tokens + cost > form.token_budget
+            even = earlier + draft.tokens + cost / 2 > len(drafts) * even_tokens
+            if not drafts or (draft.tokens and (over or even)):
+                earlier += draft.tokens
+                drafts.append(draft := _Draft(form))
             draft.add(tenant, portion)
-    if draft.tokens:
-        done.append(draft.finish(device))
-    return done
+    return drafts
 
 
 def _sequences(portion: Portion) -> list[tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """What is packed is what was given: every sequence whole, shared beginnings once, nothing over budget."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,16 @@ def test_every_target_is_predicted_from_its_own_context_and_no_batch_exceeds_the
                         assert seen_by(batch, row) == expected
                         assert group.start <= row < group.end
     assert count == sum(len(portions) for _, portions in work)
+
+
+@pytest.mark.parametrize(("portions", "sizes"), [(8, [160]), (12, [120, 120]), (17, [120, 100, 120])])
+def test_passes_are_as_few_as_the_budget_allows_and_about_equally_large(portions, sizes):
+    work = [
+        (Tenant(slot=0, recipe=RECIPE), [Portion(sample=sample((n,) * 10, (1,) * 11))])
+        for n in range(portions)
+    ]
+    batches = pack(work, Form(token_budget=160, mix_below_tokens=160), torch.device("cpu"))
+    assert [batch.tokens for batch in batches] == sizes
 
 
 def test_a_common_system_prompt_is_computed_once_for_an_agent_and_once_for_each_other():
