@@ -9,6 +9,7 @@ Shapes: T packed tokens, W of them wanted, D hidden size, V vocabulary.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from engine.arena import Arena
 from engine.attention import Segment
 from engine.blocks import Group, Routing
 from engine.kernels import Kernels, kernels_for
-from engine.layer import JOINTS, Layer, Surroundings, unknown_parts
+from engine.layer import JOINTS, Layer, Surroundings, norm_of, unknown_parts
 from engine.linear import MultiLoRALinear
 from engine.pointwise import rms_norm
 from engine.repeatable import fix_workspaces
@@ -87,7 +88,7 @@ class BaseModel:
         self.kernels = kernels or kernels_for(self.arena, head_size=int(decoder.layers[0].self_attn.head_dim))
         self._all_rows, self._wanted_rows = (Routing(self.kernels.products) for _ in range(2))
         self._embeddings_VD = decoder.embed_tokens.weight
-        self._rotary, self._norm = decoder.rotary_emb, decoder.norm
+        self._rotary, self._norm = decoder.rotary_emb, norm_of(decoder.norm)
         entry = torch.zeros((), device=self.device, requires_grad=True)
         self._layers = []
         for prefix, joints in zip(prefixes, layers, strict=True):
@@ -97,9 +98,7 @@ class BaseModel:
                 for joint, routing in zip(joints, self._routings(last=last), strict=True)
             ]
             self._layers.append(Layer(named[prefix], joined, last=last))
-            for name in (
-                name for joint in joints for name in joint
-            ):  # the joints have a copy of their weights
+            for name in chain.from_iterable(joints):  # the joints have a copy of their weights
                 del linears[name], named[name]
                 model.set_submodule(name, nn.Identity())
 
@@ -114,7 +113,7 @@ class BaseModel:
                 x_TD = checkpoint(layer, x_TD, around, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_TD = layer(x_TD, around)
-        return rms_norm(x_TD, self._norm.weight, self._norm.variance_epsilon)
+        return rms_norm(x_TD, *self._norm)
 
     def _routings(self, *, last: bool) -> Sequence[Routing]:
         """Whose rows each joint of a layer computes: in the last layer all see, only the wanted answer."""

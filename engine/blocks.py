@@ -1,8 +1,8 @@
 """The rows of a pass as blocks of equal length, each one tenant's, so that one batched product serves all.
 
-Where tenants have equally many rows, blocks are the rows as they lie. Elsewhere rows are copied into cells;
-a cell without a row is zero. A block meets its own tenant's matrices and no others: there is no mask across
-tenants (0 times NaN is NaN).
+Where tenants have equally many rows, blocks are the rows as they lie. Elsewhere rows are copied into cells,
+and what cells without a row make is left behind. A block meets its own tenant's matrices and no others: there
+is no mask across tenants (0 times NaN is NaN).
 
 Shapes: T rows of the pass, N blocks, L cells of each, S slots, C columns.
 """
@@ -41,23 +41,28 @@ class Blocks:
 
     def __init__(self, groups: Sequence[Group], rows: int, like: Tensor) -> None:
         length = _block_length([group.end - group.start for group in groups])
-        self._blocks = [
+        blocks = [
             _Block(group.slot, group.scale, start, min(start + length, group.end))
             for group in groups
             for start in range(group.start, group.end, length)
         ]
-        self._shape = (len(self._blocks), length, -1)
-        self._scale_N11 = torch.tensor([block.scale for block in self._blocks]).to(like)[:, None, None]
-        self._slots = slice_or_index([block.slot for block in self._blocks], like.device)
+        self._shape = (len(blocks), length, -1)
+        self._scale_N11 = torch.tensor([block.scale for block in blocks]).to(like)[:, None, None]
+        self._slots = slice_or_index([block.slot for block in blocks], like.device)
+        self._rows = rows_of(groups, like.device)
         self._row_of_cell: Tensor | None = None  # None: cells are the rows as they lie
-        full = all(block.end - block.start == length for block in self._blocks)
-        if not full or len(self._blocks) * length < rows:
-            cells = [(block, block.start + cell) for block in self._blocks for cell in range(length)]
-            self._row_of_cell = torch.tensor([min(row, block.end - 1) for block, row in cells]).to(
+        full = all(block.end - block.start == length for block in blocks)
+        if not full or len(blocks) * length < rows:
+            rows_of_cells = [block.start + cell for block in blocks for cell in range(length)]
+            ends = [block.end for block in blocks for _ in range(length)]
+            cells = list(enumerate(zip(rows_of_cells, ends, strict=True)))
+            last = [min(row, end - 1) for _, (row, end) in cells]
+            self._row_of_cell = torch.tensor(last).to(like.device)
+            empty = [cell for cell, (row, end) in cells if row >= end]
+            self._empty_cells = torch.tensor(empty, dtype=torch.long).to(like.device)
+            self._cell_of_row = torch.tensor([cell for cell, (row, end) in cells if row < end]).to(
                 like.device
             )
-            empty = [index for index, (block, row) in enumerate(cells) if row >= block.end]
-            self._empty_cells = torch.tensor(empty, dtype=torch.long).to(like.device)
 
     def of(self, matrices: Tensor) -> Tensor:
         """What each block's slot has there: S x ... to N x ..., a view where slots follow one another."""
@@ -88,18 +93,25 @@ class Blocks:
         """into += left · right, on the blocks' rows alone."""
         if self._row_of_cell is None:
             into_TC.view(self._shape).baddbmm_(left_NLR, right_NRC)
-            return
-        for block, left_LR, right_RC in zip(self._blocks, left_NLR, right_NRC, strict=True):
-            into_TC[block.start : block.end].addmm_(left_LR[: block.end - block.start], right_RC)
+        else:
+            cells = torch.bmm(left_NLR, right_NRC).flatten(0, 1)
+            self._add_to_rows(into_TC, cells.index_select(0, self._cell_of_row))
 
     def sum_product(self, into_S: Tensor, left_N: Tensor, right_N: Tensor) -> None:
         """into[slot] += left · right, summed over the slot's blocks; `into` may be of a wider dtype."""
-        if isinstance(self._slots, Tensor):
-            into_S.index_add_(0, self._slots, torch.bmm(left_N, right_N).to(into_S.dtype))
-        elif into_S.dtype == left_N.dtype:
-            into_S[self._slots].baddbmm_(left_N, right_N)
+        self._add_to_slots(into_S, torch.bmm(left_N, right_N))
+
+    def _add_to_rows(self, into_TC: Tensor, answer_TC: Tensor) -> None:
+        if isinstance(self._rows, Tensor):  # no row is there twice
+            into_TC.index_copy_(0, self._rows, answer_TC.add_(into_TC[self._rows]))
         else:
-            into_S[self._slots].add_(torch.bmm(left_N, right_N))
+            into_TC[self._rows].add_(answer_TC)
+
+    def _add_to_slots(self, into_S: Tensor, sums_N: Tensor) -> None:
+        if isinstance(self._slots, Tensor):
+            into_S.index_add_(0, self._slots, sums_N.to(into_S.dtype))
+        else:
+            into_S[self._slots].add_(sums_N)
 
 
 @dataclass(slots=True)
@@ -125,6 +137,11 @@ class Routing:
                 self._blocks[groups] = self.form(groups, self.rows, like) if groups else None
             self._by_targets[targets] = self._blocks[groups]
         return self._by_targets[targets]
+
+
+def rows_of(groups: Sequence[Group], device: torch.device) -> slice | Tensor:
+    """The rows that belong to anybody, in order."""
+    return slice_or_index([row for group in groups for row in range(group.start, group.end)], device)
 
 
 def slice_or_index(slots: Sequence[int], device: torch.device) -> slice | Tensor:

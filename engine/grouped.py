@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.blocks import Blocks, Group, slice_or_index
+from engine.blocks import Blocks, Group, rows_of, slice_or_index
 
 
 class GroupedRows(Blocks):
@@ -26,8 +26,7 @@ class GroupedRows(Blocks):
         self._scale_T1 = scales.repeat_interleave(torch.tensor(lengths))[:, None].to(like.device)
         self._ends_N = torch.tensor(list(accumulate(lengths)), dtype=torch.int32, device=like.device)
         self._slots = slice_or_index([group.slot for group in groups], like.device)
-        own = [row for group in groups for row in range(group.start, group.end)]
-        self._rows = slice_or_index(own, like.device)
+        self._rows = rows_of(groups, like.device)
 
     def spread(self, x_TC: Tensor) -> Tensor:
         """The tenants' rows (T x C): a view, unless nobody's rows lie between them."""
@@ -45,16 +44,8 @@ class GroupedRows(Blocks):
 
     def add_product(self, into_TC: Tensor, left_TR: Tensor, right_NRC: Tensor) -> None:
         """into += left · right, on the tenants' rows alone."""
-        product_TC = self.product(left_TR, right_NRC)
-        if isinstance(self._rows, Tensor):
-            into_TC.index_copy_(0, self._rows, product_TC.add_(into_TC[self._rows]))
-        else:
-            into_TC[self._rows].add_(product_TC)
+        self._add_to_rows(into_TC, self.product(left_TR, right_NRC))
 
     def sum_product(self, into_S: Tensor, left_RT: Tensor, right_TC: Tensor) -> None:
         """into[slot] += left · right, over the slot's rows; `into` may be of a wider dtype."""
-        product_NRC = F.grouped_mm(left_RT, right_TC, offs=self._ends_N)
-        if isinstance(self._slots, Tensor):
-            into_S.index_add_(0, self._slots, product_NRC.to(into_S.dtype))
-        else:
-            into_S[self._slots].add_(product_NRC)
+        self._add_to_slots(into_S, F.grouped_mm(left_RT, right_TC, offs=self._ends_N))

@@ -46,14 +46,14 @@ class Layer:
     def __init__(self, layer: nn.Module, joined: Sequence[MultiLoRALinear], *, last: bool) -> None:
         attention: Any = layer.self_attn
         self._qkv, self._o, self._gate_up, self._down = joined
-        self._norms = [_norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)]
+        self._norms = [norm_of(layer.input_layernorm), norm_of(layer.post_attention_layernorm)]
         self._head_size, self._scaling = int(attention.head_dim), float(attention.scaling)
         query, key, _ = (columns.stop - columns.start for columns in self._qkv.columns)
         self._query_heads, self._key_heads = query // self._head_size, key // self._head_size
         self.rotated_heads = self._query_heads + self._key_heads
         self._head_norm: tuple[Tensor, float] | None = None
         if hasattr(attention, "q_norm"):
-            (of_query, epsilon), (of_key, _) = _norm(attention.q_norm), _norm(attention.k_norm)
+            (of_query, epsilon), (of_key, _) = norm_of(attention.q_norm), norm_of(attention.k_norm)
             heads = [of_query] * self._query_heads + [of_key] * self._key_heads
             self._head_norm = torch.stack(heads), epsilon
         self._last = last
@@ -87,5 +87,6 @@ def unknown_parts(layer: nn.Module) -> list[str]:
     return sorted(found)
 
 
-def _norm(module: Any) -> tuple[Tensor, float]:
+def norm_of(module: Any) -> tuple[Tensor, float]:
+    """What `rms_norm` asks for: weight and epsilon."""
     return module.weight.detach(), float(module.variance_epsilon)

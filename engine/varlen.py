@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from engine.attention import Segment, key_rows
+from engine.attention import Segment, index_of, key_rows, select_rows
 
 
 class VarlenAttention:
@@ -36,18 +36,14 @@ class VarlenAttention:
         self._query_max, self._key_max = max(lengths), max(key_lengths)
         self._query_ends_n1 = torch.tensor(ends, dtype=torch.int32, device=device)
         self._key_ends_n1 = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32, device=device)
-        shared = any(segment.prefix for segment in segments)
-        rows = [row for one in seen for row in one]
-        self._key_rows_S = torch.tensor(rows, device=device) if shared else None  # None: keys as they lie
+        self._key_rows_S = index_of([row for one in seen for row in one], device)
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
         """query (T x H x D), key and value (T x K x D) to T x H x D."""
-        if self._key_rows_S is not None:
-            key, value = (whole.index_select(0, self._key_rows_S) for whole in (key, value))
         answer: Tensor = self._kernel(
             query,
-            key,
-            value,
+            select_rows(key, self._key_rows_S),
+            select_rows(value, self._key_rows_S),
             self._query_ends_n1,
             self._key_ends_n1,
             self._query_max,
