@@ -18,7 +18,7 @@ from engine.base_model import BaseModel, load_base
 from engine.calibration import mix_below_tokens
 from engine.course import Course, tokenise
 from engine.lesson import Learned, Lesson, NotLearned
-from engine.memory import OutOfMemory
+from engine.memory import OutOfMemory, give_back
 from engine.packer import Form, Tenant
 from engine.probes import probes_of
 from engine.repeatable import repeatable
@@ -141,6 +141,7 @@ class WarmEngine:
         finally:
             for course in seated.values():
                 self._slots.detach(course.slot)
+            give_back()
         return [became[index] for index in range(len(lessons))]
 
     def save(self, learned: Learned, draft: Path) -> Files:

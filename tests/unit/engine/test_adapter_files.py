@@ -1,6 +1,7 @@
 """Version directories: PEFT reads them, they exist whole or not at all, and their name is their content."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import oracle
@@ -11,6 +12,7 @@ from peft import PeftModel
 from rig import RECIPE, TOKENS, Rig
 from safetensors.torch import load_file, save_file
 
+from bench.machine import resident_memory_mib
 from engine.adapter_files import (
     Manifest,
     VersionTaken,
@@ -53,6 +55,20 @@ def test_peft_would_write_the_same_tensors_under_the_same_names(tmp_path: Path):
     ours, theirs = (load_file(tmp_path / by / "adapter_model.safetensors") for by in ("ours", "theirs"))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_reading_versions_again_and_again_takes_no_memory(tmp_path: Path):
+    rig = Rig(recipes=[RECIPE])
+    write_adapter(replace(rig.slots.copy(0, RECIPE), **moments(rig.slots.copy(0, RECIPE).weights)), tmp_path)
+
+    def growth_mib() -> float:
+        before = resident_memory_mib()
+        for _ in range(400):
+            read_adapter(tmp_path)
+        return resident_memory_mib() - before
+
+    growth_mib()  # the heap finds its size
+    assert growth_mib() < 1.0
 
 
 def test_an_adapter_made_by_peft_can_be_taught_further(tmp_path: Path):
