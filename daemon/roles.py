@@ -18,11 +18,14 @@ from daemon.health import Health
 from daemon.role_process import RoleRefused
 from daemon.room import room_of
 from daemon.settings import Settings
+from daemon.warming import EngineRefused, warm_engine
 from engine.base_files import base_hash
 from ledger import agents
 from ledger.database import Database, LedgerRefused, LedgerUnavailable
 
 if TYPE_CHECKING:
+    from daemon.learner import Learner
+    from engine.warm_engine import WarmEngine
     from feedback.connection import Cluster
     from feedback.identity import Identity
 
@@ -88,34 +91,31 @@ def declare_agents(settings: Settings, database: Database) -> None:
 
 def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Lease the agents whose feedback is due and teach them, on the one accelerator this role owns."""
-    from engine.threads import WAITS
-
-    os.environ.update(WAITS | os.environ)  # before torch is loaded
-    from daemon.learner import Learner, LearnerOptions, learn
-    from daemon.planning import Limits
-    from daemon.scheduler import freshness_of
-    from engine.base_model import BaseRefused
-    from engine.warm_engine import WarmEngine
-
     with open_ledger(settings, stopping, health) as database:
         declare_agents(settings, database)
         health.ready("engine", False, "loading the base model")
         try:
-            engine = WarmEngine.load(
-                settings.engine.base,
-                device=settings.engine.device,
-                dtype=settings.engine.dtype,
-                slots=settings.engine.slots,
-                rank=settings.engine.rank_max,
-                threads=settings.engine.threads,
-                token_budget=settings.engine.tokens_max,
-                mixing=settings.engine.mixing,
-            )
-        except (BaseRefused, OSError) as refusal:
-            raise RoleRefused(f"engine.base: {refusal}") from None
+            engine = warm_engine(settings.engine)
+        except EngineRefused as refusal:
+            raise RoleRefused(str(refusal)) from None
         health.ready("engine", True)
-        learning = settings.learning
-        options = LearnerOptions(
+        from daemon.learner import learn
+
+        learn(_learner(settings, database, engine), stopping)
+
+
+def _learner(settings: Settings, database: Database, engine: "WarmEngine") -> "Learner":
+    from daemon.learner import Learner, LearnerOptions
+    from daemon.planning import Limits
+    from daemon.scheduler import freshness_of
+
+    learning = settings.learning
+    return Learner(
+        database=database,
+        engine=engine,
+        store=settings.store.path,
+        holder=holder(),
+        options=LearnerOptions(
             freshness=freshness_of(settings),
             limits=Limits(
                 new_max=learning.events_max,
@@ -125,19 +125,10 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
             ),
             slots=settings.engine.slots,
             gather_s=learning.gather_s,
-        )
-        learn(
-            Learner(
-                database=database,
-                engine=engine,
-                store=settings.store.path,
-                holder=holder(),
-                options=options,
-                failpoint=Failpoints(settings.failpoint),
-                no_disk=room_of(settings, database).no_disk,
-            ),
-            stopping,
-        )
+        ),
+        failpoint=Failpoints(settings.failpoint),
+        no_disk=room_of(settings, database).no_disk,
+    )
 
 
 def intake(settings: Settings, stopping: threading.Event, health: Health) -> None:
