@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from daemon.lessons import Prepared, prepare
+from daemon.look import Look
 from daemon.planning import Limits, plan_turn
 from daemon.scheduler import Freshness, choose, due
 from engine.adapter_files import Manifest, publish, write_manifest
@@ -27,9 +28,6 @@ from ledger.turns import Pass, Turn, TurnPlan, TurnVoid
 from ledger.versions import Version, version_name
 
 log = structlog.get_logger(__name__)
-
-LOOK_AGAIN_S = 10.0
-"""Between looks at the backlogs while nothing happens in the ledger: feedback grows old by itself."""
 
 RETRY_S = 2.0
 """Pause after the ledger or the store was away."""
@@ -49,35 +47,6 @@ class LearnerOptions:
     gather_s: float
     idle_s: float = 0.5  # between looks at the backlog when nothing is due
     lease_s: float = 8.0  # of silence, after which others may take its agents
-
-
-@dataclass(slots=True)
-class Look:
-    """When backlogs were last counted, and where the ledger stood: a million events take a second."""
-
-    stamp: tuple[int, int, int] | None = None
-    at_s: float = 0.0
-    due_since_s: float | None = None  # since when somebody has been due
-
-    def is_due(self, stamp: tuple[int, int, int], now_s: float) -> bool:
-        """Whether anything happened since, or enough time passed for feedback to have grown old."""
-        if stamp == self.stamp and now_s - self.at_s < LOOK_AGAIN_S:
-            return False
-        self.stamp, self.at_s = stamp, now_s
-        return True
-
-    def has_gathered(self, now_s: float, *, anybody: bool, gather_s: float) -> bool:
-        """Whether those who are due have waited for others to share their pass; if not, look again soon."""
-        if not anybody:
-            self.due_since_s = None
-            return False
-        if self.due_since_s is None:
-            self.due_since_s = now_s
-        if now_s - self.due_since_s < gather_s:
-            self.stamp = None
-            return False
-        self.due_since_s = None
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

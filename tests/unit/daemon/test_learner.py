@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learner import Learner, LearnerOptions, Look, resume_pass, start_pass
+from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
+from daemon.look import Look
 from daemon.planning import Limits
 from daemon.replay import replay
 from daemon.scheduler import Freshness
