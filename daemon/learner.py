@@ -29,6 +29,10 @@ from ledger.versions import Version, version_name
 
 log = structlog.get_logger(__name__)
 
+STEP_S_MAX = 900.0
+"""A learner that says nothing for so long hangs: its leases would be renewed for ever, and its agents learn
+no more. A step takes seconds; preparing many turns of a large base, or saving them, minutes."""
+
 RETRY_S = 2.0
 """Pause after the ledger or the store was away."""
 
@@ -61,12 +65,14 @@ class Learner:
     failpoint: Callable[[str], None]
     look: Look = field(default_factory=Look)
     clock: Callable[[], float] = time.monotonic
+    alive: Callable[[], None] = lambda: None  # told that the loop, or the pass, goes on
     no_disk: Callable[[], str] = lambda: ""  # why no version could be written now; empty: it could
 
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
     """Give every agent whose feedback is due its turn, several at once, until told to stop."""
     while not stopping.is_set():
+        learner.alive()
         try:
             worked = resume_pass(learner, stopping) or start_pass(learner, stopping)
         except (LedgerUnavailable, OSError) as fault:
@@ -131,6 +137,7 @@ def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Even
     prepared = [prepare(learner.database, learner.store, turn) for turn in opened.turns]
 
     def between_steps() -> None:
+        learner.alive()
         leased.check()
         if stopping.is_set():
             raise Stopped

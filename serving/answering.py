@@ -207,12 +207,12 @@ class Answering:
 
 async def bounded(request: Request, bytes_max: int) -> bytes:
     """The whole body. Raises `Refused` as soon as it is longer than `bytes_max`."""
-    parts: list[bytes] = []
+    body = bytearray()
     async for part in request.stream():
-        parts.append(part)
-        if sum(map(len, parts)) > bytes_max:
+        body += part
+        if len(body) > bytes_max:
             raise Refused(413, f"at most {bytes_max} bytes", "invalid_request_error")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _read(raw: bytes) -> dict[str, Any]:

@@ -140,6 +140,17 @@ def test_nothing_due_starts_nothing(learner: Learner) -> None:
     assert not start_pass(learner, threading.Event())
 
 
+def test_a_learner_at_work_gives_a_sign_of_life_at_every_step(learner: Learner, database: Database) -> None:
+    signs: list[str] = []
+    make_due(database, "billing")
+    assert start_pass(replace(learner, alive=lambda: signs.append("alive")), threading.Event())
+    [name] = made(database)
+    with database.read() as connection:
+        [version] = versions.versions_of(connection, name.partition(" ")[0])
+    steps = read_manifest(learner.store / version.path).metrics["steps"]
+    assert len(signs) >= steps > 1
+
+
 def test_agents_that_are_due_learn_in_one_pass(learner: Learner, database: Database) -> None:
     make_due(database, "billing", "sql")
     assert start_pass(learner, threading.Event())
