@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from daemon.declaring import BaseMissing, agent_of, hash_of_base
 from daemon.failpoints import Failpoints
 from daemon.health import Health
 from daemon.role_process import RoleRefused
 from daemon.room import room_of
 from daemon.settings import Settings
 from daemon.warming import EngineRefused, warm_engine
-from engine.base_files import base_hash
 from ledger import agents
 from ledger.database import Database, LedgerRefused, LedgerUnavailable
 
@@ -68,25 +68,20 @@ def declare_agents(settings: Settings, database: Database) -> None:
     """Copy the agents' settings into the ledger; from then on the ledger decides."""
     if not settings.agents:
         return
-    try:
-        on = base_hash(settings.engine.base)
-    except (OSError, ValueError) as fault:
-        raise RoleRefused(f"engine.base: {fault}") from None
+    on = _hash_of_base(settings)
     for name, agent in settings.agents.items():
-        declared = agents.Agent(
-            name=name,
-            base_hash=on,
-            scorer=agent.scorer,
-            recipe=agent.recipe,
-            capture=agent.capture,
-            weight=agent.weight,
-            tokens_per_hour_max=agent.tokens_per_hour_max,
-        )
         try:
-            if agents.declare(database, declared):
+            if agents.declare(database, agent_of(name, agent, on)):
                 log.info("agent declared", agent=name, base=on[:12])
         except ValueError as refusal:
             raise RoleRefused(f"agents.{name}: {refusal}") from None
+
+
+def _hash_of_base(settings: Settings) -> str:
+    try:
+        return hash_of_base(settings.engine.base)
+    except BaseMissing as missing:
+        raise RoleRefused(str(missing)) from None
 
 
 def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
@@ -101,11 +96,11 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
         health.ready("engine", True)
         from daemon.learner import learn
 
-        learn(_learner(settings, database, engine), stopping)
+        learn(_learner(settings, database, engine, health), stopping)
 
 
-def _learner(settings: Settings, database: Database, engine: "WarmEngine") -> "Learner":
-    from daemon.learner import Learner, LearnerOptions
+def _learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> "Learner":
+    from daemon.learner import STEP_S_MAX, Learner, LearnerOptions
     from daemon.planning import Limits
     from daemon.scheduler import freshness_of
 
@@ -127,6 +122,7 @@ def _learner(settings: Settings, database: Database, engine: "WarmEngine") -> "L
             gather_s=learning.gather_s,
         ),
         failpoint=Failpoints(settings.failpoint),
+        alive=lambda: health.alive("learner", age_s_max=STEP_S_MAX),
         no_disk=room_of(settings, database).no_disk,
     )
 
@@ -200,7 +196,7 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
             settings.fleet.replicas,
             FleetOptions(
                 store=settings.store.path,
-                base_hash=base_hash(settings.engine.base),
+                base_hash=_hash_of_base(settings),
                 holder=holder(),
                 # A second more than the longest answer: routing must have moved before anything is unloaded.
                 replica=ReplicaOptions(unload_after_s=settings.fleet.request_s_max + 1.0),
