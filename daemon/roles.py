@@ -4,6 +4,7 @@ Heavy imports happen inside the role that needs them: intake must never load tor
 """
 
 import os
+import secrets
 import socket
 import threading
 import time
@@ -38,8 +39,8 @@ _RETRY_S = 2.0
 
 
 def holder() -> str:
-    """Who we are in leases: unique for as long as this process lives."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who we are in leases. Nobody else's: containers that share a host's name are all process 1."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
 @contextmanager

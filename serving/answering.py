@@ -59,7 +59,7 @@ class Order:
 
     def headers(self, version: str | None = None) -> dict[str, str]:
         """On every answer, good or bad; the version as soon as one has spoken."""
-        known = {"x-clorad-agent": _latin(self.agent), "x-clorad-interaction": self.interaction}
+        known = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
         return known if version is None else {**known, "x-clorad-version": version}
 
 
@@ -238,11 +238,6 @@ def _shown(event: bytes, order: Order, heard: Heard) -> bytes:
 
 def _retry(status: int) -> dict[str, str]:
     return {"retry-after": "1"} if status == 503 else {}
-
-
-def _latin(text: str) -> str:
-    """As a header value: agents may be named in any script."""
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _loop_time(monotonic_s: float) -> float:
