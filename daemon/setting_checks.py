@@ -4,12 +4,14 @@ Each returns what it was given, or raises `ValueError` in words that do not repe
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from engine.recipe import Recipe, recipe_from
 
+_BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
 _LEDGERS = ("sqlite+pysqlite", "postgresql+psycopg")
 
 
@@ -25,6 +27,13 @@ def ledger_url(url: str) -> str:
     if dialect is None or f"{dialect.name}+{dialect.driver}" not in _LEDGERS:
         raise ValueError("must be sqlite:///path or postgresql+psycopg://user@host/database")
     return url
+
+
+def brokers(servers: str) -> str:
+    """Where at least one Kafka broker may answer."""
+    if not all(_BROKER.fullmatch(one.strip()) for one in servers.split(",")):
+        raise ValueError("must be host:port, or several with commas between them")
+    return servers
 
 
 def server_url(url: str) -> str:

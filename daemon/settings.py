@@ -30,7 +30,11 @@ class SettingsRefused(Exception):
 class _Group(BaseModel):
     # Defaults are checked too: a relative path would be one folder here and another at a replica.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        allow_inf_nan=False,  # an infinite weight would never be charged for what it used
     )
 
 
@@ -39,6 +43,7 @@ def _absolute(path: Path) -> Path:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Brokers = Annotated[str, AfterValidator(setting_checks.brokers)]
 LedgerUrl = Annotated[str, AfterValidator(setting_checks.ledger_url)]
 ServerUrl = Annotated[str, AfterValidator(setting_checks.server_url)]
 RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
@@ -47,7 +52,7 @@ RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
 class KafkaSettings(_Group):
     """Where events come from and go to."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: Brokers = "127.0.0.1:9092"
     """Comma-separated host:port, as every Kafka client takes it."""
     group: str = Field(default="clorad", min_length=1)
     """Consumer group of intake; offsets of record are the ledger's."""

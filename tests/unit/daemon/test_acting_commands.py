@@ -153,6 +153,11 @@ class TestSchema:
         assert "clorad.correction.v1" in said.err
 
 
+def test_a_kafka_version_that_is_none_is_refused_in_one_line(clorad: Clorad) -> None:
+    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS__API_VERSION": "newest"})
+    assert (said.code, said.err) == (78, 'clorad: kafka.options: api_version must be like "2.3" or [2, 3]\n')
+
+
 def test_topics_are_not_made_where_no_broker_answers(clorad: Clorad) -> None:
     options = {"CLORAD_KAFKA__OPTIONS": '{"bootstrap_timeout_ms": 500}'}
     said = clorad("topics", "create", env={**AWAY, **options})

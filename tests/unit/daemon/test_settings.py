@@ -64,6 +64,14 @@ def test_a_file_that_was_named_must_exist() -> None:
         read_settings(Path("elsewhere/missing.toml"))
 
 
+@pytest.mark.parametrize(
+    "servers", ["kafka", "kafka:9092", "a.b-c_d:1, [::1]:9092", "SSL://127.0.0.1:9092,b"]
+)
+def test_brokers_as_kafka_clients_take_them_are_taken(servers: str) -> None:
+    Path("clorad.toml").write_text(f'[kafka]\nbootstrap_servers = "{servers}"\n')
+    assert read_settings().kafka.bootstrap_servers == servers
+
+
 def test_a_recipe_that_can_be_followed_is_taken_as_it_is() -> None:
     Path("clorad.toml").write_text('[agents.b]\nrecipe = {rank = 4, alpha = 8, targets = ["q_proj"]}\n')
     assert read_settings().agents["b"].recipe == {"rank": 4, "alpha": 8, "targets": ["q_proj"]}
@@ -94,6 +102,10 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ('[ledger]\nurl = "clorad.db"', ["ledger.url", "must be sqlite:///path or postgresql+psycopg://"]),
         ('[ledger]\nurl = "mysql://me@host/clorad"', ["ledger.url", "must be sqlite:///path"]),
         ('[ledger]\nurl = "postgresql+psycopg://host:port/x"', ["ledger.url", "must be sqlite:///path"]),
+        ('[kafka]\nbootstrap_servers = "kafka:here"', ["kafka.bootstrap_servers", "must be host:port"]),
+        ('[kafka]\nbootstrap_servers = ""', ["kafka.bootstrap_servers", "must be host:port"]),
+        ('[kafka]\nbootstrap_servers = "a:1,,b:2"', ["kafka.bootstrap_servers", "must be host:port"]),
+        ("[agents.b]\nweight = inf", ["agents.b.weight", "finite"]),
         ('[fleet]\nreplicas = ["127.0.0.1:8000"]', ["fleet.replicas.0", "must be http://host:port"]),
         ('[fleet]\nreplicas = ["http://[::1:8000"]', ["fleet.replicas.0", "must be http://host:port"]),
         ('[telemetry]\notlp_endpoint = "otel:4318"', ["telemetry.otlp_endpoint", "must be http://host:port"]),
