@@ -13,7 +13,7 @@ import typer
 
 from daemon import __version__, cli_operate, cli_send
 from daemon.cli_author import this_user
-from daemon.cli_context import AsJson, Context, settings_of
+from daemon.cli_context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def rollback(
     context: Context,
     agent: str,
     to: Annotated[
-        int | None, typer.Option(help="Version number; the predecessor if not given.", min=0)
+        int | None, typer.Option(help="Version number; the predecessor if not given.", min=0, max=NUMBER_MAX)
     ] = None,
     reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
     by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,

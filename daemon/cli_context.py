@@ -11,6 +11,9 @@ Context = typer.Context
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
+NUMBER_MAX = 2**63 - 1
+"""The largest number the ledger can hold, and be asked for."""
+
 
 def settings_of(context: Context) -> "Settings":
     """The settings of this invocation. Raises `SettingsRefused`."""

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from daemon.cli_context import AsJson, Context, settings_of
+from daemon.cli_context import NUMBER_MAX, AsJson, Context, settings_of
 
 topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
 ledger = typer.Typer(help="The ledger: make it, check it, back it up.", no_args_is_help=True)
 engine = typer.Typer(help="The warm engine on this machine.", no_args_is_help=True)
 letters = typer.Typer(help="Records that could not be used.", no_args_is_help=True)
+
+Letter = Annotated[int, typer.Argument(help="Number of the letter.", max=NUMBER_MAX)]
 
 
 def add_to(app: typer.Typer, *, ask: str, set_up: str) -> None:
@@ -108,7 +110,7 @@ def letters_list(
 
 
 @letters.command("show")
-def letters_show(context: Context, letter: int, as_json: AsJson = False) -> None:
+def letters_show(context: Context, letter: Letter, as_json: AsJson = False) -> None:
     """One dead letter whole, as it was received after redaction."""
     from daemon.commands import dead_letters
 
@@ -118,7 +120,9 @@ def letters_show(context: Context, letter: int, as_json: AsJson = False) -> None
 @letters.command("redrive")
 def letters_redrive(
     context: Context,
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]…", help="Letters by number.")] = None,
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]…", help="Letters by number.", max=NUMBER_MAX)
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason, never redriven before.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that were never redriven.")] = False,
     limit: Annotated[int, typer.Option(help="So many at most, the oldest.", min=1, max=1000)] = 1000,
@@ -181,7 +185,7 @@ def audit(
 
 def replay(
     context: Context,
-    number: Annotated[int, typer.Argument(metavar="PASS", help="Number of the pass.")],
+    number: Annotated[int, typer.Argument(metavar="PASS", help="Number of the pass.", max=NUMBER_MAX)],
     as_json: AsJson = False,
 ) -> None:
     """Train a recorded pass again and compare the adapters' hashes; non-zero where they differ."""

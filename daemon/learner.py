@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from daemon.lessons import Prepared, prepare
+from daemon.look import Look
 from daemon.planning import Limits, plan_turn
 from daemon.scheduler import Freshness, choose, due
 from engine.adapter_files import Manifest, publish, write_manifest
@@ -28,8 +29,9 @@ from ledger.versions import Version, version_name
 
 log = structlog.get_logger(__name__)
 
-LOOK_AGAIN_S = 10.0
-"""Between looks at the backlogs while nothing happens in the ledger: feedback grows old by itself."""
+STEP_S_MAX = 900.0
+"""A learner that says nothing for so long hangs: its leases would be renewed for ever, and its agents learn
+no more. A step takes seconds; preparing many turns of a large base, or saving them, minutes."""
 
 RETRY_S = 2.0
 """Pause after the ledger or the store was away."""
@@ -51,35 +53,6 @@ class LearnerOptions:
     lease_s: float = 8.0  # of silence, after which others may take its agents
 
 
-@dataclass(slots=True)
-class Look:
-    """When backlogs were last counted, and where the ledger stood: a million events take a second."""
-
-    stamp: tuple[int, int, int] | None = None
-    at_s: float = 0.0
-    due_since_s: float | None = None  # since when somebody has been due
-
-    def is_due(self, stamp: tuple[int, int, int], now_s: float) -> bool:
-        """Whether anything happened since, or enough time passed for feedback to have grown old."""
-        if stamp == self.stamp and now_s - self.at_s < LOOK_AGAIN_S:
-            return False
-        self.stamp, self.at_s = stamp, now_s
-        return True
-
-    def has_gathered(self, now_s: float, *, anybody: bool, gather_s: float) -> bool:
-        """Whether those who are due have waited for others to share their pass; if not, look again soon."""
-        if not anybody:
-            self.due_since_s = None
-            return False
-        if self.due_since_s is None:
-            self.due_since_s = now_s
-        if now_s - self.due_since_s < gather_s:
-            self.stamp = None
-            return False
-        self.due_since_s = None
-        return True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
     """Everything the loop works with. One per accelerator."""
@@ -92,12 +65,14 @@ class Learner:
     failpoint: Callable[[str], None]
     look: Look = field(default_factory=Look)
     clock: Callable[[], float] = time.monotonic
+    alive: Callable[[], None] = lambda: None  # told that the loop, or the pass, goes on
     no_disk: Callable[[], str] = lambda: ""  # why no version could be written now; empty: it could
 
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
     """Give every agent whose feedback is due its turn, several at once, until told to stop."""
     while not stopping.is_set():
+        learner.alive()
         try:
             worked = resume_pass(learner, stopping) or start_pass(learner, stopping)
         except (LedgerUnavailable, OSError) as fault:
@@ -162,6 +137,7 @@ def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Even
     prepared = [prepare(learner.database, learner.store, turn) for turn in opened.turns]
 
     def between_steps() -> None:
+        learner.alive()
         leased.check()
         if stopping.is_set():
             raise Stopped

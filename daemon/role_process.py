@@ -17,6 +17,7 @@ import structlog
 
 from daemon import health, telemetry
 from daemon.health import Health
+from daemon.role_names import health_port
 from daemon.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -44,8 +45,8 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
     with ExitStack() as open_parts:
         open_parts.callback(meters.shutdown)
         try:
-            if settings.telemetry.health_port:
-                _show(watched, settings.telemetry.health_port, open_parts)
+            if port := health_port(settings.telemetry.health_port, name):
+                _show(watched, port, open_parts)
             log.info("role started")
             role(settings, stopping, watched)
         except RoleRefused as refusal:

@@ -4,6 +4,7 @@ Heavy imports happen inside the role that needs them: intake must never load tor
 """
 
 import os
+import secrets
 import socket
 import threading
 import time
@@ -13,16 +14,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from daemon.declaring import BaseMissing, agent_of, hash_of_base
 from daemon.failpoints import Failpoints
 from daemon.health import Health
 from daemon.role_process import RoleRefused
 from daemon.room import room_of
 from daemon.settings import Settings
-from engine.base_files import base_hash
+from daemon.warming import EngineRefused, warm_engine
 from ledger import agents
 from ledger.database import Database, LedgerRefused, LedgerUnavailable
 
 if TYPE_CHECKING:
+    from daemon.learner import Learner
+    from engine.warm_engine import WarmEngine
     from feedback.connection import Cluster
     from feedback.identity import Identity
 
@@ -35,8 +39,8 @@ _RETRY_S = 2.0
 
 
 def holder() -> str:
-    """Who we are in leases: unique for as long as this process lives."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who we are in leases. Nobody else's: containers that share a host's name are all process 1."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
 @contextmanager
@@ -65,57 +69,49 @@ def declare_agents(settings: Settings, database: Database) -> None:
     """Copy the agents' settings into the ledger; from then on the ledger decides."""
     if not settings.agents:
         return
-    try:
-        on = base_hash(settings.engine.base)
-    except (OSError, ValueError) as fault:
-        raise RoleRefused(f"engine.base: {fault}") from None
+    on = _hash_of_base(settings)
     for name, agent in settings.agents.items():
-        declared = agents.Agent(
-            name=name,
-            base_hash=on,
-            scorer=agent.scorer,
-            recipe=agent.recipe,
-            capture=agent.capture,
-            weight=agent.weight,
-            tokens_per_hour_max=agent.tokens_per_hour_max,
-        )
         try:
-            if agents.declare(database, declared):
+            if agents.declare(database, agent_of(name, agent, on)):
                 log.info("agent declared", agent=name, base=on[:12])
         except ValueError as refusal:
             raise RoleRefused(f"agents.{name}: {refusal}") from None
 
 
+def _hash_of_base(settings: Settings) -> str:
+    try:
+        return hash_of_base(settings.engine.base)
+    except BaseMissing as missing:
+        raise RoleRefused(str(missing)) from None
+
+
 def learner(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Lease the agents whose feedback is due and teach them, on the one accelerator this role owns."""
-    from engine.threads import WAITS
-
-    os.environ.update(WAITS | os.environ)  # before torch is loaded
-    from daemon.learner import Learner, LearnerOptions, learn
-    from daemon.planning import Limits
-    from daemon.scheduler import freshness_of
-    from engine.base_model import BaseRefused
-    from engine.warm_engine import WarmEngine
-
     with open_ledger(settings, stopping, health) as database:
         declare_agents(settings, database)
         health.ready("engine", False, "loading the base model")
         try:
-            engine = WarmEngine.load(
-                settings.engine.base,
-                device=settings.engine.device,
-                dtype=settings.engine.dtype,
-                slots=settings.engine.slots,
-                rank=settings.engine.rank_max,
-                threads=settings.engine.threads,
-                token_budget=settings.engine.tokens_max,
-                mixing=settings.engine.mixing,
-            )
-        except (BaseRefused, OSError) as refusal:
-            raise RoleRefused(f"engine.base: {refusal}") from None
+            engine = warm_engine(settings.engine)
+        except EngineRefused as refusal:
+            raise RoleRefused(str(refusal)) from None
         health.ready("engine", True)
-        learning = settings.learning
-        options = LearnerOptions(
+        from daemon.learner import learn
+
+        learn(_learner(settings, database, engine, health), stopping)
+
+
+def _learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> "Learner":
+    from daemon.learner import STEP_S_MAX, Learner, LearnerOptions
+    from daemon.planning import Limits
+    from daemon.scheduler import freshness_of
+
+    learning = settings.learning
+    return Learner(
+        database=database,
+        engine=engine,
+        store=settings.store.path,
+        holder=holder(),
+        options=LearnerOptions(
             freshness=freshness_of(settings),
             limits=Limits(
                 new_max=learning.events_max,
@@ -125,19 +121,11 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
             ),
             slots=settings.engine.slots,
             gather_s=learning.gather_s,
-        )
-        learn(
-            Learner(
-                database=database,
-                engine=engine,
-                store=settings.store.path,
-                holder=holder(),
-                options=options,
-                failpoint=Failpoints(settings.failpoint),
-                no_disk=room_of(settings, database).no_disk,
-            ),
-            stopping,
-        )
+        ),
+        failpoint=Failpoints(settings.failpoint),
+        alive=lambda: health.alive("learner", age_s_max=STEP_S_MAX),
+        no_disk=room_of(settings, database).no_disk,
+    )
 
 
 def intake(settings: Settings, stopping: threading.Event, health: Health) -> None:
@@ -209,7 +197,7 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
             settings.fleet.replicas,
             FleetOptions(
                 store=settings.store.path,
-                base_hash=base_hash(settings.engine.base),
+                base_hash=_hash_of_base(settings),
                 holder=holder(),
                 # A second more than the longest answer: routing must have moved before anything is unloaded.
                 replica=ReplicaOptions(unload_after_s=settings.fleet.request_s_max + 1.0),

@@ -6,6 +6,7 @@ Names we do not know are refused: a misspelt setting must not be a silent defaul
 
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from daemon import setting_checks
+
 _PREFIX = "CLORAD_"
 
 
@@ -27,7 +30,11 @@ class SettingsRefused(Exception):
 class _Group(BaseModel):
     # Defaults are checked too: a relative path would be one folder here and another at a replica.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        allow_inf_nan=False,  # an infinite weight would never be charged for what it used
     )
 
 
@@ -36,12 +43,16 @@ def _absolute(path: Path) -> Path:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Brokers = Annotated[str, AfterValidator(setting_checks.brokers)]
+LedgerUrl = Annotated[str, AfterValidator(setting_checks.ledger_url)]
+ServerUrl = Annotated[str, AfterValidator(setting_checks.server_url)]
+RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
 
 
 class KafkaSettings(_Group):
     """Where events come from and go to."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: Brokers = "127.0.0.1:9092"
     """Comma-separated host:port, as every Kafka client takes it."""
     group: str = Field(default="clorad", min_length=1)
     """Consumer group of intake; offsets of record are the ledger's."""
@@ -62,7 +73,7 @@ class KafkaSettings(_Group):
 class LedgerSettings(_Group):
     """The durable store every role meets in."""
 
-    url: str = "sqlite:///clorad.db"
+    url: LedgerUrl = "sqlite:///clorad.db"
     """SQLAlchemy URL: sqlite:///path or postgresql+psycopg://…"""
     administrators: frozenset[str] = frozenset()
     """Authors who may retract what other sources said."""
@@ -139,7 +150,7 @@ class GateSettings(_Group):
 class FleetSettings(_Group):
     """The vLLM servers."""
 
-    replicas: tuple[str, ...] = ("http://127.0.0.1:8000",)
+    replicas: tuple[ServerUrl, ...] = ("http://127.0.0.1:8000",)
     """Base URLs. Only clorad should reach them: their adapter endpoints have no authentication."""
     request_s_max: float = Field(default=60.0, gt=0)
     """Longest answer in flight: how long a replaced version stays loaded at least."""
@@ -163,9 +174,9 @@ class TelemetrySettings(_Group):
     """One JSON object a line, or coloured lines for people."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level logged."""
-    health_port: int = Field(default=0, ge=0, le=65535)
-    """Port of /healthz, /readyz and /metrics on loopback; 0: none. Under `run`, the first of four."""
-    otlp_endpoint: str | None = None
+    health_port: int = Field(default=0, ge=0, le=65535 - 3)
+    """/healthz, /readyz and /metrics on loopback: intake's port; learner, fleet, gateway follow. 0: none."""
+    otlp_endpoint: ServerUrl | None = None
     """OpenTelemetry collector the meters are pushed to; None: they are only scraped."""
 
 
@@ -174,7 +185,7 @@ class AgentSettings(_Group):
 
     scorer: Literal["exact", "json", "similarity"] = "exact"
     """How the gate compares an answer with what it should be."""
-    recipe: dict[str, Any] = Field(default_factory=dict)
+    recipe: RecipeChanges = Field(default_factory=dict)
     """Differences from the default recipe (engine/recipe.py)."""
     capture: bool = False
     """Keep this agent's interactions, so that feedback may name them."""
@@ -228,14 +239,18 @@ def read_settings(config: Path | None = None) -> Settings:
     Raises `SettingsRefused` with one line for the first thing that is wrong.
     """
     if config is not None and not config.is_file():
-        raise SettingsRefused(f"--config: no such file: {config.name}")
+        raise SettingsRefused(f"--config: no such file: {config}")
     _CONFIG_FILE[0] = config or Path("clorad.toml")
     try:
         _refuse_unknown_variables()
         return Settings()
     except ValidationError as refusal:
-        raise SettingsRefused(_one_line(refusal)) from None
-    except ValueError as refusal:  # a file that is not TOML, a variable that is not JSON
+        raise SettingsRefused(one_line(refusal)) from None
+    except tomllib.TOMLDecodeError as refusal:
+        raise SettingsRefused(f"{_CONFIG_FILE[0]} cannot be read as TOML: {refusal}") from None
+    except OSError as fault:
+        raise SettingsRefused(f"{_CONFIG_FILE[0]} cannot be read: {fault.strerror}") from None
+    except ValueError as refusal:  # a file that is not UTF-8, a variable that is not JSON
         raise SettingsRefused(f"settings cannot be read: {refusal}") from None
 
 
@@ -260,12 +275,14 @@ def _refuse_unknown_variables() -> None:
             raise SettingsRefused(f"{name}: no such setting; {section} has: {', '.join(group.model_fields)}")
 
 
-def _one_line(refusal: ValidationError) -> str:
+def one_line(refusal: ValidationError) -> str:
+    """The first thing that is wrong: its name, what was given by its type, what is allowed."""
     first = refusal.errors(include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{name}: no such setting; {_known(first['loc'])}"
-    return f"{name}: got {type(first['input']).__name__} {_shown(first['input'])}; {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")  # of `setting_checks`
+    return f"{name}: got {type(first['input']).__name__} {_shown(first['input'])}; {said}"
 
 
 def _known(location: tuple[int | str, ...]) -> str:

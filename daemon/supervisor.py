@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
 
@@ -35,7 +35,6 @@ class Child:
 
     name: str
     command: tuple[str, ...]
-    environment: Mapping[str, str]  # beside our own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +173,7 @@ def _wait_until(kept: _Kept, deadline_s: float) -> None:
 
 def _environment(kept: _Kept) -> dict[str, str]:
     """Of its next start. A failpoint kills the process it was armed for, not the one started instead."""
-    environment = {**os.environ, **kept.child.environment}
+    environment = dict(os.environ)
     if kept.deaths:
         environment.pop(FAILPOINT_VARIABLE, None)
     return environment

@@ -44,6 +44,7 @@ class Kafka:
         if unknown:
             raise ValueError(f"kafka-python knows no option {', '.join(sorted(unknown))}")
         check_security(self.options)
+        _check_version(self.options.get("api_version"))
 
     def consumer(self, **own: Any) -> Any:
         """A new consumer; raises kafka-python's errors where no broker answers in time."""
@@ -89,6 +90,13 @@ class Kafka:
             for connection in connections:
                 connection.close()  # a constructor that fails leaves its thread and sockets behind
             raise
+
+
+def _check_version(version: Any) -> None:
+    parts = version.split(".") if isinstance(version, str) else version
+    if parts is None or (isinstance(parts, list | tuple) and all(str(part).isdecimal() for part in parts)):
+        return
+    raise ValueError('api_version must be like "2.3" or [2, 3]')
 
 
 def close_producer(producer: Any, *, wait_s_max: float) -> None:

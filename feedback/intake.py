@@ -273,6 +273,8 @@ class Intake:
             return
         self._next_tell_s = time.monotonic() + TELL_EVERY_S
         self._placement.mind_a_restore(source)
+        if time.monotonic() >= self._rest_until_s:  # it answers, and nothing waits that it would not keep
+            self._watch.ready("ledger", True)
         self._orphans.give_up(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()

@@ -15,7 +15,7 @@ _DAY_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topics:
-    """Names on the cluster; a fleet with several environments prefixes them."""
+    """Names on the cluster. No settings: one cluster carries one installation."""
 
     feedback: str = "clorad.feedback"
     interactions: str = "clorad.interactions"

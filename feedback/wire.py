@@ -184,10 +184,15 @@ def _place(where: tuple[int | str, ...]) -> str:
 
 
 def _mistake(error: Any) -> str:
-    # Only our own checks write texts of their own; pydantic's may quote keys or values.
-    return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["type"])
+    # Only our own checks write texts of their own; pydantic's may quote keys or values. Its bounds are ours.
+    told, kind = error.get("ctx", {}), str(error["type"])
+    if kind == "value_error":
+        return str(told["error"])
+    bounds = [str(told[name]) for name in _BOUNDS if name in told]
+    return f"{kind} ({', '.join(bounds)})" if bounds else kind
 
 
+_BOUNDS = ("le", "ge", "lt", "gt", "min_length", "max_length", "expected")
 _FIELDS = frozenset(
     {field for model in TYPES.values() for field in model.model_fields} | {"source", "id", "role", "content"}
 )

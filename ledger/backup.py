@@ -97,7 +97,7 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
                 _settle(connection, floors)
             copies.read(draft, path)
     except OSError as fault:
-        raise NoCopy(f"{path.name}: {type(fault).__name__}") from None
+        raise NoCopy(f"{path.name}: {fault.strerror or type(fault).__name__}") from None
     except LedgerRefused as refusal:
         raise NoCopy(f"{file.name}: {refusal}") from None
 

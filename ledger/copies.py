@@ -60,7 +60,7 @@ def write(url: str, file: Path) -> None:
         draft.rename(file)
         _sync(file.parent)
     except OSError as fault:
-        raise NoCopy(f"{file}: {type(fault).__name__}") from None
+        raise NoCopy(f"{file}: {fault.strerror or type(fault).__name__}") from None
     finally:
         draft.unlink(missing_ok=True)
 
@@ -137,7 +137,7 @@ def is_dump(file: Path) -> bool:
         with file.open("rb") as opened:
             return opened.read(len(_DUMPED)) == _DUMPED.encode()
     except OSError as fault:
-        raise NoCopy(f"{file}: {type(fault).__name__}") from None
+        raise NoCopy(f"{file}: {fault.strerror or type(fault).__name__}") from None
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

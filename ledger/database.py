@@ -31,6 +31,8 @@ _POSTGRES_CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 3 * BUSY_MS_MAX,
 }
+_NO_SQLITE = "file is not a database"
+_WHILE_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve host")
 
 
 class LedgerUnavailable(Exception):
@@ -103,17 +105,18 @@ class Database:
         try:
             yield
         except DBAPIError as fault:
+            if isinstance(fault.orig, sqlite3.DatabaseError) and str(fault.orig).startswith(_NO_SQLITE):
+                raise LedgerRefused("the file that ledger.url names is no SQLite database") from None
             if _is_no_ledger(fault):
                 raise LedgerRefused(
                     "the database holds no ledger of this schema; "
                     "`clorad ledger migrate` makes or updates one"
                 ) from None
             if isinstance(fault, OperationalError) or fault.connection_invalidated:
-                # The driver's message may quote values; its class does not.
-                raise LedgerUnavailable(type(fault.orig).__name__) from None
+                raise LedgerUnavailable(_told(fault.orig)) from None
             raise
         except sqlite3.OperationalError as fault:  # while connecting, before SQLAlchemy could wrap it
-            raise LedgerUnavailable(type(fault).__name__) from None
+            raise LedgerUnavailable(_told(fault)) from None
 
 
 def upgrade(connection: Connection) -> None:
@@ -158,10 +161,17 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def _told(fault: BaseException | None) -> str:
+    """What is wrong; in the driver's own words only while connecting, when it has nothing to quote yet."""
+    name = getattr(fault, "sqlite_errorname", None) or type(fault).__name__
+    said = " ".join(str(fault).split())[:300]
+    return f"{name}: {said}" if said.startswith(_WHILE_CONNECTING) else str(name)
+
+
 def _is_no_ledger(fault: DBAPIError) -> bool:
-    """Whether tables or columns are missing, or the file is no database at all."""
+    """Whether tables or columns are missing."""
     if isinstance(fault.orig, sqlite3.DatabaseError):
-        return str(fault.orig).startswith(("no such table", "no such column", "file is not a database"))
+        return str(fault.orig).startswith(("no such table", "no such column"))
     return getattr(fault.orig, "sqlstate", None) in ("42P01", "42703")  # undefined_table, undefined_column
 
 

@@ -59,7 +59,7 @@ class Order:
 
     def headers(self, version: str | None = None) -> dict[str, str]:
         """On every answer, good or bad; the version as soon as one has spoken."""
-        known = {"x-clorad-agent": _latin(self.agent), "x-clorad-interaction": self.interaction}
+        known = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
         return known if version is None else {**known, "x-clorad-version": version}
 
 
@@ -207,12 +207,12 @@ class Answering:
 
 async def bounded(request: Request, bytes_max: int) -> bytes:
     """The whole body. Raises `Refused` as soon as it is longer than `bytes_max`."""
-    parts: list[bytes] = []
+    body = bytearray()
     async for part in request.stream():
-        parts.append(part)
-        if sum(map(len, parts)) > bytes_max:
+        body += part
+        if len(body) > bytes_max:
             raise Refused(413, f"at most {bytes_max} bytes", "invalid_request_error")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _read(raw: bytes) -> dict[str, Any]:
@@ -238,11 +238,6 @@ def _shown(event: bytes, order: Order, heard: Heard) -> bytes:
 
 def _retry(status: int) -> dict[str, str]:
     return {"retry-after": "1"} if status == 503 else {}
-
-
-def _latin(text: str) -> str:
-    """As a header value: agents may be named in any script."""
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _loop_time(monotonic_s: float) -> float:

@@ -123,7 +123,8 @@ def run_fleet(
                     if leased.tokens:
                         lead(fleet, leased, stopping, also or {})
                         continue
-                fleet.watched.ready("leading", True, "standing by")
+                for check in ("ledger", "replicas"):  # the leader's concern, until it is us
+                    fleet.watched.ready(check, True, "standing by")
             except LedgerUnavailable as fault:
                 log.warning("ledger away", fault=str(fault))
                 fleet.watched.ready("ledger", False, str(fault))

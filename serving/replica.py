@@ -5,7 +5,8 @@ repeat, and what people wrote never enters an exception.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,14 +93,12 @@ class Replica:
     def listing(self) -> Listing:
         """The base and the adapters it lists. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
         answered = self._ask("GET", "/v1/models", None, wait_s_max=LISTING_S_MAX)
-        try:
+        with self._as_vllm_answers("/v1/models"):
             cards = answered.json()["data"]
             bases = [card["id"] for card in cards if card.get("parent") is None]
             adapters = {
                 card["id"]: card.get("root") or "" for card in cards if card.get("parent") is not None
             }
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ReplicaUnavailable(f"{self.url}/v1/models: not as vLLM answers") from None
         return Listing(base_name=bases[0] if bases else None, adapters=adapters)
 
     def models(self) -> frozenset[str]:
@@ -136,11 +135,11 @@ class Replica:
     def answer(self, model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Answer:
         """What `model` says to `messages`, greedily. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
         body = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
-        choice = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max).json()[
-            "choices"
-        ][0]
-        said = choice["message"].get("content") or ""
-        return Answer(text=said, finish_reason=choice.get("finish_reason") or "")
+        answered = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
+        with self._as_vllm_answers("/v1/chat/completions"):
+            choice = answered.json()["choices"][0]
+            said = choice["message"].get("content") or ""
+            return Answer(text=said, finish_reason=choice.get("finish_reason") or "")
 
     def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:
         """How `model` goes on after these tokens, greedily.
@@ -158,17 +157,28 @@ class Replica:
             "logprobs": LIKELY_MAX,
             "return_tokens_as_token_ids": True,  # several tokens may read alike
         }
-        choice = self._ask("POST", "/v1/completions", body, wait_s_max=self._answer_s_max).json()["choices"][
-            0
-        ]
-        said = choice["logprobs"]
-        return Continuation(
-            token_ids=tuple(_token_id(token) for token in said["tokens"]),
-            likely=tuple(
-                {_token_id(token): float(value) for token, value in row.items() if value > IMPOSSIBLE_NATS}
-                for row in said["top_logprobs"]
-            ),
-        )
+        answered = self._ask("POST", "/v1/completions", body, wait_s_max=self._answer_s_max)
+        with self._as_vllm_answers("/v1/completions"):
+            said = answered.json()["choices"][0]["logprobs"]
+            return Continuation(
+                token_ids=tuple(_token_id(token) for token in said["tokens"]),
+                likely=tuple(
+                    {
+                        _token_id(token): float(value)
+                        for token, value in row.items()
+                        if value > IMPOSSIBLE_NATS
+                    }
+                    for row in said["top_logprobs"]
+                ),
+            )
+
+    @contextmanager
+    def _as_vllm_answers(self, path: str) -> Iterator[None]:
+        """Reading an answer: one of another form is the replica's fault, not the end of the fleet role."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise ReplicaUnavailable(f"{self.url}{path}: not as vLLM answers") from None
 
     def _ask(
         self,

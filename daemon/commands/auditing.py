@@ -1,6 +1,7 @@
 """`clorad audit` and `replay`: asking whether what was written down is true."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -8,9 +9,13 @@ from rich.text import Text
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, show_json, table
 from daemon.settings import Settings
+from daemon.warming import EngineRefused, prepare_torch, warm_engine
 from ledger.audit import Audit, Disagreement, audit, recount
 from ledger.database import Database
 from ledger.turns import read_pass
+
+if TYPE_CHECKING:
+    from daemon.replay import Replayed
 
 
 def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool) -> None:
@@ -38,30 +43,7 @@ def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool
 
 def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
     """Train a recorded pass again and print both hashes. Raises `CommandFailed` where they differ."""
-    with opened(settings) as database:
-        with database.read() as connection:
-            recorded = read_pass(connection, pass_id)
-        if recorded is None:
-            raise CommandFailed(f"no pass {pass_id}")
-        from daemon.replay import NotRepeatable, replay  # torch, from here on
-        from engine.base_model import BaseRefused
-        from engine.warm_engine import WarmEngine
-
-        own = settings.engine
-        try:
-            engine = WarmEngine.load(
-                own.base,
-                device=own.device,
-                dtype=own.dtype,
-                slots=own.slots,
-                rank=own.rank_max,
-                threads=own.threads,
-                token_budget=own.tokens_max,
-                mixing=own.mixing,
-            )
-            found = replay(database, engine, settings.store.path, recorded)
-        except (BaseRefused, NotRepeatable, OSError) as refusal:
-            raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None
+    found = _replayed(settings, pass_id)
     same = all(one.same for one in found)
     if as_json:
         turns = [
@@ -86,6 +68,22 @@ def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
         out.print(rows)
     if not same:
         raise CommandFailed(f"pass {pass_id} gave other adapters this time")
+
+
+def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
+    """The turns of a recorded pass, then and now. Raises `CommandFailed` where it cannot be trained here."""
+    with opened(settings) as database:
+        with database.read() as connection:
+            recorded = read_pass(connection, pass_id)
+        if recorded is None:
+            raise CommandFailed(f"no pass {pass_id}")
+        prepare_torch()
+        from daemon.replay import NotRepeatable, replay
+
+        try:
+            return replay(database, warm_engine(settings.engine), settings.store.path, recorded)
+        except (EngineRefused, NotRepeatable, OSError) as refusal:
+            raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None
 
 
 def _reread(settings: Settings, database: Database, found: Audit, extent: Any) -> tuple[Disagreement, ...]:

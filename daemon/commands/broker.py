@@ -1,7 +1,10 @@
 """Commands that speak to Kafka: topics, sending one event, and what the audit asks the broker."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import structlog
 
 from daemon.console import CommandFailed
 from daemon.role_process import RoleRefused
@@ -9,6 +12,7 @@ from daemon.roles import cluster_of
 from daemon.settings import Settings
 from feedback import inspection
 from feedback.connection import Cluster
+from feedback.envelope import Refused, open_envelope
 from feedback.inspection import BrokerAway, Extent
 from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Producer
@@ -55,17 +59,21 @@ def send(
         record = outgoing(
             kind, data, topic=Topics().feedback, source=source, redactor=TextsOnly(), event_id=event_id
         )
-    except ValueError as complaint:
+        open_envelope(record.value, record.headers)  # as intake will: a dead letter is noticed too late
+    except (ValueError, Refused) as complaint:
         raise CommandFailed(f"not sent: {complaint}", code=2) from None
+    headers = {name: (value or b"").decode() for name, value in record.headers}
     producer = Producer(cluster(settings), ack_s_max=ACK_S_MAX)
     try:
         sent = producer.send(record).result(timeout=2 * ACK_S_MAX)
     except (NotAcknowledged, TimeoutError) as fault:
-        why = f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({fault or 'timeout'})"
-        raise CommandFailed(f"{why}; sending the same --id again is safe", code=EX_TEMPFAIL) from None
+        why = (
+            f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({str(fault) or 'timeout'})"
+        )
+        again = f"it may be there all the same: sent again with --id {headers['ce_id']} it counts once"
+        raise CommandFailed(f"{why}; {again}", code=EX_TEMPFAIL) from None
     finally:
         producer.close(wait_s_max=1.0)
-    headers = {name: (value or b"").decode() for name, value in record.headers}
     return {
         "uid": f"{headers['ce_source']}#{headers['ce_id']}",
         "topic": sent.topic,
@@ -97,7 +105,8 @@ def ends(settings: Settings) -> dict[Place, int]:
 
 
 def cluster(settings: Settings) -> Cluster:
-    """How this installation reaches Kafka."""
+    """How this installation reaches Kafka. What its clients log goes where refusals go."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         return cluster_of(settings)
     except RoleRefused as refusal:

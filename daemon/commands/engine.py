@@ -1,6 +1,5 @@
 """`clorad engine selftest`: whether the engine keeps its promises with this base, on this machine."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from daemon.console import CommandFailed, console, count, show_json, table
 from daemon.settings import Settings
+from daemon.warming import prepare_torch
 
 if TYPE_CHECKING:
     from engine.selftest import Check
@@ -21,17 +21,16 @@ def show_selftest(
 
     Raises `CommandFailed` where one is broken, or none could be tried.
     """
-    from engine.threads import WAITS
-
-    os.environ.update(WAITS | os.environ)
-    from engine.base_model import BaseRefused  # torch, from here on
+    own = settings.engine
+    if not own.base.is_dir():
+        raise CommandFailed(f"the base at {own.base} cannot be tried: there is no such directory")
+    prepare_torch()
     from engine.selftest import selftest
 
-    own = settings.engine
     on: dict[str, Any] = {"device": device or own.device, "dtype": dtype or own.dtype, "threads": own.threads}
     try:
         checks = selftest(own.base, **on)
-    except (BaseRefused, OSError) as refusal:
+    except (ValueError, OSError) as refusal:
         raise CommandFailed(f"the base at {own.base} cannot be tried: {refusal}") from None
     show(checks, {"base": str(own.base), **on}, as_json=as_json)
 

@@ -4,7 +4,7 @@ import json
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from daemon.role_names import ROLES
+from daemon.role_names import ROLES, health_port
 from daemon.settings import Settings
 
 ANSWER_S_MAX = 0.5
@@ -13,7 +13,7 @@ ANSWER_S_MAX = 0.5
 def roles(settings: Settings) -> dict[str, Any]:
     """Each role's readiness, None where it does not answer; empty where no ports are set."""
     first = settings.telemetry.health_port
-    return {name: _readiness(first + place) for place, name in enumerate(ROLES)} if first else {}
+    return {name: _readiness(health_port(first, name)) for name in ROLES} if first else {}
 
 
 def _readiness(port: int) -> Any:

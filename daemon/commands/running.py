@@ -27,9 +27,8 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
         Child(
             name=name,
             command=(sys.executable, "-m", "daemon", *named, name, "--supervisor-pid", str(os.getpid())),
-            environment=_environment(settings, place),
         )
-        for place, name in enumerate(ROLES)
+        for name in ROLES
         if name not in without
     ]
     return Supervisor(children).run(stopping)
@@ -46,9 +45,3 @@ def _role(name: str) -> Role:
     return {"intake": roles.intake, "learner": roles.learner, "fleet": roles.fleet, "gateway": roles.gateway}[
         name
     ]
-
-
-def _environment(settings: Settings, place: int) -> dict[str, str]:
-    """Each role shows its health on a port of its own: the one that is set, and those after it."""
-    first = settings.telemetry.health_port
-    return {"CLORAD_TELEMETRY__HEALTH_PORT": str(first + place)} if first else {}

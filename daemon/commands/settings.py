@@ -5,7 +5,6 @@ import re
 from typing import Any
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from daemon.console import console, show_json
 from daemon.settings import Settings
@@ -27,7 +26,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
 def masked(settings: Settings) -> dict[str, Any]:
     """The settings as JSON values, with secrets masked: passwords in URLs, Kafka's options by name."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    values["ledger"]["url"] = _url(values["ledger"]["url"])
+    values["ledger"]["url"] = make_url(values["ledger"]["url"]).render_as_string(hide_password=True)
     values["kafka"]["options"] = {
         name: MASK if _SECRET.search(name) else value for name, value in values["kafka"]["options"].items()
     }
@@ -35,13 +34,6 @@ def masked(settings: Settings) -> dict[str, Any]:
     if values["telemetry"]["otlp_endpoint"]:
         values["telemetry"]["otlp_endpoint"] = _IN_URL.sub(MASK, values["telemetry"]["otlp_endpoint"])
     return values
-
-
-def _url(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return MASK
 
 
 def _toml(values: dict[str, Any], path: str = "") -> list[str]:

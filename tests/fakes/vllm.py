@@ -30,6 +30,7 @@ class Trouble:
     failures_left: int = 0  # so many generation requests answer `failure_status`
     failure_status: int = 500
     hang_up_after_chunks: int | None = None
+    another_api: bool = False  # it answers, but not as vLLM does
     hang_up_before_answer: bool = False
 
 
@@ -205,6 +206,9 @@ class _Answers(BaseHTTPRequestHandler):
         if trouble.failures_left > 0:
             trouble.failures_left -= 1
             raise _No(trouble.failure_status, "trouble", "InternalServerError")
+        if trouble.another_api:
+            self._say(200, {"choices": [{"text": "hello", "logprobs": None}]})
+            return
         speech = self._speech(body)
         time.sleep(trouble.answer_delay_s)
         in_chat = self.path.endswith("chat/completions")

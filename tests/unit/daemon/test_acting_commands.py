@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.commands import broker
 from daemon.commands.broker import TextsOnly
 from tests.unit.daemon.conftest import Clorad
 
@@ -25,14 +26,19 @@ class TestSend:
             ),
             (
                 ("intervention", "--agent", "billing", "--action", "shout", "--prompt", "x", "--said", "y"),
-                "action",
+                "action: literal_error ('takeover', 'override', ",
             ),
             (("intervention", "--agent", "billing", "--action", "takeover", "--prompt", "x"), "turns"),
-            (("outcome", "--agent", "billing", "--value", "7", "--interaction", "i"), "value"),
+            (
+                ("outcome", "--agent", "billing", "--value", "7", "--interaction", "i"),
+                "value: less_than_equal (1.0)",
+            ),
             (("retraction", "no-hash-sign", "--agent", "billing"), "SOURCE#ID"),
             (("correction", "--file", "missing.json"), "--file: No such file"),
             (("correction", "--file", "broken.json"), "--file: not JSON"),
             (("correction", "--file", "list.json"), "one JSON object"),
+            (("correction", *WHOLE, "--source", ""), "source: missing"),
+            (("correction", *WHOLE, "--comment", "x" * 300_000), "at most 262144"),
         ],
     )
     def test_what_intake_would_refuse_is_refused_here(
@@ -54,6 +60,14 @@ class TestSend:
         data = {"agent": "billing", "author": "ann", "corrected": 7}
         said = clorad("send", "correction", "--file", "-", stdin=json.dumps(data), env=AWAY)
         assert "corrected: string_type" in said.err
+
+    def test_what_was_perhaps_sent_can_be_sent_again_under_its_id(
+        self, clorad: Clorad, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(broker, "ACK_S_MAX", 1.0)
+        said = clorad("send", "correction", *WHOLE, "--id", "e-17", "--json", env=AWAY)
+        assert (said.code, said.out) == (75, ""), "nothing that a program would take for an answer"
+        assert "--id e-17" in said.err
 
     def test_texts_are_redacted_here_and_names_by_intake(self) -> None:
         redactor = TextsOnly()
@@ -95,14 +109,35 @@ class TestLedger:
         (tmp_path / "clorad.db").write_text("not a database, but long enough to be taken for one" * 50)
         said = clorad("status")
         assert (said.code, said.out) == (78, "")
-        assert "holds no ledger of this schema" in said.err
+        assert "is no SQLite database" in said.err
 
     def test_a_database_that_is_away_is_said(self, clorad: Clorad) -> None:
         said = clorad("status", env={"CLORAD_LEDGER__URL": "postgresql+psycopg://x@127.0.0.1:1/x"})
-        assert (said.code, said.err) == (
-            75,
-            "clorad: the ledger is unavailable (OperationalError); see ledger.url\n",
-        )
+        assert said.code == 75
+        assert said.err.startswith("clorad: the ledger is unavailable (OperationalError: connection failed: ")
+        assert "Connection refused" in said.err
+        assert said.err.endswith("; see ledger.url\n")
+        assert said.err.count("\n") == 1
+
+    def test_a_backup_that_is_not_there_is_said_in_words(self, clorad: Clorad) -> None:
+        for words in (("ledger", "check", "lost"), ("ledger", "restore", "lost")):
+            said = clorad(*words)
+            assert (said.code, "lost: No such file or directory" in said.err) == (1, True)
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("replay", str(2**63)),
+            ("dead-letters", "show", str(2**63)),
+            ("dead-letters", "redrive", str(2**63)),
+            ("rollback", "billing", "--to", str(2**63)),
+        ],
+    )
+    def test_numbers_beyond_the_ledgers_are_refused(self, clorad: Clorad, words: tuple[str, ...]) -> None:
+        clorad("ledger", "migrate")
+        said = clorad(*words)
+        assert said.code == 2
+        assert str(2**63 - 1) in "".join(said.err.split())
 
 
 class TestSchema:
@@ -116,6 +151,11 @@ class TestSchema:
         said = clorad("schema", "applause")
         assert said.code == 2
         assert "clorad.correction.v1" in said.err
+
+
+def test_a_kafka_version_that_is_none_is_refused_in_one_line(clorad: Clorad) -> None:
+    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS__API_VERSION": "newest"})
+    assert (said.code, said.err) == (78, 'clorad: kafka.options: api_version must be like "2.3" or [2, 3]\n')
 
 
 def test_topics_are_not_made_where_no_broker_answers(clorad: Clorad) -> None:

@@ -36,6 +36,19 @@ used = resource.getrusage(resource.RUSAGE_SELF)
 sys.__stdout__.write(json.dumps({"modules": sorted(sys.modules), "cpu_s": used.ru_utime + used.ru_stime}))
 """
 
+AT_TORCH = """
+import os, sys
+class AtTorch:
+    def find_spec(name, *_):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"), flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, AtTorch)
+sys.argv = ["clorad", *sys.argv[1:]]
+from daemon.cli import main
+main()
+"""
+
 
 def loaded_by(*words: str, cwd: Path) -> tuple[set[str], float]:
     done = subprocess.run(
@@ -69,6 +82,21 @@ def test_help_does_not_even_load_the_ledger(tmp_path: Path) -> None:
 def test_sending_loads_no_model(tmp_path: Path) -> None:
     modules, _ = loaded_by("send", "correction", "--agent", "billing", cwd=tmp_path)
     assert modules.isdisjoint({"torch", "transformers"})
+
+
+@pytest.mark.parametrize("words", [("engine", "selftest"), ("replay", "1"), ("learner",)])
+def test_torch_is_told_how_to_wait_before_it_is_loaded(words: tuple[str, ...], story: Path) -> None:
+    (story.parent / "base").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", AT_TORCH, *words],
+        cwd=story.parent,
+        env={"PATH": "", "PYTHONPATH": str(ROOT), "GOMP_SPINCOUNT": "7"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == ["passive", "7"], "what the operator set stays"
 
 
 @pytest.mark.parametrize("package", ["ledger", "feedback", "rewards", "engine", "serving", "daemon"])

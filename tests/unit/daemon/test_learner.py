@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learner import Learner, LearnerOptions, Look, resume_pass, start_pass
+from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
+from daemon.look import Look
 from daemon.planning import Limits
 from daemon.replay import replay
 from daemon.scheduler import Freshness
@@ -137,6 +138,17 @@ def made(database: Database) -> dict[str, str]:
 
 def test_nothing_due_starts_nothing(learner: Learner) -> None:
     assert not start_pass(learner, threading.Event())
+
+
+def test_a_learner_at_work_gives_a_sign_of_life_at_every_step(learner: Learner, database: Database) -> None:
+    signs: list[str] = []
+    make_due(database, "billing")
+    assert start_pass(replace(learner, alive=lambda: signs.append("alive")), threading.Event())
+    [name] = made(database)
+    with database.read() as connection:
+        [version] = versions.versions_of(connection, name.partition(" ")[0])
+    steps = read_manifest(learner.store / version.path).metrics["steps"]
+    assert len(signs) >= steps > 1
 
 
 def test_agents_that_are_due_learn_in_one_pass(learner: Learner, database: Database) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from daemon.role_names import ROLES, health_port
+from daemon.roles import holder
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,8 +29,8 @@ log = structlog.get_logger("daemon.test")
 """
 
 
-def start(body: str, *, health_port: int = 0) -> "subprocess.Popen[str]":
-    script = f"{PREAMBLE}\n{body}\nsys.exit(run_role('intake', role, settings))"
+def start(body: str, *, health_port: int = 0, name: str = "intake") -> "subprocess.Popen[str]":
+    script = f"{PREAMBLE}\n{body}\nsys.exit(run_role('{name}', role, settings))"
     return subprocess.Popen(
         [sys.executable, "-c", script, str(health_port)], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
@@ -72,9 +76,21 @@ def test_a_role_that_refuses_says_why_in_one_line_and_ends_with_78() -> None:
     assert process.returncode == 78
 
 
-def test_a_taken_health_port_is_refused_by_name() -> None:
-    import socket
+def test_each_role_has_a_health_port_of_its_own_also_without_a_supervisor() -> None:
+    assert [health_port(9000, role) for role in ROLES] == [9000, 9001, 9002, 9003]
+    assert {health_port(0, role) for role in ROLES} == {0}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = start("def role(*_): pass", health_port=taken.getsockname()[1] - 3, name="gateway")
+        assert str(taken.getsockname()[1]) in finish(process)[-1]["why"]
 
+
+def test_processes_of_one_number_on_one_host_name_are_two_holders_of_leases() -> None:
+    assert holder() != holder(), "in containers everybody is process 1"
+
+
+def test_a_taken_health_port_is_refused_by_name() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -67,6 +67,21 @@ def test_a_role_that_refuses_ends_the_run_with_its_reason(tmp_path: Path, run: R
     assert critical[1]["refused"] == "intake"
 
 
+def test_the_fleet_without_its_base_is_refused_also_where_no_agent_is_declared(tmp_path: Path) -> None:
+    (tmp_path / "clorad.toml").write_text(f'{AWAY}[engine]\nbase = "missing"\n')
+    ended = subprocess.run(
+        [sys.executable, "-m", "daemon", "fleet"],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert ended.returncode == 78, ended.stderr
+    assert json.loads(ended.stderr.splitlines()[-1])["why"].startswith("engine.base: ")
+
+
 def test_asked_to_stop_it_stops_its_roles_and_ends_with_zero(tmp_path: Path, run: Run) -> None:
     process = run(AWAY)
     until_said(tmp_path, "role started")

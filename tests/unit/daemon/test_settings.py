@@ -60,8 +60,25 @@ def test_paths_are_absolute_even_when_nobody_set_them() -> None:
 
 
 def test_a_file_that_was_named_must_exist() -> None:
-    with pytest.raises(SettingsRefused, match="no such file"):
-        read_settings(Path("missing.toml"))
+    with pytest.raises(SettingsRefused, match=r"no such file: elsewhere/missing\.toml"):
+        read_settings(Path("elsewhere/missing.toml"))
+
+
+@pytest.mark.parametrize(
+    "servers", ["kafka", "kafka:9092", "a.b-c_d:1, [::1]:9092", "SSL://127.0.0.1:9092,b"]
+)
+def test_brokers_as_kafka_clients_take_them_are_taken(servers: str) -> None:
+    Path("clorad.toml").write_text(f'[kafka]\nbootstrap_servers = "{servers}"\n')
+    assert read_settings().kafka.bootstrap_servers == servers
+
+
+def test_a_recipe_that_can_be_followed_is_taken_as_it_is() -> None:
+    Path("clorad.toml").write_text('[agents.b]\nrecipe = {rank = 4, alpha = 8, targets = ["q_proj"]}\n')
+    assert read_settings().agents["b"].recipe == {"rank": 4, "alpha": 8, "targets": ["q_proj"]}
+
+
+def test_a_file_that_is_no_toml_is_named() -> None:
+    assert "clorad.toml cannot be read as TOML" in refusal("agents: []")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +99,25 @@ def test_a_file_that_was_named_must_exist() -> None:
         ('[engine]\nmixing = "sometimes"', ["engine.mixing", "'auto' or 'never'"]),
         ("[kafka\n", ["cannot be read"]),
         ("[engine]\nbase = 5", ["engine.base", "int 5", "path"]),
+        ('[ledger]\nurl = "clorad.db"', ["ledger.url", "must be sqlite:///path or postgresql+psycopg://"]),
+        ('[ledger]\nurl = "mysql://me@host/clorad"', ["ledger.url", "must be sqlite:///path"]),
+        ('[ledger]\nurl = "postgresql+psycopg://host:port/x"', ["ledger.url", "must be sqlite:///path"]),
+        ('[kafka]\nbootstrap_servers = "kafka:here"', ["kafka.bootstrap_servers", "must be host:port"]),
+        ('[kafka]\nbootstrap_servers = ""', ["kafka.bootstrap_servers", "must be host:port"]),
+        ('[kafka]\nbootstrap_servers = "a:1,,b:2"', ["kafka.bootstrap_servers", "must be host:port"]),
+        ("[agents.b]\nweight = inf", ["agents.b.weight", "finite"]),
+        ('[fleet]\nreplicas = ["127.0.0.1:8000"]', ["fleet.replicas.0", "must be http://host:port"]),
+        ('[fleet]\nreplicas = ["http://[::1:8000"]', ["fleet.replicas.0", "must be http://host:port"]),
+        ('[telemetry]\notlp_endpoint = "otel:4318"', ["telemetry.otlp_endpoint", "must be http://host:port"]),
+        ("[telemetry]\nhealth_port = 65533", ["telemetry.health_port", "65532"]),
+        ("[agents.b]\nrecipe = {rang = 4}", ["agents.b.recipe", "unknown recipe settings rang", "rank"]),
+        ("[agents.b]\nrecipe = {rank = -1}", ["agents.b.recipe", "out of range: rank"]),
+        ("[agents.b]\nrecipe = {rank = 8.5}", ["agents.b.recipe", "rank must be a whole number"]),
+        ("[agents.b]\nrecipe = {alpha = true}", ["agents.b.recipe", "alpha must be a number"]),
+        ("[agents.b]\nrecipe = {alpha = inf}", ["agents.b.recipe", "alpha must be a number"]),
+        ("[agents.b]\nrecipe = {rslora = 1}", ["agents.b.recipe", "rslora must be true or false"]),
+        ('[agents.b]\nrecipe = {targets = ["head"]}', ["agents.b.recipe", "targets", "q_proj"]),
+        ("[agents.b]\nrecipe = {targets = []}", ["agents.b.recipe", "targets", "q_proj"]),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(toml: str, expected: list[str]) -> None:
@@ -115,6 +151,8 @@ def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str, ex
         '[ledger]\nurl = 17\n[kafka]\noptions = "hunter2"',
         '[gateway]\nport = "hunter2"',
         '[telemetry]\nlog_level = "hunter2"',
+        '[ledger]\nurl = "mysql://me:hunter2@host/clorad"',
+        '[fleet]\nreplicas = ["me:hunter2@r"]',
     ],
 )
 def test_values_that_may_be_secrets_are_not_repeated(toml: str) -> None:
@@ -152,5 +190,9 @@ class TestCommand:
 
 
 def test_every_secret_in_a_url_is_masked() -> None:
-    settings = Settings(ledger={"url": "not a url hunter2"})
-    assert masked(settings)["ledger"]["url"] == MASK
+    settings = Settings(
+        ledger={"url": "postgresql+psycopg://me:hunter2@db/clorad"},
+        fleet={"replicas": ["http://hunter2@r:1"]},
+    )
+    assert "hunter2" not in str(masked(settings))
+    assert MASK in masked(settings)["fleet"]["replicas"][0]

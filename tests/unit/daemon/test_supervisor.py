@@ -39,7 +39,7 @@ DEAF = STEADY.replace("signal.signal(signal.SIGTERM, stop)", "signal.signal(sign
 
 
 def child(name: str, script: str, folder: Path) -> Child:
-    return Child(name=name, command=(sys.executable, "-S", "-c", script, str(folder), name), environment={})
+    return Child(name=name, command=(sys.executable, "-S", "-c", script, str(folder), name))
 
 
 def lines(path: Path) -> list[str]:
@@ -162,9 +162,7 @@ def test_a_child_that_refuses_stops_everything_with_its_code(tmp_path: Path) -> 
 
 def test_a_command_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     late = tmp_path / "role"
-    with running(
-        Supervisor([Child(name="fleet", command=(str(late), str(tmp_path)), environment={})], patience=QUICK)
-    ):
+    with running(Supervisor([Child(name="fleet", command=(str(late), str(tmp_path)))], patience=QUICK)):
         time.sleep(0.2)
         body = STEADY.replace("sys.argv[2]", "'fleet'")
         late.write_text(f"#!{sys.executable} -S\n{body}")
@@ -185,7 +183,7 @@ import os, sys, threading
 from daemon.supervisor import Child, Supervisor
 script, folder = sys.argv[1:]
 command = (sys.executable, "-c", script, folder, "learner", str(os.getpid()))
-child = Child(name="learner", command=command, environment={})
+child = Child(name="learner", command=command)
 Supervisor([child]).run(threading.Event())
 """
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from feedback.identity import identity_of
 from feedback.intake import Fenced
 from feedback.placing import WrongLedger
+from ledger.database import LedgerUnavailable
 from ledger.schema import dead_letters, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
 from tests.unit.feedback.said import INTERACTION, headers
@@ -194,6 +195,20 @@ def test_while_the_ledger_is_locked_intake_waits_keeps_its_place_and_goes_on(kaf
         until(lambda: kept.kept(topics.feedback) == 1)
         until(seen.is_ready)
     assert kept.reasons() == []
+
+
+def test_a_ledger_that_is_back_is_said_though_nothing_arrives(kafka, kept):
+    topics, seen, away = kafka.create_all(partitions=1), Seen(), [True]
+
+    def full() -> str:
+        if away[0]:
+            raise LedgerUnavailable("gone")
+        return ""
+
+    with running(intake(kafka, kept, topics, seen=seen, full=full)):
+        until(lambda: seen.states.get("ledger") == (False, "gone"))
+        away[0] = False
+        until(seen.is_ready)
 
 
 def test_while_there_is_no_room_nothing_is_taken_in(kafka, kept):

@@ -11,6 +11,7 @@ from ledger import fleet as table
 from ledger import leases, versions
 from ledger.events import Role
 from ledger.flips import roll_back
+from ledger.heartbeat import held
 from serving.fleet import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
 from serving.judging import JudgingOptions
 from serving.reconciler import ReplicaOptions
@@ -134,6 +135,14 @@ def test_a_replica_that_dies_leaves_and_comes_back_refilled(billing):
         dying.start()
         wait_for(lambda: seen(billing)[dying.url].in_rotation)
         assert standing.model in seen(billing)[dying.url].models
+
+
+def test_a_stand_by_is_ready_whatever_it_saw_before(billing):
+    stand_by = fleet(billing, holder="two")
+    for check in ("ledger", "replicas"):  # what it said when the ledger was away, or when it led
+        stand_by.watched.ready(check, False, "not there")
+    with held(billing.database, ["fleet"], holder="one", ttl_s=8.0), running(stand_by):
+        wait_for(lambda: all(stand_by.watched.checks.values()))
 
 
 def test_a_leader_that_starts_anew_takes_nobody_out_of_rotation(billing):

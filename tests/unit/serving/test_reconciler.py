@@ -67,6 +67,17 @@ def test_an_agent_on_the_base_needs_nothing(scene, keep):
     assert keep(scene.replica()).held == frozenset()
 
 
+def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(scene, keep):
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    fake = scene.replica()
+    fake.trouble.another_api = True
+    report = keep(fake)
+    assert (report.sound, report.fault) == (False, f"{fake.url}/v1/completions: not as vLLM answers")
+    fake.trouble.another_api = False
+    assert keep(fake).held == {champion.model}
+
+
 def test_a_replica_that_restarted_empty_is_refilled_in_one_look(scene, keep):
     scene.agent("billing")
     champion = scene.champion("billing")

@@ -1,0 +1,79 @@
+"""What a setting must be beyond its type: an address somebody can answer at, a recipe that can be followed.
+
+Each returns what it was given, or raises `ValueError` in words that do not repeat it: it may hold a password.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.recipe import Recipe, recipe_from
+
+_BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
+_LEDGERS = ("sqlite+pysqlite", "postgresql+psycopg")
+
+
+def ledger_url(url: str) -> str:
+    """A database that clorad has a driver for."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        dialect = make_url(url).get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError, ImportError):
+        dialect = None
+    if dialect is None or f"{dialect.name}+{dialect.driver}" not in _LEDGERS:
+        raise ValueError("must be sqlite:///path or postgresql+psycopg://user@host/database")
+    return url
+
+
+def brokers(servers: str) -> str:
+    """Where at least one Kafka broker may answer."""
+    if not all(_BROKER.fullmatch(one.strip()) for one in servers.split(",")):
+        raise ValueError("must be host:port, or several with commas between them")
+    return servers
+
+
+def server_url(url: str) -> str:
+    """The root of an HTTP server."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        is_one = False
+    if not is_one:
+        raise ValueError("must be http://host:port or https://host:port")
+    return url
+
+
+def recipe(changes: dict[str, Any]) -> dict[str, Any]:
+    """Differences from the default recipe: names it has, with values of their kind."""
+    _refuse_other_kinds(changes)
+    try:
+        recipe_from(changes)
+    except AssertionError:
+        raise ValueError(f"out of range: {', '.join(sorted(changes))} (see engine/recipe.py)") from None
+    return changes
+
+
+def _refuse_other_kinds(changes: Mapping[str, Any]) -> None:
+    default = Recipe()
+    for name, value in changes.items():
+        match getattr(default, name, None):
+            case None:
+                continue  # `recipe_from` names what there is
+            case bool():
+                is_like, kind = isinstance(value, bool), "true or false"
+            case int():
+                is_like, kind = type(value) is int, "a whole number"
+            case float():
+                is_like, kind = type(value) in (int, float) and math.isfinite(value), "a number"
+            case targets:
+                is_like = (
+                    isinstance(value, list | tuple) and bool(value) and set(map(str, value)) <= set(targets)
+                )
+                kind = f"a list of some of {', '.join(targets)}"
+        if not is_like:
+            raise ValueError(f"{name} must be {kind}")
