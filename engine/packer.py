@@ -6,8 +6,9 @@ mixed has micro-batches of its own, and nothing about them depends on who else i
 Shapes: T packed tokens, N target tokens.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -99,6 +100,7 @@ def pack(
 
 
 _Ordered = tuple[Tenant, list[Portion]]
+_WHOLE_BELOW = 0.25  # of the budget: so much of a micro-batch is left empty at most for a tenant's sake
 
 
 def _tokens(portions: Iterable[Portion], form: Form) -> int:
@@ -122,16 +124,29 @@ def _cut(work: Sequence[_Ordered], form: Form, *, even_tokens: int) -> list["_Dr
     drafts: list[_Draft] = []
     earlier = 0  # tokens of the drafts before the last
     for tenant, portions in work:
-        for portion in portions:
+        for piece in _pieces(portions, form):
             draft = drafts[-1] if drafts else _Draft(form)
-            cost = draft.cost(tenant, portion)
+            cost = draft.cost(tenant, piece)
             over = draft.tokens + cost > form.token_budget
             even = earlier + draft.tokens + cost / 2 > len(drafts) * even_tokens
             if not drafts or (draft.tokens and (over or even)):
                 earlier += draft.tokens
                 drafts.append(draft := _Draft(form))
-            draft.add(tenant, portion)
+            draft.add(tenant, piece)
     return drafts
+
+
+def _pieces(portions: Sequence[Portion], form: Form) -> Iterator[Sequence[Portion]]:
+    """What is not cut: all of a tenant with little, else its answers to one prompt, if the budget allows."""
+    if _tokens(portions, form) <= form.token_budget * _WHOLE_BELOW:
+        yield portions
+        return
+    for _, run in groupby(portions, key=lambda portion: portion.sample.prompt_ids):
+        together = list(run)
+        if _tokens(together, form) <= form.token_budget:
+            yield together
+        else:
+            yield from ([portion] for portion in together)
 
 
 def _sequences(portion: Portion) -> list[tuple[int, ...]]:
@@ -151,22 +166,24 @@ class _Draft:
     def tokens(self) -> int:
         return sum(tree.tokens for _, tree, _ in self._tenants)
 
-    def cost(self, tenant: Tenant, portion: Portion) -> int:
-        """Tokens the portion would add: never less than it does add."""
-        present = bool(self._tenants) and self._tenants[-1][0] is tenant
-        tree = self._tenants[-1][1] if present else PrefixTree(share=self._form.share_prefixes)
-        first, *others = _sequences(portion)
-        prompt = len(portion.sample.prompt_ids)
+    def cost(self, tenant: Tenant, piece: Sequence[Portion]) -> int:
+        """Tokens the piece would add: never less than it does add."""
+        if not self._tenants or self._tenants[-1][0] is not tenant:
+            return _tokens(piece, self._form)
+        tree = self._tenants[-1][1]
+        first, *others = (sequence for portion in piece for sequence in _sequences(portion))
+        prompt = len(piece[0].sample.prompt_ids)  # of all: a tenant that is here already comes in such pieces
         shared = prompt if self._form.share_prefixes and prompt >= SHARED_TOKENS_MIN else 0
         return tree.missing(first) + sum(min(tree.missing(one), len(one) - shared) for one in others)
 
-    def add(self, tenant: Tenant, portion: Portion) -> None:
+    def add(self, tenant: Tenant, piece: Sequence[Portion]) -> None:
         if not self._tenants or self._tenants[-1][0] is not tenant:
             self._tenants.append((tenant, PrefixTree(share=self._form.share_prefixes), []))
         _, tree, portions = self._tenants[-1]
-        portions.append(portion)
-        for sequence in _sequences(portion):
-            tree.add(sequence)
+        portions.extend(piece)
+        for portion in piece:
+            for sequence in _sequences(portion):
+                tree.add(sequence)
 
     def finish(self, device: torch.device) -> MicroBatch:
         layout, groups = Layout(), []

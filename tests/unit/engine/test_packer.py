@@ -111,6 +111,23 @@ def test_passes_are_as_few_as_the_budget_allows_and_about_equally_large(portions
     assert [batch.tokens for batch in batches] == sizes
 
 
+def test_answers_to_one_prompt_stay_together_where_the_budget_allows():
+    prompts = [tuple(range(n, n + 30)) for n in (0, 100, 200)]
+    portions = [Portion(sample=sample(prompt, (n, 3) * 10)) for prompt in prompts for n in (1, 2)]
+    form = Form(token_budget=110, mix_below_tokens=0)
+    batches = pack([(Tenant(slot=0, recipe=RECIPE), portions)], form, torch.device("cpu"))
+    assert [batch.tokens for batch in batches] == [30 + 19 + 19] * 3
+
+
+def test_a_tenant_with_little_is_not_cut():
+    work = [
+        (Tenant(slot=n, recipe=RECIPE), [Portion(sample=sample((n, m) * 5, (1,) * 6)) for m in range(3)])
+        for n in range(5)
+    ]
+    batches = pack(work, Form(token_budget=180, mix_below_tokens=180), torch.device("cpu"))
+    assert [[len(placed) for _, placed in batch.placed] for batch in batches] == [[3, 3, 3], [3, 3]]
+
+
 def test_a_common_system_prompt_is_computed_once_for_an_agent_and_once_for_each_other():
     system = tuple(range(100))
     portions = [Portion(sample=sample((*system, 200 + n, 7), (1, 2, 3))) for n in range(5)]
