@@ -93,7 +93,7 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
         with TemporaryDirectory(prefix=".restore-", dir=path.parent) as folder:
             draft = Path(folder) / "ledger.db"
             copies.read(file, draft)
-            with closing(Database(f"sqlite:///{draft}")) as database, database.write() as connection:
+            with closing(Database(copies.url_of(draft))) as database, database.write() as connection:
                 _settle(connection, floors)
             copies.read(draft, path)
     except OSError as fault:

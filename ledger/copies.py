@@ -42,6 +42,11 @@ def path_of(url: str) -> Path:
     return Path(str(make_url(url).database))
 
 
+def url_of(path: Path) -> str:
+    """The URL of an SQLite ledger in that file, whatever the file is called."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def write(url: str, file: Path) -> None:
     """The ledger as of now is in `file` afterwards, sound. Roles may go on meanwhile. Raises `NoCopy`."""
     if file.exists():
@@ -98,7 +103,7 @@ def check(file: Path) -> None:
         _run("pg_restore", None, "--file=/dev/null", str(file))
         return
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as copy:
+        with closing(_opened_to_read(file)) as copy:
             check_pages(copy)
     except sqlite3.Error as fault:
         raise NoCopy(f"{file.name} is no sound ledger ({type(fault).__name__})") from None
@@ -123,7 +128,7 @@ def facts(file: Path) -> dict[str, str]:
         [found["revision"]] = [row[0] for row in rows if len(row) == 1 and row[0].isdigit()] or [""]
         return found
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as copy:
+        with closing(_opened_to_read(file)) as copy:
             found = dict(copy.execute("SELECT name, value FROM facts").fetchall())
             [found["revision"]] = copy.execute("SELECT version_num FROM alembic_version").fetchone()
             return found
@@ -138,6 +143,11 @@ def is_dump(file: Path) -> bool:
             return opened.read(len(_DUMPED)) == _DUMPED.encode()
     except OSError as fault:
         raise NoCopy(f"{file}: {fault.strerror or type(fault).__name__}") from None
+
+
+def _opened_to_read(file: Path) -> sqlite3.Connection:
+    """In a URI `#`, `?` and `%` of a file's name would mean something else."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

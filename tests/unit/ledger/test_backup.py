@@ -57,6 +57,22 @@ def test_a_restored_ledger_is_the_one_that_was_backed_up(database: Database, tmp
     assert ids(database) == ["1", "2", "3", "4"], "what it was is kept too"
 
 
+@pytest.mark.parametrize("name", ["#1", "who?", "100%20", "ä b"])
+def test_files_and_folders_may_be_called_anything(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    with closing(Database(copies.url_of(folder / "clorad.db"))) as ledger:
+        ledger.migrate()
+        file = folder / f"backup {name}"
+        back_up(ledger.url, file)
+        copies.check(file)
+        assert copies.facts(file)["revision"]
+        keep(ledger, said("1"))
+        go_back(ledger, file)
+        with ledger.read() as connection:
+            assert (restores(connection), audit(connection).partitions) == (1, ())
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+
+
 def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     back_up(database.url, file)
