@@ -141,10 +141,7 @@ class Answering:
         version = reply.choice.version
         self._count(order, version, reply.status)
         headers = order.headers(version)
-        try:
-            answer = json.loads(reply.body)
-        except ValueError:
-            return JSONResponse(complaint("the replica's answer is no JSON", "api_error"), 502, headers)
+        answer = reply.body
         if reply.status != 200:
             return JSONResponse(answer, reply.status, headers)
         if order.capture:
@@ -162,13 +159,13 @@ class Answering:
         try:
             async with stack, asyncio.timeout_at(_loop_time(order.began_s + self._request_s_max)):
                 async for event in reply.events:
-                    yield b"data: " + (event if event == b"[DONE]" else _shown(event, order, heard)) + b"\n\n"
+                    yield _event(_shown(event, order, heard))
+                yield b"data: [DONE]\n\n"
             if order.capture:
                 self._keep(order, version, heard)
         except (Broken, TimeoutError) as fault:
             status = 504 if isinstance(fault, TimeoutError) else 502
-            said = complaint("the answer broke off", "api_error", code="broken_stream")
-            yield b"data: " + json.dumps(said).encode() + b"\n\n"
+            yield _event(complaint("the answer broke off", "api_error", code="broken_stream"))
         finally:
             self._count(order, version, status)
 
@@ -225,15 +222,19 @@ def _read(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _shown(event: bytes, order: Order, heard: Heard) -> bytes:
-    chunk = json.loads(event)
+def _event(data: dict[str, Any]) -> bytes:
+    """As a server-sent event."""
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _shown(chunk: dict[str, Any], order: Order, heard: Heard) -> dict[str, Any]:
     for choice in chunk.get("choices") or ():
         if order.capture:
             heard.hear(choice)
     without_extras(chunk, order.seen)
     if "model" in chunk:
         chunk["model"] = order.agent
-    return json.dumps(chunk, ensure_ascii=False).encode()
+    return chunk
 
 
 def _retry(status: int) -> dict[str, str]:

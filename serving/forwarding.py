@@ -19,15 +19,16 @@ import structlog
 from opentelemetry import metrics
 
 from serving.routing import Choice, Table, choose
+from serving.shaping import Garbled, answer_in, chunk_in, json_in
 
 log = structlog.get_logger(__name__)
 _retried = metrics.get_meter("serving").create_counter("gateway.requests.retried", unit="{request}")
 
 FAILURES_MAX = 3
-"""Answers of status 5xx until the client is told: by then it is the request that kills replicas."""
+"""Answers of status 5xx, or of no sense, until the client is told: by then the request is to blame."""
 
 RESTING_S = 1.0
-"""A replica that broke a connection is asked last for so long: the fleet role needs a moment to notice."""
+"""A replica that broke off, or made no sense, is asked last for so long: the fleet role must notice first."""
 
 _LOOK_AGAIN_S = 0.1
 _REREAD_S_MAX = 1.0
@@ -46,12 +47,12 @@ class Broken(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """One replica's answer: either `body`, read to its end, or `events` still arriving."""
+    """One replica's answer, decoded: either `body`, read to its end, or `events` still arriving."""
 
     choice: Choice
     status: int
-    body: bytes = b""
-    events: AsyncIterator[bytes] | None = None
+    body: Any = None  # of status 200: an object with choices
+    events: AsyncIterator[dict[str, Any]] | None = None
 
 
 @dataclass(slots=True)
@@ -118,21 +119,40 @@ class Forwarder:
                 await self._reread()
                 return None
             if answer.status >= 500:
-                search.failed.add(choice.url)
-                search.failures += 1
-                if search.failures >= FAILURES_MAX:
-                    raise Broken(f"status {answer.status}")
+                search.fail(choice.url, f"status {answer.status}")
                 return None
             if answer.status == 200 and body.get("stream"):
                 events = _events(answer)
                 first = await anext(events)
-                return Reply(choice=choice, status=200, events=_chain(first, events))
-            return Reply(choice=choice, status=answer.status, body=await answer.read())
-        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration) as fault:
-            log.info("replica broke off", replica=choice.url, fault=type(fault).__name__)
-            search.failed.add(choice.url)
-            self._resting_until_s[choice.url] = time.monotonic() + RESTING_S
+                return Reply(choice=choice, status=200, events=self._chain(first, events, choice.url))
+            raw = await answer.read()
+            decoded = answer_in(raw) if answer.status == 200 else json_in(raw)
+            return Reply(choice=choice, status=answer.status, body=decoded)
+        except Garbled as fault:
+            self._rest(choice.url, fault)
+            search.fail(choice.url, str(fault))
             return None
+        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration) as fault:
+            self._rest(choice.url, fault)
+            search.failed.add(choice.url)
+            return None
+
+    async def _chain(
+        self, first: dict[str, Any], rest: AsyncIterator[dict[str, Any]], url: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All events; raises `Broken` where the replica broke off, or went on in no sense."""
+        yield first
+        try:
+            async for event in rest:
+                yield event
+        except (aiohttp.ClientError, TimeoutError, Garbled) as fault:
+            self._rest(url, fault)
+            raise Broken(type(fault).__name__) from None
+
+    def _rest(self, url: str, fault: Exception) -> None:
+        garbled = str(fault) if isinstance(fault, Garbled) else None
+        log.info("replica broke off", replica=url, fault=type(fault).__name__, garbled=garbled)
+        self._resting_until_s[url] = time.monotonic() + RESTING_S
 
     async def _reread(self) -> None:
         """Look at the ledger now; a ledger that is away must not hold up the request."""
@@ -152,6 +172,13 @@ class _Search:
     failed: set[str] = field(default_factory=set)
     failures: int = 0
 
+    def fail(self, url: str, why: str) -> None:
+        """It answered, and not with an answer. Raises `Broken` once that happened too often."""
+        self.failed.add(url)
+        self.failures += 1
+        if self.failures >= FAILURES_MAX:
+            raise Broken(why)
+
 
 @asynccontextmanager
 async def forwarding(table: Table, *, connections_max: int, wait_s_max: float) -> AsyncIterator[Forwarder]:
@@ -162,26 +189,19 @@ async def forwarding(table: Table, *, connections_max: int, wait_s_max: float) -
         yield Forwarder(table, session, wait_s_max)
 
 
-async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The data of each server-sent event. Raises `ClientPayloadError` where the stream ends too early."""
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    """Each server-sent event before the one that says it is done.
+
+    Raises `Garbled`, and `ClientPayloadError` where the stream ends too early.
+    """
     held = b""
     async for part in answer.content.iter_any():
         *whole, held = (held + part).split(b"\n\n")
         for event in whole:
+            if event == b"data: [DONE]":
+                return
             if event.startswith(b"data: "):
-                yield event.removeprefix(b"data: ")
-                if event == b"data: [DONE]":
-                    return
+                yield chunk_in(event.removeprefix(b"data: "))
         if len(held) > _EVENT_BYTES_MAX:
             break
     raise aiohttp.ClientPayloadError("the stream ended early")
-
-
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """All events; raises `Broken` where the replica broke off."""
-    yield first
-    try:
-        async for event in rest:
-            yield event
-    except (aiohttp.ClientError, TimeoutError) as fault:
-        raise Broken(type(fault).__name__) from None

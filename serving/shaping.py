@@ -1,9 +1,10 @@
 """What is asked of a replica beyond what the client asked, and what of the answer the client gets to see.
 
 Token ids and log-probabilities are taken where they arise: re-tokenising a text later gives other tokens.
-Pure functions over decoded JSON.
+Pure functions; what a replica says is checked here once, and trusted from there on.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,6 +86,40 @@ def with_extras(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "return_token_ids": True, "logprobs": True}
 
 
+class Garbled(ValueError):
+    """A replica's words are none of OpenAI's form. Its text says what is wrong and quotes nothing."""
+
+
+def answer_in(raw: bytes) -> dict[str, Any]:
+    """A whole answer (status 200), decoded. Raises `Garbled`."""
+    answer = chunk_in(raw)
+    if not answer.get("choices"):
+        raise Garbled("no choices")
+    return answer
+
+
+def chunk_in(raw: bytes) -> dict[str, Any]:
+    """One event of a streamed answer, decoded; usage and errors come without choices. Raises `Garbled`."""
+    chunk = json_in(raw)
+    if not isinstance(chunk, dict):
+        raise Garbled("no object")
+    choices = chunk.get("choices") or []
+    if not isinstance(choices, list) or not all(map(_is_choice, choices)):
+        raise Garbled("choices of another form")
+    return chunk
+
+
+def json_in(raw: bytes) -> Any:
+    """Decoded, and sure to be encoded again. Raises `Garbled`."""
+    try:
+        value = json.loads(raw, parse_constant=_refuse)
+        if b"\\ud" in raw or b"\\uD" in raw:  # half of a pair is JSON, but no UTF-8
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise Garbled("no JSON") from None
+    return value
+
+
 def without_extras(answer: dict[str, Any], seen: Asked) -> None:
     """Take out of an answer, or of one chunk, what the client did not ask for."""
     if not seen.token_ids and "prompt_token_ids" in answer:
@@ -99,6 +134,31 @@ def without_extras(answer: dict[str, Any], seen: Asked) -> None:
 def sampling_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """How the answer was drawn, as far as the client said."""
     return {name: body[name] for name in SAMPLING if body.get(name) is not None}
+
+
+def _is_choice(choice: Any) -> bool:
+    """Whether `Heard` and `without_extras` find what they look for, or nothing, where they look."""
+    if not isinstance(choice, dict):
+        return False
+    said, scored = choice.get("message") or choice.get("delta") or {}, choice.get("logprobs") or {}
+    if not isinstance(said, dict) or not isinstance(scored, dict):
+        return False
+    rows = scored.get("content") or []
+    return (
+        isinstance(said.get("content") or "", str)
+        and _all_are(int, choice.get("token_ids") or [])
+        and _all_are(dict, rows)
+        and _all_are(float, [row.get("logprob") for row in rows])
+    )
+
+
+def _all_are(kind: type, values: Any) -> bool:
+    accepted = (int, float) if kind is float else kind
+    return isinstance(values, list) and all(isinstance(one, accepted) for one in values)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity are not JSON, and no client could read them
 
 
 def complaint(

@@ -32,6 +32,9 @@ class Trouble:
     hang_up_after_chunks: int | None = None
     another_api: bool = False  # it answers, but not as vLLM does
     hang_up_before_answer: bool = False
+    says: bytes | None = None  # instead of an answer, or as one event more of a stream
+    says_at: int = 0  # of a stream: before which event
+    refuses: bytes | None = None  # the same with status 400
 
 
 class FakeVLLM:
@@ -206,6 +209,12 @@ class _Answers(BaseHTTPRequestHandler):
         if trouble.failures_left > 0:
             trouble.failures_left -= 1
             raise _No(trouble.failure_status, "trouble", "InternalServerError")
+        if trouble.says is not None and not body.get("stream"):
+            self._send(200, trouble.says, "application/json")
+            return
+        if trouble.refuses is not None:
+            self._send(400, trouble.refuses)
+            return
         if trouble.another_api:
             self._say(200, {"choices": [{"text": "hello", "logprobs": None}]})
             return
@@ -262,13 +271,15 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]
+        if trouble.says is not None:
+            events.insert(trouble.says_at, trouble.says.decode("latin-1"))
         for place, event in enumerate(events):
             if trouble.hang_up_after_chunks is not None and place >= trouble.hang_up_after_chunks:
                 self._hang_up()
                 return
             if place:
                 time.sleep(trouble.chunk_delay_s)
-            data = f"data: {event}\n\n".encode()
+            data = f"data: {event}\n\n".encode("latin-1")
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")

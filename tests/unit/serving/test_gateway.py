@@ -12,6 +12,7 @@ import pytest
 from ledger import agents
 from ledger.database import Database
 from ledger.versions import Purpose, raise_generation, want
+from serving import forwarding
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, front, show, until
 from tests.unit.serving.scene import Scene
@@ -345,6 +346,52 @@ def test_a_stream_that_breaks_later_is_never_begun_anew(gateway, world):
     assert sum(len(fake.asked) for fake in world.replicas) == 1
     time.sleep(0.3)
     assert gateway.post.records == [], "half an answer is not an interaction"
+
+
+@pytest.fixture
+def in_turn(gateway, world, monkeypatch):
+    """The replicas in the order in which an idle gateway asks them; who failed is asked last from then on."""
+    monkeypatch.setattr(forwarding, "RESTING_S", 60.0)
+    urls = [one["url"] for one in gateway.get("/routing").json()["replicas"]]
+    return sorted(world.replicas, key=lambda fake: urls.index(fake.url))
+
+
+@pytest.mark.parametrize("words", [b"<html>", b'{"choices": [7]}'])
+def test_an_answer_that_makes_no_sense_is_tried_elsewhere_and_then_told(gateway, in_turn, words):
+    first, second = in_turn
+    first.trouble.says = words
+    assert {said(gateway).partition("-")[0] for _ in range(4)} == {"v1"}
+    assert len(first.asked) == 1, "then it is asked last"
+    second.trouble.says = words
+    with pytest.raises(openai.InternalServerError) as failure:
+        said(gateway)
+    assert (failure.value.status_code, failure.value.body["type"]) == (502, "api_error")
+    assert len(first.asked) + len(second.asked) == 1 + 4 + forwarding.FAILURES_MAX
+
+
+@pytest.mark.parametrize("words", [b"<html>", b'{"choices": [7]}'])
+def test_a_stream_that_makes_no_sense_is_tried_elsewhere_or_broken_off(gateway, in_turn, words):
+    first, second = in_turn
+
+    def listened() -> str:
+        stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    first.trouble.says, first.trouble.says_at = words, 3
+    with pytest.raises(openai.APIError, match="broke off"):
+        listened()
+    assert {listened().partition("-")[0] for _ in range(4)} == {"v1"}
+    assert len(first.asked) == 1, "then it is asked last"
+    first.trouble.says, second.trouble.says = None, words
+    assert listened().startswith("v1-"), "nothing of the first answer had been shown yet"
+    assert (len(first.asked), len(second.asked)) == (2, 5)
+
+
+def test_a_refusal_of_a_replica_that_is_no_json_is_no_answer(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.refuses = b"<html>413"
+    answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
 
 
 def test_no_replica_is_a_503_that_says_when_to_come_back(world):
