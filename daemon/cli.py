@@ -257,7 +257,7 @@ def _expected() -> tuple[type[Exception], ...]:
     """Refusals and faults of the world, looked up among what was loaded: naming them must load nothing."""
     names = {
         "daemon.settings": ("SettingsRefused",),
-        "ledger.database": ("LedgerRefused", "LedgerUnavailable"),
+        "ledger.database": ("LedgerRefused", "LedgerUnavailable"),  # `LedgerDamaged` among the first
     }
     return tuple(
         getattr(sys.modules[module], name)
@@ -269,7 +269,7 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def _told(fault: Exception) -> tuple[str, int]:
     match type(fault).__name__:
-        case "SettingsRefused" | "LedgerRefused":
+        case "SettingsRefused" | "LedgerRefused" | "LedgerDamaged":
             return str(fault), EX_CONFIG
         case _:
             return f"the ledger is unavailable ({fault}); see ledger.url", EX_TEMPFAIL

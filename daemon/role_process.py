@@ -19,14 +19,15 @@ from daemon import health, telemetry
 from daemon.health import Health
 from daemon.role_names import health_port
 from daemon.settings import Settings
+from ledger.database import LedgerRefused
 
 log = structlog.get_logger(__name__)
 
 EX_CONFIG = 78
-"""sysexits(3): refused settings, a fenced instance id, a ledger of another schema."""
+"""sysexits(3): refused settings, a fenced instance id, a ledger of another schema or damaged."""
 
 Role = Callable[[Settings, threading.Event, Health], None]
-"""Runs until the event is set; raises `RoleRefused` where running again cannot help."""
+"""Runs until the event is set; raises `RoleRefused` or `LedgerRefused` where running again cannot help."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -49,7 +50,7 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
                 _show(watched, port, open_parts)
             log.info("role started")
             role(settings, stopping, watched)
-        except RoleRefused as refusal:
+        except (RoleRefused, LedgerRefused) as refusal:
             log.critical("role refused to go on", why=str(refusal))
             return EX_CONFIG
         log.info("role stopped")

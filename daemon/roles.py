@@ -22,7 +22,7 @@ from daemon.room import room_of
 from daemon.settings import Settings
 from daemon.warming import EngineRefused, warm_engine
 from ledger import agents
-from ledger.database import Database, LedgerRefused, LedgerUnavailable
+from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable
 
 if TYPE_CHECKING:
     from daemon.learner import Learner
@@ -264,6 +264,8 @@ def _wait_for_identity(database: Database, stopping: threading.Event, health: He
     while time.monotonic() - began_s < START_S_MAX:
         try:
             identity = known_identity(database)
+        except LedgerDamaged:
+            raise
         except (LedgerUnavailable, LedgerRefused) as fault:
             identity, why = None, str(fault)
         else:

@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from threading import Event
 
@@ -85,19 +85,44 @@ class Supervisor:
         self._chance = chance
 
     def run(self, stopping: Event) -> int:
-        """Returns 0 once stopped as asked, 78 where a child said that starting it again cannot help."""
-        refused: str | None = None
+        """Returns 0 once stopped as asked, 78 where a child said that starting it again cannot help.
+
+        Then the others are stopped, but for who serves people and has been up for a while: it goes on until
+        we are told to stop, or it refuses too.
+        """
+        refused = False
         try:
-            while refused is None:
-                refused = next(filter(None, map(self._look_after, self._kept.values())), None)
+            while self._kept:
+                refuser = next(filter(None, map(self._look_after, self._kept.values())), None)
+                if refuser is not None:
+                    refused = True
+                    self._let_go(refuser)
                 if stopping.wait(TICK_S):
                     break
         finally:
-            self._stop_all()
-        if refused is None:
-            return 0
-        log.critical("run stopped: a role refused to go on, its own line says why", refused=refused)
-        return EX_CONFIG
+            self._stop(self._kept)
+        return EX_CONFIG if refused else 0
+
+    def _let_go(self, refuser: str) -> None:
+        """Who refused is gone, and with it all whom nobody would miss at once."""
+        del self._kept[refuser]
+        calm_since_s = time.monotonic() - self._patience.calm_s
+        staying = {
+            name
+            for name in self._stop_order[-1]
+            if name in self._kept
+            and self._kept[name].process is not None
+            and self._kept[name].started_s <= calm_since_s
+        }
+        log.critical(
+            "a role refused to go on, its own line says why; the others are stopped",
+            refused=refuser,
+            but=sorted(staying),
+        )
+        leaving = self._kept.keys() - staying
+        self._stop(leaving)
+        for name in leaving:
+            del self._kept[name]
 
     def _look_after(self, kept: _Kept) -> str | None:
         """Start the child if it is due, note its death if it died. Returns its name if it refused to run."""
@@ -145,17 +170,18 @@ class Supervisor:
             restart_in_s=round(delay_s, 2),
         )
 
-    def _stop_all(self) -> None:
+    def _stop(self, names: Collection[str]) -> None:
         """Ask stage after stage to stop; whatever is left after its time is killed with its children."""
         for stage in self._stop_order:
-            asked = [self._kept[name] for name in stage if name in self._kept]
+            asked = [self._kept[name] for name in stage if name in names]
             running = [kept for kept in asked if kept.process is not None and kept.process.poll() is None]
             for kept in running:
                 _signal(kept, signal.SIGTERM, whole_group=False)
             deadline_s = time.monotonic() + self._stage_stop_s_max
             for kept in running:
                 _wait_until(kept, deadline_s)
-        for kept in self._kept.values():
+        for name in names:
+            kept = self._kept[name]
             if kept.process is not None:
                 _signal(kept, signal.SIGKILL, whole_group=True)  # also what a child left behind
                 kept.process.wait(timeout=self._stage_stop_s_max)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from ledger import copies, leases
 from ledger.copies import NoCopy
-from ledger.database import Database, LedgerRefused, LedgerUnavailable, now_s, upgrade
+from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s, upgrade
 from ledger.facts import fact, set_fact
 from ledger.schema import leases as lease_rows
 from ledger.schema import outbox, positions
@@ -158,6 +158,8 @@ def _is_there(url: str) -> bool:
     try:
         with closing(Database(url)) as database, database.read() as connection:
             tables = set(inspect(connection).get_table_names())
+    except LedgerDamaged as damage:
+        raise NoCopy(str(damage)) from None
     except LedgerRefused:
         raise NoCopy("what is at ledger.url cannot be read; move it away first") from None
     if tables and "facts" not in tables:
@@ -179,6 +181,8 @@ def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
             )
     except LedgerUnavailable as fault:
         raise NoCopy(f"what is at ledger.url cannot be read ({fault}); move it away first") from None
+    except LedgerDamaged as damage:
+        raise NoCopy(str(damage)) from None
     holders = ", ".join(sorted(set(held.values())))
     if held and not force:
         raise RestoreRefused(f"roles are running ({holders}); stop them first")

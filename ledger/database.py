@@ -31,7 +31,7 @@ _POSTGRES_CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 3 * BUSY_MS_MAX,
 }
-_NO_SQLITE = "file is not a database"
+_DAMAGE = {sqlite3.SQLITE_CORRUPT: "is damaged", sqlite3.SQLITE_NOTADB: "is no SQLite database"}
 _WHILE_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve host")
 
 
@@ -41,6 +41,10 @@ class LedgerUnavailable(Exception):
 
 class LedgerRefused(Exception):
     """The ledger cannot be used as it is (wrong schema, another ledger's data). A person has to look."""
+
+
+class LedgerDamaged(LedgerRefused):
+    """SQLite finds its file damaged, or none of its own. Writing on makes it worse, waiting does not help."""
 
 
 class Database:
@@ -56,7 +60,7 @@ class Database:
         """One transaction holding the write lock; commits at the end, rolls back on any exception.
 
         There is one writer at a time on either database, so what is read here stays true until the end.
-        Raises `LedgerUnavailable` for every fault of the environment.
+        Raises `LedgerUnavailable` for every fault of the environment that may pass, `LedgerDamaged`.
         """
         with self._world_faults(), self._engine.connect() as connection, connection.begin():
             if not self.is_sqlite:
@@ -105,8 +109,7 @@ class Database:
         try:
             yield
         except DBAPIError as fault:
-            if isinstance(fault.orig, sqlite3.DatabaseError) and str(fault.orig).startswith(_NO_SQLITE):
-                raise LedgerRefused("the file that ledger.url names is no SQLite database") from None
+            self._refuse_damage(fault.orig)
             if _is_no_ledger(fault):
                 raise LedgerRefused(
                     "the database holds no ledger of this schema; "
@@ -115,8 +118,20 @@ class Database:
             if isinstance(fault, OperationalError) or fault.connection_invalidated:
                 raise LedgerUnavailable(_told(fault.orig)) from None
             raise
-        except sqlite3.OperationalError as fault:  # while connecting, before SQLAlchemy could wrap it
-            raise LedgerUnavailable(_told(fault)) from None
+        except sqlite3.DatabaseError as fault:  # while connecting, before SQLAlchemy could wrap it
+            self._refuse_damage(fault)
+            if isinstance(fault, sqlite3.OperationalError):
+                raise LedgerUnavailable(_told(fault)) from None
+            raise
+
+    def _refuse_damage(self, fault: BaseException | None) -> None:
+        found = _DAMAGE.get(getattr(fault, "sqlite_errorcode", 0) & 0xFF)
+        if found is not None:
+            path = Path(str(self._engine.url.database)).absolute()
+            raise LedgerDamaged(
+                f"the ledger {path} {found}: stop the roles, move it away with its -wal and -shm, then"
+                " `clorad ledger restore BACKUP`; `clorad ledger check FILE` tells whether a backup is sound"
+            ) from None
 
 
 def upgrade(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from ledger import leases
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database, LedgerRefused, LedgerUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +61,8 @@ def _beat(database: Database, leased: Held, ttl_s: float, done: threading.Event)
         except LedgerUnavailable:
             if time.monotonic() - renewed_s < ttl_s:
                 continue  # the ledger may come back before the lease runs out
+        except LedgerRefused as refusal:
+            log.critical("leases cannot be kept", why=str(refusal))
         log.warning("lease lost", names=sorted(leased.tokens))
         leased.lost.set()
         return
@@ -69,5 +71,5 @@ def _beat(database: Database, leased: Held, ttl_s: float, done: threading.Event)
 def _release(database: Database, leased: Held) -> None:
     try:
         leases.release(database, leased.tokens)
-    except LedgerUnavailable:
+    except (LedgerUnavailable, LedgerRefused):
         log.warning("lease not released, it will expire", names=sorted(leased.tokens))

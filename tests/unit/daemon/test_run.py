@@ -67,6 +67,25 @@ def test_a_role_that_refuses_ends_the_run_with_its_reason(tmp_path: Path, run: R
     assert critical[1]["refused"] == "intake"
 
 
+@pytest.mark.parametrize("role", ["intake", "gateway"])
+def test_a_damaged_ledger_ends_a_role_that_starts_with_one_line_and_78(tmp_path: Path, role: str) -> None:
+    (tmp_path / "clorad.toml").write_text(AWAY)
+    (tmp_path / "clorad.db").write_bytes(b"this was a ledger once\n" * 1000)
+    ended = subprocess.run(
+        [sys.executable, "-m", "daemon", role],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert ended.returncode == 78, ended.stderr
+    why = json.loads(ended.stderr.splitlines()[-1])["why"]
+    assert f"{tmp_path}/clorad.db is no SQLite database" in why
+    assert "clorad ledger restore" in why
+
+
 def test_the_fleet_without_its_base_is_refused_also_where_no_agent_is_declared(tmp_path: Path) -> None:
     (tmp_path / "clorad.toml").write_text(f'{AWAY}[engine]\nbase = "missing"\n')
     ended = subprocess.run(

@@ -160,6 +160,31 @@ def test_a_child_that_refuses_stops_everything_with_its_code(tmp_path: Path) -> 
     assert not any(is_running(pid) for pid in pids(tmp_path).values())
 
 
+@pytest.mark.parametrize("calm_s", [0.0, 60.0])
+def test_a_gateway_that_people_use_outlasts_who_refused(tmp_path: Path, calm_s: float) -> None:
+    refuses_later = (
+        "import pathlib, sys, time\n"
+        "started = pathlib.Path(sys.argv[1], 'started')\n"
+        "while not started.exists() or len(started.read_text().splitlines()) < 2: time.sleep(0.02)\n"
+        f"sys.exit({EX_CONFIG})"
+    )
+    children = [
+        child("gateway", STEADY, tmp_path),
+        child("learner", STEADY, tmp_path),
+        child("intake", refuses_later, tmp_path),
+    ]
+    with running(Supervisor(children, patience=Patience(calm_s=calm_s))) as (_, codes):
+        assert eventually(lambda: "learner" in lines(tmp_path / "stopped"))
+        if calm_s:
+            assert eventually(lambda: bool(codes))
+        else:
+            time.sleep(0.3)
+            assert is_running(pids(tmp_path)["gateway"])
+            assert not codes
+    assert lines(tmp_path / "stopped") == ["learner", "gateway"]
+    assert codes == [EX_CONFIG]
+
+
 def test_a_command_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     late = tmp_path / "role"
     with running(Supervisor([Child(name="fleet", command=(str(late), str(tmp_path)))], patience=QUICK)):

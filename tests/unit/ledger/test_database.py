@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, InternalError
 
 from ledger import database as database_module
 from ledger import schema, versions
-from ledger.database import Database, LedgerRefused, LedgerUnavailable, now_s
+from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s
 from tests import postgres_server
 from tests.unit.ledger.saying import keep, said
 
@@ -96,14 +96,37 @@ def test_errors_do_not_quote_what_people_wrote(database: Database) -> None:
     assert "4711" not in str(fault.value)
 
 
-@pytest.mark.parametrize("make", ["missing tables", "no database file"])
-def test_a_database_that_is_no_ledger_is_refused(tmp_path: Path, make: str) -> None:
-    path = tmp_path / "other.db"
-    if make == "no database file":
-        path.write_bytes(b"this is a text, certainly not a database\n" * 100)
-    database = Database(f"sqlite:///{path}")
+def test_a_database_without_our_tables_is_refused(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(LedgerRefused), database.read() as connection:
         versions.generation(connection)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("sound_bytes", "found"), [(0, "is no SQLite database"), (4096, "is damaged"), (8 * 4096, "is damaged")]
+)
+def test_a_damaged_file_is_refused_by_name_with_what_to_do(
+    tmp_path: Path, sound_bytes: int, found: str
+) -> None:
+    path = tmp_path / "clorad.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(sound_bytes)
+        file.write(b"\x77" * (size - sound_bytes))
+    for begin in (database.read, database.write):
+        with pytest.raises(LedgerDamaged) as damage, begin() as connection:
+            [
+                connection.scalar(select(func.count()).select_from(one))
+                for one in schema.metadata.sorted_tables
+            ]
+        assert f"{path} {found}" in str(damage.value)
+        assert "clorad ledger restore" in str(damage.value)
+    with pytest.raises(LedgerDamaged):
+        database.migrate()
     database.close()
 
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from ledger import agents
-from ledger.database import Database
+from ledger.database import Database, LedgerDamaged
 from ledger.versions import Purpose, raise_generation, want
 from serving import forwarding
 from tests.unit.ledger import teaching
@@ -416,6 +416,20 @@ def test_the_ledger_going_away_changes_nothing(gateway, world, tmp_path):
     assert said(gateway).startswith("v1-")
     (tmp_path / "clorad.db").rename(tmp_path / "away.db")
     world.database.close()
+    time.sleep(0.3)
+    assert {said(gateway).partition("-")[0] for _ in range(5)} == {"v1"}
+    assert gateway.get("/readyz").status_code == 200
+
+
+def test_a_ledger_that_was_damaged_changes_nothing(gateway, world, tmp_path):
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(b"this was a ledger once\n" * 1000)
+    damaged.replace(tmp_path / "clorad.db")
+    for beside in ("clorad.db-wal", "clorad.db-shm"):
+        (tmp_path / beside).unlink(missing_ok=True)
+    world.database.close()
+    with pytest.raises(LedgerDamaged), world.database.read():
+        pass
     time.sleep(0.3)
     assert {said(gateway).partition("-")[0] for _ in range(5)} == {"v1"}
     assert gateway.get("/readyz").status_code == 200
