@@ -16,6 +16,7 @@ from ledger.turns import read_pass
 
 if TYPE_CHECKING:
     from daemon.replay import Replayed
+    from feedback.inspection import Extent
 
 
 def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool) -> None:
@@ -23,10 +24,10 @@ def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool
 
     `verify` reads the topics again; `offline` does not ask the broker even where they end.
     """
-    from daemon.commands import broker
-
-    extents = () if offline else broker.extents(settings)
     with opened(settings) as database:
+        with database.read():
+            pass  # a ledger that is away is said before the broker is waited for
+        extents = () if offline else _extents(settings)
         with database.read() as connection:
             found = audit(connection, {(one.topic_id, one.partition): one.end for one in extents})
         again: tuple[Disagreement, ...] = ()
@@ -86,7 +87,18 @@ def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
             raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None
 
 
-def _reread(settings: Settings, database: Database, found: Audit, extent: Any) -> tuple[Disagreement, ...]:
+def _extents(settings: Settings) -> "tuple[Extent, ...]":
+    from daemon.commands import broker
+
+    try:
+        return broker.extents(settings)
+    except CommandFailed as away:
+        raise CommandFailed(f"{away}; --offline audits the ledger alone", code=away.code) from None
+
+
+def _reread(
+    settings: Settings, database: Database, found: Audit, extent: "Extent"
+) -> tuple[Disagreement, ...]:
     """Compare one partition's ranges with what is in the topic now."""
     from daemon.commands import broker
 

@@ -281,6 +281,16 @@ class TestAudit:
         said = clorad("audit", env=env)
         assert (said.code, said.out) == (75, "")
         assert "Kafka at 127.0.0.1:1 did not answer" in said.err
+        assert said.err.endswith("; --offline audits the ledger alone\n")
+
+    def test_a_ledger_that_is_not_there_is_said_before_the_broker_is_asked(
+        self, clorad: Clorad, tmp_path: Path
+    ) -> None:
+        away = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+        for url, code in (("sqlite:///lost.db", 1), ("postgresql+psycopg://x@127.0.0.1:1/x", 75)):
+            said = clorad("audit", env={**away, "CLORAD_LEDGER__URL": url})
+            assert said.code == code
+            assert "Kafka" not in said.err
 
 
 def test_an_unknown_pass_cannot_be_replayed(clorad: Clorad) -> None:
