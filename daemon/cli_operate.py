@@ -33,11 +33,16 @@ def topics_create(
     partitions: Annotated[int, typer.Option(help="Of each new topic.", min=1)] = 6,
     replication: Annotated[int, typer.Option(help="Copies of each record.", min=1)] = 1,
 ) -> None:
-    """Make the four topics, with the retention that losing nothing needs; existing ones stay as they are."""
+    """Make the four topics, with the retention that losing nothing needs; existing ones stay as they are.
+
+    Non-zero where an existing one has settings under which feedback may be lost.
+    """
     from daemon.commands import broker
 
     made = broker.create_topics(settings_of(context), partitions=partitions, replication=replication)
     typer.echo(f"made {', '.join(made)}" if made else "all topics were there already")
+    if not broker.check_topics(settings_of(context), replication=replication):
+        raise typer.Exit(1)
 
 
 @ledger.command("migrate")

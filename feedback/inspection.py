@@ -14,7 +14,7 @@ from kafka import TopicPartition, errors
 
 from feedback.admission import why
 from feedback.connection import Cluster
-from feedback.topics import Topics, create, describe
+from feedback.topics import NotTold, Topics, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000
 SILENT_S_MAX = 30.0
@@ -40,6 +40,16 @@ def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replicatio
     """All topics exist afterwards. Returns the new ones. Raises `BrokerAway`."""
     try:
         return create(cluster, topics, partitions=partitions, replication=replication)
+    except (errors.KafkaError, OSError) as fault:
+        raise BrokerAway(why(fault)) from None
+
+
+def topics_in_want(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
+    """Under which settings the topics may lose feedback, a sentence each. Raises `BrokerAway`."""
+    try:
+        return shortfalls(cluster, topics, replication=replication)
+    except NotTold as fault:
+        raise BrokerAway(f"no settings of {fault}") from None
     except (errors.KafkaError, OSError) as fault:
         raise BrokerAway(why(fault)) from None
 

@@ -1,16 +1,21 @@
-"""The four topics: their names, and making them with the retention that losing nothing needs."""
+"""The four topics: their names, making them with what losing nothing needs, and whether they have it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from kafka import errors
+from kafka.admin import ConfigResource
 
 from feedback.connection import Cluster
 
+RETENTION_DAYS_MIN = 7
+"""Kafka's own default. With less, an outage over some holidays or going back to a backup costs feedback."""
+
 _DAY_MS = 24 * 3600 * 1000
+_MATTERS = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,56 @@ def create(
         if missing:
             admin.wait_for_topics(list(missing), timeout_ms=wait_ms_max)
     return tuple(missing)
+
+
+class NotTold(Exception):
+    """The settings of a topic were not told to us: DESCRIBE_CONFIGS is not granted, or the broker is old."""
+
+
+def shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
+    """Settings under which the topics, as they stand, may lose what was acknowledged: a sentence each.
+
+    Raises kafka-python's errors, and `NotTold`.
+    """
+    names = list(topics.retention_days())
+    with closing(cluster.admin()) as admin:
+        described = {topic["name"]: topic for topic in admin.describe_topics(names)}
+        resources = [ConfigResource("TOPIC", name, list(_MATTERS)) for name in names]
+        found = admin.describe_configs(resources, config_filter="all").get("topic", {})
+    sentences: list[str] = []
+    for name in names:
+        settings = {key: one["value"] for key, one in found.get(name, {}).items()}
+        if not settings.keys() >= set(_MATTERS):
+            raise NotTold(name)
+        copies = min(len(partition["replica_nodes"]) for partition in described[name]["partitions"])
+        told = [*_shortfalls_in_copies(settings, copies, asked=replication)]
+        if name in (topics.feedback, topics.interactions):
+            told += _shortfalls_in_time(settings)
+        sentences += [f"{name}: {one}" for one in told]
+    return tuple(sentences)
+
+
+def _shortfalls_in_copies(settings: Mapping[str, str], copies: int, *, asked: int) -> Iterator[str]:
+    in_sync_min = int(settings["min.insync.replicas"])
+    if copies < asked:
+        yield f"{copies} of the {asked} copies asked for: more brokers lost than that leaves are records lost"
+    if in_sync_min > copies:
+        yield f"min.insync.replicas is {in_sync_min} of {copies} copies: nothing can be acknowledged"
+    if in_sync_min == 1 and copies > 2:
+        yield "min.insync.replicas is 1: what was acknowledged may be on one broker alone; use 2"
+
+
+def _shortfalls_in_time(settings: Mapping[str, str]) -> Iterator[str]:
+    policy, kept_ms = settings["cleanup.policy"], int(settings["retention.ms"])
+    if "compact" in policy:
+        yield f"cleanup.policy is {policy}: only the last record of a key is kept, read or not; use delete"
+    if "delete" in policy and 0 <= kept_ms < RETENTION_DAYS_MIN * _DAY_MS:
+        yield (
+            f"retention.ms is {kept_ms / _DAY_MS:.3g} days: what intake could not read by then is lost, also"
+            f" after a restore; {RETENTION_DAYS_MIN} days are the least"
+        )
+    if "delete" in policy and int(settings["retention.bytes"]) >= 0:
+        yield "retention.bytes is set: records are dropped by size, read or not; use -1"
 
 
 def standing(cluster: Cluster, topics: Topics) -> tuple[Standing, ...]:

@@ -46,6 +46,18 @@ def create_topics(settings: Settings, *, partitions: int, replication: int) -> t
         raise _away(settings, away) from None
 
 
+def check_topics(settings: Settings, *, replication: int) -> bool:
+    """Print a sentence for each setting under which the topics may lose feedback. False if there is one."""
+    try:
+        found = inspection.topics_in_want(cluster(settings), Topics(), replication=replication)
+    except BrokerAway as away:  # the right to ask may be missing, and nothing may be wrong
+        sys.stderr.write(f"clorad: whether the topics may lose feedback is not known ({away})\n")
+        return True
+    for sentence in found:
+        sys.stderr.write(f"clorad: {sentence}\n")
+    return not found
+
+
 def send(
     settings: Settings,
     kind: str,

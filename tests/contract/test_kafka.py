@@ -13,7 +13,7 @@ from feedback.connection import Kafka, is_passing
 from feedback.outbox import MESSAGE_ID, Publisher
 from feedback.producer import NotAcknowledged, Producer, Record, TooManyWaiting
 from feedback.source import OutOfRange, Source, Undecodable
-from feedback.topics import Topics, create, standing
+from feedback.topics import NotTold, Topics, create, shortfalls, standing
 from ledger.outbox import Message
 from tests.fakes.kafka import FakeKafka
 from tests.kafka_broker import RealKafka
@@ -52,6 +52,12 @@ def _until(done, *sources: Source, placed: dict | None = None) -> list:
                 source.at[one.place] = one.end
                 polled.append(one)
     return polled
+
+
+def stage_topics() -> Topics:
+    """Names of this test's own."""
+    fields = ("feedback", "interactions", "dead_letters", "lifecycle")
+    return Topics(**{field: f"t-{uuid.uuid4().hex[:8]}" for field in fields})
 
 
 def _values(polled: list) -> list[bytes]:
@@ -232,17 +238,57 @@ def test_hints_carry_a_note_that_later_members_see(stage, member):
 
 
 def test_topics_are_created_once_and_described_by_id(stage):
-    names = {
-        field: f"t-{uuid.uuid4().hex[:8]}"
-        for field in ("feedback", "interactions", "dead_letters", "lifecycle")
-    }
-    topics = Topics(**names)
+    topics = stage_topics()
+    names = topics.retention_days()
     assert [topic.topic_id for topic in standing(stage.cluster, topics)] == [None] * 4
-    assert set(create(stage.cluster, topics, partitions=3)) == set(names.values())
+    assert set(create(stage.cluster, topics, partitions=3)) == set(names)
     assert create(stage.cluster, topics) == ()
     described = standing(stage.cluster, topics)
     assert [topic.partitions for topic in described] == [3] * 4
     assert len({topic.topic_id for topic in described}) == 4
+
+
+def test_topics_as_we_make_them_lack_nothing(stage):
+    topics = stage_topics()
+    create(stage.cluster, topics, partitions=1)
+    assert shortfalls(stage.cluster, topics, replication=1) == ()
+    assert shortfalls(stage.cluster, stage.create_all(), replication=1) == (), "Kafka's own settings will do"
+
+
+def test_settings_under_which_feedback_may_be_lost_are_named(stage):
+    small = {"retention_ms": "3600000", "retention_bytes": "1048576"}
+    topics = stage.create_all(cleanup_policy="compact,delete", **small)
+    said = shortfalls(stage.cluster, topics, replication=3)
+    assert [one.partition(": ")[0] for one in said].count(topics.lifecycle) == 1, "nobody of ours reads it"
+    for name in (topics.feedback, topics.interactions):
+        words = "\n".join(one for one in said if one.startswith(name))
+        for part in ("1 of the 3 copies", "policy is compact,delete", "0.0417 days", "retention.bytes"):
+            assert part in words
+    forever = stage.create_all(cleanup_policy="compact", retention_ms="1")
+    assert [one.partition(" is ")[0] for one in shortfalls(stage.cluster, forever, replication=1)] == [
+        f"{forever.feedback}: cleanup.policy",
+        f"{forever.interactions}: cleanup.policy",
+    ], "what is not deleted is kept for ever"
+
+
+def test_topics_nobody_could_write_to_are_named(stage):
+    topics = stage.create_all(min_insync_replicas="2")
+    said = shortfalls(stage.cluster, topics, replication=1)
+    assert ["nothing can be acknowledged" in one for one in said] == [True] * 4
+
+
+def test_one_broker_that_may_acknowledge_alone_is_named():
+    kafka = FakeKafka()
+    topics = kafka.create_all(replicas=3)
+    assert all("on one broker alone" in one for one in shortfalls(kafka, topics, replication=3))
+    assert shortfalls(kafka, kafka.create_all(replicas=3, min_insync_replicas="2"), replication=3) == ()
+
+
+def test_settings_that_are_not_told_are_not_taken_for_good_ones():
+    kafka = FakeKafka()
+    kafka.tells_settings = False
+    with pytest.raises(NotTold):
+        shortfalls(kafka, kafka.create_all(), replication=1)
 
 
 def test_a_topic_made_again_has_another_id(stage):

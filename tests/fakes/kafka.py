@@ -39,10 +39,20 @@ class FakeLog:
         return self.first + len(self.entries)
 
 
+_BROKERS_OWN = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(7 * 24 * 3600 * 1000),
+    "retention.bytes": "-1",
+    "min.insync.replicas": "1",
+}
+
+
 @dataclass
 class _Topic:
     topic_id: uuid.UUID
     logs: list[FakeLog]
+    replicas: int
+    configs: dict[str, str]
 
 
 @dataclass
@@ -64,6 +74,7 @@ class FakeKafka:
         """What sending raises while it is set."""
         self.silent = 0.0
         """Seconds since it is unreachable without any client's noticing."""
+        self.tells_settings = True
         self.fenced: set[str] = set()
         """Instance ids that another process has taken."""
         self.commits = 0
@@ -95,18 +106,20 @@ class FakeKafka:
         if self.away:
             raise errors.KafkaConnectionError("away")
 
-    def create(self, partitions: int = 2, **_: str) -> str:
+    def create(self, partitions: int = 2, **configs: str) -> str:
         name = f"t-{uuid.uuid4().hex[:12]}"
-        self.create_named(name, partitions)
+        self.create_named(name, partitions, **configs)
         return name
 
-    def create_named(self, name: str, partitions: int = 2, **_: str) -> None:
-        self.topics[name] = _Topic(uuid.uuid4(), [FakeLog() for _ in range(partitions)])
+    def create_named(self, name: str, partitions: int = 2, replicas: int = 1, **configs: str) -> None:
+        given = {key.replace("_", "."): value for key, value in configs.items()}
+        logs = [FakeLog() for _ in range(partitions)]
+        self.topics[name] = _Topic(uuid.uuid4(), logs, replicas, _BROKERS_OWN | given)
 
-    def create_all(self, partitions: int = 2) -> Topics:
+    def create_all(self, partitions: int = 2, replicas: int = 1, **configs: str) -> Topics:
         topics = Topics()
         for name in topics.retention_days():
-            self.create_named(name, partitions)
+            self.create_named(name, partitions, replicas, **configs)
         return topics
 
     def delete(self, name: str) -> None:
@@ -387,7 +400,9 @@ class FakeAdmin:
                     "name": name,
                     "error_code": code,
                     "topic_id": topic.topic_id if topic is not None else None,
-                    "partitions": [{}] * len(topic.logs) if topic is not None else [],
+                    "partitions": [{"replica_nodes": [*range(topic.replicas)]}] * len(topic.logs)
+                    if topic is not None
+                    else [],
                 }
             )
         return found
@@ -396,7 +411,20 @@ class FakeAdmin:
         for name, options in wanted.items():
             if name in self._kafka.topics:
                 raise errors.TopicAlreadyExistsError(name)
-            self._kafka.create_named(name, options["num_partitions"])
+            self._kafka.create_named(
+                name, options["num_partitions"], options["replication_factor"], **options["configs"]
+            )
+
+    def describe_configs(
+        self, resources: Sequence[Any], config_filter: str
+    ) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
+        self._kafka.check()
+        assert config_filter == "all", "what the broker's own settings say matters too"
+        found = {}
+        for one in resources:
+            configs = self._kafka.topics[one.name].configs if self._kafka.tells_settings else {}
+            found[one.name] = {key: {"value": configs[key]} for key in one.configs if key in configs}
+        return {"topic": found}
 
     def wait_for_topics(self, names: Sequence[str], timeout_ms: int = 0) -> None:
         """They are there at once."""

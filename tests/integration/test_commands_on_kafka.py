@@ -13,6 +13,7 @@ from feedback import inspection
 from feedback.connection import Kafka
 from feedback.topics import Topics
 from tests.installation import Installation
+from tests.kafka_broker import RealKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -88,6 +89,19 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
     assert [one["what"].endswith("0 records kept, 1 in the topic") for one in audit["disagreements"]] == [
         True
     ]
+
+
+def test_topics_that_may_lose_feedback_are_said_when_they_were_there_already(
+    tmp_path: Path, own_broker: Callable[..., LocalBroker]
+) -> None:
+    broker = own_broker()
+    installation = installation_on(tmp_path, broker)
+    assert installation.clorad("topics", "create") == "all topics were there already\n"
+    RealKafka(broker.bootstrap).delete(Topics().feedback)
+    RealKafka(broker.bootstrap).create_named(Topics().feedback, cleanup_policy="compact")
+    said = installation.refused("topics", "create")
+    assert said.startswith(f"clorad: {Topics().feedback}: cleanup.policy is compact: ")
+    assert said.count("\n") == 1
 
 
 def test_a_dead_letter_is_put_right_and_sent_again(shipping: Installation) -> None:
