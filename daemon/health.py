@@ -1,10 +1,12 @@
-"""Whether a role is alive and ready, as its own loops say, and a loopback port that shows it.
+"""Whether a role is alive and ready, as its own loops say, and a port that shows it.
 
 Alive: every loop that promised a sign of life gave it in time. Ready: every named check holds.
 Nothing is asked at request time: a probe must not wait for what it watches.
 """
 
 import json
+import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,12 +89,12 @@ class Health:
 
 
 @contextmanager
-def served(health: Health, port: int) -> Iterator[int]:
-    """Answer /healthz, /readyz and /metrics on loopback until the block ends. Yields the port (0: any).
+def served(health: Health, port: int, host: str = "127.0.0.1") -> Iterator[int]:
+    """Answer /healthz, /readyz and /metrics until the block ends. Yields the port (0: any).
 
-    Raises `OSError` where the port is taken.
+    Raises `OSError` where the port is taken, or `host` is no address of this machine.
     """
-    server = _Server(("127.0.0.1", port), health)
+    server = _Server((host, port), health)
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True)
     thread.start()
     try:
@@ -109,7 +111,12 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], health: Health) -> None:
         self.health = health
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Answers)
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's look for our own name, for which a resolver may take its time."""
+        socketserver.TCPServer.server_bind(self)
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -47,7 +47,7 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
         open_parts.callback(meters.shutdown)
         try:
             if port := health_port(settings.telemetry.health_port, name):
-                _show(watched, port, open_parts)
+                _show(watched, settings.telemetry.health_host, port, open_parts)
             log.info("role started")
             role(settings, stopping, watched)
         except (RoleRefused, LedgerRefused) as refusal:
@@ -81,8 +81,10 @@ def die_with(parent_pid: int) -> None:
         os._exit(1)
 
 
-def _show(watched: Health, port: int, open_parts: ExitStack) -> None:
+def _show(watched: Health, host: str, port: int, open_parts: ExitStack) -> None:
     try:
-        open_parts.enter_context(health.served(watched, port))
-    except OSError:
-        raise RoleRefused(f"telemetry.health_port: port {port} is taken on loopback") from None
+        open_parts.enter_context(health.served(watched, port, host))
+    except OSError as fault:
+        raise RoleRefused(
+            f"telemetry.health_port: {host}:{port} cannot be listened on ({fault.strerror})"
+        ) from None

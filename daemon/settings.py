@@ -175,7 +175,9 @@ class TelemetrySettings(_Group):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level logged."""
     health_port: int = Field(default=0, ge=0, le=65535 - 3)
-    """/healthz, /readyz and /metrics on loopback: intake's port; learner, fleet, gateway follow. 0: none."""
+    """/healthz, /readyz and /metrics: intake's port; learner, fleet, gateway follow. 0: none."""
+    health_host: str = Field(default="127.0.0.1", min_length=1)
+    """Address these listen on, without authentication: 0.0.0.0 or :: where probes come from elsewhere."""
     otlp_endpoint: ServerUrl | None = None
     """OpenTelemetry collector the meters are pushed to; None: they are only scraped."""
 

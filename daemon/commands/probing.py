@@ -1,4 +1,4 @@
-"""Asking this machine's roles how they are, on their loopback health ports."""
+"""Asking this machine's roles how they are, on their health ports."""
 
 import json
 from http.client import HTTPConnection, HTTPException
@@ -9,15 +9,18 @@ from daemon.settings import Settings
 
 ANSWER_S_MAX = 0.5
 
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
 
 def roles(settings: Settings) -> dict[str, Any]:
     """Each role's readiness, None where it does not answer; empty where no ports are set."""
-    first = settings.telemetry.health_port
-    return {name: _readiness(health_port(first, name)) for name in ROLES} if first else {}
+    first, host = settings.telemetry.health_port, settings.telemetry.health_host
+    asked = _ANYWHERE.get(host, host)
+    return {name: _readiness(asked, health_port(first, name)) for name in ROLES} if first else {}
 
 
-def _readiness(port: int) -> Any:
-    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_S_MAX)
+def _readiness(host: str, port: int) -> Any:
+    connection = HTTPConnection(host, port, timeout=ANSWER_S_MAX)
     try:
         connection.request("GET", "/readyz")
         return json.loads(connection.getresponse().read())

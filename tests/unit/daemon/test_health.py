@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from daemon.commands.probing import roles
 from daemon.health import Health, served
+from daemon.settings import Settings
 
 
 class Clock:
@@ -98,6 +100,29 @@ def test_meters_are_shown_to_prometheus(port: int) -> None:
 def test_it_listens_on_loopback_only(port: int) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), timeout=1)
+
+
+def test_it_listens_elsewhere_where_it_is_told_to(health: Health) -> None:
+    with served(health, 0, "0.0.0.0") as port:
+        socket.create_connection(("127.0.0.2", port), timeout=5).close()
+        assert get(port, "/healthz")[0] == 200
+    with served(health, 0, "::1") as port:
+        socket.create_connection(("::1", port), timeout=5).close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.3", "0.0.0.0"])
+def test_roles_are_asked_where_they_listen(health: Health, host: str) -> None:
+    health.ready("ledger", True)
+    with served(health, 0, host) as port:
+        settings = Settings(telemetry={"health_port": port, "health_host": host})
+        assert roles(settings)["intake"]["ready"]
+    settings = Settings(telemetry={"health_port": port, "health_host": "127.0.0.2"})
+    assert roles(settings)["intake"] is None
+
+
+def test_an_address_of_somebody_else_is_an_error_at_start(health: Health) -> None:
+    with pytest.raises(OSError), served(health, 0, "192.0.2.1"):
+        pass
 
 
 def test_a_taken_port_is_an_error_at_start(health: Health, port: int) -> None:
