@@ -171,6 +171,9 @@ def config(
 
     read = settings_of(context)
     if check:
+        from daemon.commands import broker
+
+        broker.cluster(read)  # asks nobody, and refuses options no client could use
         typer.echo("settings can be used")
     else:
         settings.show(read, as_json=as_json)

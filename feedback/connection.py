@@ -44,6 +44,7 @@ class Kafka:
         if unknown:
             raise ValueError(f"kafka-python knows no option {', '.join(sorted(unknown))}")
         check_security(self.options)
+        _check_kinds(self.options)
         _check_version(self.options.get("api_version"))
 
     def consumer(self, **own: Any) -> Any:
@@ -90,6 +91,23 @@ class Kafka:
             for connection in connections:
                 connection.close()  # a constructor that fails leaves its thread and sockets behind
             raise
+
+
+def _check_kinds(options: Mapping[str, Any]) -> None:
+    """Numbers, texts and truths are such: kafka-python finds out in the middle of its work, or never."""
+    for name, value in options.items():
+        defaults = [client.DEFAULT_CONFIG[name] for client in _CLIENTS if name in client.DEFAULT_CONFIG]
+        match next((one for one in defaults if one is not None), None):
+            case bool():
+                is_like, kind = isinstance(value, bool), "true or false"
+            case int() | float():
+                is_like, kind = type(value) in (int, float), "a number"
+            case str():
+                is_like, kind = isinstance(value, str), "a text"
+            case _:
+                continue  # what it may be is not to be told from its default
+        if not is_like and name != "acks":  # a number, or "all"
+            raise ValueError(f"{name} must be {kind}{', not a text' if isinstance(value, str) else ''}")
 
 
 def _check_version(version: Any) -> None:

@@ -158,6 +158,31 @@ def test_a_kafka_version_that_is_none_is_refused_in_one_line(clorad: Clorad) -> 
     assert (said.code, said.err) == (78, 'clorad: kafka.options: api_version must be like "2.3" or [2, 3]\n')
 
 
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ('{"request_timeout_ms": "soon"}', "request_timeout_ms must be a number, not a text\n"),
+        ('{"request_timeout_ms": true}', "request_timeout_ms must be a number\n"),
+        ('{"check_crcs": "no"}', "check_crcs must be true or false, not a text\n"),
+        ('{"check_crcs": 0}', "check_crcs must be true or false\n"),
+        ('{"client_rack": 7}', "client_rack must be a text\n"),
+        ('{"retries": []}', "retries must be a number\n"),
+    ],
+)
+def test_kafka_options_of_another_kind_are_refused_in_one_line(
+    clorad: Clorad, option: str, expected: str
+) -> None:
+    for words in (("topics", "create"), ("config", "--check")):
+        said = clorad(*words, env={"CLORAD_KAFKA__OPTIONS": option})
+        assert (said.code, said.err.count("\n")) == (78, 1)
+        assert said.err.startswith(f"clorad: kafka.options: {expected}")
+
+
+def test_kafka_options_as_kafka_python_takes_them_are_taken(clorad: Clorad) -> None:
+    options = '{"request_timeout_ms": 500, "linger_ms": 0.5, "acks": "all", "retries": 3, "client_id": "c"}'
+    assert clorad("config", "--check", env={"CLORAD_KAFKA__OPTIONS": options}).code == 0
+
+
 def test_topics_are_not_made_where_no_broker_answers(clorad: Clorad) -> None:
     options = {"CLORAD_KAFKA__OPTIONS": '{"bootstrap_timeout_ms": 500}'}
     said = clorad("topics", "create", env={**AWAY, **options})

@@ -106,6 +106,13 @@ def test_it_listens_elsewhere_where_it_is_told_to(health: Health) -> None:
     with served(health, 0, "0.0.0.0") as port:
         socket.create_connection(("127.0.0.2", port), timeout=5).close()
         assert get(port, "/healthz")[0] == 200
+
+
+def test_it_listens_on_ipv6_too(health: Health) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
     with served(health, 0, "::1") as port:
         socket.create_connection(("::1", port), timeout=5).close()
 

@@ -173,6 +173,7 @@ class TestCommand:
             '[ledger]\nurl = "postgresql+psycopg://clorad:hunter2@db/clorad"\n'
             '[fleet]\nreplicas = ["http://user:hunter2@r:1"]\n'
             '[kafka.options]\nsasl_plain_password = "hunter2"\nsecurity_protocol = "SASL_SSL"\n'
+            'sasl_mechanism = "PLAIN"\nsasl_plain_username = "clorad"\n'
             '[telemetry]\notlp_endpoint = "http://token:hunter2@otel:4318"\n'
         )
         for words in (("config",), ("config", "--json")):
