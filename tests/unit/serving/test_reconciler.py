@@ -244,6 +244,21 @@ def test_a_store_that_lags_behind_is_waited_for(scene, keep, clock):
     assert keep(fake).held == {champion.model}
 
 
+def test_versions_that_nobody_asks_about_are_not_remembered_for_ever(scene):
+    scene.agent("billing")
+    shelf = Shelf(scene.store, BASE_HASH, known_max=2)
+    one, other, third = (scene.champion("billing") for _ in range(3))
+    for version in (one, other, one, third):
+        assert shelf.fitness(version).complaint is None
+    for version in (one, other, third):
+        (scene.store / version.path / "manifest.json").write_text("torn")
+    assert [shelf.fitness(version).complaint is None for version in (one, third, other)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_the_budget_is_spent_on_what_matters_most(scene):
     def row(purpose: Purpose, number: int, since_s: float = 0.0) -> Wanted:
         version = scene.champion("billing") if number else None
