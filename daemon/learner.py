@@ -258,7 +258,7 @@ def _keep(
 
 
 def _outcomes(prepared: Prepared, result: Learned | NotLearned) -> dict[int, str]:
-    """What became of each new event, by its number in the ledger. Of several episodes, one trained will do."""
+    """What became of each new event, by its number in the ledger: trained, if any of its episodes was."""
     left = Counter(
         uid for one in prepared.lesson.episodes if one.part is Part.NEW for uid in one.events
     )  # episodes of each event that nothing kept from being trained

@@ -26,7 +26,7 @@ BEHIND_S_MAX = 15.0
 
 
 KNOWN_MAX = 256
-"""Versions remembered, with their probes; the longest unasked is looked at again. Many times what is served."""
+"""Versions remembered, with their probes: many times what is served. Others are looked at again."""
 
 
 class StoreBehind(OSError):

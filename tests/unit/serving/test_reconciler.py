@@ -279,6 +279,22 @@ def test_the_budget_is_spent_on_what_matters_most(scene):
     assert hold_list([gate], url="b", sound=["a"], adapters_max=9) == []
 
 
+def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_first(scene):
+    scene.agent("billing")
+    rows = [
+        Wanted(
+            agent="billing",
+            purpose=Purpose.GATE,
+            number=number,
+            version=scene.champion("billing"),
+            share=0.0,
+            since_s=since_s,
+        )
+        for number, since_s in ((1, 30.0), (2, 10.0), (3, 20.0))
+    ]
+    assert hold_list(rows, url="a", sound=["a"], adapters_max=1) == [rows[1].version]
+
+
 def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_and_go():
     urls = [f"http://r{n}" for n in range(4)]
     homes = {gate_home(f"billing@v{n}-000000", urls) for n in range(40)}
