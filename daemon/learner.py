@@ -6,6 +6,7 @@ resumes as recorded; everything it writes is fenced by the lease it held.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from ledger.events import Status
 from ledger.heartbeat import Held, LeaseLost, held
 from ledger.turns import Pass, Turn, TurnPlan, TurnVoid
 from ledger.versions import Version, version_name
+from rewards.episode import Part
 
 log = structlog.get_logger(__name__)
 
@@ -256,15 +258,19 @@ def _keep(
 
 
 def _outcomes(prepared: Prepared, result: Learned | NotLearned) -> dict[int, str]:
-    """What became of each new event, by its number in the ledger."""
-    outcomes = dict.fromkeys(prepared.new.values(), "trained") if isinstance(result, Learned) else {}
-    for refused in result.refused:
-        outcomes.update(
-            {prepared.new[uid]: f"barren: {refused.reason}" for uid in refused.events if uid in prepared.new}
-        )
-    outcomes.update(
-        {prepared.new[uid]: "already_known" for uid in result.already_known if uid in prepared.new}
-    )
+    """What became of each new event, by its number in the ledger: trained, if any of its episodes was."""
+    left = Counter(
+        uid for one in prepared.lesson.episodes if one.part is Part.NEW for uid in one.events
+    )  # episodes of each event that nothing kept from being trained
+    told = frozenset(left)
+    left.subtract(result.already_known)
+    left.subtract(uid for refused in result.refused for uid in refused.events)
+    why = {uid: f"barren: {refused.reason}" for refused in result.refused for uid in refused.events}
+    why |= dict.fromkeys(result.already_known, "already_known")
+    outcomes = {seq: why[uid] for uid, seq in prepared.new.items() if uid in why and left[uid] <= 0}
+    if isinstance(result, Learned):
+        for uid, seq in prepared.new.items():
+            outcomes.setdefault(seq, "trained" if uid in told else "not used: nothing to teach")
     return outcomes
 
 

@@ -21,7 +21,7 @@ from ledger.versions import newest_seq
 from rewards.baseline import frozen, usual
 from rewards.batch import Choice, choose
 from rewards.contradictions import contradictions
-from rewards.credit import label
+from rewards.credit import label, reverts
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
@@ -85,7 +85,7 @@ def plan_turn(
     seed = _seed(agent.name, through, attempt)
     choice = choose(
         new=new,
-        taught=undisputed.taught,
+        taught=[kept for kept in undisputed.taught if kept.seq not in marks],
         approvals=found.approvals,
         gate=found.gate,
         dev=found.dev,
@@ -151,7 +151,8 @@ def _disputes(found: _Material, often_refused: frozenset[int]) -> Marks:
 
 
 def _labels(found: _Material) -> Marks:
-    """What waits and teaches nothing, what has to go on waiting, and what has waited long enough."""
+    """What waits and teaches nothing, what has to go on waiting, and what has waited long enough; and what
+    was taught and is not to be repeated."""
     labelled = label(
         found.waiting,
         interactions=found.background.interactions,
@@ -162,6 +163,10 @@ def _labels(found: _Material) -> Marks:
     marks: Marks = {kept.seq: _RIPE for kept in found.waiting if kept.status is Status.WAITING}
     marks |= {seq: (Status.BARREN, reason) for seq, reason in labelled.barren.items()}
     marks |= {seq: (Status.WAITING, reason) for seq, reason in labelled.held.items()}
+    outcomes = [kept.event for kept in found.waiting if kept.event.kind is Kind.OUTCOME]
+    for kept in found.taught:
+        if any(reverts(outcome, kept.event) for outcome in outcomes):
+            marks[kept.seq] = (Status.BARREN, "reverted later")
     return marks
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -70,7 +70,34 @@ def write_adapter(adapter: Adapter, draft: Path) -> None:
 
 
 def read_adapter(directory: Path) -> Adapter:
-    """The adapter of a version directory, or of one PEFT saved; raises `AdapterRefused`."""
+    """The adapter of a version directory, or of one PEFT saved.
+
+    Raises `AdapterRefused`, also where its files are damaged or some are missing; `OSError` where the store
+    is away.
+    """
+    try:
+        return _read_adapter(directory)
+    except FileNotFoundError as missing:
+        if not directory.parent.is_dir():
+            raise  # not one agent's trouble
+        raise AdapterRefused(f"{directory.name} lacks {Path(missing.filename or '').name}") from None
+    except AdapterRefused:
+        raise
+    except (SafetensorError, ValueError, LookupError, TypeError) as fault:
+        raise AdapterRefused(f"{directory.name} cannot be read: {type(fault).__name__}") from None
+
+
+def refuse_mismatch(adapter: Adapter, recipe: Recipe, *, base_hash: str, name: str) -> None:
+    """Raises `AdapterRefused` where the adapter fits neither the base nor the recipe it should go on with."""
+    if adapter.base_hash not in (None, base_hash):
+        raise AdapterRefused(f"{name} was taught on base {adapter.base_hash}, this is base {base_hash}")
+    has = (adapter.rank, adapter.alpha, adapter.rslora, tuple(sorted(adapter.targets)))
+    wants = (recipe.rank, recipe.alpha, recipe.rslora, tuple(sorted(recipe.targets)))
+    if has != wants:
+        raise AdapterRefused(f"{name} has rank, alpha, rslora, targets {has}; the recipe says {wants}")
+
+
+def _read_adapter(directory: Path) -> Adapter:
     config = json.loads((directory / CONFIG).read_text())
     _refuse_unsupported(config, directory.name)
     weights = _matrices(load_file(directory / WEIGHTS, backend=_BACKEND), _PREFIX)
@@ -92,16 +119,6 @@ def read_adapter(directory: Path) -> Adapter:
         second=second,
         steps=steps,
     )
-
-
-def refuse_mismatch(adapter: Adapter, recipe: Recipe, *, base_hash: str, name: str) -> None:
-    """Raises `AdapterRefused` where the adapter fits neither the base nor the recipe it should go on with."""
-    if adapter.base_hash not in (None, base_hash):
-        raise AdapterRefused(f"{name} was taught on base {adapter.base_hash}, this is base {base_hash}")
-    has = (adapter.rank, adapter.alpha, adapter.rslora, tuple(sorted(adapter.targets)))
-    wants = (recipe.rank, recipe.alpha, recipe.rslora, tuple(sorted(recipe.targets)))
-    if has != wants:
-        raise AdapterRefused(f"{name} has rank, alpha, rslora, targets {has}; the recipe says {wants}")
 
 
 def _config(adapter: Adapter) -> dict[str, Any]:

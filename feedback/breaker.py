@@ -34,6 +34,8 @@ class Breaker:
             self._recent.clear()
             self._records = self._dead = 0
             return False
+        if records == 0:  # a poll that only passed markers
+            return False
         self._recent.append((records, dead))
         self._records += records
         self._dead += dead

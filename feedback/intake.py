@@ -87,6 +87,7 @@ class Intake:
         self._identity = identity
         self._reader = reader
         self._options = options
+        self._administrators = frozenset(map(reader.known_as, options.administrators))
         self._watch = watch
         self._full = full
         self._reached = reached
@@ -185,8 +186,10 @@ class Intake:
             if polled:
                 self._reached("intake-polled")
                 self._keep(source, polled)
-            else:
-                self._suspects -= readable & source.lag().keys()  # fetched alone, and nothing was wrong
+            # Fetched alone, and nothing was wrong so far. Not only where nothing is left: one that is always
+            # busy would keep all others waiting.
+            heard = {one.place for one in polled} or source.lag().keys()
+            self._suspects -= readable & heard
             silent = source.silent_s() >= SILENT_S
             self._watch.ready("kafka", not silent, "no broker answers" if silent else "")
         self._tell(source)
@@ -217,7 +220,7 @@ class Intake:
                     self._database,
                     list(batches.values()),
                     dead_letter_topic=self._options.topics.dead_letters,
-                    administrators=self._options.administrators,
+                    administrators=self._administrators,
                     reached=self._reached,
                 )
             except ledger.MovedOn as moved:

@@ -13,8 +13,6 @@ from feedback import wire
 from feedback.producer import Record
 from feedback.redaction import Found, Redactor
 
-NAMES = ("author", "interaction", "conversation", "key", "amends")
-
 
 def outgoing(
     kind: str,
@@ -39,7 +37,7 @@ def outgoing(
     except ValidationError as fault:
         raise ValueError(wire.complaint(fault)) from None
     found: Found = Counter()
-    kept = redacted(data, redactor, found)
+    kept = redactor.said(data, found)
     if found and full == "clorad.interaction.v1":
         kept.pop("token_ids", None)  # they would still spell what was taken out
         kept.pop("logprobs", None)
@@ -61,16 +59,3 @@ def outgoing(
         value=json.dumps(kept, ensure_ascii=False).encode(),
         headers=tuple((name, value.encode()) for name, value in headers.items()),
     )
-
-
-def redacted(data: Mapping[str, Any], redactor: Redactor, found: Found) -> dict[str, Any]:
-    """The data with texts redacted and identifiers kept tellable apart."""
-    kept: dict[str, Any] = {}
-    for name, value in data.items():
-        if isinstance(value, str) and name in NAMES:
-            kept[name] = redactor.name(value, found)
-        elif name == "target" and isinstance(value, Mapping):
-            kept[name] = {part: redactor.name(str(inner), found) for part, inner in value.items()}
-        else:
-            kept[name] = redactor.value(value, found)
-    return kept

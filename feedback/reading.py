@@ -19,6 +19,7 @@ from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, Un
 
 OVERSIZED_BYTES_KEPT = 64 * 1024
 _PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})
+_NAMING_HEADERS = frozenset({"ce_id", "ce_source"})
 
 _Name = Callable[[Any], Any]
 
@@ -49,7 +50,7 @@ class Reader:
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
         if suspect_around:
-            key = None if key is None else self._redactor.octets(key, found)
+            key = None if key is None else self._identifier(key, found)
             headers = tuple((name, self._header(name, octets, found)) for name, octets in headers)
         return Arrival(
             offset=offset,
@@ -58,6 +59,10 @@ class Reader:
             headers=headers,
             content=content,
         )
+
+    def known_as(self, name: str) -> str:
+        """The name by which events have an author of that name."""
+        return self._redactor.name(name, Found())
 
     def _content(
         self, envelope: Envelope, raw: bytes, *, suspect: bool, suspect_names: bool
@@ -132,8 +137,17 @@ class Reader:
         )
 
     def _header(self, name: str, octets: bytes | None, found: Found) -> bytes | None:
-        plain = octets is None or name in _PLAIN_HEADERS
-        return octets if plain else self._redactor.octets(octets or b"", found)
+        if octets is None or name in _PLAIN_HEADERS:
+            return octets
+        read = self._identifier if name in _NAMING_HEADERS else self._redactor.octets
+        return read(octets, found)
+
+    def _identifier(self, octets: bytes, found: Found) -> bytes:
+        """As events have it that are stored: what is sent again must be known by the same name."""
+        try:
+            return self._redactor.name(octets.decode(), found).encode()
+        except UnicodeDecodeError:
+            return self._redactor.octets(octets, found)
 
     def _name(self, name: Any) -> Any:
         return None if name is None else self._redactor.name(name, self.redacted)
@@ -150,8 +164,17 @@ class Reader:
             parsed = parse(value)
         except Refused:
             return self._redactor.octets(value, found)
-        kept = self._redactor.value(parsed, found)
+        kept = self._said(parsed, found)
         return value if kept == parsed else json.dumps(kept, ensure_ascii=False).encode()
+
+    def _said(self, parsed: Any, found: Found) -> Any:
+        if not isinstance(parsed, dict):
+            return self._redactor.value(parsed, found)
+        data = parsed.get("data")
+        if "specversion" not in parsed or not isinstance(data, dict):
+            return self._redactor.said(parsed, found)
+        around = {name: item for name, item in parsed.items() if name != "data"}
+        return self._redactor.said(around, found) | {"data": self._redactor.said(data, found)}
 
 
 def _around(key: bytes | None, headers: Headers) -> bytes:

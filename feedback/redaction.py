@@ -7,7 +7,7 @@ start at a literal or a token boundary and have bounded repeats, so hostile text
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +148,9 @@ PATTERNS = (
 
 KINDS = frozenset(pattern.kind for pattern in PATTERNS)
 
+NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id", "source"})
+"""Fields that hold an identifier, of an event's data and of a structured event itself."""
+
 _CHARS_MIN = 6  # the shortest thing any pattern takes out is an address: a@b.de
 _ESCAPED_ASCII = r"\\u00"  # JSON may spell any character so, and hide it from the hints
 _NAMES_A_SECRET = re.compile(rf"(?i).*{_SECRET_NAME}")
@@ -202,6 +205,18 @@ class Redactor:
             return name
         found["identifier"] += 1
         return f"redacted:{self._fingerprint(name.encode())[:24]}"
+
+    def said(self, data: Mapping[str, Any], found: Found) -> dict[str, Any]:
+        """An event's data, redacted; identifiers in it stay ones that can be told apart."""
+        kept: dict[str, Any] = {}
+        for key, item in data.items():
+            if key in NAMES and isinstance(item, str):
+                kept[key] = self.name(item, found)
+            elif key == "target" and isinstance(item, dict):
+                kept[key] = {part: self.name(str(inner), found) for part, inner in item.items()}
+            else:
+                kept |= self.value({key: item}, found)
+        return kept
 
     def octets(self, raw: bytes, found: Found) -> bytes:
         """Bytes of no known form, gone through as if they were Latin-1."""

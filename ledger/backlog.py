@@ -56,7 +56,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
     found = []
     for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
         row = waiting.get(name)
-        refusals, decided_through = history.get(name, (0, -1))
+        refusals, decided_through = history.get(name, _NO_HISTORY)
         found.append(
             Backlog(
                 agent=name,
@@ -88,6 +88,11 @@ def is_untaught() -> ColumnElement[bool]:
         events.c.kind.in_([kind.value for kind in TEACHING]),
         ~is_taught.exists(),
     )
+
+
+def refusals_of(connection: Connection, agent: str) -> int:
+    """Candidates of the agent that were refused since its last promotion: what makes the next try harder."""
+    return _decision_history(connection, agent).get(agent, _NO_HISTORY)[0]
 
 
 def _untaught_counts() -> Select[Any]:
@@ -133,30 +138,40 @@ def _newest_usable() -> Select[Any]:
 
 
 def _fruitless_turns() -> Select[Any]:
-    """Per agent the newest event that a turn looked at and made nothing of."""
+    """Per agent the newest event that a turn of its present champion looked at and made nothing of."""
+    here = (desired.c.agent == turns.c.agent) & (desired.c.number == turns.c.parent)
     return (
         select(turns.c.agent, func.max(turns.c.through_seq))
+        .join(desired, here & (desired.c.purpose == Purpose.SERVE.value))
         .where(turns.c.state == "dropped")
         .group_by(turns.c.agent)
     )
 
 
-def _decision_history(connection: Connection) -> dict[str, tuple[int, int]]:
-    """(refusals since the last promotion, newest event the last refusal or abstention knew) per agent."""
+def _decision_history(connection: Connection, agent: str | None = None) -> dict[str, tuple[int, int]]:
+    """(refusals since the last promotion, newest event the last refusal or abstention knew) per agent.
+
+    Only what was decided since then is read: evidence is long, and lies before `through_seq` in a row.
+    """
+    anew = [verdict.value for verdict in (Verdict.PROMOTE, Verdict.ROLLBACK, Verdict.INITIAL)]
+    last = select(decisions.c.agent, func.max(decisions.c.id).label("id")).where(decisions.c.kind.in_(anew))
+    if agent is not None:
+        last = last.where(decisions.c.agent == agent)
+    began = last.group_by(decisions.c.agent).subquery()
+    query = (
+        select(decisions.c.agent, decisions.c.kind, decisions.c.through_seq)
+        .join(began, (began.c.agent == decisions.c.agent) & (began.c.id < decisions.c.id))
+        .where(decisions.c.kind.in_([Verdict.REFUSE.value, Verdict.ABSTAIN.value]))
+        .order_by(decisions.c.id)
+    )
     history: dict[str, tuple[int, int]] = {}
-    query = select(decisions.c.agent, decisions.c.kind, decisions.c.through_seq).order_by(decisions.c.id)
-    for agent, kind, through in connection.execute(query):
-        refusals, _ = history.get(agent, (0, -1))
-        match Verdict(kind):
-            case Verdict.PROMOTE | Verdict.ROLLBACK | Verdict.INITIAL:
-                history[agent] = (0, -1)
-            case Verdict.REFUSE:
-                history[agent] = (refusals + 1, through)
-            case Verdict.ABSTAIN:
-                history[agent] = (refusals, through)
-            case Verdict.CANARY:
-                pass
+    for name, kind, through in connection.execute(query):
+        refusals, _ = history.get(name, _NO_HISTORY)
+        history[name] = (refusals + (Verdict(kind) is Verdict.REFUSE), through)
     return history
+
+
+_NO_HISTORY = (0, -1)
 
 
 def _pairs(connection: Connection, query: Select[Any]) -> list[tuple[str, int]]:

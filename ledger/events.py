@@ -113,7 +113,7 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """What an agent was asked and said, by which version. Kept for days unless feedback names it."""
+    """What an agent was asked and said, by which version."""
 
     id: str
     agent: str

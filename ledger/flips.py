@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from ledger.database import Database, now_s
 from ledger.events import Status
-from ledger.schema import desired, events, turn_events, versions
+from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.versions import (
     Decision,
     Purpose,
@@ -54,7 +54,8 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
 def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason: str) -> tuple[int, int]:
     """Serve an earlier champion again (the predecessor by default). Returns (from, to).
 
-    What the withdrawn versions were taught is put on hold: the agent learns on from the rest.
+    What the withdrawn versions were taught is put on hold: the agent learns on from the rest, and from what
+    was not taught because they knew it.
     Raises `FlipRefused` where there is nothing to go back to.
     """
     with database.write() as connection:
@@ -75,6 +76,7 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
             evidence: dict[str, Any] = {"reason": reason, "to": target}
             decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
         _hold(connection, agent, withdrawn)
+        _forget_known(connection, agent, withdrawn)
         _flip(connection, agent, serve=target, predecessor=standing)
         return standing, target
 
@@ -110,4 +112,18 @@ def _hold(connection: Connection, agent: str, numbers: list[int]) -> None:
         update(events)
         .where(events.c.seq.in_(withdrawn), events.c.status == Status.OPEN.value)
         .values(status=Status.HELD.value, status_reason=f"v{max(numbers)} was rolled back")
+    )
+
+
+def _forget_known(connection: Connection, agent: str, numbers: list[int]) -> None:
+    """What a withdrawn champion answered as corrected waits to be learned again: who comes now may not."""
+    known = (
+        select(turn_events.c.event_seq)
+        .join(turns, turns.c.id == turn_events.c.turn_id)
+        .where(turns.c.agent == agent, turns.c.parent.in_(numbers), turn_events.c.outcome == "already_known")
+    )
+    connection.execute(
+        update(events)
+        .where(events.c.seq.in_(known), events.c.status == Status.KNOWN.value)
+        .values(status=Status.OPEN.value, status_reason=f"v{max(numbers)} knew it and was rolled back")
     )

@@ -64,10 +64,12 @@ def mark_sent(database: Database, ids: Sequence[int]) -> None:
 
 def depth(database: Database) -> tuple[int, float]:
     """How many messages wait, and the age in seconds of the oldest (0 where none waits)."""
-    query = select(func.count(), func.min(outbox.c.created_s)).where(outbox.c.sent_s.is_(None))
-    with database.read() as connection:
-        waiting, oldest_s = connection.execute(query).one()
-        return int(waiting), max(0.0, now_s(connection) - oldest_s) if waiting else 0.0
+    unsent = outbox.c.sent_s.is_(None)
+    oldest = select(outbox.c.created_s).where(unsent).order_by(outbox.c.id).limit(1)
+    with database.read() as connection:  # counted in the index; the rows may be long, and so may the queue
+        waiting = connection.scalar(select(func.count()).select_from(outbox).where(unsent)) or 0
+        oldest_s = connection.scalar(oldest)
+        return int(waiting), 0.0 if oldest_s is None else max(0.0, now_s(connection) - oldest_s)
 
 
 def forget_sent(database: Database, *, older_than_s: float) -> int:

@@ -14,7 +14,7 @@ from ledger import arrivals, outbox
 from ledger.amendments import some_at_a_time
 from ledger.database import Database, now_s
 from ledger.events import Arrival, Event, Partition, Reason, Status, Unusable
-from ledger.facts import set_fact
+from ledger.facts import fact, set_fact
 from ledger.schema import events, positions, ranges, waiting_records
 
 GIVE_UP_MAX = 500
@@ -136,4 +136,4 @@ def _forget(connection: Connection, seqs: Sequence[int]) -> None:
     newest = int(connection.scalar(select(func.max(events.c.seq))) or 0)
     connection.execute(delete(events).where(events.c.seq.in_(seqs)))
     if newest in seqs:
-        set_fact(connection, arrivals.SEQ_FLOOR, newest)
+        set_fact(connection, arrivals.SEQ_FLOOR, max(newest, int(fact(connection, arrivals.SEQ_FLOOR) or 0)))

@@ -100,6 +100,12 @@ def label(
     )
 
 
+def reverts(other: Event, event: Event) -> bool:
+    """Whether `other` says that people's words in `event` did not last."""
+    is_its = other.kind is Kind.OUTCOME and other.amends is not None and other.amends == event.key
+    return is_its and event.kind in _PEOPLES_WORDS and float(other.data["value"]) < 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
     """One row of the credit table a method, and what the rows look up."""
@@ -119,7 +125,7 @@ class _Table:
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
             return Barren(reason)
-        if event.kind in _PEOPLES_WORDS and self._was_reverted(event):
+        if any(reverts(other, event) for other in self.others):
             return Barren("reverted later")
         match event.kind:
             case Kind.CORRECTION | Kind.OVERRIDE:
@@ -247,12 +253,6 @@ class _Table:
             return None
         found = [other for other in self.others if other.key == event.amends and other.uid != event.uid]
         return found[-1] if found else None
-
-    def _was_reverted(self, event: Event) -> bool:
-        return event.key is not None and any(
-            other.kind is Kind.OUTCOME and other.amends == event.key and float(other.data["value"]) < 0.0
-            for other in self.others
-        )
 
     def _advantage(
         self, event: Event, about: Exchange, value: float, *, mass: float = 1.0, earlier: Event | None = None

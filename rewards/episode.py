@@ -24,7 +24,10 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Characters `start` up to `end` of a text, worth `weight` per character relative to its other spans."""
+    """Characters `start` up to `end` of a text, worth `weight` per character relative to its other spans.
+
+    The spans of a text share half of its mass; what lies in none, and the end of the turn, has the rest.
+    """
 
     start: int
     end: int

@@ -20,10 +20,10 @@ Hunk = tuple[int, int]
 
 
 def weigh(rejected: str, corrected: str) -> tuple[Weighted, Weighted]:
-    """Both texts with their changed hunks and the rest weighing half each (hunk alignment: 2601.19055).
+    """Both texts with their changed hunks as spans, which share half of a text's mass (2601.19055).
 
-    Where nothing or everything differs, every character weighs the same. Takes time linear in the texts'
-    length plus one comparison of at most `_CELLS_MAX` cells.
+    Where nothing or everything differs there are none: every character weighs the same. Takes time linear in
+    the texts' length plus one comparison of at most `_CELLS_MAX` cells.
     """
     rejected_hunks, corrected_hunks = changed(rejected, corrected)
     return _weighted(rejected, rejected_hunks), _weighted(corrected, corrected_hunks)
@@ -83,16 +83,6 @@ def _after_next_word(units: Sequence[str], first: int) -> int:
 
 def _weighted(text: str, hunks: Sequence[Hunk]) -> Weighted:
     inside = sum(end - start for start, end in hunks)
-    outside = len(text) - inside
-    if not inside or not outside:
+    if not inside or inside == len(text):
         return Weighted(text=text)
-    spans: list[Span] = []
-    position = 0
-    for start, end in hunks:
-        if position < start:
-            spans.append(Span(start=position, end=start, weight=0.5 / outside))
-        spans.append(Span(start=start, end=end, weight=0.5 / inside))
-        position = end
-    if position < len(text):
-        spans.append(Span(start=position, end=len(text), weight=0.5 / outside))
-    return Weighted(text=text, spans=tuple(spans))
+    return Weighted(text=text, spans=tuple(Span(start=start, end=end, weight=1.0) for start, end in hunks))

@@ -7,6 +7,7 @@ complaint, and one that computes NaN spoils the answers of every other model it 
 import json
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,10 @@ BEHIND_S_MAX = 15.0
 """How long a directory may be missing before it counts as lost: shared storage shows renames late."""
 
 
+KNOWN_MAX = 256
+"""Versions remembered, with their probes: many times what is served. Others are looked at again."""
+
+
 class StoreBehind(OSError):
     """The version's directory is not there yet; it is looked at again at the next tick."""
 
@@ -39,12 +44,13 @@ class Fitness:
 
 
 class Shelf:
-    """The adapter store as the fleet reads it. Versions never change, so each is looked at once."""
+    """The adapter store as the fleet reads it. Versions never change, so none is looked at twice in a row."""
 
-    def __init__(self, store: Path, base_hash: str) -> None:
+    def __init__(self, store: Path, base_hash: str, *, known_max: int = KNOWN_MAX) -> None:
         self._store = store
         self._base_hash = base_hash
-        self._known: dict[str, Fitness] = {}
+        self._known_max = known_max
+        self._known: OrderedDict[str, Fitness] = OrderedDict()
         self._missed_s: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -55,8 +61,12 @@ class Shelf:
             if known is None:
                 known = self._look(version)
                 self._known[version.model] = known
+                self._missed_s.pop(version.model, None)
+                if len(self._known) > self._known_max:
+                    self._known.popitem(last=False)
                 if known.complaint is not None:
                     log.error("version unfit", agent=version.agent, version=version.name, why=known.complaint)
+            self._known.move_to_end(version.model)
             return known
 
     def _look(self, version: Version) -> Fitness:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from ledger import versions
 from ledger.agents import all_agents
+from ledger.backlog import refusals_of
 from ledger.database import Database, now_s
 from ledger.flips import FlipRefused, promote
 from ledger.versions import BASE, Decision, Purpose, Verdict, Version, Wanted
@@ -245,8 +246,8 @@ def _standing(connection: Connection, candidate: Version) -> _Standing:
         for row in versions.wanted(connection)
         if row.agent == candidate.agent and row.number == candidate.number
     }
-    decided = versions.decisions_of(connection, candidate.agent)
-    canaries = [one for one in decided if one.number == candidate.number and one.verdict is Verdict.CANARY]
+    decided = versions.decisions_of(connection, candidate.agent, candidate.number)
+    canaries = [one for one in decided if one.verdict is Verdict.CANARY]
     since_s = max((row.since_s for row in wanted.values()), default=0.0)
     return _Standing(
         candidate=candidate,
@@ -255,21 +256,10 @@ def _standing(connection: Connection, candidate: Version) -> _Standing:
         else versions.version(connection, candidate.agent, candidate.parent),
         wanted=wanted,
         canary=canaries[-1] if canaries and Purpose.CANARY in wanted else None,
-        refusals=_refusals(decided),
+        refusals=refusals_of(connection, candidate.agent),
         scorer=all_agents(connection)[candidate.agent].scorer,
         waited_s=now_s(connection) - since_s if wanted else 0.0,
     )
-
-
-def _refusals(decided: Sequence[Decision]) -> int:
-    """Since the last promotion or rollback: what makes the next try harder."""
-    count = 0
-    for one in decided:
-        if one.verdict is Verdict.REFUSE:
-            count += 1
-        elif one.verdict in (Verdict.PROMOTE, Verdict.ROLLBACK):
-            count = 0
-    return count
 
 
 def _is_undecided(connection: Connection, candidate: Version) -> bool:

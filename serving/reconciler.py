@@ -60,10 +60,11 @@ def hold_list(
 ) -> list[Version]:
     """What one replica should hold, most important first, never more than it has room for.
 
-    Candidates for the gate go to one replica only: the one their name chooses among the sound ones.
+    Candidates for the gate go to one replica only: the one their name chooses among the sound ones. Who
+    waits longest there is judged first.
     """
     chosen: list[Version] = []
-    for row in sorted(wanted, key=lambda row: (_IMPORTANCE.index(row.purpose), -row.since_s, row.agent)):
+    for row in sorted(wanted, key=_order):
         if row.version is None or row.version in chosen:
             continue
         if row.purpose is not Purpose.GATE or url == gate_home(row.version.model, sound):
@@ -204,3 +205,8 @@ class Keeper:
                 self._replica.unload(model)
                 self._parity.pop(model, None)
                 log.info("adapter unloaded", replica=self.url, model=model)
+
+
+def _order(row: Wanted) -> tuple[int, float, str]:
+    newest_first = row.purpose is not Purpose.GATE
+    return _IMPORTANCE.index(row.purpose), -row.since_s if newest_first else row.since_s, row.agent

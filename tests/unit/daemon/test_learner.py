@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
 from daemon.look import Look
@@ -15,7 +16,7 @@ from daemon.scheduler import Freshness
 from engine.adapter_files import read_manifest
 from engine.lesson import Lesson, NotLearned
 from engine.warm_engine import WarmEngine
-from ledger import agents, backlog, feedback, leases, turns, usage, versions
+from ledger import agents, backlog, feedback, leases, schema, turns, usage, versions
 from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status
 from ledger.turns import lease_name
@@ -405,6 +406,70 @@ def test_feedback_in_too_many_refused_candidates_waits_for_a_person(
         held = feedback.event_by_uid(connection, "dev#billing-train-0")[0]
         fresh = feedback.event_by_uid(connection, "dev#fresh billing-train-0")[0]
     assert (held.status, fresh.status) == (Status.CONTESTED, Status.OPEN)
+
+
+def test_of_an_event_with_several_replies_one_that_is_trained_will_do(
+    learner: Learner, database: Database
+) -> None:
+    make_due(database, "billing")
+    asked = [{"role": "user", "content": "hello"}]
+    long = {"role": "assistant", "content": "y" * 3000}
+    turns_ = [{"role": "assistant", "content": "I take over"}, {"role": "user", "content": "go on"}, long]
+    for name, spoken in (("partly", turns_), ("wholly", [long])):
+        data = {"action": "takeover", "messages": asked, "turns": spoken}
+        keep(database, said(name, kind=Kind.TAKEOVER, prompt_group=name, data=data))
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        partly, wholly = (
+            feedback.event_by_uid(connection, f"dev#{name}")[0] for name in ("partly", "wholly")
+        )
+    assert (partly.status, wholly.status) == (Status.OPEN, Status.BARREN)
+
+
+def test_a_correction_that_was_reverted_after_it_was_taught_is_not_repeated(
+    learner: Learner, database: Database
+) -> None:
+    keep(database, said("wrong", key="k", data=corrections("billing", 1)[0].data))
+    make_due(database, "billing")
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        [made_first] = versions.undecided(connection)
+    teaching.promote(database, made_first)
+    keep(
+        database,
+        said("no", kind=Kind.OUTCOME, amends="k", prompt_group=None, data={"value": -1.0, "scope": "final"}),
+        *corrections("billing", 6, prefix="next "),
+        *corrections("billing", 8, role=Role.GATE, prefix="next "),
+    )
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        [made_next] = versions.undecided(connection)
+        [wrong] = feedback.event_by_uid(connection, "dev#wrong")
+    repeated = read_manifest(learner.store / made_next.path).events["replay"]
+    assert repeated
+    assert "dev#wrong" not in repeated
+    assert wrong.status is Status.BARREN
+
+
+def test_an_agent_whose_champion_is_damaged_keeps_no_other_from_learning(
+    learner: Learner, database: Database
+) -> None:
+    make_due(database, "billing")
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        [champion] = versions.undecided(connection)
+    teaching.promote(database, champion)
+    (learner.store / champion.path / "adapter_model.safetensors").write_bytes(b"torn")
+    learner.engine._slots._parsed.clear()
+    for name in ("billing", "sql"):
+        keep(database, *corrections(name, 6, prefix="next "))
+        keep(database, *corrections(name, 8, role=Role.GATE, prefix="next "))
+    assert start_pass(learner, threading.Event())
+    with database.read() as connection:
+        assert [one.agent for one in versions.undecided(connection)] == ["sql"]
+        [turn] = [one for one in turns.read_pass(connection, 2).turns if one.plan.agent == "billing"]
+        reason = connection.scalar(select(schema.turns.c.reason).where(schema.turns.c.id == turn.id))
+    assert reason == f"{champion.name} cannot be read: SafetensorError"
 
 
 def test_interventions_without_a_record_of_what_was_sampled_teach_nothing_and_say_so(

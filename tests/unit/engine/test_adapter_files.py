@@ -113,6 +113,27 @@ def test_what_cannot_be_continued_is_refused_by_name(tmp_path: Path, change: dic
         read_adapter(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors"]
+)
+def test_a_version_that_is_damaged_or_not_whole_is_refused_by_name(tmp_path: Path, name: str):
+    rig = Rig(recipes=[RECIPE])
+    directory = tmp_path / "v3-0a1b2c"
+    write_adapter(rig.slots.copy(0, RECIPE), directory)
+    (directory / name).write_bytes(b"\xfftorn")
+    with pytest.raises(AdapterRefused, match="v3-0a1b2c cannot be read"):
+        read_adapter(directory)
+    (directory / name).unlink()
+    if not name.startswith("optimizer"):
+        with pytest.raises(AdapterRefused, match="v3-0a1b2c lacks"):
+            read_adapter(directory)
+
+
+def test_a_store_that_is_away_is_no_fault_of_the_version(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        read_adapter(tmp_path / "store" / "billing" / "v3-0a1b2c")
+
+
 def test_tensors_that_are_not_loras_are_refused(tmp_path: Path):
     rig = Rig(recipes=[RECIPE])
     write_adapter(rig.adapters[0], tmp_path)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from engine.base_model import BaseRefused
 from engine.tokens import Tokens, Unusable
 from rewards.episode import Part, Span, Spoken, Weighted
+from rewards.spans import weigh
 
 TOKENIZER = tiny.tokenizer()
 TOKENS = Tokens(TOKENIZER, vocabulary=288)
@@ -41,6 +42,15 @@ def test_half_of_the_mass_lies_on_what_was_changed():
     assert answer.weights[2:4] == (0.25, 0.25)
     assert sum(answer.weights) == pytest.approx(1.0)
     assert answer.weights[0] == answer.weights[-1] == pytest.approx(0.5 / 7)
+
+
+def test_of_a_correction_half_lies_on_its_changes_and_the_end_of_the_turn_is_one_token_of_the_rest():
+    _, corrected = weigh('{"tool":"cancel","order":10}', '{"tool":"cancel","order":10,"notify":true}')
+    answer = TOKENS.answer(corrected)
+    changed = corrected.text.index(',"notify":true')
+    assert sum(answer.weights[changed : changed + 14]) == pytest.approx(0.5)
+    unchanged = len(corrected.text) - 14
+    assert answer.weights[0] == answer.weights[-1] == pytest.approx(0.5 / (unchanged + 1))
 
 
 def test_spans_weigh_against_each_other():

@@ -18,6 +18,13 @@ def test_what_is_long_past_does_not_count():
     assert breaker.records_max(500) == 500
 
 
+def test_polls_that_brought_nothing_are_not_remembered():
+    breaker = Breaker(dead_share_max=0.5)
+    for _ in range(100):
+        assert not breaker.note(0, 0)
+    assert not breaker._recent
+
+
 def test_a_few_dead_letters_never_open_it():
     breaker = Breaker(dead_share_max=0.5)
     assert not any(breaker.note(100, 40) for _ in range(50))

@@ -12,7 +12,7 @@ from feedback.identity import identity_of
 from feedback.intake import Fenced
 from feedback.placing import WrongLedger
 from ledger.database import LedgerUnavailable
-from ledger.schema import dead_letters, ranges
+from ledger.schema import dead_letters, events, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
 from tests.unit.feedback.said import INTERACTION, headers
 from tests.unit.feedback.taking_in import (
@@ -339,6 +339,35 @@ def test_a_record_nobody_can_decode_halts_its_partition_and_no_other(kafka, kept
             correct(kafka, topics.feedback, f"b{partition}", partition=partition)
         until(lambda: kept.kept(topics.feedback) == 5)
     assert kept.ids() == ["a0", "a1", "a2", "b0", "b2"]
+
+
+def test_a_partition_that_is_always_busy_keeps_no_other_waiting_after_a_record_nobody_can_decode(kafka, kept):
+    topics, seen = kafka.create_all(partitions=2), Seen()
+    kafka.poison(topics.feedback, partition=1)
+    one = intake(kafka, kept, topics, seen=seen, records_max=1)
+
+    def is_found() -> bool:
+        for _ in range(10):
+            correct(kafka, topics.feedback, partition=0)
+        return not seen.states.get("partitions", (True, ""))[0]
+
+    with running(one):
+        until(lambda: bool(one._suspects))
+        until(is_found, wait_s=10.0)
+
+
+def test_an_administrator_who_is_an_address_may_retract_what_others_wrote(kafka, kept):
+    topics = kafka.create_all(partitions=1)
+    correct(kafka, topics.feedback, "e1")
+    target = {"source": "ide", "id": "e1"}
+    said = {"agent": "sql", "author": "root@example.com", "target": target}
+    taken_back = headers("retraction", ce_id=b"r1", ce_source=b"office")
+    kafka.say(topics.feedback, json.dumps(said).encode(), headers=taken_back, partition=0)
+    take_in(
+        intake(kafka, kept, topics, administrators=frozenset({"root@example.com"})),
+        lambda: kept.kept(topics.feedback) == 2,
+    )
+    assert kept.column(select(events.c.status).where(events.c.id == "e1")) == ["retracted"]
 
 
 def test_a_record_nobody_can_decode_is_a_dead_letter_if_the_operator_says_so(kafka, kept):

@@ -5,7 +5,7 @@ import json
 import pytest
 from sqlalchemy import select
 
-from ledger import flips, outbox, schema, versions
+from ledger import backlog, flips, outbox, schema, turns, versions
 from ledger.database import Database
 from ledger.events import Status
 from ledger.flips import FlipRefused
@@ -140,6 +140,22 @@ class TestRollback:
         with database.read() as connection:
             last = versions.decisions_of(connection, "billing", 2)[-1]
         assert (last.verdict, last.by, last.evidence["reason"]) == (Verdict.ROLLBACK, "ann", "too short")
+
+    def test_what_the_withdrawn_version_knew_already_waits_to_be_learned_again(
+        self, database: Database
+    ) -> None:
+        taught_versions(database, 1)
+        keep(database, said("known"))
+        [turn] = open_pass(database, "billing").turns
+        seq = turn.plan.events[0].seq
+        known = {seq: "already_known"}
+        turns.drop_turn(database, turn, token=turn.plan.token, reason="", tokens=1, outcomes=known)
+        assert status(database, seq) is Status.KNOWN
+        flips.roll_back(database, "billing", to=None, by="ann", reason="")
+        assert [one.seq for one in events_of(database, "billing")] == [seq]
+        with database.read() as connection:
+            [waiting] = [one for one in backlog.backlogs(connection) if one.agent == "billing"]
+        assert waiting.news, "what its turn made nothing of was so with another champion"
 
     def test_several_versions_are_withdrawn_at_once(self, database: Database) -> None:
         taught_versions(database, 3)

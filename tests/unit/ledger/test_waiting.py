@@ -1,7 +1,7 @@
 """Feedback waits for the interaction it names, not for ever, and has one disposition before and after."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from ledger import dead_letters, feedback, outbox, schema, waiting
 from ledger.audit import audit
@@ -46,6 +46,21 @@ def test_what_waited_too_long_is_a_dead_letter_once(database: Database) -> None:
     ]
     assert dict(owed[0].headers)["clorad.dead.reason"] == b"orphan"
     assert ids(database) == {"1", "4"}
+
+
+def test_a_number_is_given_out_once_though_an_older_event_is_given_up_after_a_newer_one(
+    database: Database,
+) -> None:
+    keep(database, naming("1"), naming("2"))
+    with database.write() as connection:  # the clock went back between the two
+        later = schema.events.c.received_s + 3600.0
+        connection.execute(update(schema.events).where(schema.events.c.id == "1").values(received_s=later))
+    assert give_up(database) == 1
+    with database.read() as connection:
+        assert waiting.give_up(database, kept_before_s=now_s(connection) + 7200.0, dead_letter_topic="t") == 1
+    keep(database, said("3"))
+    with database.read() as connection:
+        assert connection.scalar(select(schema.events.c.seq)) == 3
 
 
 def test_only_what_waits_for_an_interaction_is_given_up(database: Database) -> None:

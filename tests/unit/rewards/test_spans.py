@@ -22,14 +22,10 @@ def test_only_the_words_that_differ_are_changed() -> None:
     assert pieces(corrected, right) == ["Path", "read_text"]
 
 
-def test_changed_and_unchanged_characters_weigh_half_each() -> None:
+def test_what_was_changed_is_marked_and_nothing_else() -> None:
     _, corrected = weigh('{"tool":"cancel","order":10}', '{"tool":"cancel","order":10,"notify":true}')
-    masses = {True: 0.0, False: 0.0}
-    for span in corrected.spans:
-        piece = corrected.text[span.start : span.end]
-        masses["notify" in piece] += span.weight * len(piece)
-    assert masses[True] == pytest.approx(0.5)
-    assert masses[False] == pytest.approx(0.5)
+    assert [corrected.text[span.start : span.end] for span in corrected.spans] == [',"notify":true']
+    assert len({span.weight for span in corrected.spans}) == 1
 
 
 def test_where_words_were_only_left_out_the_next_word_is_changed() -> None:
@@ -77,12 +73,11 @@ texts = st.text(alphabet=st.sampled_from("ab_1 \n\t.,(é字"), max_size=80) | st
 
 
 @given(texts, texts)
-def test_spans_cover_their_text_without_overlap_and_weigh_one(rejected: str, corrected: str) -> None:
-    for weighted in weigh(rejected, corrected):
-        if not weighted.spans:
-            continue
-        assert "".join(weighted.text[span.start : span.end] for span in weighted.spans) == weighted.text
-        assert sum(span.weight * (span.end - span.start) for span in weighted.spans) == pytest.approx(1.0)
+def test_spans_are_the_hunks_unless_they_are_all_of_the_text(rejected: str, corrected: str) -> None:
+    for weighted, hunks in zip(weigh(rejected, corrected), changed(rejected, corrected), strict=True):
+        spans = tuple((span.start, span.end) for span in weighted.spans)
+        assert spans == (() if hunks == ((0, len(weighted.text)),) else hunks)
+        assert all(span.weight > 0.0 for span in weighted.spans)
 
 
 @given(texts, texts)

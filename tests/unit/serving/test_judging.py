@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from ledger import flips, versions
 from ledger.backlog import backlogs
@@ -20,6 +21,7 @@ from serving.judging import Judging, JudgingOptions, judge_candidates
 from serving.questions import asked_about
 from serving.reconciler import Keeper, ReplicaOptions, hold_list
 from serving.replica import Replica
+from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import retraction, said
 from tests.unit.serving.scene import BASE_HASH, Scene
 
@@ -393,6 +395,20 @@ def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, 
     with billing.database.read() as connection:
         purposes = {row.purpose: row.number for row in versions.wanted(connection)}
     assert purposes == {Purpose.SERVE: 2, Purpose.PREDECESSOR: 1}
+
+
+def test_the_evidence_of_earlier_decisions_is_not_read_again_at_every_look(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    teaching.refuse(billing.database, billing.candidate("billing"))
+    with billing.database.write() as connection:
+        connection.execute(text("UPDATE decisions SET evidence = 'no JSON' WHERE number = 1"))
+    billing.candidate("billing")
+    judge = bench()
+    judge.step()
+    judge.run()
+    with billing.database.read() as connection:
+        [decision] = versions.decisions_of(connection, "billing", 2)
+    assert decision.evidence["attempt"] == 2
 
 
 def test_one_prompt_corrected_often_is_one_question(billing, bench):

@@ -244,6 +244,21 @@ def test_a_store_that_lags_behind_is_waited_for(scene, keep, clock):
     assert keep(fake).held == {champion.model}
 
 
+def test_versions_that_nobody_asks_about_are_not_remembered_for_ever(scene):
+    scene.agent("billing")
+    shelf = Shelf(scene.store, BASE_HASH, known_max=2)
+    one, other, third = (scene.champion("billing") for _ in range(3))
+    for version in (one, other, one, third):
+        assert shelf.fitness(version).complaint is None
+    for version in (one, other, third):
+        (scene.store / version.path / "manifest.json").write_text("torn")
+    assert [shelf.fitness(version).complaint is None for version in (one, third, other)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_the_budget_is_spent_on_what_matters_most(scene):
     def row(purpose: Purpose, number: int, since_s: float = 0.0) -> Wanted:
         version = scene.champion("billing") if number else None
@@ -262,6 +277,22 @@ def test_the_budget_is_spent_on_what_matters_most(scene):
     assert hold(9) == [serve.version, gate.version, new.version, old.version]
     assert hold(2) == [serve.version, gate.version]
     assert hold_list([gate], url="b", sound=["a"], adapters_max=9) == []
+
+
+def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_first(scene):
+    scene.agent("billing")
+    rows = [
+        Wanted(
+            agent="billing",
+            purpose=Purpose.GATE,
+            number=number,
+            version=scene.champion("billing"),
+            share=0.0,
+            since_s=since_s,
+        )
+        for number, since_s in ((1, 30.0), (2, 10.0), (3, 20.0))
+    ]
+    assert hold_list(rows, url="a", sound=["a"], adapters_max=1) == [rows[1].version]
 
 
 def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_and_go():
