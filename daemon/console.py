@@ -20,7 +20,7 @@ _PLAIN_COLUMNS = 160  # where nobody's window limits us
 _VERDICTS = {
     "promote": ("promoted", "green"),
     "refuse": ("refused", "red"),
-    "abstain": ("not decided, too little evidence", "yellow"),
+    "abstain": ("not decided", "yellow"),
     "rollback": ("rolled back", "magenta"),
     "canary": ("canary", "cyan"),
 }

@@ -70,7 +70,7 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
                 parent_gone = {"reason": "its parent was rolled back"}
                 decide(
                     connection,
-                    _decision(connection, agent, candidate.number, Verdict.REFUSE, by, parent_gone),
+                    _decision(connection, agent, candidate.number, Verdict.ABSTAIN, by, parent_gone),
                 )
         for number in withdrawn:
             evidence: dict[str, Any] = {"reason": reason, "to": target}

@@ -97,7 +97,7 @@ def _step(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
     except OSError:
         return False  # the store is away or behind; the reconciler says so
     if complaint is not None:
-        return _settle(judging, standing, Verdict.REFUSE, {"reasons": [complaint]})
+        return _settle(judging, standing, Verdict.ABSTAIN, {"reasons": [complaint]})
     if standing.canary is not None:
         return _swap(judging, standing, standing.canary)
     if Purpose.GATE not in standing.wanted:
@@ -114,7 +114,7 @@ def _want(judging: Judging, standing: _Standing) -> bool:
 
 
 def _judge(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
-    """Ask, judge and record, once a replica holds the candidate; refuse what its replica could not load."""
+    """Ask, judge and record, once a replica holds the candidate."""
     candidate = standing.candidate
     holders = judging.board.holders(candidate.model)
     if not holders:
@@ -212,8 +212,9 @@ def _swap(judging: Judging, standing: _Standing, canary: Decision) -> bool:
 
 
 def _give_up(judging: Judging, standing: _Standing, failures: Mapping[str, str]) -> bool:
+    """Nobody was asked, so nothing speaks against what the candidate was taught: no refusal."""
     kept = {"reasons": ["no replica could hold it"], "failed": dict(failures)}
-    return _settle(judging, standing, Verdict.REFUSE, kept)
+    return _settle(judging, standing, Verdict.ABSTAIN, kept)
 
 
 def _settle(judging: Judging, standing: _Standing, verdict: Verdict, kept: Mapping[str, Any]) -> bool:

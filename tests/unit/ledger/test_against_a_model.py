@@ -256,7 +256,7 @@ class Told(RuleBasedStateMachine):
             return
         flips.roll_back(self.database, agent, to=line[back], by="ann", reason="")
         if (candidate := known.candidate) is not None:
-            candidate.verdicts.append(Verdict.REFUSE)
+            candidate.verdicts.append(Verdict.ABSTAIN)
         for number in line[:back]:
             known.made[number].verdicts.append(Verdict.ROLLBACK)
             for one in self.events.values():

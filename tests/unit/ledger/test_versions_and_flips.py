@@ -174,12 +174,12 @@ class TestRollback:
         with database.read() as connection:
             assert versions.lineage_of(connection, "billing", 3) == [3, 1, 0]
 
-    def test_a_candidate_of_the_withdrawn_version_is_refused(self, database: Database) -> None:
+    def test_a_candidate_of_the_withdrawn_version_is_not_decided(self, database: Database) -> None:
         taught_versions(database, 1)
         keep(database, said("2"))
         make(database)
         flips.roll_back(database, "billing", to=None, by="ann", reason="")
-        assert verdicts(database)[-2:] == [(2, "refuse"), (1, "rollback")]
+        assert verdicts(database)[-2:] == [(2, "abstain"), (1, "rollback")]
 
     def test_another_agents_candidate_is_left_alone(self, database: Database) -> None:
         taught_versions(database, 1)
