@@ -200,7 +200,10 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
                 base_hash=_hash_of_base(settings),
                 holder=holder(),
                 # A second more than the longest answer: routing must have moved before anything is unloaded.
-                replica=ReplicaOptions(unload_after_s=settings.fleet.request_s_max + 1.0),
+                replica=ReplicaOptions(
+                    adapters_max=settings.fleet.adapters_max,
+                    unload_after_s=settings.fleet.request_s_max + 1.0,
+                ),
                 judging=JudgingOptions(
                     limits=Limits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
                     asking=Asking(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),

@@ -154,6 +154,8 @@ class FleetSettings(_Group):
     """Base URLs. Only clorad should reach them: their adapter endpoints have no authentication."""
     request_s_max: float = Field(default=60.0, gt=0)
     """Longest answer in flight: how long a replaced version stays loaded at least."""
+    adapters_max: int = Field(default=32, ge=2)
+    """Adapters a replica is given at once, candidates too; its --max-cpu-loras must allow as many."""
 
 
 class GatewaySettings(_Group):

@@ -105,7 +105,8 @@ def publish(draft: Path, final: Path) -> Path:
         if content_hash(draft) != read_manifest(final).content_hash:
             raise VersionTaken(f"{final.parent.name}/{final.name} holds other content")
         shutil.rmtree(draft)
-    fsync(final.parent)
+    for directory in (final.parent, final.parent.parent):  # the agent's own is new with its first version
+        fsync(directory)
     return final
 
 

@@ -165,6 +165,7 @@ def lead(
 def tend(fleet: Fleet, keeper: Keeper, over: threading.Event) -> None:
     """Keep one replica as the ledger wants it."""
     rows: list[Wanted] = []
+    left_out: list[str] = []
     while not over.is_set():
         try:
             with fleet.database.read() as connection:
@@ -176,9 +177,12 @@ def tend(fleet: Fleet, keeper: Keeper, over: threading.Event) -> None:
         fleet.board.serve(
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
         )
-        sound = fleet.board.sound()
-        adapters_max = fleet.options.replica.adapters_max
-        fleet.board.post(keeper.tend(hold_list(rows, url=keeper.url, sound=sound, adapters_max=adapters_max)))
+        hold = hold_list(rows, url=keeper.url, sound=fleet.board.sound())
+        room = fleet.options.replica.adapters_max
+        before, left_out = left_out, [version.model for version in hold[room:]]
+        if left_out and left_out != before:
+            log.warning("no room on the replica: fleet.adapters_max", replica=keeper.url, left_out=left_out)
+        fleet.board.post(keeper.tend(hold[:room]))
         over.wait(fleet.options.tick_s)
 
 

@@ -55,10 +55,8 @@ class Report:
         return self.fault is None
 
 
-def hold_list(
-    wanted: Iterable[Wanted], *, url: str, sound: Sequence[str], adapters_max: int
-) -> list[Version]:
-    """What one replica should hold, most important first, never more than it has room for.
+def hold_list(wanted: Iterable[Wanted], *, url: str, sound: Sequence[str]) -> list[Version]:
+    """What one replica should hold, most important first; it may have no room for the last ones.
 
     Candidates for the gate go to one replica only: the one their name chooses among the sound ones. Who
     waits longest there is judged first.
@@ -69,7 +67,7 @@ def hold_list(
             continue
         if row.purpose is not Purpose.GATE or url == gate_home(row.version.model, sound):
             chosen.append(row.version)
-    return chosen[:adapters_max]
+    return chosen
 
 
 def gate_home(model: str, urls: Sequence[str]) -> str | None:

@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger import fleet as table
 from ledger import leases, versions
@@ -105,6 +107,19 @@ def test_a_candidate_reaches_every_replica_and_is_promoted(billing):
         wait_for(lambda: champion(billing) == candidate.number)
         wait_for(lambda: all(candidate.model in one.models for one in seen(billing).values()))
     assert all(one.in_rotation for one in seen(billing).values())
+
+
+def test_who_finds_no_room_on_a_replica_is_named_and_who_serves_stays(billing):
+    serving = billing.champion("billing")
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    full = replace(
+        fleet(billing), options=replace(fleet(billing).options, replica=ReplicaOptions(adapters_max=1))
+    )
+    with capture_logs() as logged, running(full):
+        wait_for(lambda: any(one.get("left_out") == [candidate.model] for one in logged))
+        wait_for(lambda: all(serving.model in one.models for one in seen(billing).values()))
+    assert champion(billing) == serving.number
 
 
 def test_a_rollback_needs_no_load_and_gateways_hear_of_it(billing):

@@ -55,7 +55,7 @@ class Bench:
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
         )
         for keeper in self.keepers:
-            hold = hold_list(rows, url=keeper.url, sound=self.board.sound(), adapters_max=8)
+            hold = hold_list(rows, url=keeper.url, sound=self.board.sound())
             self.board.post(keeper.tend(hold))
 
     def step(self) -> bool:

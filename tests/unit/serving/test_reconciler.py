@@ -45,7 +45,7 @@ def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
         with scene.database.read() as connection:
             rows = versions.wanted(connection)
         keeper, _ = keepers[fake.url]
-        return keeper.tend(hold_list(rows, url=fake.url, sound=[fake.url], adapters_max=8))
+        return keeper.tend(hold_list(rows, url=fake.url, sound=[fake.url]))
 
     yield tend
     for _, replica in keepers.values():
@@ -272,11 +272,11 @@ def test_the_budget_is_spent_on_what_matters_most(scene):
     rows = [old, gate, base, new, serve]
 
     def hold(room: int) -> list[object]:
-        return hold_list(rows, url="a", sound=["a"], adapters_max=room)
+        return hold_list(rows, url="a", sound=["a"])[:room]
 
     assert hold(9) == [serve.version, gate.version, new.version, old.version]
     assert hold(2) == [serve.version, gate.version]
-    assert hold_list([gate], url="b", sound=["a"], adapters_max=9) == []
+    assert hold_list([gate], url="b", sound=["a"]) == []
 
 
 def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_first(scene):
@@ -292,7 +292,7 @@ def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_
         )
         for number, since_s in ((1, 30.0), (2, 10.0), (3, 20.0))
     ]
-    assert hold_list(rows, url="a", sound=["a"], adapters_max=1) == [rows[1].version]
+    assert hold_list(rows, url="a", sound=["a"])[0] == rows[1].version
 
 
 def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_and_go():
