@@ -50,8 +50,9 @@ class _Data(BaseModel):
     key: Identifier | None = None
     """Name of this piece of feedback, for later amendments."""
     amends: Identifier | None = None
-    """`key` of an earlier event that this one replaces or completes."""
+    """`key` of an event that this one completes, or replaces with a higher `revision`."""
     revision: Annotated[int, Field(ge=1, le=_INTEGER_MAX)] = 1
+    """Of several under one key the highest counts, in whatever order they arrive."""
 
 
 COMMON = frozenset(_Data.model_fields)
