@@ -257,7 +257,7 @@ def _expected() -> tuple[type[Exception], ...]:
     """Refusals and faults of the world, looked up among what was loaded: naming them must load nothing."""
     names = {
         "daemon.settings": ("SettingsRefused",),
-        "ledger.database": ("LedgerRefused", "LedgerUnavailable"),  # `LedgerDamaged` among the first
+        "ledger.database": ("LedgerRefused", "LedgerUnavailable"),
     }
     return tuple(
         getattr(sys.modules[module], name)
@@ -269,10 +269,10 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def _told(fault: Exception) -> tuple[str, int]:
     match type(fault).__name__:
-        case "SettingsRefused" | "LedgerRefused" | "LedgerDamaged":
-            return str(fault), EX_CONFIG
-        case _:
+        case "LedgerUnavailable":
             return f"the ledger is unavailable ({fault}); see ledger.url", EX_TEMPFAIL
+        case _:
+            return str(fault), EX_CONFIG
 
 
 def _refuse(why: str, code: int) -> None:

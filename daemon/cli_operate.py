@@ -39,9 +39,10 @@ def topics_create(
     """
     from daemon.commands import broker
 
-    made = broker.create_topics(settings_of(context), partitions=partitions, replication=replication)
+    settings = settings_of(context)
+    made = broker.create_topics(settings, partitions=partitions, replication=replication)
     typer.echo(f"made {', '.join(made)}" if made else "all topics were there already")
-    if not broker.check_topics(settings_of(context), replication=replication):
+    if not broker.check_topics(settings, replication=replication):
         raise typer.Exit(1)
 
 

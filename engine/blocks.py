@@ -49,19 +49,16 @@ class Blocks:
         self._shape = (len(blocks), length, -1)
         self._scale_N11 = torch.tensor([block.scale for block in blocks]).to(like)[:, None, None]
         self._slots = slice_or_index([block.slot for block in blocks], like.device)
-        self._rows = rows_of(groups, like.device)
         self._row_of_cell: Tensor | None = None  # None: cells are the rows as they lie
         full = all(block.end - block.start == length for block in blocks)
         if not full or len(blocks) * length < rows:
-            rows_of_cells = [block.start + cell for block in blocks for cell in range(length)]
-            ends = [block.end for block in blocks for _ in range(length)]
-            cells = list(enumerate(zip(rows_of_cells, ends, strict=True)))
-            last = [min(row, end - 1) for _, (row, end) in cells]
-            self._row_of_cell = torch.tensor(last).to(like.device)
-            empty = [cell for cell, (row, end) in cells if row >= end]
-            self._empty_cells = torch.tensor(empty, dtype=torch.long).to(like.device)
-            self._cell_of_row = torch.tensor([cell for cell, (row, end) in cells if row < end]).to(
-                like.device
+            starts_N1, ends_N1 = torch.tensor([(block.start, block.end) for block in blocks]).t()[:, :, None]
+            rows_NL = starts_N1 + torch.arange(length)
+            has_row = (rows_NL < ends_N1).flatten()
+            self._rows = rows_of(groups, like.device)
+            self._row_of_cell = rows_NL.minimum(ends_N1 - 1).flatten().to(like.device)
+            self._empty_cells, self._cell_of_row = (
+                cells.nonzero().flatten().to(like.device) for cells in (~has_row, has_row)
             )
 
     def of(self, matrices: Tensor) -> Tensor:

@@ -113,26 +113,28 @@ def _tokens(portions: Iterable[Portion], form: Form) -> int:
 
 def _fill(work: Sequence[_Ordered], form: Form, device: torch.device) -> list[MicroBatch]:
     """As few micro-batches as the budget allows, about equally large."""
-    drafts = _cut(work, form, even_tokens=form.token_budget)
+    pieces = [(tenant, piece) for tenant, portions in work for piece in _pieces(portions, form)]
+    drafts = _cut(pieces, form, even_tokens=form.token_budget)
     if len(drafts) > 1:
-        drafts = _cut(work, form, even_tokens=-(-sum(draft.tokens for draft in drafts) // len(drafts)))
+        drafts = _cut(pieces, form, even_tokens=-(-sum(draft.tokens for draft in drafts) // len(drafts)))
     return [draft.finish(device) for draft in drafts]
 
 
-def _cut(work: Sequence[_Ordered], form: Form, *, even_tokens: int) -> list["_Draft"]:
+def _cut(
+    pieces: Iterable[tuple[Tenant, Sequence[Portion]]], form: Form, *, even_tokens: int
+) -> list["_Draft"]:
     """Cuts where the budget is spent, and before that where it is nearest to multiples of `even_tokens`."""
     drafts: list[_Draft] = []
     earlier = 0  # tokens of the drafts before the last
-    for tenant, portions in work:
-        for piece in _pieces(portions, form):
-            draft = drafts[-1] if drafts else _Draft(form)
-            cost = draft.cost(tenant, piece)
-            over = draft.tokens + cost > form.token_budget
-            even = earlier + draft.tokens + cost / 2 > len(drafts) * even_tokens
-            if not drafts or (draft.tokens and (over or even)):
-                earlier += draft.tokens
-                drafts.append(draft := _Draft(form))
-            draft.add(tenant, piece)
+    for tenant, piece in pieces:
+        draft = drafts[-1] if drafts else _Draft(form)
+        cost = draft.cost(tenant, piece)
+        over = draft.tokens + cost > form.token_budget
+        even = earlier + draft.tokens + cost / 2 > len(drafts) * even_tokens
+        if not drafts or (draft.tokens and (over or even)):
+            earlier += draft.tokens
+            drafts.append(draft := _Draft(form))
+        draft.add(tenant, piece)
     return drafts
 
 

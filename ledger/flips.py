@@ -7,7 +7,7 @@ the generation that gateways watch.
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from ledger.database import Database, now_s
 from ledger.events import Status
@@ -108,11 +108,7 @@ def _hold(connection: Connection, agent: str, numbers: list[int]) -> None:
         .join(versions, versions.c.turn_id == turn_events.c.turn_id)
         .where(versions.c.agent == agent, versions.c.number.in_(numbers), turn_events.c.part == "new")
     )
-    connection.execute(
-        update(events)
-        .where(events.c.seq.in_(withdrawn), events.c.status == Status.OPEN.value)
-        .values(status=Status.HELD.value, status_reason=f"v{max(numbers)} was rolled back")
-    )
+    _restate(connection, withdrawn, Status.OPEN, Status.HELD, f"v{max(numbers)} was rolled back")
 
 
 def _forget_known(connection: Connection, agent: str, numbers: list[int]) -> None:
@@ -122,8 +118,15 @@ def _forget_known(connection: Connection, agent: str, numbers: list[int]) -> Non
         .join(turns, turns.c.id == turn_events.c.turn_id)
         .where(turns.c.agent == agent, turns.c.parent.in_(numbers), turn_events.c.outcome == "already_known")
     )
+    _restate(connection, known, Status.KNOWN, Status.OPEN, f"v{max(numbers)} knew it and was rolled back")
+
+
+def _restate(
+    connection: Connection, seqs: Select[tuple[int]], was: Status, becomes: Status, why: str
+) -> None:
+    """These events' status, of those that still have the old one."""
     connection.execute(
         update(events)
-        .where(events.c.seq.in_(known), events.c.status == Status.KNOWN.value)
-        .values(status=Status.OPEN.value, status_reason=f"v{max(numbers)} knew it and was rolled back")
+        .where(events.c.seq.in_(seqs), events.c.status == was.value)
+        .values(status=becomes.value, status_reason=why)
     )
