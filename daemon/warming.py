@@ -1,6 +1,8 @@
 """The warm engine as the settings describe it, and what must be said to torch before it is loaded."""
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.settings import EngineSettings
@@ -10,16 +12,24 @@ if TYPE_CHECKING:
     from engine.warm_engine import WarmEngine
 
 
+_NEEDED = ("torch", "transformers", "peft", "safetensors")
+
+
 class EngineRefused(Exception):
-    """The base cannot be taught here; the text names the setting. A person has to change something."""
+    """The engine cannot do this here; the text says what a person has to change."""
 
 
-def prepare_torch() -> None:
-    """Its threads wait as `engine.threads` says, unless the environment says otherwise.
+def prepare_torch(base: Path) -> None:
+    """To be called before any import that loads torch, which reads the environment once, then.
 
-    To be called before any import that loads torch: it reads the environment once, then.
+    Its threads wait as `engine.threads` says, unless the environment says otherwise. Raises `EngineRefused`
+    where there is no base, or only the roles that need no engine were installed.
     """
     os.environ.update(WAITS | os.environ)
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise EngineRefused(f"no {', no '.join(missing)} here: install clorad[engine]")
+    if not base.is_dir():  # transformers would look for it on the internet
+        raise EngineRefused(f"engine.base: no directory {base}")
 
 
 def warm_engine(settings: EngineSettings) -> "WarmEngine":
@@ -27,9 +37,7 @@ def warm_engine(settings: EngineSettings) -> "WarmEngine":
 
     Import what itself loads torch only after this.
     """
-    if not settings.base.is_dir():  # transformers would look for it on the internet
-        raise EngineRefused(f"engine.base: no directory {settings.base}")
-    prepare_torch()
+    prepare_torch(settings.base)
     from engine.warm_engine import WarmEngine
 
     try:

@@ -9,7 +9,7 @@ from rich.text import Text
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, show_json, table
 from daemon.settings import Settings
-from daemon.warming import EngineRefused, prepare_torch, warm_engine
+from daemon.warming import EngineRefused, warm_engine
 from ledger.audit import Audit, Disagreement, audit, recount
 from ledger.database import Database
 from ledger.turns import read_pass
@@ -78,12 +78,12 @@ def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
             recorded = read_pass(connection, pass_id)
         if recorded is None:
             raise CommandFailed(f"no pass {pass_id}")
-        prepare_torch()
-        from daemon.replay import NotRepeatable, replay
-
         try:
-            return replay(database, warm_engine(settings.engine), settings.store.path, recorded)
-        except (EngineRefused, NotRepeatable, OSError) as refusal:
+            engine = warm_engine(settings.engine)
+            from daemon.replay import replay  # loads torch
+
+            return replay(database, engine, settings.store.path, recorded)
+        except (EngineRefused, OSError) as refusal:
             raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None
 
 

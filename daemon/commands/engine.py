@@ -8,7 +8,7 @@ from rich.text import Text
 
 from daemon.console import CommandFailed, console, count, show_json, table
 from daemon.settings import Settings
-from daemon.warming import prepare_torch
+from daemon.warming import EngineRefused, prepare_torch
 
 if TYPE_CHECKING:
     from engine.selftest import Check
@@ -22,9 +22,10 @@ def show_selftest(
     Raises `CommandFailed` where one is broken, or none could be tried.
     """
     own = settings.engine
-    if not own.base.is_dir():
-        raise CommandFailed(f"the base at {own.base} cannot be tried: there is no such directory")
-    prepare_torch()
+    try:
+        prepare_torch(own.base)
+    except EngineRefused as refusal:
+        raise CommandFailed(f"nothing can be tried: {refusal}") from None
     from engine.selftest import selftest
 
     on: dict[str, Any] = {"device": device or own.device, "dtype": dtype or own.dtype, "threads": own.threads}

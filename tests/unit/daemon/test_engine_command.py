@@ -52,5 +52,5 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(clorad: Clorad, tmp_p
 def test_a_base_that_is_not_there_is_refused_in_one_line(clorad: Clorad) -> None:
     said = clorad("engine", "selftest", env={"CLORAD_ENGINE__BASE": "nowhere"})
     assert (said.code, said.out) == (1, "")
-    assert "nowhere cannot be tried" in said.err
+    assert "nothing can be tried: engine.base: no directory" in said.err
     assert said.err.count("\n") == 1

@@ -50,6 +50,18 @@ main()
 """
 
 
+WITHOUT_ENGINE = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    def find_spec(name, *more):
+        absent = name.partition(".")[0] in ("torch", "transformers", "peft", "safetensors", "numpy")
+        return None if absent else PathFinder.find_spec(name, *more)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+TRAINS = {"daemon.learner", "daemon.replay"}
+
+
 def loaded_by(*words: str, cwd: Path) -> tuple[set[str], float]:
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *words],
@@ -97,6 +109,45 @@ def test_torch_is_told_how_to_wait_before_it_is_loaded(words: tuple[str, ...], s
         check=True,
     )
     assert done.stdout.split() == ["passive", "7"], "what the operator set stays"
+
+
+def test_what_does_not_train_needs_no_engine_installed() -> None:
+    code = WITHOUT_ENGINE + (
+        "import importlib\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: importlib.import_module(name)\n"
+        "    except ModuleNotFoundError as fault: print(name)\n"
+    )
+    packages = ("ledger", "feedback", "rewards", "serving", "daemon")
+    files = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
+    names -= {name for name in names if ".migrations." in name or name.endswith("__main__")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *sorted(names)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert set(done.stdout.split()) == TRAINS
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("engine", "selftest"), 1), (("replay", "1"), 1), (("learner",), 78)]
+)
+def test_what_trains_says_what_to_install(words: tuple[str, ...], code: int, story: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ENGINE + "from daemon.cli import main; main()", *words],
+        cwd=story.parent,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "install clorad[engine]" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("package", ["ledger", "feedback", "rewards", "engine", "serving", "daemon"])

@@ -1,0 +1,154 @@
+"""deploy/kubernetes against the schemas of Kubernetes, our settings, and itself."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import typer
+import yaml
+
+from daemon.cli import app
+from daemon.role_names import ROLES, health_port
+from daemon.settings import Settings, read_settings
+
+FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
+CONTROLLERS = ("Deployment", "StatefulSet", "Job")
+
+
+def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(FOLDER.glob("*.yaml")):
+        if path.name != "kustomization.yaml":
+            for made in yaml.safe_load_all(path.read_text()):
+                yield f"{made['kind']}/{made['metadata']['name']}", made
+
+
+ALL = dict(manifests())
+PODS = {
+    one["metadata"]["name"]: one["spec"]["template"] for one in ALL.values() if one["kind"] in CONTROLLERS
+}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    return read_settings(FOLDER / "clorad.toml")
+
+
+def container(name: str) -> dict[str, Any]:
+    [only] = PODS[name]["spec"]["containers"]
+    return dict(only)
+
+
+def mounts(name: str) -> dict[str, Mapping[str, Any]]:
+    """Where each persistent claim or config map lies in the container."""
+    volumes = {one["name"]: one for one in PODS[name]["spec"]["volumes"]}
+    return {
+        mount["mountPath"]: volumes[mount["name"]]
+        for mount in container(name)["volumeMounts"]
+        if "emptyDir" not in volumes[mount["name"]]
+    }
+
+
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("name", ALL)
+def test_kubernetes_would_take_it(name: str, version: str) -> None:
+    kubernetes_validate.validate(ALL[name], version, strict=True)
+
+
+def test_every_file_is_applied() -> None:
+    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+    [generated] = listed["configMapGenerator"]
+    assert {*listed["resources"], *generated["files"], "kustomization.yaml"} == {
+        path.name for path in FOLDER.iterdir()
+    }
+    images = {container(name)["image"] for name in PODS} - {container("vllm")["image"]}
+    assert images == {image["name"] for image in listed["images"]}
+    assert {
+        volume["configMap"]["name"]
+        for name in PODS
+        for volume in mounts(name).values()
+        if "configMap" in volume
+    } == {generated["name"]}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_started_and_probed_as_it_is_named(role: str, settings: Settings) -> None:
+    made = container(role)
+    assert made["args"] == [role]
+    assert made["image"] == ("clorad-learner" if role == "learner" else "clorad")
+    ports = {port["name"]: port["containerPort"] for port in made["ports"]}
+    assert ports["health"] == health_port(settings.telemetry.health_port, role)
+    probes = [made[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
+    assert probes == [{"path": "/healthz", "port": "health"}, {"path": "/readyz", "port": "health"}]
+    assert settings.telemetry.health_host == "0.0.0.0"
+    assert "/etc/clorad" in mounts(role)
+
+
+def test_the_job_runs_a_command_that_exists() -> None:
+    group, name, *rest = container("topics")["args"]
+    command = typer.main.get_command(app).commands[group].commands[name]  # type: ignore[attr-defined]
+    assert command.make_context(name, list(rest)).params["replication"] == 3
+
+
+def test_who_needs_the_store_and_the_base_sees_the_same_one(settings: Settings) -> None:
+    for path, claim, by in (
+        (settings.store.path, "adapters", {"learner", "fleet", "vllm"}),
+        (settings.engine.base, "base", {"learner", "fleet", "vllm"}),
+    ):
+        there = {
+            name: volume["persistentVolumeClaim"]
+            for name in PODS
+            for at, volume in mounts(name).items()
+            if at == str(path)
+        }
+        assert there.keys() == by
+        assert {one["claimName"] for one in there.values()} == {claim}
+        assert f"PersistentVolumeClaim/{claim}" in ALL
+        writers = {name for name, one in there.items() if not one.get("readOnly")}
+        assert writers == ({"learner"} if claim == "adapters" else set())
+
+
+def test_every_replica_is_one_the_fleet_role_knows(settings: Settings) -> None:
+    replicas = ALL["StatefulSet/vllm"]["spec"]
+    [port] = ALL["Service/vllm"]["spec"]["ports"]
+    assert replicas["serviceName"] == "vllm"
+    assert [str(url).rstrip("/") for url in settings.fleet.replicas] == [
+        f"http://vllm-{number}.vllm:{port['port']}" for number in range(replicas["replicas"])
+    ]
+    assert {"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "True"} in container("vllm")["env"]
+
+
+def test_a_replica_can_hold_what_it_is_given(settings: Settings) -> None:
+    flags = dict(re.findall(r"--([a-z-]+)=(\S+)", " ".join(container("vllm")["args"])))
+    assert "--enable-lora" in container("vllm")["args"]
+    assert int(flags["max-cpu-loras"]) >= settings.fleet.adapters_max
+    assert int(flags["max-lora-rank"]) >= settings.engine.rank_max
+    assert int(flags["max-loras"]) >= len(settings.agents) + 2
+    assert container("vllm")["command"] == ["vllm", "serve", str(settings.engine.base)]
+
+
+def test_nobody_but_fleet_and_gateway_reaches_the_replicas() -> None:
+    policy = ALL["NetworkPolicy/vllm"]["spec"]
+    [rule] = policy["ingress"]
+    [peer] = rule["from"]
+    [labels] = peer["podSelector"]["matchExpressions"]
+    assert policy["podSelector"]["matchLabels"].items() <= PODS["vllm"]["metadata"]["labels"].items()
+    for name, pod in PODS.items():
+        allowed = pod["metadata"]["labels"][labels["key"]] in labels["values"]
+        assert allowed == (name in ("fleet", "gateway"))
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_it_runs_as_nobody_in_particular(name: str) -> None:
+    pod, made = PODS[name]["spec"], container(name)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert made["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert made["resources"]["limits"]["memory"]
+    assert not pod["automountServiceAccountToken"]
