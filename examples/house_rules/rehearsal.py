@@ -1,7 +1,7 @@
 """A world played in one process, without Kafka, vLLM and clorad's roles: can this base learn these rules?
 
-`python -m examples.house_rules.rehearsal --world FILE`. People teach as in the demo; labels, batches and
-training are clorad's own. There is no gate: what it would have said is printed as marks.
+`python -m examples.house_rules.rehearsal --world FILE`. People teach as in the demo; labels, batches,
+training and the gate's judgement are clorad's own. A candidate that it would refuse goes on all the same.
 """
 
 import argparse
@@ -9,11 +9,12 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.lesson import Learned, Lesson
-from engine.recipe import recipe_from
+from engine.recipe import Recipe, recipe_from
 from engine.warm_engine import WarmEngine
 from examples.base_model.heldout import replies
 from examples.base_model.slots import Source, read_words
@@ -26,7 +27,12 @@ from examples.house_rules.world_file import read_world
 from ledger.events import Event, KeptEvent, Kind, Role, Status
 from rewards.batch import choose
 from rewards.credit import label
+from rewards.episode import Episode, Message
+from rewards.suite import Question, suite
+from serving.gate import Evidence, Judgement, Pair, Speech, judge
+from serving.parity import Parity
 
+SUITE_MAX = 48  # as in the demo
 BASE = Path(__file__).resolve().parents[1] / "base_model" / "weights"
 
 
@@ -46,8 +52,12 @@ class Pupil:
 
     def answers(self, tasks: Sequence[Task]) -> list[str | None]:
         """Greedy replies."""
-        prompts = [(task.messages[0]["content"], task.prompt) for task in tasks]
-        return list(replies(self._model, self._tokenizer, prompts))
+        return list(self.say([task.messages for task in tasks]))
+
+    def say(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
+        """Greedy replies to a system and a user message each."""
+        asked = [(str(system["content"]), str(user["content"])) for system, user in prompts]
+        return list(replies(self._model, self._tokenizer, asked))
 
     def learn(self, lesson: Lesson) -> Learned:
         """The adapter is one lesson further. Raises `ValueError` where it could not be taught."""
@@ -67,18 +77,42 @@ class Pupil:
         return learned
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How an agent is taught: clorad's way, unless something of it is left out."""
+
+    recipe: Recipe = field(default_factory=lambda: recipe_from(RECIPE))
+    corrections: int = FIRST.corrections[TRAIN]  # a wave
+    replay_max: int = 64
+    anchors_max: int = 160
+    spans: bool = True  # what a correction changed counts for more
+    spoilt: float = 0.0  # share of corrections with the text that belongs to another prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one turn made, and what the gate would have said of it."""
+
+    learned: Learned
+    judgement: Judgement
+
+
 class Desk:
     """What one agent's people have said so far, as clorad would keep it."""
 
-    def __init__(self, world: World, agent: str, pupil: Pupil, *, seed: int) -> None:
+    def __init__(
+        self, world: World, agent: str, pupil: Pupil, *, seed: int, method: Method | None = None
+    ) -> None:
         self._world = world
         self._agent = agent
         self._pupil = pupil
+        self._method = method or Method()
         self._source = Source(random.Random(f"{seed} {agent}"), read_words(), held_out=False)
+        self._spoils = Source(random.Random(f"{seed} {agent} spoils"), read_words(), held_out=False)
         self._kept: list[KeptEvent] = []
         self._seed = seed
 
-    def teach(self, wave: int) -> Learned:
+    def teach(self, wave: int) -> Turn:
         """One wave: approvals, corrections, one turn."""
         rules = self._world.of_wave(self._agent, wave)
         announced = self._world.announced(self._agent, wave)
@@ -92,15 +126,45 @@ class Desk:
             return self._world.traffic(self._agent, self._source, earlier)
 
         def broken() -> Task:
-            return self._world.fires(chance.choice(rules), self._source, announced)
+            task = self._world.fires(chance.choice(rules), self._source, announced)
+            if self._spoils.chance.random() >= self._method.spoilt:
+                return task
+            other = self._world.fires(self._spoils.chance.choice(rules), self._spoils, announced)
+            return replace(task, wanted=other.wanted)
 
-        self._hear(Kind.CORRECTION, broken, FIRST.corrections[TRAIN], (Role.TRAIN,))
+        self._hear(Kind.CORRECTION, broken, self._method.corrections, (Role.TRAIN,))
         self._hear(
             Kind.APPROVE, calm, FIRST.approvals, tuple(Role)
         )  # after the corrections: see developer.py
+        earlier_gate = self._of(Kind.CORRECTION, Role.GATE)
         self._hear(Kind.CORRECTION, broken, FIRST.corrections[GATE], (Role.GATE,))
         new = [one for one in self._of(Kind.CORRECTION, Role.TRAIN) if one not in taught]
-        return self._pupil.learn(self._lesson(new, taught, wave))
+        better = [one for one in self._of(Kind.CORRECTION, Role.GATE) if one not in earlier_gate]
+        questions = [*map(_asked, better), *self._suite([*new, *better], earlier_gate)]
+        before = self._scores(questions)
+        learned = self._pupil.learn(self._lesson(new, taught, wave))
+        pairs = [
+            Pair(event=one.uid, before=was, after=now)
+            for one, was, now in zip(questions, before, self._scores(questions), strict=True)
+        ]
+        return Turn(learned=learned, judgement=_judged(pairs[: len(better)], pairs[len(better) :]))
+
+    def _suite(self, new: Sequence[KeptEvent], earlier_gate: Sequence[KeptEvent]) -> Sequence[Question]:
+        """What the agent answers well already and nothing new contradicts."""
+        return suite(
+            approvals=self._of(Kind.APPROVE, Role.GATE),
+            taught_gate=earlier_gate,
+            new=new,
+            corrections=[one for one in self._kept if one.event.kind is Kind.CORRECTION],
+            interactions={},
+            seed=self._seed,
+            questions_max=SUITE_MAX,
+        )
+
+    def _scores(self, questions: Sequence[Question]) -> list[float]:
+        """1 where the pupil answers as the people wanted, else 0."""
+        said = self._pupil.say([one.messages for one in questions])
+        return [float(answer == one.expected) for answer, one in zip(said, questions, strict=True)]
 
     def _hear(self, kind: Kind, make: Callable[[], Task], count: int, roles: Sequence[Role]) -> None:
         """`count` more events: approvals of right answers, corrections of wrong ones."""
@@ -148,8 +212,8 @@ class Desk:
             dev=self._of(Kind.CORRECTION, Role.DEV),
             interactions={},
             seed=seed,
-            replay_max=64,
-            anchors_max=160,
+            replay_max=self._method.replay_max,
+            anchors_max=self._method.anchors_max,
         )
         episodes = tuple(
             episode
@@ -159,10 +223,37 @@ class Desk:
         return Lesson(
             agent=self._agent,
             parent=self._pupil.version,
-            recipe=recipe_from(RECIPE),
+            recipe=self._method.recipe,
             seed=seed,
-            episodes=episodes,
+            episodes=episodes if self._method.spans else tuple(map(_plain, episodes)),
         )
+
+
+def _asked(kept: KeptEvent) -> Question:
+    """A correction of the gate's role, as a question."""
+    event = kept.event
+    messages, wanted = tuple(event.data["messages"]), str(event.data["corrected"])
+    return Question(seq=kept.seq, uid=event.uid, messages=messages, expected=wanted)
+
+
+def _plain(episode: Episode) -> Episode:
+    """Every character alike."""
+    rejected = episode.rejected and replace(episode.rejected, spans=())
+    return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)
+
+
+def _judged(better: Sequence[Pair], suite: Sequence[Pair]) -> Judgement:
+    alike = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)
+    return judge(
+        Evidence(
+            attempt=1,
+            better=tuple(better),
+            suite=tuple(suite),
+            before=Speech(),
+            after=Speech(),
+            parity=alike,
+        )
+    )
 
 
 def rehearse(
@@ -174,12 +265,15 @@ def rehearse(
         desk = Desk(world, agent, pupil, seed=seed)
         marks = []
         for wave in range(world.waves(agent) + 1):
-            learned = desk.teach(wave) if wave else None
+            turn = desk.teach(wave) if wave else None
             exam = set_exam(world, agent, n=100, wave=max(1, wave))
             marks.append(take_exams([exam], pupil.answers)[agent])
             for task, said in _misses(exam, pupil)[:misses]:
                 print(f"  {task.prompt!r}: {said!r}")
-            told = f", {pupil.steps_s:.0f} s, {learned.metrics}" if learned else ""
+            gate = (
+                f", gate: {turn.judgement.verdict.value} {'; '.join(turn.judgement.reasons)}" if turn else ""
+            )
+            told = f"{gate}, {pupil.steps_s:.0f} s, {turn.learned.metrics}" if turn else ""
             print(f"{agent} seed {seed} wave {wave}: {_told(marks[-1])}{told}", flush=True)
         return marks
 

@@ -1,0 +1,182 @@
+"""What each part of the way an agent is taught is worth: rules learned, kept, not leaked; the gate's verdicts.
+
+Agents of the example world learn their house rules, wave after wave, from simulated people, with one part of
+the method left out at a time; beside them plain fine-tuning, and corrections whose texts belong to other
+prompts, which the gate must not let through. All on the example base, in one process; the marks are of
+prompts with slot values that no training ever saw.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.threads import WAITS
+
+os.environ.update(WAITS | os.environ)  # before torch
+
+from bench.commit import commit
+from engine.recipe import recipe_from
+from engine.warm_engine import WarmEngine
+from examples.base_model.slots import Source, read_words
+from examples.house_rules.measure import set_exam, take_exams
+from examples.house_rules.recipe import RECIPE
+from examples.house_rules.rehearsal import BASE, Desk, Method, Pupil
+from examples.house_rules.world import World
+from examples.house_rules.world_file import read_world
+from ledger.versions import Verdict
+
+WORLD = Path(__file__).resolve().parents[1] / "examples" / "house_rules" / "worlds" / "shop.toml"
+EXAM = 100  # prompts of each part
+CONTROL = "shuffled"
+
+
+def _with(**changes: float | bool) -> Method:
+    return Method(recipe=recipe_from({**RECIPE, **changes}))
+
+
+PLAIN = Method(anchors_max=0, replay_max=0, spans=False)
+METHODS: Mapping[str, Method] = {
+    "clorad": Method(),
+    "no anchors": Method(anchors_max=0),
+    "no replay": Method(replay_max=0),
+    "no spans": Method(spans=False),
+    "with preference": _with(preference_weight=0.5),
+    "preference alone": _with(sft_weight=0.0, preference_weight=1.0),
+    "plain": PLAIN,
+    "plain, half the rate": replace(PLAIN, recipe=recipe_from({**RECIPE, "learning_rate": 0.875e-3})),
+    "5% poisoned": Method(spoilt=0.05),
+    "20% poisoned": Method(spoilt=0.2),
+    CONTROL: Method(spoilt=1.0),
+}
+CORRECTIONS = (4, 8, 16, 25, 50)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """One agent, all its waves, one method, one seed."""
+
+    followed: tuple[
+        tuple[float, ...], ...
+    ]  # [after wave][rules of wave]: share of prompts answered as wanted
+    leaked: float  # near misses answered as a rule would, at the end
+    kept: float  # prompts no rule is about, at the end
+    kept_before: float
+    verdicts: tuple[Verdict, ...]
+    tokens: int
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over all rules at the end (ACC; Lopez-Paz & Ranzato, 2017)."""
+        return statistics.fmean(self.followed[-1])
+
+    @property
+    def backward(self) -> float:
+        """What later waves did to earlier rules (BWT, same source): below 0 they were forgotten."""
+        last = len(self.followed) - 1
+        return statistics.fmean(self.followed[last][wave] - self.followed[wave][wave] for wave in range(last))
+
+
+def course(world: World, agent: str, engine: WarmEngine, method: Method, *, seed: int, waves: int) -> Course:
+    """Teach one agent so many waves."""
+    with tempfile.TemporaryDirectory() as folder:
+        pupil = Pupil(engine, BASE, Path(folder))
+        desk = Desk(world, agent, pupil, seed=seed, method=method)
+        exam = set_exam(world, agent, n=EXAM, wave=waves)
+        before = take_exams([exam], pupil.answers)[agent]
+        followed, verdicts, tokens = [], [], 0
+        for wave in range(1, waves + 1):
+            turn = desk.teach(wave)
+            verdicts.append(turn.judgement.verdict)
+            tokens += int(turn.learned.metrics["tokens"])
+            followed.append(tuple(_followed(world, agent, pupil, of, wave) for of in range(1, wave + 1)))
+        after = take_exams([exam], pupil.answers)[agent]
+    return Course(
+        followed=tuple(followed),
+        leaked=after.leaked,
+        kept=after.kept,
+        kept_before=before.kept,
+        verdicts=tuple(verdicts),
+        tokens=tokens,
+    )
+
+
+def _followed(world: World, agent: str, pupil: Pupil, of_wave: int, announced_wave: int) -> float:
+    """Share of held-out prompts about one wave's rules that are answered as wanted by then."""
+    source = Source(random.Random(f"exam {agent} {of_wave}"), read_words(), held_out=True)
+    rules, announced = world.of_wave(agent, of_wave), world.announced(agent, announced_wave)
+    tasks = [world.fires(rule, source, announced) for rule in rules for _ in range(EXAM // len(rules))]
+    said = pupil.answers(tasks)
+    return statistics.fmean(answer == task.wanted for task, answer in zip(tasks, said, strict=True))
+
+
+def figures(courses: Sequence[Course]) -> dict[str, Any]:
+    """Means over agents and seeds; the spread is the standard deviation over them."""
+    verdicts = [verdict for one in courses for verdict in one.verdicts]
+    several = len(courses[0].followed) > 1
+    return {
+        "accuracy": round(statistics.fmean(one.accuracy for one in courses), 4),
+        "accuracy_spread": round(statistics.pstdev(one.accuracy for one in courses), 4),
+        "backward": round(statistics.fmean(one.backward for one in courses), 4) if several else None,
+        "leaked": round(statistics.fmean(one.leaked for one in courses), 4),
+        "kept": round(statistics.fmean(one.kept for one in courses), 4),
+        "kept_before": round(statistics.fmean(one.kept_before for one in courses), 4),
+        "verdicts": {kind.value: verdicts.count(kind) for kind in sorted(set(verdicts))},
+        "tokens": round(statistics.fmean(one.tokens for one in courses)),
+        "courses": len(courses),
+    }
+
+
+def measure(
+    methods: Mapping[str, Method], agents: Sequence[str], seeds: Iterable[int], *, waves: int
+) -> dict[str, Any]:
+    """The figures of each method, over all agents and seeds."""
+    world = read_world(WORLD)
+    engine = WarmEngine.load(BASE, slots=1, rank=16, threads=1, token_budget=2048)
+    found: dict[str, list[Course]] = {name: [] for name in methods}
+    for seed in seeds:
+        for agent in agents:
+            for name, method in methods.items():
+                one = course(world, agent, engine, method, seed=seed, waves=waves)
+                found[name].append(one)
+                said = [verdict.value for verdict in one.verdicts]
+                print(
+                    f"{name}, {agent}, seed {seed}: {one.followed}, leaked {one.leaked}, {said}", flush=True
+                )
+    return {name: figures(courses) for name, courses in found.items()}
+
+
+def main() -> None:
+    """`python -m bench.learning [--quick] --json`; the last line is one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
+    parser.add_argument(
+        "--quick", action="store_true", help="one agent, its first wave, the method and its control"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    begun_s = time.monotonic()
+    if given.quick:
+        some = {name: METHODS[name] for name in ("clorad", CONTROL)}
+        found = {"methods": measure(some, ["coder"], [1], waves=1)}
+    else:
+        agents, seeds = ["support", "coder", "sql"], range(1, given.seeds + 1)
+        by_count = {str(count): Method(corrections=count) for count in CORRECTIONS}
+        found = {
+            "methods": measure(METHODS, agents, seeds, waves=2),
+            "corrections": measure(by_count, agents, seeds, waves=1),
+        }
+    promoted = found["methods"][CONTROL]["verdicts"].get(Verdict.PROMOTE.value, 0)
+    about = {"seconds": round(time.monotonic() - begun_s), "commit": commit(), "cores": os.cpu_count()}
+    print(json.dumps({**found, "control_promoted": promoted, **about}))
+
+
+if __name__ == "__main__":
+    main()
