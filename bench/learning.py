@@ -1,4 +1,4 @@
-"""What each part of the way an agent is taught is worth: rules learned, kept, not leaked; the gate's verdicts.
+"""What each part of how an agent is taught is worth: rules learned, kept, not leaked; the gate's verdicts.
 
 Agents of the example world learn their house rules, wave after wave, from simulated people, with one part of
 the method left out at a time; beside them plain fine-tuning, and corrections whose texts belong to other
