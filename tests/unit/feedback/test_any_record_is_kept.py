@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger import intake
 from ledger.agents import Agent, declare
-from ledger.audit import audit
+from ledger.audit import against, audit
 from ledger.database import Database
 from ledger.events import Arrival, Batch
 from tests.unit.feedback.said import SAID, headers, reader
@@ -61,7 +61,7 @@ def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Databas
 
     keep()
     with database.read() as connection:
-        found = audit(connection, {(FEEDBACK.topic_id, FEEDBACK.number): end})
+        found = against(audit(connection), {(FEEDBACK.topic_id, FEEDBACK.number): end})
     assert found.disagreements == ()
     [books] = found.partitions
     assert (books.records, books.unread) == (end, 0)
