@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import openai
 import pytest
 
@@ -13,6 +14,8 @@ from ledger import agents
 from ledger.database import Database, LedgerDamaged
 from ledger.versions import Purpose, raise_generation, want
 from serving import forwarding
+from serving.gateway import GatewayOptions
+from serving.inbox import ACK_S_MAX
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, front, show, until
 from tests.unit.serving.scene import Scene
@@ -466,6 +469,27 @@ def test_stopping_lets_answers_in_flight_finish(world):
             until(lambda: sum(fake.in_flight for fake in world.replicas) == 4)
             gateway.stopping.set()
             assert all(one.result(timeout=10).startswith("v1-") for one in waiting)
+    assert len(gateway.post.data("clorad.interactions")) == 4, "what was said last is captured too"
+
+
+def test_an_answer_may_take_as_long_at_the_end_as_at_any_time():
+    assert GatewayOptions(request_s_max=60.0).drain_s_max > 60.0
+    assert GatewayOptions(request_s_max=1.0).drain_s_max > ACK_S_MAX, "feedback is not cut off either"
+
+
+def test_who_is_asked_to_leave_says_so_and_answers_until_nobody_sends(world):
+    with front(world.database, leave_s=5.0) as gateway:
+        until(lambda: gateway.get("/readyz").status_code == 200)
+        with httpx.Client(base_url=gateway.url, trust_env=False, timeout=10.0) as client:
+            assert "connection" not in client.get("/v1/models").headers
+            gateway.stopping.set()
+            unready = client.get("/readyz")
+            assert (unready.status_code, unready.json()["why"]) == (503, "asked to stop")
+            assert unready.headers["connection"] == "close"
+            until(lambda: gateway.watched.checks["routing"] is False)
+            assert client.get("/healthz").status_code == 200
+            answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
 
 def test_work_is_spread_over_the_replicas(gateway, world):
