@@ -16,6 +16,7 @@ from ledger.versions import Purpose, raise_generation, want
 from serving import forwarding
 from serving.gateway import GatewayOptions
 from serving.inbox import ACK_S_MAX
+from serving.shaping import error_status
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, front, show, until
 from tests.unit.serving.scene import Scene
@@ -390,6 +391,65 @@ def test_a_stream_that_makes_no_sense_is_tried_elsewhere_or_broken_off(gateway, 
     assert (len(first.asked), len(second.asked)) == (2, 5)
 
 
+def error_of(status: int) -> bytes:
+    """An error as vLLM tells of it once a stream has begun."""
+    return json.dumps({"error": {"message": "oh", "type": "Error", "param": None, "code": status}}).encode()
+
+
+def test_an_error_told_in_a_stream_counts_like_its_status(gateway, in_turn):
+    first, second = in_turn
+
+    def listened() -> str:
+        stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    first.trouble.says = error_of(500)
+    assert listened().startswith("v1-"), "nothing had been shown yet: tried elsewhere"
+    first.trouble.says = error_of(422)
+    with pytest.raises(openai.UnprocessableEntityError):
+        listened()
+    kept = len(gateway.post.data("clorad.interactions"))
+    for status, asked_last in ((422, False), (503, True)):
+        first.trouble.says, first.trouble.says_at = error_of(status), 3
+        with pytest.raises(openai.APIError, match="broke off"):
+            listened()
+        asked = len(second.asked)
+        first.trouble.says = None
+        assert listened().startswith("v1-")
+        assert (len(second.asked) > asked) is asked_last
+    until(lambda: len(gateway.post.data("clorad.interactions")) == kept + 2)
+
+
+def test_an_error_after_the_last_word_makes_no_interaction(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.says, fake.trouble.says_at = (
+            error_of(500),
+            len(fake.brain(*fake.adapters.values(), None)) + 2,
+        )
+    stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+    ends = []
+    with pytest.raises(openai.APIError, match="broke off"):
+        ends.extend(chunk.choices[0].finish_reason for chunk in stream)
+    assert "stop" in ends
+    time.sleep(0.3)
+    assert gateway.post.records == [], "who tells of an error has not answered"
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ({"error": {"code": 404}}, 404),
+        ({"error": {"code": "rate_limit"}}, 500),
+        ({"error": "oh"}, 500),
+        ({"error": {"code": 200}}, 500),
+        ({"error": None, "choices": []}, None),
+        ({"choices": []}, None),
+    ],
+)
+def test_which_status_an_event_stands_for(event, status):
+    assert error_status(event) == status
+
+
 def test_a_refusal_of_a_replica_that_is_no_json_is_no_answer(gateway, world):
     for fake in world.replicas:
         fake.trouble.refuses = b"<html>413"
@@ -488,6 +548,7 @@ def test_who_is_asked_to_leave_says_so_and_answers_until_nobody_sends(world):
             assert unready.headers["connection"] == "close"
             until(lambda: gateway.watched.checks["routing"] is False)
             assert client.get("/healthz").status_code == 200
+            time.sleep(1.0)  # by then a door that is shut at once is shut
             answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
