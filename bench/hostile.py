@@ -55,7 +55,7 @@ def milliseconds() -> dict[str, float]:
         best_s = float("inf")
         for _ in range(REPEATS):
             begun_s = time.perf_counter()
-            reader.read(offset=0, key=None, value=value, headers=named)
+            reader.read(offset=0, key=None, value=value, headers=named, received_s=begun_s)
             best_s = min(best_s, time.perf_counter() - begun_s)
         found[name] = round(best_s * 1000, 3)
     return found

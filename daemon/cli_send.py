@@ -117,7 +117,7 @@ def outcome(
     prompt: Prompt = None,
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
-    amends: Annotated[str | None, typer.Option(help="Key of the event this completes.")] = None,
+    amends: Annotated[str | None, typer.Option(help="Key of the event this completes or replaces.")] = None,
     interaction: Interaction = None,
     conversation: Conversation = None,
     author: Author = None,

@@ -248,6 +248,7 @@ def gateway(settings: Settings, stopping: threading.Event, health: Health) -> No
                         host=options.host,
                         port=options.port,
                         request_s_max=settings.fleet.request_s_max,
+                        leave_s=options.leave_s,
                     ),
                 ),
                 stopping,

@@ -167,6 +167,8 @@ class GatewaySettings(_Group):
     """Port to listen on."""
     capture_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the interactions kept, for agents that opted in."""
+    leave_s: float = Field(default=5.0, ge=0)
+    """Seconds requests are taken after SIGTERM with /readyz red, so that load balancers notice. 0: none."""
 
 
 class TelemetrySettings(_Group):

@@ -21,8 +21,8 @@ from daemon.role_process import EX_CONFIG
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.1
-STAGE_STOP_S_MAX = 8.0
-"""How long each stage of stopping may take; three of them stay under the usual 30 s of grace."""
+STOP_S_MAX = 8.0
+"""How long a child may take to stop unless it is said that it may take longer."""
 
 STOP_ORDER = (("intake", "learner"), ("fleet",), ("gateway",))
 """Who is asked to stop after whom. First those who make work for others; then the fleet role, which ships
@@ -35,6 +35,7 @@ class Child:
 
     name: str
     command: tuple[str, ...]
+    stop_s_max: float = STOP_S_MAX  # from being asked to; then it is killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +75,12 @@ class Supervisor:
         *,
         patience: Patience | None = None,
         stop_order: Sequence[Sequence[str]] = STOP_ORDER,
-        stage_stop_s_max: float = STAGE_STOP_S_MAX,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._kept = {child.name: _Kept(child=child) for child in children}
         assert set(self._kept) <= {name for stage in stop_order for name in stage}, "everyone is stopped"
         self._patience = patience or Patience()
         self._stop_order = stop_order
-        self._stage_stop_s_max = stage_stop_s_max
         self._chance = chance
 
     def run(self, stopping: Event) -> int:
@@ -177,14 +176,14 @@ class Supervisor:
             running = [kept for kept in asked if kept.process is not None and kept.process.poll() is None]
             for kept in running:
                 _signal(kept, signal.SIGTERM, whole_group=False)
-            deadline_s = time.monotonic() + self._stage_stop_s_max
+            asked_s = time.monotonic()
             for kept in running:
-                _wait_until(kept, deadline_s)
+                _wait_until(kept, asked_s + kept.child.stop_s_max)
         for name in names:
             kept = self._kept[name]
             if kept.process is not None:
                 _signal(kept, signal.SIGKILL, whole_group=True)  # also what a child left behind
-                kept.process.wait(timeout=self._stage_stop_s_max)
+                kept.process.wait(timeout=STOP_S_MAX)
 
 
 def _wait_until(kept: _Kept, deadline_s: float) -> None:

@@ -14,7 +14,7 @@ from kafka import TopicPartition, errors
 
 from feedback.admission import why
 from feedback.connection import Cluster
-from feedback.topics import NotTold, Topics, create, describe, shortfalls
+from feedback.topics import NotTold, Standing, Topics, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000
 SILENT_S_MAX = 30.0
@@ -55,19 +55,25 @@ def topics_in_want(cluster: Cluster, topics: Topics, *, replication: int) -> tup
 
 
 def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
-    """Every partition of the topics that exist. Raises `BrokerAway`."""
+    """Every partition of the topics that exist. Raises `BrokerAway`.
+
+    A topic that was deleted or made anew while it was asked about is left out: its ends would be those
+    of another log.
+    """
     try:
         with closing(cluster.admin()) as admin:
-            there = [topic for topic in describe(admin, tuple(topics)) if topic.topic_id is not None]
+            there = _existing(admin, topics)
         with _reader(cluster) as consumer:
             places = [
                 TopicPartition(topic.name, number) for topic in there for number in range(topic.partitions)
             ]
             firsts: Mapping[TopicPartition, int] = consumer.beginning_offsets(places, timeout_ms=ASK_MS_MAX)
             ends: Mapping[TopicPartition, int] = consumer.end_offsets(places, timeout_ms=ASK_MS_MAX)
+        with closing(cluster.admin()) as admin:
+            still = {topic.topic_id for topic in _existing(admin, topics)}
     except (errors.KafkaError, OSError) as fault:
         raise BrokerAway(why(fault)) from None
-    ids = {topic.name: str(topic.topic_id) for topic in there}
+    ids = {topic.name: str(topic.topic_id) for topic in there if topic.topic_id in still}
     return tuple(
         Extent(
             topic=place.topic,
@@ -77,6 +83,7 @@ def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
             end=ends[place],
         )
         for place in places
+        if place.topic in ids
     )
 
 
@@ -98,6 +105,10 @@ def records(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterat
             yield from _read(consumer, place, min(end, extent.end))
     except (errors.KafkaError, OSError, UnicodeDecodeError) as fault:
         raise BrokerAway(why(fault)) from None
+
+
+def _existing(admin: Any, topics: Sequence[str]) -> list[Standing]:
+    return [topic for topic in describe(admin, tuple(topics)) if topic.topic_id is not None]
 
 
 def _read(consumer: Any, place: TopicPartition, end: int) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from feedback.identity import Identity
 from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
 from feedback.progress import Progress
-from feedback.reading import Reader
+from feedback.reading import Reader, received_s
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
 from feedback.watchdog import Watchdog
 from ledger import intake as ledger
@@ -237,13 +237,19 @@ class Intake:
             return
 
     def _batch(self, polled: Polled) -> Batch:
-        read = self._reader.read
+        read, now_s = self._reader.read, time.time()
         return Batch(
             partition=self._placement.partition(polled.place),
             start=polled.start,
             end=polled.end,
             arrivals=tuple(
-                read(offset=record.offset, key=record.key, value=record.value, headers=tuple(record.headers))
+                read(
+                    offset=record.offset,
+                    key=record.key,
+                    value=record.value,
+                    headers=tuple(record.headers),
+                    received_s=received_s(record.timestamp, now_s),
+                )
                 for record in polled.records
             ),
         )

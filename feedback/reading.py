@@ -6,6 +6,7 @@ Redaction happens here, before anything of the record can reach a disk.
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,8 +33,13 @@ class Reader:
         self._redactor = redactor
         self.redacted: Found = Counter()
 
-    def read(self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers) -> Arrival:
-        """What the record turned out to be. Key, value and headers come back redacted."""
+    def read(
+        self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers, received_s: float
+    ) -> Arrival:
+        """What the record turned out to be. Key, value and headers come back redacted.
+
+        Nothing can have occurred after it was received: a sender's clock that is ahead is set to that.
+        """
         suspect = value is not None and self._redactor.suspects(value)
         # Names come from either; where neither is suspect, none of them has to be looked at again.
         suspect_around = self._redactor.suspects(_around(key, headers))
@@ -43,6 +49,8 @@ class Reader:
             content = self._content(
                 envelope, value or b"", suspect=suspect, suspect_names=suspect or suspect_around
             )
+            if isinstance(content, Event) and content.occurred_s is not None:
+                content = replace(content, occurred_s=min(content.occurred_s, received_s))
         except Refused as refusal:
             content = self._unusable(refusal.unusable, value)
         # What an event's own strings held is counted already; the bytes are kept only if it proves dead.
@@ -175,6 +183,12 @@ class Reader:
             return self._redactor.said(parsed, found)
         around = {name: item for name, item in parsed.items() if name != "data"}
         return self._redactor.said(around, found) | {"data": self._redactor.said(data, found)}
+
+
+def received_s(timestamp_ms: int, now_s: float) -> float:
+    """When Kafka got a record, by the record's timestamp: the same whenever it is read, also after going back
+    to a backup. On most topics that is its producer's clock, so it is now at the latest."""
+    return min(now_s, timestamp_ms / 1000) if timestamp_ms > 0 else now_s  # -1: it has none
 
 
 def _around(key: bytes | None, headers: Headers) -> bytes:

@@ -50,9 +50,12 @@ class _Data(BaseModel):
     key: Identifier | None = None
     """Name of this piece of feedback, for later amendments."""
     amends: Identifier | None = None
-    """`key` of an event that this one completes, or replaces with a higher `revision`."""
+    """`key` of an event that this one replaces (of the same kind; the same `revision` or a higher one) or
+    completes (an outcome of another kind of event). Of several by one author that replace the same event at
+    the same `revision`, the one that occurred last (CloudEvents `time`) counts."""
     revision: Annotated[int, Field(ge=1, le=_INTEGER_MAX)] = 1
-    """Of several under one key the highest counts, in whatever order they arrive."""
+    """Of several of one kind under one key the highest counts, in whatever order they arrive. What a lower
+    one said does not come back, not even when the higher one is retracted."""
 
 
 COMMON = frozenset(_Data.model_fields)

@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select, update
 
 from ledger.events import Event, Kind, Status
 from ledger.schema import events, interactions
 
 _LOOKUPS_MAX = 400  # keys a query; SQLite's limit on bound values is far away, its planner's patience is not
+
+_SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.APPLIED)]
+"""Whatever learning made of an event (held, known already), it is no longer meant once it is replaced."""
 
 _REASON_CHARS_MAX = 200  # of the column; an event's uid may have 601
 
@@ -33,7 +36,7 @@ def apply(connection: Connection, fresh: Sequence[Event], administrators: frozen
                 keyed[event.agent, key] = None
     for agent, key in keyed:
         _inherit(connection, agent, key)
-        _keep_newest_revision(connection, agent, key)
+        _replace_older(connection, agent, key)
 
 
 def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
@@ -103,8 +106,13 @@ def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrat
                     )
 
 
-def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
-    """Of the events under one feedback key, only the highest revision stays usable.
+def _replace_older(connection: Connection, agent: str, key: str) -> None:
+    """Of the events of one kind under one feedback key, only those that nobody replaced stay usable.
+
+    One replaces another by a higher revision; or, at the same one, by amending the key under which the other
+    was said; or, where both amend it, by having occurred later, said by the same author. Where none of it
+    holds both stand: between people it is a disagreement, which planning looks at. What replaced something
+    has done so for good, also when it is retracted itself: it was no longer meant.
 
     An outcome that amends another kind of event adds to it and replaces nothing.
     """
@@ -113,14 +121,34 @@ def _keep_newest_revision(connection: Connection, agent: str, key: str) -> None:
         and_(events.c.agent == agent, events.c.key == key),
         and_(events.c.agent == agent, events.c.amends == key),
     )
-    query = select(events.c.kind, func.max(events.c.revision)).where(same).group_by(events.c.kind)
-    for kind, newest in connection.execute(query).all():
-        connection.execute(
-            update(events)
-            .where(same, events.c.kind == kind, events.c.revision < newest)
-            .where(events.c.status.in_([Status.OPEN.value, Status.WAITING.value]))
-            .values(status=Status.SUPERSEDED.value, status_reason=f"revision {newest}")
-        )
+    amending = func.coalesce(events.c.amends == key, false())
+    columns = (events.c.kind, events.c.revision, amending.label("amending"), events.c.author)
+    query = select(*columns, func.max(events.c.occurred_s).label("last_s")).where(same).group_by(*columns)
+    groups = connection.execute(query).all()
+    for kind in sorted({group.kind for group in groups}):
+        for older, why in _replaced([group for group in groups if group.kind == kind], amending):
+            connection.execute(
+                update(events)
+                .where(same, events.c.kind == kind, older, events.c.status.not_in(_SETTLED))
+                .values(status=Status.SUPERSEDED.value, status_reason=why)
+            )
+
+
+def _replaced(
+    groups: Sequence[Any], amending: ColumnElement[bool]
+) -> Iterable[tuple[ColumnElement[bool], str]]:
+    """Which events of one kind under one key are replaced, and why, by what is known of all of them."""
+    newest = max(group.revision for group in groups)
+    yield events.c.revision < newest, f"revision {newest}"
+    amenders = [group for group in groups if group.amending and group.revision == newest]
+    if not amenders or all(group.amending for group in groups):
+        return  # nothing that they amend is there, so they may each complete something of another kind
+    last = events.c.revision == newest
+    yield and_(last, not_(amending)), "amended"
+    for group in amenders:
+        if group.last_s is not None:
+            earlier = and_(events.c.author == group.author, events.c.occurred_s < group.last_s)
+            yield and_(last, amending, earlier), "amended again by the same author"
 
 
 def _named(source: str, id: str) -> str:

@@ -5,7 +5,7 @@ be what the range says: this many events, dead letters, interactions, duplicates
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, select, tuple_
@@ -28,7 +28,7 @@ class PartitionAudit:
     partition: int
     began: int
     next_offset: int
-    end_offset: int | None  # of the broker; None where it was not asked or has no such topic any more
+    end_offset: int | None = None  # of the broker; None where it was not asked or has no such topic any more
     records: int
     stored: int
     dead: int
@@ -59,15 +59,14 @@ class Audit:
     disagreements: tuple[Disagreement, ...]
 
 
-def audit(connection: Connection, ends: Mapping[Place, int] | None = None) -> Audit:
-    """Check every partition, in one snapshot. `ends` are the broker's end offsets, where it was asked."""
+def audit(connection: Connection) -> Audit:
+    """Check every partition, in one snapshot of the ledger alone; `against` compares it with the broker."""
     names = {
         (row.topic_id, row.partition): row.topic
         for row in connection.execute(select(positions.c.topic_id, positions.c.partition, positions.c.topic))
     }
-    partitions = tuple(_partitions(connection, ends or {}))
+    partitions = tuple(_partitions(connection))
     found = [
-        *_wrong_ends(partitions),
         *_breaks(connection, names),
         *_wrong_counts(connection, names, events, "events", ranges.c.stored - ranges.c.interactions),
         *_wrong_counts(connection, names, dead_letters, "dead letters", ranges.c.dead),
@@ -78,14 +77,29 @@ def audit(connection: Connection, ends: Mapping[Place, int] | None = None) -> Au
     return Audit(partitions=partitions, disagreements=tuple(found))
 
 
-def recount(
-    connection: Connection, place: Place, offsets: Iterable[int], *, first: int
-) -> tuple[Disagreement, ...]:
-    """Compare the ranges of a partition with the records really in the topic.
+def against(found: Audit, ends: Mapping[Place, int]) -> Audit:
+    """The same with the broker's end offsets, which must have been asked for after the ledger was read.
 
-    `offsets` are those of all visible records, ascending, from `first` (what retention left) on.
+    A log only grows: whatever a ledger has read lies below an end asked for later, and what lies between
+    the two is not read yet. An end that is below all the same is a log that lost records.
     """
-    query = select(ranges).where(ranges.c.topic_id == place[0], ranges.c.partition == place[1])
+    partitions = tuple(
+        replace(one, end_offset=ends.get((one.topic_id, one.partition))) for one in found.partitions
+    )
+    return Audit(partitions=partitions, disagreements=(*found.disagreements, *_wrong_ends(partitions)))
+
+
+def recount(
+    connection: Connection, place: Place, offsets: Iterable[int], *, first: int, end: int
+) -> tuple[Disagreement, ...]:
+    """Compare the ranges of a partition up to `end` with the records really in the topic.
+
+    `offsets` are those of all visible records below `end`, ascending, from `first` (what retention left)
+    on; `end` is where a range ends. Ranges kept since are none of its business.
+    """
+    query = select(ranges).where(
+        ranges.c.topic_id == place[0], ranges.c.partition == place[1], ranges.c.start < end
+    )
     wanted = connection.execute(query.order_by(ranges.c.start)).all()
     named = select(positions.c.topic).where(
         positions.c.topic_id == place[0], positions.c.partition == place[1]
@@ -105,7 +119,7 @@ def recount(
     return tuple(found[:_SHOWN_MAX])
 
 
-def _partitions(connection: Connection, ends: Mapping[Place, int]) -> Iterable[PartitionAudit]:
+def _partitions(connection: Connection) -> Iterable[PartitionAudit]:
     covered = (ranges.c.end - ranges.c.start) - ranges.c.records
     sums = (
         select(
@@ -135,7 +149,6 @@ def _partitions(connection: Connection, ends: Mapping[Place, int]) -> Iterable[P
             partition=row.partition,
             began=row.began,
             next_offset=row.next_offset,
-            end_offset=ends.get((row.topic_id, row.partition)),
             records=int(row.records or 0),
             stored=int(row.stored or 0),
             dead=int(row.dead or 0),

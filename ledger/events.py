@@ -89,7 +89,7 @@ class Event:
     role: Role | None = None  # None while its prompt is known only through an interaction
     prompt_group: str | None = None
     data: Mapping[str, Any]  # the wire's `data`
-    occurred_s: float | None = None  # the sender's clock: shown, never used to order
+    occurred_s: float | None = None  # the sender's clock, but never later than Kafka got the record
     trace: str | None = None  # W3C traceparent
 
     @property

@@ -36,6 +36,9 @@ _meter = metrics.get_meter("serving")
 _answered = _meter.create_counter("gateway.requests", unit="{request}")
 _lasted = _meter.create_histogram("gateway.request.duration", unit="s")
 
+GONE = 499
+"""In counts only, after nginx: the client hung up, or the gateway had to end."""
+
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
@@ -166,6 +169,9 @@ class Answering:
         except (Broken, TimeoutError) as fault:
             status = 504 if isinstance(fault, TimeoutError) else 502
             yield _event(complaint("the answer broke off", "api_error", code="broken_stream"))
+        except asyncio.CancelledError:
+            status = GONE
+            raise
         finally:
             self._count(order, version, status)
 

@@ -19,7 +19,7 @@ import structlog
 from opentelemetry import metrics
 
 from serving.routing import Choice, Table, choose
-from serving.shaping import Garbled, answer_in, chunk_in, json_in
+from serving.shaping import Garbled, answer_in, chunk_in, error_status, json_in
 
 log = structlog.get_logger(__name__)
 _retried = metrics.get_meter("serving").create_counter("gateway.requests.retried", unit="{request}")
@@ -114,17 +114,22 @@ class Forwarder:
             answer = await stack.enter_async_context(
                 self.session.post(choice.url + path, data=data, headers=headers)
             )
-            if answer.status == 404:  # it does not have the model (any more): what we know is old
+            status, events = answer.status, None
+            if status == 200 and body.get("stream"):
+                events = _events(answer)
+                first = await anext(events)
+                status = error_status(first) or status
+            if status == 404:  # it does not have the model (any more): what we know is old
                 search.failed.add(choice.url)
                 await self._reread()
                 return None
-            if answer.status >= 500:
-                search.fail(choice.url, f"status {answer.status}")
+            if status >= 500:
+                search.fail(choice.url, f"status {status}")
                 return None
-            if answer.status == 200 and body.get("stream"):
-                events = _events(answer)
-                first = await anext(events)
+            if events is not None and status == 200:
                 return Reply(choice=choice, status=200, events=self._chain(first, events, choice.url))
+            if events is not None:
+                return Reply(choice=choice, status=status, body=first)
             raw = await answer.read()
             decoded = answer_in(raw) if answer.status == 200 else json_in(raw)
             return Reply(choice=choice, status=answer.status, body=decoded)
@@ -140,11 +145,18 @@ class Forwarder:
     async def _chain(
         self, first: dict[str, Any], rest: AsyncIterator[dict[str, Any]], url: str
     ) -> AsyncIterator[dict[str, Any]]:
-        """All events; raises `Broken` where the replica broke off, or went on in no sense."""
+        """All events; raises `Broken` where the replica broke off, went on in no sense, or told of an error:
+        what was said until then is no answer."""
         yield first
         try:
             async for event in rest:
+                if (status := error_status(event)) is not None:
+                    raise _ErrorToldError(status)
                 yield event
+        except _ErrorToldError as error:
+            if error.status >= 500:  # of any other the request is to blame
+                self._rest(url, error)
+            raise Broken(f"status {error.status}") from None
         except (aiohttp.ClientError, TimeoutError, Garbled) as fault:
             self._rest(url, fault)
             raise Broken(type(fault).__name__) from None
@@ -162,6 +174,14 @@ class Forwarder:
     def _resting(self) -> set[str]:
         now = time.monotonic()
         return {url for url, until_s in self._resting_until_s.items() if now < until_s}
+
+
+class _ErrorToldError(Exception):
+    """A replica told of an error in the middle of its answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 @dataclass(slots=True, kw_only=True)

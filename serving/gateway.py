@@ -7,9 +7,9 @@ on it serves the last routing it knows.
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,11 +21,15 @@ from fastapi.responses import JSONResponse
 from serving.answering import CHAT, TEXT, Answering, Refused, bounded
 from serving.capturing import Captor
 from serving.forwarding import forwarding
+from serving.inbox import ACK_S_MAX as FEEDBACK_ACK_S_MAX
 from serving.inbox import Inbox, Unwelcome
+from serving.leaving import Leaver, Server, saying_goodbye
 from serving.routing import Table, keep_fresh
 from serving.shaping import complaint, model_list
 
 log = structlog.get_logger(__name__)
+
+_DRAIN_MARGIN_S = 1.0  # whose time is up is told so (504), not cut off
 
 START_S_MAX = 300.0
 """How long a gateway that never saw the ledger waits for it before it ends and is started again."""
@@ -53,7 +57,12 @@ class GatewayOptions:
     wait_s_max: float = 10.0  # for a replica that can answer, before a request is told 503
     connections_max: int = 1024
     body_bytes_max: int = 4 * 1024 * 1024
-    drain_s_max: float = 6.0  # at the end: how long answers in flight may take
+    leave_s: float = 0.0  # how long requests are taken after `/readyz` went red: balancers have to notice
+
+    @property
+    def drain_s_max(self) -> float:
+        """How long answers in flight may take at the end: as long as any may."""
+        return max(self.request_s_max, FEEDBACK_ACK_S_MAX) + _DRAIN_MARGIN_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +75,7 @@ class Gateway:
     options: GatewayOptions
 
 
-def gateway_app(gateway: Gateway) -> FastAPI:
+def gateway_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
     """The application. Its routing table must be kept fresh by `keep_fresh`, its captor must run."""
 
     @asynccontextmanager
@@ -115,24 +124,25 @@ def gateway_app(gateway: Gateway) -> FastAPI:
 
     @app.get("/readyz")
     async def ready() -> Response:
-        ok, why = _readiness(gateway.table)
+        ok, why = (False, "asked to stop") if stopping.is_set() else _readiness(gateway.table)
         return JSONResponse({"ready": ok, "why": why}, 200 if ok else 503)
 
     return app
 
 
 def run_gateway(gateway: Gateway, stopping: threading.Event, watched: Watched) -> None:
-    """Serve until told to stop, then let answers in flight finish. Raises `LedgerMissing`, `OSError`."""
+    """Serve until told to stop, then leave in order (`serving.leaving`): what was asked is answered, what was
+    captured is with `captor.send`. Raises `LedgerMissing`, `OSError`."""
     options = gateway.options
-    server = _Server(
+    server = Server(
         uvicorn.Config(
-            gateway_app(gateway),
+            saying_goodbye(gateway_app(gateway, stopping), stopping),
             log_config=None,
             access_log=False,
             # Clients keep idle connections for 5 s (httpx) and longer: the server must not close first.
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(options.drain_s_max),
-        )
+        ),
+        drain_s_max=options.drain_s_max,
     )
     over = threading.Event()
     loops: list[Callable[[], None]] = [
@@ -141,7 +151,15 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, watched: Watched) -
     ]
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(3) as pool:
         running = [pool.submit(loop) for loop in loops]
-        watch = pool.submit(_watch, gateway.table, server, running, stopping, watched)
+        watch = pool.submit(
+            Leaver(server, leave_s=options.leave_s).watch,
+            stopping,
+            over,
+            look=_looking(gateway.table, watched),
+            alive=lambda: watched.alive("gateway"),
+            left=lambda: watched.ready("routing", False, "asked to stop"),
+            broken=lambda: any(loop.done() for loop in running),
+        )
         try:
             server.run(sockets=[listening])
         finally:
@@ -151,37 +169,23 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, watched: Watched) -
         loop.result()
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the role's: they set `stopping`."""
-        yield
-
-
 def _listening(host: str, port: int) -> socket.socket:
     """Bound by us, so that a port that is taken is an `OSError` here and not an exit inside uvicorn."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def _watch(
-    table: Table,
-    server: uvicorn.Server,
-    running: Sequence[Future[None]],
-    stopping: threading.Event,
-    watched: Watched,
-) -> None:
-    """Tell how ready the gateway is; end the server when told to, when a loop died, or without a ledger."""
+def _looking(table: Table, watched: Watched) -> Callable[[], None]:
+    """Tells how ready the gateway is. Raises `LedgerMissing` where it has waited for the ledger too long."""
     began_s = time.monotonic()
-    try:
-        while not stopping.wait(0.2) and not any(loop.done() for loop in running):
-            watched.alive("gateway")
-            watched.ready("routing", *_readiness(table))
-            waited_s = time.monotonic() - began_s
-            if table.current is None and waited_s > START_S_MAX:
-                raise LedgerMissing(f"the ledger did not answer for {waited_s:.0f} s")
-    finally:
-        server.should_exit = True
+
+    def look() -> None:
+        watched.ready("routing", *_readiness(table))
+        waited_s = time.monotonic() - began_s
+        if table.current is None and waited_s > START_S_MAX:
+            raise LedgerMissing(f"the ledger did not answer for {waited_s:.0f} s")
+
+    return look
 
 
 async def _take(gateway: Gateway, request: Request) -> Response:

@@ -25,6 +25,9 @@ from serving.capturing import SOURCE, Send
 _taken = metrics.get_meter("serving").create_counter("gateway.feedback", unit="{event}")
 
 TOPIC = "clorad.feedback"
+ACK_S_MAX = 12.0
+"""How long a sender waits for Kafka at most: a little longer than the producer itself tries."""
+
 TYPES = ("clorad.correction.v1", "clorad.intervention.v1", "clorad.outcome.v1", "clorad.retraction.v1")
 
 
@@ -48,7 +51,7 @@ class Taken:
 class Inbox:
     """Takes feedback for Kafka."""
 
-    def __init__(self, send: Send, redactor: Redactor, *, ack_s_max: float = 12.0) -> None:
+    def __init__(self, send: Send, redactor: Redactor, *, ack_s_max: float = ACK_S_MAX) -> None:
         self._send = send
         self._redactor = redactor
         self._ack_s_max = ack_s_max

@@ -109,6 +109,18 @@ def chunk_in(raw: bytes) -> dict[str, Any]:
     return chunk
 
 
+def error_status(chunk: Mapping[str, Any]) -> int | None:
+    """The status an event of a stream stands for that tells of an error; None for any other.
+
+    vLLM has sent 200 by then, so it writes the status it would have sent beside the error, as its code.
+    """
+    error = chunk.get("error")
+    if not error:
+        return None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
+
+
 def json_in(raw: bytes) -> Any:
     """Decoded, and sure to be encoded again. Raises `Garbled`."""
     try:

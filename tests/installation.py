@@ -32,6 +32,7 @@ class Installation:
         (folder / "clorad.toml").write_text(
             f'[kafka]\nbootstrap_servers = "{bootstrap}"\n'
             f'[fleet]\nreplicas = ["http://127.0.0.1:{free_port()}"]\n'
+            "[gateway]\nleave_s = 0\n"
             f"[telemetry]\nhealth_port = {self.health_port}\n{telemetry}\n"
             '[agents.billing]\nscorer = "exact"\n'
         )

@@ -1,6 +1,6 @@
 """`clorad audit` and `replay`: asking whether what was written down is true."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, show_json, table
 from daemon.settings import Settings
 from daemon.warming import EngineRefused, warm_engine
-from ledger.audit import Audit, Disagreement, audit, recount
+from ledger.audit import Audit, Disagreement, PartitionAudit, against, audit, recount
 from ledger.database import Database
 from ledger.turns import read_pass
 
@@ -24,22 +24,68 @@ def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool
 
     `verify` reads the topics again; `offline` does not ask the broker even where they end.
     """
+    from daemon.commands import broker
+
     with opened(settings) as database:
-        with database.read():
-            pass  # a ledger that is away is said before the broker is waited for
-        extents = () if offline else _extents(settings)
-        with database.read() as connection:
-            found = audit(connection, {(one.topic_id, one.partition): one.end for one in extents})
-        again: tuple[Disagreement, ...] = ()
-        for extent in extents if verify else ():
-            again += _reread(settings, database, found, extent)
-    disagreements = (*found.disagreements, *again)
+        found = checked(
+            database,
+            None if offline else lambda: _extents(settings),
+            (lambda extent, start, end: broker.offsets(settings, extent, start=start, end=end))
+            if verify
+            else None,
+        )
+    disagreements = found.disagreements
     if as_json:
         show_json(_json(found, disagreements, asked=not offline, verified=verify))
     else:
         _render(found, disagreements, console(), asked=not offline, verified=verify)
     if disagreements:
         raise CommandFailed(f"the audit disagrees in {len(disagreements)} places")
+
+
+def checked(
+    database: Database,
+    ask: "Callable[[], Sequence[Extent]] | None",
+    read_again: "Callable[[Extent, int, int], Iterable[int]] | None" = None,
+) -> Audit:
+    """The ledger against itself, then against the broker's logs (`ask`), then their records (`read_again`).
+
+    The order is the point: events stream in meanwhile, and what a log holds is only then comparable with
+    what the ledger has read if the ledger was read first. All of it is about the ledger at that moment.
+    """
+    with database.read() as connection:
+        found = audit(connection)
+    extents = ask() if ask is not None else ()
+    found = against(found, {(one.topic_id, one.partition): one.end for one in extents})
+    read = {(one.topic_id, one.partition): one for one in found.partitions}
+    again: tuple[Disagreement, ...] = ()
+    for extent in extents if read_again is not None else ():
+        one = read.get((extent.topic_id, extent.partition))
+        if one is not None and read_again is not None and one.next_offset > extent.first:
+            offsets = read_again(extent, one.began, one.next_offset)
+            place = (one.topic_id, one.partition)
+            with database.read() as connection:
+                again += recount(connection, place, offsets, first=extent.first, end=one.next_offset)
+    unread = (_never_read(one) for one in extents if (one.topic_id, one.partition) not in read)
+    return Audit(partitions=(*found.partitions, *unread), disagreements=(*found.disagreements, *again))
+
+
+def _never_read(extent: "Extent") -> PartitionAudit:
+    """A partition that the broker has and no intake was ever given: all of it is still to be read."""
+    return PartitionAudit(
+        topic=extent.topic,
+        topic_id=extent.topic_id,
+        partition=extent.partition,
+        began=extent.first,
+        next_offset=extent.first,
+        end_offset=extent.end,
+        records=0,
+        stored=0,
+        dead=0,
+        duplicates=0,
+        holes=0,
+        given_up=0,
+    )
 
 
 def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
@@ -94,21 +140,6 @@ def _extents(settings: Settings) -> "tuple[Extent, ...]":
         return broker.extents(settings)
     except CommandFailed as away:
         raise CommandFailed(f"{away}; --offline audits the ledger alone", code=away.code) from None
-
-
-def _reread(
-    settings: Settings, database: Database, found: Audit, extent: "Extent"
-) -> tuple[Disagreement, ...]:
-    """Compare one partition's ranges with what is in the topic now."""
-    from daemon.commands import broker
-
-    place = (extent.topic_id, extent.partition)
-    kept = [one for one in found.partitions if (one.topic_id, one.partition) == place]
-    if not kept or kept[0].next_offset <= extent.first:
-        return ()
-    offsets = broker.offsets(settings, extent, start=kept[0].began, end=kept[0].next_offset)
-    with database.read() as connection:
-        return recount(connection, place, offsets, first=extent.first)
 
 
 def _render(

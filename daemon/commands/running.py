@@ -9,7 +9,10 @@ from daemon.console import CommandFailed
 from daemon.role_names import ROLES
 from daemon.role_process import Role, run_role, watch_signals
 from daemon.settings import Settings
-from daemon.supervisor import Child, Supervisor
+from daemon.supervisor import STOP_S_MAX, Child, Supervisor
+
+GATEWAY_LAST_S = 15.0
+"""What a gateway may take besides: a margin, and what it captured last must reach Kafka (10 s at most)."""
 
 
 def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]) -> int:
@@ -27,11 +30,17 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
         Child(
             name=name,
             command=(sys.executable, "-m", "daemon", *named, name, "--supervisor-pid", str(os.getpid())),
+            stop_s_max=gateway_stop_s_max(settings) if name == "gateway" else STOP_S_MAX,
         )
         for name in ROLES
         if name not in without
     ]
     return Supervisor(children).run(stopping)
+
+
+def gateway_stop_s_max(settings: Settings) -> float:
+    """How long a gateway may take to stop: people wait for its answers, each for so long."""
+    return settings.gateway.leave_s + settings.fleet.request_s_max + GATEWAY_LAST_S
 
 
 def run_one(name: str, settings: Settings) -> int:

@@ -39,7 +39,7 @@ def clorad_toml(
         "learning": {"events_min": 20, "anchors_max": 160, "age_s_max": 3600, "gather_s": 6.0},
         "gate": {"suite_max": 48, "answer_tokens_max": 64, "in_flight_max": 16},
         "fleet": {"replicas": list(replicas)},
-        "gateway": {"port": gateway_port},
+        "gateway": {"port": gateway_port, "leave_s": 0.0},
     }
     if kafka_options:
         sections["kafka.options"] = kafka_options

@@ -110,6 +110,7 @@ def test_a_record_comes_as_it_was_sent(stage, member):
     (record,) = one.records
     assert (record.offset, record.key, record.value) == (0, b"\xfe", b"\xff\x00")
     assert tuple(record.headers) == (("a", b"1"), ("a", b"\xff"))
+    assert abs(record.timestamp / 1000 - time.time()) < WAIT_S
 
 
 def test_a_tombstone_has_no_value(stage, member):

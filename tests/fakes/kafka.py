@@ -24,6 +24,7 @@ class FakeRecord:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+    timestamp: int = -1  # ms; this value where a record has none
 
 
 @dataclass
@@ -138,9 +139,11 @@ class FakeKafka:
         key: bytes | None = None,
         headers: Headers = (),
         partition: int = 0,
+        timestamp_ms: int | None = None,
     ) -> int:
         log = self.log(TopicPartition(topic, partition))
-        log.entries.append(FakeRecord(topic, partition, log.end, key, value, list(headers)))
+        at_ms = round(time.time() * 1000) if timestamp_ms is None else timestamp_ms
+        log.entries.append(FakeRecord(topic, partition, log.end, key, value, list(headers), at_ms))
         return log.end - 1
 
     def abandon(self, topic: str, records: int, *, partition: int = 0, commit: bool = False) -> None:

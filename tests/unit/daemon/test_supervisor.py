@@ -38,8 +38,8 @@ REFUSES = f"import sys\nsys.exit({EX_CONFIG})"
 DEAF = STEADY.replace("signal.signal(signal.SIGTERM, stop)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
 
 
-def child(name: str, script: str, folder: Path) -> Child:
-    return Child(name=name, command=(sys.executable, "-S", "-c", script, str(folder), name))
+def child(name: str, script: str, folder: Path, **more: float) -> Child:
+    return Child(name=name, command=(sys.executable, "-S", "-c", script, str(folder), name), **more)
 
 
 def lines(path: Path) -> list[str]:
@@ -127,8 +127,8 @@ def test_children_are_stopped_in_order_the_gateway_last(tmp_path: Path) -> None:
 
 
 def test_a_child_that_will_not_stop_is_killed_in_time(tmp_path: Path) -> None:
-    children = [child("learner", DEAF, tmp_path), child("gateway", STEADY, tmp_path)]
-    with running(Supervisor(children, stage_stop_s_max=0.3)) as (stopping, codes):
+    children = [child("learner", DEAF, tmp_path, stop_s_max=0.3), child("gateway", STEADY, tmp_path)]
+    with running(Supervisor(children)) as (stopping, codes):
         assert eventually(lambda: len(pids(tmp_path)) == 2)
         asked_s = time.monotonic()
         stopping.set()

@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from daemon.cli import app
+from daemon.commands.running import gateway_stop_s_max
 from daemon.role_names import ROLES, health_port
 from daemon.settings import Settings, read_settings
 
@@ -85,6 +86,12 @@ def test_a_role_is_started_and_probed_as_it_is_named(role: str, settings: Settin
     assert probes == [{"path": "/healthz", "port": "health"}, {"path": "/readyz", "port": "health"}]
     assert settings.telemetry.health_host == "0.0.0.0"
     assert "/etc/clorad" in mounts(role)
+
+
+def test_nobody_is_killed_who_would_have_stopped(settings: Settings) -> None:
+    grace = {role: PODS[role]["spec"]["terminationGracePeriodSeconds"] for role in ROLES}
+    assert grace["gateway"] >= gateway_stop_s_max(settings)
+    assert min(grace.values()) >= 30
 
 
 def test_the_job_runs_a_command_that_exists() -> None:

@@ -41,6 +41,7 @@ INTERACTION: dict[str, Any] = {
     "logprobs": [-0.1, -0.2],
     "sampling": {"temperature": 0},
 }
+RECEIVED_S = 1795348800.0  # 2026-11-22T12:00:00Z
 SAID = {
     "correction": CORRECTION,
     "intervention": INTERVENTION,
@@ -66,10 +67,14 @@ def headers(kind: str, **changed: bytes | None) -> tuple[tuple[str, bytes | None
     return tuple((name, value) for name, value in given.items() if value is not None)
 
 
-def read(data: Any, kind: str = "correction", **changed: bytes | None) -> Arrival:
+def read(
+    data: Any, kind: str = "correction", *, received_s: float = RECEIVED_S, **changed: bytes | None
+) -> Arrival:
     """What a record in binary mode turns out to be; `data` as bytes goes on the wire as it is."""
     value = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return reader().read(offset=0, key=b"c-1", value=value, headers=headers(kind, **changed))
+    return reader().read(
+        offset=0, key=b"c-1", value=value, headers=headers(kind, **changed), received_s=received_s
+    )
 
 
 def taken_out(text: str) -> tuple[str, dict[str, int]]:

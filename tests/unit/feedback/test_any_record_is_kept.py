@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ledger import intake
 from ledger.agents import Agent, declare
-from ledger.audit import audit
+from ledger.audit import against, audit
 from ledger.database import Database
 from ledger.events import Arrival, Batch
-from tests.unit.feedback.said import SAID, headers, reader
+from tests.unit.feedback.said import RECEIVED_S, SAID, headers, reader
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK
 
 _odd = st.sampled_from(
@@ -40,7 +40,9 @@ def _records(draw: st.DrawFn) -> Arrival:
     value = _edited(json.dumps(SAID[kind]).encode(), draw(_edits))
     changed = draw(st.dictionaries(_names, st.none() | _octets, max_size=2))
     key = draw(st.none() | st.binary(max_size=8))
-    return reader().read(offset=0, key=key, value=value, headers=headers(kind, **changed))
+    return reader().read(
+        offset=0, key=key, value=value, headers=headers(kind, **changed), received_s=RECEIVED_S
+    )
 
 
 def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Database]) -> None:
@@ -61,7 +63,7 @@ def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Databas
 
     keep()
     with database.read() as connection:
-        found = audit(connection, {(FEEDBACK.topic_id, FEEDBACK.number): end})
+        found = against(audit(connection), {(FEEDBACK.topic_id, FEEDBACK.number): end})
     assert found.disagreements == ()
     [books] = found.partitions
     assert (books.records, books.unread) == (end, 0)

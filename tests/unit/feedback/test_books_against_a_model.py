@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 from feedback.redrive import redrive
 from ledger import intake, schema, waiting
 from ledger.agents import Agent, declare
-from ledger.audit import audit
+from ledger.audit import against, audit
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, Status, Unusable
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, Content, retraction, said, spoken
@@ -277,7 +277,7 @@ class Books(RuleBasedStateMachine):
     def every_offset_has_one_fate(self) -> None:
         with self.database.read() as connection:
             ends = {(place.topic_id, place.number): book.end for place, book in self.books.items()}
-            found = audit(connection, ends)
+            found = against(audit(connection), ends)
         assert found.disagreements == ()
         for one in found.partitions:
             [book] = [

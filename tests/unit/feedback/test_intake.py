@@ -14,7 +14,7 @@ from feedback.placing import WrongLedger
 from ledger.database import LedgerUnavailable
 from ledger.schema import dead_letters, events, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
-from tests.unit.feedback.said import INTERACTION, headers
+from tests.unit.feedback.said import CORRECTION, INTERACTION, headers
 from tests.unit.feedback.taking_in import (
     Books,
     Seen,
@@ -45,6 +45,14 @@ def test_corrections_are_kept_and_offsets_with_them(kafka, kept):
     assert set(kept.ids()) == ids
     assert kept.next_offsets(topics.feedback) == {0: 5, 1: 5}
     kept.check_ranges()
+
+
+def test_a_senders_clock_is_believed_up_to_the_time_kafka_got_the_record(kafka, kept):
+    topics = kafka.create_all()
+    ahead = headers("correction", ce_time=b"2999-01-01T00:00:00Z")
+    kafka.say(topics.feedback, json.dumps(CORRECTION).encode(), headers=ahead, timestamp_ms=1_700_000_000_000)
+    take_in(intake(kafka, kept, topics), lambda: kept.kept(topics.feedback) == 1)
+    assert kept.column(select(events.c.occurred_s)) == [1_700_000_000.0]
 
 
 def test_interactions_are_kept_too(kafka, kept):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
-from feedback.reading import OVERSIZED_BYTES_KEPT
+from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
 from ledger.events import Event, Interaction, Kind, Reason, Role, Unusable
 from tests.unit.feedback.said import (
     CORRECTION,
@@ -15,6 +15,7 @@ from tests.unit.feedback.said import (
     INTERACTION,
     INTERVENTION,
     OUTCOME,
+    RECEIVED_S,
     RETRACTION,
     SAID,
     headers,
@@ -49,6 +50,22 @@ def test_a_correction_in_binary_mode_is_an_event():
     assert event.role in Role
 
 
+@pytest.mark.parametrize(
+    ("time", "occurred_s"),
+    [(b"2026-11-22T11:59:59Z", RECEIVED_S - 1), (b"2031-01-01T00:00:00Z", RECEIVED_S), (None, None)],
+)
+def test_nothing_occurred_after_it_was_received(time, occurred_s):
+    assert read(OUTCOME, "outcome", ce_time=time).content.occurred_s == occurred_s
+
+
+@pytest.mark.parametrize(
+    ("timestamp_ms", "now_s", "expected_s"),
+    [(7000, 9.5, 7.0), (99_000, 9.5, 9.5), (-1, 9.5, 9.5), (0, 9.5, 9.5)],
+)
+def test_a_record_was_received_by_now_at_the_latest(timestamp_ms, now_s, expected_s):
+    assert received_s(timestamp_ms, now_s) == expected_s
+
+
 def test_a_correction_in_structured_mode_is_the_same_event():
     envelope = {
         "specversion": "1.0",
@@ -63,8 +80,9 @@ def test_a_correction_in_structured_mode_is_the_same_event():
         key=None,
         value=value,
         headers=(("content-type", b"application/cloudevents+json; charset=utf-8"),),
+        received_s=RECEIVED_S,
     )
-    bare = reader().read(offset=0, key=None, value=value, headers=())
+    bare = reader().read(offset=0, key=None, value=value, headers=(), received_s=RECEIVED_S)
     binary = read(CORRECTION)
     for event in (structured.content, bare.content):
         assert isinstance(event, Event)
@@ -138,7 +156,9 @@ def test_bytes_that_are_no_event_get_the_reason(value, reason):
 
 
 def test_a_tombstone_is_empty():
-    arrival = reader().read(offset=0, key=b"k", value=None, headers=headers("correction"))
+    arrival = reader().read(
+        offset=0, key=b"k", value=None, headers=headers("correction"), received_s=RECEIVED_S
+    )
     assert arrival.content.reason is Reason.EMPTY
     assert arrival.value is None
 
@@ -224,6 +244,7 @@ def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes():
         key=b"jane.doe@example.com",
         value=broken,
         headers=(("x-note", b"call +49 170 1234567"), ("x-raw", b"\xff\x00")),
+        received_s=RECEIVED_S,
     )
     assert arrival.content.reason is Reason.INVALID_JSON
     assert arrival.value == b'{"agent": "sql", "comment": "ask [email]"'
@@ -261,10 +282,14 @@ def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(struct
     if structured:
         around = {name.removeprefix("ce_"): octets.decode() for name, octets in names.items()}
         event = around | {"specversion": "1.0", "type": "clorad.correction.v1", "data": data}
-        letter = reader().read(offset=0, key=None, value=json.dumps(event).encode(), headers=())
+        letter = reader().read(
+            offset=0, key=None, value=json.dumps(event).encode(), headers=(), received_s=RECEIVED_S
+        )
     else:
         letter = read(data, **names)
-    again = reader().read(offset=1, key=letter.key, value=letter.value, headers=letter.headers)
+    again = reader().read(
+        offset=1, key=letter.key, value=letter.value, headers=letter.headers, received_s=RECEIVED_S
+    )
     first, second = letter.content, again.content
     assert b"example.com" not in letter.value + b"".join(octets for _, octets in letter.headers)
     assert (second.author, second.conversation) == (first.author, first.conversation)
@@ -323,5 +348,6 @@ def test_names_are_looked_at_where_only_a_header_is_suspect():
         key=b"jane@example.com",
         value=json.dumps(CORRECTION).encode(),
         headers=headers("correction"),
+        received_s=RECEIVED_S,
     )
     assert keyed.key.startswith(b"redacted:")

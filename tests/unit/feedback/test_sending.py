@@ -16,7 +16,7 @@ from feedback.schemas import names, schema
 from ledger import outbox
 from ledger.events import Event, Interaction
 from tests.fakes.kafka import FakeKafka, FakeSent
-from tests.unit.feedback.said import CORRECTION, IDENTITY, INTERACTION, SAID, reader
+from tests.unit.feedback.said import CORRECTION, IDENTITY, INTERACTION, RECEIVED_S, SAID, reader
 from tests.unit.feedback.taking_in import books, until
 
 REDACTOR = Redactor(IDENTITY.fingerprint)
@@ -27,7 +27,11 @@ def _sent(kind="correction", data=CORRECTION, **changed) -> Record:
 
 
 def _read(record: Record):
-    return reader().read(offset=0, key=record.key, value=record.value, headers=record.headers).content
+    return (
+        reader()
+        .read(offset=0, key=record.key, value=record.value, headers=record.headers, received_s=RECEIVED_S)
+        .content
+    )
 
 
 @pytest.mark.parametrize("kind", sorted(SAID))

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 
 from ledger import backlog, feedback, flips, intake, leases, schema, turns, versions
 from ledger.agents import Agent, declare
-from ledger.audit import audit
+from ledger.audit import against, audit
 from ledger.database import Database
 from ledger.events import TEACHING, Event, Kind, Role, Status
 from ledger.flips import FlipRefused
@@ -101,7 +101,7 @@ class Told(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.database.read() as connection:
-            found = audit(connection, {("t1", 0): self.offset})
+            found = against(audit(connection), {("t1", 0): self.offset})
         assert found.disagreements == ()
         assert [one.next_offset for one in found.partitions] in ([], [self.offset])
         self.database.close()

@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, update
 
 from ledger import schema
 from ledger.agents import Agent, declare
-from ledger.audit import Audit, audit, recount
+from ledger.audit import Audit, against, audit, recount
 from ledger.database import Database
 from ledger.events import Partition
 from tests.unit.ledger.saying import FEEDBACK, INTERACTIONS, keep, said, spoken, unusable
@@ -17,7 +17,7 @@ OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", numbe
 
 def audited(database: Database, ends: dict[tuple[str, int], int] | None = None) -> Audit:
     with database.read() as connection:
-        return audit(connection, ends)
+        return against(audit(connection), ends or {})
 
 
 def complaints(database: Database, ends: dict[tuple[str, int], int] | None = None) -> str:
@@ -108,9 +108,9 @@ def test_purged_interactions_are_no_loss_but_invented_ones_are(busy: Database) -
 class TestRecount:
     """With `--verify`, the topic itself is read again."""
 
-    def recounted(self, database: Database, offsets: list[int], first: int = 0) -> list[str]:
+    def recounted(self, database: Database, offsets: list[int], first: int = 0, end: int = 6) -> list[str]:
         with database.read() as connection:
-            return [one.what for one in recount(connection, ("t1", 0), offsets, first=first)]
+            return [one.what for one in recount(connection, ("t1", 0), offsets, first=first, end=end)]
 
     def test_the_same_records_agree(self, busy: Database) -> None:
         assert self.recounted(busy, [0, 1, 2, 5]) == []
@@ -123,6 +123,9 @@ class TestRecount:
 
     def test_what_retention_dropped_cannot_be_compared(self, busy: Database) -> None:
         assert self.recounted(busy, [5], first=3) == []
+
+    def test_what_was_kept_beyond_the_offsets_read_is_not_compared(self, busy: Database) -> None:
+        assert self.recounted(busy, [0, 1, 2], end=5) == []
 
     def test_records_that_came_later_do_not_matter(self, busy: Database) -> None:
         assert self.recounted(busy, [0, 1, 2, 5, 6, 7]) == []

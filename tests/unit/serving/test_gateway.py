@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import openai
 import pytest
 
@@ -13,6 +14,9 @@ from ledger import agents
 from ledger.database import Database, LedgerDamaged
 from ledger.versions import Purpose, raise_generation, want
 from serving import forwarding
+from serving.gateway import GatewayOptions
+from serving.inbox import ACK_S_MAX
+from serving.shaping import error_status
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, front, show, until
 from tests.unit.serving.scene import Scene
@@ -387,6 +391,65 @@ def test_a_stream_that_makes_no_sense_is_tried_elsewhere_or_broken_off(gateway, 
     assert (len(first.asked), len(second.asked)) == (2, 5)
 
 
+def error_of(status: int) -> bytes:
+    """An error as vLLM tells of it once a stream has begun."""
+    return json.dumps({"error": {"message": "oh", "type": "Error", "param": None, "code": status}}).encode()
+
+
+def test_an_error_told_in_a_stream_counts_like_its_status(gateway, in_turn):
+    first, second = in_turn
+
+    def listened() -> str:
+        stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    first.trouble.says = error_of(500)
+    assert listened().startswith("v1-"), "nothing had been shown yet: tried elsewhere"
+    first.trouble.says = error_of(422)
+    with pytest.raises(openai.UnprocessableEntityError):
+        listened()
+    kept = len(gateway.post.data("clorad.interactions"))
+    for status, asked_last in ((422, False), (503, True)):
+        first.trouble.says, first.trouble.says_at = error_of(status), 3
+        with pytest.raises(openai.APIError, match="broke off"):
+            listened()
+        asked = len(second.asked)
+        first.trouble.says = None
+        assert listened().startswith("v1-")
+        assert (len(second.asked) > asked) is asked_last
+    until(lambda: len(gateway.post.data("clorad.interactions")) == kept + 2)
+
+
+def test_an_error_after_the_last_word_makes_no_interaction(gateway, world):
+    for fake in world.replicas:
+        fake.trouble.says, fake.trouble.says_at = (
+            error_of(500),
+            len(fake.brain(*fake.adapters.values(), None)) + 2,
+        )
+    stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+    ends = []
+    with pytest.raises(openai.APIError, match="broke off"):
+        ends.extend(chunk.choices[0].finish_reason for chunk in stream)
+    assert "stop" in ends
+    time.sleep(0.3)
+    assert gateway.post.records == [], "who tells of an error has not answered"
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ({"error": {"code": 404}}, 404),
+        ({"error": {"code": "rate_limit"}}, 500),
+        ({"error": "oh"}, 500),
+        ({"error": {"code": 200}}, 500),
+        ({"error": None, "choices": []}, None),
+        ({"choices": []}, None),
+    ],
+)
+def test_which_status_an_event_stands_for(event, status):
+    assert error_status(event) == status
+
+
 def test_a_refusal_of_a_replica_that_is_no_json_is_no_answer(gateway, world):
     for fake in world.replicas:
         fake.trouble.refuses = b"<html>413"
@@ -466,6 +529,28 @@ def test_stopping_lets_answers_in_flight_finish(world):
             until(lambda: sum(fake.in_flight for fake in world.replicas) == 4)
             gateway.stopping.set()
             assert all(one.result(timeout=10).startswith("v1-") for one in waiting)
+    assert len(gateway.post.data("clorad.interactions")) == 4, "what was said last is captured too"
+
+
+def test_an_answer_may_take_as_long_at_the_end_as_at_any_time():
+    assert GatewayOptions(request_s_max=60.0).drain_s_max > 60.0
+    assert GatewayOptions(request_s_max=1.0).drain_s_max > ACK_S_MAX, "feedback is not cut off either"
+
+
+def test_who_is_asked_to_leave_says_so_and_answers_until_nobody_sends(world):
+    with front(world.database, leave_s=5.0) as gateway:
+        until(lambda: gateway.get("/readyz").status_code == 200)
+        with httpx.Client(base_url=gateway.url, trust_env=False, timeout=10.0) as client:
+            assert "connection" not in client.get("/v1/models").headers
+            gateway.stopping.set()
+            unready = client.get("/readyz")
+            assert (unready.status_code, unready.json()["why"]) == (503, "asked to stop")
+            assert unready.headers["connection"] == "close"
+            until(lambda: gateway.watched.checks["routing"] is False)
+            assert client.get("/healthz").status_code == 200
+            time.sleep(1.0)  # by then a door that is shut at once is shut
+            answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
 
 def test_work_is_spread_over_the_replicas(gateway, world):
