@@ -13,14 +13,19 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from engine.threads import WAITS
 
 os.environ.update(WAITS | os.environ)  # before torch
+
+import torch
 
 from bench.commit import commit
 from engine.recipe import recipe_from
@@ -56,7 +61,7 @@ METHODS: Mapping[str, Method] = {
     "20% poisoned": Method(spoilt=0.2),
     CONTROL: Method(spoilt=1.0),
 }
-CORRECTIONS = (4, 8, 16, 25, 50)
+CORRECTIONS = (4, 8, 16, 50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,22 +140,29 @@ def figures(courses: Sequence[Course]) -> dict[str, Any]:
 
 
 def measure(
-    methods: Mapping[str, Method], agents: Sequence[str], seeds: Iterable[int], *, waves: int
+    methods: Mapping[str, Method], agents: Sequence[str], seeds: Sequence[int], *, waves: int
 ) -> dict[str, Any]:
-    """The figures of each method, over all agents and seeds."""
-    world = read_world(WORLD)
-    engine = WarmEngine.load(BASE, slots=1, rank=16, threads=1, token_budget=2048)
+    """The figures of each method, over all agents and seeds; a process a core, each of one thread."""
+    asked = [(name, agent, seed) for seed in seeds for agent in agents for name in methods]
     found: dict[str, list[Course]] = {name: [] for name in methods}
-    for seed in seeds:
-        for agent in agents:
-            for name, method in methods.items():
-                one = course(world, agent, engine, method, seed=seed, waves=waves)
-                found[name].append(one)
-                said = [verdict.value for verdict in one.verdicts]
-                print(
-                    f"{name}, {agent}, seed {seed}: {one.followed}, leaked {one.leaked}, {said}", flush=True
-                )
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        running = [pool.submit(_course, methods[name], agent, seed, waves) for name, agent, seed in asked]
+        for (name, agent, seed), future in zip(asked, running, strict=True):
+            one = future.result()
+            found[name].append(one)
+            said = [verdict.value for verdict in one.verdicts]
+            print(f"{name}, {agent}, seed {seed}: {one.followed}, leaked {one.leaked}, {said}", flush=True)
     return {name: figures(courses) for name, courses in found.items()}
+
+
+def _course(method: Method, agent: str, seed: int, waves: int) -> Course:
+    torch.set_num_threads(1)
+    return course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
+
+
+@cache
+def _engine() -> WarmEngine:
+    return WarmEngine.load(BASE, slots=1, rank=16, threads=1, token_budget=2048)
 
 
 def main() -> None:
@@ -167,7 +179,7 @@ def main() -> None:
         some = {name: METHODS[name] for name in ("clorad", CONTROL)}
         found = {"methods": measure(some, ["coder"], [1], waves=1)}
     else:
-        agents, seeds = ["support", "coder", "sql"], range(1, given.seeds + 1)
+        agents, seeds = ["support", "coder", "sql"], list(range(1, given.seeds + 1))
         by_count = {str(count): Method(corrections=count) for count in CORRECTIONS}
         found = {
             "methods": measure(METHODS, agents, seeds, waves=2),
