@@ -175,7 +175,8 @@ def cluster_of(settings: Settings) -> "Cluster":
 
 
 def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Lead the fleet, or stand by: replicas, judging, swaps, and what the ledger owes Kafka."""
+    """Lead the fleet, or stand by: replicas, judging, swaps, what the ledger owes Kafka, and what may go."""
+    from daemon import retention
     from feedback import outbox
     from feedback.identity import identity_of
     from feedback.redaction import Found, Redactor
@@ -215,10 +216,14 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
             reached=failpoint,
         )
         publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)
+        days = settings.ledger.interactions_days
         run_fleet(
             led,
             stopping,
-            also={"outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint)},
+            also={
+                "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
+                "retention": lambda over: retention.run(database, days, over),
+            },
         )
 
 

@@ -81,6 +81,8 @@ class LedgerSettings(_Group):
     """Untaught events and unsent messages at which intake pauses, until a fifth of them are gone."""
     backlog_mib_max: int = Field(default=8192, ge=1)
     """The same in MiB: what is far from us (Postgres) has a disk that we do not see."""
+    interactions_days: int = Field(default=30, ge=0)
+    """Days an interaction is kept that no event is about: feedback comes within days. 0: for ever."""
     free_disk_mib_min: int = Field(default=200, ge=0)
     """Free disk below which no turn starts and intake pauses, until there is a quarter more. 0: never."""
 

@@ -194,7 +194,8 @@ def _on_sqlite_connected(connection: Any, _record: Any) -> None:
     # sqlite3's own implicit BEGIN would start DEFERRED transactions that fail at upgrade, not at start.
     connection.isolation_level = None
     _use_wal(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+    # secure_delete: what is forgotten must not lie about in the free space of pages.
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

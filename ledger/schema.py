@@ -60,6 +60,7 @@ agents = Table(
 
 # ── what people told us ───────────────────────────────────────────────────────────────────────────
 _amends, _retracts = text("amends IS NOT NULL"), text("retracts IS NOT NULL")
+_in_conversation = text("conversation IS NOT NULL")
 
 events = Table(
     "events",
@@ -89,6 +90,7 @@ events = Table(
     Column("topic_id", String(40), nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    Column("forgotten", Integer),  # the erasure that took its texts
     UniqueConstraint("source", "id"),
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "agent", "status", "role", "kind"),
@@ -97,6 +99,7 @@ events = Table(
     # Few events have these, so few are in the index; without it every amendment would read the table.
     Index(None, "agent", "amends", sqlite_where=_amends, postgresql_where=_amends),
     Index(None, "retracts", sqlite_where=_retracts, postgresql_where=_retracts),
+    Index(None, "agent", "conversation", sqlite_where=_in_conversation, postgresql_where=_in_conversation),
 )
 
 waiting_records = Table(  # of events whose interaction has not arrived: what they came in, should it never
@@ -127,6 +130,7 @@ interactions = Table(
     Column("prompt_group", String(64), nullable=False),
     Column("role", String(10), nullable=False),
     Column("received_s", Float, nullable=False),
+    Column("forgotten", Integer),  # the erasure that took its texts; the row stays, or it would come back
     Index(None, "agent", "conversation"),
     Index(None, "received_s"),
 )
@@ -178,6 +182,7 @@ dead_letters = Table(
     Column("headers", JSON, nullable=False),
     Column("received_s", Float, nullable=False),
     Column("redriven_s", Float),
+    Column("forgotten", Integer),  # the erasure that took its bytes
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "reason"),
 )
@@ -193,6 +198,19 @@ outbox = Table(
     Column("created_s", Float, nullable=False),
     Column("sent_s", Float),
     Index(None, "sent_s", "id"),
+)
+
+erasures = Table(  # who asked that something be forgotten, when, why and how much it was; never whom in clear
+    "erasures",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(20), nullable=False),  # author, event, conversation
+    Column("whom", String(64), nullable=False),  # keyed fingerprint of the name
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("begun_s", Float, nullable=False),
+    Column("finished_s", Float),  # null: it broke off, and is to be asked for again
+    Column("counts", JSON, nullable=False),  # rows by kind
 )
 
 # ── what was learned from it ──────────────────────────────────────────────────────────────────────
@@ -264,6 +282,7 @@ versions = Table(
     Column("through_seq", BigInteger, nullable=False),
     Column("path", Text, nullable=False),  # relative to the adapter store
     Column("made_s", Float, nullable=False),
+    Column("pruned_s", Float),  # since when its directory is gone, or about to go
     UniqueConstraint("turn_id"),
 )
 
