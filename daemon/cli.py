@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon import __version__, cli_operate, cli_send
+from daemon import __version__, cli_operate, cli_send, cli_versions
 from daemon.cli_author import this_user
 from daemon.cli_context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
@@ -163,14 +163,6 @@ def agents_add(
 
 
 @app.command(rich_help_panel=_ASK)
-def versions(context: Context, agent: str, as_json: AsJson = False) -> None:
-    """An agent's versions: verdict, evidence, how much they were taught and by how many."""
-    from daemon.commands import versions
-
-    versions.show_versions(settings_of(context), agent, as_json=as_json)
-
-
-@app.command(rich_help_panel=_ASK)
 def why(
     context: Context,
     version: Annotated[str, typer.Argument(help="AGENT@vN or AGENT@vN-HASH.")],
@@ -217,6 +209,7 @@ def rollback(
 
 
 app.add_typer(agents, name="agents", rich_help_panel=_ASK)
+app.add_typer(cli_versions.app, name="versions", rich_help_panel=_ASK)
 app.add_typer(cli_send.app, name="send", rich_help_panel=_ACT)
 cli_operate.add_to(app, ask=_ASK, set_up="Set up")
 

@@ -112,6 +112,16 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def byte_size(size_bytes: int) -> str:
+    """`812 B`, `3.4 MiB`."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    size, units = size_bytes / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.1f} {units[0]}"
+
+
 def judgement(numbers: Any) -> str:
     """The gate's numbers in words: how it compares with its parent, on how much."""
     if not numbers:

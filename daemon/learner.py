@@ -18,6 +18,7 @@ from daemon.lessons import Prepared, prepare
 from daemon.look import Look
 from daemon.planning import Limits, plan_turn
 from daemon.scheduler import Freshness, choose, due
+from daemon.shelves import draft_of
 from engine.adapter_files import Manifest, publish, write_manifest
 from engine.lesson import Learned, NotLearned
 from engine.warm_engine import WarmEngine
@@ -220,8 +221,7 @@ def _keep(
     outcomes: Mapping[int, str],
 ) -> Version:
     """Write the version directory, then the row that makes it a version."""
-    directory = learner.store / turn.plan.agent
-    draft = directory / f".draft-{turn.id}-{token}"
+    draft = draft_of(learner.store, turn.plan.agent, turn_id=turn.id, token=token)
     files = learner.engine.save(learned, draft)
     name = version_name(turn.number, files.content_hash)
     manifest = Manifest(
@@ -241,7 +241,7 @@ def _keep(
         probes=learner.engine.probes(learned, prepared.lesson),
     )
     write_manifest(draft, manifest)
-    publish(draft, directory / name)
+    publish(draft, draft.with_name(name))
     learner.failpoint("learner-renamed")
     made = turns.record_version(
         learner.database,

@@ -4,13 +4,14 @@ A flip is one transaction: it checks again what was checked before, moves the de
 the generation that gateways watch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
 
 from ledger.database import Database, now_s
 from ledger.events import Status
+from ledger.pruning import told
 from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.versions import (
     Decision,
@@ -25,6 +26,7 @@ from ledger.versions import (
     no_longer_want,
     raise_generation,
     undecided,
+    versions_of,
 )
 
 
@@ -56,7 +58,7 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
 
     What the withdrawn versions were taught is put on hold: the agent learns on from the rest, and from what
     was not taught because they knew it.
-    Raises `FlipRefused` where there is nothing to go back to.
+    Raises `FlipRefused` where there is nothing to go back to, or its files were pruned.
     """
     with database.write() as connection:
         standing = champion(connection, agent)
@@ -64,6 +66,7 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
         target = to if to is not None else (lineage[1] if len(lineage) > 1 else None)
         if target is None or target == standing or target not in lineage:
             raise FlipRefused(f"v{standing} has no earlier champion {'' if to is None else f'v{to}'}".strip())
+        _must_be_there(connection, agent, target, lineage)
         withdrawn = lineage[: lineage.index(target)]
         for candidate in undecided(connection):
             if candidate.agent == agent:
@@ -79,6 +82,14 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
         _forget_known(connection, agent, withdrawn)
         _flip(connection, agent, serve=target, predecessor=standing)
         return standing, target
+
+
+def _must_be_there(connection: Connection, agent: str, target: int, lineage: Sequence[int]) -> None:
+    """Raises `FlipRefused` where the target's files were pruned, and names those that one can go back to."""
+    pruned = {one.number: one for one in versions_of(connection, agent) if one.pruned_s is not None}
+    if target in pruned:
+        left = ", ".join(f"v{number}" for number in lineage[1:] if number not in pruned)
+        raise FlipRefused(f"{told(pruned[target])}; one can go back to {left}")
 
 
 def _flip(connection: Connection, agent: str, *, serve: int, predecessor: int) -> int:

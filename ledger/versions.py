@@ -60,6 +60,7 @@ class Version:
     through_seq: int  # newest event its turn had looked at
     path: str  # relative to the adapter store
     made_s: float
+    pruned_s: float | None = None  # since when its directory is gone (`ledger.pruning`)
 
     @property
     def name(self) -> str:
@@ -294,6 +295,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[Version]:
             through_seq=row.through_seq,
             path=row.path,
             made_s=row.made_s,
+            pruned_s=row.pruned_s,
         )
         for row in connection.execute(query)
     ]

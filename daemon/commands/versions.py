@@ -61,7 +61,8 @@ def show_versions(settings: Settings, agent: str, *, as_json: bool) -> None:
             str(line.events),
             str(line.authors),
             short("; ".join(line.reasons) or judgement(line.numbers), 70),
-            ago(line.decided_s or line.version.made_s),
+            ago(line.decided_s or line.version.made_s)
+            + ("" if line.version.pruned_s is None else ", files pruned"),
         )
     out.print(made)
 
@@ -136,6 +137,7 @@ def _render_why(found: Provenance, prompts: Mapping[str, str], out: Console) -> 
             [
                 ("standing", standing),
                 ("made", f"{moment(one.made_s)} from {found.parent_name}, in pass {found.pass_id}"),
+                ("files", one.path if one.pruned_s is None else f"pruned {moment(one.pruned_s)}"),
                 (
                     "taught",
                     f"{count(len(found.taught), 'event')}{f' beside {joined(shown)}' if shown else ''}",
@@ -230,6 +232,7 @@ def _line_json(line: Line) -> dict[str, Any]:
         "authors": line.authors,
         "made_s": line.version.made_s,
         "decided_s": line.decided_s,
+        "pruned_s": line.version.pruned_s,
         "serving": line.serving,
         "in_lineage": line.in_lineage,
     }
@@ -255,6 +258,7 @@ def _why_json(found: Provenance) -> dict[str, Any]:
         "base_hash": one.base_hash,
         "path": one.path,
         "made_s": one.made_s,
+        "pruned_s": one.pruned_s,
         "parent": found.parent_name,
         "ancestors": list(found.ancestors),
         "pass": found.pass_id,
