@@ -211,7 +211,7 @@ def rollback(
 app.add_typer(agents, name="agents", rich_help_panel=_ASK)
 app.add_typer(cli_versions.app, name="versions", rich_help_panel=_ASK)
 app.add_typer(cli_send.app, name="send", rich_help_panel=_ACT)
-cli_operate.add_to(app, ask=_ASK, set_up="Set up")
+cli_operate.add_to(app, ask=_ASK, act=_ACT, set_up="Set up")
 
 
 def config_first(arguments: Sequence[str]) -> list[str]:

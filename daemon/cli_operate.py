@@ -1,10 +1,11 @@
-"""Commands for those who run clorad: set-up, settings, dead letters, audit, replay, self-test."""
+"""Commands for those who run clorad: set-up, settings, dead letters, audit, replay, forgetting, self-test."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from daemon.cli_author import this_user
 from daemon.cli_context import NUMBER_MAX, AsJson, Context, settings_of
 
 topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
@@ -15,11 +16,12 @@ letters = typer.Typer(help="Records that could not be used.", no_args_is_help=Tr
 Letter = Annotated[int, typer.Argument(help="Number of the letter.", max=NUMBER_MAX)]
 
 
-def add_to(app: typer.Typer, *, ask: str, set_up: str) -> None:
+def add_to(app: typer.Typer, *, ask: str, act: str, set_up: str) -> None:
     """Register these commands under their headings in the help."""
     app.add_typer(letters, name="dead-letters", rich_help_panel=ask)
     app.command("audit", rich_help_panel=ask)(audit)
     app.command("replay", rich_help_panel=ask)(replay)
+    app.command("forget", rich_help_panel=act)(forget)
     app.add_typer(topics, name="topics", rich_help_panel=set_up)
     app.add_typer(ledger, name="ledger", rich_help_panel=set_up)
     app.add_typer(engine, name="engine", rich_help_panel=set_up)
@@ -85,6 +87,22 @@ def ledger_restore(
     from daemon.commands import backup
 
     typer.echo(backup.restore(settings_of(context), file, force=force))
+
+
+@ledger.command("size")
+def ledger_size(context: Context, as_json: AsJson = False) -> None:
+    """How much the ledger and the adapter store hold, by kind, and what would go. Reads all of it."""
+    from daemon.commands import size
+
+    size.show(settings_of(context), as_json=as_json)
+
+
+@ledger.command("vacuum")
+def ledger_vacuum(context: Context) -> None:
+    """Write the ledger anew without what was deleted or forgotten. Roles wait meanwhile; it takes a while."""
+    from daemon.commands import ledger
+
+    typer.echo(ledger.vacuum(settings_of(context)))
 
 
 @engine.command("selftest")
@@ -201,3 +219,32 @@ def replay(
     from daemon.commands import auditing
 
     auditing.show_replay(settings_of(context), number, as_json=as_json)
+
+
+def forget(
+    context: Context,
+    author: Annotated[str | None, typer.Option(help="Whoever wrote under that name.")] = None,
+    event: Annotated[str | None, typer.Option(metavar="SOURCE#ID", help="One event.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="Everything about one conversation.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the entry; without names.")] = "",
+    by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take somebody's words out of the ledger for good, and say which versions learned from them."""
+    from daemon.commands import forgetting
+    from daemon.console import CommandFailed
+
+    if sum(given is not None for given in (author, event, conversation)) != 1:
+        raise CommandFailed("what? One of --author, --event and --conversation", code=2)
+    if not (reason.strip() or dry_run):
+        raise CommandFailed("--reason is kept with the entry: say why", code=2)
+    forgetting.forget(
+        settings_of(context),
+        kind="author" if author is not None else "event" if event is not None else "conversation",
+        name=author or event or conversation or "",
+        by=by or this_user(),
+        reason=reason,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

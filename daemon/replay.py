@@ -5,17 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.lessons import prepare
+from sqlalchemy import Connection
+
+from daemon.lessons import background_of, prepare
 from daemon.warming import EngineRefused
 from engine.lesson import NotLearned
 from engine.warm_engine import WarmEngine
+from ledger import pruning
 from ledger.database import Database
-from ledger.turns import Pass
-from ledger.versions import version
+from ledger.feedback import events_by_seq
+from ledger.turns import Pass, Turn
+from ledger.versions import BASE, version
 
 
 class NotRepeatable(EngineRefused):
-    """The pass was trained in a form this machine or these settings do not have. Names the differences."""
+    """The pass was trained in a form this machine or these settings do not have, or on what is gone since.
+    Names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,9 @@ def replay(
         raise NotRepeatable(
             "; ".join(f"{key}: {recorded.form.get(key)} then, {form.get(key)} now" for key in different)
         )
+    with database.read() as connection:
+        if gone := [why for turn in recorded.turns for why in _gone(connection, turn)]:
+            raise NotRepeatable("; ".join(gone))
     prepared = [prepare(database, store, turn) for turn in recorded.turns]
     results = engine.learn([one.lesson for one in prepared], heartbeat=heartbeat, form=recorded.form)
     found = []
@@ -62,4 +70,19 @@ def replay(
             found.append(
                 Replayed(agent=turn.plan.agent, number=turn.number, recorded=then, again=again, note=note)
             )
+    return found
+
+
+def _gone(connection: Connection, turn: Turn) -> list[str]:
+    """What a turn was made of and nobody has any more."""
+    plan = turn.plan
+    parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
+    found = [] if parent is None or parent.pruned_s is None else [pruning.told(parent)]
+    kept = events_by_seq(connection, [one.seq for one in plan.events]).values()
+    around = background_of(connection, plan.agent, list(kept))
+    numbers = {one.forgotten for one in kept} | {one.forgotten for one in around.interactions.values()}
+    numbers |= {one.forgotten for talk in around.conversations.values() for one in talk}
+    if any(numbers):
+        named = ", ".join(f"erasure {number}" for number in sorted(filter(None, numbers)))
+        found.append(f"some of what {plan.agent}'s turn was made of was forgotten since ({named})")
     return found

@@ -13,8 +13,6 @@ EVERY_S = 3600.0
 PAUSE_S = 0.05
 """Between two transactions: others want to write too."""
 
-_DAY_S = 24 * 3600.0
-
 
 def run(database: Database, days: int, over: Event, *, every_s: float = EVERY_S) -> None:
     """Prune now and then every hour, until told to stop. With 0 days nothing goes, ever."""
@@ -30,7 +28,7 @@ def run(database: Database, days: int, over: Event, *, every_s: float = EVERY_S)
 def prune(database: Database, days: int, over: Event) -> int:
     """Interactions older than that which no event is about are gone, or the role is stopping."""
     gone = 0
-    for ids in retention.pages(database, older_than_s=days * _DAY_S):
+    for ids in retention.pages(database, older_than_s=days * retention.DAY_S):
         gone += retention.delete_unneeded(database, ids)
         if over.wait(PAUSE_S if ids else 0.0):
             break

@@ -70,6 +70,8 @@ def redrive(
 
 def _chosen(letter: DeadLetter) -> Redriven:
     kept_back = _KEPT_BACK.get(letter.reason, "")
+    if letter.forgotten is not None:
+        kept_back = f"it was forgotten: erasure {letter.forgotten}"
     trace = (REDRIVEN, str(letter.id).encode())
     record = (letter.topic, letter.key, letter.value, (*letter.headers, trace))
     return Redriven(letter=letter, record=None if kept_back else record, kept_back=kept_back)

@@ -43,10 +43,10 @@ def naming(connection: Connection, uid: str) -> list[DeadLetter]:
     """Dead letters that call themselves `SOURCE#ID` (or that bare id), newest first."""
     query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(LOOK_BACK_MAX)
     letters = (_letter(row) for row in connection.execute(query))
-    return [letter for letter in letters if uid in set(_names(letter))]
+    return [letter for letter in letters if uid in set(names(letter))]
 
 
-def _names(letter: DeadLetter) -> Iterator[str]:
+def names(letter: DeadLetter) -> Iterator[str]:
     """What the record calls itself, in the two modes of CloudEvents; garbage has no name."""
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
     named = [(headers.get("ce_source", ""), headers["ce_id"])] if "ce_id" in headers else []
@@ -75,4 +75,5 @@ def _letter(row: Any) -> DeadLetter:
         headers=from_json(row.headers),
         received_s=row.received_s,
         redriven_s=row.redriven_s,
+        forgotten=row.forgotten,
     )

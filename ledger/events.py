@@ -109,6 +109,7 @@ class KeptEvent:
     topic: str = ""
     partition: int = 0
     offset: int = 0
+    forgotten: int | None = None  # the erasure that took its texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,7 @@ class Interaction:
     finish_reason: str | None
     prompt_group: str
     role: Role
+    forgotten: int | None = None  # the erasure that took its texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,7 @@ class DeadLetter:
     headers: Headers
     received_s: float
     redriven_s: float | None
+    forgotten: int | None = None  # the erasure that took its bytes
 
 
 Fate = Literal["stored", "dead", "duplicate"]

@@ -176,6 +176,7 @@ def _events(connection: Connection, query: Select[Any]) -> list[KeptEvent]:
             topic=topics.get((row.topic_id, row.partition), ""),
             partition=row.partition,
             offset=row.offset,
+            forgotten=row.forgotten,
         )
         for row in rows
     ]
@@ -218,4 +219,5 @@ def _interaction(row: Any) -> Interaction:
         finish_reason=row.finish_reason,
         prompt_group=row.prompt_group,
         role=Role(row.role),
+        forgotten=row.forgotten,
     )

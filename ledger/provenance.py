@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from ledger.erasures import Erasure, all_erasures
 from ledger.events import KeptEvent
 from ledger.feedback import events_by_seq
 from ledger.receipts import Example, examples_of, reasons_of
@@ -49,6 +50,7 @@ class Provenance:
     recipe: Mapping[str, Any]
     taught: tuple[Taught, ...]  # the new events; others are only counted
     shown: Mapping[str, int]  # replay, anchor, dev: how many
+    erasures: tuple[Erasure, ...]  # that took texts of any of them
     authors: Mapping[str, int]  # events by who said them, most first
     decisions: tuple[Decision, ...]
     examples: tuple[Example, ...]  # where it answers otherwise than its parent
@@ -95,6 +97,7 @@ def provenance(connection: Connection, agent: str, number: int) -> Provenance | 
         recipe=turn.recipe,
         taught=taught,
         shown=shown,
+        erasures=_erasures(connection, found.turn_id),
         authors=dict(Counter(one.kept.event.author for one in taught).most_common()),
         decisions=tuple(settled),
         examples=_examples(settled),
@@ -160,6 +163,16 @@ def _taught(connection: Connection, turn_id: int) -> tuple[tuple[Taught, ...], d
     kept = events_by_seq(connection, [row.event_seq for row in new])
     taught = tuple(Taught(kept=kept[row.event_seq], part=row.part, outcome=row.outcome) for row in new)
     return taught, dict(Counter(row.part for row in members if row.part != "new"))
+
+
+def _erasures(connection: Connection, turn_id: int) -> tuple[Erasure, ...]:
+    forgotten = (
+        select(events.c.forgotten)
+        .join(turn_events, turn_events.c.event_seq == events.c.seq)
+        .where(turn_events.c.turn_id == turn_id, events.c.forgotten.is_not(None))
+    )
+    numbers = set(connection.scalars(forgotten))
+    return tuple(one for one in all_erasures(connection) if one.id in numbers) if numbers else ()
 
 
 def _examples(settled: list[Decision]) -> tuple[Example, ...]:

@@ -16,6 +16,8 @@ from ledger.schema import events, interactions
 PAGE_ROWS = 200
 """Interactions looked at in one transaction, and deleted in one at most."""
 
+DAY_S = 24 * 3600.0
+
 Mark = tuple[float, str]
 """Where a walk has got to: when an interaction was kept, and its id."""
 

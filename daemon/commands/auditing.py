@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from daemon.commands.forgetting import erasure_json, erasure_line
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, show_json, table
 from daemon.settings import Settings
 from daemon.warming import EngineRefused, warm_engine
 from ledger.audit import Audit, Disagreement, PartitionAudit, against, audit, recount
 from ledger.database import Database
+from ledger.erasures import all_erasures
 from ledger.turns import read_pass
 
 if TYPE_CHECKING:
@@ -34,11 +36,16 @@ def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool
             if verify
             else None,
         )
+        with database.read() as connection:
+            forgotten = all_erasures(connection)
     disagreements = found.disagreements
     if as_json:
-        show_json(_json(found, disagreements, asked=not offline, verified=verify))
+        told = _json(found, disagreements, asked=not offline, verified=verify)
+        show_json({**told, "erasures": [erasure_json(one) for one in forgotten]})
     else:
         _render(found, disagreements, console(), asked=not offline, verified=verify)
+        for one in forgotten:
+            console().print(erasure_line(one))
     if disagreements:
         raise CommandFailed(f"the audit disagrees in {len(disagreements)} places")
 

@@ -52,6 +52,7 @@ def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
                 ("where", f"{letter.topic}[{letter.partition}] offset {letter.offset}"),
                 ("when", moment(letter.received_s)),
                 ("redriven", moment(letter.redriven_s)),
+                *([("forgotten", f"erasure {letter.forgotten}")] if letter.forgotten is not None else []),
                 ("key", short(_text(letter.key))),
                 *((f"header {short(name, 40)}", short(_text(value))) for name, value in letter.headers),
             ]
@@ -104,6 +105,7 @@ def letter_json(letter: DeadLetter) -> dict[str, Any]:
         "headers": _headers_json(letter.headers),
         "received_s": letter.received_s,
         "redriven_s": letter.redriven_s,
+        "forgotten": letter.forgotten,
     }
 
 

@@ -19,7 +19,7 @@ from daemon.console import (
 )
 from daemon.settings import Settings
 from ledger import dead_letters, feedback
-from ledger.events import Event, Kind, Role
+from ledger.events import KeptEvent, Kind, Role
 from ledger.receipts import Example, Fate, Judged, Receipt, Taken, receipt
 from rewards.episode import first_user_text
 
@@ -69,8 +69,11 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         )
 
 
-def gist(event: Event) -> str:
+def gist(kept: KeptEvent) -> str:
     """What an event says, in one line."""
+    event = kept.event
+    if kept.forgotten is not None and event.kind is not Kind.RETRACTION:
+        return f"forgotten (erasure {kept.forgotten})"
     data: Mapping[str, Any] = event.data
     prompt = short(first_user_text(data.get("messages") or ()), 40)
     said = data.get("rejected") or data.get("said")
@@ -97,7 +100,7 @@ def _render_receipt(one: Receipt, out: Console) -> None:
         fields(
             [
                 ("became", fate),
-                ("says", f"{event.kind.value} for {event.agent} by {short(event.author, 60)}: {gist(event)}"),
+                ("says", f"{event.kind.value} for {event.agent} by {short(event.author, 60)}: {gist(kept)}"),
                 ("stored", f"{moment(kept.received_s)}, {kept.topic}[{kept.partition}] offset {kept.offset}"),
                 ("role", ROLES[event.role]),
             ]
@@ -155,6 +158,7 @@ def _receipt_json(one: Receipt) -> dict[str, Any]:
         "author": event.author,
         "role": None if event.role is None else event.role.value,
         "revision": event.revision,
+        "forgotten": kept.forgotten,
         "stored": {
             "topic": kept.topic,
             "partition": kept.partition,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, make_url
 
-from daemon.console import CommandFailed
+from daemon.console import CommandFailed, byte_size
 from daemon.settings import Settings
+from ledger import compaction, sizes
 from ledger.database import Database
 
 
@@ -44,3 +45,17 @@ def migrate(settings: Settings) -> str:
     return (
         f"ledger at the newest schema: {make_url(settings.ledger.url).render_as_string(hide_password=True)}"
     )
+
+
+def vacuum(settings: Settings) -> str:
+    """The ledger's files hold what it holds, and nothing else. Returns what was done, for a person."""
+    with opened(settings) as database:
+        before = _size_bytes(database)
+        compaction.rewrite(settings.ledger.url)
+        after = _size_bytes(database)
+    return f"rewritten: {byte_size(before)} before, {byte_size(after)} now"
+
+
+def _size_bytes(database: Database) -> int:
+    with database.read() as connection:
+        return sizes.database_bytes(connection)

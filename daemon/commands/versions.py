@@ -9,6 +9,7 @@ from rich.text import Text
 from sqlalchemy import Connection
 
 from daemon.commands.events import gist
+from daemon.commands.forgetting import erasure_json
 from daemon.commands.ledger import opened, reading
 from daemon.console import (
     CommandFailed,
@@ -211,11 +212,20 @@ def _render_taught(found: Provenance, out: Console) -> None:
     for one in found.taught[:TAUGHT_SHOWN_MAX]:
         event = one.kept.event
         events.add_row(
-            short(event.uid, 40), event.kind.value, short(event.author, 20), gist(event), one.outcome or "–"
+            short(event.uid, 40),
+            event.kind.value,
+            short(event.author, 20),
+            gist(one.kept),
+            one.outcome or "–",
         )
     out.print(events)
     if len(found.taught) > TAUGHT_SHOWN_MAX:
         out.print(f"… and {len(found.taught) - TAUGHT_SHOWN_MAX} more (--json lists all)")
+    for entry in found.erasures:
+        out.print(
+            f"erasure {entry.id}, {moment(entry.begun_s)} by {entry.by}: some of what it was shown was"
+            " forgotten since; what it learned from it is in its weights"
+        )
 
 
 def _line_json(line: Line) -> dict[str, Any]:
@@ -275,10 +285,12 @@ def _why_json(found: Provenance) -> dict[str, Any]:
                 "revision": taught.kept.event.revision,
                 "outcome": taught.outcome,
                 "status": taught.kept.status.value,
+                "forgotten": taught.kept.forgotten,
             }
             for taught in found.taught
         ],
         "shown": dict(found.shown),
+        "erasures": [erasure_json(one) for one in found.erasures],
         "decisions": [_decision_json(decision) for decision in found.decisions],
         "serving": found.serving,
         "champion": found.champion,

@@ -9,16 +9,15 @@ from ledger import retention, schema
 from ledger.audit import audit
 from ledger.database import Database
 from ledger.events import Status
+from ledger.retention import DAY_S
 from tests.unit.ledger.saying import INTERACTIONS, keep, said, spoken, unusable
 from tests.unit.ledger.teaching import events_of
-
-_DAY_S = 24 * 3600.0
 
 
 def aged(database: Database, days: float) -> None:
     """All that was kept so far was kept so many days earlier."""
     with database.write() as connection:
-        earlier = schema.interactions.c.received_s - days * _DAY_S
+        earlier = schema.interactions.c.received_s - days * DAY_S
         connection.execute(update(schema.interactions).values(received_s=earlier))
 
 
@@ -32,7 +31,7 @@ def test_what_no_event_is_about_goes_after_its_days_and_the_audit_stays_clean(da
     aged(database, 31)
     keep(database, spoken("young"), partition=INTERACTIONS)
     with database.read() as connection:
-        assert retention.would_go(connection, older_than_s=30 * _DAY_S) == (2, 2 * _size())
+        assert retention.would_go(connection, older_than_s=30 * DAY_S) == (2, 2 * _size())
     assert loop.prune(database, 30, Event()) == 2
     assert left(database) == ["young"]
     assert loop.prune(database, 30, Event()) == 0
@@ -66,7 +65,7 @@ def test_an_event_that_names_a_conversation_only_keeps_it_too(database: Database
 def test_an_event_that_comes_while_pages_are_walked_through_keeps_its_interaction(database: Database) -> None:
     keep(database, spoken("a"), spoken("b"), partition=INTERACTIONS)
     aged(database, 31)
-    [found] = retention.pages(database, older_than_s=_DAY_S)
+    [found] = retention.pages(database, older_than_s=DAY_S)
     keep(database, said("1", interaction="a", role=None, prompt_group=None))
     assert retention.delete_unneeded(database, found) == 1
     assert left(database) == ["a"]
@@ -87,7 +86,7 @@ def test_long_lists_are_walked_through_in_pages_ties_included(database: Database
     keep(database, *[spoken(name) for name in names], partition=INTERACTIONS)
     keep(database, *[said(name, interaction=name) for name in names[:300]])
     aged(database, 31)
-    pages = list(retention.pages(database, older_than_s=_DAY_S))
+    pages = list(retention.pages(database, older_than_s=DAY_S))
     assert [len(page) for page in pages] == [0, 100, 50]
     assert loop.prune(database, 1, Event()) == 150
     assert left(database) == names[:300]

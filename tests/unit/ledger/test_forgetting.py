@@ -1,0 +1,395 @@
+"""What somebody asked to be forgotten is nowhere in the ledger; everything else is where it was."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from ledger import compaction, erasures, forgetting, intake, schema, sizes, turns, versions, waiting
+from ledger.agents import Agent, declare
+from ledger.audit import audit
+from ledger.database import Database
+from ledger.events import Arrival, Batch, Event, Kind, Role, Unusable
+from ledger.forgetting import Forgotten
+from ledger.mentions import Subject
+from ledger.turns import TurnVoid
+from tests.unit.ledger.saying import (
+    DEAD_LETTERS,
+    FEEDBACK,
+    INTERACTIONS,
+    keep,
+    retraction,
+    said,
+    spoken,
+    unusable,
+)
+from tests.unit.ledger.teaching import decision, events_of, make, open_pass, promote, record
+
+ANN = Subject(kind="author", names=frozenset({"ann", "redacted:0123"}))
+
+
+def told(id: str, marker: str, **changed: Any) -> Event:
+    """A correction whose texts hold the marker."""
+    data = {
+        "messages": [{"role": "user", "content": f"{marker} asks"}],
+        "rejected": f"{marker} no",
+        "corrected": f"{marker} yes",
+        "comment": f"{marker} says so",
+    }
+    return said(id, data=data, **changed)
+
+
+def naming(id: str, interaction: str, marker: str, **changed: Any) -> Event:
+    data = {"corrected": f"{marker} yes"}
+    return said(id, interaction=interaction, data=data, role=None, prompt_group=None, **changed)
+
+
+def captured(id: str, marker: str, **changed: Any) -> Any:
+    messages = ({"role": "user", "content": f"{marker} asks"},)
+    return spoken(id, messages=messages, completion=f"{marker} hears", sampling={"stop": marker}, **changed)
+
+
+def buried(database: Database, value: bytes, *, key: bytes = b"k", headers: Any = ()) -> None:
+    start = intake.start_at(database, FEEDBACK, 0)
+    arrival = Arrival(offset=start, key=key, value=value, headers=headers, content=unusable())
+    assert isinstance(arrival.content, Unusable)
+    batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
+    intake.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
+
+
+def everything(database: Database) -> str:
+    """All that stands anywhere in the ledger."""
+    with database.read() as connection:
+        rows = [
+            tuple(row)
+            for table in schema.metadata.sorted_tables
+            for row in connection.execute(select(table)).all()
+        ]
+    return "\n".join(map(str, rows))
+
+
+def counts(database: Database) -> dict[str, int]:
+    but = ("erasures", "waiting_records")
+    with database.read() as connection:
+        return {
+            table.name: int(connection.scalar(select(func.count()).select_from(table)) or 0)
+            for table in schema.metadata.sorted_tables
+            if table.name not in but
+        }
+
+
+def forget(database: Database, subject: Subject = ANN, **options: Any) -> Forgotten:
+    with database.read() as connection:
+        expected = forgetting.would_forget(connection, subject)
+    before = counts(database)
+    done = forgetting.forget(database, subject, whom="f" * 64, by="dpo", reason="asked", **options)
+    assert (done.counts, done.taught) == (expected.counts, expected.taught), (
+        "a dry run says what would happen"
+    )
+    assert counts(database) == before, "rows stay"
+    with database.read() as connection:
+        assert audit(connection).disagreements == ()
+    return done
+
+
+def status(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        rows = connection.execute(select(schema.events.c.id, schema.events.c.status))
+        return {row.id: row.status for row in rows}
+
+
+def evidence(*uids: str) -> dict[str, Any]:
+    return {
+        "reasons": [],
+        "judgement": {"wins": 8},
+        "gate": [{"event": uid, "before": 0.0, "after": 1.0, "again": None} for uid in uids],
+        "answers": {uid: {"before": f"MARK {uid}", "after": "b"} for uid in uids},
+    }
+
+
+class TestAPerson:
+    def test_words_and_name_are_gone_and_others_stay(self, database: Database) -> None:
+        keep(
+            database,
+            told("1", "MARK"),
+            told("2", "OTHER", author="bob"),
+            told("3", "MARK", kind=Kind.OVERRIDE),
+        )
+        done = forget(database)
+        assert done.counts == {"events": 2}
+        left = everything(database)
+        assert "MARK" not in left
+        assert "'ann'" not in left
+        assert left.count("OTHER") > 0
+        assert status(database) == {"1": "retracted", "2": "open", "3": "retracted"}
+
+    def test_the_same_records_read_again_are_duplicates(self, database: Database) -> None:
+        talk = [captured("i1", "MARK")]
+        first = [told("1", "MARK"), naming("2", "i1", "MARK")]
+        keep(database, *talk, partition=INTERACTIONS)
+        keep(database, *first)
+        forget(database)
+        assert keep(database, *first).duplicates == 2
+        assert keep(database, *talk, partition=INTERACTIONS).duplicates == 1
+        assert "MARK" not in everything(database)
+
+    def test_what_they_were_answered_goes_too_and_others_cannot_teach_with_it(
+        self, database: Database
+    ) -> None:
+        keep(database, captured("i1", "MARK"), captured("i2", "OTHER"), partition=INTERACTIONS)
+        keep(
+            database,
+            naming("1", "i1", "MARK"),
+            naming("2", "i1", "bobs", author="bob"),
+            told("3", "bobs", author="bob", interaction="i1"),
+            naming("4", "i2", "bobs", author="bob"),
+        )
+        assert forget(database).counts == {"events": 1, "interactions": 1, "bystanders": 1}
+        assert "MARK" not in everything(database)
+        assert status(database) == {"1": "retracted", "2": "retracted", "3": "open", "4": "open"}
+
+    def test_an_interaction_of_another_agent_is_not_theirs(self, database: Database) -> None:
+        keep(database, captured("i1", "OTHER", agent="sql"), partition=INTERACTIONS)
+        keep(database, told("1", "MARK", interaction="i1"))
+        assert forget(database).counts == {"events": 1}
+        assert "OTHER" in everything(database)
+
+    def test_what_waits_and_the_record_it_came_in_are_gone(self, database: Database) -> None:
+        keep(database, naming("1", "late", "MARK"), naming("2", "late", "OTHER", author="bob"))
+        forget(database)
+        with database.read() as connection:
+            assert waiting.standing(connection).records == 1
+        assert waiting.give_up(database, kept_before_s=9e12, dead_letter_topic=DEAD_LETTERS) == 1
+        with database.read() as connection:
+            assert audit(connection).disagreements == ()
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            b'{"author": "ann", "said": "MARK"}',
+            b'{"specversion": "1.0", "data": {"author":"ann"}, "x": "MARK"}',
+            b'{"author" :\n "ann", "said": "MARK", broken',
+            b'{"author": "redacted:0123", "said": "MARK"}',
+        ],
+    )
+    def test_their_dead_letters_are_emptied_with_every_message_that_carries_them(
+        self, database: Database, value: bytes
+    ) -> None:
+        buried(database, b'{"author": "anna", "said": "OTHER"}')
+        buried(database, value, headers=(("ce_subject", b"MARK"),))
+        again = (schema.outbox.insert(), {"topic": "clorad.feedback", "key": b"k", "value": value})
+        with database.write() as connection:
+            headers = [["clorad_redriven", "Mg=="]]  # letter 2
+            connection.execute(again[0].values(**again[1], headers=headers, created_s=1.0, sent_s=5.0))
+        assert forget(database).counts == {"dead_letters": 1, "messages": 2}
+        left = everything(database)
+        assert ("MARK" in left, "OTHER" in left) == (False, True)
+        with database.read() as connection:
+            sent = connection.scalars(select(schema.outbox.c.sent_s).order_by(schema.outbox.c.id)).all()
+        assert (sent[0], sent[2]) == (None, 5.0), "what carries others' letters is still owed"
+        assert sent[1] is not None
+
+    def test_retractions_go_on_holding_back(self, database: Database) -> None:
+        keep(database, retraction("r", "9"))
+        forget(database)
+        keep(database, told("9", "x", author="bob"))
+        assert status(database) == {"r": "applied", "9": "retracted"}
+
+
+class TestLearning:
+    def test_evidence_no_longer_quotes_their_prompts(self, database: Database) -> None:
+        keep(database, told("g1", "MARK", role=Role.GATE), told("g2", "x", role=Role.GATE, author="bob"))
+        keep(database, told("1", "x", author="bob"))
+        made = make(database)
+        with database.write() as connection:
+            kept = evidence("dev#g1", "dev#g2")
+            for verdict in (versions.Verdict.CANARY, versions.Verdict.REFUSE):
+                versions.decide(connection, decision(made, verdict, evidence=kept))
+        assert forget(database).counts == {"events": 1, "decisions": 2}
+        with database.read() as connection:
+            settled = versions.decisions_of(connection, "billing", made.number)
+            assert len(settled) == 2
+            for one in settled:
+                assert set(one.evidence["answers"]) == {"dev#g2"}
+                assert len(one.evidence["gate"]) == 2, "scores stay: the verdict is to be understood"
+        assert "MARK dev#g1" not in everything(database)
+
+    def test_a_turn_under_way_is_void_and_the_rest_waits_again(self, database: Database) -> None:
+        keep(
+            database,
+            told("1", "MARK"),
+            told("2", "x", author="bob"),
+            told("3", "x", agent="sql", author="bob"),
+        )
+        mine, others = open_pass(database, "billing", "sql").turns
+        assert forget(database).counts == {"events": 1, "turns": 1}
+        with pytest.raises(TurnVoid):
+            record(database, mine)
+        record(database, others)
+        with database.read() as connection:
+            assert turns.unfinished_passes(connection) == []
+
+    def test_a_pass_of_such_turns_only_is_over(self, database: Database) -> None:
+        keep(database, told("1", "MARK"))
+        open_pass(database, "billing")
+        forget(database)
+        with database.read() as connection:
+            assert turns.unfinished_passes(connection) == []
+
+    def test_versions_that_learned_from_them_are_named(self, database: Database) -> None:
+        keep(database, told("1", "x", author="bob"))
+        promote(database, make(database))
+        keep(database, told("2", "MARK"))
+        second = make(database)
+        promote(database, second)
+        assert forget(database).taught == {"billing": [second]}
+
+
+class TestAConversation:
+    talk = Subject(kind="conversation", names=frozenset({"c"}))
+
+    def test_all_that_was_said_in_it_and_about_it_is_gone(self, database: Database) -> None:
+        keep(
+            database,
+            captured("t0", "MARK", conversation="c", turn=0),
+            captured("t1", "MARK", conversation="c", turn=1),
+            captured("u", "OTHER", conversation="d"),
+            partition=INTERACTIONS,
+        )
+        keep(
+            database,
+            told("1", "MARK", conversation="c", author="bob"),
+            naming("2", "t1", "MARK", author="bob"),
+            told("3", "OTHER", conversation="d"),
+        )
+        buried(database, b"MARK, no JSON", key=b"c")
+        assert forget(database, self.talk).counts == {
+            "events": 2, "interactions": 2, "dead_letters": 1, "messages": 1,
+        }  # fmt: skip
+        left = everything(database)
+        assert ("MARK" in left, "OTHER" in left, "'bob'" in left) == (False, True, True)
+
+    def test_broken_off_and_asked_for_again_it_goes_on(self, database: Database) -> None:
+        class Killed(BaseException):
+            pass
+
+        kinds = ("decisions", "messages", "dead_letters", "interactions", "events")
+        for number, point in enumerate(kinds):
+            name, mark = f"c{number}", f"MARK{number}"
+            talk = Subject(kind="conversation", names=frozenset({name}))
+            keep(database, captured(f"i{number}", mark, conversation=name), partition=INTERACTIONS)
+            keep(database, naming(f"n{number}", f"i{number}", mark), told(f"b{number}", "x", author="bob"))
+            made = make(database)
+            with database.write() as connection:
+                kept = evidence(f"dev#n{number}")
+                versions.decide(connection, decision(made, versions.Verdict.REFUSE, evidence=kept))
+            buried(database, mark.encode(), key=name.encode())
+
+            def killed(kind: str, point: str = point) -> None:
+                if kind == point:
+                    raise Killed
+
+            with pytest.raises(Killed):
+                forgetting.forget(database, talk, whom="f", by="dpo", reason="asked", reached=killed)
+            forgetting.forget(database, talk, whom="f", by="dpo", reason="asked")
+            left = everything(database)
+            assert mark not in left
+            assert f"MARK dev#n{number}" not in left
+
+
+class TestAnEvent:
+    def test_it_alone_goes_and_its_author_stays(self, database: Database) -> None:
+        keep(database, told("1", "MARK"), told("2", "OTHER"))
+        buried(database, b'{"data": "MARK"}', headers=(("ce_id", b"1"), ("ce_source", b"dev")))
+        one = Subject(kind="event", uids=frozenset({("dev", "1")}))
+        assert forget(database, one).counts == {"events": 1, "dead_letters": 1, "messages": 1}
+        left = everything(database)
+        assert ("MARK" in left, "OTHER" in left, left.count("'ann'")) == (False, True, 2)
+
+    def test_a_name_forgotten_later_is_not_left_behind(self, database: Database) -> None:
+        keep(database, told("1", "MARK"))
+        forget(database, Subject(kind="event", uids=frozenset({("dev", "1")})))
+        assert forget(database).counts == {"events": 1}
+        assert "'ann'" not in everything(database)
+
+
+def test_the_entry_says_who_when_why_and_how_much_and_not_whom(database: Database) -> None:
+    keep(database, told("1", "MARK"))
+    done = forget(database)
+    with database.read() as connection:
+        [entry] = erasures.all_erasures(connection, whom="f" * 64)
+    assert (entry.id, entry.by, entry.reason, entry.counts) == (done.erasure, "dpo", "asked", {"events": 1})
+    assert entry.finished_s >= entry.begun_s > 1.7e9
+    assert forget(database).erasure is None, "nothing was left, so nothing is written"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_was_said_only_the_subjects_words_go(anew: Any, data: st.DataObject) -> None:
+    with closing(anew()) as database:
+        _one_story(database, data)
+
+
+def _one_story(database: Database, data: st.DataObject) -> None:
+    for name in ("billing", "sql"):
+        declare(database, Agent(name=name, base_hash="b" * 64))
+    people, number = ("ann", "bob"), data.draw(st.integers(1, 12))
+    owners = {f"i{place}": data.draw(st.sampled_from(people)) for place in range(4)}
+    keep(database, *[captured(id, f"<{who}>") for id, who in owners.items()], partition=INTERACTIONS)
+    for place in range(number):
+        who = data.draw(st.sampled_from(people))
+        mine = [id for id, owner in owners.items() if owner == who]
+        action = data.draw(st.sampled_from(["told", "named", "buried", "turn"]))
+        if action == "told":
+            keep(database, told(f"e{place}", f"<{who}>", author=who))
+        elif action == "named" and mine:
+            keep(database, naming(f"e{place}", mine[place % len(mine)], f"<{who}>", author=who))
+        elif action == "buried":
+            buried(database, json.dumps({"author": who, "said": f"<{who}>"}).encode())
+        elif action == "turn" and events_of(database, "billing"):
+            opened = open_pass(database, "billing")
+            if data.draw(st.booleans()):
+                record(database, opened.turns[0])
+    named_by_ann = {row for row in everything(database).splitlines() if "<ann>" in row}
+    before = everything(database).count("<bob>")
+    forget(database)
+    left = everything(database)
+    assert left.count("<bob>") == before, "nobody else loses a word"
+    still = {row for row in left.splitlines() if "<ann>" in row}
+    assert all("hears" in row for row in still), "but what was captured and no event of hers names"
+    assert still <= named_by_ann
+
+
+def test_nothing_is_left_in_sqlites_files(tmp_path: Path) -> None:
+    path = tmp_path / "clorad.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    declare(database, Agent(name="billing", base_hash="b" * 64))
+    long = "MARK" * 3000  # with overflow pages
+    keep(database, captured("i1", long), partition=INTERACTIONS)
+    keep(database, told("1", long), naming("2", "i1", "MARK"), told("3", "OTHER", author="bob"))
+    buried(database, b'{"author": "ann", "said": "MARK"}')
+    make(database)
+    forget(database)
+    assert compaction.flush(database.url)
+    files = b"".join(one.read_bytes() for one in path.parent.glob(f"{path.name}*"))
+    assert (b"MARK" in files, b"OTHER" in files) == (False, True)
+    database.close()
+
+
+def test_a_rewritten_ledger_is_smaller_and_the_same(database: Database) -> None:
+    keep(database, *[told(str(number), "MARK" * 500) for number in range(200)])
+    forget(database)
+    with database.read() as connection:
+        before = sizes.database_bytes(connection)
+    then = everything(database)
+    database.close()
+    compaction.rewrite(database.url)
+    with database.read() as connection:
+        assert sizes.database_bytes(connection) < before
+    assert everything(database) == then
