@@ -1,7 +1,8 @@
 """Backing the ledger up, and going back: offsets go back with it, so Kafka is read again from there.
 
 What must never go back does not: fencing tokens, the routing generation and the ids of messages go on from
-the larger of both, and the restore is written down, so that whoever runs meanwhile sees it.
+the larger of both, erasures since then are known to be undone, and the restore is written down, so that
+whoever runs meanwhile sees it.
 """
 
 import json
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, func, insert, inspect, select, text, update
 from ledger import copies, leases
 from ledger.copies import NoCopy
 from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s, upgrade
+from ledger.erasures import Erasure, all_erasures, carry_over
 from ledger.facts import fact, set_fact
 from ledger.schema import leases as lease_rows
 from ledger.schema import outbox, positions
@@ -46,6 +48,7 @@ class _Floors:
     outbox_id: int = 0
     generation: int = 0
     restores: int = 0
+    erasures: tuple[Erasure, ...] = ()
 
 
 def back_up(url: str, file: Path) -> Standing:
@@ -141,10 +144,16 @@ def _settle(connection: Connection, floors: _Floors) -> None:
             created_s=now,
         )
     )
+    carry_over(connection, floors.erasures)
     if connection.dialect.name == "postgresql":
-        connection.execute(
-            text("SELECT setval(pg_get_serial_sequence('outbox', 'id'), (SELECT max(id) FROM outbox))")
-        )
+        for table in ("outbox", "erasures"):
+            numbers = f"pg_get_serial_sequence('{table}', 'id')"
+            connection.execute(text(f"SELECT setval({numbers}, max(id)) FROM {table}"))
+
+
+def _erasures(connection: Connection) -> tuple[Erasure, ...]:
+    """None where the ledger is of a clorad that forgot nothing."""
+    return tuple(all_erasures(connection)) if inspect(connection).has_table("erasures") else ()
 
 
 def _tokens(connection: Connection) -> dict[str, int]:
@@ -178,6 +187,7 @@ def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
                 outbox_id=int(connection.scalar(select(func.max(outbox.c.id))) or 0),
                 generation=generation(connection),
                 restores=restores(connection),
+                erasures=_erasures(connection),
             )
     except LedgerUnavailable as fault:
         raise NoCopy(f"what is at ledger.url cannot be read ({fault}); move it away first") from None

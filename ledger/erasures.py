@@ -4,7 +4,7 @@ Whom it was about is kept as a keyed fingerprint: enough to answer "was it done 
 to read a name from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
@@ -23,7 +23,7 @@ class Erasure:
     by: str
     reason: str
     begun_s: float
-    finished_s: float | None  # None: it broke off; asked for again, it goes on
+    finished_s: float | None  # None: it broke off, or a restore undid it; to be asked for again
     counts: Mapping[str, int]  # what is gone, in rows by kind
 
 
@@ -42,10 +42,19 @@ def add(connection: Connection, erasure_id: int, kind: str, rows: int) -> None:
     connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(counts=counts))
 
 
-def finish(connection: Connection, erasure_id: int) -> None:
-    """Nothing was left to be found."""
-    finished = update(erasures).where(erasures.c.id == erasure_id)
-    connection.execute(finished.values(finished_s=now_s(connection)))
+def finish(connection: Connection, whom: str) -> None:
+    """Nothing of it was left to be found: what was begun for it earlier, and broke off, is over as well."""
+    begun = update(erasures).where(erasures.c.whom == whom, erasures.c.finished_s.is_(None))
+    connection.execute(begun.values(finished_s=now_s(connection)))
+
+
+def carry_over(connection: Connection, entries: Iterable[Erasure]) -> None:
+    """These are known here too; those that were not are to be asked for again: what they took is back."""
+    known = {one.id for one in all_erasures(connection)}
+    for one in entries:
+        if one.id not in known:
+            row = {"id": one.id, "kind": one.kind, "whom": one.whom, "by": one.by, "reason": one.reason}
+            connection.execute(insert(erasures).values(**row, begun_s=one.begun_s, counts={}))
 
 
 def all_erasures(connection: Connection, *, whom: str | None = None) -> list[Erasure]:

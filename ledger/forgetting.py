@@ -71,6 +71,8 @@ def forget(
         if found:
             taught = _taught(connection, found)
     if not found:
+        with database.write() as connection:
+            erasures.finish(connection, whom)
         return Forgotten(erasure=None, counts={}, taught={})
     with database.write() as connection:
         number = erasures.begin(connection, kind=subject.kind, whom=whom, by=by, reason=reason)
@@ -83,7 +85,7 @@ def forget(
             break
     with database.write() as connection:
         if not found:
-            erasures.finish(connection, number)
+            erasures.finish(connection, whom)
         [entry] = [one for one in erasures.all_erasures(connection) if one.id == number]
     return Forgotten(erasure=number, counts=dict(entry.counts), taught=taught)
 

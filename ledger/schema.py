@@ -209,7 +209,7 @@ erasures = Table(  # who asked that something be forgotten, when, why and how mu
     Column("by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
     Column("begun_s", Float, nullable=False),
-    Column("finished_s", Float),  # null: it broke off, and is to be asked for again
+    Column("finished_s", Float),  # null: it broke off or was undone, and is to be asked for again
     Column("counts", JSON, nullable=False),  # rows by kind
 )
 

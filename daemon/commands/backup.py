@@ -6,12 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 from daemon.commands.ledger import opened, reading
-from daemon.console import CommandFailed, moment
+from daemon.console import CommandFailed, count, moment
 from daemon.settings import Settings
 from ledger import backup, copies
 from ledger.audit import audit
 from ledger.backup import RestoreRefused, Standing
 from ledger.copies import NoCopy
+from ledger.erasures import all_erasures
 
 
 def check(settings: Settings) -> str:
@@ -53,7 +54,10 @@ def restore(settings: Settings, file: Path, *, force: bool) -> str:
     except NoCopy as fault:
         raise CommandFailed(f"not restored: {fault}") from None
     was = f"; what it was is in {replaced}" if replaced.exists() else ""
-    return f"restored: {_told(standing)}; Kafka is read again from there{was}"
+    with reading(settings) as connection:
+        undone = [one for one in all_erasures(connection) if one.finished_s is None]
+    again = f"; {count(len(undone), 'erasure')} undone: ask for them again (`clorad audit`)" if undone else ""
+    return f"restored: {_told(standing)}; Kafka is read again from there{was}{again}"
 
 
 def check_file(file: Path) -> str:

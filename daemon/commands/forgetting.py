@@ -86,8 +86,8 @@ def erasure_json(one: Erasure) -> dict[str, Any]:
 def erasure_line(one: Erasure) -> str:
     """An entry for people."""
     took = joined([f"{number:,} {kind.replace('_', ' ')}" for kind, number in one.counts.items()], "nothing")
-    over = "" if one.finished_s is not None else "; it broke off: ask for it again"
-    return f"erasure {one.id} of an {one.kind}, {moment(one.begun_s)} by {short(one.by, 40)}: {took}{over}"
+    over = "" if one.finished_s is not None else "; it broke off or was undone: ask for it again"
+    return f"erasure {one.id} ({one.kind}), {moment(one.begun_s)} by {short(one.by, 40)}: {took}{over}"
 
 
 def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:

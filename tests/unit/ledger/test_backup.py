@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from ledger import copies, feedback, leases, outbox, schema
+from ledger import copies, erasures, feedback, forgetting, leases, outbox, schema
 from ledger.audit import audit
 from ledger.backup import RestoreRefused, back_up, restore, restores
 from ledger.copies import NoCopy
 from ledger.database import Database
+from ledger.mentions import Subject
 from ledger.versions import generation, raise_generation
 from tests import postgres_server
 from tests.unit.ledger.older import BILLING, migrated_to
@@ -98,6 +99,27 @@ def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) ->
     go_back(database, file.with_name("backup replaced"), force=True)
     with database.read() as connection:
         assert restores(connection) == 2
+
+
+def test_what_was_forgotten_since_is_back_and_known_to_be(database: Database, tmp_path: Path) -> None:
+    def forget(id: str) -> int | None:
+        one = Subject(kind="event", uids=frozenset({("dev", id)}))
+        return forgetting.forget(database, one, whom=f"print of {id}", by="dpo", reason="asked").erasure
+
+    assert forget("1") == 1
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    assert forget("2") == 2
+    go_back(database, file)
+    with database.read() as connection:
+        first, second = erasures.all_erasures(connection)
+        [kept] = feedback.event_by_uid(connection, "dev#2")
+    assert (first.finished_s is None, second.finished_s is None) == (False, True)
+    assert (second.by, second.whom, second.counts) == ("dpo", "print of 2", {})
+    assert kept.event == said("2"), "a backup holds what it held"
+    assert forget("2") == 3
+    with database.read() as connection:
+        assert all(one.finished_s is not None for one in erasures.all_erasures(connection))
 
 
 def test_nobody_loses_a_running_ledger_unasked(database: Database, tmp_path: Path) -> None:

@@ -1,0 +1,186 @@
+"""`clorad forget`, `ledger size` and `ledger vacuum`, as an operator asks for them."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.learner import Learner, resume_pass, start_pass
+from engine.warm_engine import WarmEngine
+from feedback.identity import identity_of
+from feedback.redaction import Found, Redactor
+from ledger import forgetting
+from ledger.database import Database
+from ledger.events import Role
+from ledger.mentions import Subject
+from tests.unit.daemon.conftest import Clorad, bury, correction
+from tests.unit.daemon.test_learner import (
+    Killed,
+    corrections,
+    database,
+    engine,
+    killed_at,
+    learner,
+    made,
+    make_due,
+    promote,
+)
+from tests.unit.daemon.test_replaying import trained
+from tests.unit.ledger.saying import INTERACTIONS, keep, spoken
+
+__all__ = ["database", "engine", "learner", "trained"]  # fixtures
+
+WHY = ("--reason", "asked on Monday", "--by", "dpo")
+
+
+class TestForget:
+    @pytest.fixture
+    def told(self, clorad: Clorad, story: Path) -> Clorad:
+        """ann wrote what billing's champion was taught, and under an address."""
+        with closing(Database(f"sqlite:///{story}")) as ledger:
+            identity = identity_of(ledger)
+            token = Redactor(identity.fingerprint).name("ann@example.com", Found())
+            keep(ledger, correction("m1", author=token))
+            bury(ledger, b'{"id": "m2", "data": {"author": "ann@example.com"}')
+            keep(ledger, spoken("i1", conversation="talk"), partition=INTERACTIONS)
+        return clorad
+
+    def test_it_is_tried_done_and_told_again(self, told: Clorad) -> None:
+        tried = told("forget", "--author", "ann", "--dry-run")
+        assert (tried.code, "nothing was changed" in tried.out) == (0, True)
+        assert told("why", "billing@v1", "--json").json["authors"]["ann"] == 1
+        done = told("forget", "--author", "ann", *WHY)
+        assert done.code == 0, done.err
+        assert "forgotten, as erasure 1" in done.out
+        assert "billing: 2 versions learned from it: v1-000001, v2-000002" in done.out
+        assert "in the weights of v1-000001; to undo: clorad rollback billing --to 0 --reason '…'" in done.out
+        again = told("forget", "--author", "ann", *WHY)
+        assert (again.code, "nothing of it was left" in again.out) == (0, True)
+        assert "it was asked for before: erasure 1 (author)" in again.out
+
+    def test_it_can_be_asked_for_afterwards(self, told: Clorad) -> None:
+        done = told("forget", "--author", "ann", "--json", *WHY).json
+        assert (done["erasure"], done["dry_run"]) == (1, False)
+        why = told("why", "billing@v1", "--json").json
+        assert why["authors"] == {"bob": 2, "forgotten-1": 1}
+        assert [one["forgotten"] for one in why["taught"]] == [1, None, None]
+        assert (why["erasures"][0]["by"], why["erasures"][0]["reason"]) == ("dpo", "asked on Monday")
+        shown = told("why", "billing@v1").out
+        assert "forgotten (erasure 1)" in shown
+        assert "by dpo: some of what it was shown was forgotten since" in shown
+        receipt = told("receipt", "dev#e0").out
+        assert "not used: retracted (forgotten: erasure 1)" in receipt
+        audit = told("audit", "--offline")
+        assert (audit.code, "clean" in audit.out) == (0, True)
+        assert "erasure 1 (author)" in audit.out
+        assert told("audit", "--offline", "--json").json["erasures"][0]["counts"] == done["rows"]
+        assert told("status", "--json").json["events"]["retracted"] >= 1
+
+    def test_a_name_is_found_under_the_token_that_redaction_gave_it(self, told: Clorad) -> None:
+        tried = told("forget", "--author", "ann@example.com", "--dry-run", "--json").json
+        assert tried["rows"] == {"dead_letters": 1, "messages": 1, "events": 1}
+        token = told("receipt", "dev#m1", "--json").json["receipts"][0]["author"]
+        assert token.startswith("redacted:")
+        assert told("forget", "--author", token, "--dry-run", "--json").json["rows"]["events"] == 1
+        assert told("forget", "--author", "ann@example.com", *WHY).code == 0
+        assert told("forget", "--author", token, *WHY).code == 0, "known as the same"
+
+    def test_evidence_letters_and_records_that_were_forgotten_are_not_shown_or_sent(
+        self, told: Clorad
+    ) -> None:
+        assert "It was dropped." in told("receipt", "dev#g1").out
+        assert told("forget", "--event", "dev#g1", "--json", *WHY).json["rows"]["decisions"] == 2
+        assert "It was dropped." not in told("receipt", "dev#g1").out
+        told("forget", "--author", "ann@example.com", *WHY)
+        letters = told("dead-letters", "redrive", "--all", "--dry-run", "--json").json["letters"]
+        assert letters[-1]["kept_back"] == "it was forgotten: erasure 2"
+        shown = told("dead-letters", "show", str(letters[-1]["id"]))
+        assert "erasure 2" in shown.out
+        assert "example.com" not in shown.out
+
+    @pytest.mark.parametrize(
+        ("words", "code", "complaint"),
+        [
+            ((), 2, "--author, --event and --conversation"),
+            (("--author", "a", "--event", "b"), 2, "--author, --event and --conversation"),
+            (("--author", "ann"), 2, "--reason"),
+            (("--event", "e0", "--reason", "x"), 2, "SOURCE#ID"),
+            (("--author", "An", "--reason", "x"), 1, "has no author An"),
+            (("--event", "dev#e77", "--dry-run"), 1, "has no event dev#e77"),
+            (("--conversation", "talks", "--reason", "x"), 1, "has no conversation talks"),
+        ],
+    )
+    def test_what_is_unclear_or_not_there_is_said(
+        self, told: Clorad, words: tuple[str, ...], code: int, complaint: str
+    ) -> None:
+        said = told("forget", *words)
+        assert (said.code, said.out, complaint in said.err) == (code, "", True)
+
+    def test_a_conversation_goes(self, told: Clorad) -> None:
+        rows = told("forget", "--conversation", "talk", "--json", *WHY).json["rows"]
+        assert rows == {"interactions": 1}
+
+    def test_a_reader_that_keeps_the_log_is_said(self, told: Clorad, story: Path) -> None:
+        with closing(sqlite3.connect(story, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchone()
+            said = told("forget", "--author", "ann", *WHY)
+        assert (said.code, "forgotten, as erasure 1" in said.out) == (75, True)
+        assert "clorad ledger vacuum" in said.err
+        assert "rewritten: " in told("ledger", "vacuum").out
+
+
+class TestSize:
+    @pytest.mark.usefixtures("story")
+    def test_people_and_programs_see_what_takes_the_room(self, clorad: Clorad, tmp_path: Path) -> None:
+        (tmp_path / "adapters/billing/v1-000001").mkdir(parents=True)
+        (tmp_path / "adapters/billing/v1-000001/weights").write_bytes(b"w" * 2048)
+        (tmp_path / "clorad.toml").write_text(f'[store]\npath = "{tmp_path / "adapters"}"\n')
+        found = clorad("ledger", "size", "--json").json
+        assert found["kinds"]["events"]["rows"] == 7
+        assert found["kinds"]["events"]["size_bytes"] > 7 * 100
+        assert found["kinds"]["dead_letters"]["rows"] == 3
+        assert found["store"] == {"directories": 1, "size_bytes": 2048}
+        assert found["would_go"]["interactions"] == {"rows": 0, "size_bytes": 0}
+        assert found["would_go"]["directories"]["rows"] == 1, "v2 was refused; its row says it has files"
+        shown = clorad("ledger", "size").out
+        assert "adapter store: 1 directory, 2.0 KiB" in shown
+        assert "(after 30 days, ledger.interactions_days)" in shown
+        off = clorad("ledger", "size", env={"CLORAD_LEDGER__INTERACTIONS_DAYS": "0"})
+        assert "for ever" in off.out
+
+
+class TestLearners:
+    def test_a_pass_whose_events_were_forgotten_cannot_be_replayed(self, trained: Clorad) -> None:
+        assert trained("forget", "--event", "dev#billing-train-0", *WHY).code == 0
+        said = trained("replay", "1")
+        assert (said.code, said.out) == (1, "")
+        assert "some of what billing's turn was made of was forgotten since (erasure 1)" in said.err
+
+    def test_a_pass_that_began_with_a_pruned_version_cannot_be_replayed(
+        self, trained: Clorad, learner: Learner, database: Database
+    ) -> None:
+        for wave in ("b", "c"):
+            promote(database, "billing")
+            keep(database, *corrections("billing", 6, prefix=wave))
+            keep(database, *corrections("billing", 8, role=Role.GATE, prefix=wave))
+            assert start_pass(learner, threading.Event())
+        promote(database, "billing")
+        assert trained("versions", "prune", "--keep", "1", "--agent", "billing").code == 0
+        said = trained("replay", "2")
+        assert "billing@v1-" in said.err
+        assert "its files are gone" in said.err
+
+    def test_a_learner_that_resumes_what_was_forgotten_meanwhile_goes_on(
+        self, learner: Learner, database: Database, engine: WarmEngine
+    ) -> None:
+        make_due(database, "billing", "sql")
+        with pytest.raises(Killed):
+            start_pass(replace(learner, failpoint=killed_at("learner-training")), threading.Event())
+        one = Subject(kind="event", uids=frozenset({("dev", "billing-train-0")}))
+        assert forgetting.forget(database, one, whom="f", by="dpo", reason="x").counts["turns"] == 1
+        assert resume_pass(learner, threading.Event())
+        assert set(made(database)) == {"sql v1"}
