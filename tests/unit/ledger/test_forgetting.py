@@ -73,6 +73,11 @@ def everything(database: Database) -> str:
     return "\n".join(map(str, rows))
 
 
+def holds(left: str, text: str) -> bool:
+    """Asked so, because pytest takes minutes to explain where in a long text something is."""
+    return text in left
+
+
 def counts(database: Database) -> dict[str, int]:
     but = ("erasures", "waiting_records")
     with database.read() as connection:
@@ -123,8 +128,8 @@ class TestAPerson:
         done = forget(database)
         assert done.counts == {"events": 2}
         left = everything(database)
-        assert "MARK" not in left
-        assert "'ann'" not in left
+        assert not holds(left, "MARK")
+        assert not holds(left, "'ann'")
         assert left.count("OTHER") > 0
         assert status(database) == {"1": "retracted", "2": "open", "3": "retracted"}
 
@@ -136,7 +141,7 @@ class TestAPerson:
         forget(database)
         assert keep(database, *first).duplicates == 2
         assert keep(database, *talk, partition=INTERACTIONS).duplicates == 1
-        assert "MARK" not in everything(database)
+        assert not holds(everything(database), "MARK")
 
     def test_what_they_were_answered_goes_too_and_others_cannot_teach_with_it(
         self, database: Database
@@ -150,14 +155,14 @@ class TestAPerson:
             naming("4", "i2", "bobs", author="bob"),
         )
         assert forget(database).counts == {"events": 1, "interactions": 1, "bystanders": 1}
-        assert "MARK" not in everything(database)
+        assert not holds(everything(database), "MARK")
         assert status(database) == {"1": "retracted", "2": "retracted", "3": "open", "4": "open"}
 
     def test_an_interaction_of_another_agent_is_not_theirs(self, database: Database) -> None:
         keep(database, captured("i1", "OTHER", agent="sql"), partition=INTERACTIONS)
         keep(database, told("1", "MARK", interaction="i1"))
         assert forget(database).counts == {"events": 1}
-        assert "OTHER" in everything(database)
+        assert holds(everything(database), "OTHER")
 
     def test_what_waits_and_the_record_it_came_in_are_gone(self, database: Database) -> None:
         keep(database, naming("1", "late", "MARK"), naming("2", "late", "OTHER", author="bob"))
@@ -217,7 +222,7 @@ class TestLearning:
             for one in settled:
                 assert set(one.evidence["answers"]) == {"dev#g2"}
                 assert len(one.evidence["gate"]) == 2, "scores stay: the verdict is to be understood"
-        assert "MARK dev#g1" not in everything(database)
+        assert not holds(everything(database), "MARK dev#g1")
 
     def test_a_turn_under_way_is_void_and_the_rest_waits_again(self, database: Database) -> None:
         keep(
@@ -298,8 +303,8 @@ class TestAConversation:
                 forgetting.forget(database, talk, whom="f", by="dpo", reason="asked", reached=killed)
             forgetting.forget(database, talk, whom="f", by="dpo", reason="asked")
             left = everything(database)
-            assert mark not in left
-            assert f"MARK dev#n{number}" not in left
+            assert not holds(left, mark)
+            assert not holds(left, f"MARK dev#n{number}")
 
 
 class TestAnEvent:
@@ -315,7 +320,7 @@ class TestAnEvent:
         keep(database, told("1", "MARK"))
         forget(database, Subject(kind="event", uids=frozenset({("dev", "1")})))
         assert forget(database).counts == {"events": 1}
-        assert "'ann'" not in everything(database)
+        assert not holds(everything(database), "'ann'")
 
 
 def test_the_entry_says_who_when_why_and_how_much_and_not_whom(database: Database) -> None:
