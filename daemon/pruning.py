@@ -4,6 +4,8 @@ Safe to kill anywhere and to run beside everything: the ledger is told before an
 not know is set aside under its write lock, when nobody can begin to count on it.
 """
 
+import errno
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,9 +37,11 @@ def prune(
 ) -> list[Gone]:
     """These agents' folders that nobody needs are gone.
 
-    Raises `OSError` where the store is away: what is marked by then goes the next time.
+    Raises `OSError` where the store is away or cannot be written; what is marked by then goes the next time.
     """
     store.stat()  # a store that is not mounted would look empty
+    if not os.access(store, os.W_OK):  # replicas and the fleet role may only read it
+        raise PermissionError(errno.EACCES, "may only be read here; learners write it")
     return [one for agent in agents for one in _prune(database, store, agent, keep, quiet_s)]
 
 

@@ -185,6 +185,16 @@ class TestCommand:
         with database.read() as connection:
             assert all(one.pruned_s is None for one in versions_of(connection, "billing"))
 
+    def test_a_store_that_can_only_be_read_is_said_and_nothing_is_marked(
+        self, installed: Clorad, tmp_path: Path, database: Database
+    ) -> None:
+        Path("clorad.toml").write_text('[store]\npath = "/proc/self"\n')  # also root may only read it
+        said = installed("versions", "prune", "--keep", "1")
+        assert (said.code, "may only be read here" in said.err) == (1, True)
+        assert installed("versions", "prune", "--keep", "1", "--dry-run").code == 0
+        with database.read() as connection:
+            assert all(one.pruned_s is None for one in versions_of(connection, "billing"))
+
     def test_one_prunes_at_a_time(self, installed: Clorad, database: Database) -> None:
         leases.acquire(database, ["pruning"], holder="somebody", ttl_s=10)
         said = installed("versions", "prune")
