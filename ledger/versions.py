@@ -208,7 +208,7 @@ def decide(connection: Connection, decision: Decision) -> None:
             number=decision.number,
             kind=decision.verdict.value,
             by=decision.by,
-            evidence=dict(decision.evidence),
+            evidence=_quotable(connection, decision),
             through_seq=decision.through_seq,
             decided_s=now_s(connection),
         )
@@ -257,6 +257,18 @@ def newest_seq(connection: Connection, agent: str) -> int:
     """The agent's newest event; 0 where it has none."""
     query = select(events.c.seq).where(events.c.agent == agent).order_by(events.c.seq.desc()).limit(1)
     return int(connection.scalar(query) or 0)
+
+
+def _quotable(connection: Connection, decision: Decision) -> dict[str, Any]:
+    """The evidence without answers to what was retracted, or forgotten, while it was gathered."""
+    evidence = dict(decision.evidence)
+    if answers := evidence.get("answers"):
+        gone = select(events.c.source, events.c.id).where(
+            events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
+        )
+        uids = {f"{row.source}#{row.id}" for row in connection.execute(gone)}
+        evidence["answers"] = {uid: said for uid, said in answers.items() if uid not in uids}
+    return evidence
 
 
 def _report(connection: Connection, decision: Decision) -> None:

@@ -224,6 +224,18 @@ class TestLearning:
                 assert len(one.evidence["gate"]) == 2, "scores stay: the verdict is to be understood"
         assert not holds(everything(database), "MARK dev#g1")
 
+    def test_a_verdict_that_comes_afterwards_does_not_quote_them_either(self, database: Database) -> None:
+        keep(database, captured("i1", "MARK"), partition=INTERACTIONS)
+        keep(database, told("g1", "MARK", role=Role.GATE), naming("g2", "i1", "x", author="bob"))
+        keep(database, told("1", "x", author="bob"))
+        made, gathered = make(database), evidence("dev#g1", "dev#g2", "dev#1")
+        forget(database)
+        forget(database, Subject(kind="event", uids=frozenset({("dev", "g2")})))
+        with database.write() as connection:
+            versions.decide(connection, decision(made, versions.Verdict.REFUSE, evidence=gathered))
+            [settled] = versions.decisions_of(connection, "billing", made.number)
+        assert set(settled.evidence["answers"]) == {"dev#1"}
+
     def test_a_turn_under_way_is_void_and_the_rest_waits_again(self, database: Database) -> None:
         keep(
             database,
