@@ -175,7 +175,9 @@ def cluster_of(settings: Settings) -> "Cluster":
 
 
 def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Lead the fleet, or stand by: replicas, judging, swaps, and what the ledger owes Kafka."""
+    """Lead the fleet, or stand by: replicas, judging, swaps, what the ledger owes Kafka, and its vitals."""
+    from daemon.scheduler import freshness_of
+    from daemon.vitals import tell_vitals
     from feedback import outbox
     from feedback.identity import identity_of
     from feedback.redaction import Found, Redactor
@@ -218,7 +220,10 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
         run_fleet(
             led,
             stopping,
-            also={"outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint)},
+            also={
+                "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
+                "vitals": lambda over: tell_vitals(database, freshness_of(settings), over),
+            },
         )
 
 

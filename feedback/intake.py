@@ -18,6 +18,7 @@ from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
+from feedback.gauges import Gauge
 from feedback.identity import Identity
 from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
@@ -27,14 +28,18 @@ from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Poll
 from feedback.watchdog import Watchdog
 from ledger import intake as ledger
 from ledger.database import Database, LedgerUnavailable
-from ledger.events import Batch
+from ledger.events import Batch, Reason
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")
-_records = _meter.create_counter("feedback.records", unit="{record}")
-_redactions = _meter.create_counter("feedback.redactions", unit="{redaction}")
-_lag = _meter.create_gauge("feedback.lag", unit="{record}")
-_keep_s = _meter.create_histogram("feedback.keep.duration", unit="s")
+_records = _meter.create_counter("clorad.feedback.records", unit="{record}")
+_redactions = _meter.create_counter("clorad.feedback.redactions", unit="{redaction}")
+_lag = Gauge(_meter, "clorad.feedback.lag", unit="{record}")
+_keep_s = _meter.create_histogram(
+    "clorad.feedback.keep.duration",
+    unit="s",
+    explicit_bucket_boundaries_advisory=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 
 POLL_MS = 500
 UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
@@ -113,6 +118,8 @@ class Intake:
             self._placement.close()
 
     def _run(self, stopping: Event) -> None:
+        for reason in Reason:  # a rise from nothing to one is none to Prometheus
+            _records.add(0, {"fate": "dead", "reason": reason.value})
         while not stopping.is_set():
             try:
                 source = self._source()
@@ -287,8 +294,9 @@ class Intake:
         self._orphans.give_up(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()
-        for place, lag in behind.items():
-            _lag.set(lag, {"topic": place.topic, "partition": place.partition})
+        _lag.replace(
+            (lag, {"topic": place.topic, "partition": place.partition}) for place, lag in behind.items()
+        )
         still = self._progress.standing_still(source.at, behind, time.monotonic())
         still -= self._placement.halted.keys()
         self._watch.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")

@@ -17,7 +17,7 @@ from ledger import intake, waiting
 from ledger.database import Database, now_s
 
 log = structlog.get_logger(__name__)
-_orphans = metrics.get_meter("feedback").create_counter("feedback.orphans", unit="{event}")
+_orphans = metrics.get_meter("feedback").create_counter("clorad.feedback.orphans", unit="{event}")
 
 LOOK_EVERY_S = 10.0
 

@@ -22,7 +22,7 @@ from feedback.redaction import Redactor
 from ledger.events import Reason
 from serving.capturing import SOURCE, Send
 
-_taken = metrics.get_meter("serving").create_counter("gateway.feedback", unit="{event}")
+_taken = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
 
 TOPIC = "clorad.feedback"
 ACK_S_MAX = 12.0
