@@ -41,6 +41,7 @@ class Orphans:
         self._clock = clock
         self._next_s = 0.0
         self._asked: tuple[float, Mapping[int, int]] | None = None
+        _orphans.add(0)  # a rise from nothing to one is none to Prometheus
 
     def give_up(self, source: Source) -> None:
         """Feedback that waited too long is dead letters.
