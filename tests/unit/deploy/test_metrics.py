@@ -7,55 +7,22 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.role_names import ROLES
 from daemon.vitals import STATES
 from ledger.events import Reason
 from ledger.versions import Verdict
 from ledger.vitals import STUCK
+from tests.catalogue import DEPLOY, ROOT, catalogue
 
-ROOT = Path(__file__).parents[3]
-DEPLOY = ROOT / "deploy"
 RUNBOOK = (DEPLOY / "RUNBOOK.md").read_text()
 RULES = (DEPLOY / "prometheus" / "clorad.rules.yml").read_text()
 DASHBOARD = (DEPLOY / "grafana" / "clorad.json").read_text()
 NAMES_OF_SOMEBODY = {"agent", "author", "version", "event", "conversation", "interaction", "id"}
 OF_OTHERS = {"up", "process_start_time_seconds"}
-
-
-@dataclass(frozen=True)
-class Row:
-    kind: str
-    labels: dict[str, set[str]]  # the values that are named
-    text: str
-
-
-def catalogue() -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for line in (DEPLOY / "METRICS.md").read_text().splitlines():
-        if line.startswith("| `clorad_"):
-            name, kind, labels, *_ = (cell.strip() for cell in line.strip("|").split("|"))
-            assert name.strip("`") not in rows, f"{name} is there twice"
-            rows[name.strip("`")] = Row(kind, _labels(labels), line)
-    return rows
-
-
-def _labels(cell: str) -> dict[str, set[str]]:
-    """``a`: `x`, `y`; `b`` names the labels a and b, and two values of a."""
-    found: dict[str, set[str]] = {}
-    for part in cell.split(";"):
-        for name, said in re.findall(r"`(\w+)`(?: of [^:]*)?:(.*)", part) or re.findall(
-            r"^\s*`(\w+)`(.*)", part
-        ):
-            if ":" not in part and "," in said:  # `topic`, `partition`
-                found |= {one: set() for one in re.findall(r"`(\w+)`", part)}
-            else:
-                found.setdefault(name, set()).update(re.findall(r"`([^`]+)`", said))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +103,23 @@ def test_links_to_the_runbook_lead_to_sections_that_are_there() -> None:
         == RULES.count("severity: ")
         == RULES.count("for: ")
     )
+
+
+def test_on_kubernetes_pods_are_found_by_labels_and_the_port_that_they_have() -> None:
+    """Debian's promtool is built without Kubernetes, and cannot read that example."""
+    example = (DEPLOY / "prometheus" / "scrape-kubernetes.yml").read_text()
+    asked = re.findall(r"__meta_kubernetes_pod_(\w+)", example)
+    assert asked == [
+        "label_app_kubernetes_io_part_of",
+        "container_port_name",
+        "label_app_kubernetes_io_name",
+        "name",
+    ]
+    assert "app.kubernetes.io/part-of: clorad" in (DEPLOY / "kubernetes" / "kustomization.yaml").read_text()
+    for role in ROLES:
+        manifest = (DEPLOY / "kubernetes" / f"{role}.yaml").read_text()
+        assert f"labels: {{app.kubernetes.io/name: {role}}}" in manifest
+        assert "{name: health, containerPort: " in manifest
 
 
 def test_the_dashboard_can_be_imported_anywhere() -> None:
