@@ -35,8 +35,8 @@ class Noting(metrics.MeterProvider):
 class _NotingMeter(NoOpMeter):
     def __init__(self, name: str, made: list[Made]) -> None:
         super().__init__(name)
-        for kind in ("counter", "histogram", "gauge", "observable_gauge", "up_down_counter"):
-            setattr(self, f"create_{kind}", self._noted(kind, made))
+        for method in (name for name in dir(NoOpMeter) if name.startswith("create_")):
+            setattr(self, method, self._noted(method.removeprefix("create_"), made))
 
     def _noted(self, kind: str, made: list[Made]) -> Any:
         make = getattr(self, f"create_{kind}")
@@ -61,10 +61,11 @@ def exposed(kind: str, name: str, unit: str) -> tuple[str, str]:
     """What one instrument is called at /metrics, and as what kind."""
     registry = CollectorRegistry()
     meter = MeterProvider(metric_readers=[PrometheusMetricReader(registry=registry)]).get_meter("one")
-    if kind == "observable_gauge":
-        meter.create_observable_gauge(name, callbacks=[lambda _: [Observation(1)]], unit=unit)
+    make = getattr(meter, f"create_{kind}")
+    if kind.startswith("observable"):
+        make(name, callbacks=[lambda _: [Observation(1)]], unit=unit)
     else:
-        instrument = getattr(meter, f"create_{kind}")(name, unit=unit)
+        instrument = make(name, unit=unit)
         getattr(instrument, {"histogram": "record", "gauge": "set"}.get(kind, "add"))(1)
     [family] = [family for family in registry.collect() if family.name != "target"]
     return family.name + ("_total" if family.type == "counter" else ""), family.type
@@ -75,6 +76,8 @@ def main() -> int:
     metrics.set_meter_provider(noting)
     for name in modules():
         importlib.import_module(name)
+    names = [name for _, name, _ in noting.made]
+    assert len(names) == len(set(names)), "an instrument is made in one place"
     json.dump({name: exposed(kind, name, unit) for kind, name, unit in noting.made}, sys.stdout)
     return 0
 

@@ -145,10 +145,56 @@ HAPPENING: Mapping[str, Series] = {
 }
 
 
-def case(name: str, happening: Series) -> dict[str, Any]:
-    """None fires a minute before it happens; in the end the one of that name does, and no other."""
+ALSO: Mapping[str, tuple[str, Series]] = {  # other ways to the same alert
+    "a role that is not scraped at all": ("CloradRoleGone", {f"up{{{of('gateway')}}}": then("1", "_")}),
+    "a loop that is not the learner's": (
+        "CloradRoleHangs",
+        {f'clorad_role_beat_timestamp_seconds{{{of("intake")},loop="intake"}}': then("0+60", "1740")},
+    ),
+    "the learner never closed a turn": (
+        "CloradNobodyLearns",
+        {
+            'clorad_ledger_agents{state="learning"}': then("1", "0"),
+            'clorad_ledger_last_timestamp_seconds{what="turn"}': then("_", "_"),
+        },
+    ),
+}
+
+QUIET: Mapping[str, Series] = {  # it looks like trouble, and is none
+    "nothing is sent": {
+        'clorad_feedback_records_total{fate="stored"}': always(7),
+        'clorad_feedback_lag{topic="clorad.feedback",partition="0"}': always(0),
+    },
+    "a large backlog that is worked off": {
+        'clorad_feedback_lag{topic="clorad.feedback",partition="0"}': f"900000-5000x{MINUTES}",
+    },
+    "passes so short that nobody is seen learning": {'clorad_ledger_agents{state="learning"}': always(0)},
+    "a long pass while others are due": {
+        'clorad_ledger_last_timestamp_seconds{what="turn"}': then("0+60", "1740")
+    },
+    "some turns void, more versions made": {
+        'clorad_learner_turns_total{outcome="void"}': from_then_on(0.5),
+    },
+    "refusals, and a promotion": {
+        'clorad_gate_decisions_total{verdict="refuse",by="gate"}': then("3", "3+1"),
+        'clorad_gate_decisions_total{verdict="promote",by="gate"}': f"{then('7', '8')}",
+    },
+    "routing moves every minute and gateways follow": {
+        "clorad_ledger_generation": rising(1),
+        f"clorad_gateway_generation{{{of('gateway')}}}": rising(1),
+    },
+    "one of two intakes is not ready": {
+        'clorad_role_ready{job="clorad",role="intake",instance="other",check="kafka"}': always(0),
+    },
+    "one request in a thousand fails": {'clorad_gateway_requests_total{status="503"}': from_then_on(0.6)},
+    "one restart": {f"process_start_time_seconds{{{of('learner')}}}": then("1", "1800")},
+}
+
+
+def case(name: str, happening: Series, *alerts: str) -> dict[str, Any]:
+    """None fires a minute before it happens; in the end these do, and no other."""
     told = dict(WELL) | dict(happening)
-    firing = [{"labels": f'{{alertname="{name}"}}', "value": 1}] if happening else []
+    firing = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts]
     asked = 'group by (alertname) (ALERTS{alertstate="firing"})'
     return {
         "name": name,
@@ -187,8 +233,21 @@ def test_no_alert_fires_while_all_is_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("alert", HAPPENING)
 def test_it_fires_once_it_happens_and_alone(alert: str, tmp_path: Path) -> None:
-    fired = worked_out(tmp_path, case(alert, HAPPENING[alert]))
+    fired = worked_out(tmp_path, case(alert, HAPPENING[alert], alert))
     assert fired.returncode == 0, fired.stdout + fired.stderr
+
+
+@pytest.mark.parametrize("way", ALSO)
+def test_it_fires_on_other_ways_too(way: str, tmp_path: Path) -> None:
+    alert, happening = ALSO[way]
+    fired = worked_out(tmp_path, case(way, happening, alert))
+    assert fired.returncode == 0, fired.stdout + fired.stderr
+
+
+@pytest.mark.parametrize("way", QUIET)
+def test_what_only_looks_like_trouble_wakes_nobody(way: str, tmp_path: Path) -> None:
+    quiet = worked_out(tmp_path, case(way, QUIET[way]))
+    assert quiet.returncode == 0, quiet.stdout + quiet.stderr
 
 
 def test_every_alert_is_shown_firing() -> None:
