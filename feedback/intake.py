@@ -12,13 +12,12 @@ from typing import Protocol
 
 import structlog
 from kafka import TopicPartition, errors
-from opentelemetry import metrics
 
+from feedback import tally
 from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
-from feedback.gauges import Gauge
 from feedback.identity import Identity
 from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
@@ -28,18 +27,9 @@ from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Poll
 from feedback.watchdog import Watchdog
 from ledger import intake as ledger
 from ledger.database import Database, LedgerUnavailable
-from ledger.events import Batch, Reason
+from ledger.events import Batch
 
 log = structlog.get_logger(__name__)
-_meter = metrics.get_meter("feedback")
-_records = _meter.create_counter("clorad.feedback.records", unit="{record}")
-_redactions = _meter.create_counter("clorad.feedback.redactions", unit="{redaction}")
-_lag = Gauge(_meter, "clorad.feedback.lag", unit="{record}")
-_keep_s = _meter.create_histogram(
-    "clorad.feedback.keep.duration",
-    unit="s",
-    explicit_bucket_boundaries_advisory=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
 
 POLL_MS = 500
 UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
@@ -118,8 +108,7 @@ class Intake:
             self._placement.close()
 
     def _run(self, stopping: Event) -> None:
-        for reason in Reason:  # a rise from nothing to one is none to Prometheus
-            _records.add(0, {"fate": "dead", "reason": reason.value})
+        tally.begin()
         while not stopping.is_set():
             try:
                 source = self._source()
@@ -239,7 +228,7 @@ class Intake:
             self._reached("intake-before-commit")
             for place, batch in batches.items():
                 source.at[place] = batch.end
-            self._count(kept, time.monotonic() - begun_s)
+            self._count(kept, polled, time.monotonic() - begun_s)
             self._mind_the_dead(kept)
             return
 
@@ -261,15 +250,12 @@ class Intake:
             ),
         )
 
-    def _count(self, kept: ledger.Kept, took_s: float) -> None:
-        _keep_s.record(took_s)
-        _records.add(kept.stored, {"fate": "stored"})
-        _records.add(kept.duplicates, {"fate": "duplicate"})
-        for reason, number in kept.dead.items():
-            _records.add(number, {"fate": "dead", "reason": reason.value})
-        for kind, number in self._reader.redacted.items():
-            _redactions.add(number, {"kind": kind})
+    def _count(self, kept: ledger.Kept, polled: list[Polled], took_s: float) -> None:
+        tally.kept(kept, took_s=took_s)
+        tally.redacted(self._reader.redacted)
         self._reader.redacted.clear()
+        now_s = time.time()
+        tally.delayed(now_s - received_s(one.records[0].timestamp, now_s) for one in polled if one.records)
         self._watch.ready("ledger", True)
         self._patience.reset()
 
@@ -294,9 +280,7 @@ class Intake:
         self._orphans.give_up(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()
-        _lag.replace(
-            (lag, {"topic": place.topic, "partition": place.partition}) for place, lag in behind.items()
-        )
+        tally.behind(behind)
         still = self._progress.standing_still(source.at, behind, time.monotonic())
         still -= self._placement.halted.keys()
         self._watch.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")
