@@ -15,7 +15,9 @@ export TOKENIZERS_PARALLELISM := false
 # In CI each of these parts must have run at least so many tests; elsewhere a missing part is skipped and said.
 KAFKA_TESTS_MIN := 10
 VLLM_TESTS_MIN := 5
-REQUIRED := $(if $(CI),--require-run kafka=$(KAFKA_TESTS_MIN) --require-run vllm=$(VLLM_TESTS_MIN))
+PROMTOOL_TESTS_MIN := 30
+REQUIRED := $(if $(CI),--require-run kafka=$(KAFKA_TESTS_MIN) --require-run vllm=$(VLLM_TESTS_MIN) \
+  --require-run promtool=$(PROMTOOL_TESTS_MIN))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint test faults demo base-model clean

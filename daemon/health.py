@@ -16,9 +16,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import structlog
+from opentelemetry import metrics
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 log = structlog.get_logger(__name__)
+_meter = metrics.get_meter("daemon")
+_ready = _meter.create_gauge("clorad.role.ready", unit="{check}")
+_beat = _meter.create_gauge("clorad.role.beat.timestamp", unit="s")
 
 AGE_S_MAX = 60.0
 """How long a loop may be silent unless it says otherwise."""
@@ -50,6 +54,7 @@ class Health:
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
         """State whether one thing the role needs is there. `why` must quote nobody."""
+        _ready.set(int(ok), {"check": name})
         with self._lock:
             before = self._checks.get(name)
             if before is not None and (before.ok, before.why) == (ok, why):
@@ -60,6 +65,7 @@ class Health:
 
     def alive(self, name: str, *, age_s_max: float = AGE_S_MAX) -> None:
         """A sign of life of the loop `name`, and a promise of the next within `age_s_max`."""
+        _beat.set(time.time(), {"loop": name})
         with self._lock:
             self._beats[name] = _Beat(at_s=self._clock(), age_s_max=age_s_max)
 

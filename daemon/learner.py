@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from daemon import tally
 from daemon.lessons import Prepared, prepare
 from daemon.look import Look
 from daemon.planning import Limits, plan_turn
@@ -74,6 +75,7 @@ class Learner:
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
     """Give every agent whose feedback is due its turn, several at once, until told to stop."""
+    tally.begin()
     while not stopping.is_set():
         learner.alive()
         try:
@@ -82,6 +84,7 @@ def learn(learner: Learner, stopping: threading.Event) -> None:
             log.warning("learning paused", fault=type(fault).__name__)
             stopping.wait(RETRY_S)
         except LeaseLost:
+            tally.abandoned()
             log.warning("pass abandoned, its leases were lost")
         except Stopped:
             log.info("pass left open for the next start")
@@ -147,9 +150,12 @@ def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Even
         learner.failpoint("learner-training")
 
     log.info("pass started", pass_id=opened.id, agents=[turn.plan.agent for turn in opened.turns])
+    began_s, budget = learner.clock(), learner.engine.form()["token_budget"]
     results = learner.engine.learn(
         [one.lesson for one in prepared], heartbeat=between_steps, form=opened.form
     )
+    short = learner.engine.form()["token_budget"] < budget
+    tally.trained(len(opened.turns), took_s=learner.clock() - began_s, ran_out_of_memory=short)
     for turn, lesson, result in zip(opened.turns, prepared, results, strict=True):
         if turn.is_open:
             _record(learner, turn, lesson, result, tokens[turn.plan.agent])
@@ -203,12 +209,14 @@ def _record(
                 tokens=result.tokens,
                 outcomes=outcomes,
             )
+            tally.closed("dropped", result, result.tokens, outcomes.values())
             log.info("turn dropped", agent=turn.plan.agent, turn=turn.id, reason=result.reason)
             return
         made = _keep(learner, turn, prepared, result, token, outcomes)
     except TurnVoid as void:
         _void(learner, turn, token, str(void))
         return
+    tally.closed("made", result, int(result.metrics["tokens"]), outcomes.values())
     log.info("version made", agent=made.agent, version=made.name, steps=result.metrics["steps"])
 
 
@@ -279,6 +287,7 @@ def _void(learner: Learner, turn: Turn, token: int, reason: str) -> None:
     log.info("turn void", agent=turn.plan.agent, turn=turn.id, reason=reason)
     with suppress(TurnVoid):
         turns.void_turn(learner.database, turn, token=token, reason=reason)
+        tally.void()
 
 
 def _by_agent(opened: Pass, leased: Held) -> dict[str, int]:

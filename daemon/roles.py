@@ -175,8 +175,10 @@ def cluster_of(settings: Settings) -> "Cluster":
 
 
 def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Lead the fleet, or stand by: replicas, judging, swaps, what the ledger owes Kafka, and what may go."""
+    """Lead the fleet, or stand by: replicas, judging, swaps, what the ledger owes Kafka, its vitals, what may go."""
     from daemon import retention
+    from daemon.scheduler import freshness_of
+    from daemon.vitals import tell_vitals
     from feedback import outbox
     from feedback.identity import identity_of
     from feedback.redaction import Found, Redactor
@@ -223,6 +225,7 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
             also={
                 "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
                 "retention": lambda over: retention.run(database, days, over),
+                "vitals": lambda over: tell_vitals(database, freshness_of(settings), over),
             },
         )
 

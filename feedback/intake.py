@@ -12,8 +12,8 @@ from typing import Protocol
 
 import structlog
 from kafka import TopicPartition, errors
-from opentelemetry import metrics
 
+from feedback import tally
 from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
@@ -30,11 +30,6 @@ from ledger.database import Database, LedgerUnavailable
 from ledger.events import Batch
 
 log = structlog.get_logger(__name__)
-_meter = metrics.get_meter("feedback")
-_records = _meter.create_counter("feedback.records", unit="{record}")
-_redactions = _meter.create_counter("feedback.redactions", unit="{redaction}")
-_lag = _meter.create_gauge("feedback.lag", unit="{record}")
-_keep_s = _meter.create_histogram("feedback.keep.duration", unit="s")
 
 POLL_MS = 500
 UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
@@ -113,6 +108,7 @@ class Intake:
             self._placement.close()
 
     def _run(self, stopping: Event) -> None:
+        tally.begin()
         while not stopping.is_set():
             try:
                 source = self._source()
@@ -232,7 +228,7 @@ class Intake:
             self._reached("intake-before-commit")
             for place, batch in batches.items():
                 source.at[place] = batch.end
-            self._count(kept, time.monotonic() - begun_s)
+            self._count(kept, polled, time.monotonic() - begun_s)
             self._mind_the_dead(kept)
             return
 
@@ -254,15 +250,12 @@ class Intake:
             ),
         )
 
-    def _count(self, kept: ledger.Kept, took_s: float) -> None:
-        _keep_s.record(took_s)
-        _records.add(kept.stored, {"fate": "stored"})
-        _records.add(kept.duplicates, {"fate": "duplicate"})
-        for reason, number in kept.dead.items():
-            _records.add(number, {"fate": "dead", "reason": reason.value})
-        for kind, number in self._reader.redacted.items():
-            _redactions.add(number, {"kind": kind})
+    def _count(self, kept: ledger.Kept, polled: list[Polled], took_s: float) -> None:
+        tally.kept(kept, took_s=took_s)
+        tally.redacted(self._reader.redacted)
         self._reader.redacted.clear()
+        now_s = time.time()
+        tally.delayed(now_s - received_s(one.records[0].timestamp, now_s) for one in polled if one.records)
         self._watch.ready("ledger", True)
         self._patience.reset()
 
@@ -287,8 +280,7 @@ class Intake:
         self._orphans.give_up(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()
-        for place, lag in behind.items():
-            _lag.set(lag, {"topic": place.topic, "partition": place.partition})
+        tally.behind(behind)
         still = self._progress.standing_still(source.at, behind, time.monotonic())
         still -= self._placement.halted.keys()
         self._watch.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")

@@ -17,7 +17,7 @@ from ledger import intake, waiting
 from ledger.database import Database, now_s
 
 log = structlog.get_logger(__name__)
-_orphans = metrics.get_meter("feedback").create_counter("feedback.orphans", unit="{event}")
+_orphans = metrics.get_meter("feedback").create_counter("clorad.feedback.orphans", unit="{event}")
 
 LOOK_EVERY_S = 10.0
 
@@ -41,6 +41,7 @@ class Orphans:
         self._clock = clock
         self._next_s = 0.0
         self._asked: tuple[float, Mapping[int, int]] | None = None
+        _orphans.add(0)  # a rise from nothing to one is none to Prometheus
 
     def give_up(self, source: Source) -> None:
         """Feedback that waited too long is dead letters.

@@ -15,15 +15,16 @@ from opentelemetry import metrics
 from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.connection import Cluster, close_producer
+from feedback.gauges import Gauge
 from ledger import outbox
 from ledger.database import Database, LedgerUnavailable
 from ledger.outbox import Message
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")
-_shipped = _meter.create_counter("feedback.outbox.shipped", unit="{message}")
-_waiting = _meter.create_gauge("feedback.outbox.waiting", unit="{message}")
-_oldest = _meter.create_gauge("feedback.outbox.oldest", unit="s")
+_shipped = _meter.create_counter("clorad.feedback.outbox.shipped", unit="{message}")
+_waiting = Gauge(_meter, "clorad.feedback.outbox.waiting", unit="{message}")
+_oldest = Gauge(_meter, "clorad.feedback.outbox.oldest", unit="s")
 
 BATCH_MESSAGES_MAX = 200
 IDLE_S = 0.5
@@ -156,4 +157,6 @@ def run(
             backoff.reset()
             if sent == 0:
                 stopping.wait(IDLE_S)
+    for gauge in (_waiting, _oldest):
+        gauge.withdraw()
     publisher.close()

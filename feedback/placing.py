@@ -21,7 +21,7 @@ from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, Unusable
 
 log = structlog.get_logger(__name__)
-_halts = metrics.get_meter("feedback").create_gauge("feedback.partitions.halted", unit="{partition}")
+_halts = metrics.get_meter("feedback").create_gauge("clorad.feedback.partitions.halted", unit="{partition}")
 
 
 class WrongLedger(Exception):
@@ -52,6 +52,7 @@ class Placement:
         self, cluster: Cluster, database: Database, identity: Identity, options: IntakeOptions
     ) -> None:
         self.halted: dict[TopicPartition, str] = {}
+        _halts.set(0)
         self._database = database
         self._identity = identity
         self._options = options

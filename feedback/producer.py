@@ -20,7 +20,7 @@ from feedback.connection import Cluster, close_producer
 from ledger.events import Headers
 
 log = structlog.get_logger(__name__)
-_sent = metrics.get_meter("feedback").create_counter("feedback.events.sent", unit="{event}")
+_sent = metrics.get_meter("feedback").create_counter("clorad.feedback.sent", unit="{event}")
 
 
 class NotAcknowledged(Exception):

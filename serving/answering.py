@@ -33,8 +33,12 @@ from serving.shaping import (
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
-_answered = _meter.create_counter("gateway.requests", unit="{request}")
-_lasted = _meter.create_histogram("gateway.request.duration", unit="s")
+_answered = _meter.create_counter("clorad.gateway.requests", unit="{request}")
+_lasted = _meter.create_histogram(
+    "clorad.gateway.request.duration",
+    unit="s",
+    explicit_bucket_boundaries_advisory=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0),
+)
 
 GONE = 499
 """In counts only, after nginx: the client hung up, or the gateway had to end."""
@@ -93,6 +97,7 @@ class Answering:
             order = await self._order(request, path, interaction)
         except Refused as refusal:
             headers = {"x-clorad-interaction": interaction}
+            _answered.add(1, {"status": refusal.status})
             return JSONResponse(refusal.body, refusal.status, headers | _retry(refusal.status))
         async with AsyncExitStack() as stack:
             try:
@@ -142,7 +147,7 @@ class Answering:
 
     def _whole(self, order: Order, reply: Reply) -> Response:
         version = reply.choice.version
-        self._count(order, version, reply.status)
+        self._count(order, reply.status)
         headers = order.headers(version)
         answer = reply.body
         if reply.status != 200:
@@ -173,7 +178,7 @@ class Answering:
             status = GONE
             raise
         finally:
-            self._count(order, version, status)
+            self._count(order, status)
 
     def _failed(self, order: Order, fault: NoReplica | Broken | TimeoutError) -> Response:
         match fault:
@@ -183,7 +188,7 @@ class Answering:
                 status, said = 502, "the replicas failed on this request"
             case _:
                 status, said = 504, f"no answer within {self._request_s_max:.0f} s"
-        self._count(order, "none", status)
+        self._count(order, status)
         log.warning("request failed", agent=order.agent, status=status, fault=type(fault).__name__)
         return JSONResponse(complaint(said, "api_error"), status, order.headers() | _retry(status))
 
@@ -203,9 +208,9 @@ class Answering:
             )
         )
 
-    def _count(self, order: Order, version: str, status: int) -> None:
-        _answered.add(1, {"agent": order.agent, "version": version, "status": status})
-        _lasted.record(time.monotonic() - order.began_s, {"agent": order.agent})
+    def _count(self, order: Order, status: int) -> None:
+        _answered.add(1, {"status": status})
+        _lasted.record(time.monotonic() - order.began_s)
 
 
 async def bounded(request: Request, bytes_max: int) -> bytes:

@@ -22,7 +22,7 @@ from feedback.redaction import Redactor
 from serving.shaping import Heard
 
 log = structlog.get_logger(__name__)
-_captured = metrics.get_meter("serving").create_counter("gateway.interactions", unit="{interaction}")
+_captured = metrics.get_meter("serving").create_counter("clorad.gateway.interactions", unit="{interaction}")
 
 TOPIC = "clorad.interactions"
 SOURCE = "clorad/gateway"

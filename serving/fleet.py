@@ -11,10 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry import metrics
 
+from feedback.gauges import Gauge
 from ledger import fleet as table
 from ledger.database import Database, LedgerUnavailable
 from ledger.heartbeat import Held, held
@@ -27,7 +29,10 @@ from serving.reconciler import Keeper, ReplicaOptions, hold_list
 from serving.replica import Replica, ReplicaRefused, ReplicaUnavailable
 
 log = structlog.get_logger(__name__)
-_rotation = metrics.get_meter("serving").create_gauge("fleet.replicas.in_rotation", unit="{replica}")
+_meter = metrics.get_meter("serving")
+_rotation = Gauge(_meter, "clorad.fleet.replicas.in_rotation", unit="{replica}")
+_configured = Gauge(_meter, "clorad.fleet.replicas.configured", unit="{replica}")
+_missing = Gauge(_meter, "clorad.fleet.adapters.missing", unit="{adapter}")
 
 LEASE = "fleet"
 STAND_BY_S = 1.0
@@ -143,6 +148,7 @@ def lead(
     """Run every loop in its own thread while the lease is held. A loop that raises ends them all."""
     over = threading.Event()
     fleet.board.clear()
+    _configured.set(len(fleet.replicas))
     loops: list[Callable[[], None]] = [
         lambda keeper=keeper: tend(fleet, keeper, over)  # type: ignore[misc]
         for keeper in _keepers(fleet)
@@ -157,6 +163,8 @@ def lead(
             fleet.watched.alive("fleet")
             ended = set(wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done)
         over.set()
+    for gauge in (_rotation, _configured, _missing):  # from now on somebody else knows
+        gauge.withdraw()
     for loop in running:
         loop.result()
     log.info("leading no longer", lease_lost=leased.lost.is_set())
@@ -182,7 +190,10 @@ def tend(fleet: Fleet, keeper: Keeper, over: threading.Event) -> None:
         before, left_out = left_out, [version.model for version in hold[room:]]
         if left_out and left_out != before:
             log.warning("no room on the replica: fleet.adapters_max", replica=keeper.url, left_out=left_out)
-        fleet.board.post(keeper.tend(hold[:room]))
+        report = keeper.tend(hold[:room])
+        fleet.board.post(report)
+        missing = sum(version.model not in report.held for version in hold)
+        _missing.set(missing, {"replica": urlsplit(keeper.url).netloc.rpartition("@")[2]})
         over.wait(fleet.options.tick_s)
 
 

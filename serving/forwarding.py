@@ -22,7 +22,7 @@ from serving.routing import Choice, Table, choose
 from serving.shaping import Garbled, answer_in, chunk_in, error_status, json_in
 
 log = structlog.get_logger(__name__)
-_retried = metrics.get_meter("serving").create_counter("gateway.requests.retried", unit="{request}")
+_retried = metrics.get_meter("serving").create_counter("clorad.gateway.requests.retried", unit="{request}")
 
 FAILURES_MAX = 3
 """Answers of status 5xx, or of no sense, until the client is told: by then the request is to blame."""
@@ -85,7 +85,7 @@ class Forwarder:
                         return
             finally:
                 self.in_flight[choice.url] -= 1
-            _retried.add(1, {"agent": agent})
+            _retried.add(1)
 
     async def _next(self, search: "_Search", agent: str, conversation: str) -> Choice:
         """The next replica to try; waits while there is none."""

@@ -22,12 +22,13 @@ from feedback.redaction import Redactor
 from ledger.events import Reason
 from serving.capturing import SOURCE, Send
 
-_taken = metrics.get_meter("serving").create_counter("gateway.feedback", unit="{event}")
+_taken = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
 
 TOPIC = "clorad.feedback"
 ACK_S_MAX = 12.0
 """How long a sender waits for Kafka at most: a little longer than the producer itself tries."""
 
+_FAULTS = (TooManyWaiting, NotAcknowledged, TimeoutError)
 TYPES = ("clorad.correction.v1", "clorad.intervention.v1", "clorad.outcome.v1", "clorad.retraction.v1")
 
 
@@ -55,6 +56,8 @@ class Inbox:
         self._send = send
         self._redactor = redactor
         self._ack_s_max = ack_s_max
+        for fate in ("kept", *(fault.__name__ for fault in _FAULTS)):
+            _taken.add(0, {"fate": fate})  # a rise from nothing to one is none to Prometheus
 
     async def take(self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]) -> Taken:
         """Kafka has the event. Raises `Unwelcome`: 4xx, it never will; 503, it may be sent again."""
@@ -77,7 +80,7 @@ class Inbox:
             raise Unwelcome(400, str(complaint)) from None
         try:
             sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
-        except (TooManyWaiting, NotAcknowledged, TimeoutError) as fault:
+        except _FAULTS as fault:
             _taken.add(1, {"fate": type(fault).__name__})
             raise Unwelcome(503, "not acknowledged by Kafka; send it again under the same id") from None
         _taken.add(1, {"fate": "kept"})

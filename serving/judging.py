@@ -31,9 +31,11 @@ from serving.reconciler import gate_home
 from serving.replica import Replica
 
 log = structlog.get_logger(__name__)
-_meter = metrics.get_meter("serving")
-_decided = _meter.create_counter("gate.decisions", unit="{decision}")
-_asked = _meter.create_histogram("gate.duration", unit="s", description="asking and judging one candidate")
+_asked = metrics.get_meter("serving").create_histogram(
+    "clorad.gate.duration",
+    unit="s",
+    explicit_bucket_boundaries_advisory=(1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
 
 BY = "gate"
 
@@ -126,7 +128,7 @@ def _judge(judging: Judging, standing: _Standing, over: threading.Event) -> bool
     assert url is not None
     began_s = time.monotonic()
     found, answered = _gather(judging, standing, judging.replicas[url], holders[url], over)
-    _asked.record(time.monotonic() - began_s, {"agent": candidate.agent})
+    _asked.record(time.monotonic() - began_s)
     judgement = judge(found, judging.options.limits)
     kept = gathering.as_json(found, judgement, answered, replica=url, redact=judging.redact)
     if judgement.verdict is Verdict.PROMOTE:
@@ -206,7 +208,6 @@ def _swap(judging: Judging, standing: _Standing, canary: Decision) -> bool:
     except FlipRefused as refusal:
         # The world changed, not the candidate: an abstention makes the next try no harder.
         return _settle(judging, standing, Verdict.ABSTAIN, {**canary.evidence, "reasons": [str(refusal)]})
-    _decided.add(1, {"agent": candidate.agent, "verdict": Verdict.PROMOTE.value})
     log.info("promoted", agent=candidate.agent, version=candidate.name, generation=generation)
     return True
 
@@ -224,7 +225,6 @@ def _settle(judging: Judging, standing: _Standing, verdict: Verdict, kept: Mappi
         if not _is_undecided(connection, candidate):
             return False
         versions.decide(connection, _decision(candidate, verdict, kept))
-    _decided.add(1, {"agent": candidate.agent, "verdict": verdict.value})
     decided = {"version": candidate.name, "verdict": verdict.value, "reasons": kept["reasons"]}
     log.info("candidate decided", agent=candidate.agent, **decided)
     return True

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import structlog
+from opentelemetry import metrics
 
 from ledger.agents import all_agents
 from ledger.database import Database, LedgerRefused, LedgerUnavailable
@@ -18,6 +19,7 @@ from ledger.fleet import Route, Routing, routing
 from ledger.versions import generation
 
 log = structlog.get_logger(__name__)
+_generation = metrics.get_meter("serving").create_gauge("clorad.gateway.generation", unit="{generation}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ class Table:
             self._away = False
         if self.current is not None and (known is None or known.generation != self.current.generation):
             log.info("routing read", generation=self.current.generation)
+            _generation.set(self.current.generation)
         return True
 
 

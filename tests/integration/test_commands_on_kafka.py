@@ -2,16 +2,19 @@
 
 import sqlite3
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback import inspection
 from feedback.connection import Kafka
 from feedback.topics import Topics
+from tests.catalogue import catalogue
 from tests.installation import Installation
 from tests.kafka_broker import RealKafka
 
@@ -154,3 +157,53 @@ def test_a_broker_that_is_away_is_one_exception() -> None:
         inspection.extents(away, ["t"])
     with pytest.raises(inspection.BrokerAway):
         inspection.make_topics(away, Topics(), partitions=1, replication=1)
+
+
+def scraped(installation: Installation, *, role: int) -> dict[str, dict[str, set[str]]]:
+    """What one role shows of ours: by metric, the values of its labels."""
+    url = f"http://127.0.0.1:{installation.health_port + role}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    found: dict[str, dict[str, set[str]]] = {}
+    for family in (family for family in families if family.name.startswith("clorad_")):
+        for sample in family.samples:
+            name = family.name if family.type == "histogram" else sample.name
+            labels = found.setdefault(name, {})
+            for label, value in sample.labels.items():
+                if label != "le" and not label.startswith("otel_") and value:
+                    labels.setdefault(label, set()).add(value)
+    return found
+
+
+def test_what_roles_show_to_prometheus_is_what_the_catalogue_says(shipping: Installation) -> None:
+    """A good event and one for nobody; the fleet role leads, and tells what is in the ledger."""
+    about = ("--author", "ann", "--prompt", "cancel", "--rejected", "a", "--corrected", "b")
+    for agent in ("billing", "nobody"):
+        shipping.clorad("send", "correction", "--agent", agent, *about)
+    until(shipping.ready, shipping.log)
+    until(shipping.caught_up, shipping.log)
+
+    def told() -> dict[str, dict[str, set[str]]]:
+        return scraped(shipping, role=0) | scraped(shipping, role=2)
+
+    until(
+        lambda: "event" in told().get("clorad_ledger_last_timestamp_seconds", {}).get("what", ()),
+        shipping.log,
+    )
+    rows, shown = catalogue(), told()
+    assert {
+        "clorad_feedback_lag",
+        "clorad_ledger_agents",
+        "clorad_feedback_outbox_shipped_total",
+    } <= shown.keys()
+    assert shown.keys() <= rows.keys()
+    for name, labels in shown.items():
+        assert labels.keys() <= rows[name].labels.keys(), name
+        for label, values in labels.items():
+            assert not rows[name].labels[label] or values <= rows[name].labels[label], name
+    assert not [
+        value
+        for labels in shown.values()
+        for values in labels.values()
+        for value in values & {"billing", "ann"}
+    ]

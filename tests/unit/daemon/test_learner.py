@@ -20,6 +20,7 @@ from ledger import agents, backlog, feedback, leases, schema, turns, usage, vers
 from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status
 from ledger.turns import lease_name
+from tests.meters import since, told
 from tests.unit.engine import tiny
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import keep, retraction, said
@@ -482,3 +483,63 @@ def test_interventions_without_a_record_of_what_was_sampled_teach_nothing_and_sa
     with database.read() as connection:
         [kept] = feedback.event_by_uid(connection, "dev#blame")
     assert kept.status is Status.BARREN
+
+
+class Short(NoRoom):
+    """An engine that a step did not fit into: from then on its micro-batches are smaller."""
+
+    shrunk = False
+
+    def form(self) -> dict[str, object]:
+        return dict(self._engine.form()) | {"token_budget": 256 if self.shrunk else 512}
+
+    def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
+        self.shrunk = True
+        return super().learn(lessons)
+
+
+COUNTED = ("turns", "tokens", "events", "steps", "memory.shortages", "pass.agents", "passes.abandoned")
+
+
+def counted_by(work: Callable[[], object]) -> dict[str, dict[object, float]]:
+    """What the learner's meters counted meanwhile, by the value of the one label or none."""
+    before = {name: told(f"clorad.learner.{name}") for name in COUNTED}
+    work()
+    counted = {name: since(before[name], f"clorad.learner.{name}") for name in COUNTED}
+    return {
+        name: {(labels[0][1] if labels else ""): value for labels, value in values.items()}
+        for name, values in counted.items()
+        if values
+    }
+
+
+def test_what_was_taught_is_counted(learner: Learner, database: Database) -> None:
+    make_due(database, "billing", "sql")
+    counted = counted_by(lambda: start_pass(learner, threading.Event()))
+    with database.read() as connection:
+        tokens = sum(one.tokens for one in usage.lately(connection))
+    assert counted == {
+        "turns": {"made": 2},
+        "tokens": {"": tokens},
+        "events": {"trained": 12},
+        "steps": {"taken": 6},
+        "pass.agents": {"": 1},
+    }
+
+
+def test_what_came_to_nothing_is_counted_by_how(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    make_due(database, "billing")
+    short = replace(learner, engine=Short(engine))
+    assert counted_by(lambda: start_pass(short, threading.Event())) == {
+        "turns": {"void": 1},
+        "memory.shortages": {"": 1},
+        "pass.agents": {"": 1},
+    }
+    vain = replace(learner, engine=NothingNew(engine))
+    assert counted_by(lambda: start_pass(vain, threading.Event())) == {
+        "turns": {"dropped": 1},
+        "tokens": {"": 321},
+        "pass.agents": {"": 1},
+    }

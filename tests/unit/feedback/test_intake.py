@@ -14,6 +14,7 @@ from feedback.placing import WrongLedger
 from ledger.database import LedgerUnavailable
 from ledger.schema import dead_letters, events, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
+from tests.meters import since, told
 from tests.unit.feedback.said import CORRECTION, INTERACTION, headers
 from tests.unit.feedback.taking_in import (
     Books,
@@ -53,6 +54,21 @@ def test_a_senders_clock_is_believed_up_to_the_time_kafka_got_the_record(kafka, 
     kafka.say(topics.feedback, json.dumps(CORRECTION).encode(), headers=ahead, timestamp_ms=1_700_000_000_000)
     take_in(intake(kafka, kept, topics), lambda: kept.kept(topics.feedback) == 1)
     assert kept.column(select(events.c.occurred_s)) == [1_700_000_000.0]
+
+
+def test_what_became_of_records_is_counted_and_how_late_they_were_kept(kafka, kept):
+    topics = kafka.create_all()
+    before, delays = told("clorad.feedback.records"), told("clorad.feedback.delay")
+    correct(kafka, topics.feedback, "e1")
+    correct(kafka, topics.feedback, "e1")
+    kafka.say(topics.feedback, b"{")
+    take_in(intake(kafka, kept, topics), lambda: sum(kept.next_offsets(topics.feedback).values()) == 3)
+    assert since(before, "clorad.feedback.records") == {
+        (("fate", "stored"),): 1,
+        (("fate", "duplicate"),): 1,
+        (("fate", "dead"), ("reason", "invalid_json")): 1,
+    }
+    assert since(delays, "clorad.feedback.delay")
 
 
 def test_interactions_are_kept_too(kafka, kept):

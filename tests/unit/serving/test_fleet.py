@@ -17,6 +17,7 @@ from ledger.heartbeat import held
 from serving.fleet import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
 from serving.judging import JudgingOptions
 from serving.reconciler import ReplicaOptions
+from tests.meters import told
 from tests.unit.serving.scene import BASE_HASH, Scene
 from tests.unit.serving.test_judging import knows
 
@@ -202,3 +203,24 @@ def test_what_nobody_wants_any_more_is_unloaded(billing):
         billing.champion("billing")
         wait_for(lambda: old[1].model not in fake.adapters)
         assert old[2].model in fake.adapters, "the predecessor stays"
+
+
+def test_who_leads_tells_what_replicas_lack_and_nothing_any_more_once_it_led(billing):
+    def lacking() -> dict[str, float]:
+        return {
+            dict(labels)["replica"]: count for labels, count in told("clorad.fleet.adapters.missing").items()
+        }
+
+    billing.champion("billing")
+    full, refusing = billing.replicas
+    refusing.trouble.refuse_loads = True
+    with running(fleet(billing)):
+        wait_for(lambda: sorted(lacking().values()) == [0, 1])
+        assert lacking() == {
+            full.url.removeprefix("http://"): 0,
+            refusing.url.removeprefix("http://"): 1,
+        }
+        wait_for(lambda: told("clorad.fleet.replicas.in_rotation") == {(): 1})
+        assert told("clorad.fleet.replicas.configured") == {(): 2}
+    assert lacking() == {}
+    assert told("clorad.fleet.replicas.in_rotation") == told("clorad.fleet.replicas.configured") == {}

@@ -17,6 +17,7 @@ from serving import forwarding
 from serving.gateway import GatewayOptions
 from serving.inbox import ACK_S_MAX
 from serving.shaping import error_status
+from tests.meters import since, told
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, front, show, until
 from tests.unit.serving.scene import Scene
@@ -584,3 +585,19 @@ def test_the_routing_is_shown_to_tools(gateway, world):
     assert shown["agents"]["sql"] == "v0"
     assert shown["agents"]["billing"].startswith("v1-")
     assert len(shown["replicas"]) == 2
+
+
+def test_every_request_is_counted_by_its_status_and_by_nothing_else(gateway):
+    before = told("clorad.gateway.requests")
+    said(gateway)
+    said(gateway, "sql")
+    list(gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True))
+    with pytest.raises(openai.NotFoundError):
+        said(gateway, "nobody")
+    until(lambda: since(before, "clorad.gateway.requests") == {(("status", 200),): 3, (("status", 404),): 1})
+
+
+def test_a_gateway_tells_the_generation_that_it_routes_by(gateway, world):
+    with world.database.write() as connection:
+        raised = raise_generation(connection)
+    until(lambda: told("clorad.gateway.generation") == {(): raised})

@@ -1,0 +1,41 @@
+"""What the meters of this process tell. There is one provider a process: compare counters with before."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+Labels = tuple[tuple[str, Any], ...]
+
+
+def told(name: str) -> dict[Labels, float]:
+    """The values of one instrument, by its labels in order; of a histogram how many were recorded."""
+    data = _reader().get_metrics_data()
+    return {
+        tuple(sorted((point.attributes or {}).items())): getattr(point, "value", None)
+        if hasattr(point, "value")
+        else point.count
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    }
+
+
+def since(before: Mapping[Labels, float], name: str) -> dict[Labels, float]:
+    """What was added to a counter or a histogram; labels to which nothing was are left out."""
+    now = told(name)
+    return {
+        labels: now[labels] - before.get(labels, 0) for labels in now if now[labels] != before.get(labels, 0)
+    }
+
+
+@cache
+def _reader() -> InMemoryMetricReader:
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
+    return reader

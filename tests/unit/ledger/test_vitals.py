@@ -1,0 +1,117 @@
+"""What somebody on call must know, on both databases."""
+
+import pytest
+
+from ledger import flips, leases
+from ledger.database import Database
+from ledger.events import Status
+from ledger.turns import lease_name
+from ledger.versions import Verdict
+from ledger.vitals import Decided, Vitals, decided_since, newest_decision, vitals
+from tests.unit.ledger.saying import keep, said
+from tests.unit.ledger.teaching import decision, make, open_pass, promote, record, refuse
+
+
+def look(database: Database) -> Vitals:
+    with database.read() as connection:
+        return vitals(connection)
+
+
+def decided(database: Database, number: int) -> tuple[int, list[Decided]]:
+    with database.read() as connection:
+        return decided_since(connection, number)
+
+
+def test_an_empty_ledger_has_nothing_that_waits_or_is_old(database: Database) -> None:
+    found = look(database)
+    assert [one.agent for one in found.backlogs] == ["billing", "sql"]
+    assert found.stuck == {Status.WAITING: 0, Status.HELD: 0, Status.CONTESTED: 0}
+    assert (found.candidates, found.candidate_age_s, found.pass_age_s) == (0, 0.0, 0.0)
+    assert (found.turns_held, found.turns_left, found.leases) == (0, 0, {})
+    assert set(found.last_s) <= {"decision", "flip"}
+
+
+def test_a_turn_is_held_until_its_lease_is_gone(database: Database) -> None:
+    keep(database, said("1"), said("2", agent="sql"))
+    opened = open_pass(database, "billing", "sql")
+    assert (look(database).turns_held, look(database).turns_left) == (2, 0)
+    assert look(database).leases == {"agent": 2}
+    assert look(database).pass_age_s > 0.0
+    leases.release(database, {lease_name("sql"): opened.turns[1].plan.token})
+    assert (look(database).turns_held, look(database).turns_left) == (1, 1)
+    for turn in opened.turns:
+        record(database, turn)
+    assert (look(database).turns_held, look(database).turns_left, look(database).pass_age_s) == (0, 0, 0.0)
+
+
+def test_a_candidate_grows_old_until_its_verdict(database: Database) -> None:
+    keep(database, said("1"))
+    made = make(database)
+    found = look(database)
+    assert found.candidates == 1
+    assert found.candidate_age_s == pytest.approx(found.now_s - made.made_s, abs=0.01)
+    refuse(database, made)
+    assert (look(database).candidates, look(database).candidate_age_s) == (0, 0.0)
+
+
+def test_what_is_stuck_is_counted_by_why(database: Database) -> None:
+    keep(database, said("1"), said("2", agent="sql", interaction="i", role=None, prompt_group=None))
+    made = make(database)
+    promote(database, made)
+    flips.roll_back(database, "billing", to=None, by="ann", reason="worse")
+    assert look(database).stuck == {Status.WAITING: 1, Status.HELD: 1, Status.CONTESTED: 0}
+
+
+def test_the_last_of_each_kind_has_its_moment(database: Database) -> None:
+    keep(database, said("1"))
+    made = make(database)
+    promote(database, made)
+    last = look(database).last_s
+    assert last["version"] == last["turn"]
+    assert last["event"] <= last["turn"] <= last["decision"] <= look(database).now_s
+    assert last["flip"] == pytest.approx(last["decision"], abs=1.0)
+    keep(database, said("2", agent="sql"))
+    [turn] = open_pass(database, "sql").turns
+    from ledger.turns import void_turn
+
+    void_turn(database, turn, token=turn.plan.token, reason="test")
+    again = look(database).last_s
+    assert again["turn"] > last["turn"]
+    assert again["version"] == last["version"]
+    assert again["event"] > last["event"]
+
+
+def test_decisions_are_told_once_whoever_took_them(database: Database) -> None:
+    with database.read() as connection:
+        number = newest_decision(connection)
+    keep(database, said("1"), said("2"))
+    made = make(database)
+    promote(database, made)
+    flips.roll_back(database, "billing", to=None, by="ann", reason="worse")
+    newest, found = decided(database, number)
+    assert [(one.verdict, one.by) for one in found] == [
+        (Verdict.PROMOTE, decision(made, Verdict.PROMOTE).by),
+        (Verdict.ROLLBACK, "ann"),
+    ]
+    assert decided(database, newest) == (newest, [])
+
+
+def test_a_promotion_says_how_long_each_event_waited_that_was_trained(database: Database) -> None:
+    keep(database, said("1"), said("2"), said("3"))
+    [turn] = open_pass(database, "billing").turns
+    known, *trained = [one.seq for one in turn.plan.events]
+    made = record(database, turn, outcomes={known: "already_known"} | dict.fromkeys(trained, "trained"))
+    promote(database, made)
+    _, found = decided(database, 0)
+    [promotion] = [one for one in found if one.verdict is Verdict.PROMOTE]
+    assert len(promotion.waited_s) == 2
+    assert all(0.0 <= waited_s < 60.0 for waited_s in promotion.waited_s)
+
+
+def test_after_a_restored_backup_it_goes_on_from_what_there_is(database: Database) -> None:
+    """Numbers went back: what was decided since is gone, and what comes is told."""
+    newest, found = decided(database, 1_000_000)
+    assert found == []
+    keep(database, said("1"))
+    promote(database, make(database))
+    assert [one.verdict for one in decided(database, newest)[1]] == [Verdict.PROMOTE]
