@@ -116,13 +116,18 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
 def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
     """The agent's events under these feedback keys, and what replaced them, oldest first: what outcomes that
     amend refer to."""
-    named = sorted(set(keys))
-    # Spelt so that each half has an index of its own.
-    replacing = and_(events.c.amends.in_(named), events.c.kind != Kind.OUTCOME.value)
-    query = select(events).where(
-        or_(and_(events.c.agent == agent, events.c.key.in_(named)), and_(events.c.agent == agent, replacing))
-    )
-    return _events(connection, query.order_by(events.c.seq)) if named else []
+    named, found = sorted(set(keys)), dict[int, KeptEvent]()
+    for start in range(0, len(named), _IDS_MAX):
+        some = named[start : start + _IDS_MAX]
+        # Spelt so that each half has an index of its own.
+        under = and_(events.c.agent == agent, events.c.key.in_(some))
+        replacing = and_(
+            events.c.agent == agent, events.c.amends.in_(some), events.c.kind != Kind.OUTCOME.value
+        )
+        found.update(
+            {kept.seq: kept for kept in _events(connection, select(events).where(or_(under, replacing)))}
+        )
+    return [found[seq] for seq in sorted(found)]
 
 
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
