@@ -1,9 +1,9 @@
 """From an agent's settings to the agent that the ledger knows: on which base, and how it is taught."""
 
-from functools import cache
 from pathlib import Path
 
 from daemon.settings import AgentSettings
+from engine import base_memory
 from engine.base_files import base_hash
 from ledger.agents import Agent
 
@@ -12,16 +12,22 @@ class BaseMissing(Exception):
     """The base's files cannot be read where `engine.base` says they are. One line for a person."""
 
 
-@cache
-def hash_of_base(base: Path) -> str:
+MEMORY = ".base-hashes.json"
+"""In the adapter store: which files were read and what their hash was. Without it they are read again."""
+
+
+def hash_of_base(base: Path, store: Path) -> str:
     """Which base that directory holds. Raises `BaseMissing`.
 
-    Read once a process: a base is large, and does not change while a role runs.
+    Read once, not at every start of every role: what is known of untouched files is kept in the store.
     """
+    base_memory.recall(store / MEMORY)
     try:
-        return base_hash(base)
+        found = base_hash(base)
     except (OSError, ValueError) as fault:
         raise BaseMissing(f"engine.base: {fault}") from None
+    base_memory.keep(store / MEMORY)
+    return found
 
 
 def agent_of(name: str, settings: AgentSettings, on: str) -> Agent:

@@ -16,12 +16,13 @@ from ledger import feedback
 from ledger.agents import Agent
 from ledger.backlog import Backlog
 from ledger.events import CORRECTING, KeptEvent, Kind, Role, Status
+from ledger.taken_back import reverted
 from ledger.turns import TurnEvent, TurnPlan
 from ledger.versions import newest_seq
 from rewards.baseline import frozen, usual
 from rewards.batch import Choice, choose
 from rewards.contradictions import contradictions
-from rewards.credit import label, reverts
+from rewards.credit import PEOPLES_WORDS, label
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
@@ -62,6 +63,7 @@ class _Material:
     dev: Sequence[KeptEvent]
     background: Background
     baselines: Mapping[str | None, float]
+    reverted: frozenset[int]  # of what waits and what was taught, by `seq`
 
 
 def plan_turn(
@@ -127,6 +129,7 @@ def _material(connection: Connection, agent: str, limits: Limits) -> _Material:
         gate=gate,
         dev=dev,
         background=background_of(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
+        reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
         baselines=usual(feedback.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST),
     )
 
@@ -163,9 +166,8 @@ def _labels(found: _Material) -> Marks:
     marks: Marks = {kept.seq: _RIPE for kept in found.waiting if kept.status is Status.WAITING}
     marks |= {seq: (Status.BARREN, reason) for seq, reason in labelled.barren.items()}
     marks |= {seq: (Status.WAITING, reason) for seq, reason in labelled.held.items()}
-    outcomes = [kept.event for kept in found.waiting if kept.event.kind is Kind.OUTCOME]
-    for kept in found.taught:
-        if any(reverts(outcome, kept.event) for outcome in outcomes):
+    for kept in (*found.waiting, *found.taught):
+        if kept.seq in found.reverted and kept.event.kind in PEOPLES_WORDS:
             marks[kept.seq] = (Status.BARREN, "reverted later")
     return marks
 

@@ -78,9 +78,36 @@ def declare_agents(settings: Settings, database: Database) -> None:
             raise RoleRefused(f"agents.{name}: {refusal}") from None
 
 
+def await_agents(settings: Settings, database: Database, stopping: threading.Event, health: Health) -> bool:
+    """The ledger knows every agent of the settings: events of unknown ones would be dead letters. False once
+    told to stop.
+
+    Only who has the base can declare an agent. Where it is here that is done; intake on a machine of its own
+    waits for the learner or the fleet role, and Kafka keeps the events.
+    """
+    while True:
+        try:
+            with database.read() as connection:
+                unknown = settings.agents.keys() - agents.all_agents(connection).keys()
+            health.ready("ledger", True)
+        except LedgerUnavailable as fault:
+            health.ready("ledger", False, str(fault))
+        else:
+            if unknown and settings.engine.base.is_dir():
+                declare_agents(settings, database)
+                unknown = set()
+            why = f"the learner or the fleet role must declare {', '.join(sorted(unknown))}"
+            health.ready("agents", not unknown, why if unknown else "")
+            if not unknown:
+                return True
+        health.alive("intake")
+        if stopping.wait(_RETRY_S):
+            return False
+
+
 def _hash_of_base(settings: Settings) -> str:
     try:
-        return hash_of_base(settings.engine.base)
+        return hash_of_base(settings.engine.base, settings.store.path)
     except BaseMissing as missing:
         raise RoleRefused(str(missing)) from None
 
@@ -137,7 +164,8 @@ def intake(settings: Settings, stopping: threading.Event, health: Health) -> Non
     from feedback.redaction import Redactor
 
     with open_ledger(settings, stopping, health) as database:
-        declare_agents(settings, database)
+        if not await_agents(settings, database, stopping, health):
+            return
         identity = identity_of(database)
         kafka = settings.kafka
         loop = Intake(
@@ -175,7 +203,7 @@ def cluster_of(settings: Settings) -> "Cluster":
 
 
 def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Lead the fleet, or stand by: replicas, judging, swaps, what the ledger owes Kafka, its vitals, what may go."""
+    """Lead the fleet, or stand by: replicas, judging, swaps; the ledger's debts to Kafka, vitals, retention."""
     from daemon import retention
     from daemon.scheduler import freshness_of
     from daemon.vitals import tell_vitals

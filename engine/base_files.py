@@ -1,11 +1,14 @@
 """Which base model and which tokenizer a directory holds, as hashes over their files.
 
 Adapters, versions and replicas carry these; equality is what makes an adapter fit. No torch needed.
+What was read is known again by `engine.base_memory`: weights of many gigabytes take minutes to read.
 """
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+
+from engine import base_memory
 
 _BLOCK_BYTES = 1 << 20
 _TOKENIZER_FILES = (
@@ -22,11 +25,15 @@ _TOKENIZER_FILES = (
 
 
 def base_hash(base: Path) -> str:
-    """sha256 (hex) over `config.json` and the weight files, by name and content."""
+    """sha256 (hex) over `config.json` and the weight files, by name and content.
+
+    Raises `ValueError` where there are none, or they changed while they were read; `OSError`.
+    """
     weights = sorted(base.glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{base} holds no .safetensors weights")
-    return hash_of_files([base / "config.json", *weights])
+    files = [base / "config.json", *weights]
+    return base_memory.known_or(files, lambda: hash_of_files(files))
 
 
 def tokenizer_hash(base: Path) -> str:

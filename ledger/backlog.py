@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, o
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, Kind, Role, Status
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
+from ledger.taken_back import was_reverted
 from ledger.usage import Usage, usages
 from ledger.versions import BASE, Purpose, Verdict, taught_turns, undecided
 
@@ -118,6 +119,7 @@ def _gate_counts() -> Select[Any]:
             events.c.status == Status.OPEN.value,
             events.c.kind.in_([kind.value for kind in CORRECTING]),
             events.c.seq > func.coalesce(through, 0),
+            ~was_reverted(),
         )
         .group_by(events.c.agent)
     )

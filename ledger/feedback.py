@@ -9,13 +9,13 @@ from ledger.backlog import is_untaught
 from ledger.database import Database
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.schema import decisions, events, interactions, positions, turn_events, versions
+from ledger.taken_back import GONE, was_reverted
 from ledger.versions import taught_turns
 
 NEWEST_MAX = 4000
 """Events of one kind that are looked at together: a turn and a gate have room for a few hundred."""
 
 _IDS_MAX = 400
-_GONE = (Status.RETRACTED.value, Status.SUPERSEDED.value)
 
 
 def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
@@ -58,7 +58,7 @@ def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
         for seq, (status, reason) in marks.items():
             connection.execute(
                 update(events)
-                .where(events.c.seq == seq, events.c.status.not_in(_GONE))
+                .where(events.c.seq == seq, events.c.status.not_in(GONE))
                 .values(status=status.value, status_reason=reason[:200])
             )
 
@@ -86,7 +86,7 @@ def usable(
     after_seq: int = 0,
     newest: int = NEWEST_MAX,
 ) -> list[KeptEvent]:
-    """The agent's `newest` usable events of a role and these kinds, oldest first."""
+    """The agent's `newest` usable events of a role and these kinds that lasted, oldest first."""
     query = (
         select(events)
         .where(
@@ -95,6 +95,7 @@ def usable(
             events.c.role == role.value,
             events.c.kind.in_([kind.value for kind in kinds]),
             events.c.seq > after_seq,
+            ~was_reverted(),
         )
         .order_by(events.c.seq.desc())
         .limit(newest)
@@ -113,10 +114,20 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
 
 
 def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
-    """The agent's events under these feedback keys, oldest first: what amendments refer to."""
-    named = sorted(set(keys))
-    query = select(events).where(events.c.agent == agent, events.c.key.in_(named))
-    return _events(connection, query.order_by(events.c.seq)) if named else []
+    """The agent's events under these feedback keys, and what replaced them, oldest first: what outcomes that
+    amend refer to."""
+    named, found = sorted(set(keys)), dict[int, KeptEvent]()
+    for start in range(0, len(named), _IDS_MAX):
+        some = named[start : start + _IDS_MAX]
+        # Spelt so that each half has an index of its own.
+        under = and_(events.c.agent == agent, events.c.key.in_(some))
+        replacing = and_(
+            events.c.agent == agent, events.c.amends.in_(some), events.c.kind != Kind.OUTCOME.value
+        )
+        found.update(
+            {kept.seq: kept for kept in _events(connection, select(events).where(or_(under, replacing)))}
+        )
+    return [found[seq] for seq in sorted(found)]
 
 
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
@@ -154,7 +165,7 @@ def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent
     query = (
         select(events)
         .where(events.c.agent == agent, events.c.kind == Kind.OUTCOME.value, events.c.amends.is_(None))
-        .where(events.c.status.not_in(_GONE))
+        .where(events.c.status.not_in(GONE))
         .order_by(func.coalesce(events.c.occurred_s, events.c.received_s).desc(), events.c.seq.desc())
         .limit(last)
     )

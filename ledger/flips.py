@@ -13,13 +13,13 @@ from ledger.database import Database, now_s
 from ledger.events import Status
 from ledger.pruning import told
 from ledger.schema import desired, events, turn_events, turns, versions
+from ledger.taken_back import changed_events, no_evidence
 from ledger.versions import (
     Decision,
     Purpose,
     Verdict,
     Version,
     champion,
-    changed_events,
     decide,
     lineage_of,
     newest_seq,
@@ -38,7 +38,7 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
     """Make the candidate the champion. Returns the new generation.
 
     Raises `FlipRefused` if its parent is no longer champion, it was settled otherwise, or an event
-    it was taught with has meanwhile been amended, retracted or contested.
+    it was taught with has meanwhile been amended, retracted or contested, or one it was judged by taken back.
     """
     assert decision.verdict is Verdict.PROMOTE
     with database.write() as connection:
@@ -49,8 +49,15 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
             raise FlipRefused("already decided")
         if changed := changed_events(connection, candidate.turn_id):
             raise FlipRefused(f"{changed} of its events changed meanwhile")
+        if gone := no_evidence(connection, candidate.agent, judged_by(decision.evidence)):
+            raise FlipRefused(f"{len(gone)} of the events it was judged by were taken back meanwhile")
         decide(connection, decision)
         return _flip(connection, candidate.agent, serve=candidate.number, predecessor=standing)
+
+
+def judged_by(evidence: Mapping[str, Any]) -> list[str]:
+    """Uids of the events that a decision's evidence is made of."""
+    return [pair["event"] for part in ("gate", "suite") for pair in evidence.get(part) or ()]
 
 
 def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason: str) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from ledger import leases
 from ledger.database import Database, now_s
 from ledger.events import Status
 from ledger.schema import events, passes, turn_events, turns, versions
-from ledger.versions import Version, champion, changed_events
+from ledger.taken_back import changed_events
+from ledger.versions import Version, champion
 
 
 class TurnVoid(Exception):

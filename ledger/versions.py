@@ -11,9 +11,8 @@ from sqlalchemy.sql.expression import CTE
 
 from ledger import outbox
 from ledger.database import now_s
-from ledger.events import Status
 from ledger.facts import fact, set_fact
-from ledger.schema import decisions, desired, events, turn_events, versions
+from ledger.schema import decisions, desired, events, versions
 
 LIFECYCLE_TOPIC = "clorad.lifecycle"
 
@@ -239,18 +238,6 @@ def taught_turns() -> CTE:
         line, (versions.c.agent == line.c.agent) & (versions.c.number == line.c.parent)
     )
     return line.union_all(older)
-
-
-def changed_events(connection: Connection, turn_id: int) -> int:
-    """How many events a turn trained on are no longer what it was given."""
-    usable = [Status.OPEN.value, Status.KNOWN.value, Status.BARREN.value]
-    changed = (
-        select(events.c.seq)
-        .join(turn_events, turn_events.c.event_seq == events.c.seq)
-        .where(turn_events.c.turn_id == turn_id, turn_events.c.part != "dev")
-        .where(events.c.status.not_in(usable) | (events.c.revision != turn_events.c.revision))
-    )
-    return len(connection.execute(changed).all())
 
 
 def newest_seq(connection: Connection, agent: str) -> int:

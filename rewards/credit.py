@@ -7,7 +7,7 @@ trained, barren with a reason, or held until something else is known.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ledger.events import CORRECTING, Event, Interaction, KeptEvent, Kind, Role
+from ledger.events import CORRECTING, Event, Interaction, KeptEvent, Kind, Role, Status
 from rewards.balance import balance
 from rewards.episode import Episode, Message, Part, Weighted, text_of
 from rewards.exchange import Exchange, Record
@@ -22,7 +22,8 @@ KEPT, REVERTED = 0.5, -1.0  # what an amending outcome says of the earlier event
 CERTAIN_NATS = 0.01  # mean surprise a token below which praise and blame move nothing
 NOT_THE_AGENT = frozenset({"environment fault", "policy change"})  # reasons that do not judge the agent
 
-_PEOPLES_WORDS = (*CORRECTING, Kind.TAKEOVER)
+PEOPLES_WORDS = (*CORRECTING, Kind.TAKEOVER)
+_GONE = (Status.RETRACTED, Status.SUPERSEDED)
 _UNSAMPLED = "no record of what was sampled"
 _UNASKED = "no record of the prompt"
 
@@ -72,13 +73,15 @@ def label(
     only. Never raises for events that passed the wire schema.
     """
     record = Record(interactions=interactions, conversations=conversations)
-    others = sorted((*known, *events), key=lambda kept: (kept.event.revision, kept.seq))
+    others = sorted((*known, *events), key=_rank)
+    standing = [kept for kept in others if kept.status not in _GONE]
     table = _Table(
         record=record,
         baselines=baselines,
         part=part,
-        others=tuple(kept.event for kept in others),
-        successes=None if planned else successes(others, record),
+        others=tuple(others),
+        planned=planned,
+        successes=None if planned else successes(standing, record),
     )
     credited: dict[int, tuple[Episode, ...]] = {}
     barren: dict[int, str] = {}
@@ -100,10 +103,15 @@ def label(
     )
 
 
+def _rank(kept: KeptEvent) -> tuple[bool, int, bool, int]:
+    """What is meant still comes last, as `ledger.amendments` has it."""
+    return kept.status not in _GONE, kept.event.revision, kept.event.amends is not None, kept.seq
+
+
 def reverts(other: Event, event: Event) -> bool:
     """Whether `other` says that people's words in `event` did not last."""
     is_its = other.kind is Kind.OUTCOME and other.amends is not None and other.amends == event.key
-    return is_its and event.kind in _PEOPLES_WORDS and float(other.data["value"]) < 0.0
+    return is_its and event.kind in PEOPLES_WORDS and float(other.data["value"]) < 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +121,8 @@ class _Table:
     record: Record
     baselines: Mapping[str | None, float]
     part: Part
-    others: tuple[Event, ...]  # the agent's events as far as given, by revision
+    others: tuple[KeptEvent, ...]  # the agent's events as far as given, those that stand last, by revision
+    planned: bool  # decided already what teaches: asked for the same again
     successes: Successes | None  # None: every kind has one
 
     def credit(self, event: Event) -> Credit:
@@ -125,7 +134,7 @@ class _Table:
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
             return Barren(reason)
-        if any(reverts(other, event) for other in self.others):
+        if any(reverts(other.event, event) for other in self.others):
             return Barren("reverted later")
         match event.kind:
             case Kind.CORRECTION | Kind.OVERRIDE:
@@ -195,9 +204,12 @@ class _Table:
 
     def _ended(self, event: Event) -> Credit:
         value = float(event.data["value"])
-        earlier = self._amended(event)
-        if earlier is not None and earlier.kind is not Kind.OUTCOME:
-            return self._lasted(event, earlier, value)
+        amended = self._amended(event)
+        earlier = None if amended is None else amended.event
+        if amended is not None and amended.event.kind is not Kind.OUTCOME:
+            if amended.status in _GONE and not self.planned:
+                return Barren("what it amends was taken back")
+            return self._lasted(event, amended.event, value)
         about = self.record.about(event)
         if earlier is not None and not about.messages:
             about = self.record.about(earlier)
@@ -219,7 +231,7 @@ class _Table:
             return Barren("neither kept nor reverted")
         if earlier.role is not event.role:
             return Held("kept for judging")
-        if earlier.kind in _PEOPLES_WORDS:
+        if earlier.kind in PEOPLES_WORDS:
             return self._confirmed(event, earlier) if value > 0.0 else Barren("takes back what was taught")
         about = self.record.about(earlier)
         if about.spoken is None:
@@ -247,12 +259,15 @@ class _Table:
             if about.turn - back in turns
         )
 
-    def _amended(self, event: Event) -> Event | None:
-        """The newest revision of the event that this one amends."""
+    def _amended(self, event: Event) -> KeptEvent | None:
+        """What is meant now by the event that this one amends."""
         if event.amends is None:
             return None
-        found = [other for other in self.others if other.key == event.amends and other.uid != event.uid]
-        return found[-1] if found else None
+        for other in reversed(self.others):
+            replaces = other.event.kind is not Kind.OUTCOME and other.event.amends == event.amends
+            if other.event.uid != event.uid and (other.event.key == event.amends or replaces):
+                return other
+        return None
 
     def _advantage(
         self, event: Event, about: Exchange, value: float, *, mass: float = 1.0, earlier: Event | None = None

@@ -18,7 +18,8 @@ from ledger import versions
 from ledger.agents import all_agents
 from ledger.backlog import refusals_of
 from ledger.database import Database, now_s
-from ledger.flips import FlipRefused, promote
+from ledger.flips import FlipRefused, judged_by, promote
+from ledger.taken_back import no_evidence
 from ledger.versions import BASE, Decision, Purpose, Verdict, Version, Wanted
 from serving import evidence as gathering
 from serving.board import Board
@@ -180,6 +181,8 @@ def _let_everybody_hold(judging: Judging, standing: _Standing, kept: Mapping[str
     with judging.database.write() as connection:
         if not _is_undecided(connection, candidate):
             return False
+        if no_evidence(connection, candidate.agent, judged_by(kept)):
+            return True  # taken back while we asked: it is judged again, by what still stands
         versions.decide(connection, _decision(candidate, Verdict.CANARY, kept))
         versions.no_longer_want(connection, candidate.agent, Purpose.GATE)
         versions.want(connection, candidate, Purpose.CANARY)
@@ -224,6 +227,8 @@ def _settle(judging: Judging, standing: _Standing, verdict: Verdict, kept: Mappi
     with judging.database.write() as connection:
         if not _is_undecided(connection, candidate):
             return False
+        if verdict is Verdict.REFUSE and no_evidence(connection, candidate.agent, judged_by(kept)):
+            return True
         versions.decide(connection, _decision(candidate, verdict, kept))
     decided = {"version": candidate.name, "verdict": verdict.value, "reasons": kept["reasons"]}
     log.info("candidate decided", agent=candidate.agent, **decided)

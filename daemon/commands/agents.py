@@ -79,7 +79,7 @@ def add(
             tokens_per_hour_max=tokens_per_hour_max,
             recipe=_changes(recipe),
         )
-        agent = agent_of(name, taught, hash_of_base(settings.engine.base))
+        agent = agent_of(name, taught, hash_of_base(settings.engine.base, settings.store.path))
     except ValidationError as refusal:
         raise CommandFailed(f"--{one_line(refusal)}", code=2) from None
     except BaseMissing as missing:

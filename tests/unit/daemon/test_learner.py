@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
 from daemon.look import Look
@@ -449,6 +449,24 @@ def test_a_correction_that_was_reverted_after_it_was_taught_is_not_repeated(
     repeated = read_manifest(learner.store / made_next.path).events["replay"]
     assert repeated
     assert "dev#wrong" not in repeated
+    assert wrong.status is Status.BARREN
+
+
+def test_a_correction_that_arrives_after_its_revert_is_not_taught(
+    learner: Learner, database: Database
+) -> None:
+    data = {"value": -1.0, "scope": "final", "messages": [{"role": "user", "content": "ask"}], "said": "no"}
+    keep(database, said("no", kind=Kind.OUTCOME, amends="k", data=data))
+    make_due(database, "billing")
+    with database.write() as connection:  # it was looked at in a turn of its own, and teaches nothing
+        the_revert = update(schema.events).where(schema.events.c.id == "no")
+        connection.execute(the_revert.values(status=Status.BARREN.value))
+    keep(database, said("wrong", key="k", data=corrections("billing", 1)[0].data))
+    start_pass(learner, threading.Event())
+    with database.read() as connection:
+        [made] = versions.undecided(connection)
+        [wrong] = feedback.event_by_uid(connection, "dev#wrong")
+    assert "dev#wrong" not in read_manifest(learner.store / made.path).events["new"]
     assert wrong.status is Status.BARREN
 
 

@@ -59,7 +59,7 @@ def until_said(folder: Path, event: str) -> dict[str, Any]:
 
 
 def test_a_role_that_refuses_ends_the_run_with_its_reason(tmp_path: Path, run: Run) -> None:
-    process = run(f'{AWAY}[agents.billing]\nscorer = "exact"\n[engine]\nbase = "missing"\n')
+    process = run(f'{AWAY}[agents.billing]\nscorer = "exact"\n[engine]\nbase = "."\n')
     assert process.wait(timeout=WAIT_S) == 78
     critical = [line for line in lines(tmp_path) if line["level"] == "critical"]
     assert [line["role"] for line in critical] == ["intake", "run"]

@@ -1,11 +1,12 @@
 """The credit table, row by row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ledger.events import Interaction, KeptEvent, Kind, Role
+from ledger.events import Interaction, KeptEvent, Kind, Role, Status
 from rewards.baseline import frozen, thawed, usual
 from rewards.credit import Labelled, label
 from rewards.episode import Episode, Part, Spoken
@@ -322,6 +323,30 @@ def test_a_correction_that_was_kept_is_shown_once_more_at_half_mass() -> None:
 def test_a_correction_that_was_reverted_is_not_trained_on() -> None:
     events = [correction(1, "ask", "no", "yes", key="k"), outcome(2, -1.0, amends="k")]
     assert labelled(*events).barren == {1: "reverted later", 2: "takes back what was taught"}
+
+
+def gone(kept: KeptEvent, status: Status) -> KeptEvent:
+    return replace(kept, status=status)
+
+
+def test_what_was_retracted_is_not_shown_again_because_somebody_had_kept_it() -> None:
+    known = [gone(correction(1, "ask", "no", "yes", key="k"), Status.RETRACTED)]
+    kept_it = outcome(2, 1.0, amends="k")
+    assert labelled(kept_it, known=known).barren == {2: "what it amends was taken back"}
+    assert only(labelled(kept_it, known=known, planned=True)).reply.text == "yes", "a pass trained again"
+
+
+def test_what_replaced_a_correction_is_what_was_kept() -> None:
+    known = [
+        correction(3, "ask", "no", "yes, please", amends="k"),
+        gone(correction(1, "ask", "no", "yes", key="k", revision=1), Status.SUPERSEDED),
+    ]
+    assert only(labelled(outcome(2, 1.0, amends="k"), known=known)).reply.text == "yes, please"
+
+
+def test_a_success_that_was_retracted_releases_no_abort() -> None:
+    known = [gone(correction(1, "ask 3", "no", "yes"), Status.RETRACTED)]
+    assert labelled(stopped(2), known=known, conversation=a_conversation("talk", 3)).held
 
 
 def test_an_outcome_that_replaces_an_outcome_is_about_the_same_turn() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from ledger import flips, versions
 from ledger.backlog import backlogs
-from ledger.events import Kind, Role
+from ledger.events import Event, Kind, Role
 from ledger.feedback import usable
 from ledger.flips import roll_back
 from ledger.versions import Purpose, Verdict
@@ -22,7 +22,7 @@ from serving.questions import asked_about
 from serving.reconciler import Keeper, ReplicaOptions, hold_list
 from serving.replica import Replica
 from tests.unit.ledger import teaching
-from tests.unit.ledger.saying import retraction, said
+from tests.unit.ledger.saying import outcome, retraction, said
 from tests.unit.serving.scene import BASE_HASH, Scene
 
 
@@ -137,6 +137,70 @@ def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
     assert list(found["replicas"]) == [billing.replicas[0].url]
     assert promoted.through_seq == candidate.through_seq
     assert judge.reached == ["fleet-swapping"]
+
+
+def keyed(scene: Scene, count: int) -> list[Event]:
+    """Gate corrections `ask N` under keys of their own."""
+    events = []
+    for n in range(count):
+        data = {
+            "messages": [{"role": "user", "content": f"ask {n}"}],
+            "rejected": "no",
+            "corrected": f"right {n}",
+        }
+        events.append(said(f"g{n}", role=Role.GATE, key=f"k{n}", data=data))
+    scene.say(*events)
+    return events
+
+
+def no(number: int) -> Event:
+    return outcome(f"no{number}", -1.0, amends=f"k{number}", role=None, prompt_group=None)
+
+
+def test_what_people_took_back_is_not_asked(billing, bench):
+    gate = keyed(billing, 11)
+    billing.candidate("billing")
+    billing.say(retraction("r", "g0"), no(1))
+    judge = bench()
+    judge.run()
+    found = judge.decisions()[-1]
+    assert found.verdict is Verdict.PROMOTE
+    assert {pair["event"] for pair in found.evidence["gate"]} == {event.uid for event in gate[2:]}
+
+
+@pytest.mark.parametrize("winner", ["v1-", "nobody"])
+def test_what_is_taken_back_while_it_is_asked_decides_nothing(billing, bench, winner):
+    gate = keyed(billing, 9)
+    billing.candidate("billing")
+    asked = []
+
+    def brain(path, messages):
+        asked.append(messages[-1]["content"])
+        if asked.count("ask 5") == 1 and asked[-1] == "ask 5":
+            billing.say(no(3))
+        if winner == "nobody" and "v1-" in path:
+            return "word " * 400
+        return knows(winner)(path, messages)
+
+    billing.replicas[0].brain = brain
+    judge = bench()
+    judge.run()
+    first = judge.decisions()[0]
+    assert first.verdict is (Verdict.CANARY if winner == "v1-" else Verdict.REFUSE)
+    assert {pair["event"] for pair in first.evidence["gate"]} == {one.uid for one in gate if one.id != "g3"}
+
+
+def test_what_is_taken_back_before_the_swap_stops_it_and_speaks_against_no_feedback(billing, bench):
+    keyed(billing, 9)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run_until(Verdict.CANARY)
+    billing.say(no(3))
+    judge.run()
+    assert judge.serving() == versions.BASE
+    last = judge.decisions()[-1]
+    assert last.verdict is Verdict.ABSTAIN
+    assert last.evidence["reasons"] == ["1 of the events it was judged by were taken back meanwhile"]
 
 
 def test_receipts_show_what_was_taught_too(billing, bench):

@@ -1,0 +1,84 @@
+"""Intake needs no base: it waits until the ledger knows the agents of its settings."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from daemon import roles
+from daemon.declaring import MEMORY
+from daemon.health import Health
+from daemon.role_process import RoleRefused
+from daemon.settings import Settings
+from ledger.agents import Agent, all_agents, declare
+from ledger.database import Database
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(roles, "_RETRY_S", 0.01)
+    return Settings.model_validate(
+        {
+            "engine": {"base": str(tmp_path / "base")},
+            "store": {"path": str(tmp_path / "store")},
+            "agents": {"billing": {"scorer": "exact"}, "sql": {"scorer": "exact"}},
+        }
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path}/clorad.db")
+    database.migrate()
+    return database
+
+
+def known(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(all_agents(connection))
+
+
+def test_without_a_base_it_waits_for_who_has_one(settings: Settings, ledger: Database) -> None:
+    health, stopping, ends = Health(), threading.Event(), list[bool]()
+    waiting = threading.Thread(
+        target=lambda: ends.append(roles.await_agents(settings, ledger, stopping, health))
+    )
+    waiting.start()
+    declare(ledger, Agent(name="billing", base_hash="b" * 64))
+    while "learner or the fleet role must declare sql" not in str(health.readiness()):
+        assert waiting.is_alive()
+    declare(ledger, Agent(name="sql", base_hash="b" * 64))
+    waiting.join(timeout=10.0)
+    assert ends == [True]
+    assert health.readiness()[0]
+
+
+def test_told_to_stop_it_waits_no_longer(settings: Settings, ledger: Database) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    assert not roles.await_agents(settings, ledger, stopping, Health())
+
+
+def test_where_the_base_is_it_declares_them_and_keeps_what_it_read(
+    settings: Settings, ledger: Database
+) -> None:
+    settings.engine.base.mkdir()
+    (settings.engine.base / "config.json").write_text("{}")
+    (settings.engine.base / "model.safetensors").write_bytes(b"weights")
+    assert roles.await_agents(settings, ledger, threading.Event(), Health())
+    assert known(ledger) == {"billing", "sql"}
+    assert (settings.store.path / MEMORY).is_file()
+
+
+def test_a_base_that_is_none_is_refused_by_name(settings: Settings, ledger: Database) -> None:
+    settings.engine.base.mkdir()
+    with pytest.raises(RoleRefused, match="holds no"):
+        roles.await_agents(settings, ledger, threading.Event(), Health())
+
+
+def test_agents_the_ledger_knows_need_no_base(settings: Settings, ledger: Database) -> None:
+    for name in settings.agents:
+        declare(ledger, Agent(name=name, base_hash="b" * 64))
+    settings.engine.base.mkdir()  # empty: to hash it would be refused
+    assert roles.await_agents(settings, ledger, threading.Event(), Health())

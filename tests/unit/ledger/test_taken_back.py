@@ -1,0 +1,118 @@
+"""Feedback that people took back, in whichever way, neither teaches nor judges."""
+
+import pytest
+
+from ledger import flips
+from ledger.backlog import backlogs
+from ledger.database import Database
+from ledger.events import CORRECTING, Event, Kind, Role
+from ledger.feedback import event_by_uid, events_by_key, usable
+from ledger.flips import FlipRefused
+from ledger.taken_back import no_evidence, reverted
+from ledger.turns import TurnVoid
+from ledger.versions import Verdict
+from tests.unit.ledger.saying import keep, outcome, retraction, said
+from tests.unit.ledger.teaching import decision, make, open_pass, promote, record
+
+WAYS = {
+    "retracted": retraction("r", "1"),
+    "replaced": said("2", amends="k", role=Role.GATE),
+    "reverted": outcome("2", -0.5, amends="k", role=None, prompt_group=None),
+}
+
+
+def gate(id: str, **more: object) -> Event:
+    return said(id, role=Role.GATE, **more)
+
+
+def evidence(database: Database) -> set[str]:
+    with database.read() as connection:
+        return {kept.event.id for kept in usable(connection, "billing", role=Role.GATE, kinds=CORRECTING)}
+
+
+@pytest.mark.parametrize("first", ["target", "news"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_taken_back_is_no_evidence(database: Database, way: str, first: str) -> None:
+    target, news = gate("1", key="k"), WAYS[way]
+    keep(database, *((target, news) if first == "target" else (news, target)))
+    keep(database, gate("other", key="l"), gate("plain"))
+    replaced = {"2"} if way == "replaced" else set()
+    assert evidence(database) == {"other", "plain"} | replaced
+    with database.read() as connection:
+        assert no_evidence(connection, "billing", ["dev#1", "dev#other", "dev#plain"]) == {"dev#1"}
+        waiting = {backlog.agent: backlog.gate_new for backlog in backlogs(connection)}
+    assert waiting["billing"] == 2 + len(replaced)
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        outcome("2", 0.5, amends="k", role=None, prompt_group=None),  # kept
+        outcome("2", -0.5, amends="other key"),
+        outcome("2", -0.5, amends="k", agent="sql"),
+        outcome("2", -0.5, key="k"),  # shares the name, amends nothing
+    ],
+)
+def test_what_was_not_taken_back_is_evidence(database: Database, news: Event) -> None:
+    keep(database, gate("1", key="k"), news)
+    assert evidence(database) == {"1"}
+
+
+def test_a_revert_that_is_taken_back_itself_reverts_nothing(database: Database) -> None:
+    keep(database, gate("1", key="k"), outcome("2", -0.5, amends="k", role=None, prompt_group=None))
+    assert evidence(database) == set()
+    keep(database, retraction("r", "2"))
+    assert evidence(database) == {"1"}
+
+
+def test_an_approval_whose_reply_did_not_last_keeps_nothing_in_place(database: Database) -> None:
+    keep(
+        database, said("1", kind=Kind.APPROVE, key="k", data={"said": "yes"}), outcome("2", -1.0, amends="k")
+    )
+    with database.read() as connection:
+        assert usable(connection, "billing", role=Role.TRAIN, kinds=(Kind.APPROVE,)) == []
+
+
+def test_reverts_are_found_by_number_whenever_they_were_said(database: Database) -> None:
+    # A revert that comes first, with a prompt of its own, has been looked at and teaches nothing by then.
+    keep(database, outcome("no", -1.0, amends="k"), said("1", key="k"), said("2", key="l"))
+    with database.read() as connection:
+        seqs = {id: event_by_uid(connection, f"dev#{id}")[0].seq for id in "12"}
+        assert reverted(connection, seqs.values()) == {seqs["1"]}
+
+
+def test_what_outcomes_refer_to_is_found_with_what_replaced_it(database: Database) -> None:
+    keep(
+        database, said("1", key="k"), said("2", amends="k"), outcome("3", 1.0, amends="k"), said("4", key="l")
+    )
+    with database.read() as connection:
+        assert [kept.event.id for kept in events_by_key(connection, "billing", ["k"])] == ["1", "2"]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_turn_that_shows_again_what_was_retracted_meanwhile_is_void(
+    database: Database, replaced: bool
+) -> None:
+    keep(database, said("1", key="k"))
+    promote(database, make(database))
+    keep(database, outcome("2", 1.0, amends="k", role=None, prompt_group=None))
+    [turn] = open_pass(database, "billing").turns
+    assert len(turn.plan.events) == 1
+    if replaced:  # then there is something that lasted
+        keep(database, said("3", amends="k"))
+    keep(database, retraction("r", "1"))
+    if replaced:
+        record(database, turn)
+    else:
+        with pytest.raises(TurnVoid, match="events changed"):
+            record(database, turn)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_candidate_judged_by_what_was_taken_back_is_not_promoted(database: Database, way: str) -> None:
+    keep(database, gate("1", key="k"), said("t"))
+    made = make(database)
+    judged = {"gate": [{"event": "dev#1"}], "suite": [{"event": "dev#elsewhere"}]}
+    keep(database, WAYS[way])
+    with pytest.raises(FlipRefused, match="1 of the events it was judged by"):
+        flips.promote(database, made, decision(made, Verdict.PROMOTE, evidence=judged))
