@@ -11,6 +11,7 @@ from sqlalchemy.sql.expression import CTE
 
 from ledger import outbox
 from ledger.database import now_s
+from ledger.events import Status
 from ledger.facts import fact, set_fact
 from ledger.schema import decisions, desired, events, versions
 
