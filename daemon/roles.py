@@ -203,7 +203,7 @@ def cluster_of(settings: Settings) -> "Cluster":
 
 
 def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Lead the fleet, or stand by: replicas, judging, swaps, the outbox, the ledger's vitals and retention."""
+    """Lead the fleet, or stand by: replicas, judging, swaps, the outbox, the ledger's vitals, retention."""
     from daemon import retention
     from daemon.scheduler import freshness_of
     from daemon.vitals import tell_vitals
