@@ -307,7 +307,11 @@ def test_a_retraction_finds_a_target_whose_name_was_redacted():
 @given(value=st.none() | st.binary(max_size=400), given_headers=_headers)
 @settings(max_examples=400, deadline=None)
 def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
-    content = reader().read(offset=0, key=None, value=value, headers=tuple(given_headers)).content
+    content = (
+        reader()
+        .read(offset=0, key=None, value=value, headers=tuple(given_headers), received_s=RECEIVED_S)
+        .content
+    )
     assert isinstance(content, Unusable)
     assert content.reason in Reason
 
@@ -322,7 +326,7 @@ def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
 @settings(max_examples=400, deadline=None)
 def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
     value = json.dumps(SAID[kind] | {name: odd}).encode()
-    arrival = reader().read(offset=0, key=None, value=value, headers=headers(kind))
+    arrival = reader().read(offset=0, key=None, value=value, headers=headers(kind), received_s=RECEIVED_S)
     assert isinstance(arrival.content, Event | Interaction | Unusable)
     json.dumps(
         arrival.content.data if isinstance(arrival.content, Event) else {}, ensure_ascii=False

@@ -149,6 +149,6 @@ class TestQuotas:
             gone = [tokens for at_s, tokens in spent if at_s < seconds or (already and at_s == seconds)]
             return found.tokens - sum(gone)
 
-        assert left_after(found.wait_s, already=found.wait_s > 0.0) < tokens_max
+        assert left_after(found.wait_s, already=True) < tokens_max
         if found.wait_s > 0.0:
             assert left_after(found.wait_s, already=False) >= tokens_max
