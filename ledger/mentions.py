@@ -7,7 +7,7 @@ asked for is taken too. Nothing here changes anything.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
@@ -22,6 +22,9 @@ from ledger.versions import Version, versions_of
 _PAGE_ROWS = 50  # letters and evidence are long
 
 Kind = Literal["author", "event", "conversation"]
+
+Spoken = tuple[str, str]
+"""An interaction's id, and the agent it is named for: another agent's is never meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +66,14 @@ def find(connection: Connection, subject: Subject) -> Mentions:
     theirs = {row.seq: row for row in connection.execute(_events_of(subject))}
     spoken = _conversation(connection, subject)
     theirs |= {row.seq: row for row in _naming(connection, spoken)}
-    spoken |= {row.interaction: row.agent for row in theirs.values() if row.interaction}
+    spoken |= {(row.interaction, row.agent) for row in theirs.values() if row.interaction}
     fresh = _unforgotten(connection, spoken)
     others = {row.seq: row for row in _naming(connection, fresh) if row.seq not in theirs and _needs_it(row)}
     found, beside = tuple(map(_mention, theirs.values())), tuple(map(_mention, others.values()))
-    dead = list(_letters(connection, subject))
+    dead = [replace(letter, key=None, value=None, headers=()) for letter in _letters(connection, subject)]
     return Mentions(
         events=found,
-        interactions=tuple(fresh),
+        interactions=tuple(sorted(id for id, _ in fresh)),
         bystanders=beside,
         letters=tuple(letter.id for letter in dead),
         messages=tuple(_messages(connection, dead)),
@@ -126,38 +129,36 @@ def _columns() -> Select[Any]:
         events.c.id,
         events.c.interaction,
         events.c.status,
-        events.c.data,
     )
 
 
-def _conversation(connection: Connection, subject: Subject) -> dict[str, str]:
-    """What was captured of it: ids, and whose they are. What was forgotten already still names others."""
+def _conversation(connection: Connection, subject: Subject) -> set[Spoken]:
+    """What was captured of it. What was forgotten already still leads to others."""
     if subject.kind != "conversation":
-        return {}
+        return set()
     query = select(interactions.c.id, interactions.c.agent).where(
         interactions.c.agent.in_(select(agents.c.name)), interactions.c.conversation.in_(subject.names)
     )
-    return {row.id: row.agent for row in connection.execute(query)}
+    return {(row.id, row.agent) for row in connection.execute(query)}
 
 
-def _naming(connection: Connection, spoken: Mapping[str, str]) -> Iterator[Any]:
+def _naming(connection: Connection, spoken: set[Spoken]) -> Iterator[Any]:
     """Events of the same agents that name these interactions."""
-    for some in some_at_a_time(list(spoken)):
-        query = _columns().where(events.c.interaction.in_(some), events.c.forgotten.is_(None))
-        rows = connection.execute(query.order_by(events.c.seq)).all()
-        yield from (row for row in rows if spoken[row.interaction] == row.agent)
+    for some in some_at_a_time(sorted({id for id, _ in spoken})):
+        query = _columns().add_columns(events.c.data).where(events.c.interaction.in_(some))
+        rows = connection.execute(query.where(events.c.forgotten.is_(None)).order_by(events.c.seq)).all()
+        yield from (row for row in rows if (row.interaction, row.agent) in spoken)
 
 
-def _unforgotten(connection: Connection, spoken: Mapping[str, str]) -> dict[str, str]:
+def _unforgotten(connection: Connection, spoken: set[Spoken]) -> set[Spoken]:
     """Those that are there, belong to the agent they are named for, and still have their texts."""
-    found: dict[str, str] = {}
-    for some in some_at_a_time(list(spoken)):
+    found: set[Spoken] = set()
+    for some in some_at_a_time(sorted({id for id, _ in spoken})):
         query = select(interactions.c.id, interactions.c.agent).where(
             interactions.c.id.in_(some), interactions.c.forgotten.is_(None)
         )
-        rows = connection.execute(query)
-        found |= {row.id: row.agent for row in rows if spoken[row.id] == row.agent}
-    return found
+        found |= {(row.id, row.agent) for row in connection.execute(query)}
+    return found & spoken
 
 
 def _needs_it(row: Any) -> bool:
