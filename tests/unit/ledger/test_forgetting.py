@@ -251,6 +251,9 @@ class TestLearning:
         )
         mine, others = open_pass(database, "billing", "sql").turns
         assert forget(database).counts == {"events": 1, "turns": 1}
+        with database.read() as connection:
+            [unfinished] = turns.unfinished_passes(connection)
+        assert [turn.is_open for turn in unfinished.turns] == [False, True], "the other one goes on"
         with pytest.raises(TurnVoid):
             record(database, mine)
         record(database, others)
