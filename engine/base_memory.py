@@ -67,6 +67,8 @@ def recall(memory: Path) -> None:
 def keep(memory: Path) -> bool:
     """What is known is in the file, for processes to come. False where it cannot be written: they read."""
     newest = list(_known.items())[-REMEMBERED_MAX:]
+    if not newest:
+        return True
     said = {"format": _FORMAT, "known": [{"files": files, "sha256": found} for files, found in newest]}
     draft = memory.with_name(f"{memory.name}.{secrets.token_hex(4)}")
     try:

@@ -10,6 +10,7 @@ from daemon.declaring import MEMORY
 from daemon.health import Health
 from daemon.role_process import RoleRefused
 from daemon.settings import Settings
+from engine import base_memory
 from ledger.agents import Agent, all_agents, declare
 from ledger.database import Database
 
@@ -61,8 +62,9 @@ def test_told_to_stop_it_waits_no_longer(settings: Settings, ledger: Database) -
 
 
 def test_where_the_base_is_it_declares_them_and_keeps_what_it_read(
-    settings: Settings, ledger: Database
+    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(base_memory, "CALM_S_MIN", -3600.0)  # as if nobody had touched it for an hour
     settings.engine.base.mkdir()
     (settings.engine.base / "config.json").write_text("{}")
     (settings.engine.base / "model.safetensors").write_bytes(b"weights")

@@ -105,6 +105,8 @@ def test_files_touched_a_moment_ago_are_read_again(
     monkeypatch.setattr(base_memory, "CALM_S_MIN", 3600.0)
     assert base_hash(base) == base_hash(base)
     assert len(reads) == 4
+    assert base_memory.keep(base.parent / "store" / "memory.json")
+    assert not (base.parent / "store").exists(), "there is nothing to keep"
 
 
 def test_files_that_change_while_they_are_read_have_no_hash(
