@@ -2,8 +2,9 @@
 
 Agents of the example world learn their house rules, wave after wave, from simulated people, with one part of
 the method left out at a time; beside them plain fine-tuning, and corrections whose texts belong to other
-prompts, which the gate must not let through. All on the example base, in one process; the marks are of
-prompts with slot values that no training ever saw.
+prompts, which the gate must not let through. All on the example base, without Kafka and vLLM; marks are of
+prompts with slot values that no training ever saw. A candidate that the gate would refuse goes on all the
+same: what a method does and what the gate says of it are two figures.
 """
 
 import argparse
