@@ -1,5 +1,7 @@
-"""What answers as a vLLM replica does, at once and of nothing, and a proxy that only hands on: the gateway's
-baselines, each a process of its own. `python -m bench.replica replica|proxy [URL]` prints its port.
+"""What answers as a vLLM replica does, at once and of nothing, and a proxy that only hands on.
+
+The baselines of `bench.gateway`, each a process of its own: `python -m bench.replica replica|proxy [URL]`
+prints its port.
 """
 
 import asyncio
