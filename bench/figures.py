@@ -11,9 +11,10 @@ BEGIN, END = "<!-- figures: python -m bench.figures -->\n", "<!-- end of figures
 
 def table() -> str:
     """A table of what was measured, in Markdown."""
-    engine, intake, durability, agents = (
-        _result(name) for name in ("engine", "intake", "durability", "agents")
+    engine, intake, durability, agents, gateway, learning = (
+        _result(name) for name in ("engine", "intake", "durability", "agents", "gateway", "learning")
     )
+    method, plain = (learning["methods"][name] for name in ("clorad", "plain"))
     ratio: Mapping[str, float] = engine["ratios"]
     products = {
         shape: max(row["gemm_peak_fraction"] for row in engine["rows"] if _is_plain(row, shape))
@@ -55,8 +56,26 @@ def table() -> str:
             f" oldest wait {agents['oldest_wait_s_max']:.0f} s,"
             f" {'every' if agents['state_bit_exact'] else 'not every'} state bit-exact",
         ),
+        (
+            f"three agents' house rules in two waves, {method['courses']} courses: followed at the end,"
+            " change of the earlier by the later, fired on near misses",
+            f"{_taught(method)}; plain fine-tuning {_taught(plain)}",
+        ),
+        (
+            "the same with every correction's text from another prompt",
+            f"{learning['control_promoted']} promoted",
+        ),
+        (
+            "the gateway, keeping every interaction on Kafka: added to an answer; requests a second",
+            f"{gateway['added_ms_p50']:.1f} ms (99%: {gateway['added_ms_p99']:.0f} ms);"
+            f" {gateway['requests_per_s']:.0f} on two cores with load and replica, {gateway['kept_share']:.0%} kept",
+        ),
     )
     return "".join(f"| {what} | {figure} |\n" for what, figure in (("measured", ""), ("---", "---"), *rows))
+
+
+def _taught(found: Mapping[str, float]) -> str:
+    return f"{found['accuracy']:.0%}, {found['backward'] * 100:+.0f} points, {found['leaked']:.0%}"
 
 
 def _result(name: str) -> dict[str, Any]:
