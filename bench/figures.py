@@ -68,7 +68,8 @@ def table() -> str:
         (
             "the gateway, keeping every interaction on Kafka: added to an answer; requests a second",
             f"{gateway['added_ms_p50']:.1f} ms (99%: {gateway['added_ms_p99']:.0f} ms);"
-            f" {gateway['requests_per_s']:.0f} on two cores with load and replica, {gateway['kept_share']:.0%} kept",
+            f" {gateway['requests_per_s']:.0f} on two cores with load and replica,"
+            f" {gateway['kept_share']:.0%} kept",
         ),
     )
     return "".join(f"| {what} | {figure} |\n" for what, figure in (("measured", ""), ("---", "---"), *rows))
