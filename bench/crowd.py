@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ledger.backlog import Backlog
+from ledger.learning.backlog import Backlog
 from rewards.episode import Episode, Part, Weighted
 
 BUSIEST_SHARE = 0.5

@@ -28,8 +28,8 @@ from bench.verdict import verdict
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics, create
-from ledger import agents
 from ledger.database import Database
+from ledger.learning import agents
 from ledger.schema import outbox, positions
 
 PARTITIONS = 6

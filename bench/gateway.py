@@ -30,8 +30,9 @@ from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.identity import identity_of
 from feedback.topics import Topics, create
-from ledger import agents, fleet
 from ledger.database import Database
+from ledger.learning import agents
+from ledger.versions import routing
 
 PACED_PER_S = 50.0
 CLIENTS = 32
@@ -242,7 +243,7 @@ def _ledger(folder: Path, replica: str) -> str:
     identity_of(database)
     for name in (PLAIN, CAPTURED):
         agents.declare(database, agents.Agent(name=name, base_hash="0" * 64, capture=name == CAPTURED))
-    fleet.observe(database, [fleet.Seen(url=replica, in_rotation=True, base_name="base", models=())])
+    routing.observe(database, [routing.Seen(url=replica, in_rotation=True, base_name="base", models=())])
     database.close()
     return url
 

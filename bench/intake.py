@@ -30,8 +30,8 @@ from bench.member import Member
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics, create
-from ledger import agents
 from ledger.database import Database
+from ledger.learning import agents
 from ledger.schema import events, ranges
 from tests import postgres_server
 

@@ -37,7 +37,7 @@ from examples.house_rules.recipe import RECIPE
 from examples.house_rules.rehearsal import BASE, Desk, Method, Pupil
 from examples.house_rules.world import World
 from examples.house_rules.world_file import read_world
-from ledger.versions import Verdict
+from ledger.versions.decisions import Verdict
 
 WORLD = Path(__file__).resolve().parents[1] / "examples" / "house_rules" / "worlds" / "shop.toml"
 EXAM = 100  # prompts of each part

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.failpoints import Failpoints
+from daemon.process.failpoints import Failpoints
 from feedback import outbox
 from feedback.connection import Kafka
 from feedback.identity import identity_of

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from bench.crowd import GATE_SHARE, STEP_EVENTS, Crowd, episode
 from bench.fairness import jain, max_min_share
-from daemon.scheduler import Freshness, choose, due
-from ledger.usage import WINDOW_S as REMEMBERED_S
-from ledger.usage import Trained
+from daemon.learning.scheduler import Freshness, choose, due
+from ledger.learning.usage import WINDOW_S as REMEMBERED_S
+from ledger.learning.usage import Trained
 from rewards.episode import Episode
 
 SLOTS = 8

@@ -25,7 +25,7 @@ from engine.recipe import Recipe, recipe_values
 from engine.slots import Slots
 from engine.tokens import load_tokens
 from engine.warm_engine import WarmEngine
-from ledger.versions import version_name
+from ledger.versions.lineage import version_name
 from rewards.episode import Episode
 
 RANKS = (2, 4, 8)  # every agent has one of them

@@ -3,16 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from event_queries import inspection
+from event_queries.connection import Cluster
+from event_queries.outbox import MESSAGE_ID
+from event_queries.topics import Topics
 from sqlalchemy import func, select
 
 from bench.journal import AGENT, SOURCE, Said
-from feedback import inspection
-from feedback.connection import Cluster
-from feedback.outbox import MESSAGE_ID
-from feedback.topics import Topics
-from ledger import feedback
 from ledger.database import Database
 from ledger.events import KeptEvent
+from ledger.learning import event_queries
 from ledger.schema import dead_letters, events, outbox, ranges
 from rewards.credit import label
 
@@ -31,7 +31,7 @@ def verdict(database: Database, cluster: Cluster, said: Sequence[Said]) -> dict[
         )
         duplicates = int(connection.scalar(select(func.sum(ranges.c.duplicates))) or 0)
         owed = int(connection.scalar(select(func.count()).select_from(outbox)) or 0)
-        labelled = _labelled(feedback.untaught(connection, AGENT, limit=len(said)))
+        labelled = _labelled(event_queries.untaught(connection, AGENT, limit=len(said)))
     shipped = _shipped(cluster)
     wanted = {one.id for one in said if one.kind == "event"}
     dead = {(one.partition, one.offset) for one in said if one.kind in ("poison", "conflict")}

@@ -5,7 +5,7 @@ from pathlib import Path
 from daemon.settings import AgentSettings
 from engine import base_memory
 from engine.base_files import base_hash
-from ledger.agents import Agent
+from ledger.learning.agents import Agent
 
 
 class BaseMissing(Exception):

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 
-from feedback.admission import NetClient, check_security
-from feedback.joining import see_joins_through
+from feedback.kafka_patches import see_joins_through
+from feedback.kafka_security import NetClient, check_security
 
 ADMIN_MS_MAX = 10_000
 METADATA_MS_MAX = 30_000  # of 5 min: new partitions should not be waited for

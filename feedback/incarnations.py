@@ -13,9 +13,9 @@ from kafka import TopicPartition
 
 from feedback.connection import Cluster
 from feedback.topics import describe
-from ledger import intake
 from ledger.database import Database
 from ledger.events import Partition
+from ledger.intake import transaction
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +97,7 @@ class Incarnations:
 
     def _meet(self, name: str, topic_id: str) -> None:
         """An incarnation this process has not seen: is it one that the ledger has read?"""
-        known = intake.known_topic_ids(self._database, name)
+        known = transaction.known_topic_ids(self._database, name)
         others = known.keys() - {topic_id}
         reason = ""
         if known.get(topic_id, self._cluster_id) != self._cluster_id:

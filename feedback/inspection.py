@@ -12,8 +12,8 @@ from typing import Any
 
 from kafka import TopicPartition, errors
 
-from feedback.admission import why
 from feedback.connection import Cluster
+from feedback.kafka_security import why
 from feedback.topics import NotTold, Standing, Topics, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000

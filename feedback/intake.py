@@ -13,21 +13,21 @@ from typing import Protocol
 import structlog
 from kafka import TopicPartition, errors
 
-from feedback import tally
-from feedback.admission import why
+from feedback import metrics
 from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
 from feedback.identity import Identity
+from feedback.kafka_security import why
 from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
 from feedback.progress import Progress
 from feedback.reading import Reader, received_s
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
 from feedback.watchdog import Watchdog
-from ledger import intake as ledger
 from ledger.database import Database, LedgerUnavailable
 from ledger.events import Batch
+from ledger.intake import transaction as ledger
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Intake:
             self._placement.close()
 
     def _run(self, stopping: Event) -> None:
-        tally.begin()
+        metrics.begin()
         while not stopping.is_set():
             try:
                 source = self._source()
@@ -251,11 +251,11 @@ class Intake:
         )
 
     def _count(self, kept: ledger.Kept, polled: list[Polled], took_s: float) -> None:
-        tally.kept(kept, took_s=took_s)
-        tally.redacted(self._reader.redacted)
+        metrics.kept(kept, took_s=took_s)
+        metrics.redacted(self._reader.redacted)
         self._reader.redacted.clear()
         now_s = time.time()
-        tally.delayed(now_s - received_s(one.records[0].timestamp, now_s) for one in polled if one.records)
+        metrics.delayed(now_s - received_s(one.records[0].timestamp, now_s) for one in polled if one.records)
         self._watch.ready("ledger", True)
         self._patience.reset()
 
@@ -280,7 +280,7 @@ class Intake:
         self._orphans.give_up(source)
         source.hint(self._identity.ledger_id)
         behind = source.lag()
-        tally.behind(behind)
+        metrics.behind(behind)
         still = self._progress.standing_still(source.at, behind, time.monotonic())
         still -= self._placement.halted.keys()
         self._watch.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")

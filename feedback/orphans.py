@@ -13,8 +13,8 @@ from opentelemetry import metrics
 from feedback.incarnations import Incarnations
 from feedback.placing import IntakeOptions
 from feedback.source import Source
-from ledger import intake, waiting
 from ledger.database import Database, now_s
+from ledger.intake import transaction, waiting
 
 log = structlog.get_logger(__name__)
 _orphans = metrics.get_meter("feedback").create_counter("clorad.feedback.orphans", unit="{event}")
@@ -79,7 +79,7 @@ class Orphans:
             self._asked = (now, source.ends(self._topic))
         asked_s, ends = self._asked
         topic_id = self._incarnations.topic_id(self._topic)
-        kept = intake.next_offsets(self._database, topic_id)
+        kept = transaction.next_offsets(self._database, topic_id)
         if any(kept.get(number, 0) < end for number, end in ends.items()):
             return None
         self._asked = None

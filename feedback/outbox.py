@@ -12,13 +12,13 @@ import structlog
 from kafka import errors
 from opentelemetry import metrics
 
-from feedback.admission import why
 from feedback.backoff import Backoff
 from feedback.connection import Cluster, close_producer
-from feedback.gauges import Gauge
-from ledger import outbox
+from feedback.gauge import Gauge
+from feedback.kafka_security import why
 from ledger.database import Database, LedgerUnavailable
-from ledger.outbox import Message
+from ledger.intake import outbox
+from ledger.intake.outbox import Message
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")

@@ -15,10 +15,10 @@ from feedback.identity import Identity
 from feedback.incarnations import Incarnations
 from feedback.source import SESSION_MS, Source
 from feedback.topics import Topics
-from ledger import backup
-from ledger import intake as ledger
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, Unusable
+from ledger.facts import restores as restores_of
+from ledger.intake import transaction as ledger
 
 log = structlog.get_logger(__name__)
 _halts = metrics.get_meter("feedback").create_gauge("clorad.feedback.partitions.halted", unit="{partition}")
@@ -85,7 +85,7 @@ class Placement:
         The ledger would refuse a stale batch, but one that is quiet would stay where it is.
         """
         with self._database.read() as connection:
-            restores = backup.restores(connection)
+            restores = restores_of(connection)
         if self._restores not in (None, restores):
             log.error("ledger restored from a backup, reading again from where it stands", restores=restores)
             for place in list(source.at):

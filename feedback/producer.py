@@ -15,8 +15,8 @@ import structlog
 from kafka import errors
 from opentelemetry import metrics
 
-from feedback.admission import why
 from feedback.connection import Cluster, close_producer
+from feedback.kafka_security import why
 from ledger.events import Headers
 
 log = structlog.get_logger(__name__)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from ledger import dead_letters as letters
-from ledger import outbox
 from ledger.database import Database, now_s
 from ledger.events import DeadLetter, Reason
-from ledger.outbox import Outgoing
+from ledger.intake import dead_letters as letters
+from ledger.intake import outbox
+from ledger.intake.outbox import Outgoing
 from ledger.schema import dead_letters
 
 LETTERS_MAX = 1000

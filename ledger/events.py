@@ -1,6 +1,6 @@
 """What people told us, as the ledger knows it: events, interactions, and records that could not be used.
 
-These are the nouns; `ledger.intake` keeps them and `ledger.feedback` reads them back.
+These are the nouns. `ledger.intake.transaction` keeps them; `ledger.learning.event_queries` reads them.
 """
 
 from collections.abc import Mapping

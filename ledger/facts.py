@@ -4,6 +4,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from ledger.schema import facts
 
+RESTORES = "restores"
+
 
 def fact(connection: Connection, name: str) -> str | None:
     """The value; None where it was never set."""
@@ -16,3 +18,8 @@ def set_fact(connection: Connection, name: str, value: str | int) -> None:
     changed = connection.execute(update(facts).where(facts.c.name == name).values(value=str(value)))
     if changed.rowcount == 0:
         connection.execute(insert(facts).values(name=name, value=str(value)))
+
+
+def restores(connection: Connection) -> int:
+    """How often the ledger went back to a backup: what was read of it before may not be so any more."""
+    return int(fact(connection, RESTORES) or 0)

@@ -229,7 +229,7 @@ passes = Table(  # turns trained together, and everything that must be repeated 
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("holder", String(200), nullable=False),
     Column("form", JSON, nullable=False),
-    Column("virtual_time", Float, nullable=False, server_default="0"),  # of sharing: ledger/usage.py
+    Column("virtual_time", Float, nullable=False, server_default="0"),  # of sharing: ledger/learning/usage.py
     Column("opened_s", Float, nullable=False),
     Column("closed_s", Float),
 )

@@ -104,7 +104,7 @@ def label(
 
 
 def _rank(kept: KeptEvent) -> tuple[bool, int, bool, int]:
-    """What is meant still comes last, as `ledger.amendments` has it."""
+    """What is meant still comes last, as `ledger.intake.amendments` has it."""
     return kept.status not in _GONE, kept.event.revision, kept.event.amends is not None, kept.seq
 
 

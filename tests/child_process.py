@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from daemon.failpoints import Failpoints
+from daemon.process.failpoints import Failpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from daemon.role_names import ROLES
+from daemon.process.role_names import ROLES
 from deploy.kafka.broker import free_port
 
 ROOT = Path(__file__).parents[1]

@@ -29,9 +29,9 @@ class LearnerProcess(ChildProcess):
 
 
 def main() -> int:
-    from daemon.learner import Learner, LearnerOptions, learn
-    from daemon.planning import Limits
-    from daemon.scheduler import Freshness
+    from daemon.learning.loop import Learner, LearnerOptions, learn
+    from daemon.learning.planning import Limits
+    from daemon.learning.scheduler import Freshness
     from engine.warm_engine import WarmEngine
     from ledger.database import Database
 

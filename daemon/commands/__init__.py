@@ -1,1 +1,1 @@
-"""What each command does; `daemon.cli` is the surface. Heavy imports stay in the command that needs them."""
+"""What each command does. `daemon.cli` reads the command line; a command imports what is heavy itself."""

@@ -10,9 +10,9 @@ from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, ago, console, show_json, table
 from daemon.declaring import BaseMissing, agent_of, hash_of_base
 from daemon.settings import AgentSettings, Settings, one_line
-from ledger.agents import all_agents, declare
-from ledger.backlog import backlogs
-from ledger.versions import Purpose, wanted
+from ledger.learning.agents import all_agents, declare
+from ledger.learning.backlog import backlogs
+from ledger.versions.desired import Purpose, wanted
 
 
 def show(settings: Settings, *, as_json: bool) -> None:

@@ -9,15 +9,15 @@ from rich.text import Text
 from daemon.commands.forgetting import erasure_json, erasure_line
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, show_json, table
+from daemon.learning.engine_loading import EngineRefused, warm_engine
 from daemon.settings import Settings
-from daemon.warming import EngineRefused, warm_engine
-from ledger.audit import Audit, Disagreement, PartitionAudit, against, audit, recount
 from ledger.database import Database
-from ledger.erasures import all_erasures
-from ledger.turns import read_pass
+from ledger.learning.turns import read_pass
+from ledger.reports.audit import Audit, Disagreement, PartitionAudit, against, audit, recount
+from ledger.upkeep.erasures import all_erasures
 
 if TYPE_CHECKING:
-    from daemon.replay import Replayed
+    from daemon.learning.replay import Replayed
     from feedback.inspection import Extent
 
 
@@ -133,7 +133,7 @@ def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
             raise CommandFailed(f"no pass {pass_id}")
         try:
             engine = warm_engine(settings.engine)
-            from daemon.replay import replay  # loads torch
+            from daemon.learning.replay import replay  # loads torch
 
             return replay(database, engine, settings.store.path, recorded)
         except (EngineRefused, OSError) as refusal:

@@ -8,11 +8,11 @@ from pathlib import Path
 from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, count, moment
 from daemon.settings import Settings
-from ledger import backup, copies
-from ledger.audit import audit
-from ledger.backup import RestoreRefused, Standing
-from ledger.copies import NoCopy
-from ledger.erasures import all_erasures
+from ledger.reports.audit import audit
+from ledger.upkeep import backup, copies
+from ledger.upkeep.backup import RestoreRefused, Standing
+from ledger.upkeep.copies import NoCopy
+from ledger.upkeep.erasures import all_erasures
 
 
 def check(settings: Settings) -> str:

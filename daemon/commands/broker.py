@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 
 from daemon.console import CommandFailed
-from daemon.role_process import RoleRefused
-from daemon.roles import cluster_of
+from daemon.process.role_process import RoleRefused
+from daemon.process.roles import cluster_of
 from daemon.settings import Settings
 from feedback import inspection
 from feedback.connection import Cluster
@@ -18,7 +18,7 @@ from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Producer
 from feedback.redaction import Found, Redactor
 from feedback.topics import Topics
-from ledger.audit import Place
+from ledger.reports.audit import Place
 
 EX_TEMPFAIL = 75
 ACK_S_MAX = 10.0

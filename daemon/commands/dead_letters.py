@@ -8,8 +8,8 @@ from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, console, count, fields, harmless, moment, short, show_json, table
 from daemon.settings import Settings
 from feedback.redrive import Redriven, redrive
-from ledger import dead_letters
 from ledger.events import DeadLetter, Headers, Reason
+from ledger.intake import dead_letters
 
 BYTES_SHOWN_MAX = 2000
 

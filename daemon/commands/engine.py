@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from daemon.console import CommandFailed, console, count, show_json, table
+from daemon.learning.engine_loading import EngineRefused, prepare_torch
 from daemon.settings import Settings
-from daemon.warming import EngineRefused, prepare_torch
 
 if TYPE_CHECKING:
     from engine.selftest import Check

@@ -18,9 +18,10 @@ from daemon.console import (
     verdict,
 )
 from daemon.settings import Settings
-from ledger import dead_letters, feedback
 from ledger.events import KeptEvent, Kind, Role
-from ledger.receipts import Example, Fate, Judged, Receipt, Taken, receipt
+from ledger.intake import dead_letters
+from ledger.learning import event_queries
+from ledger.reports.receipts import Example, Fate, Judged, Receipt, Taken, receipt
 from rewards.episode import first_user_text
 
 FATES = {
@@ -46,7 +47,7 @@ ROLES = {
 def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     """Print what became of the event `SOURCE#ID` (or of all with that id)."""
     with reading(settings) as connection:
-        found = [receipt(connection, kept) for kept in feedback.event_by_uid(connection, uid)]
+        found = [receipt(connection, kept) for kept in event_queries.event_by_uid(connection, uid)]
         letters = [] if found else dead_letters.naming(connection, uid)
     if not found and not letters:
         raise CommandFailed(

@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, joined, moment, short, show_json, table
 from daemon.settings import Settings
-from ledger import compaction, forgetting
 from ledger.database import Database
-from ledger.erasures import Erasure, all_erasures
-from ledger.forgetting import Forgotten
-from ledger.mentions import Kind, Subject
-from ledger.versions import BASE, Version, champion, lineage_of, versions_of
+from ledger.upkeep import compaction, forgetting
+from ledger.upkeep.erasures import Erasure, all_erasures
+from ledger.upkeep.forgetting import Forgotten
+from ledger.upkeep.mentions import Kind, Subject
+from ledger.versions.desired import champion
+from ledger.versions.lineage import BASE, Version, lineage_of, versions_of
 
 _WHAT = {
     "events": "events",

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, make_url
 
 from daemon.console import CommandFailed, byte_size
 from daemon.settings import Settings
-from ledger import compaction, sizes
 from ledger.database import Database
+from ledger.reports import sizes
+from ledger.upkeep import compaction
 
 
 @contextmanager

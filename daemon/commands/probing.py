@@ -4,7 +4,7 @@ import json
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from daemon.role_names import ROLES, health_port
+from daemon.process.role_names import ROLES, health_port
 from daemon.settings import Settings
 
 ANSWER_S_MAX = 0.5

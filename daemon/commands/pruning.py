@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from daemon import pruning
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, byte_size, console, count, joined, short, show_json, table
-from daemon.pruning import Gone
-from daemon.roles import holder
+from daemon.process.roles import holder
 from daemon.settings import Settings
-from ledger.agents import all_agents
+from daemon.upkeep import pruning
+from daemon.upkeep.pruning import Gone
 from ledger.heartbeat import held
+from ledger.learning.agents import all_agents
 from ledger.leases import TTL_S_MAX
 
 LEASE = "pruning"

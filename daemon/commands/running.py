@@ -4,12 +4,12 @@ import sys
 import threading
 from pathlib import Path
 
-from daemon import telemetry
 from daemon.console import CommandFailed
-from daemon.role_names import ROLES
-from daemon.role_process import Role, run_role, watch_signals
+from daemon.process import telemetry
+from daemon.process.role_names import ROLES
+from daemon.process.role_process import Role, run_role, watch_signals
+from daemon.process.supervisor import STOP_S_MAX, Child, Supervisor
 from daemon.settings import Settings
-from daemon.supervisor import STOP_S_MAX, Child, Supervisor
 
 GATEWAY_LAST_S = 15.0
 """What a gateway may take besides: a margin, and what it captured last must reach Kafka (10 s at most)."""
@@ -49,7 +49,7 @@ def run_one(name: str, settings: Settings) -> int:
 
 
 def _role(name: str) -> Role:
-    from daemon import roles
+    from daemon.process import roles
 
     return {"intake": roles.intake, "learner": roles.learner, "fleet": roles.fleet, "gateway": roles.gateway}[
         name

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon import pruning, shelves
 from daemon.commands.ledger import opened
 from daemon.console import byte_size, console, count, show_json, table
 from daemon.settings import Settings
-from ledger import retention, sizes
-from ledger.agents import all_agents
+from daemon.upkeep import pruning
+from engine import adapter_store
 from ledger.database import Database
+from ledger.learning.agents import all_agents
+from ledger.reports import sizes
+from ledger.upkeep import retention
 
 KEEP = 5
 """Of each champion's lineage, as `clorad versions prune` has it."""
@@ -65,8 +67,8 @@ def _found(database: Database, settings: Settings) -> dict[str, Any]:
 
 
 def _store(store: Path, agents: list[str]) -> Mapping[str, int]:
-    found = [folder.path for agent in agents for folder in shelves.folders(store, agent)]
-    return {"directories": len(found), "size_bytes": sum(map(shelves.size_bytes, found))}
+    found = [folder.path for agent in agents for folder in adapter_store.folders(store, agent)]
+    return {"directories": len(found), "size_bytes": sum(map(adapter_store.size_bytes, found))}
 
 
 def _days(settings: Settings) -> str:

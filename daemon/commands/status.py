@@ -9,11 +9,11 @@ from rich.text import Text
 from daemon.commands import probing
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
-from daemon.room import Measure, room_of
-from daemon.scheduler import Freshness, freshness_of, waits_for
+from daemon.learning.scheduler import Freshness, freshness_of, waits_for
 from daemon.settings import Settings
-from ledger.audit import Place
-from ledger.overview import AgentState, LastVerdict, Overview, overview
+from daemon.upkeep.capacity import Measure, room_of
+from ledger.reports.audit import Place
+from ledger.reports.overview import AgentState, LastVerdict, Overview, overview
 
 SEEN_S_MAX = 10.0
 """Replicas not looked at for so long: nobody leads the fleet."""

@@ -26,12 +26,15 @@ from daemon.console import (
     verdict,
 )
 from daemon.settings import Settings
-from ledger import feedback, flips, provenance, versions
-from ledger.agents import all_agents
-from ledger.flips import FlipRefused
-from ledger.provenance import Line, Provenance
-from ledger.receipts import Example, reasons_of
-from ledger.versions import BASE, Decision
+from ledger.learning import event_queries
+from ledger.learning.agents import all_agents
+from ledger.reports import provenance
+from ledger.reports.provenance import Line, Provenance
+from ledger.reports.receipts import Example, reasons_of
+from ledger.versions import promotion
+from ledger.versions.decisions import Decision
+from ledger.versions.lineage import BASE, lineage
+from ledger.versions.promotion import FlipRefused
 from rewards.episode import first_user_text
 
 TAUGHT_SHOWN_MAX = 12
@@ -93,11 +96,11 @@ def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason
         with database.read() as connection:
             _must_know(connection, agent)
         try:
-            old, new = flips.roll_back(database, agent, to=to, by=by, reason=reason)
+            old, new = promotion.roll_back(database, agent, to=to, by=by, reason=reason)
         except FlipRefused as refusal:
             raise CommandFailed(f"{agent}: {refusal}") from None
         with database.read() as connection:
-            names = {one.number: one.name for one in versions.versions_of(connection, agent)} | {BASE: "v0"}
+            names = {one.number: one.name for one in lineage.versions_of(connection, agent)} | {BASE: "v0"}
     return {"agent": agent, "from": names[old], "to": names[new], "by": by}
 
 
@@ -198,7 +201,7 @@ def _told_examples(found: Provenance) -> list[Example]:
 def _prompts(connection: Connection, found: Provenance | None) -> dict[str, str]:
     """What the examples' prompts say, by event."""
     told = [] if found is None else _told_examples(found)
-    kept = {one.uid: feedback.event_by_uid(connection, one.uid) for one in told}
+    kept = {one.uid: event_queries.event_by_uid(connection, one.uid) for one in told}
     return {
         uid: first_user_text(events[0].event.data.get("messages") or ())
         for uid, events in kept.items()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Thread
 
+from examples.house_rules.ledger_view import Window
 from examples.house_rules.stack import Stack
-from examples.house_rules.window import Window
 
 ARMS: Mapping[str, tuple[str, ...]] = {
     # In the middle of training; after the version directory has its name, before the ledger knows;

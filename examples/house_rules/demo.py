@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.house_rules import report
+from examples.house_rules.ledger_view import Window
 from examples.house_rules.play import Play, PlayFailedError, Script
 from examples.house_rules.report import Figures, Goal
 from examples.house_rules.stack import BASE, ROOT, Plan, Stack, StackFailedError
 from examples.house_rules.view import View
-from examples.house_rules.window import Window
 from examples.house_rules.world import World
 from examples.house_rules.world_file import BrokenWorldError, read_world
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.house_rules.books import Adoptions, Books, Record
-from examples.house_rules.cast import Cast, Part
 from examples.house_rules.chaos import ARMS, Chaos
+from examples.house_rules.ledger_view import Window
 from examples.house_rules.measure import Exam, Marks, set_exam, take_exams, through
 from examples.house_rules.people.gateway import Gateway
 from examples.house_rules.people.post import TOPIC
+from examples.house_rules.processes import Cast, Part
+from examples.house_rules.recording import Adoptions, Books, Record
 from examples.house_rules.report import Figures
 from examples.house_rules.scene import AgentScene, Scene
 from examples.house_rules.stack import Stack
 from examples.house_rules.view import View
-from examples.house_rules.window import Window
 from examples.house_rules.world import Task, World
 
 TICK_S = 0.5

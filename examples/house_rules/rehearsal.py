@@ -29,8 +29,8 @@ from rewards.batch import choose
 from rewards.credit import label
 from rewards.episode import Episode, Message
 from rewards.suite import Question, suite
-from serving.gate import Evidence, Judgement, Pair, Speech, judge
-from serving.parity import Parity
+from serving.fleet.gate import Evidence, Judgement, Pair, Speech, judge
+from serving.fleet.parity import Parity
 
 SUITE_MAX = 48  # as in the demo
 BASE = Path(__file__).resolve().parents[1] / "base_model" / "weights"

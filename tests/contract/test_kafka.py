@@ -14,7 +14,7 @@ from feedback.outbox import MESSAGE_ID, Publisher
 from feedback.producer import NotAcknowledged, Producer, Record, TooManyWaiting
 from feedback.source import OutOfRange, Source, Undecodable
 from feedback.topics import NotTold, Topics, create, shortfalls, standing
-from ledger.outbox import Message
+from ledger.intake.outbox import Message
 from tests.fakes.kafka import FakeKafka
 from tests.kafka_broker import RealKafka
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.replica import Replica, ReplicaRefused, ReplicaUnavailable
+from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from tests import vllm_server
 from tests.fakes.vllm import FakeVLLM
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from engine.base_files import base_hash
 from feedback.source import SESSION_MS
-from ledger import agents
+from ledger.learning import agents
 from ledger.schema import turns, versions
 from tests.learner_process import LEASE_S, RECIPE, LearnerProcess
 from tests.unit.engine import tiny

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.events import Role
-from ledger.flips import roll_back
+from ledger.versions.promotion import roll_back
 from tests.unit.serving.front import Front, front, until
 from tests.unit.serving.scene import Scene
 from tests.unit.serving.scene import scene as a_scene

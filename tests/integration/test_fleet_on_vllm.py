@@ -14,17 +14,18 @@ import pytest
 
 from deploy.vllm.server import LocalReplica
 from engine.adapter_files import content_hash
-from ledger import leases, turns, versions
+from ledger import leases
 from ledger.database import LedgerUnavailable
 from ledger.events import Role
-from ledger.fleet import seen
-from ledger.flips import roll_back
-from ledger.versions import Version
-from serving.fitness import Shelf
-from serving.fleet import FleetOptions, fleet_of, run_fleet
-from serving.judging import SuiteOf
-from serving.reconciler import Keeper, ReplicaOptions
-from serving.replica import Replica
+from ledger.learning import turns
+from ledger.versions.lineage import Version, version_name
+from ledger.versions.promotion import roll_back
+from ledger.versions.routing import seen
+from serving.fleet.judging import SuiteOf
+from serving.fleet.leader import FleetOptions, fleet_of, run_fleet
+from serving.fleet.reconciler import Keeper, ReplicaOptions
+from serving.fleet.replica import Replica
+from serving.fleet.version_check import Shelf
 from tests import vllm_server
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, Watched, front, until
@@ -52,7 +53,7 @@ def trained(scene: Scene, base: Path, *, seed: int) -> Version:
     draft = vllm_server.write_adapter(scene.store / "billing" / f".draft-{turn.id}", seed=seed, base=base)
     (draft / "optimizer.safetensors").write_bytes(b"moments")
     found = content_hash(draft)
-    path = f"billing/{versions.version_name(turn.number, found)}"
+    path = f"billing/{version_name(turn.number, found)}"
     final = draft.rename(scene.store / path)
     facts = manifest(final, found, {"probes": reference(base, final)})
     (final / "manifest.json").write_text(json.dumps(facts))

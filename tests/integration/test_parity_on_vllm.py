@@ -16,9 +16,9 @@ from engine.lesson import Learned, Lesson
 from engine.recipe import Recipe
 from engine.warm_engine import WarmEngine
 from rewards.episode import Episode, Part, Weighted
-from serving.parity import Parity, asked_of, compare
-from serving.reconciler import ReplicaOptions
-from serving.replica import Replica
+from serving.fleet.parity import Parity, asked_of, compare
+from serving.fleet.reconciler import ReplicaOptions
+from serving.fleet.replica import Replica
 from tests.vllm_server import RealVLLM
 
 pytestmark = pytest.mark.vllm

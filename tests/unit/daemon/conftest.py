@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from daemon.cli import main
-from ledger import fleet, flips
-from ledger.agents import Agent, declare
+from daemon.cli.app import main
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Event, Reason, Role
-from ledger.versions import Verdict
+from ledger.learning.agents import Agent, declare
+from ledger.versions import promotion, routing
+from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import FEEDBACK, keep, said, unusable
 from tests.unit.ledger.teaching import decision, lease, make, open_pass, refuse
 
@@ -94,7 +94,7 @@ def story(tmp_path: Path) -> Path:
     keep(database, correction("g1", role=Role.GATE), unusable(), unusable(Reason.OVERSIZED))
     made = make(database)
     won = evidence("dev#g1")
-    flips.promote(database, made, decision(made, Verdict.PROMOTE, evidence=won))
+    promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=won))
     keep(database, correction("f1"), correction("f2"))
     refuse(
         database, make(database), evidence=evidence("dev#g1", reasons=("harm: 4 of 48 prompts became worse",))
@@ -104,21 +104,23 @@ def story(tmp_path: Path) -> Path:
     open_pass(database, "billing")
     lease(database, "billing")
     replicas = [
-        fleet.Seen(url="http://127.0.0.1:8001", in_rotation=True, base_name="base", models=("m",)),
-        fleet.Seen(url="http://127.0.0.1:8002", in_rotation=False, base_name=None, models=(), note="refused"),
+        routing.Seen(url="http://127.0.0.1:8001", in_rotation=True, base_name="base", models=("m",)),
+        routing.Seen(
+            url="http://127.0.0.1:8002", in_rotation=False, base_name=None, models=(), note="refused"
+        ),
     ]
-    fleet.observe(database, replicas)
+    routing.observe(database, replicas)
     bury(database, b'{"id": "lost", "source": "ide"')
     database.close()
     return path
 
 
 def bury(database: Database, value: bytes) -> None:
-    from ledger import intake
+    from ledger.intake import transaction
 
-    start = intake.start_at(database, FEEDBACK, 0)
+    start = transaction.start_at(database, FEEDBACK, 0)
     headers = (("ce_id", b"lost"), ("ce_source", b"ide"))
     content = unusable(Reason.INVALID_JSON)
     arrival = Arrival(offset=start, key=b"k", value=value, headers=headers, content=content)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
-    intake.keep(database, [batch], dead_letter_topic="clorad.dead-letters")
+    transaction.keep(database, [batch], dead_letter_topic="clorad.dead-letters")

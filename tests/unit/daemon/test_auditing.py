@@ -7,9 +7,9 @@ import pytest
 
 from daemon.commands.auditing import checked
 from feedback.inspection import Extent
-from ledger.agents import Agent, declare
-from ledger.audit import Audit
 from ledger.database import Database
+from ledger.learning.agents import Agent, declare
+from ledger.reports.audit import Audit
 from tests.unit.ledger.saying import FEEDBACK, keep, said
 
 

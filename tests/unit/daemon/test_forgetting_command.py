@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learner import Learner, resume_pass, start_pass
+from daemon.learning.loop import Learner, resume_pass, start_pass
 from engine.warm_engine import WarmEngine
 from feedback.identity import identity_of
 from feedback.redaction import Found, Redactor
-from ledger import forgetting
 from ledger.database import Database
 from ledger.events import Role
-from ledger.mentions import Subject
+from ledger.upkeep import forgetting
+from ledger.upkeep.mentions import Subject
 from tests.unit.daemon.conftest import Clorad, bury, correction
 from tests.unit.daemon.test_learner import (
     Killed,

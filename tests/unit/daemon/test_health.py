@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from daemon.commands.probing import roles
-from daemon.health import Health, served
+from daemon.process.health import Health, served
 from daemon.settings import Settings
 
 

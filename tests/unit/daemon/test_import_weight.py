@@ -28,7 +28,7 @@ import json, resource, sys
 sys.argv = ["clorad", *sys.argv[1:]]
 sys.stdout = sys.stderr
 try:
-    from daemon.cli import main
+    from daemon.cli.app import main
     main()
 except SystemExit:
     pass
@@ -45,7 +45,7 @@ class AtTorch:
             os._exit(0)
 sys.meta_path.insert(0, AtTorch)
 sys.argv = ["clorad", *sys.argv[1:]]
-from daemon.cli import main
+from daemon.cli.app import main
 main()
 """
 
@@ -59,7 +59,7 @@ class Without(PathFinder):
         return None if absent else PathFinder.find_spec(name, *more)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
-TRAINS = {"daemon.learner", "daemon.replay"}
+TRAINS = {"daemon.learning.loop", "daemon.learning.replay"}
 
 
 def loaded_by(*words: str, cwd: Path) -> tuple[set[str], float]:
@@ -138,7 +138,7 @@ def test_what_does_not_train_needs_no_engine_installed() -> None:
 )
 def test_what_trains_says_what_to_install(words: tuple[str, ...], code: int, story: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_ENGINE + "from daemon.cli import main; main()", *words],
+        [sys.executable, "-c", WITHOUT_ENGINE + "from daemon.cli.app import main; main()", *words],
         cwd=story.parent,
         env={"PATH": "", "PYTHONPATH": str(ROOT)},
         capture_output=True,

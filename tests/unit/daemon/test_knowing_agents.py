@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon import roles
 from daemon.declaring import MEMORY
-from daemon.health import Health
-from daemon.role_process import RoleRefused
+from daemon.process import roles
+from daemon.process.health import Health
+from daemon.process.role_process import RoleRefused
 from daemon.settings import Settings
 from engine import base_memory
-from ledger.agents import Agent, all_agents, declare
 from ledger.database import Database
+from ledger.learning.agents import Agent, all_agents, declare
 
 
 @pytest.fixture

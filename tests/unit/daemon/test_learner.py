@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from daemon.learner import Learner, LearnerOptions, resume_pass, start_pass
-from daemon.look import Look
-from daemon.planning import Limits
-from daemon.replay import replay
-from daemon.scheduler import Freshness
+from daemon.learning.loop import Learner, LearnerOptions, resume_pass, start_pass
+from daemon.learning.pacing import Look
+from daemon.learning.planning import Limits
+from daemon.learning.replay import replay
+from daemon.learning.scheduler import Freshness
 from engine.adapter_files import read_manifest
 from engine.lesson import Lesson, NotLearned
 from engine.warm_engine import WarmEngine
-from ledger import agents, backlog, feedback, leases, schema, turns, usage, versions
+from ledger import leases, schema
 from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status
-from ledger.turns import lease_name
+from ledger.learning import agents, backlog, event_queries, turns, usage
+from ledger.learning.turns import lease_name
+from ledger.versions.lineage import decisions, lineage
 from tests.meters import since, told
 from tests.unit.engine import tiny
 from tests.unit.ledger import teaching
@@ -134,7 +136,7 @@ def made(database: Database) -> dict[str, str]:
         return {
             f"{name} v{one.number}": one.hash
             for name in ("billing", "sql")
-            for one in versions.versions_of(connection, name)
+            for one in lineage.versions_of(connection, name)
         }
 
 
@@ -148,7 +150,7 @@ def test_a_learner_at_work_gives_a_sign_of_life_at_every_step(learner: Learner, 
     assert start_pass(replace(learner, alive=lambda: signs.append("alive")), threading.Event())
     [name] = made(database)
     with database.read() as connection:
-        [version] = versions.versions_of(connection, name.partition(" ")[0])
+        [version] = lineage.versions_of(connection, name.partition(" ")[0])
     steps = read_manifest(learner.store / version.path).metrics["steps"]
     assert len(signs) >= steps > 1
 
@@ -214,7 +216,7 @@ def test_a_pass_that_does_not_fit_into_memory_is_repeated(
 
 def promote(database: Database, agent: str) -> None:
     with database.read() as connection:
-        [candidate] = [one for one in versions.undecided(connection) if one.agent == agent]
+        [candidate] = [one for one in decisions.undecided(connection) if one.agent == agent]
     teaching.promote(database, candidate)
 
 
@@ -223,7 +225,7 @@ def test_what_a_turn_was_trained_on_is_charged_in_the_ledger(learner: Learner, d
     start_pass(learner, threading.Event())
     with database.read() as connection:
         charged = {one.agent: one.tokens for one in usage.lately(connection)}
-        made_of = {one.agent: one for one in versions.undecided(connection)}
+        made_of = {one.agent: one for one in decisions.undecided(connection)}
     for agent, version in made_of.items():
         assert charged[agent] == read_manifest(learner.store / version.path).metrics["tokens"] > 0
 
@@ -280,7 +282,7 @@ def test_a_version_names_every_event_it_was_taught_with(learner: Learner, databa
     make_due(database, "billing")
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        [candidate] = versions.undecided(connection)
+        [candidate] = decisions.undecided(connection)
     manifest = read_manifest(learner.store / candidate.path)
     assert set(manifest.events["new"]) == {f"dev#billing-train-{number}" for number in range(6)}
     assert not any("gate" in uid for uids in manifest.events.values() for uid in uids)
@@ -352,7 +354,7 @@ def test_a_learner_that_lost_its_lease_records_nothing(learner: Learner, databas
 
 
 def test_a_role_that_stops_leaves_the_pass_for_the_next_start(learner: Learner, database: Database) -> None:
-    from daemon.learner import Stopped
+    from daemon.learning.loop import Stopped
 
     make_due(database, "billing")
     stopping = threading.Event()
@@ -371,7 +373,7 @@ def test_contradicting_corrections_are_settled_before_the_turn(learner: Learner,
     start_pass(learner, threading.Event())
     with database.read() as connection:
         standing = {
-            uid: feedback.event_by_uid(connection, f"dev#{uid}")[0].status
+            uid: event_queries.event_by_uid(connection, f"dev#{uid}")[0].status
             for uid in ("billing-train-0", "newer", "bob", "billing-train-1")
         }
     assert standing == {
@@ -389,23 +391,23 @@ def test_feedback_in_too_many_refused_candidates_waits_for_a_person(
     for attempt in range(1, 3):
         assert start_pass(learner, threading.Event()), attempt
         with database.write() as connection:
-            [candidate] = versions.undecided(connection)
-            refusal = versions.Decision(
+            [candidate] = decisions.undecided(connection)
+            refusal = decisions.Decision(
                 agent="billing",
                 number=candidate.number,
-                verdict=versions.Verdict.REFUSE,
+                verdict=decisions.Verdict.REFUSE,
                 by="gate",
                 evidence={},
                 through_seq=candidate.through_seq,
             )
-            versions.decide(connection, refusal)
+            decisions.decide(connection, refusal)
         keep(database, *corrections("billing", 2, prefix=f"news {attempt} "))
     keep(database, *corrections("billing", 4, prefix="fresh "))
     keep(database, *corrections("billing", 4, role=Role.GATE, prefix="fresh "))
     assert start_pass(learner, threading.Event())
     with database.read() as connection:
-        held = feedback.event_by_uid(connection, "dev#billing-train-0")[0]
-        fresh = feedback.event_by_uid(connection, "dev#fresh billing-train-0")[0]
+        held = event_queries.event_by_uid(connection, "dev#billing-train-0")[0]
+        fresh = event_queries.event_by_uid(connection, "dev#fresh billing-train-0")[0]
     assert (held.status, fresh.status) == (Status.CONTESTED, Status.OPEN)
 
 
@@ -422,7 +424,7 @@ def test_of_an_event_with_several_replies_one_that_is_trained_will_do(
     start_pass(learner, threading.Event())
     with database.read() as connection:
         partly, wholly = (
-            feedback.event_by_uid(connection, f"dev#{name}")[0] for name in ("partly", "wholly")
+            event_queries.event_by_uid(connection, f"dev#{name}")[0] for name in ("partly", "wholly")
         )
     assert (partly.status, wholly.status) == (Status.OPEN, Status.BARREN)
 
@@ -434,7 +436,7 @@ def test_a_correction_that_was_reverted_after_it_was_taught_is_not_repeated(
     make_due(database, "billing")
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        [made_first] = versions.undecided(connection)
+        [made_first] = decisions.undecided(connection)
     teaching.promote(database, made_first)
     keep(
         database,
@@ -444,8 +446,8 @@ def test_a_correction_that_was_reverted_after_it_was_taught_is_not_repeated(
     )
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        [made_next] = versions.undecided(connection)
-        [wrong] = feedback.event_by_uid(connection, "dev#wrong")
+        [made_next] = decisions.undecided(connection)
+        [wrong] = event_queries.event_by_uid(connection, "dev#wrong")
     repeated = read_manifest(learner.store / made_next.path).events["replay"]
     assert repeated
     assert "dev#wrong" not in repeated
@@ -464,8 +466,8 @@ def test_a_correction_that_arrives_after_its_revert_is_not_taught(
     keep(database, said("wrong", key="k", data=corrections("billing", 1)[0].data))
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        [made] = versions.undecided(connection)
-        [wrong] = feedback.event_by_uid(connection, "dev#wrong")
+        [made] = decisions.undecided(connection)
+        [wrong] = event_queries.event_by_uid(connection, "dev#wrong")
     assert "dev#wrong" not in read_manifest(learner.store / made.path).events["new"]
     assert wrong.status is Status.BARREN
 
@@ -476,7 +478,7 @@ def test_an_agent_whose_champion_is_damaged_keeps_no_other_from_learning(
     make_due(database, "billing")
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        [champion] = versions.undecided(connection)
+        [champion] = decisions.undecided(connection)
     teaching.promote(database, champion)
     (learner.store / champion.path / "adapter_model.safetensors").write_bytes(b"torn")
     learner.engine._slots._parsed.clear()
@@ -485,7 +487,7 @@ def test_an_agent_whose_champion_is_damaged_keeps_no_other_from_learning(
         keep(database, *corrections(name, 8, role=Role.GATE, prefix="next "))
     assert start_pass(learner, threading.Event())
     with database.read() as connection:
-        assert [one.agent for one in versions.undecided(connection)] == ["sql"]
+        assert [one.agent for one in decisions.undecided(connection)] == ["sql"]
         [turn] = [one for one in turns.read_pass(connection, 2).turns if one.plan.agent == "billing"]
         reason = connection.scalar(select(schema.turns.c.reason).where(schema.turns.c.id == turn.id))
     assert reason == f"{champion.name} cannot be read: SafetensorError"
@@ -499,7 +501,7 @@ def test_interventions_without_a_record_of_what_was_sampled_teach_nothing_and_sa
     keep(database, said("blame", kind=Kind.REJECT, data={"action": "reject", **texts}))
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        [kept] = feedback.event_by_uid(connection, "dev#blame")
+        [kept] = event_queries.event_by_uid(connection, "dev#blame")
     assert kept.status is Status.BARREN
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from daemon import pruning
-from daemon.pruning import Gone
-from ledger import leases, turns
-from ledger.agents import Agent, declare
+from daemon.upkeep import pruning
+from daemon.upkeep.pruning import Gone
+from ledger import leases
 from ledger.database import Database
-from ledger.pruning import mark, unneeded
-from ledger.turns import lease_name
-from ledger.versions import version_name, versions_of
+from ledger.learning import turns
+from ledger.learning.agents import Agent, declare
+from ledger.learning.turns import lease_name
+from ledger.upkeep.pruning import mark, unneeded
+from ledger.versions.lineage import version_name, versions_of
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, open_pass, promote, refuse

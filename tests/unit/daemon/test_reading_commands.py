@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli import config_first
+from daemon.cli.app import config_first
 from daemon.commands.versions import parsed
 from daemon.console import CommandFailed, ago, count, harmless, lasting, short
-from daemon.health import Health, served
-from ledger.agents import Agent, declare
+from daemon.process.health import Health, served
 from ledger.database import Database
-from ledger.versions import undecided
+from ledger.learning.agents import Agent, declare
+from ledger.versions.decisions import undecided
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, promote

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learner import Learner, start_pass
+from daemon.learning.loop import Learner, start_pass
 from engine.warm_engine import WarmEngine
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.daemon.test_learner import database, engine, learner, make_due

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from daemon.role_names import ROLES, health_port
-from daemon.roles import holder
+from daemon.process.role_names import ROLES, health_port
+from daemon.process.roles import holder
 
 ROOT = Path(__file__).parents[3]
 
 PREAMBLE = """
 import sys, threading
 import structlog
-from daemon.role_process import RoleRefused, run_role
+from daemon.process.role_process import RoleRefused, run_role
 from daemon.settings import Settings
 settings = Settings(telemetry={"log_format": "json", "health_port": int(sys.argv[1])})
 log = structlog.get_logger("daemon.test")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.room import LOOK_EVERY_S, LOOK_SHARE_MAX, Marks, Room
-from ledger import outbox
-from ledger.agents import Agent, declare
+from daemon.upkeep.capacity import LOOK_EVERY_S, LOOK_SHARE_MAX, Marks, Room
 from ledger.database import Database
 from ledger.events import Status
-from ledger.feedback import mark, untaught
+from ledger.intake import outbox
+from ledger.learning.agents import Agent, declare
+from ledger.learning.event_queries import mark, untaught
 from tests.unit.ledger.saying import keep, said
 
 Usage = namedtuple("Usage", "total used free")

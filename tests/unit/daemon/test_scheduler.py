@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.scheduler import Chosen, Freshness, choose, due, evidence_needed, waits_for
-from ledger.backlog import Backlog
-from ledger.usage import Trained, Usage
+from daemon.learning.scheduler import Chosen, Freshness, choose, due, evidence_needed, waits_for
+from ledger.learning.backlog import Backlog
+from ledger.learning.usage import Trained, Usage
 
 FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05)
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.role_process import EX_CONFIG
-from daemon.supervisor import STOP_ORDER, Child, Patience, Supervisor
+from daemon.process.role_process import EX_CONFIG
+from daemon.process.supervisor import STOP_ORDER, Child, Patience, Supervisor
 
 QUICK = Patience(first_s=0.05, longest_s=0.2, calm_s=60.0)
 SECONDS_MAX = 15.0
@@ -198,14 +198,14 @@ def test_a_command_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None
 ORPHANED = """
 import os, sys, time
 sys.path.insert(0, {root!r})
-from daemon.role_process import die_with
+from daemon.process.role_process import die_with
 die_with(int(sys.argv[3]))
 with open(sys.argv[1] + "/started", "a") as file: file.write(f"{{sys.argv[2]}} {{os.getpid()}}\\n")
 time.sleep(60)
 """
 SUPERVISES = """
 import os, sys, threading
-from daemon.supervisor import Child, Supervisor
+from daemon.process.supervisor import Child, Supervisor
 script, folder = sys.argv[1:]
 command = (sys.executable, "-c", script, folder, "learner", str(os.getpid()))
 child = Child(name="learner", command=command)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon import vitals
-from daemon.scheduler import Freshness
-from daemon.vitals import state_of, tell_vitals
-from ledger import flips
-from ledger.agents import Agent, declare
-from ledger.backlog import Backlog
+from daemon.learning.scheduler import Freshness
+from daemon.upkeep import ledger_metrics
+from daemon.upkeep.ledger_metrics import state_of, tell_vitals
 from ledger.database import Database, LedgerUnavailable
-from ledger.usage import Usage
+from ledger.learning.agents import Agent, declare
+from ledger.learning.backlog import Backlog
+from ledger.learning.usage import Usage
+from ledger.versions import promotion
 from tests.meters import since, told
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, promote
@@ -36,8 +36,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vitals, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(vitals, "LOOK_SHARE_MAX", 1.0)
+    monkeypatch.setattr(ledger_metrics, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(ledger_metrics, "LOOK_SHARE_MAX", 1.0)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def test_decisions_are_counted_while_leading_and_nobody_is_named(database: Datab
         wait_for(lambda: bool(states()))
         keep(database, said("2"), said("3"))
         promote(database, make(database))
-        flips.roll_back(database, "billing", to=None, by="ann@example.org", reason="worse")
+        promotion.roll_back(database, "billing", to=None, by="ann@example.org", reason="worse")
         wait_for(lambda: len(since(before, "clorad.gate.decisions")) == 2)
     counted = since(before, "clorad.gate.decisions")
     assert {dict(labels)["verdict"]: (dict(labels)["by"], count) for labels, count in counted.items()} == {

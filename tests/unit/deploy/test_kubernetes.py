@@ -10,9 +10,9 @@ import pytest
 import typer
 import yaml
 
-from daemon.cli import app
+from daemon.cli.app import app
 from daemon.commands.running import gateway_stop_s_max
-from daemon.role_names import ROLES, health_port
+from daemon.process.role_names import ROLES, health_port
 from daemon.settings import Settings, read_settings
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from daemon.role_names import ROLES
-from daemon.vitals import STATES
+from daemon.process.role_names import ROLES
+from daemon.upkeep.ledger_metrics import STATES
 from ledger.events import Reason
-from ledger.versions import Verdict
-from ledger.vitals import STUCK
+from ledger.reports.health import STUCK
+from ledger.versions.decisions import Verdict
 from tests.catalogue import DEPLOY, ROOT, catalogue
 
 RUNBOOK = (DEPLOY / "RUNBOOK.md").read_text()

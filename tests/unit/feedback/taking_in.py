@@ -18,8 +18,8 @@ from feedback.placing import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import Redactor
 from feedback.topics import Topics
-from ledger import agents
 from ledger.database import Database
+from ledger.learning import agents
 from ledger.schema import dead_letters, events, outbox, positions, ranges
 from tests.unit.feedback.said import CORRECTION, headers
 

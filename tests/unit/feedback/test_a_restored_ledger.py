@@ -1,6 +1,6 @@
 """A ledger that goes back to a backup under a running intake is read into again, quiet partitions too."""
 
-from ledger.backup import back_up, restore
+from ledger.upkeep.backup import back_up, restore
 from tests.fakes.kafka import FakeKafka
 from tests.unit.feedback.taking_in import books, correct, intake, running, until
 

@@ -10,8 +10,8 @@ from kafka import errors
 from kafka.net.transport import KafkaTCPTransport
 
 from deploy.kafka.broker import free_port
-from feedback.admission import NotAdmitted, hear_last_words, why
 from feedback.connection import Kafka
+from feedback.kafka_security import NotAdmitted, hear_last_words, why
 
 SASL = {
     "security_protocol": "SASL_SSL",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import intake
-from ledger.agents import Agent, declare
-from ledger.audit import against, audit
 from ledger.database import Database
 from ledger.events import Arrival, Batch
+from ledger.intake import transaction
+from ledger.learning.agents import Agent, declare
+from ledger.reports.audit import against, audit
 from tests.unit.feedback.said import RECEIVED_S, SAID, headers, reader
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK
 
@@ -48,7 +48,7 @@ def _records(draw: st.DrawFn) -> Arrival:
 def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Database]) -> None:
     database = anew()
     declare(database, Agent(name="sql", base_hash="b"))
-    intake.start_at(database, FEEDBACK, 0)
+    transaction.start_at(database, FEEDBACK, 0)
     end = 0
 
     @given(records=st.lists(_records(), min_size=1, max_size=5))
@@ -57,7 +57,7 @@ def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Databas
         nonlocal end
         arrivals = tuple(replace(one, offset=end + place) for place, one in enumerate(records))
         batch = Batch(partition=FEEDBACK, start=end, end=end + len(records), arrivals=arrivals)
-        kept = intake.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
+        kept = transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
         end += len(records)
         assert kept.stored + kept.duplicates + sum(kept.dead.values()) == len(records)
 

@@ -22,11 +22,12 @@ from hypothesis.stateful import (
 from sqlalchemy import func, select
 
 from feedback.redrive import redrive
-from ledger import intake, schema, waiting
-from ledger.agents import Agent, declare
-from ledger.audit import against, audit
+from ledger import schema
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, Status, Unusable
+from ledger.intake import transaction, waiting
+from ledger.learning.agents import Agent, declare
+from ledger.reports.audit import against, audit
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, Content, retraction, said, spoken
 
 OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
@@ -167,7 +168,7 @@ class Books(RuleBasedStateMachine):
     def begin(self) -> None:
         declare(self.database, Agent(name="billing", base_hash="b"))
         for partition in self.books:
-            intake.start_at(self.database, partition, 0)
+            transaction.start_at(self.database, partition, 0)
 
     # ── what Kafka delivers ──────────────────────────────────────────────────────────────────────
 
@@ -204,7 +205,7 @@ class Books(RuleBasedStateMachine):
     @rule(given=_batches, back=st.integers(1, 3))
     def come_too_late(self, given: dict[Partition, list[Saying]], back: int) -> None:
         sayings = given.get(FEEDBACK, [Saying("broken", "")])
-        with pytest.raises(intake.MovedOn) as moved:
+        with pytest.raises(transaction.MovedOn) as moved:
             self.keep({**given, FEEDBACK: sayings}, 1, back={FEEDBACK: back})
         assert moved.value.next_offset == self.books[FEEDBACK].end
 
@@ -215,7 +216,7 @@ class Books(RuleBasedStateMachine):
         *,
         back: dict[Partition, int] | None = None,
         reached: Callable[[str], None] = lambda _: None,
-    ) -> intake.Kept:
+    ) -> transaction.Kept:
         batches = []
         for partition, sayings in given.items():
             start = self.books[partition].end - (back or {}).get(partition, 0)
@@ -231,7 +232,7 @@ class Books(RuleBasedStateMachine):
             )
             end = start + len(sayings) + holes
             batches.append(Batch(partition=partition, start=start, end=end, arrivals=arrivals))
-        return intake.keep(self.database, batches, dead_letter_topic=DEAD_LETTERS, reached=reached)
+        return transaction.keep(self.database, batches, dead_letter_topic=DEAD_LETTERS, reached=reached)
 
     # ── what people and time do ──────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from opentelemetry import metrics
 
-from feedback.gauges import Gauge
+from feedback.gauge import Gauge
 from tests.meters import told
 
 

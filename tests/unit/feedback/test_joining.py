@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from feedback.joining import see_joins_through
+from feedback.kafka_patches import see_joins_through
 
 
 class Coordinator:

@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from feedback import outbox as shipping
 from feedback.redrive import REDRIVEN, redrive
-from ledger import agents, outbox
-from ledger import dead_letters as letters
 from ledger.events import Reason
+from ledger.intake import dead_letters as letters
+from ledger.intake import outbox
+from ledger.learning import agents
 from ledger.schema import dead_letters
 from tests.fakes.kafka import FakeKafka
 from tests.unit.feedback.said import headers

@@ -13,8 +13,8 @@ from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Producer, Record, TooManyWaiting
 from feedback.redaction import Redactor
 from feedback.schemas import names, schema
-from ledger import outbox
 from ledger.events import Event, Interaction
+from ledger.intake import outbox
 from tests.fakes.kafka import FakeKafka, FakeSent
 from tests.unit.feedback.said import CORRECTION, IDENTITY, INTERACTION, RECEIVED_S, SAID, reader
 from tests.unit.feedback.taking_in import books, until

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger.agents import Agent, declare
 from ledger.database import Database
+from ledger.learning.agents import Agent, declare
 
 
 @pytest.fixture

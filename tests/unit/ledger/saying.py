@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ledger import intake
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Event, Interaction, Kind, Partition, Reason, Role, Unusable
+from ledger.intake import transaction
 
 FEEDBACK = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=0)
 INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
@@ -87,10 +87,10 @@ def keep(
     partition: Partition = FEEDBACK,
     holes: int = 0,
     administrators: frozenset[str] = frozenset(),
-) -> intake.Kept:
+) -> transaction.Kept:
     """Keep the contents at the next offsets of the partition."""
-    start = intake.start_at(database, partition, 0)
-    return intake.keep(
+    start = transaction.start_at(database, partition, 0)
+    return transaction.keep(
         database,
         [batch(start, contents, partition=partition, holes=holes)],
         dead_letter_topic=DEAD_LETTERS,

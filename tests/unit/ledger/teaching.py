@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ledger import feedback, flips, leases, turns, versions
+from ledger import leases
 from ledger.database import Database
 from ledger.events import KeptEvent
-from ledger.turns import Pass, Turn, TurnEvent, TurnPlan
-from ledger.versions import Decision, Verdict, Version
+from ledger.learning import event_queries, turns
+from ledger.learning.turns import Pass, Turn, TurnEvent, TurnPlan
+from ledger.versions import promotion
+from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.lineage import Version, decisions, desired, version_name
 
 HOLDER = "learner-1"
 FORM = {"threads": 1, "device": "cpu"}
@@ -23,15 +26,15 @@ def lease(database: Database, *agents: str, holder: str = HOLDER, ttl_s: float =
 
 def events_of(database: Database, agent: str) -> list[KeptEvent]:
     with database.read() as connection:
-        return feedback.untaught(connection, agent, limit=1000)
+        return event_queries.untaught(connection, agent, limit=1000)
 
 
 def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan:
     """A turn of all the agent's untaught events."""
     untaught = events_of(database, agent)
     with database.read() as connection:
-        parent = versions.champion(connection, agent)
-        newest = versions.newest_seq(connection, agent)
+        parent = desired.champion(connection, agent)
+        newest = decisions.newest_seq(connection, agent)
     fields: dict[str, Any] = {
         "agent": agent,
         "parent": parent,
@@ -67,7 +70,7 @@ def record(
         token=turn.plan.token if token is None else token,
         content_hash=content_hash,
         base_hash=BASE_HASH,
-        path=f"{turn.plan.agent}/{versions.version_name(turn.number, content_hash)}",
+        path=f"{turn.plan.agent}/{version_name(turn.number, content_hash)}",
         tokens=tokens,
         outcomes=outcomes if outcomes is not None else {one.seq: "trained" for one in turn.plan.events},
     )
@@ -94,12 +97,12 @@ def decision(version: Version, verdict: Verdict, **changed: Any) -> Decision:
 
 
 def promote(database: Database, version: Version) -> int:
-    return flips.promote(database, version, decision(version, Verdict.PROMOTE))
+    return promotion.promote(database, version, decision(version, Verdict.PROMOTE))
 
 
 def refuse(database: Database, version: Version, verdict: Verdict = Verdict.REFUSE, **changed: Any) -> None:
     with database.write() as connection:
-        versions.decide(connection, decision(version, verdict, **changed))
+        decisions.decide(connection, decision(version, verdict, **changed))
 
 
 def seqs(found: Sequence[KeptEvent]) -> list[int]:

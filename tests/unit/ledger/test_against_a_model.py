@@ -19,14 +19,18 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, select
 
-from ledger import backlog, feedback, flips, intake, leases, schema, turns, versions
-from ledger.agents import Agent, declare
-from ledger.audit import against, audit
+from ledger import leases, schema
 from ledger.database import Database
 from ledger.events import TEACHING, Event, Kind, Role, Status
-from ledger.flips import FlipRefused
-from ledger.turns import Turn, TurnVoid
-from ledger.versions import Verdict, Version
+from ledger.intake import transaction
+from ledger.learning import backlog, event_queries, turns
+from ledger.learning.agents import Agent, declare
+from ledger.learning.turns import Turn, TurnVoid
+from ledger.reports.audit import against, audit
+from ledger.versions import promotion
+from ledger.versions.decisions import Verdict
+from ledger.versions.lineage import Version, decisions, desired, lineage
+from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, batch, retraction, said
 from tests.unit.ledger.teaching import FORM, decision, plan, record
 
@@ -110,10 +114,10 @@ class Told(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        intake.start_at(self.database, FEEDBACK, 0)
+        transaction.start_at(self.database, FEEDBACK, 0)
 
-    def keep(self, event: Event, holes: int = 0) -> intake.Kept:
-        done = intake.keep(
+    def keep(self, event: Event, holes: int = 0) -> transaction.Kept:
+        done = transaction.keep(
             self.database,
             [batch(self.offset, [event], holes=holes)],
             dead_letter_topic=DEAD_LETTERS,
@@ -238,13 +242,13 @@ class Told(RuleBasedStateMachine):
             decided = decision(candidate.version, verdict)
             if not self.unchanged(candidate.taught):
                 with pytest.raises(FlipRefused):
-                    flips.promote(self.database, candidate.version, decided)
+                    promotion.promote(self.database, candidate.version, decided)
                 return
-            flips.promote(self.database, candidate.version, decided)
+            promotion.promote(self.database, candidate.version, decided)
             known.champion = candidate.version.number
         else:
             with self.database.write() as connection:
-                versions.decide(connection, decision(candidate.version, verdict))
+                decisions.decide(connection, decision(candidate.version, verdict))
         candidate.verdicts.append(verdict)
 
     @rule(agent=agents, back=st.integers(0, 3))
@@ -252,9 +256,11 @@ class Told(RuleBasedStateMachine):
         known, line = self.agents[agent], self.agents[agent].lineage
         if back == 0 or back >= len(line):
             with pytest.raises(FlipRefused):
-                flips.roll_back(self.database, agent, to=line[0] if back == 0 else 99, by="ann", reason="")
+                promotion.roll_back(
+                    self.database, agent, to=line[0] if back == 0 else 99, by="ann", reason=""
+                )
             return
-        flips.roll_back(self.database, agent, to=line[back], by="ann", reason="")
+        promotion.roll_back(self.database, agent, to=line[back], by="ann", reason="")
         if (candidate := known.candidate) is not None:
             candidate.verdicts.append(Verdict.ABSTAIN)
         for number in line[:back]:
@@ -296,13 +302,13 @@ class Told(RuleBasedStateMachine):
         assert {turn.plan.agent for one in unfinished for turn in one.turns} == running
 
     def agent_is_as_it_should(self, connection: Connection, found: backlog.Backlog, known: Learner) -> None:
-        waiting = [one.seq for one in feedback.untaught(connection, found.agent, limit=1000)]
+        waiting = [one.seq for one in event_queries.untaught(connection, found.agent, limit=1000)]
         assert waiting == self.untaught(found.agent)
         assert found.untaught == len(waiting)
-        assert found.champion == versions.champion(connection, found.agent) == known.champion
+        assert found.champion == desired.champion(connection, found.agent) == known.champion
         assert found.has_candidate == (known.candidate is not None)
-        assert versions.lineage_of(connection, found.agent, known.champion) == known.lineage
-        decided = [one.verdict for one in versions.decisions_of(connection, found.agent, known.champion)]
+        assert lineage.lineage_of(connection, found.agent, known.champion) == known.lineage
+        decided = [one.verdict for one in decisions.decisions_of(connection, found.agent, known.champion)]
         assert (Verdict.PROMOTE if known.champion else Verdict.INITIAL) in decided
 
 

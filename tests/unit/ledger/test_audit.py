@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
 from ledger import schema
-from ledger.agents import Agent, declare
-from ledger.audit import Audit, against, audit, recount
 from ledger.database import Database
 from ledger.events import Partition
+from ledger.learning.agents import Agent, declare
+from ledger.reports.audit import Audit, against, audit, recount
 from tests.unit.ledger.saying import FEEDBACK, INTERACTIONS, keep, said, spoken, unusable
 
 OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
@@ -50,9 +50,9 @@ def test_what_intake_keeps_is_clean_and_counted(busy: Database) -> None:
 
 
 def test_a_partition_that_began_late_is_clean(database: Database) -> None:
-    from ledger import intake
+    from ledger.intake import transaction
 
-    intake.start_at(database, FEEDBACK, 40)
+    transaction.start_at(database, FEEDBACK, 40)
     assert complaints(database) == ""
     keep(database, said("1"))
     assert complaints(database) == ""

@@ -4,12 +4,13 @@ import time
 
 import pytest
 
-from ledger import backlog, feedback, flips, turns
-from ledger.backlog import Backlog
 from ledger.database import Database
 from ledger.events import Kind, Role, Status
-from ledger.turns import TurnEvent
-from ledger.versions import Verdict
+from ledger.learning import backlog, event_queries, turns
+from ledger.learning.backlog import Backlog
+from ledger.learning.turns import TurnEvent
+from ledger.versions import promotion
+from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import keep, outcome, retraction, said, spoken
 from tests.unit.ledger.teaching import events_of, make, open_pass, promote, refuse, seqs
 
@@ -71,7 +72,7 @@ def test_events_of_earlier_champions_stay_taught(database: Database) -> None:
         promote(database, make(database))
     assert waiting(database).untaught == 0
     with database.read() as connection:
-        assert seqs(feedback.taught(connection, "billing")) == [1, 2, 3]
+        assert seqs(event_queries.taught(connection, "billing")) == [1, 2, 3]
 
 
 def test_replay_and_anchors_teach_nothing_new(database: Database) -> None:
@@ -86,7 +87,7 @@ def test_a_retracted_event_is_no_longer_replayed(database: Database) -> None:
     promote(database, make(database))
     keep(database, retraction("r", "1"))
     with database.read() as connection:
-        assert seqs(feedback.taught(connection, "billing")) == [2]
+        assert seqs(event_queries.taught(connection, "billing")) == [2]
 
 
 class TestRefusals:
@@ -170,7 +171,7 @@ class TestGateEvidence:
     ) -> None:
         keep(database, said("1"), said("g1", role=Role.GATE))
         promote(database, make(database))
-        flips.roll_back(database, "billing", to=None, by="ann", reason="")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         assert waiting(database).gate_new == 1
 
     def test_another_agents_evidence_is_not_mine(self, database: Database) -> None:
@@ -183,10 +184,14 @@ class TestReading:
         keep(database, said("1", role=Role.GATE), approve("2", role=Role.GATE), said("3"))
         with database.read() as connection:
             assert seqs(
-                feedback.usable(connection, "billing", role=Role.GATE, kinds=[Kind.CORRECTION, Kind.APPROVE])
+                event_queries.usable(
+                    connection, "billing", role=Role.GATE, kinds=[Kind.CORRECTION, Kind.APPROVE]
+                )
             ) == [1, 2]
             assert (
-                feedback.usable(connection, "billing", role=Role.GATE, kinds=[Kind.CORRECTION], after_seq=1)
+                event_queries.usable(
+                    connection, "billing", role=Role.GATE, kinds=[Kind.CORRECTION], after_seq=1
+                )
                 == []
             )
 
@@ -200,8 +205,8 @@ class TestReading:
             outcome("5", 0.25, amends="k"),
         )
         with database.read() as connection:
-            assert seqs(feedback.outcomes(connection, "billing", last=2)) == [2, 3]
-            assert seqs(feedback.outcomes(connection, "billing", last=10)) == [2, 3, 1]
+            assert seqs(event_queries.outcomes(connection, "billing", last=2)) == [2, 3]
+            assert seqs(event_queries.outcomes(connection, "billing", last=10)) == [2, 3, 1]
 
     def test_an_outcome_taken_back_counts_no_more(self, database: Database) -> None:
         keep(
@@ -213,30 +218,30 @@ class TestReading:
             outcome("4", 0.0, key="k", revision=2),
         )
         with database.read() as connection:
-            assert seqs(feedback.outcomes(connection, "billing", last=10)) == [5, 1]
+            assert seqs(event_queries.outcomes(connection, "billing", last=10)) == [5, 1]
 
 
 class TestMarks:
     def test_an_event_that_is_not_ripe_waits_and_can_be_read_again(self, database: Database) -> None:
         keep(database, said("1"), said("2"))
-        feedback.mark(database, {1: (Status.WAITING, "waits for its conversation")})
+        event_queries.mark(database, {1: (Status.WAITING, "waits for its conversation")})
         assert seqs(events_of(database, "billing")) == [2]
         with database.read() as connection:
-            assert seqs(feedback.unripe(connection, "billing", limit=5)) == [1]
-        feedback.mark(database, {1: (Status.OPEN, "")})
+            assert seqs(event_queries.unripe(connection, "billing", limit=5)) == [1]
+        event_queries.mark(database, {1: (Status.OPEN, "")})
         assert seqs(events_of(database, "billing")) == [1, 2]
 
     def test_an_unripe_event_keeps_its_role_when_an_interaction_arrives(self, database: Database) -> None:
         keep(database, said("1", interaction="i"))
-        feedback.mark(database, {1: (Status.WAITING, "waits")})
+        event_queries.mark(database, {1: (Status.WAITING, "waits")})
         keep(database, spoken("i", role=Role.GATE))
         with database.read() as connection:
-            assert feedback.events_by_seq(connection, [1])[1].event.role is Role.TRAIN
+            assert event_queries.events_by_seq(connection, [1])[1].event.role is Role.TRAIN
 
     @pytest.mark.parametrize("gone", [Status.RETRACTED, Status.SUPERSEDED])
     def test_what_was_taken_back_meanwhile_does_not_return(self, database: Database, gone: Status) -> None:
         keep(database, said("1", key="k"))
         keep(database, retraction("r", "1") if gone is Status.RETRACTED else said("2", key="k", revision=2))
-        feedback.mark(database, {1: (Status.OPEN, "")})
+        event_queries.mark(database, {1: (Status.OPEN, "")})
         with database.read() as connection:
-            assert feedback.events_by_seq(connection, [1])[1].status is gone
+            assert event_queries.events_by_seq(connection, [1])[1].status is gone

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from ledger import copies, erasures, feedback, forgetting, leases, outbox, schema
-from ledger.audit import audit
-from ledger.backup import RestoreRefused, back_up, restore, restores
-from ledger.copies import NoCopy
+from ledger import leases, schema
 from ledger.database import Database
-from ledger.mentions import Subject
-from ledger.versions import generation, raise_generation
+from ledger.intake import outbox
+from ledger.learning import event_queries
+from ledger.reports.audit import audit
+from ledger.upkeep import copies, erasures, forgetting
+from ledger.upkeep.backup import RestoreRefused, back_up, restore, restores
+from ledger.upkeep.copies import NoCopy
+from ledger.upkeep.mentions import Subject
+from ledger.versions.desired import generation, raise_generation
 from tests import postgres_server
 from tests.unit.ledger.older import BILLING, migrated_to
 from tests.unit.ledger.saying import keep, retraction, said, unusable
@@ -51,7 +54,7 @@ def test_a_restored_ledger_is_the_one_that_was_backed_up(database: Database, tmp
     assert ids(database) == ["1", "2", "3"]
     with database.read() as connection:
         assert audit(connection).disagreements == ()
-        assert feedback.event_by_uid(connection, "dev#1")[0].event == said("1")
+        assert event_queries.event_by_uid(connection, "dev#1")[0].event == said("1")
     keep(database, said("4"))
     assert ids(database) == ["1", "2", "3", "4"], "and is taken in again"
     go_back(database, replaced)
@@ -113,7 +116,7 @@ def test_what_was_forgotten_since_is_back_and_known_to_be(database: Database, tm
     go_back(database, file)
     with database.read() as connection:
         first, second = erasures.all_erasures(connection)
-        [kept] = feedback.event_by_uid(connection, "dev#2")
+        [kept] = event_queries.event_by_uid(connection, "dev#2")
     assert (first.finished_s is None, second.finished_s is None) == (False, True)
     assert (second.by, second.whom, second.counts) == ("dpo", "print of 2", {})
     assert kept.event == said("2"), "a backup holds what it held"

@@ -12,8 +12,9 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError, InternalError
 
 from ledger import database as database_module
-from ledger import schema, versions
+from ledger import schema
 from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s
+from ledger.versions.lineage import desired
 from tests import postgres_server
 from tests.unit.ledger.saying import keep, said
 
@@ -59,19 +60,19 @@ def test_writers_come_one_after_the_other_and_none_is_lost(url: str) -> None:
         database = Database(url)
         for _ in range(10):
             with database.write() as connection:
-                versions.raise_generation(connection)
+                desired.raise_generation(connection)
         database.close()
 
     before = Database(url)
     with before.write() as connection:
-        start = versions.raise_generation(connection)
+        start = desired.raise_generation(connection)
     threads = [threading.Thread(target=raise_often) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
     with before.read() as connection:
-        assert versions.generation(connection) == start + 40
+        assert desired.generation(connection) == start + 40
     before.close()
 
 
@@ -99,7 +100,7 @@ def test_errors_do_not_quote_what_people_wrote(database: Database) -> None:
 def test_a_database_without_our_tables_is_refused(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(LedgerRefused), database.read() as connection:
-        versions.generation(connection)
+        desired.generation(connection)
     database.close()
 
 
@@ -135,7 +136,7 @@ def test_an_empty_postgres_database_is_refused(postgres: str) -> None:
     url = postgres_server.new_database(postgres)
     database = Database(url)
     with pytest.raises(LedgerRefused), database.read() as connection:
-        versions.generation(connection)
+        desired.generation(connection)
     database.close()
     postgres_server.drop_database(url)
 

@@ -5,33 +5,36 @@ from contextlib import suppress
 
 import pytest
 
-from ledger import agents, fleet, outbox, versions
-from ledger.agents import Agent, declare
 from ledger.database import Database
-from ledger.fleet import Seen
-from ledger.versions import Purpose
+from ledger.intake import outbox
+from ledger.learning import agents
+from ledger.learning.agents import Agent, declare
+from ledger.versions import routing
+from ledger.versions.desired import Purpose
+from ledger.versions.lineage import desired
+from ledger.versions.routing import Seen
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, promote
 
 NO_ONE = {"billing": False, "sql": False}
 
 
-def routing(database: Database, captured: dict[str, bool] = NO_ONE) -> fleet.Routing:
+def read_routing(database: Database, captured: dict[str, bool] = NO_ONE) -> routing.Routing:
     with database.read() as connection:
-        return fleet.routing(connection, captured)
+        return routing.routing(connection, captured)
 
 
 class TestRouting:
     def test_an_untaught_agent_is_the_base(self, database: Database) -> None:
-        route = routing(database).routes["billing"]
+        route = read_routing(database).routes["billing"]
         assert (route.version, route.model, route.canary_model) == ("v0", None, None)
 
     def test_a_promotion_moves_one_agent_and_raises_the_generation(self, database: Database) -> None:
         keep(database, said("1"))
         made = make(database)
-        before = routing(database)
+        before = read_routing(database)
         promote(database, made)
-        after = routing(database)
+        after = read_routing(database)
         assert after.generation > before.generation
         assert (after.routes["billing"].version, after.routes["billing"].model) == (made.name, made.model)
         assert after.routes["sql"] == before.routes["sql"]
@@ -41,43 +44,45 @@ class TestRouting:
         made = make(database)
         for share, expected in ((0.0, None), (0.2, made.model)):
             with database.write() as connection:
-                versions.want(connection, made, Purpose.CANARY, share=share)
-            assert routing(database).routes["billing"].canary_model == expected
-        assert routing(database).routes["billing"].canary_share == 0.2
+                desired.want(connection, made, Purpose.CANARY, share=share)
+            assert read_routing(database).routes["billing"].canary_model == expected
+        assert read_routing(database).routes["billing"].canary_share == 0.2
 
     def test_candidates_at_the_gate_get_no_traffic(self, database: Database) -> None:
         keep(database, said("1"))
         made = make(database)
         with database.write() as connection:
-            versions.want(connection, made, Purpose.GATE)
-        assert routing(database).routes["billing"].version == "v0"
+            desired.want(connection, made, Purpose.GATE)
+        assert read_routing(database).routes["billing"].version == "v0"
 
     def test_who_is_captured_is_said_by_the_caller(self, database: Database) -> None:
-        assert routing(database, {"billing": True}).routes["billing"].capture
-        assert not routing(database, {}).routes["billing"].capture
+        assert read_routing(database, {"billing": True}).routes["billing"].capture
+        assert not read_routing(database, {}).routes["billing"].capture
 
 
 class TestReplicas:
     one = Seen(url="http://a", in_rotation=True, base_name="base", models=("x@v1", "a@v2"))
 
     def test_what_was_seen_replaces_what_was_seen_before(self, database: Database) -> None:
-        fleet.observe(
+        routing.observe(
             database, [self.one, Seen(url="http://b", in_rotation=False, base_name=None, models=())]
         )
-        fleet.observe(database, [self.one])
-        [seen] = routing(database).replicas
+        routing.observe(database, [self.one])
+        [seen] = read_routing(database).replicas
         assert (seen.url, seen.models, seen.in_rotation) == ("http://a", ("a@v2", "x@v1"), True)
         assert seen.seen_s > 1.7e9
 
     def test_the_generation_rises_only_when_routing_may_change(self, database: Database) -> None:
-        assert fleet.observe(database, [self.one])
-        before = routing(database).generation
-        assert not fleet.observe(database, [self.one])
-        assert routing(database).generation == before
-        assert fleet.observe(database, [Seen(url="http://a", in_rotation=False, base_name="base", models=())])
-        assert routing(database).generation == before + 1
-        assert fleet.observe(database, [])
-        assert routing(database).replicas == []
+        assert routing.observe(database, [self.one])
+        before = read_routing(database).generation
+        assert not routing.observe(database, [self.one])
+        assert read_routing(database).generation == before
+        assert routing.observe(
+            database, [Seen(url="http://a", in_rotation=False, base_name="base", models=())]
+        )
+        assert read_routing(database).generation == before + 1
+        assert routing.observe(database, [])
+        assert read_routing(database).replicas == []
 
 
 class TestAgents:
@@ -95,11 +100,11 @@ class TestAgents:
             assert agents.all_agents(connection)["billing"].recipe == {"rank": 8}
 
     def test_capture_is_part_of_routing(self, database: Database) -> None:
-        before = routing(database).generation
+        before = read_routing(database).generation
         declare(database, Agent(name="billing", base_hash="b" * 64, weight=3.0))
-        assert routing(database).generation == before
+        assert read_routing(database).generation == before
         declare(database, Agent(name="billing", base_hash="b" * 64, capture=True))
-        assert routing(database).generation == before + 1
+        assert read_routing(database).generation == before + 1
 
     def test_another_base_is_another_lineage_and_refused(self, database: Database) -> None:
         with pytest.raises(ValueError, match="bbbbbbbbbbbb, not on cccccccccccc"):

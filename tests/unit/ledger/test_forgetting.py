@@ -10,14 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from ledger import compaction, erasures, forgetting, intake, schema, sizes, turns, versions, waiting
-from ledger.agents import Agent, declare
-from ledger.audit import audit
+from ledger import schema
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Event, Kind, Role, Unusable
-from ledger.forgetting import Forgotten
-from ledger.mentions import Subject
-from ledger.turns import TurnVoid
+from ledger.intake import transaction, waiting
+from ledger.learning import turns
+from ledger.learning.agents import Agent, declare
+from ledger.learning.turns import TurnVoid
+from ledger.reports import sizes
+from ledger.reports.audit import audit
+from ledger.upkeep import compaction, erasures, forgetting
+from ledger.upkeep.forgetting import Forgotten
+from ledger.upkeep.mentions import Subject
+from ledger.versions.lineage import decisions
 from tests.unit.ledger.saying import (
     DEAD_LETTERS,
     FEEDBACK,
@@ -55,11 +60,11 @@ def captured(id: str, marker: str, **changed: Any) -> Any:
 
 
 def buried(database: Database, value: bytes, *, key: bytes = b"k", headers: Any = ()) -> None:
-    start = intake.start_at(database, FEEDBACK, 0)
+    start = transaction.start_at(database, FEEDBACK, 0)
     arrival = Arrival(offset=start, key=key, value=value, headers=headers, content=unusable())
     assert isinstance(arrival.content, Unusable)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
-    intake.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
+    transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
 
 
 def everything(database: Database) -> str:
@@ -219,11 +224,11 @@ class TestLearning:
         made = make(database)
         with database.write() as connection:
             kept = evidence("dev#g1", "dev#g2")
-            for verdict in (versions.Verdict.CANARY, versions.Verdict.REFUSE):
-                versions.decide(connection, decision(made, verdict, evidence=kept))
+            for verdict in (decisions.Verdict.CANARY, decisions.Verdict.REFUSE):
+                decisions.decide(connection, decision(made, verdict, evidence=kept))
         assert forget(database).counts == {"events": 1, "decisions": 2}
         with database.read() as connection:
-            settled = versions.decisions_of(connection, "billing", made.number)
+            settled = decisions.decisions_of(connection, "billing", made.number)
             assert len(settled) == 2
             for one in settled:
                 assert set(one.evidence["answers"]) == {"dev#g2"}
@@ -238,8 +243,8 @@ class TestLearning:
         forget(database)
         forget(database, Subject(kind="event", uids=frozenset({("dev", "g2")})))
         with database.write() as connection:
-            versions.decide(connection, decision(made, versions.Verdict.REFUSE, evidence=gathered))
-            [settled] = versions.decisions_of(connection, "billing", made.number)
+            decisions.decide(connection, decision(made, decisions.Verdict.REFUSE, evidence=gathered))
+            [settled] = decisions.decisions_of(connection, "billing", made.number)
         assert set(settled.evidence["answers"]) == {"dev#1"}
 
     def test_a_turn_under_way_is_void_and_the_rest_waits_again(self, database: Database) -> None:
@@ -313,7 +318,7 @@ class TestAConversation:
             made = make(database)
             with database.write() as connection:
                 kept = evidence(f"dev#n{number}")
-                versions.decide(connection, decision(made, versions.Verdict.REFUSE, evidence=kept))
+                decisions.decide(connection, decision(made, decisions.Verdict.REFUSE, evidence=kept))
             buried(database, mark.encode(), key=name.encode())
 
             def killed(kind: str, point: str = point) -> None:

@@ -3,10 +3,12 @@
 import pytest
 from sqlalchemy import func, select
 
-from ledger import amendments, feedback, intake, outbox, schema
-from ledger.audit import audit
+from ledger import schema
 from ledger.database import Database
 from ledger.events import Event, KeptEvent, Partition, Reason, Role, Status
+from ledger.intake import amendments, outbox, transaction
+from ledger.learning import event_queries
+from ledger.reports.audit import audit
 from tests.unit.ledger.saying import (
     DEAD_LETTERS,
     FEEDBACK,
@@ -21,7 +23,7 @@ from tests.unit.ledger.saying import (
 
 def kept(database: Database, id: str) -> KeptEvent:
     with database.read() as connection:
-        [found] = feedback.event_by_uid(connection, id)
+        [found] = event_queries.event_by_uid(connection, id)
     return found
 
 
@@ -55,13 +57,13 @@ def test_an_event_comes_back_as_it_was_kept(database: Database) -> None:
 
 
 def test_offsets_move_with_the_events_and_holes_count(database: Database) -> None:
-    assert intake.next_offset(database, FEEDBACK) is None
-    assert intake.start_at(database, FEEDBACK, 40) == 40
-    assert intake.start_at(database, FEEDBACK, 0) == 40
+    assert transaction.next_offset(database, FEEDBACK) is None
+    assert transaction.start_at(database, FEEDBACK, 40) == 40
+    assert transaction.start_at(database, FEEDBACK, 0) == 40
     keep(database, said("1"), said("2"), holes=3)
-    assert intake.next_offset(database, FEEDBACK) == 45
+    assert transaction.next_offset(database, FEEDBACK) == 45
     keep(database, holes=2)
-    assert intake.next_offset(database, FEEDBACK) == 47
+    assert transaction.next_offset(database, FEEDBACK) == 47
     with database.read() as connection:
         rows = connection.execute(select(schema.ranges).order_by(schema.ranges.c.start)).all()
     assert [(row.start, row.end, row.records, row.stored) for row in rows] == [(40, 45, 2, 2), (45, 47, 0, 0)]
@@ -70,26 +72,26 @@ def test_offsets_move_with_the_events_and_holes_count(database: Database) -> Non
 def test_whoever_writes_second_keeps_nothing_and_learns_where_to_read_on(database: Database) -> None:
     keep(database, said("1"))
     late = batch(0, [said("1"), said("2")])
-    with pytest.raises(intake.MovedOn) as moved:
-        intake.keep(database, [late], dead_letter_topic=DEAD_LETTERS)
+    with pytest.raises(transaction.MovedOn) as moved:
+        transaction.keep(database, [late], dead_letter_topic=DEAD_LETTERS)
     assert moved.value.next_offset == 1
     assert count(database, "events") == 1
 
 
 def test_one_batch_too_late_takes_back_the_whole_transaction(database: Database) -> None:
     other = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
-    intake.start_at(database, other, 0)
+    transaction.start_at(database, other, 0)
     keep(database, said("1"))
     batches = [batch(0, [said("2")], partition=other), batch(0, [said("3")])]
-    with pytest.raises(intake.MovedOn):
-        intake.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
-    assert intake.next_offset(database, other) == 0
+    with pytest.raises(transaction.MovedOn):
+        transaction.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
+    assert transaction.next_offset(database, other) == 0
     assert count(database, "events") == 1
 
 
 def test_a_partition_that_was_never_begun_cannot_be_written(database: Database) -> None:
-    with pytest.raises(intake.MovedOn) as moved:
-        intake.keep(database, [batch(0, [said("1")])], dead_letter_topic=DEAD_LETTERS)
+    with pytest.raises(transaction.MovedOn) as moved:
+        transaction.keep(database, [batch(0, [said("1")])], dead_letter_topic=DEAD_LETTERS)
     assert moved.value.next_offset is None
 
 
@@ -113,16 +115,19 @@ def test_the_same_id_with_another_body_is_a_conflict_and_the_first_stays(databas
 def test_another_source_may_use_the_same_id(database: Database) -> None:
     assert keep(database, said("1"), said("1", source="ops", digest="another")).stored == 2
     with database.read() as connection:
-        assert len(feedback.event_by_uid(connection, "1")) == 2
-        assert len(feedback.event_by_uid(connection, "ops#1")) == 1
+        assert len(event_queries.event_by_uid(connection, "1")) == 2
+        assert len(event_queries.event_by_uid(connection, "ops#1")) == 1
 
 
 def test_names_with_hash_signs_are_found(database: Database) -> None:
     keep(database, said("b#c", source="a"), said("c", source="a#b", digest="another"))
     with database.read() as connection:
-        assert {found.event.source for found in feedback.event_by_uid(connection, "a#b#c")} == {"a", "a#b"}
-        assert [found.event.id for found in feedback.event_by_uid(connection, "b#c")] == ["b#c"]
-        assert feedback.event_by_uid(connection, "nobody#1") == []
+        assert {found.event.source for found in event_queries.event_by_uid(connection, "a#b#c")} == {
+            "a",
+            "a#b",
+        }
+        assert [found.event.id for found in event_queries.event_by_uid(connection, "b#c")] == ["b#c"]
+        assert event_queries.event_by_uid(connection, "nobody#1") == []
 
 
 def test_an_undeclared_agent_is_a_dead_letter(database: Database) -> None:
@@ -149,8 +154,8 @@ def test_a_record_without_key_and_value_can_be_a_dead_letter(database: Database)
     from ledger.events import Arrival, Batch
 
     arrival = Arrival(offset=0, key=None, value=None, headers=(), content=unusable(Reason.EMPTY))
-    intake.start_at(database, FEEDBACK, 0)
-    intake.keep(
+    transaction.start_at(database, FEEDBACK, 0)
+    transaction.keep(
         database,
         [Batch(partition=FEEDBACK, start=0, end=1, arrivals=(arrival,))],
         dead_letter_topic=DEAD_LETTERS,
@@ -162,8 +167,8 @@ def test_a_topic_made_again_starts_a_partition_of_its_own(database: Database) ->
     keep(database, said("1"))
     again = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t9", number=0)
     keep(database, said("2"), partition=again)
-    assert intake.next_offset(database, FEEDBACK) == 1
-    assert intake.known_topic_ids(database, "clorad.feedback") == {"t1": "c1", "t9": "c1"}
+    assert transaction.next_offset(database, FEEDBACK) == 1
+    assert transaction.known_topic_ids(database, "clorad.feedback") == {"t1": "c1", "t9": "c1"}
 
 
 class TestInteractions:
@@ -198,11 +203,11 @@ class TestInteractions:
         redacted = spoken("i2", conversation="c", turn=0, token_ids=None, logprobs=None)
         keep(database, whole, redacted, partition=INTERACTIONS)
         with database.read() as connection:
-            assert feedback.interactions_named(connection, ["i1", "i2", "i3"]) == {
+            assert event_queries.interactions_named(connection, ["i1", "i2", "i3"]) == {
                 "i1": whole,
                 "i2": redacted,
             }
-            assert feedback.conversation(connection, "billing", "c") == [redacted, whole]
+            assert event_queries.conversation(connection, "billing", "c") == [redacted, whole]
 
     @pytest.mark.parametrize("text", ["nul \x00 inside", "lone \ud800 surrogate", "\U0001f600"])
     def test_no_character_people_can_write_stops_intake(self, database: Database, text: str) -> None:
@@ -217,7 +222,7 @@ def test_more_events_than_one_query_may_name(database: Database) -> None:
     assert keep(database, *many).stored == len(many)
     assert keep(database, *many).duplicates == len(many)
     with database.read() as connection:
-        found = feedback.events_by_seq(connection, range(1, 10_000))
+        found = event_queries.events_by_seq(connection, range(1, 10_000))
     assert len(found) == len(many)
     assert all(isinstance(one.event, Event) for one in found.values())
 
@@ -231,12 +236,16 @@ def test_partitions_kept_together_may_repeat_each_other(database: Database) -> N
     batches = []
     for number, some in enumerate(contents):
         partition = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=number)
-        intake.start_at(database, partition, 0)
+        transaction.start_at(database, partition, 0)
         batches.append(batch(0, some, partition=partition, holes=number))
-    result = intake.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
+    result = transaction.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
     assert (result.stored, result.duplicates) == (5, 2)
     assert result.dead == {Reason.CONFLICT: 1, Reason.INVALID_JSON: 1}
     assert (kept(database, "3").status, kept(database, "3").event.role) == (Status.OPEN, Role.TRAIN)
     with database.read() as connection:
         assert audit(connection).disagreements == ()
-        assert {one.offset for one in feedback.events_by_seq(connection, range(1, 9)).values()} == {0, 1, 2}
+        assert {event.offset for event in event_queries.events_by_seq(connection, range(1, 9)).values()} == {
+            0,
+            1,
+            2,
+        }

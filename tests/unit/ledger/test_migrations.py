@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from ledger import backlog, usage
 from ledger.database import Database
-from ledger.usage import Trained, Usage
+from ledger.learning import backlog, usage
+from ledger.learning.usage import Trained, Usage
 from tests import postgres_server
 from tests.unit.ledger.older import BILLING, migrated_to
 

@@ -8,16 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from ledger import feedback, schema
-from ledger.agents import Agent, declare
+from ledger import schema
 from ledger.database import Database
 from ledger.events import Event, Interaction, Kind, Role, Status
+from ledger.learning import event_queries
+from ledger.learning.agents import Agent, declare
 from tests.unit.ledger.saying import keep, outcome, retraction, said, spoken
 
 
 def status(database: Database, id: str, source: str = "dev") -> Status:
     with database.read() as connection:
-        [found] = [one for one in feedback.event_by_uid(connection, id) if one.event.source == source]
+        [found] = [one for one in event_queries.event_by_uid(connection, id) if one.event.source == source]
     return found.status
 
 
@@ -145,7 +146,7 @@ class TestRevisions:
         first, second = said("1", key="k", role=Role.GATE), late
         keep(database, *((first, second) if amended_first else (second, first)))
         with database.read() as connection:
-            [kept] = feedback.event_by_uid(connection, "dev#2")
+            [kept] = event_queries.event_by_uid(connection, "dev#2")
         assert (kept.status, kept.event.role) == (Status.OPEN, Role.GATE)
 
     def test_a_role_reaches_the_amendment_with_the_interaction_that_brings_it(

@@ -4,19 +4,23 @@ from typing import Any
 
 import pytest
 
-from ledger import dead_letters, feedback, fleet, flips, provenance, turns
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Kind, Reason, Role
-from ledger.overview import Overview, overview
-from ledger.receipts import Fate, Receipt, receipt
-from ledger.versions import Verdict, Version
+from ledger.intake import dead_letters
+from ledger.learning import event_queries, turns
+from ledger.reports import provenance
+from ledger.reports.overview import Overview, overview
+from ledger.reports.receipts import Fate, Receipt, receipt
+from ledger.versions import promotion, routing
+from ledger.versions.decisions import Verdict
+from ledger.versions.lineage import Version
 from tests.unit.ledger.saying import FEEDBACK, keep, retraction, said, spoken, unusable
 from tests.unit.ledger.teaching import decision, lease, make, open_pass, promote, record, refuse
 
 
 def receipt_of(database: Database, id: str) -> Receipt:
     with database.read() as connection:
-        [found] = feedback.event_by_uid(connection, id)
+        [found] = event_queries.event_by_uid(connection, id)
         return receipt(connection, found)
 
 
@@ -41,7 +45,7 @@ def evidence(**changed: Any) -> dict[str, Any]:
 
 def promoted(database: Database) -> Version:
     made = make(database)
-    flips.promote(database, made, decision(made, Verdict.PROMOTE, evidence=evidence()))
+    promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=evidence()))
     return made
 
 
@@ -94,7 +98,7 @@ class TestFates:
     def test_an_event_whose_version_was_rolled_back_is_held_and_says_so(self, database: Database) -> None:
         keep(database, said("1"))
         promoted(database)
-        flips.roll_back(database, "billing", to=None, by="ann", reason="too short")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="too short")
         found = receipt_of(database, "1")
         assert (found.fate, found.status_reason) == (Fate.OUT, "v1 was rolled back")
         assert found.taken[0].verdict is Verdict.ROLLBACK
@@ -200,7 +204,7 @@ class TestOverview:
         assert (running.turn_id, running.version, running.holder) == (turn.id, 1, "learner-1")
         made = record(database, turn)
         assert seen(database).agents[0].candidate == made.name
-        flips.promote(database, made, decision(made, Verdict.PROMOTE, evidence=evidence()))
+        promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=evidence()))
         found = seen(database)
         agent = found.agents[0]
         assert (agent.version, agent.candidate, agent.turn) == (made.name, None, None)
@@ -222,8 +226,8 @@ class TestOverview:
         assert running.holder is None
 
     def test_replicas_and_leases_are_seen(self, database: Database) -> None:
-        one = fleet.Seen(url="http://a", in_rotation=True, base_name="base", models=("m",))
-        fleet.observe(database, [one])
+        one = routing.Seen(url="http://a", in_rotation=True, base_name="base", models=("m",))
+        routing.observe(database, [one])
         lease(database, "sql")
         found = seen(database)
         assert [replica.url for replica in found.replicas] == ["http://a"]
@@ -232,12 +236,12 @@ class TestOverview:
 
 class TestDeadLetters:
     def bury(self, database: Database, headers: Any, value: bytes | None, reason: Reason) -> None:
-        from ledger import intake
+        from ledger.intake import transaction
 
-        start = intake.start_at(database, FEEDBACK, 0)
+        start = transaction.start_at(database, FEEDBACK, 0)
         arrival = Arrival(offset=start, key=None, value=value, headers=headers, content=unusable(reason))
         batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
-        intake.keep(database, [batch], dead_letter_topic="d")
+        transaction.keep(database, [batch], dead_letter_topic="d")
 
     def test_they_are_counted_listed_and_read(self, database: Database) -> None:
         self.bury(database, (), b"\xff", Reason.INVALID_UTF8)

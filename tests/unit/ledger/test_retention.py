@@ -4,12 +4,13 @@ from threading import Event
 
 from sqlalchemy import select, update
 
-from daemon import retention as loop
-from ledger import retention, schema
-from ledger.audit import audit
+from daemon.upkeep import retention as loop
+from ledger import schema
 from ledger.database import Database
 from ledger.events import Status
-from ledger.retention import DAY_S
+from ledger.reports.audit import audit
+from ledger.upkeep import retention
+from ledger.upkeep.retention import DAY_S
 from tests.unit.ledger.saying import INTERACTIONS, keep, said, spoken, unusable
 from tests.unit.ledger.teaching import events_of
 

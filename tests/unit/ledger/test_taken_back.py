@@ -2,15 +2,15 @@
 
 import pytest
 
-from ledger import flips
-from ledger.backlog import backlogs
 from ledger.database import Database
 from ledger.events import CORRECTING, Event, Kind, Role
-from ledger.feedback import event_by_uid, events_by_key, usable
-from ledger.flips import FlipRefused
-from ledger.taken_back import no_evidence, reverted
-from ledger.turns import TurnVoid
-from ledger.versions import Verdict
+from ledger.intake.withdrawn import no_evidence, reverted
+from ledger.learning.backlog import backlogs
+from ledger.learning.event_queries import event_by_uid, events_by_key, usable
+from ledger.learning.turns import TurnVoid
+from ledger.versions import promotion
+from ledger.versions.decisions import Verdict
+from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, outcome, retraction, said
 from tests.unit.ledger.teaching import decision, make, open_pass, promote, record
 
@@ -115,4 +115,4 @@ def test_a_candidate_judged_by_what_was_taken_back_is_not_promoted(database: Dat
     judged = {"gate": [{"event": "dev#1"}], "suite": [{"event": "dev#elsewhere"}]}
     keep(database, WAYS[way])
     with pytest.raises(FlipRefused, match="1 of the events it was judged by"):
-        flips.promote(database, made, decision(made, Verdict.PROMOTE, evidence=judged))
+        promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=judged))

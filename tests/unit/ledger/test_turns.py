@@ -5,10 +5,13 @@ import time
 import pytest
 from sqlalchemy import select
 
-from ledger import feedback, flips, leases, schema, turns, versions
+from ledger import leases, schema
 from ledger.database import Database
 from ledger.events import Role, Status
-from ledger.turns import TurnEvent, TurnVoid
+from ledger.learning import event_queries, turns
+from ledger.learning.turns import TurnEvent, TurnVoid
+from ledger.versions import promotion
+from ledger.versions.lineage import decisions, lineage
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import keep, retraction, said
 from tests.unit.ledger.teaching import FORM, events_of, lease, make, open_pass, promote, record, seqs
@@ -70,15 +73,15 @@ def test_a_version_taught_with_events_is_recorded_with_its_turn(database: Databa
     [turn] = open_pass(database, "billing").turns
     made = record(database, turn, outcomes={1: "trained", 2: "already_known", 3: "barren: no texts"})
     with database.read() as connection:
-        assert versions.version(connection, "billing", 1) == made
+        assert lineage.version(connection, "billing", 1) == made
         assert turns.unfinished_passes(connection) == []
-        found = feedback.events_by_seq(connection, [1, 2, 3])
+        found = event_queries.events_by_seq(connection, [1, 2, 3])
         assert [found[seq].status for seq in (1, 2, 3)] == [Status.OPEN, Status.KNOWN, Status.BARREN]
         outcomes = connection.execute(
             select(schema.turn_events.c.outcome).order_by(schema.turn_events.c.event_seq)
         ).scalars()
         assert list(outcomes) == ["trained", "already_known", "barren: no texts"]
-        assert [one.number for one in versions.undecided(connection)] == [1]
+        assert [one.number for one in decisions.undecided(connection)] == [1]
 
 
 def test_a_turn_makes_one_version_at_most(database: Database) -> None:
@@ -88,7 +91,7 @@ def test_a_turn_makes_one_version_at_most(database: Database) -> None:
     with pytest.raises(TurnVoid, match="closed"):
         turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=0, outcomes={})
     with database.read() as connection:
-        assert len(versions.versions_of(connection, "billing")) == 1
+        assert len(lineage.versions_of(connection, "billing")) == 1
 
 
 class TestVoid:
@@ -98,7 +101,7 @@ class TestVoid:
         with pytest.raises(TurnVoid, match=why):
             record(database, turn)
         with database.read() as connection:
-            assert versions.versions_of(connection, turn.plan.agent) == []
+            assert lineage.versions_of(connection, turn.plan.agent) == []
 
     def test_the_lease_was_taken_over(self, database: Database) -> None:
         keep(database, said("1"))
@@ -148,7 +151,7 @@ class TestVoid:
         promote(database, make(database))
         keep(database, said("2"))
         [turn] = open_pass(database, "billing").turns
-        flips.roll_back(database, "billing", to=None, by="ann", reason="wrong")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="wrong")
         with pytest.raises(TurnVoid, match="parent"):
             record(database, turn)
 
@@ -206,7 +209,7 @@ def test_a_dropped_turn_leaves_its_events_untaught_but_for_those_that_teach_noth
     assert seqs(events_of(database, "billing")) == [1]
     with database.read() as connection:
         assert turns.unfinished_passes(connection) == []
-        assert versions.undecided(connection) == []
+        assert decisions.undecided(connection) == []
 
 
 def test_an_event_retracted_while_it_was_trained_keeps_that_status(database: Database) -> None:
@@ -217,4 +220,4 @@ def test_an_event_retracted_while_it_was_trained_keeps_that_status(database: Dat
         database, turn, token=turn.plan.token, reason="changed", tokens=0, outcomes={1: "barren: empty"}
     )
     with database.read() as connection:
-        assert feedback.events_by_seq(connection, [1])[1].status is Status.RETRACTED
+        assert event_queries.events_by_seq(connection, [1])[1].status is Status.RETRACTED

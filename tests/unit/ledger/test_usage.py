@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, update
 
-from ledger import backlog, schema, turns, usage
-from ledger.agents import Agent, declare
+from ledger import schema
 from ledger.database import Database
-from ledger.usage import WINDOW_S, Trained, Usage, usage_of
+from ledger.learning import backlog, turns, usage
+from ledger.learning.agents import Agent, declare
+from ledger.learning.usage import WINDOW_S, Trained, Usage, usage_of
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import BASE_HASH, make, open_pass, promote, record
 

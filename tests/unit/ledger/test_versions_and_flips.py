@@ -5,33 +5,38 @@ import json
 import pytest
 from sqlalchemy import select
 
-from ledger import backlog, flips, outbox, schema, turns, versions
+from ledger import schema
 from ledger.database import Database
 from ledger.events import Status
-from ledger.flips import FlipRefused
-from ledger.versions import Purpose, Verdict
+from ledger.intake import outbox
+from ledger.learning import backlog, turns
+from ledger.versions import promotion
+from ledger.versions.decisions import Verdict
+from ledger.versions.desired import Purpose
+from ledger.versions.lineage import decisions, desired, lineage
+from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, retraction, said
 from tests.unit.ledger.teaching import decision, events_of, make, open_pass, promote, record, refuse, seqs
 
 
 def wanted(database: Database, agent: str = "billing") -> dict[Purpose, int]:
     with database.read() as connection:
-        return {row.purpose: row.number for row in versions.wanted(connection) if row.agent == agent}
+        return {row.purpose: row.number for row in desired.wanted(connection) if row.agent == agent}
 
 
 def generation(database: Database) -> int:
     with database.read() as connection:
-        return versions.generation(connection)
+        return desired.generation(connection)
 
 
 def champion(database: Database, agent: str = "billing") -> int:
     with database.read() as connection:
-        return versions.champion(connection, agent)
+        return desired.champion(connection, agent)
 
 
 def verdicts(database: Database, agent: str = "billing") -> list[tuple[int, str]]:
     with database.read() as connection:
-        return [(one.number, one.verdict.value) for one in versions.decisions_of(connection, agent)]
+        return [(one.number, one.verdict.value) for one in decisions.decisions_of(connection, agent)]
 
 
 def status(database: Database, seq: int) -> Status:
@@ -59,7 +64,7 @@ def test_a_versions_name_carries_its_hash(database: Database) -> None:
     made = make(database)
     assert made.name == f"v1-{made.hash[:6]}"
     assert made.model == f"billing@{made.name}"
-    assert versions.version_name(0, "") == "v0"
+    assert lineage.version_name(0, "") == "v0"
 
 
 class TestPromotion:
@@ -82,13 +87,13 @@ class TestPromotion:
         keep(database, said("1"))
         made = make(database)
         with database.write() as connection:
-            versions.want(connection, made, Purpose.GATE)
-            versions.want(connection, made, Purpose.CANARY, share=0.1)
+            desired.want(connection, made, Purpose.GATE)
+            desired.want(connection, made, Purpose.CANARY, share=0.1)
         assert wanted(database) == {Purpose.SERVE: 0, Purpose.GATE: 1, Purpose.CANARY: 1}
         promote(database, made)
         assert set(wanted(database)) == {Purpose.SERVE, Purpose.PREDECESSOR}
 
-    def refused(self, database: Database, made: versions.Version, why: str) -> None:
+    def refused(self, database: Database, made: lineage.Version, why: str) -> None:
         before = (generation(database), verdicts(database), wanted(database))
         with pytest.raises(FlipRefused, match=why):
             promote(database, made)
@@ -117,7 +122,7 @@ class TestPromotion:
         taught_versions(database, 1)
         keep(database, said("2"))
         made = make(database)
-        flips.roll_back(database, "billing", to=None, by="ann", reason="wrong")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="wrong")
         self.refused(database, made, "parent")
 
     def test_a_canary_is_not_settled_and_can_be_promoted(self, database: Database) -> None:
@@ -125,7 +130,7 @@ class TestPromotion:
         made = make(database)
         refuse(database, made, Verdict.CANARY)
         with database.read() as connection:
-            assert versions.undecided(connection) == [made]
+            assert decisions.undecided(connection) == [made]
         promote(database, made)
         assert champion(database) == 1
 
@@ -133,12 +138,12 @@ class TestPromotion:
 class TestRollback:
     def test_the_predecessor_serves_again_and_what_was_taught_is_held(self, database: Database) -> None:
         taught_versions(database, 2)
-        assert flips.roll_back(database, "billing", to=None, by="ann", reason="too short") == (2, 1)
+        assert promotion.roll_back(database, "billing", to=None, by="ann", reason="too short") == (2, 1)
         assert wanted(database) == {Purpose.SERVE: 1, Purpose.PREDECESSOR: 2}
         assert (status(database, 1), status(database, 2)) == (Status.OPEN, Status.HELD)
         assert events_of(database, "billing") == []
         with database.read() as connection:
-            last = versions.decisions_of(connection, "billing", 2)[-1]
+            last = decisions.decisions_of(connection, "billing", 2)[-1]
         assert (last.verdict, last.by, last.evidence["reason"]) == (Verdict.ROLLBACK, "ann", "too short")
 
     def test_what_the_withdrawn_version_knew_already_waits_to_be_learned_again(
@@ -151,7 +156,7 @@ class TestRollback:
         known = {seq: "already_known"}
         turns.drop_turn(database, turn, token=turn.plan.token, reason="", tokens=1, outcomes=known)
         assert status(database, seq) is Status.KNOWN
-        flips.roll_back(database, "billing", to=None, by="ann", reason="")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         assert [one.seq for one in events_of(database, "billing")] == [seq]
         with database.read() as connection:
             [waiting] = [one for one in backlog.backlogs(connection) if one.agent == "billing"]
@@ -159,41 +164,41 @@ class TestRollback:
 
     def test_several_versions_are_withdrawn_at_once(self, database: Database) -> None:
         taught_versions(database, 3)
-        assert flips.roll_back(database, "billing", to=0, by="ann", reason="") == (3, 0)
+        assert promotion.roll_back(database, "billing", to=0, by="ann", reason="") == (3, 0)
         assert wanted(database) == {Purpose.SERVE: 0, Purpose.PREDECESSOR: 3}
         assert {status(database, seq) for seq in (1, 2, 3)} == {Status.HELD}
         assert verdicts(database)[-3:] == [(3, "rollback"), (2, "rollback"), (1, "rollback")]
 
     def test_the_agent_learns_on_from_the_rest(self, database: Database) -> None:
         taught_versions(database, 2)
-        flips.roll_back(database, "billing", to=None, by="ann", reason="")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         keep(database, said("new"))
         made = make(database)
         assert (made.number, made.parent) == (3, 1)
         promote(database, made)
         with database.read() as connection:
-            assert versions.lineage_of(connection, "billing", 3) == [3, 1, 0]
+            assert lineage.lineage_of(connection, "billing", 3) == [3, 1, 0]
 
     def test_a_candidate_of_the_withdrawn_version_is_not_decided(self, database: Database) -> None:
         taught_versions(database, 1)
         keep(database, said("2"))
         make(database)
-        flips.roll_back(database, "billing", to=None, by="ann", reason="")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         assert verdicts(database)[-2:] == [(2, "abstain"), (1, "rollback")]
 
     def test_another_agents_candidate_is_left_alone(self, database: Database) -> None:
         taught_versions(database, 1)
         keep(database, said("2", agent="sql"))
         make(database, "sql")
-        flips.roll_back(database, "billing", to=None, by="ann", reason="")
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         with database.read() as connection:
-            assert [one.agent for one in versions.undecided(connection)] == ["sql"]
+            assert [one.agent for one in decisions.undecided(connection)] == ["sql"]
 
     @pytest.mark.parametrize("to", [None, 0, 1, 7])
     def test_there_must_be_something_to_go_back_to(self, database: Database, to: int | None) -> None:
         before = generation(database)
         with pytest.raises(FlipRefused):
-            flips.roll_back(database, "billing", to=to, by="ann", reason="")
+            promotion.roll_back(database, "billing", to=to, by="ann", reason="")
         assert generation(database) == before
 
     def test_only_ancestors_of_the_champion_can_be_gone_back_to(self, database: Database) -> None:
@@ -202,17 +207,17 @@ class TestRollback:
         keep(database, said("2"))
         promote(database, make(database))
         with pytest.raises(FlipRefused):
-            flips.roll_back(database, "billing", to=1, by="ann", reason="")
+            promotion.roll_back(database, "billing", to=1, by="ann", reason="")
 
     def test_an_agent_nobody_declared_cannot_be_rolled_back(self, database: Database) -> None:
         with pytest.raises(FlipRefused):
-            flips.roll_back(database, "nobody", to=None, by="ann", reason="")
+            promotion.roll_back(database, "nobody", to=None, by="ann", reason="")
 
 
 def test_every_decision_is_owed_to_the_lifecycle_topic_without_texts(database: Database) -> None:
     keep(database, said("1"))
     promote(database, make(database))
-    flips.roll_back(database, "billing", to=None, by="ann", reason="he wrote my name")
+    promotion.roll_back(database, "billing", to=None, by="ann", reason="he wrote my name")
     owed = [message for message in outbox.pending(database, limit=50) if message.topic.endswith("lifecycle")]
     bodies = [json.loads(message.value or b"") for message in owed]
     assert [body["verdict"] for body in bodies] == ["promote", "rollback"]
@@ -224,11 +229,11 @@ def test_an_unfinished_turn_is_no_version_and_serves_nothing(database: Database)
     keep(database, said("1"))
     [turn] = open_pass(database, "billing").turns
     with database.read() as connection:
-        assert versions.undecided(connection) == []
-        assert versions.version(connection, "billing", turn.number) is None
+        assert decisions.undecided(connection) == []
+        assert lineage.version(connection, "billing", turn.number) is None
     record(database, turn)
     with database.read() as connection:
-        assert [one.number for one in versions.undecided(connection)] == [1]
+        assert [one.number for one in decisions.undecided(connection)] == [1]
 
 
 def test_a_decision_comes_back_with_its_evidence(database: Database) -> None:
@@ -237,6 +242,6 @@ def test_a_decision_comes_back_with_its_evidence(database: Database) -> None:
     evidence = {"wins": 8, "p": 0.00390625, "events": ["dev#1"]}
     refuse(database, made, Verdict.REFUSE, evidence=evidence, by="bob")
     with database.read() as connection:
-        [found] = versions.decisions_of(connection, "billing", 1)
+        [found] = decisions.decisions_of(connection, "billing", 1)
     assert found == decision(made, Verdict.REFUSE, evidence=evidence, by="bob", decided_s=found.decided_s)
     assert found.decided_s > 1.7e9

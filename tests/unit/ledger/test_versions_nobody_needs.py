@@ -4,11 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import fleet, flips, leases, pruning, turns, versions
+from ledger import leases
 from ledger.database import Database
-from ledger.flips import FlipRefused
-from ledger.pruning import Family, needed
-from ledger.versions import BASE, Purpose
+from ledger.learning import turns
+from ledger.upkeep import pruning
+from ledger.upkeep.pruning import Family, needed
+from ledger.versions import promotion, routing
+from ledger.versions.desired import Purpose
+from ledger.versions.lineage import BASE, decisions, desired, lineage
+from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, open_pass, promote, record, refuse
 
@@ -91,19 +95,19 @@ def test_a_refused_version_goes_and_a_candidate_stays(database: Database) -> Non
 def test_what_is_wanted_stays_for_whatever_purpose(database: Database) -> None:
     promoted(database, 4)
     with database.write() as connection:
-        [second] = [one for one in versions.versions_of(connection, "billing") if one.number == 2]
-        versions.want(connection, second, Purpose.CANARY, share=0.1)
+        [second] = [one for one in lineage.versions_of(connection, "billing") if one.number == 2]
+        desired.want(connection, second, Purpose.CANARY, share=0.1)
     assert going(database) == [1]
 
 
 def test_what_a_replica_was_last_seen_with_stays(database: Database) -> None:
     promoted(database, 3)
     with database.read() as connection:
-        [first, *_] = versions.versions_of(connection, "billing")
-    held = fleet.Seen(url="http://a", in_rotation=True, base_name="base", models=(first.model, "else@v1"))
-    fleet.observe(database, [held])
+        [first, *_] = lineage.versions_of(connection, "billing")
+    held = routing.Seen(url="http://a", in_rotation=True, base_name="base", models=(first.model, "else@v1"))
+    routing.observe(database, [held])
     assert going(database) == []
-    fleet.observe(database, [])
+    routing.observe(database, [])
     assert going(database) == [1]
 
 
@@ -113,10 +117,10 @@ def test_where_the_turns_of_an_unfinished_pass_began_stays(database: Database) -
     opened = open_pass(database, "billing", "sql")
     record(database, opened.turns[0])  # v3 of v2, in a pass that is resumed for sql's sake
     with database.read() as connection:
-        candidate = versions.undecided(connection)[0]
+        candidate = decisions.undecided(connection)[0]
     refuse(database, candidate)
     leases.release(database, {turns.lease_name("billing"): opened.turns[0].plan.token})
-    flips.roll_back(database, "billing", to=0, by="ann", reason="")
+    promotion.roll_back(database, "billing", to=0, by="ann", reason="")
     keep(database, said("c"))
     promote(database, make(database))
     assert going(database) == [1, 3], "v2 is where the unfinished pass would begin again"
@@ -130,8 +134,8 @@ def test_who_was_pruned_is_not_pruned_again_and_cannot_be_gone_back_to(database:
     pruned(database, keep=2)
     assert going(database, keep=2) == []
     with pytest.raises(FlipRefused, match=r"billing@v1-\w+ was pruned on .*; one can go back to v3, v0"):
-        flips.roll_back(database, "billing", to=1, by="ann", reason="")
-    assert flips.roll_back(database, "billing", to=None, by="ann", reason="") == (4, 3)
+        promotion.roll_back(database, "billing", to=1, by="ann", reason="")
+    assert promotion.roll_back(database, "billing", to=None, by="ann", reason="") == (4, 3)
     with pytest.raises(FlipRefused, match="its files are gone; one can go back to v0"):
-        flips.roll_back(database, "billing", to=None, by="ann", reason="")
-    assert flips.roll_back(database, "billing", to=0, by="ann", reason="") == (3, 0)
+        promotion.roll_back(database, "billing", to=None, by="ann", reason="")
+    assert promotion.roll_back(database, "billing", to=0, by="ann", reason="") == (3, 0)

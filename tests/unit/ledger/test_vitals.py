@@ -2,12 +2,13 @@
 
 import pytest
 
-from ledger import flips, leases
+from ledger import leases
 from ledger.database import Database
 from ledger.events import Status
-from ledger.turns import lease_name
-from ledger.versions import Verdict
-from ledger.vitals import Decided, Vitals, decided_since, newest_decision, vitals
+from ledger.learning.turns import lease_name
+from ledger.reports.health import Decided, Vitals, decided_since, newest_decision, vitals
+from ledger.versions import promotion
+from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import decision, make, open_pass, promote, record, refuse
 
@@ -58,7 +59,7 @@ def test_what_is_stuck_is_counted_by_why(database: Database) -> None:
     keep(database, said("1"), said("2", agent="sql", interaction="i", role=None, prompt_group=None))
     made = make(database)
     promote(database, made)
-    flips.roll_back(database, "billing", to=None, by="ann", reason="worse")
+    promotion.roll_back(database, "billing", to=None, by="ann", reason="worse")
     assert look(database).stuck == {Status.WAITING: 1, Status.HELD: 1, Status.CONTESTED: 0}
 
 
@@ -72,7 +73,7 @@ def test_the_last_of_each_kind_has_its_moment(database: Database) -> None:
     assert last["flip"] == pytest.approx(last["decision"], abs=1.0)
     keep(database, said("2", agent="sql"))
     [turn] = open_pass(database, "sql").turns
-    from ledger.turns import void_turn
+    from ledger.learning.turns import void_turn
 
     void_turn(database, turn, token=turn.plan.token, reason="test")
     again = look(database).last_s
@@ -87,7 +88,7 @@ def test_decisions_are_told_once_whoever_took_them(database: Database) -> None:
     keep(database, said("1"), said("2"))
     made = make(database)
     promote(database, made)
-    flips.roll_back(database, "billing", to=None, by="ann", reason="worse")
+    promotion.roll_back(database, "billing", to=None, by="ann", reason="worse")
     newest, found = decided(database, number)
     assert [(one.verdict, one.by) for one in found] == [
         (Verdict.PROMOTE, decision(made, Verdict.PROMOTE).by),
@@ -103,9 +104,9 @@ def test_a_promotion_says_how_long_each_event_waited_that_was_trained(database: 
     made = record(database, turn, outcomes={known: "already_known"} | dict.fromkeys(trained, "trained"))
     promote(database, made)
     _, found = decided(database, 0)
-    [promotion] = [one for one in found if one.verdict is Verdict.PROMOTE]
-    assert len(promotion.waited_s) == 2
-    assert all(0.0 <= waited_s < 60.0 for waited_s in promotion.waited_s)
+    [decision] = [one for one in found if one.verdict is Verdict.PROMOTE]
+    assert len(decision.waited_s) == 2
+    assert all(0.0 <= waited_s < 60.0 for waited_s in decision.waited_s)
 
 
 def test_after_a_restored_backup_it_goes_on_from_what_there_is(database: Database) -> None:

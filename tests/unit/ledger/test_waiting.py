@@ -3,11 +3,13 @@
 import pytest
 from sqlalchemy import func, select, update
 
-from ledger import dead_letters, feedback, outbox, schema, waiting
-from ledger.audit import audit
+from ledger import schema
 from ledger.database import Database, now_s
 from ledger.events import Reason, Role, Status
-from ledger.feedback import untaught
+from ledger.intake import dead_letters, outbox, waiting
+from ledger.learning import event_queries
+from ledger.learning.event_queries import untaught
+from ledger.reports.audit import audit
 from tests.unit.ledger.saying import DEAD_LETTERS, INTERACTIONS, keep, outcome, retraction, said, spoken
 
 
@@ -93,7 +95,7 @@ def test_the_young_wait_on(database: Database) -> None:
     assert waiting.give_up(database, kept_before_s=kept_s, dead_letter_topic=DEAD_LETTERS) == 0
     keep(database, spoken("i"), partition=INTERACTIONS)
     with database.read() as connection:
-        [found] = feedback.event_by_uid(connection, "1")
+        [found] = event_queries.event_by_uid(connection, "1")
         assert (found.status, found.event.role) == (Status.OPEN, Role.TRAIN)
         assert waiting.standing(connection).oldest_s is None
 
@@ -117,7 +119,7 @@ def test_given_up_feedback_may_come_again(database: Database) -> None:
     keep(database, naming("1"))
     keep(database, spoken("i"), partition=INTERACTIONS)
     with database.read() as connection:
-        assert [kept.status for kept in feedback.event_by_uid(connection, "1")] == [Status.OPEN]
+        assert [kept.status for kept in event_queries.event_by_uid(connection, "1")] == [Status.OPEN]
         assert audit(connection).disagreements == ()
 
 

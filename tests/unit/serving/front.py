@@ -15,12 +15,12 @@ import openai
 from deploy.kafka.broker import free_port
 from feedback.producer import NotAcknowledged, Record, Sent, TooManyWaiting
 from feedback.redaction import Redactor
-from ledger import fleet as table
 from ledger.database import Database
-from serving.capturing import Captor, Send
-from serving.gateway import Gateway, GatewayOptions, run_gateway
-from serving.inbox import Inbox
-from serving.routing import Table
+from ledger.versions import routing as table
+from serving.gateway.app import Gateway, GatewayOptions, run_gateway
+from serving.gateway.feedback_endpoint import Inbox
+from serving.gateway.recorder import Captor, Send
+from serving.gateway.routing import Table
 from tests.unit.serving.scene import Scene
 
 

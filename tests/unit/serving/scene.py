@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.adapter_files import Manifest, content_hash, files_of
-from ledger import leases, turns, versions
-from ledger.agents import Agent, declare
+from ledger import leases
 from ledger.database import Database
 from ledger.events import Event, Kind, Role
-from ledger.versions import Version
+from ledger.learning import turns
+from ledger.learning.agents import Agent, declare
+from ledger.versions.lineage import Version, version_name
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.ledger import saying, teaching
@@ -79,7 +80,7 @@ class Scene:
             (draft / name).write_bytes(f"{name} of turn {turn.id}".encode())
         (draft / "adapter_config.json").write_text("{}")
         found = content_hash(draft)
-        path = f"{turn.plan.agent}/{versions.version_name(turn.number, found)}"
+        path = f"{turn.plan.agent}/{version_name(turn.number, found)}"
         final = draft.rename(self.store / path)
         (final / "manifest.json").write_text(json.dumps(manifest(final, found, changed)))
         return turns.record_version(

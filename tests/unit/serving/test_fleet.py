@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from ledger import fleet as table
-from ledger import leases, versions
+from ledger import leases
 from ledger.events import Role
-from ledger.flips import roll_back
 from ledger.heartbeat import held
-from serving.fleet import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
-from serving.judging import JudgingOptions
-from serving.reconciler import ReplicaOptions
+from ledger.versions import routing as table
+from ledger.versions.lineage import desired
+from ledger.versions.promotion import roll_back
+from serving.fleet.judging import JudgingOptions
+from serving.fleet.leader import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
+from serving.fleet.reconciler import ReplicaOptions
 from tests.meters import told
 from tests.unit.serving.scene import BASE_HASH, Scene
 from tests.unit.serving.test_judging import knows
@@ -90,7 +91,7 @@ def seen(scene: Scene) -> dict[str, table.Seen]:
 
 def champion(scene: Scene) -> int:
     with scene.database.read() as connection:
-        return versions.champion(connection, "billing")
+        return desired.champion(connection, "billing")
 
 
 @pytest.fixture

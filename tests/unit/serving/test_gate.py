@@ -6,18 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ledger.versions import Verdict
-from serving.gate import (
-    Evidence,
-    Limits,
-    Pair,
-    Speech,
-    alpha_of,
-    judge,
-    sign_test,
-    wins_needed,
-)
-from serving.parity import Parity
+from ledger.versions.decisions import Verdict
+from serving.fleet.gate import Evidence, Limits, Pair, Speech, alpha_of, judge, sign_test, wins_needed
+from serving.fleet.parity import Parity
 
 GOOD_PARITY = Parity(probes=4, tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
 SANE = Speech(answers=60, characters=1200, characters_wanted=1100)

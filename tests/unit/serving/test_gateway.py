@@ -10,13 +10,13 @@ import httpx
 import openai
 import pytest
 
-from ledger import agents
 from ledger.database import Database, LedgerDamaged
-from ledger.versions import Purpose, raise_generation, want
-from serving import forwarding
-from serving.gateway import GatewayOptions
-from serving.inbox import ACK_S_MAX
-from serving.shaping import error_status
+from ledger.learning import agents
+from ledger.versions.desired import Purpose, raise_generation, want
+from serving.gateway import forwarding
+from serving.gateway.app import GatewayOptions
+from serving.gateway.feedback_endpoint import ACK_S_MAX
+from serving.gateway.openai_form import error_status
 from tests.meters import since, told
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import Front, front, show, until

@@ -7,20 +7,22 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from ledger import flips, versions
-from ledger.backlog import backlogs
 from ledger.events import Event, Kind, Role
-from ledger.feedback import usable
-from ledger.flips import roll_back
-from ledger.versions import Purpose, Verdict
-from serving.board import Board
-from serving.evidence import Interrupted
-from serving.fitness import Shelf
-from serving.gate import Limits
-from serving.judging import Judging, JudgingOptions, judge_candidates
-from serving.questions import asked_about
-from serving.reconciler import Keeper, ReplicaOptions, hold_list
-from serving.replica import Replica
+from ledger.learning.backlog import backlogs
+from ledger.learning.event_queries import usable
+from ledger.versions import promotion
+from ledger.versions.decisions import Verdict
+from ledger.versions.desired import Purpose
+from ledger.versions.lineage import decisions, desired, lineage
+from ledger.versions.promotion import roll_back
+from serving.fleet.evidence import Interrupted
+from serving.fleet.gate import Limits
+from serving.fleet.judging import Judging, JudgingOptions, judge_candidates
+from serving.fleet.questions import asked_about
+from serving.fleet.reconciler import Keeper, ReplicaOptions, hold_list
+from serving.fleet.replica import Replica
+from serving.fleet.replica_reports import Board
+from serving.fleet.version_check import Shelf
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import outcome, retraction, said
 from tests.unit.serving.scene import BASE_HASH, Scene
@@ -50,7 +52,7 @@ class Bench:
 
     def look(self) -> None:
         with self.scene.database.read() as connection:
-            rows = versions.wanted(connection)
+            rows = desired.wanted(connection)
         self.board.serve(
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
         )
@@ -75,11 +77,11 @@ class Bench:
 
     def decisions(self, agent: str = "billing"):
         with self.scene.database.read() as connection:
-            return versions.decisions_of(connection, agent)[1:]  # without `initial`
+            return decisions.decisions_of(connection, agent)[1:]  # without `initial`
 
     def serving(self, agent: str = "billing") -> int:
         with self.scene.database.read() as connection:
-            return versions.champion(connection, agent)
+            return desired.champion(connection, agent)
 
     def close(self) -> None:
         for replica in self.replicas.values():
@@ -197,7 +199,7 @@ def test_what_is_taken_back_before_the_swap_stops_it_and_speaks_against_no_feedb
     judge.run_until(Verdict.CANARY)
     billing.say(no(3))
     judge.run()
-    assert judge.serving() == versions.BASE
+    assert judge.serving() == lineage.BASE
     last = judge.decisions()[-1]
     assert last.verdict is Verdict.ABSTAIN
     assert last.evidence["reasons"] == ["1 of the events it was judged by were taken back meanwhile"]
@@ -221,7 +223,7 @@ def test_nothing_is_asked_of_a_candidate_before_it_is_held(billing, bench):
     judge.look()
     assert judge.board.holders(candidate.model)
     assert judge.step()
-    assert judge.serving() == versions.BASE
+    assert judge.serving() == lineage.BASE
 
 
 def test_too_little_evidence_is_an_abstention_and_the_agent_waits_for_news(billing, bench):
@@ -231,11 +233,11 @@ def test_too_little_evidence_is_an_abstention_and_the_agent_waits_for_news(billi
     judge.run()
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.ABSTAIN
-    assert judge.serving() == versions.BASE
+    assert judge.serving() == lineage.BASE
     with billing.database.read() as connection:
         [waiting] = backlogs(connection)
-        assert versions.wanted(connection)[0].purpose is Purpose.SERVE
-        assert len(versions.wanted(connection)) == 1
+        assert desired.wanted(connection)[0].purpose is Purpose.SERVE
+        assert len(desired.wanted(connection)) == 1
     assert not waiting.news
     assert waiting.refusals == 0
 
@@ -376,7 +378,7 @@ def test_a_swap_waits_until_every_replica_holds_the_candidate(billing, bench):
     judge.run_until(Verdict.CANARY)
     assert len(judge.board.holders(candidate.model)) == 1
     assert not judge_candidates(judge.judging, threading.Event())
-    assert judge.serving() == versions.BASE
+    assert judge.serving() == lineage.BASE
     judge.step()
     assert judge.serving() == candidate.number
     assert len(judge.board.holders(candidate.model)) == 2
@@ -409,7 +411,7 @@ def test_a_fleet_role_that_died_before_the_flip_is_followed_by_one_that_makes_it
     object.__setattr__(judge.judging, "reached", die)
     with pytest.raises(KeyboardInterrupt):
         judge.run()
-    assert judge.serving() == versions.BASE
+    assert judge.serving() == lineage.BASE
     follower = bench()
     asked = len(billing.replicas[0].asked)
     follower.run()
@@ -426,7 +428,7 @@ def test_a_candidate_whose_event_was_retracted_is_not_served_and_makes_the_next_
     judge.run_until(Verdict.CANARY)
     billing.say(retraction("r1", taught.id))
     judge.run()
-    assert judge.serving() == versions.BASE
+    assert judge.serving() == lineage.BASE
     assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
     assert judge.decisions()[-1].evidence["reasons"] == ["1 of its events changed meanwhile"]
 
@@ -461,7 +463,7 @@ def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, 
     assert decision.verdict is Verdict.PROMOTE
     assert {pair["event"] for pair in decision.evidence["gate"]} == {event.uid for event in late}
     with billing.database.read() as connection:
-        purposes = {row.purpose: row.number for row in versions.wanted(connection)}
+        purposes = {row.purpose: row.number for row in desired.wanted(connection)}
     assert purposes == {Purpose.SERVE: 2, Purpose.PREDECESSOR: 1}
 
 
@@ -475,7 +477,7 @@ def test_the_evidence_of_earlier_decisions_is_not_read_again_at_every_look(billi
     judge.step()
     judge.run()
     with billing.database.read() as connection:
-        [decision] = versions.decisions_of(connection, "billing", 2)
+        [decision] = decisions.decisions_of(connection, "billing", 2)
     assert decision.evidence["attempt"] == 2
 
 
@@ -524,5 +526,5 @@ def test_judging_stops_when_the_role_does(billing, bench):
 
 def test_flips_need_no_gate(billing, bench):
     billing.champion("billing")
-    with pytest.raises(flips.FlipRefused):
+    with pytest.raises(promotion.FlipRefused):
         roll_back(billing.database, "billing", to=7, by="ann", reason="none")

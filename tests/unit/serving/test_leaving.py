@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from serving.leaving import Leaver, Server
+from serving.gateway.shutdown import Leaver, Server
 from tests.unit.serving.front import until
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.parity import ROUND_OFF_NATS, Parity, asked_of, compare, unusable
-from serving.replica import Continuation
+from serving.fleet.parity import ROUND_OFF_NATS, Parity, asked_of, compare, unusable
+from serving.fleet.replica import Continuation
 from tests.fakes import vllm_models
 
 PROMPTS = ([10, 20, 30, 40], [5, 6, 7])

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ledger import versions
-from ledger.versions import Purpose, Wanted
-from serving.fitness import Shelf
-from serving.reconciler import Keeper, ReplicaOptions, Report, gate_home, hold_list, in_rotation
-from serving.replica import Replica
+from ledger.versions.desired import Purpose, Wanted
+from ledger.versions.lineage import decisions, desired
+from serving.fleet.reconciler import Keeper, ReplicaOptions, Report, gate_home, hold_list, in_rotation
+from serving.fleet.replica import Replica
+from serving.fleet.version_check import Shelf
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.ledger import teaching
@@ -43,7 +43,7 @@ def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
                 replica,
             )
         with scene.database.read() as connection:
-            rows = versions.wanted(connection)
+            rows = desired.wanted(connection)
         keeper, _ = keepers[fake.url]
         return keeper.tend(hold_list(rows, url=fake.url, sound=[fake.url]))
 
@@ -132,7 +132,7 @@ def test_what_is_wanted_again_meanwhile_stays(scene, keep, clock):
         scene.champion("billing")
     keep(fake)
     with scene.database.write() as connection:
-        versions.want(connection, first, Purpose.GATE)
+        desired.want(connection, first, Purpose.GATE)
     clock.now_s += 61.0
     assert first.model in keep(fake).held
 
@@ -181,8 +181,8 @@ def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
     scene.agent("billing")
     scene.candidate("billing", probes=probes("elsewhere", PROMPT_IDS, base="another base"))
     with scene.database.write() as connection:
-        [candidate] = versions.undecided(connection)
-        versions.want(connection, candidate, Purpose.GATE)
+        [candidate] = decisions.undecided(connection)
+        desired.want(connection, candidate, Purpose.GATE)
     fake = scene.replica()
     assert "its base is not the one" in keep(fake).fault
     assert "its base is not the one" in keep(fake).fault, "and it stays so"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ledger.fleet import Route, Routing, Seen
-from serving.routing import choose, speaker
+from ledger.versions.routing import Route, Routing, Seen
+from serving.gateway.routing import choose, speaker
 
 MODEL = "billing@v7-3fa2c1"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from serving.scoring import SCORERS, score
+from serving.fleet.scoring import SCORERS, score
 
 
 @pytest.mark.parametrize(

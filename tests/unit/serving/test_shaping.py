@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.shaping import Garbled, answer_in, chunk_in, json_in
+from serving.gateway.openai_form import Garbled, answer_in, chunk_in, json_in
 
 GARBLED = [
     b"",

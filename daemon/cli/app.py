@@ -1,0 +1,274 @@
+"""The command line: every command and its options; what they do is in `daemon.commands`.
+
+Nothing heavy is imported here: `clorad --help` and `clorad status` must answer at once, and only the
+commands that speak to Kafka or train may load what that needs.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon import __version__
+from daemon.cli import operate, send, versions
+from daemon.cli.author import this_user
+from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
+from daemon.console import CommandFailed
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
+
+EX_CONFIG = 78  # sysexits(3); `daemon.process.role_process` says what it means for a role
+EX_TEMPFAIL = 75
+
+app = typer.Typer(
+    name="clorad",
+    help="Corrections on Kafka become LoRA versions that vLLM serves, gated and without a pause.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+agents = typer.Typer(help="Who learns: list the agents, or declare one.", invoke_without_command=True)
+
+_RUN, _ASK, _ACT = "Run", "Ask", "Act"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"clorad {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+]
+SupervisorPid = Annotated[int | None, typer.Option("--supervisor-pid", hidden=True)]
+
+
+def main() -> None:
+    """Run the command line. A refusal is one line on standard error and a code that says what kind."""
+    try:
+        app(args=config_first(sys.argv[1:]))
+    except CommandFailed as failure:
+        _refuse(str(failure), failure.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except _expected() as fault:
+        _refuse(*_told(fault))
+
+
+@app.callback()
+def options(
+    context: Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings file; clorad.toml here if there is one.")
+    ] = None,
+    version: Version = False,  # noqa: ARG001 - has done its work before we are called
+) -> None:
+    """Options before the command."""
+    context.obj = config
+
+
+@app.command(rich_help_panel=_RUN)
+def run(
+    context: Context,
+    without: Annotated[list[str] | None, typer.Option("--without", help="A role not to start.")] = None,
+) -> None:
+    """Run all four roles on this machine until told to stop; one that dies is started again."""
+    from daemon.commands.running import run_all
+
+    sys.exit(run_all(settings_of(context), context.obj, without=tuple(without or ())))
+
+
+@app.command(rich_help_panel=_RUN)
+def intake(context: Context, supervisor_pid: SupervisorPid = None) -> None:
+    """Role: move what Kafka delivers into the ledger."""
+    _run_role("intake", context, supervisor_pid)
+
+
+@app.command(rich_help_panel=_RUN)
+def learner(context: Context, supervisor_pid: SupervisorPid = None) -> None:
+    """Role: teach the agents whose feedback is due."""
+    _run_role("learner", context, supervisor_pid)
+
+
+@app.command(rich_help_panel=_RUN)
+def fleet(context: Context, supervisor_pid: SupervisorPid = None) -> None:
+    """Role: judge versions and make every replica serve what the ledger wants."""
+    _run_role("fleet", context, supervisor_pid)
+
+
+@app.command(rich_help_panel=_RUN)
+def gateway(context: Context, supervisor_pid: SupervisorPid = None) -> None:
+    """Role: answer users through the OpenAI API, with each agent's champion."""
+    _run_role("gateway", context, supervisor_pid)
+
+
+@app.command(rich_help_panel=_ASK)
+def status(
+    context: Context,
+    as_json: AsJson = False,
+    lag: Annotated[bool, typer.Option("--lag", help="Ask the broker how far behind intake is.")] = False,
+) -> None:
+    """Who serves what, what waits, what was decided last, what needs a person."""
+    from daemon.commands import status
+
+    status.show(settings_of(context), as_json=as_json, lag=lag)
+
+
+@agents.callback()
+def agents_listed(context: Context, as_json: AsJson = False) -> None:
+    """Who learns, and how they are taught."""
+    if context.invoked_subcommand is None:
+        _list_agents(context, as_json)
+
+
+@agents.command("list")
+def agents_list(context: Context, as_json: AsJson = False) -> None:
+    """The agents and how they are taught."""
+    _list_agents(context, as_json)
+
+
+@agents.command("add")
+def agents_add(
+    context: Context,
+    name: Annotated[str, typer.Argument(help="The name it is served under.")],
+    scorer: Annotated[
+        str, typer.Option(help="How answers are compared: exact, json or similarity.")
+    ] = "exact",
+    capture: Annotated[bool, typer.Option("--capture", help="Keep its interactions.")] = False,
+    weight: Annotated[float, typer.Option(help="Share of training when several are due.", min=1e-6)] = 1.0,
+    tokens_per_hour_max: Annotated[
+        int | None, typer.Option(help="Training tokens an hour at which it learns no more.", min=1)
+    ] = None,
+    recipe: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as in rank=8; repeatable.")] = None,
+) -> None:
+    """Declare an agent on the configured base, or bring its settings up to date."""
+    from daemon.commands import agents
+
+    typer.echo(
+        agents.add(
+            settings_of(context),
+            name,
+            scorer=scorer,
+            capture=capture,
+            weight=weight,
+            tokens_per_hour_max=tokens_per_hour_max,
+            recipe=recipe or (),
+        )
+    )
+
+
+@app.command(rich_help_panel=_ASK)
+def why(
+    context: Context,
+    version: Annotated[str, typer.Argument(help="AGENT@vN or AGENT@vN-HASH.")],
+    as_json: AsJson = False,
+) -> None:
+    """What made a version: events, people, verdict with numbers, and how to undo it."""
+    from daemon.commands import versions
+
+    versions.show_why(settings_of(context), version, as_json=as_json)
+
+
+@app.command(rich_help_panel=_ASK)
+def receipt(
+    context: Context,
+    event: Annotated[str, typer.Argument(help="SOURCE#ID, or the id alone.")],
+    as_json: AsJson = False,
+) -> None:
+    """What one piece of feedback changed, or why it did not."""
+    from daemon.commands import events
+
+    events.show_receipt(settings_of(context), event, as_json=as_json)
+
+
+@app.command(rich_help_panel=_ACT)
+def rollback(
+    context: Context,
+    agent: str,
+    to: Annotated[
+        int | None, typer.Option(help="Version number; the predecessor if not given.", min=0, max=NUMBER_MAX)
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve an earlier version again; what the withdrawn ones were taught is put on hold."""
+    from daemon.commands import versions
+    from daemon.console import show_json
+
+    done = versions.roll_back(settings_of(context), agent, to=to, by=by or this_user(), reason=reason)
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{agent} goes back from {done['from']} to {done['to']}; gateways follow within a second")
+
+
+app.add_typer(agents, name="agents", rich_help_panel=_ASK)
+app.add_typer(versions.app, name="versions", rich_help_panel=_ASK)
+app.add_typer(send.app, name="send", rich_help_panel=_ACT)
+operate.add_to(app, ask=_ASK, act=_ACT, set_up="Set up")
+
+
+def config_first(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with `--config FILE` before the command: people write it at either end."""
+    named: list[str] = []
+    rest: list[str] = []
+    given = iter(arguments)
+    for one in given:
+        if one == "--":
+            return [*named, *rest, one, *given]
+        if one == "--config":
+            named += [one, *([value] if (value := next(given, None)) is not None else [])]
+        else:
+            (named if one.startswith("--config=") else rest).append(one)
+    return [*named, *rest]
+
+
+def _list_agents(context: Context, as_json: bool) -> None:
+    from daemon.commands import agents
+
+    agents.show(settings_of(context), as_json=as_json)
+
+
+def _run_role(name: str, context: Context, supervisor_pid: int | None) -> None:
+    from daemon.process.role_process import die_with
+
+    if supervisor_pid is not None:
+        die_with(supervisor_pid)
+    settings: Settings = settings_of(context)
+    from daemon.commands.running import run_one
+
+    sys.exit(run_one(name, settings))
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Refusals and faults of the world, looked up among what was loaded: naming them must load nothing."""
+    names = {
+        "daemon.settings": ("SettingsRefused",),
+        "ledger.database": ("LedgerRefused", "LedgerUnavailable"),
+    }
+    return tuple(
+        getattr(sys.modules[module], name)
+        for module, exceptions in names.items()
+        if module in sys.modules
+        for name in exceptions
+    )
+
+
+def _told(fault: Exception) -> tuple[str, int]:
+    match type(fault).__name__:
+        case "LedgerUnavailable":
+            return f"the ledger is unavailable ({fault}); see ledger.url", EX_TEMPFAIL
+        case _:
+            return str(fault), EX_CONFIG
+
+
+def _refuse(why: str, code: int) -> None:
+    sys.stderr.write(f"clorad: {' '.join(why.split())}\n")
+    sys.exit(code)

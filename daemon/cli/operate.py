@@ -1,0 +1,250 @@
+"""Commands for those who run clorad: set-up, settings, dead letters, audit, replay, forgetting, self-test."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from daemon.cli.author import this_user
+from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
+
+topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
+ledger = typer.Typer(help="The ledger: make it, check it, back it up.", no_args_is_help=True)
+engine = typer.Typer(help="The warm engine on this machine.", no_args_is_help=True)
+letters = typer.Typer(help="Records that could not be used.", no_args_is_help=True)
+
+Letter = Annotated[int, typer.Argument(help="Number of the letter.", max=NUMBER_MAX)]
+
+
+def add_to(app: typer.Typer, *, ask: str, act: str, set_up: str) -> None:
+    """Register these commands under their headings in the help."""
+    app.add_typer(letters, name="dead-letters", rich_help_panel=ask)
+    app.command("audit", rich_help_panel=ask)(audit)
+    app.command("replay", rich_help_panel=ask)(replay)
+    app.command("forget", rich_help_panel=act)(forget)
+    app.add_typer(topics, name="topics", rich_help_panel=set_up)
+    app.add_typer(ledger, name="ledger", rich_help_panel=set_up)
+    app.add_typer(engine, name="engine", rich_help_panel=set_up)
+    app.command("schema", rich_help_panel=set_up)(schema)
+    app.command("config", rich_help_panel=set_up)(config)
+
+
+@topics.command("create")
+def topics_create(
+    context: Context,
+    partitions: Annotated[int, typer.Option(help="Of each new topic.", min=1)] = 6,
+    replication: Annotated[int, typer.Option(help="Copies of each record.", min=1)] = 1,
+) -> None:
+    """Make the four topics, with the retention that losing nothing needs; existing ones stay as they are.
+
+    Non-zero where an existing one has settings under which feedback may be lost.
+    """
+    from daemon.commands import broker
+
+    settings = settings_of(context)
+    made = broker.create_topics(settings, partitions=partitions, replication=replication)
+    typer.echo(f"made {', '.join(made)}" if made else "all topics were there already")
+    if not broker.check_topics(settings, replication=replication):
+        raise typer.Exit(1)
+
+
+@ledger.command("migrate")
+def ledger_migrate(context: Context) -> None:
+    """Make the ledger, or bring its schema up to date. Roles do this themselves when they start."""
+    from daemon.commands import ledger
+
+    typer.echo(ledger.migrate(settings_of(context)))
+
+
+@ledger.command("check")
+def ledger_check(
+    context: Context,
+    file: Annotated[Path | None, typer.Argument(help="A backup; the ledger itself if not given.")] = None,
+) -> None:
+    """Whether the ledger is sound and has the schema this version needs, or whether a backup is sound."""
+    from daemon.commands import backup
+
+    typer.echo(backup.check(settings_of(context)) if file is None else backup.check_file(file))
+
+
+@ledger.command("backup")
+def ledger_backup(context: Context, file: Annotated[Path, typer.Argument(help="It must not exist.")]) -> None:
+    """Write the ledger to one file while everything runs, and check the file."""
+    from daemon.commands import backup
+
+    typer.echo(backup.back_up(settings_of(context), file))
+
+
+@ledger.command("restore")
+def ledger_restore(
+    context: Context,
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while roles run, or over another ledger.")
+    ] = False,
+) -> None:
+    """Go back to a backup; the present ledger is kept beside it. Kafka is read again from there."""
+    from daemon.commands import backup
+
+    typer.echo(backup.restore(settings_of(context), file, force=force))
+
+
+@ledger.command("size")
+def ledger_size(context: Context, as_json: AsJson = False) -> None:
+    """How much the ledger and the adapter store hold, by kind, and what would go. Reads all of it."""
+    from daemon.commands import size
+
+    size.show(settings_of(context), as_json=as_json)
+
+
+@ledger.command("vacuum")
+def ledger_vacuum(context: Context) -> None:
+    """Write the ledger anew without what was deleted or forgotten. Roles wait meanwhile; it takes a while."""
+    from daemon.commands import ledger
+
+    typer.echo(ledger.vacuum(settings_of(context)))
+
+
+@engine.command("selftest")
+def engine_selftest(
+    context: Context,
+    device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Instead of `engine.device`.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None, typer.Option(help="Instead of `engine.dtype`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try the engine's promises on the configured base: gradients against PEFT, isolation, repeats."""
+    from daemon.commands import engine
+
+    engine.show_selftest(settings_of(context), device=device, dtype=dtype, as_json=as_json)
+
+
+@letters.command("list")
+def letters_list(
+    context: Context,
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason code.")] = None,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=100_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest dead letters."""
+    from daemon.commands import dead_letters
+
+    dead_letters.show_letters(settings_of(context), reason=reason, limit=limit, as_json=as_json)
+
+
+@letters.command("show")
+def letters_show(context: Context, letter: Letter, as_json: AsJson = False) -> None:
+    """One dead letter whole, as it was received after redaction."""
+    from daemon.commands import dead_letters
+
+    dead_letters.show_letter(settings_of(context), letter, as_json=as_json)
+
+
+@letters.command("redrive")
+def letters_redrive(
+    context: Context,
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID]…", help="Letters by number.", max=NUMBER_MAX)
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="All with this reason, never redriven before.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that were never redriven.")] = False,
+    limit: Annotated[int, typer.Option(help="So many at most, the oldest.", min=1, max=1000)] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters to their topic once more, after what made them unusable was put right."""
+    from daemon.commands import dead_letters
+
+    dead_letters.send_again(
+        settings_of(context),
+        ids or (),
+        reason=reason,
+        everything=everything,
+        limit=limit,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+def schema(
+    name: Annotated[str, typer.Argument(metavar="TYPE", help="correction, intervention, outcome, …")],
+) -> None:
+    """Print the JSON Schema of one event type's data."""
+    from daemon.console import CommandFailed, show_json
+    from feedback import schemas
+
+    try:
+        show_json(schemas.schema(name))
+    except ValueError as unknown:
+        raise CommandFailed(str(unknown), code=2) from None
+
+
+def config(
+    context: Context,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether they can be used.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the settings as they take effect, secrets masked."""
+    from daemon.commands import settings
+
+    read = settings_of(context)
+    if check:
+        from daemon.commands import broker
+
+        broker.cluster(read)  # asks nobody, and refuses options no client could use
+        typer.echo("settings can be used")
+    else:
+        settings.show(read, as_json=as_json)
+
+
+def audit(
+    context: Context,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the topics again and compare.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the broker.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether every offset has exactly one disposition; non-zero where anything disagrees."""
+    from daemon.commands import auditing
+
+    auditing.show_audit(settings_of(context), verify=verify, offline=offline, as_json=as_json)
+
+
+def replay(
+    context: Context,
+    number: Annotated[int, typer.Argument(metavar="PASS", help="Number of the pass.", max=NUMBER_MAX)],
+    as_json: AsJson = False,
+) -> None:
+    """Train a recorded pass again and compare the adapters' hashes; non-zero where they differ."""
+    from daemon.commands import auditing
+
+    auditing.show_replay(settings_of(context), number, as_json=as_json)
+
+
+def forget(
+    context: Context,
+    author: Annotated[str | None, typer.Option(help="Whoever wrote under that name.")] = None,
+    event: Annotated[str | None, typer.Option(metavar="SOURCE#ID", help="One event.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="Everything about one conversation.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the entry; without names.")] = "",
+    by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take somebody's words out of the ledger for good, and say which versions learned from them."""
+    from daemon.commands import forgetting
+    from daemon.console import CommandFailed
+
+    if sum(given is not None for given in (author, event, conversation)) != 1:
+        raise CommandFailed("what? One of --author, --event and --conversation", code=2)
+    if not (reason.strip() or dry_run):
+        raise CommandFailed("--reason is kept with the entry: say why", code=2)
+    forgetting.forget(
+        settings_of(context),
+        kind="author" if author is not None else "event" if event is not None else "conversation",
+        name=author or event or conversation or "",
+        by=by or this_user(),
+        reason=reason,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

@@ -1,0 +1,229 @@
+"""`clorad send`: say something about an agent from the shell, as one CloudEvent on Kafka."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daemon.cli.author import this_user
+from daemon.cli.context import AsJson, Context, settings_of
+
+app = typer.Typer(
+    help="Send one event of feedback to Kafka and wait until it is safe there.", no_args_is_help=True
+)
+
+_ABOUT = "What it is about"
+_EVENT = "The event itself"
+
+Agent = Annotated[str | None, typer.Option(help="The agent's name.", rich_help_panel=_ABOUT)]
+Prompt = Annotated[str | None, typer.Option(help="What the user asked.", rich_help_panel=_ABOUT)]
+System = Annotated[str | None, typer.Option(help="System message before it.", rich_help_panel=_ABOUT)]
+Interaction = Annotated[
+    str | None,
+    typer.Option(help="x-clorad-interaction of the answer, instead of texts.", rich_help_panel=_ABOUT),
+]
+Conversation = Annotated[str | None, typer.Option(help="Its conversation.", rich_help_panel=_ABOUT)]
+Author = Annotated[
+    str | None, typer.Option(help="Who says so; the user running this.", rich_help_panel=_EVENT)
+]
+Source = Annotated[str, typer.Option(help="CloudEvents source.", rich_help_panel=_EVENT)]
+Id = Annotated[
+    str | None, typer.Option("--id", help="CloudEvents id, to send again safely.", rich_help_panel=_EVENT)
+]
+Key = Annotated[str | None, typer.Option(help="A name for later amendments.", rich_help_panel=_EVENT)]
+Revision = Annotated[
+    int, typer.Option(help="Of that key; the highest counts.", min=1, rich_help_panel=_EVENT)
+]
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", help="Take the data from a JSON file; - is standard input.", rich_help_panel=_EVENT
+    ),
+]
+
+SOURCE = "clorad-cli"
+
+
+@app.command()
+def correction(
+    context: Context,
+    agent: Agent = None,
+    prompt: Prompt = None,
+    system: System = None,
+    rejected: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
+    corrected: Annotated[str | None, typer.Option(help="What it should have answered.")] = None,
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    interaction: Interaction = None,
+    conversation: Conversation = None,
+    author: Author = None,
+    source: Source = SOURCE,
+    event_id: Id = None,
+    key: Key = None,
+    revision: Revision = 1,
+    file: File = None,
+    as_json: AsJson = False,
+) -> None:
+    """What an agent should have answered."""
+    data = {
+        "messages": _messages(system, prompt),
+        "rejected": rejected,
+        "corrected": corrected,
+        "comment": comment,
+        **_common(agent, interaction, conversation, author, key, revision),
+    }
+    _send(context, "correction", data, source, event_id, file, as_json)
+
+
+@app.command()
+def intervention(
+    context: Context,
+    agent: Agent = None,
+    action: Annotated[str | None, typer.Option(help="takeover, override, abort, approve or reject.")] = None,
+    prompt: Prompt = None,
+    system: System = None,
+    said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
+    corrected: Annotated[str | None, typer.Option(help="What was done instead (override).")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why.")] = None,
+    interaction: Interaction = None,
+    conversation: Conversation = None,
+    author: Author = None,
+    source: Source = SOURCE,
+    event_id: Id = None,
+    key: Key = None,
+    revision: Revision = 1,
+    file: File = None,
+    as_json: AsJson = False,
+) -> None:
+    """That somebody stepped in, or found it right. A takeover's turns come from --file."""
+    data = {
+        "action": action,
+        "messages": _messages(system, prompt),
+        "said": said,
+        "corrected": corrected,
+        "reason": reason,
+        **_common(agent, interaction, conversation, author, key, revision),
+    }
+    _send(context, "intervention", data, source, event_id, file, as_json)
+
+
+@app.command()
+def outcome(
+    context: Context,
+    agent: Agent = None,
+    value: Annotated[float | None, typer.Option(help="From -1 to 1.")] = None,
+    scope: Annotated[str, typer.Option(help="final: the last turn earned it; all: every turn.")] = "final",
+    prompt: Prompt = None,
+    system: System = None,
+    said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
+    amends: Annotated[str | None, typer.Option(help="Key of the event this completes or replaces.")] = None,
+    interaction: Interaction = None,
+    conversation: Conversation = None,
+    author: Author = None,
+    source: Source = SOURCE,
+    event_id: Id = None,
+    key: Key = None,
+    revision: Revision = 1,
+    file: File = None,
+    as_json: AsJson = False,
+) -> None:
+    """How something ended, as a number."""
+    data = {
+        "value": value,
+        "scope": scope,
+        "messages": _messages(system, prompt),
+        "said": said,
+        "amends": amends,
+        **_common(agent, interaction, conversation, author, key, revision),
+    }
+    _send(context, "outcome", data, source, event_id, file, as_json)
+
+
+@app.command()
+def retraction(
+    context: Context,
+    event: Annotated[str, typer.Argument(help="SOURCE#ID of what must not be learned from.")],
+    agent: Agent = None,
+    author: Author = None,
+    event_id: Id = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back an earlier event; it is sent as the same source said both."""
+    from daemon.console import CommandFailed
+
+    source, sign, target = event.rpartition("#")
+    if not sign or not source or not target:
+        raise CommandFailed("an event is named SOURCE#ID", code=2)
+    data = {"target": {"source": source, "id": target}, **_common(agent, None, None, author, None, 1)}
+    _send(context, "retraction", data, source, event_id, None, as_json)
+
+
+def _messages(system: str | None, prompt: str | None) -> list[dict[str, str]] | None:
+    if prompt is None:
+        return None
+    before = [] if system is None else [{"role": "system", "content": system}]
+    return [*before, {"role": "user", "content": prompt}]
+
+
+def _common(
+    agent: str | None,
+    interaction: str | None,
+    conversation: str | None,
+    author: str | None,
+    key: str | None,
+    revision: int,
+) -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "author": author,
+        "interaction": interaction,
+        "conversation": conversation,
+        "key": key,
+        "revision": revision if revision != 1 else None,
+    }
+
+
+def _send(
+    context: Context,
+    kind: str,
+    given: Mapping[str, Any],
+    source: str,
+    event_id: str | None,
+    file: Path | None,
+    as_json: bool,
+) -> None:
+    """Options win over the file; the author is who runs this unless either says otherwise."""
+    from daemon.commands import broker
+    from daemon.console import show_json
+
+    data = {**_read(file), **{name: value for name, value in given.items() if value is not None}}
+    data.setdefault("author", this_user())
+    sent = broker.send(settings_of(context), kind, data, source=source, event_id=event_id)
+    if as_json:
+        show_json(sent)
+    else:
+        typer.echo(
+            f"{sent['uid']} is safe in {sent['topic']}[{sent['partition']}] at offset {sent['offset']}"
+        )
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    import json
+
+    from daemon.console import CommandFailed
+
+    if file is None:
+        return {}
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        data = json.loads(text)
+    except OSError as fault:
+        raise CommandFailed(
+            f"--file: {fault.strerror or type(fault).__name__}: {file.name}", code=2
+        ) from None
+    except ValueError:
+        raise CommandFailed("--file: not JSON", code=2) from None
+    if not isinstance(data, dict):
+        raise CommandFailed("--file: must hold one JSON object, the event's data", code=2)
+    return data

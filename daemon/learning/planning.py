@@ -1,0 +1,189 @@
+"""From an agent's backlog to a turn in writing: what it is about, what is repeated, what must stay.
+
+Planning looks at the world as it is now, settles what cannot be taught as it stands, and writes down
+everything it chose; nobody looks again.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from daemon.learning.preparing import Background, background_of, others_of
+from engine.recipe import recipe_from, recipe_values
+from ledger.events import CORRECTING, KeptEvent, Kind, Role, Status
+from ledger.intake.withdrawn import reverted
+from ledger.learning import event_queries
+from ledger.learning.agents import Agent
+from ledger.learning.backlog import Backlog
+from ledger.learning.turns import TurnEvent, TurnPlan
+from ledger.versions.decisions import newest_seq
+from rewards.baseline import frozen, usual
+from rewards.batch import Choice, choose
+from rewards.contradictions import contradictions
+from rewards.credit import PEOPLES_WORDS, label
+
+CONTEST_WINDOW_S = 7 * 24 * 3600.0
+"""Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
+
+OUTCOMES_LAST = 200
+"""Outcomes whose mean is the baseline of the next ones."""
+
+Marks = dict[int, tuple[Status, str]]
+"""By `seq`: what an event's standing becomes, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How large a turn may be, in events."""
+
+    new_max: int
+    replay_max: int
+    anchors_max: int
+    refusals_max: int  # of candidates an event was new in, until a person has to look at it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What planning found: a turn worth opening, if any, and events whose standing it changes."""
+
+    plan: TurnPlan | None
+    marks: Mapping[int, tuple[Status, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Material:
+    """Everything a turn could be made of."""
+
+    waiting: Sequence[KeptEvent]
+    taught: Sequence[KeptEvent]
+    approvals: Sequence[KeptEvent]
+    gate: Sequence[KeptEvent]
+    dev: Sequence[KeptEvent]
+    background: Background
+    baselines: Mapping[str | None, float]
+    reverted: frozenset[int]  # of what waits and what was taught, by `seq`
+
+
+def plan_turn(
+    connection: Connection, agent: Agent, backlog: Backlog, *, token: int, limits: Limits
+) -> Planned:
+    """Choose what the agent's next turn is about. `plan` is None where nothing in the backlog can teach."""
+    through = newest_seq(connection, agent.name)
+    found = _material(connection, agent.name, limits)
+    refused = event_queries.often_refused(connection, agent.name, times=limits.refusals_max)
+    marks = _disputes(found, refused)
+    undisputed = replace(
+        found,
+        waiting=[kept for kept in found.waiting if kept.seq not in marks],
+        taught=[kept for kept in found.taught if kept.seq not in marks],
+    )
+    marks |= _labels(undisputed)
+    new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _RIPE) == _RIPE]
+    if not new:
+        return Planned(plan=None, marks=marks)
+    attempt = backlog.refusals + 1
+    seed = _seed(agent.name, through, attempt)
+    choice = choose(
+        new=new,
+        taught=[kept for kept in undisputed.taught if kept.seq not in marks],
+        approvals=found.approvals,
+        gate=found.gate,
+        dev=found.dev,
+        interactions=found.background.interactions,
+        seed=seed,
+        replay_max=limits.replay_max,
+        anchors_max=limits.anchors_max,
+    )
+    plan = TurnPlan(
+        agent=agent.name,
+        parent=backlog.champion,
+        recipe=recipe_values(recipe_from(agent.recipe)),
+        labelling=frozen(found.baselines),
+        seed=seed,
+        attempt=attempt,
+        through_seq=through,
+        token=token,
+        events=tuple(_members(choice)),
+    )
+    return Planned(plan=plan, marks=marks)
+
+
+def _material(connection: Connection, agent: str, limits: Limits) -> _Material:
+    waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
+    waiting += event_queries.unripe(connection, agent, limit=limits.new_max - len(waiting))
+    taught = event_queries.taught(connection, agent)
+    approvals, gate, dev = (
+        event_queries.usable(connection, agent, role=role, kinds=kinds)
+        for role, kinds in (
+            (Role.TRAIN, (Kind.APPROVE,)),
+            (Role.GATE, CORRECTING),
+            (Role.DEV, CORRECTING),
+        )
+    )
+    return _Material(
+        waiting=waiting,
+        taught=taught,
+        approvals=approvals,
+        gate=gate,
+        dev=dev,
+        background=background_of(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
+        reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
+        baselines=usual(event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST),
+    )
+
+
+def _disputes(found: _Material, often_refused: frozenset[int]) -> Marks:
+    """Who is right is settled where it can be; where not, a person has to look."""
+    disputes = contradictions(
+        [*found.waiting, *found.taught],
+        interactions=found.background.interactions,
+        window_s=CONTEST_WINDOW_S,
+    )
+    marks: Marks = {
+        kept.seq: (Status.CONTESTED, "in too many candidates the gate refused")
+        for kept in found.waiting
+        if kept.seq in often_refused
+    }
+    for seq in disputes.contested:
+        marks[seq] = (Status.CONTESTED, "people disagree about this prompt")
+    for old, newer in disputes.superseded.items():
+        marks[old] = (Status.SUPERSEDED, f"a newer correction of the same prompt: event {newer}")
+    return marks
+
+
+def _labels(found: _Material) -> Marks:
+    """What waits and teaches nothing, what has to go on waiting, and what has waited long enough; and what
+    was taught and is not to be repeated."""
+    labelled = label(
+        found.waiting,
+        interactions=found.background.interactions,
+        conversations=found.background.conversations,
+        baselines=found.baselines,
+        known=others_of(found.waiting, found.taught, found.approvals, found.background.amended),
+    )
+    marks: Marks = {kept.seq: _RIPE for kept in found.waiting if kept.status is Status.WAITING}
+    marks |= {seq: (Status.BARREN, reason) for seq, reason in labelled.barren.items()}
+    marks |= {seq: (Status.WAITING, reason) for seq, reason in labelled.held.items()}
+    for kept in (*found.waiting, *found.taught):
+        if kept.seq in found.reverted and kept.event.kind in PEOPLES_WORDS:
+            marks[kept.seq] = (Status.BARREN, "reverted later")
+    return marks
+
+
+_RIPE = (Status.OPEN, "ripe")
+
+
+def _members(choice: Choice) -> list[TurnEvent]:
+    return [
+        TurnEvent(seq=kept.seq, part=part.value, revision=kept.event.revision)
+        for part, members in choice.parts.items()
+        for kept in members
+    ]
+
+
+def _seed(agent: str, through: int, attempt: int) -> int:
+    """Another seed for every attempt, the same one for the same attempt."""
+    digest = hashlib.sha256(f"{agent}/{through}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")

@@ -1,0 +1,103 @@
+"""From a turn in writing to a lesson for the engine.
+
+Preparing looks only at what planning wrote down, so that a pass trained again, after a crash or for
+`clorad replay`, is the same pass.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from engine.lesson import Lesson
+from engine.recipe import recipe_from
+from ledger.database import Database
+from ledger.events import Interaction, KeptEvent
+from ledger.learning import event_queries
+from ledger.learning.turns import Turn
+from ledger.versions.lineage import BASE, Version, version
+from rewards.baseline import thawed
+from rewards.credit import label
+from rewards.episode import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A turn ready for the engine."""
+
+    lesson: Lesson
+    parent: Version | None
+    new: Mapping[str, int]  # uid -> seq of the events this turn is about
+    uids: Mapping[str, Sequence[str]]  # part -> uids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What is known around a set of events: captures, whole conversations, and what they amend."""
+
+    interactions: Mapping[str, Interaction]
+    conversations: Mapping[str, Sequence[Interaction]]
+    amended: Sequence[KeptEvent]
+
+
+def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
+    """The lesson a turn's record describes; the same every time the events' texts are the same."""
+    plan = turn.plan
+    with database.read() as connection:
+        events = event_queries.events_by_seq(connection, (one.seq for one in plan.events))
+        parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
+        background = background_of(connection, plan.agent, list(events.values()))
+    parts = {part: [events[one.seq] for one in plan.events if one.part == part] for part in Part}
+    baselines = thawed(plan.labelling)
+    episodes = tuple(
+        episode
+        for part, members in parts.items()
+        for episode in label(
+            members,
+            interactions=background.interactions,
+            conversations=background.conversations,
+            baselines=baselines,
+            planned=True,
+            known=others_of(members, events.values(), background.amended),
+            part=part,
+        ).episodes
+    )
+    lesson = Lesson(
+        agent=plan.agent,
+        parent=None if parent is None else store / parent.path,
+        recipe=recipe_from(plan.recipe),
+        seed=plan.seed,
+        episodes=episodes,
+    )
+    return Prepared(
+        lesson=lesson,
+        parent=parent,
+        new={kept.event.uid: kept.seq for kept in parts[Part.NEW]},
+        uids={part.value: [kept.event.uid for kept in members] for part, members in parts.items()},
+    )
+
+
+def background_of(connection: Connection, agent: str, events: Sequence[KeptEvent]) -> Background:
+    """What was captured of the work these events are about, and what the amendments among them amend."""
+    named = [kept.event.interaction for kept in events if kept.event.interaction]
+    interactions = event_queries.interactions_named(connection, named)
+    conversations = {kept.event.conversation for kept in events} | {
+        one.conversation for one in interactions.values()
+    }
+    amended = [kept.event.amends for kept in events if kept.event.amends]
+    return Background(
+        interactions=interactions,
+        conversations={
+            name: event_queries.conversation(connection, agent, name)
+            for name in sorted(name for name in conversations if name)
+        },
+        amended=event_queries.events_by_key(connection, agent, amended),
+    )
+
+
+def others_of(members: Sequence[KeptEvent], *groups: Iterable[KeptEvent]) -> list[KeptEvent]:
+    """Every event of the groups that is not a member, once."""
+    mine = {kept.seq for kept in members}
+    found = {kept.seq: kept for group in groups for kept in group if kept.seq not in mine}
+    return [found[seq] for seq in sorted(found)]

@@ -1,0 +1,90 @@
+"""The frame around one role's process: signals, telemetry, health, and what its exit code means.
+
+0: it was asked to stop. 78: starting it again cannot help, a person has to change something.
+Anything else is a fault, and the supervisor (or systemd, or Kubernetes) starts it again.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+
+import structlog
+
+from daemon.process import health, telemetry
+from daemon.process.health import Health
+from daemon.process.role_names import health_port
+from daemon.settings import Settings
+from ledger.database import LedgerRefused
+
+log = structlog.get_logger(__name__)
+
+EX_CONFIG = 78
+"""sysexits(3): refused settings, a fenced instance id, a ledger of another schema or damaged."""
+
+Role = Callable[[Settings, threading.Event, Health], None]
+"""Runs until the event is set; raises `RoleRefused` or `LedgerRefused` where running again cannot help."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class RoleRefused(Exception):
+    """The role cannot run as things are, and trying again cannot help. The text is one line for a person."""
+
+
+def run_role(name: str, role: Role, settings: Settings) -> int:
+    """Run one role until SIGTERM or SIGINT. Returns the exit code; faults are raised and logged."""
+    telemetry.start_logging(settings.telemetry, role=name)
+    meters = telemetry.start_meters(settings.telemetry, role=name)
+    stopping = threading.Event()
+    watch_signals(stopping)
+    watched = Health()
+    with ExitStack() as open_parts:
+        open_parts.callback(meters.shutdown)
+        try:
+            if port := health_port(settings.telemetry.health_port, name):
+                _show(watched, settings.telemetry.health_host, port, open_parts)
+            log.info("role started")
+            role(settings, stopping, watched)
+        except (RoleRefused, LedgerRefused) as refusal:
+            log.critical("role refused to go on", why=str(refusal))
+            return EX_CONFIG
+        log.info("role stopped")
+    return 0
+
+
+def watch_signals(stopping: threading.Event) -> None:
+    """SIGTERM and SIGINT set `stopping`; a second one ends the process at once, which is always safe."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+
+
+def die_with(parent_pid: int) -> None:
+    """Be killed when the parent dies, however it dies (Linux; elsewhere nothing is promised).
+
+    SIGKILL, because nothing may outlive the supervisor, and nothing here depends on a graceful end.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it died before we asked
+        os._exit(1)
+
+
+def _show(watched: Health, host: str, port: int, open_parts: ExitStack) -> None:
+    try:
+        open_parts.enter_context(health.served(watched, port, host))
+    except OSError as fault:
+        raise RoleRefused(
+            f"telemetry.health_port: {host}:{port} cannot be listened on ({fault.strerror})"
+        ) from None

@@ -1,0 +1,144 @@
+"""How arrivals become rows: events, interactions, and dead letters with what is owed to Kafka for them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, insert, select
+
+from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, Unusable
+from ledger.facts import fact
+from ledger.intake import amendments, outbox
+from ledger.schema import dead_letters, events, interactions
+
+SEQ_FLOOR = "seq_floor"
+"""The fact that holds the largest number of an event that is no event any more."""
+
+
+def store(connection: Connection, fresh: Sequence[tuple[Partition, Arrival, Event]], now: float) -> None:
+    if not fresh:
+        return
+    floor = _seq_floor(connection)
+    rows = [
+        {
+            **({} if floor is None else {"seq": floor + place}),
+            "source": event.source,
+            "id": event.id,
+            "digest": event.digest,
+            "kind": event.kind.value,
+            "agent": event.agent,
+            "author": event.author,
+            "conversation": event.conversation,
+            "interaction": event.interaction,
+            "turn": event.turn,
+            "key": event.key,
+            "amends": event.amends,
+            "revision": event.revision,
+            "role": None if event.role is None else event.role.value,
+            "prompt_group": event.prompt_group,
+            "status": _first_status(event).value,
+            "data": event.data,
+            "retracts": event.data["target"]["id"] if event.kind is Kind.RETRACTION else None,
+            "occurred_s": event.occurred_s,
+            "received_s": now,
+            "trace": event.trace,
+            "topic_id": partition.topic_id,
+            "partition": partition.number,
+            "offset": arrival.offset,
+        }
+        for place, (partition, arrival, event) in enumerate(fresh, start=1)
+    ]
+    connection.execute(insert(events), rows)
+
+
+def _seq_floor(connection: Connection) -> int | None:
+    """The number to count on from where SQLite would give out one again; else None.
+
+    It counts on from the largest there is, and an event that waited in vain may have had a larger one. Turns
+    and decisions remember how far they have looked by these numbers.
+    """
+    if connection.dialect.name != "sqlite":
+        return None
+    floor = fact(connection, SEQ_FLOOR)
+    if floor is None or int(floor) <= int(connection.scalar(select(func.max(events.c.seq))) or 0):
+        return None
+    return int(floor)
+
+
+def _first_status(event: Event) -> Status:
+    if event.kind is Kind.RETRACTION:
+        return Status.APPLIED
+    return Status.OPEN if event.role is not None else Status.WAITING
+
+
+def store_interactions(connection: Connection, fresh: Sequence[Interaction], now: float) -> None:
+    if not fresh:
+        return
+    rows = [
+        {
+            "id": said.id,
+            "agent": said.agent,
+            "version": said.version,
+            "conversation": said.conversation,
+            "turn": said.turn,
+            "messages": [dict(message) for message in said.messages],
+            "completion": _storable(said.completion),
+            "token_ids": None if said.token_ids is None else list(said.token_ids),
+            "logprobs": None if said.logprobs is None else list(said.logprobs),
+            "sampling": dict(said.sampling),
+            "finish_reason": said.finish_reason,
+            "prompt_group": said.prompt_group,
+            "role": said.role.value,
+            "received_s": now,
+        }
+        for said in fresh
+    ]
+    connection.execute(insert(interactions), rows)
+    amendments.join(connection, [said.id for said in fresh])
+
+
+def _storable(text: str) -> str:
+    """Text columns hold neither NUL (Postgres) nor lone surrogates; JSON columns escape them."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def bury(
+    connection: Connection,
+    partition: Partition,
+    dead: Sequence[tuple[Arrival, Unusable]],
+    now: float,
+    topic: str,
+) -> None:
+    if not dead:
+        return
+    rows = [
+        {
+            "topic": partition.topic,
+            "topic_id": partition.topic_id,
+            "partition": partition.number,
+            "offset": arrival.offset,
+            "reason": unusable.reason.value,
+            "detail": unusable.detail,
+            "key": arrival.key,
+            "value": arrival.value,
+            "headers": outbox.as_json(arrival.headers),
+            "received_s": now,
+        }
+        for arrival, unusable in dead
+    ]
+    connection.execute(insert(dead_letters), rows)
+    letters = [
+        (topic, arrival.key, arrival.value, (*arrival.headers, *_why(partition, arrival, unusable)))
+        for arrival, unusable in dead
+    ]
+    outbox.put_all(connection, letters)
+
+
+def _why(partition: Partition, arrival: Arrival, unusable: Unusable) -> Headers:
+    """Our headers on a dead letter, beside the untouched originals."""
+    facts = {
+        "reason": unusable.reason.value,
+        "detail": unusable.detail,
+        "topic": partition.topic,
+        "partition": str(partition.number),
+        "offset": str(arrival.offset),
+    }
+    return tuple((f"clorad.dead.{name}", value.encode()) for name, value in facts.items())

@@ -1,0 +1,91 @@
+"""Who learns: agents and what they are taught with. Settings are copied here at start; the ledger decides."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from ledger.database import Database, now_s
+from ledger.schema import agents, decisions, desired
+from ledger.versions.desired import raise_generation
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Agents' names are parts of paths, of model names and of headers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One learner, served under one stable name."""
+
+    name: str
+    base_hash: str
+    scorer: str = "exact"  # exact, json, similarity
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # differences from the default recipe
+    capture: bool = False
+    weight: float = 1.0  # share of training when several are due
+    tokens_per_hour_max: int | None = None  # training tokens; None: no quota
+
+
+def declare(database: Database, agent: Agent) -> bool:
+    """Make the agent known, or bring its settings up to date. Returns whether it is new.
+
+    A new agent serves the base (v0) at once, by an `initial` decision. Raises `ValueError` when its name
+    cannot be used, or it exists on another base: a new base is a new lineage and must be asked for.
+    """
+    if not re.fullmatch(NAME_PATTERN, agent.name):
+        raise ValueError(f"an agent's name must match {NAME_PATTERN}")
+    with database.write() as connection:
+        found = connection.execute(select(agents).where(agents.c.name == agent.name)).one_or_none()
+        settings = {
+            "scorer": agent.scorer,
+            "recipe": dict(agent.recipe),
+            "capture": agent.capture,
+            "weight": agent.weight,
+            "tokens_per_hour_max": agent.tokens_per_hour_max,
+        }
+        if found is not None:
+            if found.base_hash != agent.base_hash:
+                raise ValueError(
+                    f"agent {agent.name} learns on base {found.base_hash[:12]}, not on {agent.base_hash[:12]}"
+                )
+            connection.execute(update(agents).where(agents.c.name == agent.name).values(**settings))
+            if found.capture != agent.capture:
+                raise_generation(connection)
+            return False
+        now = now_s(connection)
+        row = {"name": agent.name, "base_hash": agent.base_hash, "declared_s": now, **settings}
+        connection.execute(insert(agents).values(**row))
+        connection.execute(
+            insert(decisions).values(
+                agent=agent.name,
+                number=0,
+                kind="initial",
+                by="gate",
+                evidence={},
+                through_seq=0,
+                decided_s=now,
+            )
+        )
+        connection.execute(
+            insert(desired).values(agent=agent.name, purpose="serve", number=0, share=1.0, since_s=now)
+        )
+        raise_generation(connection)
+        return True
+
+
+def all_agents(connection: Connection) -> dict[str, Agent]:
+    """Every agent by name."""
+    return {
+        row.name: Agent(
+            name=row.name,
+            base_hash=row.base_hash,
+            scorer=row.scorer,
+            recipe=row.recipe,
+            capture=row.capture,
+            weight=row.weight,
+            tokens_per_hour_max=row.tokens_per_hour_max,
+        )
+        for row in connection.execute(select(agents).order_by(agents.c.name))
+    }

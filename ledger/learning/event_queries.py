@@ -1,0 +1,234 @@
+"""Reading back what people told us: events by purpose, the interactions they name."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, func, or_, select, update
+
+from ledger.database import Database
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+from ledger.intake.withdrawn import GONE, was_reverted
+from ledger.learning.backlog import is_untaught
+from ledger.schema import decisions, events, interactions, positions, turn_events, versions
+from ledger.versions.desired import taught_turns
+
+NEWEST_MAX = 4000
+"""Events of one kind that are looked at together: a turn and a gate have room for a few hundred."""
+
+_IDS_MAX = 400
+
+
+def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
+    """The agent's backlog, oldest first."""
+    return _events(
+        connection,
+        select(events).where(events.c.agent == agent, is_untaught()).order_by(events.c.seq).limit(limit),
+    )
+
+
+def unripe(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
+    """Events that could not be labelled when they were last looked at and may be now, oldest first."""
+    query = select(events).where(
+        events.c.agent == agent, events.c.status == Status.WAITING.value, events.c.role == Role.TRAIN.value
+    )
+    return _events(connection, query.order_by(events.c.seq).limit(limit))
+
+
+def often_refused(connection: Connection, agent: str, *, times: int) -> frozenset[int]:
+    """Events (by `seq`) that were new in at least so many candidates the gate refused."""
+    query = (
+        select(turn_events.c.event_seq)
+        .join(versions, versions.c.turn_id == turn_events.c.turn_id)
+        .join(
+            decisions,
+            and_(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number),
+        )
+        .where(versions.c.agent == agent, turn_events.c.part == "new", decisions.c.kind == "refuse")
+        .group_by(turn_events.c.event_seq)
+        .having(func.count() >= times)
+    )
+    return frozenset(connection.scalars(query))
+
+
+def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
+    """Set what may become of events (by `seq`), with the reason. What was taken back stays so."""
+    if not marks:
+        return
+    with database.write() as connection:
+        for seq, (status, reason) in marks.items():
+            connection.execute(
+                update(events)
+                .where(events.c.seq == seq, events.c.status.not_in(GONE))
+                .values(status=status.value, status_reason=reason[:200])
+            )
+
+
+def taught(connection: Connection, agent: str, *, newest: int = NEWEST_MAX) -> list[KeptEvent]:
+    """The `newest` events in the champion's ancestry that really taught something, oldest first."""
+    line = taught_turns()
+    query = (
+        select(events)
+        .join(turn_events, turn_events.c.event_seq == events.c.seq)
+        .join(line, line.c.turn_id == turn_events.c.turn_id)
+        .where(line.c.agent == agent, turn_events.c.part == "new", events.c.status == Status.OPEN.value)
+        .order_by(events.c.seq.desc())
+        .limit(newest)
+    )
+    return _events(connection, query)[::-1]
+
+
+def usable(
+    connection: Connection,
+    agent: str,
+    *,
+    role: Role,
+    kinds: Sequence[Kind],
+    after_seq: int = 0,
+    newest: int = NEWEST_MAX,
+) -> list[KeptEvent]:
+    """The agent's `newest` usable events of a role and these kinds that lasted, oldest first."""
+    query = (
+        select(events)
+        .where(
+            events.c.agent == agent,
+            events.c.status == Status.OPEN.value,
+            events.c.role == role.value,
+            events.c.kind.in_([kind.value for kind in kinds]),
+            events.c.seq > after_seq,
+            ~was_reverted(),
+        )
+        .order_by(events.c.seq.desc())
+        .limit(newest)
+    )
+    return _events(connection, query)[::-1]
+
+
+def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, KeptEvent]:
+    """Events by their number in the ledger; unknown numbers are left out."""
+    wanted = sorted(set(seqs))
+    found: dict[int, KeptEvent] = {}
+    for start in range(0, len(wanted), _IDS_MAX):
+        query = select(events).where(events.c.seq.in_(wanted[start : start + _IDS_MAX]))
+        found.update({kept.seq: kept for kept in _events(connection, query)})
+    return found
+
+
+def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
+    """The agent's events under these feedback keys, and what replaced them, oldest first: what outcomes that
+    amend refer to."""
+    named, found = sorted(set(keys)), dict[int, KeptEvent]()
+    for start in range(0, len(named), _IDS_MAX):
+        some = named[start : start + _IDS_MAX]
+        # Spelt so that each half has an index of its own.
+        under = and_(events.c.agent == agent, events.c.key.in_(some))
+        replacing = and_(
+            events.c.agent == agent, events.c.amends.in_(some), events.c.kind != Kind.OUTCOME.value
+        )
+        found.update(
+            {kept.seq: kept for kept in _events(connection, select(events).where(or_(under, replacing)))}
+        )
+    return [found[seq] for seq in sorted(found)]
+
+
+def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
+    """Events named `SOURCE#ID` (either may hold more of these signs), or all with that bare id."""
+    named = [
+        and_(events.c.source == uid[:place], events.c.id == uid[place + 1 :])
+        for place, sign in enumerate(uid)
+        if sign == "#"
+    ]
+    return _events(connection, select(events).where(or_(events.c.id == uid, *named)).order_by(events.c.seq))
+
+
+def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, Interaction]:
+    """Interactions by id; those never captured are left out."""
+    wanted = sorted(set(ids))
+    found: dict[str, Interaction] = {}
+    for start in range(0, len(wanted), _IDS_MAX):
+        query = select(interactions).where(interactions.c.id.in_(wanted[start : start + _IDS_MAX]))
+        found.update({row.id: _interaction(row) for row in connection.execute(query)})
+    return found
+
+
+def conversation(connection: Connection, agent: str, name: str) -> list[Interaction]:
+    """What was captured of one conversation, in order of turn."""
+    query = (
+        select(interactions)
+        .where(interactions.c.agent == agent, interactions.c.conversation == name)
+        .order_by(interactions.c.turn, interactions.c.received_s)
+    )
+    return [_interaction(row) for row in connection.execute(query)]
+
+
+def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent]:
+    """The agent's last outcomes by event time that stand and amend nothing, newest first."""
+    query = (
+        select(events)
+        .where(events.c.agent == agent, events.c.kind == Kind.OUTCOME.value, events.c.amends.is_(None))
+        .where(events.c.status.not_in(GONE))
+        .order_by(func.coalesce(events.c.occurred_s, events.c.received_s).desc(), events.c.seq.desc())
+        .limit(last)
+    )
+    return _events(connection, query)
+
+
+def _events(connection: Connection, query: Select[Any]) -> list[KeptEvent]:
+    rows = connection.execute(query).all()
+    topics = {
+        (row.topic_id, row.partition): row.topic
+        for row in connection.execute(select(positions.c.topic_id, positions.c.partition, positions.c.topic))
+    }
+    return [
+        KeptEvent(
+            seq=row.seq,
+            event=_event(row),
+            status=Status(row.status),
+            received_s=row.received_s,
+            topic=topics.get((row.topic_id, row.partition), ""),
+            partition=row.partition,
+            offset=row.offset,
+            forgotten=row.forgotten,
+        )
+        for row in rows
+    ]
+
+
+def _event(row: Any) -> Event:
+    return Event(
+        source=row.source,
+        id=row.id,
+        digest=row.digest,
+        kind=Kind(row.kind),
+        agent=row.agent,
+        author=row.author,
+        conversation=row.conversation,
+        interaction=row.interaction,
+        turn=row.turn,
+        key=row.key,
+        amends=row.amends,
+        revision=row.revision,
+        role=None if row.role is None else Role(row.role),
+        prompt_group=row.prompt_group,
+        data=row.data,
+        occurred_s=row.occurred_s,
+        trace=row.trace,
+    )
+
+
+def _interaction(row: Any) -> Interaction:
+    return Interaction(
+        id=row.id,
+        agent=row.agent,
+        version=row.version,
+        conversation=row.conversation,
+        turn=row.turn,
+        messages=tuple(row.messages),
+        completion=row.completion,
+        token_ids=None if row.token_ids is None else tuple(row.token_ids),
+        logprobs=None if row.logprobs is None else tuple(row.logprobs),
+        sampling=row.sampling,
+        finish_reason=row.finish_reason,
+        prompt_group=row.prompt_group,
+        role=Role(row.role),
+        forgotten=row.forgotten,
+    )

@@ -1,0 +1,154 @@
+"""What somebody on call must know of the ledger, in one snapshot: what waits, what is stuck, what came last.
+
+Agents are counted, not listed, and nothing is read that grows with what was ever said, but for the backlogs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from ledger import leases
+from ledger.database import now_s
+from ledger.events import Status
+from ledger.facts import restores
+from ledger.learning.backlog import Backlog, backlogs
+from ledger.learning.turns import lease_name
+from ledger.schema import agents, decisions, desired, events, passes, turn_events, turns, versions
+from ledger.versions.decisions import Verdict, undecided
+from ledger.versions.desired import Purpose, generation
+
+STUCK = (Status.WAITING, Status.HELD, Status.CONTESTED)
+"""Events of these statuses teach nobody until somebody, or something, comes."""
+
+_DECISIONS_MAX = 1000  # read at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """The ledger as of `now_s`. Ages are in seconds and 0 where there is nothing to be old."""
+
+    now_s: float
+    backlogs: tuple[Backlog, ...]
+    stuck: Mapping[Status, int]
+    candidates: int  # versions without a verdict
+    candidate_age_s: float  # of the oldest
+    turns_held: int  # open, and a learner has the agent's lease
+    turns_left: int  # open, and nobody works on them
+    pass_age_s: float  # of the oldest that is open
+    leases: Mapping[str, int]  # held right now, by the kind of what is leased: agent, fleet
+    last_s: Mapping[str, float]  # when something last happened (1970 = 0), for what ever did
+    generation: int
+    restores: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One decision, and how long what it brought to the users had been waiting."""
+
+    verdict: Verdict
+    by: str  # "gate", or a person's name
+    waited_s: tuple[float, ...]  # of a promotion: from keeping each event that it was taught to the promotion
+
+
+def vitals(connection: Connection) -> Vitals:
+    """Everything as of one moment."""
+    now = now_s(connection)
+    made_s = [one.made_s for one in undecided(connection)]
+    names = leases.held_names(connection)
+    open_turns = connection.execute(_open_turns()).all()
+    held = sum(lease_name(row.agent) in names for row in open_turns)
+    kinds = [name.partition(":")[0] for name in names]
+    return Vitals(
+        now_s=now,
+        backlogs=tuple(backlogs(connection)),
+        stuck=_stuck(connection),
+        candidates=len(made_s),
+        candidate_age_s=_age_s(now, made_s),
+        turns_held=held,
+        turns_left=len(open_turns) - held,
+        pass_age_s=_age_s(now, [row.opened_s for row in open_turns]),
+        leases={kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        last_s=_last(connection),
+        generation=generation(connection),
+        restores=restores(connection),
+    )
+
+
+def newest_decision(connection: Connection) -> int:
+    """The number of the last decision; 0 where none was taken."""
+    return int(connection.scalar(select(func.max(decisions.c.id))) or 0)
+
+
+def decided_since(connection: Connection, number: int) -> tuple[int, list[Decided]]:
+    """Decisions after that one, oldest first, and the number of the last: go on from there.
+
+    A ledger that went back to a backup has fewer than before; it is gone on from what it has.
+    """
+    newest = newest_decision(connection)
+    if newest <= number:
+        return newest, []
+    query = (
+        select(decisions.c.id, decisions.c.agent, decisions.c.number, decisions.c.kind, decisions.c.by)
+        .where(decisions.c.id > number)
+        .order_by(decisions.c.id)
+        .limit(_DECISIONS_MAX)
+    )
+    rows = connection.execute(query).all()
+    found = [
+        Decided(verdict=Verdict(row.kind), by=row.by, waited_s=_waited_s(connection, row)) for row in rows
+    ]
+    return rows[-1].id, found
+
+
+def _waited_s(connection: Connection, decision: Any) -> tuple[float, ...]:
+    if decision.kind != Verdict.PROMOTE.value:
+        return ()
+    query = (
+        select(decisions.c.decided_s - events.c.received_s)
+        .select_from(decisions)
+        .join(versions, (versions.c.agent == decisions.c.agent) & (versions.c.number == decisions.c.number))
+        .join(turn_events, turn_events.c.turn_id == versions.c.turn_id)
+        .join(events, events.c.seq == turn_events.c.event_seq)
+        .where(decisions.c.id == decision.id, turn_events.c.part == "new")
+        .where(turn_events.c.outcome == "trained")
+    )
+    return tuple(max(0.0, float(waited_s)) for waited_s in connection.scalars(query))
+
+
+def _stuck(connection: Connection) -> dict[Status, int]:
+    """Asked agent by agent, as the index is: all events are never read for the few that are stuck."""
+    query = (
+        select(events.c.status, func.count())
+        .where(events.c.agent.in_(select(agents.c.name)), events.c.status.in_([one.value for one in STUCK]))
+        .group_by(events.c.status)
+    )
+    counted = dict.fromkeys(STUCK, 0)
+    return counted | {Status(status): int(count) for status, count in connection.execute(query)}
+
+
+def _open_turns() -> Select[Any]:
+    return (
+        select(turns.c.agent, passes.c.opened_s)
+        .join(passes, passes.c.id == turns.c.pass_id)
+        .where(turns.c.closed_s.is_(None))
+    )
+
+
+def _last(connection: Connection) -> dict[str, float]:
+    """Newest rows are found from the end of an index."""
+    closed = select(turns.c.closed_s).where(turns.c.closed_s.is_not(None))
+    queries = {
+        "event": select(events.c.received_s).order_by(events.c.seq.desc()),
+        "turn": closed.order_by(turns.c.closed_s.desc()),
+        "version": closed.where(turns.c.state == "made").order_by(turns.c.closed_s.desc()),
+        "decision": select(decisions.c.decided_s).order_by(decisions.c.id.desc()),
+        "flip": select(func.max(desired.c.since_s)).where(desired.c.purpose == Purpose.SERVE.value),
+    }
+    found = {what: connection.scalar(query.limit(1)) for what, query in queries.items()}
+    return {what: float(at_s) for what, at_s in found.items() if at_s is not None}
+
+
+def _age_s(now: float, since_s: list[float]) -> float:
+    return max(0.0, now - min(since_s)) if since_s else 0.0

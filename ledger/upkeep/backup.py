@@ -1,0 +1,207 @@
+"""Backing the ledger up, and going back: offsets go back with it, so Kafka is read again from there.
+
+What must never go back does not: fencing tokens, the routing generation and the ids of messages go on from
+the larger of both, erasures since then are known to be undone, and the restore is written down, so that
+whoever runs meanwhile sees it.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import Connection, func, insert, inspect, select, text, update
+
+from ledger import leases
+from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s, upgrade
+from ledger.facts import RESTORES, fact, restores, set_fact
+from ledger.schema import leases as lease_rows
+from ledger.schema import outbox, positions
+from ledger.upkeep import copies
+from ledger.upkeep.copies import NoCopy
+from ledger.upkeep.erasures import Erasure, all_erasures, carry_over
+from ledger.versions.decisions import LIFECYCLE_TOPIC
+from ledger.versions.desired import GENERATION, generation
+
+"""The fact that counts how often this ledger was restored."""
+
+
+class RestoreRefused(Exception):
+    """Somebody should have been told before this backup is restored; `force` does it all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What one ledger is and how far it has got."""
+
+    ledger_id: str
+    next_offsets: int  # the sum over all partitions
+    kept_s: float  # when a record was last kept; 0 where none ever was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Floors:
+    """What may not go back."""
+
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    outbox_id: int = 0
+    generation: int = 0
+    restores: int = 0
+    erasures: tuple[Erasure, ...] = ()
+
+
+def back_up(url: str, file: Path) -> Standing:
+    """`file` holds the ledger, checked. Returns what it holds at least.
+
+    Raises `NoCopy`, `LedgerUnavailable`.
+    """
+    with closing(Database(url)) as database, database.read() as connection:
+        standing = _standing(connection)
+    copies.write(url, file)
+    return standing
+
+
+def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> Standing:
+    """The ledger is what `file` holds, and says so; what it was before is in `replaced`, if it was anything.
+
+    Raises `RestoreRefused` while somebody holds a lease or where `file` is another ledger's, unless `force`;
+    `NoCopy` where `file` is not sound or the ledger cannot be replaced: then nothing has changed.
+    """
+    copies.check(file)
+    if copies.is_dump(file) is copies.is_sqlite(url):
+        raise NoCopy(f"{file.name} is of another kind of database than ledger.url")
+    floors = _Floors()
+    if _is_there(url):
+        floors = _may_go(url, file, force=force)
+        copies.write(url, replaced)
+    if copies.is_sqlite(url):
+        _restore_sqlite(url, file, floors)
+    else:
+        _restore_postgres(url, file, floors)
+    with closing(Database(url)) as database, database.read() as connection:
+        return _standing(connection)
+
+
+def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
+    """Settled in a copy first: the ledger itself changes in one transaction."""
+    path = copies.path_of(url)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".restore-", dir=path.parent) as folder:
+            draft = Path(folder) / "ledger.db"
+            copies.read(file, draft)
+            with closing(Database(copies.url_of(draft))) as database, database.write() as connection:
+                _settle(connection, floors)
+            copies.read(draft, path)
+    except OSError as fault:
+        raise NoCopy(f"{path.name}: {fault.strerror or type(fault).__name__}") from None
+    except LedgerRefused as refusal:
+        raise NoCopy(f"{file.name}: {refusal}") from None
+
+
+def _restore_postgres(url: str, file: Path, floors: _Floors) -> None:
+    """Loaded and settled in one transaction."""
+    try:
+        with closing(Database(url)) as database, database.write() as connection:
+            copies.read_dump(file, connection)
+            _settle(connection, floors)
+    except LedgerUnavailable as fault:
+        raise NoCopy(f"the ledger is away, or in use ({fault})") from None
+    except LedgerRefused as refusal:
+        raise NoCopy(f"{file.name}: {refusal}") from None
+
+
+def _settle(connection: Connection, floors: _Floors) -> None:
+    """Newest schema, nothing gone back that must not, and the restore written down."""
+    upgrade(connection)
+    known = _tokens(connection)
+    connection.execute(update(lease_rows).values(until_s=0.0))
+    for name, token in floors.tokens.items():
+        values = {"token": max(token, known.get(name, 0)) + 1, "until_s": 0.0}
+        if name in known:
+            connection.execute(update(lease_rows).where(lease_rows.c.name == name).values(**values))
+        else:
+            connection.execute(insert(lease_rows).values(name=name, holder="", **values))
+    count = max(floors.restores, restores(connection)) + 1
+    set_fact(connection, RESTORES, count)
+    set_fact(connection, GENERATION, max(floors.generation, generation(connection)) + 1)
+    now, standing = now_s(connection), _standing(connection)
+    body = {"ledger": "restored", "kept": standing.kept_s, "at": now, "restores": count}
+    newest = int(connection.scalar(select(func.max(outbox.c.id))) or 0)
+    connection.execute(
+        insert(outbox).values(
+            id=max(floors.outbox_id, newest) + 1,
+            topic=LIFECYCLE_TOPIC,
+            key=b"ledger",
+            value=json.dumps(body).encode(),
+            headers=[],
+            created_s=now,
+        )
+    )
+    carry_over(connection, floors.erasures)
+    if connection.dialect.name == "postgresql":
+        for table in ("outbox", "erasures"):
+            numbers = f"pg_get_serial_sequence('{table}', 'id')"
+            connection.execute(text(f"SELECT setval({numbers}, max(id)) FROM {table}"))
+
+
+def _erasures(connection: Connection) -> tuple[Erasure, ...]:
+    """None where the ledger is of a clorad that forgot nothing."""
+    return tuple(all_erasures(connection)) if inspect(connection).has_table("erasures") else ()
+
+
+def _tokens(connection: Connection) -> dict[str, int]:
+    return {row.name: row.token for row in connection.execute(select(lease_rows.c.name, lease_rows.c.token))}
+
+
+def _is_there(url: str) -> bool:
+    """Whether a ledger would be replaced. Raises `NoCopy` where something else is there."""
+    if copies.is_sqlite(url) and not copies.path_of(url).exists():
+        return False
+    try:
+        with closing(Database(url)) as database, database.read() as connection:
+            tables = set(inspect(connection).get_table_names())
+    except LedgerDamaged as damage:
+        raise NoCopy(str(damage)) from None
+    except LedgerRefused:
+        raise NoCopy("what is at ledger.url cannot be read; move it away first") from None
+    if tables and "facts" not in tables:
+        raise NoCopy("what is at ledger.url is no ledger; move it away first")
+    return bool(tables)
+
+
+def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
+    """What the present ledger's successor must go on from. Raises `RestoreRefused`."""
+    try:
+        with closing(Database(url)) as database, database.read() as connection:
+            held = leases.held_names(connection)
+            present = fact(connection, "ledger_id") or ""
+            floors = _Floors(
+                tokens=_tokens(connection),
+                outbox_id=int(connection.scalar(select(func.max(outbox.c.id))) or 0),
+                generation=generation(connection),
+                restores=restores(connection),
+                erasures=_erasures(connection),
+            )
+    except LedgerUnavailable as fault:
+        raise NoCopy(f"what is at ledger.url cannot be read ({fault}); move it away first") from None
+    except LedgerDamaged as damage:
+        raise NoCopy(str(damage)) from None
+    holders = ", ".join(sorted(set(held.values())))
+    if held and not force:
+        raise RestoreRefused(f"roles are running ({holders}); stop them first")
+    if present not in ("", copies.facts(file).get("ledger_id", "")) and not force:
+        raise RestoreRefused(f"{file.name} is a backup of another ledger")
+    return floors
+
+
+def _standing(connection: Connection) -> Standing:
+    query = select(func.sum(positions.c.next_offset), func.max(positions.c.updated_s))
+    offsets, kept_s = connection.execute(query).one()
+    return Standing(
+        ledger_id=fact(connection, "ledger_id") or "",
+        next_offsets=int(offsets or 0),
+        kept_s=float(kept_s or 0.0),
+    )

@@ -1,0 +1,128 @@
+"""Decisions about versions: what was decided, by whom, on which evidence."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, insert, literal, select
+
+from ledger.database import now_s
+from ledger.events import Status
+from ledger.intake import outbox
+from ledger.schema import decisions, events, versions
+from ledger.versions.desired import Purpose, no_longer_want
+from ledger.versions.lineage import Version, read_versions
+
+LIFECYCLE_TOPIC = "clorad.lifecycle"
+
+
+class Verdict(StrEnum):
+    """What was decided about a version."""
+
+    INITIAL = "initial"
+    CANARY = "canary"
+    PROMOTE = "promote"
+    REFUSE = "refuse"
+    ABSTAIN = "abstain"
+    ROLLBACK = "rollback"
+
+
+SETTLED = (Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN, Verdict.ROLLBACK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision with its evidence."""
+
+    agent: str
+    number: int
+    verdict: Verdict
+    by: str
+    evidence: Mapping[str, Any]
+    through_seq: int
+    decided_s: float = 0.0
+
+
+def undecided(connection: Connection) -> list[Version]:
+    """Candidates without a settled verdict, oldest first. An agent has one at most."""
+    settled = (
+        select(literal(1))
+        .where(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number)
+        .where(decisions.c.kind.in_([verdict.value for verdict in SETTLED]))
+    )
+    return read_versions(connection, select(versions).where(~settled.exists()).order_by(versions.c.made_s))
+
+
+def decisions_of(connection: Connection, agent: str, number: int | None = None) -> list[Decision]:
+    """Decisions about an agent's versions (or one of them), oldest first."""
+    query = select(decisions).where(decisions.c.agent == agent).order_by(decisions.c.id)
+    if number is not None:
+        query = query.where(decisions.c.number == number)
+    return [
+        Decision(
+            agent=row.agent,
+            number=row.number,
+            verdict=Verdict(row.kind),
+            by=row.by,
+            evidence=row.evidence,
+            through_seq=row.through_seq,
+            decided_s=row.decided_s,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def decide(connection: Connection, decision: Decision) -> None:
+    """Record one decision; settling ones also withdraw what was wanted for judging."""
+    connection.execute(
+        insert(decisions).values(
+            agent=decision.agent,
+            number=decision.number,
+            kind=decision.verdict.value,
+            by=decision.by,
+            evidence=_quotable(connection, decision),
+            through_seq=decision.through_seq,
+            decided_s=now_s(connection),
+        )
+    )
+    if decision.verdict in SETTLED:
+        no_longer_want(connection, decision.agent, Purpose.GATE, Purpose.CANARY)
+    _report(connection, decision)
+
+
+def newest_seq(connection: Connection, agent: str) -> int:
+    """The agent's newest event; 0 where it has none."""
+    query = select(events.c.seq).where(events.c.agent == agent).order_by(events.c.seq.desc()).limit(1)
+    return int(connection.scalar(query) or 0)
+
+
+def _quotable(connection: Connection, decision: Decision) -> dict[str, Any]:
+    """The evidence without answers to what was retracted, or forgotten, while it was gathered."""
+    evidence = dict(decision.evidence)
+    if answers := evidence.get("answers"):
+        gone = select(events.c.source, events.c.id).where(
+            events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
+        )
+        uids = {f"{row.source}#{row.id}" for row in connection.execute(gone)}
+        evidence["answers"] = {uid: said for uid, said in answers.items() if uid not in uids}
+    return evidence
+
+
+def _report(connection: Connection, decision: Decision) -> None:
+    """Owe the lifecycle topic one message; evidence holds numbers and event ids, never texts."""
+    body = {
+        "agent": decision.agent,
+        "version": decision.number,
+        "verdict": decision.verdict.value,
+        "by": decision.by,
+        "at": now_s(connection),
+    }
+    outbox.put(
+        connection,
+        topic=LIFECYCLE_TOPIC,
+        key=decision.agent.encode(),
+        value=json.dumps(body).encode(),
+        headers=(("content-type", b"application/json"),),
+    )

@@ -1,0 +1,109 @@
+"""What gateways route by, and what the fleet role last saw of each replica."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from ledger.database import Database, now_s
+from ledger.schema import replicas
+from ledger.versions.desired import Purpose, generation, raise_generation, wanted
+from ledger.versions.lineage import BASE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One replica as the fleet role last saw it."""
+
+    url: str
+    in_rotation: bool
+    base_name: str | None  # the model name under which it serves the base
+    models: tuple[str, ...]  # adapters it lists
+    note: str | None = None  # why it is not in rotation
+    seen_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How one agent is served: the champion, and a canary with its share of conversations."""
+
+    agent: str
+    version: str  # v7-3fa2c1; v0 for the base
+    model: str | None  # on a replica; None for the base, whose name each replica says itself
+    capture: bool
+    canary_version: str | None = None
+    canary_model: str | None = None
+    canary_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Everything a gateway needs to answer, as of one generation."""
+
+    generation: int
+    routes: Mapping[str, Route]
+    replicas: Sequence[Seen]
+
+
+def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
+    """The whole routing table. `captured` says per agent whether its interactions are kept."""
+    routes: dict[str, Route] = {}
+    rows = wanted(connection)
+    canaries = {row.agent: row for row in rows if row.purpose is Purpose.CANARY and row.share > 0.0}
+    for row in rows:
+        if row.purpose is not Purpose.SERVE:
+            continue
+        canary = canaries.get(row.agent)
+        candidate = canary.version if canary is not None else None
+        routes[row.agent] = Route(
+            agent=row.agent,
+            version="v0" if row.number == BASE or row.version is None else row.version.name,
+            model=None if row.version is None else row.version.model,
+            capture=captured.get(row.agent, False),
+            canary_version=None if candidate is None else candidate.name,
+            canary_model=None if candidate is None else candidate.model,
+            canary_share=0.0 if canary is None else canary.share,
+        )
+    return Routing(generation=generation(connection), routes=routes, replicas=seen(connection))
+
+
+def seen(connection: Connection) -> list[Seen]:
+    """Every replica as last seen."""
+    return [
+        Seen(
+            url=row.url,
+            in_rotation=row.in_rotation,
+            base_name=row.base_name,
+            models=tuple(row.models),
+            note=row.note,
+            seen_s=row.seen_s,
+        )
+        for row in connection.execute(select(replicas).order_by(replicas.c.url))
+    ]
+
+
+def observe(database: Database, observations: Sequence[Seen]) -> bool:
+    """Replace what was seen. Returns whether routing may have changed, and raises the generation if so."""
+    with database.write() as connection:
+        before = {_what_matters(one) for one in seen(connection)}
+        changed = before != {_what_matters(one) for one in observations}
+        connection.execute(delete(replicas))
+        now = now_s(connection)
+        for one in observations:
+            connection.execute(
+                insert(replicas).values(
+                    url=one.url,
+                    in_rotation=one.in_rotation,
+                    base_name=one.base_name,
+                    models=sorted(one.models),
+                    note=one.note,
+                    seen_s=now,
+                )
+            )
+        if changed:
+            raise_generation(connection)
+        return changed
+
+
+def _what_matters(one: Seen) -> tuple[str, bool, str | None, tuple[str, ...]]:
+    return (one.url, one.in_rotation, one.base_name, tuple(sorted(one.models)))

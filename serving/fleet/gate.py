@@ -1,0 +1,207 @@
+"""Promote, refuse or abstain: pure judgement over evidence somebody else gathered.
+
+Harm, broken speech and a wrong load are judged first; a candidate that did none of these is promoted if
+it is better than the champion on prompts neither was trained on. Too little evidence is not a refusal: where
+winning every prompt that could be won would not have been enough, the gate abstains.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import comb
+from typing import Any
+
+from ledger.versions.decisions import Verdict
+from serving.fleet.parity import Parity
+
+TIE = 0.02
+"""Scores nearer than this are equal: `similarity` moves a little with every reformulation."""
+
+HARM_SHARE_MAX = 0.02
+"""Of the no-harm suite, net losses a candidate may have (one is always forgiven)."""
+
+BROKEN_SHARE_MAX = 0.1
+"""How much more often than the champion a candidate may loop, be cut short or write invalid JSON."""
+
+LENGTH_RATIO_MAX = 3.0
+"""All answers together, against what was wanted; the inverse is the least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One prompt, answered by champion (before) and candidate (after); scores against what was wanted.
+
+    `again` are the scores when both were asked once more, which happens to suite prompts that differed.
+    """
+
+    event: str  # uid
+    before: float
+    after: float
+    again: tuple[float, float] | None = None
+
+    @property
+    def sign(self) -> int:
+        """+1 a win of the candidate, -1 a loss, 0 a tie. A flip that did not happen twice is a tie."""
+        once = _sign(self.before, self.after)
+        return once if self.again is None or once == _sign(*self.again) else 0
+
+    @property
+    def was_missed(self) -> bool:
+        """Whether the candidate could have won and did not: neither answered as wanted, neither better."""
+        return self.sign == 0 and self.before < 1.0 - TIE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """How one model speaks when it generates freely, counted over the same prompts."""
+
+    answers: int = 0
+    characters: int = 0
+    characters_wanted: int = 0
+    repetitive: int = 0  # it says the same over and over
+    cut_short: int = 0  # it did not stop by itself
+    unparsable: int = 0  # invalid JSON where JSON was wanted
+    canaries: int = 0  # strings that must never be said, and were not wanted
+
+    def share(self, count: int) -> float:
+        """Of its answers."""
+        return count / max(1, self.answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything the gate looks at."""
+
+    attempt: int  # k: tries since the last promotion, from 1; abstentions do not count
+    better: tuple[Pair, ...]  # on gate events
+    suite: tuple[Pair, ...]  # on what must not get worse
+    before: Speech
+    after: Speech
+    parity: Parity
+    metrics: Mapping[str, float | int | str] = field(
+        default_factory=dict
+    )  # of the training, from the manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the operator decides about the gate."""
+
+    alpha: float = 0.05  # chance of promoting one that is no better, over all tries
+    kl_nats_max: float | None = None  # budget for the metric `kl_nats`; None: not judged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The verdict and everything it rests on, as numbers."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]  # empty for a promotion
+    alpha_k: float
+    p: float
+    wins: int
+    losses: int
+    ties: int
+    suite_wins: int
+    suite_losses: int
+    suite: int
+
+    def numbers(self) -> dict[str, Any]:
+        """For the decision in the ledger."""
+        return {**asdict(self), "verdict": self.verdict.value, "reasons": list(self.reasons)}
+
+
+def judge(evidence: Evidence, limits: Limits | None = None) -> Judgement:
+    """Promote only what is better and did no harm; abstain if only `better` is open."""
+    limits = limits or Limits()
+    wins, losses = _count(evidence.better)
+    suite_wins, suite_losses = _count(evidence.suite)
+    alpha_k = alpha_of(evidence.attempt, limits.alpha)
+    p = sign_test(wins, losses)
+    missed = sum(pair.was_missed for pair in evidence.better)
+    reasons = [
+        *_harm(suite_wins, suite_losses, len(evidence.suite)),
+        *_broken(evidence.before, evidence.after),
+        *_over_budget(evidence.metrics, limits),
+        *([] if evidence.parity.passed else ["parity: the replica serves something else"]),
+    ]
+    if reasons:
+        verdict = Verdict.REFUSE
+    elif 0.5 ** (could := wins + losses + missed) > alpha_k:
+        verdict = Verdict.ABSTAIN
+        reasons = [f"too little evidence: {could} prompts could be won, {wins_needed(alpha_k)} would have to"]
+    elif p > alpha_k:
+        verdict = Verdict.REFUSE
+        reasons = [
+            f"not better: {wins} wins, {losses} losses, {missed} wrong as before, p = {p:.4f} > {alpha_k:.4f}"
+        ]
+    else:
+        verdict = Verdict.PROMOTE
+    return Judgement(
+        verdict=verdict,
+        reasons=tuple(reasons),
+        alpha_k=alpha_k,
+        p=p,
+        wins=wins,
+        losses=losses,
+        ties=len(evidence.better) - wins - losses,
+        suite_wins=suite_wins,
+        suite_losses=suite_losses,
+        suite=len(evidence.suite),
+    )
+
+
+def alpha_of(attempt: int, alpha: float) -> float:
+    """The level of the k-th try; all tries together stay below `alpha` (sum of 1/(k(k+1)) is 1)."""
+    assert attempt >= 1
+    return alpha / (attempt * (attempt + 1))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """One-sided: the chance of so many wins or more if wins and losses were equally likely."""
+    n = wins + losses
+    return float(sum(comb(n, k) for k in range(wins, n + 1)) / 2**n)
+
+
+def wins_needed(alpha_k: float, losses: int = 0) -> int:
+    """The fewest wins that are enough beside so many losses."""
+    wins = 0
+    while sign_test(wins, losses) > alpha_k:
+        wins += 1
+    return wins
+
+
+def _sign(before: float, after: float) -> int:
+    return 0 if abs(after - before) < TIE else 1 if after > before else -1
+
+
+def _count(pairs: Sequence[Pair]) -> tuple[int, int]:
+    signs = [pair.sign for pair in pairs]
+    return signs.count(1), signs.count(-1)
+
+
+def _harm(wins: int, losses: int, n: int) -> list[str]:
+    if losses - wins <= max(1.0, HARM_SHARE_MAX * n):
+        return []
+    return [f"harm: {losses} of {n} prompts became worse, {wins} better"]
+
+
+def _broken(before: Speech, after: Speech) -> list[str]:
+    complaints = []
+    for what in ("repetitive", "cut_short", "unparsable"):
+        was, now = before.share(getattr(before, what)), after.share(getattr(after, what))
+        if now > was + BROKEN_SHARE_MAX:
+            complaints.append(f"{what}: {now:.0%} of the answers, {was:.0%} before")
+    if after.characters_wanted:
+        ratio = after.characters / after.characters_wanted
+        if not 1 / LENGTH_RATIO_MAX <= ratio <= LENGTH_RATIO_MAX:
+            complaints.append(f"length: {ratio:.2f} of what was wanted")
+    if after.canaries > 0:
+        complaints.append(f"canary: said {after.canaries} times")
+    return complaints
+
+
+def _over_budget(metrics: Mapping[str, float | int | str], limits: Limits) -> list[str]:
+    spent = metrics.get("kl_nats")
+    if limits.kl_nats_max is None or not isinstance(spent, int | float) or spent <= limits.kl_nats_max:
+        return []
+    return [f"kl: {spent:.3f} nats from the champion, budget {limits.kl_nats_max:.3f}"]

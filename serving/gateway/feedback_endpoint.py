@@ -1,0 +1,114 @@
+"""Feedback over HTTP for people without a Kafka client: checked, redacted, and acknowledged by Kafka first.
+
+A CloudEvent in structured or binary mode (https://github.com/cloudevents/spec, HTTP binding), or its bare
+`type` and `data`. The client's id is kept: sending the same event again is safe.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry import metrics
+
+from feedback.envelope import Envelope, Refused, open_envelope, parse
+from feedback.outgoing import outgoing
+from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
+from feedback.redaction import Redactor
+from ledger.events import Reason
+from serving.gateway.recorder import SOURCE, Send
+
+_taken = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
+
+TOPIC = "clorad.feedback"
+ACK_S_MAX = 12.0
+"""How long a sender waits for Kafka at most: a little longer than the producer itself tries."""
+
+_FAULTS = (TooManyWaiting, NotAcknowledged, TimeoutError)
+TYPES = ("clorad.correction.v1", "clorad.intervention.v1", "clorad.outcome.v1", "clorad.retraction.v1")
+
+
+class Unwelcome(Exception):
+    """The event was not taken. `text` names fields and kinds of mistakes, never what they held."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Where the event is now, on every in-sync replica of Kafka."""
+
+    id: str
+    source: str
+    sent: Sent
+
+
+class Inbox:
+    """Takes feedback for Kafka."""
+
+    def __init__(self, send: Send, redactor: Redactor, *, ack_s_max: float = ACK_S_MAX) -> None:
+        self._send = send
+        self._redactor = redactor
+        self._ack_s_max = ack_s_max
+        for fate in ("kept", *(fault.__name__ for fault in _FAULTS)):
+            _taken.add(0, {"fate": fate})  # a rise from nothing to one is none to Prometheus
+
+    async def take(self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]) -> Taken:
+        """Kafka has the event. Raises `Unwelcome`: 4xx, it never will; 503, it may be sent again."""
+        envelope = _opened(raw, headers)
+        agent = envelope.data.get("agent") if isinstance(envelope.data, dict) else None
+        if isinstance(agent, str) and agent not in agents:
+            raise Unwelcome(404, "agent: not declared")
+        try:
+            record = outgoing(
+                envelope.type,
+                envelope.data,
+                topic=TOPIC,
+                source=envelope.source,
+                redactor=self._redactor,
+                event_id=envelope.id,
+                at=None if envelope.occurred_s is None else datetime.fromtimestamp(envelope.occurred_s, UTC),
+                trace=envelope.trace,
+            )
+        except ValueError as complaint:
+            raise Unwelcome(400, str(complaint)) from None
+        try:
+            sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
+        except _FAULTS as fault:
+            _taken.add(1, {"fate": type(fault).__name__})
+            raise Unwelcome(503, "not acknowledged by Kafka; send it again under the same id") from None
+        _taken.add(1, {"fate": "kept"})
+        kept = {name: (value or b"").decode() for name, value in record.headers}
+        return Taken(id=kept["ce_id"], source=kept["ce_source"], sent=sent)
+
+
+def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
+    binding = tuple(
+        (name.replace("ce-", "ce_", 1), value.encode("latin-1", "replace"))
+        for name, value in headers.items()
+        if name.startswith("ce-") or name in ("content-type", "traceparent")
+    )
+    try:
+        envelope = open_envelope(_completed(raw, headers), binding)
+    except Refused as refusal:
+        status = 413 if refusal.unusable.reason is Reason.OVERSIZED else 400
+        raise Unwelcome(status, f"{refusal.unusable.reason.value}: {refusal.unusable.detail}") from None
+    if envelope.type not in TYPES:
+        raise Unwelcome(400, f"type: one of {', '.join(TYPES)}")
+    if not isinstance(envelope.data, dict):
+        raise Unwelcome(400, "data: an object")
+    return envelope
+
+
+def _completed(raw: bytes, headers: Mapping[str, str]) -> bytes:
+    """A bare `{"type": …, "data": …}` becomes a structured event with an id of ours."""
+    parsed: Any = parse(raw)
+    if "ce-id" in headers or not isinstance(parsed, dict) or "specversion" in parsed:
+        return raw
+    return json.dumps({"id": str(uuid.uuid4()), "source": SOURCE, **parsed, "specversion": "1.0"}).encode()

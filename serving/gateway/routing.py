@@ -1,0 +1,110 @@
+"""Agent -> version -> replica: the choice, and the table it is made from.
+
+The table is read from the ledger whenever its generation has grown, and kept when the ledger is away:
+a gateway that has started once needs nobody in order to answer.
+"""
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import structlog
+from opentelemetry import metrics
+
+from ledger.database import Database, LedgerRefused, LedgerUnavailable
+from ledger.learning.agents import all_agents
+from ledger.versions.desired import generation
+from ledger.versions.routing import Route, Routing, routing
+
+log = structlog.get_logger(__name__)
+_generation = metrics.get_meter("serving").create_gauge("clorad.gateway.generation", unit="{generation}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who answers one request."""
+
+    url: str
+    model: str  # its name on that replica
+    version: str  # v7-3fa2c1; v0 for the base
+
+
+def choose(
+    table: Routing,
+    agent: str,
+    *,
+    conversation: str,
+    in_flight: Mapping[str, int],
+    avoid: AbstractSet[str] = frozenset(),
+) -> Choice | None:
+    """The least busy replica in rotation that lists the agent's version; None where there is none.
+
+    Raises `KeyError` for an agent that is not declared.
+    """
+    version, model = speaker(table.routes[agent], conversation)
+    able = [
+        (in_flight.get(one.url, 0), place, Choice(url=one.url, model=name, version=version))
+        for place, one in enumerate(table.replicas)
+        if one.in_rotation and one.url not in avoid
+        if (name := one.base_name if model is None else model if model in one.models else None)
+    ]
+    return min(able, key=lambda found: found[:2])[2] if able else None
+
+
+def speaker(route: Route, conversation: str) -> tuple[str, str | None]:
+    """Version and model for a conversation: always the same, and not the same people for every canary."""
+    if (
+        route.canary_version is not None
+        and _fraction(conversation, route.canary_version) < route.canary_share
+    ):
+        return route.canary_version, route.canary_model
+    return route.version, route.model
+
+
+class Table:
+    """The routing table as last read. One thread keeps it fresh, any may ask."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading = threading.Lock()
+        self._away = False
+        self.current: Routing | None = None
+
+    def refresh(self) -> bool:
+        """Read it again if it may have changed. Returns whether the ledger answered."""
+        with self._reading:
+            known = self.current
+            try:
+                with self._database.read() as connection:
+                    if known is None or generation(connection) != known.generation:
+                        captured = {name: agent.capture for name, agent in all_agents(connection).items()}
+                        self.current = routing(connection, captured)
+            except (LedgerUnavailable, LedgerRefused) as fault:
+                if not self._away:
+                    log.warning(
+                        "ledger away, routing as last known", fault=str(fault), known=known is not None
+                    )
+                self._away = True
+                return False
+            if self._away:
+                log.info("ledger is back")
+            self._away = False
+        if self.current is not None and (known is None or known.generation != self.current.generation):
+            log.info("routing read", generation=self.current.generation)
+            _generation.set(self.current.generation)
+        return True
+
+
+def keep_fresh(table: Table, stopping: threading.Event, *, poll_s: float) -> None:
+    """Look at the generation until told to stop."""
+    while not stopping.is_set():
+        table.refresh()
+        stopping.wait(poll_s)
+
+
+def _fraction(conversation: str, version: str) -> float:
+    """In [0, 1), evenly spread over conversations and drawn anew for every version."""
+    digest = hashlib.sha256(f"{version}\0{conversation}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
