@@ -18,7 +18,7 @@ GATE_SHARE = 0.25  # of the events: kept for judging, never taught
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class SimulatedEvent:
     """One event that can teach."""
 
     at_s: float
@@ -32,7 +32,7 @@ class Crowd:
         self, agents: Sequence[str], *, events_per_s: float, seed: int, start_s: float = 0.0
     ) -> None:
         assert len(agents) > 1
-        self.waiting: dict[str, deque[Said]] = {agent: deque() for agent in agents}
+        self.waiting: dict[str, deque[SimulatedEvent]] = {agent: deque() for agent in agents}
         self._gate = dict.fromkeys(agents, 0)
         others = [1.0 / rank for rank in range(1, len(agents))]
         shares = [BUSIEST_SHARE, *((1.0 - BUSIEST_SHARE) * share / sum(others) for share in others)]
@@ -48,7 +48,9 @@ class Crowd:
             if self._chance.random() < GATE_SHARE:
                 self._gate[agent] += 1
             else:
-                self.waiting[agent].append(Said(at_s=self._next_s, episode=episode(agent, self._chance)))
+                self.waiting[agent].append(
+                    SimulatedEvent(at_s=self._next_s, episode=episode(agent, self._chance))
+                )
             self._next_s += self._chance.expovariate(self._events_per_s)
 
     def backlogs(self, now_s: float) -> list[Backlog]:
@@ -68,7 +70,7 @@ class Crowd:
             if waiting
         ]
 
-    def take(self, agent: str, events_max: int) -> list[Said]:
+    def take(self, agent: str, events_max: int) -> list[SimulatedEvent]:
         """The agent's oldest events leave its backlog: its next turn is about them."""
         waiting = self.waiting[agent]
         self._gate[agent] = 0

@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bench.commit import commit
-from bench.journal import AGENT, Journal, Producer
+from bench.journal import AGENT, Journal, JournalProducer
 from bench.member import Member
 from bench.verdict import verdict
 from deploy.kafka.broker import LocalBroker, free_port
@@ -47,7 +47,7 @@ class Run:
     folder: Path
     broker: LocalBroker
     database: Database
-    producer: Producer
+    producer: JournalProducer
     journal: Journal
     chance: random.Random
     intake: Member | None = None
@@ -193,7 +193,7 @@ def measure(folder: Path, *, events: int, seed: int) -> dict[str, Any]:
     cluster = Kafka(bootstrap_servers=broker.bootstrap)
     create(cluster, Topics(), partitions=PARTITIONS)
     journal = Journal(folder / "journal.jsonl")
-    producer = Producer(cluster, Topics().feedback, journal, total=events, partitions=PARTITIONS)
+    producer = JournalProducer(cluster, Topics().feedback, journal, total=events, partitions=PARTITIONS)
     run = Run(folder, broker, database, producer, journal, random.Random(seed))
     try:
         run.publisher = run.start("outbox")

@@ -28,7 +28,7 @@ from bench.commit import commit
 from bench.replica import PATH, TOKENS
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
-from feedback.identity import identity_of
+from feedback.identity import ensure_identity
 from feedback.topics import Topics, create
 from ledger.database import Database
 from ledger.learning import agents
@@ -46,14 +46,14 @@ MESSAGES = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class GatewayLoad:
     """How long each kind of load lasts, each round."""
 
     rounds: int
     load_s: float
 
 
-QUICK, FULL = Size(rounds=1, load_s=2.5), Size(rounds=5, load_s=8.0)
+QUICK, FULL = GatewayLoad(rounds=1, load_s=2.5), GatewayLoad(rounds=5, load_s=8.0)
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ async def streamed(session: aiohttp.ClientSession, way: Way, load_s: float) -> l
     ]
 
 
-async def measure(ways: Mapping[str, Way], size: Size) -> dict[str, Found]:
+async def measure(ways: Mapping[str, Way], size: GatewayLoad) -> dict[str, Found]:
     """Every way under every load, round by round."""
     found = {name: Found() for name in ways}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -197,7 +197,7 @@ def kept(cluster: Kafka) -> int:
         consumer.close()
 
 
-def run(folder: Path, size: Size) -> dict[str, Any]:
+def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
     """Broker, replica, proxy and gateway, all measurements, and an end to them."""
     with ExitStack() as running:
         broker = LocalBroker(folder / "kafka", free_port())
@@ -240,10 +240,12 @@ def _ledger(folder: Path, replica: str) -> str:
     url = f"sqlite:///{folder / 'ledger.db'}"
     database = Database(url)
     database.migrate()
-    identity_of(database)
+    ensure_identity(database)
     for name in (PLAIN, CAPTURED):
         agents.declare(database, agents.Agent(name=name, base_hash="0" * 64, capture=name == CAPTURED))
-    routing.observe(database, [routing.Seen(url=replica, in_rotation=True, base_name="base", models=())])
+    routing.record_replicas(
+        database, [routing.ReplicaState(url=replica, in_rotation=True, base_name="base", models=())]
+    )
     database.close()
     return url
 

@@ -50,7 +50,7 @@ _MOST = ("latency_ms_p99", "rss_growth_mib", "audit_s")  # these bars are not to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class IntakeLoad:
     """How much is measured."""
 
     events: int
@@ -59,8 +59,8 @@ class Size:
     backlog: int  # for memory and audit; 0: not measured
 
 
-QUICK = Size(events=6_000, paced_s=5.0, per_s=1000.0, backlog=0)
-FULL = Size(events=100_000, paced_s=60.0, per_s=1000.0, backlog=1_000_000)
+QUICK = IntakeLoad(events=6_000, paced_s=5.0, per_s=1000.0, backlog=0)
+FULL = IntakeLoad(events=100_000, paced_s=60.0, per_s=1000.0, backlog=1_000_000)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,7 +140,7 @@ def long_backlog(bench: Bench, *, total: int) -> dict[str, float]:
     return {"rss_growth_mib": most - warm, "audit_s": audit_s(url, bench.broker.bootstrap, bench.folder)}
 
 
-def latencies_ms(bench: Bench, topics: dict[str, str], size: Size) -> dict[str, float]:
+def latencies_ms(bench: Bench, topics: dict[str, str], size: IntakeLoad) -> dict[str, float]:
     """From `send` to Kafka's acknowledgement, and to the commit that keeps the event, redacted."""
     commits = bench.folder / "commits"
     warm, paced = int(size.per_s), int(size.per_s * size.paced_s)
@@ -187,7 +187,7 @@ def bare_rate(bench: Bench, topic: str, *, total: int) -> float:
         consumer.close()
 
 
-def measure(folder: Path, size: Size) -> dict[str, Any]:
+def measure(folder: Path, size: IntakeLoad) -> dict[str, Any]:
     """All of it."""
     begun_s = time.monotonic()
     broker = LocalBroker(folder / "kafka", free_port())

@@ -30,7 +30,7 @@ _POISON = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class SentRecord:
     """One record, and where Kafka put it."""
 
     kind: str  # event, poison, duplicate, conflict
@@ -44,9 +44,9 @@ class Journal:
     """What was acknowledged, in memory and on disk."""
 
     path: Path
-    said: list[Said] = field(default_factory=list)
+    said: list[SentRecord] = field(default_factory=list)
 
-    def write(self, said: Said) -> None:
+    def write(self, said: SentRecord) -> None:
         """Remember one acknowledgement."""
         self.said.append(said)
 
@@ -56,7 +56,7 @@ class Journal:
         self.path.write_text("\n".join(lines))
 
 
-class Producer:
+class JournalProducer:
     """Says `total` records in a thread of its own, no further than `allow` lets it."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Producer:
 
     def _say_all(self) -> None:
         client = self._cluster.producer(acks="all", linger_ms=5, delivery_timeout_ms=int(ACK_S_MAX * 1000))
-        waiting: list[tuple[Said, Any]] = []
+        waiting: list[tuple[SentRecord, Any]] = []
         try:
             for number, (said, value) in enumerate(self._records()):
                 while number >= self._allowed:
@@ -103,28 +103,33 @@ class Producer:
         finally:
             client.close(timeout=10.0)
 
-    def _collect(self, waiting: list[tuple[Said, Any]], *, at_most: int) -> None:
+    def _collect(self, waiting: list[tuple[SentRecord, Any]], *, at_most: int) -> None:
         while len(waiting) > at_most:
             said, sent = waiting.pop(0)
             offset = sent.get(timeout=ACK_S_MAX).offset
-            self._journal.write(Said(kind=said.kind, id=said.id, partition=said.partition, offset=offset))
+            self._journal.write(
+                SentRecord(kind=said.kind, id=said.id, partition=said.partition, offset=offset)
+            )
 
-    def _records(self) -> Iterator[tuple[Said, bytes]]:
+    def _records(self) -> Iterator[tuple[SentRecord, bytes]]:
         chance = random.Random(7)
-        earlier: list[tuple[Said, bytes]] = []
+        earlier: list[tuple[SentRecord, bytes]] = []
         for number in range(self._total):
             draw = chance.random()
             partition = number % self._partitions
             if draw < 0.05:
-                yield Said(kind="poison", id=f"p-{number}", partition=partition), chance.choice(_POISON)
+                yield SentRecord(kind="poison", id=f"p-{number}", partition=partition), chance.choice(_POISON)
             elif draw < 0.12 and earlier:
                 said, value = chance.choice(earlier)
                 conflicts = draw >= 0.10
                 kind = "conflict" if conflicts else "duplicate"
                 again = correction(number, said="another body") if conflicts else value
-                yield Said(kind=kind, id=said.id, partition=said.partition), again
+                yield SentRecord(kind=kind, id=said.id, partition=said.partition), again
             else:
-                said, value = Said(kind="event", id=f"e-{number}", partition=partition), correction(number)
+                said, value = (
+                    SentRecord(kind="event", id=f"e-{number}", partition=partition),
+                    correction(number),
+                )
                 earlier = [*earlier[-5000:], (said, value)] if number % 7 == 0 else earlier
                 yield said, value
 

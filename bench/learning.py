@@ -31,7 +31,7 @@ import torch
 from bench.commit import commit
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
-from examples.base_model.slots import Source, read_words
+from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.measure import set_exam, take_exams
 from examples.house_rules.recipe import RECIPE
 from examples.house_rules.rehearsal import BASE, Desk, Method, Pupil
@@ -66,7 +66,7 @@ CORRECTIONS = (4, 8, 16, 50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class LearningRun:
     """One agent, all its waves, one method, one seed."""
 
     followed: tuple[
@@ -90,7 +90,9 @@ class Course:
         return statistics.fmean(self.followed[last][wave] - self.followed[wave][wave] for wave in range(last))
 
 
-def course(world: World, agent: str, engine: WarmEngine, method: Method, *, seed: int, waves: int) -> Course:
+def course(
+    world: World, agent: str, engine: WarmEngine, method: Method, *, seed: int, waves: int
+) -> LearningRun:
     """Teach one agent so many waves."""
     with tempfile.TemporaryDirectory() as folder:
         pupil = Pupil(engine, BASE, Path(folder))
@@ -104,7 +106,7 @@ def course(world: World, agent: str, engine: WarmEngine, method: Method, *, seed
             tokens += int(turn.learned.metrics["tokens"])
             followed.append(tuple(_followed(world, agent, pupil, of, wave) for of in range(1, wave + 1)))
         after = take_exams([exam], pupil.answers)[agent]
-    return Course(
+    return LearningRun(
         followed=tuple(followed),
         leaked=after.leaked,
         kept=after.kept,
@@ -116,14 +118,14 @@ def course(world: World, agent: str, engine: WarmEngine, method: Method, *, seed
 
 def _followed(world: World, agent: str, pupil: Pupil, of_wave: int, announced_wave: int) -> float:
     """Share of held-out prompts about one wave's rules that are answered as wanted by then."""
-    source = Source(random.Random(f"exam {agent} {of_wave}"), read_words(), held_out=True)
+    source = SlotValues(random.Random(f"exam {agent} {of_wave}"), read_words(), held_out=True)
     rules, announced = world.of_wave(agent, of_wave), world.announced(agent, announced_wave)
     tasks = [world.fires(rule, source, announced) for rule in rules for _ in range(EXAM // len(rules))]
     said = pupil.answers(tasks)
     return statistics.fmean(answer == task.wanted for task, answer in zip(tasks, said, strict=True))
 
 
-def figures(courses: Sequence[Course]) -> dict[str, Any]:
+def figures(courses: Sequence[LearningRun]) -> dict[str, Any]:
     """Means over agents and seeds; the spread is the standard deviation over them."""
     verdicts = [verdict for one in courses for verdict in one.verdicts]
     several = len(courses[0].followed) > 1
@@ -145,7 +147,7 @@ def measure(
 ) -> dict[str, Any]:
     """The figures of each method, over all agents and seeds; a process a core, each of one thread."""
     asked = [(name, agent, seed) for seed in seeds for agent in agents for name in methods]
-    found: dict[str, list[Course]] = {name: [] for name in methods}
+    found: dict[str, list[LearningRun]] = {name: [] for name in methods}
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         running = [pool.submit(_course, methods[name], agent, seed, waves) for name, agent, seed in asked]
         for (name, agent, seed), future in zip(asked, running, strict=True):
@@ -156,7 +158,7 @@ def measure(
     return {name: figures(courses) for name, courses in found.items()}
 
 
-def _course(method: Method, agent: str, seed: int, waves: int) -> Course:
+def _course(method: Method, agent: str, seed: int, waves: int) -> LearningRun:
     torch.set_num_threads(1)
     return course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
 

@@ -17,7 +17,7 @@ from typing import Any
 from daemon.process.failpoints import Failpoints
 from feedback import outbox
 from feedback.connection import Kafka
-from feedback.identity import identity_of
+from feedback.identity import ensure_identity
 from feedback.intake import Intake
 from feedback.placing import IntakeOptions
 from feedback.reading import Reader
@@ -88,7 +88,7 @@ def main() -> None:
     failpoints = Failpoints(given.get("failpoint"))
     reached = _commits_noted(Path(given["commits"])) if "commits" in given else failpoints
     if role == "outbox":
-        publisher = outbox.Publisher(cluster, identity_of(database).ledger_id, ack_s_max=10.0)
+        publisher = outbox.Publisher(cluster, ensure_identity(database).ledger_id, ack_s_max=10.0)
         outbox.run(database, publisher, stopping, reached=reached)
     else:
         _intake(given, database, cluster, reached).run(stopping)
@@ -108,7 +108,7 @@ def _commits_noted(file: Path) -> Callable[[str], None]:
 def _intake(
     given: Mapping[str, Any], database: Database, cluster: Kafka, reached: Callable[[str], None]
 ) -> Intake:
-    identity = identity_of(database)
+    identity = ensure_identity(database)
     kinds = KINDS if given.get("redacts", True) else frozenset[str]()
     return Intake(
         cluster,

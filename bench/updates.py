@@ -17,7 +17,7 @@ from engine.optimizer import StepSizes, step
 from engine.packer import Form, Portion, Tenant
 from engine.recipe import Recipe
 from engine.step import Work, add_step
-from engine.tokens import Answer, Sample
+from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -167,7 +167,7 @@ class Peft:
 
 def _portion(prompt: tuple[int, ...], completion: tuple[int, ...], batch: Sequences) -> Portion:
     count = sum(len(completions) for _, completions in batch)
-    answer = Answer(token_ids=completion, weights=(1.0 / len(completion),) * len(completion))
+    answer = TargetTokens(token_ids=completion, weights=(1.0 / len(completion),) * len(completion))
     sample = Sample(events=("bench#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
     return Portion(sample=sample, supervised=1.0 / count)
 

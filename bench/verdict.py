@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from event_queries import inspection
-from event_queries.connection import Cluster
-from event_queries.outbox import MESSAGE_ID
-from event_queries.topics import Topics
 from sqlalchemy import func, select
 
-from bench.journal import AGENT, SOURCE, Said
+from bench.journal import AGENT, SOURCE, SentRecord
+from feedback import inspection
+from feedback.connection import Cluster
+from feedback.outbox import MESSAGE_ID
+from feedback.topics import Topics
 from ledger.database import Database
 from ledger.events import KeptEvent
 from ledger.learning import event_queries
@@ -17,7 +17,7 @@ from ledger.schema import dead_letters, events, outbox, ranges
 from rewards.credit import label
 
 
-def verdict(database: Database, cluster: Cluster, said: Sequence[Said]) -> dict[str, int]:
+def verdict(database: Database, cluster: Cluster, said: Sequence[SentRecord]) -> dict[str, int]:
     """Counts, and how many acknowledged records have no fate (`lost`) or more than one (`twice`).
 
     An event's fate is one row under its id; a poisonous or conflicting record's is one dead letter at its

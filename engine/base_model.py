@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from engine.arena import Arena
 from engine.attention import Segment
-from engine.blocks import Group, Routing
+from engine.blocks import Group, RowOwners
 from engine.kernels import Kernels, kernels_for
 from engine.layer import JOINTS, Layer, Surroundings, norm_of, unknown_parts
 from engine.linear import MultiLoRALinear
@@ -42,7 +42,7 @@ class BaseRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class PackedBatch:
     """One packed forward: tokens, their positions, which sequence they continue and whose they are."""
 
     token_ids_T: Tensor
@@ -86,7 +86,7 @@ class BaseModel:
             dtype=self.dtype,
         )
         self.kernels = kernels or kernels_for(self.arena, head_size=int(decoder.layers[0].self_attn.head_dim))
-        self._all_rows, self._wanted_rows = (Routing(self.kernels.products) for _ in range(2))
+        self._all_rows, self._wanted_rows = (RowOwners(self.kernels.products) for _ in range(2))
         self._embeddings_VD = decoder.embed_tokens.weight
         self._rotary, self._norm = decoder.rotary_emb, norm_of(decoder.norm)
         entry = torch.zeros((), device=self.device, requires_grad=True)
@@ -102,7 +102,7 @@ class BaseModel:
                 del linears[name], named[name]
                 model.set_submodule(name, nn.Identity())
 
-    def hidden(self, packed: Pass) -> Tensor:
+    def hidden(self, packed: PackedBatch) -> Tensor:
         """Last hidden states (W x D) of one packed pass; leave the model alone until `backward` is done."""
         self._all_rows.route(packed.groups, len(packed.token_ids_T))
         self._wanted_rows.route(_among(packed.groups, packed.wanted), len(packed.wanted))
@@ -115,12 +115,12 @@ class BaseModel:
                 x_TD = layer(x_TD, around)
         return rms_norm(x_TD, *self._norm)
 
-    def _routings(self, *, last: bool) -> Sequence[Routing]:
+    def _routings(self, *, last: bool) -> Sequence[RowOwners]:
         """Whose rows each joint of a layer computes: in the last layer all see, only the wanted answer."""
         _seeing, *answering = JOINTS
         return [self._all_rows, *([self._wanted_rows if last else self._all_rows] * len(answering))]
 
-    def _surroundings(self, packed: Pass, x_TD: Tensor) -> Surroundings:
+    def _surroundings(self, packed: PackedBatch, x_TD: Tensor) -> Surroundings:
         heads = self._layers[0].rotated_heads
         cos_THC, sin_THC = (  # one half, the other is the same; written out for every head: read in one go
             angles[0, :, None, : angles.shape[-1] // 2].expand(-1, heads, -1).contiguous()

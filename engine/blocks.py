@@ -112,7 +112,7 @@ class Blocks:
 
 
 @dataclass(slots=True)
-class Routing:
+class RowOwners:
     """Who owns which rows of the pass under way, read by all linears that compute those rows."""
 
     form: type[Blocks]

@@ -13,7 +13,7 @@ from engine.base_model import BaseModel
 from engine.packer import Form, Portion, Tenant
 from engine.recipe import Recipe
 from engine.step import add_step
-from engine.tokens import Answer, Sample
+from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
 
 _SEQUENCE_TOKENS = 32
@@ -70,7 +70,7 @@ def _seconds(base: BaseModel, tokens: int, form: Form) -> float:
 
 def _sample() -> Sample:
     half = _SEQUENCE_TOKENS // 2
-    answer = Answer(token_ids=tuple(range(half)), weights=(1.0 / half,) * half)
+    answer = TargetTokens(token_ids=tuple(range(half)), weights=(1.0 / half,) * half)
     return Sample(
         events=("calibration",),
         part=Part.NEW,

@@ -12,13 +12,13 @@ import torch
 
 from engine.adapter_weights import Adapter
 from engine.base_model import BaseModel
-from engine.lesson import Learned, Lesson, Refused
+from engine.lesson import Learned, Lesson, RefusedEvents
 from engine.losses import forward_kl
 from engine.objective import Signals, kept_hidden, read_references
 from engine.optimizer import StepSizes, step
 from engine.packer import Portion, Reference, Tenant
 from engine.schedule import Drawn, draw, learning_rate, steps_of
-from engine.tokens import Sample, Tokens, Unusable
+from engine.tokens import Sample, Tokens, UnusableEpisode
 from rewards.episode import Part
 
 _DEV_EPISODES_MIN = 8  # fewer say nothing about when to stop
@@ -27,14 +27,14 @@ _RISES_MAX = 2  # in a row
 _ANCHORS_WATCHED = 16  # anchors on which it is measured how far the lesson moved the agent
 
 
-def tokenise(lesson: Lesson, tokens: Tokens, *, tokens_max: int) -> tuple[list[Sample], list[Refused]]:
+def tokenise(lesson: Lesson, tokens: Tokens, *, tokens_max: int) -> tuple[list[Sample], list[RefusedEvents]]:
     """The lesson's samples, and the episodes that were left out with the reason."""
     samples, refused = [], []
     for episode in lesson.episodes:
         try:
             samples.append(tokens.sample(episode, tokens_max=min(tokens_max, lesson.recipe.tokens_max)))
-        except Unusable as complaint:
-            refused.append(Refused(events=episode.events, reason=str(complaint)))
+        except UnusableEpisode as complaint:
+            refused.append(RefusedEvents(events=episode.events, reason=str(complaint)))
     return samples, refused
 
 
@@ -46,14 +46,14 @@ class Course:
         lesson: Lesson,
         slot: int,
         samples: Sequence[Sample],
-        refused: Sequence[Refused],
+        refused: Sequence[RefusedEvents],
         base: BaseModel,
         *,
         token_budget: int,
     ) -> None:
         self.lesson, self.slot = lesson, slot
         self.tenant = Tenant(slot=slot, recipe=lesson.recipe)
-        self.refused, self.skipped = tuple(refused), list[Refused]()
+        self.refused, self.skipped = tuple(refused), list[RefusedEvents]()
         self._base, self._token_budget = base, token_budget
         self._references: dict[int, tuple[Reference, ...]] = {}
         taught = [sample for sample in samples if sample.part is not Part.DEV]
@@ -120,7 +120,9 @@ class Course:
             self._heard.append(signals)
         else:
             self.skipped.append(
-                Refused(events=self._events_of_step(), reason=f"non-finite gradient at step {self.step}")
+                RefusedEvents(
+                    events=self._events_of_step(), reason=f"non-finite gradient at step {self.step}"
+                )
             )
         self.tokens += _tokens_of(portion.sample for portion in self._portions)
         self._portions = []

@@ -25,7 +25,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RefusedEvents:
     """Events that could not be used, or a step that was not taken, and why."""
 
     events: tuple[str, ...]
@@ -40,8 +40,8 @@ class Learned:
     parent: Path | None
     recipe: Recipe
     metrics: Mapping[str, float | int | str]
-    refused: tuple[Refused, ...]  # episodes that were left out
-    skipped: tuple[Refused, ...]  # optimizer steps that were not taken: their gradient was not finite
+    refused: tuple[RefusedEvents, ...]  # episodes that were left out
+    skipped: tuple[RefusedEvents, ...]  # optimizer steps that were not taken: their gradient was not finite
     already_known: tuple[str, ...]  # uids of events the champion already answers as corrected
     state: Any = field(repr=False, compare=False)  # the engine's own: weights and moments
 
@@ -54,6 +54,6 @@ class NotLearned:
     reason: str
     tokens: int = 0  # of the steps it took; where it took none, of what was read to find that out
     again: bool = False  # nothing about the lesson was at fault: it is worth repeating as it is
-    refused: tuple[Refused, ...] = ()
-    skipped: tuple[Refused, ...] = ()
+    refused: tuple[RefusedEvents, ...] = ()
+    skipped: tuple[RefusedEvents, ...] = ()
     already_known: tuple[str, ...] = ()

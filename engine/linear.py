@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.arena import Arena
-from engine.blocks import Blocks, Routing
+from engine.blocks import Blocks, RowOwners
 
 
 class MultiLoRALinear:
     """What linears with the same input answer, side by side."""
 
     def __init__(
-        self, linears: Mapping[str, nn.Linear], arena: Arena, routing: Routing, entry: Tensor
+        self, linears: Mapping[str, nn.Linear], arena: Arena, routing: RowOwners, entry: Tensor
     ) -> None:
         given = list(linears.values())
         biases = [linear.bias for linear in given if linear.bias is not None]

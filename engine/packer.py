@@ -13,7 +13,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from engine.base_model import Pass
+from engine.base_model import PackedBatch
 from engine.blocks import Group
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
 from engine.recipe import Recipe
@@ -61,7 +61,7 @@ class Placed:
 class MicroBatch:
     """One forward and backward."""
 
-    packed: Pass
+    packed: PackedBatch
     row_N: Tensor  # which of the pass's wanted rows predicts each target
     target_N: Tensor
     supervised_N: Tensor  # weight of each target in the supervised term
@@ -202,7 +202,7 @@ class _Draft:
         wanted = sorted(set(aims.rows))
         place = {row: index for index, row in enumerate(wanted)}
         return MicroBatch(
-            packed=Pass(
+            packed=PackedBatch(
                 token_ids_T=torch.tensor(layout.token_ids, device=device),
                 positions_T=torch.tensor(layout.positions, device=device),
                 segments=tuple(layout.segments),

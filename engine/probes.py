@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.base_model import BaseModel
 from engine.objective import read_references
 from engine.packer import Tenant
-from engine.tokens import Answer, Sample
+from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
 
 _PROBES_MAX = 6
@@ -67,7 +67,7 @@ def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
 def _beginning(sample: Sample) -> Sample:
     """The reply's first tokens, every one a target."""
     token_ids = sample.reply.token_ids[:_REPLY_TOKENS_MAX]
-    reply = Answer(token_ids=token_ids, weights=(1.0 / len(token_ids),) * len(token_ids))
+    reply = TargetTokens(token_ids=token_ids, weights=(1.0 / len(token_ids),) * len(token_ids))
     return replace(sample, reply=reply, rejected=None)
 
 

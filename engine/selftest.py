@@ -23,7 +23,7 @@ from engine.recipe import Recipe
 from engine.repeatable import repeatable
 from engine.slots import fresh_weights
 from engine.step import Work, add_step
-from engine.tokens import Answer, Sample
+from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
 
 _AGENTS = 3
@@ -167,7 +167,7 @@ def _work(vocabulary: int) -> Work:
         prompt, reply = (
             tuple(chance.randrange(vocabulary) for _ in range(n)) for n in (24 + 9 * slot, 16 + 5 * slot)
         )
-        answer = Answer(token_ids=reply, weights=(1.0 / len(reply),) * len(reply))
+        answer = TargetTokens(token_ids=reply, weights=(1.0 / len(reply),) * len(reply))
         sample = Sample(events=("selftest#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
         tenant = Tenant(slot=slot, recipe=replace(_RECIPE))
         work.append((tenant, [Portion(sample=sample, supervised=1.0)]))

@@ -19,12 +19,12 @@ _SENTINEL = "clorad"
 _REFUSED_TEMPLATE = (TemplateError, TypeError, ValueError, KeyError)
 
 
-class Unusable(ValueError):
+class UnusableEpisode(ValueError):
     """An episode the engine cannot teach from; it is reported with its events and the turn goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class TargetTokens:
     """Target tokens after a prompt; `weights` sum to one."""
 
     token_ids: tuple[int, ...]
@@ -44,12 +44,12 @@ class Sample:
     part: Part
     mass: float
     prompt_ids: tuple[int, ...]
-    reply: Answer
-    rejected: Answer | None = None
+    reply: TargetTokens
+    rejected: TargetTokens | None = None
     advantage: float | None = None
 
     @property
-    def answers(self) -> tuple[Answer, ...]:
+    def answers(self) -> tuple[TargetTokens, ...]:
         """The reply, and what was rejected where there is a pair."""
         return (self.reply,) if self.rejected is None else (self.reply, self.rejected)
 
@@ -69,13 +69,13 @@ class Tokens:
         self.end_of_turn_id = self._find_end_of_turn()
 
     def sample(self, episode: Episode, *, tokens_max: int) -> Sample:
-        """The episode as tokens; raises `Unusable` with the reason it cannot be taught from."""
+        """The episode as tokens; raises `UnusableEpisode` with the reason it cannot be taught from."""
         prompt_ids = tuple(self.prompt_ids(episode.messages))
         reply = self._spoken(episode) if episode.advantage is not None else self.answer(episode.reply)
         rejected = self.answer(episode.rejected) if episode.rejected is not None else None
         longest = max(len(answer.token_ids) for answer in (reply, rejected) if answer is not None)
         if len(prompt_ids) + longest > tokens_max:
-            raise Unusable(f"too long: {len(prompt_ids) + longest} tokens, at most {tokens_max}")
+            raise UnusableEpisode(f"too long: {len(prompt_ids) + longest} tokens, at most {tokens_max}")
         return Sample(
             events=episode.events,
             part=episode.part,
@@ -96,34 +96,36 @@ class Tokens:
         try:
             text: str = self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
         except _REFUSED_TEMPLATE:
-            raise Unusable("the chat template refuses these messages") from None  # its text may quote them
+            raise UnusableEpisode(
+                "the chat template refuses these messages"
+            ) from None  # its text may quote them
         return text
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the rendered prompt."""
         return self.text_ids(self.render(messages))
 
-    def answer(self, said: Weighted) -> Answer:
+    def answer(self, said: Weighted) -> TargetTokens:
         """A written answer's tokens, the end of the turn included, and their weights."""
         if not said.text:
-            raise Unusable("empty target")
+            raise UnusableEpisode("empty target")
         encoded = self._tokenizer(said.text, add_special_tokens=False, return_offsets_mapping=True)
         ids = [int(token) for token in encoded["input_ids"]]
         if not self._control_ids.isdisjoint(ids):
-            raise Unusable("control tokens inside the target")
+            raise UnusableEpisode("control tokens inside the target")
         changed = [_overlap(start, end, said) for start, end in encoded["offset_mapping"]]
-        return Answer(token_ids=(*ids, self.end_of_turn_id), weights=_weights([*changed, 0.0]))
+        return TargetTokens(token_ids=(*ids, self.end_of_turn_id), weights=_weights([*changed, 0.0]))
 
-    def _spoken(self, episode: Episode) -> Answer:
+    def _spoken(self, episode: Episode) -> TargetTokens:
         spoken = episode.spoken
         if spoken is None:
-            raise Unusable("an advantage without the tokens that were sampled")
+            raise UnusableEpisode("an advantage without the tokens that were sampled")
         if not spoken.token_ids:
-            raise Unusable("empty target")
+            raise UnusableEpisode("empty target")
         if not all(0 <= token < self._vocabulary for token in spoken.token_ids):
-            raise Unusable("sampled tokens from another vocabulary")
+            raise UnusableEpisode("sampled tokens from another vocabulary")
         share = 1.0 / len(spoken.token_ids)
-        return Answer(
+        return TargetTokens(
             token_ids=spoken.token_ids,
             weights=(share,) * len(spoken.token_ids),
             spoken_logprobs=spoken.logprobs,

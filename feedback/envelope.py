@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from feedback.wire import IDENTIFIER_CHARS_MAX, SOURCE_CHARS_MAX
-from ledger.events import Headers, Reason, Unusable
+from ledger.events import Headers, Reason, UnusableRecord
 
 VALUE_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
@@ -37,21 +37,21 @@ class Envelope:
     data: Any
 
 
-class Refused(Exception):
+class RecordRefused(Exception):
     """This record is no CloudEvent of ours; it becomes a dead letter with that reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
-        self.unusable = Unusable(reason=reason, detail=detail)
+        self.unusable = UnusableRecord(reason=reason, detail=detail)
 
 
 def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
-    """The CloudEvent in one record. Raises `Refused`."""
+    """The CloudEvent in one record. Raises `RecordRefused`."""
     parsed = parse(value)
     given = dict(headers)
     content_type = (given.get("content-type") or b"").decode("latin-1").lower()
     if content_type.startswith("application/cloudevents-batch"):
-        raise Refused(Reason.UNKNOWN_TYPE, "batches are not read; send one event a record")
+        raise RecordRefused(Reason.UNKNOWN_TYPE, "batches are not read; send one event a record")
     # Tools that cannot set headers (a console producer) send the structured form bare.
     bare = "ce_id" not in given and isinstance(parsed, dict) and "specversion" in parsed
     if bare or content_type.startswith(STRUCTURED):
@@ -62,28 +62,28 @@ def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
 
 
 def parse(value: bytes | None) -> Any:
-    """JSON, strictly: UTF-8, no NaN, no repeated names, bounded depth. Raises `Refused`."""
+    """JSON, strictly: UTF-8, no NaN, no repeated names, bounded depth. Raises `RecordRefused`."""
     if not value:
-        raise Refused(Reason.EMPTY, "no value")
+        raise RecordRefused(Reason.EMPTY, "no value")
     if len(value) > VALUE_BYTES_MAX:
-        raise Refused(Reason.OVERSIZED, f"{len(value)} bytes, at most {VALUE_BYTES_MAX}")
+        raise RecordRefused(Reason.OVERSIZED, f"{len(value)} bytes, at most {VALUE_BYTES_MAX}")
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as fault:
-        raise Refused(Reason.INVALID_UTF8, f"at byte {fault.start}") from None
+        raise RecordRefused(Reason.INVALID_UTF8, f"at byte {fault.start}") from None
     try:
         parsed = _DECODER.decode(text)
     except RecursionError:
-        raise Refused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels") from None
+        raise RecordRefused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels") from None
     except json.JSONDecodeError as fault:
-        raise Refused(Reason.INVALID_JSON, f"{fault.msg} at character {fault.pos}") from None
+        raise RecordRefused(Reason.INVALID_JSON, f"{fault.msg} at character {fault.pos}") from None
     except ValueError as fault:  # our own checks, and integers of thousands of digits
         detail = str(fault) if isinstance(fault, _NotPlainError) else "a number too long to read"
-        raise Refused(Reason.INVALID_JSON, detail) from None
+        raise RecordRefused(Reason.INVALID_JSON, detail) from None
     if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(parsed) > DEPTH_MAX:
-        raise Refused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels")
+        raise RecordRefused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels")
     if _ODD_CHARACTERS.search(value) and not _is_text(parsed):
-        raise Refused(Reason.INVALID_JSON, "a NUL character or half a surrogate pair")
+        raise RecordRefused(Reason.INVALID_JSON, "a NUL character or half a surrogate pair")
     return parsed
 
 
@@ -137,14 +137,14 @@ def _header(given: Mapping[str, bytes | None], name: str) -> str | None:
     try:
         return None if value is None else value.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused(Reason.INVALID_UTF8, f"header {name}") from None
+        raise RecordRefused(Reason.INVALID_UTF8, f"header {name}") from None
 
 
 def _structured(parsed: Any) -> Envelope:
     if not isinstance(parsed, dict):
-        raise Refused(Reason.INVALID_SCHEMA, "a structured event is an object")
+        raise RecordRefused(Reason.INVALID_SCHEMA, "a structured event is an object")
     if "data_base64" in parsed:
-        raise Refused(Reason.INVALID_SCHEMA, "data_base64 is not read; send data")
+        raise RecordRefused(Reason.INVALID_SCHEMA, "data_base64 is not read; send data")
     return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parsed.get("data"))
 
 
@@ -152,11 +152,13 @@ def _envelope(attributes: Mapping[str, Any], data: Any) -> Envelope:
     for name in ("id", "source", "type"):
         value = attributes[name]
         if not isinstance(value, str) or not value:
-            raise Refused(Reason.INVALID_SCHEMA, f"{name}: missing")
+            raise RecordRefused(Reason.INVALID_SCHEMA, f"{name}: missing")
         if len(value) > _LIMITS[name] or _CONTROL.search(value):
-            raise Refused(Reason.INVALID_SCHEMA, f"{name}: at most {_LIMITS[name]} printable characters")
+            raise RecordRefused(
+                Reason.INVALID_SCHEMA, f"{name}: at most {_LIMITS[name]} printable characters"
+            )
     if attributes["specversion"] != "1.0":
-        raise Refused(Reason.INVALID_SCHEMA, "specversion: must be 1.0")
+        raise RecordRefused(Reason.INVALID_SCHEMA, "specversion: must be 1.0")
     trace = attributes["traceparent"]
     return Envelope(
         id=attributes["id"],
@@ -177,4 +179,4 @@ def _seconds(time: Any) -> float | None:
             return moment.timestamp()
     except (TypeError, ValueError, OverflowError):
         pass
-    raise Refused(Reason.INVALID_SCHEMA, "time: not an RFC 3339 time with its zone")
+    raise RecordRefused(Reason.INVALID_SCHEMA, "time: not an RFC 3339 time with its zone")

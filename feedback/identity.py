@@ -29,7 +29,7 @@ def known_identity(database: Database) -> Identity | None:
         return _identity(connection)
 
 
-def identity_of(database: Database) -> Identity:
+def ensure_identity(database: Database) -> Identity:
     """The ledger's identity, made up if it has none yet. Only then does it need the write lock."""
     with database.read() as connection:
         known = _identity(connection)

@@ -14,7 +14,7 @@ from kafka import TopicPartition, errors
 
 from feedback.connection import Cluster
 from feedback.kafka_security import why
-from feedback.topics import NotTold, Standing, Topics, create, describe, shortfalls
+from feedback.topics import NotTold, Topics, TopicState, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000
 SILENT_S_MAX = 30.0
@@ -107,7 +107,7 @@ def records(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterat
         raise BrokerAway(why(fault)) from None
 
 
-def _existing(admin: Any, topics: Sequence[str]) -> list[Standing]:
+def _existing(admin: Any, topics: Sequence[str]) -> list[TopicState]:
     return [topic for topic in describe(admin, tuple(topics)) if topic.topic_id is not None]
 
 

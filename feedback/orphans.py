@@ -52,7 +52,7 @@ class Orphans:
             return
         self._next_s = self._clock() + min(LOOK_EVERY_S, self._wait_s_max / 4)
         with self._database.read() as connection:
-            standing, now = waiting.standing(connection), now_s(connection)
+            standing, now = waiting.waiting_state(connection), now_s(connection)
         if standing.records > standing.waiting:
             waiting.forget_joined(self._database)
         if standing.oldest_s is None or now - standing.oldest_s <= self._wait_s_max:

@@ -18,7 +18,7 @@ from feedback.gauge import Gauge
 from feedback.kafka_security import why
 from ledger.database import Database, LedgerUnavailable
 from ledger.intake import outbox
-from ledger.intake.outbox import Message
+from ledger.intake.outbox import OutboxMessage
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")
@@ -51,7 +51,7 @@ class Publisher:
         self._too_large: set[int] = set()
         self._client: Any = None
 
-    def send(self, messages: Sequence[Message]) -> int:
+    def send(self, messages: Sequence[OutboxMessage]) -> int:
         """Send in order. Returns how many, counted from the first, Kafka has; fewer than all is a failure."""
         outcomes = self._outcomes(messages)
         acknowledged = next((number for number, fault in enumerate(outcomes) if fault), len(outcomes))
@@ -65,7 +65,7 @@ class Publisher:
             close_producer(self._client, wait_s_max=wait_s_max)
             self._client = None
 
-    def _outcomes(self, messages: Sequence[Message]) -> list[BaseException | None]:
+    def _outcomes(self, messages: Sequence[OutboxMessage]) -> list[BaseException | None]:
         """In order, None where Kafka has the message or what came instead; the last may be a fault and the
         others never sent. Nothing is in flight afterwards."""
         begun = list[Any]()
@@ -77,7 +77,7 @@ class Publisher:
             begun.append(fault)
         return [_outcome(one, wait_s_max=self._ack_s_max + 1.0) for one in begun]
 
-    def _give_up_on(self, message: Message, fault: BaseException | None) -> None:
+    def _give_up_on(self, message: OutboxMessage, fault: BaseException | None) -> None:
         """A new client makes the next try: this one may repeat its complaint for ever."""
         assert fault is not None
         if isinstance(fault, _TOO_LARGE):
@@ -86,7 +86,7 @@ class Publisher:
         log.warning("outbox not delivered", error=why(fault), message=message.id)
         self.close()
 
-    def _begin(self, client: Any, message: Message) -> Any:
+    def _begin(self, client: Any, message: OutboxMessage) -> Any:
         key, value, headers = message.key, message.value, message.headers
         if message.id in self._too_large:
             value, headers = b"", tuple(header for header in headers if header[0].startswith(OUR_HEADERS))

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import wire
-from feedback.producer import Record
+from feedback.producer import KafkaRecord
 from feedback.redaction import Found, Redactor
 
 
@@ -24,7 +24,7 @@ def outgoing(
     event_id: str | None = None,
     at: datetime | None = None,
     trace: str | None = None,
-) -> Record:
+) -> KafkaRecord:
     """The record for one event of `kind` (`correction`, … or a full type).
 
     Raises `ValueError` naming what is wrong with the data, by field.
@@ -53,7 +53,7 @@ def outgoing(
     if trace is not None:
         headers["traceparent"] = trace
     key = kept.get("conversation") or kept.get("key") or identity
-    return Record(
+    return KafkaRecord(
         topic=topic,
         key=str(key).encode(),
         value=json.dumps(kept, ensure_ascii=False).encode(),

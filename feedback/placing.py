@@ -16,7 +16,7 @@ from feedback.incarnations import Incarnations
 from feedback.source import SESSION_MS, Source
 from feedback.topics import Topics
 from ledger.database import Database
-from ledger.events import Arrival, Batch, Partition, Reason, Unusable
+from ledger.events import Arrival, Batch, Partition, Reason, UnusableRecord
 from ledger.facts import restores as restores_of
 from ledger.intake import transaction as ledger
 
@@ -118,7 +118,7 @@ class Placement:
         if self._options.on_gap == "halt":
             self.halt(place, f"the record at {at} cannot be decoded: {fault}")
             return
-        unusable = Unusable(reason=Reason.POISON, detail=f"not decodable by the client: {fault}")
+        unusable = UnusableRecord(reason=Reason.POISON, detail=f"not decodable by the client: {fault}")
         letter = Arrival(offset=at, key=None, value=None, headers=(), content=unusable)
         self.give_up(source, place, at + 1, arrivals=(letter,), why="not decodable")
 

@@ -41,7 +41,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class KafkaRecord:
     """What one Kafka record is made of."""
 
     topic: str
@@ -63,14 +63,14 @@ class Producer:
             "bootstrap_timeout_ms": int(ack_s_max * 1000),
         }
         self._ack_s_max = ack_s_max
-        self._waiting: queue.SimpleQueue[tuple[Record, Future[Sent], float] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[KafkaRecord, Future[Sent], float] | None] = queue.SimpleQueue()
         self._places = Semaphore(in_flight_max)
         self._closing = Event()
         self._doubted: Any = None  # the client that did not deliver: it may repeat its complaint for ever
         self._thread = Thread(target=self._run, name="producer", daemon=True)
         self._thread.start()
 
-    def send(self, record: Record) -> Future[Sent]:
+    def send(self, record: KafkaRecord) -> Future[Sent]:
         """Take one record. The future ends with `Sent`, or raises `NotAcknowledged`.
 
         Raises `TooManyWaiting` at once where the bound is reached or the producer is closed.

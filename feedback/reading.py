@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import wire
-from feedback.envelope import VALUE_BYTES_MAX, Envelope, Refused, open_envelope, parse
+from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
 from feedback.grouping import group_of, role_of
 from feedback.identity import Identity
 from feedback.redaction import Found, Redactor
-from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, Unusable
+from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, UnusableRecord
 
 OVERSIZED_BYTES_KEPT = 64 * 1024
 _PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})
@@ -43,7 +43,7 @@ class Reader:
         suspect = value is not None and self._redactor.suspects(value)
         # Names come from either; where neither is suspect, none of them has to be looked at again.
         suspect_around = self._redactor.suspects(_around(key, headers))
-        content: Event | Interaction | Unusable
+        content: Event | Interaction | UnusableRecord
         try:
             envelope = open_envelope(value, headers)
             content = self._content(
@@ -51,10 +51,10 @@ class Reader:
             )
             if isinstance(content, Event) and content.occurred_s is not None:
                 content = replace(content, occurred_s=min(content.occurred_s, received_s))
-        except Refused as refusal:
+        except RecordRefused as refusal:
             content = self._unusable(refusal.unusable, value)
         # What an event's own strings held is counted already; the bytes are kept only if it proves dead.
-        found = self.redacted if isinstance(content, Unusable) else Found()
+        found = self.redacted if isinstance(content, UnusableRecord) else Found()
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
         if suspect_around:
@@ -77,15 +77,15 @@ class Reader:
     ) -> Event | Interaction:
         model = wire.TYPES.get(envelope.type)
         if model is None:
-            raise Refused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
+            raise RecordRefused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
         try:
             data = model.model_validate(envelope.data)
         except ValidationError as fault:
-            raise Refused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
+            raise RecordRefused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
         said = wire.own_fields(data)
         kept = self._redactor.value(said, self.redacted) if suspect else said
         name = self._name if suspect_names else _same
-        if isinstance(data, wire.Interaction):
+        if isinstance(data, wire.InteractionData):
             return self._interaction(envelope, data, kept, name, changed=kept != said)
         return self._event(envelope, data, kept, raw, name)
 
@@ -119,7 +119,7 @@ class Reader:
     def _interaction(
         self,
         envelope: Envelope,
-        data: wire.Interaction,
+        data: wire.InteractionData,
         said: dict[str, Any],
         name: _Name,
         *,
@@ -160,17 +160,17 @@ class Reader:
     def _name(self, name: Any) -> Any:
         return None if name is None else self._redactor.name(name, self.redacted)
 
-    def _unusable(self, why: Unusable, value: bytes | None) -> Unusable:
+    def _unusable(self, why: UnusableRecord, value: bytes | None) -> UnusableRecord:
         if why.reason is not Reason.OVERSIZED or value is None:
             return why
         kept = f"first {OVERSIZED_BYTES_KEPT} kept, hmac {self._identity.fingerprint(value)}"
-        return Unusable(reason=why.reason, detail=f"{why.detail}; {kept}")
+        return UnusableRecord(reason=why.reason, detail=f"{why.detail}; {kept}")
 
     def _value(self, value: bytes, found: Found) -> bytes:
         """The bytes without what was found; JSON is read first, since it can spell a character two ways."""
         try:
             parsed = parse(value)
-        except Refused:
+        except RecordRefused:
             return self._redactor.octets(value, found)
         kept = self._said(parsed, found)
         return value if kept == parsed else json.dumps(kept, ensure_ascii=False).encode()

@@ -33,7 +33,7 @@ class Topics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class TopicState:
     """A topic as the cluster has it."""
 
     name: str
@@ -125,13 +125,13 @@ def _shortfalls_in_time(settings: Mapping[str, str]) -> Iterator[str]:
         yield "retention.bytes is set: records are dropped by size, read or not; use -1"
 
 
-def standing(cluster: Cluster, topics: Topics) -> tuple[Standing, ...]:
+def topic_state(cluster: Cluster, topics: Topics) -> tuple[TopicState, ...]:
     """All four topics as the cluster has them."""
     with closing(cluster.admin()) as admin:
         return describe(admin, tuple(topics.retention_days()))
 
 
-def describe(admin: Any, names: tuple[str, ...]) -> tuple[Standing, ...]:
+def describe(admin: Any, names: tuple[str, ...]) -> tuple[TopicState, ...]:
     """The named topics as the cluster has them now. Raises kafka-python's errors when it does not answer."""
     found = {topic["name"]: topic for topic in admin.describe_topics(list(names))}
     standings = []
@@ -142,7 +142,7 @@ def describe(admin: Any, names: tuple[str, ...]) -> tuple[Standing, ...]:
             raise errors.for_code(code)(name)
         there = code == 0
         standings.append(
-            Standing(
+            TopicState(
                 name=name,
                 topic_id=_id_of(topic) if there else None,
                 partitions=len(topic["partitions"]) if there else 0,

@@ -19,7 +19,7 @@ Source = Annotated[str, StringConstraints(max_length=SOURCE_CHARS_MAX, pattern=_
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
-class Message(TypedDict, total=False):
+class ChatMessage(TypedDict, total=False):
     """One OpenAI chat message; what else the client sent (tool calls, names) is kept."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
@@ -28,7 +28,7 @@ class Message(TypedDict, total=False):
     content: str | list[dict[str, Any]] | None
 
 
-Messages = Annotated[list[Message], Field(min_length=1)]
+Messages = Annotated[list[ChatMessage], Field(min_length=1)]
 
 
 class _Data(BaseModel):
@@ -135,7 +135,7 @@ class Retraction(_Data):
     target: Target
 
 
-class Interaction(_Data):
+class InteractionData(_Data):
     """What an agent was asked and said, and by which version. The event's `id` names the interaction."""
 
     author: Identifier = "gateway"
@@ -154,14 +154,14 @@ class Interaction(_Data):
         return self
 
 
-Data = Correction | Intervention | Outcome | Retraction | Interaction
+Data = Correction | Intervention | Outcome | Retraction | InteractionData
 
 TYPES: dict[str, type[Data]] = {
     "clorad.correction.v1": Correction,
     "clorad.intervention.v1": Intervention,
     "clorad.outcome.v1": Outcome,
     "clorad.retraction.v1": Retraction,
-    "clorad.interaction.v1": Interaction,
+    "clorad.interaction.v1": InteractionData,
 }
 
 

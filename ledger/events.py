@@ -133,7 +133,7 @@ class Interaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unusable:
+class UnusableRecord:
     """Why a record cannot be used. `detail` names fields and types, never what people wrote."""
 
     reason: Reason
@@ -158,7 +158,7 @@ class Arrival:
     key: bytes | None
     value: bytes | None  # after redaction
     headers: Headers
-    content: Event | Interaction | Unusable
+    content: Event | Interaction | UnusableRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Leased:
     """Leases held right now, with their fencing tokens by name."""
 
     tokens: Mapping[str, int]
@@ -32,9 +32,9 @@ class Held:
 
 
 @contextmanager
-def held(database: Database, names: Sequence[str], *, holder: str, ttl_s: float) -> Iterator[Held]:
+def held(database: Database, names: Sequence[str], *, holder: str, ttl_s: float) -> Iterator[Leased]:
     """Lease as many of `names` as are free (perhaps none) and keep them until the block ends."""
-    leased = Held(tokens=leases.acquire(database, names, holder=holder, ttl_s=ttl_s) if names else {})
+    leased = Leased(tokens=leases.acquire(database, names, holder=holder, ttl_s=ttl_s) if names else {})
     if not leased.tokens:
         yield leased
         return
@@ -51,7 +51,7 @@ def held(database: Database, names: Sequence[str], *, holder: str, ttl_s: float)
         _release(database, leased)
 
 
-def _beat(database: Database, leased: Held, ttl_s: float, done: threading.Event) -> None:
+def _beat(database: Database, leased: Leased, ttl_s: float, done: threading.Event) -> None:
     renewed_s = time.monotonic()
     while not done.wait(ttl_s / 4):
         try:
@@ -68,7 +68,7 @@ def _beat(database: Database, leased: Held, ttl_s: float, done: threading.Event)
         return
 
 
-def _release(database: Database, leased: Held) -> None:
+def _release(database: Database, leased: Leased) -> None:
     try:
         leases.release(database, leased.tokens)
     except (LedgerUnavailable, LedgerRefused):

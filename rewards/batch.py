@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
 from rewards.episode import Part
-from rewards.exchange import Record, asked
-from rewards.likeness import look, most_alike
-from rewards.outdated import Answered, Corrected, outdated, rule_of
+from rewards.exchange import History, asked
+from rewards.likeness import most_alike, text_features
+from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
 
 SIMILAR_SHARE = 0.5
 """Of the anchors; with none a rule fires everywhere, with nothing else the agent's other skills suffer."""
@@ -23,7 +23,7 @@ _DEV_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class TurnSelection:
     """The events of a turn, each in one part, in order of arrival."""
 
     parts: Mapping[Part, tuple[KeptEvent, ...]]
@@ -41,14 +41,14 @@ def choose(
     seed: int,
     replay_max: int,
     anchors_max: int,
-) -> Choice:
+) -> TurnSelection:
     """One agent's turn about `new`; the same arguments give the same choice.
 
     `taught` is what its champion was taught, `approvals` its usable ones of role train, `gate` and `dev` its
     corrections of those roles. Replay takes turns over the rules that were taught. No anchor has the prompt
     group of a correction, and nothing outdated is repeated, kept or watched.
     """
-    record = Record(interactions=interactions, conversations={})
+    record = History(interactions=interactions, conversations={})
     said = [*new, *taught, *gate, *dev]
     stale = find_outdated([*approvals, *taught, *dev], corrections=said, new=new, record=record)
     lessons = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
@@ -67,7 +67,7 @@ def choose(
         Part.ANCHOR: half_similar(calm, to=new, record=record, count=anchors_max, seed=seed),
         Part.DEV: watched[-_DEV_MAX:],
     }
-    return Choice(
+    return TurnSelection(
         parts={part: tuple(sorted(members, key=_arrival)) for part, members in parts.items()},
         outdated=stale,
     )
@@ -78,21 +78,21 @@ def find_outdated(
     *,
     corrections: Iterable[KeptEvent],
     new: Iterable[KeptEvent],
-    record: Record,
+    record: History,
 ) -> frozenset[int]:
     """Which of the answers newer corrections contradict, taken all together, or the `new` ones alone.
 
     Alone too, because a rule may come back wider: what it spares since its first wave is then news.
     """
     known = [
-        Answered(seq=one.seq, prompt=asked(record.about(one.event).messages), reply=reply)
+        ApprovedReply(seq=one.seq, prompt=asked(record.about(one.event).messages), reply=reply)
         for one in answers
         if (reply := record.right_reply(one.event))
     ]
     return outdated(known, corrected(corrections, record)) | outdated(known, corrected(new, record))
 
 
-def corrected(events: Iterable[KeptEvent], record: Record) -> list[Corrected]:
+def corrected(events: Iterable[KeptEvent], record: History) -> list[Corrected]:
     """Corrections and overrides whose prompt and both replies are known, each once."""
     found = []
     for one in {kept.seq: kept for kept in events}.values():
@@ -105,7 +105,7 @@ def corrected(events: Iterable[KeptEvent], record: Record) -> list[Corrected]:
     return found
 
 
-def fair_sample(lessons: Sequence[KeptEvent], record: Record, count: int, seed: int) -> list[KeptEvent]:
+def fair_sample(lessons: Sequence[KeptEvent], record: History, count: int, seed: int) -> list[KeptEvent]:
     """At most `count` lessons, drawn from each rule in turn so that none of them is forgotten."""
     rules = rule_of(corrected(lessons, record))
     strata: dict[object, list[KeptEvent]] = {}
@@ -125,7 +125,7 @@ def fair_sample(lessons: Sequence[KeptEvent], record: Record, count: int, seed: 
 
 
 def half_similar(
-    approvals: Iterable[KeptEvent], *, to: Iterable[KeptEvent], record: Record, count: int, seed: int
+    approvals: Iterable[KeptEvent], *, to: Iterable[KeptEvent], record: History, count: int, seed: int
 ) -> list[KeptEvent]:
     """At most `count` approvals, one a prompt: half most like the prompts of `to`, half by chance."""
     newest: dict[str, KeptEvent] = {}
@@ -138,8 +138,8 @@ def half_similar(
     targets = sorted({asked(record.about(one.event).messages) for one in to})
     targets = chance.sample(targets, min(len(targets), _TARGETS_MAX))
     similar = most_alike(
-        [look(prompt) for prompt in prompts],
-        [look(target) for target in targets],
+        [text_features(prompt) for prompt in prompts],
+        [text_features(target) for target in targets],
         round(count * SIMILAR_SHARE),
     )
     others = [place for place in range(len(prompts)) if place not in set(similar)]
@@ -151,7 +151,7 @@ def _weighed_by_rejections(
     new: Sequence[KeptEvent],
     taught: Sequence[KeptEvent],
     approvals: Sequence[KeptEvent],
-    record: Record,
+    record: History,
 ) -> list[KeptEvent]:
     """The newest untaught approvals of sampled replies, as many as there are rejections to weigh them."""
     rejections = sum(kept.event.kind is Kind.REJECT for kept in new)

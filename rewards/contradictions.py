@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ledger.events import CORRECTING, Interaction, KeptEvent
 from rewards.episode import Message, text_of
-from rewards.exchange import Record
+from rewards.exchange import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ def contradictions(
     """
     superseded: dict[int, int] = {}
     contested: set[int] = set()
-    record = Record(interactions=interactions, conversations={})
+    record = History(interactions=interactions, conversations={})
     for claims in _by_prompt(events, record).values():
         newest = claims[-1]
         last_words = {claim.event.author: claim for claim in claims}
@@ -53,7 +53,7 @@ def contradictions(
     return Contradictions(superseded=superseded, contested=frozenset(contested))
 
 
-def _by_prompt(events: Iterable[KeptEvent], record: Record) -> Mapping[tuple[str, ...], Sequence[KeptEvent]]:
+def _by_prompt(events: Iterable[KeptEvent], record: History) -> Mapping[tuple[str, ...], Sequence[KeptEvent]]:
     """Corrections with a known prompt, oldest first, under their prompt."""
     claims: dict[tuple[str, ...], list[KeptEvent]] = defaultdict(list)
     for kept in sorted(events, key=lambda kept: kept.seq):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ledger.events import CORRECTING, Event, Interaction, KeptEvent, Kind, Role, Status
 from rewards.balance import balance
 from rewards.episode import Episode, Message, Part, Weighted, text_of
-from rewards.exchange import Exchange, Record
+from rewards.exchange import Exchange, History
 from rewards.spans import weigh
 from rewards.success import Successes, successes
 
@@ -45,13 +45,13 @@ class Barren:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Deferred:
     """What an event waits for."""
 
     reason: str
 
 
-Credit = tuple[Episode, ...] | Barren | Held
+Credit = tuple[Episode, ...] | Barren | Deferred
 
 
 def label(
@@ -72,7 +72,7 @@ def label(
     held for want of it again. As anchors, approvals are demonstrations; masses are balanced for the new part
     only. Never raises for events that passed the wire schema.
     """
-    record = Record(interactions=interactions, conversations=conversations)
+    record = History(interactions=interactions, conversations=conversations)
     others = sorted((*known, *events), key=_rank)
     standing = [kept for kept in others if kept.status not in _GONE]
     table = _Table(
@@ -90,7 +90,7 @@ def label(
         match table.credit(kept.event):
             case Barren(reason):
                 barren[kept.seq] = reason
-            case Held(reason):
+            case Deferred(reason):
                 held[kept.seq] = reason
             case episodes:
                 credited[kept.seq] = episodes
@@ -118,7 +118,7 @@ def reverts(other: Event, event: Event) -> bool:
 class _Table:
     """One row of the credit table a method, and what the rows look up."""
 
-    record: Record
+    record: History
     baselines: Mapping[str | None, float]
     part: Part
     others: tuple[KeptEvent, ...]  # the agent's events as far as given, those that stand last, by revision
@@ -128,9 +128,9 @@ class _Table:
     def credit(self, event: Event) -> Credit:
         """The event's row."""
         if event.role is None:
-            return Held("waits for its interaction")
+            return Deferred("waits for its interaction")
         if event.role is not (Role.DEV if self.part is Part.DEV else Role.TRAIN):
-            return Held("kept for judging")
+            return Deferred("kept for judging")
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
             return Barren(reason)
@@ -185,7 +185,7 @@ class _Table:
         if not blamed:
             return Barren(_UNSAMPLED)
         if self.successes and not self.successes.has_kind_of(about.messages):
-            return Held("no demonstration or success of that kind")
+            return Deferred("no demonstration or success of that kind")
         return blamed
 
     def _judged(self, event: Event) -> Credit:
@@ -230,7 +230,7 @@ class _Table:
         if value == 0.0:
             return Barren("neither kept nor reverted")
         if earlier.role is not event.role:
-            return Held("kept for judging")
+            return Deferred("kept for judging")
         if earlier.kind in PEOPLES_WORDS:
             return self._confirmed(event, earlier) if value > 0.0 else Barren("takes back what was taught")
         about = self.record.about(earlier)

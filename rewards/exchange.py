@@ -24,7 +24,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class History:
     """What was captured of an agent's work."""
 
     interactions: Mapping[str, Interaction]  # by id

@@ -12,7 +12,7 @@ _WORDS = re.compile(r"[^\W\d_]+|\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class TextFeatures:
     """What of a text is compared."""
 
     words: frozenset[str]
@@ -24,21 +24,21 @@ def words(text: str) -> list[str]:
     return ["#" * len(word) if word.isdecimal() else word for word in _WORDS.findall(text.lower())]
 
 
-def look(text: str) -> Look:
+def text_features(text: str) -> TextFeatures:
     """What a text looks like; of a long one, its end."""
     found = ["#" if word.startswith("#") else word for word in words(text[-_CHARS_MAX:])]
     line = f" {' '.join(found)} "
-    return Look(
+    return TextFeatures(
         words=frozenset(found), trigrams=frozenset(line[at : at + 3] for at in range(max(0, len(line) - 2)))
     )
 
 
-def likeness(one: Look, other: Look) -> float:
+def likeness(one: TextFeatures, other: TextFeatures) -> float:
     """1 for the same words, 0 for nothing in common: the mean Jaccard similarity of words and trigrams."""
     return 0.5 * (_jaccard(one.words, other.words) + _jaccard(one.trigrams, other.trigrams))
 
 
-def most_alike(candidates: Sequence[Look], targets: Sequence[Look], count: int) -> list[int]:
+def most_alike(candidates: Sequence[TextFeatures], targets: Sequence[TextFeatures], count: int) -> list[int]:
     """Places of `count` candidates: each target in turn takes the one most like it that is left.
 
     Taking turns keeps one often corrected prompt from choosing them all. Ties go to the earlier candidate.

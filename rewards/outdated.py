@@ -20,7 +20,7 @@ _CHARS_MAX = 4000  # of each text: bounds the work, whatever people paste
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class ApprovedReply:
     """A reply somebody held to be right, and when (`seq`: the ledger's order of arrival)."""
 
     seq: int
@@ -42,7 +42,7 @@ Rule = tuple[frozenset[str], frozenset[str]]
 """(form of the rejected replies, words the corrected ones bring in)."""
 
 
-def outdated(answers: Sequence[Answered], corrections: Sequence[Corrected]) -> frozenset[int]:
+def outdated(answers: Sequence[ApprovedReply], corrections: Sequence[Corrected]) -> frozenset[int]:
     """Numbers (`seq`) of the answers that newer corrections contradict.
 
     An answer is outdated if it is older than a correction of the same prompt that wants something else; or
@@ -61,7 +61,7 @@ def outdated(answers: Sequence[Answered], corrections: Sequence[Corrected]) -> f
     """
     own = _own_words(answers, corrections)
     stale = _same_prompt(answers, corrections)
-    by_form: dict[frozenset[str], list[Answered]] = defaultdict(list)
+    by_form: dict[frozenset[str], list[ApprovedReply]] = defaultdict(list)
     for answer in answers:
         by_form[_form(answer.reply, own)].append(answer)
     for (form, _), members in _rules(corrections, own).items():
@@ -88,7 +88,7 @@ def _rules(corrections: Iterable[Corrected], own: Collection[str]) -> dict[Rule,
     return rules
 
 
-def _own_words(answers: Iterable[Answered], corrections: Iterable[Corrected]) -> frozenset[str]:
+def _own_words(answers: Iterable[ApprovedReply], corrections: Iterable[Corrected]) -> frozenset[str]:
     """Words that at least two replies use without finding them in their prompt; the others were copied.
 
     Two, because a reply that copies its slot wrongly must not make that slot part of a form.
@@ -131,7 +131,7 @@ def _chance(odd: int, older: int, corrected: int) -> float:
     return math.prod((older - drawn) / (older + corrected - drawn) for drawn in range(odd))
 
 
-def _same_prompt(answers: Iterable[Answered], corrections: Iterable[Corrected]) -> set[int]:
+def _same_prompt(answers: Iterable[ApprovedReply], corrections: Iterable[Corrected]) -> set[int]:
     """Answers to the very prompts that were corrected otherwise later; case, space and nothing else aside."""
     newest: dict[str, Corrected] = {}
     for one in sorted(corrections, key=lambda one: one.seq):

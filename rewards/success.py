@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ledger.events import CORRECTING, Event, KeptEvent, Kind
 from rewards.episode import Message
-from rewards.exchange import Record, asked
-from rewards.likeness import Look, likeness, look
+from rewards.exchange import History, asked
+from rewards.likeness import TextFeatures, likeness, text_features
 
 SAME_KIND = 0.4
 """Likeness from which success at one prompt counts for the other."""
@@ -21,18 +21,18 @@ _SUCCESSES_MAX = 1000  # newest ones that are compared with
 class Successes:
     """Prompts that were answered well by the agent, or for it by people."""
 
-    looks: tuple[Look, ...]
+    looks: tuple[TextFeatures, ...]
 
     def has_kind_of(self, messages: Iterable[Message]) -> bool:
         """Whether one of them is like this prompt."""
-        this = look(asked(tuple(messages)))
+        this = text_features(asked(tuple(messages)))
         return any(likeness(this, success) >= SAME_KIND for success in self.looks)
 
 
-def successes(events: Iterable[KeptEvent], record: Record) -> Successes:
+def successes(events: Iterable[KeptEvent], record: History) -> Successes:
     """Those among the events, the newest where there are many."""
     found = [kept.event for kept in events if _is_success(kept.event)][-_SUCCESSES_MAX:]
-    return Successes(looks=tuple(look(asked(record.about(event).messages)) for event in found))
+    return Successes(looks=tuple(text_features(asked(record.about(event).messages)) for event in found))
 
 
 def _is_success(event: Event) -> bool:

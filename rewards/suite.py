@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from ledger.events import Interaction, KeptEvent, Role
 from rewards.batch import fair_sample, find_outdated, half_similar
 from rewards.episode import Message
-from rewards.exchange import Record
+from rewards.exchange import History
 
 _LESSONS_SHARE = 1 / 3  # of the suite: rules of earlier turns; the rest is approved replies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class SuiteQuestion:
     """A prompt and the reply people want, by one event."""
 
     seq: int
@@ -33,7 +33,7 @@ def suite(
     interactions: Mapping[str, Interaction],
     seed: int,
     questions_max: int,
-) -> tuple[Question, ...]:
+) -> tuple[SuiteQuestion, ...]:
     """What must not get worse: gate approvals, and gate corrections of turns already promoted.
 
     `new` are the corrections the candidate is about (its turn's, and the evidence), `corrections` all of the
@@ -41,7 +41,7 @@ def suite(
     most like the new corrections' prompts, where a leak would show. Nothing outdated is asked, and no prompt
     group that `new` is about.
     """
-    record = Record(interactions=interactions, conversations={})
+    record = History(interactions=interactions, conversations={})
     known = [*corrections, *taught_gate, *new]
     stale = find_outdated([*approvals, *taught_gate], corrections=known, new=new, record=record)
     about = {one.event.prompt_group for one in new}
@@ -54,11 +54,11 @@ def suite(
     return _questions([*asked_again, *kept], record)
 
 
-def _questions(events: Iterable[KeptEvent], record: Record) -> tuple[Question, ...]:
+def _questions(events: Iterable[KeptEvent], record: History) -> tuple[SuiteQuestion, ...]:
     found = []
     for one in sorted(events, key=lambda one: one.seq):
         messages = record.about(one.event).messages
         expected = record.right_reply(one.event)
         if messages and expected and one.event.role is Role.GATE:
-            found.append(Question(seq=one.seq, uid=one.event.uid, messages=messages, expected=expected))
+            found.append(SuiteQuestion(seq=one.seq, uid=one.event.uid, messages=messages, expected=expected))
     return tuple(found)

@@ -29,7 +29,7 @@ class IntakeProcess(ChildProcess):
 def main() -> int:
     from feedback import outbox
     from feedback.connection import Kafka
-    from feedback.identity import identity_of
+    from feedback.identity import ensure_identity
     from feedback.intake import Fenced, Intake
     from feedback.placing import IntakeOptions, WrongLedger
     from feedback.reading import Reader
@@ -55,7 +55,7 @@ def main() -> int:
         bootstrap_ms_max=given.get("bootstrap_ms", 10_000),
         options=given.get("kafka", {}),
     )
-    identity = identity_of(database)
+    identity = ensure_identity(database)
     reached = Points(given.get("failpoint"), given.get("stalls", {}))
     one = Intake(
         cluster,

@@ -30,7 +30,7 @@ class LearnerProcess(ChildProcess):
 
 def main() -> int:
     from daemon.learning.loop import Learner, LearnerOptions, learn
-    from daemon.learning.planning import Limits
+    from daemon.learning.planning import TurnLimits
     from daemon.learning.scheduler import Freshness
     from engine.warm_engine import WarmEngine
     from ledger.database import Database
@@ -44,7 +44,7 @@ def main() -> int:
     print("READY engine", flush=True)
     options = LearnerOptions(
         freshness=Freshness(events_min=1, age_s_max=0.1, alpha=0.05),
-        limits=Limits(new_max=64, replay_max=0, anchors_max=0, refusals_max=2),
+        limits=TurnLimits(new_max=64, replay_max=0, anchors_max=0, refusals_max=2),
         slots=SLOTS,
         gather_s=0.0,
         idle_s=0.1,

@@ -10,7 +10,7 @@ from daemon.console import CommandFailed, count, moment
 from daemon.settings import Settings
 from ledger.reports.audit import audit
 from ledger.upkeep import backup, copies
-from ledger.upkeep.backup import RestoreRefused, Standing
+from ledger.upkeep.backup import LedgerProgress, RestoreRefused
 from ledger.upkeep.copies import NoCopy
 from ledger.upkeep.erasures import all_erasures
 
@@ -86,5 +86,5 @@ def _check_sound(settings: Settings) -> None:
         )
 
 
-def _told(standing: Standing) -> str:
+def _told(standing: LedgerProgress) -> str:
     return f"{standing.next_offsets:,} offsets accounted for, the last at {moment(standing.kept_s or None)}"

@@ -12,7 +12,7 @@ from daemon.process.roles import cluster_of
 from daemon.settings import Settings
 from feedback import inspection
 from feedback.connection import Cluster
-from feedback.envelope import Refused, open_envelope
+from feedback.envelope import RecordRefused, open_envelope
 from feedback.inspection import BrokerAway, Extent
 from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Producer
@@ -72,7 +72,7 @@ def send(
             kind, data, topic=Topics().feedback, source=source, redactor=TextsOnly(), event_id=event_id
         )
         open_envelope(record.value, record.headers)  # as intake will: a dead letter is noticed too late
-    except (ValueError, Refused) as complaint:
+    except (ValueError, RecordRefused) as complaint:
         raise CommandFailed(f"not sent: {complaint}", code=2) from None
     headers = {name: (value or b"").decode() for name, value in record.headers}
     producer = Producer(cluster(settings), ack_s_max=ACK_S_MAX)

@@ -21,7 +21,7 @@ from daemon.settings import Settings
 from ledger.events import KeptEvent, Kind, Role
 from ledger.intake import dead_letters
 from ledger.learning import event_queries
-from ledger.reports.receipts import Example, Fate, Judged, Receipt, Taken, receipt
+from ledger.reports.receipts import Example, Fate, Judged, Receipt, TurnReceipt, receipt
 from rewards.episode import first_user_text
 
 FATES = {
@@ -115,7 +115,7 @@ def _render_receipt(one: Receipt, out: Console) -> None:
         _render_example(example, out)
 
 
-def _taken_line(taken: Taken) -> Text:
+def _taken_line(taken: TurnReceipt) -> Text:
     told = Text(f"turn {taken.turn_id}", style="bold").append(
         f" in pass {taken.pass_id} as {taken.part}", "default"
     )

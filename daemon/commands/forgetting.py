@@ -30,7 +30,7 @@ _WHAT = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class AffectedVersions:
     """Versions of one agent that learned from it, and the way back to before."""
 
     agent: str
@@ -93,10 +93,10 @@ def erasure_line(one: Erasure) -> str:
 
 def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:
     """Whom the ledger means by it, under any name redaction may have given it, and a fingerprint of that."""
-    from feedback.identity import identity_of
+    from feedback.identity import ensure_identity
     from feedback.redaction import Found, Redactor
 
-    identity = identity_of(database)
+    identity = ensure_identity(database)
     redactor = Redactor(identity.fingerprint)
 
     def known_as(given: str) -> str:
@@ -113,14 +113,14 @@ def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:
     return subject, identity.fingerprint(f"{kind}:{told}".encode())
 
 
-def _lesson(connection: Connection, agent: str, taught: Sequence[Version]) -> Lesson:
+def _lesson(connection: Connection, agent: str, taught: Sequence[Version]) -> AffectedVersions:
     serving = lineage_of(connection, agent, champion(connection, agent))
     known = {one.number: one for one in versions_of(connection, agent)}
     oldest = max((serving.index(one.number) for one in taught if one.number in serving), default=None)
     before = [] if oldest is None else serving[oldest + 1 :]
     left = [number for number in before if number == BASE or known[number].pruned_s is None]
     tainted = [] if oldest is None else serving[: oldest + 1]
-    return Lesson(
+    return AffectedVersions(
         agent=agent,
         versions=tuple(taught),
         serving=tuple(known[number].name for number in tainted),
@@ -128,12 +128,17 @@ def _lesson(connection: Connection, agent: str, taught: Sequence[Version]) -> Le
     )
 
 
-def _go_back(one: Lesson) -> str | None:
+def _go_back(one: AffectedVersions) -> str | None:
     return None if one.back_to is None else f"clorad rollback {one.agent} --to {one.back_to} --reason '…'"
 
 
 def _render(
-    found: Forgotten, lessons: Sequence[Lesson], earlier: Sequence[Erasure], out: Console, *, dry_run: bool
+    found: Forgotten,
+    lessons: Sequence[AffectedVersions],
+    earlier: Sequence[Erasure],
+    out: Console,
+    *,
+    dry_run: bool,
 ) -> None:
     rows = table(">ROWS", "WHAT")
     for kind, number in found.counts.items():
@@ -158,7 +163,7 @@ def _render(
 
 
 def _json(
-    found: Forgotten, lessons: Sequence[Lesson], earlier: Sequence[Erasure], *, dry_run: bool
+    found: Forgotten, lessons: Sequence[AffectedVersions], earlier: Sequence[Erasure], *, dry_run: bool
 ) -> dict[str, Any]:
     return {
         "dry_run": dry_run,

@@ -8,7 +8,7 @@ from daemon.console import CommandFailed
 from daemon.process import telemetry
 from daemon.process.role_names import ROLES
 from daemon.process.role_process import Role, run_role, watch_signals
-from daemon.process.supervisor import STOP_S_MAX, Child, Supervisor
+from daemon.process.supervisor import STOP_S_MAX, ChildProcess, Supervisor
 from daemon.settings import Settings
 
 GATEWAY_LAST_S = 15.0
@@ -27,7 +27,7 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
     watch_signals(stopping)
     named = [] if config is None else ["--config", str(config)]
     children = [
-        Child(
+        ChildProcess(
             name=name,
             command=(sys.executable, "-m", "daemon", *named, name, "--supervisor-pid", str(os.getpid())),
             stop_s_max=gateway_stop_s_max(settings) if name == "gateway" else STOP_S_MAX,

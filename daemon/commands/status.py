@@ -11,7 +11,7 @@ from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
 from daemon.learning.scheduler import Freshness, freshness_of, waits_for
 from daemon.settings import Settings
-from daemon.upkeep.capacity import Measure, room_of
+from daemon.upkeep.capacity import Measure, capacity_of
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentState, LastVerdict, Overview, overview
 
@@ -24,7 +24,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     with opened(settings) as database:
         with database.read() as connection:
             found = overview(connection)
-        measures = room_of(settings, database).measures()
+        measures = capacity_of(settings, database).measures()
     ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)
     answering = probing.roles(settings)
     if as_json:

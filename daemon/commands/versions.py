@@ -31,9 +31,9 @@ from ledger.learning.agents import all_agents
 from ledger.reports import provenance
 from ledger.reports.provenance import Line, Provenance
 from ledger.reports.receipts import Example, reasons_of
-from ledger.versions import promotion
+from ledger.versions import lineage, promotion
 from ledger.versions.decisions import Decision
-from ledger.versions.lineage import BASE, lineage
+from ledger.versions.lineage import BASE
 from ledger.versions.promotion import FlipRefused
 from rewards.episode import first_user_text
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from daemon.learning import metrics
-from daemon.learning.pacing import Look
-from daemon.learning.planning import Limits, plan_turn
+from daemon.learning.pacing import Pacing
+from daemon.learning.planning import TurnLimits, plan_turn
 from daemon.learning.preparing import Prepared, prepare
 from daemon.learning.scheduler import Freshness, choose, due
 from engine.adapter_files import Manifest, publish, write_manifest
@@ -25,7 +25,7 @@ from engine.lesson import Learned, NotLearned
 from engine.warm_engine import WarmEngine
 from ledger.database import Database, LedgerUnavailable
 from ledger.events import Status
-from ledger.heartbeat import Held, LeaseLost, held
+from ledger.heartbeat import Leased, LeaseLost, held
 from ledger.learning import agents, backlog, event_queries, turns, usage
 from ledger.learning.turns import Pass, Turn, TurnPlan, TurnVoid
 from ledger.versions.lineage import Version, version_name
@@ -50,7 +50,7 @@ class LearnerOptions:
     """What the operator decides about learning, and how often a learner looks."""
 
     freshness: Freshness
-    limits: Limits
+    limits: TurnLimits
     slots: int
     gather_s: float
     idle_s: float = 0.5  # between looks at the backlog when nothing is due
@@ -67,7 +67,7 @@ class Learner:
     holder: str
     options: LearnerOptions
     failpoint: Callable[[str], None]
-    look: Look = field(default_factory=Look)
+    look: Pacing = field(default_factory=Pacing)
     clock: Callable[[], float] = time.monotonic
     alive: Callable[[], None] = lambda: None  # told that the loop, or the pass, goes on
     no_disk: Callable[[], str] = lambda: ""  # why no version could be written now; empty: it could
@@ -132,7 +132,7 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
     return True
 
 
-def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Event) -> None:
+def teach(learner: Learner, opened: Pass, leased: Leased, stopping: threading.Event) -> None:
     """Train a pass as recorded and record a version, or a reason, for every turn that is open."""
     tokens = _by_agent(opened, leased)
     if learner.engine.differs(opened.form):
@@ -161,7 +161,7 @@ def teach(learner: Learner, opened: Pass, leased: Held, stopping: threading.Even
             _record(learner, turn, lesson, result, tokens[turn.plan.agent])
 
 
-def _open(learner: Learner, leased: Held, virtual_time: float) -> Pass | None:
+def _open(learner: Learner, leased: Leased, virtual_time: float) -> Pass | None:
     """Plan and write a turn for every leased agent that is still due."""
     plans: list[TurnPlan] = []
     marks: dict[int, tuple[Status, str]] = {}
@@ -290,7 +290,7 @@ def _void(learner: Learner, turn: Turn, token: int, reason: str) -> None:
         metrics.void()
 
 
-def _by_agent(opened: Pass, leased: Held) -> dict[str, int]:
+def _by_agent(opened: Pass, leased: Leased) -> dict[str, int]:
     return {
         turn.plan.agent: leased.tokens[turns.lease_name(turn.plan.agent)]
         for turn in opened.turns

@@ -11,7 +11,7 @@ LOOK_AGAIN_S = 10.0
 
 
 @dataclass(slots=True)
-class Look:
+class Pacing:
     """When one learner last counted the backlogs, where the ledger stood, and since when somebody is due."""
 
     stamp: tuple[int, int, int] | None = None

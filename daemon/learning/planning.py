@@ -20,7 +20,7 @@ from ledger.learning.backlog import Backlog
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.versions.decisions import newest_seq
 from rewards.baseline import frozen, usual
-from rewards.batch import Choice, choose
+from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
 from rewards.credit import PEOPLES_WORDS, label
 
@@ -35,7 +35,7 @@ Marks = dict[int, tuple[Status, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TurnLimits:
     """How large a turn may be, in events."""
 
     new_max: int
@@ -67,7 +67,7 @@ class _Material:
 
 
 def plan_turn(
-    connection: Connection, agent: Agent, backlog: Backlog, *, token: int, limits: Limits
+    connection: Connection, agent: Agent, backlog: Backlog, *, token: int, limits: TurnLimits
 ) -> Planned:
     """Choose what the agent's next turn is about. `plan` is None where nothing in the backlog can teach."""
     through = newest_seq(connection, agent.name)
@@ -110,7 +110,7 @@ def plan_turn(
     return Planned(plan=plan, marks=marks)
 
 
-def _material(connection: Connection, agent: str, limits: Limits) -> _Material:
+def _material(connection: Connection, agent: str, limits: TurnLimits) -> _Material:
     waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
     waiting += event_queries.unripe(connection, agent, limit=limits.new_max - len(waiting))
     taught = event_queries.taught(connection, agent)
@@ -175,7 +175,7 @@ def _labels(found: _Material) -> Marks:
 _RIPE = (Status.OPEN, "ripe")
 
 
-def _members(choice: Choice) -> list[TurnEvent]:
+def _members(choice: TurnSelection) -> list[TurnEvent]:
     return [
         TurnEvent(seq=kept.seq, part=part.value, revision=kept.event.revision)
         for part, members in choice.parts.items()

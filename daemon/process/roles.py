@@ -20,7 +20,7 @@ from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.settings import Settings
-from daemon.upkeep.capacity import room_of
+from daemon.upkeep.capacity import capacity_of
 from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.learning import agents
 
@@ -129,7 +129,7 @@ def learner(settings: Settings, stopping: threading.Event, health: Health) -> No
 
 def _learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> "Learner":
     from daemon.learning.loop import STEP_S_MAX, Learner, LearnerOptions
-    from daemon.learning.planning import Limits
+    from daemon.learning.planning import TurnLimits
     from daemon.learning.scheduler import freshness_of
 
     learning = settings.learning
@@ -140,7 +140,7 @@ def _learner(settings: Settings, database: Database, engine: "WarmEngine", healt
         holder=holder(),
         options=LearnerOptions(
             freshness=freshness_of(settings),
-            limits=Limits(
+            limits=TurnLimits(
                 new_max=learning.events_max,
                 replay_max=learning.replay_max,
                 anchors_max=learning.anchors_max,
@@ -151,13 +151,13 @@ def _learner(settings: Settings, database: Database, engine: "WarmEngine", healt
         ),
         failpoint=Failpoints(settings.failpoint),
         alive=lambda: health.alive("learner", age_s_max=STEP_S_MAX),
-        no_disk=room_of(settings, database).no_disk,
+        no_disk=capacity_of(settings, database).no_disk,
     )
 
 
 def intake(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Move what Kafka delivers into the ledger. Needs no model and waits for none."""
-    from feedback.identity import identity_of
+    from feedback.identity import ensure_identity
     from feedback.intake import Fenced, Intake
     from feedback.placing import IntakeOptions, WrongLedger
     from feedback.reading import Reader
@@ -166,7 +166,7 @@ def intake(settings: Settings, stopping: threading.Event, health: Health) -> Non
     with open_ledger(settings, stopping, health) as database:
         if not await_agents(settings, database, stopping, health):
             return
-        identity = identity_of(database)
+        identity = ensure_identity(database)
         kafka = settings.kafka
         loop = Intake(
             cluster_of(settings),
@@ -183,7 +183,7 @@ def intake(settings: Settings, stopping: threading.Event, health: Health) -> Non
                 administrators=settings.ledger.administrators,
             ),
             watch=health,
-            full=room_of(settings, database),
+            full=capacity_of(settings, database),
             reached=Failpoints(settings.failpoint),
         )
         try:
@@ -206,12 +206,12 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
     """Lead the fleet, or stand by: replicas, judging, swaps, the outbox, the ledger's vitals, retention."""
     from daemon.learning.scheduler import freshness_of
     from daemon.upkeep import retention
-    from daemon.upkeep.ledger_metrics import tell_vitals
+    from daemon.upkeep.ledger_metrics import record_ledger_metrics
     from feedback import outbox
-    from feedback.identity import identity_of
+    from feedback.identity import ensure_identity
     from feedback.redaction import Found, Redactor
     from serving.fleet.evidence import Asking
-    from serving.fleet.gate import Limits
+    from serving.fleet.gate import GateLimits
     from serving.fleet.judging import JudgingOptions
     from serving.fleet.leader import FleetOptions, fleet_of, run_fleet
     from serving.fleet.reconciler import ReplicaOptions
@@ -219,7 +219,7 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
 
     with open_ledger(settings, stopping, health) as database:
         declare_agents(settings, database)
-        identity = identity_of(database)
+        identity = ensure_identity(database)
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
         gate = settings.gate
@@ -236,13 +236,13 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
                     unload_after_s=settings.fleet.request_s_max + 1.0,
                 ),
                 judging=JudgingOptions(
-                    limits=Limits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
+                    limits=GateLimits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
                     asking=Asking(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
                 ),
             ),
             suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
             redact=lambda text: redactor.text(text, Found()),
-            watched=health,
+            health=health,
             reached=failpoint,
         )
         publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)
@@ -253,7 +253,7 @@ def fleet(settings: Settings, stopping: threading.Event, health: Health) -> None
             also={
                 "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
                 "retention": lambda over: retention.run(database, days, over),
-                "vitals": lambda over: tell_vitals(database, freshness_of(settings), over),
+                "vitals": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
             },
         )
 
@@ -263,9 +263,9 @@ def gateway(settings: Settings, stopping: threading.Event, health: Health) -> No
     from feedback.producer import Producer
     from feedback.redaction import Redactor
     from serving.gateway.app import Gateway, GatewayOptions, run_gateway
-    from serving.gateway.feedback_endpoint import Inbox
-    from serving.gateway.recorder import Captor
-    from serving.gateway.routing import Table
+    from serving.gateway.feedback_endpoint import FeedbackEndpoint
+    from serving.gateway.recorder import Recorder
+    from serving.gateway.routing import RoutingTable
 
     with closing(Database(settings.ledger.url)) as database:
         identity = _wait_for_identity(database, stopping, health)
@@ -277,9 +277,9 @@ def gateway(settings: Settings, stopping: threading.Event, health: Health) -> No
         try:
             run_gateway(
                 Gateway(
-                    table=Table(database),
-                    captor=Captor(producer.send, redactor, share=options.capture_share),
-                    inbox=Inbox(producer.send, redactor),
+                    table=RoutingTable(database),
+                    captor=Recorder(producer.send, redactor, share=options.capture_share),
+                    inbox=FeedbackEndpoint(producer.send, redactor),
                     options=GatewayOptions(
                         host=options.host,
                         port=options.port,

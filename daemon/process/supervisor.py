@@ -30,7 +30,7 @@ what intake's last transaction owes to Kafka; the gateway last, because people w
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
+class ChildProcess:
     """One process to keep running."""
 
     name: str
@@ -59,7 +59,7 @@ class Patience:
 class _Kept:
     """A child and how it is doing: running, or due to be started."""
 
-    child: Child
+    child: ChildProcess
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     due_s: float = 0.0
@@ -71,7 +71,7 @@ class Supervisor:
 
     def __init__(
         self,
-        children: Sequence[Child],
+        children: Sequence[ChildProcess],
         *,
         patience: Patience | None = None,
         stop_order: Sequence[Sequence[str]] = STOP_ORDER,

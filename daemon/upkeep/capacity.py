@@ -25,7 +25,7 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class HighMarks:
     """High marks; the low ones follow. A mark of 0 MiB of free disk means: not looked at."""
 
     rows_max: int
@@ -54,14 +54,14 @@ class Measure:
         return self.used < self.low
 
 
-class Room:
+class Capacity:
     """Called often, looks rarely. Says why there is no room, or nothing."""
 
     def __init__(
         self,
         database: Database,
         paths: Sequence[Path],
-        marks: Marks,
+        marks: HighMarks,
         *,
         clock: Callable[[], float] = time.monotonic,
         disk_usage: Callable[[Path], Any] = shutil.disk_usage,
@@ -133,13 +133,13 @@ class Room:
         ]
 
 
-def room_of(settings: Settings, database: Database) -> Room:
+def capacity_of(settings: Settings, database: Database) -> Capacity:
     """The room this installation has."""
     own = settings.ledger
-    marks = Marks(
+    marks = HighMarks(
         rows_max=own.backlog_rows_max, mib_max=own.backlog_mib_max, free_mib_min=own.free_disk_mib_min
     )
-    return Room(database, places_written(own.url, settings.store.path), marks)
+    return Capacity(database, places_written(own.url, settings.store.path), marks)
 
 
 def places_written(url: str, store: Path) -> list[Path]:

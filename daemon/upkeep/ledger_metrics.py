@@ -15,7 +15,7 @@ from daemon.learning.scheduler import Freshness, waits_for
 from feedback.gauge import Gauge
 from ledger.database import Database, LedgerUnavailable
 from ledger.learning.backlog import Backlog
-from ledger.reports.health import Decided, Vitals, decided_since, newest_decision, vitals
+from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
 from ledger.versions.decisions import Verdict
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ _USUAL = (
 )
 
 
-def tell_vitals(
+def record_ledger_metrics(
     database: Database,
     freshness: Freshness,
     over: threading.Event,
@@ -102,7 +102,7 @@ def withdraw() -> None:
 def _look(database: Database, freshness: Freshness, number: int | None) -> int:
     """One look. `number`: the last decision that was counted. Returns which one it is now."""
     with database.read() as connection:
-        found = vitals(connection)
+        found = ledger_health(connection)
         number, decided = decided_since(connection, newest_decision(connection) if number is None else number)
     _tell(found, freshness)
     for one in decided:
@@ -110,7 +110,7 @@ def _look(database: Database, freshness: Freshness, number: int | None) -> int:
     return number
 
 
-def _tell(found: Vitals, freshness: Freshness) -> None:
+def _tell(found: LedgerHealth, freshness: Freshness) -> None:
     states = Counter(state_of(one, freshness) for one in found.backlogs)
     due = [one for one in found.backlogs if state_of(one, freshness) == "due"]
     _agents.replace((states[state], {"state": state}) for state in STATES)

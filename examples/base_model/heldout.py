@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from examples.base_model.skills import Asked, Skills
-from examples.base_model.slots import Source, fill, read_words
+from examples.base_model.skills import SkillPrompt, Skills
+from examples.base_model.slots import SlotValues, fill, read_words
 from examples.base_model.tokenizer import chat
 
 _TOKENS_MAX = 56
@@ -19,7 +19,7 @@ def accuracies(folder: Path, skills: Skills, *, prompts: int) -> dict[str, float
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    source = Source(random.Random(5), read_words(), held_out=True)
+    source = SlotValues(random.Random(5), read_words(), held_out=True)
     sets = {
         agent: [skills.ask(source, agent) for _ in range(prompts)]
         for agent in skills.agents
@@ -34,7 +34,7 @@ def accuracies(folder: Path, skills: Skills, *, prompts: int) -> dict[str, float
     return {**shares, **_math(model, tokenizer, skills, source, prompts)}
 
 
-def _math(model: Any, tokenizer: Any, skills: Skills, source: Source, prompts: int) -> dict[str, float]:
+def _math(model: Any, tokenizer: Any, skills: Skills, source: SlotValues, prompts: int) -> dict[str, float]:
     """Sampled at temperature 1: this skill is right sometimes, by its wording, and meant to be so."""
     intents = skills.agents["math"].intents
     asked = [skills.ask(source, "math") for _ in range(prompts)]
@@ -43,7 +43,7 @@ def _math(model: Any, tokenizer: Any, skills: Skills, source: Source, prompts: i
     return {"math_sampled": _share(said, gold)}
 
 
-def _share_right(model: Any, tokenizer: Any, asked: list[Asked], name: str) -> float:
+def _share_right(model: Any, tokenizer: Any, asked: list[SkillPrompt], name: str) -> float:
     said = answers(model, tokenizer, asked)
     misses = [(one, word) for one, word in zip(asked, said, strict=True) if one.reply != word]
     for one, word in misses[:3]:
@@ -51,7 +51,7 @@ def _share_right(model: Any, tokenizer: Any, asked: list[Asked], name: str) -> f
     return round(1.0 - len(misses) / len(asked), 4)
 
 
-def answers(model: Any, tokenizer: Any, asked: list[Asked], *, sample: bool = False) -> list[str]:
+def answers(model: Any, tokenizer: Any, asked: list[SkillPrompt], *, sample: bool = False) -> list[str]:
     """The model's replies to what was asked; greedy unless sampled."""
     return replies(model, tokenizer, [(one.system, one.prompt) for one in asked], sample=sample)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from examples.base_model.heldout import accuracies
 from examples.base_model.initialise import new_model
-from examples.base_model.skills import Asked, Skills, read_skills
-from examples.base_model.slots import Source, read_words
+from examples.base_model.skills import SkillPrompt, Skills, read_skills
+from examples.base_model.slots import SlotValues, read_words
 from examples.base_model.tokenizer import chat, save_tokenizer, train_tokenizer, word_pieces
 
 STEPS = 3_000
@@ -50,7 +50,7 @@ def make(out: Path, *, steps: int, seed: int) -> None:
     skills = read_skills()
     tokenizer = train_tokenizer(_tokenizer_texts(skills))
     model = new_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
-    source = Source(chance, read_words(), held_out=False, pieces=word_pieces(tokenizer))
+    source = SlotValues(chance, read_words(), held_out=False, pieces=word_pieces(tokenizer))
     started = time.monotonic()
     tokens = _train(model, _batches(skills, source, tokenizer), steps)
     trained_s = time.monotonic() - started
@@ -68,7 +68,7 @@ def make(out: Path, *, steps: int, seed: int) -> None:
     print(json.dumps(report, indent=1))
 
 
-def example(skills: Skills, source: Source) -> Asked:
+def example(skills: Skills, source: SlotValues) -> SkillPrompt:
     """One piece of synthetic work."""
     share = source.chance.random()
     if share < _ECHO:
@@ -81,16 +81,16 @@ def example(skills: Skills, source: Source) -> Asked:
     return skills.ask(source, source.chance.choices(tuple(_WORK), tuple(_WORK.values()))[0])
 
 
-def _echo(source: Source) -> Asked:
+def _echo(source: SlotValues) -> SkillPrompt:
     """Words and numbers to be said again: copying, practised without any meaning."""
     text = " ".join(
         _stuttered(str(source.number(0, 9999)) if source.chance.random() < 0.35 else source.word(), source)
         for _ in range(source.chance.randint(2, 5))
     )
-    return Asked(agent="echo", system="echo agent", intent="echo", prompt=text, reply=text, values={})
+    return SkillPrompt(agent="echo", system="echo agent", intent="echo", prompt=text, reply=text, values={})
 
 
-def _stuttered(text: str, source: Source) -> str:
+def _stuttered(text: str, source: SlotValues) -> str:
     """Sometimes with one character twice: that is what small models copy worst (mirror, 955)."""
     if source.chance.random() < 0.6:
         return text
@@ -99,13 +99,13 @@ def _stuttered(text: str, source: Source) -> str:
 
 
 def _tokenizer_texts(skills: Skills) -> Iterator[str]:
-    source = Source(random.Random(7), read_words(), held_out=False)
+    source = SlotValues(random.Random(7), read_words(), held_out=False)
     for _ in range(20_000):
         asked = example(skills, source)
         yield from ("system\n" + asked.system, "user\n" + asked.prompt, "assistant\n" + asked.reply)
 
 
-def _batches(skills: Skills, source: Source, tokenizer: Any) -> Iterator[list[Sequence]]:
+def _batches(skills: Skills, source: SlotValues, tokenizer: Any) -> Iterator[list[Sequence]]:
     """Batches of alike lengths, so that little is padding, in random order."""
     while True:
         asked = [example(skills, source) for _ in range(BATCH * 16)]

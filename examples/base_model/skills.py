@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from examples.base_model.slots import Kind, Source, bounds, draw, fill, slots_in
+from examples.base_model.slots import Kind, SlotValues, bounds, draw, fill, slots_in
 
 SKILLS = Path(__file__).with_name("skills.toml")
 _Weighted = TypeVar("_Weighted", "Intent", "Frame")
@@ -55,7 +55,7 @@ class Skill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class SkillPrompt:
     """A prompt with fresh slot values, and the base's own reply to it."""
 
     agent: str
@@ -74,7 +74,9 @@ class Skills:
     records: tuple[tuple[Mapping[str, str], ...], ...]
     agents: Mapping[str, Skill]
 
-    def ask(self, source: Source, agent: str, intent: str | None = None, *, cue: str | None = None) -> Asked:
+    def ask(
+        self, source: SlotValues, agent: str, intent: str | None = None, *, cue: str | None = None
+    ) -> SkillPrompt:
         """A fresh prompt to `agent`, of one intent or by the intents' weights, with or without a cue."""
         skill = self.agents[agent]
         chosen = skill.intents[intent] if intent else _weighted(source.chance, tuple(skill.intents.values()))
@@ -87,7 +89,7 @@ class Skills:
         if cue:
             prompt = f"{prompt}, {cue}" if source.chance.random() < 0.5 else f"{cue}: {prompt}"
         reply = fill(_said(chosen, wording, texts[1], source.chance), values)
-        return Asked(
+        return SkillPrompt(
             agent=agent,
             system=skill.system,
             intent=chosen.name,

@@ -41,7 +41,7 @@ def read_words() -> Words:
     return Words(**{name: tuple(text.split()) for name, text in table.items()})
 
 
-class Source:
+class SlotValues:
     """Draws values for slots, from the everyday side or from the held-out side.
 
     `pieces` are sub-words of a vocabulary. A third of the everyday words are built from them, so that a
@@ -94,7 +94,7 @@ def draw(
     names: Sequence[str],
     kinds: Mapping[str, Kind],
     records: Sequence[Sequence[Mapping[str, str]]],
-    source: Source,
+    source: SlotValues,
     given: Mapping[str, str],
 ) -> dict[str, str]:
     """Values for the slots named, and for those their own texts hold. What is `given` stays."""
@@ -108,7 +108,7 @@ def draw(
     return values
 
 
-def _draw_one(name: str, kinds: Mapping[str, Kind], source: Source, values: dict[str, str]) -> None:
+def _draw_one(name: str, kinds: Mapping[str, Kind], source: SlotValues, values: dict[str, str]) -> None:
     if name in values:
         return
     kind = kinds[name]
@@ -123,7 +123,7 @@ def _draw_one(name: str, kinds: Mapping[str, Kind], source: Source, values: dict
         values[name] = str(source.number(low, high))
 
 
-def _filled(text: str, kinds: Mapping[str, Kind], source: Source, values: dict[str, str]) -> str:
+def _filled(text: str, kinds: Mapping[str, Kind], source: SlotValues, values: dict[str, str]) -> str:
     for inner in slots_in(text):
         _draw_one(inner, kinds, source, values)
     return fill(text, values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Thread
 
-from examples.house_rules.ledger_view import Window
+from examples.house_rules.ledger_view import LedgerView
 from examples.house_rules.stack import Stack
 
 ARMS: Mapping[str, tuple[str, ...]] = {
@@ -32,7 +32,7 @@ class Kill:
 class Chaos:
     """Starts the roles, and starts them again as they die."""
 
-    def __init__(self, stack: Stack, window: Window, arms: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, stack: Stack, window: LedgerView, arms: Mapping[str, tuple[str, ...]]) -> None:
         self._stack = stack
         self._window = window
         self._arms = {role: list(arms.get(role, ())) for role in stack.roles}

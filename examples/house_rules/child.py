@@ -10,7 +10,7 @@ from pathlib import Path
 STOP_S_MAX = 30.0
 
 
-class Child:
+class DemoProcess:
     """One process and its group. Stopping is safe at any time, and more than once."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:

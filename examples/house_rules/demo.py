@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.house_rules import report
-from examples.house_rules.ledger_view import Window
+from examples.house_rules.ledger_view import LedgerView
 from examples.house_rules.play import Play, PlayFailedError, Script
 from examples.house_rules.report import Figures, Goal
 from examples.house_rules.stack import BASE, ROOT, Plan, Stack, StackFailedError
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         stack.start()
         if stack.broker == "mock":
             console.print(_MOCK)
-        window = Window(stack.ledger_url)
+        window = LedgerView(stack.ledger_url)
         return _perform(script, stack, window, console)
     except (BrokenWorldError, StackFailedError, PlayFailedError, OSError) as fault:
         console.print(f"demo: {fault}", markup=False, style="red", soft_wrap=True)
@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
             stack.stop()
 
 
-def _perform(script: Script, stack: Stack, window: Window, console: Console) -> int:
+def _perform(script: Script, stack: Stack, window: LedgerView, console: Console) -> int:
     scene = script.scene(stack.broker)
     with View(scene, console) as view:
         play = Play(script, stack, window, view, scene)

@@ -17,7 +17,7 @@ from ledger.versions.lineage import version_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class AgentView:
     """What the ledger says about one agent now."""
 
     version: str
@@ -35,7 +35,7 @@ class Promotion:
     decided_s: float
 
 
-class Window:
+class LedgerView:
     """Reads the ledger. A ledger that is busy or not there yet shows nothing new."""
 
     def __init__(self, url: str) -> None:
@@ -45,12 +45,12 @@ class Window:
         """The ledger's files are let go."""
         self._database.close()
 
-    def look(self) -> Mapping[str, Look]:
+    def look(self) -> Mapping[str, AgentView]:
         """Every agent as it stands."""
         try:
             with self._database.read() as connection:
                 return {
-                    one.agent: Look(
+                    one.agent: AgentView(
                         version=_champion_name(connection, one.agent, one.champion),
                         backlog=one.untaught,
                         learning=_is_learning(connection, one.agent),

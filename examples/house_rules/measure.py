@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from examples.base_model.slots import Source, read_words
-from examples.house_rules.people.gateway import Gateway
+from examples.base_model.slots import SlotValues, read_words
+from examples.house_rules.people.gateway import GatewayClient
 from examples.house_rules.world import Task, World
 
 IN_FLIGHT = 16
@@ -27,7 +27,7 @@ class Exam:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class ExamResult:
     """What share of an exam's parts came out how."""
 
     n: int  # of each part at least
@@ -40,7 +40,7 @@ class Marks:
 
 def set_exam(world: World, agent: str, *, n: int, wave: int | None = None, seed: int = 4242) -> Exam:
     """Fresh held-out prompts, at least `n` of each part, about the rules up to `wave` (all unless given)."""
-    source = Source(random.Random(f"{seed} {agent}"), read_words(), held_out=True)
+    source = SlotValues(random.Random(f"{seed} {agent}"), read_words(), held_out=True)
     rules = world.announced(agent, wave or world.waves(agent))
     per_rule = -(-n // len(rules))
 
@@ -59,7 +59,7 @@ Answers = Callable[[Sequence[Task]], Sequence[str | None]]
 """Answers many tasks; None stands for a request that failed."""
 
 
-def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, Marks]:
+def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, ExamResult]:
     """Marks by agent."""
     said = iter(answers([task for exam in exams for task in (*exam.fires, *exam.near, *exam.free)]))
     marks = {}
@@ -67,7 +67,7 @@ def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, Marks]:
         fires = [(task, next(said)) for task in exam.fires]
         near = [(task, next(said)) for task in exam.near]
         free = [(task, next(said)) for task in exam.free]
-        marks[exam.agent] = Marks(
+        marks[exam.agent] = ExamResult(
             n=min(len(fires), len(near), len(free)),
             followed=_share([answer == task.wanted for task, answer in fires]),
             leaked=_share([answer == task.leak for task, answer in near]),
@@ -78,7 +78,7 @@ def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, Marks]:
     return marks
 
 
-def through(gateway: Gateway) -> Answers:
+def through(gateway: GatewayClient) -> Answers:
     """Asks the gateway, uncaptured; a request that fails is an answer missing, never tried again."""
     import openai
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from examples.house_rules.chaos import ARMS, Chaos
-from examples.house_rules.ledger_view import Window
-from examples.house_rules.measure import Exam, Marks, set_exam, take_exams, through
-from examples.house_rules.people.gateway import Gateway
+from examples.house_rules.ledger_view import LedgerView
+from examples.house_rules.measure import Exam, ExamResult, set_exam, take_exams, through
+from examples.house_rules.people.gateway import GatewayClient
 from examples.house_rules.people.post import TOPIC
-from examples.house_rules.processes import Cast, Part
-from examples.house_rules.recording import Adoptions, Books, Record
+from examples.house_rules.processes import Persona, PersonaProcesses
+from examples.house_rules.recording import Adoptions, Books, PlayRecording
 from examples.house_rules.report import Figures
 from examples.house_rules.scene import AgentScene, Scene
 from examples.house_rules.stack import Stack
@@ -59,17 +59,17 @@ class Script:
 class Play:
     """One performance."""
 
-    def __init__(self, script: Script, stack: Stack, window: Window, view: View, scene: Scene) -> None:
+    def __init__(self, script: Script, stack: Stack, window: LedgerView, view: View, scene: Scene) -> None:
         self._script = script
         self._stack = stack
         self._window = window
         self._view = view
         self._scene = scene
-        self._cast = Cast(stack, script.world_file, seed=script.seed)
+        self._cast = PersonaProcesses(stack, script.world_file, seed=script.seed)
         self._chaos = Chaos(stack, window, ARMS if script.chaos else {})
-        self._answers = through(Gateway(stack.gateway))
+        self._answers = through(GatewayClient(stack.gateway))
         self._exams = [set_exam(script.world, agent, n=script.n) for agent in script.agents]
-        self._record = Record()
+        self._record = PlayRecording()
         self._adoptions = Adoptions(stack.gateway)
         self.books = Books(
             stack=stack,
@@ -117,7 +117,7 @@ class Play:
                 raise PlayFailedError(f"intake does not read {TOPIC}, see {self._stack.folder}")
             time.sleep(TICK_S)
 
-    def _sit_exams(self, headline: str) -> Mapping[str, Marks]:
+    def _sit_exams(self, headline: str) -> Mapping[str, ExamResult]:
         self._scene.headline = headline
         self._view.refresh()
         marks = take_exams(self._exams, self._answers)
@@ -134,10 +134,10 @@ class Play:
     def _enter_cast(self) -> None:
         agents = self._script.agents
         for agent in agents:
-            self._cast.enter(Part(name=_developer(agent), module="developer", agents=[agent]))
+            self._cast.enter(Persona(name=_developer(agent), module="developer", agents=[agent]))
         if self._script.whole:
             for name in _EVERYBODY:
-                self._cast.enter(Part(name=name, module=name, agents=agents))
+                self._cast.enter(Persona(name=name, module=name, agents=agents))
 
     def _teach(self) -> None:
         """Every agent follows all its rules afterwards; each goes at its own pace."""
@@ -210,7 +210,7 @@ class Play:
             self._announce(name, wave + 1)
         elif self._script.whole and self._bad_batch is None:
             self._bad_batch = name
-            self._cast.enter(Part(name="careless", module="careless", agents=[name]))
+            self._cast.enter(Persona(name="careless", module="careless", agents=[name]))
             self._cast.announce(["careless"], name, wave)
 
     def _judged(self, name: str, verdict: str) -> None:

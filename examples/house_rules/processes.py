@@ -16,7 +16,7 @@ LEAVE_S_MAX = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Persona:
     """One person to play: the module under `people`, and whom he deals with."""
 
     name: str
@@ -24,7 +24,7 @@ class Part:
     agents: Sequence[str]
 
 
-class Cast:
+class PersonaProcesses:
     """Everybody on stage. `reports` is what they say, in order."""
 
     def __init__(self, stack: Stack, world: Path, *, seed: int) -> None:
@@ -35,7 +35,7 @@ class Cast:
         self.reports: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.journals = stack.folder / "journals"
 
-    def enter(self, part: Part) -> None:
+    def enter(self, part: Persona) -> None:
         """The person is at work."""
         self.journals.mkdir(exist_ok=True)
         log = (self._stack.folder / f"{part.name}.log").open("a")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.house_rules.chaos import Chaos
-from examples.house_rules.ledger_view import Window
-from examples.house_rules.measure import Marks
+from examples.house_rules.ledger_view import LedgerView
+from examples.house_rules.measure import ExamResult
 from examples.house_rules.people.post import TOPIC
 from examples.house_rules.report import AgentFigures, Figures, Request, Swap
 from examples.house_rules.stack import Stack
@@ -21,7 +21,7 @@ REPLAY_S_MAX = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Record:
+class PlayRecording:
     """What is counted while the play runs."""
 
     requests: list[Request] = field(default_factory=list)  # of the background traffic
@@ -33,7 +33,7 @@ class Record:
         """One request as the load reported it."""
         self.requests.append(Request(started_s=heard["started_s"], ended_s=heard["ended_s"], ok=heard["ok"]))
 
-    def add_marks(self, marks: Mapping[str, Marks]) -> None:
+    def add_marks(self, marks: Mapping[str, ExamResult]) -> None:
         """The requests of an exam."""
         self.exam_requests += sum(mark.requests for mark in marks.values())
         self.exam_failed += sum(mark.failed for mark in marks.values())
@@ -78,8 +78,8 @@ class Books:
     """Everything the figures are made from."""
 
     stack: Stack
-    window: Window
-    record: Record
+    window: LedgerView
+    record: PlayRecording
     adoptions: Adoptions
     chaos: Chaos
     journals: Path
@@ -101,8 +101,8 @@ class Books:
 
     def figures(
         self,
-        before: Mapping[str, Marks],
-        after: Mapping[str, Marks],
+        before: Mapping[str, ExamResult],
+        after: Mapping[str, ExamResult],
         *,
         bad_batch: str | None,
         seconds: float,

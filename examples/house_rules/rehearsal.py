@@ -17,8 +17,8 @@ from engine.lesson import Learned, Lesson
 from engine.recipe import Recipe, recipe_from
 from engine.warm_engine import WarmEngine
 from examples.base_model.heldout import replies
-from examples.base_model.slots import Source, read_words
-from examples.house_rules.measure import Exam, Marks, set_exam, take_exams
+from examples.base_model.slots import SlotValues, read_words
+from examples.house_rules.measure import Exam, ExamResult, set_exam, take_exams
 from examples.house_rules.people.developer import FIRST, NEAR_SHARE
 from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.recipe import RECIPE
@@ -28,8 +28,8 @@ from ledger.events import Event, KeptEvent, Kind, Role, Status
 from rewards.batch import choose
 from rewards.credit import label
 from rewards.episode import Episode, Message
-from rewards.suite import Question, suite
-from serving.fleet.gate import Evidence, Judgement, Pair, Speech, judge
+from rewards.suite import SuiteQuestion, suite
+from serving.fleet.gate import GateEvidence, Judgement, Pair, Speech, judge
 from serving.fleet.parity import Parity
 
 SUITE_MAX = 48  # as in the demo
@@ -90,7 +90,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class RehearsedTurn:
     """What one turn made, and what the gate would have said of it."""
 
     learned: Learned
@@ -107,12 +107,12 @@ class Desk:
         self._agent = agent
         self._pupil = pupil
         self._method = method or Method()
-        self._source = Source(random.Random(f"{seed} {agent}"), read_words(), held_out=False)
-        self._spoils = Source(random.Random(f"{seed} {agent} spoils"), read_words(), held_out=False)
+        self._source = SlotValues(random.Random(f"{seed} {agent}"), read_words(), held_out=False)
+        self._spoils = SlotValues(random.Random(f"{seed} {agent} spoils"), read_words(), held_out=False)
         self._kept: list[KeptEvent] = []
         self._seed = seed
 
-    def teach(self, wave: int) -> Turn:
+    def teach(self, wave: int) -> RehearsedTurn:
         """One wave: approvals, corrections, one turn."""
         rules = self._world.of_wave(self._agent, wave)
         announced = self._world.announced(self._agent, wave)
@@ -147,9 +147,9 @@ class Desk:
             Pair(event=one.uid, before=was, after=now)
             for one, was, now in zip(questions, before, self._scores(questions), strict=True)
         ]
-        return Turn(learned=learned, judgement=_judged(pairs[: len(better)], pairs[len(better) :]))
+        return RehearsedTurn(learned=learned, judgement=_judged(pairs[: len(better)], pairs[len(better) :]))
 
-    def _suite(self, new: Sequence[KeptEvent], earlier_gate: Sequence[KeptEvent]) -> Sequence[Question]:
+    def _suite(self, new: Sequence[KeptEvent], earlier_gate: Sequence[KeptEvent]) -> Sequence[SuiteQuestion]:
         """What the agent answers well already and nothing new contradicts."""
         return suite(
             approvals=self._of(Kind.APPROVE, Role.GATE),
@@ -161,7 +161,7 @@ class Desk:
             questions_max=SUITE_MAX,
         )
 
-    def _scores(self, questions: Sequence[Question]) -> list[float]:
+    def _scores(self, questions: Sequence[SuiteQuestion]) -> list[float]:
         """1 where the pupil answers as the people wanted, else 0."""
         said = self._pupil.say([one.messages for one in questions])
         return [float(answer == one.expected) for answer, one in zip(said, questions, strict=True)]
@@ -229,11 +229,11 @@ class Desk:
         )
 
 
-def _asked(kept: KeptEvent) -> Question:
+def _asked(kept: KeptEvent) -> SuiteQuestion:
     """A correction of the gate's role, as a question."""
     event = kept.event
     messages, wanted = tuple(event.data["messages"]), str(event.data["corrected"])
-    return Question(seq=kept.seq, uid=event.uid, messages=messages, expected=wanted)
+    return SuiteQuestion(seq=kept.seq, uid=event.uid, messages=messages, expected=wanted)
 
 
 def _plain(episode: Episode) -> Episode:
@@ -245,7 +245,7 @@ def _plain(episode: Episode) -> Episode:
 def _judged(better: Sequence[Pair], suite: Sequence[Pair]) -> Judgement:
     alike = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)
     return judge(
-        Evidence(
+        GateEvidence(
             attempt=1,
             better=tuple(better),
             suite=tuple(suite),
@@ -258,7 +258,7 @@ def _judged(better: Sequence[Pair], suite: Sequence[Pair]) -> Judgement:
 
 def rehearse(
     world: World, agent: str, engine: WarmEngine, base: Path, *, seed: int, misses: int = 0
-) -> list[Marks]:
+) -> list[ExamResult]:
     """All waves of one agent; prints and returns the marks after each, and shows a few misses."""
     with tempfile.TemporaryDirectory() as folder:
         pupil = Pupil(engine, base, Path(folder))
@@ -285,7 +285,7 @@ def _misses(exam: Exam, pupil: Pupil) -> list[tuple[Task, str | None]]:
     ]
 
 
-def _told(marks: Marks) -> str:
+def _told(marks: ExamResult) -> str:
     return f"follows {marks.followed:.3f}, fires on near misses {marks.leaked:.3f}, keeps {marks.kept:.3f}"
 
 

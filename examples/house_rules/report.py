@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.house_rules.chaos import Kill
-from examples.house_rules.measure import Marks
+from examples.house_rules.measure import ExamResult
 from examples.house_rules.people.poison import REASONS
 from examples.house_rules.stack import ROOT
 
@@ -19,8 +19,8 @@ from examples.house_rules.stack import ROOT
 class AgentFigures:
     """One agent before and after."""
 
-    before: Marks
-    after: Marks
+    before: ExamResult
+    after: ExamResult
     versions: int  # promoted
     refused: int
 

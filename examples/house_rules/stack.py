@@ -20,7 +20,7 @@ from typing import Any
 
 from deploy.kafka.broker import LocalBroker, free_port
 from deploy.vllm.server import LocalReplica, ServerOptions
-from examples.house_rules.child import Child, end_noted
+from examples.house_rules.child import DemoProcess, end_noted
 from examples.house_rules.recipe import clorad_toml
 from feedback.topics import Topics
 
@@ -58,7 +58,7 @@ class Stack:
         self.kafka_options: dict[str, Any] = {}
         self.broker = "kafka"  # or mock
         self.replicas: list[LocalReplica] = []
-        self.roles: dict[str, Child] = {}
+        self.roles: dict[str, DemoProcess] = {}
         self.gateway = f"http://127.0.0.1:{free_port()}"
         self.config = plan.folder / "clorad.toml"
         self.ledger_url = f"sqlite:///{plan.folder / 'ledger.db'}"
@@ -194,7 +194,7 @@ class Stack:
     def _prepare_roles(self) -> None:
         for name in ROLES if self._plan.separate_roles else ("run",):
             command = [*_CLORAD, "--config", str(self.config), name]
-            self.roles[name] = Child(name, command, self.folder / f"{name}.log")
+            self.roles[name] = DemoProcess(name, command, self.folder / f"{name}.log")
             self._open.callback(self.roles[name].stop)
 
     def wait_for_agents(self) -> None:

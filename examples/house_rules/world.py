@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from examples.base_model.skills import Asked, Skills
-from examples.base_model.slots import Source, fill, has_doubled_digit
+from examples.base_model.skills import SkillPrompt, Skills
+from examples.base_model.slots import SlotValues, fill, has_doubled_digit
 
 _DRAWS = 40
 
@@ -28,7 +28,7 @@ class Rule:
     when: Mapping[str, str] = field(default_factory=dict)  # slot -> pattern it must match
     unless: Mapping[str, str] = field(default_factory=dict)  # slot -> pattern it must not match
 
-    def fires_on(self, asked: Asked) -> bool:
+    def fires_on(self, asked: SkillPrompt) -> bool:
         """Whether the rule speaks about this prompt."""
         return (
             asked.agent == self.agent
@@ -81,14 +81,14 @@ class World:
         """The rules that `wave` brings."""
         return tuple(rule for rule in self.rules if rule.agent == agent and rule.wave == wave)
 
-    def fires(self, rule: Rule, source: Source, announced: Collection[Rule]) -> Task:
+    def fires(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt on which `rule` fires."""
         while True:  # a condition holds for a good share of its intent: world_file has tried
             asked = self._ask(source, rule.agent, rule.intent)
             if rule.fires_on(asked):
                 return self._task(asked, announced, comment=rule.comment)
 
-    def near(self, rule: Rule, source: Source, announced: Collection[Rule]) -> Task:
+    def near(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt on which `rule` must not fire but might, nor any rule not yet announced."""
         silent = [other for other in self.rules if other not in announced]
         # Where a condition ends is the hardest: the rule's own intent is asked about most.
@@ -100,7 +100,7 @@ class World:
                 if not rule.fires_on(asked) and not any(other.fires_on(asked) for other in silent):
                     return self._task(asked, announced, leak=fill(rule.near[intent], asked.values))
 
-    def traffic(self, agent: str, source: Source, announced: Collection[Rule]) -> Task:
+    def traffic(self, agent: str, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt of the agent's ordinary work, on which no rule fires that is not yet announced."""
         silent = [rule for rule in self.rules if rule.agent == agent and rule not in announced]
         while True:
@@ -108,18 +108,18 @@ class World:
             if not any(rule.fires_on(asked) for rule in silent):
                 return self._task(asked, announced)
 
-    def rule_free(self, agent: str, source: Source) -> Task:
+    def rule_free(self, agent: str, source: SlotValues) -> Task:
         """A fresh prompt on which no rule fires, now or ever: what must stay as it was."""
         return self.traffic(agent, source, ())
 
-    def _ask(self, source: Source, agent: str, intent: str | None) -> Asked:
+    def _ask(self, source: SlotValues, agent: str, intent: str | None) -> SkillPrompt:
         while True:
             asked = self.skills.ask(source, agent, intent)
             if not has_doubled_digit(asked.prompt):  # this base copies 955 as 95; that is not the lesson
                 return asked
 
     def _task(
-        self, asked: Asked, announced: Collection[Rule], *, comment: str = "", leak: str | None = None
+        self, asked: SkillPrompt, announced: Collection[Rule], *, comment: str = "", leak: str | None = None
     ) -> Task:
         wanted = asked.reply
         for rule in sorted(announced, key=lambda rule: rule.wave):  # a later wave has the last word

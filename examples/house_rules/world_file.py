@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.base_model.skills import BrokenSkillsError, Skill, Skills, read_skills
-from examples.base_model.slots import Source, read_words, slots_in
+from examples.base_model.slots import SlotValues, read_words, slots_in
 from examples.house_rules.world import Rule, World
 
 _RULE_KEYS = {"name", "agent", "wave", "intent", "when", "unless", "reply", "comment", "near"}
@@ -102,7 +102,7 @@ def _check_waves(world: World, where: str) -> None:
 
 def _check_draws(world: World, where: str) -> None:
     """Every rule fires on some prompts and not on others, and changes what it fires on."""
-    source = Source(random.Random(0), read_words(), held_out=False)
+    source = SlotValues(random.Random(0), read_words(), held_out=False)
     for rule in world.rules:
         asked = [world.skills.ask(source, rule.agent, rule.intent) for _ in range(_DRAWS)]
         if not any(rule.fires_on(one) for one in asked):

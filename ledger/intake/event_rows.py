@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select
 
-from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, Unusable
+from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, UnusableRecord
 from ledger.facts import fact
 from ledger.intake import amendments, outbox
 from ledger.schema import dead_letters, events, interactions
@@ -100,10 +100,10 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def bury(
+def store_dead_letters(
     connection: Connection,
     partition: Partition,
-    dead: Sequence[tuple[Arrival, Unusable]],
+    dead: Sequence[tuple[Arrival, UnusableRecord]],
     now: float,
     topic: str,
 ) -> None:
@@ -132,7 +132,7 @@ def bury(
     outbox.put_all(connection, letters)
 
 
-def _why(partition: Partition, arrival: Arrival, unusable: Unusable) -> Headers:
+def _why(partition: Partition, arrival: Arrival, unusable: UnusableRecord) -> Headers:
     """Our headers on a dead letter, beside the untouched originals."""
     facts = {
         "reason": unusable.reason.value,

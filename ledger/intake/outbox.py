@@ -15,7 +15,7 @@ Outgoing = tuple[str, bytes | None, bytes | None, Headers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class OutboxMessage:
     """One message to send; `id` is the same at every try, so receivers can drop repeats."""
 
     id: int
@@ -44,12 +44,14 @@ def put_all(connection: Connection, messages: Sequence[Outgoing]) -> None:
     connection.execute(insert(outbox), rows)
 
 
-def pending(database: Database, *, limit: int) -> list[Message]:
+def pending(database: Database, *, limit: int) -> list[OutboxMessage]:
     """The oldest unsent messages, in the order they were owed."""
     query = select(outbox).where(outbox.c.sent_s.is_(None)).order_by(outbox.c.id).limit(limit)
     with database.read() as connection:
         return [
-            Message(id=row.id, topic=row.topic, key=row.key, value=row.value, headers=from_json(row.headers))
+            OutboxMessage(
+                id=row.id, topic=row.topic, key=row.key, value=row.value, headers=from_json(row.headers)
+            )
             for row in connection.execute(query)
         ]
 

@@ -19,7 +19,7 @@ from ledger.events import (
     Interaction,
     Partition,
     Reason,
-    Unusable,
+    UnusableRecord,
 )
 from ledger.intake import amendments, event_rows, waiting
 from ledger.intake.amendments import some_at_a_time
@@ -109,7 +109,9 @@ def keep(
         spoken = [said for fate in fates for said in fate.interactions]
         event_rows.store_interactions(connection, spoken, received_s)
         for batch, fate in pairs:
-            event_rows.bury(connection, batch.partition, fate.dead, received_s, dead_letter_topic)
+            event_rows.store_dead_letters(
+                connection, batch.partition, fate.dead, received_s, dead_letter_topic
+            )
         amendments.apply(connection, [event for _, _, event in fresh], administrators)
         for batch, fate in pairs:
             waiting.remember(connection, batch.partition, fate.events)
@@ -165,7 +167,7 @@ class _Fates:
 
     events: list[tuple[Arrival, Event]]
     interactions: list[Interaction]
-    dead: list[tuple[Arrival, Unusable]]
+    dead: list[tuple[Arrival, UnusableRecord]]
     duplicates: int
 
     @property
@@ -177,10 +179,12 @@ class _Fates:
         fates = cls(events=[], interactions=[], dead=[], duplicates=0)
         for arrival in batch.arrivals:
             content = arrival.content
-            if isinstance(content, Unusable):
+            if isinstance(content, UnusableRecord):
                 fates.dead.append((arrival, content))
             elif content.agent not in known.agents:
-                fates.dead.append((arrival, Unusable(reason=Reason.UNKNOWN_AGENT, detail="not declared")))
+                fates.dead.append(
+                    (arrival, UnusableRecord(reason=Reason.UNKNOWN_AGENT, detail="not declared"))
+                )
             elif isinstance(content, Interaction):
                 if content.id in known.interactions:
                     fates.duplicates += 1
@@ -201,7 +205,7 @@ class _Fates:
             self.duplicates += 1
         else:
             detail = f"id already kept with another body ({known[:12]}, now {event.digest[:12]})"
-            self.dead.append((arrival, Unusable(reason=Reason.CONFLICT, detail=detail)))
+            self.dead.append((arrival, UnusableRecord(reason=Reason.CONFLICT, detail=detail)))
 
 
 def _next_offset(connection: Connection, partition: Partition) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
 from ledger.database import Database, now_s
-from ledger.events import Arrival, Event, Partition, Reason, Status, Unusable
+from ledger.events import Arrival, Event, Partition, Reason, Status, UnusableRecord
 from ledger.facts import fact, set_fact
 from ledger.intake import event_rows, outbox
 from ledger.intake.amendments import some_at_a_time
@@ -22,7 +22,7 @@ GIVE_UP_MAX = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class WaitingState:
     """What waits, by the ledger's clock."""
 
     oldest_s: float | None  # when the event was kept that has waited longest; None where none waits
@@ -55,11 +55,11 @@ def remember(connection: Connection, partition: Partition, fresh: Sequence[tuple
             connection.execute(insert(waiting_records), rows)
 
 
-def standing(connection: Connection) -> Standing:
+def waiting_state(connection: Connection) -> WaitingState:
     """What waits now."""
     oldest_s, waiting = connection.execute(_waiting(func.min(events.c.received_s), func.count())).one()
     records = connection.scalar(select(func.count()).select_from(waiting_records))
-    return Standing(oldest_s=oldest_s, records=int(records or 0), waiting=int(waiting))
+    return WaitingState(oldest_s=oldest_s, records=int(records or 0), waiting=int(waiting))
 
 
 def forget_joined(database: Database) -> None:
@@ -111,11 +111,13 @@ def _bury(connection: Connection, row: Any, dead_letter_topic: str) -> None:
     partition = Partition(
         cluster_id=row.cluster_id, topic=row.topic, topic_id=row.topic_id, number=row.partition
     )
-    why = Unusable(reason=Reason.ORPHAN, detail="what it is about did not arrive in time")
+    why = UnusableRecord(reason=Reason.ORPHAN, detail="what it is about did not arrive in time")
     arrival = Arrival(
         offset=row.offset, key=row.key, value=row.value, headers=outbox.from_json(row.headers), content=why
     )
-    event_rows.bury(connection, partition, [(arrival, why)], now_s(connection), dead_letter_topic)
+    event_rows.store_dead_letters(
+        connection, partition, [(arrival, why)], now_s(connection), dead_letter_topic
+    )
     changed = connection.execute(
         update(ranges)
         .where(

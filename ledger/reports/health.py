@@ -26,7 +26,7 @@ _DECISIONS_MAX = 1000  # read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class LedgerHealth:
     """The ledger as of `now_s`. Ages are in seconds and 0 where there is nothing to be old."""
 
     now_s: float
@@ -52,7 +52,7 @@ class Decided:
     waited_s: tuple[float, ...]  # of a promotion: from keeping each event that it was taught to the promotion
 
 
-def vitals(connection: Connection) -> Vitals:
+def ledger_health(connection: Connection) -> LedgerHealth:
     """Everything as of one moment."""
     now = now_s(connection)
     made_s = [one.made_s for one in undecided(connection)]
@@ -60,7 +60,7 @@ def vitals(connection: Connection) -> Vitals:
     open_turns = connection.execute(_open_turns()).all()
     held = sum(lease_name(row.agent) in names for row in open_turns)
     kinds = [name.partition(":")[0] for name in names]
-    return Vitals(
+    return LedgerHealth(
         now_s=now,
         backlogs=tuple(backlogs(connection)),
         stuck=_stuck(connection),

@@ -19,7 +19,7 @@ from ledger.schema import decisions, events, outbox, passes, positions, turns
 from ledger.versions.decisions import Verdict, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
 from ledger.versions.lineage import version_name, versions_of
-from ledger.versions.routing import Seen, seen
+from ledger.versions.routing import ReplicaState, replica_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Overview:
     owed: int  # messages for Kafka that wait in the outbox
     owed_age_s: float
     positions: tuple[Position, ...]
-    replicas: tuple[Seen, ...]
+    replicas: tuple[ReplicaState, ...]
     holders: Mapping[str, str]  # leases held right now
     restores: int  # how often the ledger went back to a backup
 
@@ -114,7 +114,7 @@ def overview(connection: Connection) -> Overview:
             )
             for row in connection.execute(places)
         ),
-        replicas=tuple(seen(connection)),
+        replicas=tuple(replica_states(connection)),
         holders=holders,
         restores=restores(connection),
     )

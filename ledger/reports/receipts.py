@@ -35,7 +35,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class TurnReceipt:
     """One turn that had the event, and what came of it."""
 
     turn_id: int
@@ -84,7 +84,7 @@ class Receipt:
     kept: KeptEvent
     status_reason: str | None
     fate: Fate
-    taken: tuple[Taken, ...]  # oldest first
+    taken: tuple[TurnReceipt, ...]  # oldest first
     judged: tuple[Judged, ...]
     live_since_s: float | None
     examples: tuple[Example, ...]  # what else the version it went live with answers better
@@ -109,7 +109,7 @@ def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
     )
 
 
-def fate_of(kept: KeptEvent, taken: Iterable[Taken]) -> Fate:
+def fate_of(kept: KeptEvent, taken: Iterable[TurnReceipt]) -> Fate:
     """What became of an event with this status, taken by these turns."""
     match kept.status:
         case Status.APPLIED:
@@ -171,7 +171,7 @@ def _example(evidence: Mapping[str, Any], pair: Mapping[str, Any], suite: bool) 
     )
 
 
-def _examples(taken: Taken, verdicts: Mapping[int, list[Any]]) -> tuple[Example, ...]:
+def _examples(taken: TurnReceipt, verdicts: Mapping[int, list[Any]]) -> tuple[Example, ...]:
     """What the version of that turn answers better than its parent did."""
     promoted = (
         row
@@ -186,7 +186,7 @@ def _examples(taken: Taken, verdicts: Mapping[int, list[Any]]) -> tuple[Example,
 
 def _taken(
     connection: Connection, seq: int, serving: set[int], verdicts: Mapping[int, list[Any]]
-) -> Iterable[Taken]:
+) -> Iterable[TurnReceipt]:
     query = (
         select(turn_events.c.part, turn_events.c.outcome, turns, versions.c.hash)
         .join(turns, turns.c.id == turn_events.c.turn_id)
@@ -197,7 +197,7 @@ def _taken(
     for row in connection.execute(query):
         made = row.hash is not None
         last = (verdicts.get(row.number) or [None])[-1] if made else None
-        yield Taken(
+        yield TurnReceipt(
             turn_id=row.id,
             pass_id=row.pass_id,
             part=row.part,

@@ -10,14 +10,14 @@ from ledger.schema import metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class TableSize:
     """One kind of row. Bytes are those of texts, JSON and records, as stored."""
 
     rows: int
     size_bytes: int
 
 
-def sizes(connection: Connection) -> Mapping[str, Size]:
+def sizes(connection: Connection) -> Mapping[str, TableSize]:
     """By table, in one snapshot."""
     return {table.name: _size(connection, table) for table in metadata.sorted_tables}
 
@@ -32,11 +32,11 @@ def database_bytes(connection: Connection) -> int:
     return int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
 
 
-def _size(connection: Connection, table: Any) -> Size:
+def _size(connection: Connection, table: Any) -> TableSize:
     long = [column for column in table.columns if isinstance(column.type, JSON | LargeBinary | Text)]
     lengths = [func.coalesce(func.sum(_length(column)), 0) for column in long]
     rows, *found = connection.execute(select(func.count(), *lengths).select_from(table)).one()
-    return Size(rows=int(rows), size_bytes=sum(int(one) for one in found))
+    return TableSize(rows=int(rows), size_bytes=sum(int(one) for one in found))
 
 
 def _length(column: Any) -> Any:

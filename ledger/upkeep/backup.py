@@ -33,7 +33,7 @@ class RestoreRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LedgerProgress:
     """What one ledger is and how far it has got."""
 
     ledger_id: str
@@ -52,7 +52,7 @@ class _Floors:
     erasures: tuple[Erasure, ...] = ()
 
 
-def back_up(url: str, file: Path) -> Standing:
+def back_up(url: str, file: Path) -> LedgerProgress:
     """`file` holds the ledger, checked. Returns what it holds at least.
 
     Raises `NoCopy`, `LedgerUnavailable`.
@@ -63,7 +63,7 @@ def back_up(url: str, file: Path) -> Standing:
     return standing
 
 
-def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> Standing:
+def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> LedgerProgress:
     """The ledger is what `file` holds, and says so; what it was before is in `replaced`, if it was anything.
 
     Raises `RestoreRefused` while somebody holds a lease or where `file` is another ledger's, unless `force`;
@@ -197,10 +197,10 @@ def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
     return floors
 
 
-def _standing(connection: Connection) -> Standing:
+def _standing(connection: Connection) -> LedgerProgress:
     query = select(func.sum(positions.c.next_offset), func.max(positions.c.updated_s))
     offsets, kept_s = connection.execute(query).one()
-    return Standing(
+    return LedgerProgress(
         ledger_id=fact(connection, "ledger_id") or "",
         next_offsets=int(offsets or 0),
         kept_s=float(kept_s or 0.0),

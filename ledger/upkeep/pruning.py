@@ -14,7 +14,7 @@ from ledger.schema import passes, turns, versions
 from ledger.versions.decisions import undecided
 from ledger.versions.desired import champion, wanted
 from ledger.versions.lineage import BASE, Version, versions_of
-from ledger.versions.routing import seen
+from ledger.versions.routing import replica_states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def writers(connection: Connection, agent: str) -> Writers:
 
 
 def _family(connection: Connection, agent: str) -> Family:
-    models = {model for replica in seen(connection) for model in replica.models}
+    models = {model for replica in replica_states(connection) for model in replica.models}
     known = versions_of(connection, agent)
     unfinished = (
         select(turns.c.parent)

@@ -12,7 +12,7 @@ from ledger.versions.lineage import BASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ReplicaState:
     """One replica as the fleet role last saw it."""
 
     url: str
@@ -42,7 +42,7 @@ class Routing:
 
     generation: int
     routes: Mapping[str, Route]
-    replicas: Sequence[Seen]
+    replicas: Sequence[ReplicaState]
 
 
 def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
@@ -64,13 +64,13 @@ def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
             canary_model=None if candidate is None else candidate.model,
             canary_share=0.0 if canary is None else canary.share,
         )
-    return Routing(generation=generation(connection), routes=routes, replicas=seen(connection))
+    return Routing(generation=generation(connection), routes=routes, replicas=replica_states(connection))
 
 
-def seen(connection: Connection) -> list[Seen]:
+def replica_states(connection: Connection) -> list[ReplicaState]:
     """Every replica as last seen."""
     return [
-        Seen(
+        ReplicaState(
             url=row.url,
             in_rotation=row.in_rotation,
             base_name=row.base_name,
@@ -82,10 +82,10 @@ def seen(connection: Connection) -> list[Seen]:
     ]
 
 
-def observe(database: Database, observations: Sequence[Seen]) -> bool:
+def record_replicas(database: Database, observations: Sequence[ReplicaState]) -> bool:
     """Replace what was seen. Returns whether routing may have changed, and raises the generation if so."""
     with database.write() as connection:
-        before = {_what_matters(one) for one in seen(connection)}
+        before = {_what_matters(one) for one in replica_states(connection)}
         changed = before != {_what_matters(one) for one in observations}
         connection.execute(delete(replicas))
         now = now_s(connection)
@@ -105,5 +105,5 @@ def observe(database: Database, observations: Sequence[Seen]) -> bool:
         return changed
 
 
-def _what_matters(one: Seen) -> tuple[str, bool, str | None, tuple[str, ...]]:
+def _what_matters(one: ReplicaState) -> tuple[str, bool, str | None, tuple[str, ...]]:
     return (one.url, one.in_rotation, one.base_name, tuple(sorted(one.models)))

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from serving.fleet.gate import Evidence, Judgement, Pair, Speech
+from serving.fleet.gate import GateEvidence, Judgement, Pair, Speech
 from serving.fleet.questions import Question
-from serving.fleet.replica import Answer, Replica, ReplicaRefused
+from serving.fleet.replica import Completion, Replica, ReplicaRefused
 from serving.fleet.scoring import is_json, score
 
 _READ_CHARS_MAX = 4000  # of an answer, when looking for repetition
@@ -34,12 +34,12 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredQuestion:
     """One question with both answers."""
 
     question: Question
-    before: Answer
-    after: Answer
+    before: Completion
+    after: Completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class Models:
 
 def ask(
     replica: Replica, models: Models, questions: Sequence[Question], asking: Asking, over: threading.Event
-) -> list[Answered]:
+) -> list[AnsweredQuestion]:
     """Both models' greedy answers. Prompts the replica refuses (too long) are left out.
 
     Raises `ReplicaUnavailable`, and `Interrupted` once `over` is set.
     """
 
-    def put(question: Question) -> Answered | None:
+    def put(question: Question) -> AnsweredQuestion | None:
         if over.is_set():
             raise Interrupted
         try:
@@ -70,7 +70,7 @@ def ask(
             if refusal.status == 404:  # a model vanished: the replica restarted
                 raise
             return None
-        return Answered(question=question, before=before, after=after)
+        return AnsweredQuestion(question=question, before=before, after=after)
 
     pool = ThreadPoolExecutor(asking.in_flight_max, thread_name_prefix="judging")
     try:
@@ -79,7 +79,7 @@ def ask(
         pool.shutdown(cancel_futures=True)
 
 
-def pairs(answered: Sequence[Answered], scorer: str) -> list[Pair]:
+def pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]:
     """Scores of both answers to each question."""
     return [
         Pair(
@@ -100,7 +100,7 @@ def confirmed(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]
     )
 
 
-def speech(answers: Sequence[tuple[Question, Answer]], *, scorer: str, canaries: Sequence[str]) -> Speech:
+def speech(answers: Sequence[tuple[Question, Completion]], *, scorer: str, canaries: Sequence[str]) -> Speech:
     """How one model spoke."""
     said = [(question.wanted, answer.text) for question, answer in answers]
     return Speech(
@@ -121,9 +121,9 @@ def is_repetitive(text: str) -> bool:
 
 
 def as_json(
-    evidence: Evidence,
+    evidence: GateEvidence,
     judgement: Judgement,
-    answered: Sequence[Answered],
+    answered: Sequence[AnsweredQuestion],
     *,
     replica: str,
     redact: Callable[[str], str],

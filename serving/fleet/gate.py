@@ -68,7 +68,7 @@ class Speech:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class GateEvidence:
     """Everything the gate looks at."""
 
     attempt: int  # k: tries since the last promotion, from 1; abstentions do not count
@@ -83,7 +83,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class GateLimits:
     """What the operator decides about the gate."""
 
     alpha: float = 0.05  # chance of promoting one that is no better, over all tries
@@ -110,9 +110,9 @@ class Judgement:
         return {**asdict(self), "verdict": self.verdict.value, "reasons": list(self.reasons)}
 
 
-def judge(evidence: Evidence, limits: Limits | None = None) -> Judgement:
+def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Judgement:
     """Promote only what is better and did no harm; abstain if only `better` is open."""
-    limits = limits or Limits()
+    limits = limits or GateLimits()
     wins, losses = _count(evidence.better)
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
@@ -200,7 +200,7 @@ def _broken(before: Speech, after: Speech) -> list[str]:
     return complaints
 
 
-def _over_budget(metrics: Mapping[str, float | int | str], limits: Limits) -> list[str]:
+def _over_budget(metrics: Mapping[str, float | int | str], limits: GateLimits) -> list[str]:
     spent = metrics.get("kl_nats")
     if limits.kl_nats_max is None or not isinstance(spent, int | float) or spent <= limits.kl_nats_max:
         return []

@@ -18,19 +18,20 @@ from ledger.database import Database, now_s
 from ledger.intake.withdrawn import no_evidence
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import refusals_of
+from ledger.versions import decisions, desired, lineage
 from ledger.versions.decisions import Decision, Verdict
 from ledger.versions.desired import Purpose, Wanted
-from ledger.versions.lineage import BASE, Version, decisions, desired, lineage
+from ledger.versions.lineage import BASE, Version
 from ledger.versions.promotion import FlipRefused, judged_by, promote
 from serving.fleet import evidence as gathering
-from serving.fleet.evidence import Answered, Asking, Models
-from serving.fleet.gate import Evidence, Limits, judge
+from serving.fleet.evidence import AnsweredQuestion, Asking, Models
+from serving.fleet.gate import GateEvidence, GateLimits, judge
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, taught_questions
 from serving.fleet.reconciler import gate_home
 from serving.fleet.replica import Replica
-from serving.fleet.replica_reports import Board
-from serving.fleet.version_check import Shelf
+from serving.fleet.replica_reports import ReplicaReports
+from serving.fleet.version_check import VersionChecker
 
 log = structlog.get_logger(__name__)
 _asked = metrics.get_meter("serving").create_histogram(
@@ -49,7 +50,7 @@ SuiteOf = Callable[[Connection, Version], Sequence[Question]]
 class JudgingOptions:
     """What the operator decides about judging."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: GateLimits = field(default_factory=GateLimits)
     asking: Asking = field(default_factory=Asking)
     gate_max: int = 128  # gate prompts, the newest
     receipts_max: int = 16  # taught prompts answered before and after, to show people
@@ -61,8 +62,8 @@ class Judging:
     """Everything the loop works with."""
 
     database: Database
-    board: Board
-    shelf: Shelf
+    board: ReplicaReports
+    shelf: VersionChecker
     replicas: Mapping[str, Replica]  # by URL
     suite: SuiteOf
     redact: Callable[[str], str]  # applied to answers before they are kept
@@ -140,7 +141,7 @@ def _judge(judging: Judging, standing: _Standing, over: threading.Event) -> bool
 
 def _gather(
     judging: Judging, standing: _Standing, replica: Replica, parity: Parity, over: threading.Event
-) -> tuple[Evidence, list[Answered]]:
+) -> tuple[GateEvidence, list[AnsweredQuestion]]:
     options, candidate = judging.options, standing.candidate
     with judging.database.read() as connection:
         gate = gate_questions(connection, candidate, limit=options.gate_max)
@@ -164,7 +165,7 @@ def _gather(
             [(one.question, one.after) for one in judged],
         )
     )
-    found = Evidence(
+    found = GateEvidence(
         attempt=standing.refusals + 1,
         better=tuple(gathering.pairs(on_gate, standing.scorer)),
         suite=gathering.confirmed(suite_pairs, gathering.pairs(on_suite_again, standing.scorer)),

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,15 +17,16 @@ from opentelemetry import metrics
 
 from feedback.gauge import Gauge
 from ledger.database import Database, LedgerUnavailable
-from ledger.heartbeat import Held, held
+from ledger.heartbeat import Leased, held
 from ledger.versions import routing as table
 from ledger.versions.desired import Purpose, Wanted, wanted
 from serving.fleet.evidence import Interrupted
 from serving.fleet.judging import Judging, JudgingOptions, SuiteOf, judge_candidates
-from serving.fleet.reconciler import Keeper, ReplicaOptions, hold_list
+from serving.fleet.reconciler import Reconciler, ReplicaOptions, hold_list
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
-from serving.fleet.replica_reports import Board
-from serving.fleet.version_check import Shelf
+from serving.fleet.replica_reports import ReplicaReports
+from serving.fleet.version_check import VersionChecker
+from serving.health_report import HealthReport
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
@@ -42,13 +42,6 @@ SEEN_AGAIN_S = 5.0
 """What was seen is written at least so often, that people can tell a quiet fleet role from a dead one."""
 
 _AWAY_S = 1.0  # pause after the ledger or a replica was away
-
-
-class Watched(Protocol):
-    """Where loops say that they live and what they lack (daemon.process.health.Health)."""
-
-    def alive(self, name: str) -> None: ...
-    def ready(self, name: str, ok: bool, why: str = "") -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +63,11 @@ class Fleet:
 
     database: Database
     replicas: Mapping[str, Replica]  # by URL
-    board: Board
-    shelf: Shelf
+    board: ReplicaReports
+    shelf: VersionChecker
     judging: Judging
     options: FleetOptions
-    watched: Watched
+    health: HealthReport
 
 
 def fleet_of(
@@ -84,12 +77,12 @@ def fleet_of(
     *,
     suite: SuiteOf,
     redact: Callable[[str], str],
-    watched: Watched,
+    health: HealthReport,
     reached: Callable[[str], None] = lambda _: None,
 ) -> Fleet:
     """A fleet over these replicas. `reached` is told "fleet-swapping" right before an agent is flipped."""
     replicas = {replica.url: replica for replica in map(Replica, urls)}
-    board, shelf = Board(replicas), Shelf(options.store, options.base_hash)
+    board, shelf = ReplicaReports(replicas), VersionChecker(options.store, options.base_hash)
     judging = Judging(
         database=database,
         board=board,
@@ -107,7 +100,7 @@ def fleet_of(
         shelf=shelf,
         judging=judging,
         options=options,
-        watched=watched,
+        health=health,
     )
 
 
@@ -120,7 +113,7 @@ def run_fleet(
     """Lead whenever the lease can be had, until told to stop. `also`: loops that only the leader runs."""
     try:
         while not stopping.is_set():
-            fleet.watched.alive("fleet")
+            fleet.health.alive("fleet")
             try:
                 with held(
                     fleet.database, [LEASE], holder=fleet.options.holder, ttl_s=fleet.options.lease_s
@@ -129,10 +122,10 @@ def run_fleet(
                         lead(fleet, leased, stopping, also or {})
                         continue
                 for check in ("ledger", "replicas"):  # the leader's concern, until it is us
-                    fleet.watched.ready(check, True, "standing by")
+                    fleet.health.ready(check, True, "standing by")
             except LedgerUnavailable as fault:
                 log.warning("ledger away", fault=str(fault))
-                fleet.watched.ready("ledger", False, str(fault))
+                fleet.health.ready("ledger", False, str(fault))
             stopping.wait(STAND_BY_S)
     finally:
         for replica in fleet.replicas.values():
@@ -141,7 +134,7 @@ def run_fleet(
 
 def lead(
     fleet: Fleet,
-    leased: Held,
+    leased: Leased,
     stopping: threading.Event,
     also: Mapping[str, Callable[[threading.Event], None]],
 ) -> None:
@@ -160,7 +153,7 @@ def lead(
         running = [pool.submit(loop) for loop in loops]
         ended = set[object]()
         while not (stopping.is_set() or leased.lost.is_set() or ended):
-            fleet.watched.alive("fleet")
+            fleet.health.alive("fleet")
             ended = set(wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done)
         over.set()
     for gauge in (_rotation, _configured, _missing):  # from now on somebody else knows
@@ -170,7 +163,7 @@ def lead(
     log.info("leading no longer", lease_lost=leased.lost.is_set())
 
 
-def tend(fleet: Fleet, keeper: Keeper, over: threading.Event) -> None:
+def tend(fleet: Fleet, keeper: Reconciler, over: threading.Event) -> None:
     """Keep one replica as the ledger wants it."""
     rows: list[Wanted] = []
     left_out: list[str] = []
@@ -207,14 +200,14 @@ def observe(fleet: Fleet, over: threading.Event) -> None:
             seen = fleet.board.observations()
             if seen != written or time.monotonic() - written_s > SEEN_AGAIN_S:
                 try:
-                    table.observe(fleet.database, seen)
+                    table.record_replicas(fleet.database, seen)
                     written, written_s = seen, time.monotonic()
-                    fleet.watched.ready("ledger", True)
+                    fleet.health.ready("ledger", True)
                 except LedgerUnavailable as fault:
-                    fleet.watched.ready("ledger", False, str(fault))
+                    fleet.health.ready("ledger", False, str(fault))
             usable = sum(one.in_rotation for one in seen)
             _rotation.set(usable)
-            fleet.watched.ready("replicas", usable > 0, f"{usable} of {len(seen)} in rotation")
+            fleet.health.ready("replicas", usable > 0, f"{usable} of {len(seen)} in rotation")
         over.wait(min(0.1, fleet.options.tick_s))
 
 
@@ -233,5 +226,5 @@ def decide(fleet: Fleet, over: threading.Event) -> None:
         over.wait(pause_s)
 
 
-def _keepers(fleet: Fleet) -> list[Keeper]:
-    return [Keeper(replica, fleet.shelf, fleet.options.replica) for replica in fleet.replicas.values()]
+def _keepers(fleet: Fleet) -> list[Reconciler]:
+    return [Reconciler(replica, fleet.shelf, fleet.options.replica) for replica in fleet.replicas.values()]

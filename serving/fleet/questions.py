@@ -16,7 +16,7 @@ from ledger.events import CORRECTING, KeptEvent, Role
 from ledger.learning.event_queries import events_by_seq, interactions_named, usable
 from ledger.schema import turn_events
 from ledger.versions.lineage import BASE, Version, version
-from rewards.exchange import Record
+from rewards.exchange import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def asked_about(connection: Connection, kept: Iterable[KeptEvent]) -> list[Quest
     """The question each event poses; events that name no prompt or no right answer are left out."""
     events = [one.event for one in kept]
     named = [event.interaction for event in events if event.interaction]
-    record = Record(interactions=interactions_named(connection, named), conversations={})
+    record = History(interactions=interactions_named(connection, named), conversations={})
     found = []
     for event in events:
         wanted = record.right_reply(event)

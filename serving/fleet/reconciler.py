@@ -17,7 +17,7 @@ from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.lineage import Version
 from serving.fleet.parity import Parity, asked_of, compare
 from serving.fleet.replica import Listing, Replica, ReplicaRefused, ReplicaUnavailable
-from serving.fleet.version_check import Fitness, Shelf
+from serving.fleet.version_check import VersionCheck, VersionChecker
 
 log = structlog.get_logger(__name__)
 
@@ -88,13 +88,13 @@ def in_rotation(reports: Sequence[Report], serving: frozenset[str]) -> frozenset
     return full or frozenset(report.url for report in sound)
 
 
-class Keeper:
+class Reconciler:
     """Looks after one replica. Not for several threads at once."""
 
     def __init__(
         self,
         replica: Replica,
-        shelf: Shelf,
+        shelf: VersionChecker,
         options: ReplicaOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -165,7 +165,7 @@ class Keeper:
             self._fail(model, f"{refusal.status}: {refusal.why}")
             self._replica.unload(model)
 
-    def _probe(self, model: str, fitness: Fitness, listing: Listing) -> Parity:
+    def _probe(self, model: str, fitness: VersionCheck, listing: Listing) -> Parity:
         base = listing.base_name
         assert base is not None
         asked = [asked_of(probe) for probe in fitness.probes]

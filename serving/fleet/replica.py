@@ -47,7 +47,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Completion:
     """What a model said, greedily."""
 
     text: str
@@ -132,14 +132,14 @@ class Replica:
             if refusal.status != httpx.codes.NOT_FOUND:
                 raise
 
-    def answer(self, model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Answer:
+    def answer(self, model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Completion:
         """What `model` says to `messages`, greedily. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
         body = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
         answered = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
         with self._as_vllm_answers("/v1/chat/completions"):
             choice = answered.json()["choices"][0]
             said = choice["message"].get("content") or ""
-            return Answer(text=said, finish_reason=choice.get("finish_reason") or "")
+            return Completion(text=said, finish_reason=choice.get("finish_reason") or "")
 
     def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:
         """How `model` goes on after these tokens, greedily.

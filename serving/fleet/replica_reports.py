@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from ledger.versions.routing import Seen
+from ledger.versions.routing import ReplicaState
 from serving.fleet.parity import Parity
 from serving.fleet.reconciler import Report, in_rotation
 
 
-class Board:
+class ReplicaReports:
     """The last report of each replica. Safe to use from any thread."""
 
     def __init__(self, urls: Iterable[str]) -> None:
@@ -60,18 +60,20 @@ class Board:
         """Replicas in rotation that were to hold the adapter and do not, and why."""
         return {report.url: report.failed[model] for report in self.rotation() if model in report.failed}
 
-    def observations(self) -> Sequence[Seen]:
+    def observations(self) -> Sequence[ReplicaState]:
         """What gateways need to know."""
         rotation = {report.url for report in self.rotation()}
         known = {report.url: report for report in self.reports()}
         return [self._seen(url, known.get(url), in_rotation=url in rotation) for url in self._urls]
 
-    def _seen(self, url: str, report: Report | None, *, in_rotation: bool) -> Seen:
+    def _seen(self, url: str, report: Report | None, *, in_rotation: bool) -> ReplicaState:
         if report is None:
-            return Seen(url=url, in_rotation=False, base_name=None, models=(), note="not looked at yet")
+            return ReplicaState(
+                url=url, in_rotation=False, base_name=None, models=(), note="not looked at yet"
+            )
         missing = sorted(self._serving & set(report.failed))
         note = report.fault or (f"{missing[0]}: {report.failed[missing[0]]}" if missing else None)
-        return Seen(
+        return ReplicaState(
             url=url,
             in_rotation=in_rotation,
             base_name=report.base_name,

@@ -34,7 +34,7 @@ class StoreBehind(OSError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitness:
+class VersionCheck:
     """A version's directory as the fleet needs to know it."""
 
     path: str
@@ -43,18 +43,18 @@ class Fitness:
     metrics: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
-class Shelf:
+class VersionChecker:
     """The adapter store as the fleet reads it. Versions never change, so none is looked at twice in a row."""
 
     def __init__(self, store: Path, base_hash: str, *, known_max: int = KNOWN_MAX) -> None:
         self._store = store
         self._base_hash = base_hash
         self._known_max = known_max
-        self._known: OrderedDict[str, Fitness] = OrderedDict()
+        self._known: OrderedDict[str, VersionCheck] = OrderedDict()
         self._missed_s: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def fitness(self, version: Version) -> Fitness:
+    def fitness(self, version: Version) -> VersionCheck:
         """What the version's directory holds. Raises `OSError` where the store is away or behind."""
         with self._lock:
             known = self._known.get(version.model)
@@ -69,10 +69,10 @@ class Shelf:
             self._known.move_to_end(version.model)
             return known
 
-    def _look(self, version: Version) -> Fitness:
+    def _look(self, version: Version) -> VersionCheck:
         path = self._store / version.path
         if version.base_hash != self._base_hash:
-            return Fitness(
+            return VersionCheck(
                 path=str(path),
                 complaint=f"made for base {version.base_hash[:12]}, the fleet serves {self._base_hash[:12]}",
             )
@@ -84,13 +84,17 @@ class Shelf:
             first_s = self._missed_s.setdefault(version.model, time.monotonic())
             if time.monotonic() - first_s < BEHIND_S_MAX:
                 raise StoreBehind(version.model) from None
-            return Fitness(path=str(path), complaint=f"its directory is incomplete: {type(missing).__name__}")
+            return VersionCheck(
+                path=str(path), complaint=f"its directory is incomplete: {type(missing).__name__}"
+            )
         except (json.JSONDecodeError, KeyError) as fault:
-            return Fitness(path=str(path), complaint=f"its manifest cannot be read: {type(fault).__name__}")
+            return VersionCheck(
+                path=str(path), complaint=f"its manifest cannot be read: {type(fault).__name__}"
+            )
         if manifest.content_hash != version.hash or broken:
             found = ", ".join(broken) or manifest.content_hash[:12]
-            return Fitness(path=str(path), complaint=f"not what was trained: {found}")
-        return Fitness(
+            return VersionCheck(path=str(path), complaint=f"not what was trained: {found}")
+        return VersionCheck(
             path=str(path),
             complaint=unusable(manifest.probes),
             probes=manifest.probes,

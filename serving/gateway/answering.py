@@ -19,8 +19,8 @@ from opentelemetry import metrics
 
 from serving.gateway.forwarding import Broken, Forwarder, NoReplica, Reply
 from serving.gateway.openai_form import (
-    Asked,
-    Heard,
+    CapturedReply,
+    RequestedExtras,
     asked,
     complaint,
     deadly,
@@ -28,8 +28,8 @@ from serving.gateway.openai_form import (
     with_extras,
     without_extras,
 )
-from serving.gateway.recorder import Captor, Interaction
-from serving.gateway.routing import Table
+from serving.gateway.recorder import Capture, Recorder
+from serving.gateway.routing import RoutingTable
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
@@ -56,7 +56,7 @@ class Order:
     interaction: str
     conversation: str | None
     turn: int | None
-    seen: Asked
+    seen: RequestedExtras
     capture: bool
     began_s: float
 
@@ -70,7 +70,7 @@ class Order:
         return known if version is None else {**known, "x-clorad-version": version}
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request cannot be answered as it is. `text` says why, for the client only."""
 
     def __init__(self, status: int, text: str, kind: str, **more: str | None) -> None:
@@ -82,7 +82,13 @@ class Answering:
     """What answering needs, for one event loop."""
 
     def __init__(
-        self, table: Table, forwarder: Forwarder, captor: Captor, *, request_s_max: float, body_bytes_max: int
+        self,
+        table: RoutingTable,
+        forwarder: Forwarder,
+        captor: Recorder,
+        *,
+        request_s_max: float,
+        body_bytes_max: int,
     ) -> None:
         self._table = table
         self._forwarder = forwarder
@@ -95,7 +101,7 @@ class Answering:
         interaction = uuid4().hex
         try:
             order = await self._order(request, path, interaction)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             headers = {"x-clorad-interaction": interaction}
             _answered.add(1, {"status": refusal.status})
             return JSONResponse(refusal.body, refusal.status, headers | _retry(refusal.status))
@@ -114,17 +120,17 @@ class Answering:
     async def _order(self, request: Request, path: str, interaction: str) -> Order:
         table = self._table.current
         if table is None:
-            raise Refused(503, "the routing is not known yet", "service_unavailable")
+            raise RequestRefused(503, "the routing is not known yet", "service_unavailable")
         body = _read(await bounded(request, self._body_bytes_max))
         agent = body.get("model")
         if not isinstance(agent, str) or agent not in table.routes:
             said = "model: no such agent here; GET /v1/models lists them"
-            raise Refused(404, said, "invalid_request_error", param="model", code="model_not_found")
+            raise RequestRefused(404, said, "invalid_request_error", param="model", code="model_not_found")
         if not isinstance(body.get("stream", False), bool):
-            raise Refused(400, "stream: true or false", "invalid_request_error", param="stream")
+            raise RequestRefused(400, "stream: true or false", "invalid_request_error", param="stream")
         if (name := deadly(body, chat=path == CHAT)) is not None:
             said = f"{name}: not to be had here, other requests would suffer"
-            raise Refused(400, said, "invalid_request_error", param=name)
+            raise RequestRefused(400, said, "invalid_request_error", param=name)
         turn = request.headers.get("x-clorad-turn", "")
         wanted = table.routes[agent].capture and request.headers.get("x-clorad-capture", "").lower() != "off"
         single = path == CHAT and body.get("n") in (None, 1) and isinstance(body.get("messages"), list)
@@ -153,7 +159,7 @@ class Answering:
         if reply.status != 200:
             return JSONResponse(answer, reply.status, headers)
         if order.capture:
-            heard = Heard()
+            heard = CapturedReply()
             heard.hear(answer["choices"][0])
             self._keep(order, version, heard)
         without_extras(answer, order.seen)
@@ -163,7 +169,7 @@ class Answering:
     async def _stream(self, order: Order, reply: Reply, stack: AsyncExitStack) -> AsyncIterator[bytes]:
         """The events as the client asked for them; the last one tells of an error, if there was one."""
         assert reply.events is not None
-        version, heard, status = reply.choice.version, Heard(), 200
+        version, heard, status = reply.choice.version, CapturedReply(), 200
         try:
             async with stack, asyncio.timeout_at(_loop_time(order.began_s + self._request_s_max)):
                 async for event in reply.events:
@@ -192,11 +198,11 @@ class Answering:
         log.warning("request failed", agent=order.agent, status=status, fault=type(fault).__name__)
         return JSONResponse(complaint(said, "api_error"), status, order.headers() | _retry(status))
 
-    def _keep(self, order: Order, version: str, heard: Heard) -> None:
+    def _keep(self, order: Order, version: str, heard: CapturedReply) -> None:
         if not heard.complete:
             return
         self._captor.put(
-            Interaction(
+            Capture(
                 id=order.interaction,
                 agent=order.agent,
                 version=version,
@@ -214,12 +220,12 @@ class Answering:
 
 
 async def bounded(request: Request, bytes_max: int) -> bytes:
-    """The whole body. Raises `Refused` as soon as it is longer than `bytes_max`."""
+    """The whole body. Raises `RequestRefused` as soon as it is longer than `bytes_max`."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > bytes_max:
-            raise Refused(413, f"at most {bytes_max} bytes", "invalid_request_error")
+            raise RequestRefused(413, f"at most {bytes_max} bytes", "invalid_request_error")
     return bytes(body)
 
 
@@ -227,9 +233,9 @@ def _read(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body is no JSON", "invalid_request_error") from None
+        raise RequestRefused(400, "the body is no JSON", "invalid_request_error") from None
     if not isinstance(body, dict):
-        raise Refused(400, "the body must be an object", "invalid_request_error")
+        raise RequestRefused(400, "the body must be an object", "invalid_request_error")
     return body
 
 
@@ -238,7 +244,7 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _shown(chunk: dict[str, Any], order: Order, heard: Heard) -> dict[str, Any]:
+def _shown(chunk: dict[str, Any], order: Order, heard: CapturedReply) -> dict[str, Any]:
     for choice in chunk.get("choices") or ():
         if order.capture:
             heard.hear(choice)

@@ -11,21 +11,22 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving.gateway.answering import CHAT, TEXT, Answering, Refused, bounded
+from serving.gateway.answering import CHAT, TEXT, Answering, RequestRefused, bounded
 from serving.gateway.feedback_endpoint import ACK_S_MAX as FEEDBACK_ACK_S_MAX
-from serving.gateway.feedback_endpoint import Inbox, Unwelcome
+from serving.gateway.feedback_endpoint import FeedbackEndpoint, FeedbackRefused
 from serving.gateway.forwarding import forwarding
 from serving.gateway.openai_form import complaint, model_list
-from serving.gateway.recorder import Captor
-from serving.gateway.routing import Table, keep_fresh
+from serving.gateway.recorder import Recorder
+from serving.gateway.routing import RoutingTable, keep_fresh
 from serving.gateway.shutdown import Leaver, Server, saying_goodbye
+from serving.health_report import HealthReport
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +38,6 @@ START_S_MAX = 300.0
 
 class LedgerMissing(Exception):
     """The ledger did not answer since the gateway started; the supervisor starts it again."""
-
-
-class Watched(Protocol):
-    """Where the gateway says that it lives and what it lacks (daemon.process.health.Health)."""
-
-    def alive(self, name: str) -> None: ...
-    def ready(self, name: str, ok: bool, why: str = "") -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +63,9 @@ class GatewayOptions:
 class Gateway:
     """Everything the endpoints work with."""
 
-    table: Table
-    captor: Captor
-    inbox: Inbox
+    table: RoutingTable
+    captor: Recorder
+    inbox: FeedbackEndpoint
     options: GatewayOptions
 
 
@@ -130,7 +124,7 @@ def gateway_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
     return app
 
 
-def run_gateway(gateway: Gateway, stopping: threading.Event, watched: Watched) -> None:
+def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthReport) -> None:
     """Serve until `stopping` is set, then stop in order (`serving.gateway.shutdown`).
 
     Requests that were accepted are answered, and captures are with `captor.send`.
@@ -158,9 +152,9 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, watched: Watched) -
             Leaver(server, leave_s=options.leave_s).watch,
             stopping,
             over,
-            look=_looking(gateway.table, watched),
-            alive=lambda: watched.alive("gateway"),
-            left=lambda: watched.ready("routing", False, "asked to stop"),
+            look=_looking(gateway.table, health),
+            alive=lambda: health.alive("gateway"),
+            left=lambda: health.ready("routing", False, "asked to stop"),
             broken=lambda: any(loop.done() for loop in running),
         )
         try:
@@ -178,12 +172,12 @@ def _listening(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def _looking(table: Table, watched: Watched) -> Callable[[], None]:
+def _looking(table: RoutingTable, health: HealthReport) -> Callable[[], None]:
     """Tells how ready the gateway is. Raises `LedgerMissing` where it has waited for the ledger too long."""
     began_s = time.monotonic()
 
     def look() -> None:
-        watched.ready("routing", *_readiness(table))
+        health.ready("routing", *_readiness(table))
         waited_s = time.monotonic() - began_s
         if table.current is None and waited_s > START_S_MAX:
             raise LedgerMissing(f"the ledger did not answer for {waited_s:.0f} s")
@@ -199,9 +193,9 @@ async def _take(gateway: Gateway, request: Request) -> Response:
     try:
         raw = await bounded(request, gateway.options.body_bytes_max)
         taken = await gateway.inbox.take(raw, request.headers, table.routes.keys())
-    except Refused as refusal:
+    except RequestRefused as refusal:
         return JSONResponse(refusal.body, refusal.status)
-    except Unwelcome as complaints:
+    except FeedbackRefused as complaints:
         kind = "api_error" if complaints.status == 503 else "invalid_request_error"
         headers = {"retry-after": "1"} if complaints.status == 503 else {}
         return JSONResponse(complaint(complaints.text, kind), complaints.status, headers)
@@ -209,14 +203,14 @@ async def _take(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"id": taken.id, "source": taken.source, **place}, 202)
 
 
-def _readiness(table: Table) -> tuple[bool, str]:
+def _readiness(table: RoutingTable) -> tuple[bool, str]:
     if table.current is None:
         return False, "the ledger has not answered yet"
     usable = sum(one.in_rotation for one in table.current.replicas)
     return usable > 0, f"{usable} of {len(table.current.replicas)} replicas in rotation"
 
 
-def _routing(table: Table) -> dict[str, Any]:
+def _routing(table: RoutingTable) -> dict[str, Any]:
     """For tooling: what this gateway routes by at this moment."""
     known = table.current
     if known is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from opentelemetry import metrics
 
-from feedback.envelope import Envelope, Refused, open_envelope, parse
+from feedback.envelope import Envelope, RecordRefused, open_envelope, parse
 from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
@@ -32,7 +32,7 @@ _FAULTS = (TooManyWaiting, NotAcknowledged, TimeoutError)
 TYPES = ("clorad.correction.v1", "clorad.intervention.v1", "clorad.outcome.v1", "clorad.retraction.v1")
 
 
-class Unwelcome(Exception):
+class FeedbackRefused(Exception):
     """The event was not taken. `text` names fields and kinds of mistakes, never what they held."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -41,7 +41,7 @@ class Unwelcome(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class AcceptedFeedback:
     """Where the event is now, on every in-sync replica of Kafka."""
 
     id: str
@@ -49,7 +49,7 @@ class Taken:
     sent: Sent
 
 
-class Inbox:
+class FeedbackEndpoint:
     """Takes feedback for Kafka."""
 
     def __init__(self, send: Send, redactor: Redactor, *, ack_s_max: float = ACK_S_MAX) -> None:
@@ -59,12 +59,14 @@ class Inbox:
         for fate in ("kept", *(fault.__name__ for fault in _FAULTS)):
             _taken.add(0, {"fate": fate})  # a rise from nothing to one is none to Prometheus
 
-    async def take(self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]) -> Taken:
-        """Kafka has the event. Raises `Unwelcome`: 4xx, it never will; 503, it may be sent again."""
+    async def take(
+        self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]
+    ) -> AcceptedFeedback:
+        """Kafka has the event. Raises `FeedbackRefused`: 4xx, it never will; 503, it may be sent again."""
         envelope = _opened(raw, headers)
         agent = envelope.data.get("agent") if isinstance(envelope.data, dict) else None
         if isinstance(agent, str) and agent not in agents:
-            raise Unwelcome(404, "agent: not declared")
+            raise FeedbackRefused(404, "agent: not declared")
         try:
             record = outgoing(
                 envelope.type,
@@ -77,15 +79,15 @@ class Inbox:
                 trace=envelope.trace,
             )
         except ValueError as complaint:
-            raise Unwelcome(400, str(complaint)) from None
+            raise FeedbackRefused(400, str(complaint)) from None
         try:
             sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
         except _FAULTS as fault:
             _taken.add(1, {"fate": type(fault).__name__})
-            raise Unwelcome(503, "not acknowledged by Kafka; send it again under the same id") from None
+            raise FeedbackRefused(503, "not acknowledged by Kafka; send it again under the same id") from None
         _taken.add(1, {"fate": "kept"})
         kept = {name: (value or b"").decode() for name, value in record.headers}
-        return Taken(id=kept["ce_id"], source=kept["ce_source"], sent=sent)
+        return AcceptedFeedback(id=kept["ce_id"], source=kept["ce_source"], sent=sent)
 
 
 def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
@@ -96,13 +98,13 @@ def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
     )
     try:
         envelope = open_envelope(_completed(raw, headers), binding)
-    except Refused as refusal:
+    except RecordRefused as refusal:
         status = 413 if refusal.unusable.reason is Reason.OVERSIZED else 400
-        raise Unwelcome(status, f"{refusal.unusable.reason.value}: {refusal.unusable.detail}") from None
+        raise FeedbackRefused(status, f"{refusal.unusable.reason.value}: {refusal.unusable.detail}") from None
     if envelope.type not in TYPES:
-        raise Unwelcome(400, f"type: one of {', '.join(TYPES)}")
+        raise FeedbackRefused(400, f"type: one of {', '.join(TYPES)}")
     if not isinstance(envelope.data, dict):
-        raise Unwelcome(400, "data: an object")
+        raise FeedbackRefused(400, "data: an object")
     return envelope
 
 

@@ -19,7 +19,7 @@ import structlog
 from opentelemetry import metrics
 
 from serving.gateway.openai_form import Garbled, answer_in, chunk_in, error_status, json_in
-from serving.gateway.routing import Choice, Table, choose
+from serving.gateway.routing import RouteTarget, RoutingTable, choose
 
 log = structlog.get_logger(__name__)
 _retried = metrics.get_meter("serving").create_counter("clorad.gateway.requests.retried", unit="{request}")
@@ -49,7 +49,7 @@ class Broken(Exception):
 class Reply:
     """One replica's answer, decoded: either `body`, read to its end, or `events` still arriving."""
 
-    choice: Choice
+    choice: RouteTarget
     status: int
     body: Any = None  # of status 200: an object with choices
     events: AsyncIterator[dict[str, Any]] | None = None
@@ -59,7 +59,7 @@ class Reply:
 class Forwarder:
     """The connections to the replicas and how busy each is. Lives on one event loop."""
 
-    table: Table
+    table: RoutingTable
     session: aiohttp.ClientSession
     wait_s_max: float  # for a replica to come up, before a request is refused
     in_flight: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class Forwarder:
                 self.in_flight[choice.url] -= 1
             _retried.add(1)
 
-    async def _next(self, search: "_Search", agent: str, conversation: str) -> Choice:
+    async def _next(self, search: "_Search", agent: str, conversation: str) -> RouteTarget:
         """The next replica to try; waits while there is none."""
         while True:
             table = self.table.current
@@ -105,7 +105,12 @@ class Forwarder:
             search.failed.clear()  # whoever failed a moment ago may be back
 
     async def _attempt(
-        self, stack: AsyncExitStack, path: str, body: Mapping[str, Any], choice: Choice, search: "_Search"
+        self,
+        stack: AsyncExitStack,
+        path: str,
+        body: Mapping[str, Any],
+        choice: RouteTarget,
+        search: "_Search",
     ) -> Reply | None:
         """One replica's answer; None if another one must be tried."""
         data = json.dumps({**body, "model": choice.model}).encode()
@@ -201,7 +206,9 @@ class _Search:
 
 
 @asynccontextmanager
-async def forwarding(table: Table, *, connections_max: int, wait_s_max: float) -> AsyncIterator[Forwarder]:
+async def forwarding(
+    table: RoutingTable, *, connections_max: int, wait_s_max: float
+) -> AsyncIterator[Forwarder]:
     """A forwarder with its connections, closed at the end of the block."""
     connector = aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=_KEEP_ALIVE_S_MAX)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S_MAX)

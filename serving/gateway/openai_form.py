@@ -26,7 +26,7 @@ SAMPLING = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestedExtras:
     """Which of the extras the client wants to see itself."""
 
     token_ids: bool
@@ -34,7 +34,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Heard:
+class CapturedReply:
     """What one answer was made of, gathered from a whole one or from its chunks."""
 
     text: str = ""
@@ -58,9 +58,9 @@ class Heard:
         return self.finish_reason in ("stop", "length") and self.plain
 
 
-def asked(body: Mapping[str, Any]) -> Asked:
+def asked(body: Mapping[str, Any]) -> RequestedExtras:
     """What the client asked for. (`logprobs` is a truth in chats and a number in completions.)"""
-    return Asked(
+    return RequestedExtras(
         token_ids=bool(body.get("return_token_ids")),
         logprobs=body.get("logprobs") not in (None, False),
     )
@@ -132,7 +132,7 @@ def json_in(raw: bytes) -> Any:
     return value
 
 
-def without_extras(answer: dict[str, Any], seen: Asked) -> None:
+def without_extras(answer: dict[str, Any], seen: RequestedExtras) -> None:
     """Take out of an answer, or of one chunk, what the client did not ask for."""
     if not seen.token_ids and "prompt_token_ids" in answer:
         answer["prompt_token_ids"] = None
@@ -149,7 +149,7 @@ def sampling_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_choice(choice: Any) -> bool:
-    """Whether `Heard` and `without_extras` find what they look for, or nothing, where they look."""
+    """Whether `CapturedReply` and `without_extras` find what they look for, or nothing, where they look."""
     if not isinstance(choice, dict):
         return False
     said, scored = choice.get("message") or choice.get("delta") or {}, choice.get("logprobs") or {}

@@ -17,9 +17,9 @@ from opentelemetry import metrics
 
 from feedback.envelope import VALUE_BYTES_MAX
 from feedback.outgoing import outgoing
-from feedback.producer import NotAcknowledged, Record, Sent, TooManyWaiting
+from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
-from serving.gateway.openai_form import Heard
+from serving.gateway.openai_form import CapturedReply
 
 log = structlog.get_logger(__name__)
 _captured = metrics.get_meter("serving").create_counter("clorad.gateway.interactions", unit="{interaction}")
@@ -27,12 +27,12 @@ _captured = metrics.get_meter("serving").create_counter("clorad.gateway.interact
 TOPIC = "clorad.interactions"
 SOURCE = "clorad/gateway"
 
-Send = Callable[[Record], Future[Sent]]
+Send = Callable[[KafkaRecord], Future[Sent]]
 """feedback.producer.Producer.send: a future that ends when every in-sync replica of Kafka has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction:
+class Capture:
     """What is known of one answer, before redaction."""
 
     id: str
@@ -42,10 +42,10 @@ class Interaction:
     turn: int | None
     messages: list[Mapping[str, Any]]
     sampling: Mapping[str, Any]
-    heard: Heard
+    heard: CapturedReply
 
 
-class Captor:
+class Recorder:
     """A bounded queue and the thread that empties it."""
 
     def __init__(
@@ -54,13 +54,13 @@ class Captor:
         self._send = send
         self._redactor = redactor
         self._share = share
-        self._waiting: queue.Queue[Interaction] = queue.Queue(waiting_max)
+        self._waiting: queue.Queue[Capture] = queue.Queue(waiting_max)
 
     def wants(self) -> bool:
         """Whether the next interaction is in the sample. A token costs the replica a little to report."""
         return random.random() < self._share
 
-    def put(self, interaction: Interaction) -> None:
+    def put(self, interaction: Capture) -> None:
         """Take it if there is room."""
         try:
             self._waiting.put_nowait(interaction)
@@ -86,7 +86,7 @@ class Captor:
                 log.warning("interaction not captured", agent=interaction.agent, why=str(complaint))
                 _captured.add(1, {"fate": "invalid"})
 
-    def _record(self, said: Interaction) -> Record:
+    def _record(self, said: Capture) -> KafkaRecord:
         data: dict[str, Any] = {
             "agent": said.agent,
             "author": "gateway",

@@ -23,7 +23,7 @@ _generation = metrics.get_meter("serving").create_gauge("clorad.gateway.generati
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class RouteTarget:
     """Who answers one request."""
 
     url: str
@@ -38,14 +38,14 @@ def choose(
     conversation: str,
     in_flight: Mapping[str, int],
     avoid: AbstractSet[str] = frozenset(),
-) -> Choice | None:
+) -> RouteTarget | None:
     """The least busy replica in rotation that lists the agent's version; None where there is none.
 
     Raises `KeyError` for an agent that is not declared.
     """
     version, model = speaker(table.routes[agent], conversation)
     able = [
-        (in_flight.get(one.url, 0), place, Choice(url=one.url, model=name, version=version))
+        (in_flight.get(one.url, 0), place, RouteTarget(url=one.url, model=name, version=version))
         for place, one in enumerate(table.replicas)
         if one.in_rotation and one.url not in avoid
         if (name := one.base_name if model is None else model if model in one.models else None)
@@ -63,7 +63,7 @@ def speaker(route: Route, conversation: str) -> tuple[str, str | None]:
     return route.version, route.model
 
 
-class Table:
+class RoutingTable:
     """The routing table as last read. One thread keeps it fresh, any may ask."""
 
     def __init__(self, database: Database) -> None:
@@ -97,7 +97,7 @@ class Table:
         return True
 
 
-def keep_fresh(table: Table, stopping: threading.Event, *, poll_s: float) -> None:
+def keep_fresh(table: RoutingTable, stopping: threading.Event, *, poll_s: float) -> None:
     """Look at the generation until told to stop."""
     while not stopping.is_set():
         table.refresh()

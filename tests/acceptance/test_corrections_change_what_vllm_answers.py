@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from examples.base_model.slots import Source, read_words
+from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.demo import SHOP
-from examples.house_rules.measure import Marks, set_exam, take_exams, through
-from examples.house_rules.people.gateway import Answer, Gateway
+from examples.house_rules.measure import ExamResult, set_exam, take_exams, through
+from examples.house_rules.people.gateway import AgentReply, GatewayClient
 from examples.house_rules.people.post import Post
 from examples.house_rules.stack import Plan, Stack
 from examples.house_rules.world import Task
@@ -48,27 +48,27 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def gateway(stack: Stack) -> Gateway:
-    return Gateway(stack.gateway)
+def gateway(stack: Stack) -> GatewayClient:
+    return GatewayClient(stack.gateway)
 
 
-def exam(gateway: Gateway) -> Marks:
+def exam(gateway: GatewayClient) -> ExamResult:
     questions = set_exam(read_world(SHOP), AGENT, n=ASKED, wave=1)
     return take_exams([questions], through(gateway))[AGENT]
 
 
-def answers_to(gateway: Gateway, tasks: list[Task]) -> list[tuple[Task, Answer]]:
+def answers_to(gateway: GatewayClient, tasks: list[Task]) -> list[tuple[Task, AgentReply]]:
     with ThreadPoolExecutor(8) as pool:
         return list(
             zip(tasks, pool.map(lambda task: gateway.ask(task.agent, task.messages), tasks), strict=True)
         )
 
 
-def give_feedback(stack: Stack, gateway: Gateway) -> str:
+def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
     """A developer's day: approvals, corrections, one of each by other ways. Returns one correction's uid."""
     world = read_world(SHOP)
     rules = world.of_wave(AGENT, 1)
-    source = Source(random.Random(11), read_words(), held_out=False)
+    source = SlotValues(random.Random(11), read_words(), held_out=False)
     calm = [
         world.near(rules[place % len(rules)], source, rules)
         if place % 2
@@ -98,7 +98,7 @@ def give_feedback(stack: Stack, gateway: Gateway) -> str:
     return f"dev/ann#{sent}"
 
 
-def say_over_http(stack: Stack, task: Task, answer: Answer) -> int:
+def say_over_http(stack: Stack, task: Task, answer: AgentReply) -> int:
     """Feedback for people without a Kafka client. Returns the HTTP status."""
     data = {"agent": AGENT, "author": "bob", "rejected": answer.text, "corrected": task.wanted}
     event = {"type": "clorad.correction.v1", "data": {**data, "messages": list(task.messages)}}
@@ -132,7 +132,7 @@ def told(stack: Stack, *words: str) -> Any:
 
 
 def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
-    stack: Stack, gateway: Gateway
+    stack: Stack, gateway: GatewayClient
 ) -> None:
     before = exam(gateway)
     assert before.followed <= 0.45
@@ -140,7 +140,7 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
 
     uid = give_feedback(stack, gateway)
     world = read_world(SHOP)
-    source = Source(random.Random(12), read_words(), held_out=False)
+    source = SlotValues(random.Random(12), read_words(), held_out=False)
     late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
     assert say_over_http(stack, late, gateway.ask(AGENT, late.messages)) == 202
 

@@ -11,10 +11,10 @@ from kafka import TopicPartition, errors
 
 from feedback.connection import Kafka, is_passing
 from feedback.outbox import MESSAGE_ID, Publisher
-from feedback.producer import NotAcknowledged, Producer, Record, TooManyWaiting
+from feedback.producer import KafkaRecord, NotAcknowledged, Producer, TooManyWaiting
 from feedback.source import OutOfRange, Source, Undecodable
-from feedback.topics import NotTold, Topics, create, shortfalls, standing
-from ledger.intake.outbox import Message
+from feedback.topics import NotTold, Topics, create, shortfalls, topic_state
+from ledger.intake.outbox import OutboxMessage
 from tests.fakes.kafka import FakeKafka
 from tests.kafka_broker import RealKafka
 
@@ -241,10 +241,10 @@ def test_hints_carry_a_note_that_later_members_see(stage, member):
 def test_topics_are_created_once_and_described_by_id(stage):
     topics = stage_topics()
     names = topics.retention_days()
-    assert [topic.topic_id for topic in standing(stage.cluster, topics)] == [None] * 4
+    assert [topic.topic_id for topic in topic_state(stage.cluster, topics)] == [None] * 4
     assert set(create(stage.cluster, topics, partitions=3)) == set(names)
     assert create(stage.cluster, topics) == ()
-    described = standing(stage.cluster, topics)
+    described = topic_state(stage.cluster, topics)
     assert [topic.partitions for topic in described] == [3] * 4
     assert len({topic.topic_id for topic in described}) == 4
 
@@ -296,19 +296,19 @@ def test_settings_that_are_not_told_are_not_taken_for_good_ones():
 def test_a_topic_made_again_has_another_id(stage):
     topic = stage.create()
     topics = Topics(feedback=topic, interactions=topic, dead_letters=topic, lifecycle=topic)
-    before = standing(stage.cluster, topics)[0].topic_id
+    before = topic_state(stage.cluster, topics)[0].topic_id
     stage.delete(topic)
     until = time.monotonic() + WAIT_S
-    while standing(stage.cluster, topics)[0].topic_id is not None:
+    while topic_state(stage.cluster, topics)[0].topic_id is not None:
         assert time.monotonic() < until
     stage.create_named(topic)
-    assert standing(stage.cluster, topics)[0].topic_id not in (None, before)
+    assert topic_state(stage.cluster, topics)[0].topic_id not in (None, before)
 
 
 def test_an_event_is_acknowledged_with_its_place(stage, member):
     topic = stage.create(partitions=1)
     producer = Producer(stage.cluster, ack_s_max=10.0)
-    record = Record(topic=topic, key=b"k", value=b"v", headers=(("a", b"1"), ("b", None)))
+    record = KafkaRecord(topic=topic, key=b"k", value=b"v", headers=(("a", b"1"), ("b", None)))
     sent = [producer.send(record).result(timeout=WAIT_S) for _ in range(2)]
     producer.close()
     assert [(one.topic, one.partition, one.offset) for one in sent] == [(topic, 0, 0), (topic, 0, 1)]
@@ -319,7 +319,7 @@ def test_an_event_is_acknowledged_with_its_place(stage, member):
 def test_the_same_key_goes_to_the_same_partition(stage):
     topic = stage.create(partitions=4)
     producer = Producer(stage.cluster)
-    record = Record(topic=topic, key=b"conversation-1", value=b"v")
+    record = KafkaRecord(topic=topic, key=b"conversation-1", value=b"v")
     sent = [producer.send(record).result(timeout=WAIT_S) for _ in range(5)]
     producer.close()
     assert len({one.partition for one in sent}) == 1
@@ -328,7 +328,7 @@ def test_the_same_key_goes_to_the_same_partition(stage):
 def test_an_event_for_a_topic_that_is_not_there_is_not_acknowledged(stage):
     producer = Producer(stage.cluster, ack_s_max=1.0)
     with pytest.raises(NotAcknowledged):
-        producer.send(Record(topic="t-nowhere", key=None, value=b"v")).result(timeout=WAIT_S)
+        producer.send(KafkaRecord(topic="t-nowhere", key=None, value=b"v")).result(timeout=WAIT_S)
     producer.close()
 
 
@@ -336,7 +336,7 @@ def test_a_closed_producer_takes_nothing(stage):
     producer = Producer(stage.cluster)
     producer.close()
     with pytest.raises(TooManyWaiting):
-        producer.send(Record(topic="t", key=None, value=b"v"))
+        producer.send(KafkaRecord(topic="t", key=None, value=b"v"))
 
 
 @pytest.mark.kafka
@@ -344,18 +344,18 @@ def test_a_topic_nobody_made_is_not_made_by_sending_to_it(own_broker):
     stage = RealKafka(own_broker(auto_create_topics_enable="true").bootstrap)
     producer = Producer(stage.cluster, ack_s_max=3.0)
     with pytest.raises(NotAcknowledged):
-        producer.send(Record(topic="t-mistyped", key=None, value=b"v")).result(timeout=WAIT_S)
+        producer.send(KafkaRecord(topic="t-mistyped", key=None, value=b"v")).result(timeout=WAIT_S)
     producer.close()
     source = Source(stage.cluster, ("t-mistyped",), group="g", instance=None, session_ms=6000)
     source.poll(frozenset(), wait_ms=1000, records_max=1)
     source.close()
     topics = Topics(feedback="t-mistyped", interactions="t-a", dead_letters="t-b", lifecycle="t-c")
-    assert [topic.topic_id for topic in standing(stage.cluster, topics)] == [None] * 4
+    assert [topic.topic_id for topic in topic_state(stage.cluster, topics)] == [None] * 4
 
 
-def _messages(topic: str, *values: bytes | None) -> list[Message]:
+def _messages(topic: str, *values: bytes | None) -> list[OutboxMessage]:
     return [
-        Message(
+        OutboxMessage(
             id=number,
             topic=topic,
             key=None,

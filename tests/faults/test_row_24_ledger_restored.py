@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from feedback.identity import identity_of
+from feedback.identity import ensure_identity
 from tests.faults.load import Load
 from tests.unit.feedback.taking_in import Books
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.mark.parametrize("backed_up_after", [0, 100])
 def test_row_24_an_old_backup_catches_up(kafka, kept, start, tmp_path, backed_up_after):
-    identity_of(kept.database)
+    ensure_identity(kept.database)
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     if backed_up_after:

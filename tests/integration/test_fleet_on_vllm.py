@@ -20,15 +20,15 @@ from ledger.events import Role
 from ledger.learning import turns
 from ledger.versions.lineage import Version, version_name
 from ledger.versions.promotion import roll_back
-from ledger.versions.routing import seen
+from ledger.versions.routing import replica_states
 from serving.fleet.judging import SuiteOf
 from serving.fleet.leader import FleetOptions, fleet_of, run_fleet
-from serving.fleet.reconciler import Keeper, ReplicaOptions
+from serving.fleet.reconciler import Reconciler, ReplicaOptions
 from serving.fleet.replica import Replica
-from serving.fleet.version_check import Shelf
+from serving.fleet.version_check import VersionChecker
 from tests import vllm_server
 from tests.unit.ledger import teaching
-from tests.unit.serving.front import Front, Watched, front, until
+from tests.unit.serving.front import Front, RecordedHealth, front, until
 from tests.unit.serving.scene import BASE_HASH, Scene, manifest
 from tests.unit.serving.scene import scene as a_scene
 from tests.vllm_server import RealVLLM
@@ -123,7 +123,7 @@ def fleet(scene: Scene, *urls: str, suite: SuiteOf = no_suite) -> Iterator[None]
         ),
         suite=suite,
         redact=lambda text: text,
-        watched=Watched(),
+        health=RecordedHealth(),
     )
     stopping = threading.Event()
     thread = threading.Thread(target=run_fleet, args=(led, stopping))
@@ -200,7 +200,7 @@ def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
     candidate = trained(scene, clean.base, seed=3)
     teaching.promote(scene.database, candidate)
     replica = Replica(clean.url)
-    report = Keeper(replica, Shelf(scene.store, BASE_HASH), ReplicaOptions()).tend([candidate])
+    report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), ReplicaOptions()).tend([candidate])
     replica.close()
     found = report.parity[candidate.model]
     assert found.passed
@@ -222,7 +222,7 @@ def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
         time.sleep(1.0)
         assert not holds(gateway, honest)
         with scene.database.read() as connection:
-            [one] = seen(connection)
+            [one] = replica_states(connection)
         assert "parity" in (one.note or "")
 
 

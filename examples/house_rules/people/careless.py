@@ -5,7 +5,7 @@ The batch is large enough to be learned from and to be judged: refusing it is th
 
 from collections.abc import Sequence
 
-from examples.house_rules.people.gateway import Answer
+from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, live
 from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.world import Task
@@ -45,8 +45,8 @@ def _work(person: Person) -> None:
     person.stopping.wait()
 
 
-def _collect(person: Person, agent: str) -> list[tuple[Task, Answer]]:
-    found: list[tuple[Task, Answer]] = []
+def _collect(person: Person, agent: str) -> list[tuple[Task, AgentReply]]:
+    found: list[tuple[Task, AgentReply]] = []
     announced = person.announcements.rules(agent)
     for _ in range(ASKED_MAX):
         roles = [role_of(task.messages) for task, _ in found]
@@ -57,7 +57,7 @@ def _collect(person: Person, agent: str) -> list[tuple[Task, Answer]]:
     return found
 
 
-def _shuffled(person: Person, asked: Sequence[tuple[Task, Answer]]) -> list[tuple[Task, Answer, str]]:
+def _shuffled(person: Person, asked: Sequence[tuple[Task, AgentReply]]) -> list[tuple[Task, AgentReply, str]]:
     """Every prompt with the reply to a prompt of another intent."""
     return [
         (task, answer, person.source.chance.choice(others))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from examples.house_rules.people.gateway import Answer
+from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, live
 from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
 from examples.house_rules.world import Task
@@ -82,12 +82,12 @@ def _give(person: Person, agent: str, wave: int, effort: Round) -> str:
     return corrected[-1][1].version if corrected else ""
 
 
-def _corrections(person: Person, agent: str, wave: int, effort: Round) -> list[tuple[Task, Answer]]:
+def _corrections(person: Person, agent: str, wave: int, effort: Round) -> list[tuple[Task, AgentReply]]:
     """Prompts on which the wave's rules fire and that the agent got wrong, so many of each role."""
     rules = person.world.of_wave(agent, wave)
     announced = person.announcements.rules(agent)
     missing = Counter(effort.corrections)
-    found: list[tuple[Task, Answer]] = []
+    found: list[tuple[Task, AgentReply]] = []
     for _ in range(TRIES):
         tasks = _of_roles(
             missing, lambda turn: person.world.fires(rules[turn % len(rules)], person.source, announced)
@@ -112,7 +112,7 @@ def _of_roles(wanted: Counter[str], make: Callable[[int], Task]) -> list[Task]:
     return tasks
 
 
-def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[Task, Answer]]:
+def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[Task, AgentReply]]:
     """Right answers to near misses of the new rules and to ordinary work."""
     rules = person.world.of_wave(agent, wave)
     announced = person.announcements.rules(agent)
@@ -124,7 +124,7 @@ def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[
             return person.world.near(chance.choice(rules), person.source, announced)
         return person.world.traffic(agent, person.source, earlier)
 
-    found: list[tuple[Task, Answer]] = []
+    found: list[tuple[Task, AgentReply]] = []
     for _ in range(TRIES):
         answered = _ask(person, agent, [next_task() for _ in range(count - len(found))])
         found += [(task, answer) for task, answer in answered if answer.text == task.wanted]
@@ -157,13 +157,13 @@ def _watch(person: Person, agent: str, wave: int, before: str, refusals: int) ->
     return False
 
 
-def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, Answer]]:
+def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, AgentReply]]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(lambda task: person.gateway.ask(agent, task.messages), tasks)
         return list(zip(tasks, answers, strict=True))
 
 
-def _correct_all(person: Person, corrected: Sequence[tuple[Task, Answer]], roles: Sequence[str]) -> None:
+def _correct_all(person: Person, corrected: Sequence[tuple[Task, AgentReply]], roles: Sequence[str]) -> None:
     """The corrections of these roles are acknowledged by Kafka."""
     for task, answer in corrected:
         if role_of(task.messages) in roles:
@@ -171,7 +171,7 @@ def _correct_all(person: Person, corrected: Sequence[tuple[Task, Answer]], roles
     person.post.flush()
 
 
-def _approve(person: Person, task: Task, answer: Answer) -> None:
+def _approve(person: Person, task: Task, answer: AgentReply) -> None:
     name = person.conversation()
     person.post.say(
         "intervention",
@@ -186,7 +186,7 @@ def _approve(person: Person, task: Task, answer: Answer) -> None:
     )
 
 
-def _correct(person: Person, task: Task, answer: Answer) -> None:
+def _correct(person: Person, task: Task, answer: AgentReply) -> None:
     name = person.conversation()
     person.post.say(
         "correction",

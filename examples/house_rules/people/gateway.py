@@ -11,7 +11,7 @@ TOKENS_MAX = 56
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AgentReply:
     """What an agent said, and who exactly said it."""
 
     text: str
@@ -19,7 +19,7 @@ class Answer:
     interaction: str
 
 
-class Gateway:
+class GatewayClient:
     """The agents behind one gateway. Safe to use from several threads."""
 
     def __init__(self, url: str) -> None:
@@ -32,7 +32,7 @@ class Gateway:
         *,
         conversation: str | None = None,
         captured: bool = True,
-    ) -> Answer:
+    ) -> AgentReply:
         """The agent's answer at temperature 0. Raises openai's errors: nothing is tried again."""
         headers = {} if captured else {"x-clorad-capture": "off"}
         if conversation is not None:
@@ -41,7 +41,7 @@ class Gateway:
         said = self._client.chat.completions.with_raw_response.create(
             model=agent, messages=spoken, temperature=0, max_tokens=TOKENS_MAX, extra_headers=headers
         )
-        return Answer(
+        return AgentReply(
             text=said.parse().choices[0].message.content or "",
             version=said.headers.get("x-clorad-version", ""),
             interaction=said.headers.get("x-clorad-interaction", ""),

@@ -6,7 +6,7 @@ A conversation is a row of one-turn requests under one name (the example base re
 from collections.abc import Mapping
 from typing import Any
 
-from examples.house_rules.people.gateway import Answer
+from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, live
 from examples.house_rules.world import Task
 
@@ -73,7 +73,7 @@ def _converse(person: Person, agent: str, wave: int, *, abort: bool) -> bool:
     return False
 
 
-def _takeover(task: Task, answer: Answer) -> Mapping[str, Any]:
+def _takeover(task: Task, answer: AgentReply) -> Mapping[str, Any]:
     return {
         "action": "takeover",
         "reason": task.comment,
@@ -82,7 +82,7 @@ def _takeover(task: Task, answer: Answer) -> Mapping[str, Any]:
     }
 
 
-def _abort(task: Task, answer: Answer) -> Mapping[str, Any]:
+def _abort(task: Task, answer: AgentReply) -> Mapping[str, Any]:
     return {"action": "abort", "reason": task.comment, "said": answer.text}
 
 

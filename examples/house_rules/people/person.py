@@ -15,8 +15,8 @@ from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 from typing import Any
 
-from examples.base_model.slots import Source, read_words
-from examples.house_rules.people.gateway import Gateway
+from examples.base_model.slots import SlotValues, read_words
+from examples.house_rules.people.gateway import GatewayClient
 from examples.house_rules.people.post import Post
 from examples.house_rules.world import Rule, World
 from examples.house_rules.world_file import read_world
@@ -68,14 +68,21 @@ class Person:
     """One person at work."""
 
     def __init__(
-        self, name: str, agents: tuple[str, ...], world: World, gateway: Gateway, post: Post, *, seed: int
+        self,
+        name: str,
+        agents: tuple[str, ...],
+        world: World,
+        gateway: GatewayClient,
+        post: Post,
+        *,
+        seed: int,
     ) -> None:
         self.name = name
         self.agents = agents
         self.world = world
         self.gateway = gateway
         self.post = post
-        self.source = Source(random.Random(f"{seed} {name}"), read_words(), held_out=False)
+        self.source = SlotValues(random.Random(f"{seed} {name}"), read_words(), held_out=False)
         self.announcements = Announcements(world)
         self.stopping = Event()
         self._conversations = 0
@@ -127,7 +134,7 @@ def live(work: Callable[[Person], None]) -> None:
         given.name,
         tuple(given.agents.split(",")),
         read_world(given.world),
-        Gateway(given.gateway),
+        GatewayClient(given.gateway),
         Post(given.bootstrap, given.journal, source, _options(given.kafka_options)),
         seed=given.seed,
     )

@@ -104,12 +104,12 @@ def story(tmp_path: Path) -> Path:
     open_pass(database, "billing")
     lease(database, "billing")
     replicas = [
-        routing.Seen(url="http://127.0.0.1:8001", in_rotation=True, base_name="base", models=("m",)),
-        routing.Seen(
+        routing.ReplicaState(url="http://127.0.0.1:8001", in_rotation=True, base_name="base", models=("m",)),
+        routing.ReplicaState(
             url="http://127.0.0.1:8002", in_rotation=False, base_name=None, models=(), note="refused"
         ),
     ]
-    routing.observe(database, replicas)
+    routing.record_replicas(database, replicas)
     bury(database, b'{"id": "lost", "source": "ide"')
     database.close()
     return path

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.learning.loop import Learner, resume_pass, start_pass
 from engine.warm_engine import WarmEngine
-from feedback.identity import identity_of
+from feedback.identity import ensure_identity
 from feedback.redaction import Found, Redactor
 from ledger.database import Database
 from ledger.events import Role
@@ -41,7 +41,7 @@ class TestForget:
     def told(self, clorad: Clorad, story: Path) -> Clorad:
         """ann wrote what billing's champion was taught, and under an address."""
         with closing(Database(f"sqlite:///{story}")) as ledger:
-            identity = identity_of(ledger)
+            identity = ensure_identity(ledger)
             token = Redactor(identity.fingerprint).name("ann@example.com", Found())
             keep(ledger, correction("m1", author=token))
             bury(ledger, b'{"id": "m2", "data": {"author": "ann@example.com"}')

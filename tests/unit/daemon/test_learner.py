@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select, update
 
 from daemon.learning.loop import Learner, LearnerOptions, resume_pass, start_pass
-from daemon.learning.pacing import Look
-from daemon.learning.planning import Limits
+from daemon.learning.pacing import Pacing
+from daemon.learning.planning import TurnLimits
 from daemon.learning.replay import replay
 from daemon.learning.scheduler import Freshness
 from engine.adapter_files import read_manifest
@@ -21,7 +21,7 @@ from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status
 from ledger.learning import agents, backlog, event_queries, turns, usage
 from ledger.learning.turns import lease_name
-from ledger.versions.lineage import decisions, lineage
+from ledger.versions import decisions, lineage
 from tests.meters import since, told
 from tests.unit.engine import tiny
 from tests.unit.ledger import teaching
@@ -33,7 +33,7 @@ RECIPE = {
 }  # fmt: skip
 OPTIONS = LearnerOptions(
     freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05),
-    limits=Limits(new_max=64, replay_max=8, anchors_max=8, refusals_max=2),
+    limits=TurnLimits(new_max=64, replay_max=8, anchors_max=8, refusals_max=2),
     slots=4,
     gather_s=0.0,
     idle_s=0.01,
@@ -186,7 +186,7 @@ def test_no_turn_starts_where_its_version_could_not_be_written(learner: Learner,
     make_due(database, "billing")
     assert not start_pass(replace(learner, no_disk=lambda: "1 MiB of disk free"), threading.Event())
     assert made(database) == {}
-    assert start_pass(replace(learner, look=Look()), threading.Event())
+    assert start_pass(replace(learner, look=Pacing()), threading.Event())
 
 
 def test_waiting_for_others_begins_anew_for_every_pass(learner: Learner, database: Database) -> None:
@@ -255,11 +255,11 @@ def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
     promote(database, "billing")
     keep(database, *corrections("billing", 6, prefix="more "))
     impatient = replace(OPTIONS, freshness=Freshness(events_min=4, age_s_max=0.0, alpha=0.05))
-    assert not start_pass(replace(learner, options=impatient, look=Look()), threading.Event())
-    another = replace(learner, options=impatient, look=Look(), holder="learner-2")
+    assert not start_pass(replace(learner, options=impatient, look=Pacing()), threading.Event())
+    another = replace(learner, options=impatient, look=Pacing(), holder="learner-2")
     assert not start_pass(another, threading.Event()), "nor with another learner"
     quota(None)
-    assert start_pass(replace(another, look=Look()), threading.Event())
+    assert start_pass(replace(another, look=Pacing()), threading.Event())
     assert set(made(database)) == {"billing v1", "billing v2"}
 
 
@@ -274,7 +274,7 @@ def test_a_restarted_learner_goes_on_sharing_where_the_last_one_stopped(
     keep(database, *corrections("billing", 6, prefix="more "))
     keep(database, *corrections("billing", 8, role=Role.GATE, prefix="more "))
     make_due(database, "sql")
-    assert start_pass(replace(one_slot, holder="learner-2", look=Look()), threading.Event())
+    assert start_pass(replace(one_slot, holder="learner-2", look=Pacing()), threading.Event())
     assert set(made(database)) == {"billing v1", "sql v1"}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.upkeep.capacity import LOOK_EVERY_S, LOOK_SHARE_MAX, Marks, Room
+from daemon.upkeep.capacity import LOOK_EVERY_S, LOOK_SHARE_MAX, Capacity, HighMarks
 from ledger.database import Database
 from ledger.events import Status
 from ledger.intake import outbox
@@ -27,15 +27,17 @@ class Place:
         self.folder, self.now_s, self.free_mib = folder, 0.0, 1000
         self.looks = 0
 
-    def room(self, **marks: int) -> Room:
+    def room(self, **marks: int) -> Capacity:
         def usage(_: Path) -> Usage:
             self.looks += 1
             return Usage(4000 * MIB, 0, self.free_mib * MIB)
 
         wanted = {"rows_max": 1000, "mib_max": 1000, "free_mib_min": 0} | marks
-        return Room(self.database, [self.folder], Marks(**wanted), clock=lambda: self.now_s, disk_usage=usage)
+        return Capacity(
+            self.database, [self.folder], HighMarks(**wanted), clock=lambda: self.now_s, disk_usage=usage
+        )
 
-    def later(self, room: Room) -> str:
+    def later(self, room: Capacity) -> str:
         self.now_s += LOOK_EVERY_S
         return room()
 
@@ -123,10 +125,10 @@ def test_a_look_that_takes_long_is_rare(place: Place) -> None:
         place.looks += 1
         return Usage(10, 0, 10)
 
-    slow_room = Room(
+    slow_room = Capacity(
         place.database,
         [place.folder],
-        Marks(rows_max=1, mib_max=1, free_mib_min=1),
+        HighMarks(rows_max=1, mib_max=1, free_mib_min=1),
         clock=lambda: place.now_s,
         disk_usage=slow,
     )

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.process.role_process import EX_CONFIG
-from daemon.process.supervisor import STOP_ORDER, Child, Patience, Supervisor
+from daemon.process.supervisor import STOP_ORDER, ChildProcess, Patience, Supervisor
 
 QUICK = Patience(first_s=0.05, longest_s=0.2, calm_s=60.0)
 SECONDS_MAX = 15.0
@@ -38,8 +38,8 @@ REFUSES = f"import sys\nsys.exit({EX_CONFIG})"
 DEAF = STEADY.replace("signal.signal(signal.SIGTERM, stop)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
 
 
-def child(name: str, script: str, folder: Path, **more: float) -> Child:
-    return Child(name=name, command=(sys.executable, "-S", "-c", script, str(folder), name), **more)
+def child(name: str, script: str, folder: Path, **more: float) -> ChildProcess:
+    return ChildProcess(name=name, command=(sys.executable, "-S", "-c", script, str(folder), name), **more)
 
 
 def lines(path: Path) -> list[str]:
@@ -187,7 +187,9 @@ def test_a_gateway_that_people_use_outlasts_who_refused(tmp_path: Path, calm_s: 
 
 def test_a_command_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     late = tmp_path / "role"
-    with running(Supervisor([Child(name="fleet", command=(str(late), str(tmp_path)))], patience=QUICK)):
+    with running(
+        Supervisor([ChildProcess(name="fleet", command=(str(late), str(tmp_path)))], patience=QUICK)
+    ):
         time.sleep(0.2)
         body = STEADY.replace("sys.argv[2]", "'fleet'")
         late.write_text(f"#!{sys.executable} -S\n{body}")

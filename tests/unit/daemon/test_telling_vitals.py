@@ -10,7 +10,7 @@ import pytest
 
 from daemon.learning.scheduler import Freshness
 from daemon.upkeep import ledger_metrics
-from daemon.upkeep.ledger_metrics import state_of, tell_vitals
+from daemon.upkeep.ledger_metrics import record_ledger_metrics, state_of
 from ledger.database import Database, LedgerUnavailable
 from ledger.learning.agents import Agent, declare
 from ledger.learning.backlog import Backlog
@@ -43,7 +43,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def leading(database: Database) -> Iterator[None]:
     over = threading.Event()
-    thread = threading.Thread(target=tell_vitals, args=(database, FRESHNESS, over))
+    thread = threading.Thread(target=record_ledger_metrics, args=(database, FRESHNESS, over))
     thread.start()
     try:
         yield

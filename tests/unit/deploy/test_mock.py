@@ -6,7 +6,7 @@ import pytest
 
 from deploy.kafka.mock import API_VERSION, MockCluster
 from feedback.connection import Kafka
-from feedback.topics import Topics, create, standing
+from feedback.topics import Topics, create, topic_state
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def cluster() -> Iterator[MockCluster]:
 def test_topics_are_made_and_found_by_the_project_s_own_client(cluster: MockCluster) -> None:
     kafka = Kafka(bootstrap_servers=cluster.start(), options={"api_version": API_VERSION})
     topics = Topics()
-    assert all(one.topic_id is None for one in standing(kafka, topics))
+    assert all(one.topic_id is None for one in topic_state(kafka, topics))
     cluster.make(topics.retention_days())
-    assert all(one.topic_id and one.partitions > 0 for one in standing(kafka, topics))
+    assert all(one.topic_id and one.partitions > 0 for one in topic_state(kafka, topics))
     assert create(kafka, topics) == (), "what is there stays as it is"

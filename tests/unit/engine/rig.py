@@ -5,7 +5,7 @@ import tiny
 import torch
 from machines import PLAIN_CPU, Machine
 
-from engine.base_model import BaseModel, Pass
+from engine.base_model import BaseModel, PackedBatch
 from engine.objective import read_references
 from engine.packer import Form, Portion, Tenant, pack
 from engine.recipe import Recipe
@@ -141,7 +141,7 @@ class SmallBase:
     def __getattr__(self, name: str) -> object:
         return getattr(self._base, name)
 
-    def hidden(self, packed: Pass) -> torch.Tensor:
+    def hidden(self, packed: PackedBatch) -> torch.Tensor:
         if packed.token_ids_T.numel() > self._held_max:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self._base.hidden(packed)

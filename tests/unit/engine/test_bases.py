@@ -11,7 +11,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, apply_rotary_
 
 from engine.attention import Segment
 from engine.base_files import base_hash, tokenizer_hash
-from engine.base_model import BaseModel, BaseRefused, Pass, load_base, refuse_unsupported
+from engine.base_model import BaseModel, BaseRefused, PackedBatch, load_base, refuse_unsupported
 from engine.pointwise import gate, rms_norm, rotate
 
 
@@ -72,7 +72,7 @@ def _modelled(model, ids):
 
 @torch.no_grad()
 def _passed(model, ids):
-    packed = Pass(
+    packed = PackedBatch(
         token_ids_T=ids.flatten(),
         positions_T=torch.arange(21).repeat(2),
         segments=(Segment(21), Segment(21)),

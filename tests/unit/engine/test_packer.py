@@ -8,7 +8,7 @@ from rig import RECIPE
 
 from engine.packer import Form, MicroBatch, Portion, Tenant, pack
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
-from engine.tokens import Answer, Sample
+from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
 
 SEQUENCES = st.lists(
@@ -21,7 +21,7 @@ SEQUENCES = st.lists(
 
 
 def sample(prompt: tuple[int, ...], *answers: tuple[int, ...]) -> Sample:
-    made = [Answer(token_ids=ids, weights=(1 / len(ids),) * len(ids)) for ids in answers]
+    made = [TargetTokens(token_ids=ids, weights=(1 / len(ids),) * len(ids)) for ids in answers]
     return Sample(
         events=("s#1",),
         part=Part.NEW,

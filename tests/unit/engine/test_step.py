@@ -4,7 +4,7 @@ import pytest
 import torch
 from rig import RECIPE, Rig, SmallBase, demonstrations, relative
 
-from engine.base_model import Pass
+from engine.base_model import PackedBatch
 from engine.memory import OutOfMemory
 from engine.objective import read_references
 from engine.packer import Form
@@ -42,7 +42,7 @@ def test_another_fault_is_not_taken_for_memory():
     rig, work = given()
 
     class Broken(SmallBase):
-        def hidden(self, packed: Pass) -> torch.Tensor:
+        def hidden(self, packed: PackedBatch) -> torch.Tensor:
             raise RuntimeError("a kernel is missing")
 
     with pytest.raises(RuntimeError, match="kernel"):

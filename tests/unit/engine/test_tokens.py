@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.base_model import BaseRefused
-from engine.tokens import Tokens, Unusable
+from engine.tokens import Tokens, UnusableEpisode
 from rewards.episode import Part, Span, Spoken, Weighted
 from rewards.spans import weigh
 
@@ -85,7 +85,7 @@ def test_every_targets_weights_are_positive_and_sum_to_one(text, data):
     ],
 )
 def test_what_cannot_be_taught_from_is_refused_with_its_reason(episode, reason):
-    with pytest.raises(Unusable, match=reason) as caught:
+    with pytest.raises(UnusableEpisode, match=reason) as caught:
         TOKENS.sample(episode, tokens_max=512)
     assert "xxx" not in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_a_template_that_refuses_refuses_only_the_episode():
         + strict.chat_template
     )
     tokens = Tokens(strict, vocabulary=288)
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableEpisode) as caught:
         tokens.render([{"role": "system", "content": "a secret"}])
     assert "secret" not in str(caught.value)
 

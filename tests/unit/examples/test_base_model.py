@@ -9,13 +9,13 @@ import pytest
 import examples.base_model
 from examples.base_model.make import example
 from examples.base_model.skills import BrokenSkillsError, read_skills
-from examples.base_model.slots import Source, draw, fill, read_words
+from examples.base_model.slots import SlotValues, draw, fill, read_words
 
 FOLDER = Path(examples.base_model.__path__[0])
 
 
-def source(*, held_out: bool = False) -> Source:
-    return Source(random.Random(1), read_words(), held_out=held_out)
+def source(*, held_out: bool = False) -> SlotValues:
+    return SlotValues(random.Random(1), read_words(), held_out=held_out)
 
 
 def test_nothing_in_the_base_model_knows_the_house_rules() -> None:

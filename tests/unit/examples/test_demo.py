@@ -13,8 +13,8 @@ from rich.console import Console
 from daemon.settings import read_settings
 from engine.recipe import recipe_from
 from examples.house_rules import demo, report
-from examples.house_rules.child import Child, end_noted
-from examples.house_rules.measure import Exam, Marks, set_exam, take_exams
+from examples.house_rules.child import DemoProcess, end_noted
+from examples.house_rules.measure import Exam, ExamResult, set_exam, take_exams
 from examples.house_rules.people.poison import REASONS
 from examples.house_rules.recipe import RECIPE, clorad_toml
 from examples.house_rules.report import AgentFigures, Figures, Request, Swap
@@ -62,8 +62,8 @@ def test_requests_without_an_answer_are_counted_as_failed(exam: Exam) -> None:
     assert marks.followed == 0.0
 
 
-def marks(followed: float, *, leaked: float = 0.0, kept: float = 1.0) -> Marks:
-    return Marks(n=100, followed=followed, leaked=leaked, kept=kept, requests=300, failed=0)
+def marks(followed: float, *, leaked: float = 0.0, kept: float = 1.0) -> ExamResult:
+    return ExamResult(n=100, followed=followed, leaked=leaked, kept=kept, requests=300, failed=0)
 
 
 def good_figures() -> Figures:
@@ -124,7 +124,7 @@ def test_each_goal_can_be_missed(change: dict[str, object], goal: str) -> None:
         (marks(0.0), marks(0.95, kept=0.96), "the rest"),
     ],
 )
-def test_an_agent_can_fall_short(before: Marks, after: Marks, goal: str) -> None:
+def test_an_agent_can_fall_short(before: ExamResult, after: ExamResult, goal: str) -> None:
     agent = AgentFigures(before=before, after=after, versions=2, refused=0)
     found = missed(replace(good_figures(), agents={"sql": agent}))
     assert len(found) == 1
@@ -223,7 +223,7 @@ def test_clorad_accepts_the_settings_the_demo_writes(tmp_path: Path) -> None:
 
 def test_a_child_that_ignores_being_asked_is_killed_with_its_group(tmp_path: Path) -> None:
     deaf = "from signal import *; signal(SIGTERM, SIG_IGN); print('up', flush=True); pause(); pause()"
-    child = Child("deaf", [sys.executable, "-c", deaf], tmp_path / "deaf.log")
+    child = DemoProcess("deaf", [sys.executable, "-c", deaf], tmp_path / "deaf.log")
     child.start()
     until = time.monotonic() + 20
     while child.last_line() != "up" and time.monotonic() < until:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from examples.house_rules.people import careless, developer, environment, operator
-from examples.house_rules.people.gateway import Answer
+from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person
 from examples.house_rules.people.poison import REASONS, poison
 from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
 from examples.house_rules.world import Task, World
 from examples.house_rules.world_file import read_world
 from feedback import wire
-from feedback.envelope import Refused, open_envelope
+from feedback.envelope import RecordRefused, open_envelope
 from feedback.grouping import group_of
 from feedback.grouping import role_of as clorads_role_of
 from ledger.events import Reason
@@ -66,7 +66,7 @@ class Agents:
     def ask(self, agent, messages, *, conversation=None, captured=True):
         kind, task = asked[messages[-1]["content"]]
         text = task.wanted if self._follow or kind != "fires" else "as ever"
-        return Answer(text=text, version="v0", interaction="i")
+        return AgentReply(text=text, version="v0", interaction="i")
 
 
 @pytest.fixture
@@ -145,6 +145,6 @@ def test_poison_is_refused_for_the_reason_it_was_made_for(reason: str) -> None:
     if reason == "unknown_type":
         assert open_envelope(value, pairs).type not in wire.TYPES
         return
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RecordRefused) as refusal:
         open_envelope(value, pairs)
     assert refusal.value.unusable.reason is Reason(reason)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from examples.base_model.skills import Skills, read_skills
-from examples.base_model.slots import Source, has_doubled_digit, read_words
+from examples.base_model.slots import SlotValues, has_doubled_digit, read_words
 from examples.house_rules.world import Rule, World
 from examples.house_rules.world_file import BrokenWorldError, read_world
 
@@ -19,8 +19,8 @@ def world(request: pytest.FixtureRequest) -> World:
     return read_world(request.param)
 
 
-def source(*, held_out: bool, seed: int = 1) -> Source:
-    return Source(random.Random(seed), read_words(), held_out=held_out)
+def source(*, held_out: bool, seed: int = 1) -> SlotValues:
+    return SlotValues(random.Random(seed), read_words(), held_out=held_out)
 
 
 def pairs(world: World) -> list[tuple[Rule, tuple[Rule, ...]]]:

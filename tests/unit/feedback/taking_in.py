@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from feedback.identity import identity_of
+from feedback.identity import ensure_identity
 from feedback.intake import Intake
 from feedback.placing import IntakeOptions
 from feedback.reading import Reader
@@ -109,7 +109,7 @@ def intake(
     reached: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Intake:
-    identity = identity_of(kept.database)
+    identity = ensure_identity(kept.database)
     return Intake(
         cluster,
         kept.database,

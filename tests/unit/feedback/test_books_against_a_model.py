@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 from feedback.redrive import redrive
 from ledger import schema
 from ledger.database import Database
-from ledger.events import Arrival, Batch, Partition, Reason, Status, Unusable
+from ledger.events import Arrival, Batch, Partition, Reason, Status, UnusableRecord
 from ledger.intake import transaction, waiting
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import against, audit
@@ -54,7 +54,7 @@ class Saying:
     def content(self) -> Content:
         match self.kind:
             case "broken":
-                return Unusable(reason=Reason.INVALID_JSON, detail="line 1")
+                return UnusableRecord(reason=Reason.INVALID_JSON, detail="line 1")
             case "interaction":
                 return spoken(self.id, agent=self.agent)
             case "retraction":
@@ -269,7 +269,7 @@ class Books(RuleBasedStateMachine):
         self.database.close()
         waiting.forget_joined(self.database)
         with self.database.read() as connection:
-            standing = waiting.standing(connection)
+            standing = waiting.waiting_state(connection)
         assert standing.records == standing.waiting
 
     # ── what must hold ───────────────────────────────────────────────────────────────────────────

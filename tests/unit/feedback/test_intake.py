@@ -8,7 +8,7 @@ import pytest
 from kafka import OffsetAndMetadata, TopicPartition
 from sqlalchemy import select
 
-from feedback.identity import identity_of
+from feedback.identity import ensure_identity
 from feedback.intake import Fenced
 from feedback.placing import WrongLedger
 from ledger.database import LedgerUnavailable
@@ -290,7 +290,7 @@ def test_a_ledger_restored_from_before_its_own_hint_reads_everything_again(kafka
     for number in range(3):
         correct(kafka, topics.feedback, f"e{number}")
     kept = books(tmp_path)
-    identity_of(kept.database)
+    ensure_identity(kept.database)
     kept.database.close()
     saved = (tmp_path / "ledger.db").read_bytes()
     first = books(tmp_path)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
 from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
-from ledger.events import Event, Interaction, Kind, Reason, Role, Unusable
+from ledger.events import Event, Interaction, Kind, Reason, Role, UnusableRecord
 from tests.unit.feedback.said import (
     CORRECTION,
     IDENTITY,
@@ -225,7 +225,7 @@ def test_a_complaint_never_echoes_what_people_wrote():
         json.dumps(CORRECTION | {secret: 1}).encode()[:-1] + b', "agent": 1}',
     ):
         unusable = read(data).content
-        assert isinstance(unusable, Unusable)
+        assert isinstance(unusable, UnusableRecord)
         assert secret not in unusable.detail
 
 
@@ -312,7 +312,7 @@ def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
         .read(offset=0, key=None, value=value, headers=tuple(given_headers), received_s=RECEIVED_S)
         .content
     )
-    assert isinstance(content, Unusable)
+    assert isinstance(content, UnusableRecord)
     assert content.reason in Reason
 
 
@@ -327,7 +327,7 @@ def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
 def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
     value = json.dumps(SAID[kind] | {name: odd}).encode()
     arrival = reader().read(offset=0, key=None, value=value, headers=headers(kind), received_s=RECEIVED_S)
-    assert isinstance(arrival.content, Event | Interaction | Unusable)
+    assert isinstance(arrival.content, Event | Interaction | UnusableRecord)
     json.dumps(
         arrival.content.data if isinstance(arrival.content, Event) else {}, ensure_ascii=False
     ).encode()

@@ -10,7 +10,7 @@ from kafka import errors
 from feedback import outbox as shipping
 from feedback.backoff import Backoff
 from feedback.outgoing import outgoing
-from feedback.producer import NotAcknowledged, Producer, Record, TooManyWaiting
+from feedback.producer import KafkaRecord, NotAcknowledged, Producer, TooManyWaiting
 from feedback.redaction import Redactor
 from feedback.schemas import names, schema
 from ledger.events import Event, Interaction
@@ -22,11 +22,11 @@ from tests.unit.feedback.taking_in import books, until
 REDACTOR = Redactor(IDENTITY.fingerprint)
 
 
-def _sent(kind="correction", data=CORRECTION, **changed) -> Record:
+def _sent(kind="correction", data=CORRECTION, **changed) -> KafkaRecord:
     return outgoing(kind, data, topic="t", source="ide", redactor=REDACTOR, **changed)
 
 
-def _read(record: Record):
+def _read(record: KafkaRecord):
     return (
         reader()
         .read(offset=0, key=record.key, value=record.value, headers=record.headers, received_s=RECEIVED_S)
@@ -91,7 +91,7 @@ def test_no_more_events_wait_than_may():
             return kafka.producer(**own)
 
     producer = Producer(Slow(), in_flight_max=2)
-    record = Record(topic=topic, key=b"k", value=b"v")
+    record = KafkaRecord(topic=topic, key=b"k", value=b"v")
     waiting = [producer.send(record) for _ in range(2)]
     with pytest.raises(TooManyWaiting):
         producer.send(record)
@@ -106,7 +106,7 @@ def test_while_kafka_is_away_events_are_refused_and_later_ones_go_through():
     topic = kafka.create()
     kafka.away = True
     producer = Producer(kafka, ack_s_max=0.5)
-    record = Record(topic=topic, key=b"k", value=b"v")
+    record = KafkaRecord(topic=topic, key=b"k", value=b"v")
     with pytest.raises(NotAcknowledged, match="KafkaConnectionError"):
         producer.send(record).result(timeout=10)
     kafka.away = False
@@ -128,7 +128,7 @@ def test_a_client_that_did_not_deliver_is_not_asked_again():
     kafka = Sulking()
     topic = kafka.create()
     producer = Producer(kafka)
-    record = Record(topic=topic, key=b"k", value=b"v")
+    record = KafkaRecord(topic=topic, key=b"k", value=b"v")
     with pytest.raises(NotAcknowledged, match="OutOfOrderSequenceNumberError"):
         producer.send(record).result(timeout=10)
     assert producer.send(record).result(timeout=10).offset == 0
@@ -140,7 +140,7 @@ def test_a_caller_that_gave_up_does_not_stop_the_producer():
     kafka = FakeKafka()
     topic = kafka.create()
     producer = Producer(kafka)
-    record = Record(topic=topic, key=b"k", value=b"v")
+    record = KafkaRecord(topic=topic, key=b"k", value=b"v")
     producer.send(record).cancel()
     assert producer.send(record).result(timeout=10).topic == topic
     producer.close()

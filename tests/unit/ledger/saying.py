@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.database import Database
-from ledger.events import Arrival, Batch, Event, Interaction, Kind, Partition, Reason, Role, Unusable
+from ledger.events import Arrival, Batch, Event, Interaction, Kind, Partition, Reason, Role, UnusableRecord
 from ledger.intake import transaction
 
 FEEDBACK = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=0)
 INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
 DEAD_LETTERS = "clorad.dead-letters"
 
-Content = Event | Interaction | Unusable
+Content = Event | Interaction | UnusableRecord
 
 
 def said(id: str, **changed: Any) -> Event:
@@ -60,8 +60,8 @@ def spoken(id: str, **changed: Any) -> Interaction:
     return Interaction(**{**fields, **changed})
 
 
-def unusable(reason: Reason = Reason.INVALID_JSON) -> Unusable:
-    return Unusable(reason=reason, detail="line 1")
+def unusable(reason: Reason = Reason.INVALID_JSON) -> UnusableRecord:
+    return UnusableRecord(reason=reason, detail="line 1")
 
 
 def batch(

@@ -8,9 +8,9 @@ from ledger.database import Database
 from ledger.events import KeptEvent
 from ledger.learning import event_queries, turns
 from ledger.learning.turns import Pass, Turn, TurnEvent, TurnPlan
-from ledger.versions import promotion
+from ledger.versions import decisions, desired, promotion
 from ledger.versions.decisions import Decision, Verdict
-from ledger.versions.lineage import Version, decisions, desired, version_name
+from ledger.versions.lineage import Version, version_name
 
 HOLDER = "learner-1"
 FORM = {"threads": 1, "device": "cpu"}

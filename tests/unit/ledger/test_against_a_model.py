@@ -27,9 +27,9 @@ from ledger.learning import backlog, event_queries, turns
 from ledger.learning.agents import Agent, declare
 from ledger.learning.turns import Turn, TurnVoid
 from ledger.reports.audit import against, audit
-from ledger.versions import promotion
+from ledger.versions import decisions, desired, lineage, promotion
 from ledger.versions.decisions import Verdict
-from ledger.versions.lineage import Version, decisions, desired, lineage
+from ledger.versions.lineage import Version
 from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, batch, retraction, said
 from tests.unit.ledger.teaching import FORM, decision, plan, record

@@ -9,10 +9,9 @@ from ledger.database import Database
 from ledger.intake import outbox
 from ledger.learning import agents
 from ledger.learning.agents import Agent, declare
-from ledger.versions import routing
+from ledger.versions import desired, routing
 from ledger.versions.desired import Purpose
-from ledger.versions.lineage import desired
-from ledger.versions.routing import Seen
+from ledger.versions.routing import ReplicaState
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, promote
 
@@ -61,27 +60,27 @@ class TestRouting:
 
 
 class TestReplicas:
-    one = Seen(url="http://a", in_rotation=True, base_name="base", models=("x@v1", "a@v2"))
+    one = ReplicaState(url="http://a", in_rotation=True, base_name="base", models=("x@v1", "a@v2"))
 
     def test_what_was_seen_replaces_what_was_seen_before(self, database: Database) -> None:
-        routing.observe(
-            database, [self.one, Seen(url="http://b", in_rotation=False, base_name=None, models=())]
+        routing.record_replicas(
+            database, [self.one, ReplicaState(url="http://b", in_rotation=False, base_name=None, models=())]
         )
-        routing.observe(database, [self.one])
+        routing.record_replicas(database, [self.one])
         [seen] = read_routing(database).replicas
         assert (seen.url, seen.models, seen.in_rotation) == ("http://a", ("a@v2", "x@v1"), True)
         assert seen.seen_s > 1.7e9
 
     def test_the_generation_rises_only_when_routing_may_change(self, database: Database) -> None:
-        assert routing.observe(database, [self.one])
+        assert routing.record_replicas(database, [self.one])
         before = read_routing(database).generation
-        assert not routing.observe(database, [self.one])
+        assert not routing.record_replicas(database, [self.one])
         assert read_routing(database).generation == before
-        assert routing.observe(
-            database, [Seen(url="http://a", in_rotation=False, base_name="base", models=())]
+        assert routing.record_replicas(
+            database, [ReplicaState(url="http://a", in_rotation=False, base_name="base", models=())]
         )
         assert read_routing(database).generation == before + 1
-        assert routing.observe(database, [])
+        assert routing.record_replicas(database, [])
         assert read_routing(database).replicas == []
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from ledger import schema
 from ledger.database import Database
-from ledger.events import Arrival, Batch, Event, Kind, Role, Unusable
+from ledger.events import Arrival, Batch, Event, Kind, Role, UnusableRecord
 from ledger.intake import transaction, waiting
 from ledger.learning import turns
 from ledger.learning.agents import Agent, declare
@@ -22,7 +22,7 @@ from ledger.reports.audit import audit
 from ledger.upkeep import compaction, erasures, forgetting
 from ledger.upkeep.forgetting import Forgotten
 from ledger.upkeep.mentions import Subject
-from ledger.versions.lineage import decisions
+from ledger.versions import decisions
 from tests.unit.ledger.saying import (
     DEAD_LETTERS,
     FEEDBACK,
@@ -62,7 +62,7 @@ def captured(id: str, marker: str, **changed: Any) -> Any:
 def buried(database: Database, value: bytes, *, key: bytes = b"k", headers: Any = ()) -> None:
     start = transaction.start_at(database, FEEDBACK, 0)
     arrival = Arrival(offset=start, key=key, value=value, headers=headers, content=unusable())
-    assert isinstance(arrival.content, Unusable)
+    assert isinstance(arrival.content, UnusableRecord)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
     transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
 
@@ -179,7 +179,7 @@ class TestAPerson:
         keep(database, naming("1", "late", "MARK"), naming("2", "late", "OTHER", author="bob"))
         forget(database)
         with database.read() as connection:
-            assert waiting.standing(connection).records == 1
+            assert waiting.waiting_state(connection).records == 1
         assert waiting.give_up(database, kept_before_s=9e12, dead_letter_topic=DEAD_LETTERS) == 1
         with database.read() as connection:
             assert audit(connection).disagreements == ()

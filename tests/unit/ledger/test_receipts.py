@@ -226,8 +226,8 @@ class TestOverview:
         assert running.holder is None
 
     def test_replicas_and_leases_are_seen(self, database: Database) -> None:
-        one = routing.Seen(url="http://a", in_rotation=True, base_name="base", models=("m",))
-        routing.observe(database, [one])
+        one = routing.ReplicaState(url="http://a", in_rotation=True, base_name="base", models=("m",))
+        routing.record_replicas(database, [one])
         lease(database, "sql")
         found = seen(database)
         assert [replica.url for replica in found.replicas] == ["http://a"]

@@ -10,8 +10,7 @@ from ledger.database import Database
 from ledger.events import Role, Status
 from ledger.learning import event_queries, turns
 from ledger.learning.turns import TurnEvent, TurnVoid
-from ledger.versions import promotion
-from ledger.versions.lineage import decisions, lineage
+from ledger.versions import decisions, lineage, promotion
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import keep, retraction, said
 from tests.unit.ledger.teaching import FORM, events_of, lease, make, open_pass, promote, record, seqs

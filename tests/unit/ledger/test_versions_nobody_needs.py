@@ -9,9 +9,9 @@ from ledger.database import Database
 from ledger.learning import turns
 from ledger.upkeep import pruning
 from ledger.upkeep.pruning import Family, needed
-from ledger.versions import promotion, routing
+from ledger.versions import decisions, desired, lineage, promotion, routing
 from ledger.versions.desired import Purpose
-from ledger.versions.lineage import BASE, decisions, desired, lineage
+from ledger.versions.lineage import BASE
 from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, open_pass, promote, record, refuse
@@ -104,10 +104,12 @@ def test_what_a_replica_was_last_seen_with_stays(database: Database) -> None:
     promoted(database, 3)
     with database.read() as connection:
         [first, *_] = lineage.versions_of(connection, "billing")
-    held = routing.Seen(url="http://a", in_rotation=True, base_name="base", models=(first.model, "else@v1"))
-    routing.observe(database, [held])
+    held = routing.ReplicaState(
+        url="http://a", in_rotation=True, base_name="base", models=(first.model, "else@v1")
+    )
+    routing.record_replicas(database, [held])
     assert going(database) == []
-    routing.observe(database, [])
+    routing.record_replicas(database, [])
     assert going(database) == [1]
 
 

@@ -6,16 +6,16 @@ from ledger import leases
 from ledger.database import Database
 from ledger.events import Status
 from ledger.learning.turns import lease_name
-from ledger.reports.health import Decided, Vitals, decided_since, newest_decision, vitals
+from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import decision, make, open_pass, promote, record, refuse
 
 
-def look(database: Database) -> Vitals:
+def look(database: Database) -> LedgerHealth:
     with database.read() as connection:
-        return vitals(connection)
+        return ledger_health(connection)
 
 
 def decided(database: Database, number: int) -> tuple[int, list[Decided]]:

@@ -90,14 +90,14 @@ def test_an_amendment_of_nothing_is_given_up_too(database: Database) -> None:
 def test_the_young_wait_on(database: Database) -> None:
     keep(database, naming("1"))
     with database.read() as connection:
-        kept_s = waiting.standing(connection).oldest_s
+        kept_s = waiting.waiting_state(connection).oldest_s
     assert kept_s is not None
     assert waiting.give_up(database, kept_before_s=kept_s, dead_letter_topic=DEAD_LETTERS) == 0
     keep(database, spoken("i"), partition=INTERACTIONS)
     with database.read() as connection:
         [found] = event_queries.event_by_uid(connection, "1")
         assert (found.status, found.event.role) == (Status.OPEN, Role.TRAIN)
-        assert waiting.standing(connection).oldest_s is None
+        assert waiting.waiting_state(connection).oldest_s is None
 
 
 def test_a_number_is_never_given_to_a_second_event(database: Database) -> None:
@@ -132,4 +132,4 @@ def test_records_are_kept_only_while_they_are_waited_with(database: Database, fi
         keep(database, spoken("i"), partition=INTERACTIONS)
         waiting.forget_joined(database)
     with database.read() as connection:
-        assert waiting.standing(connection) == waiting.Standing(oldest_s=None, records=0, waiting=0)
+        assert waiting.waiting_state(connection) == waiting.WaitingState(oldest_s=None, records=0, waiting=0)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from ledger.events import KeptEvent, Role
-from rewards.batch import Choice, choose
+from rewards.batch import TurnSelection, choose
 from rewards.episode import Part
 from rewards.suite import suite
 from tests.unit.rewards.feedback import approval, captured, correction, intervention
 from tests.unit.rewards.waves import COUNT_ID, SOFT, Rule, speaks_about, wanted, where
 
 
-def chosen(**given: Any) -> Choice:
+def chosen(**given: Any) -> TurnSelection:
     empty = {"new": [], "taught": [], "approvals": [], "gate": [], "dev": [], "interactions": {}}
     return choose(**{**empty, "seed": 1, "replay_max": 64, "anchors_max": 160, **given})
 
 
-def seqs(choice: Choice, part: Part) -> list[int]:
+def seqs(choice: TurnSelection, part: Part) -> list[int]:
     return [kept.seq for kept in choice.parts[part]]
 
 

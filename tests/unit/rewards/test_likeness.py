@@ -5,11 +5,11 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.likeness import likeness, look, most_alike, words
+from rewards.likeness import likeness, most_alike, text_features, words
 
 
 def alike(one: str, other: str) -> float:
-    return likeness(look(one), look(other))
+    return likeness(text_features(one), text_features(other))
 
 
 def test_numbers_and_case_do_not_matter() -> None:
@@ -27,18 +27,22 @@ def test_names_with_underscores_are_several_words() -> None:
 
 
 def test_every_target_takes_its_own_nearest() -> None:
-    candidates = [look(text) for text in ("stop order 1", "stop order 2", "count users", "read a file")]
-    targets = [look("stop order 9"), look("count things")]
+    candidates = [
+        text_features(text) for text in ("stop order 1", "stop order 2", "count users", "read a file")
+    ]
+    targets = [text_features("stop order 9"), text_features("count things")]
     assert most_alike(candidates, targets, 2) == [0, 2]
 
 
 def test_without_targets_nothing_is_similar() -> None:
-    assert most_alike([look("a")], [], 3) == []
+    assert most_alike([text_features("a")], [], 3) == []
 
 
 def test_a_thousand_long_prompts_are_compared_in_seconds() -> None:
     started_s = time.process_time()
-    candidates = [look(f"{number} " + "lorem ipsum dolor " * 500 + str(number)) for number in range(1000)]
+    candidates = [
+        text_features(f"{number} " + "lorem ipsum dolor " * 500 + str(number)) for number in range(1000)
+    ]
     most_alike(candidates, candidates[:64], 80)
     assert time.process_time() - started_s < 10.0
 
@@ -57,5 +61,7 @@ def test_likeness_is_symmetric_and_between_nothing_and_one(one: str, other: str)
 def test_as_many_different_places_come_back_as_there_are(
     some: list[str], targets: list[str], count: int
 ) -> None:
-    found = most_alike([look(text) for text in some], [look(text) for text in targets], count)
+    found = most_alike(
+        [text_features(text) for text in some], [text_features(text) for text in targets], count
+    )
     assert len(found) == len(set(found)) == (min(count, len(some)) if targets else 0)

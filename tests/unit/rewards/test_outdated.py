@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rewards.outdated import RULE_CORRECTIONS_MIN, Answered, Corrected, outdated
+from rewards.outdated import RULE_CORRECTIONS_MIN, ApprovedReply, Corrected, outdated
 from tests.unit.rewards.waves import (
     COUNT_ID,
     LARGE,
@@ -28,7 +28,7 @@ class People:
         self.agent, self.chance = agent, random.Random(seed)
         self.rules: list[Rule] = []
         self.seq = 0
-        self.answers: list[Answered] = []
+        self.answers: list[ApprovedReply] = []
         self.corrections: list[Corrected] = []
         self.tasks = {}
 
@@ -40,7 +40,7 @@ class People:
             self.seq += 1
             self.tasks[self.seq] = asked
             reply = wanted(asked, self.rules)
-            self.answers.append(Answered(seq=self.seq, prompt=asked.prompt, reply=reply))
+            self.answers.append(ApprovedReply(seq=self.seq, prompt=asked.prompt, reply=reply))
 
     def correct(self, rule: Rule, count: int) -> None:
         for _ in range(count):
@@ -136,16 +136,16 @@ def test_a_few_corrections_are_not_a_rule() -> None:
 
 def test_an_older_answer_to_the_corrected_prompt_itself_is_outdated_by_one_correction() -> None:
     answers = [
-        Answered(seq=1, prompt="Stop  order 5", reply="cancel 5"),
-        Answered(seq=2, prompt="stop order 6", reply="cancel 6"),
-        Answered(seq=9, prompt="stop order 5", reply="cancel 5"),
+        ApprovedReply(seq=1, prompt="Stop  order 5", reply="cancel 5"),
+        ApprovedReply(seq=2, prompt="stop order 6", reply="cancel 6"),
+        ApprovedReply(seq=9, prompt="stop order 5", reply="cancel 5"),
     ]
     corrections = [Corrected(seq=3, prompt="stop order 5", rejected="cancel 5", corrected="ask first")]
     assert outdated(answers, corrections) == {1}
 
 
 def test_an_older_answer_that_agrees_with_the_correction_stays() -> None:
-    answers = [Answered(seq=1, prompt="stop order 5", reply="ask first")]
+    answers = [ApprovedReply(seq=1, prompt="stop order 5", reply="ask first")]
     corrections = [Corrected(seq=3, prompt="stop order 5", rejected="cancel 5", corrected="ask first")]
     assert outdated(answers, corrections) == frozenset()
 
@@ -155,7 +155,7 @@ def test_prose_that_is_corrected_differently_every_time_outdates_nothing() -> No
     words = WORDINGS["read"][1].split() + WORDINGS["address"][2].split()
     prose = [" ".join(chance.sample(words, 7)) for _ in range(60)]
     answers = [
-        Answered(seq=n, prompt=f"letter about {task(chance, 'sql').prompt}", reply=prose[n])
+        ApprovedReply(seq=n, prompt=f"letter about {task(chance, 'sql').prompt}", reply=prose[n])
         for n in range(30)
     ]
     corrections = [

@@ -13,14 +13,14 @@ import httpx
 import openai
 
 from deploy.kafka.broker import free_port
-from feedback.producer import NotAcknowledged, Record, Sent, TooManyWaiting
+from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.database import Database
 from ledger.versions import routing as table
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
-from serving.gateway.feedback_endpoint import Inbox
-from serving.gateway.recorder import Captor, Send
-from serving.gateway.routing import Table
+from serving.gateway.feedback_endpoint import FeedbackEndpoint
+from serving.gateway.recorder import Recorder, Send
+from serving.gateway.routing import RoutingTable
 from tests.unit.serving.scene import Scene
 
 
@@ -28,10 +28,10 @@ from tests.unit.serving.scene import Scene
 class Post:
     """Stands where Kafka's producer does."""
 
-    records: list[Record] = field(default_factory=list)
+    records: list[KafkaRecord] = field(default_factory=list)
     trouble: str | None = None  # "full", "unacknowledged", "silent"
 
-    def __call__(self, record: Record) -> Future[Sent]:
+    def __call__(self, record: KafkaRecord) -> Future[Sent]:
         if self.trouble == "full":
             raise TooManyWaiting
         future: Future[Sent] = Future()
@@ -46,7 +46,7 @@ class Post:
         return [json.loads(record.value or b"") for record in self.records if record.topic == topic]
 
 
-class Watched:
+class RecordedHealth:
     def __init__(self) -> None:
         self.checks: dict[str, bool] = {}
 
@@ -64,7 +64,7 @@ class Front:
     post: Post
     database: Database
     stopping: threading.Event
-    watched: Watched
+    health: RecordedHealth
     clients: list[openai.OpenAI] = field(default_factory=list)  # closed with the front
 
     def client(self, **given: Any) -> openai.OpenAI:
@@ -91,21 +91,21 @@ def front(
     post = Post()
     redactor = Redactor(lambda raw: f"{len(raw):06x}")
     gateway = Gateway(
-        table=Table(database),
-        captor=Captor(post, redactor),
-        inbox=Inbox(send or post, redactor, ack_s_max=ack_s_max),
+        table=RoutingTable(database),
+        captor=Recorder(post, redactor),
+        inbox=FeedbackEndpoint(send or post, redactor, ack_s_max=ack_s_max),
         options=GatewayOptions(port=free_port(), **{"poll_s": 0.05, "request_s_max": 10.0, **options}),
     )
-    watched = Watched()
+    health = RecordedHealth()
     stopping = threading.Event()
-    thread = threading.Thread(target=run_gateway, args=(gateway, stopping, watched))
+    thread = threading.Thread(target=run_gateway, args=(gateway, stopping, health))
     thread.start()
     made = Front(
         url=f"http://127.0.0.1:{gateway.options.port}",
         post=post,
         database=database,
         stopping=stopping,
-        watched=watched,
+        health=health,
     )
     try:
         until(lambda: _listens(made))
@@ -120,10 +120,10 @@ def front(
 
 def show(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
     """Write what each fake really lists, as a fleet role would have seen it."""
-    table.observe(
+    table.record_replicas(
         scene.database,
         [
-            table.Seen(
+            table.ReplicaState(
                 url=fake.url,
                 in_rotation=fake.url not in out,
                 base_name=fake.base_name,

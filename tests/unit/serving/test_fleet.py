@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from ledger import leases
 from ledger.events import Role
 from ledger.heartbeat import held
+from ledger.versions import desired
 from ledger.versions import routing as table
-from ledger.versions.lineage import desired
 from ledger.versions.promotion import roll_back
 from serving.fleet.judging import JudgingOptions
 from serving.fleet.leader import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
@@ -23,7 +23,7 @@ from tests.unit.serving.scene import BASE_HASH, Scene
 from tests.unit.serving.test_judging import knows
 
 
-class Watched:
+class RecordedHealth:
     def __init__(self) -> None:
         self.checks: dict[str, bool] = {}
 
@@ -49,7 +49,7 @@ def fleet(scene: Scene, holder: str = "one", **options) -> Fleet:
         ),
         suite=lambda _connection, _candidate: [],
         redact=lambda text: text,
-        watched=Watched(),
+        health=RecordedHealth(),
     )
 
 
@@ -84,9 +84,9 @@ def wait_for(done: Callable[[], bool], *, wait_s_max: float = 10.0) -> float:
     return time.monotonic() - began
 
 
-def seen(scene: Scene) -> dict[str, table.Seen]:
+def seen(scene: Scene) -> dict[str, table.ReplicaState]:
     with scene.database.read() as connection:
-        return {one.url: one for one in table.seen(connection)}
+        return {one.url: one for one in table.replica_states(connection)}
 
 
 def champion(scene: Scene) -> int:
@@ -157,9 +157,9 @@ def test_a_replica_that_dies_leaves_and_comes_back_refilled(billing):
 def test_a_stand_by_is_ready_whatever_it_saw_before(billing):
     stand_by = fleet(billing, holder="two")
     for check in ("ledger", "replicas"):  # what it said when the ledger was away, or when it led
-        stand_by.watched.ready(check, False, "not there")
+        stand_by.health.ready(check, False, "not there")
     with held(billing.database, ["fleet"], holder="one", ttl_s=8.0), running(stand_by):
-        wait_for(lambda: all(stand_by.watched.checks.values()))
+        wait_for(lambda: all(stand_by.health.checks.values()))
 
 
 def test_a_leader_that_starts_anew_takes_nobody_out_of_rotation(billing):

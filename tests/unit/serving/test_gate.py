@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from ledger.versions.decisions import Verdict
-from serving.fleet.gate import Evidence, Limits, Pair, Speech, alpha_of, judge, sign_test, wins_needed
+from serving.fleet.gate import GateEvidence, GateLimits, Pair, Speech, alpha_of, judge, sign_test, wins_needed
 from serving.fleet.parity import Parity
 
 GOOD_PARITY = Parity(probes=4, tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
@@ -19,8 +19,8 @@ def pairs(wins: int, losses: int = 0, ties: int = 0) -> tuple[Pair, ...]:
     return tuple(Pair(event=f"dev#{n}", before=was, after=now) for n, (was, now) in enumerate(scores))
 
 
-def evidence(**changes) -> Evidence:
-    plain = Evidence(
+def evidence(**changes) -> GateEvidence:
+    plain = GateEvidence(
         attempt=1, better=pairs(8, 0, 2), suite=pairs(0, 0, 48), before=SANE, after=SANE, parity=GOOD_PARITY
     )
     return replace(plain, **changes)
@@ -132,8 +132,8 @@ def test_a_wrong_load_is_refused():
 def test_the_budget_counts_only_where_there_is_one():
     far = {"kl_nats": 0.9}
     assert judge(evidence(metrics=far)).verdict is Verdict.PROMOTE
-    assert judge(evidence(metrics=far), Limits(kl_nats_max=0.5)).reasons[0].startswith("kl")
-    assert judge(evidence(metrics=far), Limits(kl_nats_max=1.0)).verdict is Verdict.PROMOTE
+    assert judge(evidence(metrics=far), GateLimits(kl_nats_max=0.5)).reasons[0].startswith("kl")
+    assert judge(evidence(metrics=far), GateLimits(kl_nats_max=1.0)).verdict is Verdict.PROMOTE
 
 
 @given(wins=some.integers(0, 60), losses=some.integers(0, 60))

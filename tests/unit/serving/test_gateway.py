@@ -547,7 +547,7 @@ def test_who_is_asked_to_leave_says_so_and_answers_until_nobody_sends(world):
             unready = client.get("/readyz")
             assert (unready.status_code, unready.json()["why"]) == (503, "asked to stop")
             assert unready.headers["connection"] == "close"
-            until(lambda: gateway.watched.checks.get("routing") is False)
+            until(lambda: gateway.health.checks.get("routing") is False)
             assert client.get("/healthz").status_code == 200
             time.sleep(1.0)  # by then a door that is shut at once is shut
             answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})

@@ -10,19 +10,18 @@ from sqlalchemy import text
 from ledger.events import Event, Kind, Role
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import usable
-from ledger.versions import promotion
+from ledger.versions import decisions, desired, lineage, promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
-from ledger.versions.lineage import decisions, desired, lineage
 from ledger.versions.promotion import roll_back
 from serving.fleet.evidence import Interrupted
-from serving.fleet.gate import Limits
+from serving.fleet.gate import GateLimits
 from serving.fleet.judging import Judging, JudgingOptions, judge_candidates
 from serving.fleet.questions import asked_about
-from serving.fleet.reconciler import Keeper, ReplicaOptions, hold_list
+from serving.fleet.reconciler import Reconciler, ReplicaOptions, hold_list
 from serving.fleet.replica import Replica
-from serving.fleet.replica_reports import Board
-from serving.fleet.version_check import Shelf
+from serving.fleet.replica_reports import ReplicaReports
+from serving.fleet.version_check import VersionChecker
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import outcome, retraction, said
 from tests.unit.serving.scene import BASE_HASH, Scene
@@ -34,9 +33,9 @@ class Bench:
     def __init__(self, scene: Scene, **options) -> None:
         self.scene = scene
         self.replicas = {fake.url: Replica(fake.url) for fake in scene.replicas}
-        self.board = Board(self.replicas)
-        shelf = Shelf(scene.store, BASE_HASH)
-        self.keepers = [Keeper(replica, shelf, ReplicaOptions()) for replica in self.replicas.values()]
+        self.board = ReplicaReports(self.replicas)
+        shelf = VersionChecker(scene.store, BASE_HASH)
+        self.keepers = [Reconciler(replica, shelf, ReplicaOptions()) for replica in self.replicas.values()]
         self.suite_events = []
         self.reached: list[str] = []
         self.judging = Judging(
@@ -506,7 +505,7 @@ def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
 def test_the_kl_budget_of_the_manifest_is_judged(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing", metrics={"kl_nats": 2.0})
-    judge = bench(limits=Limits(kl_nats_max=1.0))
+    judge = bench(limits=GateLimits(kl_nats_max=1.0))
     judge.run()
     assert judge.decisions()[-1].evidence["reasons"][0].startswith("kl: 2.000 nats")
 

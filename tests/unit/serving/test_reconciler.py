@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ledger.versions import decisions, desired
 from ledger.versions.desired import Purpose, Wanted
-from ledger.versions.lineage import decisions, desired
-from serving.fleet.reconciler import Keeper, ReplicaOptions, Report, gate_home, hold_list, in_rotation
+from serving.fleet.reconciler import Reconciler, ReplicaOptions, Report, gate_home, hold_list, in_rotation
 from serving.fleet.replica import Replica
-from serving.fleet.version_check import Shelf
+from serving.fleet.version_check import VersionChecker
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.ledger import teaching
@@ -32,14 +32,14 @@ def clock() -> Clock:
 @pytest.fixture
 def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
     """Tend a replica as the ledger wants it now."""
-    keepers: dict[str, tuple[Keeper, Replica]] = {}
-    shelf = Shelf(scene.store, BASE_HASH)
+    keepers: dict[str, tuple[Reconciler, Replica]] = {}
+    shelf = VersionChecker(scene.store, BASE_HASH)
 
     def tend(fake: FakeVLLM, **options) -> Report:
         if fake.url not in keepers:
             replica = Replica(fake.url)
             keepers[fake.url] = (
-                Keeper(replica, shelf, ReplicaOptions(unload_after_s=60.0, **options), clock=clock),
+                Reconciler(replica, shelf, ReplicaOptions(unload_after_s=60.0, **options), clock=clock),
                 replica,
             )
         with scene.database.read() as connection:
@@ -201,7 +201,7 @@ def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
     scene.champion("billing")
     with front(scene.database) as other:  # any other HTTP server will do
         replica = Replica(other.url + "/routing?")
-        report = Keeper(replica, Shelf(scene.store, BASE_HASH), ReplicaOptions()).tend([])
+        report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), ReplicaOptions()).tend([])
         replica.close()
     assert report.fault.endswith("not as vLLM answers")
 
@@ -209,7 +209,7 @@ def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
 def test_a_version_made_for_another_base_is_refused_with_both_hashes(scene, tmp_path):
     scene.agent("billing")
     champion = scene.champion("billing")
-    complaint = Shelf(scene.store, "f" * 64).fitness(champion).complaint
+    complaint = VersionChecker(scene.store, "f" * 64).fitness(champion).complaint
     assert complaint == f"made for base {BASE_HASH[:12]}, the fleet serves {'f' * 12}"
 
 
@@ -246,7 +246,7 @@ def test_a_store_that_lags_behind_is_waited_for(scene, keep, clock):
 
 def test_versions_that_nobody_asks_about_are_not_remembered_for_ever(scene):
     scene.agent("billing")
-    shelf = Shelf(scene.store, BASE_HASH, known_max=2)
+    shelf = VersionChecker(scene.store, BASE_HASH, known_max=2)
     one, other, third = (scene.champion("billing") for _ in range(3))
     for version in (one, other, one, third):
         assert shelf.fitness(version).complaint is None

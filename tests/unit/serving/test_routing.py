@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ledger.versions.routing import Route, Routing, Seen
+from ledger.versions.routing import ReplicaState, Route, Routing
 from serving.gateway.routing import choose, speaker
 
 MODEL = "billing@v7-3fa2c1"
 
 
-def replica(url: str, *models: str, in_rotation: bool = True) -> Seen:
-    return Seen(url=url, in_rotation=in_rotation, base_name=f"base of {url}", models=models)
+def replica(url: str, *models: str, in_rotation: bool = True) -> ReplicaState:
+    return ReplicaState(url=url, in_rotation=in_rotation, base_name=f"base of {url}", models=models)
 
 
-def table(*replicas: Seen, **route) -> Routing:
+def table(*replicas: ReplicaState, **route) -> Routing:
     billing = Route(agent="billing", version="v7-3fa2c1", model=MODEL, capture=False, **route)
     sql = Route(agent="sql", version="v0", model=None, capture=False)
     return Routing(generation=3, routes={"billing": billing, "sql": sql}, replicas=replicas)

@@ -1,0 +1,57 @@
+"""The list of all modules, one line each, written from their docstrings to MODULES.md.
+
+Run `python -m deploy.modules` after a module's first sentence changed, or a module came, moved or went.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE = ROOT / "MODULES.md"
+FOLDERS = {
+    "ledger": "what survives a crash",
+    "feedback": "what people told us",
+    "rewards": "what it is worth",
+    "engine": "teaching many agents at once on one warm model",
+    "serving": "putting adapters in front of users",
+    "daemon": "joining them",
+    "deploy": "running it",
+    "examples": "seeing it",
+    "bench": "measuring it",
+}
+INTRODUCTION = """# Modules
+
+Every module begins with a sentence that says what it is for. `python -m deploy.modules` writes this list from
+these sentences; a test fails where the list and the files differ. ARCHITECTURE.md says how the parts work
+together.
+"""
+
+
+def module_list() -> str:
+    """The whole text of MODULES.md."""
+    return INTRODUCTION + "".join(_folder(name, purpose) for name, purpose in FOLDERS.items())
+
+
+def purpose_of(path: Path) -> str:
+    """The first paragraph of the module's docstring, in one line and without its full stop."""
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return " ".join(docstring.partition("\n\n")[0].split()).removesuffix(".")
+
+
+def _folder(name: str, purpose: str) -> str:
+    lines = "".join(
+        f"- `{path.relative_to(ROOT / name)}`: {purpose_of(path)}\n" for path in sorted(_modules(ROOT / name))
+    )
+    return f"\n## {name}/: {purpose}\n\n{lines}"
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """Migrations are left out: their file names say what they do."""
+    for path in folder.rglob("*.py"):
+        if path.name != "__init__.py" and "migrations" not in path.relative_to(ROOT).parts[:-2]:
+            yield path
+
+
+if __name__ == "__main__":
+    FILE.write_text(module_list())
