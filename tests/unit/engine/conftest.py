@@ -11,10 +11,10 @@ from engine.threads import WAITS
 
 os.environ.update(WAITS | os.environ)
 
-import tiny
 import torch
 
 from engine.warm_engine import WarmEngine
+from tests.unit.engine import tiny
 
 # a busy machine is no fault of the code
 hypothesis.settings.register_profile("any speed", deadline=None)

@@ -1,9 +1,6 @@
 """Tenants with random, non-zero adapters on one base, and episodes for them to learn from."""
 
-import oracle
-import tiny
 import torch
-from machines import PLAIN_CPU, Machine
 
 from engine.base_model import BaseModel, PackedBatch
 from engine.objective import read_references
@@ -13,6 +10,8 @@ from engine.slots import Slots, fresh_weights
 from engine.step import add_step
 from engine.tokens import Tokens
 from rewards.episode import Episode, Weighted
+from tests.unit.engine import oracle, tiny
+from tests.unit.engine.machines import PLAIN_CPU, Machine
 
 TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
 RECIPE = Recipe(rank=8, alpha=16.0)

@@ -4,12 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import oracle
 import pytest
-import tiny
 import torch
 from peft import PeftModel
-from rig import RECIPE, TOKENS, Rig
 from safetensors.torch import load_file, save_file
 
 from bench.machine import resident_memory_mib
@@ -26,6 +23,8 @@ from engine.adapter_files import (
 from engine.adapter_weights import AdapterRefused, Matrices, read_adapter, write_adapter
 from engine.objective import read_references
 from engine.recipe import Recipe
+from tests.unit.engine import oracle, tiny
+from tests.unit.engine.rig import RECIPE, TOKENS, Rig
 
 
 def moments(weights: Matrices) -> dict[str, object]:

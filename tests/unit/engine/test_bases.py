@@ -4,7 +4,6 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from transformers import AutoConfig
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, apply_rotary_pos_emb
@@ -13,6 +12,7 @@ from engine.attention import Segment
 from engine.base_files import base_hash, tokenizer_hash
 from engine.base_model import BaseModel, BaseRefused, PackedBatch, load_base, refuse_unsupported
 from engine.pointwise import gate, rms_norm, rotate
+from tests.unit.engine import tiny
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
-from machines import PLAIN_CPU, on_every_fp32_machine, on_every_machine
-from rig import RECIPE, Rig, demonstrations, outcomes, pairs, relative
 
 from engine.recipe import Recipe
 from rewards.episode import Span, Weighted
+from tests.unit.engine import tiny
+from tests.unit.engine.machines import PLAIN_CPU, on_every_fp32_machine, on_every_machine
+from tests.unit.engine.rig import RECIPE, Rig, demonstrations, outcomes, pairs, relative
 
 
 @on_every_machine

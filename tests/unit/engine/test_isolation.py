@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from machines import Machine, on_every_machine
-from rig import RECIPE, Rig, demonstrations, relative
 
 from engine.lesson import Learned
 from engine.optimizer import StepSizes, step
 from engine.recipe import Recipe
+from tests.unit.engine import tiny
+from tests.unit.engine.machines import Machine, on_every_machine
+from tests.unit.engine.rig import RECIPE, Rig, demonstrations, relative
 
 SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
 TENANTS = st.lists(

@@ -6,14 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from machines import GPU_FORMS_ON_CPU, written_out
-from rig import RECIPE, Rig, demonstrations
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.attention import PackedAttention, Segment
 from engine.kernels import FLASH, GROUPED_FLASH, PLAIN, kernels_of_gpu
 from engine.recipe import Recipe
 from engine.varlen import VarlenAttention
+from tests.unit.engine.machines import GPU_FORMS_ON_CPU, written_out
+from tests.unit.engine.rig import RECIPE, Rig, demonstrations
 
 
 @st.composite

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from machines import on_every_device
 
 from engine.arena import Arena
 from engine.optimizer import StepSizes, step
+from tests.unit.engine.machines import on_every_device
 
 
 def arena(slots: int, device: str = "cpu") -> Arena:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rig import RECIPE
 
 from engine.packer import Form, MicroBatch, Portion, Tenant, pack
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
 from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
+from tests.unit.engine.rig import RECIPE
 
 SEQUENCES = st.lists(
     st.lists(st.integers(0, 1), min_size=1, max_size=3).map(

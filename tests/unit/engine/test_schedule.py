@@ -1,7 +1,6 @@
 """Steps are drawn fairly, repeatably, and every term of a step has its own mass."""
 
 import pytest
-import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from engine.recipe import Recipe
 from engine.schedule import draw, learning_rate, steps_of
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
+from tests.unit.engine import tiny
 
 TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
 RECIPE = Recipe(preference_weight=1.0, kl_weight=0.05)

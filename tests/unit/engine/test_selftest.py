@@ -1,9 +1,9 @@
 """The self-test finds its promises kept on a sound machine, and says what it measured."""
 
 import pytest
-from machines import on_every_device
 
 from engine.selftest import selftest
+from tests.unit.engine.machines import on_every_device
 
 
 @on_every_device

@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
-from rig import RECIPE, Rig, demonstrations
 
 from engine.adapter_weights import AdapterRefused, read_adapter, write_adapter
 from engine.optimizer import StepSizes, step
 from engine.recipe import Recipe
 from engine.slots import Slots
+from tests.unit.engine import tiny
+from tests.unit.engine.rig import RECIPE, Rig, demonstrations
 
 SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from rig import RECIPE, Rig, SmallBase, demonstrations, relative
 
 from engine.base_model import PackedBatch
 from engine.memory import OutOfMemory
 from engine.objective import read_references
 from engine.packer import Form
 from engine.step import add_step
+from tests.unit.engine.rig import RECIPE, Rig, SmallBase, demonstrations, relative
 
 FORM = Form(token_budget=256, mix_below_tokens=512)
 

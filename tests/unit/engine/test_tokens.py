@@ -1,7 +1,6 @@
 """Texts with weighted characters become token ids with weighted targets."""
 
 import pytest
-import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from engine.base_model import BaseRefused
 from engine.tokens import Tokens, UnusableEpisode
 from rewards.episode import Part, Span, Spoken, Weighted
 from rewards.spans import weigh
+from tests.unit.engine import tiny
 
 TOKENIZER = tiny.tokenizer()
 TOKENS = Tokens(TOKENIZER, vocabulary=288)

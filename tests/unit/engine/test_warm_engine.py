@@ -5,17 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import oracle
 import pytest
-import tiny
 import torch
-from machines import on_every_device
-from rig import TOKENS, SmallBase
 
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
 from engine.warm_engine import FormDiffers, WarmEngine
 from rewards.episode import Part, Weighted
+from tests.unit.engine import oracle, tiny
+from tests.unit.engine.machines import on_every_device
+from tests.unit.engine.rig import TOKENS, SmallBase
 
 Warm = Callable[..., WarmEngine]
 
