@@ -25,7 +25,8 @@ from feedback.progress import Progress
 from feedback.reading import Reader, received_s
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
 from feedback.watchdog import Watchdog
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.events import Batch
 from ledger.intake import transaction as ledger
 

@@ -16,7 +16,8 @@ from feedback.backoff import Backoff
 from feedback.connection import Cluster, close_producer
 from feedback.gauge import Gauge
 from feedback.kafka_security import why
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.intake import outbox
 from ledger.intake.outbox import OutboxMessage
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, select, t
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
+
 BUSY_MS_MAX = 5_000
 """How long a writer waits for the lock before it reports the ledger as unavailable."""
 
@@ -33,18 +35,6 @@ _POSTGRES_CONNECT = {
 }
 _DAMAGE = {sqlite3.SQLITE_CORRUPT: "is damaged", sqlite3.SQLITE_NOTADB: "is no SQLite database"}
 _WHILE_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve host")
-
-
-class LedgerUnavailable(Exception):
-    """The database is away, locked, full or read-only. Nothing was written; the caller waits and retries."""
-
-
-class LedgerRefused(Exception):
-    """The ledger cannot be used as it is (wrong schema, another ledger's data). A person has to look."""
-
-
-class LedgerDamaged(LedgerRefused):
-    """SQLite finds its file damaged, or none of its own. Writing on makes it worse, waiting does not help."""
 
 
 class Database:

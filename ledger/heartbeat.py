@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 import structlog
 
 from ledger import leases
-from ledger.database import Database, LedgerRefused, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LeaseLost, LedgerRefused, LedgerUnavailable
 
 log = structlog.get_logger(__name__)
-
-
-class LeaseLost(Exception):
-    """Somebody else may be doing our work by now: stop, and write nothing that is not fenced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

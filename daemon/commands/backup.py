@@ -8,10 +8,10 @@ from pathlib import Path
 from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, count, moment
 from daemon.settings import Settings
+from ledger.errors import NoCopy, RestoreRefused
 from ledger.reports.audit import audit
 from ledger.upkeep import backup, copies
-from ledger.upkeep.backup import LedgerProgress, RestoreRefused
-from ledger.upkeep.copies import NoCopy
+from ledger.upkeep.backup import LedgerProgress
 from ledger.upkeep.erasures import all_erasures
 
 

@@ -26,6 +26,7 @@ from daemon.console import (
     verdict,
 )
 from daemon.settings import Settings
+from ledger.errors import FlipRefused
 from ledger.learning import event_queries
 from ledger.learning.agents import all_agents
 from ledger.reports import provenance
@@ -34,7 +35,6 @@ from ledger.reports.receipts import Example, reasons_of
 from ledger.versions import lineage, promotion
 from ledger.versions.decisions import Decision
 from ledger.versions.lineage import BASE
-from ledger.versions.promotion import FlipRefused
 from rewards.episode import first_user_text
 
 TAUGHT_SHOWN_MAX = 12

@@ -23,11 +23,12 @@ from engine.adapter_files import Manifest, publish, write_manifest
 from engine.adapter_store import draft_of
 from engine.lesson import Learned, NotLearned
 from engine.warm_engine import WarmEngine
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
-from ledger.heartbeat import Leased, LeaseLost, held
+from ledger.heartbeat import Leased, held
 from ledger.learning import agents, backlog, event_queries, turns, usage
-from ledger.learning.turns import Pass, Turn, TurnPlan, TurnVoid
+from ledger.learning.turns import Pass, Turn, TurnPlan
 from ledger.versions.lineage import Version, version_name
 from rewards.episode import Part
 

@@ -19,7 +19,7 @@ from daemon.process import health, telemetry
 from daemon.process.health import Health
 from daemon.process.role_names import health_port
 from daemon.settings import Settings
-from ledger.database import LedgerRefused
+from ledger.errors import LedgerRefused
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,8 @@ from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.settings import Settings
 from daemon.upkeep.capacity import capacity_of
-from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.learning import agents
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from opentelemetry import metrics
 
 from daemon.learning.scheduler import Freshness, waits_for
 from feedback.gauge import Gauge
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.learning.backlog import Backlog
 from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
 from ledger.versions.decisions import Verdict

@@ -4,7 +4,8 @@ from threading import Event
 
 import structlog
 
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.upkeep import retention
 
 log = structlog.get_logger(__name__)

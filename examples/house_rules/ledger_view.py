@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.intake import dead_letters
 from ledger.learning.backlog import backlogs
 from ledger.reports import receipts

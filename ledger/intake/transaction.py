@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from ledger.database import Database, now_s
+from ledger.errors import MovedOn
 from ledger.events import (
     Arrival,
     Batch,
@@ -24,15 +25,6 @@ from ledger.events import (
 from ledger.intake import amendments, event_rows, waiting
 from ledger.intake.amendments import some_at_a_time
 from ledger.schema import agents, events, interactions, positions, ranges
-
-
-class MovedOn(Exception):
-    """Another member kept offsets of this partition meanwhile. Nothing was kept; seek to `next_offset`."""
-
-    def __init__(self, partition: Partition, next_offset: int | None) -> None:
-        super().__init__(f"{partition.topic}[{partition.number}] is at {next_offset}")
-        self.partition = partition
-        self.next_offset = next_offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

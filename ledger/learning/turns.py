@@ -12,15 +12,12 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from ledger import leases
 from ledger.database import Database, now_s
+from ledger.errors import TurnVoid
 from ledger.events import Status
 from ledger.intake.withdrawn import changed_events
 from ledger.schema import events, passes, turn_events, turns, versions
 from ledger.versions.desired import champion
 from ledger.versions.lineage import Version
-
-
-class TurnVoid(Exception):
-    """The turn's lease, parent or events changed: its work is dropped and the agent is due again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

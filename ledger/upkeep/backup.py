@@ -15,21 +15,17 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from ledger import leases
-from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s, upgrade
+from ledger.database import Database, now_s, upgrade
+from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable, NoCopy, RestoreRefused
 from ledger.facts import RESTORES, fact, restores, set_fact
 from ledger.schema import leases as lease_rows
 from ledger.schema import outbox, positions
 from ledger.upkeep import copies
-from ledger.upkeep.copies import NoCopy
 from ledger.upkeep.erasures import Erasure, all_erasures, carry_over
 from ledger.versions.decisions import LIFECYCLE_TOPIC
 from ledger.versions.desired import GENERATION, generation
 
 """The fact that counts how often this ledger was restored."""
-
-
-class RestoreRefused(Exception):
-    """Somebody should have been told before this backup is restored; `force` does it all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from contextlib import closing
 
 from sqlalchemy import create_engine, text
 
-from ledger.database import BUSY_MS_MAX, LedgerUnavailable
+from ledger.database import BUSY_MS_MAX
+from ledger.errors import LedgerUnavailable
 from ledger.schema import metadata
 from ledger.upkeep import copies
 

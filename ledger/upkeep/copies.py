@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from ledger.errors import NoCopy
 from ledger.schema import metadata
 
 TRIES_S_MAX = 30.0
@@ -26,10 +27,6 @@ TRIES_S_MAX = 30.0
 _PROGRAM_S_MAX = 6 * 3600.0
 _DUMPED = "PGDMP"  # first bytes of pg_dump's custom format
 _ROWS_FOLLOW, _ROWS_END = b" FROM stdin;\n", b"\\.\n"  # around the rows of a table in its script
-
-
-class NoCopy(Exception):
-    """It could not be copied, or the copy is not sound; one line says why. What was there is unchanged."""
 
 
 def is_sqlite(url: str) -> bool:

@@ -10,16 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select, update
 
 from ledger.database import Database, now_s
+from ledger.errors import FlipRefused
 from ledger.events import Status
 from ledger.intake.withdrawn import changed_events, no_evidence
 from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation
 from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions_of
-
-
-class FlipRefused(Exception):
-    """The flip's conditions no longer hold; nothing changed. The candidate is dropped or judged again."""
 
 
 def promote(database: Database, candidate: Version, decision: Decision) -> int:

@@ -15,6 +15,7 @@ from opentelemetry import metrics
 from sqlalchemy import Connection
 
 from ledger.database import Database, now_s
+from ledger.errors import FlipRefused
 from ledger.intake.withdrawn import no_evidence
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import refusals_of
@@ -22,7 +23,7 @@ from ledger.versions import decisions, desired, lineage
 from ledger.versions.decisions import Decision, Verdict
 from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.lineage import BASE, Version
-from ledger.versions.promotion import FlipRefused, judged_by, promote
+from ledger.versions.promotion import judged_by, promote
 from serving.fleet import evidence as gathering
 from serving.fleet.evidence import AnsweredQuestion, Asking, Models
 from serving.fleet.gate import GateEvidence, GateLimits, judge

@@ -16,7 +16,8 @@ import structlog
 from opentelemetry import metrics
 
 from feedback.gauge import Gauge
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.heartbeat import Leased, held
 from ledger.versions import routing as table
 from ledger.versions.desired import Purpose, Wanted, wanted

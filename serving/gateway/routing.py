@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import structlog
 from opentelemetry import metrics
 
-from ledger.database import Database, LedgerRefused, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerRefused, LedgerUnavailable
 from ledger.learning.agents import all_agents
 from ledger.versions.desired import generation
 from ledger.versions.routing import Route, Routing, routing

@@ -15,7 +15,7 @@ import pytest
 from deploy.vllm.server import LocalReplica
 from engine.adapter_files import content_hash
 from ledger import leases
-from ledger.database import LedgerUnavailable
+from ledger.errors import LedgerUnavailable
 from ledger.events import Role
 from ledger.learning import turns
 from ledger.versions.lineage import Version, version_name

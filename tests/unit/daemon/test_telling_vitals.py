@@ -11,7 +11,8 @@ import pytest
 from daemon.learning.scheduler import Freshness
 from daemon.upkeep import ledger_metrics
 from daemon.upkeep.ledger_metrics import record_ledger_metrics, state_of
-from ledger.database import Database, LedgerUnavailable
+from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.learning.agents import Agent, declare
 from ledger.learning.backlog import Backlog
 from ledger.learning.usage import Usage

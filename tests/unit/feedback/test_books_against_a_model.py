@@ -24,6 +24,7 @@ from sqlalchemy import func, select
 from feedback.redrive import redrive
 from ledger import schema
 from ledger.database import Database
+from ledger.errors import MovedOn
 from ledger.events import Arrival, Batch, Partition, Reason, Status, UnusableRecord
 from ledger.intake import transaction, waiting
 from ledger.learning.agents import Agent, declare
@@ -205,7 +206,7 @@ class Books(RuleBasedStateMachine):
     @rule(given=_batches, back=st.integers(1, 3))
     def come_too_late(self, given: dict[Partition, list[Saying]], back: int) -> None:
         sayings = given.get(FEEDBACK, [Saying("broken", "")])
-        with pytest.raises(transaction.MovedOn) as moved:
+        with pytest.raises(MovedOn) as moved:
             self.keep({**given, FEEDBACK: sayings}, 1, back={FEEDBACK: back})
         assert moved.value.next_offset == self.books[FEEDBACK].end
 

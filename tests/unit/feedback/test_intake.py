@@ -11,7 +11,7 @@ from sqlalchemy import select
 from feedback.identity import ensure_identity
 from feedback.intake import Fenced
 from feedback.placing import WrongLedger
-from ledger.database import LedgerUnavailable
+from ledger.errors import LedgerUnavailable
 from ledger.schema import dead_letters, events, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
 from tests.meters import since, told

@@ -21,16 +21,16 @@ from sqlalchemy import Connection, select
 
 from ledger import leases, schema
 from ledger.database import Database
+from ledger.errors import FlipRefused, TurnVoid
 from ledger.events import TEACHING, Event, Kind, Role, Status
 from ledger.intake import transaction
 from ledger.learning import backlog, event_queries, turns
 from ledger.learning.agents import Agent, declare
-from ledger.learning.turns import Turn, TurnVoid
+from ledger.learning.turns import Turn
 from ledger.reports.audit import against, audit
 from ledger.versions import decisions, desired, lineage, promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.lineage import Version
-from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, batch, retraction, said
 from tests.unit.ledger.teaching import FORM, decision, plan, record
 

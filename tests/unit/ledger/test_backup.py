@@ -9,12 +9,12 @@ from sqlalchemy import func, select, text
 
 from ledger import leases, schema
 from ledger.database import Database
+from ledger.errors import NoCopy, RestoreRefused
 from ledger.intake import outbox
 from ledger.learning import event_queries
 from ledger.reports.audit import audit
 from ledger.upkeep import copies, erasures, forgetting
-from ledger.upkeep.backup import RestoreRefused, back_up, restore, restores
-from ledger.upkeep.copies import NoCopy
+from ledger.upkeep.backup import back_up, restore, restores
 from ledger.upkeep.mentions import Subject
 from ledger.versions.desired import generation, raise_generation
 from tests import postgres_server

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError, InternalError
 
 from ledger import database as database_module
 from ledger import schema
-from ledger.database import Database, LedgerDamaged, LedgerRefused, LedgerUnavailable, now_s
+from ledger.database import Database, now_s
+from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.versions import desired
 from tests import postgres_server
 from tests.unit.ledger.saying import keep, said

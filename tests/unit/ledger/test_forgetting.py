@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 
 from ledger import schema
 from ledger.database import Database
+from ledger.errors import TurnVoid
 from ledger.events import Arrival, Batch, Event, Kind, Role, UnusableRecord
 from ledger.intake import transaction, waiting
 from ledger.learning import turns
 from ledger.learning.agents import Agent, declare
-from ledger.learning.turns import TurnVoid
 from ledger.reports import sizes
 from ledger.reports.audit import audit
 from ledger.upkeep import compaction, erasures, forgetting

@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 
 from ledger import schema
 from ledger.database import Database
+from ledger.errors import MovedOn
 from ledger.events import Event, KeptEvent, Partition, Reason, Role, Status
 from ledger.intake import amendments, outbox, transaction
 from ledger.learning import event_queries
@@ -72,7 +73,7 @@ def test_offsets_move_with_the_events_and_holes_count(database: Database) -> Non
 def test_whoever_writes_second_keeps_nothing_and_learns_where_to_read_on(database: Database) -> None:
     keep(database, said("1"))
     late = batch(0, [said("1"), said("2")])
-    with pytest.raises(transaction.MovedOn) as moved:
+    with pytest.raises(MovedOn) as moved:
         transaction.keep(database, [late], dead_letter_topic=DEAD_LETTERS)
     assert moved.value.next_offset == 1
     assert count(database, "events") == 1
@@ -83,14 +84,14 @@ def test_one_batch_too_late_takes_back_the_whole_transaction(database: Database)
     transaction.start_at(database, other, 0)
     keep(database, said("1"))
     batches = [batch(0, [said("2")], partition=other), batch(0, [said("3")])]
-    with pytest.raises(transaction.MovedOn):
+    with pytest.raises(MovedOn):
         transaction.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
     assert transaction.next_offset(database, other) == 0
     assert count(database, "events") == 1
 
 
 def test_a_partition_that_was_never_begun_cannot_be_written(database: Database) -> None:
-    with pytest.raises(transaction.MovedOn) as moved:
+    with pytest.raises(MovedOn) as moved:
         transaction.keep(database, [batch(0, [said("1")])], dead_letter_topic=DEAD_LETTERS)
     assert moved.value.next_offset is None
 

@@ -3,14 +3,13 @@
 import pytest
 
 from ledger.database import Database
+from ledger.errors import FlipRefused, TurnVoid
 from ledger.events import CORRECTING, Event, Kind, Role
 from ledger.intake.withdrawn import no_evidence, reverted
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import event_by_uid, events_by_key, usable
-from ledger.learning.turns import TurnVoid
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
-from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, outcome, retraction, said
 from tests.unit.ledger.teaching import decision, make, open_pass, promote, record
 

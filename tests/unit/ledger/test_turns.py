@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from ledger import leases, schema
 from ledger.database import Database
+from ledger.errors import TurnVoid
 from ledger.events import Role, Status
 from ledger.learning import event_queries, turns
-from ledger.learning.turns import TurnEvent, TurnVoid
+from ledger.learning.turns import TurnEvent
 from ledger.versions import decisions, lineage, promotion
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import keep, retraction, said

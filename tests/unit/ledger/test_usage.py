@@ -9,6 +9,7 @@ from sqlalchemy import Connection, update
 
 from ledger import schema
 from ledger.database import Database
+from ledger.errors import TurnVoid
 from ledger.learning import backlog, turns, usage
 from ledger.learning.agents import Agent, declare
 from ledger.learning.usage import WINDOW_S, Trained, Usage, usage_of
@@ -60,11 +61,11 @@ class TestWhatATurnCost:
         """One transaction: a cost without its turn would be charged again when the pass is resumed."""
         keep(database, said("1"))
         [turn] = open_pass(database, "billing").turns
-        with pytest.raises(turns.TurnVoid):
+        with pytest.raises(TurnVoid):
             record(database, turn, token=turn.plan.token - 1, tokens=1234)
         assert costs(database) == {"billing": 0}
         record(database, turn, tokens=1234)
-        with pytest.raises(turns.TurnVoid):
+        with pytest.raises(TurnVoid):
             turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=9, outcomes={})
         assert costs(database) == {"billing": 1234}
 

@@ -7,13 +7,13 @@ from sqlalchemy import select
 
 from ledger import schema
 from ledger.database import Database
+from ledger.errors import FlipRefused
 from ledger.events import Status
 from ledger.intake import outbox
 from ledger.learning import backlog, turns
 from ledger.versions import decisions, desired, lineage, promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
-from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, retraction, said
 from tests.unit.ledger.teaching import decision, events_of, make, open_pass, promote, record, refuse, seqs
 

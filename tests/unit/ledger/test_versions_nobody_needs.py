@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from ledger import leases
 from ledger.database import Database
+from ledger.errors import FlipRefused
 from ledger.learning import turns
 from ledger.upkeep import pruning
 from ledger.upkeep.pruning import Family, needed
 from ledger.versions import decisions, desired, lineage, promotion, routing
 from ledger.versions.desired import Purpose
 from ledger.versions.lineage import BASE
-from ledger.versions.promotion import FlipRefused
 from tests.unit.ledger.saying import keep, said
 from tests.unit.ledger.teaching import make, open_pass, promote, record, refuse
 

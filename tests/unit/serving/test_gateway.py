@@ -10,7 +10,8 @@ import httpx
 import openai
 import pytest
 
-from ledger.database import Database, LedgerDamaged
+from ledger.database import Database
+from ledger.errors import LedgerDamaged
 from ledger.learning import agents
 from ledger.versions.desired import Purpose, raise_generation, want
 from serving.gateway import forwarding

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from ledger.errors import FlipRefused
 from ledger.events import Event, Kind, Role
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import usable
-from ledger.versions import decisions, desired, lineage, promotion
+from ledger.versions import decisions, desired, lineage
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.promotion import roll_back
@@ -525,5 +526,5 @@ def test_judging_stops_when_the_role_does(billing, bench):
 
 def test_flips_need_no_gate(billing, bench):
     billing.champion("billing")
-    with pytest.raises(promotion.FlipRefused):
+    with pytest.raises(FlipRefused):
         roll_back(billing.database, "billing", to=7, by="ann", reason="none")
