@@ -26,7 +26,7 @@ from feedback.reading import Reader, received_s
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
 from feedback.watchdog import Watchdog
 from ledger.database import Database
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerUnavailable, MovedOn
 from ledger.events import Batch
 from ledger.intake import transaction as ledger
 
@@ -220,7 +220,7 @@ class Intake:
                     administrators=self._administrators,
                     reached=self._reached,
                 )
-            except ledger.MovedOn as moved:
+            except MovedOn as moved:
                 place = TopicPartition(moved.partition.topic, moved.partition.number)
                 log.warning("partition moved on", **place._asdict(), offset=moved.next_offset)
                 source.misplace(place)
