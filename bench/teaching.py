@@ -13,13 +13,14 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from bench.crowd import STEP_EVENTS
-from engine.adapter_files import Manifest, publish, write_manifest
+from engine.adapter_files import publish
 from engine.adapter_weights import Adapter
 from engine.arena import Arena
 from engine.base_files import base_hash, tokenizer_hash
 from engine.base_model import load_base
 from engine.calibration import mix_below_tokens
 from engine.lesson import Learned, Lesson
+from engine.manifest import Manifest, write_manifest
 from engine.packer import Form
 from engine.recipe import Recipe, recipe_values
 from engine.slots import Slots

@@ -1,49 +1,27 @@
 """A version directory: what is in it, what it is called, and how it comes to exist in one rename.
 
-Weights, configuration and optimizer state are hashed; the manifest says where they come from. Needs no
+Weights, configuration and optimizer state are hashed; `engine.manifest` says where they come from. Needs no
 torch: the tensors are read and written by `adapter_weights`.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from engine.base_files import hash_of_files
+from engine.manifest import read_manifest
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 OPTIMIZER = "optimizer.safetensors"
-MANIFEST = "manifest.json"
 _HASHED = (WEIGHTS, CONFIG, OPTIMIZER)
 
 
 class VersionTaken(Exception):
     """Another content already has this version's name; the version is not published."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """Where a version comes from: enough to name the event behind every gradient, and to make it again."""
-
-    agent: str
-    version: str  # v7-3fa2c1
-    parent: str | None  # the version it started from; None: the bare base
-    base_hash: str
-    tokenizer_hash: str
-    turn: str
-    pass_id: str
-    events: Mapping[str, Sequence[str]]  # part of the batch -> uids
-    recipe: Mapping[str, Any]
-    seed: int
-    metrics: Mapping[str, float | int | str]
-    files: Mapping[str, str]  # name -> sha256
-    content_hash: str
-    probes: Sequence[Mapping[str, Any]]  # what a replica must say to be believed: engine.probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +51,6 @@ def damaged(directory: Path) -> tuple[str, ...]:
     recorded, found = read_manifest(directory).files, _hashes(directory)
     expected = {name for name in recorded if name != OPTIMIZER or name in found}
     return tuple(sorted(name for name in expected if found.get(name) != recorded[name]))
-
-
-def write_manifest(draft: Path, manifest: Manifest) -> None:
-    """The draft says where it comes from."""
-    (draft / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True))
-
-
-def read_manifest(directory: Path) -> Manifest:
-    """A version's manifest; fields written by a later clorad are ignored."""
-    values = json.loads((directory / MANIFEST).read_text())
-    return Manifest(**{field.name: values[field.name] for field in fields(Manifest)})
 
 
 def publish(draft: Path, final: Path) -> Path:

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.adapter_files import CONFIG, MANIFEST, OPTIMIZER, WEIGHTS, fsync, read_manifest
+from engine.adapter_files import CONFIG, OPTIMIZER, WEIGHTS, fsync
+from engine.manifest import MANIFEST, DamagedManifest, NewerManifest, read_manifest
 from engine.recipe import Recipe
 
 Matrices = Mapping[str, tuple[Tensor, Tensor]]
@@ -72,8 +73,8 @@ def write_adapter(adapter: Adapter, draft: Path) -> None:
 def read_adapter(directory: Path) -> Adapter:
     """The adapter of a version directory, or of one PEFT saved.
 
-    Raises `AdapterRefused`, also where its files are damaged or some are missing; `OSError` where the store
-    is away.
+    Raises `AdapterRefused`, also where its files are damaged or some are missing, or a newer clorad wrote
+    its manifest; `OSError` where the store is away.
     """
     try:
         return _read_adapter(directory)
@@ -83,6 +84,8 @@ def read_adapter(directory: Path) -> Adapter:
         raise AdapterRefused(f"{directory.name} lacks {Path(missing.filename or '').name}") from None
     except AdapterRefused:
         raise
+    except (NewerManifest, DamagedManifest) as refusal:
+        raise AdapterRefused(str(refusal)) from None
     except (SafetensorError, ValueError, LookupError, TypeError) as fault:
         raise AdapterRefused(f"{directory.name} cannot be read: {type(fault).__name__}") from None
 

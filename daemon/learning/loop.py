@@ -19,9 +19,10 @@ from daemon.learning.pacing import Pacing
 from daemon.learning.planning import TurnLimits, plan_turn
 from daemon.learning.preparing import Prepared, prepare
 from daemon.learning.scheduler import Freshness, choose, due
-from engine.adapter_files import Manifest, publish, write_manifest
+from engine.adapter_files import publish
 from engine.adapter_store import draft_of
 from engine.lesson import Learned, NotLearned
+from engine.manifest import Manifest, write_manifest
 from engine.warm_engine import WarmEngine
 from ledger.database import Database
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid

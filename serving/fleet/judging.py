@@ -14,6 +14,7 @@ import structlog
 from opentelemetry import metrics
 from sqlalchemy import Connection
 
+from engine.manifest import NewerManifest
 from ledger.database import Database, now_s
 from ledger.errors import FlipRefused
 from ledger.intake.withdrawn import no_evidence
@@ -100,8 +101,8 @@ def _step(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
         return False
     try:
         complaint = judging.shelf.fitness(standing.candidate).complaint
-    except OSError:
-        return False  # the store is away or behind; the reconciler says so
+    except (OSError, NewerManifest):
+        return False  # the store is away or behind, or a newer clorad wrote it; the reconciler says so
     if complaint is not None:
         return _settle(judging, standing, Verdict.ABSTAIN, {"reasons": [complaint]})
     if standing.canary is not None:

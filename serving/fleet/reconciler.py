@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from engine.manifest import NewerManifest
 from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.lineage import Version
 from serving.fleet.parity import Parity, asked_of, compare
@@ -153,6 +154,9 @@ class Reconciler:
             fitness = self._shelf.fitness(version)
         except OSError as fault:
             self._fail(model, f"the store is away or behind: {type(fault).__name__}")
+            return
+        except NewerManifest as newer:
+            self._fail(model, str(newer))
             return
         if fitness.complaint is not None:
             self._fail(model, fitness.complaint)

@@ -4,7 +4,6 @@ Looked at once per version and before any load: a replica takes a file of the wr
 complaint, and one that computes NaN spoils the answers of every other model it serves.
 """
 
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -15,7 +14,8 @@ from typing import Any
 
 import structlog
 
-from engine.adapter_files import damaged, read_manifest
+from engine.adapter_files import damaged
+from engine.manifest import DamagedManifest, read_manifest
 from ledger.versions.lineage import Version
 from serving.fleet.parity import unusable
 
@@ -55,7 +55,8 @@ class VersionChecker:
         self._lock = threading.Lock()
 
     def fitness(self, version: Version) -> VersionCheck:
-        """What the version's directory holds. Raises `OSError` where the store is away or behind."""
+        """What the version's directory holds. Raises `OSError` where the store is away or behind, and
+        `NewerManifest` where a newer clorad wrote the version."""
         with self._lock:
             known = self._known.get(version.model)
             if known is None:
@@ -87,10 +88,8 @@ class VersionChecker:
             return VersionCheck(
                 path=str(path), complaint=f"its directory is incomplete: {type(missing).__name__}"
             )
-        except (json.JSONDecodeError, KeyError) as fault:
-            return VersionCheck(
-                path=str(path), complaint=f"its manifest cannot be read: {type(fault).__name__}"
-            )
+        except DamagedManifest as damage:
+            return VersionCheck(path=str(path), complaint=str(damage))
         if manifest.content_hash != version.hash or broken:
             found = ", ".join(broken) or manifest.content_hash[:12]
             return VersionCheck(path=str(path), complaint=f"not what was trained: {found}")

@@ -13,8 +13,8 @@ from daemon.learning.pacing import Pacing
 from daemon.learning.planning import TurnLimits
 from daemon.learning.replay import replay
 from daemon.learning.scheduler import Freshness
-from engine.adapter_files import read_manifest
 from engine.lesson import Lesson, NotLearned
+from engine.manifest import read_manifest
 from engine.warm_engine import WarmEngine
 from ledger import leases, schema
 from ledger.database import Database

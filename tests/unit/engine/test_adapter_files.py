@@ -10,17 +10,9 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from bench.machine import resident_memory_mib
-from engine.adapter_files import (
-    Manifest,
-    VersionTaken,
-    content_hash,
-    damaged,
-    files_of,
-    publish,
-    read_manifest,
-    write_manifest,
-)
+from engine.adapter_files import VersionTaken, content_hash, damaged, files_of, publish
 from engine.adapter_weights import AdapterRefused, Matrices, read_adapter, write_adapter
+from engine.manifest import Manifest, read_manifest, write_manifest
 from engine.objective import read_references
 from engine.recipe import Recipe
 from tests.unit.engine import oracle, tiny
@@ -126,6 +118,14 @@ def test_a_version_that_is_damaged_or_not_whole_is_refused_by_name(tmp_path: Pat
     if not name.startswith("optimizer"):
         with pytest.raises(AdapterRefused, match="v3-0a1b2c lacks"):
             read_adapter(directory)
+
+
+def test_a_version_that_a_newer_clorad_wrote_is_not_taught_further_and_says_why(tmp_path: Path) -> None:
+    directory = draft(tmp_path / "v3-0a1b2c")
+    manifest = directory / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    with pytest.raises(AdapterRefused, match="v3-0a1b2c has format 99, this clorad reads formats 1 to"):
+        read_adapter(directory)
 
 
 def test_a_store_that_is_away_is_no_fault_of_the_version(tmp_path: Path):

@@ -5,11 +5,12 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.adapter_files import Manifest, content_hash, files_of
+from engine.adapter_files import content_hash, files_of
+from engine.manifest import FORMAT
 from ledger import leases
 from ledger.database import Database
 from ledger.events import Event, Kind, Role
@@ -130,6 +131,7 @@ def manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[st
         "files": dict(files_of(directory).sha256),
         "content_hash": found,
         "metrics": {"steps": 3},
+        "format": FORMAT,
     }
-    # Whatever else a manifest says is of no interest here.
-    return {**{one.name: None for one in fields(Manifest)}, **known, **changed}
+    unread = ("parent", "tokenizer_hash", "turn", "pass_id", "events", "recipe", "seed")
+    return {**dict.fromkeys(unread), **known, **changed}

@@ -347,6 +347,15 @@ def test_a_candidate_no_replica_can_serve_speaks_against_no_feedback_and_nobody_
     assert [report.url for report in judge.board.rotation()] == [billing.replicas[0].url]
 
 
+def test_nothing_is_decided_about_a_candidate_that_a_newer_clorad_wrote(
+    billing: Scene, bench: Callable[..., Bench]
+) -> None:
+    billing.candidate("billing", format=99)
+    judge = bench()
+    judge.run()
+    assert judge.decisions() == []
+
+
 def test_a_damaged_candidate_is_never_loaded_and_speaks_against_no_feedback(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")

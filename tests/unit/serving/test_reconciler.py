@@ -1,5 +1,6 @@
 """Every replica holds what the ledger wants, whatever it was told before and whatever happened to it."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -230,6 +231,29 @@ def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
     teaching.promote(scene.database, champion)
     fake = scene.replica()
     assert keep(fake).failed[champion.model] == "its probes are not finite"
+    assert fake.asked == []
+
+
+def test_a_version_with_a_manifest_of_the_first_format_is_held(
+    scene: Scene, keep: Callable[..., Report]
+) -> None:
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    manifest = scene.store / champion.path / "manifest.json"
+    values = json.loads(manifest.read_text())
+    del values["format"]
+    manifest.write_text(json.dumps(values))
+    assert keep(scene.replica()).held == {champion.model}
+
+
+def test_a_version_that_a_newer_clorad_wrote_is_not_held_and_both_formats_are_named(
+    scene: Scene, keep: Callable[..., Report]
+) -> None:
+    scene.agent("billing")
+    champion = scene.candidate("billing", format=99)
+    teaching.promote(scene.database, champion)
+    fake = scene.replica()
+    assert "has format 99, this clorad reads formats 1 to" in keep(fake).failed[champion.model]
     assert fake.asked == []
 
 
