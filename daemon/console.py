@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daemon.exit_codes import ExitCode
+
 _PLAIN_COLUMNS = 160  # where nobody's window limits us
 
 _VERDICTS = {
@@ -29,7 +31,7 @@ _VERDICTS = {
 class CommandFailed(Exception):
     """The answer is no, or there is none. The text is one line for the person who asked."""
 
-    def __init__(self, why: str, code: int = 1) -> None:
+    def __init__(self, why: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(why)
         self.code = code
 

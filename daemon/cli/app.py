@@ -16,12 +16,11 @@ from daemon.cli import operate, send, versions
 from daemon.cli.author import this_user
 from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
+from daemon.exit_codes import ExitCode
+from ledger.errors import LedgerRefused, LedgerUnavailable
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
-
-EX_CONFIG = 78  # sysexits(3); `daemon.process.role_process` says what it means for a role
-EX_TEMPFAIL = 75
 
 app = typer.Typer(
     name="clorad",
@@ -55,10 +54,12 @@ def main() -> None:
         app(args=config_first(sys.argv[1:]))
     except CommandFailed as failure:
         _refuse(str(failure), failure.code)
+    except LedgerUnavailable as fault:
+        _refuse(f"the ledger is unavailable ({fault}); see ledger.url", ExitCode.TRY_AGAIN)
+    except LedgerRefused as refusal:
+        _refuse(str(refusal), ExitCode.CHANGE_NEEDED)
     except KeyboardInterrupt:
-        sys.exit(130)
-    except _expected() as fault:
-        _refuse(*_told(fault))
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 @app.callback()
@@ -247,28 +248,6 @@ def _run_role(name: str, context: Context, supervisor_pid: int | None) -> None:
     sys.exit(run_one(name, settings))
 
 
-def _expected() -> tuple[type[Exception], ...]:
-    """Refusals and faults of the world, looked up among what was loaded: naming them must load nothing."""
-    names = {
-        "daemon.settings": ("SettingsRefused",),
-        "ledger.database": ("LedgerRefused", "LedgerUnavailable"),
-    }
-    return tuple(
-        getattr(sys.modules[module], name)
-        for module, exceptions in names.items()
-        if module in sys.modules
-        for name in exceptions
-    )
-
-
-def _told(fault: Exception) -> tuple[str, int]:
-    match type(fault).__name__:
-        case "LedgerUnavailable":
-            return f"the ledger is unavailable ({fault}); see ledger.url", EX_TEMPFAIL
-        case _:
-            return str(fault), EX_CONFIG
-
-
-def _refuse(why: str, code: int) -> None:
+def _refuse(why: str, code: ExitCode) -> None:
     sys.stderr.write(f"clorad: {' '.join(why.split())}\n")
     sys.exit(code)

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.console import CommandFailed
+from daemon.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from daemon.settings import Settings
 
@@ -16,7 +19,10 @@ NUMBER_MAX = 2**63 - 1
 
 
 def settings_of(context: Context) -> "Settings":
-    """The settings of this invocation. Raises `SettingsRefused`."""
-    from daemon.settings import read_settings
+    """The settings of this invocation. Raises `CommandFailed` where they cannot be used."""
+    from daemon.settings import SettingsRefused, read_settings
 
-    return read_settings(context.obj)
+    try:
+        return read_settings(context.obj)
+    except SettingsRefused as refusal:
+        raise CommandFailed(str(refusal), ExitCode.CHANGE_NEEDED) from None

@@ -7,6 +7,7 @@ import typer
 
 from daemon.cli.author import this_user
 from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
+from daemon.exit_codes import ExitCode
 
 topics = typer.Typer(help="The topics on Kafka.", no_args_is_help=True)
 ledger = typer.Typer(help="The ledger: make it, check it, back it up.", no_args_is_help=True)
@@ -45,7 +46,7 @@ def topics_create(
     made = broker.create_topics(settings, partitions=partitions, replication=replication)
     typer.echo(f"made {', '.join(made)}" if made else "all topics were there already")
     if not broker.check_topics(settings, replication=replication):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @ledger.command("migrate")
@@ -177,7 +178,7 @@ def schema(
     try:
         show_json(schemas.schema(name))
     except ValueError as unknown:
-        raise CommandFailed(str(unknown), code=2) from None
+        raise CommandFailed(str(unknown), code=ExitCode.USAGE) from None
 
 
 def config(
@@ -236,9 +237,9 @@ def forget(
     from daemon.console import CommandFailed
 
     if sum(given is not None for given in (author, event, conversation)) != 1:
-        raise CommandFailed("what? One of --author, --event and --conversation", code=2)
+        raise CommandFailed("what? One of --author, --event and --conversation", code=ExitCode.USAGE)
     if not (reason.strip() or dry_run):
-        raise CommandFailed("--reason is kept with the entry: say why", code=2)
+        raise CommandFailed("--reason is kept with the entry: say why", code=ExitCode.USAGE)
     forgetting.forget(
         settings_of(context),
         kind="author" if author is not None else "event" if event is not None else "conversation",

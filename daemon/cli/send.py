@@ -9,6 +9,7 @@ import typer
 
 from daemon.cli.author import this_user
 from daemon.cli.context import AsJson, Context, settings_of
+from daemon.exit_codes import ExitCode
 
 app = typer.Typer(
     help="Send one event of feedback to Kafka and wait until it is safe there.", no_args_is_help=True
@@ -154,7 +155,7 @@ def retraction(
 
     source, sign, target = event.rpartition("#")
     if not sign or not source or not target:
-        raise CommandFailed("an event is named SOURCE#ID", code=2)
+        raise CommandFailed("an event is named SOURCE#ID", code=ExitCode.USAGE)
     data = {"target": {"source": source, "id": target}, **_common(agent, None, None, author, None, 1)}
     _send(context, "retraction", data, source, event_id, None, as_json)
 
@@ -220,10 +221,10 @@ def _read(file: Path | None) -> dict[str, Any]:
         data = json.loads(text)
     except OSError as fault:
         raise CommandFailed(
-            f"--file: {fault.strerror or type(fault).__name__}: {file.name}", code=2
+            f"--file: {fault.strerror or type(fault).__name__}: {file.name}", code=ExitCode.USAGE
         ) from None
     except ValueError:
-        raise CommandFailed("--file: not JSON", code=2) from None
+        raise CommandFailed("--file: not JSON", code=ExitCode.USAGE) from None
     if not isinstance(data, dict):
-        raise CommandFailed("--file: must hold one JSON object, the event's data", code=2)
+        raise CommandFailed("--file: must hold one JSON object, the event's data", code=ExitCode.USAGE)
     return data

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, ago, console, show_json, table
 from daemon.declaring import BaseMissing, agent_of, hash_of_base
+from daemon.exit_codes import ExitCode
 from daemon.settings import AgentSettings, Settings, one_line
 from ledger.learning.agents import all_agents, declare
 from ledger.learning.backlog import backlogs
@@ -81,9 +82,9 @@ def add(
         )
         agent = agent_of(name, taught, hash_of_base(settings.engine.base, settings.store.path))
     except ValidationError as refusal:
-        raise CommandFailed(f"--{one_line(refusal)}", code=2) from None
+        raise CommandFailed(f"--{one_line(refusal)}", code=ExitCode.USAGE) from None
     except BaseMissing as missing:
-        raise CommandFailed(str(missing), code=78) from None
+        raise CommandFailed(str(missing), code=ExitCode.CHANGE_NEEDED) from None
     with opened(settings) as database:
         try:
             is_new = declare(database, agent)
@@ -98,9 +99,11 @@ def _changes(given: Sequence[str]) -> dict[str, Any]:
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise CommandFailed("--recipe: NAME=VALUE, as in --recipe rank=8", code=2)
+            raise CommandFailed("--recipe: NAME=VALUE, as in --recipe rank=8", code=ExitCode.USAGE)
         try:
             changes[name] = json.loads(value)
         except ValueError:
-            raise CommandFailed(f"--recipe {name}: a JSON value, as in 8, 0.5 or true", code=2) from None
+            raise CommandFailed(
+                f"--recipe {name}: a JSON value, as in 8, 0.5 or true", code=ExitCode.USAGE
+            ) from None
     return changes

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from daemon.console import CommandFailed
+from daemon.exit_codes import ExitCode
 from daemon.process.role_process import RoleRefused
 from daemon.process.roles import cluster_of
 from daemon.settings import Settings
@@ -20,7 +21,6 @@ from feedback.redaction import Found, Redactor
 from feedback.topics import Topics
 from ledger.reports.audit import Place
 
-EX_TEMPFAIL = 75
 ACK_S_MAX = 10.0
 
 
@@ -73,7 +73,7 @@ def send(
         )
         open_envelope(record.value, record.headers)  # as intake will: a dead letter is noticed too late
     except (ValueError, RecordRefused) as complaint:
-        raise CommandFailed(f"not sent: {complaint}", code=2) from None
+        raise CommandFailed(f"not sent: {complaint}", code=ExitCode.USAGE) from None
     headers = {name: (value or b"").decode() for name, value in record.headers}
     producer = Producer(cluster(settings), ack_s_max=ACK_S_MAX)
     try:
@@ -83,7 +83,7 @@ def send(
             f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({str(fault) or 'timeout'})"
         )
         again = f"it may be there all the same: sent again with --id {headers['ce_id']} it counts once"
-        raise CommandFailed(f"{why}; {again}", code=EX_TEMPFAIL) from None
+        raise CommandFailed(f"{why}; {again}", code=ExitCode.TRY_AGAIN) from None
     finally:
         producer.close(wait_s_max=1.0)
     return {
@@ -122,9 +122,9 @@ def cluster(settings: Settings) -> Cluster:
     try:
         return cluster_of(settings)
     except RoleRefused as refusal:
-        raise CommandFailed(str(refusal), code=78) from None
+        raise CommandFailed(str(refusal), code=ExitCode.CHANGE_NEEDED) from None
 
 
 def _away(settings: Settings, away: BrokerAway) -> CommandFailed:
     servers = settings.kafka.bootstrap_servers
-    return CommandFailed(f"Kafka at {servers} did not answer ({away})", code=EX_TEMPFAIL)
+    return CommandFailed(f"Kafka at {servers} did not answer ({away})", code=ExitCode.TRY_AGAIN)

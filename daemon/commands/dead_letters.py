@@ -6,6 +6,7 @@ from typing import Any
 
 from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, console, count, fields, harmless, moment, short, show_json, table
+from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from feedback.redrive import Redriven, redrive
 from ledger.events import DeadLetter, Headers, Reason
@@ -78,7 +79,9 @@ def send_again(
     """
     wanted = _reason(reason)
     if not (ids or wanted or everything):
-        raise CommandFailed("which letters? Name their numbers, or give --reason or --all", code=2)
+        raise CommandFailed(
+            "which letters? Name their numbers, or give --reason or --all", code=ExitCode.USAGE
+        )
     with opened(settings) as database:
         with database.read() as connection:
             missing = [str(one) for one in ids if dead_letters.read(connection, one) is None]
@@ -144,7 +147,7 @@ def _reason(reason: str | None) -> Reason | None:
     try:
         return None if reason is None else Reason(reason)
     except ValueError:
-        raise CommandFailed(f"no such reason; there are: {', '.join(Reason)}", code=2) from None
+        raise CommandFailed(f"no such reason; there are: {', '.join(Reason)}", code=ExitCode.USAGE) from None
 
 
 def _where(letter: DeadLetter) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, joined, moment, short, show_json, table
+from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from ledger.database import Database
 from ledger.upkeep import compaction, forgetting
@@ -66,7 +67,7 @@ def forget(
     if not emptied:
         raise CommandFailed(
             "done, but a reader keeps SQLite's write-ahead log from being emptied: `clorad ledger vacuum`",
-            code=75,
+            code=ExitCode.TRY_AGAIN,
         )
 
 
@@ -105,7 +106,9 @@ def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:
     if kind == "event":
         splits = [(name[:place], name[place + 1 :]) for place, sign in enumerate(name) if sign == "#"]
         if not splits:
-            raise CommandFailed("an event is named SOURCE#ID, as `clorad receipt` shows it", code=2)
+            raise CommandFailed(
+                "an event is named SOURCE#ID, as `clorad receipt` shows it", code=ExitCode.USAGE
+            )
         kept = [(known_as(source), known_as(id)) for source, id in splits]
         subject, told = Subject(kind=kind, uids=frozenset((*splits, *kept))), name
     else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, byte_size, console, count, joined, short, show_json, table
+from daemon.exit_codes import ExitCode
 from daemon.process.roles import holder
 from daemon.settings import Settings
 from daemon.upkeep import pruning
@@ -30,7 +31,7 @@ def prune(settings: Settings, *, agent: str | None, keep: int, dry_run: bool, as
             else:
                 with held(database, [LEASE], holder=holder(), ttl_s=TTL_S_MAX) as leased:
                     if not leased.tokens:
-                        raise CommandFailed("somebody else is pruning right now", code=75)
+                        raise CommandFailed("somebody else is pruning right now", code=ExitCode.TRY_AGAIN)
                     found = pruning.prune(database, store, agents, keep=keep)
         except OSError as fault:
             raise CommandFailed(

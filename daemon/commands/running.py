@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from daemon.console import CommandFailed
+from daemon.exit_codes import ExitCode
 from daemon.process import telemetry
 from daemon.process.role_names import ROLES
 from daemon.process.role_process import Role, run_role, watch_signals
@@ -21,7 +22,9 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
 
     unknown = [name for name in without if name not in ROLES]
     if unknown:
-        raise CommandFailed(f"--without {unknown[0]}: no such role; roles are {', '.join(ROLES)}", code=2)
+        raise CommandFailed(
+            f"--without {unknown[0]}: no such role; roles are {', '.join(ROLES)}", code=ExitCode.USAGE
+        )
     telemetry.start_logging(settings.telemetry, role="run")
     stopping = threading.Event()
     watch_signals(stopping)

@@ -25,6 +25,7 @@ from daemon.console import (
     table,
     verdict,
 )
+from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
@@ -108,7 +109,9 @@ def parsed(reference: str) -> tuple[str, int, str | None]:
     """Agent, number and hash (where given) of `billing@v7` or `billing@v7-3fa2c1`."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise CommandFailed("a version is named AGENT@vN or AGENT@vN-HASH, as in billing@v7", code=2)
+        raise CommandFailed(
+            "a version is named AGENT@vN or AGENT@vN-HASH, as in billing@v7", code=ExitCode.USAGE
+        )
     return match["agent"], int(match["number"]), match["hash"]
 
 

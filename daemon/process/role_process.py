@@ -15,6 +15,7 @@ from types import FrameType
 
 import structlog
 
+from daemon.exit_codes import ExitCode
 from daemon.process import health, telemetry
 from daemon.process.health import Health
 from daemon.process.role_names import health_port
@@ -22,9 +23,6 @@ from daemon.settings import Settings
 from ledger.errors import LedgerRefused
 
 log = structlog.get_logger(__name__)
-
-EX_CONFIG = 78
-"""sysexits(3): refused settings, a fenced instance id, a ledger of another schema or damaged."""
 
 Role = Callable[[Settings, threading.Event, Health], None]
 """Runs until the event is set; raises `RoleRefused` or `LedgerRefused` where running again cannot help."""
@@ -52,9 +50,9 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
             role(settings, stopping, watched)
         except (RoleRefused, LedgerRefused) as refusal:
             log.critical("role refused to go on", why=str(refusal))
-            return EX_CONFIG
+            return ExitCode.CHANGE_NEEDED
         log.info("role stopped")
-    return 0
+    return ExitCode.DONE
 
 
 def watch_signals(stopping: threading.Event) -> None:
@@ -62,7 +60,7 @@ def watch_signals(stopping: threading.Event) -> None:
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         if stopping.is_set():
-            os._exit(1)
+            os._exit(ExitCode.FAILED)
         stopping.set()
 
     signal.signal(signal.SIGTERM, ask)
@@ -78,7 +76,7 @@ def die_with(parent_pid: int) -> None:
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:  # it died before we asked
-        os._exit(1)
+        os._exit(ExitCode.FAILED)
 
 
 def _show(watched: Health, host: str, port: int, open_parts: ExitStack) -> None:

@@ -15,8 +15,8 @@ from threading import Event
 
 import structlog
 
+from daemon.exit_codes import ExitCode
 from daemon.process.failpoints import FAILPOINT_VARIABLE
-from daemon.process.role_process import EX_CONFIG
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ class Supervisor:
                     break
         finally:
             self._stop(self._kept)
-        return EX_CONFIG if refused else 0
+        return ExitCode.CHANGE_NEEDED if refused else ExitCode.DONE
 
     def _let_go(self, refuser: str) -> None:
         """Who refused is gone, and with it all whom nobody would miss at once."""
@@ -135,7 +135,7 @@ class Supervisor:
             return None
         _signal(kept, signal.SIGKILL, whole_group=True)  # what it may have started itself
         kept.process = None
-        if code == EX_CONFIG:
+        if code == ExitCode.CHANGE_NEEDED:
             return kept.child.name
         self._note_death(kept, how=_how(code), now=now)
         return None

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.process.role_process import EX_CONFIG
+from daemon.exit_codes import ExitCode
 from daemon.process.supervisor import STOP_ORDER, ChildProcess, Patience, Supervisor
 
 QUICK = Patience(first_s=0.05, longest_s=0.2, calm_s=60.0)
@@ -34,7 +34,7 @@ import sys
 with open(sys.argv[1] + "/started", "a") as file: file.write(sys.argv[2] + " 0\\n")
 sys.exit(3)
 """
-REFUSES = f"import sys\nsys.exit({EX_CONFIG})"
+REFUSES = f"import sys\nsys.exit({ExitCode.CHANGE_NEEDED})"
 DEAF = STEADY.replace("signal.signal(signal.SIGTERM, stop)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
 
 
@@ -156,7 +156,7 @@ def test_a_child_that_refuses_stops_everything_with_its_code(tmp_path: Path) -> 
     with running(Supervisor(children)) as (stopping, codes):
         assert eventually(lambda: bool(codes))
         assert not stopping.is_set()
-    assert codes == [EX_CONFIG]
+    assert codes == [ExitCode.CHANGE_NEEDED]
     assert not any(is_running(pid) for pid in pids(tmp_path).values())
 
 
@@ -166,7 +166,7 @@ def test_a_gateway_that_people_use_outlasts_who_refused(tmp_path: Path, calm_s: 
         "import pathlib, sys, time\n"
         "started = pathlib.Path(sys.argv[1], 'started')\n"
         "while not started.exists() or len(started.read_text().splitlines()) < 2: time.sleep(0.02)\n"
-        f"sys.exit({EX_CONFIG})"
+        f"sys.exit({ExitCode.CHANGE_NEEDED})"
     )
     children = [
         child("gateway", STEADY, tmp_path),
@@ -182,7 +182,7 @@ def test_a_gateway_that_people_use_outlasts_who_refused(tmp_path: Path, calm_s: 
             assert is_running(pids(tmp_path)["gateway"])
             assert not codes
     assert lines(tmp_path / "stopped") == ["learner", "gateway"]
-    assert codes == [EX_CONFIG]
+    assert codes == [ExitCode.CHANGE_NEEDED]
 
 
 def test_a_command_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
@@ -207,10 +207,10 @@ time.sleep(60)
 """
 SUPERVISES = """
 import os, sys, threading
-from daemon.process.supervisor import Child, Supervisor
+from daemon.process.supervisor import ChildProcess, Supervisor
 script, folder = sys.argv[1:]
 command = (sys.executable, "-c", script, folder, "learner", str(os.getpid()))
-child = Child(name="learner", command=command)
+child = ChildProcess(name="learner", command=command)
 Supervisor([child]).run(threading.Event())
 """
 
