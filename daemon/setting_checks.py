@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from engine.recipe import Recipe, recipe_from
 
 _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
+_SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
 _LEDGERS = ("sqlite+pysqlite", "postgresql+psycopg")
 
 
@@ -26,6 +27,8 @@ def ledger_url(url: str) -> str:
         dialect = None
     if dialect is None or f"{dialect.name}+{dialect.driver}" not in _LEDGERS:
         raise ValueError("must be sqlite:///path or postgresql+psycopg://user@host/database")
+    if _SPACE_IN_SECRET.search(url):  # `daemon.masking` takes a space for the end of a URL
+        raise ValueError("a space in the user-info or after `?` must be written %20")
     return url
 
 
@@ -45,6 +48,8 @@ def server_url(url: str) -> str:
         is_one = False
     if not is_one:
         raise ValueError("must be http://host:port or https://host:port")
+    if re.search(r"\s", url):
+        raise ValueError("must be http://host:port or https://host:port, without a space")
     return url
 
 

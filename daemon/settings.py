@@ -73,7 +73,7 @@ class KafkaSettings(_Group):
 class LedgerSettings(_Group):
     """The durable store every role meets in."""
 
-    url: LedgerUrl = "sqlite:///clorad.db"
+    url: LedgerUrl = Field(default="sqlite:///clorad.db", repr=False)
     """SQLAlchemy URL: sqlite:///path or postgresql+psycopg://…"""
     administrators: frozenset[str] = frozenset()
     """Authors who may retract what other sources said."""
@@ -152,7 +152,7 @@ class GateSettings(_Group):
 class FleetSettings(_Group):
     """The vLLM servers."""
 
-    replicas: tuple[ServerUrl, ...] = ("http://127.0.0.1:8000",)
+    replicas: tuple[ServerUrl, ...] = Field(default=("http://127.0.0.1:8000",), repr=False)
     """Base URLs. Only clorad should reach them: their adapter endpoints have no authentication."""
     request_s_max: float = Field(default=60.0, gt=0)
     """Longest answer in flight: how long a replaced version stays loaded at least."""
@@ -184,7 +184,7 @@ class TelemetrySettings(_Group):
     """/healthz, /readyz and /metrics: intake's port; learner, fleet, gateway follow. 0: none."""
     health_host: str = Field(default="127.0.0.1", min_length=1)
     """Address these listen on, without authentication: 0.0.0.0 or :: where probes come from elsewhere."""
-    otlp_endpoint: ServerUrl | None = None
+    otlp_endpoint: ServerUrl | None = Field(default=None, repr=False)
     """OpenTelemetry collector the meters are pushed to; None: they are only scraped."""
 
 

@@ -5,8 +5,10 @@ commands that speak to Kafka or train may load what that needs.
 """
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +19,7 @@ from daemon.cli.author import this_user
 from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
+from daemon.masking import mask
 from ledger.errors import LedgerRefused, LedgerUnavailable
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def options(
     version: Version = False,  # noqa: ARG001 - has done its work before we are called
 ) -> None:
     """Options before the command."""
+    sys.excepthook = _print_fault  # here and not in `main`: Typer sets its own when it is called
     context.obj = config
 
 
@@ -248,6 +252,11 @@ def _run_role(name: str, context: Context, supervisor_pid: int | None) -> None:
     sys.exit(run_one(name, settings))
 
 
+def _print_fault(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    """A fault nobody expected, as Python prints it, but for secrets."""
+    sys.stderr.write(mask("".join(traceback.format_exception(kind, fault, trace))))
+
+
 def _refuse(why: str, code: ExitCode) -> None:
-    sys.stderr.write(f"clorad: {' '.join(why.split())}\n")
+    sys.stderr.write(f"clorad: {' '.join(mask(why).split())}\n")
     sys.exit(code)

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, make_url
 
 from daemon.console import CommandFailed, byte_size
+from daemon.masking import mask
 from daemon.settings import Settings
 from ledger.database import Database
 from ledger.reports import sizes
@@ -43,9 +44,7 @@ def migrate(settings: Settings) -> str:
         database.migrate()
     finally:
         database.close()
-    return (
-        f"ledger at the newest schema: {make_url(settings.ledger.url).render_as_string(hide_password=True)}"
-    )
+    return f"ledger at the newest schema: {mask(settings.ledger.url)}"
 
 
 def vacuum(settings: Settings) -> str:

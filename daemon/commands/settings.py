@@ -1,17 +1,11 @@
 """`clorad config`: the settings as they take effect, without what must stay secret."""
 
 import json
-import re
 from typing import Any
 
-from sqlalchemy import make_url
-
 from daemon.console import console, show_json
+from daemon.masking import mask_values
 from daemon.settings import Settings
-
-MASK = "********"
-_SECRET = re.compile(r"password|secret|token$|key$|credential|jaas|sasl_plain_username|oauth", re.IGNORECASE)
-_IN_URL = re.compile(r"(?<=//)[^/@\s]+(?=@)")
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
@@ -24,16 +18,13 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON values, with secrets masked: passwords in URLs, Kafka's options by name."""
+    """The settings as JSON values, with secrets masked: in URLs, and in tables of options by name."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    values["ledger"]["url"] = make_url(values["ledger"]["url"]).render_as_string(hide_password=True)
-    values["kafka"]["options"] = {
-        name: MASK if _SECRET.search(name) else value for name, value in values["kafka"]["options"].items()
+    agents = values.pop("agents")  # a section a name: an agent that is called a secret's name is none
+    return {
+        **{section: mask_values(value) for section, value in values.items()},
+        "agents": {name: mask_values(agent) for name, agent in agents.items()},
     }
-    values["fleet"]["replicas"] = [_IN_URL.sub(MASK, url) for url in values["fleet"]["replicas"]]
-    if values["telemetry"]["otlp_endpoint"]:
-        values["telemetry"]["otlp_endpoint"] = _IN_URL.sub(MASK, values["telemetry"]["otlp_endpoint"])
-    return values
 
 
 def _toml(values: dict[str, Any], path: str = "") -> list[str]:

@@ -19,6 +19,8 @@ import structlog
 from opentelemetry import metrics
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from daemon.masking import mask
+
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("daemon")
 _ready = _meter.create_gauge("clorad.role.ready", unit="{check}")
@@ -53,7 +55,8 @@ class Health:
         self._beats: dict[str, _Beat] = {}
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
-        """State whether one thing the role needs is there. `why` must quote nobody."""
+        """State whether one thing the role needs is there. `why` must quote nobody; secrets are masked."""
+        why = mask(why)
         _ready.set(int(ok), {"check": name})
         with self._lock:
             before = self._checks.get(name)

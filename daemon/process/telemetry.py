@@ -24,6 +24,7 @@ from opentelemetry.sdk.resources import Resource
 from structlog.typing import Processor
 
 from daemon import __version__
+from daemon.masking import MASK, is_secret_name, mask, mask_values
 from daemon.settings import TelemetrySettings
 
 _NOISY = ("kafka", "httpx", "httpcore", "uvicorn", "asyncio", "aiohttp", "alembic", "urllib3", "filelock")
@@ -43,6 +44,7 @@ def start_logging(settings: TelemetrySettings, *, role: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _FaultWithoutTexts(),
+        _without_secrets,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -101,7 +103,7 @@ def fault_line(fault: BaseException) -> dict[str, Any]:
         "where": [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames],
     }
     if _speaks_for_itself(fault):
-        told["why"] = str(fault)
+        told["why"] = mask(str(fault))
     cause = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     if cause is not None:
         told["cause"] = type(cause).__name__
@@ -143,6 +145,14 @@ class _FaultWithoutTexts:
         if isinstance(fault, BaseException):
             line.update(fault_line(fault))
         return line
+
+
+def _without_secrets(_logger: Any, _method: str, line: Any) -> Any:
+    """Every text of the line, a library's too, through `mask`. Numbers stay: a lease's token is no secret."""
+    return {
+        name: MASK if isinstance(value, str) and is_secret_name(name) else mask_values(value)
+        for name, value in line.items()
+    }
 
 
 def _log_fault(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.commands.settings import MASK, masked
+from daemon.commands.settings import masked
+from daemon.masking import MASK
 from daemon.settings import Settings, SettingsRefused, read_settings
 from tests.unit.daemon.conftest import Clorad
 
@@ -72,6 +73,11 @@ def test_brokers_as_kafka_clients_take_them_are_taken(servers: str) -> None:
     assert read_settings().kafka.bootstrap_servers == servers
 
 
+def test_a_ledger_may_lie_in_a_folder_whose_name_has_a_space() -> None:
+    Path("clorad.toml").write_text('[ledger]\nurl = "sqlite:///my data/clorad.db"\n')
+    assert read_settings().ledger.url == "sqlite:///my data/clorad.db"
+
+
 def test_a_recipe_that_can_be_followed_is_taken_as_it_is() -> None:
     Path("clorad.toml").write_text('[agents.b]\nrecipe = {rank = 4, alpha = 8, targets = ["q_proj"]}\n')
     assert read_settings().agents["b"].recipe == {"rank": 4, "alpha": 8, "targets": ["q_proj"]}
@@ -102,6 +108,9 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ('[ledger]\nurl = "clorad.db"', ["ledger.url", "must be sqlite:///path or postgresql+psycopg://"]),
         ('[ledger]\nurl = "mysql://me@host/clorad"', ["ledger.url", "must be sqlite:///path"]),
         ('[ledger]\nurl = "postgresql+psycopg://host:port/x"', ["ledger.url", "must be sqlite:///path"]),
+        ('[ledger]\nurl = "postgresql+psycopg://me:a b@host/x"', ["ledger.url", "must be written %20"]),
+        ('[ledger]\nurl = "postgresql+psycopg://host/x?password=a b"', ["ledger.url", "%20"]),
+        ('[fleet]\nreplicas = ["http://r:1/?token=a b"]', ["fleet.replicas.0", "without a space"]),
         ('[kafka]\nbootstrap_servers = "kafka:here"', ["kafka.bootstrap_servers", "must be host:port"]),
         ('[kafka]\nbootstrap_servers = ""', ["kafka.bootstrap_servers", "must be host:port"]),
         ('[kafka]\nbootstrap_servers = "a:1,,b:2"', ["kafka.bootstrap_servers", "must be host:port"]),
