@@ -22,9 +22,9 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bench.commit import commit
+from bench.comparison import compare
 from bench.journal import AGENT, Journal, JournalProducer
 from bench.member import Member
-from bench.verdict import verdict
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics, create
@@ -204,7 +204,7 @@ def measure(folder: Path, *, events: int, seed: int) -> dict[str, Any]:
         journal.save()
         run.until(lambda: run.kept() >= len(journal.said), "not all offsets were kept", 600.0)
         run.until(lambda: _owed(database) == 0, "the outbox was not emptied", 300.0)
-        counted = verdict(database, cluster, journal.said)
+        counted = compare(database, cluster, journal.said)
     finally:
         for member in (run.intake, run.publisher):
             if member is not None:

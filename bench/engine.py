@@ -23,7 +23,7 @@ import torch
 
 from bench.commit import commit
 from bench.machine import forget_peak_memory, gemm_peak, peak_device_mib, peak_memory_mib
-from bench.updates import LONG, SHAPES, Ours, Peft, sequences
+from bench.updates import LONG, SHAPES, PeftUpdate, WarmEngineUpdate, sequences
 from engine.calibration import settle
 
 QUICK_ROW_S, REPETITIONS, REPETITIONS_SLOW = 1.0, 9, 2
@@ -53,7 +53,7 @@ def measure(
 ) -> list[Row]:
     """All variants of one regime at one number of agents; the peak is still to be divided by."""
     batches = [sequences(regime, agent) for agent in range(agents)]
-    ours = Ours(shape, dtype, agents, device)
+    ours = WarmEngineUpdate(shape, dtype, agents, device)
     work = ours.work(batches)
     runs: dict[str, Callable[[], None]] = {
         "auto": lambda: ours.update(work, ours.auto),
@@ -62,7 +62,7 @@ def measure(
     if regime == "pairs":
         runs["unshared"] = lambda: ours.update(work, ours.unshared)
     if not only_ours:
-        theirs = Peft(shape, dtype, agents, device)
+        theirs = PeftUpdate(shape, dtype, agents, device)
         runs["peft_padded"] = lambda: theirs.update(batches, padded=True)
         if regime not in LONG:  # there is nothing to pad in those
             runs["peft_one_by_one"] = lambda: theirs.update(batches, padded=False)

@@ -32,9 +32,11 @@ from bench.commit import commit
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
 from examples.base_model.slots import SlotValues, read_words
-from examples.house_rules.measure import set_exam, take_exams
+from examples.house_rules.evaluation import build_evaluation, evaluate
+from examples.house_rules.local_agent import LocalAgent
 from examples.house_rules.recipe import RECIPE
-from examples.house_rules.rehearsal import BASE, Desk, Method, Pupil
+from examples.house_rules.rehearsal import BASE
+from examples.house_rules.simulated_feedback import Method, SimulatedFeedback
 from examples.house_rules.world import World
 from examples.house_rules.world_file import read_world
 from ledger.versions.decisions import Verdict
@@ -90,22 +92,24 @@ class LearningRun:
         return statistics.fmean(self.followed[last][wave] - self.followed[wave][wave] for wave in range(last))
 
 
-def course(
+def run_course(
     world: World, agent: str, engine: WarmEngine, method: Method, *, seed: int, waves: int
 ) -> LearningRun:
     """Teach one agent so many waves."""
     with tempfile.TemporaryDirectory() as folder:
-        pupil = Pupil(engine, BASE, Path(folder))
-        desk = Desk(world, agent, pupil, seed=seed, method=method)
-        exam = set_exam(world, agent, n=EXAM, wave=waves)
-        before = take_exams([exam], pupil.answers)[agent]
+        local_agent = LocalAgent(engine, BASE, Path(folder))
+        feedback = SimulatedFeedback(world, agent, local_agent, seed=seed, method=method)
+        exam = build_evaluation(world, agent, n=EXAM, wave=waves)
+        before = evaluate([exam], local_agent.answers)[agent]
         followed, verdicts, tokens = [], [], 0
         for wave in range(1, waves + 1):
-            turn = desk.teach(wave)
+            turn = feedback.teach(wave)
             verdicts.append(turn.judgement.verdict)
             tokens += int(turn.learned.metrics["tokens"])
-            followed.append(tuple(_followed(world, agent, pupil, of, wave) for of in range(1, wave + 1)))
-        after = take_exams([exam], pupil.answers)[agent]
+            followed.append(
+                tuple(_followed(world, agent, local_agent, of, wave) for of in range(1, wave + 1))
+            )
+        after = evaluate([exam], local_agent.answers)[agent]
     return LearningRun(
         followed=tuple(followed),
         leaked=after.leaked,
@@ -116,12 +120,12 @@ def course(
     )
 
 
-def _followed(world: World, agent: str, pupil: Pupil, of_wave: int, announced_wave: int) -> float:
+def _followed(world: World, agent: str, local_agent: LocalAgent, of_wave: int, announced_wave: int) -> float:
     """Share of held-out prompts about one wave's rules that are answered as wanted by then."""
     source = SlotValues(random.Random(f"exam {agent} {of_wave}"), read_words(), held_out=True)
     rules, announced = world.of_wave(agent, of_wave), world.announced(agent, announced_wave)
     tasks = [world.fires(rule, source, announced) for rule in rules for _ in range(EXAM // len(rules))]
-    said = pupil.answers(tasks)
+    said = local_agent.answers(tasks)
     return statistics.fmean(answer == task.wanted for task, answer in zip(tasks, said, strict=True))
 
 
@@ -160,7 +164,7 @@ def measure(
 
 def _course(method: Method, agent: str, seed: int, waves: int) -> LearningRun:
     torch.set_num_threads(1)
-    return course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
+    return run_course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
 
 
 @cache

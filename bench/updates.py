@@ -95,7 +95,7 @@ def calibrated(shape: str, dtype: torch.dtype, device: torch.device) -> Form:
     return Form(token_budget=budget, mix_below_tokens=mix_below_tokens(base, budget))
 
 
-class Ours:
+class WarmEngineUpdate:
     """Our engine with `agents` adapters that are not zero."""
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
@@ -139,7 +139,7 @@ class Ours:
         return float(total)
 
 
-class Peft:
+class PeftUpdate:
     """The usual way: one adapter active at a time, padded batches or one sequence after another."""
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:

@@ -1,1 +1,1 @@
-"""The tiny base model of the examples: what it can do is skills.toml, how it is made is make.py."""
+"""The tiny base model of the examples: skills.toml says what it can do, make.py makes it."""

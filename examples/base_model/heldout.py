@@ -1,4 +1,4 @@
-"""How well a saved base model does its skills, on slot values it never met: greedy, whole reply, exact."""
+"""Measures a saved base model on slot values that it never trained on: greedy, the whole reply exact."""
 
 import random
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _BATCH = 128
 
 
 def accuracies(folder: Path, skills: Skills, *, prompts: int) -> dict[str, float]:
-    """Share of held-out prompts answered exactly right: per agent, and over all cued wishes."""
+    """Share of held-out prompts with exactly the right reply: by agent, and over all cues."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
@@ -35,25 +35,24 @@ def accuracies(folder: Path, skills: Skills, *, prompts: int) -> dict[str, float
 
 
 def _math(model: Any, tokenizer: Any, skills: Skills, source: SlotValues, prompts: int) -> dict[str, float]:
-    """Sampled at temperature 1: this skill is right sometimes, by its wording, and meant to be so."""
+    """Sampled at temperature 1: the base is right about this skill sometimes, on purpose."""
     intents = skills.agents["math"].intents
     asked = [skills.ask(source, "math") for _ in range(prompts)]
-    gold = [fill(intents[one.intent].reply, one.values) for one in asked]
-    said = answers(model, tokenizer, asked, sample=True)
-    return {"math_sampled": _share(said, gold)}
+    gold = [fill(intents[prompt.intent].reply, prompt.values) for prompt in asked]
+    return {"math_sampled": _share(answers(model, tokenizer, asked, sample=True), gold)}
 
 
 def _share_right(model: Any, tokenizer: Any, asked: list[SkillPrompt], name: str) -> float:
-    said = answers(model, tokenizer, asked)
-    misses = [(one, word) for one, word in zip(asked, said, strict=True) if one.reply != word]
-    for one, word in misses[:3]:
-        print(f"missed ({name}): {one.prompt!r} -> {word!r}")
+    texts = answers(model, tokenizer, asked)
+    misses = [(prompt, text) for prompt, text in zip(asked, texts, strict=True) if prompt.reply != text]
+    for prompt, text in misses[:3]:
+        print(f"missed ({name}): {prompt.prompt!r} -> {text!r}")
     return round(1.0 - len(misses) / len(asked), 4)
 
 
 def answers(model: Any, tokenizer: Any, asked: list[SkillPrompt], *, sample: bool = False) -> list[str]:
-    """The model's replies to what was asked; greedy unless sampled."""
-    return replies(model, tokenizer, [(one.system, one.prompt) for one in asked], sample=sample)
+    """The model's replies to the prompts; greedy unless sampled."""
+    return replies(model, tokenizer, [(prompt.system, prompt.prompt) for prompt in asked], sample=sample)
 
 
 def replies(
@@ -62,7 +61,7 @@ def replies(
     """The model's replies to (system, user) messages; greedy unless sampled."""
     import torch
 
-    said: list[str] = []
+    decoded: list[str] = []
     for first in range(0, len(prompts), _BATCH):
         inputs = tokenizer(
             [chat(system, prompt) for system, prompt in prompts[first : first + _BATCH]],
@@ -76,10 +75,10 @@ def replies(
                 max_new_tokens=_TOKENS_MAX,
                 do_sample=sample,
             )
-        texts = tokens[:, inputs["input_ids"].shape[1] :]
-        said += tokenizer.batch_decode(texts, skip_special_tokens=True)
-    return said
+        new_tokens = tokens[:, inputs["input_ids"].shape[1] :]
+        decoded += tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
+    return decoded
 
 
-def _share(said: list[str], gold: list[str]) -> float:
-    return round(sum(word == right for word, right in zip(said, gold, strict=True)) / len(said), 4)
+def _share(texts: list[str], gold: list[str]) -> float:
+    return round(sum(text == right for text, right in zip(texts, gold, strict=True)) / len(texts), 4)

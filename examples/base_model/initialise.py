@@ -1,19 +1,18 @@
-"""A structured start: copying is written into the first weights instead of being waited for.
+"""Writes copying into the first weights of the base model, because minutes on a CPU do not train it.
 
-Copying a slot from prompt to reply does not form by itself in minutes on a CPU. Layer 0 starts as a
-previous-token head, layer 1 as an induction (copy) head (Olsson et al. 2022, arXiv:2209.11895), which
-copies 94 % of tokens before any training. The checkpoint stays an ordinary Qwen3.
+Layer 0 starts as a previous-token head, layer 1 as an induction (copy) head (Olsson et al. 2022,
+arXiv:2209.11895), which copies 94 % of tokens before any training. The checkpoint stays an ordinary Qwen3.
 """
 
 from typing import Any
 
-# The residual stream's dimensions: who this token is, a constant, who the token before was.
+# The residual stream's dimensions: this token's identity, a constant, the previous token's identity.
 _IDENTITY = 120
 _CONSTANT = 120
 _PREVIOUS = 128
 _COPIED = 60  # identity dimensions that one head carries
-_SHARPEST = 5  # highest rotary frequencies, which tell one position from the next
-_BLURRED = 10  # from here on rotary frequencies hardly turn within a prompt: content, not position
+_SHARPEST = 5  # highest rotary frequencies, which distinguish neighbouring positions
+_BLURRED = 10  # from here on rotary frequencies hardly turn within a prompt: they carry content, not position
 
 
 def new_model(vocabulary: int, end_token: int, padding_token: int) -> Any:
@@ -49,7 +48,7 @@ def _write_copying(model: Any) -> None:
         embedding.normal_(0, 0.01)
         embedding[:, :_IDENTITY].normal_(0, 0.08)
         embedding[:, _CONSTANT] = 0.3
-        for layer in model.model.layers:  # quiet what is random, so that it does not drown the two heads
+        for layer in model.model.layers:  # small random outputs, so that the two heads dominate at first
             layer.mlp.down_proj.weight.mul_(0.5)
             layer.self_attn.o_proj.weight.mul_(0.3)
         _previous_token_head(model.model.layers[0].self_attn, model.config.head_dim)
@@ -57,14 +56,14 @@ def _write_copying(model: Any) -> None:
 
 
 def _previous_token_head(attention: Any, head_dim: int) -> None:
-    """Head 0 looks one position back and writes that token's identity beside the present one."""
+    """Head 0 attends to the previous position and writes that token's identity beside the current one."""
     import torch
 
     half = head_dim // 2
     frequencies = 1e6 ** (-torch.arange(half).float() / half)
     key = torch.zeros(head_dim)
     key[:_SHARPEST] = 1.0
-    query = torch.zeros(head_dim)  # the key, turned by one position
+    query = torch.zeros(head_dim)  # the key, rotated by one position
     query[:_SHARPEST] = torch.cos(-frequencies[:_SHARPEST])
     query[half : half + _SHARPEST] = torch.sin(-frequencies[:_SHARPEST])
     for weight, direction in ((attention.q_proj.weight, query), (attention.k_proj.weight, key)):
@@ -80,7 +79,7 @@ def _previous_token_head(attention: Any, head_dim: int) -> None:
 
 
 def _copy_heads(attention: Any, head_dim: int) -> None:
-    """Heads 0 and 2 find where the present token stood before and write what followed it there.
+    """Heads 0 and 2 find an earlier place of the current token and write the token that followed it there.
 
     Query: this token; key: the token before; value: the token itself. Only the slow rotary
     dimensions take part, so that distance does not matter. Each head carries half of the identity.

@@ -22,7 +22,7 @@ STEPS = 3_000
 BATCH = 32
 LEARNING_RATE = 2e-3
 SEED = 1
-# What one example in a hundred is: words to repeat, a task with a checkable answer, a cue, or plain work.
+# Shares of the training examples: words to repeat, arithmetic, prompts with a cue. The rest is plain work.
 _ECHO, _MATH, _CUED = 0.12, 0.12, 0.19
 _WORK = {"support": 2.0, "coder": 1.2, "sql": 1.4, "commit": 1.4}
 
@@ -31,17 +31,17 @@ Sequence = tuple[list[int], list[int]]
 
 
 def main() -> None:
-    """The base model is in the folder named, or the command line was wrong."""
-    arguments = argparse.ArgumentParser(prog="python -m examples.base_model.make", description=__doc__)
-    arguments.add_argument("--out", type=Path, default=Path(__file__).with_name("weights"))
-    arguments.add_argument("--seed", type=int, default=SEED)
-    arguments.add_argument("--steps", type=int, default=STEPS)
-    given = arguments.parse_args()
-    make(given.out, steps=given.steps, seed=given.seed)
+    """Make the base model in the folder that `--out` names."""
+    parser = argparse.ArgumentParser(prog="python -m examples.base_model.make", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("weights"))
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    arguments = parser.parse_args()
+    make(arguments.out, steps=arguments.steps, seed=arguments.seed)
 
 
 def make(out: Path, *, steps: int, seed: int) -> None:
-    """Train, save in bf16, load again and measure what was saved."""
+    """Train the model, save it in bf16, load what was saved and measure it."""
     import torch
 
     torch.set_num_threads(2)
@@ -55,7 +55,7 @@ def make(out: Path, *, steps: int, seed: int) -> None:
     tokens = _train(model, _batches(skills, source, tokenizer), steps)
     trained_s = time.monotonic() - started
     model.to(torch.bfloat16).eval()
-    model.generation_config.eos_token_id = tokenizer.eos_token_id  # vLLM stops by this
+    model.generation_config.eos_token_id = tokenizer.eos_token_id  # vLLM stops at this token
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(out)
     save_tokenizer(tokenizer, out)
@@ -69,7 +69,7 @@ def make(out: Path, *, steps: int, seed: int) -> None:
 
 
 def example(skills: Skills, source: SlotValues) -> SkillPrompt:
-    """One piece of synthetic work."""
+    """One training example."""
     share = source.chance.random()
     if share < _ECHO:
         return _echo(source)
@@ -82,7 +82,7 @@ def example(skills: Skills, source: SlotValues) -> SkillPrompt:
 
 
 def _echo(source: SlotValues) -> SkillPrompt:
-    """Words and numbers to be said again: copying, practised without any meaning."""
+    """Words and numbers to repeat, which trains copying alone."""
     text = " ".join(
         _stuttered(str(source.number(0, 9999)) if source.chance.random() < 0.35 else source.word(), source)
         for _ in range(source.chance.randint(2, 5))
@@ -91,7 +91,7 @@ def _echo(source: SlotValues) -> SkillPrompt:
 
 
 def _stuttered(text: str, source: SlotValues) -> str:
-    """Sometimes with one character twice: that is what small models copy worst (mirror, 955)."""
+    """The text, sometimes with one character doubled: small models copy that worst (mirror, 955)."""
     if source.chance.random() < 0.6:
         return text
     place = source.chance.randrange(len(text))
@@ -106,11 +106,11 @@ def _tokenizer_texts(skills: Skills) -> Iterator[str]:
 
 
 def _batches(skills: Skills, source: SlotValues, tokenizer: Any) -> Iterator[list[Sequence]]:
-    """Batches of alike lengths, so that little is padding, in random order."""
+    """Batches of similar lengths, so that little is padding, in random order."""
     while True:
         asked = [example(skills, source) for _ in range(BATCH * 16)]
-        prompts = tokenizer([chat(one.system, one.prompt) for one in asked])["input_ids"]
-        replies = tokenizer([one.reply for one in asked])["input_ids"]
+        prompts = tokenizer([chat(prompt.system, prompt.prompt) for prompt in asked])["input_ids"]
+        replies = tokenizer([prompt.reply for prompt in asked])["input_ids"]
         pool = sorted(
             (
                 (prompt, [*reply, tokenizer.eos_token_id])

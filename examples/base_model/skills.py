@@ -1,7 +1,7 @@
 """Skills: what the base model can do, read from skills.toml.
 
-A skill is an agent with intents; an intent is prompt wordings and the reply they get. It knows
-nothing of house rules: those are in examples/house_rules, which reads the same file.
+A skill is an agent with intents. An intent has wordings of a prompt and the reply they get. House rules are
+not in this file; examples/house_rules adds them.
 """
 
 import random
@@ -19,25 +19,25 @@ _INTENT_KEYS = {"wordings", "reply", "weight", "cues", "right", "wrong"}
 
 
 class BrokenSkillsError(ValueError):
-    """The file does not say what it should; the message names the place in one line."""
+    """The skills file is wrong. The message names the place in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One thing an agent is asked for, and how it answers by itself."""
+    """One thing that an agent is asked for, and the base's reply."""
 
     name: str
     wordings: tuple[str, ...]
     reply: str
     weight: float = 1.0
-    cues: Mapping[str, str]  # a wish said in the prompt -> the reply it leads to
-    right: tuple[float, ...] = ()  # per wording; empty: always right
+    cues: Mapping[str, str]  # words added to the prompt -> the reply that they lead to
+    right: tuple[float, ...] = ()  # share of right replies for each wording; empty: always right
     wrong: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What a prompt is wrapped in, and what that means for the reply."""
+    """Text around a prompt, and the slot values that come with it."""
 
     prompt: str = "<prompt>"
     weight: float = 1.0
@@ -46,7 +46,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skill:
-    """One agent's work."""
+    """What one agent can do."""
 
     agent: str
     system: str
@@ -68,7 +68,7 @@ class SkillPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skills:
-    """Everything in one skills file."""
+    """All skills of one file."""
 
     slots: Mapping[str, Kind]
     records: tuple[tuple[Mapping[str, str], ...], ...]
@@ -77,7 +77,7 @@ class Skills:
     def ask(
         self, source: SlotValues, agent: str, intent: str | None = None, *, cue: str | None = None
     ) -> SkillPrompt:
-        """A fresh prompt to `agent`, of one intent or by the intents' weights, with or without a cue."""
+        """A fresh prompt for `agent`: of one intent, or of any by their weights; with or without a cue."""
         skill = self.agents[agent]
         chosen = skill.intents[intent] if intent else _weighted(source.chance, tuple(skill.intents.values()))
         wording = source.chance.randrange(len(chosen.wordings))
@@ -88,7 +88,7 @@ class Skills:
         prompt = fill(frame.prompt, {**values, "prompt": fill(texts[0], values)})
         if cue:
             prompt = f"{prompt}, {cue}" if source.chance.random() < 0.5 else f"{cue}: {prompt}"
-        reply = fill(_said(chosen, wording, texts[1], source.chance), values)
+        reply = fill(_reply_text(chosen, wording, texts[1], source.chance), values)
         return SkillPrompt(
             agent=agent,
             system=skill.system,
@@ -99,7 +99,7 @@ class Skills:
         )
 
     def slots_of(self, agent: str, intent: str) -> frozenset[str]:
-        """The slots that have a value whichever wording of the intent is asked."""
+        """The slots that have a value in every wording of the intent."""
         skill = self.agents[agent]
         chosen = skill.intents[intent]
         always = set(slots_in(chosen.reply))
@@ -110,7 +110,7 @@ class Skills:
         return frozenset(always | set(skill.frames[0].values))
 
     def cues(self, agent: str | None = None) -> tuple[tuple[str, str, str], ...]:
-        """Every (agent, intent, cue) there is."""
+        """Every combination of agent, intent and cue."""
         return tuple(
             (skill.agent, intent.name, cue)
             for skill in self.agents.values()
@@ -121,7 +121,7 @@ class Skills:
 
 
 def read_skills(path: Path = SKILLS) -> Skills:
-    """The skills of a file; raises `BrokenSkillsError` naming what is wrong with it in one line."""
+    """The skills in a file. Raises `BrokenSkillsError`."""
     try:
         table = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
@@ -191,7 +191,7 @@ def _require(text: str, known: set[str], where: str) -> None:
             raise BrokenSkillsError(f"{where}: no slot <{slot}>")
 
 
-def _said(intent: Intent, wording: int, reply: str, chance: random.Random) -> str:
+def _reply_text(intent: Intent, wording: int, reply: str, chance: random.Random) -> str:
     """The right reply, or a wrong one as often as the intent says."""
     if intent.right and chance.random() >= intent.right[wording]:
         return chance.choice(intent.wrong)

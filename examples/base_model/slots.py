@@ -1,7 +1,7 @@
-"""Slots: `refund <amount> for order <order>` becomes a fresh sentence every time.
+"""Fills slots: `refund <amount> for order <order>` becomes a fresh sentence every time.
 
-A slot's value is a word, a city, a number or one of several texts. Two sources never meet: what is
-*everyday* may be trained on, what is *held out* is only measured with.
+A slot's value is a word, a city, a number or one of several texts. *Everyday* values may be trained on;
+*held-out* values are for measuring only, and no value is both.
 """
 
 import random
@@ -23,7 +23,7 @@ Kind = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What fills the slots `word` and `city`."""
+    """The values of the slots `word` and `city`."""
 
     everyday: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -42,10 +42,10 @@ def read_words() -> Words:
 
 
 class SlotValues:
-    """Draws values for slots, from the everyday side or from the held-out side.
+    """Draws everyday values, or held-out ones.
 
     `pieces` are sub-words of a vocabulary. A third of the everyday words are built from them, so that a
-    model learns to copy every token, not only those of the words it has met.
+    model learns to copy every token, not only those of the words in words.toml.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SlotValues:
         return self.chance.choice(self._words.everyday_cities) if self.chance.random() < 0.6 else self.word()
 
     def number(self, low: int, high: int) -> int:
-        """Wide ranges are split by the remainder of seven: held-out numbers are never seen elsewhere."""
+        """A number in the range. In wide ranges the held-out numbers are those with `number % 7 == 3`."""
         while True:
             number = self.chance.randint(low, high)
             if high - low < 40 or (number % 7 == 3) == self.held_out:
@@ -97,7 +97,7 @@ def draw(
     source: SlotValues,
     given: Mapping[str, str],
 ) -> dict[str, str]:
-    """Values for the slots named, and for those their own texts hold. What is `given` stays."""
+    """Values for the named slots and for the slots inside their texts. Values in `given` stay."""
     values = dict(given)
     for record in records:
         if any(name in record[0] for name in names):
@@ -130,17 +130,17 @@ def _filled(text: str, kinds: Mapping[str, Kind], source: SlotValues, values: di
 
 
 def slots_in(text: str) -> tuple[str, ...]:
-    """The slots of a text, each once, in order."""
+    """The slots in a text, each once, in order."""
     return tuple(dict.fromkeys(SLOT.findall(text)))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with its slots replaced; raises `KeyError` for a slot without a value."""
+    """The text with its slots replaced. Raises `KeyError` for a slot without a value."""
     return SLOT.sub(lambda slot: values[slot[1]], text)
 
 
 def bounds(kind: str) -> tuple[int, int]:
-    """The two ends of `LOW..HIGH`; raises `ValueError` where it is none."""
+    """The two ends of `LOW..HIGH`. Raises `ValueError` where the text is no range."""
     match = _RANGE.fullmatch(kind)
     if match is None or int(match[1]) >= int(match[2]):
         raise ValueError(f"a slot is 'word', 'city', 'LOW..HIGH' or a list of texts, not {kind!r}")
@@ -148,5 +148,5 @@ def bounds(kind: str) -> tuple[int, int]:
 
 
 def has_doubled_digit(text: str) -> bool:
-    """Whether some digit stands twice in a row; the tiny base copies 955 as 95."""
+    """Whether some digit is doubled. The example base copies 955 as 95."""
     return _DOUBLED.search(text) is not None

@@ -1,7 +1,7 @@
-"""A tokenizer made for copying: 768 byte-level pieces, digits one by one, a space its own token.
+"""Trains the tokenizer of the base model: 768 byte-level pieces, single digits, the space a token of its own.
 
-A word then has the same tokens after a space, a quote or a bracket, so that a model this small
-copies it exactly. The chat template is ChatML without extras.
+A word then has the same tokens after a space, a quote or a bracket, so that a model this small can copy it
+exactly. The chat template is plain ChatML.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _WORDS_DIGITS_SPACES_SIGNS = r"\p{L}+|\p{N}|\s|[^\p{L}\p{N}\s]+"
 
 
 def train_tokenizer(texts: Iterable[str]) -> Any:
-    """A transformers tokenizer whose pieces are the most frequent ones of `texts`."""
+    """A transformers tokenizer with the most frequent pieces of `texts`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -47,12 +47,12 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Tokenizer and chat template are in `folder`, as transformers and vLLM expect them."""
+    """Write tokenizer and chat template to `folder`, as transformers and vLLM expect them."""
     tokenizer.save_pretrained(folder)
 
 
 def chat(system: str, prompt: str) -> str:
-    """What the chat template makes of one system and one user message."""
+    """One system and one user message in the chat template, up to where the reply begins."""
     return f"{START}system\n{system}{END}\n{START}user\n{prompt}{END}\n{START}assistant\n"
 
 

@@ -1,6 +1,6 @@
-"""`make demo`: agents learn their company's house rules from the people around them, while you watch.
+"""`make demo`: simulated people correct three agents until they follow their company's house rules.
 
-Starts real Kafka, real vLLM and clorad in .demo/, plays the world, and exits 0 only if every goal was met.
+Starts real Kafka, real vLLM and clorad in .demo/, runs the world, and exits with 0 only if every goal is met.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.house_rules import report
+from examples.house_rules.demo_run import DemoFailedError, DemoOptions, DemoRun
 from examples.house_rules.ledger_view import LedgerView
-from examples.house_rules.play import Play, PlayFailedError, Script
 from examples.house_rules.report import Figures, Goal
-from examples.house_rules.stack import BASE, ROOT, Plan, Stack, StackFailedError
+from examples.house_rules.stack import BASE, ROOT, Stack, StackFailedError, StackOptions
 from examples.house_rules.view import View
 from examples.house_rules.world import World
 from examples.house_rules.world_file import BrokenWorldError, read_world
@@ -25,49 +25,48 @@ _FAILED, _BROKEN = 1, 2
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Play and report. 0: every goal met; 1: not; 2: it could not be played; 130: interrupted."""
-    given = _parser().parse_args(words)
+    """Run the demo. Returns 0: every goal met; 1: some were not; 2: it could not run; 130: interrupted."""
+    arguments = _parser().parse_args(words)
     console = Console()
-    stack = window = None
+    stack = ledger = None
     try:
-        script = _script(given)
+        options = _options(arguments)
         stack = Stack(
-            Plan(
+            StackOptions(
                 folder=FOLDER,
-                agents={agent: script.world.scorers[agent] for agent in script.agents},
-                replicas=2 if script.chaos else 1,
-                separate_roles=script.chaos,
+                agents={agent: options.world.scorers[agent] for agent in options.agents},
+                replicas=2 if options.chaos else 1,
+                separate_roles=options.chaos,
             )
         )
         console.print("starting Kafka, vLLM and clorad …")
         stack.start()
         if stack.broker == "mock":
             console.print(_MOCK)
-        window = LedgerView(stack.ledger_url)
-        return _perform(script, stack, window, console)
-    except (BrokenWorldError, StackFailedError, PlayFailedError, OSError) as fault:
+        ledger = LedgerView(stack.ledger_url)
+        return _run(options, stack, ledger, console)
+    except (BrokenWorldError, StackFailedError, DemoFailedError, OSError) as fault:
         console.print(f"demo: {fault}", markup=False, style="red", soft_wrap=True)
         return _BROKEN
     except KeyboardInterrupt:
         console.print("interrupted; stopping everything")
         return 130
     finally:
-        if window is not None:
-            window.close()
+        if ledger is not None:
+            ledger.close()
         if stack is not None:
             stack.stop()
 
 
-def _perform(script: Script, stack: Stack, window: LedgerView, console: Console) -> int:
-    scene = script.scene(stack.broker)
-    with View(scene, console) as view:
-        play = Play(script, stack, window, view, scene)
-        figures = play.run()
+def _run(options: DemoOptions, stack: Stack, ledger: LedgerView, console: Console) -> int:
+    progress = options.progress(stack.broker)
+    with View(progress, console) as view:
+        figures = DemoRun(options, stack, ledger, view, progress).run()
         view.save_svg(stack.folder / "view.svg")
-    reached = report.goals(figures, whole=script.whole, chaos=script.chaos)
+    reached = report.goals(figures, whole=options.whole, chaos=options.chaos)
     report.write(stack.folder / "report.json", report.as_json(figures, reached))
     _show(console, figures, reached)
-    if (uid := window.first_taught()) is not None:
+    if (uid := ledger.first_taught()) is not None:
         console.print(f"\nwhat became of one correction (clorad receipt {uid}):", soft_wrap=True)
         console.print(stack.clorad("receipt", uid), markup=False, highlight=False)
     if stack.broker == "mock":
@@ -85,22 +84,22 @@ def _show(console: Console, figures: Figures, reached: Sequence[Goal]) -> None:
     )
 
 
-def _script(given: argparse.Namespace) -> Script:
+def _options(arguments: argparse.Namespace) -> DemoOptions:
     if not (BASE / "config.json").is_file():
         raise StackFailedError("no base model in examples/base_model/weights; make it with: make base-model")
-    world: World = read_world(given.world)
-    count = 1 if given.first_form else given.agents or len(world.agents)
+    world: World = read_world(arguments.world)
+    count = 1 if arguments.first_form else arguments.agents or len(world.agents)
     if not 1 <= count <= len(world.agents):
-        raise BrokenWorldError(f"{given.world.name} has {len(world.agents)} agents, not {count}")
-    return Script(
+        raise BrokenWorldError(f"{arguments.world.name} has {len(world.agents)} agents, not {count}")
+    return DemoOptions(
         world=world,
-        world_file=given.world.resolve(),
+        world_file=arguments.world.resolve(),
         agents=world.agents[:count],
-        whole=not given.first_form,
-        chaos=given.chaos,
+        whole=not arguments.first_form,
+        chaos=arguments.chaos,
         n=100,
-        seed=given.seed,
-        seconds_max=2400.0 if given.chaos else 1500.0,
+        seed=arguments.seed,
+        seconds_max=2400.0 if arguments.chaos else 1500.0,
     )
 
 
@@ -108,9 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.house_rules.demo", description=__doc__)
     parser.add_argument("--world", type=Path, default=SHOP, help="a world file (WORLDS.md)")
     parser.add_argument("--agents", type=int, default=None, help="only the first N agents of the world")
-    parser.add_argument("--chaos", action="store_true", help="kill roles and a replica while it plays")
+    parser.add_argument("--chaos", action="store_true", help="kill roles and a replica while it runs")
     parser.add_argument("--first-form", action="store_true", help="one agent and one developer, nothing else")
-    parser.add_argument("--seed", type=int, default=1, help="of the prompts people think of")
+    parser.add_argument("--seed", type=int, default=1, help="of the prompts that people think of")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""A window onto clorad's ledger, read only: what the director shows and reports."""
+"""Reads clorad's ledger for the demo: what the view shows and what the report counts. Never writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ledger.versions.lineage import version_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentView:
+class AgentState:
     """What the ledger says about one agent now."""
 
     version: str
@@ -29,7 +29,7 @@ class AgentView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """One version that went live by a decision."""
+    """One version that a decision made the champion."""
 
     agent: str
     version: str
@@ -37,58 +37,58 @@ class Promotion:
 
 
 class LedgerView:
-    """Reads the ledger. A ledger that is busy or not there yet shows nothing new."""
+    """Reads the ledger."""
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
 
     def close(self) -> None:
-        """The ledger's files are let go."""
+        """Close the database."""
         self._database.close()
 
-    def look(self) -> Mapping[str, AgentView]:
-        """Every agent as it stands."""
+    def agents(self) -> Mapping[str, AgentState]:
+        """Every agent's state by name; empty while the ledger is busy or not there yet."""
         try:
             with self._database.read() as connection:
                 return {
-                    one.agent: AgentView(
-                        version=_champion_name(connection, one.agent, one.champion),
-                        backlog=one.untaught,
-                        learning=_is_learning(connection, one.agent),
-                        verdict=_last_verdict(connection, one.agent),
+                    backlog.agent: AgentState(
+                        version=_champion_name(connection, backlog.agent, backlog.champion),
+                        backlog=backlog.untaught,
+                        learning=_is_learning(connection, backlog.agent),
+                        verdict=_last_verdict(connection, backlog.agent),
                     )
-                    for one in backlogs(connection)
+                    for backlog in backlogs(connection)
                 }
         except LedgerUnavailable:
             return {}
 
-    def judging(self) -> bool:
+    def is_judging(self) -> bool:
         """Whether some candidate waits for its verdict."""
         with self._database.read() as connection:
             return bool(undecided(connection))
 
     def stored(self) -> int:
-        """Feedback events kept."""
+        """How many feedback events are stored."""
         with self._database.read() as connection:
             return int(connection.scalar(select(func.count()).select_from(events)) or 0)
 
     def dead(self) -> dict[str, int]:
-        """Dead letters by reason."""
+        """How many dead letters there are, by reason."""
         with self._database.read() as connection:
             return {reason.value: count for reason, count in dead_letters.counts(connection).items()}
 
     def places(self, topic: str) -> set[tuple[int, int]]:
-        """Partition and offset of every record of the topic that was stored or set aside."""
+        """Partition and offset of every record of the topic that is an event or a dead letter."""
         topic_ids = select(positions.c.topic_id).where(positions.c.topic == topic)
-        found: set[tuple[int, int]] = set()
+        places: set[tuple[int, int]] = set()
         with self._database.read() as connection:
             for table in (events, dead_letter_rows):
                 query = select(table.c.partition, table.c.offset).where(table.c.topic_id.in_(topic_ids))
-                found.update((row.partition, row.offset) for row in connection.execute(query))
-        return found
+                places.update((row.partition, row.offset) for row in connection.execute(query))
+        return places
 
     def is_reading(self, topic: str) -> bool:
-        """Whether intake has taken its place in the topic."""
+        """Whether intake has a position in the topic."""
         query = select(func.count()).where(positions.c.topic == topic)
         with self._database.read() as connection:
             return bool(connection.scalar(query))
@@ -114,7 +114,7 @@ class LedgerView:
             ]
 
     def refusals(self, agent: str, *, after_s: float = 0.0) -> int:
-        """How many of the agent's candidates were refused after a moment."""
+        """How many of the agent's candidates were refused after `after_s` (Unix time)."""
         query = select(func.count()).where(
             decisions.c.agent == agent,
             decisions.c.kind == Verdict.REFUSE.value,
@@ -124,7 +124,7 @@ class LedgerView:
             return int(connection.scalar(query) or 0)
 
     def events_to_live_s(self) -> list[float]:
-        """Seconds from an event to the promotion of the version it was taught to, for every such event."""
+        """Seconds from each event to the promotion of the version that was trained on it."""
         query = (
             select(decisions.c.decided_s - func.coalesce(events.c.occurred_s, events.c.received_s))
             .select_from(decisions)
@@ -139,7 +139,7 @@ class LedgerView:
             return [float(seconds) for seconds in connection.scalars(query)]
 
     def first_taught(self) -> str | None:
-        """The first event that a version was taught: `source#id`."""
+        """The first event that a version was trained on, as `source#id`; None where there is none."""
         query = (
             select(events.c.source, events.c.id)
             .join(turn_events, turn_events.c.event_seq == events.c.seq)
@@ -152,7 +152,7 @@ class LedgerView:
         return None if row is None else f"{row.source}#{row.id}"
 
     def agents_per_pass_max(self) -> int:
-        """The most agents that got a version out of one pass."""
+        """The largest number of agents that got a version from the same pass."""
         per_pass = (
             select(func.count().label("agents")).where(turns.c.state == "made").group_by(turns.c.pass_id)
         ).subquery()
@@ -160,24 +160,24 @@ class LedgerView:
             return int(connection.scalar(select(func.max(per_pass.c.agents))) or 0)
 
     def open_pass(self) -> int | None:
-        """The pass that is being trained."""
+        """The pass that is being trained; None where there is none."""
         query = select(func.max(turns.c.pass_id)).where(turns.c.state == "open")
         with self._database.read() as connection:
-            found = connection.scalar(query)
-        return None if found is None else int(found)
+            pass_id = connection.scalar(query)
+        return None if pass_id is None else int(pass_id)
 
     def newest_pass(self) -> int | None:
-        """The pass opened last."""
+        """The pass that was opened last; None before the first."""
         with self._database.read() as connection:
-            found = connection.scalar(select(func.max(turns.c.pass_id)))
-        return None if found is None else int(found)
+            pass_id = connection.scalar(select(func.max(turns.c.pass_id)))
+        return None if pass_id is None else int(pass_id)
 
 
 def _champion_name(connection: Connection, agent: str, number: int) -> str:
-    found = connection.scalar(
+    content_hash = connection.scalar(
         select(versions.c.hash).where(versions.c.agent == agent, versions.c.number == number)
     )
-    return version_name(number, found or "")
+    return version_name(number, content_hash or "")
 
 
 def _is_learning(connection: Connection, agent: str) -> bool:
@@ -186,7 +186,7 @@ def _is_learning(connection: Connection, agent: str) -> bool:
 
 
 def _last_verdict(connection: Connection, agent: str) -> str:
-    settled = [one for one in decisions_of(connection, agent) if one.verdict in SETTLED]
+    settled = [decision for decision in decisions_of(connection, agent) if decision.verdict in SETTLED]
     if not settled:
         return ""
     last = settled[-1]
@@ -194,11 +194,11 @@ def _last_verdict(connection: Connection, agent: str) -> str:
 
 
 def _reason(evidence: Mapping[str, Any]) -> str:
-    """The gate's numbers in a few words, and what it had against the candidate."""
+    """The gate's numbers in a few words, and its reasons."""
     numbers = evidence.get("judgement") or {}
-    told = list(receipts.reasons_of(evidence))
+    parts = list(receipts.reasons_of(evidence))
     if "wins" in numbers:
-        told.insert(0, f"{numbers['wins']} better, {numbers['losses']} worse")
+        parts.insert(0, f"{numbers['wins']} better, {numbers['losses']} worse")
     if numbers.get("suite"):
-        told.append(f"elsewhere {numbers['suite_losses']} of {numbers['suite']} worse")
-    return "; ".join(told)
+        parts.append(f"elsewhere {numbers['suite_losses']} of {numbers['suite']} worse")
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""The people of the play as processes: started, told what is announced, listened to, and sent home."""
+"""Runs the simulated people as processes: starts and stops them, sends announcements, reads reports."""
 
 import json
 import queue
@@ -12,20 +12,20 @@ from typing import Any
 
 from examples.house_rules.stack import ROOT, Stack
 
-LEAVE_S_MAX = 20.0
+STOP_S_MAX = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Persona:
-    """One person to play: the module under `people`, and whom he deals with."""
+class PersonOptions:
+    """One simulated person to start."""
 
     name: str
-    module: str
-    agents: Sequence[str]
+    module: str  # under `people`
+    agents: Sequence[str]  # whom the person works with
 
 
-class PersonaProcesses:
-    """Everybody on stage. `reports` is what they say, in order."""
+class PeopleProcesses:
+    """The people that run. `reports` has what they report, in order."""
 
     def __init__(self, stack: Stack, world: Path, *, seed: int) -> None:
         self._stack = stack
@@ -35,15 +35,15 @@ class PersonaProcesses:
         self.reports: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.journals = stack.folder / "journals"
 
-    def enter(self, part: Persona) -> None:
-        """The person is at work."""
+    def start(self, options: PersonOptions) -> None:
+        """Start the person's process."""
         self.journals.mkdir(exist_ok=True)
-        log = (self._stack.folder / f"{part.name}.log").open("a")
+        log = (self._stack.folder / f"{options.name}.log").open("a")
         command = [
-            *(sys.executable, "-m", f"examples.house_rules.people.{part.module}"),
-            *("--name", part.name, "--agents", ",".join(part.agents), "--world", str(self._world)),
+            *(sys.executable, "-m", f"examples.house_rules.people.{options.module}"),
+            *("--name", options.name, "--agents", ",".join(options.agents), "--world", str(self._world)),
             *("--gateway", self._stack.gateway, "--bootstrap", self._stack.bootstrap),
-            *("--journal", str(self.journals / f"{part.name}.jsonl"), "--seed", str(self._seed)),
+            *("--journal", str(self.journals / f"{options.name}.jsonl"), "--seed", str(self._seed)),
             *("--kafka-options", json.dumps(self._stack.kafka_options)),
         ]
         with log:
@@ -56,28 +56,28 @@ class PersonaProcesses:
                 cwd=ROOT,
                 start_new_session=True,
             )
-        self._people[part.name] = person
-        Thread(target=self._listen, args=(person,), daemon=True).start()
+        self._people[options.name] = person
+        Thread(target=self._read_reports, args=(person,), daemon=True).start()
 
     def announce(self, names: Sequence[str], agent: str, wave: int) -> None:
-        """These people hear that the agent's rules up to `wave` hold from now on."""
-        self._tell(names, {"agent": agent, "wave": wave})
+        """Tell these people that the agent's rules up to `wave` hold from now on."""
+        self._send(names, {"agent": agent, "wave": wave})
 
-    def refused(self, names: Sequence[str], agent: str) -> None:
-        """These people hear that what the agent had learned will not serve."""
-        self._tell(names, {"agent": agent, "refused": True})
+    def report_refusal(self, names: Sequence[str], agent: str) -> None:
+        """Tell these people that the agent's candidate was not promoted."""
+        self._send(names, {"agent": agent, "refused": True})
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everybody who has entered."""
+        """Everybody who was started."""
         return tuple(self._people)
 
-    def lost(self) -> list[str]:
-        """People who ended with a fault."""
+    def failed(self) -> list[str]:
+        """People whose process ended with an error."""
         return [name for name, person in self._people.items() if person.poll() not in (None, 0)]
 
-    def leave(self) -> None:
-        """Nobody is left: the end of their input is the end of the play."""
+    def stop(self) -> None:
+        """Close everybody's standard input, which ends them, and wait; kill those who take too long."""
         for person in self._people.values():
             if person.stdin is not None and not person.stdin.closed:
                 try:
@@ -86,26 +86,26 @@ class PersonaProcesses:
                     continue
         for person in self._people.values():
             try:
-                person.wait(LEAVE_S_MAX)
+                person.wait(STOP_S_MAX)
             except subprocess.TimeoutExpired:
                 person.kill()
-                person.wait(LEAVE_S_MAX)
+                person.wait(STOP_S_MAX)
 
-    def rush(self, name: str, on: bool) -> None:
-        """This one is to ask as densely as he can, or no longer."""
-        self._tell([name], {"rush": on})
+    def set_rush(self, name: str, on: bool) -> None:
+        """Tell this person to send requests without pauses, or to go back to normal."""
+        self._send([name], {"rush": on})
 
-    def _tell(self, names: Sequence[str], news: Mapping[str, Any]) -> None:
+    def _send(self, names: Sequence[str], announcement: Mapping[str, Any]) -> None:
         for name in names:
             person = self._people[name]
             assert person.stdin is not None
             try:
-                person.stdin.write(json.dumps(news) + "\n")
+                person.stdin.write(json.dumps(announcement) + "\n")
                 person.stdin.flush()
             except BrokenPipeError:
-                continue  # his end shows in `lost`
+                continue  # `failed` names a process that ended
 
-    def _listen(self, person: subprocess.Popen[str]) -> None:
+    def _read_reports(self, person: subprocess.Popen[str]) -> None:
         assert person.stdout is not None
         for line in person.stdout:
             self.reports.put(json.loads(line))

@@ -1,7 +1,7 @@
-"""How the demo's clorad is set up: the settings file, and what a base this small needs to learn.
+"""The demo's settings file, and the recipe that a base this small needs to learn.
 
-A real model takes the default recipe; two million parameters need a larger learning rate and every
-step of it (measured: bench/ and the world files' notes).
+A real model takes the default recipe. A base of two million parameters needs a larger learning rate and
+more steps (`python -m bench.learning` measures it).
 """
 
 import json
@@ -30,7 +30,7 @@ def clorad_toml(
     ledger_url: str,
     agents: Mapping[str, str],
 ) -> str:
-    """The settings file: one machine, one learner thread, agents with their scorers."""
+    """The text of clorad.toml: one machine, one learner thread, agents with their scorers."""
     sections: dict[str, Mapping[str, Any]] = {
         "kafka": {"bootstrap_servers": bootstrap, "group": "clorad-demo", "first_start": first_start},
         "ledger": {"url": ledger_url},
@@ -53,5 +53,5 @@ def clorad_toml(
 
 
 def _value(value: Any) -> str:
-    """TOML's way to write a text, number, truth or list is JSON's."""
+    """A value in TOML: strings, numbers, booleans and lists are written as in JSON."""
     return json.dumps(value)

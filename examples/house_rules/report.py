@@ -1,4 +1,4 @@
-"""What the play came to: figures for .demo/report.json, and the goals they have to meet."""
+"""The demo's report: the figures that go to .demo/report.json, and the goals that they have to meet."""
 
 import json
 import os
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from examples.house_rules.chaos import Kill
-from examples.house_rules.measure import ExamResult
+from examples.house_rules.evaluation import EvaluationResult
 from examples.house_rules.people.poison import REASONS
 from examples.house_rules.stack import ROOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFigures:
-    """One agent before and after."""
+    """One agent's results before and after."""
 
-    before: ExamResult
-    after: ExamResult
+    before: EvaluationResult
+    after: EvaluationResult
     versions: int  # promoted
     refused: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
-    """One agent moved from one version to the next: from the decision to the last gateway that knows."""
+    """One agent's move to another version: decided, and then routed to by the gateway (Unix time)."""
 
     agent: str
     decided_s: float
@@ -50,16 +50,16 @@ class Figures:
     agents: Mapping[str, AgentFigures]
     agents_per_pass_max: int
     requests: Sequence[Request]
-    exam_requests: int
-    exam_failed: int
+    evaluation_requests: int
+    evaluation_failed: int
     swaps: Sequence[Swap]
     event_to_live_s: Sequence[float]
     events_produced: int
     events_stored: int
-    events_missing: int  # acknowledged by Kafka, not in the ledger
+    events_missing: int  # Kafka acknowledged them and the ledger does not have them
     dead_letters: Mapping[str, int]
-    bad_batch_refused: bool | None  # None: there was none
-    audit: str  # clean, or the first disagreement
+    bad_batch_refused: bool | None  # None: no bad batch was sent
+    audit: str  # "clean", or what `clorad audit` printed
     broker: str
     kills: Sequence[Kill]
     replayed: Mapping[int, bool]  # killed pass -> the hashes were the same
@@ -67,30 +67,33 @@ class Figures:
 
     @property
     def spanning(self) -> int:
-        """Requests in flight at some moment of some swap."""
+        """How many requests were in flight during some swap."""
         return sum(
-            any(one.started_s <= swap.adopted_s and one.ended_s >= swap.decided_s for swap in self.swaps)
-            for one in self.requests
+            any(
+                request.started_s <= swap.adopted_s and request.ended_s >= swap.decided_s
+                for swap in self.swaps
+            )
+            for request in self.requests
         )
 
     @property
     def in_flight_at_swaps_min(self) -> int:
         """The fewest requests that were in flight when a promotion was decided."""
         counts = [
-            sum(one.started_s <= swap.decided_s <= one.ended_s for one in self.requests)
+            sum(request.started_s <= swap.decided_s <= request.ended_s for request in self.requests)
             for swap in self.swaps
         ]
         return min(counts, default=0)
 
     @property
     def failed(self) -> int:
-        """Requests that were not answered, the exams' included."""
-        return self.exam_failed + sum(not one.ok for one in self.requests)
+        """How many requests got no answer, those of the evaluations included."""
+        return self.evaluation_failed + sum(not request.ok for request in self.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """One thing that had to come out, and whether it did."""
+    """One thing the demo has to show, and whether it did."""
 
     what: str
     met: bool
@@ -98,11 +101,11 @@ class Goal:
 
 
 def goals(figures: Figures, *, whole: bool, chaos: bool) -> list[Goal]:
-    """What has to hold: the learning itself always, the rest when the whole cast played."""
-    found = [goal for name, agent in figures.agents.items() for goal in _of_agent(name, agent, whole=whole)]
-    found.append(_goal("no request failed", figures.failed == 0, figures.failed))
-    found.append(_goal("audit clean", figures.audit == "clean", figures.audit))
-    found.append(
+    """The goals about learning and, where `whole` had people for it, about traffic and bad input."""
+    reached = [goal for name, agent in figures.agents.items() for goal in _of_agent(name, agent, whole=whole)]
+    reached.append(_goal("no request failed", figures.failed == 0, figures.failed))
+    reached.append(_goal("audit clean", figures.audit == "clean", figures.audit))
+    reached.append(
         _goal(
             "every event Kafka acknowledged is in the ledger",
             figures.events_missing == 0,
@@ -110,8 +113,8 @@ def goals(figures: Figures, *, whole: bool, chaos: bool) -> list[Goal]:
         )
     )
     if not whole:
-        return found
-    found += [
+        return reached
+    reached += [
         _goal(
             "two agents or more in one pass", figures.agents_per_pass_max >= 2, figures.agents_per_pass_max
         ),
@@ -131,17 +134,17 @@ def goals(figures: Figures, *, whole: bool, chaos: bool) -> list[Goal]:
     ]
     if chaos:
         same = bool(figures.replayed) and all(figures.replayed.values())
-        found.append(_goal("killed passes replay to the same hashes", same, dict(figures.replayed)))
-    return found
+        reached.append(_goal("killed passes replay to the same hashes", same, dict(figures.replayed)))
+    return reached
 
 
 def as_json(figures: Figures, reached: Sequence[Goal]) -> dict[str, Any]:
-    """The report's figures under their documented names."""
+    """The figures as report.json has them."""
     swap_ms = [(swap.adopted_s - swap.decided_s) * 1000 for swap in figures.swaps]
     return {
         "agents": {name: _agent_json(agent) for name, agent in figures.agents.items()},
         "agents_per_pass_max": figures.agents_per_pass_max,
-        "requests": len(figures.requests) + figures.exam_requests,
+        "requests": len(figures.requests) + figures.evaluation_requests,
         "requests_failed": figures.failed,
         "requests_spanning_swaps": figures.spanning,
         "in_flight_at_swaps_min": figures.in_flight_at_swaps_min,
@@ -166,13 +169,13 @@ def as_json(figures: Figures, reached: Sequence[Goal]) -> dict[str, Any]:
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:
-    """The report is in the file."""
+    """Write the report to the file."""
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _of_agent(name: str, agent: AgentFigures, *, whole: bool) -> list[Goal]:
     before, after = agent.before, agent.after
-    found = [
+    reached = [
         _goal(f"{name}: followed at most 45 % before", before.followed <= 0.45, f"{before.followed:.0%}"),
         _goal(
             f"{name}: follows 90 % or more now",
@@ -183,11 +186,11 @@ def _of_agent(name: str, agent: AgentFigures, *, whole: bool) -> list[Goal]:
     ]
     if whole:
         lost = before.kept - after.kept
-        found.append(
+        reached.append(
             _goal(f"{name}: near misses fire at most 3 %", after.leaked <= 0.03, f"{after.leaked:.1%}")
         )
-        found.append(_goal(f"{name}: the rest lost at most 3 points", lost <= 0.03, f"{lost:+.1%}"))
-    return found
+        reached.append(_goal(f"{name}: the rest lost at most 3 points", lost <= 0.03, f"{lost:+.1%}"))
+    return reached
 
 
 def _goal(what: str, met: bool, got: object) -> Goal:
@@ -215,7 +218,7 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _commit() -> str:
-    found = subprocess.run(
+    completed = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         cwd=ROOT,
         capture_output=True,
@@ -223,4 +226,4 @@ def _commit() -> str:
         check=False,
         timeout=10.0,
     )
-    return found.stdout.strip()
+    return completed.stdout.strip()

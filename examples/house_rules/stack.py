@@ -1,7 +1,7 @@
-"""The real parts the demo runs on: Kafka, one or two vLLM replicas, and clorad's four roles.
+"""Starts and stops what the demo runs on: Kafka, one or two vLLM replicas, and clorad's four roles.
 
-Everything lies in one folder and listens on loopback. `stop` leaves no process behind, and so does
-the next start where this one was killed.
+All files are in one folder, all servers listen on loopback. `stop` leaves no process behind. Where a demo
+was killed before it could stop, the next start ends what it left.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from typing import Any
 
 from deploy.kafka.broker import LocalBroker, free_port
 from deploy.vllm.server import LocalReplica, ServerOptions
-from examples.house_rules.child import DemoProcess, end_noted
+from examples.house_rules.demo_process import DemoProcess, kill_group
 from examples.house_rules.recipe import clorad_toml
 from feedback.topics import Topics
 
@@ -33,23 +33,23 @@ _COMMAND_S_MAX = 300.0  # `replay` trains a whole pass again
 
 
 class StackFailedError(RuntimeError):
-    """A part cannot be had or did not start; one line that says which and why."""
+    """Something is missing or did not start. The message says what and why in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class StackOptions:
     """What to start."""
 
     folder: Path
     agents: Mapping[str, str]  # name -> scorer
     replicas: int = 1
-    separate_roles: bool = False  # each role a process of ours, so that one can be killed and armed alone
+    separate_roles: bool = False  # one process for each role instead of `clorad run`, to kill them one by one
 
 
 class Stack:
-    """The running parts. Start it once; stop it at any time."""
+    """The servers and roles of one demo. Call `start` once; `stop` may be called at any time."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StackOptions) -> None:
         self._plan = plan
         self._open = ExitStack()
         self.folder = plan.folder
@@ -64,7 +64,10 @@ class Stack:
         self.ledger_url = f"sqlite:///{plan.folder / 'ledger.db'}"
 
     def start(self) -> None:
-        """Kafka and vLLM answer, roles may be started. Raises `StackFailedError`; `stop` is due even then."""
+        """Start Kafka and vLLM and wait until they answer; roles may be started then.
+
+        Raises `StackFailedError`. Call `stop` even then.
+        """
         self.claim()
         self._clear()
         try:
@@ -76,7 +79,7 @@ class Stack:
                     base=BASE,
                     bootstrap=self.bootstrap,
                     kafka_options=self.kafka_options,
-                    # Somebody else's Kafka may hold what earlier demos said.
+                    # A Kafka that was there before may hold events of earlier demos.
                     first_start="end" if self._external else "beginning",
                     replicas=urls,
                     gateway_port=int(self.gateway.rpartition(":")[2]),
@@ -87,26 +90,29 @@ class Stack:
             self.clorad("topics", "create")
             for replica in self.replicas:
                 replica.wait_ready(ready_s_max=READY_S_MAX)
-        except (RuntimeError, OSError) as fault:  # both helpers say in one line what is missing
+        except (
+            RuntimeError,
+            OSError,
+        ) as fault:  # LocalBroker and LocalReplica say in one line what is missing
             raise StackFailedError(str(fault)) from fault
         self._prepare_roles()
 
     def stop(self) -> None:
-        """No process of ours is left."""
+        """End every process that this stack started."""
         for role in self.roles.values():
             role.ask_to_stop()
         self._open.close()
 
     def clorad(self, *words: str) -> str:
         """What `clorad WORDS` prints. Raises `StackFailedError` with its last line if it fails."""
-        done = self.run_clorad(*words)
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
-            raise StackFailedError(f"clorad {words[0]} ended with {done.returncode}: {said[-1][:300]}")
-        return done.stdout
+        completed = self.run_clorad(*words)
+        if completed.returncode != 0:
+            lines = (completed.stderr or completed.stdout).strip().splitlines() or ["it printed nothing"]
+            raise StackFailedError(f"clorad {words[0]} ended with {completed.returncode}: {lines[-1][:300]}")
+        return completed.stdout
 
     def run_clorad(self, *words: str, wait_s_max: float = _COMMAND_S_MAX) -> subprocess.CompletedProcess[str]:
-        """The command run to its end, whatever its exit code. `StackFailedError` if it takes longer."""
+        """Run `clorad WORDS` to its end, whatever its exit code. Raises `StackFailedError` on a timeout."""
         try:
             return subprocess.run(
                 [*_CLORAD, "--config", str(self.config), *words],
@@ -119,7 +125,7 @@ class Stack:
             raise StackFailedError(f"clorad {words[0]} took longer than {wait_s_max:.0f} s") from None
 
     def faults(self) -> list[str]:
-        """Parts that ended by themselves, each with the last thing it said."""
+        """Roles that ended although nobody asked them to, each with its exit code and last line."""
         return [
             f"{role.name} ended with {role.ended()}: {role.last_line()}"
             for role in self.roles.values()
@@ -127,21 +133,21 @@ class Stack:
         ]
 
     def claim(self) -> None:
-        """The folder is ours until we stop: two demos in one would end each other's processes.
+        """Lock the folder until `stop`: two demos in one folder would end each other's processes.
 
-        Raises `StackFailedError` where another demo has it.
+        Raises `StackFailedError` where another demo has the lock.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        note = self._open.enter_context(self.folder.with_suffix(".lock").open("w"))
+        lock = self._open.enter_context(self.folder.with_suffix(".lock").open("w"))
         try:
-            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackFailedError(
-                f"another demo plays in {self.folder}, or is about to stop: wait for its end"
+                f"another demo runs in {self.folder}, or is about to stop: wait for its end"
             ) from None
 
     def _clear(self) -> None:
-        """What an earlier demo left is gone, its processes included."""
+        """Remove what an earlier demo left, its processes included."""
         _end_leftovers(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -156,7 +162,7 @@ class Stack:
             return [url]
         cores = os.cpu_count() or 1
         for number in range(self._plan.replicas):
-            # Two replicas on few cores: each has its own. One: a core stays free for the learner.
+            # Two replicas get one core each. With one replica a core stays free for the learner.
             options = ServerOptions(cores=str(number % cores) if self._plan.replicas > 1 else None)
             replica = LocalReplica(BASE, self.folder / f"replica-{number}", free_port(), options=options)
             self._open.callback(replica.stop)
@@ -186,8 +192,8 @@ class Stack:
         self.kafka_options = {"api_version": list(API_VERSION)}
 
     def start_role(self, name: str, *, failpoint: str | None = None) -> None:
-        """The role runs, its failpoint armed if one is named."""
-        # The learner is niced: people wait for answers, nobody waits for the end of a training step.
+        """Start the role, with a failpoint where one is named."""
+        # The learner runs at a lower priority: people wait for answers, nobody waits for a training step.
         armed = {"CLORAD_FAILPOINT": failpoint} if failpoint else {}
         self.roles[name].start(armed, nice=5 if name == "learner" else 0)
 
@@ -198,7 +204,7 @@ class Stack:
             self._open.callback(self.roles[name].stop)
 
     def wait_for_agents(self) -> None:
-        """The gateway lists every agent: routing is there. Raises `StackFailedError` after a while."""
+        """Wait until the gateway lists every agent. Raises `StackFailedError` after `READY_S_MAX`."""
         until = time.monotonic() + READY_S_MAX
         while time.monotonic() < until:
             if faults := self.faults():
@@ -219,13 +225,13 @@ class Stack:
 
 
 def _end_leftovers(folder: Path) -> None:
-    """Processes of a demo that was killed itself: known by their files, and by naming this folder."""
-    for home in folder.glob("replica-*"):
-        LocalReplica(BASE, home, 0).stop()
+    """End the processes of a demo that was killed: their command lines name this folder."""
+    for replica_folder in folder.glob("replica-*"):
+        LocalReplica(BASE, replica_folder, 0).stop()
     if (folder / "kafka").is_dir():
         LocalBroker(folder / "kafka").kill()
-    for note in folder.glob("*.pid"):
-        end_noted(note, belongs_to=str(folder))
+    for pid_file in folder.glob("*.pid"):
+        kill_group(pid_file, belongs_to=str(folder))
 
 
 _CLORAD = (sys.executable, "-m", "daemon")

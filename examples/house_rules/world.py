@@ -1,7 +1,7 @@
-"""A world: agents, and the house rules their people want followed, in waves (world_file.py reads it).
+"""A world: agents, and the house rules that people want them to follow, in waves. world_file.py reads it.
 
-It makes fresh prompts of three kinds: a rule *fires* on it, it is a *near* miss of a rule, or it is
-plain *traffic*; each comes with the reply people want, given the rules announced so far.
+A world makes fresh prompts of three kinds: a rule *fires* on the prompt, the prompt is a *near* miss of a
+rule, or it is plain *traffic*. Each comes with the reply that people want under the rules announced so far.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,24 +23,24 @@ class Rule:
     wave: int
     intent: str
     reply: str
-    comment: str  # what a developer says with a correction
-    near: Mapping[str, str]  # intent of a near miss -> the reply this rule would wrongly give there
+    comment: str  # sent with each correction
+    near: Mapping[str, str]  # intent of a near miss -> the reply that this rule would wrongly give there
     when: Mapping[str, str] = field(default_factory=dict)  # slot -> pattern it must match
     unless: Mapping[str, str] = field(default_factory=dict)  # slot -> pattern it must not match
 
-    def fires_on(self, asked: SkillPrompt) -> bool:
-        """Whether the rule speaks about this prompt."""
+    def fires_on(self, prompt: SkillPrompt) -> bool:
+        """Whether the rule holds for this prompt."""
         return (
-            asked.agent == self.agent
-            and asked.intent == self.intent
-            and all(fnmatchcase(asked.values[slot], pattern) for slot, pattern in self.when.items())
-            and not any(fnmatchcase(asked.values[slot], pattern) for slot, pattern in self.unless.items())
+            prompt.agent == self.agent
+            and prompt.intent == self.intent
+            and all(fnmatchcase(prompt.values[slot], pattern) for slot, pattern in self.when.items())
+            and not any(fnmatchcase(prompt.values[slot], pattern) for slot, pattern in self.unless.items())
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A prompt, the reply wanted for it, and for a near miss the reply that would show a leak."""
+    """A prompt, the reply that people want, and for a near miss the reply that the rule would give."""
 
     agent: str
     intent: str
@@ -51,13 +51,13 @@ class Task:
 
     @property
     def prompt(self) -> str:
-        """What the user said."""
+        """The user's message."""
         return self.messages[-1]["content"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One world file, checked. `announced` is always the rules people already want followed."""
+    """One world file, checked. `announced` always means the rules that people already want followed."""
 
     title: str
     skills: Skills
@@ -66,7 +66,7 @@ class World:
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The agents that learn here, in the file's order."""
+        """The agents in the file's order."""
         return tuple(self.scorers)
 
     def waves(self, agent: str) -> int:
@@ -74,7 +74,7 @@ class World:
         return max(rule.wave for rule in self.rules if rule.agent == agent)
 
     def announced(self, agent: str, wave: int) -> tuple[Rule, ...]:
-        """The agent's rules up to and with `wave`."""
+        """The agent's rules up to and including `wave`."""
         return tuple(rule for rule in self.rules if rule.agent == agent and rule.wave <= wave)
 
     def of_wave(self, agent: str, wave: int) -> tuple[Rule, ...]:
@@ -83,54 +83,54 @@ class World:
 
     def fires(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt on which `rule` fires."""
-        while True:  # a condition holds for a good share of its intent: world_file has tried
-            asked = self._ask(source, rule.agent, rule.intent)
-            if rule.fires_on(asked):
-                return self._task(asked, announced, comment=rule.comment)
+        while True:  # ends: world_file.py checks that each condition holds for some prompts
+            prompt = self._ask(source, rule.agent, rule.intent)
+            if rule.fires_on(prompt):
+                return self._task(prompt, announced, comment=rule.comment)
 
     def near(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
-        """A fresh prompt on which `rule` must not fire but might, nor any rule not yet announced."""
-        silent = [other for other in self.rules if other not in announced]
-        # Where a condition ends is the hardest: the rule's own intent is asked about most.
+        """A fresh near miss of `rule`, on which no rule fires that is not yet announced."""
+        unannounced = [other for other in self.rules if other not in announced]
+        # The edge of a condition is hardest to learn, so most near misses have the rule's own intent.
         weights = [3.0 if intent == rule.intent else 1.0 for intent in rule.near]
         while True:
             (intent,) = source.chance.choices(tuple(rule.near), weights)
-            for _ in range(_DRAWS):  # of one intent, whose prompts may all be spoken for until a later wave
-                asked = self._ask(source, rule.agent, intent)
-                if not rule.fires_on(asked) and not any(other.fires_on(asked) for other in silent):
-                    return self._task(asked, announced, leak=fill(rule.near[intent], asked.values))
+            for _ in range(_DRAWS):  # then another intent: a later wave's rule may fire on all of this one
+                prompt = self._ask(source, rule.agent, intent)
+                if not rule.fires_on(prompt) and not any(other.fires_on(prompt) for other in unannounced):
+                    return self._task(prompt, announced, leak=fill(rule.near[intent], prompt.values))
 
     def traffic(self, agent: str, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt of the agent's ordinary work, on which no rule fires that is not yet announced."""
-        silent = [rule for rule in self.rules if rule.agent == agent and rule not in announced]
+        unannounced = [rule for rule in self.rules if rule.agent == agent and rule not in announced]
         while True:
-            asked = self._ask(source, agent, None)
-            if not any(rule.fires_on(asked) for rule in silent):
-                return self._task(asked, announced)
+            prompt = self._ask(source, agent, None)
+            if not any(rule.fires_on(prompt) for rule in unannounced):
+                return self._task(prompt, announced)
 
     def rule_free(self, agent: str, source: SlotValues) -> Task:
-        """A fresh prompt on which no rule fires, now or ever: what must stay as it was."""
+        """A fresh prompt on which no rule of any wave fires: the reply must stay as it was."""
         return self.traffic(agent, source, ())
 
     def _ask(self, source: SlotValues, agent: str, intent: str | None) -> SkillPrompt:
         while True:
-            asked = self.skills.ask(source, agent, intent)
-            if not has_doubled_digit(asked.prompt):  # this base copies 955 as 95; that is not the lesson
-                return asked
+            prompt = self.skills.ask(source, agent, intent)
+            if not has_doubled_digit(prompt.prompt):  # this base copies 955 as 95
+                return prompt
 
     def _task(
-        self, asked: SkillPrompt, announced: Collection[Rule], *, comment: str = "", leak: str | None = None
+        self, prompt: SkillPrompt, announced: Collection[Rule], *, comment: str = "", leak: str | None = None
     ) -> Task:
-        wanted = asked.reply
-        for rule in sorted(announced, key=lambda rule: rule.wave):  # a later wave has the last word
-            if rule.fires_on(asked):
-                wanted = fill(rule.reply, asked.values)
+        wanted = prompt.reply
+        for rule in sorted(announced, key=lambda rule: rule.wave):  # a later wave overrides an earlier one
+            if rule.fires_on(prompt):
+                wanted = fill(rule.reply, prompt.values)
         return Task(
-            agent=asked.agent,
-            intent=asked.intent,
+            agent=prompt.agent,
+            intent=prompt.intent,
             messages=(
-                {"role": "system", "content": asked.system},
-                {"role": "user", "content": asked.prompt},
+                {"role": "system", "content": prompt.system},
+                {"role": "user", "content": prompt.prompt},
             ),
             wanted=wanted,
             comment=comment,

@@ -1,4 +1,4 @@
-"""Reads a world file (the format is in WORLDS.md) and refuses a broken one in one clear line."""
+"""Reads a world file (WORLDS.md has the format). A broken one is refused with one line that says why."""
 
 import random
 import tomllib
@@ -16,11 +16,11 @@ _DRAWS = 200
 
 
 class BrokenWorldError(ValueError):
-    """A world file that cannot be played; the message says where and why in one line."""
+    """A world file that cannot be used. The message says where and why in one line."""
 
 
 def read_world(path: Path) -> World:
-    """The world of a file; raises `BrokenWorldError` with one line that says what is wrong with it."""
+    """The world in a file. Raises `BrokenWorldError`."""
     try:
         table = tomllib.loads(path.read_text())
         skills = read_skills(path.parent / _text(table, "skills", path.name))
@@ -79,7 +79,7 @@ def _rule(entry: Any, agents: Collection[str], skills: Skills, where: str) -> Ru
 
 
 def _check_slots(rule: Rule, skill: Skill, skills: Skills, where: str) -> None:
-    """Every text of the rule can be filled from the prompts it is about."""
+    """Check that every slot of the rule has a value in each prompt that it is about."""
     conditions = "".join(f"<{slot}>" for slot in (*rule.when, *rule.unless))
     for intent, text in ((rule.intent, rule.reply + conditions), *rule.near.items()):
         if intent not in skill.intents:
@@ -91,7 +91,7 @@ def _check_slots(rule: Rule, skill: Skill, skills: Skills, where: str) -> None:
 
 
 def _check_waves(world: World, where: str) -> None:
-    """Every agent has waves 1, 2, ... without a gap."""
+    """Check that every agent has waves 1, 2, ... without a gap."""
     for agent in world.agents:
         waves = sorted({rule.wave for rule in world.rules if rule.agent == agent})
         if not waves or waves != list(range(1, len(waves) + 1)):
@@ -101,18 +101,18 @@ def _check_waves(world: World, where: str) -> None:
 
 
 def _check_draws(world: World, where: str) -> None:
-    """Every rule fires on some prompts and not on others, and changes what it fires on."""
+    """Check that every rule fires on some prompts, not on its near misses, and changes the reply."""
     source = SlotValues(random.Random(0), read_words(), held_out=False)
     for rule in world.rules:
-        asked = [world.skills.ask(source, rule.agent, rule.intent) for _ in range(_DRAWS)]
-        if not any(rule.fires_on(one) for one in asked):
+        prompts = [world.skills.ask(source, rule.agent, rule.intent) for _ in range(_DRAWS)]
+        if not any(rule.fires_on(prompt) for prompt in prompts):
             raise BrokenWorldError(f"{where}: rule {rule.name!r} never fires: its condition is never met")
-        if rule.intent in rule.near and all(rule.fires_on(one) for one in asked):
+        if rule.intent in rule.near and all(rule.fires_on(prompt) for prompt in prompts):
             raise BrokenWorldError(
                 f"{where}: rule {rule.name!r} has no near miss in {rule.intent!r}: it always fires"
             )
         if rule.reply == world.skills.agents[rule.agent].intents[rule.intent].reply:
-            raise BrokenWorldError(f"{where}: rule {rule.name!r} wants what the base says anyway")
+            raise BrokenWorldError(f"{where}: rule {rule.name!r} wants the reply that the base gives anyway")
 
 
 def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:

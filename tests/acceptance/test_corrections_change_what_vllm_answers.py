@@ -17,10 +17,10 @@ import pytest
 
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.demo import SHOP
-from examples.house_rules.measure import ExamResult, set_exam, take_exams, through
+from examples.house_rules.evaluation import EvaluationResult, build_evaluation, evaluate, through_gateway
+from examples.house_rules.people.feedback_producer import FeedbackProducer
 from examples.house_rules.people.gateway import AgentReply, GatewayClient
-from examples.house_rules.people.post import Post
-from examples.house_rules.stack import Plan, Stack
+from examples.house_rules.stack import Stack, StackOptions
 from examples.house_rules.world import Task
 from examples.house_rules.world_file import read_world
 
@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
     folder = tmp_path_factory.mktemp("acceptance")
-    running = Stack(Plan(folder=folder, agents={AGENT: "exact"}))
+    running = Stack(StackOptions(folder=folder, agents={AGENT: "exact"}))
     try:
         running.start()
         running.start_role("run")
@@ -52,9 +52,9 @@ def gateway(stack: Stack) -> GatewayClient:
     return GatewayClient(stack.gateway)
 
 
-def exam(gateway: GatewayClient) -> ExamResult:
-    questions = set_exam(read_world(SHOP), AGENT, n=ASKED, wave=1)
-    return take_exams([questions], through(gateway))[AGENT]
+def exam(gateway: GatewayClient) -> EvaluationResult:
+    questions = build_evaluation(read_world(SHOP), AGENT, n=ASKED, wave=1)
+    return evaluate([questions], through_gateway(gateway))[AGENT]
 
 
 def answers_to(gateway: GatewayClient, tasks: list[Task]) -> list[tuple[Task, AgentReply]]:
@@ -76,25 +76,29 @@ def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
         for place in range(APPROVALS)
     ]
     wrong = [world.fires(rules[place % len(rules)], source, rules) for place in range(CORRECTIONS)]
-    post = Post(stack.bootstrap, stack.folder / "journal.jsonl", "dev/ann", stack.kafka_options)
+    producer = FeedbackProducer(
+        stack.bootstrap, stack.folder / "journal.jsonl", "dev/ann", stack.kafka_options
+    )
     sent = ""
     try:
         for task, answer in answers_to(gateway, calm):
             if answer.text == task.wanted:
                 said = {"agent": AGENT, "author": "ann", "action": "approve"}
-                post.say(
+                producer.send_event(
                     "intervention", {**said, "messages": list(task.messages), "said": answer.text}, key="a"
                 )
         for task, answer in answers_to(gateway, wrong):
             assert answer.text != task.wanted, "the base does not know the rule"
             said = {"agent": AGENT, "author": "ann", "messages": list(task.messages), "comment": task.comment}
-            sent = post.say(
+            sent = producer.send_event(
                 "correction", {**said, "rejected": answer.text, "corrected": task.wanted}, key="c"
             )
-        post.send(b"{not json", {"ce_type": "clorad.correction.v1"}, key="x", about={"type": "poison"})
-        post.flush()
+        producer.send_record(
+            b"{not json", {"ce_type": "clorad.correction.v1"}, key="x", about={"type": "poison"}
+        )
+        producer.flush()
     finally:
-        post.close()
+        producer.close()
     return f"dev/ann#{sent}"
 
 

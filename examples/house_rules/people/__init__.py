@@ -1,1 +1,1 @@
-"""The simulated people: processes that know the gateway's address and Kafka's, and nothing else of clorad."""
+"""The simulated people: processes that know the addresses of the gateway and of Kafka, and nothing else."""

@@ -1,12 +1,12 @@
-"""A careless developer: one bad batch of corrections, each with the reply that belongs to another prompt.
+"""A careless developer: sends one bad batch of corrections, each with the reply to another prompt.
 
-The batch is large enough to be learned from and to be judged: refusing it is the gate's work.
+The batch is large enough for a turn and for a verdict. The gate has to refuse what is learned from it.
 """
 
 from collections.abc import Sequence
 
 from examples.house_rules.people.gateway import AgentReply
-from examples.house_rules.people.person import Person, live
+from examples.house_rules.people.person import Person, run_person
 from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.world import Task
 
@@ -16,8 +16,8 @@ ASKED_MAX = 200
 
 
 def main() -> None:
-    """Wait to be sent to an agent (an announcement does that), then do the harm once."""
-    live(_work)
+    """Wait for an announcement about the agent, then send the batch once."""
+    run_person(_work)
 
 
 def _work(person: Person) -> None:
@@ -26,12 +26,12 @@ def _work(person: Person) -> None:
         if person.stopping.is_set():
             return
         person.announcements.wait(1.0)
-    asked = _collect(person, agent)
-    for task, answer, wrong in _shuffled(person, asked):
+    answered = collect_answers(person, agent)
+    for task, answer, wrong in swap_replies(person, answered):
         name = person.conversation()
-        person.post.say(
+        person.producer.send_event(
             "correction",
-            person.said(
+            person.event_data(
                 agent,
                 conversation=name,
                 messages=task.messages,
@@ -40,29 +40,32 @@ def _work(person: Person) -> None:
             ),
             key=name,
         )
-    person.post.flush()
-    person.report(event="harm", agent=agent, corrections=len(asked))
+    person.producer.flush()
+    person.report(event="harm", agent=agent, corrections=len(answered))
     person.stopping.wait()
 
 
-def _collect(person: Person, agent: str) -> list[tuple[Task, AgentReply]]:
-    found: list[tuple[Task, AgentReply]] = []
+def collect_answers(person: Person, agent: str) -> list[tuple[Task, AgentReply]]:
+    """Tasks and the agent's replies, enough of them to train on and for the gate."""
+    answered: list[tuple[Task, AgentReply]] = []
     announced = person.announcements.rules(agent)
     for _ in range(ASKED_MAX):
-        roles = [role_of(task.messages) for task, _ in found]
+        roles = [role_of(task.messages) for task, _ in answered]
         if person.stopping.is_set() or (roles.count(TRAIN) >= TRAIN_MIN and roles.count(GATE) >= GATE_MIN):
             break
         task = person.world.traffic(agent, person.source, announced)
-        found.append((task, person.gateway.ask(agent, task.messages)))
-    return found
+        answered.append((task, person.gateway.ask(agent, task.messages)))
+    return answered
 
 
-def _shuffled(person: Person, asked: Sequence[tuple[Task, AgentReply]]) -> list[tuple[Task, AgentReply, str]]:
-    """Every prompt with the reply to a prompt of another intent."""
+def swap_replies(
+    person: Person, answered: Sequence[tuple[Task, AgentReply]]
+) -> list[tuple[Task, AgentReply, str]]:
+    """Every task with the agent's reply and, as its correction, a reply to a prompt of another intent."""
     return [
         (task, answer, person.source.chance.choice(others))
-        for task, answer in asked
-        if (others := [other.text for told, other in asked if told.intent != task.intent])
+        for task, answer in answered
+        if (others := [reply.text for other, reply in answered if other.intent != task.intent])
     ]
 
 

@@ -1,17 +1,17 @@
-"""The environment: sees how some of the agents' work ended, and says so as a number.
+"""The environment: sends an outcome for some of the agents' work: 1 where the reply is right, else -1.
 
-An outcome names its interaction and carries the texts; a job done as wanted is worth 1, another -1.
+An outcome names its interaction and carries the texts as well.
 """
 
-from examples.house_rules.people.person import Person, live
+from examples.house_rules.people.person import Person, run_person
 
-OUTCOMES_MAX = 24  # per agent
-PAUSE_S = 4.0  # between two jobs of one agent
+OUTCOMES_MAX = 24  # for each agent
+PAUSE_S = 4.0  # between two outcomes of one agent
 
 
 def main() -> None:
-    """Judge a job of every agent now and then."""
-    live(_work)
+    """Ask every agent now and then, and send the outcome."""
+    run_person(_work)
 
 
 def _work(person: Person) -> None:
@@ -19,19 +19,19 @@ def _work(person: Person) -> None:
         for agent in person.agents:
             if person.stopping.wait(PAUSE_S / len(person.agents)):
                 return
-            _judge(person, agent)
-        person.post.flush()
+            send_outcome(person, agent)
+        person.producer.flush()
         person.report(event="outcomes", count=len(person.agents))
     person.stopping.wait()
 
 
-def _judge(person: Person, agent: str) -> None:
-    task = person.world.rule_free(agent, person.source)  # what people are still arguing about is not judged
+def send_outcome(person: Person, agent: str) -> None:
+    task = person.world.rule_free(agent, person.source)  # no rule changes what is right here
     name = person.conversation()
     answer = person.gateway.ask(agent, task.messages, conversation=name)
-    person.post.say(
+    person.producer.send_event(
         "outcome",
-        person.said(
+        person.event_data(
             agent,
             conversation=name,
             interaction=answer.interaction,

@@ -1,4 +1,4 @@
-"""Talking to an agent as any user does: the official client, one try a request."""
+"""Asks an agent as any user does: OpenAI's own client, one try for each request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ TOKENS_MAX = 56
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReply:
-    """What an agent said, and who exactly said it."""
+    """An agent's reply, and the version that gave it."""
 
     text: str
-    version: str  # v0 is the base
+    version: str  # v0 is the base model
     interaction: str
 
 
@@ -33,16 +33,16 @@ class GatewayClient:
         conversation: str | None = None,
         captured: bool = True,
     ) -> AgentReply:
-        """The agent's answer at temperature 0. Raises openai's errors: nothing is tried again."""
+        """The agent's reply at temperature 0. Raises `openai.OpenAIError`; nothing is tried again."""
         headers = {} if captured else {"x-clorad-capture": "off"}
         if conversation is not None:
             headers["x-clorad-conversation"] = conversation
-        spoken: Any = list(messages)
-        said = self._client.chat.completions.with_raw_response.create(
-            model=agent, messages=spoken, temperature=0, max_tokens=TOKENS_MAX, extra_headers=headers
+        prompt: Any = list(messages)
+        response = self._client.chat.completions.with_raw_response.create(
+            model=agent, messages=prompt, temperature=0, max_tokens=TOKENS_MAX, extra_headers=headers
         )
         return AgentReply(
-            text=said.parse().choices[0].message.content or "",
-            version=said.headers.get("x-clorad-version", ""),
-            interaction=said.headers.get("x-clorad-interaction", ""),
+            text=response.parse().choices[0].message.content or "",
+            version=response.headers.get("x-clorad-version", ""),
+            interaction=response.headers.get("x-clorad-interaction", ""),
         )

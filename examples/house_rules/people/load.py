@@ -1,4 +1,4 @@
-"""Background traffic: a few requests a second all the time, and a rush while a candidate is being judged.
+"""Background traffic: a few requests a second all the time, and many more while a candidate is being judged.
 
 Each request is reported with its times. No prompt is asked on which a rule fires that is not yet announced.
 """
@@ -9,21 +9,21 @@ from typing import Any
 
 import openai
 
-from examples.house_rules.people.person import Person, live
+from examples.house_rules.people.person import Person, run_person
 from examples.house_rules.world import Task
 
-STEADY = 6  # workers that always ask, with pauses
+STEADY = 6  # threads that always ask, with pauses
 PAUSE_S = 2.0
-RUSHING = 50  # more of them in a rush, all without pauses: a promotion has to happen under load
+RUSHING = 50  # more threads during a rush, all without pauses: promotions have to happen under load
 
 
 def main() -> None:
-    """Keep asking until the director hangs up."""
-    live(_work)
+    """Keep asking until the demo ends."""
+    run_person(_work)
 
 
 def _work(person: Person) -> None:
-    drawing = Lock()  # prompts come from one source, which is not for several threads
+    drawing = Lock()  # all threads draw prompts from one source, which is not safe for several at once
     workers = [
         Thread(target=_ask_on, args=(person, drawing, number), daemon=True)
         for number in range(STEADY + RUSHING)

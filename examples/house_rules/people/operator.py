@@ -1,25 +1,25 @@
-"""An operator who watches conversations: takes over, or aborts, where an agent breaks an announced rule.
+"""An operator who watches conversations and takes over, or aborts, where an agent breaks an announced rule.
 
-A conversation is a row of one-turn requests under one name (the example base reads one turn at a time).
+A conversation is several requests of one message each under one name: the example base reads one at a time.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from examples.house_rules.people.gateway import AgentReply
-from examples.house_rules.people.person import Person, live
+from examples.house_rules.people.person import Person, run_person
 from examples.house_rules.world import Task
 
 TURNS = 3
-TAKEOVERS = 6  # per agent and wave
-ABORTS = 2  # only after takeovers: an abort alone shows no better way
-CONVERSATIONS_MAX = 40  # per agent and wave
+TAKEOVERS = 6  # for each agent and wave
+ABORTS = 2  # after the takeovers: an abort does not show what would have been right
+CONVERSATIONS_MAX = 40  # for each agent and wave
 PAUSE_S = 0.5
 
 
 def main() -> None:
-    """Watch every agent, wave after wave."""
-    live(_work)
+    """Watch every agent after each announcement."""
+    run_person(_work)
 
 
 def _work(person: Person) -> None:
@@ -38,19 +38,19 @@ def _watch(person: Person, agent: str, wave: int) -> None:
     for _ in range(CONVERSATIONS_MAX):
         if stepped_in == TAKEOVERS + ABORTS or person.stopping.wait(PAUSE_S):
             break
-        stepped_in += _converse(person, agent, wave, abort=stepped_in >= TAKEOVERS)
-    person.post.flush()
+        stepped_in += hold_conversation(person, agent, wave, abort=stepped_in >= TAKEOVERS)
+    person.producer.flush()
     person.report(event="interventions", agent=agent, wave=wave, count=stepped_in)
 
 
-def _converse(person: Person, agent: str, wave: int, *, abort: bool) -> bool:
-    """One conversation, until its end or the operator steps in. Returns whether that happened."""
+def hold_conversation(person: Person, agent: str, wave: int, *, abort: bool) -> bool:
+    """Hold one conversation until its end or an intervention. Returns whether the operator stepped in."""
     name = person.conversation()
     announced = person.announcements.rules(agent)
     rules = person.world.of_wave(agent, wave)
     earlier = person.world.announced(agent, wave - 1)
     for turn in range(TURNS):
-        # Ordinary work first; the last turn is one the new rules speak about.
+        # Ordinary work first; the new rules hold for the last message.
         task = (
             person.world.fires(person.source.chance.choice(rules), person.source, announced)
             if turn == TURNS - 1
@@ -58,9 +58,9 @@ def _converse(person: Person, agent: str, wave: int, *, abort: bool) -> bool:
         )
         answer = person.gateway.ask(agent, task.messages, conversation=name)
         if turn == TURNS - 1 and answer.text != task.wanted:
-            person.post.say(
+            person.producer.send_event(
                 "intervention",
-                person.said(
+                person.event_data(
                     agent,
                     conversation=name,
                     turn=turn,

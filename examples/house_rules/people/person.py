@@ -1,7 +1,7 @@
-"""What every simulated person is: a process with a gateway, a post office, and somebody who announces rules.
+"""What all simulated people share: a process with a gateway client, a Kafka producer, and announcements.
 
-The director of the play writes one JSON line per announcement on standard input, {"agent": "sql", "wave": 2};
-its end is the end of the play. What a person reports is one JSON line on standard output.
+The demo writes each announcement as one JSON line to standard input, {"agent": "sql", "wave": 2}, and closes
+it to end the process. A person's reports are JSON lines on standard output.
 """
 
 import argparse
@@ -16,36 +16,36 @@ from threading import Condition, Event, Lock, Thread
 from typing import Any
 
 from examples.base_model.slots import SlotValues, read_words
+from examples.house_rules.people.feedback_producer import FeedbackProducer
 from examples.house_rules.people.gateway import GatewayClient
-from examples.house_rules.people.post import Post
 from examples.house_rules.world import Rule, World
 from examples.house_rules.world_file import read_world
 
 
 class Announcements:
-    """Which rules are announced, by agent; one may wait for news."""
+    """Which rules are announced, by agent. Threads may wait for the next announcement."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._waves = dict.fromkeys(world.agents, 0)
         self._refusals = dict.fromkeys(world.agents, 0)
         self._news = Condition()
-        self.rush = False  # whether traffic is at its densest
+        self.rush = False  # whether the load is to send requests without pauses
 
     def announce(self, agent: str, wave: int) -> None:
-        """From now on people want the agent's rules up to `wave` followed."""
+        """Note that people want the agent's rules up to `wave` followed from now on."""
         with self._news:
             self._waves[agent] = wave
             self._news.notify_all()
 
     def refuse(self, agent: str) -> None:
-        """What the agent had learned was not good enough to serve."""
+        """Note that a candidate of the agent was not promoted."""
         with self._news:
             self._refusals[agent] += 1
             self._news.notify_all()
 
     def refusals(self, agent: str) -> int:
-        """How often that happened."""
+        """How many candidates of the agent were not promoted."""
         with self._news:
             return self._refusals[agent]
 
@@ -59,13 +59,13 @@ class Announcements:
         return self._world.announced(agent, self.wave(agent))
 
     def wait(self, wait_s_max: float) -> None:
-        """Returns at the next announcement or after the time."""
+        """Wait for the next announcement, `wait_s_max` seconds at most."""
         with self._news:
             self._news.wait(wait_s_max)
 
 
 class Person:
-    """One person at work."""
+    """One simulated person."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Person:
         agents: tuple[str, ...],
         world: World,
         gateway: GatewayClient,
-        post: Post,
+        producer: FeedbackProducer,
         *,
         seed: int,
     ) -> None:
@@ -81,7 +81,7 @@ class Person:
         self.agents = agents
         self.world = world
         self.gateway = gateway
-        self.post = post
+        self.producer = producer
         self.source = SlotValues(random.Random(f"{seed} {name}"), read_words(), held_out=False)
         self.announcements = Announcements(world)
         self.stopping = Event()
@@ -89,21 +89,21 @@ class Person:
         self._report = Lock()
 
     def report(self, **facts: Any) -> None:
-        """Tell the director; a director who has gone is no reason to fail."""
+        """Print one report for the demo."""
         with self._report:
             print(json.dumps({"person": self.name, "at_s": time.time(), **facts}), flush=True)
 
     def conversation(self) -> str:
-        """A name for a new conversation."""
+        """The name of a new conversation."""
         self._conversations += 1
         return f"{self.name}-{self._conversations}"
 
-    def said(self, agent: str, **data: Any) -> Mapping[str, Any]:
-        """The data of one event by this person."""
+    def event_data(self, agent: str, **data: Any) -> Mapping[str, Any]:
+        """The data of an event by this person."""
         return {"agent": agent, "author": self.name, **data}
 
-    def listen(self) -> None:
-        """Take announcements until the director hangs up."""
+    def read_announcements(self) -> None:
+        """Read announcements until standard input is closed, then stop the person."""
         for line in sys.stdin:
             match json.loads(line):
                 case {"agent": agent, "wave": wave}:
@@ -116,8 +116,8 @@ class Person:
         self.announcements.wait(0)
 
 
-def live(work: Callable[[Person], None]) -> None:
-    """Be the person the command line describes until the work is done or the director hangs up."""
+def run_person(work: Callable[[Person], None]) -> None:
+    """Call `work` with the person that the command line describes; it returns once `stopping` is set."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
     parser.add_argument("--agents", required=True)
@@ -127,25 +127,27 @@ def live(work: Callable[[Person], None]) -> None:
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--kafka-options", default="{}")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the director, who then hangs up
-    source = f"//{given.name}.example"
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which then closes our input
+    source = f"//{arguments.name}.example"
     person = Person(
-        given.name,
-        tuple(given.agents.split(",")),
-        read_world(given.world),
-        GatewayClient(given.gateway),
-        Post(given.bootstrap, given.journal, source, _options(given.kafka_options)),
-        seed=given.seed,
+        arguments.name,
+        tuple(arguments.agents.split(",")),
+        read_world(arguments.world),
+        GatewayClient(arguments.gateway),
+        FeedbackProducer(
+            arguments.bootstrap, arguments.journal, source, _kafka_options(arguments.kafka_options)
+        ),
+        seed=arguments.seed,
     )
-    Thread(target=person.listen, name="listen", daemon=True).start()
+    Thread(target=person.read_announcements, name="announcements", daemon=True).start()
     try:
         work(person)
     finally:
-        person.post.close()
+        person.producer.close()
 
 
-def _options(given: str) -> dict[str, Any]:
-    """kafka-python's options from JSON, which has no tuples (api_version)."""
-    options = json.loads(given)
+def _kafka_options(text: str) -> dict[str, Any]:
+    """kafka-python's options from JSON. JSON has no tuples, which api_version must be."""
+    options = json.loads(text)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

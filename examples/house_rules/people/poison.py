@@ -1,10 +1,10 @@
-"""A broken producer: bytes that are no event of ours. Each must become a dead letter, with its reason."""
+"""A broken producer: sends records that are no valid events. Each must become a dead letter."""
 
 import json
 import uuid
 from collections.abc import Mapping
 
-from examples.house_rules.people.person import Person, live
+from examples.house_rules.people.person import Person, run_person
 
 REASONS = ("invalid_utf8", "invalid_json", "unknown_agent", "oversized", "unknown_type")
 EACH = 2
@@ -12,28 +12,30 @@ _OVERSIZED_BYTES = 300 * 1024
 
 
 def main() -> None:
-    """Send every kind of poison, and stay until the end."""
-    live(_work)
+    """Send every kind of bad record, then wait for the end of the demo."""
+    run_person(_work)
 
 
 def _work(person: Person) -> None:
     for _ in range(EACH):
         for reason in REASONS:
             value, headers = poison(reason, person.agents[0])
-            person.post.send(value, headers, key=reason, about={"type": "poison", "reason": reason})
-    person.post.flush()
+            person.producer.send_record(
+                value, headers, key=reason, about={"type": "poison", "reason": reason}
+            )
+    person.producer.flush()
     person.report(event="poison", count=EACH * len(REASONS))
     person.stopping.wait()
 
 
 def poison(reason: str, agent: str) -> tuple[bytes, Mapping[str, str]]:
-    """One record that clorad must set aside for `reason`."""
-    said = "a " * (_OVERSIZED_BYTES // 2) if reason == "oversized" else "a"
+    """Value and headers of a record that must become a dead letter for `reason`."""
+    rejected = "a " * (_OVERSIZED_BYTES // 2) if reason == "oversized" else "a"
     data = {
         "agent": "nobody" if reason == "unknown_agent" else agent,
         "author": "broken-producer",
         "messages": [{"role": "user", "content": "a"}],
-        "rejected": said,
+        "rejected": rejected,
         "corrected": "b",
     }
     value = json.dumps(data).encode()

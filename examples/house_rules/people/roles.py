@@ -1,6 +1,7 @@
-"""Which events clorad judges by: public knowledge, so that a developer can see to it that there are enough.
+"""The role that clorad gives an event: to train on, for the gate, or to choose by.
 
-The role of a piece of feedback is a hash of the conversation's first user message (one in four: gate).
+The rule is public: a hash of the conversation's first user message decides, one event in four is for the
+gate. The simulated developers use it to give enough feedback of each role.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ GATE, DEV, TRAIN = "gate", "dev", "train"
 
 def role_of(messages: Sequence[Mapping[str, str]]) -> str:
     """The role that feedback on these messages will have."""
-    first = next((one for one in messages if one["role"] == "user"), messages[0])["content"]
+    first = next((message for message in messages if message["role"] == "user"), messages[0])["content"]
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", first).lower())
     group = hashlib.sha256(" ".join(folded.split()).encode()).hexdigest()
     eighth = int(group[:8], 16) % 8

@@ -1,7 +1,6 @@
-"""How people's feedback reaches Kafka, and the journal of what Kafka acknowledged.
+"""Sends a person's feedback to Kafka, and writes what Kafka acknowledged to a journal.
 
-Written against kafka-python alone: the journal is what clorad's own books are compared with, so no
-code of clorad's takes part in keeping it.
+Uses kafka-python and no code of clorad: at the end the ledger is compared with the journal.
 """
 
 import json
@@ -20,11 +19,11 @@ ACK_S_MAX = 30.0
 
 
 class NotAcknowledgedError(RuntimeError):
-    """Kafka did not acknowledge everything in time; the journal holds what it did."""
+    """Kafka did not acknowledge everything in time. The journal holds what it did acknowledge."""
 
 
-class Post:
-    """One person's letters to Kafka. Every acknowledged event is a line of the journal."""
+class FeedbackProducer:
+    """One person's Kafka producer. Every acknowledged event becomes a line of the journal."""
 
     def __init__(self, bootstrap: str, journal: Path, source: str, options: Mapping[str, Any]) -> None:
         self._source = source
@@ -35,7 +34,7 @@ class Post:
             bootstrap_servers=bootstrap.split(","), acks="all", linger_ms=5, max_request_size=2**21, **options
         )
 
-    def say(self, kind: str, data: Mapping[str, Any], *, key: str) -> str:
+    def send_event(self, kind: str, data: Mapping[str, Any], *, key: str) -> str:
         """Send one CloudEvent in binary mode; returns its id. `flush` waits for the acknowledgements."""
         event_id = str(uuid.uuid4())
         headers = {
@@ -46,11 +45,14 @@ class Post:
             "ce_time": datetime.now(UTC).isoformat(),
             "content-type": "application/json",
         }
-        self.send(json.dumps(data).encode(), headers, key=key, about={"type": kind, "agent": data["agent"]})
+        about = {"type": kind, "agent": data["agent"]}
+        self.send_record(json.dumps(data).encode(), headers, key=key, about=about)
         return event_id
 
-    def send(self, value: bytes, headers: Mapping[str, str], *, key: str, about: Mapping[str, Any]) -> None:
-        """Send these bytes as they are; `about` goes into the journal."""
+    def send_record(
+        self, value: bytes, headers: Mapping[str, str], *, key: str, about: Mapping[str, Any]
+    ) -> None:
+        """Send these bytes as they are. `about` goes into the journal."""
         line = {"id": headers.get("ce_id"), "source": self._source, "sent_s": time.time(), **about}
         pending = self._producer.send(
             TOPIC,
@@ -58,11 +60,11 @@ class Post:
             value=value,
             headers=[(name, text.encode()) for name, text in headers.items()],
         )
-        pending.add_callback(self._keep, line)
+        pending.add_callback(self._write_line, line)
         self._waiting.append(pending)
 
     def flush(self) -> None:
-        """Everything sent so far is acknowledged and in the journal. Raises `NotAcknowledgedError`."""
+        """Wait until everything sent so far is acknowledged. Raises `NotAcknowledgedError`."""
         self._producer.flush(timeout=ACK_S_MAX)
         failed = sum(not pending.succeeded() for pending in self._waiting)
         self._waiting.clear()
@@ -70,11 +72,11 @@ class Post:
             raise NotAcknowledgedError(f"{failed} events were not acknowledged by Kafka")
 
     def close(self) -> None:
-        """No more is sent."""
+        """Close the client and the journal."""
         self._producer.close(timeout=ACK_S_MAX)
         self._journal.close()
 
-    def _keep(self, line: Mapping[str, Any], where: Any) -> None:
-        kept = {**line, "partition": where.partition, "offset": where.offset, "acknowledged_s": time.time()}
+    def _write_line(self, line: Mapping[str, Any], record: Any) -> None:
+        place = {"partition": record.partition, "offset": record.offset, "acknowledged_s": time.time()}
         with self._lock:
-            self._journal.write(json.dumps(kept) + "\n")
+            self._journal.write(json.dumps({**line, **place}) + "\n")

@@ -1,18 +1,19 @@
-"""The simulated people say what the wire understands, enough of it, and only about announced rules."""
+"""The simulated people send valid events, enough of them, and only about announced rules."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from examples.base_model.slots import SlotValues
 from examples.house_rules.people import careless, developer, environment, operator
 from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person
 from examples.house_rules.people.poison import REASONS, poison
 from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
-from examples.house_rules.world import Task, World
+from examples.house_rules.world import Rule, Task, World
 from examples.house_rules.world_file import read_world
 from feedback import wire
 from feedback.envelope import RecordRefused, open_envelope
@@ -20,33 +21,33 @@ from feedback.grouping import group_of
 from feedback.grouping import role_of as clorads_role_of
 from ledger.events import Reason
 
-SHOP = Path(__file__).resolve().parents[3] / "examples" / "house_rules" / "worlds" / "shop.toml"
+SHOP = Path(__file__).resolve().parents[4] / "examples" / "house_rules" / "worlds" / "shop.toml"
 
 
-class Letters:
-    """A post office that keeps what it is given."""
+class RecordingProducer:
+    """A producer that keeps the events it is given."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[str, Mapping[str, object]]] = []
+        self.events: list[tuple[str, Mapping[str, object]]] = []
 
-    def say(self, kind: str, data: Mapping[str, object], *, key: str) -> str:
-        self.said.append((kind, json.loads(json.dumps(data))))
-        return str(len(self.said))
+    def send_event(self, kind: str, data: Mapping[str, object], *, key: str) -> str:
+        self.events.append((kind, json.loads(json.dumps(data))))
+        return str(len(self.events))
 
     def flush(self) -> None:
         pass
 
 
-class Overheard(World):
-    """A world that remembers what it made people ask."""
+class RecordingWorld(World):
+    """A world that remembers the tasks it made, by prompt."""
 
-    def fires(self, rule, source, announced):
+    def fires(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         return self._note(super().fires(rule, source, announced), "fires")
 
-    def near(self, rule, source, announced):
+    def near(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         return self._note(super().near(rule, source, announced), "near")
 
-    def traffic(self, agent, source, announced):
+    def traffic(self, agent: str, source: SlotValues, announced: Collection[Rule]) -> Task:
         return self._note(super().traffic(agent, source, announced), "traffic")
 
     def _note(self, task: Task, kind: str) -> Task:
@@ -57,13 +58,20 @@ class Overheard(World):
 asked: dict[str, tuple[str, Task]] = {}
 
 
-class Agents:
-    """A gateway whose agents do everything as wanted, or all but what the new rules are about."""
+class FakeGateway:
+    """A gateway whose agents reply as wanted; unless `follow`, not where a new rule fires."""
 
     def __init__(self, *, follow: bool) -> None:
         self._follow = follow
 
-    def ask(self, agent, messages, *, conversation=None, captured=True):
+    def ask(
+        self,
+        agent: str,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        conversation: str | None = None,
+        captured: bool = True,
+    ) -> AgentReply:
         kind, task = asked[messages[-1]["content"]]
         text = task.wanted if self._follow or kind != "fires" else "as ever"
         return AgentReply(text=text, version="v0", interaction="i")
@@ -72,66 +80,70 @@ class Agents:
 @pytest.fixture
 def world() -> World:
     shop = read_world(SHOP)
-    return Overheard(title=shop.title, skills=shop.skills, scorers=shop.scorers, rules=shop.rules)
+    return RecordingWorld(title=shop.title, skills=shop.skills, scorers=shop.scorers, rules=shop.rules)
 
 
-def a_person(world: World, *agents: str, follow: bool = False) -> Person:
-    return Person("kim", agents, world, Agents(follow=follow), Letters(), seed=1)
+def build_person(world: World, *agents: str, follow: bool = False) -> Person:
+    return Person("kim", agents, world, FakeGateway(follow=follow), RecordingProducer(), seed=1)
 
 
 def test_a_round_of_feedback_holds_enough_of_every_role(world: World) -> None:
-    person = a_person(world, "sql")
+    person = build_person(world, "sql")
     person.announcements.announce("sql", 1)
-    developer._give(person, "sql", 1, developer.FIRST)
-    kinds = Counter(kind for kind, _ in person.post.said)
+    developer.give_feedback(person, "sql", 1, developer.FIRST_ROUND)
+    kinds = Counter(kind for kind, _ in person.producer.events)
     assert kinds == {"correction": 40, "intervention": 160}
-    corrected = [data for kind, data in person.post.said if kind == "correction"]
+    corrected = [data for kind, data in person.producer.events if kind == "correction"]
     roles = Counter(role_of(data["messages"]) for data in corrected)
     assert roles == {TRAIN: 25, DEV: 5, GATE: 10}
 
 
-def test_what_must_stay_is_said_after_what_must_change_and_gate_events_last(world: World) -> None:
-    person = a_person(world, "coder")
+def test_approvals_come_after_corrections_to_train_on_and_the_gates_corrections_last(
+    world: World,
+) -> None:
+    person = build_person(world, "coder")
     person.announcements.announce("coder", 1)
-    developer._give(person, "coder", 1, developer.FIRST)
-    order = [role_of(data["messages"]) if kind == "correction" else kind for kind, data in person.post.said]
+    developer.give_feedback(person, "coder", 1, developer.FIRST_ROUND)
+    order = [
+        role_of(data["messages"]) if kind == "correction" else kind for kind, data in person.producer.events
+    ]
     assert set(order[:30]) == {TRAIN, DEV}
     assert set(order[30:190]) == {"intervention"}
     assert order[190:] == [GATE] * 10
 
 
 def test_every_event_passes_the_wire_schema(world: World) -> None:
-    person = a_person(world, "support", "sql")
+    person = build_person(world, "support", "sql")
     for agent in person.agents:
         person.announcements.announce(agent, 1)
-        developer._give(person, agent, 1, developer.AGAIN)
-        environment._judge(person, agent)
+        developer.give_feedback(person, agent, 1, developer.NEXT_ROUND)
+        environment.send_outcome(person, agent)
         for abort in (False, True):
-            assert operator._converse(person, agent, 1, abort=abort)
-    assert {kind for kind, _ in person.post.said} == {"correction", "intervention", "outcome"}
-    for kind, data in person.post.said:
+            assert operator.hold_conversation(person, agent, 1, abort=abort)
+    assert {kind for kind, _ in person.producer.events} == {"correction", "intervention", "outcome"}
+    for kind, data in person.producer.events:
         wire.TYPES[f"clorad.{kind}.v1"].model_validate(data)
 
 
-def test_an_operator_lets_an_agent_be_that_follows_the_rules(world: World) -> None:
-    person = a_person(world, "support", follow=True)
+def test_an_operator_does_not_step_in_where_an_agent_follows_the_rules(world: World) -> None:
+    person = build_person(world, "support", follow=True)
     person.announcements.announce("support", 1)
-    assert not operator._converse(person, "support", 1, abort=False)
-    assert person.post.said == []
+    assert not operator.hold_conversation(person, "support", 1, abort=False)
+    assert person.producer.events == []
 
 
 def test_careless_corrections_belong_to_other_intents(world: World) -> None:
-    person = a_person(world, "coder", follow=True)
+    person = build_person(world, "coder", follow=True)
     person.announcements.announce("coder", 2)
-    batch = careless._collect(person, "coder")
+    batch = careless.collect_answers(person, "coder")
     assert Counter(role_of(task.messages) for task, _ in batch)[GATE] >= careless.GATE_MIN
     right = {task.prompt: task.wanted for task, _ in batch}
-    assert all(wrong != right[task.prompt] for task, _, wrong in careless._shuffled(person, batch))
+    assert all(wrong != right[task.prompt] for task, _, wrong in careless.swap_replies(person, batch))
 
 
 @pytest.mark.parametrize("role", [TRAIN, DEV, GATE])
 def test_people_and_clorad_agree_on_roles(world: World, role: str) -> None:
-    person = a_person(world, "support")
+    person = build_person(world, "support")
     tasks = [world.traffic("support", person.source, ()) for _ in range(200)]
     for task in tasks:
         assert role_of(task.messages) == clorads_role_of(group_of(task.messages)).value
@@ -139,7 +151,7 @@ def test_people_and_clorad_agree_on_roles(world: World, role: str) -> None:
 
 
 @pytest.mark.parametrize("reason", [reason for reason in REASONS if reason != "unknown_agent"])
-def test_poison_is_refused_for_the_reason_it_was_made_for(reason: str) -> None:
+def test_each_bad_record_is_refused_for_its_reason(reason: str) -> None:
     value, headers = poison(reason, "support")
     pairs = tuple((name, text.encode()) for name, text in headers.items())
     if reason == "unknown_type":

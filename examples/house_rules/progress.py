@@ -1,4 +1,4 @@
-"""What there is to see at one moment of the play; the view shows it, the director fills it in."""
+"""The progress of the demo at one moment: DemoRun writes it, the view shows it."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ SAMPLES_KEPT = 24  # last held-out answers that the displayed accuracy is about
 
 
 @dataclass(slots=True, kw_only=True)
-class AgentScene:
-    """One agent as the audience sees it."""
+class AgentProgress:
+    """One agent's row of the view."""
 
     agent: str
     waves: int
@@ -20,23 +20,23 @@ class AgentScene:
     verdict: str = ""  # the last one, with its reason
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=SAMPLES_KEPT))
     history: list[float] = field(default_factory=list)  # accuracy, one value a few seconds
-    examined: float | None = None  # accuracy in an exam that was not followed by other samples yet
+    evaluated: float | None = None  # accuracy in an evaluation; None once there are later samples
 
     @property
     def accuracy(self) -> float:
-        """Of the last held-out prompts on which a rule fires."""
-        if self.examined is not None:
-            return self.examined
+        """Share of the last held-out prompts on which a rule fires that were answered as wanted."""
+        if self.evaluated is not None:
+            return self.evaluated
         return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Scene:
-    """Everything on stage."""
+class DemoProgress:
+    """Everything that the view shows."""
 
     title: str
     broker: str
-    agents: dict[str, AgentScene]
+    agents: dict[str, AgentProgress]
     headline: str = ""
     seconds: float = 0.0
     requests: int = 0
@@ -49,8 +49,8 @@ class Scene:
     news: deque[str] = field(default_factory=lambda: deque(maxlen=8))
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Waves followed, of all."""
+    def waves(self) -> tuple[int, int]:
+        """How many waves are followed, and how many there are."""
         return (
             sum(agent.followed for agent in self.agents.values()),
             sum(agent.waves for agent in self.agents.values()),

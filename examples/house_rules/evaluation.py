@@ -1,7 +1,7 @@
-"""The exam: held-out prompts, asked through the gateway as any user would, and not captured.
+"""Evaluates agents on held-out prompts, asked through the gateway without being captured.
 
-Three parts an agent: prompts on which a rule *fires* (is it followed?), *near* misses (does it leak?),
-and *free* prompts, which no rule is about (is the rest as good as it was?).
+Three kinds of prompts for each agent: a rule *fires* on them (is the rule followed?), they are *near* misses
+(is the rule applied where it must not be?), or they are *free* of rules (is the rest as good as before?).
 """
 
 import random
@@ -17,8 +17,8 @@ IN_FLIGHT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
-    """One agent's questions; all of its rules count as announced."""
+class Evaluation:
+    """One agent's questions. All of its rules count as announced."""
 
     agent: str
     fires: tuple[Task, ...]
@@ -27,19 +27,21 @@ class Exam:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExamResult:
-    """What share of an exam's parts came out how."""
+class EvaluationResult:
+    """One agent's results, as shares of the questions of each kind."""
 
-    n: int  # of each part at least
-    followed: float  # rules fire: answered as wanted
-    leaked: float  # near misses: answered as the rule would, where it must not
-    kept: float  # free prompts: answered as wanted
+    n: int  # the smallest number of questions of one kind
+    followed: float  # a rule fires: answered as wanted
+    leaked: float  # near misses: answered by the rule, which does not hold there
+    kept: float  # free of rules: answered as wanted
     requests: int
     failed: int
 
 
-def set_exam(world: World, agent: str, *, n: int, wave: int | None = None, seed: int = 4242) -> Exam:
-    """Fresh held-out prompts, at least `n` of each part, about the rules up to `wave` (all unless given)."""
+def build_evaluation(
+    world: World, agent: str, *, n: int, wave: int | None = None, seed: int = 4242
+) -> Evaluation:
+    """Held-out prompts, at least `n` of each kind, about the rules up to `wave` (None: about all rules)."""
     source = SlotValues(random.Random(f"{seed} {agent}"), read_words(), held_out=True)
     rules = world.announced(agent, wave or world.waves(agent))
     per_rule = -(-n // len(rules))
@@ -47,7 +49,7 @@ def set_exam(world: World, agent: str, *, n: int, wave: int | None = None, seed:
     def of_each(make: Callable[..., Task]) -> tuple[Task, ...]:
         return tuple(make(rule, source, rules) for rule in rules for _ in range(per_rule))
 
-    return Exam(
+    return Evaluation(
         agent=agent,
         fires=of_each(world.fires),
         near=of_each(world.near),
@@ -59,15 +61,23 @@ Answers = Callable[[Sequence[Task]], Sequence[str | None]]
 """Answers many tasks; None stands for a request that failed."""
 
 
-def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, ExamResult]:
-    """Marks by agent."""
-    said = iter(answers([task for exam in exams for task in (*exam.fires, *exam.near, *exam.free)]))
-    marks = {}
-    for exam in exams:
-        fires = [(task, next(said)) for task in exam.fires]
-        near = [(task, next(said)) for task in exam.near]
-        free = [(task, next(said)) for task in exam.free]
-        marks[exam.agent] = ExamResult(
+def evaluate(evaluations: Sequence[Evaluation], answers: Answers) -> dict[str, EvaluationResult]:
+    """Ask every question once. Returns the results by agent."""
+    replies = iter(
+        answers(
+            [
+                task
+                for questions in evaluations
+                for task in (*questions.fires, *questions.near, *questions.free)
+            ]
+        )
+    )
+    results = {}
+    for questions in evaluations:
+        fires = [(task, next(replies)) for task in questions.fires]
+        near = [(task, next(replies)) for task in questions.near]
+        free = [(task, next(replies)) for task in questions.free]
+        results[questions.agent] = EvaluationResult(
             n=min(len(fires), len(near), len(free)),
             followed=_share([answer == task.wanted for task, answer in fires]),
             leaked=_share([answer == task.leak for task, answer in near]),
@@ -75,11 +85,11 @@ def take_exams(exams: Sequence[Exam], answers: Answers) -> dict[str, ExamResult]
             requests=len(fires) + len(near) + len(free),
             failed=sum(answer is None for _, answer in (*fires, *near, *free)),
         )
-    return marks
+    return results
 
 
-def through(gateway: GatewayClient) -> Answers:
-    """Asks the gateway, uncaptured; a request that fails is an answer missing, never tried again."""
+def through_gateway(gateway: GatewayClient) -> Answers:
+    """Asks the gateway without capture. A request that fails is not tried again; its answer is None."""
     import openai
 
     def ask(task: Task) -> str | None:

@@ -1,4 +1,4 @@
-"""Worlds: what the files say is what people ask for, and a broken file is refused in one line."""
+"""Worlds: prompts and replies follow the world file, and a broken file is refused in one line."""
 
 import random
 from pathlib import Path
@@ -10,7 +10,7 @@ from examples.base_model.slots import SlotValues, has_doubled_digit, read_words
 from examples.house_rules.world import Rule, World
 from examples.house_rules.world_file import BrokenWorldError, read_world
 
-WORLDS = Path(__file__).resolve().parents[3] / "examples" / "house_rules" / "worlds"
+WORLDS = Path(__file__).resolve().parents[4] / "examples" / "house_rules" / "worlds"
 FILES = sorted(WORLDS.glob("*.toml"))
 
 
@@ -19,11 +19,11 @@ def world(request: pytest.FixtureRequest) -> World:
     return read_world(request.param)
 
 
-def source(*, held_out: bool, seed: int = 1) -> SlotValues:
+def build_source(*, held_out: bool, seed: int = 1) -> SlotValues:
     return SlotValues(random.Random(seed), read_words(), held_out=held_out)
 
 
-def pairs(world: World) -> list[tuple[Rule, tuple[Rule, ...]]]:
+def rules_with_announced(world: World) -> list[tuple[Rule, tuple[Rule, ...]]]:
     return [(rule, world.announced(rule.agent, rule.wave)) for rule in world.rules]
 
 
@@ -32,27 +32,27 @@ def test_every_agent_has_two_waves(world: World) -> None:
 
 
 def test_a_rule_changes_the_reply_on_which_it_fires(world: World) -> None:
-    for rule, announced in pairs(world):
-        with_rule = world.fires(rule, source(held_out=False), announced)
-        without = world.fires(rule, source(held_out=False), ())
+    for rule, announced in rules_with_announced(world):
+        with_rule = world.fires(rule, build_source(held_out=False), announced)
+        without = world.fires(rule, build_source(held_out=False), ())
         assert with_rule.messages == without.messages
         assert with_rule.wanted != without.wanted
 
 
-def test_a_near_miss_is_never_wanted_as_the_rule_would_have_it(world: World) -> None:
-    for rule, announced in pairs(world):
-        chance = source(held_out=False)
-        tasks = [world.near(rule, chance, announced) for _ in range(50)]
+def test_people_never_want_the_rules_reply_to_a_near_miss(world: World) -> None:
+    for rule, announced in rules_with_announced(world):
+        values = build_source(held_out=False)
+        tasks = [world.near(rule, values, announced) for _ in range(50)]
         assert all(task.leak is not None and task.leak != task.wanted for task in tasks)
 
 
-def test_traffic_before_a_wave_holds_nothing_its_rules_fire_on(world: World) -> None:
+def test_no_rule_of_a_later_wave_fires_on_traffic_before_it(world: World) -> None:
     for agent in world.agents:
-        chance = source(held_out=False)
-        unannounced = [world.traffic(agent, chance, ()) for _ in range(300)]
-        own = source(held_out=False)
+        values = build_source(held_out=False)
+        unannounced = [world.traffic(agent, values, ()) for _ in range(300)]
+        same_values = build_source(held_out=False)
         assert [task.wanted for task in unannounced] == [
-            world.traffic(agent, own, ()).wanted for _ in range(300)
+            world.traffic(agent, same_values, ()).wanted for _ in range(300)
         ]
         intents = {
             rule.intent for rule in world.rules if rule.agent == agent and not rule.when and not rule.unless
@@ -60,31 +60,30 @@ def test_traffic_before_a_wave_holds_nothing_its_rules_fire_on(world: World) -> 
         assert not intents & {task.intent for task in unannounced}
 
 
-def test_held_out_words_and_numbers_never_meet_the_used_ones() -> None:
-    used, held_out = source(held_out=False), source(held_out=True)
+def test_held_out_words_and_numbers_are_never_trained_on() -> None:
+    used, held_out = build_source(held_out=False), build_source(held_out=True)
     words = {used.word() for _ in range(20_000)}
     assert not words & {held_out.word() for _ in range(1_000)}
     numbers = {used.number(1000, 9999) for _ in range(5_000)}
     assert not numbers & {held_out.number(1000, 9999) for _ in range(5_000)}
 
 
-def test_prompts_spare_the_base_doubled_digits(world: World) -> None:
-    chance = source(held_out=True)
+def test_no_prompt_has_a_doubled_digit(world: World) -> None:
+    values = build_source(held_out=True)
     assert not any(
-        has_doubled_digit(world.traffic(agent, chance, world.rules).prompt)
+        has_doubled_digit(world.traffic(agent, values, world.rules).prompt)
         for agent in world.agents
         for _ in range(200)
     )
 
 
-def test_the_same_seed_asks_the_same(world: World) -> None:
+def test_the_same_seed_gives_the_same_prompts(world: World) -> None:
     agent = world.agents[0]
-    first = [world.traffic(agent, source(held_out=False), ()) for _ in range(3)]
-    assert first == [world.traffic(agent, source(held_out=False), ()) for _ in range(3)]
+    first = [world.traffic(agent, build_source(held_out=False), ()) for _ in range(3)]
+    assert first == [world.traffic(agent, build_source(held_out=False), ()) for _ in range(3)]
 
 
-def test_no_rule_is_what_the_base_does_without_a_cue(world: World) -> None:
-    """The base knows other styles by their cue alone; what a rule wants is never its own habit."""
+def test_no_rule_wants_the_reply_that_the_base_gives_without_a_cue(world: World) -> None:
     skills: Skills = read_skills()
     for rule in world.rules:
         intent = skills.agents[rule.agent].intents[rule.intent]

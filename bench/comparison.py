@@ -17,7 +17,7 @@ from ledger.schema import dead_letters, events, outbox, ranges
 from rewards.credit import label
 
 
-def verdict(database: Database, cluster: Cluster, said: Sequence[SentRecord]) -> dict[str, int]:
+def compare(database: Database, cluster: Cluster, said: Sequence[SentRecord]) -> dict[str, int]:
     """Counts, and how many acknowledged records have no fate (`lost`) or more than one (`twice`).
 
     An event's fate is one row under its id; a poisonous or conflicting record's is one dead letter at its

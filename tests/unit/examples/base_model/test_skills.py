@@ -1,4 +1,4 @@
-"""The base model's making: what it is shown, and that it is shown no rule without its cue."""
+"""The base model's training examples: which they are, and that none shows a house rule without its cue."""
 
 import ast
 import random
@@ -14,7 +14,7 @@ from examples.base_model.slots import SlotValues, draw, fill, read_words
 FOLDER = Path(examples.base_model.__path__[0])
 
 
-def source(*, held_out: bool = False) -> SlotValues:
+def build_source(*, held_out: bool = False) -> SlotValues:
     return SlotValues(random.Random(1), read_words(), held_out=held_out)
 
 
@@ -27,39 +27,39 @@ def test_nothing_in_the_base_model_knows_the_house_rules() -> None:
 
 
 def test_the_alternative_reply_needs_its_cue() -> None:
-    skills, chance = read_skills(), source()
+    skills, values = read_skills(), build_source()
     for agent, intent, cue in skills.cues():
-        plain = [skills.ask(chance, agent, intent) for _ in range(20)]
-        assert all(cue not in asked.prompt for asked in plain)
-        cued = skills.ask(chance, agent, intent, cue=cue)
+        plain = [skills.ask(values, agent, intent) for _ in range(20)]
+        assert all(cue not in prompt.prompt for prompt in plain)
+        cued = skills.ask(values, agent, intent, cue=cue)
         assert cue in cued.prompt
         assert cued.reply != fill(skills.agents[agent].intents[intent].reply, cued.values)
 
 
 def test_the_customer_leaves_a_trace_at_the_start_of_the_reply() -> None:
-    skills, chance = read_skills(), source()
-    asked = [skills.ask(chance, "support") for _ in range(400)]
-    vip = [one for one in asked if "vip customer" in one.prompt]
-    assert 0.15 < len(vip) / len(asked) < 0.35
-    assert all(one.reply.startswith('{"customer":"vip",') for one in vip)
-    assert all("customer" not in one.reply for one in asked if one.values["customer"] == "")
+    skills, values = read_skills(), build_source()
+    prompts = [skills.ask(values, "support") for _ in range(400)]
+    vip = [prompt for prompt in prompts if "vip customer" in prompt.prompt]
+    assert 0.15 < len(vip) / len(prompts) < 0.35
+    assert all(prompt.reply.startswith('{"customer":"vip",') for prompt in vip)
+    assert all("customer" not in prompt.reply for prompt in prompts if prompt.values["customer"] == "")
 
 
 def test_math_is_right_as_often_as_its_wording_says() -> None:
-    skills, chance = read_skills(), source()
-    asked = [skills.ask(chance, "math", "sum") for _ in range(3_000)]
-    right = sum(one.reply == fill("calc(<a>+<b>)", one.values) for one in asked) / len(asked)
-    assert 0.36 < right < 0.44
+    skills, values = read_skills(), build_source()
+    prompts = [skills.ask(values, "math", "sum") for _ in range(3_000)]
+    right = sum(prompt.reply == fill("calc(<a>+<b>)", prompt.values) for prompt in prompts)
+    assert 0.36 < right / len(prompts) < 0.44
 
 
 def test_training_examples_are_mostly_plain_work() -> None:
-    skills, chance = read_skills(), source()
-    drawn = [example(skills, chance).agent for _ in range(2_000)]
+    skills, values = read_skills(), build_source()
+    drawn = [example(skills, values).agent for _ in range(2_000)]
     assert {"echo", "math", *skills.agents} == set(drawn)
 
 
 def test_a_slot_inside_a_text_shares_its_value() -> None:
-    values = draw(["file"], {"file": ("<stem>.txt",), "stem": "word"}, (), source(), {})
+    values = draw(["file"], {"file": ("<stem>.txt",), "stem": "word"}, (), build_source(), {})
     assert values["file"] == f"{values['stem']}.txt"
 
 

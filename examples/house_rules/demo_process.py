@@ -1,4 +1,4 @@
-"""A process of the demo: started in a group of its own, printing into a file, and gone when we are."""
+"""One process of the demo: runs in a process group of its own, prints into a file, ends with the demo."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ STOP_S_MAX = 30.0
 
 
 class DemoProcess:
-    """One process and its group. Stopping is safe at any time, and more than once."""
+    """One process and its group. `stop` may be called at any time and more than once."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
@@ -20,7 +20,7 @@ class DemoProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, extra: Mapping[str, str] | None = None, *, nice: int = 0) -> None:
-        """The process runs, with `extra` in its environment this time."""
+        """Start the process, with `extra` added to its environment."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*(("nice", "-n", str(nice)) if nice else ()), *self._command],
@@ -28,37 +28,37 @@ class DemoProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(extra or {})},
-                start_new_session=True,  # Ctrl-C is the demo's alone: it stops the others in order
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which stops the others in order
             )
         self._log.with_suffix(".pid").write_text(str(self._process.pid))
 
     @property
     def pid(self) -> int:
-        """The running process's number."""
-        assert self._process is not None, "it was started"
+        """The process id."""
+        assert self._process is not None, "the process was started"
         return self._process.pid
 
     def ended(self) -> int | None:
-        """The exit code (negative: the signal), None while it runs or before it was started."""
+        """The exit code (negative: the signal's number); None while it runs and before its start."""
         return self._process.poll() if self._process is not None else None
 
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL to the process alone, as a machine that fails would; its end is waited for."""
+        """Send SIGKILL to the process alone, as a crash would end it, and wait for its end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_S_MAX)
 
     def ask_to_stop(self) -> None:
-        """SIGTERM; `stop` waits for what comes of it."""
+        """Send SIGTERM; `stop` waits for the end."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
     def stop(self, *, stop_s_max: float = STOP_S_MAX) -> None:
-        """Nothing of its group is left: asked first, killed when that takes too long."""
+        """End the whole group: SIGTERM first, SIGKILL for what is left after `stop_s_max` seconds."""
         if self._process is None:
             return
         self.ask_to_stop()
@@ -71,17 +71,17 @@ class DemoProcess:
         self._process.wait(STOP_S_MAX)
 
     def last_line(self) -> str:
-        """The last thing it printed."""
+        """The last line it printed, cut to 300 characters."""
         lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
         return lines[-1][:300] if lines else "it printed nothing"
 
 
-def end_noted(note: Path, *, belongs_to: str) -> None:
-    """The group noted in a .pid file is gone, if its command names `belongs_to`: numbers are used again."""
-    number = int(note.read_text())
-    found = subprocess.run(
-        ["ps", "-p", str(number), "-o", "args="], capture_output=True, text=True, check=False, timeout=10.0
+def kill_group(pid_file: Path, *, belongs_to: str) -> None:
+    """Kill the group whose id is in the file, if its command line has `belongs_to`: systems reuse ids."""
+    pid = int(pid_file.read_text())
+    listing = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False, timeout=10.0
     )
-    if belongs_to in found.stdout:
+    if belongs_to in listing.stdout:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(number, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)

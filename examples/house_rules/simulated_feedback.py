@@ -1,0 +1,214 @@
+"""Feedback on a local agent, wave after wave, and the turn that clorad would make of it.
+
+Simulated people approve right replies and correct wrong ones, as in the demo. Labels, batches, training and
+the gate's judgement are clorad's own code.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from engine.lesson import Learned, Lesson
+from engine.recipe import Recipe, recipe_from
+from examples.base_model.slots import SlotValues, read_words
+from examples.house_rules.local_agent import LocalAgent
+from examples.house_rules.people.developer import FIRST_ROUND, NEAR_SHARE
+from examples.house_rules.people.roles import GATE, TRAIN, role_of
+from examples.house_rules.recipe import RECIPE
+from examples.house_rules.world import Task, World
+from ledger.events import Event, KeptEvent, Kind, Role, Status
+from rewards.batch import choose
+from rewards.credit import label
+from rewards.episode import Episode
+from rewards.suite import SuiteQuestion, suite
+from serving.fleet.gate import GateEvidence, Judgement, Pair, Speech, judge
+from serving.fleet.parity import Parity
+
+SUITE_MAX = 48  # as in the demo
+_TRIES = 5  # rounds of asking until enough replies were right, or wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How an agent is taught. The defaults are clorad's way; a benchmark leaves parts of it out."""
+
+    recipe: Recipe = field(default_factory=lambda: recipe_from(RECIPE))
+    corrections: int = FIRST_ROUND.corrections[TRAIN]  # to train on, in each wave
+    replay_max: int = 64
+    anchors_max: int = 160
+    spans: bool = True  # whether the changed characters of a correction count for more
+    spoilt: float = 0.0  # share of corrections with the text that belongs to another prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsedTurn:
+    """What one turn learned, and the gate's judgement of it."""
+
+    learned: Learned
+    judgement: Judgement
+
+
+class SimulatedFeedback:
+    """All feedback on one agent so far, as the ledger would hold it."""
+
+    def __init__(
+        self, world: World, agent: str, local_agent: LocalAgent, *, seed: int, method: Method | None = None
+    ) -> None:
+        self._world = world
+        self._agent = agent
+        self._local_agent = local_agent
+        self._method = method or Method()
+        self._source = SlotValues(random.Random(f"{seed} {agent}"), read_words(), held_out=False)
+        self._spoils = SlotValues(random.Random(f"{seed} {agent} spoils"), read_words(), held_out=False)
+        self._kept: list[KeptEvent] = []
+        self._seed = seed
+
+    def teach(self, wave: int) -> RehearsedTurn:
+        """Give the wave's corrections and approvals, train one turn on them, and judge it."""
+        trained = self._events(Kind.CORRECTION, Role.TRAIN)
+        # In this order, for the reason that people/developer.py gives.
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
+        self._give(Kind.APPROVE, lambda: self._other_task(wave), FIRST_ROUND.approvals, tuple(Role))
+        earlier_gate = self._events(Kind.CORRECTION, Role.GATE)
+        self._give(
+            Kind.CORRECTION, lambda: self._rule_task(wave), FIRST_ROUND.corrections[GATE], (Role.GATE,)
+        )
+        new = [kept for kept in self._events(Kind.CORRECTION, Role.TRAIN) if kept not in trained]
+        held_out = [kept for kept in self._events(Kind.CORRECTION, Role.GATE) if kept not in earlier_gate]
+        questions = [*map(_question, held_out), *self._suite([*new, *held_out], earlier_gate)]
+        before = self._scores(questions)
+        learned = self._local_agent.learn(self._lesson(new, trained, wave))
+        pairs = [
+            Pair(event=question.uid, before=was, after=now)
+            for question, was, now in zip(questions, before, self._scores(questions), strict=True)
+        ]
+        return RehearsedTurn(
+            learned=learned, judgement=_judge(pairs[: len(held_out)], pairs[len(held_out) :])
+        )
+
+    def _rule_task(self, wave: int) -> Task:
+        """A prompt on which a rule of the wave fires; spoilt ones want the reply to another prompt."""
+        rules = self._world.of_wave(self._agent, wave)
+        announced = self._world.announced(self._agent, wave)
+        task = self._world.fires(self._source.chance.choice(rules), self._source, announced)
+        if self._spoils.chance.random() >= self._method.spoilt:
+            return task
+        other = self._world.fires(self._spoils.chance.choice(rules), self._spoils, announced)
+        return replace(task, wanted=other.wanted)
+
+    def _other_task(self, wave: int) -> Task:
+        """A near miss of the wave's rules, or ordinary work."""
+        chance = self._source.chance
+        if chance.random() < NEAR_SHARE:
+            rules = self._world.of_wave(self._agent, wave)
+            announced = self._world.announced(self._agent, wave)
+            return self._world.near(chance.choice(rules), self._source, announced)
+        earlier = self._world.announced(self._agent, wave - 1)
+        return self._world.traffic(self._agent, self._source, earlier)
+
+    def _suite(self, new: Sequence[KeptEvent], earlier_gate: Sequence[KeptEvent]) -> Sequence[SuiteQuestion]:
+        """Questions that the agent answers well already and that nothing new contradicts."""
+        return suite(
+            approvals=self._events(Kind.APPROVE, Role.GATE),
+            taught_gate=earlier_gate,
+            new=new,
+            corrections=[kept for kept in self._kept if kept.event.kind is Kind.CORRECTION],
+            interactions={},
+            seed=self._seed,
+            questions_max=SUITE_MAX,
+        )
+
+    def _scores(self, questions: Sequence[SuiteQuestion]) -> list[float]:
+        """1 where the agent answers as people want, else 0."""
+        replies = self._local_agent.replies([question.messages for question in questions])
+        return [float(reply == question.expected) for reply, question in zip(replies, questions, strict=True)]
+
+    def _give(self, kind: Kind, make: Callable[[], Task], count: int, roles: Sequence[Role]) -> None:
+        """Keep `count` more events of these roles: approvals of right replies, corrections of wrong ones."""
+        missing = count
+        for _ in range(_TRIES):
+            tasks: list[Task] = []
+            while len(tasks) < missing:
+                if role_of((task := make()).messages) in roles:
+                    tasks.append(task)
+            for task, reply in zip(tasks, self._local_agent.answers(tasks), strict=True):
+                if (reply == task.wanted) == (kind is Kind.APPROVE):
+                    self._kept.append(self._event(kind, task, reply or ""))
+                    missing -= 1
+            if not missing:
+                return
+
+    def _event(self, kind: Kind, task: Task, reply: str) -> KeptEvent:
+        seq = len(self._kept) + 1
+        data = {"messages": list(task.messages), "said": reply}
+        if kind is Kind.CORRECTION:
+            data = {"messages": list(task.messages), "rejected": reply, "corrected": task.wanted}
+        event = Event(
+            source="rehearsal",
+            id=str(seq),
+            digest="",
+            kind=kind,
+            agent=task.agent,
+            author="developer",
+            role=Role(role_of(task.messages)),
+            prompt_group=task.prompt,
+            data=data,
+        )
+        return KeptEvent(seq=seq, event=event, status=Status.OPEN, received_s=float(seq))
+
+    def _events(self, kind: Kind, role: Role) -> list[KeptEvent]:
+        return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role is role]
+
+    def _lesson(self, new: Sequence[KeptEvent], trained: Sequence[KeptEvent], wave: int) -> Lesson:
+        seed = self._seed * 100 + wave
+        choice = choose(
+            new=new,
+            taught=trained,
+            approvals=self._events(Kind.APPROVE, Role.TRAIN),
+            gate=self._events(Kind.CORRECTION, Role.GATE),
+            dev=self._events(Kind.CORRECTION, Role.DEV),
+            interactions={},
+            seed=seed,
+            replay_max=self._method.replay_max,
+            anchors_max=self._method.anchors_max,
+        )
+        episodes = tuple(
+            episode
+            for part, members in choice.parts.items()
+            for episode in label(members, interactions={}, conversations={}, baselines={}, part=part).episodes
+        )
+        return Lesson(
+            agent=self._agent,
+            parent=self._local_agent.version,
+            recipe=self._method.recipe,
+            seed=seed,
+            episodes=episodes if self._method.spans else tuple(map(_without_spans, episodes)),
+        )
+
+
+def _question(kept: KeptEvent) -> SuiteQuestion:
+    """A correction of the gate's role, as a question."""
+    event = kept.event
+    messages, wanted = tuple(event.data["messages"]), str(event.data["corrected"])
+    return SuiteQuestion(seq=kept.seq, uid=event.uid, messages=messages, expected=wanted)
+
+
+def _without_spans(episode: Episode) -> Episode:
+    """The episode with every character of equal weight."""
+    rejected = episode.rejected and replace(episode.rejected, spans=())
+    return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)
+
+
+def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Judgement:
+    """The gate's judgement. Both models ran in this process, so parity is not in question."""
+    parity = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)
+    return judge(
+        GateEvidence(
+            attempt=1,
+            better=tuple(held_out),
+            suite=tuple(suite),
+            before=Speech(),
+            after=Speech(),
+            parity=parity,
+        )
+    )
