@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from kafka import TopicPartition
 from opentelemetry import metrics
 
+from feedback.counters import start_at_zero
 from feedback.gauge import Gauge
 from ledger.events import Reason
 from ledger.intake.transaction import Kept
@@ -26,11 +27,9 @@ _delay_s = _meter.create_histogram(
 
 
 def begin() -> None:
-    """Say what there will be to count: a rise from nothing to one is none to Prometheus."""
-    for fate in ("stored", "duplicate"):
-        _records.add(0, {"fate": fate})
-    for reason in Reason:
-        _records.add(0, {"fate": "dead", "reason": reason.value})
+    """Every series of records is exported from the start."""
+    start_at_zero(_records, *({"fate": fate} for fate in ("stored", "duplicate")))
+    start_at_zero(_records, *({"fate": "dead", "reason": reason.value} for reason in Reason))
 
 
 def kept(batch: Kept, *, took_s: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from opentelemetry import metrics
 
+from feedback.counters import start_at_zero
 from feedback.incarnations import Incarnations
 from feedback.placing import IntakeOptions
 from feedback.source import Source
@@ -41,7 +42,7 @@ class Orphans:
         self._clock = clock
         self._next_s = 0.0
         self._asked: tuple[float, Mapping[int, int]] | None = None
-        _orphans.add(0)  # a rise from nothing to one is none to Prometheus
+        start_at_zero(_orphans)
 
     def give_up(self, source: Source) -> None:
         """Feedback that waited too long is dead letters.

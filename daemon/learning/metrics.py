@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from opentelemetry import metrics
 
 from engine.lesson import Learned, NotLearned
+from feedback.counters import start_at_zero
 
 _meter = metrics.get_meter("daemon")
 _turns = _meter.create_counter("clorad.learner.turns", unit="{turn}")
@@ -27,13 +28,11 @@ _pass_s = _meter.create_histogram(
 
 
 def begin() -> None:
-    """Say what there will be to count: a rise from nothing to one is none to Prometheus."""
-    for outcome in ("made", "dropped", "void"):
-        _turns.add(0, {"outcome": outcome})
-    for fate in ("taken", "skipped"):
-        _steps.add(0, {"fate": fate})
+    """Every series of turns, steps, memory shortages and abandoned passes is exported from the start."""
+    start_at_zero(_turns, *({"outcome": outcome} for outcome in ("made", "dropped", "void")))
+    start_at_zero(_steps, *({"fate": fate} for fate in ("taken", "skipped")))
     for counter in (_shortages, _abandoned):
-        counter.add(0)
+        start_at_zero(counter)
 
 
 def trained(agents: int, *, took_s: float, ran_out_of_memory: bool) -> None:

@@ -12,6 +12,7 @@ import structlog
 from opentelemetry import metrics
 
 from daemon.learning.scheduler import Freshness, waits_for
+from feedback.counters import start_at_zero
 from feedback.gauge import Gauge
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
@@ -67,8 +68,7 @@ def record_ledger_metrics(
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Look at the ledger now and then, and tell what is there, until it is over. Raises `LedgerRefused`."""
-    for verdict, by in _USUAL:  # a rise from nothing to one is none to Prometheus
-        _decisions.add(0, {"verdict": verdict.value, "by": by})
+    start_at_zero(_decisions, *({"verdict": verdict.value, "by": by} for verdict, by in _USUAL))
     number: int | None = None
     try:
         while not over.is_set():

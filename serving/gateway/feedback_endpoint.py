@@ -15,6 +15,7 @@ from typing import Any
 
 from opentelemetry import metrics
 
+from feedback.counters import start_at_zero
 from feedback.envelope import Envelope, RecordRefused, open_envelope, parse
 from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
@@ -56,8 +57,7 @@ class FeedbackEndpoint:
         self._send = send
         self._redactor = redactor
         self._ack_s_max = ack_s_max
-        for fate in ("kept", *(fault.__name__ for fault in _FAULTS)):
-            _taken.add(0, {"fate": fate})  # a rise from nothing to one is none to Prometheus
+        start_at_zero(_taken, *({"fate": fate} for fate in ("kept", *(fault.__name__ for fault in _FAULTS))))
 
     async def take(
         self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]
