@@ -6,10 +6,10 @@ Time is the database's: leases of two machines must not depend on two clocks.
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
@@ -19,6 +19,11 @@ from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 
 BUSY_MS_MAX = 5_000
 """How long a writer waits for the lock before it reports the ledger as unavailable."""
+
+KEYS_MAX = 400
+"""Keys that one query may look up. SQLite allows more bound values; its planner gets slow before."""
+
+T = TypeVar("T")
 
 _WRITE_LOCK = 0x636C6F72  # Postgres advisory lock: what BEGIN IMMEDIATE is to SQLite
 _POSTGRES_SESSION = (
@@ -140,6 +145,11 @@ def upgrade(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError:
         raise LedgerRefused("the ledger has a schema that this version of clorad does not know") from None
+
+
+def in_chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values, at most `KEYS_MAX` at a time: for `IN` of one query after another."""
+    return (values[start : start + KEYS_MAX] for start in range(0, len(values), KEYS_MAX))
 
 
 def now_s(connection: Connection) -> float:

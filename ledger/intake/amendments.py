@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select, update
 
+from ledger.database import in_chunks
 from ledger.events import Event, Kind, Status
 from ledger.schema import events, interactions
-
-_LOOKUPS_MAX = 400  # keys a query; SQLite's limit on bound values is far away, its planner's patience is not
 
 _SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.APPLIED)]
 """Whatever learning made of an event (held, known already), it is no longer meant once it is replaced."""
@@ -91,9 +90,9 @@ def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrat
     for event in fresh:
         if event.kind is not Kind.RETRACTION:
             by_id[event.id].append(event)
-    for some in some_at_a_time(list(by_id)):
+    for chunk in in_chunks(list(by_id)):
         query = select(events.c.source, events.c.id, events.c.author, events.c.data).where(
-            events.c.retracts.in_(some)
+            events.c.retracts.in_(chunk)
         )
         for row in connection.execute(query).all():
             for event in by_id[row.data["target"]["id"]]:
@@ -153,7 +152,3 @@ def _replaced(
 
 def _named(source: str, id: str) -> str:
     return f"{source}#{id}"[:_REASON_CHARS_MAX]
-
-
-def some_at_a_time(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[start : start + _LOOKUPS_MAX] for start in range(0, len(values), _LOOKUPS_MAX))

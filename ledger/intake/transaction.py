@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from ledger.database import Database, now_s
+from ledger.database import Database, in_chunks, now_s
 from ledger.errors import MovedOn
 from ledger.events import (
     Arrival,
@@ -23,7 +23,6 @@ from ledger.events import (
     UnusableRecord,
 )
 from ledger.intake import amendments, event_rows, waiting
-from ledger.intake.amendments import some_at_a_time
 from ledger.schema import agents, events, interactions, positions, ranges
 
 
@@ -231,9 +230,9 @@ def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[st
     for event in arriving:
         by_source.setdefault(event.source, []).append(event.id)
     for source, ids in by_source.items():  # pairs in one IN would make SQLite read the whole table
-        for some in some_at_a_time(ids):
+        for chunk in in_chunks(ids):
             query = select(events.c.id, events.c.digest).where(
-                events.c.source == source, events.c.id.in_(some)
+                events.c.source == source, events.c.id.in_(chunk)
             )
             kept.update({(source, row.id): row.digest for row in connection.execute(query)})
     return kept
@@ -241,6 +240,6 @@ def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[st
 
 def _seen(connection: Connection, ids: Sequence[str]) -> set[str]:
     seen: set[str] = set()
-    for some in some_at_a_time(ids):
-        seen.update(connection.scalars(select(interactions.c.id).where(interactions.c.id.in_(some))))
+    for chunk in in_chunks(ids):
+        seen.update(connection.scalars(select(interactions.c.id).where(interactions.c.id.in_(chunk))))
     return seen

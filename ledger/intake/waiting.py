@@ -10,11 +10,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
-from ledger.database import Database, now_s
+from ledger.database import Database, in_chunks, now_s
 from ledger.events import Arrival, Event, Partition, Reason, Status, UnusableRecord
 from ledger.facts import fact, set_fact
 from ledger.intake import event_rows, outbox
-from ledger.intake.amendments import some_at_a_time
 from ledger.schema import events, positions, ranges, waiting_records
 
 GIVE_UP_MAX = 500
@@ -33,11 +32,11 @@ class WaitingState:
 def remember(connection: Connection, partition: Partition, fresh: Sequence[tuple[Arrival, Event]]) -> None:
     """The records of those among the newcomers that wait are kept whole."""
     unknown = {arrival.offset: arrival for arrival, event in fresh if event.role is None}
-    for some in some_at_a_time(list(unknown)):
+    for chunk in in_chunks(list(unknown)):
         query = select(events.c.offset).where(
             events.c.topic_id == partition.topic_id,
             events.c.partition == partition.number,
-            events.c.offset.in_(some),
+            events.c.offset.in_(chunk),
             *_waits(),
         )
         rows = [

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, select
 
+from ledger.database import in_chunks
 from ledger.events import Kind, Role, Status
 from ledger.schema import events, turn_events
 
 GONE = tuple(status.value for status in (Status.RETRACTED, Status.SUPERSEDED))
 """What an event is then, for good."""
-
-_SEQS_MAX = 400
 
 
 def was_reverted() -> ColumnElement[bool]:
@@ -31,11 +30,10 @@ def was_reverted() -> ColumnElement[bool]:
 
 def reverted(connection: Connection, seqs: Iterable[int]) -> frozenset[int]:
     """Those of these events (by `seq`) that did not last."""
-    wanted, found = sorted(set(seqs)), list[int]()
-    for start in range(0, len(wanted), _SEQS_MAX):
-        some = events.c.seq.in_(wanted[start : start + _SEQS_MAX])
-        found += connection.scalars(select(events.c.seq).where(some, was_reverted()))
-    return frozenset(found)
+    gone: set[int] = set()
+    for chunk in in_chunks(sorted(set(seqs))):
+        gone.update(connection.scalars(select(events.c.seq).where(events.c.seq.in_(chunk), was_reverted())))
+    return frozenset(gone)
 
 
 def no_evidence(connection: Connection, agent: str, uids: Iterable[str]) -> frozenset[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
-from ledger.database import Database
+from ledger.database import Database, in_chunks
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.learning.backlog import is_untaught
@@ -14,8 +14,6 @@ from ledger.versions.desired import taught_turns
 
 NEWEST_MAX = 4000
 """Events of one kind that are looked at together: a turn and a gate have room for a few hundred."""
-
-_IDS_MAX = 400
 
 
 def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
@@ -105,29 +103,26 @@ def usable(
 
 def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, KeptEvent]:
     """Events by their number in the ledger; unknown numbers are left out."""
-    wanted = sorted(set(seqs))
-    found: dict[int, KeptEvent] = {}
-    for start in range(0, len(wanted), _IDS_MAX):
-        query = select(events).where(events.c.seq.in_(wanted[start : start + _IDS_MAX]))
-        found.update({kept.seq: kept for kept in _events(connection, query)})
-    return found
+    kept_by_seq: dict[int, KeptEvent] = {}
+    for chunk in in_chunks(sorted(set(seqs))):
+        query = select(events).where(events.c.seq.in_(chunk))
+        kept_by_seq.update({kept.seq: kept for kept in _events(connection, query)})
+    return kept_by_seq
 
 
 def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
     """The agent's events under these feedback keys, and what replaced them, oldest first: what outcomes that
     amend refer to."""
-    named, found = sorted(set(keys)), dict[int, KeptEvent]()
-    for start in range(0, len(named), _IDS_MAX):
-        some = named[start : start + _IDS_MAX]
-        # Spelt so that each half has an index of its own.
-        under = and_(events.c.agent == agent, events.c.key.in_(some))
+    kept_by_seq: dict[int, KeptEvent] = {}
+    for chunk in in_chunks(sorted(set(keys))):
+        # Two conditions instead of one, so that the database uses an index for each.
+        under = and_(events.c.agent == agent, events.c.key.in_(chunk))
         replacing = and_(
-            events.c.agent == agent, events.c.amends.in_(some), events.c.kind != Kind.OUTCOME.value
+            events.c.agent == agent, events.c.amends.in_(chunk), events.c.kind != Kind.OUTCOME.value
         )
-        found.update(
-            {kept.seq: kept for kept in _events(connection, select(events).where(or_(under, replacing)))}
-        )
-    return [found[seq] for seq in sorted(found)]
+        query = select(events).where(or_(under, replacing))
+        kept_by_seq.update({kept.seq: kept for kept in _events(connection, query)})
+    return [kept_by_seq[seq] for seq in sorted(kept_by_seq)]
 
 
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
@@ -142,12 +137,11 @@ def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
 
 def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, Interaction]:
     """Interactions by id; those never captured are left out."""
-    wanted = sorted(set(ids))
-    found: dict[str, Interaction] = {}
-    for start in range(0, len(wanted), _IDS_MAX):
-        query = select(interactions).where(interactions.c.id.in_(wanted[start : start + _IDS_MAX]))
-        found.update({row.id: _interaction(row) for row in connection.execute(query)})
-    return found
+    interaction_by_id: dict[str, Interaction] = {}
+    for chunk in in_chunks(sorted(set(ids))):
+        query = select(interactions).where(interactions.c.id.in_(chunk))
+        interaction_by_id.update({row.id: _interaction(row) for row in connection.execute(query)})
+    return interaction_by_id
 
 
 def conversation(connection: Connection, agent: str, name: str) -> list[Interaction]:

@@ -6,9 +6,10 @@ Counting a long backlog reads it; so the ledger is asked first whether it holds 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, cast, func, select, text
+from sqlalchemy import Connection, Select, Text, cast, func, select
 
 from ledger.learning.backlog import is_untaught
+from ledger.reports.sizes import database_bytes
 from ledger.schema import events, outbox
 
 
@@ -29,7 +30,7 @@ def waiting(connection: Connection, *, rows_few: int, bytes_few: int) -> Waiting
     rows = int(connection.scalar(select(func.max(events.c.seq))) or 0)
     messages = select(func.count(), func.sum(func.length(outbox.c.value))).where(outbox.c.sent_s.is_(None))
     owed, owed_bytes = connection.execute(messages).one()
-    size_bytes = _size_bytes(connection)
+    size_bytes = database_bytes(connection, free_pages=False)
     if rows + owed < rows_few and size_bytes < bytes_few:
         return Waiting(events=rows, messages=int(owed), size_bytes=size_bytes)
     untaught, untaught_bytes = connection.execute(_untaught()).one()
@@ -44,14 +45,3 @@ def _untaught() -> Select[Any, Any]:
     # JSON is stored as ASCII, so that characters are bytes.
     size_bytes = func.sum(func.length(cast(events.c.data, Text)))
     return select(func.count().label("events"), size_bytes.label("size_bytes")).where(is_untaught())
-
-
-def _size_bytes(connection: Connection) -> int:
-    """Of the whole database, without what is free in it."""
-    if connection.dialect.name == "sqlite":
-        pages, free, size = (
-            int(connection.scalar(text(f"PRAGMA {name}")) or 0)
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (pages - free) * size
-    return int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)

@@ -22,13 +22,14 @@ def sizes(connection: Connection) -> Mapping[str, TableSize]:
     return {table.name: _size(connection, table) for table in metadata.sorted_tables}
 
 
-def database_bytes(connection: Connection) -> int:
-    """Of the whole database, with what is free in it and what finds its rows."""
+def database_bytes(connection: Connection, *, free_pages: bool = True) -> int:
+    """Of the whole database with its indexes. SQLite's free pages count unless `free_pages` is false."""
     if connection.dialect.name == "sqlite":
-        pages, size = (
-            int(connection.scalar(text(f"PRAGMA {name}")) or 0) for name in ("page_count", "page_size")
+        pages, free, size = (
+            int(connection.scalar(text(f"PRAGMA {name}")) or 0)
+            for name in ("page_count", "freelist_count", "page_size")
         )
-        return pages * size
+        return (pages if free_pages else pages - free) * size
     return int(connection.scalar(text("SELECT pg_database_size(current_database())")) or 0)
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
-from ledger.database import Database, now_s
+from ledger.database import Database, in_chunks, now_s
 from ledger.events import CORRECTING, Kind, Status
-from ledger.intake.amendments import some_at_a_time
 from ledger.schema import (
     dead_letters,
     decisions,
@@ -233,6 +232,6 @@ def _withdraw(connection: Connection, ids: Sequence[int]) -> None:
 
 def _forget_records(connection: Connection, seqs: Sequence[int]) -> None:
     place = [waiting_records.c[name] == events.c[name] for name in ("topic_id", "partition", "offset")]
-    for some in some_at_a_time(seqs):
-        theirs = select(events.c.seq).where(and_(*place), events.c.seq.in_(some))
+    for chunk in in_chunks(seqs):
+        theirs = select(events.c.seq).where(and_(*place), events.c.seq.in_(chunk))
         connection.execute(delete(waiting_records).where(theirs.exists()))

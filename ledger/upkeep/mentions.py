@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
+from ledger.database import in_chunks
 from ledger.events import DeadLetter, Status
 from ledger.intake import dead_letters as letters
-from ledger.intake.amendments import some_at_a_time
 from ledger.intake.outbox import from_json
 from ledger.schema import agents, dead_letters, decisions, events, interactions, outbox, turn_events, turns
 from ledger.versions.lineage import Version, versions_of
@@ -85,14 +85,14 @@ def find(connection: Connection, subject: Subject) -> Mentions:
 def taught_with(connection: Connection, seqs: Sequence[int]) -> dict[str, list[Version]]:
     """Versions whose weights these events, shown as whatever but `dev`, had a part in; by agent."""
     made: set[int] = set()
-    for some in some_at_a_time(seqs):
+    for chunk in in_chunks(seqs):
         shown = select(turn_events.c.turn_id).where(
-            turn_events.c.event_seq.in_(some), turn_events.c.part != "dev"
+            turn_events.c.event_seq.in_(chunk), turn_events.c.part != "dev"
         )
         made.update(connection.scalars(shown))
     names: set[str] = set()
-    for some in some_at_a_time(seqs):
-        names.update(connection.scalars(select(events.c.agent).where(events.c.seq.in_(some)).distinct()))
+    for chunk in in_chunks(seqs):
+        names.update(connection.scalars(select(events.c.agent).where(events.c.seq.in_(chunk)).distinct()))
     found = {
         name: [one for one in versions_of(connection, name) if one.turn_id in made] for name in sorted(names)
     }
@@ -144,8 +144,8 @@ def _conversation(connection: Connection, subject: Subject) -> set[Spoken]:
 
 def _naming(connection: Connection, spoken: set[Spoken]) -> Iterator[Any]:
     """Events of the same agents that name these interactions."""
-    for some in some_at_a_time(sorted({id for id, _ in spoken})):
-        query = _columns().add_columns(events.c.data).where(events.c.interaction.in_(some))
+    for chunk in in_chunks(sorted({id for id, _ in spoken})):
+        query = _columns().add_columns(events.c.data).where(events.c.interaction.in_(chunk))
         rows = connection.execute(query.where(events.c.forgotten.is_(None)).order_by(events.c.seq)).all()
         yield from (row for row in rows if (row.interaction, row.agent) in spoken)
 
@@ -153,9 +153,9 @@ def _naming(connection: Connection, spoken: set[Spoken]) -> Iterator[Any]:
 def _unforgotten(connection: Connection, spoken: set[Spoken]) -> set[Spoken]:
     """Those that are there, belong to the agent they are named for, and still have their texts."""
     found: set[Spoken] = set()
-    for some in some_at_a_time(sorted({id for id, _ in spoken})):
+    for chunk in in_chunks(sorted({id for id, _ in spoken})):
         query = select(interactions.c.id, interactions.c.agent).where(
-            interactions.c.id.in_(some), interactions.c.forgotten.is_(None)
+            interactions.c.id.in_(chunk), interactions.c.forgotten.is_(None)
         )
         found |= {(row.id, row.agent) for row in connection.execute(query)}
     return found & spoken
@@ -224,11 +224,11 @@ def _decisions(connection: Connection, mentions: Sequence[Mention]) -> Iterator[
 
 def _open_turns(connection: Connection, mentions: Sequence[Mention]) -> list[int]:
     found: set[int] = set()
-    for some in some_at_a_time([one.seq for one in mentions]):
+    for chunk in in_chunks([one.seq for one in mentions]):
         query = (
             select(turns.c.id)
             .join(turn_events, turn_events.c.turn_id == turns.c.id)
-            .where(turns.c.state == "open", turn_events.c.event_seq.in_(some))
+            .where(turns.c.state == "open", turn_events.c.event_seq.in_(chunk))
         )
         found.update(connection.scalars(query))
     return sorted(found)

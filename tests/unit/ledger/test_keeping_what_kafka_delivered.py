@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import func, select
 
 from ledger import schema
-from ledger.database import Database
+from ledger.database import KEYS_MAX, Database
 from ledger.errors import MovedOn
 from ledger.events import Event, KeptEvent, Partition, Reason, Role, Status
-from ledger.intake import amendments, outbox, transaction
+from ledger.intake import outbox, transaction
 from ledger.learning import event_queries
 from ledger.reports.audit import audit
 from tests.unit.ledger.saying import (
@@ -219,7 +219,7 @@ class TestInteractions:
 
 
 def test_more_events_than_one_query_may_name(database: Database) -> None:
-    many = [said(str(place)) for place in range(3 * amendments._LOOKUPS_MAX)]
+    many = [said(str(place)) for place in range(3 * KEYS_MAX)]
     assert keep(database, *many).stored == len(many)
     assert keep(database, *many).duplicates == len(many)
     with database.read() as connection:
