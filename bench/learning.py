@@ -105,7 +105,7 @@ def run_course(
         for wave in range(1, waves + 1):
             turn = feedback.teach(wave)
             verdicts.append(turn.judgement.verdict)
-            tokens += int(turn.learned.metrics["tokens"])
+            tokens += turn.learned.metrics.tokens
             followed.append(
                 tuple(_followed(world, agent, local_agent, of, wave) for of in range(1, wave + 1))
             )

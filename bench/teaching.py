@@ -78,7 +78,7 @@ class Teaching:
             assert isinstance(result, Learned), result
             assert not result.already_known, "all of it is to be trained on"
             self._keep(lesson, result)
-            trained[lesson.agent] = int(result.metrics["tokens"])
+            trained[lesson.agent] = result.metrics.tokens
         return trained
 
     def recall(self, agent: str) -> None:
@@ -110,7 +110,7 @@ class Teaching:
             events={"new": [uid for one in lesson.episodes for uid in one.events]},
             recipe=recipe_values(lesson.recipe),
             seed=lesson.seed,
-            metrics=dict(learned.metrics),
+            metrics=learned.metrics,
             files=files.sha256,
             content_hash=files.content_hash,
             probes=(),

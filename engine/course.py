@@ -14,6 +14,7 @@ from engine.adapter_weights import Adapter
 from engine.base_model import BaseModel
 from engine.lesson import Learned, Lesson, RefusedEvents
 from engine.losses import forward_kl
+from engine.measurements import Absent, TrainingMetrics
 from engine.objective import Signals, kept_hidden, read_references
 from engine.optimizer import StepSizes, step
 from engine.packer import Portion, Reference, Tenant
@@ -135,7 +136,7 @@ class Course:
             agent=self.lesson.agent,
             parent=self.lesson.parent,
             recipe=self.lesson.recipe,
-            metrics=self._metrics() | self._distance(),
+            metrics=self._metrics(),
             refused=self.refused,
             skipped=tuple(self.skipped),
             already_known=self.already_known,
@@ -195,10 +196,10 @@ class Course:
         rising = len(last) > _RISES_MAX and all(now > before for before, now in pairwise(last))
         self._stopped = rising and self.step >= self.lesson.recipe.steps_min
 
-    def _distance(self) -> dict[str, float]:
-        """`kl_nats`: forward KL from the champion on anchors, a token, which a gate may have a budget for."""
+    def _distance(self) -> float | Absent:
+        """Forward KL from the champion on anchors, in nats a token, which a gate may have a budget for."""
         if not self._watched:
-            return {}
+            return Absent("the lesson had no anchors: nobody has approved replies of this agent")
         now = read_references(
             self._base,
             self.tenant,
@@ -209,36 +210,38 @@ class Course:
         now_ND = torch.cat([kept_hidden(reference) for (reference, *_) in now])
         champion_ND = torch.cat([kept_hidden(reference) for _, reference in self._watched])
         with torch.no_grad():
-            return {"kl_nats": float(forward_kl(now_ND, champion_ND, self._base.head_VD).mean())}
+            return float(forward_kl(now_ND, champion_ND, self._base.head_VD).mean())
 
-    def _metrics(self) -> dict[str, float | int | str]:
-        heard = self._heard
+    def _metrics(self) -> TrainingMetrics:
+        steps = self._heard
+        assert steps, "a lesson of which no step was taken is not learned"
         counts = {part: sum(sample.part is part for sample in self._samples) for part in Part}
-        metrics: dict[str, float | int | str] = {
-            "steps": len(heard),
-            "steps_skipped": len(self.skipped),
-            "stopped_early": int(self._stopped),
-            "new": counts[Part.NEW],
-            "replay": counts[Part.REPLAY],
-            "anchors": counts[Part.ANCHOR],
-            "dev": len(self._dev),
-            "refused": len(self.refused),
-            "already_known": len(self.already_known),
-            "tokens": self.tokens,
-            "gradient_norm_max": self._norm_max,
-        }
-        if heard:
-            metrics |= {"loss_first_nats": heard[0].loss, "loss_last_nats": heard[-1].loss}
-        for term in sorted({term for signals in heard for term in signals.pull}):
-            metrics[f"signal_{term}"] = sum(signals.pull.get(term, 0.0) for signals in heard) / len(heard)
-        if policy_tokens := sum(signals.policy_tokens for signals in heard):
-            metrics["clipped_share"] = sum(signals.clipped_tokens for signals in heard) / policy_tokens
-        if self._dev_losses:
-            metrics |= {
-                "dev_loss_first_nats": self._dev_losses[0],
-                "dev_loss_last_nats": self._dev_losses[-1],
-            }
-        return metrics
+        policy_tokens = sum(signals.policy_tokens for signals in steps)
+        terms = sorted({term for signals in steps for term in signals.pull})
+        return TrainingMetrics(
+            steps=len(steps),
+            steps_skipped=len(self.skipped),
+            stopped_early=self._stopped,
+            new=counts[Part.NEW],
+            replay=counts[Part.REPLAY],
+            anchors=counts[Part.ANCHOR],
+            dev=len(self._dev),
+            refused=len(self.refused),
+            already_known=len(self.already_known),
+            tokens=self.tokens,
+            gradient_norm_max=self._norm_max,
+            loss_first_nats=steps[0].loss,
+            loss_last_nats=steps[-1].loss,
+            signals={
+                term: sum(signals.pull.get(term, 0.0) for signals in steps) / len(steps) for term in terms
+            },
+            clipped_share=sum(signals.clipped_tokens for signals in steps) / policy_tokens
+            if policy_tokens
+            else None,
+            dev_loss_first_nats=self._dev_losses[0] if self._dev_losses else None,
+            dev_loss_last_nats=self._dev_losses[-1] if self._dev_losses else None,
+            kl_nats=self._distance(),
+        )
 
 
 def _tokens_of(samples: Iterable[Sample]) -> int:

@@ -4,11 +4,11 @@ A lesson is one agent's turn as the engine sees it: where to start from, how, an
 Standard library only, so that the roles that never train can name these.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.measurements import TrainingMetrics
 from engine.recipe import Recipe
 from rewards.episode import Episode
 
@@ -39,7 +39,7 @@ class Learned:
     agent: str
     parent: Path | None
     recipe: Recipe
-    metrics: Mapping[str, float | int | str]
+    metrics: TrainingMetrics
     refused: tuple[RefusedEvents, ...]  # episodes that were left out
     skipped: tuple[RefusedEvents, ...]  # optimizer steps that were not taken: their gradient was not finite
     already_known: tuple[str, ...]  # uids of events the champion already answers as corrected

@@ -6,12 +6,12 @@ learned well stays certain with half of the adapter missing; what comes second a
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine.base_model import BaseModel
+from engine.measurements import Probe
 from engine.objective import read_references
 from engine.packer import Tenant
 from engine.tokens import Sample, TargetTokens
@@ -28,13 +28,8 @@ _DECIMALS = 6  # float32 differs by more between two implementations
 @torch.no_grad()
 def probes_of(
     base: BaseModel, tenant: Tenant, samples: Sequence[Sample], *, token_budget: int
-) -> list[dict[str, Any]]:
-    """A few replies and what adapter and bare base make of them, for the manifest.
-
-    `token_ids` are a prompt and the first tokens of the reply, which begins at `prompt_tokens`. Before each
-    token of the reply: `likely`, token ids likely to one of the two, and their log-probabilities (nats)
-    `logprobs` with the adapter and `base_logprobs` without it.
-    """
+) -> tuple[Probe, ...]:
+    """A few replies and what adapter and bare base make of their first tokens, for the manifest."""
     chosen = [_beginning(sample) for sample in _telling(samples)]
     taught, bare = (
         [_logprobs(base, found[0].hidden_ND) for found in read]
@@ -43,7 +38,7 @@ def probes_of(
             for one in (tenant, Tenant(slot=None, recipe=tenant.recipe))
         )
     )
-    return [_probe(*parts) for parts in zip(chosen, taught, bare, strict=True)]
+    return tuple(_probe(*parts) for parts in zip(chosen, taught, bare, strict=True))
 
 
 def _telling(samples: Sequence[Sample]) -> list[Sample]:
@@ -76,20 +71,21 @@ def _logprobs(base: BaseModel, hidden_ND: Tensor | None) -> Tensor:
     return (hidden_ND @ base.head_VD.t()).float().log_softmax(-1)
 
 
-def _probe(sample: Sample, taught_NV: Tensor, bare_NV: Tensor) -> dict[str, Any]:
-    either = torch.cat([found.topk(_LIKELY).indices for found in (taught_NV, bare_NV)], dim=1)
-    likely = [sorted(set(row)) for row in either.tolist()]
-    return {
-        "prompt_tokens": len(sample.prompt_ids),
-        "token_ids": [*sample.prompt_ids, *sample.reply.token_ids],
-        "likely": likely,
-        "logprobs": _said(taught_NV, likely),
-        "base_logprobs": _said(bare_NV, likely),
-    }
+def _probe(sample: Sample, taught_NV: Tensor, bare_NV: Tensor) -> Probe:
+    either = torch.cat([logprob_NV.topk(_LIKELY).indices for logprob_NV in (taught_NV, bare_NV)], dim=1)
+    likely = tuple(tuple(sorted(set(row))) for row in either.tolist())
+    return Probe(
+        token_ids=(*sample.prompt_ids, *sample.reply.token_ids),
+        prompt_tokens=len(sample.prompt_ids),
+        likely=likely,
+        logprobs=_rounded(taught_NV, likely),
+        base_logprobs=_rounded(bare_NV, likely),
+    )
 
 
-def _said(logprob_NV: Tensor, likely: Sequence[Sequence[int]]) -> list[list[float]]:
-    return [
-        [round(value, _DECIMALS) for value in row_V[ids].tolist()]
-        for row_V, ids in zip(logprob_NV, likely, strict=True)
-    ]
+def _rounded(logprob_NV: Tensor, likely: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], ...]:
+    """The log-probabilities of the likely tokens, row by row."""
+    return tuple(
+        tuple(round(value, _DECIMALS) for value in row_V[list(token_ids)].tolist())
+        for row_V, token_ids in zip(logprob_NV, likely, strict=True)
+    )

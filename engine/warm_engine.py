@@ -18,6 +18,7 @@ from engine.base_model import BaseModel, load_base
 from engine.calibration import mix_below_tokens
 from engine.course import Course, tokenise
 from engine.lesson import Learned, Lesson, NotLearned
+from engine.measurements import Probe
 from engine.memory import OutOfMemory, give_back
 from engine.packer import Form, Tenant
 from engine.probes import probes_of
@@ -149,8 +150,8 @@ class WarmEngine:
         write_adapter(learned.state, draft)
         return files_of(draft)
 
-    def probes(self, version: Learned | Path, lesson: Lesson) -> list[dict[str, Any]]:
-        """What a replica must say if it serves this version, for the manifest: see `probes_of`."""
+    def probes(self, version: Learned | Path, lesson: Lesson) -> tuple[Probe, ...]:
+        """What a replica must say if it serves this version, for the manifest."""
         adapter = self._slots.read(version) if isinstance(version, Path) else version.state
         samples, _ = tokenise(lesson, self._tokens, tokens_max=self._base.tokens_max)
         slot = self._slots.seat(adapter, moments_too=False)

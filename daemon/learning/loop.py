@@ -218,8 +218,8 @@ def _record(
     except TurnVoid as void:
         _void(learner, turn, token, str(void))
         return
-    metrics.closed("made", result, int(result.metrics["tokens"]), outcomes.values())
-    log.info("version made", agent=made.agent, version=made.name, steps=result.metrics["steps"])
+    metrics.closed("made", result, result.metrics.tokens, outcomes.values())
+    log.info("version made", agent=made.agent, version=made.name, steps=result.metrics.steps)
 
 
 def _keep(
@@ -245,7 +245,7 @@ def _keep(
         events=prepared.uids,
         recipe=turn.plan.recipe,
         seed=turn.plan.seed,
-        metrics=dict(learned.metrics),
+        metrics=learned.metrics,
         files=files.sha256,
         content_hash=files.content_hash,
         probes=learner.engine.probes(learned, prepared.lesson),
@@ -260,7 +260,7 @@ def _keep(
         content_hash=files.content_hash,
         base_hash=learner.engine.base_hash,
         path=f"{turn.plan.agent}/{name}",
-        tokens=int(learned.metrics["tokens"]),
+        tokens=learned.metrics.tokens,
         outcomes=outcomes,
     )
     learner.failpoint("learner-recorded")

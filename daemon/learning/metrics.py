@@ -49,7 +49,7 @@ def closed(outcome: str, result: Learned | NotLearned, tokens: int, events: Iter
     """
     _turns.add(1, {"outcome": outcome})
     _tokens.add(tokens)
-    _steps.add(int(result.metrics["steps"]) if isinstance(result, Learned) else 0, {"fate": "taken"})
+    _steps.add(result.metrics.steps if isinstance(result, Learned) else 0, {"fate": "taken"})
     _steps.add(len(result.skipped), {"fate": "skipped"})
     for became, number in Counter(one.partition(":")[0].replace(" ", "_") for one in events).items():
         _events.add(number, {"became": became})

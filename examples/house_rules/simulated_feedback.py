@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.lesson import Learned, Lesson
+from engine.measurements import Absent
 from engine.recipe import Recipe, recipe_from
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.local_agent import LocalAgent
@@ -210,5 +211,6 @@ def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Judgement:
             before=Speech(),
             after=Speech(),
             parity=parity,
+            kl_nats=Absent("a rehearsal has no budget"),
         )
     )

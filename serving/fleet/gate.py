@@ -5,11 +5,12 @@ it is better than the champion on prompts neither was trained on. Too little evi
 winning every prompt that could be won would not have been enough, the gate abstains.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any
 
+from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from serving.fleet.parity import Parity
 
@@ -77,9 +78,7 @@ class GateEvidence:
     before: Speech
     after: Speech
     parity: Parity
-    metrics: Mapping[str, float | int | str] = field(
-        default_factory=dict
-    )  # of the training, from the manifest
+    kl_nats: float | Absent  # of the training, from the manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Judgement
     reasons = [
         *_harm(suite_wins, suite_losses, len(evidence.suite)),
         *_broken(evidence.before, evidence.after),
-        *_over_budget(evidence.metrics, limits),
+        *_over_budget(evidence.kl_nats, limits),
         *([] if evidence.parity.passed else ["parity: the replica serves something else"]),
     ]
     if reasons:
@@ -200,8 +199,7 @@ def _broken(before: Speech, after: Speech) -> list[str]:
     return complaints
 
 
-def _over_budget(metrics: Mapping[str, float | int | str], limits: GateLimits) -> list[str]:
-    spent = metrics.get("kl_nats")
-    if limits.kl_nats_max is None or not isinstance(spent, int | float) or spent <= limits.kl_nats_max:
+def _over_budget(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
+    if limits.kl_nats_max is None or isinstance(kl_nats, Absent) or kl_nats <= limits.kl_nats_max:
         return []
-    return [f"kl: {spent:.3f} nats from the champion, budget {limits.kl_nats_max:.3f}"]
+    return [f"kl: {kl_nats:.3f} nats from the champion, budget {limits.kl_nats_max:.3f}"]

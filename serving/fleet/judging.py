@@ -174,7 +174,7 @@ def _gather(
         before=before,
         after=after,
         parity=parity,
-        metrics=judging.shelf.fitness(candidate).metrics,
+        kl_nats=judging.shelf.fitness(candidate).kl_nats,
     )
     return found, [*on_gate, *on_suite, *on_taught]
 

@@ -5,12 +5,12 @@ tells: what vLLM says must be much nearer to the engine's numbers than the adapt
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from statistics import fmean
-from typing import Any
 
+from engine.measurements import Probe
 from serving.fleet.replica import Continuation
 
 NOISE_TIMES_MAX = 3.0
@@ -65,12 +65,18 @@ class Parity:
         return asdict(self)
 
 
-def compare(
-    probes: Sequence[Mapping[str, Any]], served: Sequence[Continuation], bare: Sequence[Continuation]
-) -> Parity:
+def compare(probes: Sequence[Probe], served: Sequence[Continuation], bare: Sequence[Continuation]) -> Parity:
     """What a replica says with the adapter (`served`) and without (`bare`), against the manifest's probes."""
-    taught = [one for pair in zip(probes, served, strict=True) for one in _compared(*pair, "logprobs")]
-    frozen = [one for pair in zip(probes, bare, strict=True) for one in _compared(*pair, "base_logprobs")]
+    taught = [
+        position
+        for probe, continuation in zip(probes, served, strict=True)
+        for position in _compared(probe, continuation, probe.logprobs)
+    ]
+    frozen = [
+        position
+        for probe, continuation in zip(probes, bare, strict=True)
+        for position in _compared(probe, continuation, probe.base_logprobs)
+    ]
     numbers = [number for position in taught for number in position]
     return Parity(
         probes=len(probes),
@@ -81,21 +87,20 @@ def compare(
     )
 
 
-def asked_of(probe: Mapping[str, Any]) -> tuple[Sequence[int], int]:
+def asked_of(probe: Probe) -> tuple[Sequence[int], int]:
     """The token ids a replica is to go on from, and for how many tokens."""
-    begins = probe["prompt_tokens"]
-    return probe["token_ids"][:begins], len(probe["token_ids"]) - begins
+    return probe.token_ids[: probe.prompt_tokens], len(probe.reply)
 
 
-def unusable(probes: Sequence[Mapping[str, Any]]) -> str | None:
+def unusable(probes: Sequence[Probe]) -> str | None:
     """Why these probes cannot be compared; None when they can.
 
     Checked before an adapter is loaded anywhere: one that computes NaN leaves NaN behind in vLLM's CPU
     cache, and other agents' answers are spoilt by it (seen).
     """
-    if not any(probe["logprobs"] for probe in probes):
+    if not any(probe.logprobs for probe in probes):
         return "its manifest holds no probes"
-    rows = chain.from_iterable((*probe["logprobs"], *probe["base_logprobs"]) for probe in probes)
+    rows = chain.from_iterable((*probe.logprobs, *probe.base_logprobs) for probe in probes)
     return None if all(map(math.isfinite, chain.from_iterable(rows))) else "its probes are not finite"
 
 
@@ -107,14 +112,15 @@ class _Number:
     apart: float  # adapter to base, by the engine
 
 
-def _compared(probe: Mapping[str, Any], said: Continuation, expected: str) -> Iterator[list[_Number]]:
+def _compared(
+    probe: Probe, said: Continuation, expected: Sequence[Sequence[float]]
+) -> Iterator[list[_Number]]:
     """The numbers at each token of the reply, up to the first at which the replica went another way.
 
     From there on contexts differ. A token it did not name is at most as likely as the last one it named.
     """
-    reply = probe["token_ids"][probe["prompt_tokens"] :]
-    rows = zip(probe["likely"], probe[expected], probe["logprobs"], probe["base_logprobs"], strict=True)
-    for token, row, spoken, named in zip(reply, rows, said.token_ids, said.likely, strict=False):
+    rows = zip(probe.likely, expected, probe.logprobs, probe.base_logprobs, strict=True)
+    for token, row, spoken, named in zip(probe.reply, rows, said.token_ids, said.likely, strict=False):
         least = min(named.values(), default=math.inf)
         position = [
             _Number(off=abs(number - named.get(one, least)), apart=abs(taught - frozen))

@@ -7,15 +7,15 @@ complaint, and one that computes NaN spoils the answers of every other model it 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from engine.adapter_files import damaged
 from engine.manifest import DamagedManifest, read_manifest
+from engine.measurements import Absent, Probe
 from ledger.versions.lineage import Version
 from serving.fleet.parity import unusable
 
@@ -29,6 +29,9 @@ KNOWN_MAX = 256
 """Versions remembered, with their probes: many times what is served. Others are looked at again."""
 
 
+NOT_READ = Absent("the manifest of the version was not read")
+
+
 class StoreBehind(OSError):
     """The version's directory is not there yet; it is looked at again at the next tick."""
 
@@ -39,8 +42,8 @@ class VersionCheck:
 
     path: str
     complaint: str | None = None  # why it must not be loaded anywhere
-    probes: Sequence[Mapping[str, Any]] = ()
-    metrics: Mapping[str, float | int | str] = field(default_factory=dict)
+    probes: Sequence[Probe] = ()
+    kl_nats: float | Absent = NOT_READ  # of the training
 
 
 class VersionChecker:
@@ -97,5 +100,5 @@ class VersionChecker:
             path=str(path),
             complaint=unusable(manifest.probes),
             probes=manifest.probes,
-            metrics=manifest.metrics,
+            kl_nats=manifest.metrics.kl_nats,
         )

@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from engine.measurements import Probe
+
 Brain = Callable[[str, Sequence[Mapping[str, Any]]], str]
 """(path, messages) -> what it says."""
 
@@ -35,9 +37,7 @@ def continuation(path: str, prompt_ids: Sequence[int], count: int) -> list[int]:
     return said
 
 
-def probes(
-    path: str, prompts: Sequence[Sequence[int]], *, base: str, tokens: int = 3
-) -> list[dict[str, Any]]:
+def probes(path: str, prompts: Sequence[Sequence[int]], *, base: str, tokens: int = 3) -> list[Probe]:
     """What an engine would have written about the adapter at `path`."""
     found = []
     for prompt_ids in prompts:
@@ -49,13 +49,13 @@ def probes(
             for who in (path, base)
         }
         found.append(
-            {
-                "prompt_tokens": len(prompt_ids),
-                "token_ids": [*prompt_ids, *reply],
-                "likely": named,
-                "logprobs": said[path],
-                "base_logprobs": said[base],
-            }
+            Probe(
+                prompt_tokens=len(prompt_ids),
+                token_ids=(*prompt_ids, *reply),
+                likely=tuple(map(tuple, named)),
+                logprobs=tuple(map(tuple, said[path])),
+                base_logprobs=tuple(map(tuple, said[base])),
+            )
         )
     return found
 

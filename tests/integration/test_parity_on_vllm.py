@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from engine.lesson import Learned, Lesson
+from engine.measurements import Probe
 from engine.recipe import Recipe
 from engine.warm_engine import WarmEngine
 from rewards.episode import Episode, Part, Weighted
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.vllm
 RECIPE = Recipe(rank=8, alpha=16.0, steps=30, steps_min=30, learning_rate=5e-3)
 WEIGHTS = "adapter_model.safetensors"
 
-Probes = Sequence[dict[str, Any]]
+Probes = Sequence[Probe]
 
 
 def lesson(what: str) -> Lesson:

@@ -151,7 +151,7 @@ def test_a_learner_at_work_gives_a_sign_of_life_at_every_step(learner: Learner, 
     [name] = made(database)
     with database.read() as connection:
         [version] = lineage.versions_of(connection, name.partition(" ")[0])
-    steps = read_manifest(learner.store / version.path).metrics["steps"]
+    steps = read_manifest(learner.store / version.path).metrics.steps
     assert len(signs) >= steps > 1
 
 
@@ -227,7 +227,7 @@ def test_what_a_turn_was_trained_on_is_charged_in_the_ledger(learner: Learner, d
         charged = {one.agent: one.tokens for one in usage.lately(connection)}
         made_of = {one.agent: one for one in decisions.undecided(connection)}
     for agent, version in made_of.items():
-        assert charged[agent] == read_manifest(learner.store / version.path).metrics["tokens"] > 0
+        assert charged[agent] == read_manifest(learner.store / version.path).metrics.tokens > 0
 
 
 def test_a_turn_that_made_nothing_is_charged_for_what_it_cost(

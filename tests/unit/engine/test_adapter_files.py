@@ -16,6 +16,7 @@ from engine.manifest import Manifest, read_manifest, write_manifest
 from engine.objective import read_references
 from engine.recipe import Recipe
 from tests.unit.engine import oracle, tiny
+from tests.unit.engine.measurements import build_metrics
 from tests.unit.engine.rig import RECIPE, TOKENS, Rig
 
 
@@ -158,10 +159,10 @@ def draft(directory: Path, *, seed: int = 0) -> Path:
         events={"new": ["s#1"]},
         recipe={},
         seed=seed,
-        metrics={"steps": 1},
+        metrics=build_metrics(),
         files=files.sha256,
         content_hash=files.content_hash,
-        probes=[],
+        probes=(),
     )
     write_manifest(directory, manifest)
     return directory

@@ -17,6 +17,7 @@ from engine.adapter_files import damaged
 from engine.adapter_weights import read_adapter
 from engine.lesson import Learned, Lesson
 from engine.manifest import FORMAT, DamagedManifest, Manifest, NewerManifest, read_manifest
+from engine.measurements import Absent
 from engine.recipe import recipe_from
 from engine.warm_engine import FormDiffers, WarmEngine
 from rewards.episode import Episode, Part, Span, Spoken, Weighted
@@ -49,6 +50,9 @@ def test_a_version_of_every_format_is_read_whole(sample: Path) -> None:
     assert (manifest.agent, manifest.version) == ("billing", version_in(sample).name)
     assert manifest.events["new"] == ["desk#1", "desk#2", "desk#3", "desk#4"]
     assert damaged(version_in(sample)) == ()
+    assert manifest.metrics.signals.keys() == {"supervised", "preference", "policy", "kl"}
+    assert manifest.metrics.kl_nats == pytest.approx(0.0089, abs=1e-4)
+    assert manifest.probes[0].reply
     adapter = read_adapter(version_in(sample))
     assert (adapter.rank, adapter.base_hash, adapter.steps) == (2, manifest.base_hash, 6)
 
@@ -73,6 +77,15 @@ def test_the_pass_of_every_format_is_repeated_or_refused_by_name(
             torch.testing.assert_close(now, before, rtol=1e-3, atol=1e-4)
 
 
+def test_what_format_1_left_out_is_absent_with_a_reason(tmp_path: Path) -> None:
+    values = json.loads((version_in(SAMPLES / "format_1") / "manifest.json").read_text())["metrics"]
+    del values["kl_nats"], values["clipped_share"]
+    metrics = read_manifest(copy_with(tmp_path / "v1-0a1b2c", metrics=values)).metrics
+    assert metrics.clipped_share is None
+    assert isinstance(metrics.kl_nats, Absent)
+    assert "format 1" in metrics.kl_nats.reason
+
+
 def test_the_present_format_has_a_sample() -> None:
     assert [sample.name for sample in FORMATS] == [f"format_{number}" for number in range(1, FORMAT + 1)]
 
@@ -95,24 +108,27 @@ def test_a_newer_format_is_refused_naming_both_and_the_way_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"seed": ..., "turn": ...}, "lacks seed, turn"),
-        ({"colour": "blue"}, "has unknown fields: colour"),
-        ({"format": "2"}, "has a format that is no number"),
-        ({"format": 0}, "has a format that is no number"),
-        ({"format": True}, "has a format that is no number"),
+        ({"seed": ..., "turn": ...}, "it lacks seed, turn"),
+        ({"colour": "blue"}, "it has unknown fields: colour"),
+        ({"format": "2"}, "its format is not a number"),
+        ({"format": 0}, "its format is not a number"),
+        ({"format": True}, "its format is not a number"),
+        ({"files": None, "seed": "1"}, "it has fields of another type: files, seed"),
+        ({"metrics": {"steps": 3}}, "TrainingMetrics lacks already_known"),
+        ({"probes": [{"token_ids": [1, 2]}]}, "Probe lacks base_logprobs"),
     ],
 )
 def test_what_is_no_manifest_is_damage_and_says_what(
     tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(DamagedManifest, match=f"v1-0a1b2c {reason}"):
+    with pytest.raises(DamagedManifest, match=f"v1-0a1b2c: {reason}"):
         read_manifest(copy_with(tmp_path / "v1-0a1b2c", **changes))
 
 
 @pytest.mark.parametrize("content", [b"", b"torn {", b"[]", b"\xff\xfe"])
 def test_a_torn_manifest_is_damage(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(DamagedManifest, match="is not"):
+    with pytest.raises(DamagedManifest, match=tmp_path.name):
         read_manifest(tmp_path)
 
 

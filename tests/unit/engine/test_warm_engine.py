@@ -10,6 +10,7 @@ import torch
 
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
+from engine.measurements import Absent
 from engine.warm_engine import FormDiffers, WarmEngine
 from rewards.episode import Part, Weighted
 from tests.unit.engine import oracle, tiny
@@ -66,10 +67,10 @@ def test_a_lesson_goes_on_from_its_parent_and_its_moments(warm: Warm, tmp_path: 
     )
     assert carried.state.steps == 8
     assert reset.state.steps == 4
-    assert carried.metrics["loss_first_nats"] == pytest.approx(reset.metrics["loss_first_nats"], rel=1e-4)
+    assert carried.metrics.loss_first_nats == pytest.approx(reset.metrics.loss_first_nats, rel=1e-4)
     again = warm()
     (resumed,) = learned(again, tiny.lesson("a", parent=tmp_path / "v1"))
-    assert float(resumed.metrics["loss_last_nats"]) < float(resumed.metrics["loss_first_nats"])
+    assert resumed.metrics.loss_last_nats < resumed.metrics.loss_first_nats
 
 
 def test_more_lessons_than_slots_take_their_turns(warm: Warm):
@@ -124,12 +125,12 @@ def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(wa
     (again,) = engine.learn([replace(first, parent=tmp_path / "v1")])
     assert isinstance(again, NotLearned)
     assert again.already_known == ("s#1",)
-    assert again.tokens == taught.metrics["tokens"] / 150, "read once, as in every step"
+    assert again.tokens == taught.metrics.tokens / 150, "read once, as in every step"
     other = tiny.episode("what now?", "something else entirely", events=("s#2",))
     (mixed,) = engine.learn([replace(first, parent=tmp_path / "v1", episodes=(only, other))])
     assert isinstance(mixed, Learned)
     assert mixed.already_known == ("s#1",)
-    assert mixed.metrics["new"] == 1
+    assert mixed.metrics.new == 1
 
 
 def test_episodes_that_cannot_be_used_are_named_and_the_rest_is_taught(warm: Warm):
@@ -137,7 +138,7 @@ def test_episodes_that_cannot_be_used_are_named_and_the_rest_is_taught(warm: War
     bad = tiny.episode("why?", "", events=("s#empty",))
     (result,) = learned(warm(), replace(given, episodes=(bad, *given.episodes)))
     assert [(one.events, one.reason) for one in result.refused] == [(("s#empty",), "empty target")]
-    assert result.metrics["new"] == 4
+    assert result.metrics.new == 4
 
 
 def test_a_lesson_with_nothing_new_is_not_learned(warm: Warm):
@@ -211,7 +212,7 @@ def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
     assert isinstance(result, Learned)
     assert result.skipped
     assert all("s#nan" in one.events for one in result.skipped), "only steps that drew it"
-    assert len(result.skipped) + int(result.metrics["steps"]) == 8
+    assert len(result.skipped) + result.metrics.steps == 8
     assert all(torch.isfinite(a).all() and torch.isfinite(b).all() for a, b in result.state.weights.values())
     (alone,) = engine.learn([calm])
     assert isinstance(other, Learned)
@@ -227,7 +228,7 @@ def test_a_sequence_that_is_too_long_is_refused_and_the_rest_is_taught(warm: War
     [refused] = result.refused
     assert refused.events == ("s#long",)
     assert refused.reason.startswith("too long")
-    assert result.metrics["new"] == 4
+    assert result.metrics.new == 4
 
 
 def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_path: Path):
@@ -246,10 +247,10 @@ def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_
     new = [tiny.episode(f"q{n}", "aaaa") for n in range(8)]
     given = replace(said, parent=tmp_path / "v1", episodes=(*new, *dev))
     stopped, on = learned(engine, given, replace(given, episodes=(*new, *dev[:7])))
-    assert stopped.metrics["stopped_early"] == 1
-    assert stopped.metrics["steps"] == 12  # two rises were seen before; ten steps are the least
-    assert stopped.metrics["dev_loss_last_nats"] > stopped.metrics["dev_loss_first_nats"]
-    assert on.metrics["steps"] == 30
+    assert stopped.metrics.stopped_early
+    assert stopped.metrics.steps == 12  # two rises were seen before; ten steps are the least
+    assert stopped.metrics.dev_loss_last_nats > stopped.metrics.dev_loss_first_nats
+    assert on.metrics.steps == 30
 
 
 def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
@@ -259,11 +260,13 @@ def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
     def moved(rate: float) -> float:
         recipe = replace(tiny.QUICK, learning_rate=rate, anchors_per_step=0)
         lesson = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(*new, *anchors))
-        return float(learned(warm(), lesson)[0].metrics["kl_nats"])
+        return learned(warm(), lesson)[0].metrics.kl_nats
 
     assert 0.0 < moved(1e-4) < moved(1e-2)
     bare = Lesson(agent="a", parent=None, recipe=tiny.QUICK, seed=1, episodes=new)
-    assert "kl_nats" not in learned(warm(), bare)[0].metrics
+    unmeasured = learned(warm(), bare)[0].metrics.kl_nats
+    assert isinstance(unmeasured, Absent)
+    assert "no anchors" in unmeasured.reason
 
 
 def test_every_term_that_should_act_shows_a_signal(warm: Warm):
@@ -274,9 +277,8 @@ def test_every_term_that_should_act_shows_a_signal(warm: Warm):
         tiny.episode("c", "fine", part=Part.ANCHOR),
     )
     (result,) = learned(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes))
-    signals = {name: value for name, value in result.metrics.items() if name.startswith("signal_")}
-    assert set(signals) == {"signal_supervised", "signal_preference", "signal_policy", "signal_kl"}
-    assert all(float(value) > 0 for value in signals.values())
+    assert set(result.metrics.signals) == {"supervised", "preference", "policy", "kl"}
+    assert all(pull > 0 for pull in result.metrics.signals.values())
 
 
 def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
@@ -289,15 +291,14 @@ def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
     assert 1 <= len(probes) <= 6
     model, bare = oracle.peft_model(tiny.model(), result.state), tiny.model()
     for probe in probes:
-        ids, begins = tuple(probe["token_ids"]), probe["prompt_tokens"]
+        ids, begins = probe.token_ids, probe.prompt_tokens
         assert 0 < begins < len(ids) <= begins + 8
-        for at, likely in enumerate(probe["likely"]):
-            for name, said_by in (("logprobs", model), ("base_logprobs", bare)):
+        for at, likely in enumerate(probe.likely):
+            for rows, said_by in ((probe.logprobs, model), (probe.base_logprobs, bare)):
                 expected = oracle.next_logprobs(said_by, ids[: begins + at])
-                assert probe[name][at] == pytest.approx(expected[likely].tolist(), abs=1e-4)
+                assert rows[at] == pytest.approx(expected[list(likely)].tolist(), abs=1e-4)
                 assert set(expected.topk(4).indices.tolist()) <= set(likely)
-        assert len(probe["likely"]) == len(ids) - begins
-        assert probe["logprobs"] != probe["base_logprobs"]
+        assert probe.logprobs != probe.base_logprobs
 
 
 def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(warm: Warm):
@@ -309,10 +310,10 @@ def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(wa
     (result,) = learned(engine, given)
     probes = engine.probes(result, given)
     asked = {tuple(TOKENS.sample(one, tokens_max=512).prompt_ids): one for one in given.episodes}
-    parts = [asked[tuple(probe["token_ids"][: probe["prompt_tokens"]])] for probe in probes]
+    parts = [asked[probe.token_ids[: probe.prompt_tokens]] for probe in probes]
     assert [one.part for one in parts][:3] == [Part.NEW] * 3
     assert {one.part for one in parts[3:]} & {Part.REPLAY, Part.ANCHOR}
-    assert all(len(probe["likely"]) <= 8 for probe in probes)
+    assert all(len(probe.likely) <= 8 for probe in probes)
 
 
 def test_the_form_says_what_a_pass_depends_on(warm: Warm):

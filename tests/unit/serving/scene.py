@@ -19,6 +19,7 @@ from ledger.learning.agents import Agent, declare
 from ledger.versions.lineage import Version, version_name
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
+from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import saying, teaching
 
 BASE_HASH = teaching.BASE_HASH
@@ -127,11 +128,17 @@ def manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[st
         "agent": directory.parent.name,
         "version": directory.name,
         "base_hash": BASE_HASH,
-        "probes": probes(str(directory), PROMPT_IDS, base="base"),
+        "probes": [probe.to_json() for probe in probes(str(directory), PROMPT_IDS, base="base")],
         "files": dict(files_of(directory).sha256),
         "content_hash": found,
-        "metrics": {"steps": 3},
+        "metrics": build_metrics().to_json(),
         "format": FORMAT,
+        "parent": None,
+        "tokenizer_hash": "t",
+        "turn": "1",
+        "pass_id": "1",
+        "events": {},
+        "recipe": {},
+        "seed": 0,
     }
-    unread = ("parent", "tokenizer_hash", "turn", "pass_id", "events", "recipe", "seed")
-    return {**dict.fromkeys(unread), **known, **changed}
+    return {**known, **changed}

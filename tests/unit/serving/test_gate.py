@@ -21,7 +21,13 @@ def pairs(wins: int, losses: int = 0, ties: int = 0) -> tuple[Pair, ...]:
 
 def evidence(**changes) -> GateEvidence:
     plain = GateEvidence(
-        attempt=1, better=pairs(8, 0, 2), suite=pairs(0, 0, 48), before=SANE, after=SANE, parity=GOOD_PARITY
+        attempt=1,
+        better=pairs(8, 0, 2),
+        suite=pairs(0, 0, 48),
+        before=SANE,
+        after=SANE,
+        parity=GOOD_PARITY,
+        kl_nats=0.01,
     )
     return replace(plain, **changes)
 
@@ -130,10 +136,10 @@ def test_a_wrong_load_is_refused():
 
 
 def test_the_budget_counts_only_where_there_is_one():
-    far = {"kl_nats": 0.9}
-    assert judge(evidence(metrics=far)).verdict is Verdict.PROMOTE
-    assert judge(evidence(metrics=far), GateLimits(kl_nats_max=0.5)).reasons[0].startswith("kl")
-    assert judge(evidence(metrics=far), GateLimits(kl_nats_max=1.0)).verdict is Verdict.PROMOTE
+    far = evidence(kl_nats=0.9)
+    assert judge(far).verdict is Verdict.PROMOTE
+    assert judge(far, GateLimits(kl_nats_max=0.5)).reasons[0].startswith("kl")
+    assert judge(far, GateLimits(kl_nats_max=1.0)).verdict is Verdict.PROMOTE
 
 
 @given(wins=some.integers(0, 60), losses=some.integers(0, 60))

@@ -23,6 +23,7 @@ from serving.fleet.reconciler import Reconciler, ReplicaOptions, hold_list
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
+from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import outcome, retraction, said
 from tests.unit.serving.scene import BASE_HASH, Scene
@@ -514,7 +515,7 @@ def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
 
 def test_the_kl_budget_of_the_manifest_is_judged(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
-    billing.candidate("billing", metrics={"kl_nats": 2.0})
+    billing.candidate("billing", metrics=build_metrics(kl_nats=2.0).to_json())
     judge = bench(limits=GateLimits(kl_nats_max=1.0))
     judge.run()
     assert judge.decisions()[-1].evidence["reasons"][0].startswith("kl: 2.000 nats")

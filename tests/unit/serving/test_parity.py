@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from engine.measurements import Probe
 from serving.fleet.parity import ROUND_OFF_NATS, Parity, asked_of, compare, unusable
 from serving.fleet.replica import Continuation
 from tests.fakes import vllm_models
@@ -14,7 +14,7 @@ from tests.fakes import vllm_models
 PROMPTS = ([10, 20, 30, 40], [5, 6, 7])
 
 
-def probes(adapter: str = "adapter", base: str = "base") -> list[dict[str, Any]]:
+def probes(adapter: str = "adapter", base: str = "base") -> list[Probe]:
     return vllm_models.probes(adapter, PROMPTS, base=base)
 
 
@@ -80,7 +80,7 @@ def test_a_probe_that_was_not_answered_fails_all_of_them():
 
 
 def test_an_adapter_as_good_as_its_base_passes_within_round_off():
-    near = [{**probe, "logprobs": probe["base_logprobs"]} for probe in probes("base")]
+    near = [replace(probe, logprobs=probe.base_logprobs) for probe in probes("base")]
     said = [replace(one) for one in said_by("base")]
     assert compare(near, said, said).passed
     assert Parity(
@@ -128,6 +128,7 @@ def test_no_probes_pass_nothing():
 def test_probes_that_are_not_finite_are_found_before_anything_is_loaded():
     assert unusable(probes()) is None
     for broken in (math.nan, math.inf):
-        bad = probes()
-        bad[1]["logprobs"][2][0] = broken
-        assert unusable(bad) == "its probes are not finite"
+        sound, probe = probes()
+        *rows, last = probe.logprobs
+        bad = replace(probe, logprobs=(*rows, (broken, *last[1:])))
+        assert unusable([sound, bad]) == "its probes are not finite"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.fakes.vllm_models import probes
 from tests.unit.ledger import teaching
 from tests.unit.serving.front import front
 from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
+
+FORMAT_1 = Path(__file__).parents[1] / "engine" / "samples" / "format_1"
 
 
 class Clock:
@@ -180,7 +183,8 @@ def test_a_refused_load_is_reported_and_tried_again(scene, keep, clock):
 
 def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
     scene.agent("billing")
-    scene.candidate("billing", probes=probes("elsewhere", PROMPT_IDS, base="another base"))
+    foreign = [probe.to_json() for probe in probes("elsewhere", PROMPT_IDS, base="another base")]
+    scene.candidate("billing", probes=foreign)
     with scene.database.write() as connection:
         [candidate] = decisions.undecided(connection)
         desired.want(connection, candidate, Purpose.GATE)
@@ -225,8 +229,9 @@ def test_a_damaged_version_is_loaded_nowhere(scene, keep):
 
 def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
     scene.agent("billing")
-    bad = probes("x", PROMPT_IDS, base="base")
-    bad[0]["logprobs"][0][0] = float("nan")
+    bad = [probe.to_json() for probe in probes("x", PROMPT_IDS, base="base")]
+    (_, *numbers), *rows = bad[0]["logprobs"]
+    bad[0]["logprobs"] = [[float("nan"), *numbers], *rows]
     champion = scene.candidate("billing", probes=bad)
     teaching.promote(scene.database, champion)
     fake = scene.replica()
@@ -242,6 +247,7 @@ def test_a_version_with_a_manifest_of_the_first_format_is_held(
     manifest = scene.store / champion.path / "manifest.json"
     values = json.loads(manifest.read_text())
     del values["format"]
+    values["metrics"] = json.loads((next(FORMAT_1.glob("v*")) / "manifest.json").read_text())["metrics"]
     manifest.write_text(json.dumps(values))
     assert keep(scene.replica()).held == {champion.model}
 

@@ -1,0 +1,150 @@
+"""What an engine measures of an adapter it trained: the numbers of the training, and probes for replicas.
+
+Standard library only: the gate and the fleet read these without torch. `to_json` and `from_json` are for the
+manifest (`engine.manifest`) alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self, TypeVar
+
+_COUNTS = frozenset(
+    {"steps", "steps_skipped", "new", "replay", "anchors", "dev", "refused", "already_known", "tokens"}
+)
+_OPTIONAL = frozenset({"clipped_share", "dev_loss_first_nats", "dev_loss_last_nats"})
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A number that was not measured, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingMetrics:
+    """What a lesson came to, in numbers.
+
+    A number that an operator can set a budget for says why where it is absent; the others may be None.
+    """
+
+    steps: int  # optimizer steps taken
+    steps_skipped: int  # their gradient was not finite
+    stopped_early: bool  # the loss on the dev episodes rose
+    new: int  # episodes by part of the batch
+    replay: int
+    anchors: int
+    dev: int
+    refused: int  # groups of events that could not be used
+    already_known: int  # events the champion already answers as corrected
+    tokens: int  # prompts and answers of all steps
+    gradient_norm_max: float  # L2, before clipping
+    loss_first_nats: float  # of the first and the last step taken, all terms with their coefficients
+    loss_last_nats: float
+    signals: Mapping[str, float]  # loss term -> mean pull on the log-probabilities, a step
+    clipped_share: float | None  # of the policy term's tokens; None: it had none
+    dev_loss_first_nats: float | None  # mean over the dev episodes; None: too few to be watched
+    dev_loss_last_nats: float | None
+    kl_nats: float | Absent  # forward KL from the champion on anchors, mean over tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        kl = {"absent": self.kl_nats.reason} if isinstance(self.kl_nats, Absent) else self.kl_nats
+        return {**asdict(self), "signals": dict(self.signals), "kl_nats": kl}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Back from JSON values. Raises `ValueError` naming the fields that are missing, unknown or wrong."""
+        _refuse_other_fields(cls, values)
+        wrong = [name for name, value in values.items() if not _is_metric(name, value)]
+        if wrong:
+            raise ValueError(f"metrics that are no numbers: {', '.join(sorted(wrong))}")
+        kl = values["kl_nats"]
+        return cls(**{**values, "kl_nats": Absent(kl["absent"]) if isinstance(kl, dict) else kl})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A prompt, the first tokens of a reply, and how likely the engine holds the likeliest tokens there.
+
+    Each row of `likely`, `logprobs` and `base_logprobs` belongs to one token of the reply and says what could
+    stand there: token ids likely to the adapter or to the bare base, and the log-probabilities (nats) that
+    each of the two gives them.
+    """
+
+    token_ids: tuple[int, ...]  # the prompt and, from `prompt_tokens` on, the reply
+    prompt_tokens: int
+    likely: tuple[tuple[int, ...], ...]
+    logprobs: tuple[tuple[float, ...], ...]  # with the adapter
+    base_logprobs: tuple[tuple[float, ...], ...]  # without it
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where the rows do not belong to the reply."""
+        likely, ours, bare = (
+            [len(row) for row in rows] for rows in (self.likely, self.logprobs, self.base_logprobs)
+        )
+        if not 0 < self.prompt_tokens <= len(self.token_ids) or not likely == ours == bare:
+            raise ValueError("a probe needs a prompt, and a number for each likely token")
+        if len(likely) != len(self.reply):
+            raise ValueError("a probe needs a row for each token of its reply")
+
+    @property
+    def reply(self) -> tuple[int, ...]:
+        """Token ids of the reply."""
+        return self.token_ids[self.prompt_tokens :]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Back from JSON values. Raises `ValueError` where they are no probe."""
+        _refuse_other_fields(cls, values)
+        return cls(
+            token_ids=_row_of(values["token_ids"], int),
+            prompt_tokens=_row_of([values["prompt_tokens"]], int)[0],
+            likely=tuple(_row_of(row, int) for row in _list_of(values["likely"])),
+            logprobs=tuple(_row_of(row, float) for row in _list_of(values["logprobs"])),
+            base_logprobs=tuple(_row_of(row, float) for row in _list_of(values["base_logprobs"])),
+        )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _row_of(values: Any, kind: type[Number]) -> tuple[Number, ...]:
+    """The list's numbers; a float may be written as a whole number."""
+    if any(type(value) not in (int, kind) for value in _list_of(values)):
+        raise ValueError(f"a probe needs lists of {kind.__name__} numbers")
+    return tuple(kind(value) for value in values)
+
+
+def _list_of(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise ValueError("a probe needs lists")
+    return values
+
+
+def _refuse_other_fields(noun: type, values: Any) -> None:
+    """Raises `ValueError` unless `values` are exactly the fields of the dataclass."""
+    name = noun.__name__
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} is not a JSON object")
+    known = {field.name for field in fields(noun)}
+    if missing := sorted(known - values.keys()):
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    if unknown := sorted(values.keys() - known):
+        raise ValueError(f"{name} has unknown fields: {', '.join(unknown)}")
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    if name == "signals":
+        return isinstance(value, dict) and all(type(pull) in (int, float) for pull in value.values())
+    if name == "stopped_early":
+        return type(value) is bool
+    if name in _COUNTS:
+        return type(value) is int
+    if name == "kl_nats" and isinstance(value, dict):
+        return value.keys() == {"absent"} and isinstance(value["absent"], str)
+    return type(value) in (int, float) or (value is None and name in _OPTIONAL)
