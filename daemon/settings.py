@@ -146,7 +146,8 @@ class GateSettings(_Group):
     in_flight_max: int = Field(default=8, ge=1, le=256)
     """Judging requests at once on one replica."""
     kl_nats_max: float | None = Field(default=None, gt=0)
-    """How far a turn may move an agent on its anchors (forward KL, nats a token); left out: not judged."""
+    """How far a turn may move an agent on its anchors (forward KL, nats a token); left out: not judged.
+    The gate abstains where it was not measured: an agent without approved replies has no anchors."""
 
 
 class FleetSettings(_Group):

@@ -2,7 +2,8 @@
 
 Harm, broken speech and a wrong load are judged first; a candidate that did none of these is promoted if
 it is better than the champion on prompts neither was trained on. Too little evidence is not a refusal: where
-winning every prompt that could be won would not have been enough, the gate abstains.
+winning every prompt that could be won would not have been enough, or a budget cannot be checked, the gate
+abstains.
 """
 
 from collections.abc import Sequence
@@ -125,6 +126,8 @@ def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Judgement
     ]
     if reasons:
         verdict = Verdict.REFUSE
+    elif reasons := _unmeasured(evidence.kl_nats, limits):
+        verdict = Verdict.ABSTAIN
     elif 0.5 ** (could := wins + losses + missed) > alpha_k:
         verdict = Verdict.ABSTAIN
         reasons = [f"too little evidence: {could} prompts could be won, {wins_needed(alpha_k)} would have to"]
@@ -203,3 +206,10 @@ def _over_budget(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
     if limits.kl_nats_max is None or isinstance(kl_nats, Absent) or kl_nats <= limits.kl_nats_max:
         return []
     return [f"kl: {kl_nats:.3f} nats from the champion, budget {limits.kl_nats_max:.3f}"]
+
+
+def _unmeasured(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
+    """A budget that nobody can check is not kept."""
+    if limits.kl_nats_max is None or not isinstance(kl_nats, Absent):
+        return []
+    return [f"kl: not measured, budget {limits.kl_nats_max:.3f} nats: {kl_nats.reason}"]

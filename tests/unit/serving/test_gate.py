@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from serving.fleet.gate import GateEvidence, GateLimits, Pair, Speech, alpha_of, judge, sign_test, wins_needed
 from serving.fleet.parity import Parity
@@ -140,6 +141,16 @@ def test_the_budget_counts_only_where_there_is_one():
     assert judge(far).verdict is Verdict.PROMOTE
     assert judge(far, GateLimits(kl_nats_max=0.5)).reasons[0].startswith("kl")
     assert judge(far, GateLimits(kl_nats_max=1.0)).verdict is Verdict.PROMOTE
+
+
+def test_a_budget_that_cannot_be_checked_is_an_abstention() -> None:
+    unmeasured = evidence(kl_nats=Absent("the lesson had no anchors"))
+    judgement = judge(unmeasured, GateLimits(kl_nats_max=0.5))
+    assert judgement.verdict is Verdict.ABSTAIN
+    assert judgement.reasons == ("kl: not measured, budget 0.500 nats: the lesson had no anchors",)
+    assert judge(unmeasured).verdict is Verdict.PROMOTE
+    harmful = replace(unmeasured, suite=pairs(0, 5, 43))
+    assert judge(harmful, GateLimits(kl_nats_max=0.5)).verdict is Verdict.REFUSE
 
 
 @given(wins=some.integers(0, 60), losses=some.integers(0, 60))
