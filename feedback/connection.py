@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 
-from feedback.kafka_patches import see_joins_through
-from feedback.kafka_security import NetClient, check_security
+from feedback import kafka_patches
+from feedback.kafka_security import check_security
 
 ADMIN_MS_MAX = 10_000
 METADATA_MS_MAX = 30_000  # of 5 min: new partitions should not be waited for
@@ -49,24 +49,24 @@ class Kafka:
 
     def consumer(self, **own: Any) -> Any:
         """A new consumer; raises kafka-python's errors where no broker answers in time."""
-        consumer = self._make(KafkaConsumer, own)
-        see_joins_through(consumer)
+        consumer = self._build(KafkaConsumer, own)
+        kafka_patches.keep_joins_across_polls(consumer)
         return consumer
 
     def producer(self, **own: Any) -> Any:
         """A new producer; raises like `consumer`."""
-        return self._make(KafkaProducer, own)
+        return self._build(KafkaProducer, own)
 
     def admin(self) -> Any:
         """A new administration client; raises like `consumer`."""
         # Asked from the intake's loop, which must come back to polling.
-        return self._make(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX})
+        return self._build(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX})
 
     def silent_s(self, client: Any) -> float:
         """Seconds since any broker has said anything to that client, which was made here."""
-        return float(client._client.silent_s)
+        return kafka_patches.silent_s(client)
 
-    def _make(self, client: Any, own: Mapping[str, Any]) -> Any:
+    def _build(self, client_class: Any, own: Mapping[str, Any]) -> Any:
         shared = {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
@@ -76,21 +76,8 @@ class Kafka:
             # Settings files have no tuples, and kafka-python takes an api_version for nothing else.
             **{name: tuple(one) if isinstance(one, list) else one for name, one in self.options.items()},
         }
-        known = {name: value for name, value in shared.items() if name in client.DEFAULT_CONFIG}
-        connections: list[Any] = []
-
-        def connect(**configs: Any) -> Any:
-            connections.append(NetClient(**configs))
-            # 3.0.12 does not hand the option on, and a mistyped topic would be made with the wrong retention.
-            connections[-1].cluster.config["allow_auto_create_topics"] = False
-            return connections[-1]
-
-        try:
-            return client(**{**known, **own, "kafka_client": connect})
-        except BaseException:
-            for connection in connections:
-                connection.close()  # a constructor that fails leaves its thread and sockets behind
-            raise
+        known = {name: value for name, value in shared.items() if name in client_class.DEFAULT_CONFIG}
+        return kafka_patches.build_client(client_class, {**known, **own})
 
 
 def _check_kinds(options: Mapping[str, Any]) -> None:
@@ -115,14 +102,6 @@ def _check_version(version: Any) -> None:
     if parts is None or (isinstance(parts, list | tuple) and all(str(part).isdecimal() for part in parts)):
         return
     raise ValueError('api_version must be like "2.3" or [2, 3]')
-
-
-def close_producer(producer: Any, *, wait_s_max: float) -> None:
-    """Its thread ends, after what is in flight was sent if that takes no longer than `wait_s_max`."""
-    try:
-        producer.close(timeout=wait_s_max)
-    except errors.KafkaTimeoutError:
-        producer._sender.force_close()  # `close` gave up before it came to that
 
 
 _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)

@@ -13,7 +13,7 @@ from typing import Any
 from kafka import TopicPartition, errors
 
 from feedback.connection import Cluster
-from feedback.kafka_security import why
+from feedback.kafka_security import fault_reason
 from feedback.topics import NotTold, Topics, TopicState, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000
@@ -41,7 +41,7 @@ def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replicatio
     try:
         return create(cluster, topics, partitions=partitions, replication=replication)
     except (errors.KafkaError, OSError) as fault:
-        raise BrokerAway(why(fault)) from None
+        raise BrokerAway(fault_reason(fault)) from None
 
 
 def topics_in_want(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def topics_in_want(cluster: Cluster, topics: Topics, *, replication: int) -> tup
     except NotTold as fault:
         raise BrokerAway(f"no settings of {fault}") from None
     except (errors.KafkaError, OSError) as fault:
-        raise BrokerAway(why(fault)) from None
+        raise BrokerAway(fault_reason(fault)) from None
 
 
 def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
@@ -72,7 +72,7 @@ def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
         with closing(cluster.admin()) as admin:
             still = {topic.topic_id for topic in _existing(admin, topics)}
     except (errors.KafkaError, OSError) as fault:
-        raise BrokerAway(why(fault)) from None
+        raise BrokerAway(fault_reason(fault)) from None
     ids = {topic.name: str(topic.topic_id) for topic in there if topic.topic_id in still}
     return tuple(
         Extent(
@@ -104,7 +104,7 @@ def records(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterat
             consumer.seek(place, max(start, extent.first))
             yield from _read(consumer, place, min(end, extent.end))
     except (errors.KafkaError, OSError, UnicodeDecodeError) as fault:
-        raise BrokerAway(why(fault)) from None
+        raise BrokerAway(fault_reason(fault)) from None
 
 
 def _existing(admin: Any, topics: Sequence[str]) -> list[TopicState]:

@@ -18,7 +18,7 @@ from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
 from feedback.identity import Identity
-from feedback.kafka_security import why
+from feedback.kafka_security import fault_reason
 from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
 from feedback.progress import Progress
@@ -299,6 +299,6 @@ class Intake:
 
     def _wait_for_kafka(self, fault: BaseException, stopping: Event) -> None:
         self._alive()
-        self._watch.ready("kafka", False, why(fault))
-        log.warning("kafka away", error=why(fault))
+        self._watch.ready("kafka", False, fault_reason(fault))
+        log.warning("kafka away", error=fault_reason(fault))
         self._backoff.wait(stopping)

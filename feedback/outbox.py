@@ -13,9 +13,10 @@ from kafka import errors
 from opentelemetry import metrics
 
 from feedback.backoff import Backoff
-from feedback.connection import Cluster, close_producer
+from feedback.connection import Cluster
 from feedback.gauge import Gauge
-from feedback.kafka_security import why
+from feedback.kafka_patches import close_producer
+from feedback.kafka_security import fault_reason
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.intake import outbox
@@ -84,7 +85,7 @@ class Publisher:
         if isinstance(fault, _TOO_LARGE):
             # It would block all that comes after it: its next try is a pointer to the ledger.
             self._too_large.add(message.id)
-        log.warning("outbox not delivered", error=why(fault), message=message.id)
+        log.warning("outbox not delivered", error=fault_reason(fault), message=message.id)
         self.close()
 
     def _begin(self, client: Any, message: OutboxMessage) -> Any:

@@ -15,8 +15,9 @@ import structlog
 from kafka import errors
 from opentelemetry import metrics
 
-from feedback.connection import Cluster, close_producer
-from feedback.kafka_security import why
+from feedback.connection import Cluster
+from feedback.kafka_patches import close_producer
+from feedback.kafka_security import fault_reason
 from ledger.events import Headers
 
 log = structlog.get_logger(__name__)
@@ -138,5 +139,5 @@ def _acknowledge(future: Future[Sent], metadata: Any) -> None:
 
 def _refuse(future: Future[Sent], fault: BaseException) -> None:
     # Not its text: kafka-python's texts may hold addresses, and a record's content at debug level.
-    log.warning("event not acknowledged", error=why(fault))
-    future.set_exception(NotAcknowledged(why(fault)))
+    log.warning("event not acknowledged", error=fault_reason(fault))
+    future.set_exception(NotAcknowledged(fault_reason(fault)))
