@@ -19,8 +19,11 @@ PROMTOOL_TESTS_MIN := 30
 REQUIRED := $(if $(CI),--require-run kafka=$(KAFKA_TESTS_MIN) --require-run vllm=$(VLLM_TESTS_MIN) \
   --require-run promtool=$(PROMTOOL_TESTS_MIN))
 
+# One process a core; tests that share a server stay in one process (tests/conftest.py).
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test faults demo base-model real-base clean
+.PHONY: help setup lint check test faults demo base-model real-base clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -43,8 +46,11 @@ lint: setup  ## ruff, mypy --strict, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+check: lint  ## for every day: lint, types, and the unit tests that need no server (4 minutes at most)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (kafka or vllm or postgres or promtool)" tests/unit
+
 test: lint  ## everything: lint, unit, contract, integration, acceptance (15 minutes at most)
-	$(BIN)/python -m pytest $(REQUIRED) tests
+	$(BIN)/python -m pytest $(PARALLEL) $(REQUIRED) tests
 
 faults: setup  ## every row of the fault table on real brokers (`make test` runs the most telling ones); SOAK_S=1200
 	FAULTS=all $(BIN)/python -m pytest tests/faults

@@ -1,4 +1,4 @@
-"""What all tests share: which parts must have run, and fixtures of the real parts."""
+"""What all tests share: which parts must have run, what runs in one process, fixtures of the real parts."""
 
 import os
 from collections import Counter
@@ -24,13 +24,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    outcome = yield
-    report = outcome.get_result()
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test a group: `pytest -n N --dist loadgroup` runs a group in one process.
+
+    Tests that share a server form one group, so that the server starts once; other tests are grouped by file.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def _group_of(item: pytest.Item) -> str:
+    folder = item.nodeid.split("/")[1]
+    if folder == "acceptance":
+        return folder  # it starts servers of its own
+    shared = [marker for marker in ("vllm", "kafka") if item.get_closest_marker(marker)]
+    if folder == "faults":
+        shared.append("kafka")
+    return shared[0] if shared else item.nodeid.partition("::")[0]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what ran by marker. Under xdist the controller sees the reports of all processes."""
     if report.when == "call" and not report.skipped:
-        for marker in {marker.name for marker in item.iter_markers()}:
-            _ran[marker] += 1
+        _ran.update(name for name in report.keywords)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -45,6 +62,8 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
 
 
 def _missing(config: pytest.Config) -> list[str]:
+    if hasattr(config, "workerinput"):
+        return []  # the controller counts
     lines = []
     for demand in config.getoption("--require-run"):
         marker, _, least = demand.partition("=")

@@ -1,12 +1,12 @@
 """A real vLLM server for tests: a tiny random Qwen3 with a tokenizer of its own, and PEFT adapters for it.
 
 One server serves a whole test session. `VLLM_URL` points at one that runs already and can read our files;
-tests that kill servers still start their own.
+a test that kills servers then starts one of its own.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,30 +120,43 @@ def vllm_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def vllm(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[RealVLLM]:
-    """The session's server. Tests leave no adapters behind."""
-    if url := os.environ.get("VLLM_URL"):
-        yield known(url)
+def vllm_replica(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[LocalReplica | None]:
+    """The session's server where we start it ourselves; None where `VLLM_URL` names one that runs already."""
+    if os.environ.get("VLLM_URL"):
+        yield None
         return
     replica = started(tmp_path_factory.mktemp("vllm"), request.getfixturevalue("vllm_base"))
     try:
-        yield known(replica.url)
+        yield replica
     finally:
         replica.stop()
 
 
+@pytest.fixture(scope="session")
+def vllm(vllm_replica: LocalReplica | None) -> RealVLLM:
+    """The session's server. Tests leave no adapters behind."""
+    return known(vllm_replica.url if vllm_replica is not None else os.environ["VLLM_URL"])
+
+
 @pytest.fixture
-def own_vllm(tmp_path: Path, vllm_base: Path) -> Iterator[Callable[[], LocalReplica]]:
-    """Servers of a test's own, to kill and start again."""
-    made: list[LocalReplica] = []
+def killable_vllm(
+    vllm_replica: LocalReplica | None, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[LocalReplica]:
+    """A server that the test may kill: the session's, which runs again afterwards, or one of its own.
 
-    def make() -> LocalReplica:
-        made.append(started(tmp_path / f"vllm{len(made)}", vllm_base))
-        return made[-1]
-
-    yield make
-    for replica in made:
-        replica.stop()
+    A start takes half a minute of two cores, so the session's server is shared even here.
+    """
+    if vllm_replica is not None:
+        yield vllm_replica
+        vllm_replica.start()  # at once where the test started it again
+        return
+    own = started(tmp_path / "vllm", request.getfixturevalue("vllm_base"))
+    try:
+        yield own
+    finally:
+        own.stop()
 
 
 def started(home: Path, base: Path) -> LocalReplica:

@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -226,11 +226,9 @@ def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
         assert "parity" in (one.note or "")
 
 
-@pytest.mark.timeout(900)  # it starts a server twice
-def test_a_server_that_was_killed_is_refilled_before_it_answers_again(
-    scene, own_vllm: Callable[[], LocalReplica]
-):
-    server = own_vllm()
+@pytest.mark.timeout(600)  # it starts a server again
+def test_a_server_that_was_killed_is_refilled_before_it_answers_again(scene, killable_vllm: LocalReplica):
+    server = killable_vllm
     base = vllm_server.known(server.url).base
     champion = trained(scene, base, seed=6)
     teaching.promote(scene.database, champion)
