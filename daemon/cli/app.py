@@ -187,9 +187,9 @@ def receipt(
     as_json: AsJson = False,
 ) -> None:
     """What one piece of feedback changed, or why it did not."""
-    from daemon.commands import events
+    from daemon.commands import receipts
 
-    events.show_receipt(settings_of(context), event, as_json=as_json)
+    receipts.show_receipt(settings_of(context), event, as_json=as_json)
 
 
 @app.command(rich_help_panel=_ACT)

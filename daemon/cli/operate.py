@@ -63,17 +63,17 @@ def ledger_check(
     file: Annotated[Path | None, typer.Argument(help="A backup; the ledger itself if not given.")] = None,
 ) -> None:
     """Whether the ledger is sound and has the schema this version needs, or whether a backup is sound."""
-    from daemon.commands import backup
+    from daemon.commands import ledger_upkeep
 
-    typer.echo(backup.check(settings_of(context)) if file is None else backup.check_file(file))
+    typer.echo(ledger_upkeep.check(settings_of(context)) if file is None else ledger_upkeep.check_file(file))
 
 
 @ledger.command("backup")
 def ledger_backup(context: Context, file: Annotated[Path, typer.Argument(help="It must not exist.")]) -> None:
     """Write the ledger to one file while everything runs, and check the file."""
-    from daemon.commands import backup
+    from daemon.commands import ledger_upkeep
 
-    typer.echo(backup.back_up(settings_of(context), file))
+    typer.echo(ledger_upkeep.back_up(settings_of(context), file))
 
 
 @ledger.command("restore")
@@ -85,9 +85,9 @@ def ledger_restore(
     ] = False,
 ) -> None:
     """Go back to a backup; the present ledger is kept beside it. Kafka is read again from there."""
-    from daemon.commands import backup
+    from daemon.commands import ledger_upkeep
 
-    typer.echo(backup.restore(settings_of(context), file, force=force))
+    typer.echo(ledger_upkeep.restore(settings_of(context), file, force=force))
 
 
 @ledger.command("size")
@@ -206,9 +206,9 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Whether every offset has exactly one disposition; non-zero where anything disagrees."""
-    from daemon.commands import auditing
+    from daemon.commands import audit
 
-    auditing.show_audit(settings_of(context), verify=verify, offline=offline, as_json=as_json)
+    audit.show_audit(settings_of(context), verify=verify, offline=offline, as_json=as_json)
 
 
 def replay(
@@ -217,9 +217,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Train a recorded pass again and compare the adapters' hashes; non-zero where they differ."""
-    from daemon.commands import auditing
+    from daemon.commands import audit
 
-    auditing.show_replay(settings_of(context), number, as_json=as_json)
+    audit.show_replay(settings_of(context), number, as_json=as_json)
 
 
 def forget(

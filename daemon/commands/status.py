@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from daemon.commands import probing
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
 from daemon.learning.scheduler import Freshness, freshness_of, waits_for
+from daemon.process import probing
 from daemon.settings import Settings
 from daemon.upkeep.capacity import Measure, capacity_of
 from ledger.reports.audit import Place

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Connection
 
-from daemon.commands.events import gist
 from daemon.commands.forgetting import erasure_json
 from daemon.commands.ledger import opened, reading
+from daemon.commands.receipts import gist
 from daemon.console import (
     CommandFailed,
     ago,

@@ -86,7 +86,7 @@ class Audit:
     disagreements: tuple[Disagreement, ...]
 
     def to_json(self, *, asked: bool, verified: bool) -> dict[str, Any]:
-        """The audit for programs. `asked`: the broker said where topics end; `verified`: records were read again."""
+        """The audit for programs. `asked`: the broker was; `verified`: the topics were read again."""
         return {
             "clean": not self.disagreements,
             "broker_asked": asked,

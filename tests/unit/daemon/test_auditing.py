@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from daemon.commands.auditing import checked
+from daemon.commands.audit import checked
 from feedback.inspection import Extent
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare

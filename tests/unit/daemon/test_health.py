@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from daemon.commands.probing import roles
 from daemon.process.health import Health, served
+from daemon.process.probing import roles
 from daemon.settings import Settings
 
 
