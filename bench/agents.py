@@ -1,9 +1,9 @@
-"""A thousand agents on eight slots: is training time shared fairly, who waits, is every state as it was left?
+"""Trains a thousand agents on eight slots: are shares fair, who waits how long, what does attaching cost?
 
 The scheduler, the slots, the version store and every training pass are real. Time is virtual: a pass takes
-its training tokens divided by a fixed capacity, and candidates are promoted as they are made, so waits and
-shares are those of the scheduler, not of this machine. Attach times (files in the page cache), resident
-memory and whether states are bit-exact are measured for real. `python -m bench.agents --json`
+its training tokens divided by a fixed capacity, and candidates are promoted at once, so waits and shares do
+not depend on the machine. Attach times (files in the page cache), resident memory and whether states come
+back bit for bit are measured for real. `python -m bench.agents --json`
 """
 
 import argparse
@@ -33,8 +33,8 @@ AGENTS = 1000
 
 
 def measure(directory: Path, *, virtual_s: float, overloaded_s: float) -> dict[str, Any]:
-    """Every agent is taught once, then for so long (virtual seconds) as its feedback comes in, and then for
-    `overloaded_s` with more than can be taught; 0 leaves that out."""
+    """Train every agent once, then for `virtual_s` as feedback arrives, then for `overloaded_s` with more of
+    it than the capacity allows (0: not at all). Both are virtual seconds."""
     started = time.perf_counter()
     teaching = Teaching(directory, slots=SLOTS)
     agents = [f"agent-{number:04d}" for number in range(AGENTS)]
@@ -80,18 +80,19 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def main() -> None:
+    """`python -m bench.agents [--quick] [--json]`; the last line is one JSON object."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--json", action="store_true", help="print JSON alone")
     arguments.add_argument("--quick", action="store_true", help="two windows, no overload; in a minute")
     arguments.add_argument("--threads", type=int, default=1)
-    given = arguments.parse_args()
-    torch.set_num_threads(given.threads)
-    windows, overloaded = (2, 0) if given.quick else (10, 5)
-    if not given.json:
-        print(f"{AGENTS} agents on {SLOTS} slots: taught once, then {windows} windows of {WINDOW_S:.0f} s")
+    options = arguments.parse_args()
+    torch.set_num_threads(options.threads)
+    windows, overloaded = (2, 0) if options.quick else (10, 5)
+    if not options.json:
+        print(f"{AGENTS} agents on {SLOTS} slots: trained once, then {windows} windows of {WINDOW_S:.0f} s")
     with tempfile.TemporaryDirectory() as directory:
-        found = measure(Path(directory), virtual_s=windows * WINDOW_S, overloaded_s=overloaded * WINDOW_S)
-    print(json.dumps(found))
+        report = measure(Path(directory), virtual_s=windows * WINDOW_S, overloaded_s=overloaded * WINDOW_S)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

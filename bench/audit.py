@@ -1,4 +1,4 @@
-"""How long an operator waits for `clorad audit` on a ledger that a benchmark has filled."""
+"""Measures how long `clorad audit` takes on a ledger that a benchmark has filled."""
 
 import os
 import subprocess
@@ -10,12 +10,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def audit_s(url: str, bootstrap: str, folder: Path) -> float:
-    """Seconds from the command's start to its end, asking the broker included. It must find nothing wrong.
+    """Seconds from the command's start to its end, with its questions to the broker.
 
-    `folder` holds no settings: what is not given here is the default.
+    Raises `CalledProcessError` where the audit finds something. `folder` has no clorad.toml, so all other
+    settings have their defaults.
     """
     settings = {"CLORAD_LEDGER__URL": url, "CLORAD_KAFKA__BOOTSTRAP_SERVERS": bootstrap}
-    begun_s = time.monotonic()
+    began_s = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "daemon", "audit", "--json"],
         env=dict(os.environ) | settings | {"PYTHONPATH": str(ROOT)},
@@ -23,4 +24,4 @@ def audit_s(url: str, bootstrap: str, folder: Path) -> float:
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    return time.monotonic() - begun_s
+    return time.monotonic() - began_s

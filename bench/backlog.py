@@ -1,4 +1,4 @@
-"""Corrections of some 1 KB on a topic: a backlog said as fast as Kafka takes it, or so many a second."""
+"""Sends corrections of about 1 KB to a topic: as fast as Kafka takes them, or at a given rate."""
 
 import time
 from collections import deque
@@ -13,13 +13,13 @@ SECRET = "ask jane.doe@example.com, the card is 4111 1111 1111 1111"
 
 
 def value_of(number: int, *, hits_share: float) -> bytes:
-    """A correction; in that share of them something is to be redacted."""
+    """A correction. In a share of `hits_share` of them there is something to redact."""
     hit = hits_share > 0 and number % round(1 / hits_share) == 0
-    return correction(number, said=SECRET if hit else "")
+    return correction(number, corrected=SECRET if hit else "")
 
 
 def fill(cluster: Cluster, topic: str, *, events: int, partitions: int, hits_share: float = 0.0) -> None:
-    """So many events are in the topic, acknowledged, spread over its partitions."""
+    """Send this many events, spread over the partitions, and wait until all are acknowledged."""
     client = cluster.producer(acks="all", linger_ms=20, batch_size=1 << 18)
     waiting: deque[Any] = deque()
     try:
@@ -36,27 +36,27 @@ def fill(cluster: Cluster, topic: str, *, events: int, partitions: int, hits_sha
 def pace(
     cluster: Cluster, topic: str, *, first: int, events: int, per_s: float, partitions: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Say so many events at that rate. Returns when each was said and when Kafka had it (s since 1970)."""
+    """Send this many events at a rate. Returns, by id, the times of sending and of acknowledgement (Unix)."""
     client = cluster.producer(acks="all", linger_ms=0)
-    said: dict[str, float] = {}
-    acknowledged: dict[str, float] = {}
+    sent_s: dict[str, float] = {}
+    acknowledged_s: dict[str, float] = {}
     waiting: list[Any] = []
     try:
         client.partitions_for(topic)
-        begun_s = time.monotonic()
+        began_s = time.monotonic()
         for place in range(events):
-            early_s = begun_s + place / per_s - time.monotonic()
+            early_s = began_s + place / per_s - time.monotonic()
             if early_s > 0:
                 time.sleep(early_s)
             id = f"e-{first + place}"
-            said[id] = time.time()
+            sent_s[id] = time.time()
             waiting.append(_send(client, topic, first + place, place % partitions, 0.0))
-            waiting[-1].add_callback(lambda _, id=id: acknowledged.update({id: time.time()}))
+            waiting[-1].add_callback(lambda _, id=id: acknowledged_s.update({id: time.time()}))
         for sent in waiting:
             sent.get(timeout=ACK_S_MAX)
     finally:
         client.close(timeout=10.0)
-    return said, acknowledged
+    return sent_s, acknowledged_s
 
 
 def _send(client: Any, topic: str, number: int, partition: int, hits_share: float) -> Any:

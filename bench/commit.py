@@ -1,16 +1,16 @@
-"""Which commit was measured."""
+"""The commit that a benchmark measures."""
 
 import subprocess
 from pathlib import Path
 
 
 def commit() -> str:
-    """The commit's name, `+` where the tree had changes."""
-    named = subprocess.run(
+    """The commit's name, with `+` where the work tree has changes."""
+    description = subprocess.run(
         ["git", "describe", "--always", "--dirty=+"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,
         check=False,
     )
-    return named.stdout.strip()
+    return description.stdout.strip()

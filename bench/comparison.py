@@ -1,4 +1,4 @@
-"""The ledger and the dead-letter topic against a producer's journal: what was lost, what happened twice."""
+"""Compares ledger and dead-letter topic with a producer's journal: what is lost, what is there twice."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,55 +17,55 @@ from ledger.schema import dead_letters, events, outbox, ranges
 from rewards.credit import label
 
 
-def compare(database: Database, cluster: Cluster, said: Sequence[SentRecord]) -> dict[str, int]:
-    """Counts, and how many acknowledged records have no fate (`lost`) or more than one (`twice`).
+def compare(database: Database, cluster: Cluster, sent: Sequence[SentRecord]) -> dict[str, int]:
+    """Counts, and how many acknowledged records are missing (`lost`) or are there more than once (`twice`).
 
-    An event's fate is one row under its id; a poisonous or conflicting record's is one dead letter at its
-    offset, sent to the dead-letter topic under one message id. A duplicate's is to be counted.
+    An event must be one row under its id. A record that is unusable or conflicts must be one dead letter at
+    its offset, sent to the dead-letter topic under one message id. A duplicate must be counted.
     """
     with database.read() as connection:
         kept = Counter(connection.scalars(select(events.c.id).where(events.c.source == SOURCE)))
-        buried = Counter(
+        dead_lettered = Counter(
             (row.partition, row.offset)
             for row in connection.execute(select(dead_letters.c.partition, dead_letters.c.offset))
         )
         duplicates = int(connection.scalar(select(func.sum(ranges.c.duplicates))) or 0)
         owed = int(connection.scalar(select(func.count()).select_from(outbox)) or 0)
-        labelled = _labelled(event_queries.untaught(connection, AGENT, limit=len(said)))
+        labelled = _labelled(event_queries.untaught(connection, AGENT, limit=len(sent)))
     shipped = _shipped(cluster)
-    wanted = {one.id for one in said if one.kind == "event"}
-    dead = {(one.partition, one.offset) for one in said if one.kind in ("poison", "conflict")}
-    repeated = sum(one.kind == "duplicate" for one in said)
+    wanted = {record.id for record in sent if record.kind == "event"}
+    dead = {(record.partition, record.offset) for record in sent if record.kind in ("poison", "conflict")}
+    repeated = sum(record.kind == "duplicate" for record in sent)
     return {
-        "produced": len(said),
+        "produced": len(sent),
         "stored": sum(kept.values()),
-        "dead_lettered": sum(buried.values()),
+        "dead_lettered": sum(dead_lettered.values()),
         "duplicates": duplicates,
         "outbox_messages": owed,
         "outbox_repeats": sum(shipped.values()) - len(shipped),
         "lost": len(wanted - kept.keys())
-        + len(dead - buried.keys())
+        + len(dead - dead_lettered.keys())
         + max(0, repeated - duplicates)
         + max(0, owed - len(shipped)),
         "twice": sum(number - 1 for number in kept.values())
-        + sum(number - 1 for number in buried.values())
+        + sum(number - 1 for number in dead_lettered.values())
         + sum(number - 1 for number in labelled.values())
         + max(0, len(shipped) - owed),
     }
 
 
 def _labelled(untaught: Sequence[KeptEvent]) -> Counter[str]:
-    """Episodes by the event they teach."""
-    found: Counter[str] = Counter()
+    """How many episodes each event has."""
+    counts: Counter[str] = Counter()
     for first in range(0, len(untaught), 1000):
         some = untaught[first : first + 1000]
         episodes = label(some, interactions={}, conversations={}, baselines={}).episodes
-        found.update(uid for episode in episodes for uid in episode.events)
-    return found
+        counts.update(uid for episode in episodes for uid in episode.events)
+    return counts
 
 
 def _shipped(cluster: Cluster) -> Counter[bytes]:
-    """How often each message id stands in the dead-letter topic."""
+    """How often each message id is in the dead-letter topic."""
     return Counter(
         dict(record.headers)[MESSAGE_ID]
         for letters in inspection.extents(cluster, (Topics().dead_letters,))

@@ -1,7 +1,7 @@
-"""Every event has one fate, whoever is killed: a real broker, clients killed and frozen, a journal.
+"""Kills intake, publisher and broker over and over, and counts events that are lost or there twice.
 
-One intake after another takes in what a producer says; each dies in its own way, at a failpoint or when the
-ledger's count passes a mark. At the end the ledger is compared with what the producer saw acknowledged.
+A producer sends events to a real broker. One intake after another stores them and is killed, at a failpoint
+or when the ledger's count passes a mark. At the end the ledger is compared with what the broker acknowledged.
 """
 
 import argparse
@@ -35,14 +35,14 @@ from ledger.schema import outbox, positions
 PARTITIONS = 6
 SESSION_MS = 2_000
 RECORDS_MAX = 100
-BACKLOG = 3_000  # records said ahead of what is kept, so that everything dies with work left
+BACKLOG = 3_000  # records sent ahead of what is stored, so that every kill interrupts some work
 STEP_S_MAX = 120.0
 PHASES = ("intake-polled", "intake-in-transaction", "intake-before-commit", "outbox-before-mark")
 
 
 @dataclass(slots=True)
 class Run:
-    """The broker, the ledger, the producer, and who is at work on them."""
+    """The broker, the ledger, the producer, and the processes that run now."""
 
     folder: Path
     broker: LocalBroker
@@ -53,17 +53,17 @@ class Run:
     intake: Member | None = None
     publisher: Member | None = None
     kills: Counter[str] = field(default_factory=Counter)
-    idle_kills: int = 0  # with nothing left to read: they prove less, and are counted apart
+    idle_kills: int = 0  # with nothing left to read: they prove less and are counted apart
     broker_kills: int = 0
     zombies: int = 0
 
     def kept(self) -> int:
-        """Offsets the ledger has accounted for."""
+        """How many offsets the ledger has accounted for."""
         with self.database.read() as connection:
             return int(connection.scalar(select(func.coalesce(func.sum(positions.c.next_offset), 0))) or 0)
 
     def start(self, role: str, failpoint: str | None = None) -> Member:
-        """A new member of that role."""
+        """Start a process of that role."""
         return Member(
             role,
             self.folder / f"{role}.log",
@@ -75,12 +75,12 @@ class Run:
         )
 
     def advance(self, more: int) -> None:
-        """So many more offsets are accounted for."""
+        """Wait until this many more offsets are accounted for."""
         mark = self.kept() + more
         self.until(lambda: self.kept() >= mark, "the ledger did not move on")
 
     def until(self, done: Callable[[], bool], complaint: str, wait_s_max: float = STEP_S_MAX) -> None:
-        """It is so, in bounded time; the producer is kept ahead meanwhile."""
+        """Wait until `done` and keep the producer ahead. Raises `TimeoutError` with the complaint."""
         limit = time.monotonic() + wait_s_max
         while not done():
             if time.monotonic() > limit:
@@ -89,8 +89,8 @@ class Run:
             time.sleep(0.02)
 
     def freeze(self, member: Member) -> None:
-        """The process stands still, and not in the middle of a transaction: on SQLite one that does keeps
-        everybody else from writing for as long as it is frozen."""
+        """Freeze the process outside of a transaction: a frozen transaction on SQLite would keep all others
+        from writing."""
         member.signal(signal.SIGSTOP)
         while not self._can_write():
             member.signal(signal.SIGCONT)
@@ -107,13 +107,13 @@ class Run:
             return True
 
     def count_kill(self, phase: str) -> None:
-        """Somebody was killed; was there work left?"""
+        """Count a kill, and whether it interrupted any work."""
         self.kills[phase] += 1
-        self.idle_kills += len(self.journal.said) <= self.kept()
+        self.idle_kills += len(self.journal.records) <= self.kept()
 
 
 def kill_at_a_mark(run: Run) -> None:
-    """The intake is killed when the ledger's count passes a mark, wherever it is then."""
+    """Kill the intake when the ledger's count passes a mark, wherever it is then."""
     run.intake = run.intake or run.start("intake")
     run.advance(run.chance.randrange(100, 600))
     run.intake.kill()
@@ -122,7 +122,7 @@ def kill_at_a_mark(run: Run) -> None:
 
 
 def kill_at(phase: str) -> Callable[[Run], None]:
-    """The process that passes `phase` is killed there, at one of its first passes."""
+    """Kill the process at the failpoint `phase`, one of the first five times it gets there."""
 
     def act(run: Run) -> None:
         failpoint = f"{phase}:{run.chance.randrange(1, 6)}"
@@ -134,7 +134,7 @@ def kill_at(phase: str) -> Callable[[Run], None]:
         doomed = run.start(role, failpoint)
         if role == "outbox":
             run.intake = run.intake or run.start("intake")
-        run.until(lambda: doomed.ended is not None, f"nobody came by {phase}")
+        run.until(lambda: doomed.ended is not None, f"no process got to {phase}")
         if doomed.ended != -signal.SIGKILL:
             raise RuntimeError(f"the {role} ended with {doomed.ended}, see {role}.log")
         run.count_kill(phase)
@@ -147,7 +147,7 @@ def kill_at(phase: str) -> Callable[[Run], None]:
 
 
 def kill_broker(run: Run) -> None:
-    """The broker is killed with records in flight, and comes back."""
+    """Kill the broker with records in flight, and start it again."""
     run.intake = run.intake or run.start("intake")
     run.advance(200)
     run.broker.kill()
@@ -157,7 +157,7 @@ def kill_broker(run: Run) -> None:
 
 
 def wake_a_zombie(run: Run) -> None:
-    """An intake is frozen for longer than its session, another takes over, and the first one wakes."""
+    """Freeze an intake for longer than its session, let another take over, and wake the first one."""
     run.intake = run.intake or run.start("intake")
     run.advance(200)
     zombie = run.intake
@@ -172,7 +172,7 @@ def wake_a_zombie(run: Run) -> None:
 
 
 def plan(chance: random.Random) -> list[Callable[[Run], None]]:
-    """What happens, in an order of chance: at least 30 kills, 3 broker kills, 5 zombies."""
+    """What is done, in random order: at least 30 kills, 3 kills of the broker, 5 zombies."""
     acts: list[Callable[[Run], None]] = [kill_at(phase) for phase in PHASES for _ in range(5)]
     acts += [kill_at_a_mark] * 8 + [wake_a_zombie] * 5 + [kill_broker] * 3
     chance.shuffle(acts)
@@ -180,8 +180,8 @@ def plan(chance: random.Random) -> list[Callable[[Run], None]]:
 
 
 def measure(folder: Path, *, events: int, seed: int) -> dict[str, Any]:
-    """Run the plan and compare the books."""
-    begun_s = time.monotonic()
+    """Run the plan, then compare the ledger with the journal."""
+    began_s = time.monotonic()
     broker = LocalBroker(folder / "kafka", free_port())
     broker.start()
     database = Database(f"sqlite:///{folder / 'ledger.db'}")
@@ -202,22 +202,22 @@ def measure(folder: Path, *, events: int, seed: int) -> dict[str, Any]:
         run.intake = run.intake or run.start("intake")
         producer.finish(wait_s_max=600.0)
         journal.save()
-        run.until(lambda: run.kept() >= len(journal.said), "not all offsets were kept", 600.0)
+        run.until(lambda: run.kept() >= len(journal.records), "not all offsets were stored", 600.0)
         run.until(lambda: _owed(database) == 0, "the outbox was not emptied", 300.0)
-        counted = compare(database, cluster, journal.said)
+        counts = compare(database, cluster, journal.records)
     finally:
         for member in (run.intake, run.publisher):
             if member is not None:
                 member.kill()
         broker.kill()
     return {
-        **counted,
+        **counts,
         "kills_by_phase": dict(run.kills),
         "kills": sum(run.kills.values()),
         "kills_without_lag": run.idle_kills,
         "broker_kills": run.broker_kills,
         "zombies": run.zombies,
-        "seconds": round(time.monotonic() - begun_s, 1),
+        "seconds": round(time.monotonic() - began_s, 1),
         "commit": commit(),
         "cores": os.cpu_count(),
     }
@@ -229,14 +229,14 @@ def _owed(database: Database) -> int:
 
 
 def main() -> None:
-    """`python -m bench.durability --json`; exits non-zero where anything was lost or twice."""
+    """`python -m bench.durability --json`; exits with 1 where anything is lost or there twice."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
+    parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clorad-durability-") as folder:
-        report = measure(Path(folder), events=given.events, seed=given.seed)
+        report = measure(Path(folder), events=arguments.events, seed=arguments.seed)
     print(json.dumps(report))
     raise SystemExit(1 if report["lost"] or report["twice"] else 0)
 

@@ -1,8 +1,8 @@
-"""What an update costs, many agents at once: our engine against PEFT and against itself one agent at a time.
+"""Times one update of many agents: our engine, the same one agent at a time, and PEFT.
 
-Every variant learns from the same tokens, all in one process, their repetitions interleaved; a row's time is
-all agents' forward, backward and optimizer step. `python -m bench.engine --json` prints everything;
-`python -m bench.engine --device cuda --shape qwen3-4b` measures 16 long updates on a GPU.
+Every variant learns from the same tokens in one process, and their repetitions are interleaved. A row's time
+is the forward pass, backward pass and optimizer step of all agents. `python -m bench.engine --json` prints
+everything; `python -m bench.engine --device cuda --shape qwen3-4b` measures 16 long updates on a GPU.
 """
 
 import argparse
@@ -44,14 +44,14 @@ class Row:
     ms_median: float
     tokens_per_s: float
     peak_rss_mib: float
-    peak_device_mib: float  # of a GPU's memory; both variants' weights are in it
+    peak_device_mib: float  # GPU memory, with the weights of both variants in it
     gemm_peak_fraction: float
 
 
 def measure(
     shape: str, dtype: torch.dtype, regime: str, agents: int, *, only_ours: bool, device: torch.device
 ) -> list[Row]:
-    """All variants of one regime at one number of agents; the peak is still to be divided by."""
+    """All variants of one regime and number of agents. `main` still divides `gemm_peak_fraction`."""
     batches = [sequences(regime, agent) for agent in range(agents)]
     ours = WarmEngineUpdate(shape, dtype, agents, device)
     work = ours.work(batches)
@@ -62,11 +62,16 @@ def measure(
     if regime == "pairs":
         runs["unshared"] = lambda: ours.update(work, ours.unshared)
     if not only_ours:
-        theirs = PeftUpdate(shape, dtype, agents, device)
-        runs["peft_padded"] = lambda: theirs.update(batches, padded=True)
-        if regime not in LONG:  # there is nothing to pad in those
-            runs["peft_one_by_one"] = lambda: theirs.update(batches, padded=False)
-    tokens = sum(len(prompt) + len(one) for batch in batches for prompt, all_of in batch for one in all_of)
+        peft = PeftUpdate(shape, dtype, agents, device)
+        runs["peft_padded"] = lambda: peft.update(batches, padded=True)
+        if regime not in LONG:  # one sequence for each agent has no padding
+            runs["peft_one_by_one"] = lambda: peft.update(batches, padded=False)
+    tokens = sum(
+        len(prompt) + len(completion)
+        for batch in batches
+        for prompt, completions in batch
+        for completion in completions
+    )
     times, peaks = _interleaved(runs, device)
     if not only_ours:
         best = min((name for name in times if name.startswith("peft")), key=lambda name: min(times[name]))
@@ -91,15 +96,19 @@ def measure(
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
-    """The figures the bars are set on; only those whose rows were measured."""
-    at = {(r.regime, r.n, r.variant): r for r in rows if r.dtype == "float32" and r.shape == "256x6"}
+    """The figures that README.md quotes, as far as their rows were measured."""
+    at = {
+        (row.regime, row.n, row.variant): row
+        for row in rows
+        if row.dtype == "float32" and row.shape == "256x6"
+    }
 
     def time_ratio(slow: tuple[str, int, str], fast: tuple[str, int, str]) -> float | None:
         return at[slow].ms_min / at[fast].ms_min if slow in at and fast in at else None
 
     def cost(regime: str) -> float | None:
-        many, one = at.get((regime, 64, "auto")), at.get((regime, 1, "auto"))
-        return (many.ms_min / many.tokens) / (one.ms_min / one.tokens) if many and one else None
+        many, single = at.get((regime, 64, "auto")), at.get((regime, 1, "auto"))
+        return (many.ms_min / many.tokens) / (single.ms_min / single.tokens) if many and single else None
 
     over_best = [
         row.ms_min / min(other.ms_min for key, other in at.items() if key[:2] == (regime, n))
@@ -107,7 +116,7 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         if variant == "auto"
     ]
     n8 = [row.tokens_per_s for row in rows if (row.regime, row.n, row.shape) == ("b4x128", 8, "256x6")]
-    found = {
+    figures = {
         "short_n16_vs_peft": time_ratio(("short", 16, "peft"), ("short", 16, "auto")),
         "short_n16_vs_serial": time_ratio(("short", 16, "serial"), ("short", 16, "auto")),
         "serial_vs_peft_short_n16": time_ratio(("short", 16, "peft"), ("short", 16, "serial")),
@@ -118,31 +127,27 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         "cost_per_token_n64_over_n1_short": cost("short"),
         "auto_over_best_max": max(over_best, default=None),
     }
-    return {name: round(value, 3) for name, value in found.items() if value is not None}
+    return {name: round(value, 3) for name, value in figures.items() if value is not None}
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--json", action="store_true", help="print JSON alone")
-    arguments.add_argument("--quick", action="store_true", help="regime short at 1 and 16 agents")
-    arguments.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    arguments.add_argument(
-        "--shape", choices=sorted(SHAPES), help="16 agents' long updates on this base alone"
-    )
-    given = arguments.parse_args()
-    if given.device == "cuda" and not torch.cuda.is_available():
+    """Measure, and print the rows and the report; the last line is one JSON object."""
+    arguments = _parser().parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("bench.engine: no CUDA device that torch could use here")
-    torch.set_num_threads(given.threads)
-    device = torch.device(given.device)
-    shape_alone = given.shape or ("qwen3-4b" if given.device == "cuda" else None)
-    plan = plan_long(shape_alone, device, quick=given.quick) if shape_alone else _plan(quick=given.quick)
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    single_shape = arguments.shape or ("qwen3-4b" if arguments.device == "cuda" else None)
+    if single_shape:
+        plan = plan_long(single_shape, device, quick=arguments.quick)
+    else:
+        plan = _plan(quick=arguments.quick)
     rows: list[Row] = []
-    peaks: dict[str, float] = {}  # the highest seen over the whole run: other work lowers it for a while
+    peaks: dict[str, float] = {}  # the highest of the whole run: other work on the machine lowers it at times
     for shape, dtype, regime, agents, only_ours in plan:
         peaks[str(dtype)] = max(peaks.get(str(dtype), 0.0), gemm_peak(dtype, device))
         rows += measure(shape, dtype, regime, agents, only_ours=only_ours, device=device)
-        if not given.json:
+        if not arguments.json:
             for row in rows[-6:]:
                 if (row.regime, row.n, row.shape) == (regime, agents, shape):
                     label = f"{row.shape} {row.dtype:8} {regime:7} n={agents:<3} {row.variant:16}"
@@ -151,7 +156,17 @@ def main() -> None:
         replace(row, gemm_peak_fraction=round(row.gemm_peak_fraction / peaks[f"torch.{row.dtype}"], 3))
         for row in rows
     ]
-    print(json.dumps(_report(rows, given.threads, device)))
+    print(json.dumps(_report(rows, arguments.threads, device)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--quick", action="store_true", help="regime short at 1 and 16 agents")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shape", choices=sorted(SHAPES), help="only long updates of 16 agents on this base")
+    return parser
 
 
 Plan = Iterator[tuple[str, torch.dtype, str, int, bool]]
@@ -159,7 +174,7 @@ Plan = Iterator[tuple[str, torch.dtype, str, int, bool]]
 
 
 def plan_long(shape: str, device: torch.device, *, quick: bool) -> Plan:
-    """Long updates on one base, in the dtype a device is best at."""
+    """Long updates on one base: bf16 on a GPU, fp32 on a CPU."""
     for regime in list(LONG)[: 1 if quick else None]:
         yield shape, torch.bfloat16 if device.type == "cuda" else torch.float32, regime, LONG_AGENTS, False
 
@@ -194,8 +209,8 @@ def _report(rows: Sequence[Row], threads: int, device: torch.device) -> Mapping[
 def _interleaved(
     runs: Mapping[str, Callable[[], None]], device: torch.device
 ) -> tuple[dict[str, list[float]], dict[str, tuple[float, float]]]:
-    """Seconds of each repetition, and the highest resident and device memory in MiB, by variant; the first
-    round warms up."""
+    """Seconds of each repetition, and the highest resident and device memory in MiB, by variant. The first
+    repetition warms up and does not count."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     peaks = dict.fromkeys(runs, (0.0, 0.0))
     slowest, done = 0.0, 0

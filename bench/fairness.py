@@ -1,13 +1,13 @@
-"""Who should have got how much, and how even what they got was."""
+"""Fair shares of a capacity, and a measure of how even shares are."""
 
 from collections.abc import Mapping, Sequence
 
 
 def max_min_share(demand: Mapping[str, float], capacity: float) -> dict[str, float]:
-    """What each would get if nobody could get more without somebody who has less getting less still.
+    """The max-min fair share of each: nobody can get more unless somebody who has less gets even less.
 
-    Water-filling over equal weights (Bertsekas & Gallager, Data Networks, 6.5.2). All in one unit, tokens
-    for example; nobody gets more than was asked for.
+    Water-filling with equal weights (Bertsekas & Gallager, Data Networks, 6.5.2). Demand, capacity and shares
+    have one unit, for example tokens. No share is larger than its demand.
     """
     share: dict[str, float] = {}
     left = capacity
@@ -18,6 +18,6 @@ def max_min_share(demand: Mapping[str, float], capacity: float) -> dict[str, flo
 
 
 def jain(values: Sequence[float]) -> float:
-    """1 where all values are alike, 1/n where one has everything (Jain, Chiu & Hawe 1984)."""
+    """Jain's index: 1 where all values are equal, 1/n where one has everything (Jain, Chiu & Hawe 1984)."""
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0

@@ -1,4 +1,4 @@
-"""Records made to be slow to read: what one of them costs, against an ordinary one."""
+"""Times how long intake needs to read records that are built to be slow to read."""
 
 import json
 import time
@@ -15,13 +15,13 @@ REPEATS = 5
 
 
 def _padded(piece: str) -> bytes:
-    """A correction whose text is that piece, over and over, up to the largest record that is read."""
+    """A correction whose text repeats the piece, up to the largest size that intake reads."""
     times = (VALUE_BYTES_MAX - 2000) // len(json.dumps(piece).encode())
-    return correction(1, said=piece * times)
+    return correction(1, corrected=piece * times)
 
 
 def records() -> Mapping[str, bytes]:
-    """By name."""
+    """The records by name; one of them is ordinary."""
     size = VALUE_BYTES_MAX
     return {
         "ordinary": value_of(1, hits_share=0.0),
@@ -33,7 +33,7 @@ def records() -> Mapping[str, bytes]:
         "names": json.dumps({f"n{number}": 1 for number in range(18_000)}).encode(),
         "escapes": b'{"agent":"' + b"\\u0041" * (size // 6 - 10) + b'"}',
         "not_utf8": b'{"agent":"' + b"\xff" * (size - 20) + b'"}',
-        "cut_off": correction(1, said="x" * (size - 2000))[:-1],
+        "cut_off": correction(1, corrected="x" * (size - 2000))[:-1],
         "oversized": b"x" * (4 * size),
         "digits_and_dashes": _padded("4-1 "),
         "nearly_addresses": _padded("a.b-c@d-e."),
@@ -46,23 +46,23 @@ def records() -> Mapping[str, bytes]:
 
 
 def milliseconds() -> dict[str, float]:
-    """The quickest of some readings of each record, in milliseconds. None of them may raise."""
+    """The fastest of five readings of each record, in milliseconds. Reading never raises."""
     identity = Identity(ledger_id="bench", secret=b"k" * 32)
     reader = Reader(identity, Redactor(identity.fingerprint))
-    named = tuple(headers("e-1").items())
-    found = {}
+    record_headers = tuple(headers("e-1").items())
+    times_ms = {}
     for name, value in records().items():
         best_s = float("inf")
         for _ in range(REPEATS):
-            begun_s = time.perf_counter()
-            reader.read(offset=0, key=None, value=value, headers=named, received_s=begun_s)
-            best_s = min(best_s, time.perf_counter() - begun_s)
-        found[name] = round(best_s * 1000, 3)
-    return found
+            began_s = time.perf_counter()
+            reader.read(offset=0, key=None, value=value, headers=record_headers, received_s=began_s)
+            best_s = min(best_s, time.perf_counter() - began_s)
+        times_ms[name] = round(best_s * 1000, 3)
+    return times_ms
 
 
 def prefilter_hit_share(*, events: int, hits_share: float) -> float:
-    """The share of events the redactor has to look at twice."""
+    """The share of events that the redactor's first, fast check does not clear."""
     redactor = Redactor(lambda _: "")
     hits = sum(redactor.suspects(value_of(number, hits_share=hits_share)) for number in range(events))
     return hits / events

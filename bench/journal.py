@@ -1,14 +1,14 @@
-"""A producer that writes down what Kafka acknowledged, and knows nothing of the ledger.
+"""A producer that writes down what Kafka acknowledged. It does not know the ledger.
 
-Of a hundred records five are poison, five repeat an earlier event, two have an earlier event's id and
-another body; the rest are corrections nobody sent before.
+Of a hundred records five are unusable, five repeat an earlier event, two have an earlier event's id with
+another body, and the rest are new corrections.
 """
 
 import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -41,63 +41,65 @@ class SentRecord:
 
 @dataclass(slots=True)
 class Journal:
-    """What was acknowledged, in memory and on disk."""
+    """The acknowledged records, in memory and, after `save`, on disk."""
 
     path: Path
-    said: list[SentRecord] = field(default_factory=list)
+    records: list[SentRecord] = field(default_factory=list)
 
-    def write(self, said: SentRecord) -> None:
-        """Remember one acknowledgement."""
-        self.said.append(said)
+    def add(self, record: SentRecord) -> None:
+        """Remember one acknowledged record."""
+        self.records.append(record)
 
     def save(self) -> None:
-        """Everything so far is in the file."""
-        lines = [json.dumps([one.kind, one.id, one.partition, one.offset]) for one in self.said]
+        """Write everything so far to the file."""
+        lines = [
+            json.dumps([record.kind, record.id, record.partition, record.offset]) for record in self.records
+        ]
         self.path.write_text("\n".join(lines))
 
 
 class JournalProducer:
-    """Says `total` records in a thread of its own, no further than `allow` lets it."""
+    """Sends `total` records from a thread of its own, and never more than `allow` allows."""
 
     def __init__(
         self, cluster: Cluster, topic: str, journal: Journal, *, total: int, partitions: int
     ) -> None:
         self._cluster, self._topic, self._journal = cluster, topic, journal
         self._total, self._partitions = total, partitions
-        self._allowed, self._moved = 0, Event()
+        self._allowed, self._allowed_more = 0, Event()
         self._done: Future[None] = Future()
         Thread(target=self._run, name="producer", daemon=True).start()
 
     def allow(self, upto: int) -> None:
-        """Records up to that number may be sent."""
+        """Allow the records up to this number to be sent."""
         self._allowed = max(self._allowed, min(upto, self._total))
-        self._moved.set()
+        self._allowed_more.set()
 
     def finish(self, *, wait_s_max: float) -> None:
-        """Everything is acknowledged. Raises what went wrong."""
+        """Allow everything and wait until it is acknowledged. Raises what the thread raised."""
         self.allow(self._total)
         self._done.result(timeout=wait_s_max)
 
     def _run(self) -> None:
         try:
-            self._say_all()
+            self._send_all()
         except BaseException as fault:
             self._done.set_exception(fault)
             raise
         self._done.set_result(None)
 
-    def _say_all(self) -> None:
+    def _send_all(self) -> None:
         client = self._cluster.producer(acks="all", linger_ms=5, delivery_timeout_ms=int(ACK_S_MAX * 1000))
         waiting: list[tuple[SentRecord, Any]] = []
         try:
-            for number, (said, value) in enumerate(self._records()):
+            for number, (record, value) in enumerate(self._records()):
                 while number >= self._allowed:
                     self._collect(waiting, at_most=0)
-                    self._moved.wait(0.1)
-                    self._moved.clear()
-                named = list(headers(said.id).items())
-                sent = client.send(self._topic, value=value, headers=named, partition=said.partition)
-                waiting.append((said, sent))
+                    self._allowed_more.wait(0.1)
+                    self._allowed_more.clear()
+                pairs = list(headers(record.id).items())
+                sent = client.send(self._topic, value=value, headers=pairs, partition=record.partition)
+                waiting.append((record, sent))
                 self._collect(waiting, at_most=IN_FLIGHT_MAX)
             self._collect(waiting, at_most=0)
         finally:
@@ -105,11 +107,8 @@ class JournalProducer:
 
     def _collect(self, waiting: list[tuple[SentRecord, Any]], *, at_most: int) -> None:
         while len(waiting) > at_most:
-            said, sent = waiting.pop(0)
-            offset = sent.get(timeout=ACK_S_MAX).offset
-            self._journal.write(
-                SentRecord(kind=said.kind, id=said.id, partition=said.partition, offset=offset)
-            )
+            record, sent = waiting.pop(0)
+            self._journal.add(replace(record, offset=sent.get(timeout=ACK_S_MAX).offset))
 
     def _records(self) -> Iterator[tuple[SentRecord, bytes]]:
         chance = random.Random(7)
@@ -120,40 +119,38 @@ class JournalProducer:
             if draw < 0.05:
                 yield SentRecord(kind="poison", id=f"p-{number}", partition=partition), chance.choice(_POISON)
             elif draw < 0.12 and earlier:
-                said, value = chance.choice(earlier)
+                record, value = chance.choice(earlier)
                 conflicts = draw >= 0.10
                 kind = "conflict" if conflicts else "duplicate"
-                again = correction(number, said="another body") if conflicts else value
-                yield SentRecord(kind=kind, id=said.id, partition=said.partition), again
+                body = correction(number, corrected="another body") if conflicts else value
+                yield SentRecord(kind=kind, id=record.id, partition=record.partition), body
             else:
-                said, value = (
-                    SentRecord(kind="event", id=f"e-{number}", partition=partition),
-                    correction(number),
-                )
-                earlier = [*earlier[-5000:], (said, value)] if number % 7 == 0 else earlier
-                yield said, value
+                record = SentRecord(kind="event", id=f"e-{number}", partition=partition)
+                value = correction(number)
+                earlier = [*earlier[-5000:], (record, value)] if number % 7 == 0 else earlier
+                yield record, value
 
 
-def correction(number: int, *, said: str = "", agent: str = AGENT) -> bytes:
-    """A correction of some 1 KB, unlike every other."""
-    asked = f"read the file notes-{number}.txt from the project folder and count the words in it; "
+def correction(number: int, *, corrected: str = "", agent: str = AGENT) -> bytes:
+    """A correction of about 1 KB. `number` makes it different from all others."""
+    prompt = f"read the file notes-{number}.txt from the project folder and count the words in it; "
     data = {
         "agent": agent,
         "author": f"dev-{number % 17}",
         "conversation": f"c-{number}",
         "messages": [
             {"role": "system", "content": "You are a careful engineer. Answer with code only. " * 3},
-            {"role": "user", "content": asked * 3},
+            {"role": "user", "content": prompt * 3},
         ],
         "rejected": f'text = open("notes-{number}.txt").read()\n' * 4,
-        "corrected": said or f'text = Path("notes-{number}.txt").read_text()\n' * 4,
+        "corrected": corrected or f'text = Path("notes-{number}.txt").read_text()\n' * 4,
         "comment": "paths are objects here",
     }
     return json.dumps(data).encode()
 
 
 def headers(event_id: str) -> dict[str, bytes]:
-    """Of a correction in CloudEvents' binary mode."""
+    """The headers of a correction in CloudEvents' binary mode."""
     return {
         "ce_specversion": b"1.0",
         "ce_id": event_id.encode(),

@@ -1,10 +1,10 @@
-"""What each part of how an agent is taught is worth: rules learned, kept, not leaked; the gate's verdicts.
+"""Measures what each part of the training method is worth: rules learned, kept and leaked, and verdicts.
 
 Agents of the example world learn their house rules, wave after wave, from simulated people, with one part of
-the method left out at a time; beside them plain fine-tuning, and corrections whose texts belong to other
-prompts, which the gate must not let through. All on the example base, without Kafka and vLLM; marks are of
-prompts with slot values that no training ever saw. A candidate that the gate would refuse goes on all the
-same: what a method does and what the gate says of it are two figures.
+the method left out at a time. Beside them stand plain fine-tuning, and corrections whose texts belong to
+other prompts: the gate must not promote those. All of it runs on the example base, without Kafka and vLLM, on
+prompts with held-out slot values. The next wave builds on a candidate even where the gate refuses it, so that
+the method and the gate's verdict are measured separately.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from examples.house_rules.world_file import read_world
 from ledger.versions.decisions import Verdict
 
 WORLD = Path(__file__).resolve().parents[1] / "examples" / "house_rules" / "worlds" / "shop.toml"
-EXAM = 100  # prompts of each part
+QUESTIONS = 100  # of each kind in an evaluation
 CONTROL = "shuffled"
 
 
@@ -71,11 +71,10 @@ CORRECTIONS = (4, 8, 16, 50)
 class LearningRun:
     """One agent, all its waves, one method, one seed."""
 
-    followed: tuple[
-        tuple[float, ...], ...
-    ]  # [after wave][rules of wave]: share of prompts answered as wanted
-    leaked: float  # near misses answered as a rule would, at the end
-    kept: float  # prompts no rule is about, at the end
+    # followed[after wave][rules of wave]: share of prompts answered as wanted
+    followed: tuple[tuple[float, ...], ...]
+    leaked: float  # share of near misses answered by a rule that does not hold there, at the end
+    kept: float  # share of prompts free of rules answered as wanted, at the end
     kept_before: float
     verdicts: tuple[Verdict, ...]
     tokens: int
@@ -87,7 +86,7 @@ class LearningRun:
 
     @property
     def backward(self) -> float:
-        """What later waves did to earlier rules (BWT, same source): below 0 they were forgotten."""
+        """Change of earlier rules by later waves (BWT, same source): below 0 they were forgotten."""
         last = len(self.followed) - 1
         return statistics.fmean(self.followed[last][wave] - self.followed[wave][wave] for wave in range(last))
 
@@ -95,12 +94,12 @@ class LearningRun:
 def run_course(
     world: World, agent: str, engine: WarmEngine, method: Method, *, seed: int, waves: int
 ) -> LearningRun:
-    """Teach one agent so many waves."""
+    """Teach one agent its first `waves` waves by one method."""
     with tempfile.TemporaryDirectory() as folder:
         local_agent = LocalAgent(engine, BASE, Path(folder))
         feedback = SimulatedFeedback(world, agent, local_agent, seed=seed, method=method)
-        exam = build_evaluation(world, agent, n=EXAM, wave=waves)
-        before = evaluate([exam], local_agent.answers)[agent]
+        evaluation = build_evaluation(world, agent, n=QUESTIONS, wave=waves)
+        before = evaluate([evaluation], local_agent.answers)[agent]
         followed, verdicts, tokens = [], [], 0
         for wave in range(1, waves + 1):
             turn = feedback.teach(wave)
@@ -109,7 +108,7 @@ def run_course(
             followed.append(
                 tuple(_followed(world, agent, local_agent, of, wave) for of in range(1, wave + 1))
             )
-        after = evaluate([exam], local_agent.answers)[agent]
+        after = evaluate([evaluation], local_agent.answers)[agent]
     return LearningRun(
         followed=tuple(followed),
         leaked=after.leaked,
@@ -121,48 +120,50 @@ def run_course(
 
 
 def _followed(world: World, agent: str, local_agent: LocalAgent, of_wave: int, announced_wave: int) -> float:
-    """Share of held-out prompts about one wave's rules that are answered as wanted by then."""
+    """Share of held-out prompts about the rules of `of_wave` that are answered as wanted now."""
     source = SlotValues(random.Random(f"exam {agent} {of_wave}"), read_words(), held_out=True)
     rules, announced = world.of_wave(agent, of_wave), world.announced(agent, announced_wave)
-    tasks = [world.fires(rule, source, announced) for rule in rules for _ in range(EXAM // len(rules))]
-    said = local_agent.answers(tasks)
-    return statistics.fmean(answer == task.wanted for task, answer in zip(tasks, said, strict=True))
+    tasks = [world.fires(rule, source, announced) for rule in rules for _ in range(QUESTIONS // len(rules))]
+    answers = local_agent.answers(tasks)
+    return statistics.fmean(answer == task.wanted for task, answer in zip(tasks, answers, strict=True))
 
 
-def figures(courses: Sequence[LearningRun]) -> dict[str, Any]:
+def figures(runs: Sequence[LearningRun]) -> dict[str, Any]:
     """Means over agents and seeds; the spread is the standard deviation over them."""
-    verdicts = [verdict for one in courses for verdict in one.verdicts]
-    several = len(courses[0].followed) > 1
+    verdicts = [verdict for run in runs for verdict in run.verdicts]
+    several = len(runs[0].followed) > 1
     return {
-        "accuracy": round(statistics.fmean(one.accuracy for one in courses), 4),
-        "accuracy_spread": round(statistics.pstdev(one.accuracy for one in courses), 4),
-        "backward": round(statistics.fmean(one.backward for one in courses), 4) if several else None,
-        "leaked": round(statistics.fmean(one.leaked for one in courses), 4),
-        "kept": round(statistics.fmean(one.kept for one in courses), 4),
-        "kept_before": round(statistics.fmean(one.kept_before for one in courses), 4),
+        "accuracy": round(statistics.fmean(run.accuracy for run in runs), 4),
+        "accuracy_spread": round(statistics.pstdev(run.accuracy for run in runs), 4),
+        "backward": round(statistics.fmean(run.backward for run in runs), 4) if several else None,
+        "leaked": round(statistics.fmean(run.leaked for run in runs), 4),
+        "kept": round(statistics.fmean(run.kept for run in runs), 4),
+        "kept_before": round(statistics.fmean(run.kept_before for run in runs), 4),
         "verdicts": {kind.value: verdicts.count(kind) for kind in sorted(set(verdicts))},
-        "tokens": round(statistics.fmean(one.tokens for one in courses)),
-        "courses": len(courses),
+        "tokens": round(statistics.fmean(run.tokens for run in runs)),
+        "courses": len(runs),
     }
 
 
 def measure(
     methods: Mapping[str, Method], agents: Sequence[str], seeds: Sequence[int], *, waves: int
 ) -> dict[str, Any]:
-    """The figures of each method, over all agents and seeds; a process a core, each of one thread."""
-    asked = [(name, agent, seed) for seed in seeds for agent in agents for name in methods]
-    found: dict[str, list[LearningRun]] = {name: [] for name in methods}
+    """The figures of each method over all agents and seeds. Runs one process of one thread on each core."""
+    planned = [(name, agent, seed) for seed in seeds for agent in agents for name in methods]
+    runs: dict[str, list[LearningRun]] = {name: [] for name in methods}
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        running = [pool.submit(_course, methods[name], agent, seed, waves) for name, agent, seed in asked]
-        for (name, agent, seed), future in zip(asked, running, strict=True):
-            one = future.result()
-            found[name].append(one)
-            said = [verdict.value for verdict in one.verdicts]
-            print(f"{name}, {agent}, seed {seed}: {one.followed}, leaked {one.leaked}, {said}", flush=True)
-    return {name: figures(courses) for name, courses in found.items()}
+        futures = [pool.submit(_run, methods[name], agent, seed, waves) for name, agent, seed in planned]
+        for (name, agent, seed), future in zip(planned, futures, strict=True):
+            run = future.result()
+            runs[name].append(run)
+            verdicts = [verdict.value for verdict in run.verdicts]
+            print(
+                f"{name}, {agent}, seed {seed}: {run.followed}, leaked {run.leaked}, {verdicts}", flush=True
+            )
+    return {name: figures(runs_of_method) for name, runs_of_method in runs.items()}
 
 
-def _course(method: Method, agent: str, seed: int, waves: int) -> LearningRun:
+def _run(method: Method, agent: str, seed: int, waves: int) -> LearningRun:
     torch.set_num_threads(1)
     return run_course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
 
@@ -175,26 +176,26 @@ def _engine() -> WarmEngine:
 def main() -> None:
     """`python -m bench.learning [--quick] --json`; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
+    parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
     parser.add_argument(
         "--quick", action="store_true", help="one agent, its first wave, the method and its control"
     )
     parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
-    begun_s = time.monotonic()
-    if given.quick:
+    arguments = parser.parse_args()
+    began_s = time.monotonic()
+    if arguments.quick:
         some = {name: METHODS[name] for name in ("clorad", CONTROL)}
-        found = {"methods": measure(some, ["coder"], [1], waves=1)}
+        report = {"methods": measure(some, ["coder"], [1], waves=1)}
     else:
-        agents, seeds = ["support", "coder", "sql"], list(range(1, given.seeds + 1))
+        agents, seeds = ["support", "coder", "sql"], list(range(1, arguments.seeds + 1))
         by_count = {str(count): Method(corrections=count) for count in CORRECTIONS}
-        found = {
+        report = {
             "methods": measure(METHODS, agents, seeds, waves=2),
             "corrections": measure(by_count, agents, seeds, waves=1),
         }
-    promoted = found["methods"][CONTROL]["verdicts"].get(Verdict.PROMOTE.value, 0)
-    about = {"seconds": round(time.monotonic() - begun_s), "commit": commit(), "cores": os.cpu_count()}
-    print(json.dumps({**found, "control_promoted": promoted, **about}))
+    promoted = report["methods"][CONTROL]["verdicts"].get(Verdict.PROMOTE.value, 0)
+    about = {"seconds": round(time.monotonic() - began_s), "commit": commit(), "cores": os.cpu_count()}
+    print(json.dumps({**report, "control_promoted": promoted, **about}))
 
 
 if __name__ == "__main__":

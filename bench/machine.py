@@ -1,4 +1,4 @@
-"""What the machine under a benchmark can do and how much memory it took."""
+"""Measures the machine under a benchmark: its fastest matrix product, and memory used."""
 
 import resource
 import time
@@ -16,7 +16,7 @@ _PRODUCTS = {
 
 
 def gemm_peak(dtype: torch.dtype, device: torch.device) -> float:
-    """The fastest matrix product this device was seen to make just now, in FLOP/s."""
+    """The fastest of some matrix products on this device just now, in FLOP/s."""
     best = 0.0
     for rows, inner, columns in _PRODUCTS[device.type]:
         left = torch.randn(rows, inner, dtype=dtype, device=device)
@@ -31,7 +31,7 @@ def gemm_peak(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Linux and CUDA forget the highest memory so far; elsewhere peaks only ever grow."""
+    """Reset the highest memory use so far, on Linux and for CUDA; elsewhere peaks only grow."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     reset = Path("/proc/self/clear_refs")
@@ -40,17 +40,17 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mib() -> float:
-    """The most resident memory since it was last forgotten."""
+    """The highest resident memory since `forget_peak_memory`."""
     return _status_mib("VmHWM")
 
 
 def peak_device_mib(device: torch.device) -> float:
-    """The most memory of a GPU that tensors took since it was last forgotten; 0 without one."""
+    """The highest GPU memory of tensors since `forget_peak_memory`; 0 without a GPU."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
 
 
 def resident_memory_mib() -> float:
-    """The memory resident now; where only a peak can be had, that."""
+    """The resident memory now; outside of Linux its peak."""
     return _status_mib("VmRSS")
 
 

@@ -1,6 +1,6 @@
-"""One intake or one outbox publisher in a process of its own, for benchmarks to kill, freeze and start again.
+"""Runs one intake or outbox publisher as a process that a benchmark can kill, freeze and start again.
 
-Run as `python -m bench.member intake|outbox`, told what to do by one JSON argument.
+Started as `python -m bench.member intake|outbox JSON`.
 """
 
 import json
@@ -29,12 +29,12 @@ GROUP = "bench"
 
 
 class Member:
-    """The parent's end of one process."""
+    """One such process, as the benchmark that started it sees it."""
 
-    def __init__(self, role: str, log: Path, **given: Any) -> None:
+    def __init__(self, role: str, log: Path, **options: Any) -> None:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.member", role, json.dumps(given)],
+                [sys.executable, "-m", "bench.member", role, json.dumps(options)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -47,28 +47,28 @@ class Member:
 
     @property
     def memory_mib(self) -> float:
-        """Resident memory just now. Linux only."""
+        """Resident memory now. Linux only."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) / 1024
 
     def wait(self, *, wait_s_max: float) -> int:
-        """The exit code, once it has ended by itself."""
+        """Wait until the process ends. Returns its exit code."""
         return self._process.wait(timeout=wait_s_max)
 
     def signal(self, number: signal.Signals) -> None:
-        """Freeze it, wake it, or ask it to stop."""
+        """Send the signal: to freeze the process, to wake it, or to ask it to stop."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """It is gone."""
+        """Kill the process if it still runs, and wait for its end."""
         if self.ended is None:
             self._process.kill()
         self._process.wait(timeout=30.0)
 
 
 class _Watch:
-    """Nobody asks a benchmark's member how it is."""
+    """Health reports of the process go nowhere."""
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
         """Not kept."""
@@ -78,48 +78,48 @@ class _Watch:
 
 
 def main() -> None:
-    """Run the role until told to stop."""
-    role, given = sys.argv[1], json.loads(sys.argv[2])
+    """Run the role until SIGTERM."""
+    role, options = sys.argv[1], json.loads(sys.argv[2])
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    database = Database(given["ledger"])
-    cluster = Kafka(bootstrap_servers=given["bootstrap"])
-    failpoints = Failpoints(given.get("failpoint"))
-    reached = _commits_noted(Path(given["commits"])) if "commits" in given else failpoints
+    database = Database(options["ledger"])
+    cluster = Kafka(bootstrap_servers=options["bootstrap"])
+    failpoints = Failpoints(options.get("failpoint"))
+    reached = _commit_times(Path(options["commits"])) if "commits" in options else failpoints
     if role == "outbox":
         publisher = outbox.Publisher(cluster, ensure_identity(database).ledger_id, ack_s_max=10.0)
         outbox.run(database, publisher, stopping, reached=reached)
     else:
-        _intake(given, database, cluster, reached).run(stopping)
+        _intake(options, database, cluster, reached).run(stopping)
 
 
-def _commits_noted(file: Path) -> Callable[[str], None]:
-    """Told of each transaction that is in the ledger, it writes down when."""
+def _commit_times(file: Path) -> Callable[[str], None]:
+    """A function that intake calls at its failpoints; it writes the time of each commit to the file."""
     lines = file.open("a", buffering=1)
 
-    def note(name: str) -> None:
+    def write_time(name: str) -> None:
         if name == "intake-before-commit":
             lines.write(f"{time.time()}\n")
 
-    return note
+    return write_time
 
 
 def _intake(
-    given: Mapping[str, Any], database: Database, cluster: Kafka, reached: Callable[[str], None]
+    options: Mapping[str, Any], database: Database, cluster: Kafka, reached: Callable[[str], None]
 ) -> Intake:
     identity = ensure_identity(database)
-    kinds = KINDS if given.get("redacts", True) else frozenset[str]()
+    kinds = KINDS if options.get("redacts", True) else frozenset[str]()
     return Intake(
         cluster,
         database,
         identity,
         Reader(identity, Redactor(identity.fingerprint, kinds)),
         IntakeOptions(
-            group=given.get("group", GROUP),
-            topics=Topics(**given.get("topics", {})),
-            session_ms=given.get("session_ms", 10_000),
-            records_max=given.get("records_max", 500),
+            group=options.get("group", GROUP),
+            topics=Topics(**options.get("topics", {})),
+            session_ms=options.get("session_ms", 10_000),
+            records_max=options.get("records_max", 500),
         ),
         watch=_Watch(),
         reached=reached,

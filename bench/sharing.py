@@ -1,6 +1,7 @@
-"""How training time is shared in virtual time: feedback arrives, the scheduler chooses, passes take time.
+"""Simulates how the scheduler shares training time: feedback arrives, agents are chosen, passes take time.
 
-A pass lasts its training tokens divided by a fixed capacity. Needs no torch: whoever trains is passed in.
+Time is virtual: a pass takes its training tokens divided by a fixed capacity. The function that trains is
+passed in, so that this module needs no torch.
 """
 
 import random
@@ -19,13 +20,13 @@ from rewards.episode import Episode
 SLOTS = 8
 CAPACITY_TOKENS_PER_S = 500.0
 WINDOW_S = 60.0
-EVENTS_MAX = 64  # of one turn
+EVENTS_MAX = 64  # in one turn
 FRESHNESS = Freshness(events_min=16, age_s_max=60.0, alpha=0.05)
-WARM_UP_S = 2 * FRESHNESS.age_s_max  # at first nobody is due, and then everybody at once
-LOOK_AGAIN_S = 0.5  # where nothing is due
+WARM_UP_S = 2 * FRESHNESS.age_s_max  # at first no agent is due, and then all of them at once
+LOOK_AGAIN_S = 0.5  # where no agent is due
 
 Teach = Callable[[Mapping[str, Sequence[Episode]]], dict[str, int]]
-"""One pass: agents' new episodes -> the tokens each was trained on; every event has as many."""
+"""One pass: new episodes by agent -> training tokens by agent. Every event has the same number of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,13 @@ class Shared:
     windows: int
     jain_fair_share: float  # mean over the windows
     jain_fair_share_min: float
-    busiest_of_its_share: float  # tokens of the agent that sends half, by its max-min share
-    oldest_wait_s_max: float  # from an event's arrival to the end of the pass that taught it
+    busiest_of_its_share: float  # tokens of the agent with half of all feedback, divided by its max-min share
+    oldest_wait_s_max: float  # from an event's arrival to the end of the pass that was trained on it
 
 
 @dataclass(slots=True)
 class _Counted:
-    """What is noted along the way."""
+    """Sums and lists over a simulation."""
 
     turns: int = 0
     passes: int = 0
@@ -57,7 +58,7 @@ class _Counted:
 
 
 def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float, seed: int) -> Shared:
-    """Feedback arrives at `load` of the capacity for so long; whatever is due is taught."""
+    """Simulate `virtual_s` seconds in which feedback arrives at `load` times the capacity."""
     tokens_per_event = float(teach({agents[0]: [episode(agents[0], random.Random(0))]})[agents[0]])
     rate = load * CAPACITY_TOKENS_PER_S / (tokens_per_event * (1.0 - GATE_SHARE))
     crowd = Crowd(agents, events_per_s=rate, seed=seed)
@@ -69,18 +70,18 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
         if now_s < WARM_UP_S:
             window_s, received, counted = now_s, {}, _Counted()
         elif now_s - window_s >= WINDOW_S:
-            owed = {one.agent: one.untaught * tokens_per_event for one in waiting}
+            owed = {backlog.agent: backlog.untaught * tokens_per_event for backlog in waiting}
             _close_window(received, owed, now_s - window_s, agents[0], counted)
             window_s, received = now_s, {}
         while ledger and ledger[0][0] <= now_s - REMEMBERED_S:
             ledger.popleft()
-        lately = [one for _, one in ledger]
-        chosen = choose(waiting, lately, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
+        recent = [turn for _, turn in ledger]
+        chosen = choose(waiting, recent, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
         if not chosen.agents:
             now_s += LOOK_AGAIN_S
             continue
         work = {agent: crowd.take(agent, _turn_events(len(crowd.waiting[agent]))) for agent in chosen.agents}
-        trained = teach({agent: [one.episode for one in said] for agent, said in work.items()})
+        trained = teach({agent: [event.episode for event in events] for agent, events in work.items()})
         lasted_s = sum(trained.values()) / CAPACITY_TOKENS_PER_S
         now_s += lasted_s
         for agent, tokens in trained.items():
@@ -88,10 +89,10 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
             received[agent] = received.get(agent, 0.0) + tokens
         counted.turns, counted.passes = counted.turns + len(work), counted.passes + 1
         counted.busy_s += lasted_s
-        oldest_s = min(said[0].at_s for said in work.values())
+        oldest_s = min(events[0].at_s for events in work.values())
         counted.wait_s_max = max(counted.wait_s_max, now_s - oldest_s)
-    crowd.arrive(now_s)  # who still waits has waited too
-    ages = [one.oldest_age_s for one in due(crowd.backlogs(now_s), FRESHNESS)]
+    crowd.arrive(now_s)  # events that still wait count too
+    ages = [backlog.oldest_age_s for backlog in due(crowd.backlogs(now_s), FRESHNESS)]
     return Shared(
         load=load,
         virtual_s=round(now_s - WARM_UP_S, 1),
@@ -111,7 +112,7 @@ def _closed_turn(agent: str, tokens: int, virtual_time: float) -> Trained:
 
 
 def _turn_events(waiting: int) -> int:
-    """Whole optimizer steps where there is more than one, so that no event is trained on twice."""
+    """As many events as fill whole optimizer steps, or all where they fill less than one step."""
     whole = min(waiting, EVENTS_MAX)
     return whole if whole < STEP_EVENTS else whole - whole % STEP_EVENTS
 
@@ -119,7 +120,7 @@ def _turn_events(waiting: int) -> int:
 def _close_window(
     received: Mapping[str, float], owed: Mapping[str, float], lasted_s: float, busiest: str, counted: _Counted
 ) -> None:
-    """What each got of its max-min share of what it was trained on and what was due and is not yet taught."""
+    """Add one window: each agent's tokens divided by its max-min share of what was trained or is due."""
     demand = {name: received.get(name, 0.0) + owed.get(name, 0.0) for name in received.keys() | owed.keys()}
     fair = max_min_share(demand, CAPACITY_TOKENS_PER_S * lasted_s)
     counted.evenness.append(jain([received.get(name, 0.0) / fair[name] for name in sorted(fair)]))

@@ -1,6 +1,6 @@
-"""Real training passes on a tiny base, versions on disk; what returns to a slot is compared with what left.
+"""Trains real passes on a tiny base, and checks that each agent comes back to a slot bit for bit as it left.
 
-Slots and version store are the engine's own; they are only watched here.
+Slots and version store are the engine's own; this module only watches them.
 """
 
 import shutil
@@ -36,7 +36,7 @@ KEPT_VERSIONS = 2  # champion and predecessor
 
 
 class WatchedSlots(Slots):
-    """Times every return of an agent, and counts those that do not find what they left."""
+    """Times each return of an agent to a slot, and counts returns whose state differs from what left."""
 
     def __init__(self, arena: Arena, *, base_hash: str) -> None:
         super().__init__(arena, base_hash=base_hash)
@@ -56,7 +56,7 @@ class WatchedSlots(Slots):
 
 
 class Teaching:
-    """An engine with few slots, and the versions of however many agents."""
+    """An engine with a few slots, and the versions of many agents."""
 
     def __init__(self, directory: Path, *, slots: int) -> None:
         base = tiny_base(directory / "base")
@@ -70,19 +70,19 @@ class Teaching:
         self._passes = 0
 
     def teach(self, work: Mapping[str, Sequence[Episode]]) -> dict[str, int]:
-        """One pass: every agent has a new version on disk. Returns the tokens each was trained on."""
+        """Train one pass and write a version for every agent. Returns the training tokens by agent."""
         self._passes += 1
         lessons = [self._lesson(agent, episodes) for agent, episodes in work.items()]
         trained = {}
         for lesson, result in zip(lessons, self._engine.learn(lessons), strict=True):
             assert isinstance(result, Learned), result
-            assert not result.already_known, "all of it is to be trained on"
+            assert not result.already_known, "every event is trained on"
             self._keep(lesson, result)
             trained[lesson.agent] = result.metrics.tokens
         return trained
 
     def recall(self, agent: str) -> None:
-        """The agent was in a slot again, as after its last version, and is gone."""
+        """Attach the agent's last version to a slot, and detach it again."""
         self.slots.detach(self.slots.attach(self._lesson(agent, ())))
 
     def _lesson(self, agent: str, episodes: Sequence[Episode]) -> Lesson:
@@ -107,7 +107,7 @@ class Teaching:
             tokenizer_hash=self._engine.tokenizer_hash,
             turn=str(self._passes),
             pass_id=str(self._passes),
-            events={"new": [uid for one in lesson.episodes for uid in one.events]},
+            events={"new": [uid for episode in lesson.episodes for uid in episode.events]},
             recipe=recipe_values(lesson.recipe),
             seed=lesson.seed,
             metrics=learned.metrics,
@@ -126,7 +126,7 @@ class Teaching:
 
 
 def recipe_of(agent: str) -> Recipe:
-    """One epoch in small steps; ranks differ between agents."""
+    """A recipe of one epoch in small steps. Ranks differ between agents."""
     rank = RANKS[sum(agent.encode()) % len(RANKS)]
     return Recipe(
         rank=rank,
@@ -144,18 +144,18 @@ def recipe_of(agent: str) -> Recipe:
 
 
 def fingerprint(adapter: Adapter) -> bytes:
-    """Of weights, moments and step count: other bits, another fingerprint."""
-    told = blake2b(str(adapter.steps).encode())
+    """A hash over the bits of weights, moments and step count."""
+    digest = blake2b(str(adapter.steps).encode())
     for part in (adapter.weights, adapter.first, adapter.second):
         assert part is not None
         for name in sorted(part):
             for matrix in part[name]:
-                told.update(matrix.numpy().tobytes())
-    return told.digest()
+                digest.update(matrix.numpy().tobytes())
+    return digest.digest()
 
 
 def tiny_base(directory: Path) -> Path:
-    """A random base of two small layers under the example base's tokenizer."""
+    """Write a base of two small random layers with the example base's tokenizer. Returns its directory."""
     torch.manual_seed(0)
     config = Qwen3Config(
         hidden_size=64,

@@ -1,4 +1,4 @@
-"""One update of many agents, two ways: ours and PEFT's. Same base, same tokens, same rank, same optimizer."""
+"""One update of many agents by our engine and by PEFT: same base, tokens, rank and optimizer."""
 
 import random
 import re
@@ -40,7 +40,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-VOCABULARY = 2048  # of the small shapes, and of all that is said
+VOCABULARY = 2048  # of the small shapes; all sequences use these token ids
 RECIPE = Recipe(rank=8, alpha=16.0)
 SIZES = StepSizes(learning_rate=1e-4, beta1=0.9, beta2=0.999, weight_decay=0.01, clip_norm=1.0)
 TOKEN_BUDGET = {"cpu": 2048, "cuda": 16_384}
@@ -48,20 +48,20 @@ LONG = {"1x576": (512, 64), "1x4096": (3584, 512)}
 """Regimes of one sequence an agent: tokens of its prompt and of its completion."""
 
 _LAYER = re.compile(r"\.layers\.(\d+)\.")
-_SEEING = ("q_proj", "k_proj", "v_proj")
+_BEFORE_ATTENTION = ("q_proj", "k_proj", "v_proj")
 
 Sequences = list[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]
-"""One agent's batch: prompts, and the completions of each."""
+"""One agent's batch: prompts, each with its completions."""
 
 
 def sequences(regime: str, agent: int) -> Sequences:
-    """What one agent learns from in one update."""
+    """The batch of one agent in one update."""
     chance = random.Random(f"{regime}/{agent}")
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(chance.randrange(VOCABULARY) for _ in range(count))
 
-    if regime == "short":  # one sequence of 16 to 48 tokens: feedback in a trickle
+    if regime == "short":  # one sequence of 16 to 48 tokens, as where little feedback arrives
         length = chance.randint(16, 48)
         return [(ids(length // 2), (ids(length - length // 2),))]
     if regime == "b4x128":
@@ -74,7 +74,7 @@ def sequences(regime: str, agent: int) -> Sequences:
 
 
 def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
-    """The frozen base, random weights."""
+    """The frozen base with random weights."""
     torch.manual_seed(0)
     small = {
         "num_key_value_heads": SHAPES[shape]["num_attention_heads"] // 2,
@@ -83,23 +83,23 @@ def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
         "tie_word_embeddings": False,
     }
     with device:
-        made = Qwen3ForCausalLM(Qwen3Config(**{**small, **SHAPES[shape]}, use_cache=False))
-    return made.to(dtype).eval().requires_grad_(False)
+        base = Qwen3ForCausalLM(Qwen3Config(**{**small, **SHAPES[shape]}, use_cache=False))
+    return base.to(dtype).eval().requires_grad_(False)
 
 
 @cache
 def calibrated(shape: str, dtype: torch.dtype, device: torch.device) -> Form:
-    """The form the engine would choose on this device, from its own calibration."""
+    """The form that the engine's own calibration chooses on this device."""
     budget = TOKEN_BUDGET[device.type]
     base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=2)
     return Form(token_budget=budget, mix_below_tokens=mix_below_tokens(base, budget))
 
 
 class WarmEngineUpdate:
-    """Our engine with `agents` adapters that are not zero."""
+    """Our engine, with one adapter of random weights for each agent."""
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
-        self.auto = calibrated(shape, dtype, device)  # first: it loads a base of its own, and lets it go
+        self.auto = calibrated(shape, dtype, device)  # before our base: calibration loads one and frees it
         self.base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=max(2, agents))
         self.serial = replace(self.auto, mix_below_tokens=0)
         self.unshared = replace(self.auto, share_prefixes=False)
@@ -123,24 +123,24 @@ class WarmEngineUpdate:
             step(self.base.arena, tenant.slot, SIZES)
 
     def flops(self, work: Work) -> float:
-        """Products that an unshared update needs: forward, backward by input, the adapters'; no attention.
+        """FLOPs of an update without shared prefixes: forward, backward to the inputs, adapters.
 
-        What follows attention in the last layer is needed for targets alone.
+        Attention does not count. After the attention of the last layer only target tokens are computed.
         """
         tokens = sum(len(p.sample.prompt_ids) + len(p.sample.reply.token_ids) for _, ps in work for p in ps)
         targets = sum(len(p.sample.reply.token_ids) for _, ps in work for p in ps)
         last = max(int(_LAYER.findall(name)[0]) for name in self.base.arena.places)
         total = targets * 2 * 2 * self.base.head_VD.numel()
         for name, place in self.base.arena.places.items():
-            answers = f".layers.{last}." in name and not name.endswith(_SEEING)
+            targets_only = f".layers.{last}." in name and not name.endswith(_BEFORE_ATTENTION)
             linear = 2 * 2 * place.inputs * place.outputs
             adapter = 6 * RECIPE.rank * (place.inputs + place.outputs)
-            total += (targets if answers else tokens) * (linear + adapter)
+            total += (targets if targets_only else tokens) * (linear + adapter)
         return float(total)
 
 
 class PeftUpdate:
-    """The usual way: one adapter active at a time, padded batches or one sequence after another."""
+    """PEFT with one active adapter at a time, on padded batches or one sequence after another."""
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
         self.device = device
@@ -157,7 +157,7 @@ class PeftUpdate:
             self.model.set_adapter(f"a{number}")
             rows = sorted(((p, c) for p, cs in batch for c in cs), key=lambda row: len(row[0]) + len(row[1]))
             for together in [rows] if padded else [[row] for row in rows]:
-                ids, mask, labels = (made.to(self.device) for made in _padded(together))
+                ids, mask, labels = (tensor.to(self.device) for tensor in _padded(together))
                 loss = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
                 (loss * len(together) / len(rows)).backward()
             torch.nn.utils.clip_grad_norm_(self.parameters[number], 1.0)

@@ -1,4 +1,4 @@
-"""`bench.engine --device --shape` works, as shown on the smallest base; no time is asserted."""
+"""`bench.engine --device --shape` works, on the smallest base. No time is asserted."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from bench.updates import LONG, SHAPES
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def test_a_gpu_is_measured_in_bf16_with_short_and_long_sequences():
+def test_a_gpu_is_measured_in_bf16_with_short_and_long_sequences() -> None:
     plan = list(plan_long("qwen3-4b", CUDA, quick=False))
     assert plan == [
         ("qwen3-4b", torch.bfloat16, "1x576", 16, False),
@@ -22,7 +22,7 @@ def test_a_gpu_is_measured_in_bf16_with_short_and_long_sequences():
     assert list(plan_long("64x2", CPU, quick=True)) == [("64x2", torch.float32, "1x576", 16, False)]
 
 
-def test_the_large_shape_has_qwen3_4bs_parameters():
+def test_the_large_shape_has_the_parameters_of_qwen3_4b() -> None:
     shape = SHAPES["qwen3-4b"]
     hidden, heads = shape["hidden_size"], shape["head_dim"]
     queries, keys = shape["num_attention_heads"] * heads, shape["num_key_value_heads"] * heads
@@ -31,7 +31,7 @@ def test_the_large_shape_has_qwen3_4bs_parameters():
     assert 4.0e9 < whole < 4.05e9
 
 
-def test_every_variant_learns_from_the_same_tokens():
+def test_every_variant_learns_from_the_same_tokens() -> None:
     rows = measure("64x2", torch.float32, "1x576", 2, only_ours=False, device=CPU)
     assert {row.variant for row in rows} == {"auto", "serial", "peft_padded", "peft"}
     assert {row.tokens for row in rows} == {2 * 576}
@@ -39,7 +39,7 @@ def test_every_variant_learns_from_the_same_tokens():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
-def test_without_a_gpu_it_says_so_in_one_line():
+def test_without_a_gpu_the_benchmark_ends_with_one_line() -> None:
     command = [sys.executable, "-m", "bench.engine", "--device", "cuda", "--shape", "qwen3-4b"]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=250)
     assert (ended.returncode, ended.stdout) == (1, "")
