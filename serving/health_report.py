@@ -1,4 +1,4 @@
-"""Where the loops of the gateway and of the fleet report that they are alive, and what they lack."""
+"""What the loops of the gateway and of the fleet call to report that they are alive and what they lack."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ class HealthReport(Protocol):
     """The part of `daemon.process.health.Health` that this stage calls."""
 
     def alive(self, name: str) -> None:
-        """The loop of this name made a round just now."""
+        """The loop of this name has just completed a round."""
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
         """Whether the loop of this name has what it needs; `why` says what it lacks."""

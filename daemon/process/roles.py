@@ -279,13 +279,13 @@ def gateway(settings: Settings, stopping: threading.Event, health: Health) -> No
             run_gateway(
                 Gateway(
                     table=RoutingTable(database),
-                    captor=Recorder(producer.send, redactor, share=options.capture_share),
-                    inbox=FeedbackEndpoint(producer.send, redactor),
+                    recorder=Recorder(producer.send, redactor, share=options.capture_share),
+                    feedback=FeedbackEndpoint(producer.send, redactor),
                     options=GatewayOptions(
                         host=options.host,
                         port=options.port,
                         request_s_max=settings.fleet.request_s_max,
-                        leave_s=options.leave_s,
+                        shutdown_delay_s=options.leave_s,
                     ),
                 ),
                 stopping,

@@ -1,6 +1,7 @@
-"""Answering one request: read it, have a replica answer it, show the client what it asked for, keep the rest.
+"""Answers one request: decodes it, asks a replica, removes what the client did not ask for, captures it.
 
-Whatever the end, the client gets an answer in OpenAI's form with the headers that say who spoke.
+Every request ends with an answer in OpenAI's form, errors included. Headers name the agent, the version and
+the interaction.
 """
 
 import asyncio
@@ -17,15 +18,15 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from opentelemetry import metrics
 
-from serving.gateway.forwarding import Broken, Forwarder, NoReplica, Reply
+from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
 from serving.gateway.openai_form import (
     CapturedReply,
     RequestedExtras,
-    asked,
-    complaint,
-    deadly,
+    error_body,
+    harmful_parameter,
+    requested_extras,
     sampling_of,
-    with_extras,
+    with_capture_extras,
     without_extras,
 )
 from serving.gateway.recorder import Capture, Recorder
@@ -33,22 +34,22 @@ from serving.gateway.routing import RoutingTable
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
-_answered = _meter.create_counter("clorad.gateway.requests", unit="{request}")
-_lasted = _meter.create_histogram(
+_requests = _meter.create_counter("clorad.gateway.requests", unit="{request}")
+_durations = _meter.create_histogram(
     "clorad.gateway.request.duration",
     unit="s",
     explicit_bucket_boundaries_advisory=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0),
 )
 
-GONE = 499
-"""In counts only, after nginx: the client hung up, or the gateway had to end."""
+CLIENT_GONE = 499
+"""In metrics only; nginx uses this number. The client closed its connection, or the gateway had to end."""
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One request, read and checked."""
+class AgentRequest:
+    """One request, decoded and checked."""
 
     path: str
     agent: str
@@ -56,171 +57,173 @@ class Order:
     interaction: str
     conversation: str | None
     turn: int | None
-    seen: RequestedExtras
+    extras: RequestedExtras
     capture: bool
-    began_s: float
+    began_s: float  # on the monotonic clock
 
     @property
     def streams(self) -> bool:
         return self.body.get("stream") is True
 
     def headers(self, version: str | None = None) -> dict[str, str]:
-        """On every answer, good or bad; the version as soon as one has spoken."""
-        known = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
-        return known if version is None else {**known, "x-clorad-version": version}
+        """For every answer, errors included; `version` is known once a replica has answered."""
+        headers = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
+        return headers if version is None else {**headers, "x-clorad-version": version}
 
 
 class RequestRefused(Exception):
-    """The request cannot be answered as it is. `text` says why, for the client only."""
+    """The request cannot be answered as it is. `body` tells the client why."""
 
     def __init__(self, status: int, text: str, kind: str, **more: str | None) -> None:
         super().__init__(kind)
-        self.status, self.body = status, complaint(text, kind, **more)
+        self.status, self.body = status, error_body(text, kind, **more)
 
 
-class Answering:
-    """What answering needs, for one event loop."""
+class Responder:
+    """Answers requests. Belongs to one event loop."""
 
     def __init__(
         self,
         table: RoutingTable,
         forwarder: Forwarder,
-        captor: Recorder,
+        recorder: Recorder,
         *,
         request_s_max: float,
         body_bytes_max: int,
     ) -> None:
         self._table = table
         self._forwarder = forwarder
-        self._captor = captor
+        self._recorder = recorder
         self._request_s_max = request_s_max
         self._body_bytes_max = body_bytes_max
 
-    async def answer(self, request: Request, path: str) -> Response:
+    async def respond(self, http: Request, path: str) -> Response:
         """The answer to a chat or completion request."""
         interaction = uuid4().hex
         try:
-            order = await self._order(request, path, interaction)
+            request = await self._read(http, path, interaction)
         except RequestRefused as refusal:
             headers = {"x-clorad-interaction": interaction}
-            _answered.add(1, {"status": refusal.status})
+            _requests.add(1, {"status": refusal.status})
             return JSONResponse(refusal.body, refusal.status, headers | _retry(refusal.status))
         async with AsyncExitStack() as stack:
             try:
-                async with asyncio.timeout_at(_loop_time(order.began_s + self._request_s_max)):
-                    reply = await stack.enter_async_context(self._forward(order))
-            except (NoReplica, Broken, TimeoutError) as fault:
-                return self._failed(order, fault)
+                async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
+                    reply = await stack.enter_async_context(self._forward(request))
+            except (NoReplica, ReplicasFailed, TimeoutError) as fault:
+                return self._failed(request, fault)
             if reply.events is None:
-                return self._whole(order, reply)
-            events = self._stream(order, reply, stack.pop_all())
-            headers = order.headers(reply.choice.version) | {"cache-control": "no-cache"}
+                return self._whole(request, reply)
+            events = self._stream(request, reply, stack.pop_all())
+            headers = request.headers(reply.target.version) | {"cache-control": "no-cache"}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    async def _order(self, request: Request, path: str, interaction: str) -> Order:
+    async def _read(self, http: Request, path: str, interaction: str) -> AgentRequest:
         table = self._table.current
         if table is None:
             raise RequestRefused(503, "the routing is not known yet", "service_unavailable")
-        body = _read(await bounded(request, self._body_bytes_max))
+        body = _decode(await read_body(http, self._body_bytes_max))
         agent = body.get("model")
         if not isinstance(agent, str) or agent not in table.routes:
-            said = "model: no such agent here; GET /v1/models lists them"
-            raise RequestRefused(404, said, "invalid_request_error", param="model", code="model_not_found")
+            text = "model: no such agent here; GET /v1/models lists them"
+            raise RequestRefused(404, text, "invalid_request_error", param="model", code="model_not_found")
         if not isinstance(body.get("stream", False), bool):
             raise RequestRefused(400, "stream: true or false", "invalid_request_error", param="stream")
-        if (name := deadly(body, chat=path == CHAT)) is not None:
-            said = f"{name}: not to be had here, other requests would suffer"
-            raise RequestRefused(400, said, "invalid_request_error", param=name)
-        turn = request.headers.get("x-clorad-turn", "")
-        wanted = table.routes[agent].capture and request.headers.get("x-clorad-capture", "").lower() != "off"
+        if (name := harmful_parameter(body, chat=path == CHAT)) is not None:
+            text = f"{name}: not available here, it would harm other requests"
+            raise RequestRefused(400, text, "invalid_request_error", param=name)
+        turn = http.headers.get("x-clorad-turn", "")
+        captured = table.routes[agent].capture and http.headers.get("x-clorad-capture", "").lower() != "off"
         single = path == CHAT and body.get("n") in (None, 1) and isinstance(body.get("messages"), list)
-        return Order(
+        return AgentRequest(
             path=path,
             agent=agent,
             body=body,
             interaction=interaction,
-            conversation=request.headers.get("x-clorad-conversation") or None,
+            conversation=http.headers.get("x-clorad-conversation") or None,
             turn=int(turn) if turn.isdecimal() and len(turn) < 10 else None,
-            seen=asked(body),
-            capture=wanted and single and self._captor.wants(),
+            extras=requested_extras(body),
+            capture=captured and single and self._recorder.samples_next(),
             began_s=time.monotonic(),
         )
 
-    def _forward(self, order: Order) -> AbstractAsyncContextManager[Reply]:
-        body = with_extras(order.body) if order.capture else order.body
-        conversation = order.conversation or order.interaction
-        return self._forwarder.ask(order.path, body, agent=order.agent, conversation=conversation)
+    def _forward(self, request: AgentRequest) -> AbstractAsyncContextManager[Reply]:
+        body = with_capture_extras(request.body) if request.capture else request.body
+        conversation = request.conversation or request.interaction
+        return self._forwarder.ask(request.path, body, agent=request.agent, conversation=conversation)
 
-    def _whole(self, order: Order, reply: Reply) -> Response:
-        version = reply.choice.version
-        self._count(order, reply.status)
-        headers = order.headers(version)
+    def _whole(self, request: AgentRequest, reply: Reply) -> Response:
+        version = reply.target.version
+        self._count(request, reply.status)
+        headers = request.headers(version)
         answer = reply.body
         if reply.status != 200:
             return JSONResponse(answer, reply.status, headers)
-        if order.capture:
-            heard = CapturedReply()
-            heard.hear(answer["choices"][0])
-            self._keep(order, version, heard)
-        without_extras(answer, order.seen)
-        answer["model"] = order.agent
+        if request.capture:
+            captured = CapturedReply()
+            captured.add(answer["choices"][0])
+            self._capture(request, version, captured)
+        without_extras(answer, request.extras)
+        answer["model"] = request.agent
         return JSONResponse(answer, headers=headers)
 
-    async def _stream(self, order: Order, reply: Reply, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-        """The events as the client asked for them; the last one tells of an error, if there was one."""
+    async def _stream(
+        self, request: AgentRequest, reply: Reply, stack: AsyncExitStack
+    ) -> AsyncIterator[bytes]:
+        """The events that the client asked for. The last one is an error where the answer broke off."""
         assert reply.events is not None
-        version, heard, status = reply.choice.version, CapturedReply(), 200
+        version, captured, status = reply.target.version, CapturedReply(), 200
         try:
-            async with stack, asyncio.timeout_at(_loop_time(order.began_s + self._request_s_max)):
+            async with stack, asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
                 async for event in reply.events:
-                    yield _event(_shown(event, order, heard))
+                    yield _event(_shown(event, request, captured))
                 yield b"data: [DONE]\n\n"
-            if order.capture:
-                self._keep(order, version, heard)
-        except (Broken, TimeoutError) as fault:
+            if request.capture:
+                self._capture(request, version, captured)
+        except (ReplicasFailed, TimeoutError) as fault:
             status = 504 if isinstance(fault, TimeoutError) else 502
-            yield _event(complaint("the answer broke off", "api_error", code="broken_stream"))
+            yield _event(error_body("the answer broke off", "api_error", code="broken_stream"))
         except asyncio.CancelledError:
-            status = GONE
+            status = CLIENT_GONE
             raise
         finally:
-            self._count(order, status)
+            self._count(request, status)
 
-    def _failed(self, order: Order, fault: NoReplica | Broken | TimeoutError) -> Response:
+    def _failed(self, request: AgentRequest, fault: NoReplica | ReplicasFailed | TimeoutError) -> Response:
         match fault:
             case NoReplica():
-                status, said = 503, "no replica can answer for this agent right now"
-            case Broken():
-                status, said = 502, "the replicas failed on this request"
+                status, text = 503, "no replica can answer for this agent right now"
+            case ReplicasFailed():
+                status, text = 502, "the replicas failed on this request"
             case _:
-                status, said = 504, f"no answer within {self._request_s_max:.0f} s"
-        self._count(order, status)
-        log.warning("request failed", agent=order.agent, status=status, fault=type(fault).__name__)
-        return JSONResponse(complaint(said, "api_error"), status, order.headers() | _retry(status))
+                status, text = 504, f"no answer within {self._request_s_max:.0f} s"
+        self._count(request, status)
+        log.warning("request failed", agent=request.agent, status=status, fault=type(fault).__name__)
+        return JSONResponse(error_body(text, "api_error"), status, request.headers() | _retry(status))
 
-    def _keep(self, order: Order, version: str, heard: CapturedReply) -> None:
-        if not heard.complete:
+    def _capture(self, request: AgentRequest, version: str, reply: CapturedReply) -> None:
+        if not reply.complete:
             return
-        self._captor.put(
+        self._recorder.put(
             Capture(
-                id=order.interaction,
-                agent=order.agent,
+                id=request.interaction,
+                agent=request.agent,
                 version=version,
-                conversation=order.conversation,
-                turn=order.turn,
-                messages=order.body["messages"],
-                sampling=sampling_of(order.body),
-                heard=heard,
+                conversation=request.conversation,
+                turn=request.turn,
+                messages=request.body["messages"],
+                sampling=sampling_of(request.body),
+                reply=reply,
             )
         )
 
-    def _count(self, order: Order, status: int) -> None:
-        _answered.add(1, {"status": status})
-        _lasted.record(time.monotonic() - order.began_s)
+    def _count(self, request: AgentRequest, status: int) -> None:
+        _requests.add(1, {"status": status})
+        _durations.record(time.monotonic() - request.began_s)
 
 
-async def bounded(request: Request, bytes_max: int) -> bytes:
-    """The whole body. Raises `RequestRefused` as soon as it is longer than `bytes_max`."""
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """The whole body. Raises `RequestRefused` as soon as it exceeds `bytes_max`."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -229,28 +232,28 @@ async def bounded(request: Request, bytes_max: int) -> bytes:
     return bytes(body)
 
 
-def _read(raw: bytes) -> dict[str, Any]:
+def _decode(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise RequestRefused(400, "the body is no JSON", "invalid_request_error") from None
+        raise RequestRefused(400, "the body is not JSON", "invalid_request_error") from None
     if not isinstance(body, dict):
         raise RequestRefused(400, "the body must be an object", "invalid_request_error")
     return body
 
 
 def _event(data: dict[str, Any]) -> bytes:
-    """As a server-sent event."""
+    """One server-sent event."""
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _shown(chunk: dict[str, Any], order: Order, heard: CapturedReply) -> dict[str, Any]:
+def _shown(chunk: dict[str, Any], request: AgentRequest, captured: CapturedReply) -> dict[str, Any]:
     for choice in chunk.get("choices") or ():
-        if order.capture:
-            heard.hear(choice)
-    without_extras(chunk, order.seen)
+        if request.capture:
+            captured.add(choice)
+    without_extras(chunk, request.extras)
     if "model" in chunk:
-        chunk["model"] = order.agent
+        chunk["model"] = request.agent
     return chunk
 
 

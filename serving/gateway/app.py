@@ -1,7 +1,7 @@
-"""The data plane: OpenAI's API in front of the replicas, agents as its models.
+"""The gateway's HTTP server: OpenAI's API in front of the replicas, with agents as its models.
 
-It writes nothing but captures and feedback (both to Kafka), and needs the ledger only to start: from then
-on it serves the last routing it knows.
+The gateway writes captures and feedback to Kafka and nothing else. It needs the ledger only to start; after
+that it routes by the last table it read.
 """
 
 import socket
@@ -18,70 +18,70 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving.gateway.answering import CHAT, TEXT, Answering, RequestRefused, bounded
+from serving.gateway.answering import CHAT, TEXT, RequestRefused, Responder, read_body
 from serving.gateway.feedback_endpoint import ACK_S_MAX as FEEDBACK_ACK_S_MAX
 from serving.gateway.feedback_endpoint import FeedbackEndpoint, FeedbackRefused
-from serving.gateway.forwarding import forwarding
-from serving.gateway.openai_form import complaint, model_list
+from serving.gateway.forwarding import open_forwarder
+from serving.gateway.openai_form import error_body, model_list
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable, keep_fresh
-from serving.gateway.shutdown import Leaver, Server, saying_goodbye
+from serving.gateway.shutdown import GatewayServer, ShutdownWatcher, closing_connections
 from serving.health_report import HealthReport
 
 log = structlog.get_logger(__name__)
 
-_DRAIN_MARGIN_S = 1.0  # whose time is up is told so (504), not cut off
+_DRAIN_MARGIN_S = 1.0  # a request that runs out of time still gets its 504
 
 START_S_MAX = 300.0
-"""How long a gateway that never saw the ledger waits for it before it ends and is started again."""
+"""Seconds a gateway waits for a ledger that never answered; then it ends and is started again."""
 
 
 class LedgerMissing(Exception):
-    """The ledger did not answer since the gateway started; the supervisor starts it again."""
+    """The ledger has not answered since the gateway started. The supervisor starts the gateway again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayOptions:
     """What the operator decides about the gateway."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    poll_s: float = 0.2  # between looks at the routing generation
-    request_s_max: float = 60.0
-    wait_s_max: float = 10.0  # for a replica that can answer, before a request is told 503
-    connections_max: int = 1024
+    host: str
+    port: int
+    request_s_max: float  # the whole answer, its last token included
+    shutdown_delay_s: float  # after `/readyz` turned red requests are accepted so long
+    poll_s: float = 0.2  # between two reads of the routing generation
+    wait_s_max: float = 10.0  # for a replica that can answer; then the request gets a 503
+    connections_max: int = 1024  # to replicas
     body_bytes_max: int = 4 * 1024 * 1024
-    leave_s: float = 0.0  # how long requests are taken after `/readyz` went red: balancers have to notice
 
     @property
     def drain_s_max(self) -> float:
-        """How long answers in flight may take at the end: as long as any may."""
+        """Seconds that answers in flight may take during shutdown: as long as at any other time."""
         return max(self.request_s_max, FEEDBACK_ACK_S_MAX) + _DRAIN_MARGIN_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Everything the endpoints work with."""
+    """What the endpoints use."""
 
     table: RoutingTable
-    captor: Recorder
-    inbox: FeedbackEndpoint
+    recorder: Recorder
+    feedback: FeedbackEndpoint
     options: GatewayOptions
 
 
-def gateway_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
-    """The application. Its routing table must be kept fresh by `keep_fresh`, its captor must run."""
+def build_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
+    """The application. The caller runs `keep_fresh` for its routing table, and its recorder."""
 
     @asynccontextmanager
     async def connected(app: FastAPI) -> AsyncIterator[None]:
         options = gateway.options
-        async with forwarding(
+        async with open_forwarder(
             gateway.table, connections_max=options.connections_max, wait_s_max=options.wait_s_max
         ) as forwarder:
-            app.state.answering = Answering(
+            app.state.responder = Responder(
                 gateway.table,
                 forwarder,
-                gateway.captor,
+                gateway.recorder,
                 request_s_max=options.request_s_max,
                 body_bytes_max=options.body_bytes_max,
             )
@@ -91,17 +91,17 @@ def gateway_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
 
     @app.post(CHAT)
     async def chat(request: Request) -> Response:
-        answering: Answering = app.state.answering
-        return await answering.answer(request, CHAT)
+        responder: Responder = app.state.responder
+        return await responder.respond(request, CHAT)
 
     @app.post(TEXT)
     async def complete(request: Request) -> Response:
-        answering: Answering = app.state.answering
-        return await answering.answer(request, TEXT)
+        responder: Responder = app.state.responder
+        return await responder.respond(request, TEXT)
 
     @app.post("/v1/feedback")
     async def feedback(request: Request) -> Response:
-        return await _take(gateway, request)
+        return await _accept_feedback(gateway, request)
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -125,18 +125,18 @@ def gateway_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
 
 
 def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthReport) -> None:
-    """Serve until `stopping` is set, then stop in order (`serving.gateway.shutdown`).
+    """Serve until `stopping` is set, then shut down in order (`serving.gateway.shutdown`).
 
-    Requests that were accepted are answered, and captures are with `captor.send`.
+    Afterwards every accepted request is answered, and every capture is with `recorder`'s `send`.
     Raises `LedgerMissing`, `OSError`.
     """
     options = gateway.options
-    server = Server(
+    server = GatewayServer(
         uvicorn.Config(
-            saying_goodbye(gateway_app(gateway, stopping), stopping),
+            closing_connections(build_app(gateway, stopping), stopping),
             log_config=None,
             access_log=False,
-            # Clients keep idle connections for 5 s (httpx) and longer: the server must not close first.
+            # Clients keep idle connections for 5 s (httpx) and longer: the gateway must not close first.
             timeout_keep_alive=75,
         ),
         drain_s_max=options.drain_s_max,
@@ -144,17 +144,17 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
     over = threading.Event()
     loops: list[Callable[[], None]] = [
         lambda: keep_fresh(gateway.table, over, poll_s=options.poll_s),
-        lambda: gateway.captor.run(over),
+        lambda: gateway.recorder.run(over),
     ]
     with _listening(options.host, options.port) as listening, ThreadPoolExecutor(3) as pool:
         running = [pool.submit(loop) for loop in loops]
         watch = pool.submit(
-            Leaver(server, leave_s=options.leave_s).watch,
+            ShutdownWatcher(server, delay_s=options.shutdown_delay_s).watch,
             stopping,
             over,
-            look=_looking(gateway.table, health),
+            check=_readiness_check(gateway.table, health),
             alive=lambda: health.alive("gateway"),
-            left=lambda: health.ready("routing", False, "asked to stop"),
+            unready=lambda: health.ready("routing", False, "asked to stop"),
             broken=lambda: any(loop.done() for loop in running),
         )
         try:
@@ -167,56 +167,58 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """Bound by us, so that a port that is taken is an `OSError` here and not an exit inside uvicorn."""
+    """A socket bound here: a port that is taken is an `OSError`, where uvicorn would end the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def _looking(table: RoutingTable, health: HealthReport) -> Callable[[], None]:
-    """Tells how ready the gateway is. Raises `LedgerMissing` where it has waited for the ledger too long."""
+def _readiness_check(table: RoutingTable, health: HealthReport) -> Callable[[], None]:
+    """A call reports whether the gateway is ready; it raises `LedgerMissing` after too long a wait."""
     began_s = time.monotonic()
 
-    def look() -> None:
+    def check() -> None:
         health.ready("routing", *_readiness(table))
         waited_s = time.monotonic() - began_s
         if table.current is None and waited_s > START_S_MAX:
             raise LedgerMissing(f"the ledger did not answer for {waited_s:.0f} s")
 
-    return look
+    return check
 
 
-async def _take(gateway: Gateway, request: Request) -> Response:
+async def _accept_feedback(gateway: Gateway, request: Request) -> Response:
     table = gateway.table.current
     if table is None:
-        said = complaint("the agents are not known yet", "service_unavailable")
-        return JSONResponse(said, 503, {"retry-after": "1"})
+        body = error_body("the agents are not known yet", "service_unavailable")
+        return JSONResponse(body, 503, {"retry-after": "1"})
     try:
-        raw = await bounded(request, gateway.options.body_bytes_max)
-        taken = await gateway.inbox.take(raw, request.headers, table.routes.keys())
+        raw = await read_body(request, gateway.options.body_bytes_max)
+        accepted = await gateway.feedback.accept(raw, request.headers, table.routes.keys())
     except RequestRefused as refusal:
         return JSONResponse(refusal.body, refusal.status)
-    except FeedbackRefused as complaints:
-        kind = "api_error" if complaints.status == 503 else "invalid_request_error"
-        headers = {"retry-after": "1"} if complaints.status == 503 else {}
-        return JSONResponse(complaint(complaints.text, kind), complaints.status, headers)
-    place = {"topic": taken.sent.topic, "partition": taken.sent.partition, "offset": taken.sent.offset}
-    return JSONResponse({"id": taken.id, "source": taken.source, **place}, 202)
+    except FeedbackRefused as refusal:
+        kind = "api_error" if refusal.status == 503 else "invalid_request_error"
+        headers = {"retry-after": "1"} if refusal.status == 503 else {}
+        return JSONResponse(error_body(refusal.text, kind), refusal.status, headers)
+    sent = accepted.sent
+    place = {"topic": sent.topic, "partition": sent.partition, "offset": sent.offset}
+    return JSONResponse({"id": accepted.id, "source": accepted.source, **place}, 202)
 
 
 def _readiness(table: RoutingTable) -> tuple[bool, str]:
     if table.current is None:
         return False, "the ledger has not answered yet"
-    usable = sum(one.in_rotation for one in table.current.replicas)
+    usable = sum(replica.in_rotation for replica in table.current.replicas)
     return usable > 0, f"{usable} of {len(table.current.replicas)} replicas in rotation"
 
 
 def _routing(table: RoutingTable) -> dict[str, Any]:
-    """For tooling: what this gateway routes by at this moment."""
-    known = table.current
-    if known is None:
+    """For tools: the table that this gateway routes by now."""
+    current = table.current
+    if current is None:
         return {"generation": None, "agents": {}, "replicas": []}
     replicas = [
-        {"url": one.url, "in_rotation": one.in_rotation, "models": list(one.models)} for one in known.replicas
+        {"url": replica.url, "in_rotation": replica.in_rotation, "models": list(replica.models)}
+        for replica in current.replicas
     ]
-    versions = {name: route.version for name, route in known.routes.items()}
-    return {"generation": known.generation, "agents": versions, "replicas": replicas}
+    versions = {name: route.version for name, route in current.routes.items()}
+    return {"generation": current.generation, "agents": versions, "replicas": replicas}

@@ -1,7 +1,7 @@
-"""Feedback over HTTP for people without a Kafka client: checked, redacted, and acknowledged by Kafka first.
+"""Accepts feedback over HTTP: checks it, redacts it, sends it to Kafka, and answers once Kafka has it.
 
-A CloudEvent in structured or binary mode (https://github.com/cloudevents/spec, HTTP binding), or its bare
-`type` and `data`. The client's id is kept: sending the same event again is safe.
+The body is a CloudEvent in structured or binary mode (https://github.com/cloudevents/spec, HTTP binding), or
+a bare `type` and `data`. The client's id is kept, so a client may send the same event again.
 """
 
 import asyncio
@@ -23,18 +23,22 @@ from feedback.redaction import Redactor
 from ledger.events import Reason
 from serving.gateway.recorder import SOURCE, Send
 
-_taken = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
+_accepted = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
 
 TOPIC = "clorad.feedback"
 ACK_S_MAX = 12.0
-"""How long a sender waits for Kafka at most: a little longer than the producer itself tries."""
+"""Seconds a sender waits for Kafka: a little longer than the producer itself tries."""
 
-_FAULTS = (TooManyWaiting, NotAcknowledged, TimeoutError)
+_FATES = {
+    TooManyWaiting: "too_many_waiting",
+    NotAcknowledged: "not_acknowledged",
+    TimeoutError: "timeout",
+}
 TYPES = ("clorad.correction.v1", "clorad.intervention.v1", "clorad.outcome.v1", "clorad.retraction.v1")
 
 
 class FeedbackRefused(Exception):
-    """The event was not taken. `text` names fields and kinds of mistakes, never what they held."""
+    """The event was not accepted. `text` names fields and what is wrong with them, never what they hold."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -43,7 +47,7 @@ class FeedbackRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedFeedback:
-    """Where the event is now, on every in-sync replica of Kafka."""
+    """Where Kafka keeps the event, on every in-sync replica."""
 
     id: str
     source: str
@@ -51,18 +55,18 @@ class AcceptedFeedback:
 
 
 class FeedbackEndpoint:
-    """Takes feedback for Kafka."""
+    """Accepts feedback and sends it to Kafka."""
 
     def __init__(self, send: Send, redactor: Redactor, *, ack_s_max: float = ACK_S_MAX) -> None:
         self._send = send
         self._redactor = redactor
         self._ack_s_max = ack_s_max
-        start_at_zero(_taken, *({"fate": fate} for fate in ("kept", *(fault.__name__ for fault in _FAULTS))))
+        start_at_zero(_accepted, *({"fate": fate} for fate in ("kept", *_FATES.values())))
 
-    async def take(
+    async def accept(
         self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]
     ) -> AcceptedFeedback:
-        """Kafka has the event. Raises `FeedbackRefused`: 4xx, it never will; 503, it may be sent again."""
+        """Kafka has the event afterwards. Raises `FeedbackRefused`: after a 503 it may be sent again."""
         envelope = _opened(raw, headers)
         agent = envelope.data.get("agent") if isinstance(envelope.data, dict) else None
         if isinstance(agent, str) and agent not in agents:
@@ -78,16 +82,16 @@ class FeedbackEndpoint:
                 at=None if envelope.occurred_s is None else datetime.fromtimestamp(envelope.occurred_s, UTC),
                 trace=envelope.trace,
             )
-        except ValueError as complaint:
-            raise FeedbackRefused(400, str(complaint)) from None
+        except ValueError as fault:
+            raise FeedbackRefused(400, str(fault)) from None
         try:
             sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
-        except _FAULTS as fault:
-            _taken.add(1, {"fate": type(fault).__name__})
+        except tuple(_FATES) as fault:
+            _accepted.add(1, {"fate": _FATES[type(fault)]})
             raise FeedbackRefused(503, "not acknowledged by Kafka; send it again under the same id") from None
-        _taken.add(1, {"fate": "kept"})
-        kept = {name: (value or b"").decode() for name, value in record.headers}
-        return AcceptedFeedback(id=kept["ce_id"], source=kept["ce_source"], sent=sent)
+        _accepted.add(1, {"fate": "kept"})
+        stored = {name: (value or b"").decode() for name, value in record.headers}
+        return AcceptedFeedback(id=stored["ce_id"], source=stored["ce_source"], sent=sent)
 
 
 def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
@@ -109,7 +113,7 @@ def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
 
 
 def _completed(raw: bytes, headers: Mapping[str, str]) -> bytes:
-    """A bare `{"type": …, "data": …}` becomes a structured event with an id of ours."""
+    """A bare `{"type": …, "data": …}` becomes a structured event; where it has no id, it gets one."""
     parsed: Any = parse(raw)
     if "ce-id" in headers or not isinstance(parsed, dict) or "specversion" in parsed:
         return raw

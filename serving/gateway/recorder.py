@@ -1,7 +1,7 @@
-"""Keeping what agents were asked and said: best effort, off the path of the request, redacted first.
+"""Sends captures (what agents were asked and answered) to Kafka, redacted, from a thread of its own.
 
-A full queue or a broker that is away costs captures, never an answer. Feedback that names an interaction
-then waits in the ledger; feedback with its own texts never does.
+A full queue or an unreachable broker costs captures, never an answer. Feedback that names a lost interaction
+waits in the ledger; feedback that brings its own texts does not need one.
 """
 
 import queue
@@ -28,12 +28,12 @@ TOPIC = "clorad.interactions"
 SOURCE = "clorad/gateway"
 
 Send = Callable[[KafkaRecord], Future[Sent]]
-"""feedback.producer.Producer.send: a future that ends when every in-sync replica of Kafka has it."""
+"""`feedback.producer.Producer.send`: its future ends once every in-sync replica of Kafka has the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """What is known of one answer, before redaction."""
+    """One request and its answer, before redaction."""
 
     id: str
     agent: str
@@ -42,68 +42,66 @@ class Capture:
     turn: int | None
     messages: list[Mapping[str, Any]]
     sampling: Mapping[str, Any]
-    heard: CapturedReply
+    reply: CapturedReply
 
 
 class Recorder:
-    """A bounded queue and the thread that empties it."""
+    """A bounded queue of captures; `run` sends them, in a thread of its own."""
 
-    def __init__(
-        self, send: Send, redactor: Redactor, *, share: float = 1.0, waiting_max: int = 1000
-    ) -> None:
+    def __init__(self, send: Send, redactor: Redactor, *, share: float, waiting_max: int = 1000) -> None:
         self._send = send
         self._redactor = redactor
         self._share = share
         self._waiting: queue.Queue[Capture] = queue.Queue(waiting_max)
 
-    def wants(self) -> bool:
-        """Whether the next interaction is in the sample. A token costs the replica a little to report."""
+    def samples_next(self) -> bool:
+        """Whether the next interaction is in the sample. Reporting its tokens costs the replica a little."""
         return random.random() < self._share
 
-    def put(self, interaction: Capture) -> None:
-        """Take it if there is room."""
+    def put(self, capture: Capture) -> None:
+        """Queue a capture; a full queue drops it and counts it."""
         try:
-            self._waiting.put_nowait(interaction)
+            self._waiting.put_nowait(capture)
         except queue.Full:
             _captured.add(1, {"fate": "no_room"})
 
     def run(self, stopping: threading.Event) -> None:
-        """Redact and send until told to stop and nothing waits."""
+        """Redact and send until `stopping` is set and the queue is empty."""
         while not (stopping.is_set() and self._waiting.empty()):
             try:
-                interaction = self._waiting.get(timeout=0.2)
+                capture = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
             try:
-                record = self._record(interaction)
-                if len(record.value or b"") > VALUE_BYTES_MAX:  # intake would only bury it
+                record = self._record(capture)
+                if len(record.value or b"") > VALUE_BYTES_MAX:  # intake would make it a dead letter
                     _captured.add(1, {"fate": "too_large"})
                     continue
                 self._send(record).add_done_callback(_count)
             except TooManyWaiting:
                 _captured.add(1, {"fate": "kafka_away"})
-            except ValueError as complaint:  # names fields, never what they hold
-                log.warning("interaction not captured", agent=interaction.agent, why=str(complaint))
+            except ValueError as fault:  # its text names fields, never what they hold
+                log.warning("interaction not captured", agent=capture.agent, why=str(fault))
                 _captured.add(1, {"fate": "invalid"})
 
-    def _record(self, said: Capture) -> KafkaRecord:
+    def _record(self, capture: Capture) -> KafkaRecord:
         data: dict[str, Any] = {
-            "agent": said.agent,
+            "agent": capture.agent,
             "author": "gateway",
-            "version": said.version,
-            "messages": said.messages,
-            "completion": said.heard.text,
-            "sampling": dict(said.sampling),
-            "finish_reason": said.heard.finish_reason,
+            "version": capture.version,
+            "messages": capture.messages,
+            "completion": capture.reply.text,
+            "sampling": dict(capture.sampling),
+            "finish_reason": capture.reply.finish_reason,
         }
-        if len(said.heard.token_ids) == len(said.heard.logprobs):
-            data |= {"token_ids": said.heard.token_ids, "logprobs": said.heard.logprobs}
-        if said.conversation is not None:
-            data["conversation"] = said.conversation
-        if said.turn is not None:
-            data["turn"] = said.turn
+        if len(capture.reply.token_ids) == len(capture.reply.logprobs):
+            data |= {"token_ids": capture.reply.token_ids, "logprobs": capture.reply.logprobs}
+        if capture.conversation is not None:
+            data["conversation"] = capture.conversation
+        if capture.turn is not None:
+            data["turn"] = capture.turn
         return outgoing(
-            "interaction", data, topic=TOPIC, source=SOURCE, redactor=self._redactor, event_id=said.id
+            "interaction", data, topic=TOPIC, source=SOURCE, redactor=self._redactor, event_id=capture.id
         )
 
 

@@ -1,7 +1,7 @@
-"""Agent -> version -> replica: the choice, and the table it is made from.
+"""Chooses the version and the replica that answer for an agent, from a table read from the ledger.
 
-The table is read from the ledger whenever its generation has grown, and kept when the ledger is away:
-a gateway that has started once needs nobody in order to answer.
+The table is read again when its generation has grown. While the ledger is away the last table stays in use:
+a gateway that has read it once can go on answering without the ledger.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _generation = metrics.get_meter("serving").create_gauge("clorad.gateway.generati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteTarget:
-    """Who answers one request."""
+    """The replica and the model that answer one request."""
 
     url: str
     model: str  # its name on that replica
@@ -44,18 +44,18 @@ def choose(
 
     Raises `KeyError` for an agent that is not declared.
     """
-    version, model = speaker(table.routes[agent], conversation)
+    version, model = version_for(table.routes[agent], conversation)
     able = [
-        (in_flight.get(one.url, 0), place, RouteTarget(url=one.url, model=name, version=version))
-        for place, one in enumerate(table.replicas)
-        if one.in_rotation and one.url not in avoid
-        if (name := one.base_name if model is None else model if model in one.models else None)
+        (in_flight.get(replica.url, 0), place, RouteTarget(url=replica.url, model=name, version=version))
+        for place, replica in enumerate(table.replicas)
+        if replica.in_rotation and replica.url not in avoid
+        if (name := replica.base_name if model is None else model if model in replica.models else None)
     ]
-    return min(able, key=lambda found: found[:2])[2] if able else None
+    return min(able, key=lambda candidate: candidate[:2])[2] if able else None
 
 
-def speaker(route: Route, conversation: str) -> tuple[str, str | None]:
-    """Version and model for a conversation: always the same, and not the same people for every canary."""
+def version_for(route: Route, conversation: str) -> tuple[str, str | None]:
+    """Version and model for a conversation: always the same; each canary draws other conversations."""
     if (
         route.canary_version is not None
         and _fraction(conversation, route.canary_version) < route.canary_share
@@ -65,7 +65,7 @@ def speaker(route: Route, conversation: str) -> tuple[str, str | None]:
 
 
 class RoutingTable:
-    """The routing table as last read. One thread keeps it fresh, any may ask."""
+    """The routing table as last read. One thread keeps it fresh; any thread may read `current`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -99,13 +99,13 @@ class RoutingTable:
 
 
 def keep_fresh(table: RoutingTable, stopping: threading.Event, *, poll_s: float) -> None:
-    """Look at the generation until told to stop."""
+    """Refresh the table every `poll_s` seconds until `stopping` is set."""
     while not stopping.is_set():
         table.refresh()
         stopping.wait(poll_s)
 
 
 def _fraction(conversation: str, version: str) -> float:
-    """In [0, 1), evenly spread over conversations and drawn anew for every version."""
+    """In [0, 1): uniform over conversations, independent between versions."""
     digest = hashlib.sha256(f"{version}\0{conversation}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,7 +1,7 @@
-"""How a gateway leaves: it says so first, answers until nobody sends any more, and ends what it began.
+"""Shuts the gateway down in order: `/readyz` turns red, requests are accepted a while longer, then it drains.
 
-Load balancers ask `/readyz` every few seconds: a gateway that closed its door at once would turn away what
-they send until then. Clients that keep connections are told with each answer to open another one.
+Load balancers poll `/readyz` every few seconds; a gateway that closed its port at once would refuse what they
+send until the next poll. Each answer during shutdown asks its client to open another connection.
 """
 
 import asyncio
@@ -21,48 +21,49 @@ log = structlog.get_logger(__name__)
 _TICK_S = 0.2
 
 
-def saying_goodbye(app: ASGIApp, stopping: threading.Event) -> ASGIApp:
-    """The application; once `stopping` is set, each answer asks its client for another connection."""
+def closing_connections(app: ASGIApp, stopping: threading.Event) -> ASGIApp:
+    """The application; once `stopping` is set, each answer carries `connection: close`."""
 
-    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start" and stopping.is_set():
                 MutableHeaders(scope=message)["connection"] = "close"
             await send(message)
 
-        await app(scope, receive, told)
+        await app(scope, receive, send_closing)
 
-    return answered
+    return wrapped
 
 
-class Leaver:
-    """Ends a server in order. Its `watch` runs in a thread of its own, from start to end."""
+class ShutdownWatcher:
+    """Ends a server in order. `watch` runs in a thread of its own for as long as the server does."""
 
-    def __init__(self, server: uvicorn.Server, *, leave_s: float) -> None:
+    def __init__(self, server: uvicorn.Server, *, delay_s: float) -> None:
         self._server = server
-        self._leave_s = leave_s
+        self._delay_s = delay_s
 
     def watch(
         self,
         stopping: threading.Event,
         over: threading.Event,
         *,
-        look: Callable[[], None],
+        check: Callable[[], None],
         alive: Callable[[], None],
-        left: Callable[[], None],
+        unready: Callable[[], None],
         broken: Callable[[], bool],
     ) -> None:
-        """`look` at what is needed until told to stop; then `left` is said, and after `leave_s` more the door
-        is closed. `alive` is said until all is over. A `broken` part closes the door at once, as `look` does
-        by raising."""
+        """Calls `check` until `stopping` is set, then `unready`, and ends the server `delay_s` later.
+
+        A `broken` part, or a `check` that raises, ends the server at once. `alive` is called until `over`.
+        """
         try:
             while not stopping.wait(_TICK_S) and not broken():
                 alive()
-                look()
+                check()
             if stopping.is_set():
-                left()
+                unready()
             waited_s = 0.0
-            while stopping.is_set() and waited_s < self._leave_s and not broken():
+            while stopping.is_set() and waited_s < self._delay_s and not broken():
                 alive()
                 over.wait(_TICK_S)
                 waited_s += _TICK_S
@@ -72,29 +73,29 @@ class Leaver:
             alive()
 
 
-class Server(uvicorn.Server):
-    """uvicorn's, whose signals are the role's, and which says what it broke off at the end."""
+class GatewayServer(uvicorn.Server):
+    """uvicorn's server. The role handles the signals; the log counts the answers that shutdown cut off."""
 
     def __init__(self, config: uvicorn.Config, *, drain_s_max: float) -> None:
-        # A second more: ours comes first and counts, theirs is there should ours not be enough.
+        # uvicorn's own limit is a second later: it applies where cancelling was not enough.
         config.timeout_graceful_shutdown = math.ceil(drain_s_max) + 1
         super().__init__(config)
         self._drain_s_max = drain_s_max
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals set `stopping`."""
+        """The role's signal handlers set `stopping`; uvicorn installs none."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """No more connections; answers in flight end by themselves, or are broken off after `drain_s_max`."""
+        """Accept no more connections; answers in flight end, or are cut off after `drain_s_max`."""
         log.info("gateway closing", in_flight=len(self.server_state.tasks))
-        late = asyncio.get_running_loop().call_later(self._drain_s_max, self._break_off)
+        cutoff = asyncio.get_running_loop().call_later(self._drain_s_max, self._cut_off)
         await super().shutdown(sockets)
-        late.cancel()
+        cutoff.cancel()
 
-    def _break_off(self) -> None:
+    def _cut_off(self) -> None:
         tasks = list(self.server_state.tasks)
-        log.warning("answers broken off", answers=len(tasks), after_s=self._drain_s_max)
+        log.warning("answers cut off", answers=len(tasks), after_s=self._drain_s_max)
         for task in tasks:
             task.cancel()

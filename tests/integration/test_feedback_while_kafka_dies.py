@@ -12,9 +12,9 @@ from kafka import TopicPartition
 from feedback.connection import Kafka
 from feedback.producer import Producer
 from feedback.topics import Topics, create
-from tests.unit.serving.front import Front, front, until
+from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
+from tests.unit.serving.gateway.test_feedback_under_load import TOPIC, event
 from tests.unit.serving.scene import scene as a_scene
-from tests.unit.serving.test_feedback_under_load import TOPIC, event
 
 pytestmark = pytest.mark.kafka
 
@@ -26,7 +26,7 @@ WAIT_S = 90.0
 class Person:
     """Says one thing after the other, each until it is taken, and remembers what was promised."""
 
-    def __init__(self, gateway: Front, stopping: threading.Event) -> None:
+    def __init__(self, gateway: RunningGateway, stopping: threading.Event) -> None:
         self.gateway, self.stopping = gateway, stopping
         self.promised: dict[str, tuple[int, int]] = {}
         self.answers: Counter[int] = Counter()
@@ -68,19 +68,19 @@ def test_every_202_is_in_the_topic_though_the_broker_was_killed_meanwhile(own_br
     stopping = threading.Event()
     with a_scene(tmp_path) as made, ThreadPoolExecutor(max_workers=PEOPLE) as pool:
         made.agent("billing")
-        with front(made.database, send=producer.send, ack_s_max=4.0) as gateway:
-            until(lambda: gateway.get("/routing").json()["agents"])
+        with build_gateway(made.database, send=producer.send, ack_s_max=4.0) as gateway:
+            wait_until(lambda: gateway.get("/routing").json()["agents"])
             people = [Person(gateway, stopping) for _ in range(PEOPLE)]
             talking = [pool.submit(person.talk) for person in people]
             try:
                 taken = count(people, 202)
-                until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
+                wait_until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
                 broker.kill()
                 refused = count(people, 503)
-                until(lambda: count(people, 503) > refused + 2 * PEOPLE, wait_s_max=WAIT_S)
+                wait_until(lambda: count(people, 503) > refused + 2 * PEOPLE, wait_s_max=WAIT_S)
                 broker.start()
                 taken = count(people, 202)
-                until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
+                wait_until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
             finally:
                 stopping.set()
             for one in talking:

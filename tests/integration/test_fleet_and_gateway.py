@@ -11,7 +11,7 @@ import pytest
 
 from ledger.events import Role
 from ledger.versions.promotion import roll_back
-from tests.unit.serving.front import Front, front, until
+from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
 from tests.unit.serving.scene import Scene
 from tests.unit.serving.scene import scene as a_scene
 from tests.unit.serving.test_fleet import champion, fleet, running
@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> Iterator[Scene]:
 class Users:
     """They chat and stream without end, and remember who answered and what failed."""
 
-    def __init__(self, gateway: Front) -> None:
+    def __init__(self, gateway: RunningGateway) -> None:
         self._client = gateway.client(default_headers={"x-clorad-capture": "off"})
         self.stop = threading.Event()
         self.versions: list[str] = []
@@ -67,7 +67,7 @@ class Users:
 
 
 @contextmanager
-def users(gateway: Front) -> Iterator[Users]:
+def users(gateway: RunningGateway) -> Iterator[Users]:
     made = Users(gateway)
     with ThreadPoolExecutor(USERS) as pool:
         for number in range(USERS):
@@ -79,20 +79,20 @@ def users(gateway: Front) -> Iterator[Users]:
 
 
 def test_versions_are_judged_promoted_and_rolled_back_while_users_talk(world):
-    with running(fleet(world)), front(world.database) as gateway:
-        until(lambda: gateway.get("/readyz").status_code == 200)
+    with running(fleet(world)), build_gateway(world.database) as gateway:
+        wait_until(lambda: gateway.get("/readyz").status_code == 200)
         with users(gateway) as talking:
             world.corrections("billing", 9, role=Role.GATE)
             first = world.candidate("billing")
-            until(lambda: champion(world) == first.number, wait_s_max=30.0)
-            until(lambda: talking.versions[-1] == first.name)
+            wait_until(lambda: champion(world) == first.number, wait_s_max=30.0)
+            wait_until(lambda: talking.versions[-1] == first.name)
             world.corrections("billing", 9, role=Role.GATE)
             second = world.candidate("billing")
-            until(lambda: champion(world) == second.number, wait_s_max=30.0)
-            until(lambda: talking.versions[-1] == second.name)
+            wait_until(lambda: champion(world) == second.number, wait_s_max=30.0)
+            wait_until(lambda: talking.versions[-1] == second.name)
             roll_back(world.database, "billing", to=None, by="ann", reason="worse")
             began = time.monotonic()
-            until(lambda: talking.versions[-1] == first.name)
+            wait_until(lambda: talking.versions[-1] == first.name)
             assert time.monotonic() - began < 5.0
     assert talking.failures == []
     assert set(talking.versions) == {"v0", first.name, second.name}
@@ -100,10 +100,10 @@ def test_versions_are_judged_promoted_and_rolled_back_while_users_talk(world):
 
 def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(world):
     standing = world.champion("billing")
-    with running(fleet(world)), front(world.database) as gateway:
-        until(lambda: gateway.get("/readyz").status_code == 200, wait_s_max=20.0)
+    with running(fleet(world)), build_gateway(world.database) as gateway:
+        wait_until(lambda: gateway.get("/readyz").status_code == 200, wait_s_max=20.0)
         with users(gateway) as talking:
-            until(lambda: standing.name in talking.versions, wait_s_max=20.0)
+            wait_until(lambda: standing.name in talking.versions, wait_s_max=20.0)
             world.corrections("billing", 10, role=Role.DEV)  # what v1 knows already
             world.corrections("billing", 9, role=Role.GATE)
             candidate = world.candidate("billing")
@@ -111,15 +111,15 @@ def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(
                 fake.die()
                 time.sleep(0.3)
                 fake.start()
-                until(
+                wait_until(
                     lambda url=fake.url: any(
                         one["url"] == url and one["in_rotation"] and standing.model in one["models"]
                         for one in gateway.get("/routing").json()["replicas"]
                     ),
                     wait_s_max=30.0,
                 )
-            until(lambda: champion(world) == candidate.number, wait_s_max=30.0)
-            until(lambda: talking.versions[-1] == candidate.name)
+            wait_until(lambda: champion(world) == candidate.number, wait_s_max=30.0)
+            wait_until(lambda: talking.versions[-1] == candidate.name)
     broken = [str(failure) for failure in talking.failures]
     # A stream in the middle of its answer cannot be begun anew; nothing else may fail.
     assert [why for why in broken if "broke off" not in why] == []
@@ -127,12 +127,14 @@ def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(
 
 
 def test_the_fleet_role_may_be_away_while_users_talk(world):
-    with front(world.database) as gateway:
+    with build_gateway(world.database) as gateway:
         with running(fleet(world)):
             standing = world.champion("billing")
-            until(lambda: gateway.get("/readyz").status_code == 200)
-            until(lambda: gateway.get("/routing").json()["agents"]["billing"] == standing.name)
-            until(lambda: all(standing.model in fake.adapters for fake in world.replicas), wait_s_max=20.0)
+            wait_until(lambda: gateway.get("/readyz").status_code == 200)
+            wait_until(lambda: gateway.get("/routing").json()["agents"]["billing"] == standing.name)
+            wait_until(
+                lambda: all(standing.model in fake.adapters for fake in world.replicas), wait_s_max=20.0
+            )
         with users(gateway) as talking:
             time.sleep(0.5)
             with running(fleet(world, holder="another")):

@@ -28,7 +28,12 @@ from serving.fleet.replica import Replica
 from serving.fleet.version_check import VersionChecker
 from tests import vllm_server
 from tests.unit.ledger import teaching
-from tests.unit.serving.front import Front, RecordedHealth, front, until
+from tests.unit.serving.gateway.gateway_builder import (
+    RecordedHealth,
+    RunningGateway,
+    build_gateway,
+    wait_until,
+)
 from tests.unit.serving.scene import BASE_HASH, Scene, manifest
 from tests.unit.serving.scene import scene as a_scene
 from tests.vllm_server import RealVLLM
@@ -146,12 +151,12 @@ def clean(vllm: RealVLLM) -> Iterator[RealVLLM]:
     replica.close()
 
 
-def shown(gateway: Front) -> dict[str, Any]:
+def shown(gateway: RunningGateway) -> dict[str, Any]:
     routing: dict[str, Any] = gateway.get("/routing").json()
     return routing
 
 
-def holds(gateway: Front, version: Version) -> bool:
+def holds(gateway: RunningGateway, version: Version) -> bool:
     return any(version.model in one["models"] for one in shown(gateway)["replicas"])
 
 
@@ -160,8 +165,8 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
     teaching.promote(scene.database, first)
     second = trained(scene, clean.base, seed=2)
     judged = fleet(scene, clean.url, suite=judging_never_ends)
-    with judged, front(scene.database) as gateway:
-        until(lambda: holds(gateway, first) and holds(gateway, second), wait_s_max=30.0)
+    with judged, build_gateway(scene.database) as gateway:
+        wait_until(lambda: holds(gateway, first) and holds(gateway, second), wait_s_max=30.0)
         client, stop, spoken = gateway.client(), threading.Event(), []
 
         def chat() -> None:
@@ -174,25 +179,25 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
         with ThreadPoolExecutor(4) as pool:
             chatting = [pool.submit(chat) for _ in range(4)]
             try:
-                until(lambda: len(spoken) > 8)
+                wait_until(lambda: len(spoken) > 8)
                 flipped = time.monotonic()
                 teaching.promote(scene.database, second)
-                until(lambda: shown(gateway)["agents"]["billing"] == second.name)
+                wait_until(lambda: shown(gateway)["agents"]["billing"] == second.name)
                 swap_s = time.monotonic() - flipped
-                until(lambda: spoken[-1] == second.name)
+                wait_until(lambda: spoken[-1] == second.name)
                 roll_back(scene.database, "billing", to=None, by="ann", reason="worse")
                 back = time.monotonic()
-                until(lambda: shown(gateway)["agents"]["billing"] == first.name)
+                wait_until(lambda: shown(gateway)["agents"]["billing"] == first.name)
                 back_s = time.monotonic() - back
-                until(lambda: spoken[-1] == first.name)
+                wait_until(lambda: spoken[-1] == first.name)
             finally:
                 stop.set()  # else the pool would wait for ever for those who chat
         assert [chat.exception() for chat in chatting] == [None] * 4
         assert set(spoken) == {first.name, second.name}
         assert swap_s < 1.0
         assert back_s < 1.0
-        until(lambda: gateway.post.records)
-        kept = gateway.post.data("clorad.interactions")[-1]
+        wait_until(lambda: gateway.sends.records)
+        kept = gateway.sends.data("clorad.interactions")[-1]
         assert len(kept["token_ids"]) == len(kept["logprobs"]) == 4
 
 
@@ -217,8 +222,8 @@ def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
     facts = json.loads((scene.store / honest.path / "manifest.json").read_text())
     forged = manifest(scene.store / honest.path, honest.hash, {"probes": facts["probes"]})
     (scene.store / honest.path / "manifest.json").write_text(json.dumps(forged))
-    with fleet(scene, clean.url), front(scene.database) as gateway:
-        until(lambda: shown(gateway)["replicas"], wait_s_max=20.0)
+    with fleet(scene, clean.url), build_gateway(scene.database) as gateway:
+        wait_until(lambda: shown(gateway)["replicas"], wait_s_max=20.0)
         time.sleep(1.0)
         assert not holds(gateway, honest)
         with scene.database.read() as connection:
@@ -232,13 +237,13 @@ def test_a_server_that_was_killed_is_refilled_before_it_answers_again(scene, kil
     base = vllm_server.known(server.url).base
     champion = trained(scene, base, seed=6)
     teaching.promote(scene.database, champion)
-    with fleet(scene, server.url), front(scene.database) as gateway:
-        until(lambda: holds(gateway, champion), wait_s_max=30.0)
+    with fleet(scene, server.url), build_gateway(scene.database) as gateway:
+        wait_until(lambda: holds(gateway, champion), wait_s_max=30.0)
         server.kill()
-        until(lambda: gateway.get("/readyz").status_code == 503, wait_s_max=20.0)
+        wait_until(lambda: gateway.get("/readyz").status_code == 503, wait_s_max=20.0)
         began = time.monotonic()
         server.start()
-        until(lambda: gateway.get("/readyz").status_code == 200, wait_s_max=30.0)
+        wait_until(lambda: gateway.get("/readyz").status_code == 200, wait_s_max=30.0)
         assert holds(gateway, champion)
         raw = gateway.client().chat.completions.with_raw_response.create(
             model="billing", messages=ASK, max_tokens=4

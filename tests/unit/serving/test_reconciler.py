@@ -14,7 +14,7 @@ from serving.fleet.version_check import VersionChecker
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.ledger import teaching
-from tests.unit.serving.front import front
+from tests.unit.serving.gateway.gateway_builder import build_gateway
 from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
 
 FORMAT_1 = Path(__file__).parents[1] / "engine" / "samples" / "format_1"
@@ -204,7 +204,7 @@ def test_a_replica_under_another_base_name_is_not_touched(scene, keep):
 def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
     scene.agent("billing")
     scene.champion("billing")
-    with front(scene.database) as other:  # any other HTTP server will do
+    with build_gateway(scene.database) as other:  # any other HTTP server will do
         replica = Replica(other.url + "/routing?")
         report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), ReplicaOptions()).tend([])
         replica.close()

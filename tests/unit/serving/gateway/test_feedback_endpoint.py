@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger.database import Database
-from tests.unit.serving.front import Front, front, until
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
 from tests.unit.serving.scene import scene as a_scene
 
 DATA = {
@@ -28,26 +29,26 @@ EVENT = {
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     with a_scene(tmp_path_factory.mktemp("feedback")) as made:
         made.agent("billing")
-        with front(made.database) as running:
-            until(lambda: running.get("/routing").json()["agents"])
+        with build_gateway(made.database) as running:
+            wait_until(lambda: running.get("/routing").json()["agents"])
             yield running
 
 
 @pytest.fixture(autouse=True)
-def _post(gateway: Front) -> None:
-    gateway.post.records.clear()
-    gateway.post.trouble = None
+def _post(gateway: RunningGateway) -> None:
+    gateway.sends.records.clear()
+    gateway.sends.trouble = None
 
 
-def test_a_structured_event_is_taken_under_its_own_id(gateway):
+def test_a_structured_event_is_accepted_under_its_own_id(gateway: RunningGateway) -> None:
     answer = gateway.send("/v1/feedback", EVENT, content_type="application/cloudevents+json")
     assert answer.status_code == 202
     expected = {"id": "e-1", "source": "ide", "topic": "clorad.feedback", "partition": 0, "offset": 1}
     assert answer.json() == expected
-    [record] = gateway.post.records
+    [record] = gateway.sends.records
     headers = dict(record.headers)
     assert (headers["ce_id"], headers["ce_source"]) == (b"e-1", b"ide")
     assert headers["ce_type"] == b"clorad.correction.v1"
@@ -55,7 +56,7 @@ def test_a_structured_event_is_taken_under_its_own_id(gateway):
     assert json.loads(record.value) == DATA
 
 
-def test_a_binary_event_is_taken_too(gateway):
+def test_a_binary_event_is_accepted(gateway: RunningGateway) -> None:
     answer = gateway.send(
         "/v1/feedback",
         DATA,
@@ -66,16 +67,16 @@ def test_a_binary_event_is_taken_too(gateway):
         content_type="application/json",
     )
     assert answer.status_code == 202
-    assert dict(gateway.post.records[0].headers)["ce_id"] == b"e-2"
+    assert dict(gateway.sends.records[0].headers)["ce_id"] == b"e-2"
 
 
-def test_a_bare_event_gets_an_id_of_ours(gateway):
+def test_a_bare_event_without_an_id_gets_one(gateway: RunningGateway) -> None:
     answer = gateway.send("/v1/feedback", {"type": "clorad.correction.v1", "data": DATA})
     assert answer.status_code == 202
     assert len(answer.json()["id"]) == 36
 
 
-def test_a_bare_event_may_bring_its_id(gateway):
+def test_a_bare_event_keeps_its_id(gateway: RunningGateway) -> None:
     answer = gateway.send("/v1/feedback", {"type": "clorad.correction.v1", "id": "mine", "data": DATA})
     assert answer.json()["id"] == "mine"
 
@@ -95,37 +96,39 @@ def test_a_bare_event_may_bring_its_id(gateway):
         ({**EVENT, "data": {**DATA, "rejected": "x" * 300_000}}, 413, "bytes"),
     ],
 )
-def test_what_cannot_be_used_is_refused_and_not_quoted(gateway, body, status, named):
+def test_an_unusable_event_is_refused_and_not_quoted(
+    gateway: RunningGateway, body: Any, status: int, named: str
+) -> None:
     answer = gateway.send("/v1/feedback", body)
     assert answer.status_code == status
     assert named.lower() in answer.json()["error"]["message"].lower()
     assert "close ticket" not in answer.text
-    assert gateway.post.records == []
+    assert gateway.sends.records == []
 
 
 @pytest.mark.parametrize("trouble", ["full", "unacknowledged", "silent"])
-def test_nothing_is_promised_that_kafka_has_not_confirmed(gateway, trouble):
-    gateway.post.trouble = trouble
+def test_an_event_that_kafka_has_not_confirmed_is_a_503(gateway: RunningGateway, trouble: str) -> None:
+    gateway.sends.trouble = trouble
     answer = gateway.send("/v1/feedback", EVENT)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
 
 
-def test_secrets_are_gone_before_kafka_sees_the_event(gateway):
+def test_secrets_are_removed_before_kafka_gets_the_event(gateway: RunningGateway) -> None:
     secret = {**DATA, "corrected": "use card 4111 1111 1111 1111"}
     assert gateway.send("/v1/feedback", {**EVENT, "data": secret}).status_code == 202
-    assert b"4111" not in (gateway.post.records[0].value or b"")
+    assert b"4111" not in (gateway.sends.records[0].value or b"")
 
 
-def test_one_conversation_stays_in_order(gateway):
+def test_one_conversation_stays_in_order(gateway: RunningGateway) -> None:
     for number in range(3):
         event = {**EVENT, "id": f"c-{number}", "data": {**DATA, "conversation": "talk"}}
         gateway.send("/v1/feedback", event)
-    assert [record.key for record in gateway.post.records] == [b"talk"] * 3
+    assert [record.key for record in gateway.sends.records] == [b"talk"] * 3
 
 
-def test_a_gateway_that_knows_no_agents_yet_takes_nothing(scene: Scene, tmp_path):
+def test_a_gateway_without_a_routing_table_accepts_no_feedback(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'later' / 'clorad.db'}")
-    with front(database) as early:
+    with build_gateway(database) as early:
         assert early.send("/v1/feedback", EVENT).status_code == 503
     database.close()

@@ -1,8 +1,10 @@
 """What a replica says is checked before anything is done with it."""
 
+from typing import Any
+
 import pytest
 
-from serving.gateway.openai_form import Garbled, answer_in, chunk_in, json_in
+from serving.gateway.openai_form import UnreadableReply, error_status, read_answer, read_chunk, read_json
 
 GARBLED = [
     b"",
@@ -26,17 +28,17 @@ GARBLED = [
 
 
 @pytest.mark.parametrize("words", GARBLED, ids=lambda words: str(words[:60]))
-def test_what_is_no_answer_is_not_taken_for_one(words: bytes) -> None:
-    for read in (answer_in, chunk_in):
-        with pytest.raises(Garbled):
+def test_an_answer_in_another_form_is_unreadable(words: bytes) -> None:
+    for read in (read_answer, read_chunk):
+        with pytest.raises(UnreadableReply):
             read(words)
 
 
 @pytest.mark.parametrize("words", [b"{}", b'{"choices": []}', b'{"choices": null, "error": {"code": 500}}'])
 def test_only_a_chunk_may_come_without_choices(words: bytes) -> None:
-    assert isinstance(chunk_in(words), dict)
-    with pytest.raises(Garbled):
-        answer_in(words)
+    assert isinstance(read_chunk(words), dict)
+    with pytest.raises(UnreadableReply):
+        read_answer(words)
 
 
 @pytest.mark.parametrize(
@@ -48,5 +50,20 @@ def test_only_a_chunk_may_come_without_choices(words: bytes) -> None:
         b'{"choices": [{"delta": {"content": "\\ud83d\\ude00"},"logprobs": {"content": [{"logprob": 0}]}}]}',
     ],
 )
-def test_what_vllm_says_is_taken(words: bytes) -> None:
-    assert answer_in(words) == chunk_in(words) == json_in(words)
+def test_what_vllm_answers_is_readable(words: bytes) -> None:
+    assert read_answer(words) == read_chunk(words) == read_json(words)
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ({"error": {"code": 404}}, 404),
+        ({"error": {"code": "rate_limit"}}, 500),
+        ({"error": "oh"}, 500),
+        ({"error": {"code": 200}}, 500),
+        ({"error": None, "choices": []}, None),
+        ({"choices": []}, None),
+    ],
+)
+def test_the_status_of_an_event_that_reports_an_error(event: dict[str, Any], status: int | None) -> None:
+    assert error_status(event) == status

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from feedback.producer import Producer
+from ledger.database import Database
 from tests.fakes.kafka import FakeKafka, FakeProducer, FakeSent
-from tests.unit.serving.front import Front, front, until
+from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
 from tests.unit.serving.scene import scene as a_scene
 
 TOPIC = "clorad.feedback"
@@ -67,7 +68,7 @@ class HeldSent(FakeSent):
 
 
 @contextmanager
-def people(gateway: Front, ids: list[str]) -> Iterator[list[Future[httpx.Response]]]:
+def people(gateway: RunningGateway, ids: list[str]) -> Iterator[list[Future[httpx.Response]]]:
     """All of them write at once."""
     with ThreadPoolExecutor(max_workers=len(ids)) as pool:
         yield [pool.submit(gateway.send, "/v1/feedback", event(id)) for id in ids]
@@ -97,22 +98,22 @@ def ledger(tmp_path):
 
 
 @contextmanager
-def opened(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[Front]:
+def opened(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[RunningGateway]:
     kafka.create_named(TOPIC, 3)
     producer = Producer(kafka, in_flight_max=WAITING_MAX, **producing)
     try:
-        with front(ledger, send=producer.send, ack_s_max=20.0) as gateway:
-            until(lambda: gateway.get("/routing").json()["agents"])
+        with build_gateway(ledger, send=producer.send, ack_s_max=20.0) as gateway:
+            wait_until(lambda: gateway.get("/routing").json()["agents"])
             yield gateway
     finally:
         producer.close()
 
 
-def test_nobody_is_told_202_before_kafka_has_it_and_no_more_wait_than_may(ledger):
+def test_a_202_comes_after_kafka_and_the_number_of_waiting_senders_is_bounded(ledger: Database) -> None:
     kafka = HeldKafka()
     ids = [f"e-{number}" for number in range(AT_ONCE)]
     with opened(ledger, kafka) as gateway, people(gateway, ids) as answers:
-        until(lambda: sum(answer.done() for answer in answers) == AT_ONCE - WAITING_MAX)
+        wait_until(lambda: sum(answer.done() for answer in answers) == AT_ONCE - WAITING_MAX)
         assert {answer.result().status_code for answer in answers if answer.done()} == {503}
         assert len(kafka.held or ()) == WAITING_MAX, "and none of these is answered"
         assert in_topic(kafka) == []
@@ -124,7 +125,7 @@ def test_nobody_is_told_202_before_kafka_has_it_and_no_more_wait_than_may(ledger
         assert gateway.send("/v1/feedback", event("later")).status_code == 202, "places are free again"
 
 
-def test_while_kafka_is_away_everybody_is_told_and_nothing_is_promised(ledger):
+def test_while_kafka_is_away_every_sender_gets_a_503(ledger: Database) -> None:
     kafka = FakeKafka()
     kafka.away = True
     ids = [f"e-{number}" for number in range(AT_ONCE)]

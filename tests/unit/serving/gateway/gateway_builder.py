@@ -17,16 +17,19 @@ from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.database import Database
 from ledger.versions import routing as table
+from ledger.versions.lineage import Version
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.recorder import Recorder, Send
 from serving.gateway.routing import RoutingTable
 from tests.unit.serving.scene import Scene
 
+ASK = [{"role": "user", "content": "ask 1"}]
+
 
 @dataclass(slots=True)
-class Post:
-    """Stands where Kafka's producer does."""
+class RecordedSends:
+    """A `send` that keeps the records, in place of Kafka's producer."""
 
     records: list[KafkaRecord] = field(default_factory=list)
     trouble: str | None = None  # "full", "unacknowledged", "silent"
@@ -57,22 +60,22 @@ class RecordedHealth:
 
 
 @dataclass(slots=True, kw_only=True)
-class Front:
-    """A running gateway."""
+class RunningGateway:
+    """A gateway that listens on loopback, and what its tests look at."""
 
     url: str
-    post: Post
+    sends: RecordedSends
     database: Database
     stopping: threading.Event
     health: RecordedHealth
-    clients: list[openai.OpenAI] = field(default_factory=list)  # closed with the front
+    clients: list[openai.OpenAI] = field(default_factory=list)  # closed with the gateway
 
     def client(self, **given: Any) -> openai.OpenAI:
-        """What our users have. It never tries twice: a failure is seen."""
+        """The official client. It never retries, so that tests see each failure."""
         common = {"base_url": self.url + "/v1", "api_key": "none", "max_retries": 0, "timeout": 20.0}
-        made = openai.OpenAI(**common, **given)
-        self.clients.append(made)
-        return made
+        client = openai.OpenAI(**common, **given)
+        self.clients.append(client)
+        return client
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=10.0, trust_env=False)
@@ -83,43 +86,49 @@ class Front:
         return httpx.post(self.url + path, content=content, headers=names, timeout=20.0, trust_env=False)
 
 
+def build_options(**changed: Any) -> GatewayOptions:
+    """Options for tests: loopback, short waits."""
+    usual = {"host": "127.0.0.1", "port": 0, "request_s_max": 10.0, "shutdown_delay_s": 0.0, "poll_s": 0.05}
+    return GatewayOptions(**{**usual, **changed})
+
+
 @contextmanager
-def front(
+def build_gateway(
     database: Database, *, send: Send | None = None, ack_s_max: float = 0.5, **options: Any
-) -> Iterator[Front]:
-    """Feedback goes to `send`; captures, and feedback where it is not given, to the front's own `post`."""
-    post = Post()
+) -> Iterator[RunningGateway]:
+    """Feedback goes to `send`; captures, and feedback where `send` is not given, to `sends`."""
+    sends = RecordedSends()
     redactor = Redactor(lambda raw: f"{len(raw):06x}")
     gateway = Gateway(
         table=RoutingTable(database),
-        captor=Recorder(post, redactor),
-        inbox=FeedbackEndpoint(send or post, redactor, ack_s_max=ack_s_max),
-        options=GatewayOptions(port=free_port(), **{"poll_s": 0.05, "request_s_max": 10.0, **options}),
+        recorder=Recorder(sends, redactor, share=1.0),
+        feedback=FeedbackEndpoint(send or sends, redactor, ack_s_max=ack_s_max),
+        options=build_options(port=free_port(), **options),
     )
     health = RecordedHealth()
     stopping = threading.Event()
     thread = threading.Thread(target=run_gateway, args=(gateway, stopping, health))
     thread.start()
-    made = Front(
+    running = RunningGateway(
         url=f"http://127.0.0.1:{gateway.options.port}",
-        post=post,
+        sends=sends,
         database=database,
         stopping=stopping,
         health=health,
     )
     try:
-        until(lambda: _listens(made))
-        yield made
+        wait_until(lambda: _listens(running))
+        yield running
     finally:
-        for client in made.clients:
+        for client in running.clients:
             client.close()
         stopping.set()
         thread.join(timeout=20.0)
         assert not thread.is_alive(), "every wait of the gateway is bounded"
 
 
-def show(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
-    """Write what each fake really lists, as a fleet role would have seen it."""
+def report_replicas(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
+    """Write into the ledger what each fake lists, as the fleet role does."""
     table.record_replicas(
         scene.database,
         [
@@ -134,15 +143,41 @@ def show(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
     )
 
 
-def until(done: Any, *, wait_s_max: float = 10.0) -> None:
+def name_of(path: str, _messages: Any) -> str:
+    """A brain for `FakeVLLM`: every model answers with its own name."""
+    return path.rpartition("/")[2]
+
+
+def load_adapter(scene: Scene, version: Version) -> None:
+    """Every replica lists `version`, and the ledger knows."""
+    for fake in scene.replicas:
+        fake.adapters[version.model] = scene.path(version)
+    report_replicas(scene)
+
+
+def ask_agent(gateway: RunningGateway, agent: str = "billing", **more: Any) -> str:
+    """What the agent answers to `ASK`."""
+    return text_of(gateway.client().chat.completions.create(model=agent, messages=ASK, **more))
+
+
+def text_of(answer: Any) -> str:
+    return answer.choices[0].message.content
+
+
+def build_error_event(status: int) -> bytes:
+    """An error as vLLM reports it in a stream that has begun."""
+    return json.dumps({"error": {"message": "oh", "type": "Error", "param": None, "code": status}}).encode()
+
+
+def wait_until(done: Any, *, wait_s_max: float = 10.0) -> None:
     began = time.monotonic()
     while not done():
-        assert time.monotonic() - began < wait_s_max, "it did not come to that"
+        assert time.monotonic() - began < wait_s_max, "the condition did not become true in time"
         time.sleep(0.02)
 
 
-def _listens(made: Front) -> bool:
+def _listens(running: RunningGateway) -> bool:
     try:
-        return made.get("/healthz").status_code == 200
+        return running.get("/healthz").status_code == 200
     except httpx.TransportError:
         return False

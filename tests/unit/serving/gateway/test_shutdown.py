@@ -1,0 +1,127 @@
+"""The end of a gateway: nobody is cut off who could have been answered, and who is cut off is counted."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from serving.gateway.shutdown import GatewayServer, ShutdownWatcher
+from tests.unit.serving.gateway.gateway_builder import ASK, ask_agent, build_gateway, wait_until
+from tests.unit.serving.scene import Scene
+
+
+class Slow:
+    """An application that answers once it is let, and says how many it is asked by."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.let = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.release()
+        while not self.let.is_set():
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+@contextmanager
+def serving(app: Slow, drain_s_max: float) -> Iterator[tuple[GatewayServer, str]]:
+    config = uvicorn.Config(app, log_config=None, lifespan="off", log_level="critical")
+    server = GatewayServer(config, drain_s_max=drain_s_max)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield server, f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(timeout=10.0)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_answers_that_are_cut_off_are_counted(patient: bool) -> None:
+    app, ends = Slow(), list[int | str]()
+
+    def ask(url: str) -> None:
+        try:
+            ends.append(httpx.get(url, trust_env=False, timeout=10.0).status_code)
+        except httpx.TransportError:
+            ends.append("cut off")
+
+    with capture_logs() as said:
+        with serving(app, drain_s_max=10.0 if patient else 0.2) as (server, url):
+            asking = [threading.Thread(target=ask, args=(url,)) for _ in range(2)]
+            for one in asking:
+                one.start()
+                assert app.asked.acquire(timeout=5.0)
+            server.should_exit = True
+            wait_until(lambda: said)
+            if patient:
+                app.let.set()
+            for one in asking:
+                one.join(timeout=10.0)
+        told = {line["event"]: line for line in said}
+    assert told["gateway closing"]["in_flight"] == 2
+    if patient:
+        assert ends == [200, 200]
+        assert "answers cut off" not in told
+    else:
+        assert 200 not in ends
+        assert told["answers cut off"]["answers"] == 2
+
+
+def test_a_broken_part_ends_the_server_at_once() -> None:
+    server = GatewayServer(uvicorn.Config(Slow()), drain_s_max=1.0)
+    over, unready = threading.Event(), list[bool]()
+
+    def check() -> None:
+        over.set()
+
+    ShutdownWatcher(server, delay_s=60.0).watch(
+        threading.Event(),
+        over,
+        check=check,
+        alive=lambda: None,
+        unready=lambda: unready.append(True),
+        broken=over.is_set,
+    )
+    assert server.should_exit
+    assert unready == []
+
+
+def test_shutdown_lets_answers_in_flight_finish(world: Scene) -> None:
+    for fake in world.replicas:
+        fake.trouble.answer_delay_s = 1.0
+    with build_gateway(world.database) as gateway:
+        wait_until(lambda: gateway.get("/readyz").status_code == 200)
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(ask_agent, gateway) for _ in range(4)]
+            wait_until(lambda: sum(fake.in_flight for fake in world.replicas) == 4)
+            gateway.stopping.set()
+            assert all(one.result(timeout=10).startswith("v1-") for one in waiting)
+    assert len(gateway.sends.data("clorad.interactions")) == 4, "what was said last is captured too"
+
+
+def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(world: Scene) -> None:
+    with build_gateway(world.database, shutdown_delay_s=5.0) as gateway:
+        wait_until(lambda: gateway.get("/readyz").status_code == 200)
+        with httpx.Client(base_url=gateway.url, trust_env=False, timeout=10.0) as client:
+            assert "connection" not in client.get("/v1/models").headers
+            gateway.stopping.set()
+            unready = client.get("/readyz")
+            assert (unready.status_code, unready.json()["why"]) == (503, "asked to stop")
+            assert unready.headers["connection"] == "close"
+            wait_until(lambda: gateway.health.checks.get("routing") is False)
+            assert client.get("/healthz").status_code == 200
+            time.sleep(1.0)  # by then a door that is shut at once is shut
+            answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
