@@ -88,7 +88,7 @@ WELL: Series = (
         'clorad_gateway_interactions_total{fate="kept"}': rising(60),
         'clorad_gateway_interactions_total{fate="no_room"}': always(0),
         'clorad_gateway_feedback_total{fate="kept"}': rising(6),
-        'clorad_gateway_feedback_total{fate="NotAcknowledged"}': always(0),
+        'clorad_gateway_feedback_total{fate="not_acknowledged"}': always(0),
     }
 )
 
@@ -140,7 +140,7 @@ HAPPENING: Mapping[str, Series] = {
     "CloradRoutingOld": {"clorad_ledger_generation": then("5", "6")},
     "CloradCapturesLost": {'clorad_gateway_interactions_total{fate="no_room"}': from_then_on(60)},
     "CloradFeedbackTurnedAway": {
-        'clorad_gateway_feedback_total{fate="NotAcknowledged"}': from_then_on(1),
+        'clorad_gateway_feedback_total{fate="not_acknowledged"}': from_then_on(1),
     },
 }
 
