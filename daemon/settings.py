@@ -1,30 +1,14 @@
-"""Every setting, its unit and its reason; the only module that reads the environment.
+"""Every setting with its default, its unit and its reason. `daemon.settings_file` reads their values."""
 
-`clorad.toml` (or the file named by `--config`) first, then variables `CLORAD_SECTION__NAME`, which win.
-Names we do not know are refused: a misspelt setting must not be a silent default.
-"""
-
-import json
-import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from daemon import setting_checks
 
-_PREFIX = "CLORAD_"
-
-
-class SettingsRefused(Exception):
-    """The settings cannot be used. The text is one line: name, what was given (its type), what is allowed."""
+VARIABLE_PREFIX = "CLORAD_"
 
 
 class _Group(BaseModel):
@@ -208,7 +192,7 @@ class Settings(BaseSettings):
     """All of it."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=VARIABLE_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -226,83 +210,3 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     failpoint: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*(:[1-9][0-9]*)?$")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _CONFIG_FILE[0]))
-
-
-_CONFIG_FILE: list[Path | None] = [None]  # pydantic-settings takes no argument here
-
-
-def read_settings(config: Path | None = None) -> Settings:
-    """The settings from `config` (default: clorad.toml here, if there is one) and the environment.
-
-    Raises `SettingsRefused` with one line for the first thing that is wrong.
-    """
-    if config is not None and not config.is_file():
-        raise SettingsRefused(f"--config: no such file: {config}")
-    _CONFIG_FILE[0] = config or Path("clorad.toml")
-    try:
-        _refuse_unknown_variables()
-        return Settings()
-    except ValidationError as refusal:
-        raise SettingsRefused(one_line(refusal)) from None
-    except tomllib.TOMLDecodeError as refusal:
-        raise SettingsRefused(f"{_CONFIG_FILE[0]} cannot be read as TOML: {refusal}") from None
-    except OSError as fault:
-        raise SettingsRefused(f"{_CONFIG_FILE[0]} cannot be read: {fault.strerror}") from None
-    except ValueError as refusal:  # a file that is not UTF-8, a variable that is not JSON
-        raise SettingsRefused(f"settings cannot be read: {refusal}") from None
-
-
-def _refuse_unknown_variables() -> None:
-    for name in sorted(os.environ):
-        if not name.startswith(_PREFIX):
-            continue
-        section, *rest = name.removeprefix(_PREFIX).lower().split("__")
-        field = Settings.model_fields.get(section)
-        if field is None:
-            allowed = ", ".join(
-                f"{_PREFIX}{one.upper()}__…" for one in Settings.model_fields if one != "failpoint"
-            )
-            raise SettingsRefused(f"{name}: no such setting; allowed: {allowed}")
-        group = field.annotation
-        if (
-            rest
-            and isinstance(group, type)
-            and issubclass(group, _Group)
-            and rest[0] not in group.model_fields
-        ):
-            raise SettingsRefused(f"{name}: no such setting; {section} has: {', '.join(group.model_fields)}")
-
-
-def one_line(refusal: ValidationError) -> str:
-    """The first thing that is wrong: its name, what was given by its type, what is allowed."""
-    first = refusal.errors(include_url=False, include_context=False)[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{name}: no such setting; {_known(first['loc'])}"
-    said = first["msg"].removeprefix("Value error, ")  # of `setting_checks`
-    return f"{name}: got {type(first['input']).__name__} {_shown(first['input'])}; {said}"
-
-
-def _known(location: tuple[int | str, ...]) -> str:
-    model: Any = Settings
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part)) if hasattr(model, "model_fields") else None
-        model = AgentSettings if str(part) == "agents" else getattr(field, "annotation", None)
-    fields = getattr(model, "model_fields", None) or AgentSettings.model_fields
-    return f"known: {', '.join(fields)}"
-
-
-def _shown(value: Any) -> str:
-    """Numbers and booleans are shown; texts may hold secrets."""
-    return json.dumps(value) if isinstance(value, bool | int | float) else ""

@@ -20,7 +20,7 @@ NUMBER_MAX = 2**63 - 1
 
 def settings_of(context: Context) -> "Settings":
     """The settings of this invocation. Raises `CommandFailed` where they cannot be used."""
-    from daemon.settings import SettingsRefused, read_settings
+    from daemon.settings_file import SettingsRefused, read_settings
 
     try:
         return read_settings(context.obj)

@@ -10,7 +10,8 @@ from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, ago, console, show_json, table
 from daemon.declaring import BaseMissing, agent_of, hash_of_base
 from daemon.exit_codes import ExitCode
-from daemon.settings import AgentSettings, Settings, one_line
+from daemon.settings import AgentSettings, Settings
+from daemon.settings_file import one_line
 from ledger.learning.agents import all_agents, declare
 from ledger.learning.backlog import backlogs
 from ledger.versions.desired import Purpose, wanted

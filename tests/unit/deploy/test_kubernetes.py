@@ -13,7 +13,8 @@ import yaml
 from daemon.cli.app import app
 from daemon.commands.running import gateway_stop_s_max
 from daemon.process.role_names import ROLES, health_port
-from daemon.settings import Settings, read_settings
+from daemon.settings import Settings
+from daemon.settings_file import read_settings
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
 CONTROLLERS = ("Deployment", "StatefulSet", "Job")

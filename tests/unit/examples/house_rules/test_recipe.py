@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daemon.settings import read_settings
+from daemon.settings_file import read_settings
 from engine.recipe import recipe_from
 from examples.house_rules.recipe import RECIPE, clorad_toml
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from daemon import settings_file
 from daemon.commands.settings import masked
 from daemon.masking import MASK
-from daemon.settings import Settings, SettingsRefused, read_settings
+from daemon.settings import Settings
+from daemon.settings_file import SettingsRefused, read_settings
 from tests.unit.daemon.conftest import Clorad
 
 
@@ -142,7 +144,8 @@ def test_what_is_wrong_in_the_file_is_named(toml: str, expected: list[str]) -> N
         (
             "CLORAD_KAFKA__BOOTSTRAP",
             "a:1",
-            "CLORAD_KAFKA__BOOTSTRAP: no such setting; kafka has: bootstrap_servers",
+            "CLORAD_KAFKA__BOOTSTRAP: no such setting in the environment;"
+            " the nearest is CLORAD_KAFKA__BOOTSTRAP_SERVERS",
         ),
         ("CLORAD_GATEWAY__PORT", "eighty", "gateway.port"),
         ("CLORAD_FLEET__REPLICAS", "http://r:1", "fleet"),
@@ -166,6 +169,86 @@ def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str, ex
 )
 def test_values_that_may_be_secrets_are_not_repeated(toml: str) -> None:
     assert "hunter2" not in refusal(toml)
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        (
+            '[kafka]\nbootstrap_server = "a:1"',
+            "kafka.bootstrap_server: no such setting in clorad.toml; the nearest is kafka.bootstrap_servers",
+        ),
+        ("[kafak]\n", "kafak: no such setting in clorad.toml; the nearest is kafka"),
+        (
+            "[learning]\nalpha = 0.1",
+            "learning.alpha: no such setting in clorad.toml; the nearest is gate.alpha",
+        ),
+        (
+            '[agents.billing]\nscorrer = "json"',
+            "agents.billing.scorrer: no such setting in clorad.toml; the nearest is agents.billing.scorer",
+        ),
+        (
+            "[gateway]\nbananas = 1",
+            "gateway.bananas: no such setting in clorad.toml; known: host, port, capture_share, leave_s",
+        ),
+    ],
+)
+def test_a_name_of_an_older_or_newer_file_is_refused_with_the_nearest_one(toml: str, line: str) -> None:
+    assert refusal(toml) == line
+
+
+def test_the_file_that_was_named_stands_in_the_refusal(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[gate]\nalfa = 0.1\n")
+    with pytest.raises(SettingsRefused, match=r"^gate\.alfa: .* in .*other\.toml; the nearest is"):
+        read_settings(tmp_path / "other.toml")
+
+
+class TestRenamed:
+    @pytest.fixture(autouse=True)
+    def _some_names_are_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        old_names = {
+            "learning.records_min": "learning.events_min",
+            "kafka.client": "kafka.options",
+            "agents.*.share": "agents.*.weight",
+            "trainer.lanes": "engine.slots",
+        }
+        monkeypatch.setattr(settings_file, "RENAMED", old_names)
+
+    def test_old_names_in_the_file_are_read_with_a_warning(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("clorad.toml").write_text(
+            "[learning]\nrecords_min = 5\n[kafka.client]\napi_version = 4\n"
+            "[agents.billing]\nshare = 2.0\n[trainer]\nlanes = 3\n"
+        )
+        settings = read_settings()
+        assert settings.learning.events_min == 5
+        assert settings.kafka.options == {"api_version": 4}
+        assert settings.agents["billing"].weight == 2.0
+        assert settings.engine.slots == 3
+        assert capsys.readouterr().err.splitlines() == [
+            "clorad: learning.records_min in clorad.toml is called learning.events_min now",
+            "clorad: kafka.client.api_version in clorad.toml is called kafka.options.api_version now",
+            "clorad: agents.billing.share in clorad.toml is called agents.billing.weight now",
+            "clorad: trainer.lanes in clorad.toml is called engine.slots now",
+        ]
+
+    def test_an_old_variable_is_read_with_a_warning(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("CLORAD_LEARNING__RECORDS_MIN", "5")
+        monkeypatch.setenv("CLORAD_AGENTS__BILLING__SHARE", "2.0")
+        settings = read_settings()
+        assert (settings.learning.events_min, settings.agents["billing"].weight) == (5, 2.0)
+        assert capsys.readouterr().err.splitlines() == [
+            "clorad: CLORAD_AGENTS__BILLING__SHARE in the environment"
+            " is called CLORAD_AGENTS__BILLING__WEIGHT now",
+            "clorad: CLORAD_LEARNING__RECORDS_MIN in the environment"
+            " is called CLORAD_LEARNING__EVENTS_MIN now",
+        ]
+
+    def test_an_old_name_beside_the_new_one_is_refused(self) -> None:
+        assert refusal("[learning]\nrecords_min = 5\nevents_min = 6") == (
+            "learning.records_min in clorad.toml: the old name of learning.events_min, given too"
+        )
 
 
 class TestCommand:
