@@ -103,7 +103,7 @@ def run_course(
         followed, verdicts, tokens = [], [], 0
         for wave in range(1, waves + 1):
             turn = feedback.teach(wave)
-            verdicts.append(turn.judgement.verdict)
+            verdicts.append(turn.ruling.verdict)
             tokens += turn.learned.metrics.tokens
             followed.append(
                 tuple(_followed(world, agent, local_agent, of, wave) for of in range(1, wave + 1))

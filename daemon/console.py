@@ -9,13 +9,16 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from daemon.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from ledger.versions.evidence import Judgement
 
 _PLAIN_COLUMNS = 160  # where nobody's window limits us
 
@@ -124,20 +127,18 @@ def byte_size(size_bytes: int) -> str:
     return f"{size:.1f} {units[0]}"
 
 
-def judgement(numbers: Any) -> str:
-    """The gate's numbers in words: how it compares with its parent, on how much."""
-    if not numbers:
+def judgement(numbers: "Judgement | None") -> str:
+    """The gate's numbers in words: how the version compares with its parent, on how much."""
+    if numbers is None:
         return ""
-    wins, losses, ties = (int(numbers.get(name, 0)) for name in ("wins", "losses", "ties"))
-    told = [f"{count(wins, 'win')}, {count(losses, 'loss', 'losses')}, {count(ties, 'tie')}"]
-    if "p" in numbers and "alpha_k" in numbers:
-        told.append(f"p = {numbers['p']:.4f} (needs ≤ {numbers['alpha_k']:.4f})")
-    if numbers.get("suite"):
-        told.append(
-            f"no harm: {numbers.get('suite_wins', 0)} better, {numbers.get('suite_losses', 0)} worse"
-            f" of {numbers['suite']}"
-        )
-    return "; ".join(told)
+    wins, losses = count(numbers.wins, "win"), count(numbers.losses, "loss", "losses")
+    words = [
+        f"{wins}, {losses}, {count(numbers.ties, 'tie')}",
+        f"p = {numbers.p:.4f} (needs ≤ {numbers.alpha_k:.4f})",
+    ]
+    if numbers.suite:
+        words.append(f"no harm: {numbers.suite_wins} better, {numbers.suite_losses} worse of {numbers.suite}")
+    return "; ".join(words)
 
 
 def joined(words: Sequence[str], empty: str = "–") -> str:

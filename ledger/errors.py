@@ -21,6 +21,10 @@ class LedgerDamaged(LedgerRefused):
     """SQLite finds its file damaged, or no database. Waiting does not help, and writing makes it worse."""
 
 
+class NewerEvidence(LedgerRefused):
+    """A newer clorad wrote the evidence of a decision, in a format this one does not know: upgrade clorad."""
+
+
 class LeaseLost(Exception):
     """Another process may do the work by now: the holder stops, and writes only what its token protects."""
 

@@ -1,6 +1,7 @@
 """`clorad status`: who serves what, what waits, what was decided last, and what needs a person."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -210,7 +211,7 @@ def _agent(agent: AgentState, freshness: Freshness) -> dict[str, Any]:
             "verdict": last.verdict.value,
             "by": last.by,
             "reasons": list(last.reasons),
-            "judgement": dict(last.numbers),
+            "judgement": {} if last.judgement is None else asdict(last.judgement),
             "decided_s": last.decided_s,
         },
     }
@@ -236,7 +237,7 @@ def _doing(agent: AgentState, now_s: float, freshness: Freshness) -> str:
 def _last(last: LastVerdict | None, now_s: float) -> Text:
     if last is None:
         return Text("–")
-    why = "; ".join(last.reasons) or judgement(last.numbers)
+    why = "; ".join(last.reasons) or judgement(last.judgement)
     by = "" if last.by == "gate" else f" by {last.by}"
     told = Text(f"{last.version} ").append(verdict(last.verdict.value))
     return told.append(f"{by} {ago(last.decided_s, now_s)}{f': {why}' if why else ''}", style="default")

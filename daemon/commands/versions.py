@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -32,9 +33,10 @@ from ledger.learning import event_queries
 from ledger.learning.agents import all_agents
 from ledger.reports import provenance
 from ledger.reports.provenance import Line, Provenance
-from ledger.reports.receipts import Example, reasons_of
+from ledger.reports.receipts import Example
 from ledger.versions import lineage, promotion
 from ledger.versions.decisions import Decision
+from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE
 from rewards.episode import first_user_text
 
@@ -65,7 +67,7 @@ def show_versions(settings: Settings, agent: str, *, as_json: bool) -> None:
             line.by or "–",
             str(line.events),
             str(line.authors),
-            short("; ".join(line.reasons) or judgement(line.numbers), 70),
+            short("; ".join(line.reasons) or judgement(line.judgement), 70),
             ago(line.decided_s or line.version.made_s)
             + ("" if line.version.pruned_s is None else ", files pruned"),
         )
@@ -170,8 +172,8 @@ def _render_why(found: Provenance, prompts: Mapping[str, str], out: Console) -> 
 def _render_decision(decision: Decision, out: Console) -> None:
     by = "the gate" if decision.by == "gate" else decision.by
     told = Text("decided ", style="bold").append(verdict(decision.verdict.value))
-    why = "; ".join(reasons_of(decision.evidence))
-    numbers = judgement(provenance.numbers_of(decision.evidence))
+    why = "; ".join(decision.evidence.reasons)
+    numbers = judgement(decision.evidence.judgement)
     told.append(f" by {by}, {moment(decision.decided_s)}", style="default")
     out.print(told)
     for line in (why, numbers):
@@ -243,7 +245,7 @@ def _line_json(line: Line) -> dict[str, Any]:
         "verdict": None if line.verdict is None else line.verdict.value,
         "by": line.by,
         "reasons": list(line.reasons),
-        "judgement": dict(line.numbers),
+        "judgement": {} if line.judgement is None else asdict(line.judgement),
         "events": line.events,
         "authors": line.authors,
         "made_s": line.version.made_s,
@@ -260,8 +262,14 @@ def _decision_json(decision: Decision) -> Mapping[str, Any]:
         "by": decision.by,
         "decided_s": decision.decided_s,
         "through_seq": decision.through_seq,
-        "evidence": dict(decision.evidence),
+        "evidence": _evidence_json(decision.evidence),
     }
+
+
+def _evidence_json(evidence: Evidence) -> dict[str, Any]:
+    if evidence.is_readable:
+        return evidence.to_json()
+    return {"is_readable": False, "reasons": list(evidence.reasons)}
 
 
 def _why_json(found: Provenance) -> dict[str, Any]:

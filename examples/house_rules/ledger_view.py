@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -10,10 +9,10 @@ from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.intake import dead_letters
 from ledger.learning.backlog import backlogs
-from ledger.reports import receipts
 from ledger.schema import dead_letters as dead_letter_rows
 from ledger.schema import decisions, events, positions, turn_events, turns, versions
 from ledger.versions.decisions import SETTLED, Verdict, decisions_of, undecided
+from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import version_name
 
 
@@ -193,12 +192,11 @@ def _last_verdict(connection: Connection, agent: str) -> str:
     return f"v{last.number} {last.verdict.value}: {_reason(last.evidence)}"
 
 
-def _reason(evidence: Mapping[str, Any]) -> str:
-    """The gate's numbers in a few words, and its reasons."""
-    numbers = evidence.get("judgement") or {}
-    parts = list(receipts.reasons_of(evidence))
-    if "wins" in numbers:
-        parts.insert(0, f"{numbers['wins']} better, {numbers['losses']} worse")
-    if numbers.get("suite"):
-        parts.append(f"elsewhere {numbers['suite_losses']} of {numbers['suite']} worse")
-    return "; ".join(parts)
+def _reason(evidence: Evidence) -> str:
+    """The gate's numbers in a few words, and what it had against the candidate."""
+    words, numbers = list(evidence.reasons), evidence.judgement
+    if numbers is not None:
+        words.insert(0, f"{numbers.wins} better, {numbers.losses} worse")
+    if numbers is not None and numbers.suite:
+        words.append(f"elsewhere {numbers.suite_losses} of {numbers.suite} worse")
+    return "; ".join(words)

@@ -55,7 +55,7 @@ def _result_text(result: EvaluationResult) -> str:
 
 
 def _turn_text(turn: RehearsedTurn, local_agent: LocalAgent) -> str:
-    gate = f"{turn.judgement.verdict.value} {'; '.join(turn.judgement.reasons)}"
+    gate = f"{turn.ruling.verdict.value} {'; '.join(turn.ruling.reasons)}"
     return f", gate: {gate}, {local_agent.training_s:.0f} s, {turn.learned.metrics}"
 
 

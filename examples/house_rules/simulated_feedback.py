@@ -18,11 +18,12 @@ from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.recipe import RECIPE
 from examples.house_rules.world import Task, World
 from ledger.events import Event, KeptEvent, Kind, Role, Status
+from ledger.versions.evidence import Pair
 from rewards.batch import choose
 from rewards.credit import label
 from rewards.episode import Episode
 from rewards.suite import SuiteQuestion, suite
-from serving.fleet.gate import GateEvidence, Judgement, Pair, Speech, judge
+from serving.fleet.gate import GateEvidence, Ruling, Speech, judge
 from serving.fleet.parity import Parity
 
 SUITE_MAX = 48  # as in the demo
@@ -43,10 +44,10 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearsedTurn:
-    """What one turn learned, and the gate's judgement of it."""
+    """What one turn learned, and the gate's ruling on it."""
 
     learned: Learned
-    judgement: Judgement
+    ruling: Ruling
 
 
 class SimulatedFeedback:
@@ -83,9 +84,7 @@ class SimulatedFeedback:
             Pair(event=question.uid, before=was, after=now)
             for question, was, now in zip(questions, before, self._scores(questions), strict=True)
         ]
-        return RehearsedTurn(
-            learned=learned, judgement=_judge(pairs[: len(held_out)], pairs[len(held_out) :])
-        )
+        return RehearsedTurn(learned=learned, ruling=_judge(pairs[: len(held_out)], pairs[len(held_out) :]))
 
     def _rule_task(self, wave: int) -> Task:
         """A prompt on which a rule of the wave fires; spoilt ones want the reply to another prompt."""
@@ -200,8 +199,8 @@ def _without_spans(episode: Episode) -> Episode:
     return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)
 
 
-def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Judgement:
-    """The gate's judgement. Both models ran in this process, so parity is not in question."""
+def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Ruling:
+    """The gate's ruling. Both models ran in this process, so parity is not in question."""
     parity = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)
     return judge(
         GateEvidence(

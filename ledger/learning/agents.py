@@ -9,7 +9,10 @@ from sqlalchemy import Connection, insert, select, update
 
 from ledger.database import Database, now_s
 from ledger.schema import agents, decisions, desired
-from ledger.versions.desired import raise_generation
+from ledger.versions.decisions import Verdict
+from ledger.versions.desired import Purpose, raise_generation
+from ledger.versions.evidence import Evidence
+from ledger.versions.lineage import BASE
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Agents' names are parts of paths, of model names and of headers."""
@@ -60,16 +63,18 @@ def declare(database: Database, agent: Agent) -> bool:
         connection.execute(
             insert(decisions).values(
                 agent=agent.name,
-                number=0,
-                kind="initial",
+                number=BASE,
+                kind=Verdict.INITIAL.value,
                 by="gate",
-                evidence={},
+                evidence=Evidence().to_json(),
                 through_seq=0,
                 decided_s=now,
             )
         )
         connection.execute(
-            insert(desired).values(agent=agent.name, purpose="serve", number=0, share=1.0, since_s=now)
+            insert(desired).values(
+                agent=agent.name, purpose=Purpose.SERVE.value, number=BASE, share=1.0, since_s=now
+            )
         )
         raise_generation(connection)
         return True

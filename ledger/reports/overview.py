@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -13,11 +12,10 @@ from ledger.facts import restores
 from ledger.intake import dead_letters
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.turns import lease_name
-from ledger.reports.provenance import numbers_of
-from ledger.reports.receipts import reasons_of
 from ledger.schema import decisions, events, outbox, passes, positions, turns
-from ledger.versions.decisions import Verdict, undecided
+from ledger.versions.decisions import Verdict, read_decisions, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
+from ledger.versions.evidence import Judgement
 from ledger.versions.lineage import version_name, versions_of
 from ledger.versions.routing import ReplicaState, replica_states
 
@@ -30,7 +28,7 @@ class LastVerdict:
     verdict: Verdict
     by: str
     reasons: tuple[str, ...]
-    numbers: Mapping[str, Any]
+    judgement: Judgement | None  # where the gate decided
     decided_s: float
 
 
@@ -166,17 +164,18 @@ def _running(connection: Connection, holders: Mapping[str, str]) -> dict[str, Ru
 
 def _last_verdict(connection: Connection, agent: str) -> LastVerdict | None:
     query = select(decisions).where(decisions.c.agent == agent, decisions.c.kind != Verdict.INITIAL.value)
-    row = connection.execute(query.order_by(decisions.c.id.desc()).limit(1)).one_or_none()
-    if row is None:
+    newest = read_decisions(connection, query.order_by(decisions.c.id.desc()).limit(1))
+    if not newest:
         return None
+    [decision] = newest
     names = {one.number: one.name for one in versions_of(connection, agent)}
     return LastVerdict(
-        version=names.get(row.number, version_name(row.number, "")),
-        verdict=Verdict(row.kind),
-        by=row.by,
-        reasons=reasons_of(row.evidence),
-        numbers=numbers_of(row.evidence),
-        decided_s=row.decided_s,
+        version=names.get(decision.number, version_name(decision.number, "")),
+        verdict=decision.verdict,
+        by=decision.by,
+        reasons=decision.evidence.reasons,
+        judgement=decision.evidence.judgement,
+        decided_s=decision.decided_s,
     )
 
 

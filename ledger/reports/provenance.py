@@ -12,11 +12,12 @@ from sqlalchemy import Connection, func, select
 
 from ledger.events import KeptEvent
 from ledger.learning.event_queries import events_by_seq
-from ledger.reports.receipts import Example, examples_of, reasons_of
+from ledger.reports.receipts import Example, examples_of
 from ledger.schema import events, turn_events, turns
 from ledger.upkeep.erasures import Erasure, all_erasures
 from ledger.versions.decisions import Decision, Verdict, decisions_of
 from ledger.versions.desired import champion
+from ledger.versions.evidence import Evidence, Judgement
 from ledger.versions.lineage import BASE, Version, lineage_of, version, versions_of
 
 
@@ -62,7 +63,7 @@ class Line:
     verdict: Verdict | None
     by: str | None
     reasons: tuple[str, ...]
-    numbers: Mapping[str, Any]  # of the judgement: wins, losses, ties, p, …
+    judgement: Judgement | None  # where the gate decided
     decided_s: float | None
     serving: bool
     in_lineage: bool
@@ -117,12 +118,6 @@ def lines(connection: Connection, agent: str) -> list[Line]:
     ]
 
 
-def numbers_of(evidence: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The judgement's numbers, where the gate decided."""
-    numbers = evidence.get("judgement")
-    return numbers if isinstance(numbers, dict) else {}
-
-
 def _line(
     one: Version,
     parent_name: str,
@@ -131,7 +126,7 @@ def _line(
     standing: int,
     serving: list[int],
 ) -> Line:
-    evidence: Mapping[str, Any] = {} if decision is None else decision.evidence
+    evidence = Evidence() if decision is None else decision.evidence
     return Line(
         version=one,
         parent_name=parent_name,
@@ -139,8 +134,8 @@ def _line(
         authors=counted[1],
         verdict=None if decision is None else decision.verdict,
         by=None if decision is None else decision.by,
-        reasons=reasons_of(evidence),
-        numbers=numbers_of(evidence),
+        reasons=evidence.reasons,
+        judgement=evidence.judgement,
         decided_s=None if decision is None else decision.decided_s,
         serving=one.number == standing,
         in_lineage=one.number in serving,

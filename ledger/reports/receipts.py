@@ -6,14 +6,14 @@ Everything is derived from what was written down anyway; nothing is stored for r
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ledger.events import TEACHING, KeptEvent, Kind, Role, Status
 from ledger.schema import decisions, events, turn_events, turns, versions
-from ledger.versions.decisions import SETTLED, Verdict
+from ledger.versions.decisions import SETTLED, Decision, Verdict, read_decisions
 from ledger.versions.desired import champion
+from ledger.versions.evidence import Evidence, Pair
 from ledger.versions.lineage import lineage_of, version_name
 
 EXAMPLES_MAX = 3
@@ -133,59 +133,41 @@ def fate_of(kept: KeptEvent, taken: Iterable[TurnReceipt]) -> Fate:
     return Fate.QUEUED if kept.event.kind in TEACHING else Fate.STANDBY
 
 
-def reasons_of(evidence: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why a decision was taken, in the words it was recorded with."""
-    if isinstance(reasons := evidence.get("reasons"), list):
-        return tuple(map(str, reasons))
-    return (str(evidence["reason"]),) if evidence.get("reason") else ()
-
-
-def pairs_of(evidence: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
-    """The scored prompts of a decision's evidence: `gate` or `suite`."""
-    return [pair for pair in evidence.get(part) or [] if isinstance(pair, dict)]
-
-
-def examples_of(evidence: Mapping[str, Any]) -> tuple[Example, ...]:
+def examples_of(evidence: Evidence) -> tuple[Example, ...]:
     """Prompts whose score changed, most improved first."""
-    pairs = [(pair, part) for part in ("gate", "suite") for pair in pairs_of(evidence, part)]
-    changed = [(pair, part) for pair, part in pairs if pair["before"] != pair["after"]]
-    changed.sort(key=lambda one: one[0]["before"] - one[0]["after"])
-    return tuple(_example(evidence, pair, part == "suite") for pair, part in changed)
+    pairs = [(pair, False) for pair in evidence.gate] + [(pair, True) for pair in evidence.suite]
+    changed = [(pair, suite) for pair, suite in pairs if pair.before != pair.after]
+    changed.sort(key=lambda pair_and_suite: pair_and_suite[0].before - pair_and_suite[0].after)
+    return tuple(_example(evidence, pair, suite) for pair, suite in changed)
 
 
-def answers_of(evidence: Mapping[str, Any], uid: str) -> tuple[str | None, str | None]:
-    """What was answered before and after to an event's prompt, as far as it was kept."""
-    answer = (evidence.get("answers") or {}).get(uid) or {}
-    return answer.get("before"), answer.get("after")
-
-
-def _example(evidence: Mapping[str, Any], pair: Mapping[str, Any], suite: bool) -> Example:
-    before_text, after_text = answers_of(evidence, pair["event"])
+def _example(evidence: Evidence, pair: Pair, suite: bool) -> Example:
+    answers = evidence.answers.get(pair.event)
     return Example(
-        uid=pair["event"],
+        uid=pair.event,
         suite=suite,
-        before=float(pair["before"]),
-        after=float(pair["after"]),
-        before_text=before_text,
-        after_text=after_text,
+        before=pair.before,
+        after=pair.after,
+        before_text=None if answers is None else answers.before,
+        after_text=None if answers is None else answers.after,
     )
 
 
-def _examples(taken: TurnReceipt, verdicts: Mapping[int, list[Any]]) -> tuple[Example, ...]:
+def _examples(taken: TurnReceipt, verdicts: Mapping[int, list[Decision]]) -> tuple[Example, ...]:
     """What the version of that turn answers better than its parent did."""
     promoted = (
-        row
-        for rows in verdicts.values()
-        for row in rows
-        if row.decided_s == taken.decided_s and row.kind == Verdict.PROMOTE.value
+        decision
+        for decided in verdicts.values()
+        for decision in decided
+        if decision.decided_s == taken.decided_s and decision.verdict is Verdict.PROMOTE
     )
-    row = next(promoted, None)
-    found = () if row is None else examples_of(row.evidence)
+    decision = next(promoted, None)
+    found = () if decision is None else examples_of(decision.evidence)
     return tuple(one for one in found if one.after > one.before and not one.suite)[:EXAMPLES_MAX]
 
 
 def _taken(
-    connection: Connection, seq: int, serving: set[int], verdicts: Mapping[int, list[Any]]
+    connection: Connection, seq: int, serving: set[int], verdicts: Mapping[int, list[Decision]]
 ) -> Iterable[TurnReceipt]:
     query = (
         select(turn_events.c.part, turn_events.c.outcome, turns, versions.c.hash)
@@ -196,7 +178,8 @@ def _taken(
     )
     for row in connection.execute(query):
         made = row.hash is not None
-        last = (verdicts.get(row.number) or [None])[-1] if made else None
+        decided = verdicts.get(row.number) if made else None
+        last = decided[-1] if decided else None
         yield TurnReceipt(
             turn_id=row.id,
             pass_id=row.pass_id,
@@ -205,37 +188,38 @@ def _taken(
             state=row.state,
             reason=row.reason,
             version=version_name(row.number, row.hash) if made else None,
-            verdict=None if last is None else Verdict(last.kind),
+            verdict=None if last is None else last.verdict,
             decided_s=None if last is None else last.decided_s,
-            reasons=() if last is None else reasons_of(last.evidence),
+            reasons=() if last is None else last.evidence.reasons,
             serving=made and row.number in serving,
         )
 
 
 def _judged(
-    connection: Connection, agent: str, uid: str, verdicts: Mapping[int, list[Any]]
+    connection: Connection, agent: str, uid: str, verdicts: Mapping[int, list[Decision]]
 ) -> Iterable[Judged]:
     hashes = select(versions.c.number, versions.c.hash).where(versions.c.agent == agent)
     names = {row.number: version_name(row.number, row.hash) for row in connection.execute(hashes)}
     for number in sorted(verdicts):
-        for row in verdicts[number]:
-            for part in ("gate", "suite"):
-                for pair in pairs_of(row.evidence, part):
-                    if pair.get("event") == uid:
-                        before_text, after_text = answers_of(row.evidence, uid)
-                        yield Judged(
-                            version=names.get(number, f"v{number}"),
-                            verdict=Verdict(row.kind),
-                            decided_s=row.decided_s,
-                            suite=part == "suite",
-                            before=float(pair.get("before", 0.0)),
-                            after=float(pair.get("after", 0.0)),
-                            before_text=before_text,
-                            after_text=after_text,
-                        )
+        for decision in verdicts[number]:
+            evidence = decision.evidence
+            pairs = [(pair, False) for pair in evidence.gate] + [(pair, True) for pair in evidence.suite]
+            answers = evidence.answers.get(uid)
+            for pair, suite in pairs:
+                if pair.event == uid:
+                    yield Judged(
+                        version=names.get(number, f"v{number}"),
+                        verdict=decision.verdict,
+                        decided_s=decision.decided_s,
+                        suite=suite,
+                        before=pair.before,
+                        after=pair.after,
+                        before_text=None if answers is None else answers.before,
+                        after_text=None if answers is None else answers.after,
+                    )
 
 
-def _decisions(connection: Connection, agent: str) -> dict[int, list[Any]]:
+def _decisions(connection: Connection, agent: str) -> dict[int, list[Decision]]:
     """The agent's newest decisions by version number, oldest first."""
     query = (
         select(decisions)
@@ -243,7 +227,7 @@ def _decisions(connection: Connection, agent: str) -> dict[int, list[Any]]:
         .order_by(decisions.c.id.desc())
         .limit(_DECISIONS_MAX)
     )
-    found: dict[int, list[Any]] = {}
-    for row in reversed(connection.execute(query).all()):
-        found.setdefault(row.number, []).append(row)
+    found: dict[int, list[Decision]] = {}
+    for decision in reversed(read_decisions(connection, query)):
+        found.setdefault(decision.number, []).append(decision)
     return found

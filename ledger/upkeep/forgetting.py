@@ -25,7 +25,8 @@ from ledger.schema import (
     waiting_records,
 )
 from ledger.upkeep import erasures
-from ledger.upkeep.mentions import Mention, Mentions, Subject, find, quotes, taught_with
+from ledger.upkeep.mentions import Mention, Mentions, Subject, find, taught_with
+from ledger.versions import evidence
 from ledger.versions.lineage import Version
 
 BATCH_ROWS = 100
@@ -217,10 +218,10 @@ def _unquote(connection: Connection, ids: Sequence[int], uids: frozenset[str]) -
     """Scores stay, so that the verdict can be understood; answers to these prompts do not."""
     rows = connection.execute(select(decisions.c.id, decisions.c.evidence).where(decisions.c.id.in_(ids)))
     for row in rows.all():
-        assert quotes(row.evidence, uids), "answers of others do not come back"
-        answers = {uid: said for uid, said in row.evidence["answers"].items() if uid not in uids}
+        quoting = evidence.from_json(row.evidence)
+        assert quoting.quotes(uids), "answers of others do not come back"
         changed = update(decisions).where(decisions.c.id == row.id)
-        connection.execute(changed.values(evidence={**row.evidence, "answers": answers}))
+        connection.execute(changed.values(evidence=quoting.without_answers_to(uids).to_json()))
 
 
 def _withdraw(connection: Connection, ids: Sequence[int]) -> None:

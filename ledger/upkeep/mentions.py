@@ -6,7 +6,7 @@ asked for is taken too. Nothing here changes anything.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from ledger.events import DeadLetter, Status
 from ledger.intake import dead_letters as letters
 from ledger.intake.outbox import from_json
 from ledger.schema import agents, dead_letters, decisions, events, interactions, outbox, turn_events, turns
+from ledger.versions import evidence
 from ledger.versions.lineage import Version, versions_of
 
 _PAGE_ROWS = 50  # letters and evidence are long
@@ -97,11 +98,6 @@ def taught_with(connection: Connection, seqs: Sequence[int]) -> dict[str, list[V
         name: [one for one in versions_of(connection, name) if one.turn_id in made] for name in sorted(names)
     }
     return {name: versions for name, versions in found.items() if versions}
-
-
-def quotes(evidence: Mapping[str, Any], uids: frozenset[str]) -> bool:
-    """Whether a decision's evidence has answers to one of these events' prompts."""
-    return not uids.isdisjoint(evidence.get("answers") or ())
 
 
 def _events_of(subject: Subject) -> Select[Any]:
@@ -219,7 +215,7 @@ def _decisions(connection: Connection, mentions: Sequence[Mention]) -> Iterator[
         rows = connection.execute(
             select(decisions.c.id, decisions.c.evidence).where(decisions.c.id.in_(page))
         )
-        yield from [row.id for row in rows if quotes(row.evidence, uids)]
+        yield from [row.id for row in rows if evidence.from_json(row.evidence).quotes(uids)]
 
 
 def _open_turns(connection: Connection, mentions: Sequence[Mention]) -> list[int]:

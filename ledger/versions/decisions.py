@@ -1,18 +1,18 @@
 """Decisions about versions: what was decided, by whom, on which evidence."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, insert, literal, select
+from sqlalchemy import Connection, Select, insert, literal, select
 
 from ledger.database import now_s
 from ledger.events import Status
 from ledger.intake import outbox
 from ledger.schema import decisions, events, versions
 from ledger.versions.desired import Purpose, no_longer_want
+from ledger.versions.evidence import Evidence, for_display
 from ledger.versions.lineage import Version, read_versions
 
 LIFECYCLE_TOPIC = "clorad.lifecycle"
@@ -40,7 +40,7 @@ class Decision:
     number: int
     verdict: Verdict
     by: str
-    evidence: Mapping[str, Any]
+    evidence: Evidence
     through_seq: int
     decided_s: float = 0.0
 
@@ -60,13 +60,18 @@ def decisions_of(connection: Connection, agent: str, number: int | None = None) 
     query = select(decisions).where(decisions.c.agent == agent).order_by(decisions.c.id)
     if number is not None:
         query = query.where(decisions.c.number == number)
+    return read_decisions(connection, query)
+
+
+def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]:
+    """The decisions that a query of whole rows selects. Evidence that a newer clorad wrote says so."""
     return [
         Decision(
             agent=row.agent,
             number=row.number,
             verdict=Verdict(row.kind),
             by=row.by,
-            evidence=row.evidence,
+            evidence=for_display(row.evidence),
             through_seq=row.through_seq,
             decided_s=row.decided_s,
         )
@@ -82,7 +87,7 @@ def decide(connection: Connection, decision: Decision) -> None:
             number=decision.number,
             kind=decision.verdict.value,
             by=decision.by,
-            evidence=_quotable(connection, decision),
+            evidence=_quotable(connection, decision).to_json(),
             through_seq=decision.through_seq,
             decided_s=now_s(connection),
         )
@@ -98,16 +103,14 @@ def newest_seq(connection: Connection, agent: str) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def _quotable(connection: Connection, decision: Decision) -> dict[str, Any]:
+def _quotable(connection: Connection, decision: Decision) -> Evidence:
     """The evidence without answers to what was retracted, or forgotten, while it was gathered."""
-    evidence = dict(decision.evidence)
-    if answers := evidence.get("answers"):
-        gone = select(events.c.source, events.c.id).where(
-            events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
-        )
-        uids = {f"{row.source}#{row.id}" for row in connection.execute(gone)}
-        evidence["answers"] = {uid: said for uid, said in answers.items() if uid not in uids}
-    return evidence
+    if not decision.evidence.answers:
+        return decision.evidence
+    gone = select(events.c.source, events.c.id).where(
+        events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
+    )
+    return decision.evidence.without_answers_to(f"{row.source}#{row.id}" for row in connection.execute(gone))
 
 
 def _report(connection: Connection, decision: Decision) -> None:

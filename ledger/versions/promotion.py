@@ -4,8 +4,7 @@ A flip is one transaction: it checks again what was checked before, moves the de
 the generation that gateways watch.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, Select, insert, select, update
 
@@ -16,6 +15,7 @@ from ledger.intake.withdrawn import changed_events, no_evidence
 from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation
+from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions_of
 
 
@@ -34,15 +34,10 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
             raise FlipRefused("already decided")
         if changed := changed_events(connection, candidate.turn_id):
             raise FlipRefused(f"{changed} of its events changed meanwhile")
-        if gone := no_evidence(connection, candidate.agent, judged_by(decision.evidence)):
+        if gone := no_evidence(connection, candidate.agent, decision.evidence.judged_events()):
             raise FlipRefused(f"{len(gone)} of the events it was judged by were taken back meanwhile")
         decide(connection, decision)
         return _flip(connection, candidate.agent, serve=candidate.number, predecessor=standing)
-
-
-def judged_by(evidence: Mapping[str, Any]) -> list[str]:
-    """Uids of the events that a decision's evidence is made of."""
-    return [pair["event"] for part in ("gate", "suite") for pair in evidence.get(part) or ()]
 
 
 def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason: str) -> tuple[int, int]:
@@ -62,13 +57,13 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
         withdrawn = lineage[: lineage.index(target)]
         for candidate in undecided(connection):
             if candidate.agent == agent:
-                parent_gone = {"reason": "its parent was rolled back"}
+                parent_gone = Evidence(reasons=("its parent was rolled back",))
                 decide(
                     connection,
                     _decision(connection, agent, candidate.number, Verdict.ABSTAIN, by, parent_gone),
                 )
         for number in withdrawn:
-            evidence: dict[str, Any] = {"reason": reason, "to": target}
+            evidence = Evidence(reasons=(reason,), rolled_back_to=target)
             decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
         _hold(connection, agent, withdrawn)
         _forget_known(connection, agent, withdrawn)
@@ -97,7 +92,7 @@ def _flip(connection: Connection, agent: str, *, serve: int, predecessor: int) -
 
 
 def _decision(
-    connection: Connection, agent: str, number: int, verdict: Verdict, by: str, evidence: Mapping[str, Any]
+    connection: Connection, agent: str, number: int, verdict: Verdict, by: str, evidence: Evidence
 ) -> Decision:
     through = newest_seq(connection, agent)
     return Decision(

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from serving.fleet.gate import GateEvidence, Judgement, Pair, Speech
+from ledger.versions.evidence import Answers, Evidence, Pair
+from serving.fleet.gate import GateEvidence, Ruling, Speech
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
 from serving.fleet.scoring import is_json, score
@@ -120,33 +120,32 @@ def is_repetitive(text: str) -> bool:
     return any(len(match[0]) * 2 >= len(text) for match in found)
 
 
-def as_json(
-    evidence: GateEvidence,
-    judgement: Judgement,
+def evidence_of(
+    gathered: GateEvidence,
+    ruling: Ruling,
     answered: Sequence[AnsweredQuestion],
     *,
     replica: str,
     redact: Callable[[str], str],
-) -> dict[str, Any]:
+) -> Evidence:
     """What the ledger keeps of a decision. `answers` are texts, for receipts: never for logs or topics.
 
     They are redacted like everything we keep: a model may have made up what looks like a secret.
     """
-    answers = {
-        one.question.event: {
-            "before": redact(one.before.text[:_KEPT_CHARS_MAX]),
-            "after": redact(one.after.text[:_KEPT_CHARS_MAX]),
-        }
-        for one in answered
-    }
-    return {
-        "reasons": list(judgement.reasons),
-        "judgement": judgement.numbers(),
-        "attempt": evidence.attempt,
-        "replica": replica,
-        "parity": evidence.parity.numbers(),
-        "gate": [asdict(pair) for pair in evidence.better],
-        "suite": [asdict(pair) for pair in evidence.suite],
-        "speech": {"before": asdict(evidence.before), "after": asdict(evidence.after)},
-        "answers": answers,
-    }
+    return Evidence(
+        reasons=ruling.reasons,
+        judgement=ruling.judgement,
+        attempt=gathered.attempt,
+        replica=replica,
+        parity=gathered.parity.numbers(),
+        gate=gathered.better,
+        suite=gathered.suite,
+        speech={"before": asdict(gathered.before), "after": asdict(gathered.after)},
+        answers={
+            one.question.event: Answers(
+                before=redact(one.before.text[:_KEPT_CHARS_MAX]),
+                after=redact(one.after.text[:_KEPT_CHARS_MAX]),
+            )
+            for one in answered
+        },
+    )

@@ -7,12 +7,12 @@ abstains.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import comb
-from typing import Any
 
 from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
+from ledger.versions.evidence import Judgement, Pair
 from serving.fleet.parity import Parity
 
 TIE = 0.02
@@ -26,30 +26,6 @@ BROKEN_SHARE_MAX = 0.1
 
 LENGTH_RATIO_MAX = 3.0
 """All answers together, against what was wanted; the inverse is the least."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One prompt, answered by champion (before) and candidate (after); scores against what was wanted.
-
-    `again` are the scores when both were asked once more, which happens to suite prompts that differed.
-    """
-
-    event: str  # uid
-    before: float
-    after: float
-    again: tuple[float, float] | None = None
-
-    @property
-    def sign(self) -> int:
-        """+1 a win of the candidate, -1 a loss, 0 a tie. A flip that did not happen twice is a tie."""
-        once = _sign(self.before, self.after)
-        return once if self.again is None or once == _sign(*self.again) else 0
-
-    @property
-    def was_missed(self) -> bool:
-        """Whether the candidate could have won and did not: neither answered as wanted, neither better."""
-        return self.sign == 0 and self.before < 1.0 - TIE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,33 +67,22 @@ class GateLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """The verdict and everything it rests on, as numbers."""
+class Ruling:
+    """What the gate decides, why, and the numbers it decided by."""
 
     verdict: Verdict
     reasons: tuple[str, ...]  # empty for a promotion
-    alpha_k: float
-    p: float
-    wins: int
-    losses: int
-    ties: int
-    suite_wins: int
-    suite_losses: int
-    suite: int
-
-    def numbers(self) -> dict[str, Any]:
-        """For the decision in the ledger."""
-        return {**asdict(self), "verdict": self.verdict.value, "reasons": list(self.reasons)}
+    judgement: Judgement
 
 
-def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Judgement:
+def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Ruling:
     """Promote only what is better and did no harm; abstain if only `better` is open."""
     limits = limits or GateLimits()
     wins, losses = _count(evidence.better)
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
     p = sign_test(wins, losses)
-    missed = sum(pair.was_missed for pair in evidence.better)
+    missed = sum(was_missed(pair) for pair in evidence.better)
     reasons = [
         *_harm(suite_wins, suite_losses, len(evidence.suite)),
         *_broken(evidence.before, evidence.after),
@@ -138,9 +103,7 @@ def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Judgement
         ]
     else:
         verdict = Verdict.PROMOTE
-    return Judgement(
-        verdict=verdict,
-        reasons=tuple(reasons),
+    judgement = Judgement(
         alpha_k=alpha_k,
         p=p,
         wins=wins,
@@ -150,6 +113,18 @@ def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Judgement
         suite_losses=suite_losses,
         suite=len(evidence.suite),
     )
+    return Ruling(verdict=verdict, reasons=tuple(reasons), judgement=judgement)
+
+
+def sign_of(pair: Pair) -> int:
+    """+1 a win of the candidate, -1 a loss, 0 a tie. A difference that did not happen twice is a tie."""
+    once = _sign(pair.before, pair.after)
+    return once if pair.again is None or once == _sign(*pair.again) else 0
+
+
+def was_missed(pair: Pair) -> bool:
+    """Whether the candidate could have won and did not: neither answered as wanted, neither better."""
+    return sign_of(pair) == 0 and pair.before < 1.0 - TIE
 
 
 def alpha_of(attempt: int, alpha: float) -> float:
@@ -177,7 +152,7 @@ def _sign(before: float, after: float) -> int:
 
 
 def _count(pairs: Sequence[Pair]) -> tuple[int, int]:
-    signs = [pair.sign for pair in pairs]
+    signs = [sign_of(pair) for pair in pairs]
     return signs.count(1), signs.count(-1)
 
 

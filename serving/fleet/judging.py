@@ -7,8 +7,7 @@ one is followed by another that goes on.
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import structlog
 from opentelemetry import metrics
@@ -23,11 +22,12 @@ from ledger.learning.backlog import refusals_of
 from ledger.versions import decisions, desired, lineage
 from ledger.versions.decisions import Decision, Verdict
 from ledger.versions.desired import Purpose, Wanted
+from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE, Version
-from ledger.versions.promotion import judged_by, promote
+from ledger.versions.promotion import promote
 from serving.fleet import evidence as gathering
 from serving.fleet.evidence import AnsweredQuestion, Asking, Models
-from serving.fleet.gate import GateEvidence, GateLimits, judge
+from serving.fleet.gate import GateEvidence, GateLimits, judge, sign_of
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, taught_questions
 from serving.fleet.reconciler import gate_home
@@ -104,7 +104,9 @@ def _step(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
     except (OSError, NewerManifest):
         return False  # the store is away or behind, or a newer clorad wrote it; the reconciler says so
     if complaint is not None:
-        return _settle(judging, standing, Verdict.ABSTAIN, {"reasons": [complaint]})
+        return _settle(judging, standing, Verdict.ABSTAIN, Evidence(reasons=(complaint,)))
+    if standing.canary is not None and not standing.canary.evidence.is_readable:
+        return _settle(judging, standing, Verdict.ABSTAIN, Evidence(reasons=standing.canary.evidence.reasons))
     if standing.canary is not None:
         return _swap(judging, standing, standing.canary)
     if Purpose.GATE not in standing.wanted:
@@ -132,13 +134,13 @@ def _judge(judging: Judging, standing: _Standing, over: threading.Event) -> bool
     url = gate_home(candidate.model, sorted(holders))
     assert url is not None
     began_s = time.monotonic()
-    found, answered = _gather(judging, standing, judging.replicas[url], holders[url], over)
+    gathered, answered = _gather(judging, standing, judging.replicas[url], holders[url], over)
     _asked.record(time.monotonic() - began_s)
-    judgement = judge(found, judging.options.limits)
-    kept = gathering.as_json(found, judgement, answered, replica=url, redact=judging.redact)
-    if judgement.verdict is Verdict.PROMOTE:
-        return _let_everybody_hold(judging, standing, kept)
-    return _settle(judging, standing, judgement.verdict, kept)
+    ruling = judge(gathered, judging.options.limits)
+    evidence = gathering.evidence_of(gathered, ruling, answered, replica=url, redact=judging.redact)
+    if ruling.verdict is Verdict.PROMOTE:
+        return _let_everybody_hold(judging, standing, evidence)
+    return _settle(judging, standing, ruling.verdict, evidence)
 
 
 def _gather(
@@ -156,7 +158,7 @@ def _gather(
         gathering.ask(replica, models, questions, options.asking, over) for questions in (gate, suite, taught)
     )
     suite_pairs = gathering.pairs(on_suite, standing.scorer)
-    flipped = {pair.event for pair in suite_pairs if pair.sign}
+    flipped = {pair.event for pair in suite_pairs if sign_of(pair)}
     again = [question for question in suite if question.event in flipped]
     on_suite_again = gathering.ask(replica, models, again, options.asking, over)
     judged = [*on_gate, *on_suite]
@@ -179,15 +181,15 @@ def _gather(
     return found, [*on_gate, *on_suite, *on_taught]
 
 
-def _let_everybody_hold(judging: Judging, standing: _Standing, kept: Mapping[str, Any]) -> bool:
+def _let_everybody_hold(judging: Judging, standing: _Standing, evidence: Evidence) -> bool:
     """A canary of share 0: every replica loads and probes it before anybody is answered by it."""
     candidate = standing.candidate
     with judging.database.write() as connection:
         if not _is_undecided(connection, candidate):
             return False
-        if no_evidence(connection, candidate.agent, judged_by(kept)):
+        if no_evidence(connection, candidate.agent, evidence.judged_events()):
             return True  # taken back while we asked: it is judged again, by what still stands
-        decisions.decide(connection, _decision(candidate, Verdict.CANARY, kept))
+        decisions.decide(connection, _decision(candidate, Verdict.CANARY, evidence))
         desired.no_longer_want(connection, candidate.agent, Purpose.GATE)
         desired.want(connection, candidate, Purpose.CANARY)
     log.info("candidate passed the gate", agent=candidate.agent, version=candidate.name)
@@ -208,44 +210,45 @@ def _swap(judging: Judging, standing: _Standing, canary: Decision) -> bool:
     if not holders:
         return _give_up(judging, standing, failures)
     probed = {url: parity.numbers() for url, parity in holders.items()}
-    kept = {**canary.evidence, "replicas": probed, "failed": dict(failures)}
+    evidence = replace(canary.evidence, replicas=probed, failed=dict(failures))
     judging.reached("fleet-swapping")
     try:
-        generation = promote(judging.database, candidate, _decision(candidate, Verdict.PROMOTE, kept))
+        generation = promote(judging.database, candidate, _decision(candidate, Verdict.PROMOTE, evidence))
     except FlipRefused as refusal:
         # The world changed, not the candidate: an abstention makes the next try no harder.
-        return _settle(judging, standing, Verdict.ABSTAIN, {**canary.evidence, "reasons": [str(refusal)]})
+        refused = replace(canary.evidence, reasons=(str(refusal),))
+        return _settle(judging, standing, Verdict.ABSTAIN, refused)
     log.info("promoted", agent=candidate.agent, version=candidate.name, generation=generation)
     return True
 
 
 def _give_up(judging: Judging, standing: _Standing, failures: Mapping[str, str]) -> bool:
     """Nobody was asked, so nothing speaks against what the candidate was taught: no refusal."""
-    kept = {"reasons": ["no replica could hold it"], "failed": dict(failures)}
-    return _settle(judging, standing, Verdict.ABSTAIN, kept)
+    evidence = Evidence(reasons=("no replica could hold it",), failed=dict(failures))
+    return _settle(judging, standing, Verdict.ABSTAIN, evidence)
 
 
-def _settle(judging: Judging, standing: _Standing, verdict: Verdict, kept: Mapping[str, Any]) -> bool:
+def _settle(judging: Judging, standing: _Standing, verdict: Verdict, evidence: Evidence) -> bool:
     """Record the verdict, unless somebody settled the candidate meanwhile."""
     candidate = standing.candidate
     with judging.database.write() as connection:
         if not _is_undecided(connection, candidate):
             return False
-        if verdict is Verdict.REFUSE and no_evidence(connection, candidate.agent, judged_by(kept)):
+        if verdict is Verdict.REFUSE and no_evidence(connection, candidate.agent, evidence.judged_events()):
             return True
-        decisions.decide(connection, _decision(candidate, verdict, kept))
-    decided = {"version": candidate.name, "verdict": verdict.value, "reasons": kept["reasons"]}
+        decisions.decide(connection, _decision(candidate, verdict, evidence))
+    decided = {"version": candidate.name, "verdict": verdict.value, "reasons": list(evidence.reasons)}
     log.info("candidate decided", agent=candidate.agent, **decided)
     return True
 
 
-def _decision(candidate: Version, verdict: Verdict, kept: Mapping[str, Any]) -> Decision:
+def _decision(candidate: Version, verdict: Verdict, evidence: Evidence) -> Decision:
     return Decision(
         agent=candidate.agent,
         number=candidate.number,
         verdict=verdict,
         by=BY,
-        evidence=kept,
+        evidence=evidence,
         through_seq=candidate.through_seq,
     )
 

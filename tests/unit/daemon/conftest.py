@@ -18,7 +18,7 @@ from ledger.learning.agents import Agent, declare
 from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import FEEDBACK, keep, said, unusable
-from tests.unit.ledger.teaching import decision, lease, make, open_pass, refuse
+from tests.unit.ledger.teaching import build_evidence, decision, lease, make, open_pass, refuse
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,6 @@ def correction(id: str, **changed: Any) -> Event:
     return said(id, data=data, **changed)
 
 
-def evidence(*won: str, reasons: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {
-        "reasons": list(reasons),
-        "judgement": {"wins": 8, "losses": 1, "ties": 3, "p": 0.0195, "alpha_k": 0.025, "suite": 48},
-        "gate": [{"event": uid, "before": 0.0, "after": 1.0, "again": None} for uid in won],
-        "suite": [],
-        "answers": {
-            uid: {"before": "It was dropped.", "after": "It is cancelled. notify: true"} for uid in won
-        },
-    }
-
-
 @pytest.fixture
 def story(tmp_path: Path) -> Path:
     """billing: v1 promoted, v2 refused, a turn running; sql: a candidate at the gate; coder: untouched."""
@@ -93,11 +81,13 @@ def story(tmp_path: Path) -> Path:
     keep(database, *[correction(f"e{n}", author="bob" if n % 3 else "ann") for n in range(3)])
     keep(database, correction("g1", role=Role.GATE), unusable(), unusable(Reason.OVERSIZED))
     made = make(database)
-    won = evidence("dev#g1")
+    won = build_evidence("dev#g1")
     promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=won))
     keep(database, correction("f1"), correction("f2"))
     refuse(
-        database, make(database), evidence=evidence("dev#g1", reasons=("harm: 4 of 48 prompts became worse",))
+        database,
+        make(database),
+        evidence=build_evidence("dev#g1", reasons=("harm: 4 of 48 prompts became worse",)),
     )
     keep(database, correction("h1", agent="sql"))
     make(database, "sql")

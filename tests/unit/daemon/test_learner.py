@@ -22,6 +22,7 @@ from ledger.events import Event, Kind, Role, Status
 from ledger.learning import agents, backlog, event_queries, turns, usage
 from ledger.learning.turns import lease_name
 from ledger.versions import decisions, lineage
+from ledger.versions.evidence import Evidence
 from tests.meters import since, told
 from tests.unit.engine import tiny
 from tests.unit.ledger import teaching
@@ -397,7 +398,7 @@ def test_feedback_in_too_many_refused_candidates_waits_for_a_person(
                 number=candidate.number,
                 verdict=decisions.Verdict.REFUSE,
                 by="gate",
-                evidence={},
+                evidence=Evidence(),
                 through_seq=candidate.through_seq,
             )
             decisions.decide(connection, refusal)

@@ -247,7 +247,11 @@ class TestRollback:
         assert re.match(r"billing goes back from v1-\w{6} to v0; ", said.out)
         found = clorad("why", "billing@v1", "--json").json
         last = found["decisions"][-1]
-        assert (last["verdict"], last["by"], last["evidence"]["reason"]) == ("rollback", "ann", "too short")
+        assert (last["verdict"], last["by"], last["evidence"]["reasons"]) == (
+            "rollback",
+            "ann",
+            ["too short"],
+        )
         assert clorad("status", "--json").json["agents"]["billing"]["version"] == "v0"
         assert "v1 was rolled back" in clorad("receipt", "dev#e1").out
 

@@ -10,6 +10,7 @@ from ledger.learning import event_queries, turns
 from ledger.learning.turns import Pass, Turn, TurnEvent, TurnPlan
 from ledger.versions import decisions, desired, promotion
 from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.evidence import Answers, Evidence, Judgement, Pair
 from ledger.versions.lineage import Version, version_name
 
 HOLDER = "learner-1"
@@ -84,13 +85,29 @@ def make(database: Database, agent: str = "billing", *, tokens: int = 100, **cha
     return made
 
 
+JUDGEMENT = Judgement(alpha_k=0.025, p=0.0195, wins=8, losses=1, ties=3, suite=48)
+
+
+def build_evidence(*won: str, reasons: Sequence[str] = (), **changed: Any) -> Evidence:
+    """Evidence in which the candidate wins the prompts of these events (uids), with both answers."""
+    fields: dict[str, Any] = {
+        "reasons": tuple(reasons),
+        "judgement": JUDGEMENT,
+        "gate": tuple(Pair(event=uid, before=0.0, after=1.0) for uid in won),
+        "answers": {
+            uid: Answers(before="It was dropped.", after="It is cancelled. notify: true") for uid in won
+        },
+    }
+    return Evidence(**{**fields, **changed})
+
+
 def decision(version: Version, verdict: Verdict, **changed: Any) -> Decision:
     fields: dict[str, Any] = {
         "agent": version.agent,
         "number": version.number,
         "verdict": verdict,
         "by": "gate",
-        "evidence": {"wins": 8, "losses": 0, "ties": 2},
+        "evidence": Evidence(judgement=JUDGEMENT),
         "through_seq": version.through_seq,
     }
     return Decision(**{**fields, **changed})

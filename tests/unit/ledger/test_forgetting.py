@@ -23,6 +23,7 @@ from ledger.upkeep import compaction, erasures, forgetting
 from ledger.upkeep.forgetting import Forgotten
 from ledger.upkeep.mentions import Subject
 from ledger.versions import decisions
+from ledger.versions.evidence import Answers, Evidence
 from tests.unit.ledger.saying import (
     DEAD_LETTERS,
     FEEDBACK,
@@ -33,7 +34,7 @@ from tests.unit.ledger.saying import (
     spoken,
     unusable,
 )
-from tests.unit.ledger.teaching import decision, events_of, make, open_pass, promote, record
+from tests.unit.ledger.teaching import build_evidence, decision, events_of, make, open_pass, promote, record
 
 ANN = Subject(kind="author", names=frozenset({"ann", "redacted:0123"}))
 
@@ -113,13 +114,8 @@ def status(database: Database) -> dict[str, str]:
         return {row.id: row.status for row in rows}
 
 
-def evidence(*uids: str) -> dict[str, Any]:
-    return {
-        "reasons": [],
-        "judgement": {"wins": 8},
-        "gate": [{"event": uid, "before": 0.0, "after": 1.0, "again": None} for uid in uids],
-        "answers": {uid: {"before": f"MARK {uid}", "after": "b"} for uid in uids},
-    }
+def evidence(*uids: str) -> Evidence:
+    return build_evidence(*uids, answers={uid: Answers(before=f"MARK {uid}", after="b") for uid in uids})
 
 
 class TestAPerson:
@@ -231,8 +227,8 @@ class TestLearning:
             settled = decisions.decisions_of(connection, "billing", made.number)
             assert len(settled) == 2
             for one in settled:
-                assert set(one.evidence["answers"]) == {"dev#g2"}
-                assert len(one.evidence["gate"]) == 2, "scores stay: the verdict is to be understood"
+                assert set(one.evidence.answers) == {"dev#g2"}
+                assert len(one.evidence.gate) == 2, "scores stay: the verdict is to be understood"
         assert not holds(everything(database), "MARK dev#g1")
 
     def test_a_verdict_that_comes_afterwards_does_not_quote_them_either(self, database: Database) -> None:
@@ -245,7 +241,7 @@ class TestLearning:
         with database.write() as connection:
             decisions.decide(connection, decision(made, decisions.Verdict.REFUSE, evidence=gathered))
             [settled] = decisions.decisions_of(connection, "billing", made.number)
-        assert set(settled.evidence["answers"]) == {"dev#1"}
+        assert set(settled.evidence.answers) == {"dev#1"}
 
     def test_a_turn_under_way_is_void_and_the_rest_waits_again(self, database: Database) -> None:
         keep(

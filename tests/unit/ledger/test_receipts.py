@@ -13,9 +13,20 @@ from ledger.reports.overview import Overview, overview
 from ledger.reports.receipts import Fate, Receipt, receipt
 from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
+from ledger.versions.evidence import Answers, Evidence, Pair
 from ledger.versions.lineage import Version
 from tests.unit.ledger.saying import FEEDBACK, keep, retraction, said, spoken, unusable
-from tests.unit.ledger.teaching import decision, lease, make, open_pass, promote, record, refuse
+from tests.unit.ledger.teaching import (
+    JUDGEMENT,
+    build_evidence,
+    decision,
+    lease,
+    make,
+    open_pass,
+    promote,
+    record,
+    refuse,
+)
 
 
 def receipt_of(database: Database, id: str) -> Receipt:
@@ -29,18 +40,13 @@ def seen(database: Database) -> Overview:
         return overview(connection)
 
 
-def evidence(**changed: Any) -> dict[str, Any]:
-    return {
-        "reasons": [],
-        "judgement": {"wins": 8, "losses": 1, "ties": 3, "p": 0.0195, "alpha_k": 0.025},
-        "gate": [
-            {"event": "dev#g1", "before": 0.0, "after": 1.0, "again": None},
-            {"event": "dev#g2", "before": 1.0, "after": 1.0, "again": None},
-        ],
-        "suite": [{"event": "dev#1", "before": 1.0, "after": 0.0, "again": [1.0, 1.0]}],
-        "answers": {"dev#g1": {"before": "drop it", "after": "delete it"}},
-        **changed,
-    }
+def evidence(*reasons: str) -> Evidence:
+    return build_evidence(
+        reasons=reasons,
+        gate=(Pair(event="dev#g1", before=0.0, after=1.0), Pair(event="dev#g2", before=1.0, after=1.0)),
+        suite=(Pair(event="dev#1", before=1.0, after=0.0, again=(1.0, 1.0)),),
+        answers={"dev#g1": Answers(before="drop it", after="delete it")},
+    )
 
 
 def promoted(database: Database) -> Version:
@@ -89,7 +95,7 @@ class TestFates:
     def test_a_refused_event_is_queued_again_and_says_why(self, database: Database) -> None:
         keep(database, said("1"))
         made = make(database)
-        refuse(database, made, evidence={"reasons": ["harm: 4 of 48 prompts became worse"]})
+        refuse(database, made, evidence=Evidence(reasons=("harm: 4 of 48 prompts became worse",)))
         found = receipt_of(database, "1")
         assert found.fate is Fate.QUEUED
         assert found.taken[0].reasons == ("harm: 4 of 48 prompts became worse",)
@@ -167,7 +173,7 @@ class TestProvenance:
 
     def test_versions_are_listed_with_what_decided_them(self, database: Database) -> None:
         keep(database, said("1"), said("2", author="bob"))
-        refuse(database, make(database), evidence=evidence(reasons=["harm"]))
+        refuse(database, make(database), evidence=evidence("harm"))
         keep(database, said("3"))
         promoted(database)
         with database.read() as connection:
@@ -185,7 +191,7 @@ class TestProvenance:
             ("harm",),
             2,
         )
-        assert newest.numbers["wins"] == 8
+        assert newest.judgement == JUDGEMENT
         assert (oldest.serving, oldest.in_lineage) == (False, False)
 
 
@@ -209,7 +215,7 @@ class TestOverview:
         agent = found.agents[0]
         assert (agent.version, agent.candidate, agent.turn) == (made.name, None, None)
         assert agent.last is not None
-        assert (agent.last.verdict, agent.last.numbers["wins"]) == (Verdict.PROMOTE, 8)
+        assert (agent.last.verdict, agent.last.judgement) == (Verdict.PROMOTE, JUDGEMENT)
         assert dict(found.dead) == {Reason.INVALID_JSON: 1, Reason.EMPTY: 1}
         assert dict(found.events) == {"open": 1}
         assert found.owed == 3

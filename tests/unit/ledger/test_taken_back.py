@@ -10,8 +10,9 @@ from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import event_by_uid, events_by_key, usable
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
+from ledger.versions.evidence import Pair
 from tests.unit.ledger.saying import keep, outcome, retraction, said
-from tests.unit.ledger.teaching import decision, make, open_pass, promote, record
+from tests.unit.ledger.teaching import build_evidence, decision, make, open_pass, promote, record
 
 WAYS = {
     "retracted": retraction("r", "1"),
@@ -111,7 +112,7 @@ def test_a_turn_that_shows_again_what_was_retracted_meanwhile_is_void(
 def test_a_candidate_judged_by_what_was_taken_back_is_not_promoted(database: Database, way: str) -> None:
     keep(database, gate("1", key="k"), said("t"))
     made = make(database)
-    judged = {"gate": [{"event": "dev#1"}], "suite": [{"event": "dev#elsewhere"}]}
+    judged = build_evidence("dev#1", suite=(Pair(event="dev#elsewhere", before=1.0, after=1.0),))
     keep(database, WAYS[way])
     with pytest.raises(FlipRefused, match="1 of the events it was judged by"):
         promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=judged))

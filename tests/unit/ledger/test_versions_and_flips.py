@@ -14,8 +14,19 @@ from ledger.learning import backlog, turns
 from ledger.versions import decisions, desired, lineage, promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
+from ledger.versions.evidence import Evidence
 from tests.unit.ledger.saying import keep, retraction, said
-from tests.unit.ledger.teaching import decision, events_of, make, open_pass, promote, record, refuse, seqs
+from tests.unit.ledger.teaching import (
+    build_evidence,
+    decision,
+    events_of,
+    make,
+    open_pass,
+    promote,
+    record,
+    refuse,
+    seqs,
+)
 
 
 def wanted(database: Database, agent: str = "billing") -> dict[Purpose, int]:
@@ -143,7 +154,11 @@ class TestRollback:
         assert events_of(database, "billing") == []
         with database.read() as connection:
             last = decisions.decisions_of(connection, "billing", 2)[-1]
-        assert (last.verdict, last.by, last.evidence["reason"]) == (Verdict.ROLLBACK, "ann", "too short")
+        assert (last.verdict, last.by, last.evidence) == (
+            Verdict.ROLLBACK,
+            "ann",
+            Evidence(reasons=("too short",), rolled_back_to=1),
+        )
 
     def test_what_the_withdrawn_version_knew_already_waits_to_be_learned_again(
         self, database: Database
@@ -238,7 +253,7 @@ def test_an_unfinished_turn_is_no_version_and_serves_nothing(database: Database)
 def test_a_decision_comes_back_with_its_evidence(database: Database) -> None:
     keep(database, said("1"))
     made = make(database)
-    evidence = {"wins": 8, "p": 0.00390625, "events": ["dev#1"]}
+    evidence = build_evidence("dev#1", attempt=2, replica="http://127.0.0.1:8001", failed={"b": "refused"})
     refuse(database, made, Verdict.REFUSE, evidence=evidence, by="bob")
     with database.read() as connection:
         [found] = decisions.decisions_of(connection, "billing", 1)

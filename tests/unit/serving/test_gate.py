@@ -8,7 +8,8 @@ from hypothesis import strategies as some
 
 from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
-from serving.fleet.gate import GateEvidence, GateLimits, Pair, Speech, alpha_of, judge, sign_test, wins_needed
+from ledger.versions.evidence import Pair
+from serving.fleet.gate import GateEvidence, GateLimits, Speech, alpha_of, judge, sign_test, wins_needed
 from serving.fleet.parity import Parity
 
 GOOD_PARITY = Parity(probes=4, tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
@@ -46,23 +47,23 @@ def test_wins_needed_are_those_of_the_table(attempt, losses, wins, of):
 
 
 def test_a_better_candidate_that_harms_nothing_is_promoted():
-    judgement = judge(evidence())
-    assert judgement.verdict is Verdict.PROMOTE
-    assert judgement.reasons == ()
-    assert (judgement.wins, judgement.losses, judgement.ties) == (8, 0, 2)
+    ruling = judge(evidence())
+    assert ruling.verdict is Verdict.PROMOTE
+    assert ruling.reasons == ()
+    assert (ruling.judgement.wins, ruling.judgement.losses, ruling.judgement.ties) == (8, 0, 2)
 
 
 def test_too_few_prompts_that_could_be_won_are_an_abstention():
-    judgement = judge(evidence(better=pairs(5, 0, 20)))  # what both answer as wanted cannot be won
-    assert judgement.verdict is Verdict.ABSTAIN
-    assert "5 prompts could be won, 6 would have to" in judgement.reasons[0]
+    ruling = judge(evidence(better=pairs(5, 0, 20)))  # what both answer as wanted cannot be won
+    assert ruling.verdict is Verdict.ABSTAIN
+    assert "5 prompts could be won, 6 would have to" in ruling.reasons[0]
 
 
 def test_enough_prompts_that_stay_wrong_are_a_refusal():
     wrong = tuple(Pair(event=f"a#{n}", before=0.0, after=0.0) for n in range(6))
-    judgement = judge(evidence(better=wrong))
-    assert judgement.verdict is Verdict.REFUSE
-    assert judgement.reasons[0].startswith("not better: 0 wins, 0 losses, 6 wrong as before")
+    ruling = judge(evidence(better=wrong))
+    assert ruling.verdict is Verdict.REFUSE
+    assert ruling.reasons[0].startswith("not better: 0 wins, 0 losses, 6 wrong as before")
     assert judge(evidence(better=wrong[1:])).verdict is Verdict.ABSTAIN
 
 
@@ -121,9 +122,9 @@ def test_a_flip_that_did_not_happen_twice_is_a_tie():
     ],
 )
 def test_broken_speech_is_refused_however_good_the_scores(after, complaint):
-    judgement = judge(evidence(after=after))
-    assert judgement.verdict is Verdict.REFUSE
-    assert judgement.reasons[0].startswith(complaint)
+    ruling = judge(evidence(after=after))
+    assert ruling.verdict is Verdict.REFUSE
+    assert ruling.reasons[0].startswith(complaint)
 
 
 def test_what_the_champion_did_as_often_is_not_held_against_the_candidate():
@@ -163,5 +164,5 @@ def test_the_sign_test_is_a_probability_that_falls_with_every_win(wins, losses):
 
 @given(wins=some.integers(0, 40), losses=some.integers(0, 40), attempt=some.integers(1, 6))
 def test_nothing_is_promoted_that_chance_would_do_as_often(wins, losses, attempt):
-    judgement = judge(evidence(attempt=attempt, better=pairs(wins, losses)))
-    assert (judgement.verdict is Verdict.PROMOTE) == (sign_test(wins, losses) <= alpha_of(attempt, 0.05))
+    ruling = judge(evidence(attempt=attempt, better=pairs(wins, losses)))
+    assert (ruling.verdict is Verdict.PROMOTE) == (sign_test(wins, losses) <= alpha_of(attempt, 0.05))

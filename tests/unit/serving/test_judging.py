@@ -14,6 +14,7 @@ from ledger.learning.event_queries import usable
 from ledger.versions import decisions, desired, lineage
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
+from ledger.versions.evidence import Answers
 from ledger.versions.promotion import roll_back
 from serving.fleet.evidence import Interrupted
 from serving.fleet.gate import GateLimits
@@ -134,10 +135,10 @@ def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
     canary, promoted = judge.decisions()
     assert (canary.verdict, promoted.verdict) == (Verdict.CANARY, Verdict.PROMOTE)
     found = promoted.evidence
-    assert found["judgement"]["wins"] == 8
-    assert {pair["event"] for pair in found["gate"]} == {event.uid for event in gate}
-    assert found["answers"][gate[0].uid] == {"before": "wrong 1", "after": "right 1"}
-    assert list(found["replicas"]) == [billing.replicas[0].url]
+    assert found.judgement.wins == 8
+    assert {pair.event for pair in found.gate} == {event.uid for event in gate}
+    assert found.answers[gate[0].uid] == Answers(before="wrong 1", after="right 1")
+    assert list(found.replicas) == [billing.replicas[0].url]
     assert promoted.through_seq == candidate.through_seq
     assert judge.reached == ["fleet-swapping"]
 
@@ -168,7 +169,7 @@ def test_what_people_took_back_is_not_asked(billing, bench):
     judge.run()
     found = judge.decisions()[-1]
     assert found.verdict is Verdict.PROMOTE
-    assert {pair["event"] for pair in found.evidence["gate"]} == {event.uid for event in gate[2:]}
+    assert {pair.event for pair in found.evidence.gate} == {event.uid for event in gate[2:]}
 
 
 @pytest.mark.parametrize("winner", ["v1-", "nobody"])
@@ -190,7 +191,7 @@ def test_what_is_taken_back_while_it_is_asked_decides_nothing(billing, bench, wi
     judge.run()
     first = judge.decisions()[0]
     assert first.verdict is (Verdict.CANARY if winner == "v1-" else Verdict.REFUSE)
-    assert {pair["event"] for pair in first.evidence["gate"]} == {one.uid for one in gate if one.id != "g3"}
+    assert {pair.event for pair in first.evidence.gate} == {one.uid for one in gate if one.id != "g3"}
 
 
 def test_what_is_taken_back_before_the_swap_stops_it_and_speaks_against_no_feedback(billing, bench):
@@ -203,7 +204,7 @@ def test_what_is_taken_back_before_the_swap_stops_it_and_speaks_against_no_feedb
     assert judge.serving() == lineage.BASE
     last = judge.decisions()[-1]
     assert last.verdict is Verdict.ABSTAIN
-    assert last.evidence["reasons"] == ["1 of the events it was judged by were taken back meanwhile"]
+    assert last.evidence.reasons == ("1 of the events it was judged by were taken back meanwhile",)
 
 
 def test_receipts_show_what_was_taught_too(billing, bench):
@@ -212,7 +213,7 @@ def test_receipts_show_what_was_taught_too(billing, bench):
     billing.candidate("billing")
     judge = bench()
     judge.run()
-    assert judge.decisions()[-1].evidence["answers"][taught.uid] == {"before": "wrong 1", "after": "right 1"}
+    assert judge.decisions()[-1].evidence.answers[taught.uid] == Answers(before="wrong 1", after="right 1")
 
 
 def test_nothing_is_asked_of_a_candidate_before_it_is_held(billing, bench):
@@ -254,7 +255,7 @@ def test_a_candidate_no_better_than_the_champion_is_refused(billing, bench):
     judge.run()
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.REFUSE
-    assert decision.evidence["reasons"][0].startswith("not better: 6 wins, 6 losses")
+    assert decision.evidence.reasons[0].startswith("not better: 6 wins, 6 losses")
 
 
 def test_every_refusal_makes_the_next_try_harder(billing, bench):
@@ -272,7 +273,7 @@ def test_every_refusal_makes_the_next_try_harder(billing, bench):
     billing.candidate("billing")
     judge.run()
     decision = judge.decisions()[-1]
-    assert decision.evidence["attempt"] == 3
+    assert decision.evidence.attempt == 3
     assert decision.verdict is Verdict.ABSTAIN, "six wins are not enough at the third try"
 
 
@@ -295,8 +296,8 @@ def test_harm_to_approved_replies_is_refused_whatever_was_gained(billing, bench)
     judge.run()
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.REFUSE
-    assert decision.evidence["reasons"] == ["harm: 3 of 6 prompts became worse, 0 better"]
-    assert [pair["again"] for pair in decision.evidence["suite"]].count([1.0, 0.0]) == 3
+    assert decision.evidence.reasons == ("harm: 3 of 6 prompts became worse, 0 better",)
+    assert [pair.again for pair in decision.evidence.suite].count((1.0, 0.0)) == 3
 
 
 def test_a_suite_answer_that_wavers_is_not_harm(billing, bench):
@@ -329,7 +330,7 @@ def test_a_candidate_that_loops_is_refused(billing, bench):
     )
     judge = bench()
     judge.run()
-    reasons = judge.decisions()[-1].evidence["reasons"]
+    reasons = judge.decisions()[-1].evidence.reasons
     assert any(reason.startswith("repetitive") for reason in reasons)
     assert any(reason.startswith("cut_short") for reason in reasons)
 
@@ -344,7 +345,7 @@ def test_a_candidate_no_replica_can_serve_speaks_against_no_feedback_and_nobody_
     judge.run()
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.ABSTAIN
-    assert decision.evidence["reasons"] == ["no replica could hold it"]
+    assert decision.evidence.reasons == ("no replica could hold it",)
     assert [report.url for report in judge.board.rotation()] == [billing.replicas[0].url]
 
 
@@ -364,7 +365,7 @@ def test_a_damaged_candidate_is_never_loaded_and_speaks_against_no_feedback(bill
     judge = bench()
     judge.run()
     assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
-    assert judge.decisions()[-1].evidence["reasons"] == ["not what was trained: adapter_config.json"]
+    assert judge.decisions()[-1].evidence.reasons == ("not what was trained: adapter_config.json",)
     assert billing.replicas[0].asked == []
 
 
@@ -405,7 +406,7 @@ def test_one_replica_that_cannot_hold_it_does_not_stop_a_swap_and_leaves_the_rot
     sick.trouble.load_nothing = True
     judge.step()
     assert judge.serving() == candidate.number
-    assert judge.decisions()[-1].evidence["failed"].keys() == {sick.url}
+    assert judge.decisions()[-1].evidence.failed.keys() == {sick.url}
     judge.look()
     assert [report.url for report in judge.board.rotation()] == [holding]
 
@@ -430,6 +431,19 @@ def test_a_fleet_role_that_died_before_the_flip_is_followed_by_one_that_makes_it
     assert generated == [], "the verdict stands, nothing is asked twice"
 
 
+def test_a_candidate_that_a_newer_clorad_judged_is_not_served_and_the_role_goes_on(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run_until(Verdict.CANARY)
+    with billing.database.write() as connection:
+        connection.execute(text("UPDATE decisions SET evidence = '{\"format\": 3}' WHERE kind = 'canary'"))
+    judge.run()
+    assert judge.serving() == lineage.BASE
+    assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
+    assert judge.decisions()[-1].evidence.reasons[0].endswith("upgrade clorad")
+
+
 def test_a_candidate_whose_event_was_retracted_is_not_served_and_makes_the_next_try_no_harder(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     [taught] = billing.corrections("billing", 1, role=Role.TRAIN)
@@ -440,7 +454,7 @@ def test_a_candidate_whose_event_was_retracted_is_not_served_and_makes_the_next_
     judge.run()
     assert judge.serving() == lineage.BASE
     assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
-    assert judge.decisions()[-1].evidence["reasons"] == ["1 of its events changed meanwhile"]
+    assert judge.decisions()[-1].evidence.reasons == ("1 of its events changed meanwhile",)
 
 
 def test_a_candidate_settled_by_a_rollback_is_not_decided_twice(billing, bench):
@@ -471,7 +485,7 @@ def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, 
     judge.run()
     decision = judge.decisions()[-1]
     assert decision.verdict is Verdict.PROMOTE
-    assert {pair["event"] for pair in decision.evidence["gate"]} == {event.uid for event in late}
+    assert {pair.event for pair in decision.evidence.gate} == {event.uid for event in late}
     with billing.database.read() as connection:
         purposes = {row.purpose: row.number for row in desired.wanted(connection)}
     assert purposes == {Purpose.SERVE: 2, Purpose.PREDECESSOR: 1}
@@ -488,7 +502,7 @@ def test_the_evidence_of_earlier_decisions_is_not_read_again_at_every_look(billi
     judge.run()
     with billing.database.read() as connection:
         [decision] = decisions.decisions_of(connection, "billing", 2)
-    assert decision.evidence["attempt"] == 2
+    assert decision.evidence.attempt == 2
 
 
 def test_one_prompt_corrected_often_is_one_question(billing, bench):
@@ -499,7 +513,7 @@ def test_one_prompt_corrected_often_is_one_question(billing, bench):
     judge.run()
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.ABSTAIN
-    assert len(decision.evidence["gate"]) == 1
+    assert len(decision.evidence.gate) == 1
 
 
 def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
@@ -510,7 +524,7 @@ def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
     judge = bench()
     judge.run()
     assert judge.decisions()[-1].verdict is Verdict.PROMOTE
-    assert len(judge.decisions()[-1].evidence["gate"]) == 8
+    assert len(judge.decisions()[-1].evidence.gate) == 8
 
 
 def test_the_kl_budget_of_the_manifest_is_judged(billing, bench):
@@ -518,7 +532,7 @@ def test_the_kl_budget_of_the_manifest_is_judged(billing, bench):
     billing.candidate("billing", metrics=build_metrics(kl_nats=2.0).to_json())
     judge = bench(limits=GateLimits(kl_nats_max=1.0))
     judge.run()
-    assert judge.decisions()[-1].evidence["reasons"][0].startswith("kl: 2.000 nats")
+    assert judge.decisions()[-1].evidence.reasons[0].startswith("kl: 2.000 nats")
 
 
 def test_judging_stops_when_the_role_does(billing, bench):
