@@ -61,9 +61,9 @@ def redrive(
         query = query.where(dead_letters.c.reason == reason.value)
     if dry_run:
         with database.read() as connection:
-            return [_chosen(letter) for letter in letters.found(connection, query)]
+            return [_chosen(letter) for letter in letters.read_letters(connection, query)]
     with database.write() as connection:
-        chosen = [_chosen(letter) for letter in letters.found(connection, query)]
+        chosen = [_chosen(letter) for letter in letters.read_letters(connection, query)]
         _send_again(connection, chosen)
         return chosen
 

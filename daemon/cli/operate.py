@@ -52,9 +52,9 @@ def topics_create(
 @ledger.command("migrate")
 def ledger_migrate(context: Context) -> None:
     """Make the ledger, or bring its schema up to date. Roles do this themselves when they start."""
-    from daemon.commands import ledger
+    from daemon.commands import ledger_upkeep
 
-    typer.echo(ledger.migrate(settings_of(context)))
+    typer.echo(ledger_upkeep.migrate(settings_of(context)))
 
 
 @ledger.command("check")
@@ -93,17 +93,17 @@ def ledger_restore(
 @ledger.command("size")
 def ledger_size(context: Context, as_json: AsJson = False) -> None:
     """How much the ledger and the adapter store hold, by kind, and what would go. Reads all of it."""
-    from daemon.commands import size
+    from daemon.commands import ledger_upkeep
 
-    size.show(settings_of(context), as_json=as_json)
+    ledger_upkeep.show_size(settings_of(context), as_json=as_json)
 
 
 @ledger.command("vacuum")
 def ledger_vacuum(context: Context) -> None:
     """Write the ledger anew without what was deleted or forgotten. Roles wait meanwhile; it takes a while."""
-    from daemon.commands import ledger
+    from daemon.commands import ledger_upkeep
 
-    typer.echo(ledger.vacuum(settings_of(context)))
+    typer.echo(ledger_upkeep.vacuum(settings_of(context)))
 
 
 @engine.command("selftest")
@@ -217,9 +217,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Train a recorded pass again and compare the adapters' hashes; non-zero where they differ."""
-    from daemon.commands import audit
+    from daemon.commands import engine
 
-    audit.show_replay(settings_of(context), number, as_json=as_json)
+    engine.show_replay(settings_of(context), number, as_json=as_json)
 
 
 def forget(

@@ -1,4 +1,4 @@
-"""`clorad agents`: who learns, and declaring one more."""
+"""`clorad agents`: show the agents and how they are taught, or declare one."""
 
 import json
 from collections.abc import Sequence
@@ -12,54 +12,20 @@ from daemon.declaring import BaseMissing, agent_of, hash_of_base
 from daemon.exit_codes import ExitCode
 from daemon.settings import AgentSettings, Settings
 from daemon.settings_file import one_line
-from ledger.learning.agents import all_agents, declare
-from ledger.learning.backlog import backlogs
-from ledger.versions.desired import Purpose, wanted
+from ledger.learning.agents import declare
+from ledger.reports.agent_list import AgentSummary, agent_list
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
     """Print the agents and how they are taught."""
     with reading(settings) as connection:
-        agents = all_agents(connection)
-        waiting = {one.agent: one for one in backlogs(connection)}
-        serving = {one.agent: one for one in wanted(connection) if one.purpose is Purpose.SERVE}
+        summaries = agent_list(connection)
     if as_json:
-        shown = [
-            {
-                "name": agent.name,
-                "base_hash": agent.base_hash,
-                "scorer": agent.scorer,
-                "recipe": dict(agent.recipe),
-                "capture": agent.capture,
-                "weight": agent.weight,
-                "tokens_per_hour_max": agent.tokens_per_hour_max,
-                "champion": waiting[agent.name].champion,
-                "untaught": waiting[agent.name].untaught,
-            }
-            for agent in agents.values()
-        ]
-        show_json(shown)
-        return
-    rows = table(
-        "AGENT", "SERVES", "SINCE", ">WAITING", "BASE", "SCORER", "CAPTURE", ">WEIGHT", ">QUOTA", "RECIPE"
-    )
-    for agent in agents.values():
-        row = serving.get(agent.name)
-        rows.add_row(
-            agent.name,
-            "v0" if row is None or row.version is None else row.version.name,
-            ago(None if row is None else row.since_s),
-            str(waiting[agent.name].untaught),
-            agent.base_hash[:12],
-            agent.scorer,
-            "on" if agent.capture else "off",
-            f"{agent.weight:g}",
-            "–" if agent.tokens_per_hour_max is None else f"{agent.tokens_per_hour_max:,}/h",
-            ", ".join(f"{name}={value}" for name, value in agent.recipe.items()) or "default",
-        )
-    console().print(
-        rows if agents else "no agents yet: declare one under [agents.NAME] or `clorad agents add`"
-    )
+        show_json([summary.to_json() for summary in summaries])
+    elif summaries:
+        _render(summaries)
+    else:
+        console().print("no agents yet: declare one under [agents.NAME] or with `clorad agents add`")
 
 
 def add(
@@ -72,14 +38,14 @@ def add(
     tokens_per_hour_max: int | None,
     recipe: Sequence[str],
 ) -> str:
-    """The agent is declared, or its settings brought up to date. Returns what was done."""
+    """Declare the agent, or bring its settings up to date. Returns what was done."""
     try:
         taught = AgentSettings(
-            scorer=scorer,  # type: ignore[arg-type]  # pydantic looks
+            scorer=scorer,  # type: ignore[arg-type]  # pydantic checks it
             capture=capture,
             weight=weight,
             tokens_per_hour_max=tokens_per_hour_max,
-            recipe=_changes(recipe),
+            recipe=_recipe_changes(recipe),
         )
         agent = agent_of(name, taught, hash_of_base(settings.engine.base, settings.store.path))
     except ValidationError as refusal:
@@ -94,11 +60,32 @@ def add(
     return f"{name} {'declared' if is_new else 'brought up to date'}, on base {agent.base_hash[:12]}"
 
 
-def _changes(given: Sequence[str]) -> dict[str, Any]:
-    """`rank=8` and the like, as JSON values."""
+def _render(summaries: Sequence[AgentSummary]) -> None:
+    rows = table(
+        "AGENT", "SERVES", "SINCE", ">WAITING", "BASE", "SCORER", "CAPTURE", ">WEIGHT", ">QUOTA", "RECIPE"
+    )
+    for summary in summaries:
+        agent = summary.agent
+        rows.add_row(
+            agent.name,
+            summary.champion_name,
+            ago(summary.since_s),
+            str(summary.untaught),
+            agent.base_hash[:12],
+            agent.scorer,
+            "on" if agent.capture else "off",
+            f"{agent.weight:g}",
+            "–" if agent.tokens_per_hour_max is None else f"{agent.tokens_per_hour_max:,}/h",
+            ", ".join(f"{name}={value}" for name, value in agent.recipe.items()) or "default",
+        )
+    console().print(rows)
+
+
+def _recipe_changes(options: Sequence[str]) -> dict[str, Any]:
+    """The values of options such as `rank=8`, read as JSON."""
     changes: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
+    for option in options:
+        name, equals, value = option.partition("=")
         if not equals:
             raise CommandFailed("--recipe: NAME=VALUE, as in --recipe rank=8", code=ExitCode.USAGE)
         try:

@@ -1,6 +1,5 @@
 """`clorad dead-letters`: looking at records that could not be used, and sending them once more."""
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from daemon.console import CommandFailed, console, count, fields, harmless, mome
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from feedback.redrive import Redriven, redrive
-from ledger.events import DeadLetter, Headers, Reason
+from ledger.events import DeadLetter, Reason
 from ledger.intake import dead_letters
 
 BYTES_SHOWN_MAX = 2000
@@ -21,7 +20,7 @@ def show_letters(settings: Settings, *, reason: str | None, limit: int, as_json:
     with reading(settings) as connection:
         found = dead_letters.newest(connection, limit=limit, reason=wanted)
     if as_json:
-        show_json([letter_json(letter) for letter in found])
+        show_json([dead_letters.to_json(letter) for letter in found])
         return
     letters = table(">ID", "REASON", "DETAIL", "WHERE", "WHEN", "REDRIVEN")
     for letter in found:
@@ -43,7 +42,7 @@ def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
     if letter is None:
         raise CommandFailed(f"no dead letter {letter_id}")
     if as_json:
-        show_json(letter_json(letter))
+        show_json(dead_letters.to_json(letter))
         return
     out = console()
     out.print(
@@ -94,24 +93,6 @@ def send_again(
         _render(found, dry_run=dry_run)
 
 
-def letter_json(letter: DeadLetter) -> dict[str, Any]:
-    """A dead letter for programs; key and value in base64."""
-    return {
-        "id": letter.id,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "reason": letter.reason.value,
-        "detail": letter.detail,
-        "key": _base64(letter.key),
-        "value": _base64(letter.value),
-        "headers": _headers_json(letter.headers),
-        "received_s": letter.received_s,
-        "redriven_s": letter.redriven_s,
-        "forgotten": letter.forgotten,
-    }
-
-
 def _render(found: Sequence[Redriven], *, dry_run: bool) -> None:
     letters = table(">ID", "REASON", "CAME FROM", "GOES TO", "KEY", ">BYTES", "NOTE")
     for one in found:
@@ -134,13 +115,12 @@ def _render(found: Sequence[Redriven], *, dry_run: bool) -> None:
         out.print(f"{going} owed to Kafka; the fleet role sends them (`clorad status` shows what waits)")
 
 
-def _redriven_json(one: Redriven) -> dict[str, Any]:
-    known = {"id": one.id, "reason": one.reason.value, "kept_back": one.kept_back or None}
-    if one.record is None:
+def _redriven_json(redriven: Redriven) -> dict[str, Any]:
+    known = {"id": redriven.id, "reason": redriven.reason.value, "kept_back": redriven.kept_back or None}
+    if redriven.record is None:
         return {**known, "record": None}
-    topic, key, value, headers = one.record
-    record = {"topic": topic, "key": _base64(key), "value": _base64(value), "headers": _headers_json(headers)}
-    return {**known, "record": record}
+    topic, key, value, headers = redriven.record
+    return {**known, "record": {"topic": topic, **dead_letters.record_json(key, value, headers)}}
 
 
 def _reason(reason: str | None) -> Reason | None:
@@ -152,14 +132,6 @@ def _reason(reason: str | None) -> Reason | None:
 
 def _where(letter: DeadLetter) -> str:
     return f"{letter.topic}[{letter.partition}] {letter.offset}"
-
-
-def _headers_json(headers: Headers) -> list[list[str | None]]:
-    return [[name, None if value is None else _text(value)] for name, value in headers]
-
-
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()
 
 
 def _text(value: bytes | None) -> str:

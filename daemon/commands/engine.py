@@ -1,4 +1,4 @@
-"""`clorad engine selftest`: whether the engine keeps its promises with this base, on this machine."""
+"""`clorad engine selftest` and `replay`: whether the engine keeps its promises and repeats a pass."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -6,46 +6,97 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, show_json, table
-from daemon.learning.engine_loading import EngineRefused, prepare_torch
+from daemon.learning.engine_loading import EngineRefused, prepare_torch, warm_engine
 from daemon.settings import Settings
+from ledger.learning.turns import read_pass
 
 if TYPE_CHECKING:
+    from daemon.learning.replay import Replayed
     from engine.selftest import Check
 
 
 def show_selftest(
     settings: Settings, *, device: str | None = None, dtype: str | None = None, as_json: bool
 ) -> None:
-    """Try every promise on the configured base, on another device or in another dtype if so asked.
+    """Try every promise on the configured base, with another device or dtype if given.
 
-    Raises `CommandFailed` where one is broken, or none could be tried.
+    Raises `CommandFailed` where a promise is broken, or none could be tried.
     """
-    own = settings.engine
+    configured = settings.engine
     try:
-        prepare_torch(own.base)
+        prepare_torch(configured.base)
     except EngineRefused as refusal:
         raise CommandFailed(f"nothing can be tried: {refusal}") from None
-    from engine.selftest import selftest
+    from engine.selftest import selftest  # loads torch
 
-    on: dict[str, Any] = {"device": device or own.device, "dtype": dtype or own.dtype, "threads": own.threads}
+    options: dict[str, Any] = {
+        "device": device or configured.device,
+        "dtype": dtype or configured.dtype,
+        "threads": configured.threads,
+    }
     try:
-        checks = selftest(own.base, **on)
+        checks = selftest(configured.base, **options)
     except (ValueError, OSError) as refusal:
-        raise CommandFailed(f"the base at {own.base} cannot be tried: {refusal}") from None
-    show(checks, {"base": str(own.base), **on}, as_json=as_json)
+        raise CommandFailed(f"the base at {configured.base} cannot be tried: {refusal}") from None
+    show(checks, {"base": str(configured.base), **options}, as_json=as_json)
 
 
-def show(checks: Sequence["Check"], on: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what was found. Raises `CommandFailed` where a promise is broken."""
+def show(checks: Sequence["Check"], options: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the checks. Raises `CommandFailed` where a promise is broken."""
     broken = [check for check in checks if not check.kept]
     if as_json:
-        show_json({"kept": not broken, **on, "checks": [asdict(check) for check in checks]})
+        show_json({"kept": not broken, **options, "checks": [asdict(check) for check in checks]})
     else:
         rows = table("PROMISE", "", ">SECONDS", "FOUND")
         for check in checks:
-            told = Text("kept", style="green") if check.kept else Text("BROKEN", style="red")
-            rows.add_row(check.promise, told, f"{check.seconds:.1f}", check.found)
+            result = Text("kept", style="green") if check.kept else Text("BROKEN", style="red")
+            rows.add_row(check.promise, result, f"{check.seconds:.1f}", check.found)
         console().print(rows)
     if broken:
         raise CommandFailed(f"the engine breaks {count(len(broken), 'promise')} here; do not train with it")
+
+
+def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
+    """Train a recorded pass again and print both hashes. Raises `CommandFailed` where they differ."""
+    replayed = _replayed(settings, pass_id)
+    same = all(turn.same for turn in replayed)
+    if as_json:
+        turns = [
+            {
+                "agent": turn.agent,
+                "version": turn.number,
+                "recorded": turn.recorded,
+                "again": turn.again,
+                "same": turn.same,
+                "note": turn.note,
+            }
+            for turn in replayed
+        ]
+        show_json({"pass": pass_id, "same": same, "turns": turns})
+    else:
+        rows = table("AGENT", ">VERSION", "RECORDED", "AGAIN", "")
+        for turn in replayed:
+            result = Text("same", style="green") if turn.same else Text("DIFFERENT", style="red")
+            hashes = ((turn.recorded or "none")[:16], (turn.again or "none")[:16])
+            rows.add_row(turn.agent, f"v{turn.number}", *hashes, result)
+        console().print(rows)
+    if not same:
+        raise CommandFailed(f"pass {pass_id} gave other adapters this time")
+
+
+def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
+    """The turns of a recorded pass, then and now. Raises `CommandFailed` where it cannot be trained here."""
+    with opened(settings) as database:
+        with database.read() as connection:
+            recorded = read_pass(connection, pass_id)
+        if recorded is None:
+            raise CommandFailed(f"no pass {pass_id}")
+        try:
+            engine = warm_engine(settings.engine)
+            from daemon.learning.replay import replay  # loads torch
+
+            return replay(database, engine, settings.store.path, recorded)
+        except (EngineRefused, OSError) as refusal:
+            raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None

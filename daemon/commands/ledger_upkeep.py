@@ -1,23 +1,50 @@
-"""`clorad ledger backup | restore | check`: copies of the ledger, and whether it or a copy of it is sound."""
+"""`clorad ledger …`: make the ledger, check it, back it up, restore it, and show how much it holds."""
 
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
 
 from daemon.commands.ledger import opened, reading
-from daemon.console import CommandFailed, count, moment
+from daemon.console import CommandFailed, byte_size, console, count, moment, show_json, table
 from daemon.settings import Settings
+from daemon.upkeep import pruning
+from engine import adapter_store
+from ledger.database import Database
 from ledger.errors import NoCopy, RestoreRefused
+from ledger.learning.agents import all_agents
+from ledger.reports import sizes
 from ledger.reports.audit import audit
-from ledger.upkeep import backup, copies
+from ledger.reports.sizes import LedgerSize
+from ledger.upkeep import backup, compaction, copies, retention
 from ledger.upkeep.backup import LedgerProgress
 from ledger.upkeep.erasures import all_erasures
 
+KEEP = 5
+"""Versions of each champion's lineage that `clorad versions prune` keeps if not told otherwise."""
+
+
+def migrate(settings: Settings) -> str:
+    """The ledger exists and has the newest schema. Returns what was done."""
+    database = Database(settings.ledger.url)
+    try:
+        database.migrate()
+    finally:
+        database.close()
+    return (
+        f"ledger at the newest schema: {make_url(settings.ledger.url).render_as_string(hide_password=True)}"
+    )
+
 
 def check(settings: Settings) -> str:
-    """Raises `CommandFailed` where the ledger has not exactly this version's tables, is damaged, or disagrees
-    with itself about what became of an offset."""
+    """Returns that the ledger is sound.
+
+    Raises `CommandFailed` where its tables are not exactly this version's, where it is damaged, or where it
+    disagrees with itself about what became of an offset.
+    """
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -34,34 +61,34 @@ def check(settings: Settings) -> str:
 
 
 def back_up(settings: Settings, file: Path) -> str:
-    """`file` holds the ledger as of now, checked. Returns what was done, for a person."""
+    """Write the ledger as of now to `file` and check the file. Returns what was done."""
     with opened(settings):
-        pass  # refuses where there is none
+        pass  # refuses a ledger that does not exist
     try:
-        standing = backup.back_up(settings.ledger.url, file)
+        progress = backup.back_up(settings.ledger.url, file)
     except NoCopy as fault:
         raise CommandFailed(f"no backup was made: {fault}") from None
-    return f"{file}: ledger {standing.ledger_id or 'without an id'}, {_told(standing)}"
+    return f"{file}: ledger {progress.ledger_id or 'without an id'}, {_progress_line(progress)}"
 
 
 def restore(settings: Settings, file: Path, *, force: bool) -> str:
-    """The ledger is what `file` holds. Returns what was done, for a person."""
+    """Replace the ledger by the backup in `file`, and keep what it was beside it. Returns what was done."""
     replaced = file.with_name(f"{file.name}.replaced-{time.strftime('%Y%m%dT%H%M%S')}")
     try:
-        standing = backup.restore(settings.ledger.url, file, replaced=replaced, force=force)
+        progress = backup.restore(settings.ledger.url, file, replaced=replaced, force=force)
     except RestoreRefused as refusal:
         raise CommandFailed(f"not restored: {refusal} (--force restores all the same)") from None
     except NoCopy as fault:
         raise CommandFailed(f"not restored: {fault}") from None
-    was = f"; what it was is in {replaced}" if replaced.exists() else ""
+    before = f"; what it was is in {replaced}" if replaced.exists() else ""
     with reading(settings) as connection:
-        undone = [one for one in all_erasures(connection) if one.finished_s is None]
+        undone = [erasure for erasure in all_erasures(connection) if erasure.finished_s is None]
     again = f"; {count(len(undone), 'erasure')} undone: ask for them again (`clorad audit`)" if undone else ""
-    return f"restored: {_told(standing)}; Kafka is read again from there{was}{again}"
+    return f"restored: {_progress_line(progress)}; Kafka is read again from there{before}{again}"
 
 
 def check_file(file: Path) -> str:
-    """Raises `CommandFailed` where a backup is damaged or holds no ledger."""
+    """Returns what the backup holds. Raises `CommandFailed` where it is damaged or holds no ledger."""
     try:
         copies.check(file)
         known = copies.facts(file)
@@ -70,8 +97,79 @@ def check_file(file: Path) -> str:
     return f"{file}: sound, ledger {known.get('ledger_id', 'without an id')}, schema {known['revision']}"
 
 
+def vacuum(settings: Settings) -> str:
+    """Rewrite the ledger's files without what was deleted. Returns what was done."""
+    with opened(settings) as database:
+        before = _database_bytes(database)
+        compaction.rewrite(settings.ledger.url)
+        after = _database_bytes(database)
+    return f"rewritten: {byte_size(before)} before, {byte_size(after)} now"
+
+
+def show_size(settings: Settings, *, as_json: bool) -> None:
+    """Print rows and bytes by table, and what retention and pruning would free."""
+    days = settings.ledger.interactions_days
+    with opened(settings) as database:
+        with database.read() as connection:
+            agents = sorted(all_agents(connection))
+            ledger_size = sizes.ledger_size(
+                connection, interactions_s_max=days * retention.DAY_S if days else None
+            )
+        document = {**ledger_size.to_json(), **_store_json(database, settings, agents, ledger_size)}
+    if as_json:
+        show_json(document)
+    else:
+        _render_size(document, days)
+
+
+def _store_json(
+    database: Database, settings: Settings, agents: list[str], ledger_size: LedgerSize
+) -> dict[str, Any]:
+    """What the adapter store holds, and what would be deleted there and in the ledger."""
+    store = settings.store.path
+    paths = [folder.path for agent in agents for folder in adapter_store.folders(store, agent)]
+    prunable = pruning.would_go(database, store, agents, keep=KEEP) if store.is_dir() else []
+    prunable_bytes = sum(folder.size_bytes for folder in prunable)
+    return {
+        "store": {"directories": len(paths), "size_bytes": sum(map(adapter_store.size_bytes, paths))},
+        "would_go": {
+            "interactions": ledger_size.interactions_to_delete.to_json(),
+            "directories": {"rows": len(prunable), "size_bytes": prunable_bytes},
+        },
+    }
+
+
+def _render_size(document: dict[str, Any], days: int) -> None:
+    rows = table("KIND", ">ROWS", ">TEXTS")
+    for kind, size in document["kinds"].items():
+        rows.add_row(kind.replace("_", " "), f"{size['rows']:,}", byte_size(size["size_bytes"]))
+    store, interactions = document["store"], document["would_go"]["interactions"]
+    prunable = document["would_go"]["directories"]
+    kept = f"{days} days, ledger.interactions_days" if days else "for ever: ledger.interactions_days is 0"
+    out = console()
+    out.print(rows)
+    out.print(f"database: {byte_size(document['database_bytes'])}")
+    out.print(
+        f"adapter store: {count(store['directories'], 'directory', 'directories')},"
+        f" {byte_size(store['size_bytes'])}"
+    )
+    out.print(
+        f"would go: {count(interactions['rows'], 'interaction')},"
+        f" {byte_size(interactions['size_bytes'])} (after {kept})"
+    )
+    out.print(
+        f"would go: {count(prunable['rows'], 'directory', 'directories')},"
+        f" {byte_size(prunable['size_bytes'])} (`clorad versions prune`)"
+    )
+
+
+def _database_bytes(database: Database) -> int:
+    with database.read() as connection:
+        return sizes.database_bytes(connection)
+
+
 def _check_sound(settings: Settings) -> None:
-    """Pages and references of an SQLite ledger; Postgres checks its own. Offsets and rows of both."""
+    """Check pages and references of an SQLite ledger (Postgres checks its own), and audit either kind."""
     if copies.is_sqlite(settings.ledger.url):
         with closing(sqlite3.connect(copies.path_of(settings.ledger.url))) as connection:
             try:
@@ -79,12 +177,11 @@ def _check_sound(settings: Settings) -> None:
             except (NoCopy, sqlite3.Error) as fault:
                 raise CommandFailed(f"the ledger is damaged ({fault}); restore a backup") from None
     with reading(settings) as connection:
-        wrong = audit(connection).disagreements
-    if wrong:
-        raise CommandFailed(
-            f"the ledger disagrees with itself in {len(wrong)} places; `clorad audit` has them"
-        )
+        disagreements = audit(connection).disagreements
+    if disagreements:
+        places = count(len(disagreements), "place")
+        raise CommandFailed(f"the ledger disagrees with itself in {places}; `clorad audit` lists them")
 
 
-def _told(standing: LedgerProgress) -> str:
-    return f"{standing.next_offsets:,} offsets accounted for, the last at {moment(standing.kept_s or None)}"
+def _progress_line(progress: LedgerProgress) -> str:
+    return f"{progress.next_offsets:,} offsets accounted for, the last at {moment(progress.kept_s or None)}"

@@ -6,7 +6,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from daemon.commands.dead_letters import letter_json
 from daemon.commands.ledger import reading
 from daemon.console import (
     CommandFailed,
@@ -57,7 +56,7 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         show_json(
             {
                 "receipts": [_receipt_json(one) for one in found],
-                "dead_letters": [letter_json(letter) for letter in letters],
+                "dead_letters": [dead_letters.to_json(letter) for letter in letters],
             }
         )
         return

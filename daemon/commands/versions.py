@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Connection
 
-from daemon.commands.forgetting import erasure_json
 from daemon.commands.ledger import opened, reading
 from daemon.commands.receipts import gist
 from daemon.console import (
@@ -304,7 +303,7 @@ def _why_json(found: Provenance) -> dict[str, Any]:
             for taught in found.taught
         ],
         "shown": dict(found.shown),
-        "erasures": [erasure_json(one) for one in found.erasures],
+        "erasures": [erasure.to_json() for erasure in found.erasures],
         "decisions": [_decision_json(decision) for decision in found.decisions],
         "serving": found.serving,
         "champion": found.champion,

@@ -1,40 +1,41 @@
-"""Reading records that could not be used. They are kept whole, so they can be looked at and sent again."""
+"""Dead letters: records that could not be used, kept whole so that people can read and resend them."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from ledger.events import DeadLetter, Reason
+from ledger.events import DeadLetter, Headers, Reason
 from ledger.intake.outbox import from_json
 from ledger.schema import dead_letters
 
 LOOK_BACK_MAX = 20_000
-"""How many dead letters are looked through for an event's name; they have no column for it."""
+"""How many of the newest dead letters are searched for an event's name, which has no column."""
 
 
 def counts(connection: Connection) -> dict[Reason, int]:
-    """How many there are, by reason."""
+    """How many dead letters there are, by reason."""
     query = select(dead_letters.c.reason, func.count()).group_by(dead_letters.c.reason)
     return {Reason(reason): int(count) for reason, count in connection.execute(query)}
 
 
 def newest(connection: Connection, *, limit: int, reason: Reason | None = None) -> list[DeadLetter]:
-    """The last ones, newest first."""
+    """The last `limit` dead letters, newest first."""
     query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit)
     if reason is not None:
         query = query.where(dead_letters.c.reason == reason.value)
-    return found(connection, query)
+    return read_letters(connection, query)
 
 
-def found(connection: Connection, query: Select[Any]) -> list[DeadLetter]:
-    """The dead letters a query over their table yields, in its order."""
+def read_letters(connection: Connection, query: Select[Any]) -> list[DeadLetter]:
+    """The dead letters that a query over their table yields, in its order."""
     return [_letter(row) for row in connection.execute(query)]
 
 
 def read(connection: Connection, letter_id: int) -> DeadLetter | None:
-    """One dead letter; None where there is none of that number."""
+    """The dead letter of that number, or None."""
     row = connection.execute(select(dead_letters).where(dead_letters.c.id == letter_id)).one_or_none()
     return None if row is None else _letter(row)
 
@@ -42,12 +43,11 @@ def read(connection: Connection, letter_id: int) -> DeadLetter | None:
 def naming(connection: Connection, uid: str) -> list[DeadLetter]:
     """Dead letters that call themselves `SOURCE#ID` (or that bare id), newest first."""
     query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(LOOK_BACK_MAX)
-    letters = (_letter(row) for row in connection.execute(query))
-    return [letter for letter in letters if uid in set(names(letter))]
+    return [letter for letter in read_letters(connection, query) if uid in set(names(letter))]
 
 
 def names(letter: DeadLetter) -> Iterator[str]:
-    """What the record calls itself, in the two modes of CloudEvents; garbage has no name."""
+    """What the record calls itself, in either mode of CloudEvents; nothing where it cannot be read."""
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
     named = [(headers.get("ce_source", ""), headers["ce_id"])] if "ce_id" in headers else []
     if not named and letter.value is not None:
@@ -60,6 +60,37 @@ def names(letter: DeadLetter) -> Iterator[str]:
     for source, id in named:
         yield id
         yield f"{source}#{id}"
+
+
+def to_json(letter: DeadLetter) -> dict[str, Any]:
+    """The dead letter for programs; key and value are in base64."""
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason.value,
+        "detail": letter.detail,
+        **record_json(letter.key, letter.value, letter.headers),
+        "received_s": letter.received_s,
+        "redriven_s": letter.redriven_s,
+        "forgotten": letter.forgotten,
+    }
+
+
+def record_json(key: bytes | None, value: bytes | None, headers: Headers) -> dict[str, Any]:
+    """A Kafka record for programs: key and value in base64, headers as text."""
+    return {
+        "key": _base64(key),
+        "value": _base64(value),
+        "headers": [
+            [name, None if value is None else value.decode("utf-8", "replace")] for name, value in headers
+        ],
+    }
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
 
 
 def _letter(row: Any) -> DeadLetter:

@@ -1,6 +1,6 @@
-"""How much waits in the ledger: events not learned from yet and messages not sent yet, in rows and bytes.
+"""How much waits in the ledger, in rows and bytes: events not yet learned from, messages not yet sent.
 
-Counting a long backlog reads it; so the ledger is asked first whether it holds that much at all.
+Counting a long backlog reads all of it, so nothing is counted while the whole ledger is small.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ledger.schema import events, outbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits; an upper bound where it was too little to be worth counting."""
+    """What waits; an upper bound where the ledger is too small to be counted."""
 
     events: int
     messages: int
@@ -23,9 +23,9 @@ class Waiting:
 
 
 def waiting(connection: Connection, *, rows_few: int, bytes_few: int) -> Waiting:
-    """What waits in one snapshot; not counted while the whole ledger holds fewer rows and bytes than that.
+    """What waits, in one snapshot. Nothing is counted while the ledger has fewer rows and bytes than given.
 
-    Bytes are those of the events' data and of the messages' values, as they are stored.
+    Bytes are those of the events' data and of the messages' values, as stored.
     """
     rows = int(connection.scalar(select(func.max(events.c.seq))) or 0)
     messages = select(func.count(), func.sum(func.length(outbox.c.value))).where(outbox.c.sent_s.is_(None))

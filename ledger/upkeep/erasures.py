@@ -1,11 +1,11 @@
-"""Who had something forgotten, when, why and how much it was. Entries are only ever added to.
+"""Erasures: who had texts forgotten, when, why and how many rows. An entry is never removed.
 
-Whom it was about is kept as a keyed fingerprint: enough to answer "was it done for this name?", and nothing
-to read a name from.
+Of the name it was about a keyed fingerprint is kept: it tells whether it was this name, and reveals none.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -15,7 +15,7 @@ from ledger.schema import erasures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """One entry."""
+    """One request to forget, and what it took."""
 
     id: int
     kind: str  # author, event, conversation
@@ -23,12 +23,25 @@ class Erasure:
     by: str
     reason: str
     begun_s: float
-    finished_s: float | None  # None: it broke off, or a restore undid it; to be asked for again
+    finished_s: float | None  # None: it was interrupted, or a restore undid it; it must be requested again
     counts: Mapping[str, int]  # what is gone, in rows by kind
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for programs."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "whom": self.whom,
+            "by": self.by,
+            "reason": self.reason,
+            "begun_s": self.begun_s,
+            "finished_s": self.finished_s,
+            "counts": dict(self.counts),
+        }
 
 
 def begin(connection: Connection, *, kind: str, whom: str, by: str, reason: str) -> int:
-    """A new entry, of nothing so far. Returns its number."""
+    """Add an entry that has taken nothing yet. Returns its number."""
     row = {"kind": kind, "whom": whom, "by": by, "reason": reason, "begun_s": now_s(connection)}
     made = connection.execute(insert(erasures).values(**row, counts={}))
     assert made.inserted_primary_key is not None, "a serial key is always returned"
@@ -36,25 +49,34 @@ def begin(connection: Connection, *, kind: str, whom: str, by: str, reason: str)
 
 
 def add(connection: Connection, erasure_id: int, kind: str, rows: int) -> None:
-    """So many more are gone, in the transaction in which they go."""
+    """Count `rows` more as gone, in the transaction that removes them."""
     counts = dict(connection.scalar(select(erasures.c.counts).where(erasures.c.id == erasure_id)) or {})
     counts[kind] = counts.get(kind, 0) + rows
     connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(counts=counts))
 
 
 def finish(connection: Connection, whom: str) -> None:
-    """Nothing of it was left to be found: what was begun for it earlier, and broke off, is over as well."""
+    """Close every open entry about `whom`, interrupted ones too: nothing is left to be found."""
     begun = update(erasures).where(erasures.c.whom == whom, erasures.c.finished_s.is_(None))
     connection.execute(begun.values(finished_s=now_s(connection)))
 
 
 def carry_over(connection: Connection, entries: Iterable[Erasure]) -> None:
-    """These are known here too; those that were not are to be asked for again: what they took is back."""
-    known = {one.id for one in all_erasures(connection)}
-    for one in entries:
-        if one.id not in known:
-            row = {"id": one.id, "kind": one.kind, "whom": one.whom, "by": one.by, "reason": one.reason}
-            connection.execute(insert(erasures).values(**row, begun_s=one.begun_s, counts={}))
+    """Add the entries that this restored ledger does not have, as unfinished: what they took is back."""
+    known_ids = {erasure.id for erasure in all_erasures(connection)}
+    for entry in entries:
+        if entry.id not in known_ids:
+            connection.execute(
+                insert(erasures).values(
+                    id=entry.id,
+                    kind=entry.kind,
+                    whom=entry.whom,
+                    by=entry.by,
+                    reason=entry.reason,
+                    begun_s=entry.begun_s,
+                    counts={},
+                )
+            )
 
 
 def all_erasures(connection: Connection, *, whom: str | None = None) -> list[Erasure]:

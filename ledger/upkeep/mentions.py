@@ -170,7 +170,7 @@ def _letters(connection: Connection, subject: Subject) -> Iterator[DeadLetter]:
     ids = select(dead_letters.c.id).where(unforgotten).order_by(dead_letters.c.id)
     says = _naming_event(subject) if subject.kind == "event" else _spelling_field(subject)
     for page in _pages(connection, ids, dead_letters.c.id):
-        found = letters.found(connection, select(dead_letters).where(dead_letters.c.id.in_(page)))
+        found = letters.read_letters(connection, select(dead_letters).where(dead_letters.c.id.in_(page)))
         yield from filter(says, found)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from daemon.commands.audit import checked
+from daemon.commands.audit import audited_with_broker
 from feedback.inspection import Extent
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare
@@ -46,7 +46,7 @@ class Stream:
         self.flow()
 
     def audited(self) -> Audit:
-        return checked(self.database, self.extents, self.read)
+        return audited_with_broker(self.database, self.extents, self.read)
 
 
 @pytest.fixture
@@ -85,6 +85,6 @@ def test_a_partition_that_nobody_reads_is_all_unread(stream: Stream) -> None:
 
 
 def test_without_a_broker_nothing_is_said_about_ends(stream: Stream) -> None:
-    found = checked(stream.database, None)
+    found = audited_with_broker(stream.database, None)
     assert complaints(found) == []
     assert [one.end_offset for one in found.partitions] == [None]

@@ -276,7 +276,7 @@ class TestAudit:
         said = clorad("audit", "--offline")
         assert said.code == 1
         assert "dead letters kept, 1 there" in said.out
-        assert said.err == "clorad: the audit disagrees in 1 places\n"
+        assert said.err == "clorad: the audit disagrees in 1 place\n"
         assert clorad("audit", "--offline", "--json").json["clean"] is False
 
     def test_a_broker_that_is_away_is_said_and_not_ignored(self, clorad: Clorad) -> None:
