@@ -1,62 +1,37 @@
 """Ends the process when its loop has been silent for too long: a hang inside a library cannot be interrupted.
 
-The supervisor starts it again, and the ledger says where to go on.
+`faulthandler` does it outside the interpreter, so also while a C call holds the GIL. The supervisor starts
+the process again, and the ledger says where to go on.
 """
 
 import faulthandler
-import os
-import sys
-import time
-from collections.abc import Callable
-from threading import Event, Thread
 from types import TracebackType
 
-import structlog
+EXIT_HUNG = 1
+"""What `faulthandler` exits with."""
 
-log = structlog.get_logger(__name__)
-
-EXIT_HUNG = 70
-
-
-def end_process() -> None:
-    """Show where every thread is, and end at once."""
-    faulthandler.dump_traceback(file=sys.stderr)
-    os._exit(EXIT_HUNG)
+_STANDARD_ERROR = 2
 
 
 class Watchdog:
-    """Watches while entered. `alive` must be called more often than every `silent_s_max` seconds."""
+    """Watches while entered. `alive` must be called more often than every `silent_s_max` seconds.
 
-    def __init__(self, *, silent_s_max: float, bite: Callable[[], None] = end_process) -> None:
+    Otherwise the stack of every thread goes to standard error and the process exits with `EXIT_HUNG`. A
+    process that was frozen (SIGSTOP) for longer may end so when it goes on. There is one timer for a process.
+    """
+
+    def __init__(self, *, silent_s_max: float) -> None:
         self._silent_s_max = silent_s_max
-        self._bite = bite
-        self._seen_s = time.monotonic()
-        self._over = Event()
-        self._thread = Thread(target=self._watch, name="watchdog", daemon=True)
 
     def alive(self) -> None:
-        """The loop came round."""
-        self._seen_s = time.monotonic()
+        """The loop came round: the time begins anew."""
+        faulthandler.dump_traceback_later(self._silent_s_max, exit=True, file=_STANDARD_ERROR)
 
     def __enter__(self) -> "Watchdog":
         self.alive()
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join(timeout=5.0)
-
-    def _watch(self) -> None:
-        late_since_s = -1.0
-        while not self._over.wait(min(1.0, self._silent_s_max / 4)):
-            silent_s = time.monotonic() - self._seen_s
-            if silent_s <= self._silent_s_max:
-                continue
-            if late_since_s == self._seen_s:
-                log.critical("loop hangs", silent_s=round(silent_s, 1))
-                self._bite()
-                return
-            late_since_s = self._seen_s  # a process that was frozen gets one look's time to come round
+        faulthandler.cancel_dump_traceback_later()
