@@ -9,7 +9,7 @@ import structlog
 from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
 from daemon.process.role_process import RoleRefused
-from daemon.process.roles import cluster_of
+from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
 from feedback import inspection
 from feedback.connection import Cluster

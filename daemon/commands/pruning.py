@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, byte_size, console, count, joined, short, show_json, table
 from daemon.exit_codes import ExitCode
-from daemon.process.roles import holder
+from daemon.roles.startup import lease_holder
 from daemon.settings import Settings
 from daemon.upkeep import pruning
 from daemon.upkeep.pruning import Gone
@@ -29,7 +29,7 @@ def prune(settings: Settings, *, agent: str | None, keep: int, dry_run: bool, as
             if dry_run:
                 found = pruning.would_go(database, store, agents, keep=keep)
             else:
-                with held(database, [LEASE], holder=holder(), ttl_s=TTL_S_MAX) as leased:
+                with held(database, [LEASE], holder=lease_holder(), ttl_s=TTL_S_MAX) as leased:
                     if not leased.tokens:
                         raise CommandFailed("somebody else is pruning right now", code=ExitCode.TRY_AGAIN)
                     found = pruning.prune(database, store, agents, keep=keep)

@@ -52,8 +52,15 @@ def run_one(name: str, settings: Settings) -> int:
 
 
 def _role(name: str) -> Role:
-    from daemon.process import roles
-
-    return {"intake": roles.intake, "learner": roles.learner, "fleet": roles.fleet, "gateway": roles.gateway}[
-        name
-    ]
+    """The role's main function. Only its own module is imported: intake must never load torch."""
+    assert name in ROLES, name
+    match name:
+        case "intake":
+            from daemon.roles.intake import run
+        case "learner":
+            from daemon.roles.learner import run
+        case "fleet":
+            from daemon.roles.fleet import run
+        case _:
+            from daemon.roles.gateway import run
+    return run

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from daemon.process.role_names import ROLES, health_port
-from daemon.process.roles import holder
 
 ROOT = Path(__file__).parents[3]
 
@@ -84,10 +83,6 @@ def test_each_role_has_a_health_port_of_its_own_also_without_a_supervisor() -> N
         taken.listen()
         process = start("def role(*_): pass", health_port=taken.getsockname()[1] - 3, name="gateway")
         assert str(taken.getsockname()[1]) in finish(process)[-1]["why"]
-
-
-def test_processes_of_one_number_on_one_host_name_are_two_holders_of_leases() -> None:
-    assert holder() != holder(), "in containers everybody is process 1"
 
 
 def test_a_taken_health_port_is_refused_by_name() -> None:

@@ -1,0 +1,63 @@
+"""The fleet role: its leader keeps replicas, judges and swaps versions, ships the outbox. Others stand by."""
+
+import threading
+
+from daemon.learning.scheduler import freshness_of
+from daemon.process.failpoints import Failpoints
+from daemon.process.health import Health
+from daemon.roles.startup import cluster_of, configured_base_hash, declare_agents, lease_holder, open_ledger
+from daemon.settings import Settings
+from daemon.upkeep import retention
+from daemon.upkeep.ledger_metrics import record_ledger_metrics
+from feedback import outbox
+from feedback.identity import ensure_identity
+from feedback.redaction import Found, Redactor
+from serving.fleet.evidence import Asking
+from serving.fleet.gate import GateLimits
+from serving.fleet.judging import JudgingOptions
+from serving.fleet.leader import FleetOptions, fleet_of, run_fleet
+from serving.fleet.reconciler import ReplicaOptions
+from serving.fleet.suite import suite_questions
+
+
+def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Lead the fleet while this process holds the lease, until told to stop."""
+    with open_ledger(settings, stopping, health) as database:
+        declare_agents(settings, database)
+        identity = ensure_identity(database)
+        redactor = Redactor(identity.fingerprint)
+        failpoint = Failpoints(settings.failpoint)
+        gate = settings.gate
+        own_fleet = fleet_of(
+            database,
+            settings.fleet.replicas,
+            FleetOptions(
+                store=settings.store.path,
+                base_hash=configured_base_hash(settings),
+                holder=lease_holder(),
+                # A second more than the longest answer: routing must have moved before anything is unloaded.
+                replica=ReplicaOptions(
+                    adapters_max=settings.fleet.adapters_max,
+                    unload_after_s=settings.fleet.request_s_max + 1.0,
+                ),
+                judging=JudgingOptions(
+                    limits=GateLimits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
+                    asking=Asking(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
+                ),
+            ),
+            suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
+            redact=lambda text: redactor.text(text, Found()),
+            health=health,
+            reached=failpoint,
+        )
+        publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)
+        days = settings.ledger.interactions_days
+        run_fleet(
+            own_fleet,
+            stopping,
+            also={
+                "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
+                "retention": lambda over: retention.run(database, days, over),
+                "vitals": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
+            },
+        )

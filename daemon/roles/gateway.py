@@ -1,0 +1,68 @@
+"""The gateway role: answers users through the replicas. It reads the ledger and writes nothing to it."""
+
+import threading
+import time
+from contextlib import closing
+
+from daemon.process.health import Health
+from daemon.process.role_process import RoleRefused
+from daemon.roles.startup import RETRY_S, START_S_MAX, cluster_of
+from daemon.settings import Settings
+from feedback.identity import Identity, known_identity
+from feedback.producer import Producer
+from feedback.redaction import Redactor
+from ledger.database import Database
+from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
+from serving.gateway.app import Gateway, GatewayOptions, run_gateway
+from serving.gateway.feedback_endpoint import FeedbackEndpoint
+from serving.gateway.recorder import Recorder
+from serving.gateway.routing import RoutingTable
+
+
+def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Answer requests until told to stop; then no more are taken and those in flight are finished."""
+    with closing(Database(settings.ledger.url)) as database:
+        identity = _wait_for_identity(database, stopping, health)
+        if identity is None:
+            return
+        redactor = Redactor(identity.fingerprint)
+        options = settings.gateway
+        producer = Producer(cluster_of(settings))
+        try:
+            run_gateway(
+                Gateway(
+                    table=RoutingTable(database),
+                    recorder=Recorder(producer.send, redactor, share=options.capture_share),
+                    feedback=FeedbackEndpoint(producer.send, redactor),
+                    options=GatewayOptions(
+                        host=options.host,
+                        port=options.port,
+                        request_s_max=settings.fleet.request_s_max,
+                        shutdown_delay_s=options.leave_s,
+                    ),
+                ),
+                stopping,
+                health,
+            )
+        except OSError:
+            raise RoleRefused(f"gateway.port: {options.host}:{options.port} cannot be listened on") from None
+        finally:
+            producer.close()
+
+
+def _wait_for_identity(database: Database, stopping: threading.Event, health: Health) -> Identity | None:
+    """The ledger's identity, without which a gateway could not redact as intake does. None: told to stop."""
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < START_S_MAX:
+        try:
+            identity = known_identity(database)
+        except LedgerDamaged:
+            raise
+        except (LedgerUnavailable, LedgerRefused) as fault:
+            identity, why = None, str(fault)
+        else:
+            why = "no role has opened the ledger yet"
+        health.ready("ledger", identity is not None, "" if identity else why)
+        if identity is not None or stopping.wait(RETRY_S / 4):
+            return identity
+    raise LedgerUnavailable(f"not there for {START_S_MAX:.0f} s")

@@ -1,0 +1,46 @@
+"""The intake role: moves what Kafka delivers into the ledger. It needs no model and waits for none."""
+
+import threading
+
+from daemon.process.failpoints import Failpoints
+from daemon.process.health import Health
+from daemon.process.role_process import RoleRefused
+from daemon.roles.startup import await_agents, cluster_of, open_ledger
+from daemon.settings import Settings
+from daemon.upkeep.capacity import capacity_of
+from feedback.identity import ensure_identity
+from feedback.intake import Fenced, Intake
+from feedback.placing import IntakeOptions, WrongLedger
+from feedback.reading import Reader
+from feedback.redaction import Redactor
+
+
+def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Keep what Kafka delivers in the ledger until told to stop."""
+    with open_ledger(settings, stopping, health) as database:
+        if not await_agents(settings, database, stopping, health):
+            return
+        identity = ensure_identity(database)
+        kafka = settings.kafka
+        loop = Intake(
+            cluster_of(settings),
+            database,
+            identity,
+            Reader(identity, Redactor(identity.fingerprint)),
+            IntakeOptions(
+                group=kafka.group,
+                instance=kafka.instance_id,
+                first_start=kafka.first_start,
+                on_gap=kafka.on_gap,
+                records_max=kafka.records_max,
+                join_s_max=kafka.join_s_max,
+                administrators=settings.ledger.administrators,
+            ),
+            watch=health,
+            full=capacity_of(settings, database),
+            reached=Failpoints(settings.failpoint),
+        )
+        try:
+            loop.run(stopping)
+        except (WrongLedger, Fenced) as refusal:
+            raise RoleRefused(f"kafka: {refusal}") from None

@@ -1,0 +1,63 @@
+"""The learner role: leases the agents whose feedback is due and teaches them, on the one accelerator it owns.
+
+What loads torch is imported only after the role has said to torch how its threads wait.
+"""
+
+import threading
+from typing import TYPE_CHECKING
+
+from daemon.learning.engine_loading import EngineRefused, warm_engine
+from daemon.process.failpoints import Failpoints
+from daemon.process.health import Health
+from daemon.process.role_process import RoleRefused
+from daemon.roles.startup import declare_agents, lease_holder, open_ledger
+from daemon.settings import Settings
+from daemon.upkeep.capacity import capacity_of
+from ledger.database import Database
+
+if TYPE_CHECKING:
+    from daemon.learning.loop import Learner
+    from engine.warm_engine import WarmEngine
+
+
+def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Load the base model, then train due agents until told to stop."""
+    with open_ledger(settings, stopping, health) as database:
+        declare_agents(settings, database)
+        health.ready("engine", False, "loading the base model")
+        try:
+            engine = warm_engine(settings.engine)
+        except EngineRefused as refusal:
+            raise RoleRefused(str(refusal)) from None
+        health.ready("engine", True)
+        from daemon.learning.loop import learn
+
+        learn(_learner(settings, database, engine, health), stopping)
+
+
+def _learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> "Learner":
+    from daemon.learning.loop import STEP_S_MAX, Learner, LearnerOptions
+    from daemon.learning.planning import TurnLimits
+    from daemon.learning.scheduler import freshness_of
+
+    learning = settings.learning
+    return Learner(
+        database=database,
+        engine=engine,
+        store=settings.store.path,
+        holder=lease_holder(),
+        options=LearnerOptions(
+            freshness=freshness_of(settings),
+            limits=TurnLimits(
+                new_max=learning.events_max,
+                replay_max=learning.replay_max,
+                anchors_max=learning.anchors_max,
+                refusals_max=learning.refusals_max,
+            ),
+            slots=settings.engine.slots,
+            gather_s=learning.gather_s,
+        ),
+        failpoint=Failpoints(settings.failpoint),
+        alive=lambda: health.alive("learner", age_s_max=STEP_S_MAX),
+        no_disk=capacity_of(settings, database).no_disk,
+    )
