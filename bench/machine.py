@@ -4,6 +4,7 @@ import resource
 import time
 from pathlib import Path
 
+import psutil
 import torch
 
 from engine.calibration import settle
@@ -40,8 +41,12 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mib() -> float:
-    """The highest resident memory since `forget_peak_memory`."""
-    return _status_mib("VmHWM")
+    """The highest resident memory since `forget_peak_memory`; outside of Linux since the start."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def peak_device_mib(device: torch.device) -> float:
@@ -50,13 +55,5 @@ def peak_device_mib(device: torch.device) -> float:
 
 
 def resident_memory_mib() -> float:
-    """The resident memory now; outside of Linux its peak."""
-    return _status_mib("VmRSS")
-
-
-def _status_mib(field: str) -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The resident memory now."""
+    return float(psutil.Process().memory_info().rss) / 2**20

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from daemon.process.failpoints import Failpoints
 from feedback import outbox
 from feedback.connection import Kafka
@@ -47,10 +49,8 @@ class Member:
 
     @property
     def memory_mib(self) -> float:
-        """Resident memory now. Linux only."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
+        """Resident memory now."""
+        return float(psutil.Process(self.pid).memory_info().rss) / 2**20
 
     def wait(self, *, wait_s_max: float) -> int:
         """Wait until the process ends. Returns its exit code."""

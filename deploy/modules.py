@@ -1,6 +1,6 @@
-"""The list of all modules, one line each, written from their docstrings to MODULES.md.
+"""Writes MODULES.md, the list of all modules with the first sentence of each docstring.
 
-Run `python -m deploy.modules` after a module's first sentence changed, or a module came, moved or went.
+Run `python -m deploy.modules` after you add, move or delete a module, or change its first sentence.
 """
 
 import ast
@@ -22,19 +22,18 @@ FOLDERS = {
 }
 INTRODUCTION = """# Modules
 
-Every module begins with a sentence that says what it is for. `python -m deploy.modules` writes this list from
-these sentences; a test fails where the list and the files differ. ARCHITECTURE.md says how the parts work
-together.
+`python -m deploy.modules` writes this list from the first sentence of each module. A test fails where the
+list and the modules differ. [ARCHITECTURE.md](ARCHITECTURE.md) says how the parts work together.
 """
 
 
 def module_list() -> str:
-    """The whole text of MODULES.md."""
+    """The text of MODULES.md."""
     return INTRODUCTION + "".join(_folder(name, purpose) for name, purpose in FOLDERS.items())
 
 
 def purpose_of(path: Path) -> str:
-    """The first paragraph of the module's docstring, in one line and without its full stop."""
+    """The first paragraph of the module's docstring, on one line and without its full stop."""
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
     return " ".join(docstring.partition("\n\n")[0].split()).removesuffix(".")
 
@@ -47,7 +46,7 @@ def _folder(name: str, purpose: str) -> str:
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """Migrations are left out: their file names say what they do."""
+    """The folder's modules. Migrations are left out: their file names say what they do."""
     for path in folder.rglob("*.py"):
         if path.name != "__init__.py" and "migrations" not in path.relative_to(ROOT).parts[:-2]:
             yield path

@@ -1,14 +1,15 @@
-"""A server's process, found again by the number it left in a file. A number the system re-used is not it."""
+"""Finds a server's process by the id in its pid file, unless the system gave that id to another process."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-_ANSWER_S_MAX = 10.0
+import psutil
 
 
 def noted(file: Path) -> int | None:
-    """The number in `file`; None where there is none."""
+    """The process id in the file; None where there is none."""
     try:
         return int(file.read_text())
     except (FileNotFoundError, ValueError):
@@ -16,21 +17,35 @@ def noted(file: Path) -> int | None:
 
 
 def running(file: Path, own: "subprocess.Popen[bytes] | None", *, marks: Sequence[str]) -> int | None:
-    """The noted process, if it runs. `own` is the one we started, if we did; any other is known by the
-    `marks` that its command line has."""
-    number = noted(file)
-    if number is None:
+    """The id of the process in the pid file, if it runs; else None.
+
+    `own` is the process if we started it. Another process counts only if its command line has all `marks`.
+    """
+    pid = noted(file)
+    if pid is None:
         return None
-    if own is not None and own.pid == number:
-        # Not asked of `ps`: until it has become the server it still has our own command line.
-        return number if own.poll() is None else None
-    lines = listed("-p", str(number), "-o", "args=")
-    return number if any(all(mark in line for mark in marks) for line in lines) else None
+    if own is not None and own.pid == pid:
+        # The command line would not do: between fork and exec the process still has our own.
+        return pid if own.poll() is None else None
+    command = command_line(pid)
+    return pid if command and all(mark in command for mark in marks) else None
 
 
-def listed(*selection: str) -> list[str]:
-    """What `ps` says, a line a process."""
-    done = subprocess.run(
-        ["ps", "-ww", *selection], capture_output=True, text=True, check=False, timeout=_ANSWER_S_MAX
-    )
-    return done.stdout.splitlines()
+def command_line(pid: int) -> str:
+    """The command line of a process; empty where there is no such process, or only its zombie."""
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+
+
+def group_commands(group: int) -> list[str]:
+    """The command lines of the processes of a process group, without zombies."""
+    return [command for pid in psutil.pids() if _group_of(pid) == group and (command := command_line(pid))]
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None

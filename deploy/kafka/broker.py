@@ -1,7 +1,7 @@
-"""A real Apache Kafka on this machine: one KRaft node on loopback, from its Maven jars.
+"""Runs a real Apache Kafka on this machine: one KRaft node on loopback, from its Maven jars.
 
-Everything it knows lies in its data directory (server.properties, broker.pid, broker.log, the log
-segments), so another process can find, stop or restart it. Jars are fetched once into `libs/`.
+Its data directory has everything (server.properties, broker.pid, broker.log, the log segments), so that
+another process can find, stop or restart it. The jars are downloaded once, to `libs/`.
 """
 
 import argparse
@@ -32,11 +32,11 @@ _READY_LINE = "Kafka Server started"
 
 
 class BrokerUnavailable(RuntimeError):
-    """The local broker cannot be had or did not start; the text says what is missing and how to get it."""
+    """The broker cannot start or did not. The text says what is missing and how to get it."""
 
 
 class LocalBroker:
-    """One broker over one data directory. `start` adopts a broker that already runs there."""
+    """One broker on one data directory. `start` adopts a broker that already runs there."""
 
     def __init__(
         self,
@@ -56,25 +56,25 @@ class LocalBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect."""
+        """The address that clients connect to."""
         return f"127.0.0.1:{self._port}"
 
     @property
     def data(self) -> Path:
-        """Where everything of it lies."""
+        """The data directory."""
         return self._data
 
     @property
     def log(self) -> Path:
-        """What the broker printed, across restarts."""
+        """The file with what the broker printed, across restarts."""
         return self._data / "broker.log"
 
     def pid(self) -> int | None:
-        """The process that runs on this data directory, or None. A number the system re-used is not it."""
+        """The id of the process that runs on this data directory, or None."""
         return process.running(self._data / "broker.pid", self._started, marks=[str(self._data)])
 
     def start(self, *, ready_s_max: float = 90.0) -> None:
-        """The broker answers afterwards. Raises `BrokerUnavailable` with the reason in one line."""
+        """Start the broker and wait until it answers. Raises `BrokerUnavailable` in one line."""
         self.launch()
         try:
             self.wait_ready(ready_s_max=ready_s_max)
@@ -83,7 +83,7 @@ class LocalBroker:
             raise
 
     def launch(self) -> None:
-        """The broker is starting; one of several is ready only when most of them are launched."""
+        """Start the broker without waiting: of several, none is ready before most of them are launched."""
         if self.pid() is None:
             java = needed("java", f"openjdk-{JAVA_MIN}-jre-headless")
             _check_version(java)
@@ -92,14 +92,14 @@ class LocalBroker:
             self._launch(java)
 
     def wait_ready(self, *, ready_s_max: float) -> None:
-        """The broker's last start has finished and its port is open."""
-        begun = self._log_length_at_start()
+        """Wait until the last start has finished and the port is open. Raises `BrokerUnavailable`."""
+        began_at = self._log_length_at_start()
 
         def ready() -> bool:
             if self.pid() is None:
                 raise BrokerUnavailable(f"the broker ended while starting: {self._last_line()}")
             with self.log.open("rb") as log:
-                log.seek(begun)
+                log.seek(began_at)
                 return _READY_LINE.encode() in log.read() and _is_open(self._port)
 
         if not _wait(ready, wait_s_max=ready_s_max):
@@ -108,14 +108,14 @@ class LocalBroker:
             )
 
     def stop(self, *, wait_s_max: float = 30.0) -> None:
-        """No broker runs here afterwards: asked with SIGTERM, and killed when it takes too long."""
+        """Send SIGTERM and wait for the end; after `wait_s_max` seconds, kill the broker."""
         self._end(signal.SIGTERM)
         if not _wait(lambda: self.pid() is None, wait_s_max=wait_s_max):
             self.kill()
         self._reap()
 
     def kill(self) -> None:
-        """The broker is gone without having said good-bye (SIGKILL); its data stays."""
+        """End the broker with SIGKILL, as a crash would; its data stays."""
         self._end(signal.SIGKILL)
         self._reap()
         _wait(lambda: self.pid() is None, wait_s_max=10.0)
@@ -131,7 +131,7 @@ class LocalBroker:
             self._started = None
 
     def _format(self, java: str) -> None:
-        """The storage carries a cluster id afterwards; formatting again keeps what is there."""
+        """Give the storage a cluster id. Formatting again keeps what is there."""
         self._data.mkdir(parents=True, exist_ok=True)
         settings = self._data / "server.properties"
         settings.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
@@ -152,7 +152,7 @@ class LocalBroker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C meant for the demo must not reach the broker
+                start_new_session=True,  # Ctrl-C in the demo must not reach the broker
             )
         (self._data / "broker.pid").write_text(str(self._started.pid))
 
@@ -177,7 +177,7 @@ class LocalBroker:
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
-            # A killed broker may come back only when its old session has ended (9 s by default).
+            # A killed broker can return only after its old session has ended (9 s by default).
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
         } | self._properties
@@ -194,7 +194,7 @@ class LocalBroker:
 
 
 def download_jars() -> None:
-    """`libs/` holds the broker's jars afterwards; complete or absent."""
+    """Download the broker's jars to `libs/`, which is complete or absent. Raises `BrokerUnavailable`."""
     if LIBS.is_dir():
         return
     maven = needed("mvn", "maven")
@@ -208,33 +208,34 @@ def download_jars() -> None:
 
 
 def needed(program: str, package: str) -> str:
-    """The program's path; raises `BrokerUnavailable` with the command that installs it."""
-    found = shutil.which(program)
-    if found is None:
+    """The program's path. Raises `BrokerUnavailable` with the command that installs it."""
+    path = shutil.which(program)
+    if path is None:
         raise BrokerUnavailable(
             f"{program} is missing, the local Kafka needs it: apt-get install -y {package}"
         )
-    return found
+    return path
 
 
 def new_cluster_id() -> str:
-    """An id as Kafka makes them; one that begins with a dash would look like an option."""
+    """A random cluster id in Kafka's form, without dashes: a leading one would look like an option."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "0")
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listened on a moment ago."""
+    """A port on loopback on which no process listened a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _check_version(java: str) -> None:
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
-    if found is None or int(found.group(1)) < JAVA_MIN:
+    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', printed)
+    if version is None or int(version.group(1)) < JAVA_MIN:
         raise BrokerUnavailable(
-            f"the local Kafka needs Java {JAVA_MIN} or later, found {found.group(1) if found else 'none'}: "
+            f"the local Kafka needs Java {JAVA_MIN} or later, "
+            f"found {version.group(1) if version else 'none'}: "
             f"apt-get install -y openjdk-{JAVA_MIN}-jre-headless"
         )
 
@@ -252,10 +253,13 @@ def _java(java: str, *, heap_mib: int) -> list[str]:
 
 
 def _run(command: Sequence[str], *, wait_s_max: float) -> None:
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, timeout=wait_s_max)
-    if done.returncode != 0:
-        lines = (done.stdout + done.stderr).strip().splitlines() or ["it printed nothing"]
-        raise BrokerUnavailable(f"{Path(command[0]).name} ended with {done.returncode}: {lines[-1][:300]}")
+    completed = subprocess.run(
+        command, cwd=HERE, capture_output=True, text=True, check=False, timeout=wait_s_max
+    )
+    if completed.returncode != 0:
+        lines = (completed.stdout + completed.stderr).strip().splitlines() or ["it printed nothing"]
+        program = Path(command[0]).name
+        raise BrokerUnavailable(f"{program} ended with {completed.returncode}: {lines[-1][:300]}")
 
 
 def _is_open(port: int) -> bool:
@@ -274,24 +278,24 @@ def _wait(done: Callable[[], bool], *, wait_s_max: float) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m deploy.kafka.broker start|stop|status`; the exit code of `status` says whether it runs."""
+    """`python -m deploy.kafka.broker start|stop|status`; `status` exits with 1 where no broker runs."""
     parser = argparse.ArgumentParser(prog="python -m deploy.kafka.broker", description=__doc__)
     parser.add_argument("action", choices=("start", "stop", "status"))
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--data", type=Path, default=DATA)
-    given = parser.parse_args(arguments)
-    broker = LocalBroker(given.data, given.port)
+    options = parser.parse_args(arguments)
+    broker = LocalBroker(options.data, options.port)
     try:
-        if given.action == "start":
+        if options.action == "start":
             broker.start()
-        elif given.action == "stop":
+        elif options.action == "stop":
             broker.stop()
     except (BrokerUnavailable, subprocess.TimeoutExpired) as complaint:
         print(complaint, file=sys.stderr)
         return 1
     pid = broker.pid()
     print(f"kafka on {broker.bootstrap}: " + (f"process {pid}" if pid else "not running"))
-    return 0 if pid or given.action == "stop" else 1
+    return 0 if pid or options.action == "stop" else 1
 
 
 if __name__ == "__main__":

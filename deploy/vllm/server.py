@@ -1,7 +1,7 @@
-"""A vLLM replica on this machine: the CPU build, serving one base model and whatever adapters it is told.
+"""Runs a vLLM replica on this machine: the CPU build, with one base model and adapters loaded at run time.
 
-What it needs to be found again lies in its home directory (replica.pid, replica.log), so another
-process can stop or restart it. It listens on loopback only: its adapter endpoints ask for no password.
+Its home directory has replica.pid and replica.log, so that another process can stop or restart it. It listens
+on loopback only: its adapter endpoints ask for no password.
 """
 
 import argparse
@@ -23,34 +23,34 @@ from typing import Any
 from deploy import process
 
 HOME = Path(__file__).resolve().parents[2] / ".cache" / "vllm"
-PLUGINS = Path(__file__).resolve().parent / "plugins"  # what this build needs mended
+PLUGINS = Path(__file__).resolve().parent / "plugins"  # repairs for this build
 PORT = 8000
 BASE_NAME = "base"
 
-_ANSWER_S_MAX = 60.0  # the first request after start has been seen to take 26 s
+_ANSWER_S_MAX = 60.0  # the first request after a start took up to 26 s
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-_ENTRY = "vllm.entrypoints.openai.api_server"  # `vllm serve` looks for a distribution named vllm
+_ENTRY = "vllm.entrypoints.openai.api_server"  # `vllm serve` needs a distribution of the name vllm
 
 
 class ServerUnavailable(RuntimeError):
-    """The replica cannot be had or did not start; the text says what is missing and how to get it."""
+    """The replica cannot start or did not. The text says what is missing and how to get it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What a replica is started with. The defaults fit the example base on two cores."""
+    """The options of a replica. The defaults fit the example base on two cores."""
 
-    base_name: str = BASE_NAME  # the model name under which the base answers
-    max_loras: int = 8  # adapters in one batch; at least the live ones + 2
-    max_cpu_loras: int = 32  # adapters kept in memory; beyond that vLLM reads them from disk again
+    base_name: str = BASE_NAME  # the model name of the base
+    max_loras: int = 8  # adapters in one batch; at least the champions + 2
+    max_cpu_loras: int = 32  # adapters in memory; vLLM reads more than that from disk again
     max_lora_rank: int = 16
     dtype: str = "float32"
     kv_cache_gib: int = 1
-    cores: str | None = None  # compute threads stay on these ("0", "1-3"); None leaves one core free
+    cores: str | None = None  # cores of the compute threads ("0", "1-3"); None leaves one core free
 
 
 class LocalReplica:
-    """One vLLM server over one base model. `start` adopts one that already runs on this home."""
+    """One vLLM server with one base model. `start` adopts a server that already runs in this home."""
 
     def __init__(self, base: Path, home: Path, port: int, *, options: ServerOptions | None = None) -> None:
         self._base = base.resolve()
@@ -61,21 +61,21 @@ class LocalReplica:
 
     @property
     def url(self) -> str:
-        """Where the fleet and the gateway reach it."""
+        """The address for the fleet role and the gateway."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def log(self) -> Path:
-        """What the server printed, across restarts."""
+        """The file with what the server printed, across restarts."""
         return self._home / "replica.log"
 
     def pid(self) -> int | None:
-        """The server that runs on this home, or None. A number the system re-used is not it."""
+        """The id of the server's process that runs in this home, or None."""
         marks = (_ENTRY, f"--port {self._port}")
         return process.running(self._home / "replica.pid", self._started, marks=marks)
 
     def start(self, *, ready_s_max: float = 300.0) -> None:
-        """The replica answers at its usual speed afterwards. Raises `ServerUnavailable` in one line."""
+        """Start the server and wait for its first answer. Raises `ServerUnavailable` in one line."""
         self.launch()
         self.wait_ready(ready_s_max=ready_s_max)
 
@@ -88,7 +88,7 @@ class LocalReplica:
             self._popen()
 
     def wait_ready(self, *, ready_s_max: float) -> None:
-        """The server listens and has answered once."""
+        """Wait until the server listens and has answered once. Raises `ServerUnavailable`."""
 
         def ready() -> bool:
             if self.pid() is None:
@@ -100,11 +100,11 @@ class LocalReplica:
         self._warm_up()
 
     def stop(self, *, wait_s_max: float = 20.0) -> None:
-        """No process of the server is left: asked with SIGTERM, and killed when it takes too long."""
+        """Send SIGTERM to all its processes; after `wait_s_max` seconds, kill those that are left."""
         self._end(signal.SIGTERM, wait_s_max=wait_s_max)
 
     def kill(self) -> None:
-        """The server is gone without having said good-bye (SIGKILL to all its processes)."""
+        """End all its processes with SIGKILL, as a crash would."""
         self._end(signal.SIGKILL, wait_s_max=0.0)
 
     def _popen(self) -> None:
@@ -116,8 +116,8 @@ class LocalReplica:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=self._environment(),
-                cwd=self._home,  # `-m` looks there first: no folder of ours must shadow what vLLM imports
-                start_new_session=True,  # its three processes end together, and not by our Ctrl-C
+                cwd=self._home,  # `-m` looks there first: no folder of ours may shadow what vLLM imports
+                start_new_session=True,  # one group for its three processes, which our Ctrl-C does not reach
             )
         (self._home / "replica.pid").write_text(str(self._started.pid))
 
@@ -132,10 +132,10 @@ class LocalReplica:
             "--max-loras": str(options.max_loras),
             "--max-cpu-loras": str(options.max_cpu_loras),
             "--max-lora-rank": str(options.max_lora_rank),
-            # Policy gradients need the probabilities that were sampled from, temperature included.
+            # Policy gradients need the probabilities that were sampled from, with the temperature.
             "--logprobs-mode": "processed_logprobs",
         }
-        # Without this vLLM wraps the output layer too, and on a CPU a request for prompt log-probs next to
+        # Without this vLLM wraps the output layer as well. On a CPU, a request for prompt log-probs beside
         # any other request then ends the whole server (punica_cpu.add_lora_logits, 0.32).
         targets = ["--lora-target-modules", *_ADAPTED]
         switches = ["--enable-lora", "--enforce-eager", "--disable-uvicorn-access-log"]
@@ -150,15 +150,15 @@ class LocalReplica:
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
-        # Without byte code every start compiles 2,600 files in each of three processes: 80 s, not 30 s.
+        # Without byte code each of three processes compiles 2,600 files: a start takes 80 s, not 30 s.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        found = environment.get("PYTHONPATH")
+        python_path = environment.get("PYTHONPATH")
         environment |= {
-            "PYTHONPATH": str(PLUGINS) if not found else f"{PLUGINS}{os.pathsep}{found}",
+            "PYTHONPATH": str(PLUGINS) if not python_path else f"{PLUGINS}{os.pathsep}{python_path}",
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
             "VLLM_CPU_KVCACHE_SPACE": str(self._options.kv_cache_gib),
             "VLLM_NO_USAGE_STATS": "1",
-            # One helper of the log-probs is compiled at its first use: 4 to 26 s, for nothing measurable.
+            # Compiling a helper of the log-probs at its first use takes 4 to 26 s and gains nothing.
             "TORCH_COMPILE_DISABLE": "1",
             "HF_HUB_OFFLINE": "1",
         }
@@ -189,7 +189,7 @@ class LocalReplica:
             answer.read()
 
     def _end(self, how: signal.Signals, *, wait_s_max: float) -> None:
-        """Signal the whole group: the engine's processes may outlive a server that crashed."""
+        """Signal the whole group: vLLM's engine processes may outlive a server that crashed."""
         if (group := process.noted(self._home / "replica.pid")) is None:
             return
         for signal_number, patience_s in ((how, wait_s_max), (signal.SIGKILL, 10.0)):
@@ -204,15 +204,10 @@ class LocalReplica:
         (self._home / "replica.pid").unlink(missing_ok=True)
 
     def _group_lives(self, group: int) -> bool:
-        """Whether a vLLM process of that group runs; a number the system gave to others is not it."""
+        """Whether a vLLM process of that group runs."""
         if self._started is not None:
-            self._started.poll()  # reaps it once it has ended
-        rows = (line.split(maxsplit=2) for line in process.listed("-e", "-o", "pgid=,stat=,args="))
-        return any(
-            row[0] == str(group) and not row[1].startswith("Z") and "vllm" in row[2].lower()
-            for row in rows
-            if len(row) == 3
-        )
+            self._started.poll()  # reaps the process after its end
+        return any("vllm" in command.lower() for command in process.group_commands(group))
 
     def _last_complaint(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
@@ -238,27 +233,27 @@ def _wait(done: Callable[[], bool], *, wait_s_max: float) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m deploy.vllm.server start|stop|status`; the exit code of `status` says whether it runs."""
+    """`python -m deploy.vllm.server start|stop|status`; `status` exits with 1 where no server runs."""
     parser = argparse.ArgumentParser(prog="python -m deploy.vllm.server", description=__doc__)
     parser.add_argument("action", choices=("start", "stop", "status"))
     parser.add_argument("--base", type=Path, default=Path("examples/base_model/weights"))
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--home", type=Path, default=None, help="default: .cache/vllm/PORT in the checkout")
     parser.add_argument("--cores", default=None, help="bind the compute threads, e.g. 0 or 1-3")
-    given = parser.parse_args(arguments)
-    home = given.home or HOME / str(given.port)
-    replica = LocalReplica(given.base, home, given.port, options=ServerOptions(cores=given.cores))
+    options = parser.parse_args(arguments)
+    home = options.home or HOME / str(options.port)
+    replica = LocalReplica(options.base, home, options.port, options=ServerOptions(cores=options.cores))
     try:
-        if given.action == "start":
+        if options.action == "start":
             replica.start()
-        elif given.action == "stop":
+        elif options.action == "stop":
             replica.stop()
     except (ServerUnavailable, OSError) as complaint:
         print(complaint, file=sys.stderr)
         return 1
     pid = replica.pid()
     print(f"vLLM on {replica.url}: " + (f"process {pid}" if pid else "not running"))
-    return 0 if pid or given.action == "stop" else 1
+    return 0 if pid or options.action == "stop" else 1
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deploy.process import command_line
+
 STOP_S_MAX = 30.0
 
 
@@ -79,9 +81,6 @@ class DemoProcess:
 def kill_group(pid_file: Path, *, belongs_to: str) -> None:
     """Kill the group whose id is in the file, if its command line has `belongs_to`: systems reuse ids."""
     pid = int(pid_file.read_text())
-    listing = subprocess.run(
-        ["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False, timeout=10.0
-    )
-    if belongs_to in listing.stdout:
+    if belongs_to in command_line(pid):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)

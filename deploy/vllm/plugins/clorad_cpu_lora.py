@@ -1,8 +1,8 @@
-"""Keeps adapters out of the base's answers on vLLM's CPU build (0.32), as a plugin of vLLM's own kind.
+"""Keeps adapters out of the base's answers on vLLM's CPU build (0.32). A plugin that vLLM loads.
 
-There, a batch's row finds its adapter's slot by index, and the index for "none" is -1, which is the last
-slot: beside an adapter's rows the base answers with whatever was loaded there last (seen: 0.7 nats off;
-vllm-project/vllm pull request 48421). vLLM loads this in each of its processes, by the folder's dist-info.
+vLLM finds a row's adapter by index. The index for "no adapter" is -1, which Python reads as the last slot: in
+one batch with an adapter's rows, the base answers with the adapter loaded there last (0.7 nats off;
+vllm-project/vllm pull request 48421). vLLM finds this plugin by the folder's dist-info.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _USERS = (
 
 
 def leave_the_base_alone() -> None:
-    """The products skip rows without an adapter. Safe to repeat, and where vLLM does so itself."""
+    """Make the products skip rows without an adapter. Repeating it changes nothing."""
     modules = [import_module(name) for name in _USERS]
     for name in _PRODUCTS:
         fixed = skipping(getattr(modules[0], name))
@@ -27,15 +27,15 @@ def leave_the_base_alone() -> None:
 
 
 def skipping(product: Callable[..., None]) -> Callable[..., None]:
-    """The same product over the rows that have an adapter; the others' output stays as it was."""
+    """The same product over the rows that have an adapter. Other rows of the output stay as they were."""
 
     def over_adapters(inputs: Any, weights: Any, output: Any, slot_N: Any, *more: Any, **named: Any) -> None:
-        taught_N = slot_N >= 0
-        if bool(taught_N.all()) or len(inputs) != len(slot_N):
+        adapted_N = slot_N >= 0
+        if bool(adapted_N.all()) or len(inputs) != len(slot_N):
             product(inputs, weights, output, slot_N, *more, **named)
-        elif bool(taught_N.any()):
-            rows = output[: len(slot_N)][taught_N]
-            product(inputs[taught_N], weights, rows, slot_N[taught_N], *more, **named)
-            output[: len(slot_N)][taught_N] = rows
+        elif bool(adapted_N.any()):
+            rows = output[: len(slot_N)][adapted_N]
+            product(inputs[adapted_N], weights, rows, slot_N[adapted_N], *more, **named)
+            output[: len(slot_N)][adapted_N] = rows
 
     return over_adapters

@@ -1,9 +1,9 @@
-"""Lets vLLM's processes nap between messages (0.32), as a plugin of vLLM's own kind.
+"""Lets vLLM's processes sleep between messages on a CPU (0.32). A plugin that vLLM loads.
 
-For a second after each message its engine and its worker look for the next one without pause: at a few
-requests a second both are busy all the time, on a machine of few cores most of it. Here they nap between
-looks. After that second they wait for a ring, which every message sends and which may be lost: then it took
-up to 5 s until they looked again (seen), and here a twentieth of one.
+For a second after each message, vLLM's engine and worker poll for the next one without pause: at a few
+requests a second both use a core all the time. With this plugin they sleep between two polls. After that
+second they wait for a notification, which may be lost: they then polled again only after up to 5 s, with this
+plugin after a twentieth of a second.
 """
 
 import time
@@ -12,23 +12,23 @@ from importlib import import_module
 from typing import Any
 
 NAP_S = 0.0003
-"""Between two looks: short beside a step of the smallest model, long beside a look."""
+"""Sleep between two polls: short beside a step of the smallest model, long beside a poll."""
 
 RING_MS_MAX = 50
-"""Longest wait for a ring."""
+"""Longest wait for a notification."""
 
 _MODULE = "vllm.distributed.device_communicators.shm_broadcast"
 
 
 def nap_between_looks() -> None:
-    """Readers of shared memory leave the core to others. Safe to repeat."""
+    """Make readers of shared memory sleep between polls. Repeating it changes nothing."""
     condition = import_module(_MODULE).SpinCondition
     if not hasattr(condition.wait, "naps"):
         condition.wait = napping(condition.wait)
 
 
 def napping(wait: Callable[..., None]) -> Callable[..., None]:
-    """The same wait, with a nap where it would look again at once, and never long."""
+    """The same wait, but it sleeps before it polls again, and waits for a notification only shortly."""
 
     def nap(self: Any, timeout_ms: int | None = None) -> None:
         if time.monotonic() <= self.last_read + self.busy_loop_s:

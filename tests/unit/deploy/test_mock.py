@@ -1,4 +1,4 @@
-"""What the demo falls back to where Java is missing: the clients of this project can work with it."""
+"""The mock cluster that the demo uses where Java is missing works with the project's own clients."""
 
 from collections.abc import Iterator
 
@@ -11,15 +11,15 @@ from feedback.topics import Topics, create, topic_state
 
 @pytest.fixture
 def cluster() -> Iterator[MockCluster]:
-    made = MockCluster()
-    yield made
-    made.stop()
+    mock = MockCluster()
+    yield mock
+    mock.stop()
 
 
 def test_topics_are_made_and_found_by_the_project_s_own_client(cluster: MockCluster) -> None:
     kafka = Kafka(bootstrap_servers=cluster.start(), options={"api_version": API_VERSION})
     topics = Topics()
-    assert all(one.topic_id is None for one in topic_state(kafka, topics))
+    assert all(state.topic_id is None for state in topic_state(kafka, topics))
     cluster.make(topics.retention_days())
-    assert all(one.topic_id and one.partitions > 0 for one in topic_state(kafka, topics))
-    assert create(kafka, topics) == (), "what is there stays as it is"
+    assert all(state.topic_id and state.partitions > 0 for state in topic_state(kafka, topics))
+    assert create(kafka, topics) == (), "topics that exist stay as they are"

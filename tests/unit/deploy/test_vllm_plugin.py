@@ -1,4 +1,4 @@
-"""What the plugins mend in vLLM: rows without an adapter, and waiting."""
+"""The plugins for vLLM's CPU build: rows without an adapter, and waiting for messages."""
 
 import inspect
 import time
@@ -14,31 +14,31 @@ WEIGHTS = torch.randn(3, 4, 2)  # slots, outputs, inputs
 
 
 def plain(inputs: Tensor, weights: Tensor, output: Tensor, slot_N: Tensor, add_inputs: bool = True) -> None:
-    """As vLLM's: no adapter is slot -1, the last one."""
+    """As vLLM's product: the index for no adapter is -1, which is the last slot."""
     assert add_inputs
     output += torch.einsum("bi, boi -> bo", inputs, weights[slot_N])
 
 
 @pytest.mark.parametrize("slots", [[0, 2, 1], [-1, -1, -1], [0, -1, 2], [-1, 1, -1]])
-def test_the_base_stays_the_base_beside_adapters(slots):
+def test_rows_without_an_adapter_stay_as_the_base_has_them(slots: list[int]) -> None:
     inputs, before = torch.randn(3, 2), torch.randn(3, 4)
-    found, slot_N = before.clone(), torch.tensor(slots)
-    skipping(plain)(inputs, WEIGHTS, found, slot_N, add_inputs=True)
+    output, slot_N = before.clone(), torch.tensor(slots)
+    skipping(plain)(inputs, WEIGHTS, output, slot_N, add_inputs=True)
     for row, slot in enumerate(slots):
         added = torch.zeros(4) if slot < 0 else WEIGHTS[slot] @ inputs[row]
-        torch.testing.assert_close(found[row], before[row] + added)
+        torch.testing.assert_close(output[row], before[row] + added)
 
 
-def test_what_was_wrong_in_the_last_slot_cannot_spread():
+def test_not_a_number_in_the_last_slot_does_not_reach_the_base() -> None:
     broken = WEIGHTS.clone()
     broken[-1] = torch.nan
-    found = torch.zeros(2, 4)
-    skipping(plain)(torch.randn(2, 2), broken, found, torch.tensor([0, -1]))
-    assert bool(found.isfinite().all())
+    output = torch.zeros(2, 4)
+    skipping(plain)(torch.randn(2, 2), broken, output, torch.tensor([0, -1]))
+    assert bool(output.isfinite().all())
 
 
 class Condition:
-    """What vLLM's readers wait with, as far as the plugin knows it."""
+    """The part of vLLM's SpinCondition that the plugin uses."""
 
     busy_loop_s = 1.0
 
@@ -51,15 +51,17 @@ class Condition:
 
 
 @pytest.mark.parametrize(
-    ("quiet_s", "told", "waited"),
+    ("quiet_s", "timeout_ms", "waited"),
     [(0.0, 5000, []), (5.0, 5000, [RING_MS_MAX]), (5.0, 7, [7]), (5.0, None, [RING_MS_MAX])],
 )
-def test_a_reader_naps_while_it_is_busy_and_never_waits_long_for_a_ring(quiet_s, told, waited):
+def test_a_reader_sleeps_while_it_is_busy_and_waits_for_a_notification_only_shortly(
+    quiet_s: float, timeout_ms: int | None, waited: list[int]
+) -> None:
     reader = Condition(quiet_s=quiet_s)
-    napping(Condition.wait)(reader, timeout_ms=told)
+    napping(Condition.wait)(reader, timeout_ms=timeout_ms)
     assert reader.waited == waited
 
 
-def test_what_the_plugins_mend_is_still_there_in_vllm():
+def test_vllm_still_has_the_code_that_the_plugin_changes() -> None:
     reader = pytest.importorskip("vllm.distributed.device_communicators.shm_broadcast").SpinCondition
     assert "current_time <= self.last_read + self.busy_loop_s" in inspect.getsource(reader.wait)
