@@ -28,9 +28,9 @@ from bench.commit import commit
 from bench.replica import PATH, TOKENS
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
-from feedback.identity import ensure_identity
 from feedback.topics import Topics, create
 from ledger.database import Database
+from ledger.identity import ensure_identity
 from ledger.learning import agents
 from ledger.versions import routing
 

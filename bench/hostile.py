@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from bench.backlog import value_of
 from bench.journal import correction, headers
 from feedback.envelope import VALUE_BYTES_MAX
-from feedback.identity import Identity
 from feedback.reading import Reader
 from feedback.redaction import Redactor
+from ledger.identity import Identity
 
 REPEATS = 5
 

@@ -19,13 +19,13 @@ import psutil
 from daemon.process.failpoints import Failpoints
 from feedback import outbox
 from feedback.connection import Kafka
-from feedback.identity import ensure_identity
 from feedback.intake import Intake
 from feedback.placing import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import KINDS, Redactor
 from feedback.topics import Topics
 from ledger.database import Database
+from ledger.identity import ensure_identity
 
 GROUP = "bench"
 

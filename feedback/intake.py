@@ -17,7 +17,6 @@ from feedback import metrics
 from feedback.backoff import Backoff
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
-from feedback.identity import Identity
 from feedback.kafka_security import fault_reason
 from feedback.orphans import Orphans
 from feedback.placing import IntakeOptions, Placement
@@ -28,6 +27,7 @@ from feedback.watchdog import Watchdog
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable, MovedOn
 from ledger.events import Batch
+from ledger.identity import Identity
 from ledger.intake import transaction as ledger
 
 log = structlog.get_logger(__name__)

@@ -11,13 +11,13 @@ from kafka import TopicPartition
 from opentelemetry import metrics
 
 from feedback.connection import Cluster
-from feedback.identity import Identity
 from feedback.incarnations import Incarnations
 from feedback.source import SESSION_MS, Source
 from feedback.topics import Topics
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, UnusableRecord
 from ledger.facts import restores as restores_of
+from ledger.identity import Identity
 from ledger.intake import transaction as ledger
 
 log = structlog.get_logger(__name__)

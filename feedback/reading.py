@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from feedback import wire
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
 from feedback.grouping import group_of, role_of
-from feedback.identity import Identity
 from feedback.redaction import Found, Redactor
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, UnusableRecord
+from ledger.identity import Identity
 
 OVERSIZED_BYTES_KEPT = 64 * 1024
 _PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})

@@ -29,13 +29,13 @@ class IntakeProcess(ChildProcess):
 def main() -> int:
     from feedback import outbox
     from feedback.connection import Kafka
-    from feedback.identity import ensure_identity
     from feedback.intake import Fenced, Intake
     from feedback.placing import IntakeOptions, WrongLedger
     from feedback.reading import Reader
     from feedback.redaction import Redactor
     from feedback.topics import Topics
     from ledger.database import Database
+    from ledger.identity import ensure_identity
 
     parser = argparse.ArgumentParser()
     parser.add_argument("given", type=json.loads)

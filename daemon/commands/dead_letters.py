@@ -7,9 +7,9 @@ from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, console, count, fields, harmless, moment, short, show_json, table
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
-from feedback.redrive import Redriven, redrive
 from ledger.events import DeadLetter, Reason
 from ledger.intake import dead_letters
+from ledger.intake.redrive import Redriven, redrive
 
 BYTES_SHOWN_MAX = 2000
 

@@ -72,8 +72,8 @@ def erasure_line(erasure: Erasure) -> str:
 
 def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:
     """The subject under every name that redaction may have given it, and a fingerprint of it."""
-    from feedback.identity import ensure_identity
     from feedback.redaction import Found, Redactor
+    from ledger.identity import ensure_identity
 
     identity = ensure_identity(database)
     redactor = Redactor(identity.fingerprint)

@@ -10,8 +10,8 @@ from daemon.settings import Settings
 from daemon.upkeep import retention
 from daemon.upkeep.ledger_metrics import record_ledger_metrics
 from feedback import outbox
-from feedback.identity import ensure_identity
 from feedback.redaction import Found, Redactor
+from ledger.identity import ensure_identity
 from serving.fleet.evidence import Asking
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions

@@ -8,11 +8,11 @@ from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import RETRY_S, START_S_MAX, cluster_of
 from daemon.settings import Settings
-from feedback.identity import Identity, known_identity
 from feedback.producer import Producer
 from feedback.redaction import Redactor
 from ledger.database import Database
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
+from ledger.identity import Identity, known_identity
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.recorder import Recorder

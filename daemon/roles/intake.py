@@ -8,11 +8,11 @@ from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import await_agents, cluster_of, open_ledger
 from daemon.settings import Settings
 from daemon.upkeep.capacity import capacity_of
-from feedback.identity import ensure_identity
 from feedback.intake import Fenced, Intake
 from feedback.placing import IntakeOptions, WrongLedger
 from feedback.reading import Reader
 from feedback.redaction import Redactor
+from ledger.identity import ensure_identity
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:

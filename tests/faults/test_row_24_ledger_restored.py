@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from feedback.identity import ensure_identity
+from ledger.identity import ensure_identity
 from tests.faults.load import Load
 from tests.unit.feedback.taking_in import Books
 

@@ -10,10 +10,10 @@ import pytest
 
 from daemon.learning.loop import Learner, resume_pass, start_pass
 from engine.warm_engine import WarmEngine
-from feedback.identity import ensure_identity
 from feedback.redaction import Found, Redactor
 from ledger.database import Database
 from ledger.events import Role
+from ledger.identity import ensure_identity
 from ledger.upkeep import forgetting
 from ledger.upkeep.mentions import Subject
 from tests.unit.daemon.conftest import Clorad, bury, correction

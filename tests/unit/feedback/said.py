@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from typing import Any
 
-from feedback.identity import Identity
 from feedback.reading import Reader
 from feedback.redaction import KINDS, Redactor
 from ledger.events import Arrival
+from ledger.identity import Identity
 
 IDENTITY = Identity(ledger_id="ledger-1", secret=b"k" * 32)
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from feedback.identity import ensure_identity
 from feedback.intake import Intake
 from feedback.placing import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import Redactor
 from feedback.topics import Topics
 from ledger.database import Database
+from ledger.identity import ensure_identity
 from ledger.learning import agents
 from ledger.schema import dead_letters, events, outbox, positions, ranges
 from tests.unit.feedback.said import CORRECTION, headers

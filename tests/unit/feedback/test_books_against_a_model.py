@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import func, select
 
-from feedback.redrive import redrive
 from ledger import schema
 from ledger.database import Database
 from ledger.errors import MovedOn
 from ledger.events import Arrival, Batch, Partition, Reason, Status, UnusableRecord
 from ledger.intake import transaction, waiting
+from ledger.intake.redrive import redrive
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import against, audit
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, Content, retraction, said, spoken

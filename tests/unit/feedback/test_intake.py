@@ -8,10 +8,10 @@ import pytest
 from kafka import OffsetAndMetadata, TopicPartition
 from sqlalchemy import select
 
-from feedback.identity import ensure_identity
 from feedback.intake import Fenced
 from feedback.placing import WrongLedger
 from ledger.errors import LedgerUnavailable
+from ledger.identity import ensure_identity
 from ledger.schema import dead_letters, events, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
 from tests.meters import since, told

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from feedback import outbox as shipping
-from feedback.redrive import redrive
+from ledger.intake.redrive import redrive
 from ledger.schema import events
 from tests.fakes.kafka import FakeKafka
 from tests.unit.feedback.said import INTERACTION, headers

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from feedback import outbox as shipping
-from feedback.redrive import REDRIVEN, redrive
 from ledger.events import Reason
 from ledger.intake import dead_letters as letters
 from ledger.intake import outbox
+from ledger.intake.redrive import REDRIVEN, redrive
 from ledger.learning import agents
 from ledger.schema import dead_letters
 from tests.fakes.kafka import FakeKafka
