@@ -46,7 +46,7 @@ QUESTIONS = 100  # of each kind in an evaluation
 CONTROL = "shuffled"
 
 
-def _with(**changes: float | bool) -> Method:
+def _with(**changes: float | bool | Mapping[str, float]) -> Method:
     return Method(recipe=recipe_from({**RECIPE, **changes}))
 
 
@@ -56,8 +56,8 @@ METHODS: Mapping[str, Method] = {
     "no anchors": Method(anchors_max=0),
     "no replay": Method(replay_max=0),
     "no spans": Method(spans=False),
-    "with preference": _with(preference_weight=0.5),
-    "preference alone": _with(sft_weight=0.0, preference_weight=1.0),
+    "with preference": _with(coefficients={"preference": 0.5}),
+    "preference alone": _with(coefficients={"supervised": 0.0, "preference": 1.0}),
     "plain": PLAIN,
     "plain, half the rate": replace(PLAIN, recipe=recipe_from({**RECIPE, "learning_rate": 0.875e-3})),
     "5% poisoned": Method(spoilt=0.05),

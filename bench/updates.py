@@ -15,7 +15,7 @@ from engine.base_model import BaseModel
 from engine.calibration import mix_below_tokens
 from engine.optimizer import StepSizes, step
 from engine.packer import Form, Portion, Tenant
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 from engine.step import Work, add_step
 from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
@@ -169,7 +169,7 @@ def _portion(prompt: tuple[int, ...], completion: tuple[int, ...], batch: Sequen
     count = sum(len(completions) for _, completions in batch)
     answer = TargetTokens(token_ids=completion, weights=(1.0 / len(completion),) * len(completion))
     sample = Sample(events=("bench#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
-    return Portion(sample=sample, supervised=1.0 / count)
+    return Portion(sample=sample, coefficients={Term.SUPERVISED: 1.0 / count})
 
 
 def _padded(

@@ -67,8 +67,8 @@ def _refuse_other_kinds(changes: Mapping[str, Any]) -> None:
     default = Recipe()
     for name, value in changes.items():
         match getattr(default, name, None):
-            case None:
-                continue  # `recipe_from` names what there is
+            case None | Mapping():
+                continue  # `recipe_from` says what there is
             case bool():
                 is_like, kind = isinstance(value, bool), "true or false"
             case int():

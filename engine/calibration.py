@@ -11,7 +11,7 @@ import torch
 
 from engine.base_model import BaseModel
 from engine.packer import Form, Portion, Tenant
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 from engine.step import add_step
 from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
@@ -53,7 +53,7 @@ def _seconds(base: BaseModel, tokens: int, form: Form) -> float:
     work = [
         (
             Tenant(slot=slot, recipe=recipe),
-            [Portion(sample=_sample(), supervised=1.0)] * (tokens // _SEQUENCE_TOKENS),
+            [Portion(sample=_sample(), coefficients={Term.SUPERVISED: 1.0})] * (tokens // _SEQUENCE_TOKENS),
         )
         for slot in (0, 1)
     ]

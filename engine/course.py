@@ -15,9 +15,10 @@ from engine.base_model import BaseModel
 from engine.lesson import Learned, Lesson, RefusedEvents
 from engine.losses import forward_kl
 from engine.measurements import Absent, TrainingMetrics
-from engine.objective import Signals, kept_hidden, read_references
+from engine.objective import Signals, read_references
 from engine.optimizer import StepSizes, step
 from engine.packer import Portion, Reference, Tenant
+from engine.recipe import Term
 from engine.schedule import Drawn, draw, learning_rate, steps_of
 from engine.tokens import Sample, Tokens, UnusableEpisode
 from rewards.episode import Part
@@ -96,10 +97,7 @@ class Course:
                 Portion(
                     sample=self._samples[drawn.index],
                     references=self._references.get(drawn.index, ()),
-                    supervised=drawn.supervised,
-                    preference=drawn.preference,
-                    policy=drawn.policy,
-                    anchor=drawn.anchor,
+                    coefficients=drawn.coefficients,
                 )
                 for drawn in self._drawn
             ]
@@ -153,11 +151,10 @@ class Course:
         corrections = {i for i, one in enumerate(taught) if one.part is Part.NEW and one.advantage is None}
         anchors = [i for i, one in enumerate(taught) if one.part is Part.ANCHOR]
         watched = anchors[:: math.ceil(len(anchors) / _ANCHORS_WATCHED) or 1]
-        kept = set(anchors if recipe.kl_weight > 0.0 else watched)
+        kept = set(anchors if recipe.coefficients[Term.KL] > 0.0 else watched)
         judged = {i for i, one in enumerate(taught) if one.advantage is not None}
-        paired = {
-            i for i, one in enumerate(taught) if one.rejected is not None and recipe.preference_weight > 0.0
-        }
+        pairs_count = recipe.coefficients[Term.PREFERENCE] > 0.0
+        paired = {i for i, one in enumerate(taught) if one.rejected is not None and pairs_count}
         wanted = sorted(corrections | kept | judged | paired)
         self.tokens_read = _tokens_of(taught[index] for index in wanted)
         found = read_references(
@@ -207,8 +204,8 @@ class Course:
             token_budget=self._token_budget,
             hidden_too=[True] * len(self._watched),
         )
-        now_ND = torch.cat([kept_hidden(reference) for (reference, *_) in now])
-        champion_ND = torch.cat([kept_hidden(reference) for _, reference in self._watched])
+        now_ND = torch.cat([reference.kept_hidden for (reference, *_) in now])
+        champion_ND = torch.cat([reference.kept_hidden for _, reference in self._watched])
         with torch.no_grad():
             return float(forward_kl(now_ND, champion_ND, self._base.head_VD).mean())
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self, TypeVar
 
+from engine.recipe import Term
+
 _COUNTS = frozenset(
     {"steps", "steps_skipped", "new", "replay", "anchors", "dev", "refused", "already_known", "tokens"}
 )
@@ -41,7 +43,7 @@ class TrainingMetrics:
     gradient_norm_max: float  # L2, before clipping
     loss_first_nats: float  # of the first and the last step taken, all terms with their coefficients
     loss_last_nats: float
-    signals: Mapping[str, float]  # loss term -> mean pull on the log-probabilities, a step
+    signals: Mapping[Term, float]  # loss term -> mean pull on the log-probabilities, a step
     clipped_share: float | None  # of the policy term's tokens; None: it had none
     dev_loss_first_nats: float | None  # mean over the dev episodes; None: too few to be watched
     dev_loss_last_nats: float | None
@@ -50,7 +52,7 @@ class TrainingMetrics:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         kl = {"absent": self.kl_nats.reason} if isinstance(self.kl_nats, Absent) else self.kl_nats
-        return {**asdict(self), "signals": dict(self.signals), "kl_nats": kl}
+        return {**asdict(self), "kl_nats": kl}
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
@@ -58,9 +60,13 @@ class TrainingMetrics:
         _refuse_other_fields(cls, values)
         wrong = [name for name, value in values.items() if not _is_metric(name, value)]
         if wrong:
-            raise ValueError(f"metrics that are no numbers: {', '.join(sorted(wrong))}")
-        kl = values["kl_nats"]
-        return cls(**{**values, "kl_nats": Absent(kl["absent"]) if isinstance(kl, dict) else kl})
+            raise ValueError(f"metrics of another type: {', '.join(sorted(wrong))}")
+        kl, signals = values["kl_nats"], values["signals"]
+        read = {
+            "signals": {Term(term): pull for term, pull in signals.items()},
+            "kl_nats": Absent(kl["absent"]) if isinstance(kl, dict) else kl,
+        }
+        return cls(**{**values, **read})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +146,8 @@ def _refuse_other_fields(noun: type, values: Any) -> None:
 
 def _is_metric(name: str, value: Any) -> bool:
     if name == "signals":
-        return isinstance(value, dict) and all(type(pull) in (int, float) for pull in value.values())
+        known = isinstance(value, dict) and value.keys() <= set(Term)
+        return known and all(type(pull) in (int, float) for pull in value.values())
     if name == "stopped_early":
         return type(value) is bool
     if name in _COUNTS:

@@ -2,27 +2,20 @@
 
 All loss terms of all tenants are one scalar for one backward; no tenant's rows enter another's terms.
 
-Shapes: N target tokens of the micro-batch.
+Shapes: N target tokens of the micro-batch, D hidden size.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from engine.base_model import BaseModel
-from engine.losses import (
-    forward_kl,
-    policy_loss,
-    preference_loss,
-    read_targets,
-    supervised_loss,
-    target_logprobs,
-)
+from engine.losses import read_targets, target_logprobs
 from engine.memory import within_memory
-from engine.packer import Form, MicroBatch, Placed, Portion, Reference, Tenant, pack
-from engine.recipe import Recipe
+from engine.packer import Form, MicroBatch, Portion, Reference, Tenant, pack
+from engine.recipe import Term
+from engine.terms import LOSSES, TenantRows, TermLoss
 from engine.tokens import Sample
 
 
@@ -32,20 +25,19 @@ class Signals:
     shows zero has silently done nothing."""
 
     loss: float = 0.0
-    pull: dict[str, float] = field(
-        default_factory=dict
-    )  # term -> sum of coefficient x |gradient by log-probability|
+    pull: dict[Term, float] = field(default_factory=dict)
     clipped_tokens: int = 0
     policy_tokens: int = 0
 
-    def add(self, term: str, loss: Tensor, pull: Tensor) -> Tensor:
-        """Notes a term and hands its loss on."""
-        self.loss += float(loss.detach())
-        self.pull[term] = self.pull.get(term, 0.0) + float(pull)
-        return loss
+    def add(self, term: Term, part: TermLoss) -> None:
+        """Notes a term of one micro-batch."""
+        self.loss += float(part.loss.detach())
+        self.pull[term] = self.pull.get(term, 0.0) + float(part.pull)
+        self.policy_tokens += part.policy_tokens
+        self.clipped_tokens += part.clipped_tokens
 
     def join(self, other: "Signals") -> None:
-        """Another micro-batch of the same step."""
+        """Adds another micro-batch of the same step."""
         self.loss += other.loss
         for term, pull in other.pull.items():
             self.pull[term] = self.pull.get(term, 0.0) + pull
@@ -54,23 +46,27 @@ class Signals:
 
 
 def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
-    """The gradients of every tenant in the micro-batch are added to the arena. Returns signals by slot."""
+    """Adds the gradients of every tenant in the micro-batch to the arena. Returns signals by slot."""
     hidden_ND = base.hidden(batch.packed).index_select(0, batch.row_N)
     logprob_N = target_logprobs(hidden_ND, base.head_VD, batch.target_N)
     signals: dict[int, Signals] = {}
     total = torch.zeros((), device=base.device)
     for tenant, placed in batch.placed:
         assert tenant.slot is not None, "the bare base learns nothing"
+        rows = TenantRows(
+            tenant=tenant,
+            placed=placed,
+            batch=batch,
+            hidden_ND=hidden_ND,
+            logprob_N=logprob_N,
+            head_VD=base.head_VD,
+        )
         noted = signals.setdefault(tenant.slot, Signals())
-        start, end = placed[0].ranges[0][0], placed[-1].ranges[-1][1]
-        weight_N, own_N = batch.supervised_N[start:end], logprob_N[start:end]
-        if bool(weight_N.any()):
-            with torch.no_grad():
-                pull = (weight_N * (1.0 - own_N.exp())).sum()
-            total = total + noted.add("supervised", supervised_loss(own_N, weight_N), pull)
-        total = total + _preferences(logprob_N, placed, tenant.recipe, noted)
-        total = total + _policies(logprob_N, placed, tenant.recipe, noted)
-        total = total + _anchors(hidden_ND, base.head_VD, placed, noted)
+        for term, loss_of in LOSSES.items():
+            if rows.entering(term):
+                part = loss_of(rows)
+                noted.add(term, part)
+                total = total + part.loss
     total.backward()  # type: ignore[no-untyped-call]
     return signals
 
@@ -120,79 +116,3 @@ def _read(
                 for start, end in placed.ranges
             )
     return [found[id(portion)] for portion in portions]
-
-
-def kept_hidden(reference: Reference) -> Tensor:
-    """Its hidden states, which `read_references` was asked to keep."""
-    assert reference.hidden_ND is not None, "read_references was asked to keep it"
-    return reference.hidden_ND
-
-
-def _preferences(logprob_N: Tensor, placed: Sequence[Placed], recipe: Recipe, noted: Signals) -> Tensor:
-    pairs = [one for one in placed if one.portion.preference > 0.0]
-    if not pairs:
-        return logprob_N.new_zeros(())
-    gains = [
-        torch.stack(
-            [
-                (logprob_N[slice(*one.ranges[answer])] - one.portion.references[answer].logprob_N).sum()
-                for one in pairs
-            ]
-        )
-        for answer in (0, 1)
-    ]
-    weight_P = logprob_N.new_tensor([one.portion.preference for one in pairs])
-    beta = recipe.preference_beta
-    with torch.no_grad():
-        pull = (weight_P * beta * torch.sigmoid(-beta * (gains[0] - gains[1]))).sum()
-    return noted.add("preference", preference_loss(gains[0], gains[1], weight_P, beta=beta), pull)
-
-
-def _policies(logprob_N: Tensor, placed: Sequence[Placed], recipe: Recipe, noted: Signals) -> Tensor:
-    chosen = [one for one in placed if one.portion.policy > 0.0]
-    if not chosen:
-        return logprob_N.new_zeros(())
-    now_N = torch.cat([logprob_N[slice(*one.ranges[0])] for one in chosen])
-    champion_N = torch.cat([one.portion.references[0].logprob_N for one in chosen])
-    replies = [(one.portion, one.portion.sample.reply) for one in chosen]
-    spoken_N, weight_N, advantage_N = (
-        logprob_N.new_tensor(values)
-        for values in (
-            [value for _, reply in replies for value in reply.spoken_logprobs],
-            [portion.policy * value for portion, reply in replies for value in reply.weights],
-            [portion.sample.advantage or 0.0 for portion, reply in replies for _ in reply.token_ids],
-        )
-    )
-    importance_N = (champion_N - spoken_N).exp().clamp_max(recipe.importance_max)
-    loss, clipped_N = policy_loss(
-        now_N,
-        champion_N,
-        importance_N,
-        advantage_N,
-        weight_N,
-        clip_low=recipe.policy_clip_low,
-        clip_high=recipe.policy_clip_high,
-    )
-    with torch.no_grad():
-        ratio_N = (now_N - champion_N).exp()
-        pull = (weight_N * importance_N * ratio_N * advantage_N.abs())[~clipped_N].sum()
-    noted.clipped_tokens += int(clipped_N.sum())
-    noted.policy_tokens += len(clipped_N)
-    return noted.add("policy", loss, pull)
-
-
-def _anchors(hidden_ND: Tensor, head_VD: Tensor, placed: Sequence[Placed], noted: Signals) -> Tensor:
-    held = [one for one in placed if one.portion.anchor > 0.0]
-    if not held:
-        return hidden_ND.new_zeros((), dtype=torch.float32)
-    now_ND = torch.cat([hidden_ND[slice(*one.ranges[0])] for one in held])
-    champion_ND = torch.cat([kept_hidden(one.portion.references[0]) for one in held])
-    weights = [
-        one.portion.anchor / len(one.portion.sample.reply.token_ids)
-        for one in held
-        for _ in one.portion.sample.reply.token_ids
-    ]
-    loss = (
-        forward_kl(now_ND, champion_ND, head_VD) * hidden_ND.new_tensor(weights, dtype=torch.float32)
-    ).sum()
-    return noted.add("kl", loss, loss.detach())

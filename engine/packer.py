@@ -6,7 +6,7 @@ mixed has micro-batches of its own, and nothing about them depends on who else i
 Shapes: T packed tokens, N target tokens.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.base_model import PackedBatch
 from engine.blocks import Group
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 from engine.tokens import Sample
 
 
@@ -28,17 +28,24 @@ class Reference:
     top_N: Tensor  # bool: the target was its likeliest token
     hidden_ND: Tensor | None = None  # kept where a KL term needs the whole distribution
 
+    @property
+    def kept_hidden(self) -> Tensor:
+        """The hidden states, of a reference that was asked to keep them."""
+        assert self.hidden_ND is not None, "read_references was asked to keep it"
+        return self.hidden_ND
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Portion:
-    """A sample's part in one step: the coefficient of each loss term, normaliser included."""
+    """A sample's part in one step."""
 
     sample: Sample
     references: tuple[Reference, ...] = ()  # one an answer, where a term needs them
-    supervised: float = 0.0
-    preference: float = 0.0
-    policy: float = 0.0
-    anchor: float = 0.0
+    coefficients: Mapping[Term, float] = field(default_factory=dict)  # normaliser included
+
+    def coefficient(self, term: Term) -> float:
+        """What the sample's share of the term is multiplied by; 0 where it does not enter the term."""
+        return self.coefficients.get(term, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -235,7 +242,7 @@ class _Aims:
             start = len(self.targets)
             self.rows.extend(tree.rows(sequence)[len(sample.prompt_ids) - 1 :])
             self.targets.extend(answer.token_ids)
-            weight = portion.supervised if answer is sample.reply else 0.0
+            weight = portion.coefficient(Term.SUPERVISED) if answer is sample.reply else 0.0
             self.supervised.extend(weight * value for value in answer.weights)
             ranges.append((start, len(self.targets)))
         return Placed(portion=portion, ranges=tuple(ranges))

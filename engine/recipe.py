@@ -1,11 +1,45 @@
-"""How one agent is taught in one turn: optimizer, batch shares, loss weights. Stored with every turn.
+"""How one agent is taught in one turn: optimizer, batch shares, loss terms. Stored with every turn.
 
-Defaults are the `hsd-v1` recipe for real models; the tiny example base needs a larger learning rate.
+The defaults are for real models; the tiny example base needs a larger learning rate.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
+
+
+class Term(StrEnum):
+    """One term of the loss.
+
+    A term is which samples it takes (`engine.schedule`), a function (`engine.objective`) and a coefficient.
+    """
+
+    SUPERVISED = "supervised"  # cross entropy on the replies people want
+    PREFERENCE = "preference"  # DPO on a wanted reply against a rejected one
+    POLICY = "policy"  # clipped policy gradient on the agent's own words
+    KL = "kl"  # forward KL from the champion on anchors
+
+
+COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
+    {
+        Term.SUPERVISED: 1.0,
+        Term.PREFERENCE: 0.0,  # measured on the example base: no gain, twice the time
+        Term.POLICY: 0.5,
+        Term.KL: 0.0,
+    }
+)
+"""What each term is multiplied by where a recipe does not say."""
+
+_OLDER_NAMES: Mapping[str, Term] = {
+    "sft_weight": Term.SUPERVISED,
+    "preference_weight": Term.PREFERENCE,
+    "policy_weight": Term.POLICY,
+    "kl_weight": Term.KL,
+}
+"""Names of single coefficients in recipes that were stored or configured before there were terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +67,11 @@ class Recipe:
     new_share: float = 0.4  # of a step's mass; renormalised over the parts that are present
     replay_share: float = 0.2
     anchor_share: float = 0.4
-    sft_weight: float = 1.0
-    preference_weight: float = 0.0  # measured on the example base: no gain, twice the time
+    coefficients: Mapping[Term, float] = field(default_factory=lambda: dict(COEFFICIENTS))
     preference_beta: float = 0.1
-    policy_weight: float = 0.5
     policy_clip_low: float = 0.8
     policy_clip_high: float = 1.28
     importance_max: float = 2.0  # cap on pi_champion / mu
-    kl_weight: float = 0.0  # forward KL from the champion on anchors, per token
     tokens_max: int = 2048  # longest prompt + reply; longer episodes are refused with a reason
 
     def __post_init__(self) -> None:
@@ -50,6 +81,8 @@ class Recipe:
         assert self.steps_min <= self.steps
         assert self.new_per_step > 0
         assert min(self.replay_per_step, self.anchors_per_step) >= 0
+        assert self.coefficients.keys() == set(Term)
+        assert min(self.coefficients.values()) >= 0.0
 
     @property
     def scale(self) -> float:
@@ -58,12 +91,15 @@ class Recipe:
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from stored or configured values; raises `ValueError` naming what is not known."""
-    known = {field.name for field in fields(Recipe)}
-    unknown = sorted(set(values) - known)
-    if unknown:
+    """A recipe from stored or configured values; what they leave out has its default.
+
+    Raises `ValueError` naming what is not known, `AssertionError` where a value is out of range.
+    """
+    known = {setting.name for setting in fields(Recipe)}
+    if unknown := sorted(values.keys() - known - _OLDER_NAMES.keys()):
         raise ValueError(f"unknown recipe settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    given = dict(values)
+    given = {name: value for name, value in values.items() if name in known}
+    given["coefficients"] = _coefficients_from(values)
     if "targets" in given:
         given["targets"] = tuple(given["targets"])
     return Recipe(**given)
@@ -71,6 +107,28 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values, for the turn row and the manifest."""
-    values = asdict(recipe)
-    values["targets"] = list(recipe.targets)
-    return values
+    return {
+        **asdict(recipe),
+        "targets": list(recipe.targets),
+        "coefficients": {term.value: recipe.coefficients[term] for term in Term},
+    }
+
+
+def _coefficients_from(values: Mapping[str, Any]) -> dict[Term, float]:
+    given = values.get("coefficients", {})
+    if not isinstance(given, Mapping):
+        raise ValueError("coefficients must be a table of numbers by term")
+    older = {term.value: values[name] for name, term in _OLDER_NAMES.items() if name in values}
+    if twice := sorted(older.keys() & given.keys()):
+        raise ValueError(f"the coefficient of {', '.join(twice)} is given twice, under an older name too")
+    terms = [term.value for term in Term]
+    if unknown := sorted(given.keys() - set(terms)):
+        raise ValueError(f"unknown loss terms {', '.join(unknown)}; known: {', '.join(terms)}")
+    merged = {**older, **given}
+    if wrong := sorted(name for name, value in merged.items() if not _is_number(value)):
+        raise ValueError(f"the coefficient of {', '.join(wrong)} must be a number")
+    return {**COEFFICIENTS, **{Term(name): float(value) for name, value in merged.items()}}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

@@ -6,23 +6,31 @@ any other; shares are fixed per lesson and each loss term is divided by its own 
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 from engine.tokens import Sample
 from rewards.episode import Part
+
+TAKES: Mapping[Term, Callable[[Sample], bool]] = {
+    Term.SUPERVISED: lambda sample: sample.advantage is None,
+    Term.PREFERENCE: lambda sample: sample.rejected is not None,
+    Term.POLICY: lambda sample: sample.advantage is not None,
+    Term.KL: lambda sample: sample.part is Part.ANCHOR and sample.advantage is None,
+}
+"""Which samples enter a term."""
+
+_SHARED_BY_PART = frozenset({Term.SUPERVISED})
+"""Terms in which each part of the batch has its share; the others take all samples alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """A sample in one step and the coefficient of each of its terms."""
+    """A sample in one step."""
 
     index: int  # into the lesson's samples
-    supervised: float
-    preference: float
-    policy: float
-    anchor: float
+    coefficients: Mapping[Term, float]  # of the terms it enters, normaliser included
 
 
 def steps_of(recipe: Recipe, new: int) -> int:
@@ -80,29 +88,29 @@ def _weigh(
     shares: Mapping[Part, float],
     recipe: Recipe,
 ) -> list[Drawn]:
+    """Each sample's coefficient in every term it enters."""
     mass = {
-        (part, index): samples[index].mass * times
-        for part, times_by_index in drawn.items()
+        index: samples[index].mass * times
+        for times_by_index in drawn.values()
         for index, times in times_by_index.items()
     }
-    told = {key: value for key, value in mass.items() if samples[key[1]].advantage is None}
-    paired = {key: value for key, value in told.items() if samples[key[1]].rejected is not None}
-    judged = {key: value for key, value in mass.items() if key not in told}
-    anchors = {key: value for key, value in told.items() if key[0] is Part.ANCHOR}
-    told_by_part = {part: sum(value for key, value in told.items() if key[0] is part) for part in drawn}
-    return [
-        Drawn(
-            index=key[1],
-            supervised=recipe.sft_weight * shares[key[0]] * told[key] / told_by_part[key[0]]
-            if key in told
-            else 0.0,
-            preference=_share(recipe.preference_weight, key, paired),
-            policy=_share(recipe.policy_weight, key, judged),
-            anchor=_share(recipe.kl_weight, key, anchors),
-        )
-        for key in mass
-    ]
+    coefficients: dict[int, dict[Term, float]] = {index: {} for index in mass}
+    for term in Term:
+        if recipe.coefficients[term] > 0.0:
+            for pool, share in _pools(samples, mass, shares, term):
+                whole = sum(mass[index] for index in pool)
+                for index in pool:
+                    coefficients[index][term] = recipe.coefficients[term] * share * mass[index] / whole
+    return [Drawn(index=index, coefficients=given) for index, given in coefficients.items()]
 
 
-def _share(weight: float, key: tuple[Part, int], among: Mapping[tuple[Part, int], float]) -> float:
-    return weight * among[key] / sum(among.values()) if key in among else 0.0
+def _pools(
+    samples: Sequence[Sample], drawn: Iterable[int], shares: Mapping[Part, float], term: Term
+) -> Iterator[tuple[list[int], float]]:
+    """The drawn samples that enter the term, in pools of which each has its share of the term."""
+    entering = [index for index in drawn if TAKES[term](samples[index])]
+    if term not in _SHARED_BY_PART:
+        yield entering, 1.0
+        return
+    for part, share in shares.items():
+        yield [index for index in entering if samples[index].part is part], share

@@ -19,7 +19,7 @@ from engine.arena import Arena
 from engine.base_model import BaseModel, load_base
 from engine.optimizer import StepSizes, step
 from engine.packer import Form, Portion, Tenant
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 from engine.repeatable import repeatable
 from engine.slots import fresh_weights
 from engine.step import Work, add_step
@@ -135,7 +135,7 @@ def _peft_gradients(base: Path, model: BaseModel, slot: int, portion: Portion) -
     ids = torch.tensor([[*sample.prompt_ids, *sample.reply.token_ids]], device=model.device)
     labels = ids.clone()
     labels[:, : len(sample.prompt_ids)] = -100
-    (wrapped(input_ids=ids, labels=labels).loss * portion.supervised).backward()
+    (wrapped(input_ids=ids, labels=labels).loss * portion.coefficient(Term.SUPERVISED)).backward()
     return {
         name.removeprefix("base_model.model.").removesuffix(".default.weight"): parameter.grad.float()
         for name, parameter in named.items()
@@ -170,7 +170,7 @@ def _work(vocabulary: int) -> Work:
         answer = TargetTokens(token_ids=reply, weights=(1.0 / len(reply),) * len(reply))
         sample = Sample(events=("selftest#1",), part=Part.NEW, mass=1.0, prompt_ids=prompt, reply=answer)
         tenant = Tenant(slot=slot, recipe=replace(_RECIPE))
-        work.append((tenant, [Portion(sample=sample, supervised=1.0)]))
+        work.append((tenant, [Portion(sample=sample, coefficients={Term.SUPERVISED: 1.0})]))
     return work
 
 

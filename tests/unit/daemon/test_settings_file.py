@@ -83,6 +83,14 @@ def test_a_ledger_may_lie_in_a_folder_whose_name_has_a_space() -> None:
 def test_a_recipe_that_can_be_followed_is_taken_as_it_is() -> None:
     Path("clorad.toml").write_text('[agents.b]\nrecipe = {rank = 4, alpha = 8, targets = ["q_proj"]}\n')
     assert read_settings().agents["b"].recipe == {"rank": 4, "alpha": 8, "targets": ["q_proj"]}
+    Path("clorad.toml").write_text(
+        "[agents.b]\nrecipe = {kl_weight = 0.1}\n[agents.c]\nrecipe.coefficients = {kl = 0.1, policy = 0}\n"
+    )
+    agents = read_settings().agents
+    assert (agents["b"].recipe, agents["c"].recipe) == (
+        {"kl_weight": 0.1},
+        {"coefficients": {"kl": 0.1, "policy": 0}},
+    )
 
 
 def test_a_file_that_is_no_toml_is_named() -> None:
@@ -126,6 +134,9 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ("[agents.b]\nrecipe = {rank = 8.5}", ["agents.b.recipe", "rank must be a whole number"]),
         ("[agents.b]\nrecipe = {alpha = true}", ["agents.b.recipe", "alpha must be a number"]),
         ("[agents.b]\nrecipe = {alpha = inf}", ["agents.b.recipe", "alpha must be a number"]),
+        ("[agents.b]\nrecipe = {kl_weight = true}", ["agents.b.recipe", "kl must be a number"]),
+        ("[agents.b]\nrecipe = {coefficients = {kl = -1}}", ["agents.b.recipe", "out of range"]),
+        ("[agents.b]\nrecipe = {coefficients = {dpo = 1}}", ["agents.b.recipe", "dpo", "preference"]),
         ("[agents.b]\nrecipe = {rslora = 1}", ["agents.b.recipe", "rslora must be true or false"]),
         ('[agents.b]\nrecipe = {targets = ["head"]}', ["agents.b.recipe", "targets", "q_proj"]),
         ("[agents.b]\nrecipe = {targets = []}", ["agents.b.recipe", "targets", "q_proj"]),

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 
 from engine.adapter_weights import Adapter
 from engine.packer import Portion
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 
 
 def peft_model(base: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
@@ -60,23 +60,23 @@ def _loss(model: torch.nn.Module, portion: Portion, recipe: Recipe) -> torch.Ten
     sample = portion.sample
     weights = torch.tensor(sample.reply.weights)
     now = logprobs(model, sample.prompt_ids, sample.reply.token_ids)
-    loss = -portion.supervised * (weights * now).sum()
-    if portion.preference:
+    loss = -portion.coefficient(Term.SUPERVISED) * (weights * now).sum()
+    if portion.coefficient(Term.PREFERENCE):
         rejected = logprobs(model, sample.prompt_ids, sample.rejected.token_ids)
         chosen_was, rejected_was = (reference.logprob_N.cpu() for reference in portion.references)
         margin = (now - chosen_was).sum() - (rejected - rejected_was).sum()
-        loss = loss - portion.preference * F.logsigmoid(recipe.preference_beta * margin)
-    if portion.policy:
+        loss = loss - portion.coefficient(Term.PREFERENCE) * F.logsigmoid(recipe.preference_beta * margin)
+    if portion.coefficient(Term.POLICY):
         was = portion.references[0].logprob_N.cpu()
         ratio = (now - was).exp()
         importance = (was - torch.tensor(sample.reply.spoken_logprobs)).exp().clamp(max=recipe.importance_max)
         held = ratio.clamp(recipe.policy_clip_low, recipe.policy_clip_high)
         gain = torch.minimum(ratio * sample.advantage, held * sample.advantage)
-        loss = loss - portion.policy * (weights * importance * gain).sum()
-    if portion.anchor:
+        loss = loss - portion.coefficient(Term.POLICY) * (weights * importance * gain).sum()
+    if portion.coefficient(Term.KL):
         ids = torch.tensor([[*sample.prompt_ids, *sample.reply.token_ids]])
         now_V = model(input_ids=ids).logits[0, len(sample.prompt_ids) - 1 : -1].log_softmax(-1)
         head = model.get_base_model().get_output_embeddings().weight
         was_V = (portion.references[0].hidden_ND.cpu().float() @ head.t()).log_softmax(-1)
-        loss = loss + portion.anchor * (was_V.exp() * (was_V - now_V)).sum(-1).mean()
+        loss = loss + portion.coefficient(Term.KL) * (was_V.exp() * (was_V - now_V)).sum(-1).mean()
     return loss

@@ -5,7 +5,7 @@ import torch
 from engine.base_model import BaseModel, PackedBatch
 from engine.objective import read_references
 from engine.packer import Form, Portion, Tenant, pack
-from engine.recipe import Recipe
+from engine.recipe import Recipe, Term
 from engine.slots import Slots, fresh_weights
 from engine.step import add_step
 from engine.tokens import Tokens
@@ -73,13 +73,13 @@ class Rig:
             tenant,
             samples,
             token_budget=512,
-            hidden_too=[coefficients.get("anchor", 0) > 0] * len(samples),
+            hidden_too=[coefficients.get("kl", 0) > 0] * len(samples),
         )
         return [
             Portion(
                 sample=sample,
                 references=references,
-                **{term: v / (n + 1) for term, v in coefficients.items()},
+                coefficients={Term(term): value / (n + 1) for term, value in coefficients.items()},
             )
             for n, (sample, references) in enumerate(zip(samples, read, strict=True))
         ]

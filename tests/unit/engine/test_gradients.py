@@ -53,7 +53,7 @@ def test_ranks_scales_and_targets_of_their_own_equal_peft(machine, order):
     [
         (pairs, {"supervised": 1.0, "preference": 2.0}),
         (outcomes, {"policy": 1.0}),
-        (demonstrations, {"supervised": 1.0, "anchor": 0.5}),
+        (demonstrations, {"supervised": 1.0, "kl": 0.5}),
     ],
 )
 def test_every_term_equals_its_written_out_form(episodes, coefficients, share, machine):

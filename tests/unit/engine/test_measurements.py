@@ -39,11 +39,12 @@ def test_a_probe_comes_back_as_it_was() -> None:
     [
         ({"steps": ...}, "lacks steps"),
         ({"colour": 1}, "unknown fields: colour"),
-        ({"kl_nats": None}, "no numbers: kl_nats"),
-        ({"kl_nats": {"absent": 3}}, "no numbers: kl_nats"),
-        ({"loss_last_nats": None}, "no numbers: loss_last_nats"),
-        ({"tokens": 1.5, "stopped_early": 1}, "no numbers: stopped_early, tokens"),
-        ({"signals": {"kl": "much"}}, "no numbers: signals"),
+        ({"kl_nats": None}, "of another type: kl_nats"),
+        ({"kl_nats": {"absent": 3}}, "of another type: kl_nats"),
+        ({"loss_last_nats": None}, "of another type: loss_last_nats"),
+        ({"tokens": 1.5, "stopped_early": 1}, "of another type: stopped_early, tokens"),
+        ({"signals": {"kl": "much"}}, "of another type: signals"),
+        ({"signals": {"dpo": 1.0}}, "of another type: signals"),
     ],
 )
 def test_metrics_of_another_shape_are_refused(changes: dict[str, Any], reason: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from engine.packer import Form, MicroBatch, Portion, Tenant, pack
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
+from engine.recipe import Term
 from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
 from tests.unit.engine.rig import RECIPE
@@ -75,7 +76,7 @@ def test_every_target_is_predicted_from_its_own_context_and_no_batch_exceeds_the
         (
             Tenant(slot=slot, recipe=RECIPE),
             [
-                Portion(sample=sample(p, a, (*a, 1)), supervised=1.0)
+                Portion(sample=sample(p, a, (*a, 1)), coefficients={Term.SUPERVISED: 1.0})
                 for p, a in zip(prompts, answers, strict=False)
             ],
         )

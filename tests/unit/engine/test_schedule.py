@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.recipe import Recipe
-from engine.schedule import draw, learning_rate, steps_of
+from engine.recipe import Recipe, Term, recipe_from
+from engine.schedule import TAKES, Drawn, draw, learning_rate, steps_of
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
 from tests.unit.engine import tiny
 
 TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
-RECIPE = Recipe(preference_weight=1.0, kl_weight=0.05)
+RECIPE = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.05}})
 
 
 def samples(new: int, replay: int, anchors: int, **more: object) -> list:
@@ -23,10 +23,16 @@ def samples(new: int, replay: int, anchors: int, **more: object) -> list:
     ]
 
 
+def share(drawn: Drawn, term: Term) -> float:
+    return drawn.coefficients.get(term, 0.0)
+
+
 def test_the_supervised_mass_of_a_step_is_shared_between_the_parts():
     pool = samples(20, 20, 40)
     step = next(draw(pool, RECIPE, 1))
-    by_part = {part: sum(d.supervised for d in step if pool[d.index].part is part) for part in Part}
+    by_part = {
+        part: sum(share(d, Term.SUPERVISED) for d in step if pool[d.index].part is part) for part in Part
+    }
     assert by_part[Part.NEW] == pytest.approx(0.4)
     assert by_part[Part.REPLAY] == pytest.approx(0.2)
     assert by_part[Part.ANCHOR] == pytest.approx(0.4)
@@ -35,7 +41,9 @@ def test_the_supervised_mass_of_a_step_is_shared_between_the_parts():
 def test_without_replay_its_share_goes_to_the_others():
     pool = samples(20, 0, 40)
     step = next(draw(pool, RECIPE, 1))
-    assert sum(d.supervised for d in step if pool[d.index].part is Part.NEW) == pytest.approx(0.5)
+    assert sum(share(d, Term.SUPERVISED) for d in step if pool[d.index].part is Part.NEW) == pytest.approx(
+        0.5
+    )
     assert len(step) == 24
 
 
@@ -52,16 +60,20 @@ def test_every_term_of_every_step_sums_to_its_weight(new, replay, anchors, seed,
     steps = draw(pool, RECIPE, seed)
     for _ in range(4):
         step = next(steps)
-        assert sum(d.supervised for d in step) == pytest.approx(1.0)
-        assert sum(d.preference for d in step) == pytest.approx(1.0 if paired else 0.0)
-        assert sum(d.anchor for d in step) == pytest.approx(0.05 if anchors else 0.0)
+        assert sum(share(d, Term.SUPERVISED) for d in step) == pytest.approx(1.0)
+        assert sum(share(d, Term.PREFERENCE) for d in step) == pytest.approx(1.0 if paired else 0.0)
+        assert sum(share(d, Term.KL) for d in step) == pytest.approx(0.05 if anchors else 0.0)
         assert len({d.index for d in step}) == len(step)
+
+
+def test_every_term_says_which_samples_it_takes() -> None:
+    assert set(TAKES) == set(Term)
 
 
 def test_masses_are_relative_within_a_part():
     pool = samples(1, 0, 0, mass=3.0) + samples(1, 0, 0)
     step = next(draw(pool, RECIPE, 1))
-    assert sorted(d.supervised for d in step) == pytest.approx([0.25, 0.75])
+    assert sorted(share(d, Term.SUPERVISED) for d in step) == pytest.approx([0.25, 0.75])
 
 
 def test_own_words_count_in_the_policy_term_alone():
@@ -70,8 +82,12 @@ def test_own_words_count_in_the_policy_term_alone():
         for n in range(2)
     ]
     step = next(draw(pool, RECIPE, 1))
-    assert [d.policy for d in sorted(step, key=lambda d: d.index)] == pytest.approx([0, 0, 0.25, 0.25])
-    assert [d.supervised for d in sorted(step, key=lambda d: d.index)] == pytest.approx([0.5, 0.5, 0, 0])
+    assert [share(d, Term.POLICY) for d in sorted(step, key=lambda d: d.index)] == pytest.approx(
+        [0, 0, 0.25, 0.25]
+    )
+    assert [share(d, Term.SUPERVISED) for d in sorted(step, key=lambda d: d.index)] == pytest.approx(
+        [0.5, 0.5, 0, 0]
+    )
 
 
 def test_every_sample_comes_equally_often():

@@ -11,6 +11,7 @@ import torch
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
 from engine.measurements import Absent
+from engine.recipe import COEFFICIENTS, Term
 from engine.warm_engine import FormDiffers, WarmEngine
 from rewards.episode import Part, Weighted
 from tests.unit.engine import oracle, tiny
@@ -206,7 +207,7 @@ def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
     broken = tiny.episode(
         "asks", "said", events=("s#nan",), advantage=1.0, spoken=tiny.spoken("said", float("nan"))
     )
-    base = tiny.with_recipe(tiny.lesson("hit"), steps=8, steps_min=8, new_per_step=1, policy_weight=0.5)
+    base = tiny.with_recipe(tiny.lesson("hit"), steps=8, steps_min=8, new_per_step=1)
     hit = replace(base, episodes=(broken, *base.episodes))
     other, result = engine.learn([calm, hit])
     assert isinstance(result, Learned)
@@ -270,14 +271,14 @@ def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
 
 
 def test_every_term_that_should_act_shows_a_signal(warm: Warm):
-    recipe = replace(tiny.QUICK, preference_weight=1.0, kl_weight=0.05)
+    recipe = replace(tiny.QUICK, coefficients={**COEFFICIENTS, Term.PREFERENCE: 1.0, Term.KL: 0.05})
     episodes = (
         tiny.episode("a", "yes", rejected=Weighted(text="no")),
         tiny.episode("b", "well", advantage=0.5, spoken=tiny.spoken("well", -5.0)),
         tiny.episode("c", "fine", part=Part.ANCHOR),
     )
     (result,) = learned(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes))
-    assert set(result.metrics.signals) == {"supervised", "preference", "policy", "kl"}
+    assert set(result.metrics.signals) == set(Term)
     assert all(pull > 0 for pull in result.metrics.signals.values())
 
 

@@ -1,0 +1,122 @@
+"""The terms of the loss, each a function of one tenant's rows in one micro-batch.
+
+Shapes: N target tokens, D hidden size, V vocabulary, P pairs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.losses import forward_kl, policy_loss, preference_loss, supervised_loss
+from engine.packer import MicroBatch, Placed, Tenant
+from engine.recipe import Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TenantRows:
+    """What a micro-batch holds of one tenant, for the terms of its loss."""
+
+    tenant: Tenant
+    placed: Sequence[Placed]
+    batch: MicroBatch
+    hidden_ND: Tensor  # of the whole micro-batch; `placed` says which rows are the tenant's
+    logprob_N: Tensor
+    head_VD: Tensor
+
+    def entering(self, term: Term) -> list[Placed]:
+        """The tenant's samples that enter the term."""
+        return [placed for placed in self.placed if placed.portion.coefficient(term) > 0.0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TermLoss:
+    """One term of one tenant in one micro-batch."""
+
+    loss: Tensor  # coefficients included
+    pull: Tensor  # sum of coefficient x |gradient by log-probability|
+    policy_tokens: int = 0
+    clipped_tokens: int = 0
+
+
+def _supervised(rows: TenantRows) -> TermLoss:
+    start, end = rows.placed[0].ranges[0][0], rows.placed[-1].ranges[-1][1]
+    weight_N, logprob_N = rows.batch.supervised_N[start:end], rows.logprob_N[start:end]
+    with torch.no_grad():
+        pull = (weight_N * (1.0 - logprob_N.exp())).sum()
+    return TermLoss(loss=supervised_loss(logprob_N, weight_N), pull=pull)
+
+
+def _preference(rows: TenantRows) -> TermLoss:
+    pairs, logprob_N = rows.entering(Term.PREFERENCE), rows.logprob_N
+    gains = [
+        torch.stack(
+            [
+                (logprob_N[slice(*pair.ranges[answer])] - pair.portion.references[answer].logprob_N).sum()
+                for pair in pairs
+            ]
+        )
+        for answer in (0, 1)
+    ]
+    weight_P = logprob_N.new_tensor([pair.portion.coefficient(Term.PREFERENCE) for pair in pairs])
+    beta = rows.tenant.recipe.preference_beta
+    with torch.no_grad():
+        pull = (weight_P * beta * torch.sigmoid(-beta * (gains[0] - gains[1]))).sum()
+    return TermLoss(loss=preference_loss(gains[0], gains[1], weight_P, beta=beta), pull=pull)
+
+
+def _policy(rows: TenantRows) -> TermLoss:
+    judged, recipe = rows.entering(Term.POLICY), rows.tenant.recipe
+    now_N = torch.cat([rows.logprob_N[slice(*placed.ranges[0])] for placed in judged])
+    champion_N = torch.cat([placed.portion.references[0].logprob_N for placed in judged])
+    replies = [(placed.portion, placed.portion.sample.reply) for placed in judged]
+    spoken_N, weight_N, advantage_N = (
+        now_N.new_tensor(values)
+        for values in (
+            [value for _, reply in replies for value in reply.spoken_logprobs],
+            [
+                portion.coefficient(Term.POLICY) * value
+                for portion, reply in replies
+                for value in reply.weights
+            ],
+            [portion.sample.advantage or 0.0 for portion, reply in replies for _ in reply.token_ids],
+        )
+    )
+    importance_N = (champion_N - spoken_N).exp().clamp_max(recipe.importance_max)
+    loss, clipped_N = policy_loss(
+        now_N,
+        champion_N,
+        importance_N,
+        advantage_N,
+        weight_N,
+        clip_low=recipe.policy_clip_low,
+        clip_high=recipe.policy_clip_high,
+    )
+    with torch.no_grad():
+        ratio_N = (now_N - champion_N).exp()
+        pull = (weight_N * importance_N * ratio_N * advantage_N.abs())[~clipped_N].sum()
+    return TermLoss(loss=loss, pull=pull, policy_tokens=len(clipped_N), clipped_tokens=int(clipped_N.sum()))
+
+
+def _kl(rows: TenantRows) -> TermLoss:
+    anchors = rows.entering(Term.KL)
+    now_ND = torch.cat([rows.hidden_ND[slice(*placed.ranges[0])] for placed in anchors])
+    champion_ND = torch.cat([placed.portion.references[0].kept_hidden for placed in anchors])
+    weights = [
+        placed.portion.coefficient(Term.KL) / len(placed.portion.sample.reply.token_ids)
+        for placed in anchors
+        for _ in placed.portion.sample.reply.token_ids
+    ]
+    weight_N = now_ND.new_tensor(weights, dtype=torch.float32)
+    loss = (forward_kl(now_ND, champion_ND, rows.head_VD) * weight_N).sum()
+    return TermLoss(loss=loss, pull=loss.detach())
+
+
+LOSSES: Mapping[Term, Callable[[TenantRows], TermLoss]] = {
+    Term.SUPERVISED: _supervised,
+    Term.PREFERENCE: _preference,
+    Term.POLICY: _policy,
+    Term.KL: _kl,
+}
+"""The function of each term, in the order in which they are summed."""
