@@ -1,4 +1,4 @@
-"""`clorad receipt`: what became of one event."""
+"""`clorad receipt`: what became of one event, and what it changed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from daemon.commands.ledger import reading
-from daemon.console import (
-    CommandFailed,
-    console,
-    fields,
-    moment,
-    short,
-    show_json,
-    verdict,
-)
+from daemon.console import CommandFailed, console, fields, moment, short, show_json, verdict
 from daemon.settings import Settings
 from ledger.events import KeptEvent, Kind, Role
 from ledger.intake import dead_letters
 from ledger.learning import event_queries
-from ledger.reports.receipts import Example, Fate, Judged, Receipt, TurnReceipt, receipt
+from ledger.reports.examples import Example
+from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, receipt
 from rewards.episode import first_user_text
 
 FATES = {
@@ -46,23 +39,24 @@ ROLES = {
 def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     """Print what became of the event `SOURCE#ID` (or of all with that id)."""
     with reading(settings) as connection:
-        found = [receipt(connection, kept) for kept in event_queries.event_by_uid(connection, uid)]
-        letters = [] if found else dead_letters.naming(connection, uid)
-    if not found and not letters:
+        events = event_queries.event_by_uid(connection, uid)
+        receipts = [receipt(connection, kept) for kept in events]
+        letters = [] if receipts else dead_letters.naming(connection, uid)
+    if not receipts and not letters:
         raise CommandFailed(
             f"nothing called {short(uid, 80)} arrived: neither as an event nor as a dead letter"
         )
     if as_json:
         show_json(
             {
-                "receipts": [_receipt_json(one) for one in found],
+                "receipts": [event_receipt.to_json() for event_receipt in receipts],
                 "dead_letters": [dead_letters.to_json(letter) for letter in letters],
             }
         )
         return
     out = console()
-    for one in found:
-        _render_receipt(one, out)
+    for event_receipt in receipts:
+        _render_receipt(event_receipt, out)
     for letter in letters:
         out.print(
             f"dead letter {letter.id}: {letter.reason.value} ({letter.detail}), {moment(letter.received_s)}"
@@ -88,121 +82,65 @@ def gist(kept: KeptEvent) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _render_receipt(one: Receipt, out: Console) -> None:
-    kept, event = one.kept, one.kept.event
-    fate = Text(FATES[one.fate], style="green" if one.fate is Fate.LIVE else "")
-    if one.fate is Fate.OUT:
-        fate = Text(f"not used: {kept.status.value}{f' ({one.status_reason})' if one.status_reason else ''}")
-    if one.live_since_s is not None:
-        fate.append(f", since {moment(one.live_since_s)}")
+def _render_receipt(event_receipt: Receipt, out: Console) -> None:
+    kept, event = event_receipt.kept, event_receipt.kept.event
     out.print(Text(short(event.uid, 120), style="bold"))
     out.print(
         fields(
             [
-                ("became", fate),
+                ("became", _fate_line(event_receipt)),
                 ("says", f"{event.kind.value} for {event.agent} by {short(event.author, 60)}: {gist(kept)}"),
                 ("stored", f"{moment(kept.received_s)}, {kept.topic}[{kept.partition}] offset {kept.offset}"),
                 ("role", ROLES[event.role]),
             ]
         )
     )
-    for taken in one.taken:
-        out.print(_taken_line(taken))
-    for judged in one.judged:
+    for turn in event_receipt.turns:
+        out.print(_turn_line(turn))
+    for judged in event_receipt.judged:
         _render_judged(judged, out)
-    for example in one.examples:
-        _render_example(example, out)
+    for example in event_receipt.examples:
+        if example.before_text is not None:
+            out.print(Text(f"changed with it: {short(example.uid, 60)}", style="bold"))
+            _render_answers(example, out)
 
 
-def _taken_line(taken: TurnReceipt) -> Text:
-    told = Text(f"turn {taken.turn_id}", style="bold").append(
-        f" in pass {taken.pass_id} as {taken.part}", "default"
+def _fate_line(event_receipt: Receipt) -> Text:
+    reason = event_receipt.status_reason
+    if event_receipt.fate is Fate.OUT:
+        line = Text(f"not used: {event_receipt.kept.status.value}{f' ({reason})' if reason else ''}")
+    else:
+        live = event_receipt.fate is Fate.LIVE
+        line = Text(FATES[event_receipt.fate], style="green" if live else "")
+    if event_receipt.live_since_s is not None:
+        line.append(f", since {moment(event_receipt.live_since_s)}")
+    return line
+
+
+def _turn_line(turn: TurnReceipt) -> Text:
+    line = Text(f"turn {turn.turn_id}", style="bold").append(
+        f" in pass {turn.pass_id} as {turn.part}", "default"
     )
-    if taken.outcome is not None:
-        told.append(f": {taken.outcome}", "default")
-    if taken.version is None:
-        return told.append(f" — {taken.state}{f', {taken.reason}' if taken.reason else ''}", "default")
-    told.append(f" → {taken.version} ", "default")
-    told.append(verdict("undecided" if taken.verdict is None else taken.verdict.value))
-    why = f": {'; '.join(taken.reasons)}" if taken.reasons else ""
-    return told.append(f" {moment(taken.decided_s) if taken.decided_s else ''}{why}", "default")
+    if turn.outcome is not None:
+        line.append(f": {turn.outcome}", "default")
+    if turn.version is None:
+        return line.append(f" — {turn.state}{f', {turn.reason}' if turn.reason else ''}", "default")
+    line.append(f" → {turn.version} ", "default")
+    line.append(verdict("undecided" if turn.verdict is None else turn.verdict.value))
+    reasons = f": {'; '.join(turn.reasons)}" if turn.reasons else ""
+    return line.append(f" {moment(turn.decided_s) if turn.decided_s else ''}{reasons}", "default")
 
 
-def _render_judged(judged: Judged, out: Console) -> None:
-    what = "no-harm suite" if judged.suite else "evidence"
-    told = Text(f"judged {judged.version}", style="bold").append(f" ({what}) ", "default")
-    told.append(verdict(judged.verdict.value))
-    out.print(told.append(f": score {judged.before:.2f} → {judged.after:.2f}", "default"))
-    if judged.before_text is not None:
-        out.print(f"  before: {short(judged.before_text)}")
-        out.print(f"  after:  {short(judged.after_text or '')}")
+def _render_judged(judged: JudgedPrompt, out: Console) -> None:
+    example = judged.example
+    part = "no-harm suite" if example.suite else "evidence"
+    line = Text(f"judged {judged.version}", style="bold").append(f" ({part}) ", "default")
+    line.append(verdict(judged.verdict.value))
+    out.print(line.append(f": score {example.before:.2f} → {example.after:.2f}", "default"))
+    if example.before_text is not None:
+        _render_answers(example, out)
 
 
-def _render_example(example: Example, out: Console) -> None:
-    if example.before_text is None:
-        return
-    out.print(Text(f"changed with it: {short(example.uid, 60)}", style="bold"))
-    out.print(f"  before: {short(example.before_text)}")
+def _render_answers(example: Example, out: Console) -> None:
+    out.print(f"  before: {short(example.before_text or '')}")
     out.print(f"  after:  {short(example.after_text or '')}")
-
-
-def _receipt_json(one: Receipt) -> dict[str, Any]:
-    kept, event = one.kept, one.kept.event
-    return {
-        "uid": event.uid,
-        "fate": one.fate.value,
-        "status": kept.status.value,
-        "status_reason": one.status_reason,
-        "kind": event.kind.value,
-        "agent": event.agent,
-        "author": event.author,
-        "role": None if event.role is None else event.role.value,
-        "revision": event.revision,
-        "forgotten": kept.forgotten,
-        "stored": {
-            "topic": kept.topic,
-            "partition": kept.partition,
-            "offset": kept.offset,
-            "received_s": kept.received_s,
-        },
-        "live_since_s": one.live_since_s,
-        "turns": [
-            {
-                "turn": taken.turn_id,
-                "pass": taken.pass_id,
-                "part": taken.part,
-                "outcome": taken.outcome,
-                "state": taken.state,
-                "reason": taken.reason,
-                "version": taken.version,
-                "verdict": None if taken.verdict is None else taken.verdict.value,
-                "decided_s": taken.decided_s,
-                "reasons": list(taken.reasons),
-                "serving": taken.serving,
-            }
-            for taken in one.taken
-        ],
-        "judged": [
-            {
-                "version": judged.version,
-                "verdict": judged.verdict.value,
-                "decided_s": judged.decided_s,
-                "suite": judged.suite,
-                "score_before": judged.before,
-                "score_after": judged.after,
-                "before": judged.before_text,
-                "after": judged.after_text,
-            }
-            for judged in one.judged
-        ],
-        "changed": [
-            {
-                "event": example.uid,
-                "score_before": example.before,
-                "score_after": example.after,
-                "before": example.before_text,
-                "after": example.after_text,
-            }
-            for example in one.examples
-        ],
-    }

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -30,12 +29,11 @@ from daemon.settings import Settings
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
 from ledger.learning.agents import all_agents
-from ledger.reports import provenance
-from ledger.reports.provenance import Line, Provenance
-from ledger.reports.receipts import Example
+from ledger.reports.examples import Example
+from ledger.reports.provenance import Provenance, provenance
+from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
 from ledger.versions.decisions import Decision
-from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE
 from rewards.episode import first_user_text
 
@@ -48,66 +46,55 @@ _REFERENCE = re.compile(r"(?P<agent>[^@]+)@v?(?P<number>[0-9]{1,9})(?:-(?P<hash>
 def show_versions(settings: Settings, agent: str, *, as_json: bool) -> None:
     """Print the agent's versions, newest first."""
     with reading(settings) as connection:
-        _must_know(connection, agent)
-        found = provenance.lines(connection, agent)
+        _require_agent(connection, agent)
+        summaries = version_list(connection, agent)
     if as_json:
-        show_json([_line_json(line) for line in found])
-        return
-    out = console()
-    if not found:
-        out.print(f"{agent} serves v0, the base: no version of it was made yet")
-        return
-    made = table("VERSION", "PARENT", "VERDICT", "BY", ">EVENTS", ">PEOPLE", "EVIDENCE", "WHEN")
-    for line in found:
-        made.add_row(
-            Text(line.version.name, style="bold green" if line.serving else "" if line.in_lineage else "dim"),
-            line.parent_name,
-            "undecided" if line.verdict is None else verdict(line.verdict.value),
-            line.by or "–",
-            str(line.events),
-            str(line.authors),
-            short("; ".join(line.reasons) or judgement(line.judgement), 70),
-            ago(line.decided_s or line.version.made_s)
-            + ("" if line.version.pruned_s is None else ", files pruned"),
-        )
-    out.print(made)
+        show_json([summary.to_json() for summary in summaries])
+    elif not summaries:
+        console().print(f"{agent} serves v0, the base: no version of it was made yet")
+    else:
+        rows = table("VERSION", "PARENT", "VERDICT", "BY", ">EVENTS", ">PEOPLE", "EVIDENCE", "WHEN")
+        for summary in summaries:
+            rows.add_row(*_summary_cells(summary))
+        console().print(rows)
 
 
 def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
     """Print what made a version: events, people, verdicts, and how to undo it."""
     agent, number, content_hash = parsed(reference)
     with reading(settings) as connection:
-        _must_know(connection, agent)
+        _require_agent(connection, agent)
         if number == BASE:
             raise CommandFailed(f"{agent}@v0 is the base model: nobody taught it")
-        found = provenance.provenance(connection, agent, number)
-        prompts = _prompts(connection, found)
-    if found is None:
+        origin = provenance(connection, agent, number)
+        prompts = {} if origin is None else _prompts(connection, _shown_examples(origin))
+    if origin is None:
         raise CommandFailed(f"{agent} has no version {number}")
-    if content_hash is not None and not found.version.hash.startswith(content_hash):
-        raise CommandFailed(f"{agent}@v{number} is {found.version.name}, not v{number}-{content_hash}")
+    if content_hash is not None and not origin.version.hash.startswith(content_hash):
+        raise CommandFailed(f"{agent}@v{number} is {origin.version.name}, not v{number}-{content_hash}")
     if as_json:
-        show_json(_why_json(found))
+        show_json(origin.to_json())
     else:
-        _render_why(found, prompts, console())
+        _render_why(origin, prompts, console())
 
 
 def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason: str) -> dict[str, Any]:
-    """An earlier version serves again; what the withdrawn ones were taught is on hold."""
+    """Make an earlier version serve again; what the withdrawn ones were taught is put on hold."""
     with opened(settings) as database:
         with database.read() as connection:
-            _must_know(connection, agent)
+            _require_agent(connection, agent)
         try:
-            old, new = promotion.roll_back(database, agent, to=to, by=by, reason=reason)
+            withdrawn, serving = promotion.roll_back(database, agent, to=to, by=by, reason=reason)
         except FlipRefused as refusal:
             raise CommandFailed(f"{agent}: {refusal}") from None
         with database.read() as connection:
-            names = {one.number: one.name for one in lineage.versions_of(connection, agent)} | {BASE: "v0"}
-    return {"agent": agent, "from": names[old], "to": names[new], "by": by}
+            versions = lineage.versions_of(connection, agent)
+    names = {version.number: version.name for version in versions} | {BASE: "v0"}
+    return {"agent": agent, "from": names[withdrawn], "to": names[serving], "by": by}
 
 
 def parsed(reference: str) -> tuple[str, int, str | None]:
-    """Agent, number and hash (where given) of `billing@v7` or `billing@v7-3fa2c1`."""
+    """Agent, number and hash (if given) of `billing@v7` or `billing@v7-3fa2c1`."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise CommandFailed(
@@ -116,96 +103,97 @@ def parsed(reference: str) -> tuple[str, int, str | None]:
     return match["agent"], int(match["number"]), match["hash"]
 
 
-def undo(found: Provenance) -> str | None:
-    """The exact command that takes the version back; None where it serves nobody."""
-    if not found.serving:
-        return None
-    one = found.version
-    return f"clorad rollback {one.agent} --to {one.parent} --reason '…'"
+def _require_agent(connection: Connection, agent: str) -> None:
+    """Raises `CommandFailed` where there is no such agent."""
+    agents = all_agents(connection)
+    if agent not in agents:
+        raise CommandFailed(f"no agent {short(agent, 60)}; there are: {joined(sorted(agents), 'none')}")
 
 
-def _must_know(connection: Connection, agent: str) -> None:
-    known = all_agents(connection)
-    if agent not in known:
-        raise CommandFailed(f"no agent {short(agent, 60)}; there are: {joined(sorted(known), 'none')}")
+def _summary_cells(summary: VersionSummary) -> tuple[str | Text, ...]:
+    made = summary.version
+    return (
+        Text(made.name, style="bold green" if summary.serving else "" if summary.in_lineage else "dim"),
+        summary.parent_name,
+        "undecided" if summary.verdict is None else verdict(summary.verdict.value),
+        summary.by or "–",
+        str(summary.events),
+        str(summary.authors),
+        short("; ".join(summary.reasons) or judgement(summary.judgement), 70),
+        ago(summary.decided_s or made.made_s) + ("" if made.pruned_s is None else ", files pruned"),
+    )
 
 
-def _render_why(found: Provenance, prompts: Mapping[str, str], out: Console) -> None:
-    one = found.version
-    if found.champion == one.number:
+def _render_why(origin: Provenance, prompts: Mapping[str, str], out: Console) -> None:
+    made = origin.version
+    if origin.champion == made.number:
         standing = Text("serving", style="green")
-    elif found.serving:
-        standing = Text(f"in the ancestry of v{found.champion}, which serves", style="green")
+    elif origin.serving:
+        standing = Text(f"in the ancestry of v{origin.champion}, which serves", style="green")
     else:
         standing = Text("not serving", style="yellow")
-    shown = [f"{number} {part}" for part, number in found.shown.items()]
-    out.print(Text(f"{one.agent}@{one.name}", style="bold"))
+    shown = joined([f"{number} {part}" for part, number in origin.shown.items()], "")
+    beside = f" beside {shown}" if shown else ""
+    out.print(Text(f"{made.agent}@{made.name}", style="bold"))
     out.print(
         fields(
             [
                 ("standing", standing),
-                ("made", f"{moment(one.made_s)} from {found.parent_name}, in pass {found.pass_id}"),
-                ("files", one.path if one.pruned_s is None else f"pruned {moment(one.pruned_s)}"),
-                (
-                    "taught",
-                    f"{count(len(found.taught), 'event')}{f' beside {joined(shown)}' if shown else ''}",
-                ),
-                ("people", joined([f"{name} ({number})" for name, number in found.authors.items()])),
-                ("ancestry", " ← ".join((one.name, *found.ancestors))),
+                ("made", f"{moment(made.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
+                ("files", made.path if made.pruned_s is None else f"pruned {moment(made.pruned_s)}"),
+                ("taught", f"{count(len(origin.taught), 'event')}{beside}"),
+                ("people", joined([f"{name} ({number})" for name, number in origin.authors.items()])),
+                ("ancestry", " ← ".join((made.name, *origin.ancestors))),
             ]
         )
     )
-    for decision in found.decisions:
+    for decision in origin.decisions:
         _render_decision(decision, out)
-    _render_examples(found, prompts, out)
-    _render_taught(found, out)
-    command = undo(found)
+    _render_examples(_shown_examples(origin), prompts, out)
+    _render_taught(origin, out)
     out.print()
-    if command is None:
+    if origin.undo is None:
         out.print("to undo: nothing, it serves nobody")
     else:
-        also = f" (also withdraws {joined(found.withdrawn_with_it)})" if found.withdrawn_with_it else ""
-        out.print(f"to undo: {command}{also}")
+        with_it = joined(origin.withdrawn_with_it, "")
+        out.print(f"to undo: {origin.undo}{f' (also withdraws {with_it})' if with_it else ''}")
 
 
 def _render_decision(decision: Decision, out: Console) -> None:
     by = "the gate" if decision.by == "gate" else decision.by
-    told = Text("decided ", style="bold").append(verdict(decision.verdict.value))
-    why = "; ".join(decision.evidence.reasons)
-    numbers = judgement(decision.evidence.judgement)
-    told.append(f" by {by}, {moment(decision.decided_s)}", style="default")
-    out.print(told)
-    for line in (why, numbers):
-        if line:
-            out.print(f"  {line}")
+    line = Text("decided ", style="bold").append(verdict(decision.verdict.value))
+    out.print(line.append(f" by {by}, {moment(decision.decided_s)}", style="default"))
+    for detail in ("; ".join(decision.evidence.reasons), judgement(decision.evidence.judgement)):
+        if detail:
+            out.print(f"  {detail}")
 
 
-def _render_examples(found: Provenance, prompts: Mapping[str, str], out: Console) -> None:
-    told = _told_examples(found)
-    if not told:
+def _render_examples(examples: list[Example], prompts: Mapping[str, str], out: Console) -> None:
+    if not examples:
         return
-    out.print()
-    changed = table("PROMPT NEVER TRAINED ON", "BEFORE", "AFTER", ">SCORE")
-    for one in told:
-        prompt = prompts.get(one.uid) or one.uid
-        score = f"{one.before:.2f} → {one.after:.2f}"
-        changed.add_row(
-            short(prompt, 44), short(one.before_text or "", 44), short(one.after_text or "", 44), score
+    rows = table("PROMPT NEVER TRAINED ON", "BEFORE", "AFTER", ">SCORE")
+    for example in examples:
+        rows.add_row(
+            short(prompts.get(example.uid) or example.uid, 44),
+            short(example.before_text or "", 44),
+            short(example.after_text or "", 44),
+            f"{example.before:.2f} → {example.after:.2f}",
         )
-    out.print(changed)
+    out.print()
+    out.print(rows)
 
 
-def _told_examples(found: Provenance) -> list[Example]:
-    """The evidence of learning whose answers were kept, most improved first."""
-    return [one for one in found.examples if one.before_text is not None and not one.suite][
-        :EXAMPLES_SHOWN_MAX
+def _shown_examples(origin: Provenance) -> list[Example]:
+    """Prompts of gate events whose answers were kept, most improved first."""
+    with_texts = [
+        example for example in origin.examples if example.before_text is not None and not example.suite
     ]
+    return with_texts[:EXAMPLES_SHOWN_MAX]
 
 
-def _prompts(connection: Connection, found: Provenance | None) -> dict[str, str]:
-    """What the examples' prompts say, by event."""
-    told = [] if found is None else _told_examples(found)
-    kept = {one.uid: event_queries.event_by_uid(connection, one.uid) for one in told}
+def _prompts(connection: Connection, examples: list[Example]) -> dict[str, str]:
+    """The text of the examples' prompts, by event."""
+    kept = {example.uid: event_queries.event_by_uid(connection, example.uid) for example in examples}
     return {
         uid: first_user_text(events[0].event.data.get("messages") or ())
         for uid, events in kept.items()
@@ -213,100 +201,23 @@ def _prompts(connection: Connection, found: Provenance | None) -> dict[str, str]
     }
 
 
-def _render_taught(found: Provenance, out: Console) -> None:
-    out.print()
-    events = table("TAUGHT", "KIND", "BY", "WHAT", "OUTCOME")
-    for one in found.taught[:TAUGHT_SHOWN_MAX]:
-        event = one.kept.event
-        events.add_row(
+def _render_taught(origin: Provenance, out: Console) -> None:
+    rows = table("TAUGHT", "KIND", "BY", "WHAT", "OUTCOME")
+    for taught in origin.taught[:TAUGHT_SHOWN_MAX]:
+        event = taught.kept.event
+        rows.add_row(
             short(event.uid, 40),
             event.kind.value,
             short(event.author, 20),
-            gist(one.kept),
-            one.outcome or "–",
+            gist(taught.kept),
+            taught.outcome or "–",
         )
-    out.print(events)
-    if len(found.taught) > TAUGHT_SHOWN_MAX:
-        out.print(f"… and {len(found.taught) - TAUGHT_SHOWN_MAX} more (--json lists all)")
-    for entry in found.erasures:
+    out.print()
+    out.print(rows)
+    if len(origin.taught) > TAUGHT_SHOWN_MAX:
+        out.print(f"… and {len(origin.taught) - TAUGHT_SHOWN_MAX} more (--json lists all)")
+    for erasure in origin.erasures:
         out.print(
-            f"erasure {entry.id}, {moment(entry.begun_s)} by {entry.by}: some of what it was shown was"
+            f"erasure {erasure.id}, {moment(erasure.begun_s)} by {erasure.by}: some of what it was shown was"
             " forgotten since; what it learned from it is in its weights"
         )
-
-
-def _line_json(line: Line) -> dict[str, Any]:
-    return {
-        "version": line.version.name,
-        "number": line.version.number,
-        "hash": line.version.hash,
-        "parent": line.parent_name,
-        "verdict": None if line.verdict is None else line.verdict.value,
-        "by": line.by,
-        "reasons": list(line.reasons),
-        "judgement": {} if line.judgement is None else asdict(line.judgement),
-        "events": line.events,
-        "authors": line.authors,
-        "made_s": line.version.made_s,
-        "decided_s": line.decided_s,
-        "pruned_s": line.version.pruned_s,
-        "serving": line.serving,
-        "in_lineage": line.in_lineage,
-    }
-
-
-def _decision_json(decision: Decision) -> Mapping[str, Any]:
-    return {
-        "verdict": decision.verdict.value,
-        "by": decision.by,
-        "decided_s": decision.decided_s,
-        "through_seq": decision.through_seq,
-        "evidence": _evidence_json(decision.evidence),
-    }
-
-
-def _evidence_json(evidence: Evidence) -> dict[str, Any]:
-    if evidence.is_readable:
-        return evidence.to_json()
-    return {"is_readable": False, "reasons": list(evidence.reasons)}
-
-
-def _why_json(found: Provenance) -> dict[str, Any]:
-    one = found.version
-    return {
-        "agent": one.agent,
-        "version": one.name,
-        "number": one.number,
-        "hash": one.hash,
-        "base_hash": one.base_hash,
-        "path": one.path,
-        "made_s": one.made_s,
-        "pruned_s": one.pruned_s,
-        "parent": found.parent_name,
-        "ancestors": list(found.ancestors),
-        "pass": found.pass_id,
-        "turn": one.turn_id,
-        "attempt": found.attempt,
-        "seed": found.seed,
-        "recipe": dict(found.recipe),
-        "authors": dict(found.authors),
-        "taught": [
-            {
-                "uid": taught.kept.event.uid,
-                "kind": taught.kept.event.kind.value,
-                "author": taught.kept.event.author,
-                "revision": taught.kept.event.revision,
-                "outcome": taught.outcome,
-                "status": taught.kept.status.value,
-                "forgotten": taught.kept.forgotten,
-            }
-            for taught in found.taught
-        ],
-        "shown": dict(found.shown),
-        "erasures": [erasure.to_json() for erasure in found.erasures],
-        "decisions": [_decision_json(decision) for decision in found.decisions],
-        "serving": found.serving,
-        "champion": found.champion,
-        "undo": undo(found),
-        "undo_also_withdraws": list(found.withdrawn_with_it),
-    }

@@ -1,7 +1,8 @@
-"""Everything at a glance, in one snapshot: agents, what waits, what was decided, what serves."""
+"""The whole ledger in one snapshot: what each agent serves and learns, what waits, what was decided last."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -12,6 +13,7 @@ from ledger.facts import restores
 from ledger.intake import dead_letters
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.turns import lease_name
+from ledger.reports.audit import Place
 from ledger.schema import decisions, events, outbox, passes, positions, turns
 from ledger.versions.decisions import Verdict, read_decisions, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
@@ -31,6 +33,17 @@ class LastVerdict:
     judgement: Judgement | None  # where the gate decided
     decided_s: float
 
+    def to_json(self) -> dict[str, Any]:
+        """The decision for programs."""
+        return {
+            "version": self.version,
+            "verdict": self.verdict.value,
+            "by": self.by,
+            "reasons": list(self.reasons),
+            "judgement": {} if self.judgement is None else asdict(self.judgement),
+            "decided_s": self.decided_s,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningTurn:
@@ -42,9 +55,19 @@ class RunningTurn:
     opened_s: float
     holder: str | None  # who has the agent's lease; None: it waits for a learner to resume it
 
+    def to_json(self) -> dict[str, Any]:
+        """The turn for programs."""
+        return {
+            "id": self.turn_id,
+            "pass": self.pass_id,
+            "version": self.version,
+            "opened_s": self.opened_s,
+            "holder": self.holder,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentState:
+class AgentOverview:
     """One agent as of now."""
 
     name: str
@@ -57,6 +80,30 @@ class AgentState:
     backlog: Backlog
     last: LastVerdict | None
 
+    def to_json(self, *, waits_for: str | None) -> dict[str, Any]:
+        """The agent for programs. `waits_for`: what it waits for before it learns; the scheduler knows."""
+        usage = self.backlog.usage
+        return {
+            "version": self.version,
+            "since_s": self.since_s,
+            "canary": None if self.canary is None else {"version": self.canary, "share": self.share},
+            "candidate": self.candidate,
+            "backlog": {
+                "untaught": self.backlog.untaught,
+                "oldest_age_s": round(self.backlog.oldest_age_s, 1),
+                "gate_new": self.backlog.gate_new,
+                "refusals": self.backlog.refusals,
+            },
+            "waits_for": waits_for,
+            "tokens": {
+                "last_hour": usage.tokens,
+                "per_hour_max": usage.tokens_max,
+                "quota_wait_s": round(usage.wait_s, 1),
+            },
+            "turn": None if self.turn is None else self.turn.to_json(),
+            "last_verdict": None if self.last is None else self.last.to_json(),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -68,26 +115,55 @@ class Position:
     next_offset: int
     updated_s: float
 
+    def lag(self, ends: Mapping[Place, int]) -> int | None:
+        """Offsets not read yet, by the broker's end offsets; None where the broker was not asked."""
+        end = ends.get((self.topic_id, self.partition))
+        return None if end is None else end - self.next_offset
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The whole ledger in numbers."""
+    """Everything as of one moment, `now_s` by the ledger's clock."""
 
     now_s: float
     generation: int
-    agents: tuple[AgentState, ...]
+    agents: tuple[AgentOverview, ...]
     events: Mapping[str, int]  # by status
     dead: Mapping[Reason, int]
     owed: int  # messages for Kafka that wait in the outbox
     owed_age_s: float
     positions: tuple[Position, ...]
     replicas: tuple[ReplicaState, ...]
-    holders: Mapping[str, str]  # leases held right now
+    holders: Mapping[str, str]  # of leases, by the lease's name
     restores: int  # how often the ledger went back to a backup
+
+    def to_json(self, *, waits_for: Mapping[str, str | None], ends: Mapping[Place, int]) -> dict[str, Any]:
+        """The overview for programs. `waits_for` is by agent; `ends` are the broker's, empty if not asked."""
+        return {
+            "generation": self.generation,
+            "agents": {agent.name: agent.to_json(waits_for=waits_for[agent.name]) for agent in self.agents},
+            "events": {"total": sum(self.events.values()), **self.events},
+            "dead_letters": {reason.value: number for reason, number in self.dead.items()},
+            "outbox": {"waiting": self.owed, "oldest_age_s": round(self.owed_age_s, 1)},
+            "partitions": [
+                {
+                    "topic": position.topic,
+                    "partition": position.partition,
+                    "next_offset": position.next_offset,
+                    "lag": position.lag(ends),
+                    "updated_s": position.updated_s,
+                }
+                for position in self.positions
+            ],
+            "replicas": [_replica_json(replica) for replica in self.replicas],
+            "leases": dict(self.holders),
+            "restores": self.restores,
+            "now_s": self.now_s,
+        }
 
 
 def overview(connection: Connection) -> Overview:
-    """The state of everything, as of one moment."""
+    """Everything as of now."""
     now = now_s(connection)
     by_status = select(events.c.status, func.count()).group_by(events.c.status)
     unsent = select(func.count(), func.min(outbox.c.created_s)).where(outbox.c.sent_s.is_(None))
@@ -118,18 +194,18 @@ def overview(connection: Connection) -> Overview:
     )
 
 
-def _agents(connection: Connection, holders: Mapping[str, str]) -> list[AgentState]:
+def _agents(connection: Connection, holders: Mapping[str, str]) -> list[AgentOverview]:
     rows = wanted(connection)
     serving = {row.agent: row for row in rows if row.purpose is Purpose.SERVE}
     canaries = {row.agent: row for row in rows if row.purpose is Purpose.CANARY}
-    candidates = {one.agent: one.name for one in undecided(connection)}
+    candidates = {version.agent: version.name for version in undecided(connection)}
     running = _running(connection, holders)
     states = []
     for backlog in backlogs(connection):
         name = backlog.agent
         canary = canaries.get(name)
         states.append(
-            AgentState(
+            AgentOverview(
                 name=name,
                 version=_name(serving.get(name)),
                 since_s=serving[name].since_s if name in serving else 0.0,
@@ -168,7 +244,7 @@ def _last_verdict(connection: Connection, agent: str) -> LastVerdict | None:
     if not newest:
         return None
     [decision] = newest
-    names = {one.number: one.name for one in versions_of(connection, agent)}
+    names = {version.number: version.name for version in versions_of(connection, agent)}
     return LastVerdict(
         version=names.get(decision.number, version_name(decision.number, "")),
         verdict=decision.verdict,
@@ -177,6 +253,17 @@ def _last_verdict(connection: Connection, agent: str) -> LastVerdict | None:
         judgement=decision.evidence.judgement,
         decided_s=decision.decided_s,
     )
+
+
+def _replica_json(replica: ReplicaState) -> dict[str, Any]:
+    return {
+        "url": replica.url,
+        "in_rotation": replica.in_rotation,
+        "base": replica.base_name,
+        "models": list(replica.models),
+        "note": replica.note,
+        "seen_s": replica.seen_s,
+    }
 
 
 def _name(row: Wanted | None) -> str:

@@ -1,38 +1,51 @@
-"""Why is this version as it is? The events and people it was taught by, its verdicts, how to undo it.
+"""Provenance: why a version is as it is, by the events and people that taught it and the decisions about it.
 
-Every gradient has a name: from a version to the exact events of its turn.
+Every gradient has a name: a version leads to the exact events of its turn.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from ledger.events import KeptEvent
 from ledger.learning.event_queries import events_by_seq
-from ledger.reports.receipts import Example, examples_of
+from ledger.reports.affected_versions import rollback_command
+from ledger.reports.examples import Example, changed_examples
 from ledger.schema import events, turn_events, turns
 from ledger.upkeep.erasures import Erasure, all_erasures
-from ledger.versions.decisions import Decision, Verdict, decisions_of
+from ledger.versions.decisions import Decision, decisions_of
 from ledger.versions.desired import champion
-from ledger.versions.evidence import Evidence, Judgement
+from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE, Version, lineage_of, version, versions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
-    """One event of the version's turn."""
+class TaughtEvent:
+    """One new event of the version's turn."""
 
     kept: KeptEvent
-    part: str
     outcome: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The event for programs."""
+        event = self.kept.event
+        return {
+            "uid": event.uid,
+            "kind": event.kind.value,
+            "author": event.author,
+            "revision": event.revision,
+            "outcome": self.outcome,
+            "status": self.kept.status.value,
+            "forgotten": self.kept.forgotten,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """All that made one version."""
+    """Everything that made one version."""
 
     version: Version
     parent_name: str
@@ -41,114 +54,94 @@ class Provenance:
     attempt: int
     seed: int
     recipe: Mapping[str, Any]
-    taught: tuple[Taught, ...]  # the new events; others are only counted
-    shown: Mapping[str, int]  # replay, anchor, dev: how many
-    erasures: tuple[Erasure, ...]  # that took texts of any of them
-    authors: Mapping[str, int]  # events by who said them, most first
+    taught: tuple[TaughtEvent, ...]
+    shown: Mapping[str, int]  # events of the other parts (replay, anchor, dev), counted
+    erasures: tuple[Erasure, ...]  # that took texts of any of these events
+    authors: Mapping[str, int]  # events by author, most first
     decisions: tuple[Decision, ...]
-    examples: tuple[Example, ...]  # where it answers otherwise than its parent
+    examples: tuple[Example, ...]  # prompts that it answers otherwise than its parent
     champion: int
     serving: bool  # the champion is this version or comes from it
-    withdrawn_with_it: tuple[str, ...]  # versions that come from it and serve: undoing takes them too
+    withdrawn_with_it: tuple[str, ...]  # serving versions that come from it: undoing it takes them back too
 
+    @property
+    def undo(self) -> str | None:
+        """The command that takes the version back; None where it does not serve."""
+        return rollback_command(self.version.agent, self.version.parent) if self.serving else None
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One version in an agent's list, with the numbers a person looks for."""
-
-    version: Version
-    parent_name: str
-    events: int  # new ones it was taught
-    authors: int
-    verdict: Verdict | None
-    by: str | None
-    reasons: tuple[str, ...]
-    judgement: Judgement | None  # where the gate decided
-    decided_s: float | None
-    serving: bool
-    in_lineage: bool
+    def to_json(self) -> dict[str, Any]:
+        """The version's provenance for programs."""
+        made = self.version
+        return {
+            "agent": made.agent,
+            "version": made.name,
+            "number": made.number,
+            "hash": made.hash,
+            "base_hash": made.base_hash,
+            "path": made.path,
+            "made_s": made.made_s,
+            "pruned_s": made.pruned_s,
+            "parent": self.parent_name,
+            "ancestors": list(self.ancestors),
+            "pass": self.pass_id,
+            "turn": made.turn_id,
+            "attempt": self.attempt,
+            "seed": self.seed,
+            "recipe": dict(self.recipe),
+            "authors": dict(self.authors),
+            "taught": [taught.to_json() for taught in self.taught],
+            "shown": dict(self.shown),
+            "erasures": [erasure.to_json() for erasure in self.erasures],
+            "decisions": [_decision_json(decision) for decision in self.decisions],
+            "serving": self.serving,
+            "champion": self.champion,
+            "undo": self.undo,
+            "undo_also_withdraws": list(self.withdrawn_with_it),
+        }
 
 
 def provenance(connection: Connection, agent: str, number: int) -> Provenance | None:
     """Why `agent`'s version `number` is as it is; None where it was never made."""
-    found = version(connection, agent, number)
-    if found is None:
+    made = version(connection, agent, number)
+    if made is None:
         return None
-    turn = connection.execute(select(turns).where(turns.c.id == found.turn_id)).one()
-    taught, shown = _taught(connection, found.turn_id)
-    standing = champion(connection, agent)
-    serving = lineage_of(connection, agent, standing)
-    names = {one.number: one.name for one in versions_of(connection, agent)} | {BASE: "v0"}
-    settled = decisions_of(connection, agent, number)
+    turn = connection.execute(select(turns).where(turns.c.id == made.turn_id)).one()
+    taught, shown = _turn_members(connection, made.turn_id)
+    champion_number = champion(connection, agent)
+    lineage = lineage_of(connection, agent, champion_number)
+    names = {version.number: version.name for version in versions_of(connection, agent)} | {BASE: "v0"}
+    decisions = decisions_of(connection, agent, number)
+    serving = number in lineage
     return Provenance(
-        version=found,
-        parent_name=names[found.parent],
-        ancestors=tuple(names[one] for one in lineage_of(connection, agent, number)[1:]),
+        version=made,
+        parent_name=names[made.parent],
+        ancestors=tuple(names[ancestor] for ancestor in lineage_of(connection, agent, number)[1:]),
         pass_id=turn.pass_id,
         attempt=turn.attempt,
         seed=turn.seed,
         recipe=turn.recipe,
         taught=taught,
         shown=shown,
-        erasures=_erasures(connection, found.turn_id),
-        authors=dict(Counter(one.kept.event.author for one in taught).most_common()),
-        decisions=tuple(settled),
-        examples=_examples(settled),
-        champion=standing,
-        serving=number in serving,
+        erasures=_erasures(connection, made.turn_id),
+        authors=dict(Counter(member.kept.event.author for member in taught).most_common()),
+        decisions=tuple(decisions),
+        examples=_newest_examples(decisions),
+        champion=champion_number,
+        serving=serving,
         withdrawn_with_it=tuple(
-            names[one] for one in (serving[: serving.index(number)] if number in serving else [])
+            names[descendant] for descendant in (lineage[: lineage.index(number)] if serving else ())
         ),
     )
 
 
-def lines(connection: Connection, agent: str) -> list[Line]:
-    """An agent's versions, newest first."""
-    standing = champion(connection, agent)
-    serving = lineage_of(connection, agent, standing)
-    known = versions_of(connection, agent)
-    names = {one.number: one.name for one in known} | {BASE: "v0"}
-    counted = _event_counts(connection, agent)
-    last = _last_decisions(connection, agent)
-    return [
-        _line(
-            one, names[one.parent], counted.get(one.turn_id, (0, 0)), last.get(one.number), standing, serving
-        )
-        for one in reversed(known)
-    ]
-
-
-def _line(
-    one: Version,
-    parent_name: str,
-    counted: tuple[int, int],
-    decision: Decision | None,
-    standing: int,
-    serving: list[int],
-) -> Line:
-    evidence = Evidence() if decision is None else decision.evidence
-    return Line(
-        version=one,
-        parent_name=parent_name,
-        events=counted[0],
-        authors=counted[1],
-        verdict=None if decision is None else decision.verdict,
-        by=None if decision is None else decision.by,
-        reasons=evidence.reasons,
-        judgement=evidence.judgement,
-        decided_s=None if decision is None else decision.decided_s,
-        serving=one.number == standing,
-        in_lineage=one.number in serving,
-    )
-
-
-def _taught(connection: Connection, turn_id: int) -> tuple[tuple[Taught, ...], dict[str, int]]:
+def _turn_members(connection: Connection, turn_id: int) -> tuple[tuple[TaughtEvent, ...], dict[str, int]]:
+    """The new events of a turn, and how many it had of each other part."""
     members = connection.execute(
         select(turn_events).where(turn_events.c.turn_id == turn_id).order_by(turn_events.c.place)
     ).all()
     new = [row for row in members if row.part == "new"]
     kept = events_by_seq(connection, [row.event_seq for row in new])
-    taught = tuple(Taught(kept=kept[row.event_seq], part=row.part, outcome=row.outcome) for row in new)
+    taught = tuple(TaughtEvent(kept=kept[row.event_seq], outcome=row.outcome) for row in new)
     return taught, dict(Counter(row.part for row in members if row.part != "new"))
 
 
@@ -158,25 +151,29 @@ def _erasures(connection: Connection, turn_id: int) -> tuple[Erasure, ...]:
         .join(turn_events, turn_events.c.event_seq == events.c.seq)
         .where(turn_events.c.turn_id == turn_id, events.c.forgotten.is_not(None))
     )
-    numbers = set(connection.scalars(forgotten))
-    return tuple(one for one in all_erasures(connection) if one.id in numbers) if numbers else ()
+    ids = set(connection.scalars(forgotten))
+    return tuple(erasure for erasure in all_erasures(connection) if erasure.id in ids) if ids else ()
 
 
-def _examples(settled: list[Decision]) -> tuple[Example, ...]:
-    """From the last decision that has evidence."""
-    return next((found for one in reversed(settled) if (found := examples_of(one.evidence))), ())
+def _newest_examples(decisions: Sequence[Decision]) -> tuple[Example, ...]:
+    """Those of the last decision that has any."""
+    for decision in reversed(decisions):
+        if examples := changed_examples(decision.evidence):
+            return examples
+    return ()
 
 
-def _event_counts(connection: Connection, agent: str) -> dict[int, tuple[int, int]]:
-    """(new events, their authors) by turn."""
-    query = (
-        select(turn_events.c.turn_id, func.count(), func.count(func.distinct(events.c.author)))
-        .join(events, events.c.seq == turn_events.c.event_seq)
-        .where(events.c.agent == agent, turn_events.c.part == "new")
-        .group_by(turn_events.c.turn_id)
-    )
-    return {row[0]: (int(row[1]), int(row[2])) for row in connection.execute(query)}
+def _decision_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "verdict": decision.verdict.value,
+        "by": decision.by,
+        "decided_s": decision.decided_s,
+        "through_seq": decision.through_seq,
+        "evidence": _evidence_json(decision.evidence),
+    }
 
 
-def _last_decisions(connection: Connection, agent: str) -> dict[int, Decision]:
-    return {one.number: one for one in decisions_of(connection, agent)}
+def _evidence_json(evidence: Evidence) -> dict[str, Any]:
+    if evidence.is_readable:
+        return evidence.to_json()
+    return {"is_readable": False, "reasons": list(evidence.reasons)}

@@ -1,23 +1,24 @@
-"""What did my feedback change? From an event to the turns that took it, their versions and verdicts.
+"""Receipts: what one piece of feedback changed, by the turns that had it, their versions and verdicts.
 
-Everything is derived from what was written down anyway; nothing is stored for receipts.
+Everything is derived from rows that exist for other reasons; nothing is stored for receipts.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ledger.events import TEACHING, KeptEvent, Kind, Role, Status
+from ledger.reports.examples import Example, changed_examples, examples_of
 from ledger.schema import decisions, events, turn_events, turns, versions
 from ledger.versions.decisions import SETTLED, Decision, Verdict, read_decisions
 from ledger.versions.desired import champion
-from ledger.versions.evidence import Evidence, Pair
 from ledger.versions.lineage import lineage_of, version_name
 
 EXAMPLES_MAX = 3
-_DECISIONS_MAX = 200  # an agent's newest, looked through for evidence
+_DECISIONS_MAX = 200  # of an agent, the newest, whose evidence is searched
 
 
 class Fate(StrEnum):
@@ -36,7 +37,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnReceipt:
-    """One turn that had the event, and what came of it."""
+    """One turn that had the event, and its result."""
 
     turn_id: int
     pass_id: int
@@ -50,67 +51,106 @@ class TurnReceipt:
     reasons: tuple[str, ...]
     serving: bool  # the champion is this version or comes from it
 
+    def to_json(self) -> dict[str, Any]:
+        """The turn for programs."""
+        return {
+            "turn": self.turn_id,
+            "pass": self.pass_id,
+            "part": self.part,
+            "outcome": self.outcome,
+            "state": self.state,
+            "reason": self.reason,
+            "version": self.version,
+            "verdict": None if self.verdict is None else self.verdict.value,
+            "decided_s": self.decided_s,
+            "reasons": list(self.reasons),
+            "serving": self.serving,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """One decision that asked this event's prompt, and how it was answered before and after."""
+class JudgedPrompt:
+    """One decision for which the event's prompt was asked, and both answers to it."""
 
     version: str
     verdict: Verdict
     decided_s: float
-    suite: bool  # as part of the no-harm suite; otherwise as evidence of learning
-    before: float  # scores
-    after: float
-    before_text: str | None
-    after_text: str | None
+    example: Example
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A prompt the version was judged on: how its parent answered, and how it does."""
-
-    uid: str
-    suite: bool
-    before: float  # scores
-    after: float
-    before_text: str | None
-    after_text: str | None
+    def to_json(self) -> dict[str, Any]:
+        """The decision for programs."""
+        return {
+            "version": self.version,
+            "verdict": self.verdict.value,
+            "decided_s": self.decided_s,
+            "suite": self.example.suite,
+            "score_before": self.example.before,
+            "score_after": self.example.after,
+            "before": self.example.before_text,
+            "after": self.example.after_text,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """All that is known about one event."""
+    """Everything that is known about one event."""
 
     kept: KeptEvent
     status_reason: str | None
     fate: Fate
-    taken: tuple[TurnReceipt, ...]  # oldest first
-    judged: tuple[Judged, ...]
+    turns: tuple[TurnReceipt, ...]  # oldest first
+    judged: tuple[JudgedPrompt, ...]
     live_since_s: float | None
-    examples: tuple[Example, ...]  # what else the version it went live with answers better
+    examples: tuple[Example, ...]  # other prompts that the version it went live with answers better
+
+    def to_json(self) -> dict[str, Any]:
+        """The receipt for programs."""
+        kept, event = self.kept, self.kept.event
+        return {
+            "uid": event.uid,
+            "fate": self.fate.value,
+            "status": kept.status.value,
+            "status_reason": self.status_reason,
+            "kind": event.kind.value,
+            "agent": event.agent,
+            "author": event.author,
+            "role": None if event.role is None else event.role.value,
+            "revision": event.revision,
+            "forgotten": kept.forgotten,
+            "stored": {
+                "topic": kept.topic,
+                "partition": kept.partition,
+                "offset": kept.offset,
+                "received_s": kept.received_s,
+            },
+            "live_since_s": self.live_since_s,
+            "turns": [turn.to_json() for turn in self.turns],
+            "judged": [prompt.to_json() for prompt in self.judged],
+            "changed": [example.to_json() for example in self.examples],
+        }
 
 
 def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
     """The event's receipt as of now."""
     agent = kept.event.agent
-    serving = set(lineage_of(connection, agent, champion(connection, agent)))
-    verdicts = _decisions(connection, agent)
-    taken = tuple(_taken(connection, kept.seq, serving, verdicts))
-    live = [one for one in taken if one.serving and one.part == "new" and one.decided_s]
+    lineage = set(lineage_of(connection, agent, champion(connection, agent)))
+    decided = _decisions_by_version(connection, agent)
+    receipts = tuple(_turn_receipts(connection, kept.seq, lineage, decided))
+    live = next((turn for turn in receipts if turn.serving and turn.part == "new" and turn.decided_s), None)
     reason = select(events.c.status_reason).where(events.c.seq == kept.seq)
     return Receipt(
         kept=kept,
         status_reason=connection.scalar(reason),
-        fate=fate_of(kept, taken),
-        taken=taken,
-        judged=tuple(_judged(connection, agent, kept.event.uid, verdicts)),
-        live_since_s=live[0].decided_s if live else None,
-        examples=_examples(live[0], verdicts) if live else (),
+        fate=fate_of(kept, receipts),
+        turns=receipts,
+        judged=tuple(_judged_prompts(connection, agent, kept.event.uid, decided)),
+        live_since_s=None if live is None else live.decided_s,
+        examples=() if live is None else _better_answers(live, decided),
     )
 
 
-def fate_of(kept: KeptEvent, taken: Iterable[TurnReceipt]) -> Fate:
-    """What became of an event with this status, taken by these turns."""
+def fate_of(kept: KeptEvent, receipts: Iterable[TurnReceipt]) -> Fate:
+    """What became of an event with this status that was in these turns."""
     match kept.status:
         case Status.APPLIED:
             return Fate.DONE
@@ -122,52 +162,33 @@ def fate_of(kept: KeptEvent, taken: Iterable[TurnReceipt]) -> Fate:
             return Fate.OUT
     if kept.event.role is not Role.TRAIN:
         return Fate.EVIDENCE
-    new = [one for one in taken if one.part == "new"]
-    if any(one.serving for one in new):
+    taught_in = [turn for turn in receipts if turn.part == "new"]
+    if any(turn.serving for turn in taught_in):
         return Fate.LIVE
-    if any(one.version is not None and one.verdict not in SETTLED for one in new):
+    if any(turn.version is not None and turn.verdict not in SETTLED for turn in taught_in):
         return Fate.JUDGING
-    if any(one.state == "open" for one in new):
+    if any(turn.state == "open" for turn in taught_in):
         return Fate.LEARNING
     assert kept.event.kind is not Kind.RETRACTION, "retractions are applied or stay so"
     return Fate.QUEUED if kept.event.kind in TEACHING else Fate.STANDBY
 
 
-def examples_of(evidence: Evidence) -> tuple[Example, ...]:
-    """Prompts whose score changed, most improved first."""
-    pairs = [(pair, False) for pair in evidence.gate] + [(pair, True) for pair in evidence.suite]
-    changed = [(pair, suite) for pair, suite in pairs if pair.before != pair.after]
-    changed.sort(key=lambda pair_and_suite: pair_and_suite[0].before - pair_and_suite[0].after)
-    return tuple(_example(evidence, pair, suite) for pair, suite in changed)
-
-
-def _example(evidence: Evidence, pair: Pair, suite: bool) -> Example:
-    answers = evidence.answers.get(pair.event)
-    return Example(
-        uid=pair.event,
-        suite=suite,
-        before=pair.before,
-        after=pair.after,
-        before_text=None if answers is None else answers.before,
-        after_text=None if answers is None else answers.after,
-    )
-
-
-def _examples(taken: TurnReceipt, verdicts: Mapping[int, list[Decision]]) -> tuple[Example, ...]:
-    """What the version of that turn answers better than its parent did."""
-    promoted = (
+def _better_answers(live: TurnReceipt, decided: Mapping[int, list[Decision]]) -> tuple[Example, ...]:
+    """Prompts of gate events that the version of that turn answers better than its parent did."""
+    promotions = (
         decision
-        for decided in verdicts.values()
-        for decision in decided
-        if decision.decided_s == taken.decided_s and decision.verdict is Verdict.PROMOTE
+        for decisions_of_version in decided.values()
+        for decision in decisions_of_version
+        if decision.decided_s == live.decided_s and decision.verdict is Verdict.PROMOTE
     )
-    decision = next(promoted, None)
-    found = () if decision is None else examples_of(decision.evidence)
-    return tuple(one for one in found if one.after > one.before and not one.suite)[:EXAMPLES_MAX]
+    promotion = next(promotions, None)
+    examples = () if promotion is None else changed_examples(promotion.evidence)
+    better = [example for example in examples if example.after > example.before and not example.suite]
+    return tuple(better[:EXAMPLES_MAX])
 
 
-def _taken(
-    connection: Connection, seq: int, serving: set[int], verdicts: Mapping[int, list[Decision]]
+def _turn_receipts(
+    connection: Connection, seq: int, lineage: set[int], decided: Mapping[int, list[Decision]]
 ) -> Iterable[TurnReceipt]:
     query = (
         select(turn_events.c.part, turn_events.c.outcome, turns, versions.c.hash)
@@ -178,8 +199,8 @@ def _taken(
     )
     for row in connection.execute(query):
         made = row.hash is not None
-        decided = verdicts.get(row.number) if made else None
-        last = decided[-1] if decided else None
+        decisions_of_version = decided.get(row.number) if made else None
+        last = decisions_of_version[-1] if decisions_of_version else None
         yield TurnReceipt(
             turn_id=row.id,
             pass_id=row.pass_id,
@@ -191,35 +212,28 @@ def _taken(
             verdict=None if last is None else last.verdict,
             decided_s=None if last is None else last.decided_s,
             reasons=() if last is None else last.evidence.reasons,
-            serving=made and row.number in serving,
+            serving=made and row.number in lineage,
         )
 
 
-def _judged(
-    connection: Connection, agent: str, uid: str, verdicts: Mapping[int, list[Decision]]
-) -> Iterable[Judged]:
+def _judged_prompts(
+    connection: Connection, agent: str, uid: str, decided: Mapping[int, list[Decision]]
+) -> Iterable[JudgedPrompt]:
     hashes = select(versions.c.number, versions.c.hash).where(versions.c.agent == agent)
     names = {row.number: version_name(row.number, row.hash) for row in connection.execute(hashes)}
-    for number in sorted(verdicts):
-        for decision in verdicts[number]:
-            evidence = decision.evidence
-            pairs = [(pair, False) for pair in evidence.gate] + [(pair, True) for pair in evidence.suite]
-            answers = evidence.answers.get(uid)
-            for pair, suite in pairs:
-                if pair.event == uid:
-                    yield Judged(
+    for number in sorted(decided):
+        for decision in decided[number]:
+            for example in examples_of(decision.evidence):
+                if example.uid == uid:
+                    yield JudgedPrompt(
                         version=names.get(number, f"v{number}"),
                         verdict=decision.verdict,
                         decided_s=decision.decided_s,
-                        suite=suite,
-                        before=pair.before,
-                        after=pair.after,
-                        before_text=None if answers is None else answers.before,
-                        after_text=None if answers is None else answers.after,
+                        example=example,
                     )
 
 
-def _decisions(connection: Connection, agent: str) -> dict[int, list[Decision]]:
+def _decisions_by_version(connection: Connection, agent: str) -> dict[int, list[Decision]]:
     """The agent's newest decisions by version number, oldest first."""
     query = (
         select(decisions)
@@ -227,7 +241,7 @@ def _decisions(connection: Connection, agent: str) -> dict[int, list[Decision]]:
         .order_by(decisions.c.id.desc())
         .limit(_DECISIONS_MAX)
     )
-    found: dict[int, list[Decision]] = {}
+    by_version: dict[int, list[Decision]] = {}
     for decision in reversed(read_decisions(connection, query)):
-        found.setdefault(decision.number, []).append(decision)
-    return found
+        by_version.setdefault(decision.number, []).append(decision)
+    return by_version

@@ -8,9 +8,10 @@ from ledger.database import Database
 from ledger.events import Arrival, Batch, Kind, Reason, Role
 from ledger.intake import dead_letters
 from ledger.learning import event_queries, turns
-from ledger.reports import provenance
 from ledger.reports.overview import Overview, overview
+from ledger.reports.provenance import provenance
 from ledger.reports.receipts import Fate, Receipt, receipt
+from ledger.reports.version_list import version_list
 from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Answers, Evidence, Pair
@@ -67,7 +68,7 @@ class TestFates:
         found = receipt_of(database, "1")
         assert found.fate is Fate.LIVE
         assert found.live_since_s is not None
-        [taken] = found.taken
+        [taken] = found.turns
         assert (taken.version, taken.verdict, taken.outcome, taken.serving) == (
             made.name,
             Verdict.PROMOTE,
@@ -98,7 +99,7 @@ class TestFates:
         refuse(database, made, evidence=Evidence(reasons=("harm: 4 of 48 prompts became worse",)))
         found = receipt_of(database, "1")
         assert found.fate is Fate.QUEUED
-        assert found.taken[0].reasons == ("harm: 4 of 48 prompts became worse",)
+        assert found.turns[0].reasons == ("harm: 4 of 48 prompts became worse",)
         assert found.live_since_s is None
 
     def test_an_event_whose_version_was_rolled_back_is_held_and_says_so(self, database: Database) -> None:
@@ -107,7 +108,7 @@ class TestFates:
         promotion.roll_back(database, "billing", to=None, by="ann", reason="too short")
         found = receipt_of(database, "1")
         assert (found.fate, found.status_reason) == (Fate.OUT, "v1 was rolled back")
-        assert found.taken[0].verdict is Verdict.ROLLBACK
+        assert found.turns[0].verdict is Verdict.ROLLBACK
 
     def test_a_retracted_event_names_its_retraction(self, database: Database) -> None:
         keep(database, said("1"), retraction("r", "1"))
@@ -119,7 +120,7 @@ class TestFates:
         turns.drop_turn(
             database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, outcomes={}
         )
-        [taken] = receipt_of(database, "1").taken
+        [taken] = receipt_of(database, "1").turns
         assert (taken.state, taken.reason, taken.version) == ("dropped", "nothing to learn", None)
 
     def test_an_event_stays_live_under_later_champions(self, database: Database) -> None:
@@ -134,10 +135,11 @@ class TestFates:
         keep(database, said("1"), said("g1", role=Role.GATE))
         made = promoted(database)
         [judged] = receipt_of(database, "g1").judged
-        assert (judged.version, judged.verdict, judged.suite) == (made.name, Verdict.PROMOTE, False)
-        assert (judged.before_text, judged.after_text) == ("drop it", "delete it")
-        [suite] = receipt_of(database, "1").judged
-        assert (suite.suite, suite.before_text) == (True, None)
+        assert (judged.version, judged.verdict) == (made.name, Verdict.PROMOTE)
+        assert not judged.example.suite
+        assert (judged.example.before_text, judged.example.after_text) == ("drop it", "delete it")
+        [judged] = receipt_of(database, "1").judged
+        assert (judged.example.suite, judged.example.before_text) == (True, None)
 
 
 class TestProvenance:
@@ -147,8 +149,8 @@ class TestProvenance:
         )
         made = promoted(database)
         with database.read() as connection:
-            found = provenance.provenance(connection, "billing", 1)
-            assert provenance.provenance(connection, "billing", 2) is None
+            found = provenance(connection, "billing", 1)
+            assert provenance(connection, "billing", 2) is None
         assert found is not None
         assert [one.kept.event.id for one in found.taught] == ["1", "2", "3"]
         assert list(found.authors.items()) == [("bob", 2), ("ann", 1)]
@@ -166,7 +168,7 @@ class TestProvenance:
             keep(database, said(id))
             names.append(promoted(database).name)
         with database.read() as connection:
-            found = provenance.provenance(connection, "billing", 2)
+            found = provenance(connection, "billing", 2)
         assert found is not None
         assert found.withdrawn_with_it == (names[2],)
         assert found.ancestors == (names[0], "v0")
@@ -177,8 +179,8 @@ class TestProvenance:
         keep(database, said("3"))
         promoted(database)
         with database.read() as connection:
-            newest, oldest = provenance.lines(connection, "billing")
-            assert provenance.lines(connection, "nobody") == []
+            newest, oldest = version_list(connection, "billing")
+            assert version_list(connection, "nobody") == []
         assert (newest.version.number, newest.verdict, newest.events, newest.serving) == (
             2,
             Verdict.PROMOTE,

@@ -12,9 +12,9 @@ from ledger import schema
 from ledger.database import Database
 from ledger.errors import NewerEvidence
 from ledger.learning import event_queries
-from ledger.reports import provenance
 from ledger.reports.overview import overview
 from ledger.reports.receipts import receipt
+from ledger.reports.version_list import version_list
 from ledger.upkeep import forgetting
 from ledger.upkeep.mentions import Subject
 from ledger.versions import decisions
@@ -108,9 +108,9 @@ def test_an_unknown_format_is_refused_in_one_line_that_names_both_formats_and_th
 def test_lists_show_evidence_that_a_newer_clorad_wrote_as_unreadable(with_newer_evidence: Database) -> None:
     with with_newer_evidence.read() as connection:
         [decision] = decisions.decisions_of(connection, "billing", 1)
-        [line] = provenance.lines(connection, "billing")
+        [line] = version_list(connection, "billing")
         [kept] = event_queries.event_by_uid(connection, "dev#1")
-        [turn] = receipt(connection, kept).taken
+        [turn] = receipt(connection, kept).turns
         last = overview(connection).agents[0].last
     assert decision.evidence == Evidence(reasons=(NEWER_REFUSED,), is_readable=False)
     assert last is not None

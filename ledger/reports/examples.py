@@ -1,0 +1,54 @@
+"""Prompts that a version was judged on, with the answers of its parent and its own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.versions.evidence import Evidence, Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One prompt: the parent's answer (before) and the version's (after), with their scores."""
+
+    uid: str  # of the event that the prompt comes from
+    suite: bool  # part of the no-harm suite; otherwise evidence of learning
+    before: float
+    after: float
+    before_text: str | None
+    after_text: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The example for programs."""
+        return {
+            "event": self.uid,
+            "score_before": self.before,
+            "score_after": self.after,
+            "before": self.before_text,
+            "after": self.after_text,
+        }
+
+
+def examples_of(evidence: Evidence) -> tuple[Example, ...]:
+    """Every prompt in a decision's evidence, those of gate events first."""
+    return (
+        *(_example(evidence, pair, suite=False) for pair in evidence.gate),
+        *(_example(evidence, pair, suite=True) for pair in evidence.suite),
+    )
+
+
+def changed_examples(evidence: Evidence) -> tuple[Example, ...]:
+    """Prompts whose score changed, most improved first."""
+    changed = [example for example in examples_of(evidence) if example.before != example.after]
+    return tuple(sorted(changed, key=lambda example: example.before - example.after))
+
+
+def _example(evidence: Evidence, pair: Pair, *, suite: bool) -> Example:
+    answers = evidence.answers.get(pair.event)
+    return Example(
+        uid=pair.event,
+        suite=suite,
+        before=pair.before,
+        after=pair.after,
+        before_text=None if answers is None else answers.before,
+        after_text=None if answers is None else answers.after,
+    )
