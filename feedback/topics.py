@@ -10,6 +10,7 @@ from kafka import errors
 from kafka.admin import ConfigResource
 
 from feedback.connection import Cluster
+from ledger.topic_names import DEAD_LETTERS_TOPIC, FEEDBACK_TOPIC, INTERACTIONS_TOPIC, LIFECYCLE_TOPIC
 
 RETENTION_DAYS_MIN = 7
 """Kafka's own default. With less, an outage over some holidays or going back to a backup costs feedback."""
@@ -20,12 +21,12 @@ _MATTERS = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.rep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topics:
-    """Names on the cluster. No settings: one cluster carries one installation."""
+    """Names on the cluster. Others than these are for tests, whose topics share a broker."""
 
-    feedback: str = "clorad.feedback"
-    interactions: str = "clorad.interactions"
-    dead_letters: str = "clorad.dead-letters"
-    lifecycle: str = "clorad.lifecycle"
+    feedback: str = FEEDBACK_TOPIC
+    interactions: str = INTERACTIONS_TOPIC
+    dead_letters: str = DEAD_LETTERS_TOPIC
+    lifecycle: str = LIFECYCLE_TOPIC
 
     def retention_days(self) -> Mapping[str, int]:
         """Days each topic keeps its records. Feedback must outlive any outage of the intake."""

@@ -20,9 +20,9 @@ from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable, NoCop
 from ledger.facts import RESTORES, fact, restores, set_fact
 from ledger.schema import leases as lease_rows
 from ledger.schema import outbox, positions
+from ledger.topic_names import LIFECYCLE_TOPIC
 from ledger.upkeep import copies
 from ledger.upkeep.erasures import Erasure, all_erasures, carry_over
-from ledger.versions.decisions import LIFECYCLE_TOPIC
 from ledger.versions.desired import GENERATION, generation
 
 """The fact that counts how often this ledger was restored."""

@@ -11,11 +11,10 @@ from ledger.database import now_s
 from ledger.events import Status
 from ledger.intake import outbox
 from ledger.schema import decisions, events, versions
+from ledger.topic_names import LIFECYCLE_TOPIC
 from ledger.versions.desired import Purpose, no_longer_want
 from ledger.versions.evidence import Evidence, for_display
 from ledger.versions.lineage import Version, read_versions
-
-LIFECYCLE_TOPIC = "clorad.lifecycle"
 
 
 class Verdict(StrEnum):

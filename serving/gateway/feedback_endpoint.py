@@ -21,11 +21,11 @@ from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.events import Reason
+from ledger.topic_names import FEEDBACK_TOPIC
 from serving.gateway.recorder import SOURCE, Send
 
 _accepted = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
 
-TOPIC = "clorad.feedback"
 ACK_S_MAX = 12.0
 """Seconds a sender waits for Kafka: a little longer than the producer itself tries."""
 
@@ -75,7 +75,7 @@ class FeedbackEndpoint:
             record = outgoing(
                 envelope.type,
                 envelope.data,
-                topic=TOPIC,
+                topic=FEEDBACK_TOPIC,
                 source=envelope.source,
                 redactor=self._redactor,
                 event_id=envelope.id,

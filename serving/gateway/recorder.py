@@ -19,12 +19,12 @@ from feedback.envelope import VALUE_BYTES_MAX
 from feedback.outgoing import outgoing
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from ledger.topic_names import INTERACTIONS_TOPIC
 from serving.gateway.openai_form import CapturedReply
 
 log = structlog.get_logger(__name__)
 _captured = metrics.get_meter("serving").create_counter("clorad.gateway.interactions", unit="{interaction}")
 
-TOPIC = "clorad.interactions"
 SOURCE = "clorad/gateway"
 
 Send = Callable[[KafkaRecord], Future[Sent]]
@@ -101,7 +101,12 @@ class Recorder:
         if capture.turn is not None:
             data["turn"] = capture.turn
         return outgoing(
-            "interaction", data, topic=TOPIC, source=SOURCE, redactor=self._redactor, event_id=capture.id
+            "interaction",
+            data,
+            topic=INTERACTIONS_TOPIC,
+            source=SOURCE,
+            redactor=self._redactor,
+            event_id=capture.id,
         )
 
 

@@ -1,0 +1,10 @@
+"""The names of the four Kafka topics. One cluster carries one installation, so they are no settings."""
+
+FEEDBACK_TOPIC = "clorad.feedback"
+"""What people say about replies, and outcomes."""
+INTERACTIONS_TOPIC = "clorad.interactions"
+"""What agents were asked and replied, captured by the gateway."""
+DEAD_LETTERS_TOPIC = "clorad.dead-letters"
+"""Copies of the records that could not be used."""
+LIFECYCLE_TOPIC = "clorad.lifecycle"
+"""Decisions on versions, and restores of the ledger."""
