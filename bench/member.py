@@ -20,7 +20,7 @@ from daemon.process.failpoints import Failpoints
 from feedback import outbox
 from feedback.connection import Kafka
 from feedback.intake import Intake
-from feedback.placing import IntakeOptions
+from feedback.placement import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import KINDS, Redactor
 from feedback.topics import Topics

@@ -19,7 +19,7 @@ from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
 from feedback.kafka_security import fault_reason
 from feedback.orphans import Orphans
-from feedback.placing import IntakeOptions, Placement
+from feedback.placement import IntakeOptions, Placement
 from feedback.progress import Progress
 from feedback.reading import Reader, received_s
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable

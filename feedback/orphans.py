@@ -11,9 +11,9 @@ import structlog
 from opentelemetry import metrics
 
 from feedback.counters import start_at_zero
-from feedback.incarnations import Incarnations
-from feedback.placing import IntakeOptions
+from feedback.placement import IntakeOptions
 from feedback.source import Source
+from feedback.topic_ids import Incarnations
 from ledger.database import Database, now_s
 from ledger.intake import transaction, waiting
 

@@ -30,7 +30,7 @@ def main() -> int:
     from feedback import outbox
     from feedback.connection import Kafka
     from feedback.intake import Fenced, Intake
-    from feedback.placing import IntakeOptions, WrongLedger
+    from feedback.placement import IntakeOptions, WrongLedger
     from feedback.reading import Reader
     from feedback.redaction import Redactor
     from feedback.topics import Topics

@@ -14,8 +14,8 @@ from daemon.settings import Settings
 from feedback import inspection
 from feedback.connection import Cluster
 from feedback.envelope import RecordRefused, open_envelope
+from feedback.event_record import outgoing
 from feedback.inspection import BrokerAway, Extent
-from feedback.outgoing import outgoing
 from feedback.producer import NotAcknowledged, Producer
 from feedback.redaction import Found, Redactor
 from feedback.topics import Topics

@@ -9,7 +9,7 @@ from daemon.roles.startup import await_agents, cluster_of, open_ledger
 from daemon.settings import Settings
 from daemon.upkeep.capacity import capacity_of
 from feedback.intake import Fenced, Intake
-from feedback.placing import IntakeOptions, WrongLedger
+from feedback.placement import IntakeOptions, WrongLedger
 from feedback.reading import Reader
 from feedback.redaction import Redactor
 from ledger.identity import ensure_identity

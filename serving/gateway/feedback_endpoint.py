@@ -17,7 +17,7 @@ from opentelemetry import metrics
 
 from feedback.counters import start_at_zero
 from feedback.envelope import Envelope, RecordRefused, open_envelope, parse
-from feedback.outgoing import outgoing
+from feedback.event_record import outgoing
 from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.events import Reason

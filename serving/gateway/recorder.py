@@ -16,7 +16,7 @@ import structlog
 from opentelemetry import metrics
 
 from feedback.envelope import VALUE_BYTES_MAX
-from feedback.outgoing import outgoing
+from feedback.event_record import outgoing
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.topic_names import INTERACTIONS_TOPIC

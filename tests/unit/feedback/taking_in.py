@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from feedback.intake import Intake
-from feedback.placing import IntakeOptions
+from feedback.placement import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import Redactor
 from feedback.topics import Topics

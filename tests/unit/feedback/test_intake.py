@@ -9,7 +9,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from sqlalchemy import select
 
 from feedback.intake import Fenced
-from feedback.placing import WrongLedger
+from feedback.placement import WrongLedger
 from ledger.errors import LedgerUnavailable
 from ledger.identity import ensure_identity
 from ledger.schema import dead_letters, events, ranges

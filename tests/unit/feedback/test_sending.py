@@ -9,7 +9,7 @@ from kafka import errors
 
 from feedback import outbox as shipping
 from feedback.backoff import Backoff
-from feedback.outgoing import outgoing
+from feedback.event_record import outgoing
 from feedback.producer import KafkaRecord, NotAcknowledged, Producer, TooManyWaiting
 from feedback.redaction import Redactor
 from feedback.schemas import names, schema

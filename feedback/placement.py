@@ -11,8 +11,8 @@ from kafka import TopicPartition
 from opentelemetry import metrics
 
 from feedback.connection import Cluster
-from feedback.incarnations import Incarnations
 from feedback.source import SESSION_MS, Source
+from feedback.topic_ids import Incarnations
 from feedback.topics import Topics
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, UnusableRecord
