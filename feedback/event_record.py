@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from feedback import wire
 from feedback.producer import KafkaRecord
-from feedback.redaction import Found, Redactor
+from feedback.redaction import RedactionCounts, Redactor
 
 
-def outgoing(
+def build_event_record(
     kind: str,
     data: Mapping[str, Any],
     *,
@@ -36,7 +36,7 @@ def outgoing(
         wire.TYPES[full].model_validate(dict(data))
     except ValidationError as fault:
         raise ValueError(wire.complaint(fault)) from None
-    found: Found = Counter()
+    found: RedactionCounts = Counter()
     kept = redactor.said(data, found)
     if found and full == "clorad.interaction.v1":
         kept.pop("token_ids", None)  # they would still spell what was taken out

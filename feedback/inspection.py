@@ -14,7 +14,7 @@ from kafka import TopicPartition, errors
 
 from feedback.connection import Cluster
 from feedback.kafka_security import fault_reason
-from feedback.topics import NotTold, Topics, TopicState, create, describe, shortfalls
+from feedback.topics import SettingsUnknown, Topics, TopicState, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000
 SILENT_S_MAX = 30.0
@@ -44,11 +44,11 @@ def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replicatio
         raise BrokerAway(fault_reason(fault)) from None
 
 
-def topics_in_want(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
+def topic_shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
     """Under which settings the topics may lose feedback, a sentence each. Raises `BrokerAway`."""
     try:
         return shortfalls(cluster, topics, replication=replication)
-    except NotTold as fault:
+    except SettingsUnknown as fault:
         raise BrokerAway(f"no settings of {fault}") from None
     except (errors.KafkaError, OSError) as fault:
         raise BrokerAway(fault_reason(fault)) from None

@@ -22,7 +22,7 @@ from feedback.orphans import Orphans
 from feedback.placement import IntakeOptions, Placement
 from feedback.progress import Progress
 from feedback.reading import Reader, received_s
-from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, Polled, Source, Undecodable
+from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, PolledBatch, Source, Undecodable
 from feedback.watchdog import Watchdog
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable, MovedOn
@@ -207,7 +207,7 @@ class Intake:
         self._suspects |= readable
         raise _Spent
 
-    def _keep(self, source: Source, polled: list[Polled]) -> None:
+    def _keep(self, source: Source, polled: list[PolledBatch]) -> None:
         """Records, dead letters and offsets are in the ledger afterwards. Raises `LedgerUnavailable`."""
         batches = {one.place: self._batch(one) for one in polled}
         while batches:
@@ -233,7 +233,7 @@ class Intake:
             self._mind_the_dead(kept)
             return
 
-    def _batch(self, polled: Polled) -> Batch:
+    def _batch(self, polled: PolledBatch) -> Batch:
         read, now_s = self._reader.read, time.time()
         return Batch(
             partition=self._placement.partition(polled.place),
@@ -251,7 +251,7 @@ class Intake:
             ),
         )
 
-    def _count(self, kept: ledger.Kept, polled: list[Polled], took_s: float) -> None:
+    def _count(self, kept: ledger.Kept, polled: list[PolledBatch], took_s: float) -> None:
         metrics.kept(kept, took_s=took_s)
         metrics.redacted(self._reader.redacted)
         self._reader.redacted.clear()

@@ -13,7 +13,7 @@ from opentelemetry import metrics
 from feedback.counters import start_at_zero
 from feedback.placement import IntakeOptions
 from feedback.source import Source
-from feedback.topic_ids import Incarnations
+from feedback.topic_ids import TopicIds
 from ledger.database import Database, now_s
 from ledger.intake import transaction, waiting
 
@@ -29,7 +29,7 @@ class Orphans:
     def __init__(
         self,
         database: Database,
-        incarnations: Incarnations,
+        incarnations: TopicIds,
         options: IntakeOptions,
         *,
         clock: Callable[[], float] = time.monotonic,

@@ -12,7 +12,7 @@ from opentelemetry import metrics
 
 from feedback.connection import Cluster
 from feedback.source import SESSION_MS, Source
-from feedback.topic_ids import Incarnations
+from feedback.topic_ids import TopicIds
 from feedback.topics import Topics
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Partition, Reason, UnusableRecord
@@ -58,7 +58,7 @@ class Placement:
         self._options = options
         self._restores: int | None = None  # of the ledger, as last seen
         topics = (options.topics.feedback, options.topics.interactions)
-        self.incarnations = Incarnations(cluster, database, topics, accept_new=options.on_gap == "continue")
+        self.incarnations = TopicIds(cluster, database, topics, accept_new=options.on_gap == "continue")
 
     def partition(self, place: TopicPartition) -> Partition:
         """The ledger's name for a placed partition."""

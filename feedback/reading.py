@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from feedback import wire
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
 from feedback.grouping import group_of, role_of
-from feedback.redaction import Found, Redactor
+from feedback.redaction import RedactionCounts, Redactor
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, UnusableRecord
 from ledger.identity import Identity
 
@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, identity: Identity, redactor: Redactor) -> None:
         self._identity = identity
         self._redactor = redactor
-        self.redacted: Found = Counter()
+        self.redacted: RedactionCounts = Counter()
 
     def read(
         self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers, received_s: float
@@ -54,7 +54,7 @@ class Reader:
         except RecordRefused as refusal:
             content = self._unusable(refusal.unusable, value)
         # What an event's own strings held is counted already; the bytes are kept only if it proves dead.
-        found = self.redacted if isinstance(content, UnusableRecord) else Found()
+        found = self.redacted if isinstance(content, UnusableRecord) else RedactionCounts()
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
         if suspect_around:
@@ -70,7 +70,7 @@ class Reader:
 
     def known_as(self, name: str) -> str:
         """The name by which events have an author of that name."""
-        return self._redactor.name(name, Found())
+        return self._redactor.name(name, RedactionCounts())
 
     def _content(
         self, envelope: Envelope, raw: bytes, *, suspect: bool, suspect_names: bool
@@ -144,13 +144,13 @@ class Reader:
             role=role_of(group),
         )
 
-    def _header(self, name: str, octets: bytes | None, found: Found) -> bytes | None:
+    def _header(self, name: str, octets: bytes | None, found: RedactionCounts) -> bytes | None:
         if octets is None or name in _PLAIN_HEADERS:
             return octets
         read = self._identifier if name in _NAMING_HEADERS else self._redactor.octets
         return read(octets, found)
 
-    def _identifier(self, octets: bytes, found: Found) -> bytes:
+    def _identifier(self, octets: bytes, found: RedactionCounts) -> bytes:
         """As events have it that are stored: what is sent again must be known by the same name."""
         try:
             return self._redactor.name(octets.decode(), found).encode()
@@ -166,7 +166,7 @@ class Reader:
         kept = f"first {OVERSIZED_BYTES_KEPT} kept, hmac {self._identity.fingerprint(value)}"
         return UnusableRecord(reason=why.reason, detail=f"{why.detail}; {kept}")
 
-    def _value(self, value: bytes, found: Found) -> bytes:
+    def _value(self, value: bytes, found: RedactionCounts) -> bytes:
         """The bytes without what was found; JSON is read first, since it can spell a character two ways."""
         try:
             parsed = parse(value)
@@ -175,7 +175,7 @@ class Reader:
         kept = self._said(parsed, found)
         return value if kept == parsed else json.dumps(kept, ensure_ascii=False).encode()
 
-    def _said(self, parsed: Any, found: Found) -> Any:
+    def _said(self, parsed: Any, found: RedactionCounts) -> Any:
         if not isinstance(parsed, dict):
             return self._redactor.value(parsed, found)
         data = parsed.get("data")

@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-Found = Counter[str]
+RedactionCounts = Counter[str]
 """How often each kind was taken out."""
 
 
@@ -177,7 +177,7 @@ class Redactor:
         """Whether raw JSON may hold anything to take out; False is certain."""
         return self._any_hint.search(raw) is not None
 
-    def text(self, text: str, found: Found) -> str:
+    def text(self, text: str, found: RedactionCounts) -> str:
         """The text without what was found in it; `[kind]` stands in its place."""
         if len(text) < _CHARS_MIN:
             return text
@@ -189,7 +189,7 @@ class Redactor:
                 text = _without(text, pattern, found)
         return text
 
-    def value(self, value: Any, found: Found) -> Any:
+    def value(self, value: Any, found: RedactionCounts) -> Any:
         """A JSON value with every string in it (keys too) gone through."""
         if isinstance(value, str):
             return self.text(value, found)
@@ -199,14 +199,14 @@ class Redactor:
             return {self.text(name, found): self._entry(name, item, found) for name, item in value.items()}
         return value
 
-    def name(self, name: str, found: Found) -> str:
+    def name(self, name: str, found: RedactionCounts) -> str:
         """An identifier must stay one: what would be redacted becomes a fingerprint."""
         if not self.suspects(name.encode("utf-8", "surrogatepass")) or self.text(name, Counter()) == name:
             return name
         found["identifier"] += 1
         return f"redacted:{self._fingerprint(name.encode())[:24]}"
 
-    def said(self, data: Mapping[str, Any], found: Found) -> dict[str, Any]:
+    def said(self, data: Mapping[str, Any], found: RedactionCounts) -> dict[str, Any]:
         """An event's data, redacted; identifiers in it stay ones that can be told apart."""
         kept: dict[str, Any] = {}
         for key, item in data.items():
@@ -218,13 +218,13 @@ class Redactor:
                 kept |= self.value({key: item}, found)
         return kept
 
-    def octets(self, raw: bytes, found: Found) -> bytes:
+    def octets(self, raw: bytes, found: RedactionCounts) -> bytes:
         """Bytes of no known form, gone through as if they were Latin-1."""
         if not self.suspects(raw):
             return raw
         return self.text(raw.decode("latin-1"), found).encode("latin-1")
 
-    def _entry(self, name: str, item: Any, found: Found) -> Any:
+    def _entry(self, name: str, item: Any, found: RedactionCounts) -> Any:
         """`{"password": "…"}` splits name and value over two strings."""
         if isinstance(item, str) and _NAMES_A_SECRET.fullmatch(name[-80:]) and _looks_chosen(item):
             if item.startswith("[") or not self._reads_passwords:
@@ -240,7 +240,7 @@ def _automaton(hint: str) -> Any:
     return re2.compile(hint.encode("latin-1"), options)
 
 
-def _without(text: str, pattern: Pattern, found: Found) -> str:
+def _without(text: str, pattern: Pattern, found: RedactionCounts) -> str:
     which = pattern.expression.groups  # 0: the whole match
     pieces, upto = [], 0
     for match in pattern.expression.finditer(text):

@@ -48,7 +48,7 @@ class LogTruncated(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
+class PolledBatch:
     """What one poll yielded of one partition: offsets `start` up to `end`, holes among the records."""
 
     place: TopicPartition
@@ -121,7 +121,9 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         for place, offset in self.at.items():
             self._consumer.seek(place, offset)
 
-    def poll(self, readable: frozenset[TopicPartition], *, wait_ms: int, records_max: int) -> list[Polled]:
+    def poll(
+        self, readable: frozenset[TopicPartition], *, wait_ms: int, records_max: int
+    ) -> list[PolledBatch]:
         """Read from `readable`, all else paused. Keeps up membership, so it must be called every few seconds.
 
         Raises `Undecodable`, `OutOfRange`, `LogTruncated`; kafka-python's errors where Kafka is away.
@@ -132,7 +134,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.resume(*(readable & paused))
         records, ends = self._poll(readable, wait_ms, records_max)
         return [
-            Polled(place=place, start=self.at[place], end=end, records=records.get(place, ()))
+            PolledBatch(place=place, start=self.at[place], end=end, records=records.get(place, ()))
             for place, end in ends.items()
             if end > self.at[place]
         ]

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 CHECK_EVERY_S = 2.0
 
 
-class Incarnations:
+class TopicIds:
     """The topics' ids as last asked for. `strange` names those that must not be read, and why."""
 
     def __init__(

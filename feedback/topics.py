@@ -76,14 +76,14 @@ def create(
     return tuple(missing)
 
 
-class NotTold(Exception):
+class SettingsUnknown(Exception):
     """The settings of a topic were not told to us: DESCRIBE_CONFIGS is not granted, or the broker is old."""
 
 
 def shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
     """Settings under which the topics, as they stand, may lose what was acknowledged: a sentence each.
 
-    Raises kafka-python's errors, and `NotTold`.
+    Raises kafka-python's errors, and `SettingsUnknown`.
     """
     names = list(topics.retention_days())
     with closing(cluster.admin()) as admin:
@@ -94,7 +94,7 @@ def shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[s
     for name in names:
         settings = {key: one["value"] for key, one in found.get(name, {}).items()}
         if not settings.keys() >= set(_MATTERS):
-            raise NotTold(name)
+            raise SettingsUnknown(name)
         copies = min(len(partition["replica_nodes"]) for partition in described[name]["partitions"])
         told = [*_shortfalls_in_copies(settings, copies, asked=replication)]
         if name in (topics.feedback, topics.interactions):

@@ -14,10 +14,10 @@ from daemon.settings import Settings
 from feedback import inspection
 from feedback.connection import Cluster
 from feedback.envelope import RecordRefused, open_envelope
-from feedback.event_record import outgoing
+from feedback.event_record import build_event_record
 from feedback.inspection import BrokerAway, Extent
 from feedback.producer import NotAcknowledged, Producer
-from feedback.redaction import Found, Redactor
+from feedback.redaction import RedactionCounts, Redactor
 from feedback.topics import Topics
 from ledger.reports.audit import Place
 
@@ -31,7 +31,7 @@ class TextsOnly(Redactor):
     def __init__(self) -> None:
         super().__init__(lambda _: "")
 
-    def name(self, name: str, found: Found) -> str:  # noqa: ARG002
+    def name(self, name: str, found: RedactionCounts) -> str:  # noqa: ARG002
         """Identifiers stay."""
         return name
 
@@ -49,7 +49,7 @@ def create_topics(settings: Settings, *, partitions: int, replication: int) -> t
 def check_topics(settings: Settings, *, replication: int) -> bool:
     """Print a sentence for each setting under which the topics may lose feedback. False if there is one."""
     try:
-        found = inspection.topics_in_want(cluster(settings), Topics(), replication=replication)
+        found = inspection.topic_shortfalls(cluster(settings), Topics(), replication=replication)
     except BrokerAway as away:  # the right to ask may be missing, and nothing may be wrong
         sys.stderr.write(f"clorad: whether the topics may lose feedback is not known ({away})\n")
         return True
@@ -68,7 +68,7 @@ def send(
 ) -> dict[str, Any]:
     """Send one event and wait until every in-sync replica has it. Returns its uid and where it is."""
     try:
-        record = outgoing(
+        record = build_event_record(
             kind, data, topic=Topics().feedback, source=source, redactor=TextsOnly(), event_id=event_id
         )
         open_envelope(record.value, record.headers)  # as intake will: a dead letter is noticed too late

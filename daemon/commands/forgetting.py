@@ -72,14 +72,14 @@ def erasure_line(erasure: Erasure) -> str:
 
 def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:
     """The subject under every name that redaction may have given it, and a fingerprint of it."""
-    from feedback.redaction import Found, Redactor
+    from feedback.redaction import RedactionCounts, Redactor
     from ledger.identity import ensure_identity
 
     identity = ensure_identity(database)
     redactor = Redactor(identity.fingerprint)
 
     def redacted(given: str) -> str:
-        return redactor.name(given, Found())
+        return redactor.name(given, RedactionCounts())
 
     if kind == "event":
         splits = [(name[:place], name[place + 1 :]) for place, sign in enumerate(name) if sign == "#"]

@@ -10,7 +10,7 @@ from daemon.settings import Settings
 from daemon.upkeep import retention
 from daemon.upkeep.ledger_metrics import record_ledger_metrics
 from feedback import outbox
-from feedback.redaction import Found, Redactor
+from feedback.redaction import RedactionCounts, Redactor
 from ledger.identity import ensure_identity
 from serving.fleet.evidence import Asking
 from serving.fleet.gate import GateLimits
@@ -46,7 +46,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                 ),
             ),
             suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
-            redact=lambda text: redactor.text(text, Found()),
+            redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
             reached=failpoint,
         )

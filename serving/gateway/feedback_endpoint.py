@@ -17,7 +17,7 @@ from opentelemetry import metrics
 
 from feedback.counters import start_at_zero
 from feedback.envelope import Envelope, RecordRefused, open_envelope, parse
-from feedback.event_record import outgoing
+from feedback.event_record import build_event_record
 from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.events import Reason
@@ -72,7 +72,7 @@ class FeedbackEndpoint:
         if isinstance(agent, str) and agent not in agents:
             raise FeedbackRefused(404, "agent: not declared")
         try:
-            record = outgoing(
+            record = build_event_record(
                 envelope.type,
                 envelope.data,
                 topic=FEEDBACK_TOPIC,

@@ -16,7 +16,7 @@ import structlog
 from opentelemetry import metrics
 
 from feedback.envelope import VALUE_BYTES_MAX
-from feedback.event_record import outgoing
+from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.topic_names import INTERACTIONS_TOPIC
@@ -100,7 +100,7 @@ class Recorder:
             data["conversation"] = capture.conversation
         if capture.turn is not None:
             data["turn"] = capture.turn
-        return outgoing(
+        return build_event_record(
             "interaction",
             data,
             topic=INTERACTIONS_TOPIC,

@@ -13,7 +13,7 @@ from feedback.connection import Kafka, is_passing
 from feedback.outbox import MESSAGE_ID, Publisher
 from feedback.producer import KafkaRecord, NotAcknowledged, Producer, TooManyWaiting
 from feedback.source import OutOfRange, Source, Undecodable
-from feedback.topics import NotTold, Topics, create, shortfalls, topic_state
+from feedback.topics import SettingsUnknown, Topics, create, shortfalls, topic_state
 from ledger.intake.outbox import OutboxMessage
 from tests.fakes.kafka import FakeKafka
 from tests.kafka_broker import RealKafka
@@ -289,7 +289,7 @@ def test_one_broker_that_may_acknowledge_alone_is_named():
 def test_settings_that_are_not_told_are_not_taken_for_good_ones():
     kafka = FakeKafka()
     kafka.tells_settings = False
-    with pytest.raises(NotTold):
+    with pytest.raises(SettingsUnknown):
         shortfalls(kafka, kafka.create_all(), replication=1)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.learning.loop import Learner, resume_pass, start_pass
 from engine.warm_engine import WarmEngine
-from feedback.redaction import Found, Redactor
+from feedback.redaction import RedactionCounts, Redactor
 from ledger.database import Database
 from ledger.events import Role
 from ledger.identity import ensure_identity
@@ -42,7 +42,7 @@ class TestForget:
         """ann wrote what billing's champion was taught, and under an address."""
         with closing(Database(f"sqlite:///{story}")) as ledger:
             identity = ensure_identity(ledger)
-            token = Redactor(identity.fingerprint).name("ann@example.com", Found())
+            token = Redactor(identity.fingerprint).name("ann@example.com", RedactionCounts())
             keep(ledger, correction("m1", author=token))
             bury(ledger, b'{"id": "m2", "data": {"author": "ann@example.com"}')
             keep(ledger, spoken("i1", conversation="talk"), partition=INTERACTIONS)

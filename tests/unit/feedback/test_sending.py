@@ -9,7 +9,7 @@ from kafka import errors
 
 from feedback import outbox as shipping
 from feedback.backoff import Backoff
-from feedback.event_record import outgoing
+from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Producer, TooManyWaiting
 from feedback.redaction import Redactor
 from feedback.schemas import names, schema
@@ -23,7 +23,7 @@ REDACTOR = Redactor(IDENTITY.fingerprint)
 
 
 def _sent(kind="correction", data=CORRECTION, **changed) -> KafkaRecord:
-    return outgoing(kind, data, topic="t", source="ide", redactor=REDACTOR, **changed)
+    return build_event_record(kind, data, topic="t", source="ide", redactor=REDACTOR, **changed)
 
 
 def _read(record: KafkaRecord):
