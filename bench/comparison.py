@@ -14,7 +14,9 @@ from ledger.database import Database
 from ledger.events import KeptEvent
 from ledger.learning import event_queries
 from ledger.schema import dead_letters, events, outbox, ranges
-from rewards.credit import label
+from rewards.episode import Part
+from rewards.exchange import History
+from rewards.labelling import episodes_of_turn
 
 
 def compare(database: Database, cluster: Cluster, sent: Sequence[SentRecord]) -> dict[str, int]:
@@ -59,7 +61,8 @@ def _labelled(untaught: Sequence[KeptEvent]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for first in range(0, len(untaught), 1000):
         some = untaught[first : first + 1000]
-        episodes = label(some, interactions={}, conversations={}, baselines={}).episodes
+        history = History(interactions={}, conversations={})
+        episodes = episodes_of_turn(some, part=Part.NEW, history=history, baselines={})
         counts.update(uid for episode in episodes for uid in episode.events)
     return counts
 

@@ -1,18 +1,18 @@
 """The credit table: what each kind of feedback says about which words, and how much it weighs.
 
-Advantages need the tokens that were really sampled; for demonstrations texts suffice. Every event comes out
-trained, barren with a reason, or held until something else is known.
+Advantages need the tokens that were really sampled; for demonstrations texts suffice. Every event earns
+episodes, is barren with a reason, or waits until something else is known. Nothing here raises for an event
+that passed the wire schema.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ledger.events import CORRECTING, Event, Interaction, KeptEvent, Kind, Role, Status
-from rewards.balance import balance
+from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
 from rewards.episode import Episode, Message, Part, Weighted, text_of
 from rewards.exchange import Exchange, History
 from rewards.spans import weigh
-from rewards.success import Successes, successes
+from rewards.success import Successes
 
 BEFORE_TAKEOVER = (-1.0, -0.5, -0.25)  # the agent's last turns before the operator's first (RLIF 2311.12996)
 ABORTED = (-1.0, -0.5)  # the turn that was stopped, and the one before
@@ -23,18 +23,8 @@ CERTAIN_NATS = 0.01  # mean surprise a token below which praise and blame move n
 NOT_THE_AGENT = frozenset({"environment fault", "policy change"})  # reasons that do not judge the agent
 
 PEOPLES_WORDS = (*CORRECTING, Kind.TAKEOVER)
-_GONE = (Status.RETRACTED, Status.SUPERSEDED)
 _UNSAMPLED = "no record of what was sampled"
 _UNASKED = "no record of the prompt"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """Episodes in the order of their events, and by `seq` why other events have none."""
-
-    episodes: tuple[Episode, ...]
-    barren: Mapping[int, str]  # teach nothing, now or later
-    held: Mapping[int, str]  # may teach once more is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,60 +44,6 @@ class Deferred:
 Credit = tuple[Episode, ...] | Barren | Deferred
 
 
-def label(
-    events: Sequence[KeptEvent],
-    *,
-    interactions: Mapping[str, Interaction],
-    conversations: Mapping[str, Sequence[Interaction]],
-    baselines: Mapping[str | None, float],
-    known: Iterable[KeptEvent] = (),
-    part: Part = Part.NEW,
-    planned: bool = False,
-) -> Labelled:
-    """What one agent's `events` are worth as that part of its batch; equal arguments give equal answers.
-
-    `interactions` (by id) and `conversations` (oldest first) are what was captured, `baselines` the usual
-    outcome by prompt group (None: the agent's). `known` are other events of the agent: what amendments refer
-    to, and successes that let aborts train; `planned` events had theirs when the turn was planned and are not
-    held for want of it again. As anchors, approvals are demonstrations; masses are balanced for the new part
-    only. Never raises for events that passed the wire schema.
-    """
-    record = History(interactions=interactions, conversations=conversations)
-    others = sorted((*known, *events), key=_rank)
-    standing = [kept for kept in others if kept.status not in _GONE]
-    table = _Table(
-        record=record,
-        baselines=baselines,
-        part=part,
-        others=tuple(others),
-        planned=planned,
-        successes=None if planned else successes(standing, record),
-    )
-    credited: dict[int, tuple[Episode, ...]] = {}
-    barren: dict[int, str] = {}
-    held: dict[int, str] = {}
-    for kept in sorted(events, key=lambda kept: kept.seq):
-        match table.credit(kept.event):
-            case Barren(reason):
-                barren[kept.seq] = reason
-            case Deferred(reason):
-                held[kept.seq] = reason
-            case episodes:
-                credited[kept.seq] = episodes
-    if part is Part.NEW:
-        balanced = balance(credited, {kept.seq: kept.event for kept in events})
-        barren.update(dict.fromkeys(credited.keys() - balanced.keys(), "praise, and no blame to weigh it"))
-        credited = balanced
-    return Labelled(
-        episodes=tuple(one for seq in sorted(credited) for one in credited[seq]), barren=barren, held=held
-    )
-
-
-def _rank(kept: KeptEvent) -> tuple[bool, int, bool, int]:
-    """What is meant still comes last, as `ledger.intake.amendments` has it."""
-    return kept.status not in _GONE, kept.event.revision, kept.event.amends is not None, kept.seq
-
-
 def reverts(other: Event, event: Event) -> bool:
     """Whether `other` says that people's words in `event` did not last."""
     is_its = other.kind is Kind.OUTCOME and other.amends is not None and other.amends == event.key
@@ -115,15 +51,15 @@ def reverts(other: Event, event: Event) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """One row of the credit table a method, and what the rows look up."""
+class CreditTable:
+    """Which episodes an event earns: one row of the table a method, and what the rows look up."""
 
-    record: History
-    baselines: Mapping[str | None, float]
-    part: Part
-    others: tuple[KeptEvent, ...]  # the agent's events as far as given, those that stand last, by revision
-    planned: bool  # decided already what teaches: asked for the same again
-    successes: Successes | None  # None: every kind has one
+    history: History
+    baselines: Mapping[str | None, float]  # the usual outcome by prompt group; None: the agent's
+    part: Part  # of the batch: as anchors, approvals are demonstrations
+    others: tuple[KeptEvent, ...]  # of the agent, those that stand last, by revision
+    withdrawn: frozenset[int]  # of the others, by `seq`: nothing may be learned from them
+    successes: Successes | None  # that aborts need to train; None: every kind of prompt has one
 
     def credit(self, event: Event) -> Credit:
         """The event's row."""
@@ -151,7 +87,7 @@ class _Table:
                 return Barren("takes back, teaches nothing")
 
     def _corrected(self, event: Event, *, mass: float = 1.0) -> Credit:
-        about = self.record.about(event)
+        about = self.history.about(event)
         corrected = str(event.data["corrected"])
         if not about.messages:
             return Barren(_UNASKED)
@@ -163,7 +99,7 @@ class _Table:
         return (self._demonstration(event, about.messages, reply, rejected=rejected, mass=mass),)
 
     def _taken_over(self, event: Event, *, mass: float = 1.0) -> Credit:
-        about = self.record.about(event)
+        about = self.history.about(event)
         if not about.messages:
             return Barren(_UNASKED)
         turns: Sequence[Message] = tuple(event.data.get("turns") or ())
@@ -179,7 +115,7 @@ class _Table:
         return (*shown, *self._before(event, about, BEFORE_TAKEOVER))
 
     def _aborted(self, event: Event) -> Credit:
-        about = self.record.about(event)
+        about = self.history.about(event)
         stopped = (self._advantage(event, about, ABORTED[0]),) if about.spoken else ()
         blamed = (*stopped, *self._before(event, about, ABORTED[1:]))
         if not blamed:
@@ -189,7 +125,7 @@ class _Table:
         return blamed
 
     def _judged(self, event: Event) -> Credit:
-        about = self.record.about(event)
+        about = self.history.about(event)
         if event.kind is Kind.APPROVE and self.part is not Part.NEW:
             if not about.messages or not about.said:
                 return Barren(_UNASKED)
@@ -207,19 +143,19 @@ class _Table:
         amended = self._amended(event)
         earlier = None if amended is None else amended.event
         if amended is not None and amended.event.kind is not Kind.OUTCOME:
-            if amended.status in _GONE and not self.planned:
+            if amended.seq in self.withdrawn:
                 return Barren("what it amends was taken back")
             return self._lasted(event, amended.event, value)
-        about = self.record.about(event)
+        about = self.history.about(event)
         if earlier is not None and not about.messages:
-            about = self.record.about(earlier)
+            about = self.history.about(earlier)
         baseline = self.baselines.get(event.prompt_group, self.baselines.get(None, 0.0))
         advantage = max(-1.0, min(1.0, value - baseline))
         if advantage == 0.0:
             return Barren("as good as usual")
         earned = [about] if about.spoken else []
         if event.data.get("scope") == "all":
-            turns = self.record.creditable_turns(event, about)
+            turns = self.history.creditable_turns(event, about)
             earned += [turn for number, turn in turns.items() if number < about.turn]
         if not earned:
             return Barren(_UNSAMPLED)
@@ -233,7 +169,7 @@ class _Table:
             return Deferred("kept for judging")
         if earlier.kind in PEOPLES_WORDS:
             return self._confirmed(event, earlier) if value > 0.0 else Barren("takes back what was taught")
-        about = self.record.about(earlier)
+        about = self.history.about(earlier)
         if about.spoken is None:
             return Barren(_UNSAMPLED)
         return (self._advantage(event, about, KEPT if value > 0.0 else REVERTED, earlier=earlier),)
@@ -252,7 +188,7 @@ class _Table:
 
         Turns before those are not trained on: silence is not approval.
         """
-        turns = self.record.creditable_turns(event, about)
+        turns = self.history.creditable_turns(event, about)
         return tuple(
             self._advantage(event, turns[about.turn - back], advantage)
             for back, advantage in enumerate(advantages, start=1)

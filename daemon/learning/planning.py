@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from daemon.learning.preparing import Background, background_of, others_of
+from daemon.learning.preparing import Background, background_of
 from engine.recipe import recipe_from, recipe_values
 from ledger.events import CORRECTING, KeptEvent, Kind, Role, Status
 from ledger.intake.withdrawn import reverted
@@ -22,7 +22,8 @@ from ledger.versions.decisions import newest_seq
 from rewards.baseline import frozen, usual
 from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
-from rewards.credit import PEOPLES_WORDS, label
+from rewards.credit import PEOPLES_WORDS
+from rewards.labelling import settle_for_planning
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
@@ -156,16 +157,15 @@ def _disputes(found: _Material, often_refused: frozenset[int]) -> Marks:
 def _labels(found: _Material) -> Marks:
     """What waits and teaches nothing, what has to go on waiting, and what has waited long enough; and what
     was taught and is not to be repeated."""
-    labelled = label(
+    settled = settle_for_planning(
         found.waiting,
-        interactions=found.background.interactions,
-        conversations=found.background.conversations,
+        history=found.background.history,
         baselines=found.baselines,
-        known=others_of(found.waiting, found.taught, found.approvals, found.background.amended),
+        around=(*found.taught, *found.approvals, *found.background.amended),
     )
     marks: Marks = {kept.seq: _RIPE for kept in found.waiting if kept.status is Status.WAITING}
-    marks |= {seq: (Status.BARREN, reason) for seq, reason in labelled.barren.items()}
-    marks |= {seq: (Status.WAITING, reason) for seq, reason in labelled.held.items()}
+    marks |= {seq: (Status.BARREN, reason) for seq, reason in settled.barren.items()}
+    marks |= {seq: (Status.WAITING, reason) for seq, reason in settled.deferred.items()}
     for kept in (*found.waiting, *found.taught):
         if kept.seq in found.reverted and kept.event.kind in PEOPLES_WORDS:
             marks[kept.seq] = (Status.BARREN, "reverted later")

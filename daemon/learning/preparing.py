@@ -4,7 +4,7 @@ Preparing looks only at what planning wrote down, so that a pass trained again, 
 `clorad replay`, is the same pass.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from ledger.learning import event_queries
 from ledger.learning.turns import Turn
 from ledger.versions.lineage import BASE, Version, version
 from rewards.baseline import thawed
-from rewards.credit import label
 from rewards.episode import Part
+from rewards.exchange import History
+from rewards.labelling import episodes_of_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,11 @@ class Background:
     conversations: Mapping[str, Sequence[Interaction]]
     amended: Sequence[KeptEvent]
 
+    @property
+    def history(self) -> History:
+        """The captures, as labelling reads them."""
+        return History(interactions=self.interactions, conversations=self.conversations)
+
 
 def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
     """The lesson a turn's record describes; the same every time the events' texts are the same."""
@@ -53,15 +59,13 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
     episodes = tuple(
         episode
         for part, members in parts.items()
-        for episode in label(
+        for episode in episodes_of_turn(
             members,
-            interactions=background.interactions,
-            conversations=background.conversations,
-            baselines=baselines,
-            planned=True,
-            known=others_of(members, events.values(), background.amended),
             part=part,
-        ).episodes
+            history=background.history,
+            baselines=baselines,
+            around=(*events.values(), *background.amended),
+        )
     )
     lesson = Lesson(
         agent=plan.agent,
@@ -94,10 +98,3 @@ def background_of(connection: Connection, agent: str, events: Sequence[KeptEvent
         },
         amended=event_queries.events_by_key(connection, agent, amended),
     )
-
-
-def others_of(members: Sequence[KeptEvent], *groups: Iterable[KeptEvent]) -> list[KeptEvent]:
-    """Every event of the groups that is not a member, once."""
-    mine = {kept.seq for kept in members}
-    found = {kept.seq: kept for group in groups for kept in group if kept.seq not in mine}
-    return [found[seq] for seq in sorted(found)]

@@ -20,8 +20,9 @@ from examples.house_rules.world import Task, World
 from ledger.events import Event, KeptEvent, Kind, Role, Status
 from ledger.versions.evidence import Pair
 from rewards.batch import choose
-from rewards.credit import label
 from rewards.episode import Episode
+from rewards.exchange import History
+from rewards.labelling import episodes_of_turn
 from rewards.suite import SuiteQuestion, suite
 from serving.fleet.gate import GateEvidence, Ruling, Speech, judge
 from serving.fleet.parity import Parity
@@ -172,10 +173,11 @@ class SimulatedFeedback:
             replay_max=self._method.replay_max,
             anchors_max=self._method.anchors_max,
         )
+        history = History(interactions={}, conversations={})
         episodes = tuple(
             episode
             for part, members in choice.parts.items()
-            for episode in label(members, interactions={}, conversations={}, baselines={}, part=part).episodes
+            for episode in episodes_of_turn(members, part=part, history=history, baselines={})
         )
         return Lesson(
             agent=self._agent,

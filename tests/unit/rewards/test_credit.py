@@ -8,8 +8,9 @@ import pytest
 
 from ledger.events import Interaction, KeptEvent, Kind, Role, Status
 from rewards.baseline import frozen, thawed, usual
-from rewards.credit import Labelled, label
 from rewards.episode import Episode, Part, Spoken
+from rewards.exchange import History
+from rewards.labelling import Settled, episodes_of_turn, settle_for_planning
 from tests.unit.rewards.feedback import (
     a_conversation,
     approval,
@@ -22,38 +23,55 @@ from tests.unit.rewards.feedback import (
 )
 
 NO_RECORD = "no record of what was sampled"
+RIPE = Settled(barren={}, deferred={})
 
 
-def labelled(
+def episodes(
     *events: KeptEvent,
     interactions: Sequence[Interaction] = (),
     conversation: Sequence[Interaction] = (),
     baselines: Mapping[str | None, float] | None = None,
-    **more: Any,
-) -> Labelled:
-    return label(
-        events,
-        interactions={one.id: one for one in (*interactions, *conversation)},
-        conversations={"talk": conversation},
-        baselines=baselines or {None: 0.0},
-        **more,
+    around: Sequence[KeptEvent] = (),
+    part: Part = Part.NEW,
+) -> tuple[Episode, ...]:
+    """What the events become in a turn that was planned with them."""
+    history = build_history(interactions, conversation)
+    return episodes_of_turn(
+        events, part=part, history=history, baselines=baselines or {None: 0.0}, around=around
     )
 
 
-def only(found: Labelled) -> Episode:
-    (episode,) = found.episodes
+def settled(
+    *events: KeptEvent,
+    interactions: Sequence[Interaction] = (),
+    conversation: Sequence[Interaction] = (),
+    baselines: Mapping[str | None, float] | None = None,
+    around: Sequence[KeptEvent] = (),
+) -> Settled:
+    """Which of the waiting events no turn is planned with."""
+    history = build_history(interactions, conversation)
+    return settle_for_planning(events, history=history, baselines=baselines or {None: 0.0}, around=around)
+
+
+def build_history(interactions: Sequence[Interaction], conversation: Sequence[Interaction]) -> History:
+    by_id = {interaction.id: interaction for interaction in (*interactions, *conversation)}
+    return History(interactions=by_id, conversations={"talk": conversation})
+
+
+def only(found: Sequence[Episode]) -> Episode:
+    (episode,) = found
     return episode
 
 
-def worth(found: Labelled) -> list[tuple[str, float | None]]:
-    return [(episode.reply.text, episode.advantage) for episode in found.episodes]
+def worth(found: Sequence[Episode]) -> list[tuple[str, float | None]]:
+    return [(episode.reply.text, episode.advantage) for episode in found]
 
 
 # ── corrections and overrides ─────────────────────────────────────────────────────────────────────
 
 
 def test_a_correction_is_a_demonstration_beside_what_was_wrong() -> None:
-    episode = only(labelled(correction(1, "stop order 5", "cancel 5", "cancel 5, notify")))
+    episode = only(episodes(correction(1, "stop order 5", "cancel 5", "cancel 5, notify")))
     assert episode.messages == asks("stop order 5")
     assert episode.reply.text == "cancel 5, notify"
     assert episode.reply.spans
@@ -64,7 +82,7 @@ def test_a_correction_is_a_demonstration_beside_what_was_wrong() -> None:
 
 def test_a_correction_that_names_its_interaction_takes_prompt_and_reply_from_it() -> None:
     event = kept(1, Kind.CORRECTION, {"corrected": "right"}, interaction="i")
-    episode = only(labelled(event, interactions=[captured("i", "ask", "wrong")]))
+    episode = only(episodes(event, interactions=[captured("i", "ask", "wrong")]))
     assert episode.messages == asks("ask")
     assert episode.rejected is not None
     assert episode.rejected.text == "wrong"
@@ -72,7 +90,7 @@ def test_a_correction_that_names_its_interaction_takes_prompt_and_reply_from_it(
 
 def test_the_events_own_texts_win_over_the_interactions() -> None:
     event = correction(1, "as I saw it", "as I saw it said", "right", interaction="i")
-    episode = only(labelled(event, interactions=[captured("i", "ask", "wrong")]))
+    episode = only(episodes(event, interactions=[captured("i", "ask", "wrong")]))
     assert episode.messages == asks("as I saw it")
     assert episode.rejected is not None
     assert episode.rejected.text == "as I saw it said"
@@ -80,7 +98,7 @@ def test_the_events_own_texts_win_over_the_interactions() -> None:
 
 def test_another_agents_interaction_is_never_used() -> None:
     event = kept(1, Kind.CORRECTION, {"corrected": "right"}, interaction="i")
-    found = labelled(event, interactions=[captured("i", "ask", "wrong", agent="sql")])
+    found = settled(event, interactions=[captured("i", "ask", "wrong", agent="sql")])
     assert found.barren == {1: "no record of the prompt"}
 
 
@@ -88,17 +106,17 @@ def test_a_correction_without_what_was_said_is_a_demonstration_alone() -> None:
     event = kept(
         1, Kind.CORRECTION, {"messages": list(asks("ask")), "corrected": "right"}, interaction="lost"
     )
-    episode = only(labelled(event))
+    episode = only(episodes(event))
     assert episode.rejected is None
 
 
 def test_a_correction_that_changes_nothing_teaches_nothing() -> None:
-    assert labelled(correction(1, "ask", "same", "same")).barren == {1: "nothing was changed"}
+    assert settled(correction(1, "ask", "same", "same")).barren == {1: "nothing was changed"}
 
 
 def test_an_override_is_credited_like_a_correction_of_its_turn() -> None:
     event = intervention(1, "override", {"corrected": "mine"}, conversation="talk", turn=1)
-    episode = only(labelled(event, conversation=a_conversation("talk", 3)))
+    episode = only(episodes(event, conversation=a_conversation("talk", 3)))
     assert episode.messages == asks("ask 1")
     assert episode.reply.text == "mine"
     assert episode.rejected is not None
@@ -116,7 +134,7 @@ OPERATOR = [
 
 def test_a_takeover_demonstrates_the_operators_turns_in_their_context() -> None:
     event = intervention(1, "takeover", {"messages": list(asks("help")), "turns": OPERATOR})
-    first, second = labelled(event).episodes
+    first, second = episodes(event)
     assert first.messages == asks("help")
     assert first.reply.text == "let me"
     assert second.messages == (*asks("help"), *OPERATOR[:2])
@@ -126,9 +144,9 @@ def test_a_takeover_demonstrates_the_operators_turns_in_their_context() -> None:
 def test_a_takeover_blames_the_three_turns_before_it_and_no_earlier_ones() -> None:
     data = {"messages": list(asks("help")), "turns": OPERATOR[:1]}
     event = intervention(1, "takeover", data, conversation="talk", turn=4)
-    found = labelled(event, conversation=a_conversation("talk", 6))
+    found = episodes(event, conversation=a_conversation("talk", 6))
     assert worth(found) == [("let me", None), ("say 3", -1.0), ("say 2", -0.5), ("say 1", -0.25)]
-    assert found.episodes[1].spoken == Spoken(token_ids=(1, 2, 3), logprobs=(-0.5,) * 3)
+    assert found[1].spoken == Spoken(token_ids=(1, 2, 3), logprobs=(-0.5,) * 3)
 
 
 def test_turns_whose_prompts_are_kept_for_the_gate_are_never_blamed() -> None:
@@ -139,7 +157,7 @@ def test_turns_whose_prompts_are_kept_for_the_gate_are_never_blamed() -> None:
     ]
     data = {"messages": list(asks("help")), "turns": OPERATOR[:1]}
     event = intervention(1, "takeover", data, conversation="talk", turn=4)
-    assert worth(labelled(event, conversation=conversation)) == [
+    assert worth(episodes(event, conversation=conversation)) == [
         ("let me", None),
         ("say 2", -0.5),
         ("say 1", -0.25),
@@ -148,20 +166,20 @@ def test_turns_whose_prompts_are_kept_for_the_gate_are_never_blamed() -> None:
 
 def test_a_takeover_without_captured_turns_still_demonstrates() -> None:
     data = {"messages": list(asks("help")), "turns": OPERATOR}
-    found = labelled(intervention(1, "takeover", data, conversation="talk", turn=4))
+    found = episodes(intervention(1, "takeover", data, conversation="talk", turn=4))
     assert [advantage for _, advantage in worth(found)] == [None, None]
 
 
 def test_a_takeover_of_tool_calls_without_text_teaches_nothing() -> None:
     data = {"messages": list(asks("help")), "turns": [{"role": "assistant", "content": None}]}
-    assert labelled(intervention(1, "takeover", data)).barren == {1: "the operator's turns have no text"}
+    assert settled(intervention(1, "takeover", data)).barren == {1: "the operator's turns have no text"}
 
 
 def test_takeovers_have_half_of_the_demonstrations_mass() -> None:
     data = {"messages": list(asks("help")), "turns": OPERATOR[:1]}
     corrections = [correction(seq, f"ask {seq}", "no", "yes") for seq in range(2, 5)]
-    found = labelled(intervention(1, "takeover", data), *corrections)
-    assert [episode.mass for episode in found.episodes] == [3.0, 1.0, 1.0, 1.0]
+    found = episodes(intervention(1, "takeover", data), *corrections)
+    assert [episode.mass for episode in found] == [3.0, 1.0, 1.0, 1.0]
 
 
 # ── aborts ────────────────────────────────────────────────────────────────────────────────────────
@@ -171,39 +189,37 @@ def stopped(seq: int, **more: Any) -> KeptEvent:
     return intervention(seq, "abort", conversation="talk", turn=2, **more)
 
 
-def test_an_abort_is_held_while_nothing_shows_how_it_should_go() -> None:
-    found = labelled(stopped(1), conversation=a_conversation("talk", 3))
-    assert found.held == {1: "no demonstration or success of that kind"}
-    assert not found.episodes
-    assert not found.barren
+def test_an_abort_waits_while_nothing_shows_how_it_should_go() -> None:
+    found = settled(stopped(1), conversation=a_conversation("talk", 3))
+    assert found == Settled(barren={}, deferred={1: "no demonstration or success of that kind"})
 
 
 def test_an_abort_blames_its_turn_and_the_one_before_once_its_kind_was_demonstrated() -> None:
-    known = [correction(9, "ask 7", "no", "yes")]
-    found = labelled(stopped(1), conversation=a_conversation("talk", 3), known=known)
+    around = [correction(9, "ask 7", "no", "yes")]
+    conversation = a_conversation("talk", 3)
+    assert settled(stopped(1), conversation=conversation, around=around) == RIPE
+    found = episodes(stopped(1), conversation=conversation, around=around)
     assert worth(found) == [("say 2", -1.0), ("say 1", -0.5)]
 
 
 def test_success_at_another_kind_of_prompt_does_not_release_an_abort() -> None:
-    known = [approval(9, "translate this letter into French", "bien")]
-    assert labelled(stopped(1), conversation=a_conversation("talk", 3), known=known).held
+    around = [approval(9, "translate this letter into French", "bien")]
+    assert settled(stopped(1), conversation=a_conversation("talk", 3), around=around).deferred
 
 
-def test_a_planned_abort_is_not_held_again_when_its_turn_is_prepared() -> None:
-    found = labelled(stopped(1), conversation=a_conversation("talk", 3), planned=True)
-    assert len(found.episodes) == 2
+def test_a_planned_abort_does_not_wait_again_when_its_turn_is_prepared() -> None:
+    found = episodes(stopped(1), conversation=a_conversation("talk", 3))
+    assert len(found) == 2
 
 
 def test_an_abort_of_which_nothing_was_captured_teaches_nothing() -> None:
     event = intervention(1, "abort", {"messages": list(asks("ask")), "said": "no"})
-    assert labelled(event).barren == {1: NO_RECORD}
+    assert settled(event).barren == {1: NO_RECORD}
 
 
 @pytest.mark.parametrize("reason", ["environment fault", "Policy_Change", "environment  fault"])
 def test_reasons_that_do_not_judge_the_agent_are_recorded_and_not_trained_on(reason: str) -> None:
-    found = labelled(
-        stopped(1, data={"reason": reason}), conversation=a_conversation("talk", 3), planned=True
-    )
+    found = settled(stopped(1, data={"reason": reason}), conversation=a_conversation("talk", 3))
     assert list(found.barren) == [1]
 
 
@@ -216,40 +232,40 @@ def judged(seq: int, action: str, **more: Any) -> KeptEvent:
 
 def test_praise_and_blame_weigh_a_quarter_and_differ_in_size() -> None:
     interactions = [captured("i1", "ask", "good"), captured("i2", "ask", "bad")]
-    found = labelled(judged(1, "approve"), judged(2, "reject"), interactions=interactions)
+    found = episodes(judged(1, "approve"), judged(2, "reject"), interactions=interactions)
     assert worth(found) == [("good", 0.75), ("bad", -0.25)]
-    assert [episode.mass for episode in found.episodes] == [0.25, 0.25]
+    assert [episode.mass for episode in found] == [0.25, 0.25]
 
 
 def test_praise_never_weighs_more_than_blame() -> None:
     interactions = [captured(f"i{seq}", "ask", f"say {seq}") for seq in range(1, 5)]
     events = [judged(seq, "approve") for seq in range(1, 4)] + [judged(4, "reject")]
-    *praise, blame = labelled(*events, interactions=interactions).episodes
+    *praise, blame = episodes(*events, interactions=interactions)
     assert sum(episode.mass for episode in praise) == pytest.approx(blame.mass)
 
 
 def test_praise_without_any_blame_is_left_out_with_a_reason() -> None:
-    found = labelled(judged(1, "approve"), interactions=[captured("i1", "ask", "good")])
+    found = settled(judged(1, "approve"), interactions=[captured("i1", "ask", "good")])
     assert found.barren == {1: "praise, and no blame to weigh it"}
 
 
 def test_opinions_of_what_the_agent_was_certain_of_move_nothing() -> None:
     interactions = [captured("i1", "ask", "sure", logprob=-0.001)]
-    assert labelled(judged(1, "reject"), interactions=interactions).barren == {1: "already certain"}
+    assert settled(judged(1, "reject"), interactions=interactions).barren == {1: "already certain"}
 
 
 @pytest.mark.parametrize("captures", [[], [captured("i1", "ask", "bad", logprob=None)]])
 def test_an_opinion_without_sampled_tokens_teaches_nothing(captures: list[Interaction]) -> None:
-    assert labelled(judged(1, "reject"), interactions=captures).barren == {1: NO_RECORD}
+    assert settled(judged(1, "reject"), interactions=captures).barren == {1: NO_RECORD}
 
 
 def test_an_opinion_of_other_words_than_were_sampled_teaches_nothing() -> None:
     event = judged(1, "reject", data={"messages": list(asks("ask")), "said": "edited"})
-    assert labelled(event, interactions=[captured("i1", "ask", "bad")]).barren == {1: NO_RECORD}
+    assert settled(event, interactions=[captured("i1", "ask", "bad")]).barren == {1: NO_RECORD}
 
 
 def test_as_an_anchor_an_approval_is_imitation_and_no_praise() -> None:
-    episode = only(labelled(approval(1, "ask", "good"), part=Part.ANCHOR))
+    episode = only(episodes(approval(1, "ask", "good"), part=Part.ANCHOR))
     assert (episode.reply.text, episode.advantage, episode.mass) == ("good", None, 1.0)
 
 
@@ -258,31 +274,31 @@ def test_as_an_anchor_an_approval_is_imitation_and_no_praise() -> None:
 
 def test_an_outcome_is_worth_what_it_exceeds_the_usual_by() -> None:
     event = outcome(1, 1.0, interaction="i", prompt_group="p")
-    found = labelled(event, interactions=[captured("i", "ask", "said")], baselines={None: -1.0, "p": 0.25})
+    found = episodes(event, interactions=[captured("i", "ask", "said")], baselines={None: -1.0, "p": 0.25})
     assert worth(found) == [("said", 0.75)]
 
 
 def test_an_outcome_is_worth_one_at_most() -> None:
     event = outcome(1, 1.0, interaction="i")
-    found = labelled(event, interactions=[captured("i", "ask", "said")], baselines={None: -0.5})
+    found = episodes(event, interactions=[captured("i", "ask", "said")], baselines={None: -0.5})
     assert worth(found) == [("said", 1.0)]
 
 
 def test_an_outcome_as_good_as_usual_teaches_nothing() -> None:
     event = outcome(1, 0.5, interaction="i")
-    found = labelled(event, interactions=[captured("i", "ask", "said")], baselines={None: 0.5})
+    found = settled(event, interactions=[captured("i", "ask", "said")], baselines={None: 0.5})
     assert found.barren == {1: "as good as usual"}
 
 
 def test_an_outcome_of_all_turns_is_shared_among_them() -> None:
     event = outcome(1, 1.0, scope="all", conversation="talk", turn=2)
-    found = labelled(event, conversation=a_conversation("talk", 4))
-    assert [(e.reply.text, e.advantage) for e in found.episodes] == [
+    found = episodes(event, conversation=a_conversation("talk", 4))
+    assert [(e.reply.text, e.advantage) for e in found] == [
         ("say 2", 1.0),
         ("say 0", 1.0),
         ("say 1", 1.0),
     ]
-    assert sum(episode.mass for episode in found.episodes) == pytest.approx(1.0)
+    assert sum(episode.mass for episode in found) == pytest.approx(1.0)
 
 
 def test_the_usual_is_a_mean_by_event_time_for_the_agent_and_for_repeated_prompts() -> None:
@@ -307,22 +323,24 @@ def test_baselines_come_back_from_the_turn_row_as_they_went_in() -> None:
 
 @pytest.mark.parametrize(("value", "advantage"), [(1.0, 0.5), (-0.2, -1.0)])
 def test_an_amending_outcome_says_whether_the_earlier_turn_was_kept(value: float, advantage: float) -> None:
-    known = [judged(1, "approve", key="k")]
-    found = labelled(outcome(2, value, amends="k"), interactions=[captured("i1", "ask", "good")], known=known)
+    around = [judged(1, "approve", key="k")]
+    found = episodes(
+        outcome(2, value, amends="k"), interactions=[captured("i1", "ask", "good")], around=around
+    )
     assert worth(found) == [("good", advantage)]
-    assert found.episodes[0].events == ("t#e2", "t#e1")
+    assert found[0].events == ("t#e2", "t#e1")
 
 
 def test_a_correction_that_was_kept_is_shown_once_more_at_half_mass() -> None:
     events = [correction(1, "ask", "no", "yes", key="k"), outcome(2, 1.0, amends="k")]
-    first, again = labelled(*events).episodes
+    first, again = episodes(*events)
     assert (first.mass, again.mass) == (1.0, 0.5)
     assert (again.reply.text, again.events) == ("yes", ("t#e2", "t#e1"))
 
 
 def test_a_correction_that_was_reverted_is_not_trained_on() -> None:
     events = [correction(1, "ask", "no", "yes", key="k"), outcome(2, -1.0, amends="k")]
-    assert labelled(*events).barren == {1: "reverted later", 2: "takes back what was taught"}
+    assert settled(*events).barren == {1: "reverted later", 2: "takes back what was taught"}
 
 
 def gone(kept: KeptEvent, status: Status) -> KeptEvent:
@@ -330,29 +348,31 @@ def gone(kept: KeptEvent, status: Status) -> KeptEvent:
 
 
 def test_what_was_retracted_is_not_shown_again_because_somebody_had_kept_it() -> None:
-    known = [gone(correction(1, "ask", "no", "yes", key="k"), Status.RETRACTED)]
+    around = [gone(correction(1, "ask", "no", "yes", key="k"), Status.RETRACTED)]
     kept_it = outcome(2, 1.0, amends="k")
-    assert labelled(kept_it, known=known).barren == {2: "what it amends was taken back"}
-    assert only(labelled(kept_it, known=known, planned=True)).reply.text == "yes", "a pass trained again"
+    assert settled(kept_it, around=around).barren == {2: "what it amends was taken back"}
+    assert only(episodes(kept_it, around=around)).reply.text == "yes", "a pass trained again"
 
 
 def test_what_replaced_a_correction_is_what_was_kept() -> None:
-    known = [
+    around = [
         correction(3, "ask", "no", "yes, please", amends="k"),
         gone(correction(1, "ask", "no", "yes", key="k", revision=1), Status.SUPERSEDED),
     ]
-    assert only(labelled(outcome(2, 1.0, amends="k"), known=known)).reply.text == "yes, please"
+    assert only(episodes(outcome(2, 1.0, amends="k"), around=around)).reply.text == "yes, please"
 
 
 def test_a_success_that_was_retracted_releases_no_abort() -> None:
-    known = [gone(correction(1, "ask 3", "no", "yes"), Status.RETRACTED)]
-    assert labelled(stopped(2), known=known, conversation=a_conversation("talk", 3)).held
+    around = [gone(correction(1, "ask 3", "no", "yes"), Status.RETRACTED)]
+    assert settled(stopped(2), around=around, conversation=a_conversation("talk", 3)).deferred
 
 
 def test_an_outcome_that_replaces_an_outcome_is_about_the_same_turn() -> None:
-    known = [outcome(1, -1.0, interaction="i", key="k")]
+    around = [outcome(1, -1.0, interaction="i", key="k")]
     event = outcome(2, 1.0, amends="k", revision=2)
-    assert worth(labelled(event, interactions=[captured("i", "ask", "said")], known=known)) == [("said", 1.0)]
+    assert worth(episodes(event, interactions=[captured("i", "ask", "said")], around=around)) == [
+        ("said", 1.0)
+    ]
 
 
 # ── what is never trained on ──────────────────────────────────────────────────────────────────────
@@ -360,15 +380,15 @@ def test_an_outcome_that_replaces_an_outcome_is_about_the_same_turn() -> None:
 
 @pytest.mark.parametrize("role", [Role.GATE, Role.DEV])
 def test_events_kept_for_judging_are_never_trained_on(role: Role) -> None:
-    found = labelled(correction(1, "ask", "no", "yes", role=role))
-    assert found.held == {1: "kept for judging"}
+    found = settled(correction(1, "ask", "no", "yes", role=role))
+    assert found.deferred == {1: "kept for judging"}
 
 
 def test_dev_events_are_watched_and_not_trained_on() -> None:
-    episode = only(labelled(correction(1, "ask", "no", "yes", role=Role.DEV), part=Part.DEV))
+    episode = only(episodes(correction(1, "ask", "no", "yes", role=Role.DEV), part=Part.DEV))
     assert episode.part is Part.DEV
 
 
-def test_an_event_that_waits_for_its_interaction_is_held() -> None:
+def test_an_event_waits_for_its_interaction() -> None:
     event = kept(1, Kind.CORRECTION, {"corrected": "yes"}, interaction="later", role=None)
-    assert labelled(event).held == {1: "waits for its interaction"}
+    assert settled(event).deferred == {1: "waits for its interaction"}

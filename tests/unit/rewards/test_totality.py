@@ -1,4 +1,4 @@
-"""Whatever passed the wire schema is credited, barren or held; nothing raises and nothing is forgotten."""
+"""Whatever passed the wire schema is credited, barren or waits; nothing raises and nothing is forgotten."""
 
 from typing import Any
 
@@ -11,8 +11,9 @@ from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from rewards.baseline import usual
 from rewards.batch import choose
 from rewards.contradictions import contradictions
-from rewards.credit import label
 from rewards.episode import Part
+from rewards.exchange import History
+from rewards.labelling import episodes_of_turn, settle_for_planning
 from rewards.suite import suite
 
 texts = st.sampled_from(["stop order 5", "stop order 6", "a", "é字 x", " ", "0"]) | st.text(
@@ -127,28 +128,35 @@ def worlds(draw: st.DrawFn) -> tuple[list[KeptEvent], dict[str, Interaction]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(worlds(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0), st.booleans())
-def test_every_event_has_exactly_one_fate(
-    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float, planned: bool
+@given(worlds(), st.floats(-1.0, 1.0))
+def test_every_waiting_event_is_barren_or_waits_or_becomes_episodes(
+    world: tuple[list[KeptEvent], dict[str, Interaction]], baseline: float
 ) -> None:
     kept, interactions = world
-    given_to_label: dict[str, Any] = {
-        "interactions": interactions,
-        "conversations": {"talk": list(interactions.values())},
-        "baselines": {None: baseline, **usual(kept, last=3)},
-        "part": part,
-        "planned": planned,
-    }
-    found = label(kept, **given_to_label)
-    uids = {one.event.uid: one for one in kept}
-    trained = {uids[episode.events[0]].seq for episode in found.episodes}
-    fates = [trained, set(found.barren), set(found.held)]
-    assert set().union(*fates) == {one.seq for one in kept}
-    assert sum(map(len, fates)) == len(kept)
-    assert all(reason for reason in (*found.barren.values(), *found.held.values()))
-    wanted_role = Role.DEV if part is Part.DEV else Role.TRAIN
-    assert all(uids[uid].event.role is wanted_role for one in found.episodes for uid in one.events)
-    assert label(kept[::-1], **given_to_label) == found
+    history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
+    baselines = {None: baseline, **usual(kept, last=3)}
+    settled = settle_for_planning(kept, history=history, baselines=baselines)
+    assert not settled.barren.keys() & settled.deferred.keys()
+    assert all((*settled.barren.values(), *settled.deferred.values())), "each with a reason"
+    ripe = [one for one in kept if one.seq not in settled.barren.keys() | settled.deferred.keys()]
+    episodes = episodes_of_turn(ripe, part=Part.NEW, history=history, baselines=baselines, around=kept)
+    assert {episode.events[0] for episode in episodes} == {one.event.uid for one in ripe}
+    assert settle_for_planning(kept[::-1], history=history, baselines=baselines) == settled
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0))
+def test_equal_events_become_equal_episodes_of_their_parts_role(
+    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float
+) -> None:
+    kept, interactions = world
+    history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
+    baselines = {None: baseline, **usual(kept, last=3)}
+    episodes = episodes_of_turn(kept, part=part, history=history, baselines=baselines)
+    roles = {one.event.uid: one.event.role for one in kept}
+    wanted = Role.DEV if part is Part.DEV else Role.TRAIN
+    assert all(roles[uid] is wanted for episode in episodes for uid in episode.events)
+    assert episodes_of_turn(kept[::-1], part=part, history=history, baselines=baselines) == episodes
 
 
 @settings(max_examples=150, deadline=None)

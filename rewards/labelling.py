@@ -1,0 +1,115 @@
+"""Labelling an agent's events: what each can teach, and the episodes it becomes.
+
+Planning asks which of the waiting events can teach now. Preparing asks for the episodes of the events that a
+turn was planned with, and gets the same ones whenever it asks: a pass can be repeated.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ledger.events import KeptEvent, Status
+from rewards.balance import balance
+from rewards.credit import Barren, CreditTable, Deferred
+from rewards.episode import Episode, Part
+from rewards.exchange import History
+from rewards.success import successes
+
+_GONE = (Status.RETRACTED, Status.SUPERSEDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What a turn is not planned with, by `seq`, and why."""
+
+    barren: Mapping[int, str]  # teaches nothing, now or later
+    deferred: Mapping[int, str]  # may teach once more is known
+
+
+def settle_for_planning(
+    waiting: Sequence[KeptEvent],
+    *,
+    history: History,
+    baselines: Mapping[str | None, float],
+    around: Iterable[KeptEvent] = (),
+) -> Settled:
+    """Which waiting events teach nothing, and which must go on waiting; all others are ripe.
+
+    `around` are other events of the agent: those that amendments refer to, and the successes that let aborts
+    train.
+    """
+    known = _by_revision(around, waiting)
+    withdrawn = frozenset(kept.seq for kept in known if kept.status in _GONE)
+    table = CreditTable(
+        history=history,
+        baselines=baselines,
+        part=Part.NEW,
+        others=known,
+        withdrawn=withdrawn,
+        successes=successes([kept for kept in known if kept.seq not in withdrawn], history),
+    )
+    labels = _labels(waiting, table)
+    left_out = labels.credited.keys() - _balanced(labels, waiting).keys()
+    praise = dict.fromkeys(left_out, "praise, and no blame to weigh it")
+    return Settled(barren=labels.barren | praise, deferred=labels.deferred)
+
+
+def episodes_of_turn(
+    members: Sequence[KeptEvent],
+    *,
+    part: Part,
+    history: History,
+    baselines: Mapping[str | None, float],
+    around: Iterable[KeptEvent] = (),
+) -> tuple[Episode, ...]:
+    """The episodes of a turn's events as that part of its batch, in the events' order.
+
+    Planning has decided that these events teach. What was withdrawn since, and successes that are no longer
+    known, change nothing: equal events give equal episodes. Masses are balanced in the new part only.
+    """
+    table = CreditTable(
+        history=history,
+        baselines=baselines,
+        part=part,
+        others=_by_revision(around, members),
+        withdrawn=frozenset(),
+        successes=None,
+    )
+    labels = _labels(members, table)
+    credited = _balanced(labels, members) if part is Part.NEW else labels.credited
+    return tuple(episode for seq in sorted(credited) for episode in credited[seq])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labels:
+    """Every event has one of these, by `seq`."""
+
+    credited: dict[int, tuple[Episode, ...]] = field(default_factory=dict)
+    barren: dict[int, str] = field(default_factory=dict)
+    deferred: dict[int, str] = field(default_factory=dict)
+
+
+def _labels(events: Iterable[KeptEvent], table: CreditTable) -> _Labels:
+    labels = _Labels()
+    for kept in sorted(events, key=lambda kept: kept.seq):
+        match table.credit(kept.event):
+            case Barren(reason):
+                labels.barren[kept.seq] = reason
+            case Deferred(reason):
+                labels.deferred[kept.seq] = reason
+            case episodes:
+                labels.credited[kept.seq] = episodes
+    return labels
+
+
+def _balanced(labels: _Labels, events: Iterable[KeptEvent]) -> dict[int, tuple[Episode, ...]]:
+    return balance(labels.credited, {kept.seq: kept.event for kept in events})
+
+
+def _by_revision(*groups: Iterable[KeptEvent]) -> tuple[KeptEvent, ...]:
+    """Each event of the groups once; what is meant still comes last, as in `ledger.intake.amendments`."""
+    known = {kept.seq: kept for group in groups for kept in group}
+    return tuple(sorted(known.values(), key=_revision))
+
+
+def _revision(kept: KeptEvent) -> tuple[bool, int, bool, int]:
+    return kept.status not in _GONE, kept.event.revision, kept.event.amends is not None, kept.seq
