@@ -249,7 +249,7 @@ turns = Table(
     Column("attempt", Integer, nullable=False),  # tries since the last promotion, from 1
     Column("through_seq", BigInteger, nullable=False),  # newest event it has looked at
     Column("token", BigInteger, nullable=False),
-    Column("state", String(10), nullable=False),  # open, made, dropped, void
+    Column("state", String(10), nullable=False),  # `ledger.turn_states.TurnState`
     Column("reason", String(200)),
     Column("tokens", BigInteger, nullable=False, server_default="0"),  # what it cost; 0 while open or void
     Column("closed_s", Float),
@@ -263,10 +263,11 @@ turn_events = Table(
     metadata,
     Column("turn_id", _Serial, ForeignKey("turns.id"), primary_key=True),
     Column("event_seq", _Serial, ForeignKey("events.seq"), primary_key=True),
-    Column("part", String(10), primary_key=True),  # new, replay, anchor, dev
+    Column("part", String(10), primary_key=True),  # `ledger.turn_states.TurnPart`
     Column("place", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("outcome", String(40)),  # trained, already_known, barren, or why the engine refused it
+    Column("outcome", String(40)),  # `ledger.turn_states.EventOutcome`; null while the turn is open
+    Column("outcome_reason", String(200)),
     Index(None, "event_seq"),
 )
 

@@ -121,8 +121,8 @@ def _turn_line(turn: TurnReceipt) -> Text:
     line = Text(f"turn {turn.turn_id}", style="bold").append(
         f" in pass {turn.pass_id} as {turn.part}", "default"
     )
-    if turn.outcome is not None:
-        line.append(f": {turn.outcome}", "default")
+    if turn.result is not None:
+        line.append(f": {turn.result.text}", "default")
     if turn.version is None:
         return line.append(f" — {turn.state}{f', {turn.reason}' if turn.reason else ''}", "default")
     line.append(f" → {turn.version} ", "default")

@@ -210,7 +210,7 @@ def _render_taught(origin: Provenance, out: Console) -> None:
             event.kind.value,
             short(event.author, 20),
             gist(taught.kept),
-            taught.outcome or "–",
+            "–" if taught.result is None else taught.result.text,
         )
     out.print()
     out.print(rows)

@@ -30,6 +30,7 @@ from ledger.events import Status
 from ledger.heartbeat import Leased, held
 from ledger.learning import agents, backlog, event_queries, turns, usage
 from ledger.learning.turns import Pass, Turn, TurnPlan
+from ledger.turn_states import EventOutcome, EventResult, TurnState
 from ledger.versions.lineage import Version, version_name
 from rewards.episode import Part
 
@@ -197,7 +198,8 @@ def _open(learner: Learner, leased: Leased, virtual_time: float) -> Pass | None:
 def _record(
     learner: Learner, turn: Turn, prepared: Prepared, result: Learned | NotLearned, token: int
 ) -> None:
-    outcomes = _outcomes(prepared, result)
+    results = _results(prepared, result)
+    outcomes = [event.outcome for event in results.values()]
     try:
         if isinstance(result, NotLearned) and result.again:
             _void(learner, turn, token, result.reason)
@@ -209,16 +211,16 @@ def _record(
                 token=token,
                 reason=result.reason,
                 tokens=result.tokens,
-                outcomes=outcomes,
+                results=results,
             )
-            metrics.closed("dropped", result, result.tokens, outcomes.values())
+            metrics.closed(TurnState.DROPPED, result, result.tokens, outcomes)
             log.info("turn dropped", agent=turn.plan.agent, turn=turn.id, reason=result.reason)
             return
-        made = _keep(learner, turn, prepared, result, token, outcomes)
+        made = _keep(learner, turn, prepared, result, token, results)
     except TurnVoid as void:
         _void(learner, turn, token, str(void))
         return
-    metrics.closed("made", result, result.metrics.tokens, outcomes.values())
+    metrics.closed(TurnState.MADE, result, result.metrics.tokens, outcomes)
     log.info("version made", agent=made.agent, version=made.name, steps=result.metrics.steps)
 
 
@@ -228,7 +230,7 @@ def _keep(
     prepared: Prepared,
     learned: Learned,
     token: int,
-    outcomes: Mapping[int, str],
+    results: Mapping[int, EventResult],
 ) -> Version:
     """Write the version directory, then the row that makes it a version."""
     draft = draft_of(learner.store, turn.plan.agent, turn_id=turn.id, token=token)
@@ -261,13 +263,17 @@ def _keep(
         base_hash=learner.engine.base_hash,
         path=f"{turn.plan.agent}/{name}",
         tokens=learned.metrics.tokens,
-        outcomes=outcomes,
+        results=results,
     )
     learner.failpoint("learner-recorded")
     return made
 
 
-def _outcomes(prepared: Prepared, result: Learned | NotLearned) -> dict[int, str]:
+_TRAINED = EventResult(outcome=EventOutcome.TRAINED)
+_NOTHING_TO_TEACH = EventResult(outcome=EventOutcome.NOT_USED, reason="nothing to teach")
+
+
+def _results(prepared: Prepared, result: Learned | NotLearned) -> dict[int, EventResult]:
     """What became of each new event, by its number in the ledger: trained, if any of its episodes was."""
     left = Counter(
         uid for one in prepared.lesson.episodes if one.part is Part.NEW for uid in one.events
@@ -275,13 +281,19 @@ def _outcomes(prepared: Prepared, result: Learned | NotLearned) -> dict[int, str
     told = frozenset(left)
     left.subtract(result.already_known)
     left.subtract(uid for refused in result.refused for uid in refused.events)
-    why = {uid: f"barren: {refused.reason}" for refused in result.refused for uid in refused.events}
-    why |= dict.fromkeys(result.already_known, "already_known")
-    outcomes = {seq: why[uid] for uid, seq in prepared.new.items() if uid in why and left[uid] <= 0}
+    not_trained = {
+        uid: EventResult(outcome=EventOutcome.BARREN, reason=refused.reason)
+        for refused in result.refused
+        for uid in refused.events
+    }
+    not_trained |= dict.fromkeys(result.already_known, EventResult(outcome=EventOutcome.ALREADY_KNOWN))
+    results = {
+        seq: not_trained[uid] for uid, seq in prepared.new.items() if uid in not_trained and left[uid] <= 0
+    }
     if isinstance(result, Learned):
         for uid, seq in prepared.new.items():
-            outcomes.setdefault(seq, "trained" if uid in told else "not used: nothing to teach")
-    return outcomes
+            results.setdefault(seq, _TRAINED if uid in told else _NOTHING_TO_TEACH)
+    return results
 
 
 def _void(learner: Learner, turn: Turn, token: int, reason: str) -> None:

@@ -7,6 +7,7 @@ from opentelemetry import metrics
 
 from engine.lesson import Learned, NotLearned
 from feedback.counters import start_at_zero
+from ledger.turn_states import EventOutcome, TurnState
 
 _meter = metrics.get_meter("daemon")
 _turns = _meter.create_counter("clorad.learner.turns", unit="{turn}")
@@ -29,7 +30,10 @@ _pass_s = _meter.create_histogram(
 
 def begin() -> None:
     """Every series of turns, steps, memory shortages and abandoned passes is exported from the start."""
-    start_at_zero(_turns, *({"outcome": outcome} for outcome in ("made", "dropped", "void")))
+    start_at_zero(
+        _turns,
+        *({"outcome": state.value} for state in (TurnState.MADE, TurnState.DROPPED, TurnState.VOID)),
+    )
     start_at_zero(_steps, *({"fate": fate} for fate in ("taken", "skipped")))
     for counter in (_shortages, _abandoned):
         start_at_zero(counter)
@@ -42,22 +46,21 @@ def trained(agents: int, *, took_s: float, ran_out_of_memory: bool) -> None:
     _shortages.add(int(ran_out_of_memory))
 
 
-def closed(outcome: str, result: Learned | NotLearned, tokens: int, events: Iterable[str]) -> None:
-    """A turn made a version or was dropped; `events` says what became of each of its new ones.
-
-    Only the kind is counted ("barren: too long" is barren): the rest differs from event to event.
-    """
-    _turns.add(1, {"outcome": outcome})
+def closed(
+    state: TurnState, learned: Learned | NotLearned, tokens: int, outcomes: Iterable[EventOutcome]
+) -> None:
+    """A turn made a version or was dropped; `outcomes` are those of its new events."""
+    _turns.add(1, {"outcome": state.value})
     _tokens.add(tokens)
-    _steps.add(result.metrics.steps if isinstance(result, Learned) else 0, {"fate": "taken"})
-    _steps.add(len(result.skipped), {"fate": "skipped"})
-    for became, number in Counter(one.partition(":")[0].replace(" ", "_") for one in events).items():
-        _events.add(number, {"became": became})
+    _steps.add(learned.metrics.steps if isinstance(learned, Learned) else 0, {"fate": "taken"})
+    _steps.add(len(learned.skipped), {"fate": "skipped"})
+    for outcome, number in Counter(outcomes).items():
+        _events.add(number, {"became": outcome.value})
 
 
 def void() -> None:
     """A turn's work was lost: its world changed meanwhile, or memory ran out twice."""
-    _turns.add(1, {"outcome": "void"})
+    _turns.add(1, {"outcome": TurnState.VOID.value})
 
 
 def abandoned() -> None:

@@ -18,6 +18,7 @@ from ledger.learning import event_queries
 from ledger.learning.agents import Agent
 from ledger.learning.backlog import Backlog
 from ledger.learning.turns import TurnEvent, TurnPlan
+from ledger.turn_states import TurnPart
 from ledger.versions.decisions import newest_seq
 from rewards.baseline import frozen, usual
 from rewards.batch import TurnSelection, choose
@@ -177,7 +178,7 @@ _RIPE = (Status.OPEN, "ripe")
 
 def _members(choice: TurnSelection) -> list[TurnEvent]:
     return [
-        TurnEvent(seq=kept.seq, part=part.value, revision=kept.event.revision)
+        TurnEvent(seq=kept.seq, part=TurnPart(part), revision=kept.event.revision)
         for part, members in choice.parts.items()
         for kept in members
     ]

@@ -16,6 +16,7 @@ from ledger.database import Database
 from ledger.events import Interaction, KeptEvent
 from ledger.learning import event_queries
 from ledger.learning.turns import Turn
+from ledger.turn_states import TurnPart
 from ledger.versions.lineage import BASE, Version, version
 from rewards.baseline import thawed
 from rewards.episode import Part
@@ -54,7 +55,7 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
         events = event_queries.events_by_seq(connection, (one.seq for one in plan.events))
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
         background = background_of(connection, plan.agent, list(events.values()))
-    parts = {part: [events[one.seq] for one in plan.events if one.part == part] for part in Part}
+    parts = {part: [events[one.seq] for one in plan.events if one.part is TurnPart(part)] for part in Part}
     baselines = thawed(plan.labelling)
     episodes = tuple(
         episode

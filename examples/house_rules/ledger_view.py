@@ -11,6 +11,7 @@ from ledger.intake import dead_letters
 from ledger.learning.backlog import backlogs
 from ledger.schema import dead_letters as dead_letter_rows
 from ledger.schema import decisions, events, positions, turn_events, turns, versions
+from ledger.turn_states import EventOutcome, TurnPart, TurnState, in_part, in_state
 from ledger.versions.decisions import SETTLED, Verdict, decisions_of, undecided
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import version_name
@@ -130,7 +131,10 @@ class LedgerView:
             .join(
                 versions, (versions.c.agent == decisions.c.agent) & (versions.c.number == decisions.c.number)
             )
-            .join(turn_events, (turn_events.c.turn_id == versions.c.turn_id) & (turn_events.c.part == "new"))
+            .join(
+                turn_events,
+                (turn_events.c.turn_id == versions.c.turn_id) & (in_part(TurnPart.NEW)),
+            )
             .join(events, events.c.seq == turn_events.c.event_seq)
             .where(decisions.c.kind == Verdict.PROMOTE.value)
         )
@@ -142,7 +146,7 @@ class LedgerView:
         query = (
             select(events.c.source, events.c.id)
             .join(turn_events, turn_events.c.event_seq == events.c.seq)
-            .where(turn_events.c.outcome == "trained")
+            .where(turn_events.c.outcome == EventOutcome.TRAINED.value)
             .order_by(turn_events.c.turn_id, events.c.seq)
             .limit(1)
         )
@@ -153,14 +157,14 @@ class LedgerView:
     def agents_per_pass_max(self) -> int:
         """The largest number of agents that got a version from the same pass."""
         per_pass = (
-            select(func.count().label("agents")).where(turns.c.state == "made").group_by(turns.c.pass_id)
+            select(func.count().label("agents")).where(in_state(TurnState.MADE)).group_by(turns.c.pass_id)
         ).subquery()
         with self._database.read() as connection:
             return int(connection.scalar(select(func.max(per_pass.c.agents))) or 0)
 
     def open_pass(self) -> int | None:
         """The pass that is being trained; None where there is none."""
-        query = select(func.max(turns.c.pass_id)).where(turns.c.state == "open")
+        query = select(func.max(turns.c.pass_id)).where(in_state(TurnState.OPEN))
         with self._database.read() as connection:
             pass_id = connection.scalar(query)
         return None if pass_id is None else int(pass_id)
@@ -180,7 +184,7 @@ def _champion_name(connection: Connection, agent: str, number: int) -> str:
 
 
 def _is_learning(connection: Connection, agent: str) -> bool:
-    query = select(func.count()).where(turns.c.agent == agent, turns.c.state == "open")
+    query = select(func.count()).where(turns.c.agent == agent, in_state(TurnState.OPEN))
     return bool(connection.scalar(query))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 from ledger.database import in_chunks
 from ledger.events import Kind, Role, Status
 from ledger.schema import events, turn_events
+from ledger.turn_states import TurnPart
 
 GONE = tuple(status.value for status in (Status.RETRACTED, Status.SUPERSEDED))
 """What an event is then, for good."""
@@ -52,7 +53,7 @@ def changed_events(connection: Connection, turn_id: int) -> int:
     taught = select(events.c.seq).join(turn_events, turn_events.c.event_seq == events.c.seq)
     changed = taught.where(
         turn_events.c.turn_id == turn_id,
-        turn_events.c.part != "dev",
+        turn_events.c.part != TurnPart.DEV.value,
         events.c.status.not_in(usable) | (events.c.revision != turn_events.c.revision) | _is_about_nothing(),
     )
     return int(connection.scalar(select(func.count()).select_from(changed.subquery())) or 0)

@@ -10,6 +10,7 @@ from ledger.events import CORRECTING, TEACHING, Kind, Role, Status
 from ledger.intake.withdrawn import was_reverted
 from ledger.learning.usage import Usage, usages
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
+from ledger.turn_states import TurnPart, TurnState, in_part, in_state
 from ledger.versions.decisions import Verdict, undecided
 from ledger.versions.desired import Purpose, taught_turns
 from ledger.versions.lineage import BASE
@@ -83,7 +84,7 @@ def is_untaught() -> ColumnElement[bool]:
     is_taught = (
         select(literal(1))
         .select_from(turn_events.join(line, line.c.turn_id == turn_events.c.turn_id))
-        .where(turn_events.c.event_seq == events.c.seq, turn_events.c.part == "new")
+        .where(turn_events.c.event_seq == events.c.seq, in_part(TurnPart.NEW))
     )
     return and_(
         events.c.status == Status.OPEN.value,
@@ -147,7 +148,7 @@ def _fruitless_turns() -> Select[Any]:
     return (
         select(turns.c.agent, func.max(turns.c.through_seq))
         .join(desired, here & (desired.c.purpose == Purpose.SERVE.value))
-        .where(turns.c.state == "dropped")
+        .where(in_state(TurnState.DROPPED))
         .group_by(turns.c.agent)
     )
 

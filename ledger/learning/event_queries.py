@@ -10,6 +10,8 @@ from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.learning.backlog import is_untaught
 from ledger.schema import decisions, events, interactions, positions, turn_events, versions
+from ledger.turn_states import TurnPart, in_part
+from ledger.versions.decisions import Verdict
 from ledger.versions.desired import taught_turns
 
 NEWEST_MAX = 4000
@@ -41,7 +43,11 @@ def often_refused(connection: Connection, agent: str, *, times: int) -> frozense
             decisions,
             and_(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number),
         )
-        .where(versions.c.agent == agent, turn_events.c.part == "new", decisions.c.kind == "refuse")
+        .where(
+            versions.c.agent == agent,
+            in_part(TurnPart.NEW),
+            decisions.c.kind == Verdict.REFUSE.value,
+        )
         .group_by(turn_events.c.event_seq)
         .having(func.count() >= times)
     )
@@ -68,7 +74,11 @@ def taught(connection: Connection, agent: str, *, newest: int = NEWEST_MAX) -> l
         select(events)
         .join(turn_events, turn_events.c.event_seq == events.c.seq)
         .join(line, line.c.turn_id == turn_events.c.turn_id)
-        .where(line.c.agent == agent, turn_events.c.part == "new", events.c.status == Status.OPEN.value)
+        .where(
+            line.c.agent == agent,
+            in_part(TurnPart.NEW),
+            events.c.status == Status.OPEN.value,
+        )
         .order_by(events.c.seq.desc())
         .limit(newest)
     )

@@ -16,8 +16,12 @@ from ledger.errors import TurnVoid
 from ledger.events import Status
 from ledger.intake.withdrawn import changed_events
 from ledger.schema import events, passes, turn_events, turns, versions
+from ledger.turn_states import EventOutcome, EventResult, TurnPart, TurnState, in_part, in_state
 from ledger.versions.desired import champion
 from ledger.versions.lineage import Version
+
+REASON_CHARS_MAX = 200
+"""Of a reason, as the columns are long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +29,7 @@ class TurnEvent:
     """One event's place in a turn."""
 
     seq: int
-    part: str  # rewards.episode.Part: new, replay, anchor, dev
+    part: TurnPart
     revision: int
 
 
@@ -135,12 +139,11 @@ def record_version(
     base_hash: str,
     path: str,
     tokens: int,
-    outcomes: Mapping[int, str],
+    results: Mapping[int, EventResult],
 ) -> Version:
     """Make the trained directory a version, in one transaction. Raises `TurnVoid` if it must be dropped.
 
-    `tokens` is what the turn was trained on. `outcomes` says of each new event (by seq) what became of it:
-    `trained`, `already_known`, `barren: …` or why the engine refused it.
+    `tokens` is what the turn was trained on. `results` says of each new event (by seq) what became of it.
     """
     with database.write() as connection:
         if reason := void_reason(connection, turn, token):
@@ -158,7 +161,7 @@ def record_version(
             "made_s": made_s,
         }
         connection.execute(insert(versions).values(**row))
-        _settle(connection, turn, token, "made", None, tokens, outcomes)
+        _settle(connection, turn, token, TurnState.MADE, None, tokens, results)
     return Version(
         agent=turn.plan.agent,
         number=turn.number,
@@ -173,7 +176,13 @@ def record_version(
 
 
 def drop_turn(
-    database: Database, turn: Turn, *, token: int, reason: str, tokens: int, outcomes: Mapping[int, str]
+    database: Database,
+    turn: Turn,
+    *,
+    token: int,
+    reason: str,
+    tokens: int,
+    results: Mapping[int, EventResult],
 ) -> None:
     """Close a turn that made nothing, and cost `tokens` all the same.
 
@@ -182,7 +191,7 @@ def drop_turn(
     Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
     """
     with database.write() as connection:
-        _settle(connection, turn, token, "dropped", reason[:200], tokens, outcomes)
+        _settle(connection, turn, token, TurnState.DROPPED, reason[:REASON_CHARS_MAX], tokens, results)
 
 
 def void_turn(database: Database, turn: Turn, *, token: int, reason: str) -> None:
@@ -191,7 +200,7 @@ def void_turn(database: Database, turn: Turn, *, token: int, reason: str) -> Non
     Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
     """
     with database.write() as connection:
-        _settle(connection, turn, token, "void", reason[:200], 0, {})
+        _settle(connection, turn, token, TurnState.VOID, reason[:REASON_CHARS_MAX], 0, {})
 
 
 def lease_name(agent: str) -> str:
@@ -215,7 +224,7 @@ def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan
             attempt=plan.attempt,
             through_seq=plan.through_seq,
             token=plan.token,
-            state="open",
+            state=TurnState.OPEN.value,
         )
     )
     turn_id = _new_id(inserted.inserted_primary_key)
@@ -223,7 +232,7 @@ def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan
         {
             "turn_id": turn_id,
             "event_seq": one.seq,
-            "part": one.part,
+            "part": one.part.value,
             "place": order,
             "revision": one.revision,
         }
@@ -246,46 +255,57 @@ def _turn(connection: Connection, row: Any) -> Turn:
         attempt=row.attempt,
         through_seq=row.through_seq,
         token=row.token,
-        events=tuple(TurnEvent(seq=one.event_seq, part=one.part, revision=one.revision) for one in members),
+        events=tuple(
+            TurnEvent(seq=one.event_seq, part=TurnPart(one.part), revision=one.revision) for one in members
+        ),
     )
-    return Turn(id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == "open")
+    return Turn(
+        id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == TurnState.OPEN
+    )
 
 
 def _settle(
     connection: Connection,
     turn: Turn,
     token: int,
-    state: str,
+    state: TurnState,
     reason: str | None,
     tokens: int,
-    outcomes: Mapping[int, str],
+    results: Mapping[int, EventResult],
 ) -> None:
     """Close the turn, with what it cost and what became of its events, and the pass with its last turn."""
     closed_s = now_s(connection)
     settled = connection.execute(
         update(turns)
-        .where(turns.c.id == turn.id, turns.c.state == "open", turns.c.token == token)
-        .values(state=state, reason=reason, tokens=tokens, closed_s=closed_s)
+        .where(turns.c.id == turn.id, in_state(TurnState.OPEN), turns.c.token == token)
+        .values(state=state.value, reason=reason, tokens=tokens, closed_s=closed_s)
     )
     if settled.rowcount != 1:
         raise TurnVoid("closed, or taken over by another learner")
-    for seq, outcome in outcomes.items():
+    for seq, result in results.items():
         connection.execute(
             update(turn_events)
             .where(turn_events.c.turn_id == turn.id, turn_events.c.event_seq == seq)
-            .where(turn_events.c.part == "new")
-            .values(outcome=outcome[:40])
+            .where(in_part(TurnPart.NEW))
+            .values(outcome=result.outcome.value, outcome_reason=_cut(result.reason))
         )
-        status = {"already_known": Status.KNOWN, "barren": Status.BARREN}.get(outcome.partition(":")[0])
+        status = _STATUS_OF.get(result.outcome)
         if status is not None:
             connection.execute(
                 update(events)
                 .where(events.c.seq == seq, events.c.status == Status.OPEN.value)
-                .values(status=status.value, status_reason=outcome[:200])
+                .values(status=status.value, status_reason=_cut(result.reason))
             )
-    still_open = select(turns.c.id).where(turns.c.pass_id == turn.pass_id, turns.c.state == "open").limit(1)
+    still_open = select(turns.c.id).where(turns.c.pass_id == turn.pass_id, in_state(TurnState.OPEN)).limit(1)
     if connection.scalar(still_open) is None:
         connection.execute(update(passes).where(passes.c.id == turn.pass_id).values(closed_s=closed_s))
+
+
+_STATUS_OF = {EventOutcome.ALREADY_KNOWN: Status.KNOWN, EventOutcome.BARREN: Status.BARREN}
+
+
+def _cut(reason: str | None) -> str | None:
+    return None if reason is None else reason[:REASON_CHARS_MAX]
 
 
 def _still_ours(connection: Connection, agent: str, token: int) -> None:

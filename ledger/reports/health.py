@@ -16,6 +16,7 @@ from ledger.facts import restores
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.turns import lease_name
 from ledger.schema import agents, decisions, desired, events, passes, turn_events, turns, versions
+from ledger.turn_states import EventOutcome, TurnPart, TurnState, in_part, in_state
 from ledger.versions.decisions import Verdict, undecided
 from ledger.versions.desired import Purpose, generation
 
@@ -111,8 +112,8 @@ def _waited_s(connection: Connection, decision: Any) -> tuple[float, ...]:
         .join(versions, (versions.c.agent == decisions.c.agent) & (versions.c.number == decisions.c.number))
         .join(turn_events, turn_events.c.turn_id == versions.c.turn_id)
         .join(events, events.c.seq == turn_events.c.event_seq)
-        .where(decisions.c.id == decision.id, turn_events.c.part == "new")
-        .where(turn_events.c.outcome == "trained")
+        .where(decisions.c.id == decision.id, in_part(TurnPart.NEW))
+        .where(turn_events.c.outcome == EventOutcome.TRAINED.value)
     )
     return tuple(max(0.0, float(waited_s)) for waited_s in connection.scalars(query))
 
@@ -142,7 +143,7 @@ def _last(connection: Connection) -> dict[str, float]:
     queries = {
         "event": select(events.c.received_s).order_by(events.c.seq.desc()),
         "turn": closed.order_by(turns.c.closed_s.desc()),
-        "version": closed.where(turns.c.state == "made").order_by(turns.c.closed_s.desc()),
+        "version": closed.where(in_state(TurnState.MADE)).order_by(turns.c.closed_s.desc()),
         "decision": select(decisions.c.decided_s).order_by(decisions.c.id.desc()),
         "flip": select(func.max(desired.c.since_s)).where(desired.c.purpose == Purpose.SERVE.value),
     }

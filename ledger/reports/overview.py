@@ -15,6 +15,7 @@ from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.turns import lease_name
 from ledger.reports.audit import Place
 from ledger.schema import decisions, events, outbox, passes, positions, turns
+from ledger.turn_states import TurnState, in_state
 from ledger.versions.decisions import Verdict, read_decisions, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
 from ledger.versions.evidence import Judgement
@@ -224,7 +225,7 @@ def _running(connection: Connection, holders: Mapping[str, str]) -> dict[str, Ru
     query = (
         select(turns.c.id, turns.c.pass_id, turns.c.agent, turns.c.number, passes.c.opened_s)
         .join(passes, passes.c.id == turns.c.pass_id)
-        .where(turns.c.state == "open")
+        .where(in_state(TurnState.OPEN))
     )
     return {
         row.agent: RunningTurn(

@@ -15,6 +15,7 @@ from ledger.learning.event_queries import events_by_seq
 from ledger.reports.affected_versions import rollback_command
 from ledger.reports.examples import Example, changed_examples
 from ledger.schema import events, turn_events, turns
+from ledger.turn_states import EventResult, TurnPart, stored_result
 from ledger.upkeep.erasures import Erasure, all_erasures
 from ledger.versions.decisions import Decision, decisions_of
 from ledger.versions.desired import champion
@@ -27,7 +28,7 @@ class TaughtEvent:
     """One new event of the version's turn."""
 
     kept: KeptEvent
-    outcome: str | None
+    result: EventResult | None  # None where its turn was void
 
     def to_json(self) -> dict[str, Any]:
         """The event for programs."""
@@ -37,7 +38,8 @@ class TaughtEvent:
             "kind": event.kind.value,
             "author": event.author,
             "revision": event.revision,
-            "outcome": self.outcome,
+            "outcome": None if self.result is None else self.result.outcome.value,
+            "outcome_reason": None if self.result is None else self.result.reason,
             "status": self.kept.status.value,
             "forgotten": self.kept.forgotten,
         }
@@ -139,10 +141,13 @@ def _turn_members(connection: Connection, turn_id: int) -> tuple[tuple[TaughtEve
     members = connection.execute(
         select(turn_events).where(turn_events.c.turn_id == turn_id).order_by(turn_events.c.place)
     ).all()
-    new = [row for row in members if row.part == "new"]
+    new = [row for row in members if row.part == TurnPart.NEW]
     kept = events_by_seq(connection, [row.event_seq for row in new])
-    taught = tuple(TaughtEvent(kept=kept[row.event_seq], outcome=row.outcome) for row in new)
-    return taught, dict(Counter(row.part for row in members if row.part != "new"))
+    taught = tuple(
+        TaughtEvent(kept=kept[row.event_seq], result=stored_result(row.outcome, row.outcome_reason))
+        for row in new
+    )
+    return taught, dict(Counter(row.part for row in members if row.part != TurnPart.NEW))
 
 
 def _erasures(connection: Connection, turn_id: int) -> tuple[Erasure, ...]:

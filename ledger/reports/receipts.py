@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from ledger.events import TEACHING, KeptEvent, Kind, Role, Status
 from ledger.reports.examples import Example, changed_examples, examples_of
 from ledger.schema import decisions, events, turn_events, turns, versions
+from ledger.turn_states import EventResult, TurnPart, TurnState, stored_result
 from ledger.versions.decisions import SETTLED, Decision, Verdict, read_decisions
 from ledger.versions.desired import champion
 from ledger.versions.lineage import lineage_of, version_name
@@ -41,9 +42,9 @@ class TurnReceipt:
 
     turn_id: int
     pass_id: int
-    part: str
-    outcome: str | None  # trained, already_known, barren: …; None before the turn closed
-    state: str  # of the turn: open, made, dropped, void
+    part: TurnPart
+    result: EventResult | None  # None while the turn is open, and where it was void
+    state: TurnState
     reason: str | None
     version: str | None
     verdict: Verdict | None
@@ -56,9 +57,10 @@ class TurnReceipt:
         return {
             "turn": self.turn_id,
             "pass": self.pass_id,
-            "part": self.part,
-            "outcome": self.outcome,
-            "state": self.state,
+            "part": self.part.value,
+            "outcome": None if self.result is None else self.result.outcome.value,
+            "outcome_reason": None if self.result is None else self.result.reason,
+            "state": self.state.value,
             "reason": self.reason,
             "version": self.version,
             "verdict": None if self.verdict is None else self.verdict.value,
@@ -136,7 +138,8 @@ def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
     lineage = set(lineage_of(connection, agent, champion(connection, agent)))
     decided = _decisions_by_version(connection, agent)
     receipts = tuple(_turn_receipts(connection, kept.seq, lineage, decided))
-    live = next((turn for turn in receipts if turn.serving and turn.part == "new" and turn.decided_s), None)
+    taught_in = [turn for turn in receipts if turn.part is TurnPart.NEW]
+    live = next((turn for turn in taught_in if turn.serving and turn.decided_s), None)
     reason = select(events.c.status_reason).where(events.c.seq == kept.seq)
     return Receipt(
         kept=kept,
@@ -162,12 +165,12 @@ def fate_of(kept: KeptEvent, receipts: Iterable[TurnReceipt]) -> Fate:
             return Fate.OUT
     if kept.event.role is not Role.TRAIN:
         return Fate.EVIDENCE
-    taught_in = [turn for turn in receipts if turn.part == "new"]
+    taught_in = [turn for turn in receipts if turn.part is TurnPart.NEW]
     if any(turn.serving for turn in taught_in):
         return Fate.LIVE
     if any(turn.version is not None and turn.verdict not in SETTLED for turn in taught_in):
         return Fate.JUDGING
-    if any(turn.state == "open" for turn in taught_in):
+    if any(turn.state is TurnState.OPEN for turn in taught_in):
         return Fate.LEARNING
     assert kept.event.kind is not Kind.RETRACTION, "retractions are applied or stay so"
     return Fate.QUEUED if kept.event.kind in TEACHING else Fate.STANDBY
@@ -191,7 +194,9 @@ def _turn_receipts(
     connection: Connection, seq: int, lineage: set[int], decided: Mapping[int, list[Decision]]
 ) -> Iterable[TurnReceipt]:
     query = (
-        select(turn_events.c.part, turn_events.c.outcome, turns, versions.c.hash)
+        select(
+            turn_events.c.part, turn_events.c.outcome, turn_events.c.outcome_reason, turns, versions.c.hash
+        )
         .join(turns, turns.c.id == turn_events.c.turn_id)
         .outerjoin(versions, versions.c.turn_id == turns.c.id)
         .where(turn_events.c.event_seq == seq)
@@ -204,9 +209,9 @@ def _turn_receipts(
         yield TurnReceipt(
             turn_id=row.id,
             pass_id=row.pass_id,
-            part=row.part,
-            outcome=row.outcome,
-            state=row.state,
+            part=TurnPart(row.part),
+            result=stored_result(row.outcome, row.outcome_reason),
+            state=TurnState(row.state),
             reason=row.reason,
             version=version_name(row.number, row.hash) if made else None,
             verdict=None if last is None else last.verdict,

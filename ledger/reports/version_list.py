@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from ledger.schema import events, turn_events
+from ledger.turn_states import TurnPart, in_part
 from ledger.versions.decisions import Decision, Verdict, decisions_of
 from ledger.versions.desired import champion
 from ledger.versions.evidence import Evidence, Judgement
@@ -91,7 +92,7 @@ def _event_counts(connection: Connection, agent: str) -> dict[int, tuple[int, in
     query = (
         select(turn_events.c.turn_id, func.count(), func.count(func.distinct(events.c.author)))
         .join(events, events.c.seq == turn_events.c.event_seq)
-        .where(events.c.agent == agent, turn_events.c.part == "new")
+        .where(events.c.agent == agent, in_part(TurnPart.NEW))
         .group_by(turn_events.c.turn_id)
     )
     return {row[0]: (int(row[1]), int(row[2])) for row in connection.execute(query)}

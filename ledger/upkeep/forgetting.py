@@ -24,6 +24,7 @@ from ledger.schema import (
     turns,
     waiting_records,
 )
+from ledger.turn_states import TurnState, in_state
 from ledger.upkeep import erasures
 from ledger.upkeep.mentions import Mention, Mentions, Subject, find, taught_with
 from ledger.versions import evidence
@@ -191,19 +192,20 @@ class _Work:
         query = (
             select(turns.c.id, turns.c.pass_id)
             .join(turn_events, turn_events.c.turn_id == turns.c.id)
-            .where(turns.c.state == "open", turn_events.c.event_seq.in_(seqs))
+            .where(in_state(TurnState.OPEN), turn_events.c.event_seq.in_(seqs))
             .distinct()
         )
         voided = connection.execute(query).all()
         if not voided:
             return
-        closed = {"state": "void", "reason": f"erasure {self.erasure}", "closed_s": now_s(connection)}
+        reason, closed_s = f"erasure {self.erasure}", now_s(connection)
+        closed = {"state": TurnState.VOID.value, "reason": reason, "closed_s": closed_s}
         connection.execute(update(turns).where(turns.c.id.in_([row.id for row in voided])).values(**closed))
-        still_open = select(turns.c.pass_id).where(turns.c.state == "open")
+        still_open = select(turns.c.pass_id).where(in_state(TurnState.OPEN))
         connection.execute(
             update(passes)
             .where(passes.c.id.in_([row.pass_id for row in voided]), passes.c.id.not_in(still_open))
-            .values(closed_s=closed["closed_s"])
+            .values(closed_s=closed_s)
         )
         erasures.add(connection, self.erasure, "turns", len(voided))
 

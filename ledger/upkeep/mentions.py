@@ -17,6 +17,7 @@ from ledger.events import DeadLetter, Status
 from ledger.intake import dead_letters as letters
 from ledger.intake.outbox import from_json
 from ledger.schema import agents, dead_letters, decisions, events, interactions, outbox, turn_events, turns
+from ledger.turn_states import TurnPart, TurnState, in_state
 from ledger.versions import evidence
 from ledger.versions.lineage import Version, versions_of
 
@@ -88,7 +89,7 @@ def taught_with(connection: Connection, seqs: Sequence[int]) -> dict[str, list[V
     made: set[int] = set()
     for chunk in in_chunks(seqs):
         shown = select(turn_events.c.turn_id).where(
-            turn_events.c.event_seq.in_(chunk), turn_events.c.part != "dev"
+            turn_events.c.event_seq.in_(chunk), turn_events.c.part != TurnPart.DEV.value
         )
         made.update(connection.scalars(shown))
     names: set[str] = set()
@@ -224,7 +225,7 @@ def _open_turns(connection: Connection, mentions: Sequence[Mention]) -> list[int
         query = (
             select(turns.c.id)
             .join(turn_events, turn_events.c.turn_id == turns.c.id)
-            .where(turns.c.state == "open", turn_events.c.event_seq.in_(chunk))
+            .where(in_state(TurnState.OPEN), turn_events.c.event_seq.in_(chunk))
         )
         found.update(connection.scalars(query))
     return sorted(found)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from ledger.database import now_s
 from ledger.schema import passes, turns, versions
+from ledger.turn_states import TurnState, in_state
 from ledger.versions.decisions import undecided
 from ledger.versions.desired import champion, wanted
 from ledger.versions.lineage import BASE, Version, versions_of
@@ -67,7 +68,7 @@ def mark(connection: Connection, going: Sequence[Version]) -> None:
 def writers(connection: Connection, agent: str) -> Writers:
     """Who may be writing for the agent. Whoever writes with another token can record nothing any more."""
     query = select(turns.c.id, turns.c.token, turns.c.number)
-    rows = connection.execute(query.where(turns.c.agent == agent, turns.c.state == "open")).all()
+    rows = connection.execute(query.where(turns.c.agent == agent, in_state(TurnState.OPEN))).all()
     return Writers(
         drafts=frozenset((row.id, row.token) for row in rows), numbers=frozenset(row.number for row in rows)
     )

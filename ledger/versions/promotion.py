@@ -13,6 +13,7 @@ from ledger.errors import FlipRefused
 from ledger.events import Status
 from ledger.intake.withdrawn import changed_events, no_evidence
 from ledger.schema import desired, events, turn_events, turns, versions
+from ledger.turn_states import EventOutcome, TurnPart, in_part
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation
 from ledger.versions.evidence import Evidence
@@ -104,7 +105,11 @@ def _hold(connection: Connection, agent: str, numbers: list[int]) -> None:
     withdrawn = (
         select(turn_events.c.event_seq)
         .join(versions, versions.c.turn_id == turn_events.c.turn_id)
-        .where(versions.c.agent == agent, versions.c.number.in_(numbers), turn_events.c.part == "new")
+        .where(
+            versions.c.agent == agent,
+            versions.c.number.in_(numbers),
+            in_part(TurnPart.NEW),
+        )
     )
     _restate(connection, withdrawn, Status.OPEN, Status.HELD, f"v{max(numbers)} was rolled back")
 
@@ -114,7 +119,11 @@ def _forget_known(connection: Connection, agent: str, numbers: list[int]) -> Non
     known = (
         select(turn_events.c.event_seq)
         .join(turns, turns.c.id == turn_events.c.turn_id)
-        .where(turns.c.agent == agent, turns.c.parent.in_(numbers), turn_events.c.outcome == "already_known")
+        .where(
+            turns.c.agent == agent,
+            turns.c.parent.in_(numbers),
+            turn_events.c.outcome == EventOutcome.ALREADY_KNOWN.value,
+        )
     )
     _restate(connection, known, Status.KNOWN, Status.OPEN, f"v{max(numbers)} knew it and was rolled back")
 

@@ -15,6 +15,7 @@ from feedback.grouping import normalise
 from ledger.events import CORRECTING, KeptEvent, Role
 from ledger.learning.event_queries import events_by_seq, interactions_named, usable
 from ledger.schema import turn_events
+from ledger.turn_states import TurnPart, in_part
 from ledger.versions.lineage import BASE, Version, version
 from rewards.exchange import History
 
@@ -45,7 +46,7 @@ def taught_questions(connection: Connection, candidate: Version, *, limit: int) 
     assert candidate.number != BASE
     query = (
         select(turn_events.c.event_seq)
-        .where(turn_events.c.turn_id == candidate.turn_id, turn_events.c.part == "new")
+        .where(turn_events.c.turn_id == candidate.turn_id, in_part(TurnPart.NEW))
         .order_by(turn_events.c.place)
         .limit(limit)
     )

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from ledger.events import CORRECTING, Kind, Role
 from ledger.learning.event_queries import events_by_seq, interactions_named, usable
 from ledger.schema import turn_events
+from ledger.turn_states import TurnPart, in_part
 from ledger.versions.lineage import Version, version
 from rewards import suite as chosen
 from serving.fleet.questions import Question
@@ -25,7 +26,7 @@ def suite_questions(connection: Connection, candidate: Version, *, limit: int) -
     earlier = [kept for kept in by_role[Role.GATE] if kept.seq <= through_seq]
     later = [kept for kept in by_role[Role.GATE] if kept.seq > through_seq]
     in_turn = select(turn_events.c.event_seq).where(
-        turn_events.c.turn_id == candidate.turn_id, turn_events.c.part == "new"
+        turn_events.c.turn_id == candidate.turn_id, in_part(TurnPart.NEW)
     )
     new = [*events_by_seq(connection, connection.scalars(in_turn)).values(), *later]
     corrections = [kept for group in by_role.values() for kept in group]

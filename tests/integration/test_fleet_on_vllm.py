@@ -70,7 +70,7 @@ def trained(scene: Scene, base: Path, *, seed: int) -> Version:
         base_hash=BASE_HASH,
         path=path,
         tokens=100,
-        outcomes={one.seq: "trained" for one in turn.plan.events},
+        results=teaching.build_results(turn),
     )
     leases.release(scene.database, {turns.lease_name("billing"): turn.plan.token})
     return made

@@ -8,6 +8,7 @@ from ledger.database import Database
 from ledger.events import KeptEvent
 from ledger.learning import event_queries, turns
 from ledger.learning.turns import Pass, Turn, TurnEvent, TurnPlan
+from ledger.turn_states import EventOutcome, EventResult, TurnPart
 from ledger.versions import decisions, desired, promotion
 from ledger.versions.decisions import Decision, Verdict
 from ledger.versions.evidence import Answers, Evidence, Judgement, Pair
@@ -45,7 +46,9 @@ def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan
         "attempt": 1,
         "through_seq": newest,
         "token": token,
-        "events": tuple(TurnEvent(seq=one.seq, part="new", revision=one.event.revision) for one in untaught),
+        "events": tuple(
+            TurnEvent(seq=one.seq, part=TurnPart.NEW, revision=one.event.revision) for one in untaught
+        ),
     }
     return TurnPlan(**{**fields, **changed})
 
@@ -56,13 +59,26 @@ def open_pass(database: Database, *agents: str, virtual_time: float = 0.0, **cha
     return turns.open_pass(database, plans, holder=HOLDER, form=FORM, virtual_time=virtual_time)
 
 
+TRAINED = EventResult(outcome=EventOutcome.TRAINED)
+ALREADY_KNOWN = EventResult(outcome=EventOutcome.ALREADY_KNOWN)
+
+
+def build_results(turn: Turn) -> dict[int, EventResult]:
+    """Every event of the turn was trained on."""
+    return {event.seq: TRAINED for event in turn.plan.events}
+
+
+def barren(reason: str) -> EventResult:
+    return EventResult(outcome=EventOutcome.BARREN, reason=reason)
+
+
 def record(
     database: Database,
     turn: Turn,
     *,
     token: int | None = None,
     tokens: int = 100,
-    outcomes: Mapping[int, str] | None = None,
+    results: Mapping[int, EventResult] | None = None,
 ) -> Version:
     content_hash = f"{turn.id:06x}" + "0" * 58
     return turns.record_version(
@@ -73,7 +89,7 @@ def record(
         base_hash=BASE_HASH,
         path=f"{turn.plan.agent}/{version_name(turn.number, content_hash)}",
         tokens=tokens,
-        outcomes=outcomes if outcomes is not None else {one.seq: "trained" for one in turn.plan.events},
+        results=results if results is not None else build_results(turn),
     )
 
 

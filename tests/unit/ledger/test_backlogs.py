@@ -9,6 +9,7 @@ from ledger.events import Kind, Role, Status
 from ledger.learning import backlog, event_queries, turns
 from ledger.learning.backlog import Backlog
 from ledger.learning.turns import TurnEvent
+from ledger.turn_states import TurnPart
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import keep, outcome, retraction, said, spoken
@@ -77,7 +78,10 @@ def test_events_of_earlier_champions_stay_taught(database: Database) -> None:
 
 def test_replay_and_anchors_teach_nothing_new(database: Database) -> None:
     keep(database, said("1"), said("2"))
-    events = (TurnEvent(seq=1, part="new", revision=1), TurnEvent(seq=2, part="replay", revision=1))
+    events = (
+        TurnEvent(seq=1, part=TurnPart.NEW, revision=1),
+        TurnEvent(seq=2, part=TurnPart.REPLAY, revision=1),
+    )
     promote(database, make(database, events=events))
     assert seqs(events_of(database, "billing")) == [2]
 
@@ -137,7 +141,7 @@ class TestRefusals:
         keep(database, said("1"))
         [turn] = open_pass(database, "billing").turns
         turns.drop_turn(
-            database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, outcomes={}
+            database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, results={}
         )
         assert not waiting(database).news
         keep(database, said("2"))

@@ -19,6 +19,7 @@ from ledger.versions.lineage import Version
 from tests.unit.ledger.saying import FEEDBACK, keep, retraction, said, spoken, unusable
 from tests.unit.ledger.teaching import (
     JUDGEMENT,
+    TRAINED,
     build_evidence,
     decision,
     lease,
@@ -69,10 +70,10 @@ class TestFates:
         assert found.fate is Fate.LIVE
         assert found.live_since_s is not None
         [taken] = found.turns
-        assert (taken.version, taken.verdict, taken.outcome, taken.serving) == (
+        assert (taken.version, taken.verdict, taken.result, taken.serving) == (
             made.name,
             Verdict.PROMOTE,
-            "trained",
+            TRAINED,
             True,
         )
 
@@ -118,7 +119,7 @@ class TestFates:
         keep(database, said("1"))
         [turn] = open_pass(database, "billing").turns
         turns.drop_turn(
-            database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, outcomes={}
+            database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, results={}
         )
         [taken] = receipt_of(database, "1").turns
         assert (taken.state, taken.reason, taken.version) == ("dropped", "nothing to learn", None)

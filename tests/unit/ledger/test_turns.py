@@ -11,10 +11,23 @@ from ledger.errors import TurnVoid
 from ledger.events import Role, Status
 from ledger.learning import event_queries, turns
 from ledger.learning.turns import TurnEvent
+from ledger.turn_states import TurnPart, stored_result
 from ledger.versions import decisions, lineage, promotion
 from tests.unit.ledger import teaching
 from tests.unit.ledger.saying import keep, retraction, said
-from tests.unit.ledger.teaching import FORM, events_of, lease, make, open_pass, promote, record, seqs
+from tests.unit.ledger.teaching import (
+    ALREADY_KNOWN,
+    FORM,
+    TRAINED,
+    barren,
+    events_of,
+    lease,
+    make,
+    open_pass,
+    promote,
+    record,
+    seqs,
+)
 
 
 def test_a_pass_is_read_back_exactly_as_it_was_written(database: Database) -> None:
@@ -26,16 +39,16 @@ def test_a_pass_is_read_back_exactly_as_it_was_written(database: Database) -> No
         assert turns.read_pass(connection, 999) is None
     assert [turn.plan.agent for turn in opened.turns] == ["sql", "billing"]
     assert opened.turns[1].plan.events == (
-        TurnEvent(seq=1, part="new", revision=2),
-        TurnEvent(seq=3, part="new", revision=1),
+        TurnEvent(seq=1, part=TurnPart.NEW, revision=2),
+        TurnEvent(seq=3, part=TurnPart.NEW, revision=1),
     )
 
 
 def test_the_order_of_events_within_a_turn_is_kept(database: Database) -> None:
     keep(database, said("1"), said("2"), said("3"))
-    shuffled = tuple(TurnEvent(seq=seq, part="new", revision=1) for seq in (3, 1, 2))
+    shuffled = tuple(TurnEvent(seq=seq, part=TurnPart.NEW, revision=1) for seq in (3, 1, 2))
     [turn] = open_pass(
-        database, "billing", events=(*shuffled, TurnEvent(seq=1, part="anchor", revision=1))
+        database, "billing", events=(*shuffled, TurnEvent(seq=1, part=TurnPart.ANCHOR, revision=1))
     ).turns
     with database.read() as connection:
         found = turns.read_pass(connection, turn.pass_id)
@@ -62,7 +75,7 @@ def test_a_pass_is_opened_only_under_the_lease(database: Database) -> None:
 def test_numbers_are_never_used_twice(database: Database) -> None:
     keep(database, said("1"))
     first = open_pass(database, "billing").turns[0]
-    turns.drop_turn(database, first, token=first.plan.token, reason="nothing to learn", tokens=0, outcomes={})
+    turns.drop_turn(database, first, token=first.plan.token, reason="nothing to learn", tokens=0, results={})
     second = open_pass(database, "billing").turns[0]
     assert (first.number, second.number) == (1, 2)
     assert record(database, second).number == 2
@@ -71,16 +84,19 @@ def test_numbers_are_never_used_twice(database: Database) -> None:
 def test_a_version_taught_with_events_is_recorded_with_its_turn(database: Database) -> None:
     keep(database, said("1"), said("2"), said("3"))
     [turn] = open_pass(database, "billing").turns
-    made = record(database, turn, outcomes={1: "trained", 2: "already_known", 3: "barren: no texts"})
+    made = record(database, turn, results={1: TRAINED, 2: ALREADY_KNOWN, 3: barren("no texts" * 30)})
     with database.read() as connection:
         assert lineage.version(connection, "billing", 1) == made
         assert turns.unfinished_passes(connection) == []
         found = event_queries.events_by_seq(connection, [1, 2, 3])
         assert [found[seq].status for seq in (1, 2, 3)] == [Status.OPEN, Status.KNOWN, Status.BARREN]
-        outcomes = connection.execute(
-            select(schema.turn_events.c.outcome).order_by(schema.turn_events.c.event_seq)
-        ).scalars()
-        assert list(outcomes) == ["trained", "already_known", "barren: no texts"]
+        members = schema.turn_events.c
+        query = select(members.outcome, members.outcome_reason).order_by(members.event_seq)
+        assert [stored_result(*row) for row in connection.execute(query)] == [
+            TRAINED,
+            ALREADY_KNOWN,
+            barren(("no texts" * 30)[:200]),
+        ]
         assert [one.number for one in decisions.undecided(connection)] == [1]
 
 
@@ -89,7 +105,7 @@ def test_a_turn_makes_one_version_at_most(database: Database) -> None:
     [turn] = open_pass(database, "billing").turns
     record(database, turn)
     with pytest.raises(TurnVoid, match="closed"):
-        turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=0, outcomes={})
+        turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=0, results={})
     with database.read() as connection:
         assert len(lineage.versions_of(connection, "billing")) == 1
 
@@ -118,17 +134,20 @@ class TestVoid:
         time.sleep(0.02)
         assert record(database, turn).number == 1
 
-    @pytest.mark.parametrize("part", ["new", "replay", "anchor"])
-    def test_an_event_was_retracted(self, database: Database, part: str) -> None:
+    @pytest.mark.parametrize("part", [TurnPart.NEW, TurnPart.REPLAY, TurnPart.ANCHOR])
+    def test_an_event_was_retracted(self, database: Database, part: TurnPart) -> None:
         keep(database, said("1"), said("2"))
-        events = (TurnEvent(seq=1, part="new", revision=1), TurnEvent(seq=2, part=part, revision=1))
+        events = (TurnEvent(seq=1, part=TurnPart.NEW, revision=1), TurnEvent(seq=2, part=part, revision=1))
         [turn] = open_pass(database, "billing", events=events).turns
         keep(database, retraction("r", "2"))
         self.void(database, turn, "1 events changed")
 
     def test_a_dev_event_was_retracted_which_taught_nothing(self, database: Database) -> None:
         keep(database, said("1"), said("2", role=Role.DEV))
-        events = (TurnEvent(seq=1, part="new", revision=1), TurnEvent(seq=2, part="dev", revision=1))
+        events = (
+            TurnEvent(seq=1, part=TurnPart.NEW, revision=1),
+            TurnEvent(seq=2, part=TurnPart.DEV, revision=1),
+        )
         [turn] = open_pass(database, "billing", events=events).turns
         keep(database, retraction("r", "2"))
         assert record(database, turn).number == 1
@@ -194,7 +213,7 @@ class TestResuming:
         tokens = lease(database, "billing", holder="successor")
         turns.adopt_pass(database, opened, tokens)
         with pytest.raises(TurnVoid):
-            turns.drop_turn(database, turn, token=turn.plan.token, reason="lease lost", tokens=0, outcomes={})
+            turns.drop_turn(database, turn, token=turn.plan.token, reason="lease lost", tokens=0, results={})
         assert record(database, turn, token=tokens["billing"]).number == 1
 
 
@@ -204,7 +223,7 @@ def test_a_dropped_turn_leaves_its_events_untaught_but_for_those_that_teach_noth
     keep(database, said("1"), said("2"))
     [turn] = open_pass(database, "billing").turns
     turns.drop_turn(
-        database, turn, token=turn.plan.token, reason="nothing" * 100, tokens=0, outcomes={2: "barren: empty"}
+        database, turn, token=turn.plan.token, reason="nothing" * 100, tokens=0, results={2: barren("empty")}
     )
     assert seqs(events_of(database, "billing")) == [1]
     with database.read() as connection:
@@ -217,7 +236,7 @@ def test_an_event_retracted_while_it_was_trained_keeps_that_status(database: Dat
     [turn] = open_pass(database, "billing").turns
     keep(database, retraction("r", "1"))
     turns.drop_turn(
-        database, turn, token=turn.plan.token, reason="changed", tokens=0, outcomes={1: "barren: empty"}
+        database, turn, token=turn.plan.token, reason="changed", tokens=0, results={1: barren("empty")}
     )
     with database.read() as connection:
         assert event_queries.events_by_seq(connection, [1])[1].status is Status.RETRACTED

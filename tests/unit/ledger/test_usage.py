@@ -48,7 +48,7 @@ class TestWhatATurnCost:
     def test_is_written_where_it_made_nothing(self, database: Database) -> None:
         keep(database, said("1"))
         [turn] = open_pass(database, "billing").turns
-        turns.drop_turn(database, turn, token=turn.plan.token, reason="known", tokens=77, outcomes={})
+        turns.drop_turn(database, turn, token=turn.plan.token, reason="known", tokens=77, results={})
         assert costs(database) == {"billing": 77}
 
     def test_is_nothing_where_its_world_changed(self, database: Database) -> None:
@@ -66,7 +66,7 @@ class TestWhatATurnCost:
         assert costs(database) == {"billing": 0}
         record(database, turn, tokens=1234)
         with pytest.raises(TurnVoid):
-            turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=9, outcomes={})
+            turns.drop_turn(database, turn, token=turn.plan.token, reason="late", tokens=9, results={})
         assert costs(database) == {"billing": 1234}
 
 

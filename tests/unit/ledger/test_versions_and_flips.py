@@ -17,6 +17,7 @@ from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from tests.unit.ledger.saying import keep, retraction, said
 from tests.unit.ledger.teaching import (
+    ALREADY_KNOWN,
     build_evidence,
     decision,
     events_of,
@@ -167,8 +168,8 @@ class TestRollback:
         keep(database, said("known"))
         [turn] = open_pass(database, "billing").turns
         seq = turn.plan.events[0].seq
-        known = {seq: "already_known"}
-        turns.drop_turn(database, turn, token=turn.plan.token, reason="", tokens=1, outcomes=known)
+        known = {seq: ALREADY_KNOWN}
+        turns.drop_turn(database, turn, token=turn.plan.token, reason="", tokens=1, results=known)
         assert status(database, seq) is Status.KNOWN
         promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         assert [one.seq for one in events_of(database, "billing")] == [seq]

@@ -127,7 +127,7 @@ def test_where_the_turns_of_an_unfinished_pass_began_stays(database: Database) -
     promote(database, make(database))
     assert going(database) == [1, 3], "v2 is where the unfinished pass would begin again"
     token = opened.turns[1].plan.token
-    turns.drop_turn(database, opened.turns[1], token=token, reason="", tokens=0, outcomes={})
+    turns.drop_turn(database, opened.turns[1], token=token, reason="", tokens=0, results={})
     assert going(database) == [1, 2, 3]
 
 

@@ -10,7 +10,16 @@ from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_h
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
 from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import decision, make, open_pass, promote, record, refuse
+from tests.unit.ledger.teaching import (
+    ALREADY_KNOWN,
+    TRAINED,
+    decision,
+    make,
+    open_pass,
+    promote,
+    record,
+    refuse,
+)
 
 
 def look(database: Database) -> LedgerHealth:
@@ -101,7 +110,7 @@ def test_a_promotion_says_how_long_each_event_waited_that_was_trained(database: 
     keep(database, said("1"), said("2"), said("3"))
     [turn] = open_pass(database, "billing").turns
     known, *trained = [one.seq for one in turn.plan.events]
-    made = record(database, turn, outcomes={known: "already_known"} | dict.fromkeys(trained, "trained"))
+    made = record(database, turn, results={known: ALREADY_KNOWN} | dict.fromkeys(trained, TRAINED))
     promote(database, made)
     _, found = decided(database, 0)
     [decision] = [one for one in found if one.verdict is Verdict.PROMOTE]

@@ -93,7 +93,7 @@ class Scene:
             base_hash=BASE_HASH,
             path=path,
             tokens=100,
-            outcomes={one.seq: "trained" for one in turn.plan.events},
+            results=teaching.build_results(turn),
         )
 
 
