@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from feedback.grouping import normalise
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
 from rewards.episode import Part
 from rewards.exchange import History, asked
@@ -132,7 +133,7 @@ def half_similar(
     for one in sorted(approvals, key=_arrival):
         about = record.about(one.event)
         if about.messages and about.said:
-            newest[asked(about.messages)] = one
+            newest[normalise(asked(about.messages))] = one
     prompts = sorted(newest, key=lambda prompt: newest[prompt].seq)[-_CANDIDATES_MAX:]
     chance = random.Random(f"{seed}/anchors")
     targets = sorted({asked(record.about(one.event).messages) for one in to})

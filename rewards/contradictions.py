@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger.events import CORRECTING, Interaction, KeptEvent
-from rewards.episode import Message, text_of
-from rewards.exchange import History
+from rewards.exchange import History, prompt_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,7 @@ def contradictions(
 ) -> Contradictions:
     """What the corrections and overrides among `events` say against each other about the same prompt.
 
-    The same prompt: every message alike but for case and white space. The newest one counts. Older ones
+    The same prompt: see `rewards.exchange.prompt_key`. The newest one counts. Older ones
     that want another reply are superseded if their author is the newest one's or they came more than
     `window_s` seconds before it (rules change); otherwise they, and all that agree with the newest, are
     contested.
@@ -60,14 +59,8 @@ def _by_prompt(events: Iterable[KeptEvent], record: History) -> Mapping[tuple[st
         if kept.event.kind in CORRECTING:
             messages = record.about(kept.event).messages
             if messages:
-                claims[_plain_prompt(messages)].append(kept)
+                claims[prompt_key(messages)].append(kept)
     return claims
-
-
-def _plain_prompt(messages: Sequence[Message]) -> tuple[str, ...]:
-    return tuple(
-        f"{message.get('role')} {' '.join(text_of(message).lower().split())}" for message in messages
-    )
 
 
 def _wanted(kept: KeptEvent) -> str:

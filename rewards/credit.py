@@ -212,7 +212,7 @@ class CreditTable:
         return Episode(
             events=(event.uid,) if earlier is None else (event.uid, earlier.uid),
             part=self.part,
-            messages=about.messages,
+            messages=about.spoken_to,
             reply=Weighted(text=about.said or ""),
             advantage=value,
             spoken=about.spoken,

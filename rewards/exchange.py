@@ -6,6 +6,7 @@ An event's own texts win over the interaction it names; the interaction fills in
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from feedback.grouping import normalise
 from ledger.events import Event, Interaction, Kind, Role
 from rewards.episode import Message, Spoken, text_of
 
@@ -19,6 +20,7 @@ class Exchange:
     messages: tuple[Message, ...]  # empty where nobody knows
     said: str | None
     spoken: Spoken | None  # only where these words are what was sampled for this prompt
+    spoken_to: tuple[Message, ...]  # the prompt as it was when the tokens were sampled
     turn: int  # which of the conversation's agent turns, from 0
     conversation: str | None
 
@@ -36,14 +38,16 @@ class History:
         own = tuple(event.data.get("messages") or ())
         messages = own or (named.messages if named else ())
         said = event.data.get("rejected") or event.data.get("said") or (named.completion if named else None)
-        spoken = None
-        if named and messages and said == named.completion and _same_prompt(messages, named.messages):
+        spoken, spoken_to = None, messages
+        if named and messages and said == named.completion and is_same_prompt(messages, named.messages):
             spoken = _spoken(named)
+            spoken_to = messages if _has_same_texts(messages, named.messages) else named.messages
         turn = _turn_of(named) if named else _assistant_turns(messages)
         return Exchange(
             messages=messages,
             said=said,
             spoken=spoken,
+            spoken_to=spoken_to,
             turn=turn if event.turn is None else event.turn,
             conversation=event.conversation or (named.conversation if named else None),
         )
@@ -64,6 +68,7 @@ class History:
                 messages=said.messages,
                 said=said.completion,
                 spoken=_spoken(said),
+                spoken_to=said.messages,
                 turn=number,
                 conversation=said.conversation,
             )
@@ -89,6 +94,19 @@ def asked(messages: Sequence[Message]) -> str:
     return "\n".join(text_of(one) for one in messages if one.get("role") in ("user", "tool", "function"))
 
 
+def prompt_key(messages: Sequence[Message]) -> tuple[str, ...]:
+    """Equal for the same prompt: every role and every text, normalised as for prompt groups.
+
+    Other fields do not count: clients add and drop them.
+    """
+    return tuple(f"{message.get('role')} {normalise(text_of(message))}" for message in messages)
+
+
+def is_same_prompt(one: Sequence[Message], other: Sequence[Message]) -> bool:
+    """Whether two prompts differ in case, white space and compatible characters at most."""
+    return prompt_key(one) == prompt_key(other)
+
+
 def _turn_of(interaction: Interaction) -> int:
     return _assistant_turns(interaction.messages) if interaction.turn is None else interaction.turn
 
@@ -104,9 +122,5 @@ def _spoken(interaction: Interaction) -> Spoken | None:
     return Spoken(token_ids=token_ids, logprobs=logprobs)
 
 
-def _same_prompt(own: Sequence[Message], captured: Sequence[Message]) -> bool:
-    """Role by role and text by text: clients add and drop other fields."""
-    return len(own) == len(captured) and all(
-        one.get("role") == other.get("role") and text_of(one) == text_of(other)
-        for one, other in zip(own, captured, strict=True)
-    )
+def _has_same_texts(own: Sequence[Message], captured: Sequence[Message]) -> bool:
+    return [text_of(message) for message in own] == [text_of(message) for message in captured]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from feedback.grouping import normalise
 from rewards.likeness import words
 
 RULE_CORRECTIONS_MIN = 5
@@ -132,13 +133,13 @@ def _chance(odd: int, older: int, corrected: int) -> float:
 
 
 def _same_prompt(answers: Iterable[ApprovedReply], corrections: Iterable[Corrected]) -> set[int]:
-    """Answers to the very prompts that were corrected otherwise later; case, space and nothing else aside."""
+    """Answers to the very prompts that were corrected otherwise later."""
     newest: dict[str, Corrected] = {}
     for one in sorted(corrections, key=lambda one: one.seq):
-        newest[_plain(one.prompt)] = one
+        newest[normalise(one.prompt)] = one
     found = set[int]()
     for answer in answers:
-        later = newest.get(_plain(answer.prompt))
+        later = newest.get(normalise(answer.prompt))
         if later and answer.seq < later.seq and _plain(answer.reply) != _plain(later.corrected):
             found.add(answer.seq)
     return found

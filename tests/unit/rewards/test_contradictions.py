@@ -49,6 +49,11 @@ def test_the_same_prompt_is_the_same_but_for_case_and_space() -> None:
     assert verdict(by("ann", 1, "a"), by("ann", 2, "b", prompt="stop order 6")) == NOTHING
 
 
+def test_the_same_prompt_in_compatible_characters_is_the_same() -> None:
+    full_width = by("ann", 2, "b", prompt="ｓｔｏｐ\u00a0order 5")
+    assert verdict(by("ann", 1, "a"), full_width).superseded == {1: 2}
+
+
 def test_two_turns_of_one_conversation_are_not_the_same_prompt() -> None:
     first, second = by("ann", 1, "a"), by("ann", 2, "b")
     longer = [*second.event.data["messages"], {"role": "assistant", "content": "ok"}]

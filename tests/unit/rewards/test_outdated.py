@@ -138,10 +138,11 @@ def test_an_older_answer_to_the_corrected_prompt_itself_is_outdated_by_one_corre
     answers = [
         ApprovedReply(seq=1, prompt="Stop  order 5", reply="cancel 5"),
         ApprovedReply(seq=2, prompt="stop order 6", reply="cancel 6"),
+        ApprovedReply(seq=0, prompt="ｓｔｏｐ order 5", reply="cancel 5"),
         ApprovedReply(seq=9, prompt="stop order 5", reply="cancel 5"),
     ]
     corrections = [Corrected(seq=3, prompt="stop order 5", rejected="cancel 5", corrected="ask first")]
-    assert outdated(answers, corrections) == {1}
+    assert outdated(answers, corrections) == {0, 1}
 
 
 def test_an_older_answer_that_agrees_with_the_correction_stays() -> None:
