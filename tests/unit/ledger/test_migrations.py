@@ -1,5 +1,6 @@
 """A ledger of an older clorad becomes one of this: what it knew stays, what it did not know is nothing."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,11 +9,19 @@ import pytest
 from sqlalchemy import text
 
 from ledger.database import Database
-from ledger.learning import backlog, usage
+from ledger.learning import backlog, event_queries, turns, usage
 from ledger.learning.usage import Trained, Usage
+from ledger.reports import provenance
+from ledger.reports.receipts import Fate, Receipt, receipt
+from ledger.versions import routing
+from ledger.versions.decisions import Verdict
+from ledger.versions.desired import champion
+from ledger.versions.evidence import Evidence, Judgement
 from tests import postgres_server
 from tests.unit.ledger.older import BILLING, migrated_to
+from tests.unit.ledger.teaching import lease, promote, record
 
+SAMPLES = Path(__file__).parent / "samples"
 TURN = (
     "INSERT INTO turns (id, pass_id, place, agent, number, parent, recipe, labelling, seed, attempt,"
     " through_seq, token, state)"
@@ -99,3 +108,104 @@ def test_turns_closed_before_tokens_were_counted_cost_nothing_and_were_closed_wi
     assert [tuple(row) for row in closed] == [(0, 9.0), (0, 10.0), (0, None)]
     assert (waiting.is_learning, waiting.usage) == (True, Usage())
     assert lately == [Trained(agent="billing", weight=1.0, virtual_time=0.0, tokens=0, is_open=True)]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[Database]:
+    """A ledger that the clorad of schema 0004 filled, migrated to today's schema.
+
+    billing serves v1; v2 was refused, v3 was damaged, a fourth turn is open. ann rolled sql back to v0.
+    Of coder no replica could hold v1, and its second turn was dropped.
+    """
+    path = tmp_path / "clorad.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((SAMPLES / "ledger_0004.sql").read_text())
+    with closing(Database(f"sqlite:///{path}")) as database:
+        database.migrate()
+        yield database
+
+
+def receipt_of(database: Database, uid: str) -> Receipt:
+    with database.read() as connection:
+        [kept] = event_queries.event_by_uid(connection, uid)
+        return receipt(connection, kept)
+
+
+class TestALedgerThatTheVersionBeforeFilled:
+    def test_the_champions_are_routed_as_before(self, stored: Database) -> None:
+        with stored.read() as connection:
+            table = routing.routing(connection, {})
+        assert {agent: route.version for agent, route in table.routes.items()} == {
+            "billing": "v1-4780b4",
+            "coder": "v0",
+            "sql": "v0",
+        }
+        assert table.routes["billing"].model == "billing@v1-4780b4"
+
+    @pytest.mark.parametrize(
+        ("uid", "fate", "result"),
+        [
+            ("dev#e9", Fate.LIVE, "trained"),
+            ("dev#e10", Fate.OUT, "already known"),
+            ("dev#e11", Fate.OUT, "barren: its 5120 tokens are more than tokens_max"),
+            ("dev#e12", Fate.LIVE, "not used: nothing to teach"),
+            ("dev#e31", Fate.OUT, "trained"),
+            ("dev#e33", Fate.OUT, "barren: empty"),
+        ],
+    )
+    def test_receipts_say_what_became_of_events(
+        self, stored: Database, uid: str, fate: Fate, result: str
+    ) -> None:
+        event_receipt = receipt_of(stored, uid)
+        assert event_receipt.fate is fate
+        turn_result = event_receipt.turns[0].result
+        assert turn_result is not None
+        assert turn_result.text == result
+
+    def test_receipts_show_how_both_models_answered(self, stored: Database) -> None:
+        judged = receipt_of(stored, "dev#e1").judged[-1]
+        assert (judged.version, judged.verdict) == ("v1-4780b4", Verdict.PROMOTE)
+        assert (judged.example.before, judged.example.after) == (0.0, 1.0)
+        assert (judged.example.before_text, judged.example.after_text) == ("wrong 1", "right 1")
+
+    def test_the_reason_of_a_status_stands_without_the_word(self, stored: Database) -> None:
+        reasons = {id: receipt_of(stored, f"dev#e{id}").status_reason for id in (10, 11, 31)}
+        assert reasons == {
+            10: None,
+            11: "its 5120 tokens are more than tokens_max",
+            31: "v1 was rolled back",
+        }
+
+    def test_a_version_says_why_it_is_as_it_is(self, stored: Database) -> None:
+        with stored.read() as connection:
+            promoted = provenance.provenance(connection, "billing", 1)
+            withdrawn = provenance.provenance(connection, "sql", 1)
+        assert promoted is not None
+        assert [decision.verdict for decision in promoted.decisions] == [Verdict.CANARY, Verdict.PROMOTE]
+        assert promoted.decisions[-1].evidence.judgement == Judgement(
+            alpha_k=0.025, p=0.00390625, wins=8, losses=0, ties=0, suite_wins=2, suite_losses=0, suite=2
+        )
+        assert [event.kept.event.id for event in promoted.taught] == ["e9", "e10", "e11", "e12"]
+        assert withdrawn is not None
+        assert withdrawn.decisions[-1].evidence == Evidence(reasons=("too short",), rolled_back_to=0)
+
+    def test_what_waits_waits_on(self, stored: Database) -> None:
+        with stored.read() as connection:
+            waiting = {agent.agent: agent for agent in backlog.backlogs(connection)}
+        assert {name: agent.untaught for name, agent in waiting.items()} == {
+            "billing": 4,
+            "coder": 0,
+            "sql": 0,
+        }
+        assert (waiting["billing"].refusals, waiting["billing"].is_learning) == (1, True)
+
+    def test_the_turn_that_was_open_makes_a_version_that_is_promoted(self, stored: Database) -> None:
+        with stored.read() as connection:
+            [unfinished] = turns.unfinished_passes(connection)
+        tokens = lease(stored, "billing")
+        turns.adopt_pass(stored, unfinished, tokens)
+        [turn] = unfinished.turns
+        promote(stored, record(stored, turn, token=tokens["billing"]))
+        with stored.read() as connection:
+            assert champion(connection, "billing") == 4
+        assert receipt_of(stored, "dev#e34").fate is Fate.LIVE
