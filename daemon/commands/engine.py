@@ -10,7 +10,7 @@ from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, show_json, table
 from daemon.learning.engine_loading import EngineRefused, prepare_torch, warm_engine
 from daemon.settings import Settings
-from ledger.learning.turns import read_pass
+from ledger.learning.passes import read_pass
 
 if TYPE_CHECKING:
     from daemon.learning.replay import Replayed

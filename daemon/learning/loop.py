@@ -28,8 +28,9 @@ from ledger.database import Database
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
 from ledger.heartbeat import Leased, held
-from ledger.learning import agents, backlog, event_queries, turns, usage
-from ledger.learning.turns import Pass, Turn, TurnPlan
+from ledger.learning import agents, backlog, event_queries, passes, turns, usage
+from ledger.learning.passes import Pass
+from ledger.learning.turns import Turn, TurnPlan
 from ledger.turn_states import EventOutcome, EventResult, TurnState
 from ledger.versions.lineage import Version, version_name
 from rewards.episode import Part
@@ -99,13 +100,13 @@ def learn(learner: Learner, stopping: threading.Event) -> None:
 def resume_pass(learner: Learner, stopping: threading.Event) -> bool:
     """Finish the oldest pass that was opened and not closed, if its agents can be leased."""
     with learner.database.read() as connection:
-        unfinished = turns.unfinished_passes(connection)
+        unfinished = passes.unfinished_passes(connection)
     for opened in unfinished:
         names = [turns.lease_name(turn.plan.agent) for turn in opened.turns if turn.is_open]
         with held(learner.database, names, holder=learner.holder, ttl_s=learner.options.lease_s) as leased:
             if set(leased.tokens) != set(names):
                 continue  # whoever opened it is still alive
-            turns.adopt_pass(learner.database, opened, _by_agent(opened, leased))
+            passes.adopt_pass(learner.database, opened, _by_agent(opened, leased))
             log.info("pass resumed", pass_id=opened.id, agents=len(names))
             teach(learner, opened, leased, stopping)
             return True
@@ -183,7 +184,7 @@ def _open(learner: Learner, leased: Leased, virtual_time: float) -> Pass | None:
     if not plans:
         return None
     try:
-        return turns.open_pass(
+        return passes.open_pass(
             learner.database,
             plans,
             holder=learner.holder,

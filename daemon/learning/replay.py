@@ -13,7 +13,8 @@ from engine.lesson import NotLearned
 from engine.warm_engine import WarmEngine
 from ledger.database import Database
 from ledger.learning.event_queries import events_by_seq
-from ledger.learning.turns import Pass, Turn
+from ledger.learning.passes import Pass
+from ledger.learning.turns import Turn
 from ledger.versions.lineage import BASE, pruned_notice, version
 
 

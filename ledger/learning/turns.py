@@ -1,14 +1,14 @@
-"""Turns and passes: an agent's chance to learn, written down before anything is trained.
+"""Turns: an agent's chance to learn, and how it is closed.
 
-Opening a pass fixes what is trained on what; closing it makes versions, each only if the world the turn
-was opened in still stands. A pass that was opened and never closed is resumed exactly as written.
+A turn makes a version only if its lease, its parent and its events are still what they were when it was
+opened (`ledger.learning.passes`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from ledger import leases
 from ledger.database import Database, now_s
@@ -57,66 +57,6 @@ class Turn:
     number: int  # of the version it makes
     plan: TurnPlan
     is_open: bool = True  # no version made of it yet, and not dropped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """Turns trained together. `form` is what must be equal for the hashes to be equal."""
-
-    id: int
-    form: Mapping[str, Any]
-    turns: tuple[Turn, ...]
-
-
-def open_pass(
-    database: Database,
-    plans: Sequence[TurnPlan],
-    *,
-    holder: str,
-    form: Mapping[str, Any],
-    virtual_time: float = 0.0,
-) -> Pass:
-    """Write the pass and its turns. Raises `TurnVoid` if a lease was lost meanwhile.
-
-    `virtual_time` says where those who were due stand in sharing (`ledger.learning.usage`).
-    It is no part of the form.
-    """
-    with database.write() as connection:
-        for plan in plans:
-            _still_ours(connection, plan.agent, plan.token)
-        opened = connection.execute(
-            insert(passes).values(
-                holder=holder, form=dict(form), virtual_time=virtual_time, opened_s=now_s(connection)
-            )
-        )
-        pass_id = _new_id(opened.inserted_primary_key)
-        written = tuple(_write_turn(connection, pass_id, place, plan) for place, plan in enumerate(plans))
-    return Pass(id=pass_id, form=form, turns=written)
-
-
-def read_pass(connection: Connection, pass_id: int) -> Pass | None:
-    """One pass with its turns as they were written."""
-    found = connection.execute(select(passes).where(passes.c.id == pass_id)).one_or_none()
-    if found is None:
-        return None
-    rows = connection.execute(select(turns).where(turns.c.pass_id == pass_id).order_by(turns.c.place)).all()
-    return Pass(id=pass_id, form=found.form, turns=tuple(_turn(connection, row) for row in rows))
-
-
-def unfinished_passes(connection: Connection) -> list[Pass]:
-    """Passes that were opened and not closed, oldest first."""
-    ids = connection.scalars(select(passes.c.id).where(passes.c.closed_s.is_(None)).order_by(passes.c.id))
-    found = [read_pass(connection, pass_id) for pass_id in ids.all()]
-    return [one for one in found if one is not None]
-
-
-def adopt_pass(database: Database, unfinished: Pass, tokens: Mapping[str, int]) -> None:
-    """Take over a pass somebody else opened: its turns carry our fencing tokens from now on."""
-    with database.write() as connection:
-        for turn in (turn for turn in unfinished.turns if turn.is_open):
-            token = tokens[turn.plan.agent]
-            _still_ours(connection, turn.plan.agent, token)
-            connection.execute(update(turns).where(turns.c.id == turn.id).values(token=token))
 
 
 def void_reason(connection: Connection, turn: Turn, token: int) -> str | None:
@@ -208,62 +148,6 @@ def lease_name(agent: str) -> str:
     return f"agent:{agent}"
 
 
-def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan) -> Turn:
-    used = select(func.max(turns.c.number)).where(turns.c.agent == plan.agent)
-    number = int(connection.scalar(used) or 0) + 1  # numbers are never used twice, dropped turns included
-    inserted = connection.execute(
-        insert(turns).values(
-            pass_id=pass_id,
-            place=place,
-            agent=plan.agent,
-            number=number,
-            parent=plan.parent,
-            recipe=dict(plan.recipe),
-            labelling=dict(plan.labelling),
-            seed=plan.seed,
-            attempt=plan.attempt,
-            through_seq=plan.through_seq,
-            token=plan.token,
-            state=TurnState.OPEN.value,
-        )
-    )
-    turn_id = _new_id(inserted.inserted_primary_key)
-    rows = [
-        {
-            "turn_id": turn_id,
-            "event_seq": one.seq,
-            "part": one.part.value,
-            "place": order,
-            "revision": one.revision,
-        }
-        for order, one in enumerate(plan.events)
-    ]
-    connection.execute(insert(turn_events), rows)
-    return Turn(id=turn_id, pass_id=pass_id, number=number, plan=plan)
-
-
-def _turn(connection: Connection, row: Any) -> Turn:
-    members = connection.execute(
-        select(turn_events).where(turn_events.c.turn_id == row.id).order_by(turn_events.c.place)
-    )
-    plan = TurnPlan(
-        agent=row.agent,
-        parent=row.parent,
-        recipe=row.recipe,
-        labelling=row.labelling,
-        seed=row.seed,
-        attempt=row.attempt,
-        through_seq=row.through_seq,
-        token=row.token,
-        events=tuple(
-            TurnEvent(seq=one.event_seq, part=TurnPart(one.part), revision=one.revision) for one in members
-        ),
-    )
-    return Turn(
-        id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == TurnState.OPEN
-    )
-
-
 def _settle(
     connection: Connection,
     turn: Turn,
@@ -306,13 +190,3 @@ _STATUS_OF = {EventOutcome.ALREADY_KNOWN: Status.KNOWN, EventOutcome.BARREN: Sta
 
 def _cut(reason: str | None) -> str | None:
     return None if reason is None else reason[:REASON_CHARS_MAX]
-
-
-def _still_ours(connection: Connection, agent: str, token: int) -> None:
-    if not leases.holds(connection, lease_name(agent), token):
-        raise TurnVoid(f"the lease of {agent} was lost")
-
-
-def _new_id(key: Any) -> int:
-    assert key is not None, "a serial key is always returned"
-    return int(key[0])

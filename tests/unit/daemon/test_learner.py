@@ -19,7 +19,7 @@ from engine.warm_engine import WarmEngine
 from ledger import leases, schema
 from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status
-from ledger.learning import agents, backlog, event_queries, turns, usage
+from ledger.learning import agents, backlog, event_queries, passes, usage
 from ledger.learning.turns import lease_name
 from ledger.versions import decisions, lineage
 from ledger.versions.evidence import Evidence
@@ -160,7 +160,7 @@ def test_agents_that_are_due_learn_in_one_pass(learner: Learner, database: Datab
     make_due(database, "billing", "sql")
     assert start_pass(learner, threading.Event())
     with database.read() as connection:
-        recorded = turns.read_pass(connection, 1)
+        recorded = passes.read_pass(connection, 1)
         waiting = {one.agent: one for one in backlog.backlogs(connection)}
     assert {turn.plan.agent for turn in recorded.turns} == {"billing", "sql"}
     assert set(made(database)) == {"billing v1", "sql v1"}
@@ -310,8 +310,8 @@ def test_a_killed_pass_is_resumed_as_recorded_and_gives_the_same_adapters(
     resumed = made(database)
     assert set(resumed) == {"billing v1", "sql v1"}
     with database.read() as connection:
-        recorded = turns.read_pass(connection, 1)
-        assert turns.unfinished_passes(connection) == []
+        recorded = passes.read_pass(connection, 1)
+        assert passes.unfinished_passes(connection) == []
     again = replay(database, learner.engine, learner.store, recorded)
     assert all(one.same for one in again), "an uninterrupted run gives the same hashes"
     assert {f"{one.agent} v{one.number}": one.again for one in again} == resumed
@@ -489,7 +489,7 @@ def test_an_agent_whose_champion_is_damaged_keeps_no_other_from_learning(
     assert start_pass(learner, threading.Event())
     with database.read() as connection:
         assert [one.agent for one in decisions.undecided(connection)] == ["sql"]
-        [turn] = [one for one in turns.read_pass(connection, 2).turns if one.plan.agent == "billing"]
+        [turn] = [one for one in passes.read_pass(connection, 2).turns if one.plan.agent == "billing"]
         reason = connection.scalar(select(schema.turns.c.reason).where(schema.turns.c.id == turn.id))
     assert reason == f"{champion.name} cannot be read: SafetensorError"
 

@@ -10,7 +10,7 @@ from daemon.upkeep import pruning
 from daemon.upkeep.pruning import Gone
 from ledger import leases
 from ledger.database import Database
-from ledger.learning import turns
+from ledger.learning import passes, turns
 from ledger.learning.agents import Agent, declare
 from ledger.learning.turns import lease_name
 from ledger.upkeep.pruning import mark, unneeded
@@ -115,8 +115,8 @@ def test_a_turns_work_stays_while_it_may_become_a_version(database: Database, st
     leases.release(database, {lease_name("billing"): turn.plan.token})
     [token] = leases.acquire(database, [lease_name("billing")], holder="two", ttl_s=5).values()
     with database.read() as connection:
-        [unfinished] = turns.unfinished_passes(connection)
-    turns.adopt_pass(database, unfinished, {"billing": token})
+        [unfinished] = passes.unfinished_passes(connection)
+    passes.adopt_pass(database, unfinished, {"billing": token})
     folder(store / "billing" / f".draft-{turn.id}-{token}")
     assert names(pruned(database, store)) == [old.name], "whoever wrote it can record nothing any more"
     turns.void_turn(database, turn, token=token, reason="")

@@ -6,8 +6,9 @@ from typing import Any
 from ledger import leases
 from ledger.database import Database
 from ledger.events import KeptEvent
-from ledger.learning import event_queries, turns
-from ledger.learning.turns import Pass, Turn, TurnEvent, TurnPlan
+from ledger.learning import event_queries, passes, turns
+from ledger.learning.passes import Pass
+from ledger.learning.turns import Turn, TurnEvent, TurnPlan
 from ledger.turn_states import EventOutcome, EventResult, TurnPart
 from ledger.versions import decisions, desired, promotion
 from ledger.versions.decisions import Decision, Verdict
@@ -56,7 +57,7 @@ def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan
 def open_pass(database: Database, *agents: str, virtual_time: float = 0.0, **changed: Any) -> Pass:
     tokens = lease(database, *agents)
     plans = [plan(database, agent, tokens[agent], **changed) for agent in agents]
-    return turns.open_pass(database, plans, holder=HOLDER, form=FORM, virtual_time=virtual_time)
+    return passes.open_pass(database, plans, holder=HOLDER, form=FORM, virtual_time=virtual_time)
 
 
 TRAINED = EventResult(outcome=EventOutcome.TRAINED)

@@ -24,7 +24,7 @@ from ledger.database import Database
 from ledger.errors import FlipRefused, TurnVoid
 from ledger.events import TEACHING, Event, Kind, Role, Status
 from ledger.intake import transaction
-from ledger.learning import backlog, event_queries, turns
+from ledger.learning import backlog, event_queries, passes, turns
 from ledger.learning.agents import Agent, declare
 from ledger.learning.turns import Turn
 from ledger.reports.audit import against, audit
@@ -186,7 +186,7 @@ class Told(RuleBasedStateMachine):
             return
         name = turns.lease_name(agent)
         token = leases.acquire(self.database, [name], holder="learner", ttl_s=10)[name]
-        opened = turns.open_pass(
+        opened = passes.open_pass(
             self.database, [plan(self.database, agent, token)], holder="learner", form=FORM
         )
         known.turn, known.token, known.stolen = opened.turns[0], token, False
@@ -297,7 +297,7 @@ class Told(RuleBasedStateMachine):
             }
             for found in backlog.backlogs(connection):
                 self.agent_is_as_it_should(connection, found, self.agents[found.agent])
-            unfinished = turns.unfinished_passes(connection)
+            unfinished = passes.unfinished_passes(connection)
         running = {agent for agent, known in self.agents.items() if known.turn is not None}
         assert {turn.plan.agent for one in unfinished for turn in one.turns} == running
 

@@ -15,7 +15,7 @@ from ledger.database import Database
 from ledger.errors import TurnVoid
 from ledger.events import Arrival, Batch, Event, Kind, Role, UnusableRecord
 from ledger.intake import transaction, waiting
-from ledger.learning import turns
+from ledger.learning import passes
 from ledger.learning.agents import Agent, declare
 from ledger.reports import sizes
 from ledger.reports.audit import audit
@@ -253,20 +253,20 @@ class TestLearning:
         mine, others = open_pass(database, "billing", "sql").turns
         assert forget(database).counts == {"events": 1, "turns": 1}
         with database.read() as connection:
-            [unfinished] = turns.unfinished_passes(connection)
+            [unfinished] = passes.unfinished_passes(connection)
         assert [turn.is_open for turn in unfinished.turns] == [False, True], "the other one goes on"
         with pytest.raises(TurnVoid):
             record(database, mine)
         record(database, others)
         with database.read() as connection:
-            assert turns.unfinished_passes(connection) == []
+            assert passes.unfinished_passes(connection) == []
 
     def test_a_pass_of_such_turns_only_is_over(self, database: Database) -> None:
         keep(database, told("1", "MARK"))
         open_pass(database, "billing")
         forget(database)
         with database.read() as connection:
-            assert turns.unfinished_passes(connection) == []
+            assert passes.unfinished_passes(connection) == []
 
     def test_versions_that_learned_from_them_are_named(self, database: Database) -> None:
         keep(database, told("1", "x", author="bob"))

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from ledger.database import Database
-from ledger.learning import backlog, event_queries, turns, usage
+from ledger.learning import backlog, event_queries, passes, usage
 from ledger.learning.usage import Trained, Usage
 from ledger.reports import provenance
 from ledger.reports.receipts import Fate, Receipt, receipt
@@ -201,9 +201,9 @@ class TestALedgerThatTheVersionBeforeFilled:
 
     def test_the_turn_that_was_open_makes_a_version_that_is_promoted(self, stored: Database) -> None:
         with stored.read() as connection:
-            [unfinished] = turns.unfinished_passes(connection)
+            [unfinished] = passes.unfinished_passes(connection)
         tokens = lease(stored, "billing")
-        turns.adopt_pass(stored, unfinished, tokens)
+        passes.adopt_pass(stored, unfinished, tokens)
         [turn] = unfinished.turns
         promote(stored, record(stored, turn, token=tokens["billing"]))
         with stored.read() as connection:

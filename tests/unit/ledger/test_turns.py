@@ -9,7 +9,7 @@ from ledger import leases, schema
 from ledger.database import Database
 from ledger.errors import TurnVoid
 from ledger.events import Role, Status
-from ledger.learning import event_queries, turns
+from ledger.learning import event_queries, passes, turns
 from ledger.learning.turns import TurnEvent
 from ledger.turn_states import TurnPart, stored_result
 from ledger.versions import decisions, lineage, promotion
@@ -34,9 +34,9 @@ def test_a_pass_is_read_back_exactly_as_it_was_written(database: Database) -> No
     keep(database, said("1", revision=2), said("2", agent="sql"), said("3"))
     opened = open_pass(database, "sql", "billing", seed=2**40)
     with database.read() as connection:
-        assert turns.read_pass(connection, opened.id) == opened
-        assert turns.unfinished_passes(connection) == [opened]
-        assert turns.read_pass(connection, 999) is None
+        assert passes.read_pass(connection, opened.id) == opened
+        assert passes.unfinished_passes(connection) == [opened]
+        assert passes.read_pass(connection, 999) is None
     assert [turn.plan.agent for turn in opened.turns] == ["sql", "billing"]
     assert opened.turns[1].plan.events == (
         TurnEvent(seq=1, part=TurnPart.NEW, revision=2),
@@ -51,7 +51,7 @@ def test_the_order_of_events_within_a_turn_is_kept(database: Database) -> None:
         database, "billing", events=(*shuffled, TurnEvent(seq=1, part=TurnPart.ANCHOR, revision=1))
     ).turns
     with database.read() as connection:
-        found = turns.read_pass(connection, turn.pass_id)
+        found = passes.read_pass(connection, turn.pass_id)
     assert found is not None
     assert [(one.seq, one.part) for one in found.turns[0].plan.events] == [
         (3, "new"),
@@ -67,9 +67,9 @@ def test_a_pass_is_opened_only_under_the_lease(database: Database) -> None:
     plan = teaching.plan(database, "billing", token)
     lease(database, "billing")
     with pytest.raises(TurnVoid, match="lease"):
-        turns.open_pass(database, [plan], holder="old", form=FORM)
+        passes.open_pass(database, [plan], holder="old", form=FORM)
     with database.read() as connection:
-        assert turns.unfinished_passes(connection) == []
+        assert passes.unfinished_passes(connection) == []
 
 
 def test_numbers_are_never_used_twice(database: Database) -> None:
@@ -87,7 +87,7 @@ def test_a_version_taught_with_events_is_recorded_with_its_turn(database: Databa
     made = record(database, turn, results={1: TRAINED, 2: ALREADY_KNOWN, 3: barren("no texts" * 30)})
     with database.read() as connection:
         assert lineage.version(connection, "billing", 1) == made
-        assert turns.unfinished_passes(connection) == []
+        assert passes.unfinished_passes(connection) == []
         found = event_queries.events_by_seq(connection, [1, 2, 3])
         assert [found[seq].status for seq in (1, 2, 3)] == [Status.OPEN, Status.KNOWN, Status.BARREN]
         members = schema.turn_events.c
@@ -130,7 +130,7 @@ class TestVoid:
         keep(database, said("1"))
         token = lease(database, "billing", ttl_s=0.01)["billing"]
         plan = teaching.plan(database, "billing", token)
-        [turn] = turns.open_pass(database, [plan], holder="one", form=FORM).turns
+        [turn] = passes.open_pass(database, [plan], holder="one", form=FORM).turns
         time.sleep(0.02)
         assert record(database, turn).number == 1
 
@@ -181,7 +181,7 @@ class TestResuming:
         opened = open_pass(database, "billing")
         leases.release(database, {turns.lease_name("billing"): opened.turns[0].plan.token})
         tokens = lease(database, "billing", holder="another")
-        turns.adopt_pass(database, opened, tokens)
+        passes.adopt_pass(database, opened, tokens)
         assert record(database, opened.turns[0], token=tokens["billing"]).number == 1
 
     def test_a_pass_half_finished_is_adopted_for_what_is_left(self, database: Database) -> None:
@@ -189,19 +189,19 @@ class TestResuming:
         opened = open_pass(database, "billing", "sql")
         record(database, opened.turns[0])
         with database.read() as connection:
-            [left] = turns.unfinished_passes(connection)
+            [left] = passes.unfinished_passes(connection)
         assert [turn.is_open for turn in left.turns] == [False, True]
         tokens = lease(database, "sql")
-        turns.adopt_pass(database, left, tokens)
+        passes.adopt_pass(database, left, tokens)
         record(database, left.turns[1], token=tokens["sql"])
         with database.read() as connection:
-            assert turns.unfinished_passes(connection) == []
+            assert passes.unfinished_passes(connection) == []
 
     def test_a_pass_cannot_be_adopted_without_its_leases(self, database: Database) -> None:
         keep(database, said("1"))
         opened = open_pass(database, "billing")
         with pytest.raises(TurnVoid):
-            turns.adopt_pass(database, opened, {"billing": opened.turns[0].plan.token - 1})
+            passes.adopt_pass(database, opened, {"billing": opened.turns[0].plan.token - 1})
 
     def test_one_that_slept_through_its_lease_cannot_drop_what_its_successor_trains(
         self, database: Database
@@ -211,7 +211,7 @@ class TestResuming:
         [turn] = opened.turns
         leases.release(database, {turns.lease_name("billing"): turn.plan.token})
         tokens = lease(database, "billing", holder="successor")
-        turns.adopt_pass(database, opened, tokens)
+        passes.adopt_pass(database, opened, tokens)
         with pytest.raises(TurnVoid):
             turns.drop_turn(database, turn, token=turn.plan.token, reason="lease lost", tokens=0, results={})
         assert record(database, turn, token=tokens["billing"]).number == 1
@@ -227,7 +227,7 @@ def test_a_dropped_turn_leaves_its_events_untaught_but_for_those_that_teach_noth
     )
     assert seqs(events_of(database, "billing")) == [1]
     with database.read() as connection:
-        assert turns.unfinished_passes(connection) == []
+        assert passes.unfinished_passes(connection) == []
         assert decisions.undecided(connection) == []
 
 
