@@ -174,6 +174,15 @@ def test_the_migration_makes_exactly_the_schema_in_the_code(database: Database) 
         assert compare_metadata(context, schema.metadata) == []
 
 
+def test_a_role_that_starts_takes_no_write_lock_where_the_schema_is_the_newest(url: str) -> None:
+    at_work, starting = Database(url), Database(url)
+    at_work.migrate()
+    with at_work.write():
+        starting.migrate()  # would raise `LedgerUnavailable` if it waited for the lock
+    for database in (at_work, starting):
+        database.close()
+
+
 MIGRATES = """
 import sys, time
 from ledger.database import Database
