@@ -6,7 +6,6 @@ resumes as recorded; everything it writes is fenced by the lease it held.
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from daemon.learning import metrics
+from daemon.learning.event_results import event_results
 from daemon.learning.pacing import Pacing
 from daemon.learning.planning import TurnLimits, plan_turn
 from daemon.learning.preparing import Prepared, prepare
@@ -31,9 +31,8 @@ from ledger.heartbeat import Leased, held
 from ledger.learning import agents, backlog, event_queries, passes, turns, usage
 from ledger.learning.passes import Pass
 from ledger.learning.turns import Turn, TurnPlan
-from ledger.turn_states import EventOutcome, EventResult, TurnState
+from ledger.turn_states import EventResult, TurnState
 from ledger.versions.lineage import Version, version_name
-from rewards.episode import Part
 
 log = structlog.get_logger(__name__)
 
@@ -199,7 +198,7 @@ def _open(learner: Learner, leased: Leased, virtual_time: float) -> Pass | None:
 def _record(
     learner: Learner, turn: Turn, prepared: Prepared, result: Learned | NotLearned, token: int
 ) -> None:
-    results = _results(prepared, result)
+    results = event_results(prepared, result)
     outcomes = [event.outcome for event in results.values()]
     try:
         if isinstance(result, NotLearned) and result.again:
@@ -268,33 +267,6 @@ def _keep(
     )
     learner.failpoint("learner-recorded")
     return made
-
-
-_TRAINED = EventResult(outcome=EventOutcome.TRAINED)
-_NOTHING_TO_TEACH = EventResult(outcome=EventOutcome.NOT_USED, reason="nothing to teach")
-
-
-def _results(prepared: Prepared, result: Learned | NotLearned) -> dict[int, EventResult]:
-    """What became of each new event, by its number in the ledger: trained, if any of its episodes was."""
-    left = Counter(
-        uid for one in prepared.lesson.episodes if one.part is Part.NEW for uid in one.events
-    )  # episodes of each event that nothing kept from being trained
-    told = frozenset(left)
-    left.subtract(result.already_known)
-    left.subtract(uid for refused in result.refused for uid in refused.events)
-    not_trained = {
-        uid: EventResult(outcome=EventOutcome.BARREN, reason=refused.reason)
-        for refused in result.refused
-        for uid in refused.events
-    }
-    not_trained |= dict.fromkeys(result.already_known, EventResult(outcome=EventOutcome.ALREADY_KNOWN))
-    results = {
-        seq: not_trained[uid] for uid, seq in prepared.new.items() if uid in not_trained and left[uid] <= 0
-    }
-    if isinstance(result, Learned):
-        for uid, seq in prepared.new.items():
-            results.setdefault(seq, _TRAINED if uid in told else _NOTHING_TO_TEACH)
-    return results
 
 
 def _void(learner: Learner, turn: Turn, token: int, reason: str) -> None:

@@ -70,8 +70,8 @@ def nothing(_name: str) -> None:
     """No failpoint is armed."""
 
 
-def killed_at(point: str, passes: int = 1) -> Callable[[str], None]:
-    left = [passes]
+def killed_at(point: str, times: int = 1) -> Callable[[str], None]:
+    left = [times]
 
     def reached(name: str) -> None:
         if name == point:
@@ -292,15 +292,15 @@ def test_a_version_names_every_event_it_was_taught_with(learner: Learner, databa
 
 
 @pytest.mark.parametrize(
-    ("point", "passes"),
+    ("point", "times"),
     [("learner-training", 2), ("learner-renamed", 1), ("learner-renamed", 2), ("learner-recorded", 1)],
 )
 def test_a_killed_pass_is_resumed_as_recorded_and_gives_the_same_adapters(
-    learner: Learner, database: Database, tmp_path: Path, point: str, passes: int
+    learner: Learner, database: Database, tmp_path: Path, point: str, times: int
 ) -> None:
     make_due(database, "billing", "sql")
     with pytest.raises(Killed):
-        start_pass(replace(learner, failpoint=killed_at(point, passes)), threading.Event())
+        start_pass(replace(learner, failpoint=killed_at(point, times)), threading.Event())
     keep(database, *corrections("sql", 3, prefix="later "))  # news must not change what was written down
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE leases SET until_s = 0")  # the dead holder's run out

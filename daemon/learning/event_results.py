@@ -1,0 +1,38 @@
+"""What became of each new event of a turn, from what the engine did with the turn's episodes."""
+
+from collections import Counter
+
+from daemon.learning.preparing import Prepared
+from engine.lesson import Learned, NotLearned
+from ledger.turn_states import EventOutcome, EventResult
+from rewards.episode import Part
+
+_TRAINED = EventResult(outcome=EventOutcome.TRAINED)
+_ALREADY_KNOWN = EventResult(outcome=EventOutcome.ALREADY_KNOWN)
+_NOTHING_TO_TEACH = EventResult(outcome=EventOutcome.NOT_USED, reason="nothing to teach")
+
+
+def event_results(prepared: Prepared, result: Learned | NotLearned) -> dict[int, EventResult]:
+    """The result of each new event, by its number in the ledger.
+
+    An event is trained if any of its episodes was. Where the engine learned nothing, only events that can
+    never be trained on, or that the agent knew, have a result.
+    """
+    episodes = [episode for episode in prepared.lesson.episodes if episode.part is Part.NEW]
+    with_episodes = frozenset(uid for episode in episodes for uid in episode.events)
+    untrained = {
+        uid: EventResult(outcome=EventOutcome.BARREN, reason=refused.reason)
+        for refused in result.refused
+        for uid in refused.events
+    }
+    untrained |= dict.fromkeys(result.already_known, _ALREADY_KNOWN)
+    trainable = Counter(uid for episode in episodes for uid in episode.events)  # episodes left by event
+    trainable.subtract(result.already_known)
+    trainable.subtract(uid for refused in result.refused for uid in refused.events)
+    results = {
+        seq: untrained[uid] for uid, seq in prepared.new.items() if uid in untrained and trainable[uid] <= 0
+    }
+    if isinstance(result, Learned):
+        for uid, seq in prepared.new.items():
+            results.setdefault(seq, _TRAINED if uid in with_episodes else _NOTHING_TO_TEACH)
+    return results

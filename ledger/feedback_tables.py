@@ -1,0 +1,174 @@
+"""The tables of what people told us: events, interactions, dead letters, and how far Kafka was read."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from ledger.metadata import Serial, metadata
+
+_amends, _retracts = text("amends IS NOT NULL"), text("retracts IS NOT NULL")
+_in_conversation = text("conversation IS NOT NULL")
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("source", String(400), nullable=False),
+    Column("id", String(200), nullable=False),
+    Column("digest", String(64), nullable=False),  # HMAC of the raw bytes: same id, other body = conflict
+    Column("kind", String(20), nullable=False),
+    Column("agent", String(200), ForeignKey("agents.name"), nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("conversation", String(200)),
+    Column("interaction", String(200)),
+    Column("turn", Integer),
+    Column("key", String(200)),
+    Column("amends", String(200)),
+    Column("revision", Integer, nullable=False),
+    Column("role", String(10)),  # null while the interaction it names has not arrived
+    Column("prompt_group", String(64)),
+    Column("status", String(20), nullable=False),
+    Column("status_reason", String(200)),
+    Column("data", JSON, nullable=False),
+    Column("retracts", String(200)),  # a retraction's target, by id
+    Column("occurred_s", Float),
+    Column("received_s", Float, nullable=False),
+    Column("trace", String(100)),
+    Column("topic_id", String(40), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("forgotten", Integer),  # the erasure that took its texts
+    UniqueConstraint("source", "id"),
+    UniqueConstraint("topic_id", "partition", "offset"),
+    Index(None, "agent", "status", "role", "kind"),
+    Index(None, "agent", "key"),
+    Index(None, "interaction"),
+    # Few events have these, so few are in the index; without it every amendment would read the table.
+    Index(None, "agent", "amends", sqlite_where=_amends, postgresql_where=_amends),
+    Index(None, "retracts", sqlite_where=_retracts, postgresql_where=_retracts),
+    Index(None, "agent", "conversation", sqlite_where=_in_conversation, postgresql_where=_in_conversation),
+)
+
+waiting_records = Table(  # of events whose interaction has not arrived: what they came in, should it never
+    "waiting_records",
+    metadata,
+    Column("topic_id", String(40), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", JSON, nullable=False),
+)
+
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("agent", String(200), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("conversation", String(200)),
+    Column("turn", Integer),
+    Column("messages", JSON, nullable=False),
+    Column("completion", Text, nullable=False),
+    Column("token_ids", JSON),
+    Column("logprobs", JSON),
+    Column("sampling", JSON, nullable=False),
+    Column("finish_reason", String(40)),
+    Column("prompt_group", String(64), nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("received_s", Float, nullable=False),
+    Column("forgotten", Integer),  # the erasure that took its texts; the row stays, or it would come back
+    Index(None, "agent", "conversation"),
+    Index(None, "received_s"),
+)
+
+positions = Table(  # where each partition is read next; the one truth about offsets
+    "positions",
+    metadata,
+    Column("topic_id", String(40), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("topic", String(200), nullable=False),
+    Column("cluster_id", String(60), nullable=False),
+    Column("began", BigInteger, nullable=False),  # offset the first range starts at
+    Column("next_offset", BigInteger, nullable=False),
+    Column("updated_s", Float, nullable=False),
+)
+
+ranges = Table(  # what became of every offset, one row a transaction; they abut
+    "ranges",
+    metadata,
+    Column("topic_id", String(40), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("end", BigInteger, nullable=False),
+    Column("records", Integer, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("interactions", Integer, nullable=False),  # of those stored; they may go, events stay
+    Column("dead", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("kept_s", Float, nullable=False),
+    Column("gap", String(200)),  # why nothing was read: retention passed us, a poisonous record was skipped
+    CheckConstraint('"end" > start', name="runs_forward"),
+    CheckConstraint("records = stored + dead + duplicates", name="every_record_once"),
+    CheckConstraint("interactions <= stored", name="interactions_are_stored"),
+    CheckConstraint('records <= "end" - start', name="within"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("topic", String(200), nullable=False),
+    Column("topic_id", String(40), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", JSON, nullable=False),
+    Column("received_s", Float, nullable=False),
+    Column("redriven_s", Float),
+    Column("forgotten", Integer),  # the erasure that took its bytes
+    UniqueConstraint("topic_id", "partition", "offset"),
+    Index(None, "reason"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("topic", String(200), nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("headers", JSON, nullable=False),
+    Column("created_s", Float, nullable=False),
+    Column("sent_s", Float),
+    Index(None, "sent_s", "id"),
+)
+
+erasures = Table(  # who asked that something be forgotten, when, why and how much it was; never whom in clear
+    "erasures",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(20), nullable=False),  # author, event, conversation
+    Column("whom", String(64), nullable=False),  # keyed fingerprint of the name
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("begun_s", Float, nullable=False),
+    Column("finished_s", Float),  # null: it broke off or was undone, and is to be asked for again
+    Column("counts", JSON, nullable=False),  # rows by kind
+)
