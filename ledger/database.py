@@ -8,18 +8,15 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
-
-if TYPE_CHECKING:
-    from alembic.config import Config
+from ledger.revisions import is_newest, load_alembic, upgrade
 
 BUSY_MS_MAX = 5_000
 """How long a writer waits for the lock before it reports the ledger as unavailable."""
@@ -85,14 +82,14 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date. Safe to run from several processes at once, and again.
 
-        Most starts find it up to date, and need no lock. Raises `LedgerUnavailable`, and `LedgerRefused` like
-        `upgrade`.
+        Most starts find it up to date, and need neither Alembic nor the lock. Raises `LedgerUnavailable`, and
+        `LedgerRefused` where a newer clorad made the ledger.
         """
         self._make_folder()
-        newest_revision()  # loads Alembic now: other processes must not wait for that
         with self.read() as connection:
-            if has_newest_schema(connection):
+            if is_newest(connection):
                 return
+        load_alembic()  # before the lock is taken: other processes must not wait for that
         with self.write() as connection:
             upgrade(connection)
 
@@ -138,39 +135,6 @@ class Database:
             ) from None
 
 
-def upgrade(connection: Connection) -> None:
-    """The schema is this version's afterwards, in the caller's transaction.
-
-    Raises `LedgerRefused` where it is that of a version yet to come.
-    """
-    if has_newest_schema(connection):  # another process may have migrated while this one waited for the lock
-        return
-    from alembic import command
-    from alembic.util import CommandError
-
-    config = _migrations()
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError:
-        raise LedgerRefused("the ledger has a schema that this version of clorad does not know") from None
-
-
-def has_newest_schema(connection: Connection) -> bool:
-    """Whether the ledger has exactly the schema of this version."""
-    from alembic.runtime.migration import MigrationContext
-
-    return MigrationContext.configure(connection).get_current_revision() == newest_revision()
-
-
-@cache
-def newest_revision() -> str | None:
-    """The name of the newest migration."""
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory.from_config(_migrations()).get_current_head()
-
-
 def in_chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """The values, at most `KEYS_MAX` at a time: for `IN` of one query after another."""
     return (values[start : start + KEYS_MAX] for start in range(0, len(values), KEYS_MAX))
@@ -181,14 +145,6 @@ def now_s(connection: Connection) -> float:
     if connection.dialect.name == "sqlite":
         return float(connection.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400.0")) or 0.0)
     return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
-
-
-def _migrations() -> "Config":
-    from alembic.config import Config  # a quarter of a second that reading commands need not pay
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
 
 
 def _engine(url: str) -> Engine:

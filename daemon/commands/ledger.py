@@ -1,4 +1,4 @@
-"""Opening the ledger for a command. A ledger that does not exist is refused, never made."""
+"""Opening the ledger for a command. A ledger that does not exist, or has another schema, is refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, make_url
 from daemon.console import CommandFailed
 from daemon.settings import Settings
 from ledger.database import Database
+from ledger.revisions import require_newest
 
 
 @contextmanager
@@ -20,15 +21,22 @@ def reading(settings: Settings) -> Iterator[Connection]:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
-    """The ledger. Raises `CommandFailed` where there is none."""
+    """The ledger. Raises `CommandFailed` where there is none, `LedgerRefused` where it has another schema."""
+    require_file(settings)
+    database = Database(settings.ledger.url)
+    try:
+        with database.read() as connection:
+            require_newest(connection)
+        yield database
+    finally:
+        database.close()
+
+
+def require_file(settings: Settings) -> None:
+    """Raises `CommandFailed` where the ledger is a file of SQLite that does not exist."""
     url = make_url(settings.ledger.url)
     path = url.database
     if url.get_backend_name() == "sqlite" and path and path != ":memory:" and not Path(path).is_file():
         raise CommandFailed(
             f"no ledger at {path} (ledger.url); `clorad run` or `clorad ledger migrate` makes one"
         )
-    database = Database(settings.ledger.url)
-    try:
-        yield database
-    finally:
-        database.close()

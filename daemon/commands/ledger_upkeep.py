@@ -8,17 +8,18 @@ from typing import Any
 
 from sqlalchemy import make_url
 
-from daemon.commands.ledger import opened, reading
+from daemon.commands.ledger import opened, reading, require_file
 from daemon.console import CommandFailed, byte_size, console, count, moment, show_json, table
 from daemon.settings import Settings
 from daemon.upkeep import pruning
 from engine import adapter_store
 from ledger.database import Database
-from ledger.errors import NoCopy, RestoreRefused
+from ledger.errors import LedgerRefused, NoCopy, RestoreRefused
 from ledger.learning.agents import all_agents
 from ledger.reports import sizes
 from ledger.reports.audit import audit
 from ledger.reports.sizes import LedgerSize
+from ledger.revisions import known_revisions, refuse_newer
 from ledger.upkeep import backup, compaction, copies, retention
 from ledger.upkeep.backup import LedgerProgress
 from ledger.upkeep.erasures import all_erasures
@@ -62,8 +63,7 @@ def check(settings: Settings) -> str:
 
 def back_up(settings: Settings, file: Path) -> str:
     """Write the ledger as of now to `file` and check the file. Returns what was done."""
-    with opened(settings):
-        pass  # refuses a ledger that does not exist
+    require_file(settings)
     try:
         progress = backup.back_up(settings.ledger.url, file)
     except NoCopy as fault:
@@ -91,10 +91,13 @@ def check_file(file: Path) -> str:
     """Returns what the backup holds. Raises `CommandFailed` where it is damaged or holds no ledger."""
     try:
         copies.check(file)
-        known = copies.facts(file)
-    except NoCopy as fault:
-        raise CommandFailed(str(fault)) from None
-    return f"{file}: sound, ledger {known.get('ledger_id', 'without an id')}, schema {known['revision']}"
+        facts = copies.facts(file)
+        refuse_newer(facts["revision"], file.name)
+    except (NoCopy, LedgerRefused) as refusal:
+        raise CommandFailed(str(refusal)) from None
+    ledger_id, newest = facts.get("ledger_id", "without an id"), known_revisions()[-1]
+    update = "" if facts["revision"] == newest else f"; restoring it updates it to {newest}"
+    return f"{file}: sound, ledger {ledger_id}, schema {facts['revision']}{update}"
 
 
 def vacuum(settings: Settings) -> str:

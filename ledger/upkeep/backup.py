@@ -1,8 +1,8 @@
-"""Backing the ledger up, and going back: offsets go back with it, so Kafka is read again from there.
+"""Back the ledger up, and restore it: offsets go back with it, so Kafka is read again from there.
 
-What must never go back does not: fencing tokens, the routing generation and the ids of messages go on from
-the larger of both, erasures since then are known to be undone, and the restore is written down, so that
-whoever runs meanwhile sees it.
+Some numbers must never go back: fencing tokens, the routing generation and ids of messages continue from the
+larger of both ledgers. Erasures since the backup are recorded as undone. The restore itself is recorded, so
+that running processes notice it.
 """
 
 import json
@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from ledger import leases
-from ledger.database import Database, now_s, upgrade
+from ledger.database import Database, now_s
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable, NoCopy, RestoreRefused
 from ledger.facts import RESTORES, fact, restores, set_fact
+from ledger.revisions import known_revisions, refuse_newer, revision_of, upgrade
 from ledger.schema import leases as lease_rows
 from ledger.schema import outbox, positions
 from ledger.topic_names import LIFECYCLE_TOPIC
@@ -25,21 +26,19 @@ from ledger.upkeep import copies
 from ledger.upkeep.erasures import Erasure, all_erasures, carry_over
 from ledger.versions.desired import GENERATION, generation
 
-"""The fact that counts how often this ledger was restored."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerProgress:
-    """What one ledger is and how far it has got."""
+    """Which ledger it is, and how far it has read Kafka."""
 
     ledger_id: str
     next_offsets: int  # the sum over all partitions
-    kept_s: float  # when a record was last kept; 0 where none ever was
+    kept_s: float  # when a record was last kept; 0 if never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Floors:
-    """What may not go back."""
+    """Numbers of the present ledger below which the restored one must not fall."""
 
     tokens: Mapping[str, int] = field(default_factory=dict)
     outbox_id: int = 0
@@ -49,39 +48,46 @@ class _Floors:
 
 
 def back_up(url: str, file: Path) -> LedgerProgress:
-    """`file` holds the ledger, checked. Returns what it holds at least.
+    """Write the ledger to `file` and check the file. Returns what it holds at least.
+
+    The ledger may have any schema, for people back it up before they migrate it.
 
     Raises `NoCopy`, `LedgerUnavailable`.
     """
     with closing(Database(url)) as database, database.read() as connection:
-        standing = _standing(connection)
+        progress = _progress(connection)
     copies.write(url, file)
-    return standing
+    return progress
 
 
 def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> LedgerProgress:
-    """The ledger is what `file` holds, and says so; what it was before is in `replaced`, if it was anything.
+    """Replace the ledger by the backup in `file`, at the newest schema; `replaced` then holds what it was.
 
-    Raises `RestoreRefused` while somebody holds a lease or where `file` is another ledger's, unless `force`;
-    `NoCopy` where `file` is not sound or the ledger cannot be replaced: then nothing has changed.
+    Raises `RestoreRefused` while a process holds a lease or where `file` is another ledger's, unless `force`.
+    Raises `NoCopy` where `file` is not sound, where a newer clorad made it, or where the ledger cannot be
+    replaced. Nothing has changed then.
     """
     copies.check(file)
     if copies.is_dump(file) is copies.is_sqlite(url):
         raise NoCopy(f"{file.name} is of another kind of database than ledger.url")
+    try:
+        refuse_newer(copies.facts(file)["revision"], file.name)
+    except LedgerRefused as refusal:
+        raise NoCopy(str(refusal)) from None
     floors = _Floors()
-    if _is_there(url):
-        floors = _may_go(url, file, force=force)
+    if _exists(url):
+        floors = _floors_of_present(url, file, force=force)
         copies.write(url, replaced)
     if copies.is_sqlite(url):
         _restore_sqlite(url, file, floors)
     else:
         _restore_postgres(url, file, floors)
     with closing(Database(url)) as database, database.read() as connection:
-        return _standing(connection)
+        return _progress(connection)
 
 
 def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
-    """Settled in a copy first: the ledger itself changes in one transaction."""
+    """The copy is prepared first, so that the ledger itself changes in one transaction."""
     path = copies.path_of(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +95,7 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
             draft = Path(folder) / "ledger.db"
             copies.read(file, draft)
             with closing(Database(copies.url_of(draft))) as database, database.write() as connection:
-                _settle(connection, floors)
+                _prepare(connection, floors)
             copies.read(draft, path)
     except OSError as fault:
         raise NoCopy(f"{path.name}: {fault.strerror or type(fault).__name__}") from None
@@ -98,33 +104,33 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
 
 
 def _restore_postgres(url: str, file: Path, floors: _Floors) -> None:
-    """Loaded and settled in one transaction."""
+    """The dump is loaded and prepared in one transaction."""
     try:
         with closing(Database(url)) as database, database.write() as connection:
             copies.read_dump(file, connection)
-            _settle(connection, floors)
+            _prepare(connection, floors)
     except LedgerUnavailable as fault:
         raise NoCopy(f"the ledger is away, or in use ({fault})") from None
     except LedgerRefused as refusal:
         raise NoCopy(f"{file.name}: {refusal}") from None
 
 
-def _settle(connection: Connection, floors: _Floors) -> None:
-    """Newest schema, nothing gone back that must not, and the restore written down."""
+def _prepare(connection: Connection, floors: _Floors) -> None:
+    """Bring what was restored to the newest schema and above the floors, and record the restore."""
     upgrade(connection)
-    known = _tokens(connection)
+    restored_tokens = _tokens(connection)
     connection.execute(update(lease_rows).values(until_s=0.0))
     for name, token in floors.tokens.items():
-        values = {"token": max(token, known.get(name, 0)) + 1, "until_s": 0.0}
-        if name in known:
+        values = {"token": max(token, restored_tokens.get(name, 0)) + 1, "until_s": 0.0}
+        if name in restored_tokens:
             connection.execute(update(lease_rows).where(lease_rows.c.name == name).values(**values))
         else:
             connection.execute(insert(lease_rows).values(name=name, holder="", **values))
     count = max(floors.restores, restores(connection)) + 1
     set_fact(connection, RESTORES, count)
     set_fact(connection, GENERATION, max(floors.generation, generation(connection)) + 1)
-    now, standing = now_s(connection), _standing(connection)
-    body = {"ledger": "restored", "kept": standing.kept_s, "at": now, "restores": count}
+    now, progress = now_s(connection), _progress(connection)
+    body = {"ledger": "restored", "kept": progress.kept_s, "at": now, "restores": count}
     newest = int(connection.scalar(select(func.max(outbox.c.id))) or 0)
     connection.execute(
         insert(outbox).values(
@@ -144,7 +150,7 @@ def _settle(connection: Connection, floors: _Floors) -> None:
 
 
 def _erasures(connection: Connection) -> tuple[Erasure, ...]:
-    """None where the ledger is of a clorad that forgot nothing."""
+    """All erasures; none where the ledger is older than their table."""
     return tuple(all_erasures(connection)) if inspect(connection).has_table("erasures") else ()
 
 
@@ -152,7 +158,7 @@ def _tokens(connection: Connection) -> dict[str, int]:
     return {row.name: row.token for row in connection.execute(select(lease_rows.c.name, lease_rows.c.token))}
 
 
-def _is_there(url: str) -> bool:
+def _exists(url: str) -> bool:
     """Whether a ledger would be replaced. Raises `NoCopy` where something else is there."""
     if copies.is_sqlite(url) and not copies.path_of(url).exists():
         return False
@@ -168,12 +174,13 @@ def _is_there(url: str) -> bool:
     return bool(tables)
 
 
-def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
-    """What the present ledger's successor must go on from. Raises `RestoreRefused`."""
+def _floors_of_present(url: str, file: Path, *, force: bool) -> _Floors:
+    """The floors that the present ledger sets. Raises `RestoreRefused` where it may not be replaced."""
     try:
         with closing(Database(url)) as database, database.read() as connection:
+            _refuse_leftovers(connection)
             held = leases.held_names(connection)
-            present = fact(connection, "ledger_id") or ""
+            ledger_id = fact(connection, "ledger_id") or ""
             floors = _Floors(
                 tokens=_tokens(connection),
                 outbox_id=int(connection.scalar(select(func.max(outbox.c.id))) or 0),
@@ -185,15 +192,30 @@ def _may_go(url: str, file: Path, *, force: bool) -> _Floors:
         raise NoCopy(f"what is at ledger.url cannot be read ({fault}); move it away first") from None
     except LedgerDamaged as damage:
         raise NoCopy(str(damage)) from None
-    holders = ", ".join(sorted(set(held.values())))
+    except LedgerRefused:
+        raise NoCopy("what is at ledger.url cannot be read; move it away first") from None
     if held and not force:
+        holders = ", ".join(sorted(set(held.values())))
         raise RestoreRefused(f"roles are running ({holders}); stop them first")
-    if present not in ("", copies.facts(file).get("ledger_id", "")) and not force:
+    if ledger_id not in ("", copies.facts(file).get("ledger_id", "")) and not force:
         raise RestoreRefused(f"{file.name} is a backup of another ledger")
     return floors
 
 
-def _standing(connection: Connection) -> LedgerProgress:
+def _refuse_leftovers(connection: Connection) -> None:
+    """Raises `NoCopy` on Postgres where a newer clorad made tables that this one would leave behind.
+
+    A file of SQLite is replaced whole.
+    """
+    revision = revision_of(connection)
+    if connection.dialect.name == "postgresql" and revision not in (None, *known_revisions()):
+        raise NoCopy(
+            f"the database at ledger.url has schema {revision}, this clorad knows up to"
+            f" {known_revisions()[-1]}: restore into an empty database"
+        )
+
+
+def _progress(connection: Connection) -> LedgerProgress:
     query = select(func.sum(positions.c.next_offset), func.max(positions.c.updated_s))
     offsets, kept_s = connection.execute(query).one()
     return LedgerProgress(

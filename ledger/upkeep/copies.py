@@ -218,8 +218,9 @@ def _run(program: str, url: str | None, *arguments: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or ["it printed nothing"]
-        raise NoCopy(f"{program} ended with {done.returncode}: {told[0][:300]}")
+        [line, *_] = done.stderr.strip().splitlines() or ["it printed nothing"]
+        way_out = "; install newer Postgres client programs" if "unsupported version" in line else ""
+        raise NoCopy(f"{program} ended with {done.returncode}: {line[:300]}{way_out}")
     return done.stdout
 
 

@@ -2,13 +2,17 @@
 
 import base64
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from daemon.commands import broker
 from daemon.commands.broker import TextsOnly
+from ledger.database import Database
 from tests.unit.daemon.conftest import Clorad
+from tests.unit.ledger.older import migrated_to
 
 AWAY = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 WHOLE = ("--agent", "billing", "--prompt", "cancel it", "--rejected", "no", "--corrected", "yes")
@@ -97,13 +101,42 @@ class TestLedger:
         assert clorad("audit", "--offline").code == 0
 
     def test_another_schema_is_refused(self, clorad: Clorad, tmp_path: Path) -> None:
-        import sqlite3
-
         clorad("ledger", "migrate")
         with sqlite3.connect(tmp_path / "clorad.db") as connection:
             connection.execute("ALTER TABLE replicas DROP COLUMN note")
         said = clorad("ledger", "check")
         assert (said.code, "differs in 1 place" in said.err) == (1, True)
+
+    def test_an_older_ledger_is_refused_but_can_be_backed_up_and_migrated(
+        self, clorad: Clorad, tmp_path: Path
+    ) -> None:
+        with closing(Database(f"sqlite:///{tmp_path / 'clorad.db'}")) as database:
+            migrated_to(database, "0001")
+        for words in (("status",), ("agents",), ("audit", "--offline"), ("ledger", "check"), ("why", "a@v1")):
+            printed = clorad(*words)
+            assert (printed.code, printed.out) == (78, "")
+            assert printed.err.startswith("clorad: the ledger has schema 0001, this clorad needs ")
+            assert printed.err.count("\n") == 1
+        assert clorad("ledger", "backup", "old.db").code == 0
+        assert "schema 0001; restoring it updates it to" in clorad("ledger", "check", "old.db").out
+        assert clorad("ledger", "migrate").code == 0
+        assert clorad("status").code == 0
+        assert clorad("ledger", "restore", "old.db").code == 0
+        assert clorad("status").code == 0
+
+    def test_a_newer_ledger_and_a_newer_backup_are_refused(self, clorad: Clorad, tmp_path: Path) -> None:
+        clorad("ledger", "migrate")
+        with sqlite3.connect(tmp_path / "clorad.db") as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        for words in (("status",), ("ledger", "migrate"), ("ledger", "vacuum"), ("forget", "--author", "a")):
+            printed = clorad(*words, *(["--reason", "x"] if words[0] == "forget" else []))
+            assert (printed.code, printed.out) == (78, "")
+            assert printed.err.startswith("clorad: the ledger has schema 9999, this clorad knows 0001 to ")
+        assert clorad("ledger", "backup", "newer.db").code == 0
+        for words in (("ledger", "check", "newer.db"), ("ledger", "restore", "newer.db")):
+            printed = clorad(*words)
+            assert (printed.code, printed.out) == (1, "")
+            assert "newer.db has schema 9999, this clorad knows 0001 to " in printed.err
 
     def test_a_file_that_is_no_ledger_is_refused(self, clorad: Clorad, tmp_path: Path) -> None:
         (tmp_path / "clorad.db").write_text("not a database, but long enough to be taken for one" * 50)
@@ -252,8 +285,6 @@ class TestBackups:
 
     @pytest.mark.usefixtures("story")
     def test_a_damaged_ledger_is_named(self, clorad: Clorad) -> None:
-        import sqlite3
-
         with sqlite3.connect("clorad.db") as connection:
             connection.execute("UPDATE ranges SET dead = dead + 1, duplicates = duplicates - 1")
         connection.close()

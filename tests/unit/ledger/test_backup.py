@@ -13,6 +13,7 @@ from ledger.errors import NoCopy, RestoreRefused
 from ledger.intake import outbox
 from ledger.learning import event_queries
 from ledger.reports.audit import audit
+from ledger.revisions import known_revisions
 from ledger.upkeep import copies, erasures, forgetting
 from ledger.upkeep.backup import back_up, restore, restores
 from ledger.upkeep.mentions import Subject
@@ -20,6 +21,8 @@ from ledger.versions.desired import generation, raise_generation
 from tests import postgres_server
 from tests.unit.ledger.older import BILLING, migrated_to
 from tests.unit.ledger.saying import keep, retraction, said, unusable
+
+NEWEST = known_revisions()[-1]
 
 
 @pytest.fixture
@@ -31,6 +34,11 @@ def database(database: Database) -> Database:
     keep(database, said("1"), said("2"), said("3"), unusable())
     leases.release(database, leases.acquire(database, ["agent/billing"], holder="l", ttl_s=5.0))
     return database
+
+
+def set_revision(database: Database, revision: str) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
 
 
 def ids(database: Database) -> list[str]:
@@ -206,20 +214,32 @@ def make_first_version(url: str) -> None:
             connection.execute(text(BILLING))
 
 
-def test_a_backup_of_a_version_yet_to_come_changes_nothing(database: Database, tmp_path: Path) -> None:
+def test_a_backup_of_a_newer_version_changes_nothing(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "backup"
-    with database.write() as connection:
-        ours = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    set_revision(database, "9999")
     back_up(database.url, file)
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :ours"), {"ours": ours})
+    set_revision(database, NEWEST)
     keep(database, said("4"))
-    with pytest.raises(NoCopy, match="a schema that this version of clorad does not know"):
+    with pytest.raises(NoCopy, match=f"backup has schema 9999, this clorad knows 0001 to {NEWEST}: "):
         go_back(database, file)
-    assert ids(database) == ["1", "2", "3", "4"], "also where it is found out when all is loaded"
+    assert ids(database) == ["1", "2", "3", "4"]
     with database.read() as connection:
         assert restores(connection) == 0
+
+
+def test_a_newer_ledger_can_be_backed_up_and_replaced(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    back_up(database.url, file)
+    set_revision(database, "9999")
+    back_up(database.url, tmp_path / "newer")
+    assert copies.facts(tmp_path / "newer")["revision"] == "9999"
+    if database.is_sqlite:
+        go_back(database, file)
+    else:  # tables that this version does not know would be left behind
+        with pytest.raises(NoCopy, match=r"has schema 9999, .* restore into an empty database"):
+            go_back(database, file)
+        set_revision(database, NEWEST)
+    assert ids(database) == ["1", "2", "3"]
 
 
 def test_roles_go_on_while_a_backup_is_made(database: Database, tmp_path: Path) -> None:
@@ -228,6 +248,19 @@ def test_roles_go_on_while_a_backup_is_made(database: Database, tmp_path: Path) 
         back_up(database.url, tmp_path / "backup")
     assert "half" not in copies.facts(tmp_path / "backup")
     assert copies.facts(tmp_path / "backup")["ledger_id"] == "us"
+
+
+@pytest.mark.postgres
+def test_a_dump_of_newer_postgres_programs_is_refused_with_what_to_install(
+    postgres_ledger: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup"
+    back_up(postgres_ledger, file)
+    content = bytearray(file.read_bytes())
+    content[6] = 99  # the minor version of the file format, after PGDMP and the major one
+    file.write_bytes(content)
+    with pytest.raises(NoCopy, match=r"version \(1\.99\).*; install newer Postgres client programs"):
+        copies.check(file)
 
 
 @pytest.mark.postgres
