@@ -90,7 +90,7 @@ class Teaching:
         return Lesson(
             agent=agent,
             parent=versions[-1] if versions else None,
-            recipe=recipe_of(agent),
+            recipe=recipe_of(agent, len(episodes)),
             seed=self._passes,
             episodes=tuple(episodes),
         )
@@ -125,15 +125,15 @@ class Teaching:
             del self.slots.left[kept.pop(0)]
 
 
-def recipe_of(agent: str) -> Recipe:
-    """A recipe of one epoch in small steps. Ranks differ between agents."""
+def recipe_of(agent: str, episodes: int) -> Recipe:
+    """A recipe of one epoch in small steps, learned or not. Ranks differ between agents."""
     rank = RANKS[sum(agent.encode()) % len(RANKS)]
+    steps = max(1, -(-episodes // STEP_EVENTS))
     return Recipe(
         rank=rank,
         alpha=2.0 * rank,
-        epochs=1.0,
-        steps=64,
-        steps_min=1,
+        steps=steps,
+        steps_min=steps,
         new_per_step=STEP_EVENTS,
         replay_per_step=0,
         anchors_per_step=0,

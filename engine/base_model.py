@@ -68,6 +68,7 @@ class BaseModel:
         model.requires_grad_(False)
         self.head_VD: Tensor = head.weight.detach()
         self.device, self.dtype = self.head_VD.device, self.head_VD.dtype
+        self.width = int(self.head_VD.shape[1])
         self.tokens_max = int(model.config.max_position_embeddings)
         self.layers_checkpointed = False
         named = dict(model.named_modules())

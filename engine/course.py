@@ -6,27 +6,20 @@ taught, and preference, policy and KL terms are measured against it.
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-
-import torch
 
 from engine.adapter_weights import Adapter
 from engine.base_model import BaseModel
 from engine.lesson import Learned, Lesson, RefusedEvents
-from engine.losses import forward_kl
-from engine.measurements import Absent, TrainingMetrics
+from engine.measurements import Absent, End, TrainingMetrics
 from engine.objective import Signals, read_references
 from engine.optimizer import StepSizes, step
 from engine.packer import Portion, Reference, Tenant
-from engine.recipe import Term
-from engine.schedule import Drawn, draw, learning_rate, steps_of
+from engine.progress import LOOK_STEPS, Look, WatchedSamples, dev_loss_rises, watched_anchors
+from engine.rates import peak_rate
+from engine.recipe import Recipe, Term
+from engine.schedule import Drawn, Length, draw, steps_by_epochs
 from engine.tokens import Sample, Tokens, UnusableEpisode
 from rewards.episode import Part
-
-_DEV_EPISODES_MIN = 8  # fewer say nothing about when to stop
-_DEV_LOOKS = 10  # looks at the dev episodes a lesson
-_RISES_MAX = 2  # in a row
-_ANCHORS_WATCHED = 16  # anchors on which it is measured how far the lesson moved the agent
 
 
 def tokenise(lesson: Lesson, tokens: Tokens, *, tokens_max: int) -> tuple[list[Sample], list[RefusedEvents]]:
@@ -69,15 +62,28 @@ class Course:
             if old in self._references
         }
         self._samples = [sample for index, sample in enumerate(taught) if index not in known]
-        self._new = sum(sample.part is Part.NEW for sample in self._samples)
-        self.steps, self.step = steps_of(lesson.recipe, self._new), 0
+        new = [sample for sample in self._samples if sample.part is Part.NEW]
+        corrections = [sample for sample in new if sample.advantage is None]
+        self._new, self.step = len(new), 0
+        self._watch = WatchedSamples(
+            base,
+            self.tenant,
+            corrections=corrections,
+            anchors=self._watched,
+            dev=self._dev,
+            token_budget=token_budget,
+        )
+        self._length = _length(
+            lesson.recipe, corrections=len(corrections), judged=len(new) - len(corrections)
+        )
+        self._peak = peak_rate(lesson.recipe, width=base.width)
+        self._looks: list[Look] = []
+        self._ended = End.STEPS
         self._draws = draw(self._samples, lesson.recipe, lesson.seed)
         self._drawn: list[Drawn] = []
         self._portions: list[Portion] = []
         self._heard: list[Signals] = []
         self._norm_max, self.tokens = 0.0, 0
-        self._dev_losses: list[float] = []
-        self._stopped = False
 
     @property
     def anything_new(self) -> bool:
@@ -87,7 +93,7 @@ class Course:
     @property
     def over(self) -> bool:
         """Whether the last step has been taken."""
-        return self._stopped or self.step >= self.steps
+        return self.step >= self._length.steps
 
     def portions(self) -> list[Portion]:
         """This step's samples and their coefficients; the same until the step is taken."""
@@ -107,7 +113,7 @@ class Course:
         """The slot has stepped with the gradient that is in the arena, or the step is noted as skipped."""
         recipe = self.lesson.recipe
         sizes = StepSizes(
-            learning_rate=learning_rate(recipe, self.step, self.steps),
+            learning_rate=self._length.rate(self._peak, self.step, recipe),
             beta1=recipe.beta1,
             beta2=recipe.beta2,
             weight_decay=recipe.weight_decay,
@@ -126,7 +132,8 @@ class Course:
         self.tokens += _tokens_of(portion.sample for portion in self._portions)
         self._portions = []
         self.step += 1
-        self._look_at_dev()
+        if self._length.cools_from is None:
+            self._cool_where_learned()
 
     def finish(self, adapter: Adapter) -> Learned:
         """What the lesson came to. The slot still holds its weights."""
@@ -150,7 +157,7 @@ class Course:
         recipe = self.lesson.recipe
         corrections = {i for i, one in enumerate(taught) if one.part is Part.NEW and one.advantage is None}
         anchors = [i for i, one in enumerate(taught) if one.part is Part.ANCHOR]
-        watched = anchors[:: math.ceil(len(anchors) / _ANCHORS_WATCHED) or 1]
+        watched = watched_anchors(anchors)
         kept = set(anchors if recipe.coefficients[Term.KL] > 0.0 else watched)
         judged = {i for i, one in enumerate(taught) if one.advantage is not None}
         pairs_count = recipe.coefficients[Term.PREFERENCE] > 0.0
@@ -168,49 +175,18 @@ class Course:
         self._watched = [(taught[index], self._references[index][0]) for index in watched]
         return {index for index in corrections if bool(self._references[index][0].top_N.all())}
 
-    def _look_at_dev(self) -> None:
-        if len(self._dev) < _DEV_EPISODES_MIN or self.step % max(1, self.steps // _DEV_LOOKS):
-            return
-        read = read_references(
-            self._base,
-            self.tenant,
-            self._dev,
-            token_budget=self._token_budget,
-            hidden_too=[False] * len(self._dev),
-        )
-        losses = [
-            -sum(
-                weight * logprob
-                for weight, logprob in zip(one.reply.weights, found[0].logprob_N.tolist(), strict=True)
-            )
-            for one, found in zip(self._dev, read, strict=True)
-        ]
-        mass = sum(one.mass for one in self._dev)
-        self._dev_losses.append(
-            sum(one.mass * loss for one, loss in zip(self._dev, losses, strict=True)) / mass
-        )
-        last = self._dev_losses[-_RISES_MAX - 1 :]
-        rising = len(last) > _RISES_MAX and all(now > before for before, now in pairwise(last))
-        self._stopped = rising and self.step >= self.lesson.recipe.steps_min
-
-    def _distance(self) -> float | Absent:
-        """Forward KL from the champion on anchors, in nats a token, which a gate may have a budget for."""
-        if not self._watched:
-            return Absent("the lesson had no anchors: nobody has approved replies of this agent")
-        now = read_references(
-            self._base,
-            self.tenant,
-            [sample for sample, _ in self._watched],
-            token_budget=self._token_budget,
-            hidden_too=[True] * len(self._watched),
-        )
-        now_ND = torch.cat([reference.kept_hidden for (reference, *_) in now])
-        champion_ND = torch.cat([reference.kept_hidden for _, reference in self._watched])
-        with torch.no_grad():
-            return float(forward_kl(now_ND, champion_ND, self._base.head_VD).mean())
+    def _cool_where_learned(self) -> None:
+        """The cooldown begins where the lesson is learned, its dev episodes get worse, or no step is left."""
+        if self._length.must_cool(self.step):
+            self._length.cool(self.step)
+        elif self.step % LOOK_STEPS == 0 and self._length.may_cool(self.step):
+            self._looks.append(self._watch.look())
+            if self._looks[-1].learned or dev_loss_rises(self._looks):
+                self._ended = End.LEARNED if self._looks[-1].learned else End.DEV
+                self._length.cool(self.step)
 
     def _metrics(self) -> TrainingMetrics:
-        steps = self._heard
+        steps, last = self._heard, self._watch.look()
         assert steps, "a lesson of which no step was taken is not learned"
         counts = {part: sum(sample.part is part for sample in self._samples) for part in Part}
         policy_tokens = sum(signals.policy_tokens for signals in steps)
@@ -218,7 +194,7 @@ class Course:
         return TrainingMetrics(
             steps=len(steps),
             steps_skipped=len(self.skipped),
-            stopped_early=self._stopped,
+            stopped_early=self._ended is End.DEV,
             new=counts[Part.NEW],
             replay=counts[Part.REPLAY],
             anchors=counts[Part.ANCHOR],
@@ -235,10 +211,22 @@ class Course:
             clipped_share=sum(signals.clipped_tokens for signals in steps) / policy_tokens
             if policy_tokens
             else None,
-            dev_loss_first_nats=self._dev_losses[0] if self._dev_losses else None,
-            dev_loss_last_nats=self._dev_losses[-1] if self._dev_losses else None,
-            kl_nats=self._distance(),
+            dev_loss_first_nats=[*self._looks, last][0].dev_loss_nats,
+            dev_loss_last_nats=last.dev_loss_nats,
+            kl_nats=Absent("the lesson had no anchors: nobody has approved replies of this agent")
+            if (moved_nats := self._watch.moved_nats()) is None
+            else moved_nats,
+            ended=self._ended,
+            learned_share=last.learned_share,
+            kept_share=last.kept_share,
+            learning_rate=self._peak,
         )
+
+
+def _length(recipe: Recipe, *, corrections: int, judged: int) -> Length:
+    """Nothing says when a lesson without corrections is learned: it takes its epochs."""
+    by_epochs = steps_by_epochs(recipe, judged) if judged else recipe.steps_min
+    return Length(steps_min=by_epochs, steps=recipe.steps if corrections else by_epochs)
 
 
 def _tokens_of(samples: Iterable[Sample]) -> int:

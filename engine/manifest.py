@@ -15,11 +15,12 @@ from engine.measurements import Probe, TrainingMetrics
 
 MANIFEST = "manifest.json"
 
+_SINCE_FORMAT_3 = ("ended", "learned_share", "kept_share", "learning_rate")
 _SIGNAL = "signal_"  # what the names of signals begin with in format 1
 
-FORMAT = 2
+FORMAT = 3
 """Written by this code. Format 1 has no number, and leaves out metrics that were not measured; format 2 has
-the number, and says of every metric what it is or why it is absent."""
+the number, and says of every metric what it is or why it is absent; format 3 says how the lesson ended."""
 
 
 class NewerManifest(Exception):
@@ -117,6 +118,8 @@ def _manifest_from(values: dict[str, Any], number: int) -> Manifest:
     if wrong := sorted(name for name, kind in _KINDS.items() if not isinstance(values[name], kind)):
         raise ValueError(f"it has fields of another type: {', '.join(wrong)}")
     metrics = _metrics_of_format_1(values["metrics"]) if number == 1 else values["metrics"]
+    if number < 3:
+        metrics = {**dict.fromkeys(_SINCE_FORMAT_3), **metrics}
     read = {
         "format": number,
         "metrics": TrainingMetrics.from_json(metrics),

@@ -6,6 +6,7 @@ manifest (`engine.manifest`) alone.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import Any, Self, TypeVar
 
 from engine.recipe import Term
@@ -13,7 +14,24 @@ from engine.recipe import Term
 _COUNTS = frozenset(
     {"steps", "steps_skipped", "new", "replay", "anchors", "dev", "refused", "already_known", "tokens"}
 )
-_OPTIONAL = frozenset({"clipped_share", "dev_loss_first_nats", "dev_loss_last_nats"})
+_OPTIONAL = frozenset(
+    {
+        "clipped_share",
+        "dev_loss_first_nats",
+        "dev_loss_last_nats",
+        "learned_share",
+        "kept_share",
+        "learning_rate",
+    }
+)
+
+
+class End(StrEnum):
+    """Why a lesson stopped learning at its full rate."""
+
+    LEARNED = "learned"  # its corrections are the adapter's first choice, and its anchors are kept
+    STEPS = "steps"  # the recipe allows no more
+    DEV = "dev"  # the loss on its dev episodes rose
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,12 @@ class TrainingMetrics:
     clipped_share: float | None  # of the policy term's tokens; None: it had none
     dev_loss_first_nats: float | None  # mean over the dev episodes; None: too few to be watched
     dev_loss_last_nats: float | None
+    ended: End | None  # None in manifests of before format 3, as are the next three
+    learned_share: (
+        float | None
+    )  # of its corrections, with every wanted token the likeliest; None: it had none
+    kept_share: float | None  # of its anchors' tokens: still the first choice; None: it had no anchors
+    learning_rate: float | None  # at its highest
     kl_nats: float | Absent  # forward KL from the champion on anchors, mean over tokens
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +87,7 @@ class TrainingMetrics:
             raise ValueError(f"metrics of another type: {', '.join(sorted(wrong))}")
         kl, signals = values["kl_nats"], values["signals"]
         read = {
+            "ended": None if values["ended"] is None else End(values["ended"]),
             "signals": {Term(term): pull for term, pull in signals.items()},
             "kl_nats": Absent(kl["absent"]) if isinstance(kl, dict) else kl,
         }
@@ -148,6 +173,8 @@ def _is_metric(name: str, value: Any) -> bool:
     if name == "signals":
         known = isinstance(value, dict) and value.keys() <= set(Term)
         return known and all(type(pull) in (int, float) for pull in value.values())
+    if name == "ended":
+        return value is None or value in set(End)
     if name == "stopped_early":
         return type(value) is bool
     if name in _COUNTS:

@@ -50,12 +50,12 @@ class Recipe:
     alpha: float = 32.0
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    steps: int = 60  # optimizer steps a turn at most
-    steps_min: int = 24  # fewer teach nothing
-    epochs: float = 3.0  # passes over the new episodes; steps = clamp(epochs, steps_min, steps)
+    steps: int = 100  # optimizer steps a turn at most; it ends before where its corrections are learned
+    steps_min: int = 24  # and takes so many at least
+    epochs: float = 3.0  # over new episodes with an advantage: nothing says when those are learned
     warmup_steps: int = 4
-    learning_rate: float = 2e-4
-    final_rate: float = 0.1  # share of the learning rate left at the last step, reached linearly
+    learning_rate: float | None = None  # None: by the width of the base (`engine.rates`)
+    final_rate: float = 0.1  # share of the learning rate left at the last step
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.0
@@ -77,7 +77,7 @@ class Recipe:
     def __post_init__(self) -> None:
         assert self.rank > 0
         assert self.steps >= 1
-        assert 0 < self.learning_rate < 1
+        assert self.learning_rate is None or 0 < self.learning_rate < 1
         assert self.steps_min <= self.steps
         assert self.new_per_step > 0
         assert min(self.replay_per_step, self.anchors_per_step) >= 0

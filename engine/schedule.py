@@ -33,15 +33,47 @@ class Drawn:
     coefficients: Mapping[Term, float]  # of the terms it enters, normaliser included
 
 
-def steps_of(recipe: Recipe, new: int) -> int:
-    """Optimizer steps of a lesson: `epochs` over the new episodes, within the recipe's bounds."""
+def steps_by_epochs(recipe: Recipe, new: int) -> int:
+    """Optimizer steps for so many new episodes: `epochs` over them, within the recipe's bounds."""
     return min(recipe.steps, max(recipe.steps_min, math.ceil(recipe.epochs * new / recipe.new_per_step)))
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Linear warm-up, then linear to `final_rate` of the peak; `step` counts from 0."""
-    warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
-    return recipe.learning_rate * warm * (1.0 - (1.0 - recipe.final_rate) * step / steps)
+@dataclass(slots=True, kw_only=True)
+class Length:
+    """How long a lesson is: it learns at its full rate until something ends that, then cools down.
+
+    The cooldown is a fifth of all steps, the rate falling linearly to `final_rate`. So a lesson of unknown
+    length needs no plan (Hu et al., "MiniCPM", 2404.06395; Hägele et al., 2405.18392).
+    """
+
+    steps_min: int
+    steps: int  # the last one; known for certain once the lesson cools down
+    cools_from: int | None = None
+
+    def must_cool(self, step: int) -> bool:
+        """Whether a cooldown that began later than after `step` steps would not fit."""
+        return step + _cooldown(step) >= self.steps
+
+    def may_cool(self, step: int) -> bool:
+        """Whether the lesson may end with a cooldown that begins after `step` steps."""
+        return step + _cooldown(step) >= self.steps_min
+
+    def cool(self, step: int) -> None:
+        """The lesson ends with a cooldown that begins now."""
+        self.steps = min(self.steps, step + _cooldown(step))
+        self.cools_from = step
+
+    def rate(self, peak: float, step: int, recipe: Recipe) -> float:
+        """The learning rate of a step, counted from 0: linear warm-up, flat, linear to `final_rate`."""
+        warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
+        if self.cools_from is None:
+            return peak * warm
+        cooled = (step - self.cools_from + 1) / (self.steps - self.cools_from)
+        return peak * warm * (1.0 - (1.0 - recipe.final_rate) * cooled)
+
+
+def _cooldown(step: int) -> int:
+    return math.ceil(step / 4)
 
 
 def draw(samples: Sequence[Sample], recipe: Recipe, seed: int) -> Iterator[list[Drawn]]:

@@ -31,7 +31,7 @@ from rewards.episode import Part
 Mixing = Literal["auto", "never"]
 
 _TOKEN_BUDGET_MIN = 16  # a pass that does not fit with this few tokens never will
-_ARITHMETIC = 4  # raised whenever the same pass in the same form would give other bits than before
+_ARITHMETIC = 5  # raised whenever the same pass in the same form would give other bits than before
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from engine.measurements import TrainingMetrics
+from engine.measurements import End, TrainingMetrics
 
 
 def build_metrics(**changes: Any) -> TrainingMetrics:
@@ -26,6 +26,10 @@ def build_metrics(**changes: Any) -> TrainingMetrics:
         clipped_share=None,
         dev_loss_first_nats=None,
         dev_loss_last_nats=None,
+        ended=End.LEARNED,
+        learned_share=1.0,
+        kept_share=None,
+        learning_rate=1e-3,
         kl_nats=0.01,
     )
     return replace(plain, **changes)

@@ -23,6 +23,7 @@ PROBE = Probe(
         build_metrics(),
         build_metrics(kl_nats=Absent("no anchors"), clipped_share=0.25),
         build_metrics(stopped_early=True, dev_loss_first_nats=1.0, dev_loss_last_nats=2.0, signals={}),
+        build_metrics(ended=None, learned_share=None, learning_rate=None),
     ],
 )
 def test_metrics_come_back_as_they_were(metrics: TrainingMetrics) -> None:
@@ -43,6 +44,7 @@ def test_a_probe_comes_back_as_it_was() -> None:
         ({"kl_nats": {"absent": 3}}, "of another type: kl_nats"),
         ({"loss_last_nats": None}, "of another type: loss_last_nats"),
         ({"tokens": 1.5, "stopped_early": 1}, "of another type: stopped_early, tokens"),
+        ({"ended": "bored", "learning_rate": "fast"}, "of another type: ended, learning_rate"),
         ({"signals": {"kl": "much"}}, "of another type: signals"),
         ({"signals": {"dpo": 1.0}}, "of another type: signals"),
     ],

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.recipe import Recipe, Term, recipe_from
-from engine.schedule import TAKES, Drawn, draw, learning_rate, steps_of
+from engine.schedule import TAKES, Drawn, Length, draw, steps_by_epochs
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
 from tests.unit.engine import tiny
@@ -104,15 +104,49 @@ def test_the_same_seed_draws_the_same_steps():
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_the_rate_warms_up_and_falls_linearly():
+def cooled(length: Length) -> int:
+    """Steps at the full rate, of a lesson that nothing ends before its bound."""
+    step = 1
+    while not length.must_cool(step):
+        step += 1
+    length.cool(step)
+    return step
+
+
+def test_the_rate_warms_up_stays_and_cools_down_over_the_last_fifth() -> None:
     recipe = Recipe(learning_rate=1e-3, warmup_steps=4, final_rate=0.1)
-    rates = [learning_rate(recipe, step, 60) for step in range(60)]
-    assert rates[0] == pytest.approx(0.25e-3)
-    assert max(rates) == rates[3] == pytest.approx(1e-3 * (1 - 0.9 * 3 / 60))
-    assert rates[59] == pytest.approx(1e-3 * (1 - 0.9 * 59 / 60))
+    length = Length(steps_min=60, steps=60)
+    flat = [length.rate(1e-3, step, recipe) for step in range(48)]
+    assert cooled(length) == 48
+    falling = [length.rate(1e-3, step, recipe) for step in range(48, 60)]
+    assert flat[0] == pytest.approx(0.25e-3)
+    assert set(flat[3:]) == {1e-3}
+    assert falling == sorted(falling, reverse=True)
+    assert falling[-1] == pytest.approx(1e-4)
 
 
-def test_steps_follow_the_epochs_within_bounds():
-    assert steps_of(Recipe(), new=8) == 24
-    assert steps_of(Recipe(), new=80) == 30
-    assert steps_of(Recipe(), new=8000) == 60
+@given(st.integers(1, 500))
+def test_a_lesson_that_nothing_ends_takes_exactly_the_steps_it_may(steps: int) -> None:
+    length = Length(steps_min=steps, steps=steps)
+    assert cooled(length) <= length.steps == steps
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_a_lesson_that_ends_early_takes_at_least_the_steps_it_must(least: int, step: int) -> None:
+    length = Length(steps_min=least, steps=1000)
+    if length.may_cool(step):
+        length.cool(step)
+        assert least <= length.steps < 1000
+
+
+def test_a_lesson_without_a_step_left_for_a_cooldown_ends_at_full_rate() -> None:
+    length = Length(steps_min=1, steps=1)
+    assert cooled(length) == 1
+    assert length.steps == 1
+
+
+def test_steps_follow_the_epochs_within_bounds() -> None:
+    recipe = Recipe(steps_min=24, steps=60)
+    assert steps_by_epochs(recipe, new=8) == 24
+    assert steps_by_epochs(recipe, new=80) == 30
+    assert steps_by_epochs(recipe, new=8000) == 60

@@ -10,7 +10,7 @@ import torch
 
 from engine.adapter_files import content_hash
 from engine.lesson import Learned, Lesson, NotLearned
-from engine.measurements import Absent
+from engine.measurements import Absent, End
 from engine.recipe import COEFFICIENTS, Term
 from engine.warm_engine import FormDiffers, WarmEngine
 from rewards.episode import Part, Weighted
@@ -249,9 +249,10 @@ def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_
     given = replace(said, parent=tmp_path / "v1", episodes=(*new, *dev))
     stopped, on = learned(engine, given, replace(given, episodes=(*new, *dev[:7])))
     assert stopped.metrics.stopped_early
-    assert stopped.metrics.steps == 12  # two rises were seen before; ten steps are the least
+    assert stopped.metrics.ended is End.DEV
+    assert stopped.metrics.steps == 20  # looks at 8, 12 and 16 see two rises; then it cools down
     assert stopped.metrics.dev_loss_last_nats > stopped.metrics.dev_loss_first_nats
-    assert on.metrics.steps == 30
+    assert on.metrics.ended is End.LEARNED  # seven dev episodes say too little
 
 
 def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
