@@ -15,6 +15,7 @@ from daemon.commands.running import gateway_stop_s_max
 from daemon.process.role_names import ROLES, health_port
 from daemon.settings import Settings
 from daemon.settings_file import read_settings
+from deploy.vllm.server import LocalReplica
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
 CONTROLLERS = ("Deployment", "StatefulSet", "Job")
@@ -136,6 +137,12 @@ def test_a_replica_can_hold_what_it_is_given(settings: Settings) -> None:
     assert int(flags["max-lora-rank"]) >= settings.engine.rank_max
     assert int(flags["max-loras"]) >= len(settings.agents) + 2
     assert container("vllm")["command"] == ["vllm", "serve", str(settings.engine.base)]
+
+
+def test_captured_probabilities_are_those_that_were_sampled_from(tmp_path: Path) -> None:
+    local = LocalReplica(tmp_path, tmp_path, 8000)._command()
+    mode = local[local.index("--logprobs-mode") + 1]
+    assert f"--logprobs-mode={mode}" in container("vllm")["args"]
 
 
 def test_nobody_but_fleet_and_gateway_reaches_the_replicas() -> None:
