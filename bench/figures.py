@@ -1,87 +1,179 @@
-"""The figures the README quotes, from the last full runs in `bench/results/`. Run it to renew them."""
+"""Writes the table of figures in README.md from the last full runs in `bench/results/`.
+
+Run `python -m bench.figures` after a full run of a benchmark.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- figures: python -m bench.figures -->\n", "<!-- end of figures -->\n"
 
+Row = tuple[str, str, str]
+"""What was measured, clorad's figure, the figure to compare it with."""
+
 
 def table() -> str:
-    """A table of what was measured, in Markdown."""
-    engine, intake, durability, agents, gateway, learning = (
-        _result(name) for name in ("engine", "intake", "durability", "agents", "gateway", "learning")
+    """The figures in Markdown, one in each row."""
+    rows = [
+        ("measured", "clorad", "baseline"),
+        ("---", "---", "---"),
+        *_learning(_result("learning")),
+        *_engine(_result("engine")),
+        *_sharing(_result("agents")),
+        *_durability(_result("durability")),
+        *_intake(_result("intake")),
+        *_gateway(_result("gateway")),
+    ]
+    return "".join(f"| {what} | {figure} | {baseline} |\n" for what, figure, baseline in rows)
+
+
+def _learning(result: Mapping[str, Any]) -> Sequence[Row]:
+    ours, plain, control = (result["methods"][name] for name in ("clorad", "plain", "shuffled"))
+    where = f"three agents, house rules in two waves, {ours['courses']} runs"
+    return (
+        (
+            f"held-out prompts that follow the rules at the end ({where})",
+            f"{ours['accuracy']:.0%}",
+            f"{plain['accuracy']:.0%}, plain fine-tuning",
+        ),
+        (
+            "change of the first wave's rules by the second",
+            f"{ours['backward'] * 100:+.0f} points",
+            f"{plain['backward'] * 100:+.0f} points, plain fine-tuning",
+        ),
+        (
+            "near misses answered by a rule that does not hold there",
+            f"{ours['leaked']:.0%}",
+            f"{plain['leaked']:.0%}, plain fine-tuning",
+        ),
+        (
+            "candidates promoted whose corrections had the texts of other prompts",
+            _promoted(control),
+            f"{_promoted(ours)}, with the right texts",
+        ),
     )
-    method, plain = (learning["methods"][name] for name in ("clorad", "plain"))
-    ratio: Mapping[str, float] = engine["ratios"]
+
+
+def _engine(result: Mapping[str, Any]) -> Sequence[Row]:
+    ratio: Mapping[str, float] = result["ratios"]
     products = {
-        shape: max(row["gemm_peak_fraction"] for row in engine["rows"] if _is_plain(row, shape))
+        shape: max(row["gemm_peak_fraction"] for row in result["rows"] if _is_plain(row, shape))
         for shape in ("256x6", "1024x12")
     }
-    rows = (
+    return (
         (
-            "16 agents with a short correction each, in one pass",
-            f"{ratio['short_n16_vs_peft']:.1f} times PEFT's speed,"
-            f" {ratio['short_n16_vs_serial']:.1f} times our own one agent at a time",
+            "relative speed of one pass for 16 agents with a short correction each",
+            f"{ratio['short_n16_vs_peft']:.1f}",
+            "1, PEFT",
         ),
         (
-            "a token's cost with 64 agents, of its cost with one",
-            f"{ratio['cost_per_token_n64_over_n1_short']:.2f} (short),"
-            f" {ratio['cost_per_token_n64_over_n1_b4x128']:.2f} (4 sequences of 128)",
-        ),
-        ("correction pairs that share their prompt", f"{ratio['pairs_sharing_gain']:.1f} times the speed"),
-        (
-            "share of the machine's fastest product, 4 sequences of 128 an agent",
-            f"{products['256x6']:.0%} (hidden 256, 6 layers), {products['1024x12']:.0%} (1024, 12)",
+            "the same, against one agent after the other",
+            f"{ratio['short_n16_vs_serial']:.1f}",
+            "1, our engine",
         ),
         (
-            f"{durability['produced']:,} events, {durability['kills']} kills,"
-            f" {durability['broker_kills']} more of the broker, {durability['zombies']} zombies",
-            f"{durability['lost']} lost, {durability['twice']} twice",
+            "relative cost of a token with 64 agents, a short correction each",
+            f"{ratio['cost_per_token_n64_over_n1_short']:.2f}",
+            "1, with one agent",
         ),
         (
-            "events a second into SQLite (synchronous FULL), redacted",
-            f"{intake['sqlite_redacted_events_per_s']:,.0f}",
-        ),
-        ("produced to stored, 99th percentile at 1,000 a second", f"{intake['latency_ms_p99']:.0f} ms"),
-        (
-            f"after a backlog of {intake['backlog']:,} events: memory; `clorad audit`",
-            f"{intake['rss_growth_mib']:+.0f} MiB; {intake['audit_s']:.1f} s",
+            "relative cost of a token with 64 agents, 4 sequences of 128 tokens each",
+            f"{ratio['cost_per_token_n64_over_n1_b4x128']:.2f}",
+            "1, with one agent",
         ),
         (
-            f"{agents['agents']:,} agents on {agents['slots']} slots, one with half of all feedback",
-            f"fairness (Jain) {agents['jain_fair_share']:.2f},"
-            f" oldest wait {agents['oldest_wait_s_max']:.0f} s,"
-            f" {'every' if agents['state_bit_exact'] else 'not every'} state bit-exact",
+            "relative speed on pairs of replies to one prompt",
+            f"{ratio['pairs_sharing_gain']:.1f}",
+            "1, the prompt computed twice",
+        ),
+        ("use of the processor, base of width 256", f"{products['256x6']:.0%}", _FASTEST),
+        ("use of the processor, base of width 1,024", f"{products['1024x12']:.0%}", _FASTEST),
+    )
+
+
+def _sharing(result: Mapping[str, Any]) -> Sequence[Row]:
+    agents = f"{result['agents']:,} agents on {result['slots']} slots, one of them with half of all feedback"
+    return (
+        (
+            f"evenness of training time (Jain's index), {agents}",
+            f"{result['jain_fair_share']:.2f}",
+            "1, fair shares",
         ),
         (
-            f"three agents' house rules in two waves, {method['courses']} courses: followed at the end,"
-            " change of the earlier by the later, fired on near misses",
-            f"{_taught(method)}; plain fine-tuning {_taught(plain)}",
-        ),
-        (
-            "the same with every correction's text from another prompt",
-            f"{learning['control_promoted']} promoted",
-        ),
-        (
-            "the gateway, keeping every interaction on Kafka: added to an answer; requests a second",
-            f"{gateway['added_ms_p50']:.1f} ms (99%: {gateway['added_ms_p99']:.0f} ms);"
-            f" {gateway['requests_per_s']:.0f} on two cores with load and replica,"
-            f" {gateway['kept_share']:.0%} kept",
+            "longest wait of an event there",
+            f"{result['oldest_wait_s_max']:.0f} s",
+            f"{result['age_max_s']:.0f} s, when its agent is due in any case",
         ),
     )
-    return "".join(f"| {what} | {figure} |\n" for what, figure in (("measured", ""), ("---", "---"), *rows))
 
 
-def _taught(found: Mapping[str, float]) -> str:
-    return f"{found['accuracy']:.0%}, {found['backward'] * 100:+.0f} points, {found['leaked']:.0%}"
+def _durability(result: Mapping[str, Any]) -> Sequence[Row]:
+    kills = (
+        f"{result['produced']:,} records, {result['kills']} kills of clorad,"
+        f" {result['broker_kills']} of the broker, {result['zombies']} frozen processes"
+    )
+    return (
+        (f"events lost ({kills})", f"{result['lost']}", "–"),
+        ("events that count twice there", f"{result['twice']}", "–"),
+    )
+
+
+def _intake(result: Mapping[str, Any]) -> Sequence[Row]:
+    return (
+        (
+            "events a second into SQLite (synchronous FULL), redacted",
+            f"{result['sqlite_redacted_events_per_s']:,.0f}",
+            f"{result['bare_consumer_events_per_s']:,.0f}, a consumer that discards them",
+        ),
+        (
+            "time from sending to stored, 99th percentile at 1,000 a second",
+            f"{result['latency_ms_p99']:.0f} ms",
+            f"{result['acknowledged_ms_p99']:.0f} ms, to Kafka's acknowledgement",
+        ),
+        (
+            f"memory that intake adds over a backlog of {result['backlog']:,} events",
+            f"{result['rss_growth_mib']:.0f} MiB",
+            "–",
+        ),
+        ("`clorad audit` of the ledger with that backlog", f"{result['audit_s']:.1f} s", "–"),
+    )
+
+
+def _gateway(result: Mapping[str, Any]) -> Sequence[Row]:
+    direct, proxy = result["ways"]["direct"], result["ways"]["proxy"]
+    return (
+        (
+            "time that the gateway adds to an answer it captures, median",
+            f"{result['added_ms_p50']:.1f} ms",
+            f"{proxy['ms_p50'] - direct['ms_p50']:.1f} ms, a proxy that only passes on",
+        ),
+        (
+            "requests a second through it, with load generator and replica on the same two cores",
+            f"{result['requests_per_s']:,.0f}",
+            f"{proxy['requests_per_s']:,.0f}, the same proxy",
+        ),
+        (
+            "captures stored at that rate; the others are dropped, not delayed",
+            f"{result['kept_share']:.0%}",
+            "–",
+        ),
+    )
+
+
+_FASTEST = "100%, the machine's fastest matrix product"
+
+
+def _promoted(method: Mapping[str, Any]) -> str:
+    verdicts: Mapping[str, int] = method["verdicts"]
+    return f"{verdicts.get('promote', 0)} of {sum(verdicts.values())}"
 
 
 def _result(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+    return result
 
 
 def _is_plain(row: Mapping[str, Any], shape: str) -> bool:
@@ -89,7 +181,7 @@ def _is_plain(row: Mapping[str, Any], shape: str) -> bool:
 
 
 def main() -> None:
-    """The README quotes the last full runs."""
+    """Write the table into README.md."""
     path = ROOT / "README.md"
     before, rest = path.read_text().split(BEGIN)
     _, after = rest.split(END)
