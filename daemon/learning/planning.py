@@ -8,10 +8,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
 from daemon.learning.preparing import Background, background_of
 from engine.recipe import recipe_from, recipe_values
+from ledger.database import Connection
 from ledger.events import CORRECTING, KeptEvent, Kind, Role, Status
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from engine.lesson import Lesson
 from engine.recipe import recipe_from
-from ledger.database import Database
+from ledger.database import Connection, Database
 from ledger.events import Interaction, KeptEvent
 from ledger.learning import event_queries
 from ledger.learning.turns import Turn

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from daemon.learning.engine_loading import EngineRefused
 from daemon.learning.preparing import background_of, prepare
 from engine.lesson import NotLearned
 from engine.warm_engine import WarmEngine
-from ledger.database import Database
+from ledger.database import Connection, Database
 from ledger.learning.event_queries import events_by_seq
 from ledger.learning.passes import Pass
 from ledger.learning.turns import Turn

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 from opentelemetry import metrics
-from sqlalchemy import Connection
 
 from engine.manifest import NewerManifest
-from ledger.database import Database, now_s
+from ledger.database import Connection, Database, now_s
 from ledger.errors import FlipRefused
 from ledger.intake.withdrawn import no_evidence
 from ledger.learning.agents import all_agents

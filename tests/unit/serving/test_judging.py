@@ -19,7 +19,7 @@ from ledger.versions.promotion import roll_back
 from serving.fleet.evidence import Interrupted
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import Judging, JudgingOptions, judge_candidates
-from serving.fleet.questions import asked_about
+from serving.fleet.questions import questions_of
 from serving.fleet.reconciler import Reconciler, ReplicaOptions, hold_list
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
@@ -46,7 +46,7 @@ class Bench:
             board=self.board,
             shelf=shelf,
             replicas=self.replicas,
-            suite=lambda connection, _: asked_about(connection, self.suite_events),
+            suite=lambda connection, _: questions_of(connection, self.suite_events),
             redact=lambda text: text,
             options=JudgingOptions(**{"placing_s_max": 0.0, **options}),
             reached=self.reached.append,

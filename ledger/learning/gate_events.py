@@ -1,0 +1,69 @@
+"""Which events a candidate is judged by: gate events, what its turn taught, and what it must not do worse.
+
+The events are read here; `serving.fleet.questions` makes prompts of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
+from ledger.learning.event_queries import events_by_seq, interactions_named, usable
+from ledger.schema import turn_events
+from ledger.turn_states import TurnPart, in_part
+from ledger.versions.lineage import BASE, Version, version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteMaterial:
+    """Everything that the no-harm suite of a candidate is chosen from, oldest first in each group."""
+
+    approvals: Sequence[KeptEvent]  # of role gate
+    judged_before: Sequence[KeptEvent]  # gate corrections that the champion, or one before it, was judged by
+    new: Sequence[KeptEvent]  # what the candidate was newly taught, and the gate corrections since
+    corrections: Sequence[KeptEvent]  # of every role
+    interactions: dict[str, Interaction]  # that these events name
+
+
+def gate_corrections(connection: Connection, candidate: Version) -> list[KeptEvent]:
+    """Gate corrections newer than what the champion's turn had looked at, oldest first."""
+    after_seq = _champion_looked_through(connection, candidate)
+    return usable(connection, candidate.agent, role=Role.GATE, kinds=CORRECTING, after_seq=after_seq)
+
+
+def taught_events(connection: Connection, candidate: Version, *, limit: int | None = None) -> list[KeptEvent]:
+    """The new events of the candidate's turn (the first `limit` by their place in it), oldest first."""
+    assert candidate.number != BASE
+    query = (
+        select(turn_events.c.event_seq)
+        .where(turn_events.c.turn_id == candidate.turn_id, in_part(TurnPart.NEW))
+        .order_by(turn_events.c.place)
+        .limit(limit)
+    )
+    events = events_by_seq(connection, connection.scalars(query).all())
+    return [events[seq] for seq in sorted(events)]
+
+
+def suite_material(connection: Connection, candidate: Version) -> SuiteMaterial:
+    """What the candidate's no-harm suite is chosen from (`rewards.suite`)."""
+    agent, through_seq = candidate.agent, _champion_looked_through(connection, candidate)
+    approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
+    by_role = {role: usable(connection, agent, role=role, kinds=CORRECTING) for role in Role}
+    judged_before = [kept for kept in by_role[Role.GATE] if kept.seq <= through_seq]
+    later = [kept for kept in by_role[Role.GATE] if kept.seq > through_seq]
+    new = [*taught_events(connection, candidate), *later]
+    corrections = [kept for group in by_role.values() for kept in group]
+    named = [kept.event.interaction for kept in (*approvals, *corrections, *new)]
+    return SuiteMaterial(
+        approvals=approvals,
+        judged_before=judged_before,
+        new=new,
+        corrections=corrections,
+        interactions=interactions_named(connection, filter(None, named)),
+    )
+
+
+def _champion_looked_through(connection: Connection, candidate: Version) -> int:
+    champion = version(connection, candidate.agent, candidate.parent)
+    return 0 if champion is None else champion.through_seq
