@@ -191,7 +191,7 @@ def measure(folder: Path, *, events: int, seed: int) -> dict[str, Any]:
         agents.Agent(name=AGENT, base_hash="0" * 64, scorer="exact", recipe={}, capture=False, weight=1.0),
     )
     cluster = Kafka(bootstrap_servers=broker.bootstrap)
-    create(cluster, Topics(), partitions=PARTITIONS)
+    create(cluster, Topics(), partitions=PARTITIONS, replication=1)
     journal = Journal(folder / "journal.jsonl")
     producer = JournalProducer(cluster, Topics().feedback, journal, total=events, partitions=PARTITIONS)
     run = Run(folder, broker, database, producer, journal, random.Random(seed))

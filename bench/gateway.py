@@ -204,7 +204,7 @@ def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
         broker.start()
         running.callback(broker.kill)
         cluster = Kafka(bootstrap_servers=broker.bootstrap)
-        create(cluster, Topics(), partitions=1)
+        create(cluster, Topics(), partitions=1, replication=1)
         replica = running.enter_context(_process("-m", "bench.replica", "replica"))
         url = f"http://127.0.0.1:{_port_of(replica)}"
         proxy = running.enter_context(_process("-m", "bench.replica", "proxy", url))

@@ -80,7 +80,7 @@ class Bench:
 
     def create(self, topics: Topics) -> dict[str, str]:
         """Make these topics."""
-        create(self.cluster, topics, partitions=PARTITIONS)
+        create(self.cluster, topics, partitions=PARTITIONS, replication=1)
         return asdict(topics)
 
     @contextmanager

@@ -11,16 +11,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from daemon.process.failpoints import Failpoints
+from daemon.roles.intake import intake_options
+from daemon.settings import KafkaSettings
 from feedback import outbox
 from feedback.connection import Kafka
 from feedback.intake import Intake
-from feedback.placement import IntakeOptions
+from feedback.intake_options import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import KINDS, Redactor
 from feedback.topics import Topics
@@ -28,6 +31,7 @@ from ledger.database import Database
 from ledger.identity import ensure_identity
 
 GROUP = "bench"
+_CHANGEABLE = ("group", "session_ms", "records_max")
 
 
 class Member:
@@ -115,15 +119,17 @@ def _intake(
         database,
         identity,
         Reader(identity, Redactor(identity.fingerprint, kinds)),
-        IntakeOptions(
-            group=options.get("group", GROUP),
-            topics=Topics(**options.get("topics", {})),
-            session_ms=options.get("session_ms", 10_000),
-            records_max=options.get("records_max", 500),
-        ),
-        watch=_Watch(),
+        _intake_options(options),
+        health=_Watch(),
         reached=reached,
     )
+
+
+def _intake_options(options: Mapping[str, Any]) -> IntakeOptions:
+    """The defaults of the settings, but for what the benchmark asks for."""
+    defaults = intake_options(KafkaSettings(group=GROUP), administrators=frozenset())
+    changed = {name: value for name, value in options.items() if name in _CHANGEABLE}
+    return replace(defaults, topics=Topics(**options.get("topics", {})), **changed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""When most of what arrives cannot be used, it is a bad deployment, theirs or ours, rather than bad data.
+"""A circuit breaker: when most records cannot be used, the cause is a bad deployment and not bad data.
 
-Then intake rests between small looks, and Kafka keeps the events, until looks are mostly good again. Pure.
+Then intake rests between small polls, and Kafka keeps the events, until a small poll is mostly good again.
 """
 
 from collections import deque
@@ -8,10 +8,10 @@ from collections import deque
 from ledger.events import Reason
 
 NOT_DEPLOYED = (Reason.CONFLICT, Reason.POISON)
-"""Reasons that say nothing of a deployment."""
+"""Reasons that say nothing about a deployment."""
 
-LOOK_RECORDS = 10
-"""Records taken in a look while open."""
+SMALL_POLL_RECORDS = 10
+"""Records a poll while open."""
 
 
 class Breaker:
@@ -25,8 +25,8 @@ class Breaker:
         self._recent: deque[tuple[int, int]] = deque()
         self._records = self._dead = 0
 
-    def note(self, records: int, dead: int) -> bool:
-        """So many records came and so many of them were of no use. Returns whether it is open now."""
+    def add(self, records: int, dead: int) -> bool:
+        """Count one poll's records and the dead letters among them. Returns whether it is open now."""
         if self.is_open:
             if records == 0 or dead > self._dead_share_max * records:
                 return True
@@ -34,7 +34,7 @@ class Breaker:
             self._recent.clear()
             self._records = self._dead = 0
             return False
-        if records == 0:  # a poll that only passed markers
+        if records == 0:  # a poll that only passed transaction markers
             return False
         self._recent.append((records, dead))
         self._records += records
@@ -49,4 +49,4 @@ class Breaker:
 
     def records_max(self, usual: int) -> int:
         """How many records the next poll may bring."""
-        return min(usual, LOOK_RECORDS) if self.is_open else usual
+        return min(usual, SMALL_POLL_RECORDS) if self.is_open else usual

@@ -1,8 +1,8 @@
-"""The intake: poll, read, keep in one transaction, and only then poll on. One loop, one thread.
+"""The intake loop: poll, read, keep in one transaction, and only then poll on. One loop, one thread.
 
-The ledger's offsets are the truth and Kafka's commits a hint, so a kill anywhere changes nothing. What is
-wrong with a record makes a dead letter of it; what is wrong with the world makes the loop wait, its
-partitions paused, while it keeps polling so that the group keeps it.
+The ledger's offsets are the truth and commits to Kafka are a hint, so a kill at any moment changes nothing.
+A record that cannot be used becomes a dead letter. When the ledger or Kafka fails, the loop pauses its
+partitions and keeps polling, so that the group keeps it as a member.
 """
 
 import time
@@ -15,46 +15,47 @@ from kafka import TopicPartition, errors
 
 from feedback import metrics
 from feedback.backoff import Backoff
+from feedback.batch_writer import BatchWriter
 from feedback.breaker import NOT_DEPLOYED, Breaker
 from feedback.connection import Cluster, is_passing
+from feedback.intake_options import IntakeOptions
 from feedback.kafka_security import fault_reason
 from feedback.orphans import Orphans
-from feedback.placement import IntakeOptions, Placement
+from feedback.placement import Placement
 from feedback.progress import Progress
-from feedback.reading import Reader, received_s
+from feedback.reading import Reader
 from feedback.source import POLL_INTERVAL_MS_MAX, LogTruncated, OutOfRange, PolledBatch, Source, Undecodable
 from feedback.watchdog import Watchdog
 from ledger.database import Database
-from ledger.errors import LedgerUnavailable, MovedOn
-from ledger.events import Batch
+from ledger.errors import LedgerUnavailable
 from ledger.identity import Identity
-from ledger.intake import transaction as ledger
+from ledger.intake.transaction import Kept
 
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
 UNPLACED_POLL_MS = 100  # the first assignment must not wait for the second poll
-TELL_EVERY_S = 1.0
+REPORT_EVERY_S = 1.0
 FULL_REST_S = 1.0
-BREAK_S = 30.0  # between looks while most records are of no use
+BREAK_S = 30.0  # between small polls while most records cannot be used
 SILENT_S = 20.0  # heartbeats, fetches and commits are answered sooner
-ANEW_S = 120.0  # brokers may all have moved: kafka-python looks up their names only when it is made
+REBUILD_S = 120.0  # brokers may all have moved: kafka-python looks names up only when it is constructed
 HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given our partitions to others
 
 
-class _Spent(Exception):
-    """The consumer may not be polled again; a new one goes on where the ledger stands."""
+class _ConsumerSpent(Exception):
+    """The consumer may not be polled again; a new one goes on at the ledger's offsets."""
 
 
 class Fenced(Exception):
     """Another process has our `group.instance.id` (KIP-345). Going on would only fence it in turn."""
 
 
-class Watch(Protocol):
-    """Where the loop says how it is."""
+class LoopHealth(Protocol):
+    """Where a loop reports how it is."""
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
-        """One thing intake needs is there, or not."""
+        """One thing that intake needs is there, or not."""
 
     def alive(self, name: str) -> None:
         """The loop came round."""
@@ -63,7 +64,8 @@ class Watch(Protocol):
 class Intake:
     """Moves records from Kafka into the ledger until told to stop.
 
-    `full` says why nothing may be taken in just now, if so; `reached` is told where a test may kill us.
+    `full` returns why nothing may be kept now, or an empty text; `reached` is called where a test may kill
+    the process.
     """
 
     def __init__(
@@ -74,32 +76,30 @@ class Intake:
         reader: Reader,
         options: IntakeOptions,
         *,
-        watch: Watch,
+        health: LoopHealth,
         full: Callable[[], str] = lambda: "",
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
-        self._database = database
         self._identity = identity
-        self._reader = reader
         self._options = options
-        self._administrators = frozenset(map(reader.known_as, options.administrators))
-        self._watch = watch
+        self._health = health
         self._full = full
         self._reached = reached
         self._placement = Placement(cluster, database, identity, options)
-        self._orphans = Orphans(database, self._placement.incarnations, options)
+        self._writer = BatchWriter(database, self._placement, reader, options, reached=reached)
+        self._orphans = Orphans(database, self._placement.topic_ids, options)
         self._breaker = Breaker(dead_share_max=options.dead_share_max)
         self._progress = Progress(still_s_max=options.still_s_max)
         self._watchdog = Watchdog(silent_s_max=HANG_S)
-        self._backoff = Backoff(s_max=5.0)  # with Kafka
-        self._patience = Backoff(s_max=10.0)  # with the ledger
+        self._kafka_backoff = Backoff(s_max=5.0)
+        self._ledger_backoff = Backoff(s_max=10.0)
         self._rest_until_s = 0.0  # nothing is read before then
-        self._next_tell_s = 0.0
-        self._suspects: set[TopicPartition] = set()  # one of them holds what cannot be decoded
+        self._next_report_s = 0.0
+        self._suspects: set[TopicPartition] = set()  # one of them holds a record that cannot be decoded
 
     def run(self, stopping: Event) -> None:
-        """Until told to stop. Raises `WrongLedger` and `Fenced`: a person has to look."""
+        """Loop until told to stop. Raises `WrongLedger` and `Fenced`: a person must act."""
         try:
             with self._watchdog:
                 self._run(stopping)
@@ -109,47 +109,51 @@ class Intake:
             self._placement.close()
 
     def _run(self, stopping: Event) -> None:
-        metrics.begin()
+        metrics.start()
         while not stopping.is_set():
             try:
-                source = self._source()
+                source = self._build_source()
             except (errors.KafkaError, OSError) as fault:
                 self._wait_for_kafka(fault, stopping)
             else:
                 self._read(source, stopping)
 
-    def _source(self) -> Source:
-        own = self._options
-        topics = (own.topics.feedback, own.topics.interactions)
+    def _build_source(self) -> Source:
+        options = self._options
+        topics = (options.topics.feedback, options.topics.interactions)
         return Source(
-            self._cluster, topics, group=own.group, instance=own.instance, session_ms=own.session_ms
+            self._cluster,
+            topics,
+            group=options.group,
+            instance=options.instance,
+            session_ms=options.session_ms,
         )
 
     def _read(self, source: Source, stopping: Event) -> None:
-        """Take in from one consumer, until told to stop or it has to be made anew."""
+        """Read from one consumer until told to stop or it must be built anew."""
         heard_s = time.monotonic()
         try:
             while not stopping.is_set():
-                if self._come_round(source, stopping) and source.silent_s() < SILENT_S:
+                if self._do_round(source, stopping) and source.silent_s() < SILENT_S:
                     heard_s = time.monotonic()
-                elif time.monotonic() - heard_s > ANEW_S:
+                elif time.monotonic() - heard_s > REBUILD_S:
                     self._placement.close()
                     return
-            source.hint_and_wait(self._identity.ledger_id)
-        except _Spent:
-            self._backoff.wait(stopping)
+            source.commit_and_wait(self._identity.ledger_id)
+        except _ConsumerSpent:
+            self._kafka_backoff.wait(stopping)
         finally:
             source.close()
 
-    def _come_round(self, source: Source, stopping: Event) -> bool:
-        """One round, and what the world had against it. False where it was Kafka."""
+    def _do_round(self, source: Source, stopping: Event) -> bool:
+        """One round; faults of the ledger or of Kafka are waited out. False where it was Kafka."""
         try:
-            self._step(source)
-            self._backoff.reset()
+            self._place_and_poll(source)
+            self._kafka_backoff.reset()
         except LedgerUnavailable as fault:
-            source.go_back()
-            self._watch.ready("ledger", False, str(fault))
-            self._rest(self._patience.next_s(), str(fault))
+            source.rewind()
+            self._health.ready("ledger", False, str(fault))
+            self._rest(self._ledger_backoff.next_s(), str(fault))
         except (errors.KafkaError, OSError) as fault:
             if not is_passing(fault):
                 raise
@@ -157,148 +161,104 @@ class Intake:
             return False
         return True
 
-    def _step(self, source: Source) -> None:
-        """One round: place what is new, poll, keep what came."""
-        self._alive()
-        self._placement.place(source)
+    def _place_and_poll(self, source: Source) -> None:
+        """Place new partitions, poll, keep the records, report."""
+        self._report_alive()
+        self._placement.place_all(source)
         full = self._full()
-        self._watch.ready("room", not full, full)
+        self._health.ready("room", not full, full)
         if full:
             self._rest(FULL_REST_S, full)
         readable = self._readable(source)
         try:
             polled = source.poll(
                 readable,
-                wait_ms=POLL_MS if source.at else UNPLACED_POLL_MS,
+                wait_ms=POLL_MS if source.positions else UNPLACED_POLL_MS,
                 records_max=self._breaker.records_max(self._options.records_max),
             )
         except OutOfRange as fault:
-            self._placement.mind_the_gap(source, fault.place)
+            self._placement.resolve_out_of_range(source, fault.partition)
         except LogTruncated as fault:
-            for place in fault.places:
-                self._placement.halt(place, f"the log was cut below {source.at.get(place)}, read before")
+            for partition in fault.partitions:
+                position = source.positions.get(partition)
+                self._placement.halt(partition, f"the log was cut below {position}, read before")
         except Undecodable as fault:
             self._isolate(source, readable, str(fault))
         else:
-            if polled:
-                self._reached("intake-polled")
-                self._keep(source, polled)
-            # Fetched alone, and nothing was wrong so far. Not only where nothing is left: one that is always
-            # busy would keep all others waiting.
-            heard = {one.place for one in polled} or source.lag().keys()
-            self._suspects -= readable & heard
-            silent = source.silent_s() >= SILENT_S
-            self._watch.ready("kafka", not silent, "no broker answers" if silent else "")
-        self._tell(source)
+            self._take(source, polled, readable)
+        self._report(source)
+
+    def _take(self, source: Source, polled: list[PolledBatch], readable: frozenset[TopicPartition]) -> None:
+        if polled:
+            self._reached("intake-polled")
+            kept = self._writer.write(source, polled)
+            if kept is not None:
+                self._health.ready("ledger", True)
+                self._ledger_backoff.reset()
+                self._check_dead_letters(kept)
+        # A suspect was fetched alone without a fault so far, so it is none. Its end need not be reached: a
+        # partition that is always busy would keep all others waiting.
+        fetched = {batch.partition for batch in polled} or source.lag().keys()
+        self._suspects -= readable & fetched
+        silent = source.silent_s() >= SILENT_S
+        self._health.ready("kafka", not silent, "no broker answers" if silent else "")
 
     def _readable(self, source: Source) -> frozenset[TopicPartition]:
         if time.monotonic() < self._rest_until_s:
             return frozenset()
-        readable = frozenset(source.at) - self._placement.halted.keys()
-        suspected = sorted(readable & self._suspects)
-        return frozenset(suspected[:1]) or readable  # alone, so that the next complaint is about it
+        readable = frozenset(source.positions) - self._placement.halted.keys()
+        suspects = sorted(readable & self._suspects)
+        return frozenset(suspects[:1]) or readable  # alone, so that the next fault is about it
 
     def _isolate(self, source: Source, readable: frozenset[TopicPartition], fault: str) -> None:
-        """kafka-python does not say where it failed: one partition at a time is read until it does again."""
+        """kafka-python does not say where it failed: read one partition at a time until it fails again."""
         if len(readable) == 1:
-            self._placement.set_aside(source, next(iter(readable)), fault)
+            self._placement.resolve_undecodable(source, next(iter(readable)), fault)
             return
         log.warning("record not decodable", error=fault, partitions=len(readable))
         self._suspects |= readable
-        raise _Spent
+        raise _ConsumerSpent
 
-    def _keep(self, source: Source, polled: list[PolledBatch]) -> None:
-        """Records, dead letters and offsets are in the ledger afterwards. Raises `LedgerUnavailable`."""
-        batches = {one.place: self._batch(one) for one in polled}
-        while batches:
-            begun_s = time.monotonic()
-            try:
-                kept = ledger.keep(
-                    self._database,
-                    list(batches.values()),
-                    dead_letter_topic=self._options.topics.dead_letters,
-                    administrators=self._administrators,
-                    reached=self._reached,
-                )
-            except MovedOn as moved:
-                place = TopicPartition(moved.partition.topic, moved.partition.number)
-                log.warning("partition moved on", **place._asdict(), offset=moved.next_offset)
-                source.misplace(place)
-                del batches[place]
-                continue
-            self._reached("intake-before-commit")
-            for place, batch in batches.items():
-                source.at[place] = batch.end
-            self._count(kept, polled, time.monotonic() - begun_s)
-            self._mind_the_dead(kept)
-            return
-
-    def _batch(self, polled: PolledBatch) -> Batch:
-        read, now_s = self._reader.read, time.time()
-        return Batch(
-            partition=self._placement.partition(polled.place),
-            start=polled.start,
-            end=polled.end,
-            arrivals=tuple(
-                read(
-                    offset=record.offset,
-                    key=record.key,
-                    value=record.value,
-                    headers=tuple(record.headers),
-                    received_s=received_s(record.timestamp, now_s),
-                )
-                for record in polled.records
-            ),
+    def _check_dead_letters(self, kept: Kept) -> None:
+        """Rest where most records become dead letters: a bad deployment must not use up all events."""
+        dead = sum(count for reason, count in kept.dead.items() if reason not in NOT_DEPLOYED)
+        is_open = self._breaker.add(kept.stored + kept.duplicates + sum(kept.dead.values()), dead)
+        self._health.ready(
+            "dead letters", not is_open, "most of what arrives cannot be used" if is_open else ""
         )
-
-    def _count(self, kept: ledger.Kept, polled: list[PolledBatch], took_s: float) -> None:
-        metrics.kept(kept, took_s=took_s)
-        metrics.redacted(self._reader.redacted)
-        self._reader.redacted.clear()
-        now_s = time.time()
-        metrics.delayed(now_s - received_s(one.records[0].timestamp, now_s) for one in polled if one.records)
-        self._watch.ready("ledger", True)
-        self._patience.reset()
-
-    def _mind_the_dead(self, kept: ledger.Kept) -> None:
-        """Mostly dead letters: rest, so that not all of a bad deployment's events become some."""
-        dead = sum(number for reason, number in kept.dead.items() if reason not in NOT_DEPLOYED)
-        flooded = self._breaker.note(kept.stored + kept.duplicates + sum(kept.dead.values()), dead)
-        self._watch.ready(
-            "dead letters", not flooded, "most of what arrives cannot be used" if flooded else ""
-        )
-        if flooded:
+        if is_open:
             self._rest(BREAK_S, "dead letters")
 
-    def _tell(self, source: Source) -> None:
-        """Where we stand, for Kafka's tools and for meters; once a second."""
-        if time.monotonic() < self._next_tell_s:
+    def _report(self, source: Source) -> None:
+        """Once a second: commit our positions, set the meters, give up on orphans."""
+        if time.monotonic() < self._next_report_s:
             return
-        self._next_tell_s = time.monotonic() + TELL_EVERY_S
-        self._placement.mind_a_restore(source)
-        if time.monotonic() >= self._rest_until_s:  # it answers, and nothing waits that it would not keep
-            self._watch.ready("ledger", True)
+        self._next_report_s = time.monotonic() + REPORT_EVERY_S
+        self._placement.replace_after_restore(source)
+        if time.monotonic() >= self._rest_until_s:  # it answers, and no batch waits that it did not keep
+            self._health.ready("ledger", True)
         self._orphans.give_up(source)
-        source.hint(self._identity.ledger_id)
-        behind = source.lag()
-        metrics.behind(behind)
-        still = self._progress.standing_still(source.at, behind, time.monotonic())
+        source.commit(self._identity.ledger_id)
+        lag = source.lag()
+        metrics.set_lag(lag)
+        still = self._progress.standing_still(source.positions, lag, time.monotonic())
         still -= self._placement.halted.keys()
-        self._watch.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")
-        halted = sorted({place.topic for place in self._placement.halted})
-        self._watch.ready("partitions", not halted, f"halted in {', '.join(halted)}" if halted else "")
+        self._health.ready("progress", not still, f"{len(still)} partitions stand still" if still else "")
+        halted = sorted({partition.topic for partition in self._placement.halted})
+        self._health.ready("partitions", not halted, f"halted in {', '.join(halted)}" if halted else "")
 
-    def _rest(self, rest_s: float, why: str) -> None:
-        """Nothing is read for a while, and membership kept."""
+    def _rest(self, rest_s: float, reason: str) -> None:
+        """Read nothing for a while, and stay a member."""
         self._rest_until_s = time.monotonic() + rest_s
-        log.warning("intake rests", rest_s=round(rest_s, 1), why=why)
+        log.warning("intake rests", rest_s=round(rest_s, 1), why=reason)
 
-    def _alive(self) -> None:
-        self._watch.alive("intake")
+    def _report_alive(self) -> None:
+        self._health.alive("intake")
         self._watchdog.alive()
 
     def _wait_for_kafka(self, fault: BaseException, stopping: Event) -> None:
-        self._alive()
-        self._watch.ready("kafka", False, fault_reason(fault))
-        log.warning("kafka away", error=fault_reason(fault))
-        self._backoff.wait(stopping)
+        reason = fault_reason(fault)
+        self._report_alive()
+        self._health.ready("kafka", False, reason)
+        log.warning("kafka away", error=reason)
+        self._kafka_backoff.wait(stopping)

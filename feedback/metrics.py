@@ -1,4 +1,4 @@
-"""What intake counts: records by what became of them, how late they were kept, and what is left to read."""
+"""The metrics of intake: records by what became of them, their delay, and how many are left to read."""
 
 from collections.abc import Iterable, Mapping
 
@@ -26,33 +26,35 @@ _delay_s = _meter.create_histogram(
 )
 
 
-def begin() -> None:
+def start() -> None:
     """Every series of records is exported from the start."""
     start_at_zero(_records, *({"fate": fate} for fate in ("stored", "duplicate")))
     start_at_zero(_records, *({"fate": "dead", "reason": reason.value} for reason in Reason))
 
 
-def kept(batch: Kept, *, took_s: float) -> None:
-    """One transaction's records have their fates."""
+def count_records(kept: Kept, *, took_s: float) -> None:
+    """Count what one transaction kept, and how long it took."""
     _keep_s.record(took_s)
-    _records.add(batch.stored, {"fate": "stored"})
-    _records.add(batch.duplicates, {"fate": "duplicate"})
-    for reason, number in batch.dead.items():
+    _records.add(kept.stored, {"fate": "stored"})
+    _records.add(kept.duplicates, {"fate": "duplicate"})
+    for reason, number in kept.dead.items():
         _records.add(number, {"fate": "dead", "reason": reason.value})
 
 
-def redacted(found: Mapping[str, int]) -> None:
-    """So much of each kind was taken out of texts."""
-    for kind, number in found.items():
+def count_redactions(counts: Mapping[str, int]) -> None:
+    """Count what was redacted, by kind."""
+    for kind, number in counts.items():
         _redactions.add(number, {"kind": kind})
 
 
-def delayed(ages_s: Iterable[float]) -> None:
-    """How long ago Kafka got what was kept just now: the oldest record of each partition's batch."""
+def record_delays(ages_s: Iterable[float]) -> None:
+    """How long ago Kafka got the oldest record of each batch that was kept just now."""
     for age_s in ages_s:
         _delay_s.record(age_s)
 
 
-def behind(lags: Mapping[TopicPartition, int]) -> None:
-    """What is left to read in the partitions that are ours; of others nothing is told any more."""
-    _lag.replace((lag, {"topic": place.topic, "partition": place.partition}) for place, lag in lags.items())
+def set_lag(lags: Mapping[TopicPartition, int]) -> None:
+    """Export the lag of the partitions we have, and of no others."""
+    _lag.replace(
+        (lag, {"topic": partition.topic, "partition": partition.partition}) for partition, lag in lags.items()
+    )

@@ -1,7 +1,7 @@
-"""Giving up on interactions that never come, but only once everything that could have been one was read.
+"""Makes dead letters of feedback whose interaction never came, after every interaction in Kafka was read.
 
-Feedback may be hours ahead of the interactions: intake was down, or that topic is slower. So the limit runs
-against what Kafka held of the interactions when it was over, not against the clock alone.
+Feedback may be hours ahead of the interactions: intake was down, or that topic is slower. So when the time is
+over, all interactions that Kafka holds then must be kept before the feedback is given up.
 """
 
 import time
@@ -11,7 +11,7 @@ import structlog
 from opentelemetry import metrics
 
 from feedback.counters import start_at_zero
-from feedback.placement import IntakeOptions
+from feedback.intake_options import IntakeOptions
 from feedback.source import Source
 from feedback.topic_ids import TopicIds
 from ledger.database import Database, now_s
@@ -20,44 +20,44 @@ from ledger.intake import transaction, waiting
 log = structlog.get_logger(__name__)
 _orphans = metrics.get_meter("feedback").create_counter("clorad.feedback.orphans", unit="{event}")
 
-LOOK_EVERY_S = 10.0
+CHECK_EVERY_S = 10.0
 
 
 class Orphans:
-    """Called often, looks rarely. Any number of processes may: each event is given up once."""
+    """May be called often, checks rarely. Several processes may do so: each event is given up once."""
 
     def __init__(
         self,
         database: Database,
-        incarnations: TopicIds,
+        topic_ids: TopicIds,
         options: IntakeOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._incarnations = incarnations
+        self._topic_ids = topic_ids
         self._topic = options.topics.interactions
         self._dead_letter_topic = options.topics.dead_letters
         self._wait_s_max = options.join_s_max
         self._clock = clock
         self._next_s = 0.0
-        self._asked: tuple[float, Mapping[int, int]] | None = None
+        self._to_read: tuple[float, Mapping[int, int]] | None = None  # a moment, and where Kafka ended then
         start_at_zero(_orphans)
 
     def give_up(self, source: Source) -> None:
-        """Feedback that waited too long is dead letters.
+        """Feedback that waited too long becomes dead letters.
 
-        Raises kafka-python's errors and `LedgerUnavailable`; nothing was changed then.
+        Raises kafka-python's errors and `LedgerUnavailable`; nothing is changed then.
         """
         if self._clock() < self._next_s:
             return
-        self._next_s = self._clock() + min(LOOK_EVERY_S, self._wait_s_max / 4)
+        self._next_s = self._clock() + min(CHECK_EVERY_S, self._wait_s_max / 4)
         with self._database.read() as connection:
-            standing, now = waiting.waiting_state(connection), now_s(connection)
-        if standing.records > standing.waiting:
+            state, now = waiting.waiting_state(connection), now_s(connection)
+        if state.records > state.waiting:
             waiting.forget_joined(self._database)
-        if standing.oldest_s is None or now - standing.oldest_s <= self._wait_s_max:
-            self._asked = None
+        if state.oldest_s is None or now - state.oldest_s <= self._wait_s_max:
+            self._to_read = None
             return
         read_s = self._all_read_s(source, now)
         if read_s is None:
@@ -73,15 +73,15 @@ class Orphans:
             self._next_s = 0.0  # there may be more than one transaction takes
 
     def _all_read_s(self, source: Source, now: float) -> float | None:
-        """A moment of which all interactions that Kafka had then are kept; None until there is one."""
-        if not self._incarnations.knows(self._topic):
+        """A moment for which all interactions that Kafka had then are kept; None until there is one."""
+        if not self._topic_ids.knows(self._topic):
             return None
-        if self._asked is None:
-            self._asked = (now, source.ends(self._topic))
-        asked_s, ends = self._asked
-        topic_id = self._incarnations.topic_id(self._topic)
+        if self._to_read is None:
+            self._to_read = (now, source.ends(self._topic))
+        moment_s, ends = self._to_read
+        topic_id = self._topic_ids.topic_id(self._topic)
         kept = transaction.next_offsets(self._database, topic_id)
         if any(kept.get(number, 0) < end for number, end in ends.items()):
             return None
-        self._asked = None
-        return asked_s
+        self._to_read = None
+        return moment_s

@@ -1,7 +1,8 @@
-"""Ships what the ledger owes Kafka: oldest first, marked as sent only after every in-sync replica has it.
+"""Sends the messages of the ledger's outbox to Kafka, oldest first.
 
-A crash between the two sends the message again, under the same `clorad_message` id: at least once, in
-order. One publisher at a time (the caller holds a lease) keeps that order across processes.
+A message is marked as sent only after every in-sync replica has it. A crash between the two sends it again
+under the same `clorad_message` id: at least once, in order. One publisher at a time (the caller holds a
+lease) keeps that order across processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ OUR_HEADERS = "clorad."
 
 
 class Publisher:
-    """Sends messages through one idempotent producer, made when needed and anew after a failure."""
+    """Sends messages through one idempotent producer, built when needed and again after a failure."""
 
     def __init__(self, cluster: Cluster, ledger_id: str, *, ack_s_max: float = 30.0) -> None:
         self._cluster = cluster
@@ -54,7 +55,7 @@ class Publisher:
         self._client: Any = None
 
     def send(self, messages: Sequence[OutboxMessage]) -> int:
-        """Send in order. Returns how many, counted from the first, Kafka has; fewer than all is a failure."""
+        """Send in order. Returns how many Kafka has, counted from the first; fewer than all is a failure."""
         outcomes = self._outcomes(messages)
         acknowledged = next((number for number, fault in enumerate(outcomes) if fault), len(outcomes))
         if acknowledged < len(messages):
@@ -62,28 +63,30 @@ class Publisher:
         return acknowledged
 
     def close(self, *, wait_s_max: float = 5.0) -> None:
-        """The connection is gone; the next `send` makes another."""
+        """Close the connection; the next `send` opens another."""
         if self._client is not None:
             close_producer(self._client, wait_s_max=wait_s_max)
             self._client = None
 
     def _outcomes(self, messages: Sequence[OutboxMessage]) -> list[BaseException | None]:
-        """In order, None where Kafka has the message or what came instead; the last may be a fault and the
-        others never sent. Nothing is in flight afterwards."""
-        begun = list[Any]()
+        """In order: None where Kafka has the message, else the fault; nothing is in flight afterwards.
+
+        Shorter than `messages` where a fault keeps the rest from being sent.
+        """
+        sends = list[Any]()
         try:
             self._client = self._client or self._cluster.producer(**self._options)
             for message in messages:
-                begun.append(self._begin(self._client, message))
+                sends.append(self._begin(self._client, message))
         except (errors.KafkaError, OSError) as fault:
-            begun.append(fault)
-        return [_outcome(one, wait_s_max=self._ack_s_max + 1.0) for one in begun]
+            sends.append(fault)
+        return [_outcome(send, wait_s_max=self._ack_s_max + 1.0) for send in sends]
 
     def _give_up_on(self, message: OutboxMessage, fault: BaseException | None) -> None:
-        """A new client makes the next try: this one may repeat its complaint for ever."""
+        """A new client makes the next try: this one may repeat its fault for ever."""
         assert fault is not None
         if isinstance(fault, _TOO_LARGE):
-            # It would block all that comes after it: its next try is a pointer to the ledger.
+            # It would block all messages after it: the next try sends a pointer to the ledger instead.
             self._too_large.add(message.id)
         log.warning("outbox not delivered", error=fault_reason(fault), message=message.id)
         self.close()
@@ -92,20 +95,20 @@ class Publisher:
         key, value, headers = message.key, message.value, message.headers
         if message.id in self._too_large:
             value, headers = b"", tuple(header for header in headers if header[0].startswith(OUR_HEADERS))
-        identity = f"{self._ledger_id}/{message.id}".encode()
+        message_id = f"{self._ledger_id}/{message.id}".encode()
         return client.send(
             message.topic,
             key=key,
             value=b"" if key is None and value is None else value,  # Kafka takes no record without both
-            headers=[*((name, octets or b"") for name, octets in headers), (MESSAGE_ID, identity)],
+            headers=[*((name, content or b"") for name, content in headers), (MESSAGE_ID, message_id)],
         )
 
 
-def _outcome(begun: Any, *, wait_s_max: float) -> BaseException | None:
-    if isinstance(begun, BaseException):
-        return begun
+def _outcome(send: Any, *, wait_s_max: float) -> BaseException | None:
+    if isinstance(send, BaseException):
+        return send
     try:
-        begun.get(timeout=wait_s_max)
+        send.get(timeout=wait_s_max)
     except (errors.KafkaError, OSError) as fault:
         return fault
     return None
@@ -117,14 +120,14 @@ _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 def ship(
     database: Database, publisher: Publisher, *, reached: Callable[[str], None] = lambda _: None
 ) -> tuple[int, bool]:
-    """Send one batch of what is owed. Returns how many went, and whether that was all that was asked."""
-    owed = outbox.pending(database, limit=BATCH_MESSAGES_MAX)
-    sent = publisher.send(owed) if owed else 0
+    """Send one batch. Returns how many messages Kafka has, and whether that is all of the batch."""
+    pending = outbox.pending(database, limit=BATCH_MESSAGES_MAX)
+    sent = publisher.send(pending) if pending else 0
     if sent:
         reached("outbox-before-mark")
-        outbox.mark_sent(database, [message.id for message in owed[:sent]])
+        outbox.mark_sent(database, [message.id for message in pending[:sent]])
         _shipped.add(sent)
-    return sent, sent == len(owed)
+    return sent, sent == len(pending)
 
 
 def run(
@@ -132,17 +135,13 @@ def run(
     publisher: Publisher,
     stopping: Event,
     *,
-    leads: Callable[[], bool] = lambda: True,
     reached: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Ship until told to stop, while `leads()` says that this process is the one to do it."""
+    """Ship until told to stop. The caller holds the lease that makes this process the only publisher."""
     backoff, batches = Backoff(), 0
     while not stopping.is_set():
-        if not leads():
-            stopping.wait(IDLE_S)
-            continue
         try:
-            sent, went_well = ship(database, publisher, reached=reached)
+            sent, is_complete = ship(database, publisher, reached=reached)
             waiting, age_s = outbox.depth(database)
             batches += 1
             if batches % FORGET_EVERY_BATCHES == 0:
@@ -153,7 +152,7 @@ def run(
             continue
         _waiting.set(waiting)
         _oldest.set(age_s)
-        if not went_well:
+        if not is_complete:
             backoff.wait(stopping)
         else:
             backoff.reset()

@@ -1,4 +1,4 @@
-"""Which partitions stand still although there is more to read: an open transaction may hide it."""
+"""Finds partitions that stand still although there is more to read: an open transaction may hide it."""
 
 from collections.abc import Mapping
 
@@ -10,17 +10,17 @@ class Progress:
 
     def __init__(self, *, still_s_max: float) -> None:
         self._still_s_max = still_s_max
-        self._fine: dict[TopicPartition, tuple[int, float]] = {}
+        self._fine: dict[TopicPartition, tuple[int, float]] = {}  # offset, and since when all was well
 
     def standing_still(
-        self, at: Mapping[TopicPartition, int], lag: Mapping[TopicPartition, int], now_s: float
+        self, positions: Mapping[TopicPartition, int], lag: Mapping[TopicPartition, int], now_s: float
     ) -> frozenset[TopicPartition]:
-        """Partitions that have been behind, and at the same offset, for too long."""
+        """Partitions that have been behind, and at the same offset, for longer than `still_s_max`."""
         before, self._fine = self._fine, {}
-        for place, offset in at.items():
-            stood_at, since_s = before.get(place, (offset, now_s))
-            moved = stood_at != offset or lag.get(place, 0) == 0
-            self._fine[place] = (offset, now_s if moved else since_s)
+        for partition, offset in positions.items():
+            last_offset, since_s = before.get(partition, (offset, now_s))
+            is_fine = last_offset != offset or lag.get(partition, 0) == 0
+            self._fine[partition] = (offset, now_s if is_fine else since_s)
         return frozenset(
-            place for place, (_, since_s) in self._fine.items() if now_s - since_s > self._still_s_max
+            partition for partition, (_, since_s) in self._fine.items() if now_s - since_s > self._still_s_max
         )

@@ -68,7 +68,7 @@ class Reader:
             content=content,
         )
 
-    def known_as(self, name: str) -> str:
+    def redacted_name(self, name: str) -> str:
         """The name by which events have an author of that name."""
         return self._redactor.name(name, RedactionCounts())
 

@@ -1,7 +1,7 @@
-"""One member of the consumer group: which partitions it has, and where each stands.
+"""One member of the consumer group: which partitions it has, and the position of each.
 
-The ledger owns the offsets, so a partition just assigned is paused until `place` says where it begins.
-The rebalance callbacks run on kafka-python's I/O thread while `poll` waits: they may seek and pause, no more.
+The ledger owns the offsets, so a new partition is paused until `read_from` says where it begins. Kafka-python
+calls the rebalance methods on its I/O thread while `poll` waits: they may seek and pause, and nothing else.
 """
 
 import time
@@ -17,57 +17,58 @@ from feedback.connection import Cluster, is_passing
 
 log = structlog.get_logger(__name__)
 
-SESSION_MS = 10_000
 POLL_INTERVAL_MS_MAX = 60_000
 ASK_MS_MAX = 10_000
 CLOSE_MS_MAX = 5_000
 
 
 class Undecodable(Exception):
-    """kafka-python could not read what is at the position of one of the partitions just polled.
+    """kafka-python cannot read the record at the position of one of the partitions just polled.
 
-    Its iterator is spent: polling it again at the same position would spin for ever. Seek past it, keep
-    the partition paused, or make a new `Source`.
+    Its iterator is spent: another poll at the same position never returns. Seek past the record, keep the
+    partition paused, or build a new `Source`.
     """
 
 
 class OutOfRange(Exception):
-    """The log does not hold the position of `place`: it begins later, or ends before."""
+    """The log does not hold the position of `partition`: it begins later or ends before."""
 
-    def __init__(self, place: TopicPartition) -> None:
-        super().__init__(f"{place.topic}[{place.partition}]")
-        self.place = place
+    def __init__(self, partition: TopicPartition) -> None:
+        super().__init__(f"{partition.topic}[{partition.partition}]")
+        self.partition = partition
 
 
 class LogTruncated(Exception):
-    """The log below our position was replaced (KIP-320): what we kept may not be what is there now."""
+    """The log below our position was replaced (KIP-320): records we kept may differ from those there now."""
 
-    def __init__(self, places: frozenset[TopicPartition]) -> None:
-        super().__init__(", ".join(sorted(f"{place.topic}[{place.partition}]" for place in places)))
-        self.places = places
+    def __init__(self, partitions: frozenset[TopicPartition]) -> None:
+        super().__init__(", ".join(sorted(f"{item.topic}[{item.partition}]" for item in partitions)))
+        self.partitions = partitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolledBatch:
-    """What one poll yielded of one partition: offsets `start` up to `end`, holes among the records."""
+    """What one poll yielded of one partition: offsets from `start` up to `end`, not all with a record."""
 
-    place: TopicPartition
+    partition: TopicPartition
     start: int
     end: int
     records: Sequence[Any]
 
 
 class Source(ConsumerRebalanceListener):  # type: ignore[misc]
-    """A consumer whose positions are told, never guessed. Used from one thread."""
+    """A consumer that reads only from positions it was given. Used from one thread.
+
+    The constructor raises kafka-python's errors where no broker answers in time.
+    """
 
     def __init__(
         self, cluster: Cluster, topics: Sequence[str], *, group: str, instance: str | None, session_ms: int
     ) -> None:
-        self.new: set[TopicPartition] = set()
-        """Assigned, and waiting for `place`."""
-        self.at: dict[TopicPartition, int] = {}
-        """Where the next batch of each placed partition begins."""
-        self.rebalances = 0
+        self.unplaced: set[TopicPartition] = set()
+        """Assigned, and waiting for `read_from`."""
+        self.positions: dict[TopicPartition, int] = {}
+        """The offset where the next batch of each placed partition begins."""
         self._cluster = cluster
         self._consumer = cluster.consumer(
             group_id=group,
@@ -91,40 +92,39 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Position 0 keeps kafka-python from asking for committed offsets; paused, it is never fetched."""
-        for place in assigned:
-            self._consumer.seek(place, 0)
-            self._consumer.pause(place)
-            self.new.add(place)
-        self.rebalances += 1
+        """Position 0 keeps kafka-python from asking for committed offsets; while paused nothing is read."""
+        for partition in assigned:
+            self._consumer.seek(partition, 0)
+            self._consumer.pause(partition)
+            self.unplaced.add(partition)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """What was read of them and not kept is another member's now."""
-        for place in revoked:
-            self.new.discard(place)
-            self.at.pop(place, None)
+        """Records that were read of them and not kept are another member's now."""
+        for partition in revoked:
+            self.unplaced.discard(partition)
+            self.positions.pop(partition, None)
 
-    def place(self, place: TopicPartition, offset: int) -> None:
-        """Reading goes on at `offset`."""
-        self._consumer.seek(place, offset)
-        self.new.discard(place)
-        self.at[place] = offset
+    def read_from(self, partition: TopicPartition, offset: int) -> None:
+        """The next poll reads the partition from `offset`."""
+        self._consumer.seek(partition, offset)
+        self.unplaced.discard(partition)
+        self.positions[partition] = offset
 
-    def misplace(self, place: TopicPartition) -> None:
-        """Its offset is not known any more; it waits to be placed again."""
-        if self.at.pop(place, None) is not None:
-            self._consumer.pause(place)
-            self.new.add(place)
+    def unplace(self, partition: TopicPartition) -> None:
+        """Its position is not known any more; it waits for `read_from`."""
+        if self.positions.pop(partition, None) is not None:
+            self._consumer.pause(partition)
+            self.unplaced.add(partition)
 
-    def go_back(self) -> None:
-        """What was polled since it was last kept will be polled again."""
-        for place, offset in self.at.items():
-            self._consumer.seek(place, offset)
+    def rewind(self) -> None:
+        """The next poll reads again what was polled and not kept."""
+        for partition, offset in self.positions.items():
+            self._consumer.seek(partition, offset)
 
     def poll(
         self, readable: frozenset[TopicPartition], *, wait_ms: int, records_max: int
     ) -> list[PolledBatch]:
-        """Read from `readable`, all else paused. Keeps up membership, so it must be called every few seconds.
+        """Read from `readable`; all other partitions are paused. Call it every few seconds to stay a member.
 
         Raises `Undecodable`, `OutOfRange`, `LogTruncated`; kafka-python's errors where Kafka is away.
         """
@@ -134,53 +134,64 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.resume(*(readable & paused))
         records, ends = self._poll(readable, wait_ms, records_max)
         return [
-            PolledBatch(place=place, start=self.at[place], end=end, records=records.get(place, ()))
-            for place, end in ends.items()
-            if end > self.at[place]
+            PolledBatch(
+                partition=partition,
+                start=self.positions[partition],
+                end=end,
+                records=records.get(partition, ()),
+            )
+            for partition, end in ends.items()
+            if end > self.positions[partition]
         ]
 
-    def committed(self, place: TopicPartition) -> tuple[int, str] | None:
+    def committed(self, partition: TopicPartition) -> tuple[int, str] | None:
         """The group's offset in Kafka and the note beside it; None where there is none."""
-        found = self._consumer.committed(place, metadata=True, timeout_ms=ASK_MS_MAX)
-        return None if found is None or found.offset < 0 else (int(found.offset), str(found.metadata or ""))
+        committed = self._consumer.committed(partition, metadata=True, timeout_ms=ASK_MS_MAX)
+        if committed is None or committed.offset < 0:
+            return None
+        return int(committed.offset), str(committed.metadata or "")
 
-    def bounds(self, place: TopicPartition) -> tuple[int, int]:
-        """The first offset the log still holds, and the one after the last a reader may see."""
-        first = self._consumer.beginning_offsets([place], timeout_ms=ASK_MS_MAX)[place]
-        end = self._consumer.end_offsets([place], timeout_ms=ASK_MS_MAX)[place]
+    def bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first offset the log still holds, and the one after the last that a reader may see."""
+        first = self._consumer.beginning_offsets([partition], timeout_ms=ASK_MS_MAX)[partition]
+        end = self._consumer.end_offsets([partition], timeout_ms=ASK_MS_MAX)[partition]
         return int(first), int(end)
 
     def ends(self, topic: str) -> Mapping[int, int]:
-        """Of each partition of a topic, whoever reads it: the offset after the last a reader may see."""
+        """For each partition of a topic, whoever reads it: the offset after the last a reader may see."""
         numbers = self._consumer.partitions_for_topic(topic) or ()
-        places = [TopicPartition(topic, number) for number in sorted(numbers)]
-        ends = self._consumer.end_offsets(places, timeout_ms=ASK_MS_MAX) if places else {}
-        return {place.partition: int(end) for place, end in ends.items()}
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        ends = self._consumer.end_offsets(partitions, timeout_ms=ASK_MS_MAX) if partitions else {}
+        return {partition.partition: int(end) for partition, end in ends.items()}
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        """Records behind the end of each placed partition, open transactions included, as last heard."""
-        highs = {place: self._consumer.highwater(place) for place in self.at}
-        return {place: max(0, high - self.at[place]) for place, high in highs.items() if high is not None}
+        """Records behind the end of each placed partition, open transactions included, as last fetched."""
+        ends = {partition: self._consumer.highwater(partition) for partition in self.positions}
+        return {
+            partition: max(0, end - self.positions[partition])
+            for partition, end in ends.items()
+            if end is not None
+        }
 
     def silent_s(self) -> float:
-        """Seconds since any broker has said anything to us: kafka-python polls on where it reaches none."""
+        """Seconds since a broker last sent anything: kafka-python polls on where it reaches none."""
         return self._cluster.silent_s(self._consumer)
 
-    def hint(self, note: str) -> None:
-        """Tell Kafka where we stand, for its tools and for nobody's correctness."""
-        if self.at:
+    def commit(self, note: str) -> None:
+        """Tell Kafka our positions, for its tools; nothing depends on it. Does not wait."""
+        if self.positions:
             self._consumer.commit_async(self._offsets(note), callback=_on_committed)
 
-    def hint_and_wait(self, note: str) -> None:
-        """The last hint, at shutdown: delivered, or given up in bounded time."""
+    def commit_and_wait(self, note: str) -> None:
+        """The last commit, at shutdown: delivered, or given up in bounded time."""
         try:
-            if self.at:
+            if self.positions:
                 self._consumer.commit(self._offsets(note), timeout_ms=CLOSE_MS_MAX)
         except (errors.KafkaError, OSError) as fault:
             log.info("offsets not committed", error=type(fault).__name__)
 
     def close(self) -> None:
-        """Out of the group; bounded, whatever Kafka does."""
+        """Leave the group; bounded, whatever Kafka does."""
         try:
             self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS_MAX)
         except (errors.KafkaError, OSError) as fault:
@@ -189,34 +200,36 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     def _poll(
         self, readable: frozenset[TopicPartition], wait_ms: int, records_max: int
     ) -> tuple[Mapping[TopicPartition, Sequence[Any]], Mapping[TopicPartition, int]]:
-        """Records, and where each partition stands after them: past markers and aborted records too."""
+        """Records, and the position of each partition after them, past markers and aborted records too."""
         try:
             records = self._consumer.poll(timeout_ms=wait_ms, max_records=records_max)
-            still = readable & self.at.keys()  # a rebalance during the poll may have taken some
-            return records, self._positions(still)
+            still_ours = readable & self.positions.keys()  # a rebalance in the poll may have taken some
+            return records, self._positions_after(still_ours)
         except errors.OffsetOutOfRangeError as fault:
             raise OutOfRange(next(iter(fault.args[0]))) from None
         except errors.LogTruncationError as fault:
             raise LogTruncated(frozenset(fault.divergent_offsets)) from None
         except _FATAL:
             raise
-        # The one place for it: what record decoding raises is not documented, and polling again would hang.
+        # The only `except Exception`: what decoding raises is not documented, and another poll would hang.
         except Exception as fault:
             if is_passing(fault):
                 raise
             raise Undecodable(type(fault).__name__) from None
 
-    def _positions(self, places: Set[TopicPartition]) -> dict[TopicPartition, int]:
-        """Those that are known in time. kafka-python may want to ask a broker first, for each of them."""
+    def _positions_after(self, partitions: Set[TopicPartition]) -> dict[TopicPartition, int]:
+        """Those known in time: kafka-python may have to ask a broker for each of them."""
         until_s = time.monotonic() + ASK_MS_MAX / 1000
-        found = {}
-        for place in places:
+        positions = {}
+        for partition in partitions:
             left_ms = max(0, int((until_s - time.monotonic()) * 1000))
-            found[place] = self._consumer.position(place, timeout_ms=left_ms)
-        return {place: int(end) for place, end in found.items() if end is not None}
+            positions[partition] = self._consumer.position(partition, timeout_ms=left_ms)
+        return {partition: int(offset) for partition, offset in positions.items() if offset is not None}
 
     def _offsets(self, note: str) -> dict[TopicPartition, Any]:
-        return {place: OffsetAndMetadata(offset, note, -1) for place, offset in self.at.items()}
+        return {
+            partition: OffsetAndMetadata(offset, note, -1) for partition, offset in self.positions.items()
+        }
 
 
 _FATAL = (

@@ -1,7 +1,7 @@
-"""Which incarnation of each topic we read. A topic deleted and made again has the old name and a new log.
+"""Knows each topic's id (KIP-516). A topic that was deleted and created again has the old name and a new log.
 
-kafka-python fetches by name and goes on silently at the old offset of the new log, so the topic ids are
-asked for before anything is placed and every few seconds after; offsets in the ledger carry them.
+kafka-python fetches by name and goes on silently at the old offset of the new log. So the ids are read before
+anything is placed and every few seconds after, and the ledger keeps its offsets by topic id.
 """
 
 import time
@@ -23,7 +23,7 @@ CHECK_EVERY_S = 2.0
 
 
 class TopicIds:
-    """The topics' ids as last asked for. `strange` names those that must not be read, and why."""
+    """The ids as last read from the cluster."""
 
     def __init__(
         self,
@@ -34,10 +34,11 @@ class TopicIds:
         accept_new: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.strange: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}
+        """Topics that must not be read, with the reason."""
         self.missing: set[str] = set()
-        self.renewed: set[str] = set()
-        """Topics of which the ledger has read another incarnation: the group's offsets mean nothing."""
+        self.recreated: set[str] = set()
+        """Topics whose name the ledger has read under another id: the group's offsets mean nothing there."""
         self._cluster = cluster
         self._database = database
         self._topics = tuple(topics)
@@ -49,7 +50,7 @@ class TopicIds:
         self._next_s = 0.0
 
     def check(self, *, now: bool = False) -> frozenset[str]:
-        """Ask for the ids again, if it is time or `now`. Returns the topics that are not what they were.
+        """Read the ids again if it is time, or `now`. Returns the topics whose id changed.
 
         Raises kafka-python's errors and `LedgerUnavailable`.
         """
@@ -67,36 +68,36 @@ class TopicIds:
                 continue
             self.missing.discard(topic.name)
             if self._ids.get(topic.name) != topic.topic_id:
-                self._meet(topic.name, topic.topic_id)
+                self._note_id(topic.name, topic.topic_id)
                 changed.add(topic.name)
         self._next_s = self._clock() + CHECK_EVERY_S
         return frozenset(changed)
 
-    def partition(self, place: TopicPartition) -> Partition:
-        """The ledger's name for a partition, in the incarnation last seen."""
+    def ledger_partition(self, partition: TopicPartition) -> Partition:
+        """The ledger's name for a partition, under the id last read."""
         return Partition(
             cluster_id=self._cluster_id,
-            topic=place.topic,
-            topic_id=self._ids[place.topic],
-            number=place.partition,
+            topic=partition.topic,
+            topic_id=self._ids[partition.topic],
+            number=partition.partition,
         )
 
     def topic_id(self, topic: str) -> str:
-        """The id of the incarnation last seen."""
+        """The id last read."""
         return self._ids[topic]
 
     def knows(self, topic: str) -> bool:
-        """Whether the topic was there when last asked."""
+        """Whether the topic existed at the last check."""
         return topic in self._ids and topic not in self.missing
 
     def close(self) -> None:
-        """Nothing is asked any more; the next check connects anew."""
+        """Close the connection; the next check opens another."""
         if self._admin is not None:
             self._admin.close()
             self._admin = None
 
-    def _meet(self, name: str, topic_id: str) -> None:
-        """An incarnation this process has not seen: is it one that the ledger has read?"""
+    def _note_id(self, name: str, topic_id: str) -> None:
+        """Compare an id that is new to this process with those the ledger has read."""
         known = transaction.known_topic_ids(self._database, name)
         others = known.keys() - {topic_id}
         reason = ""
@@ -104,11 +105,11 @@ class TopicIds:
             reason = "the same topic on another cluster"
         elif others and topic_id not in known and not self._accept_new:
             reason = "the topic was deleted and made again; what was unread in it is lost"
-        self.strange.pop(name, None)
+        self.unreadable.pop(name, None)
         if reason:
-            self.strange[name] = reason
+            self.unreadable[name] = reason
             log.error("topic halted", topic=name, reason=reason, topic_id=topic_id, known=sorted(known))
-        self.renewed.discard(name)
+        self.recreated.discard(name)
         if others:
-            self.renewed.add(name)
+            self.recreated.add(name)
         self._ids[name] = topic_id

@@ -46,8 +46,8 @@ def create(
     cluster: Cluster,
     topics: Topics,
     *,
-    partitions: int = 6,
-    replication: int = 1,
+    partitions: int,
+    replication: int,
     wait_ms_max: int = 30_000,
 ) -> tuple[str, ...]:
     """All four topics exist afterwards; those that did already stay as they are. Returns the new ones."""

@@ -74,11 +74,11 @@ class ChildProcess:
             self._process.terminate()
         return self.wait(wait_s_max)
 
-    def says(self, text: str) -> bool:
+    def has_logged(self, text: str) -> bool:
         return text in self.log.read_text(errors="replace")
 
 
-class Points:
+class FailpointsAndStalls:
     """Inside such a process: failpoints, and points to stay at once for so many seconds."""
 
     def __init__(self, failpoint: str | None, stalls: dict[str, float]) -> None:

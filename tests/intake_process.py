@@ -11,10 +11,11 @@ import resource
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.child_process import ChildProcess, Points
+from tests.child_process import ChildProcess, FailpointsAndStalls
 
 
 class IntakeProcess(ChildProcess):
@@ -27,10 +28,12 @@ class IntakeProcess(ChildProcess):
 
 
 def main() -> int:
+    from daemon.roles.intake import intake_options
+    from daemon.settings import KafkaSettings
     from feedback import outbox
     from feedback.connection import Kafka
     from feedback.intake import Fenced, Intake
-    from feedback.placement import IntakeOptions, WrongLedger
+    from feedback.placement import WrongLedger
     from feedback.reading import Reader
     from feedback.redaction import Redactor
     from feedback.topics import Topics
@@ -56,16 +59,17 @@ def main() -> int:
         options=given.get("kafka", {}),
     )
     identity = ensure_identity(database)
-    reached = Points(given.get("failpoint"), given.get("stalls", {}))
+    reached = FailpointsAndStalls(given.get("failpoint"), given.get("stalls", {}))
     one = Intake(
         cluster,
         database,
         identity,
         Reader(identity, Redactor(identity.fingerprint)),
-        IntakeOptions(
-            topics=topics, **{"group": "g", "session_ms": 2000, "records_max": 50} | given.get("options", {})
+        replace(
+            intake_options(KafkaSettings(group="g"), administrators=frozenset()),
+            **{"topics": topics, "session_ms": 2000, "records_max": 50} | given.get("options", {}),
         ),
-        watch=_Watch(),
+        health=_PrintedHealth(),
         reached=reached,
     )
     if given.get("ships"):
@@ -80,7 +84,7 @@ def main() -> int:
     return 0
 
 
-class _Watch:
+class _PrintedHealth:
     def __init__(self) -> None:
         self._said: dict[str, tuple[bool, str]] = {}
 

@@ -98,7 +98,7 @@ class RealKafka:
         finally:
             admin.close()
 
-    def say(
+    def send(
         self,
         topic: str,
         value: bytes | None,
@@ -121,7 +121,7 @@ class RealKafka:
         finally:
             producer.close(timeout=5)
 
-    def abandon(self, topic: str, records: int, *, partition: int = 0, commit: bool = False) -> None:
+    def send_transaction(self, topic: str, records: int, *, partition: int = 0, commit: bool = False) -> None:
         """Records in a transaction that is aborted (or committed): holes for those who read committed."""
         producer: KafkaProducer = self.cluster.producer(transactional_id=uuid.uuid4().hex)
         try:
@@ -137,9 +137,9 @@ class RealKafka:
         finally:
             producer.close(timeout=5)
 
-    def poison(self, topic: str, *, partition: int = 0) -> int:
+    def send_undecodable(self, topic: str, *, partition: int = 0) -> int:
         """A record that kafka-python cannot decode: its header's name is no UTF-8."""
-        return self.say(topic, b"x", headers=((_NotUtf8("bad"), b""),), partition=partition)
+        return self.send(topic, b"x", headers=((_NotUtf8("bad"), b""),), partition=partition)
 
 
 class _NotUtf8(str):

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.child_process import ChildProcess, Points
+from tests.child_process import ChildProcess, FailpointsAndStalls
 
 SLOTS = 2
 RANK = 4
@@ -56,7 +56,7 @@ def main() -> int:
         store=Path(given["store"]),
         holder=f"learner-{os.getpid()}",
         options=options,
-        failpoint=Points(given.get("failpoint"), given.get("stalls", {})),
+        failpoint=FailpointsAndStalls(given.get("failpoint"), given.get("stalls", {})),
     )
     learn(learner, stopping)
     return 0

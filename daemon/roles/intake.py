@@ -6,10 +6,11 @@ from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import await_agents, cluster_of, open_ledger
-from daemon.settings import Settings
+from daemon.settings import KafkaSettings, Settings
 from daemon.upkeep.capacity import capacity_of
 from feedback.intake import Fenced, Intake
-from feedback.placement import IntakeOptions, WrongLedger
+from feedback.intake_options import IntakeOptions
+from feedback.placement import WrongLedger
 from feedback.reading import Reader
 from feedback.redaction import Redactor
 from ledger.identity import ensure_identity
@@ -21,22 +22,13 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         if not await_agents(settings, database, stopping, health):
             return
         identity = ensure_identity(database)
-        kafka = settings.kafka
         loop = Intake(
             cluster_of(settings),
             database,
             identity,
             Reader(identity, Redactor(identity.fingerprint)),
-            IntakeOptions(
-                group=kafka.group,
-                instance=kafka.instance_id,
-                first_start=kafka.first_start,
-                on_gap=kafka.on_gap,
-                records_max=kafka.records_max,
-                join_s_max=kafka.join_s_max,
-                administrators=settings.ledger.administrators,
-            ),
-            watch=health,
+            intake_options(settings.kafka, administrators=settings.ledger.administrators),
+            health=health,
             full=capacity_of(settings, database),
             reached=Failpoints(settings.failpoint),
         )
@@ -44,3 +36,16 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             loop.run(stopping)
         except (WrongLedger, Fenced) as refusal:
             raise RoleRefused(f"kafka: {refusal}") from None
+
+
+def intake_options(kafka: KafkaSettings, *, administrators: frozenset[str]) -> IntakeOptions:
+    """How intake behaves under these settings."""
+    return IntakeOptions(
+        group=kafka.group,
+        instance=kafka.instance_id,
+        first_start=kafka.first_start,
+        on_gap=kafka.on_gap,
+        records_max=kafka.records_max,
+        join_s_max=kafka.join_s_max,
+        administrators=administrators,
+    )

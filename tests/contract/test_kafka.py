@@ -46,10 +46,10 @@ def _until(done, *sources: Source, placed: dict | None = None) -> list:
     while not done(polled):
         assert time.monotonic() < until, "Kafka did not do it in time"
         for source in sources:
-            for place in list(source.new):
-                source.place(place, (placed or {}).get(place, 0))
-            for one in source.poll(frozenset(source.at), wait_ms=100, records_max=100):
-                source.at[one.place] = one.end
+            for place in list(source.unplaced):
+                source.read_from(place, (placed or {}).get(place, 0))
+            for one in source.poll(frozenset(source.positions), wait_ms=100, records_max=100):
+                source.positions[one.partition] = one.end
                 polled.append(one)
     return polled
 
@@ -67,9 +67,9 @@ def _values(polled: list) -> list[bytes]:
 def test_the_ends_of_a_topic_are_those_of_all_its_partitions_whoever_reads_them(stage, member):
     topic = stage.create(partitions=3)
     source, other = member(topic), member(topic)
-    stage.say(topic, b"v", partition=1)
-    stage.abandon(topic, 1, partition=2)
-    _until(lambda _: source.at and other.at, source, other)
+    stage.send(topic, b"v", partition=1)
+    stage.send_transaction(topic, 1, partition=2)
+    _until(lambda _: source.positions and other.positions, source, other)
     for one in (source, other):
         assert one.ends(topic) == {0: 0, 1: 1, 2: 2}, "past what was aborted, and its marker"
 
@@ -77,27 +77,27 @@ def test_the_ends_of_a_topic_are_those_of_all_its_partitions_whoever_reads_them(
 def test_reading_begins_where_it_is_told(stage, member):
     topic = stage.create(partitions=2)
     for number in range(4):
-        stage.say(topic, b"%d" % number)
+        stage.send(topic, b"%d" % number)
     source = member(topic)
     polled = _until(lambda polled: len(_values(polled)) == 2, source, placed={TopicPartition(topic, 0): 2})
     assert _values(polled) == [b"2", b"3"]
     assert polled[0].start == 2
-    assert source.at == {TopicPartition(topic, 0): 4, TopicPartition(topic, 1): 0}
+    assert source.positions == {TopicPartition(topic, 0): 4, TopicPartition(topic, 1): 0}
 
 
 def test_nothing_is_read_before_it_is_placed(stage, member):
     topic = stage.create()
-    stage.say(topic, b"x")
+    stage.send(topic, b"x")
     source = member(topic)
     for _ in range(30):
         assert source.poll(frozenset(), wait_ms=100, records_max=10) == []
-    assert source.new == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
-    assert source.at == {}
+    assert source.unplaced == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+    assert source.positions == {}
 
 
 def test_a_member_hears_from_the_brokers(stage, member):
     topic = stage.create()
-    stage.say(topic, b"x")
+    stage.send(topic, b"x")
     source = member(topic)
     _until(bool, source)
     assert source.silent_s() < WAIT_S
@@ -105,7 +105,7 @@ def test_a_member_hears_from_the_brokers(stage, member):
 
 def test_a_record_comes_as_it_was_sent(stage, member):
     topic = stage.create(partitions=1)
-    stage.say(topic, b"\xff\x00", key=b"\xfe", headers=(("a", b"1"), ("a", b"\xff")))
+    stage.send(topic, b"\xff\x00", key=b"\xfe", headers=(("a", b"1"), ("a", b"\xff")))
     (one,) = _until(bool, member(topic))
     (record,) = one.records
     assert (record.offset, record.key, record.value) == (0, b"\xfe", b"\xff\x00")
@@ -115,7 +115,7 @@ def test_a_record_comes_as_it_was_sent(stage, member):
 
 def test_a_tombstone_has_no_value(stage, member):
     topic = stage.create(partitions=1)
-    stage.say(topic, None, key=b"k")
+    stage.send(topic, None, key=b"k")
     (one,) = _until(bool, member(topic))
     assert one.records[0].value is None
 
@@ -123,14 +123,14 @@ def test_a_tombstone_has_no_value(stage, member):
 def test_going_back_reads_the_same_again(stage, member):
     topic = stage.create(partitions=1)
     for number in range(3):
-        stage.say(topic, b"%d" % number)
+        stage.send(topic, b"%d" % number)
     source = member(topic)
     place = TopicPartition(topic, 0)
-    _until(lambda _: place in source.at, source)
-    source.place(place, 0)
+    _until(lambda _: place in source.positions, source)
+    source.read_from(place, 0)
     first = _until(lambda polled: len(_values(polled)) == 3, source)
-    source.at[place] = 1
-    source.go_back()
+    source.positions[place] = 1
+    source.rewind()
     again = _until(lambda polled: len(_values(polled)) == 2, source)
     assert _values(first)[1:] == _values(again)
 
@@ -138,28 +138,28 @@ def test_going_back_reads_the_same_again(stage, member):
 def test_paused_partitions_are_not_read_and_lose_nothing(stage, member):
     topic = stage.create(partitions=2)
     for partition in (0, 1):
-        stage.say(topic, b"%d" % partition, partition=partition)
+        stage.send(topic, b"%d" % partition, partition=partition)
     source = member(topic)
     one, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
-    _until(lambda _: one in source.at and other in source.at, source)
+    _until(lambda _: one in source.positions and other in source.positions, source)
     for place in (one, other):
-        source.place(place, 0)
+        source.read_from(place, 0)
     alone = []
     for _ in range(20):
         alone += source.poll(frozenset({other}), wait_ms=100, records_max=10)
-        source.at.update({polled.place: polled.end for polled in alone})
+        source.positions.update({polled.partition: polled.end for polled in alone})
     assert _values(alone) == [b"1"]
     assert _values(_until(bool, source)) == [b"0"]
 
 
 def test_positions_pass_aborted_records_and_markers(stage, member):
     topic = stage.create(partitions=1)
-    stage.say(topic, b"before")
-    stage.abandon(topic, 3)
-    stage.abandon(topic, 1, commit=True)
+    stage.send(topic, b"before")
+    stage.send_transaction(topic, 3)
+    stage.send_transaction(topic, 1, commit=True)
     source = member(topic)
     place = TopicPartition(topic, 0)
-    polled = _until(lambda _: source.at.get(place) == 1 + 4 + 2, source)
+    polled = _until(lambda _: source.positions.get(place) == 1 + 4 + 2, source)
     assert _values(polled) == [b"before", b"0"]
     assert source.bounds(place) == (0, 7)
     assert source.lag() == {place: 0}
@@ -168,14 +168,14 @@ def test_positions_pass_aborted_records_and_markers(stage, member):
 def test_a_position_below_the_log_is_out_of_range(stage, member):
     topic = stage.create(partitions=1)
     for _ in range(5):
-        stage.say(topic, b"x")
+        stage.send(topic, b"x")
     stage.delete_records(topic, 0, 3)
     source = member(topic)
     with pytest.raises(OutOfRange) as complaint:
         _until(lambda _: False, source)
-    assert complaint.value.place == TopicPartition(topic, 0)
+    assert complaint.value.partition == TopicPartition(topic, 0)
     assert source.bounds(TopicPartition(topic, 0)) == (3, 5)
-    source.place(TopicPartition(topic, 0), 3)
+    source.read_from(TopicPartition(topic, 0), 3)
     assert len(_values(_until(lambda polled: len(_values(polled)) == 2, source))) == 2
 
 
@@ -188,25 +188,25 @@ def test_a_position_above_the_log_is_out_of_range(stage, member):
 
 def test_what_cannot_be_decoded_is_complained_about_and_can_be_passed_over(stage, member):
     topic = stage.create(partitions=1)
-    stage.say(topic, b"before")
-    poison = stage.poison(topic)
-    stage.say(topic, b"after")
+    stage.send(topic, b"before")
+    poison = stage.send_undecodable(topic)
+    stage.send(topic, b"after")
     source, place, seen = member(topic), TopicPartition(topic, 0), []
     with pytest.raises(Undecodable):
         _until(lambda polled: seen.extend(polled[len(seen) :]), source)
     assert _values(seen) == [b"before"]
-    assert source.at[place] == poison
-    source.place(place, poison + 1)
+    assert source.positions[place] == poison
+    source.read_from(place, poison + 1)
     assert _values(_until(bool, source)) == [b"after"]
 
 
 def test_other_partitions_are_read_while_a_poisoned_one_is_paused(stage, member):
     topic = stage.create(partitions=2)
-    stage.poison(topic)
+    stage.send_undecodable(topic)
     source, healthy = member(topic), TopicPartition(topic, 1)
     with pytest.raises(Undecodable):
         _until(lambda _: False, source)
-    stage.say(topic, b"fine", partition=1)
+    stage.send(topic, b"fine", partition=1)
     until, values = time.monotonic() + WAIT_S, []
     while not values and time.monotonic() < until:
         for one in source.poll(frozenset({healthy}), wait_ms=100, records_max=10):
@@ -217,24 +217,24 @@ def test_other_partitions_are_read_while_a_poisoned_one_is_paused(stage, member)
 def test_members_share_the_partitions_and_take_over_from_each_other(stage, member):
     topic = stage.create(partitions=4)
     first = member(topic)
-    _until(lambda _: len(first.at) == 4, first)
+    _until(lambda _: len(first.positions) == 4, first)
     second = member(topic)
-    _until(lambda _: len(first.at) == len(second.at) == 2, first, second)
-    assert not first.at.keys() & second.at.keys()
+    _until(lambda _: len(first.positions) == len(second.positions) == 2, first, second)
+    assert not first.positions.keys() & second.positions.keys()
     first.close()
-    _until(lambda _: len(second.at) == 4, second)
+    _until(lambda _: len(second.positions) == 4, second)
 
 
 def test_hints_carry_a_note_that_later_members_see(stage, member):
     topic = stage.create(partitions=1)
-    stage.say(topic, b"x")
+    stage.send(topic, b"x")
     source, place = member(topic), TopicPartition(topic, 0)
     _until(bool, source)
     assert source.committed(place) is None
-    source.hint_and_wait("ledger-1")
+    source.commit_and_wait("ledger-1")
     source.close()
     other = member(topic)
-    _until(lambda _: place in other.at, other)
+    _until(lambda _: place in other.positions, other)
     assert other.committed(place) == (1, "ledger-1")
 
 
@@ -242,8 +242,8 @@ def test_topics_are_created_once_and_described_by_id(stage):
     topics = stage_topics()
     names = topics.retention_days()
     assert [topic.topic_id for topic in topic_state(stage.cluster, topics)] == [None] * 4
-    assert set(create(stage.cluster, topics, partitions=3)) == set(names)
-    assert create(stage.cluster, topics) == ()
+    assert set(create(stage.cluster, topics, partitions=3, replication=1)) == set(names)
+    assert create(stage.cluster, topics, partitions=3, replication=1) == ()
     described = topic_state(stage.cluster, topics)
     assert [topic.partitions for topic in described] == [3] * 4
     assert len({topic.topic_id for topic in described}) == 4
@@ -251,7 +251,7 @@ def test_topics_are_created_once_and_described_by_id(stage):
 
 def test_topics_as_we_make_them_lack_nothing(stage):
     topics = stage_topics()
-    create(stage.cluster, topics, partitions=1)
+    create(stage.cluster, topics, partitions=1, replication=1)
     assert shortfalls(stage.cluster, topics, replication=1) == ()
     assert shortfalls(stage.cluster, stage.create_all(), replication=1) == (), "Kafka's own settings will do"
 

@@ -131,7 +131,7 @@ class FakeKafka:
         del log.entries[: before - log.first]
         log.first = before
 
-    def say(
+    def send(
         self,
         topic: str,
         value: bytes | None,
@@ -146,19 +146,19 @@ class FakeKafka:
         log.entries.append(FakeRecord(topic, partition, log.end, key, value, list(headers), at_ms))
         return log.end - 1
 
-    def abandon(self, topic: str, records: int, *, partition: int = 0, commit: bool = False) -> None:
+    def send_transaction(self, topic: str, records: int, *, partition: int = 0, commit: bool = False) -> None:
         log = self.log(TopicPartition(topic, partition))
         for number in range(records):
             record = FakeRecord(topic, partition, log.end, None, b"%d" % number, [])
             log.entries.append(record if commit else None)
         log.entries.append(None)
 
-    def poison(self, topic: str, *, partition: int = 0) -> int:
-        offset = self.say(topic, b"x", partition=partition)
+    def send_undecodable(self, topic: str, *, partition: int = 0) -> int:
+        offset = self.send(topic, b"x", partition=partition)
         self.log(TopicPartition(topic, partition)).poisonous.add(offset)
         return offset
 
-    def said(self, topic: str) -> list[FakeRecord]:
+    def sent_records(self, topic: str) -> list[FakeRecord]:
         return [record for log in self.topics[topic].logs for record in log.entries if record is not None]
 
     def log(self, place: TopicPartition) -> FakeLog:
@@ -349,7 +349,7 @@ class FakeProducer:
             return FakeSent(fault=self._kafka.refused())
         partitions = len(self._kafka.topics[topic].logs)
         chosen = sum(key or b"") % partitions if partition is None else partition
-        offset = self._kafka.say(topic, value, key=key, headers=tuple(headers or ()), partition=chosen)
+        offset = self._kafka.send(topic, value, key=key, headers=tuple(headers or ()), partition=chosen)
         return FakeSent(topic=topic, partition=chosen, offset=offset)
 
     def flush(self, timeout: float | None = None) -> None:

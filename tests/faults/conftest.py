@@ -15,7 +15,7 @@ import pytest
 from feedback.topics import Topics
 from tests.intake_process import IntakeProcess
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.taking_in import Books, books
+from tests.unit.feedback.intake_builder import IntakeLedger, build_ledger
 
 EVERY_RUN = frozenset({7, 10, 12, 15, 23})
 """Most worth for their time: kills at each point, zombies, duplicates, broken records, lost logs."""
@@ -29,26 +29,28 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Books:
+def ledger(tmp_path: Path) -> IntakeLedger:
     """The ledger of this test."""
-    return books(tmp_path)
+    return build_ledger(tmp_path)
 
 
 @pytest.fixture
-def start(
-    request: pytest.FixtureRequest, kept: Books, tmp_path: Path
+def start_intake(
+    request: pytest.FixtureRequest, ledger: IntakeLedger, tmp_path: Path
 ) -> Iterator[Callable[..., IntakeProcess]]:
     """Starts intakes of one group on this test's ledger; none is left behind."""
     started: list[IntakeProcess] = []
     group = f"g-{uuid.uuid4().hex[:8]}"
 
     def run(
-        topics: Topics, *, on: RealKafka | None = None, ledger: str | None = None, **given: Any
+        topics: Topics, *, on: RealKafka | None = None, ledger_url: str | None = None, **given: Any
     ) -> IntakeProcess:
         kafka: RealKafka = on or request.getfixturevalue("kafka")
         given["options"] = {"group": group} | given.get("options", {})
         log = tmp_path / f"intake-{len(started)}.log"
-        started.append(IntakeProcess(kafka.bootstrap, ledger or kept.database.url, topics, log, **given))
+        started.append(
+            IntakeProcess(kafka.bootstrap, ledger_url or ledger.database.url, topics, log, **given)
+        )
         return started[-1]
 
     yield run

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.said import CORRECTION, headers
-from tests.unit.feedback.taking_in import Books, until
+from tests.unit.feedback.event_builder import CORRECTION, build_headers
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 BROKEN = b"{broken"
 
@@ -21,9 +21,9 @@ class Load:
     partitions: int = 2
     ids: set[str] = field(default_factory=set)
     broken: int = 0
-    said: int = 0
+    sent: int = 0
 
-    def say(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """So many records more, each acknowledged."""
         producer = self.kafka.cluster.producer(acks="all", linger_ms=5)
         try:
@@ -33,19 +33,19 @@ class Load:
         finally:
             producer.close(timeout=10)
 
-    def is_kept(self, kept: Books) -> bool:
+    def is_kept(self, ledger: IntakeLedger) -> bool:
         """Every event is in the ledger once, every broken record among the dead letters once."""
-        return set(kept.ids()) == self.ids and len(kept.reasons()) == self.broken
+        return set(ledger.ids()) == self.ids and len(ledger.dead_letter_reasons()) == self.broken
 
-    def arrives(self, kept: Books, wait_s: float = 60.0) -> None:
+    def wait_until_kept(self, ledger: IntakeLedger, wait_s: float = 60.0) -> None:
         """It is so in time, and the ledger's ranges add up."""
-        until(lambda: self.is_kept(kept), wait_s)
-        kept.check_ranges()
+        wait_until(lambda: self.is_kept(ledger), wait_s)
+        ledger.check_ranges()
 
     def _records(self, number: int) -> Iterator[dict[str, Any]]:
-        for count in range(self.said, self.said + number):
+        for count in range(self.sent, self.sent + number):
             yield self._record(count)
-        self.said += number
+        self.sent += number
 
     def _record(self, count: int) -> dict[str, Any]:
         event_id = f"e-{count - 1 if count % 10 == 9 else count}"
@@ -55,7 +55,7 @@ class Load:
         else:
             self.ids.add(event_id)
             value = json.dumps(CORRECTION | {"corrected": event_id}).encode()
-        given: Sequence[tuple[str, bytes | None]] = headers("correction", ce_id=event_id.encode())
+        given: Sequence[tuple[str, bytes | None]] = build_headers("correction", ce_id=event_id.encode())
         # A repeat goes where the event went: two partitions have no order between them.
         partition = (count - 1 if count % 10 == 9 else count) % self.partitions
         return {"value": value, "headers": list(given), "partition": partition}

@@ -4,23 +4,23 @@ import pytest
 
 from tests.faults.load import Load
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_01_the_broker_is_killed_and_comes_back(own_broker, kept, start):
+def test_row_01_the_broker_is_killed_and_comes_back(own_broker, ledger, start_intake):
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    process = start(topics, on=kafka)
-    load.say(200)
-    load.arrives(kept)
+    process = start_intake(topics, on=kafka)
+    load.send(200)
+    load.wait_until_kept(ledger)
     broker.kill()
-    until(lambda: process.says("READY kafka False"))
+    wait_until(lambda: process.has_logged("READY kafka False"))
     assert process.ended is None
     broker.start()
-    load.say(200)
-    load.arrives(kept)
+    load.send(200)
+    load.wait_until_kept(ledger)
     assert process.ended is None

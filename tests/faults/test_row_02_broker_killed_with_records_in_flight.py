@@ -11,23 +11,23 @@ from feedback.outbox import MESSAGE_ID
 from ledger.schema import dead_letters
 from tests.faults.load import BROKEN
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.said import CORRECTION, headers
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.event_builder import CORRECTION, build_headers
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_02_events_in_flight_arrive_once(own_broker, kept, start):
+def test_row_02_events_in_flight_arrive_once(own_broker, ledger, start_intake):
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all()
-    start(topics, on=kafka)
+    start_intake(topics, on=kafka)
     producer = kafka.cluster.producer(acks="all", linger_ms=20)
     ids, sent = set(), []
     for number in range(2000):
         ids.add(f"e-{number}")
         value = json.dumps(CORRECTION | {"corrected": str(number)}).encode()
-        given = list(headers("correction", ce_id=b"e-%d" % number))
+        given = list(build_headers("correction", ce_id=b"e-%d" % number))
         sent.append(producer.send(topics.feedback, value=value, headers=given))
         if number == 1000:
             broker.kill()
@@ -35,24 +35,24 @@ def test_row_02_events_in_flight_arrive_once(own_broker, kept, start):
     for one in sent:
         one.get(timeout=90)
     producer.close(timeout=10)
-    until(lambda: set(kept.ids()) == ids, wait_s=90)
-    kept.check_ranges()
+    wait_until(lambda: set(ledger.ids()) == ids, wait_s=90)
+    ledger.check_ranges()
 
 
-def test_row_02_dead_letters_in_flight_have_one_id_each(own_broker, kept, start):
+def test_row_02_dead_letters_in_flight_have_one_id_each(own_broker, ledger, start_intake):
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1)
-    start(topics, on=kafka, ships=True)
+    start_intake(topics, on=kafka, ships=True)
     for number in range(60):
-        kafka.say(topics.feedback, BROKEN, key=b"%d" % number, headers=headers("correction"))
+        kafka.send(topics.feedback, BROKEN, key=b"%d" % number, headers=build_headers("correction"))
         if number == 30:
             broker.kill()
             broker.start()
-    until(lambda: kept.shipped() == 60, wait_s=90)
+    wait_until(lambda: ledger.shipped_count() == 60, wait_s=90)
     (letters,) = inspection.extents(kafka.cluster, (topics.dead_letters,))
     ids = Counter(
         dict(record.headers)[MESSAGE_ID]
         for record in inspection.records(kafka.cluster, letters, start=0, end=letters.end)
     )
-    assert len(ids) == kept.column(select(func.count()).select_from(dead_letters))[0] == 60
+    assert len(ids) == ledger.column(select(func.count()).select_from(dead_letters))[0] == 60

@@ -9,7 +9,7 @@ from deploy.kafka.broker import LocalBroker, free_port
 from feedback.topics import Topics
 from tests.faults.load import Load
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -18,15 +18,15 @@ WAITS_S_MIN = 3.0
 """Half of 0.2 + 0.4 + 0.8 + 1.6 + 3.2 seconds: how long the waits between so many tries are at least."""
 
 
-def test_row_03_intake_waits_for_the_first_broker(kept, start, tmp_path):
+def test_row_03_intake_waits_for_the_first_broker(ledger, start_intake, tmp_path):
     broker = LocalBroker(tmp_path / "late", free_port())
     late = RealKafka(broker.bootstrap)
     tag = uuid.uuid4().hex[:8]
     topics = Topics(**{name: f"{name}-{tag}" for name in ("feedback", "interactions", "dead_letters")})
     begun = time.monotonic()
-    process = start(topics, on=late, bootstrap_ms=100, ships=True)
-    until(lambda: process.says("READY kafka False KafkaTimeoutError"))
-    until(lambda: process.log.read_text().count("kafka away") >= TRIES)
+    process = start_intake(topics, on=late, bootstrap_ms=100, ships=True)
+    wait_until(lambda: process.has_logged("READY kafka False KafkaTimeoutError"))
+    wait_until(lambda: process.log.read_text().count("kafka away") >= TRIES)
     assert time.monotonic() - begun >= WAITS_S_MIN, "no storm of tries"
     assert process.ended is None
     try:
@@ -34,16 +34,16 @@ def test_row_03_intake_waits_for_the_first_broker(kept, start, tmp_path):
         for name in topics.retention_days():
             late.create_named(name, 2)
         load = Load(late, topics.feedback)
-        load.say(50)
-        load.arrives(kept)
-        until(lambda: process.says("READY kafka True"))
-        until(lambda: kept.shipped() == load.broken)
+        load.send(50)
+        load.wait_until_kept(ledger)
+        wait_until(lambda: process.has_logged("READY kafka True"))
+        wait_until(lambda: ledger.shipped_count() == load.broken)
         assert process.ended is None
     finally:
         broker.kill()
 
 
-def test_row_03_told_to_stop_while_it_waits_it_stops(kept, start):
-    process = start(Topics(), on=RealKafka(f"127.0.0.1:{free_port()}"), bootstrap_ms=1000)
-    until(lambda: process.says("READY kafka False"))
+def test_row_03_told_to_stop_while_it_waits_it_stops(ledger, start_intake):
+    process = start_intake(Topics(), on=RealKafka(f"127.0.0.1:{free_port()}"), bootstrap_ms=1000)
+    wait_until(lambda: process.has_logged("READY kafka False"))
     assert process.stop() == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
@@ -17,40 +17,42 @@ LED_TO_BY = {"join_group": MEMBER, "sync_group": MEMBER, "find_coordinator": NOT
 @pytest.mark.parametrize(
     "answer", ["heartbeat", "join_group", "sync_group", "offset_commit", "find_coordinator"]
 )
-def test_row_04_errors_of_the_coordinator_are_lived_with(relayed, kept, start, answer):
+def test_row_04_errors_of_the_coordinator_are_lived_with(relayed, ledger, start_intake, answer):
     topics, group = relayed.kafka.create_all(), f"lied-{answer}"
     load = Load(relayed.kafka, topics.feedback)
-    process = start(topics, on=relayed.through, options={"group": group})
-    load.say(50)
-    load.arrives(kept)
+    process = start_intake(topics, on=relayed.through, options={"group": group})
+    load.send(50)
+    load.wait_until_kept(ledger)
     for code in CODES:
         for _ in range(LIES):
             relayed.relay.lie(answer, code)
         if answer in LED_TO_BY:
             relayed.relay.lie("heartbeat", LED_TO_BY[answer])
-        load.say(20)  # kept while Kafka does not take their commits, so it is behind the ledger
-        until(lambda: relayed.relay.lies_left() == 0)
-        load.say(20)
-        load.arrives(kept)
-    until(lambda: relayed.kafka.committed(group, topics.feedback) == kept.next_offsets(topics.feedback))
+        load.send(20)  # kept while Kafka does not take their commits, so it is behind the ledger
+        wait_until(lambda: relayed.relay.lies_left() == 0)
+        load.send(20)
+        load.wait_until_kept(ledger)
+    wait_until(
+        lambda: relayed.kafka.committed(group, topics.feedback) == ledger.next_offsets(topics.feedback)
+    )
     assert process.ended is None
-    assert not process.says("READY partitions False"), "no partition is halted for it"
+    assert not process.has_logged("READY partitions False"), "no partition is halted for it"
 
 
-def test_row_04_a_coordinator_that_dies_or_leaves_is_replaced(three_brokers, kept, start):
+def test_row_04_a_coordinator_that_dies_or_leaves_is_replaced(three_brokers, ledger, start_intake):
     kafka = three_brokers.kafka
     topics = kafka.create_all(replicas=3)
     load = Load(kafka, topics.feedback)
-    process = start(topics, on=kafka, options={"group": "moving"})
-    load.say(100)
-    load.arrives(kept)
+    process = start_intake(topics, on=kafka, options={"group": "moving"})
+    load.send(100)
+    load.wait_until_kept(ledger)
     for leave in ("kill", "stop"):
-        until(lambda: three_brokers.coordinator_of("moving"))
+        wait_until(lambda: three_brokers.coordinator_of("moving"))
         coordinator = three_brokers.coordinator_of("moving")
         getattr(coordinator, leave)()
         gone = (None, coordinator)
-        until(lambda gone=gone: three_brokers.coordinator_of("moving") not in gone, wait_s=90.0)
-        load.say(100)
-        load.arrives(kept, wait_s=120.0)
+        wait_until(lambda gone=gone: three_brokers.coordinator_of("moving") not in gone, wait_s=90.0)
+        load.send(100)
+        load.wait_until_kept(ledger, wait_s=120.0)
         coordinator.start()
     assert process.ended is None

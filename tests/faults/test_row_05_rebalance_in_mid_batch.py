@@ -3,39 +3,39 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_05_members_join_leave_and_die_under_load(kafka, kept, start):
+def test_row_05_members_join_leave_and_die_under_load(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=4)
-    load.say(400)
-    first = start(topics)
-    second = start(topics)
-    until(lambda: len(kept.ids()) > 50)
-    third = start(topics)
-    load.say(400)
+    load.send(400)
+    first = start_intake(topics)
+    second = start_intake(topics)
+    wait_until(lambda: len(ledger.ids()) > 50)
+    third = start_intake(topics)
+    load.send(400)
     first.stop()
-    load.say(200)
+    load.send(200)
     second.kill()
-    load.say(200)
-    load.arrives(kept)
+    load.send(200)
+    load.wait_until_kept(ledger)
     assert third.ended is None
 
 
-def test_row_05_a_member_whose_partition_moved_in_mid_batch_keeps_nothing(kafka, kept, start):
+def test_row_05_a_member_whose_partition_moved_in_mid_batch_keeps_nothing(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
     load = Load(kafka, topics.feedback, partitions=1)
-    load.say(300)
-    slow = start(topics, stalls={"intake-polled": 8.0}, options={"records_max": 300})
-    until(lambda: slow.says("STALLED intake-polled"))
+    load.send(300)
+    slow = start_intake(topics, stalls={"intake-polled": 8.0}, options={"records_max": 300})
+    wait_until(lambda: slow.has_logged("STALLED intake-polled"))
     slow.freeze()
-    heir = start(topics)
-    until(lambda: len(kept.ids()) > 100)
+    heir = start_intake(topics)
+    wait_until(lambda: len(ledger.ids()) > 100)
     slow.wake()
-    load.say(100)
-    load.arrives(kept)
-    until(lambda: slow.says("partition moved on"))
+    load.send(100)
+    load.wait_until_kept(ledger)
+    wait_until(lambda: slow.has_logged("partition moved on"))
     assert heir.ended is None

@@ -3,40 +3,40 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_07_a_frozen_intake_wakes_after_another_took_over(kafka, kept, start):
+def test_row_07_a_frozen_intake_wakes_after_another_took_over(kafka, ledger, start_intake):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    zombie = start(topics)
-    load.say(100)
-    load.arrives(kept)
+    zombie = start_intake(topics)
+    load.send(100)
+    load.wait_until_kept(ledger)
     for _ in range(3):
         zombie.freeze()
-        heir = start(topics)
-        load.say(100)
-        load.arrives(kept)
+        heir = start_intake(topics)
+        load.send(100)
+        load.wait_until_kept(ledger)
         zombie.wake()
-        load.say(100)
-        load.arrives(kept)
+        load.send(100)
+        load.wait_until_kept(ledger)
         assert zombie.ended is None
         zombie.kill()
         zombie = heir
 
 
-def test_row_07_frozen_inside_its_transaction_it_blocks_only_as_long_as_it_must(kafka, kept, start):
+def test_row_07_frozen_inside_its_transaction_it_blocks_only_as_long_as_it_must(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
     load = Load(kafka, topics.feedback, partitions=1)
-    load.say(100)
-    zombie = start(topics, stalls={"intake-in-transaction": 6.0})
-    until(lambda: zombie.says("STALLED intake-in-transaction"))
+    load.send(100)
+    zombie = start_intake(topics, stalls={"intake-in-transaction": 6.0})
+    wait_until(lambda: zombie.has_logged("STALLED intake-in-transaction"))
     zombie.freeze()
-    heir = start(topics)
-    until(lambda: heir.says("READY ledger False"))  # the lock on SQLite is the zombie's
+    heir = start_intake(topics)
+    wait_until(lambda: heir.has_logged("READY ledger False"))  # the lock on SQLite is the zombie's
     zombie.wake()
-    load.say(50)
-    load.arrives(kept)
+    load.send(50)
+    load.wait_until_kept(ledger)
     assert heir.ended is None

@@ -28,17 +28,17 @@ def burning(processes: int) -> Iterator[None]:
             one.wait()
 
 
-def test_row_08_a_busy_machine_does_not_cost_intake_its_partitions(kafka, kept, start):
+def test_row_08_a_busy_machine_does_not_cost_intake_its_partitions(kafka, ledger, start_intake):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    process = start(topics, options={"session_ms": SESSION_MS})
-    load.say(50)
-    load.arrives(kept)
+    process = start_intake(topics, options={"session_ms": SESSION_MS})
+    load.send(50)
+    load.wait_until_kept(ledger)
     placed = process.log.read_text().count("partition placed")
     end_s = time.monotonic() + 2 * SESSION_MS / 1000  # long enough to lose a session in
     with burning(2 * (os.cpu_count() or 1)):
         while time.monotonic() < end_s:
-            load.say(50)
-            load.arrives(kept)
+            load.send(50)
+            load.wait_until_kept(ledger)
     assert process.log.read_text().count("partition placed") == placed, "no rebalance"
     assert process.ended is None

@@ -11,44 +11,46 @@ import pytest
 from feedback import inspection
 from feedback.outbox import MESSAGE_ID
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("point", ["intake-polled", "intake-in-transaction", "intake-before-commit"])
-def test_row_10_killed_at_a_point_nothing_is_lost_and_nothing_twice(kafka, kept, start, point):
+def test_row_10_killed_at_a_point_nothing_is_lost_and_nothing_twice(kafka, ledger, start_intake, point):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    load.say(400)
+    load.send(400)
     for passes in (1, 2, 1):
-        assert start(topics, failpoint=f"{point}:{passes}").wait() == -signal.SIGKILL
-    start(topics)
-    load.arrives(kept)
+        assert start_intake(topics, failpoint=f"{point}:{passes}").wait() == -signal.SIGKILL
+    start_intake(topics)
+    load.wait_until_kept(ledger)
 
 
-def test_row_10_killed_again_and_again_while_events_keep_coming(kafka, kept, start):
+def test_row_10_killed_again_and_again_while_events_keep_coming(kafka, ledger, start_intake):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    process = start(topics)
+    process = start_intake(topics)
     for _ in range(6):
-        seen = len(kept.ids())
-        load.say(100)
-        until(lambda seen=seen: len(kept.ids()) > seen)
+        health = len(ledger.ids())
+        load.send(100)
+        wait_until(lambda health=health: len(ledger.ids()) > health)
         process.kill()
-        process = start(topics)
-    load.arrives(kept)
+        process = start_intake(topics)
+    load.wait_until_kept(ledger)
 
 
-def test_row_10_killed_between_sending_and_marking_a_message_is_repeated_under_its_id(kafka, kept, start):
+def test_row_10_killed_between_sending_and_marking_a_message_is_repeated_under_its_id(
+    kafka, ledger, start_intake
+):
     topics = kafka.create_all(partitions=1)
     load = Load(kafka, topics.feedback, partitions=1)
-    load.say(100)
+    load.send(100)
     for _ in range(3):
-        assert start(topics, ships=True, failpoint="outbox-before-mark").wait() == -signal.SIGKILL
-    start(topics, ships=True)
-    until(lambda: kept.shipped() == load.broken)
-    load.arrives(kept)
+        assert start_intake(topics, ships=True, failpoint="outbox-before-mark").wait() == -signal.SIGKILL
+    start_intake(topics, ships=True)
+    wait_until(lambda: ledger.shipped_count() == load.broken)
+    load.wait_until_kept(ledger)
     (letters,) = inspection.extents(kafka.cluster, (topics.dead_letters,))
     found = inspection.records(kafka.cluster, letters, start=0, end=letters.end)
     ids = Counter(dict(record.headers)[MESSAGE_ID] for record in found)

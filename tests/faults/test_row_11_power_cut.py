@@ -8,17 +8,17 @@ from sqlalchemy import func, select
 
 from ledger.schema import events, ranges
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import Books, until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_11_a_torn_log_loses_whole_transactions_only(kafka, kept, start, tmp_path):
+def test_row_11_a_torn_log_loses_whole_transactions_only(kafka, ledger, start_intake, tmp_path):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    load.say(600)
-    process = start(topics, options={"records_max": 20})
-    until(lambda: len(kept.ids()) > 200)
+    load.send(600)
+    process = start_intake(topics, options={"records_max": 20})
+    wait_until(lambda: len(ledger.ids()) > 200)
     process.kill()  # nothing is checkpointed as it would be on closing
     files = [tmp_path / "ledger.db", tmp_path / "ledger.db-wal"]
     whole = files[1].read_bytes()
@@ -31,13 +31,13 @@ def test_row_11_a_torn_log_loses_whole_transactions_only(kafka, kept, start, tmp
         shutil.copy(files[0], folder / "ledger.db")
         torn = whole[:cut] + bytes(chance.randrange(256) for _ in range(chance.randrange(3) * 1000))
         (folder / "ledger.db-wal").write_bytes(torn)
-        survivor = Books(f"sqlite:///{folder / 'ledger.db'}")
+        survivor = IntakeLedger(f"sqlite:///{folder / 'ledger.db'}")
         survivor.check_ranges()
         stored = survivor.column(select(func.coalesce(func.sum(ranges.c.stored), 0)))[0]
         assert stored == survivor.column(select(func.count()).select_from(events))[0]
         counts.add(stored)
         survivor.database.close()
     assert len(counts) > 3, "cuts at different places keep different numbers of transactions"
-    last = Books(f"sqlite:///{folder / 'ledger.db'}")
-    start(topics, ledger=last.database.url)
-    load.arrives(last)
+    last = IntakeLedger(f"sqlite:///{folder / 'ledger.db'}")
+    start_intake(topics, ledger_url=last.database.url)
+    load.wait_until_kept(last)

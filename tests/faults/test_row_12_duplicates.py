@@ -4,47 +4,49 @@ import pytest
 from sqlalchemy import func, select
 
 from ledger.schema import dead_letters, events, positions, ranges
-from tests.unit.feedback.taking_in import correct, until
+from tests.unit.feedback.intake_builder import send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_12_the_same_event_at_other_offsets_is_counted_once_and_again(kafka, kept, start):
+def test_row_12_the_same_event_at_other_offsets_is_counted_once_and_again(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=2)
     for partition in (0, 1, 0):
-        correct(kafka, topics.feedback, "e1", partition=partition)
-    start(topics)
-    until(lambda: kept.kept(topics.feedback) == 3)
-    assert kept.ids() == ["e1"]
-    assert kept.column(select(func.sum(ranges.c.duplicates)))[0] == 2
-    assert kept.reasons() == []
+        send_correction(kafka, topics.feedback, "e1", partition=partition)
+    start_intake(topics)
+    wait_until(lambda: ledger.records_kept(topics.feedback) == 3)
+    assert ledger.ids() == ["e1"]
+    assert ledger.column(select(func.sum(ranges.c.duplicates)))[0] == 2
+    assert ledger.dead_letter_reasons() == []
 
 
-def test_row_12_another_body_under_a_kept_id_is_a_conflict_with_both_fingerprints(kafka, kept, start):
+def test_row_12_another_body_under_a_kept_id_is_a_conflict_with_both_fingerprints(
+    kafka, ledger, start_intake
+):
     topics = kafka.create_all(partitions=1)
-    correct(kafka, topics.feedback, "e1")
-    correct(kafka, topics.feedback, "e1", corrected="something else")
-    correct(kafka, topics.feedback, "e1")
-    start(topics)
-    until(lambda: kept.kept(topics.feedback) == 3)
-    assert kept.reasons() == ["conflict"]
-    (detail,) = kept.column(select(dead_letters.c.detail))
-    (digest,) = kept.column(select(events.c.digest))
+    send_correction(kafka, topics.feedback, "e1")
+    send_correction(kafka, topics.feedback, "e1", corrected="something else")
+    send_correction(kafka, topics.feedback, "e1")
+    start_intake(topics)
+    wait_until(lambda: ledger.records_kept(topics.feedback) == 3)
+    assert ledger.dead_letter_reasons() == ["conflict"]
+    (detail,) = ledger.column(select(dead_letters.c.detail))
+    (digest,) = ledger.column(select(events.c.digest))
     assert digest[:12] in detail
     assert "something else" not in detail
 
 
-def test_row_12_the_same_offsets_again_change_nothing(kafka, kept, start):
+def test_row_12_the_same_offsets_again_change_nothing(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
     for number in range(5):
-        correct(kafka, topics.feedback, f"e{number}")
-    first = start(topics)
-    until(lambda: kept.kept(topics.feedback) == 5)
+        send_correction(kafka, topics.feedback, f"e{number}")
+    first = start_intake(topics)
+    wait_until(lambda: ledger.records_kept(topics.feedback) == 5)
     first.stop()
-    with kept.database.write() as connection:  # as if the position had been lost and nothing else
+    with ledger.database.write() as connection:  # as if the position had been lost and nothing else
         connection.execute(positions.update().values(next_offset=0))
         connection.execute(ranges.delete())
-    start(topics)
-    until(lambda: kept.kept(topics.feedback) == 5)
-    assert len(kept.ids()) == 5
-    assert kept.column(select(func.sum(ranges.c.duplicates)))[0] == 5
+    start_intake(topics)
+    wait_until(lambda: ledger.records_kept(topics.feedback) == 5)
+    assert len(ledger.ids()) == 5
+    assert ledger.column(select(func.sum(ranges.c.duplicates)))[0] == 5

@@ -6,54 +6,58 @@ import pytest
 from sqlalchemy import select
 
 from ledger.schema import events
-from tests.unit.feedback.said import CORRECTION, INTERACTION, RETRACTION, headers
-from tests.unit.feedback.taking_in import correct, until
+from tests.unit.feedback.event_builder import CORRECTION, INTERACTION, RETRACTION, build_headers
+from tests.unit.feedback.intake_builder import send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 def _say(kafka, topic, kind, event_id, data, **changed):
     value = json.dumps(data | changed).encode()
-    kafka.say(topic, value, headers=headers(kind, ce_id=event_id.encode()))
+    kafka.send(topic, value, headers=build_headers(kind, ce_id=event_id.encode()))
 
 
-def _statuses(kept):
-    with kept.database.read() as connection:
+def _statuses(ledger):
+    with ledger.database.read() as connection:
         return {row.id: row.status for row in connection.execute(select(events.c.id, events.c.status))}
 
 
-def test_row_13_feedback_before_its_interaction_waits_for_it(kafka, kept, start):
+def test_row_13_feedback_before_its_interaction_waits_for_it(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
-    start(topics)
+    start_intake(topics)
     about = {"agent": "sql", "author": "d", "interaction": "i-1", "corrected": "x"}
     _say(kafka, topics.feedback, "correction", "e1", about)
-    until(lambda: _statuses(kept) == {"e1": "waiting"})
+    wait_until(lambda: _statuses(ledger) == {"e1": "waiting"})
     _say(kafka, topics.interactions, "interaction", "i-1", INTERACTION)
-    until(lambda: _statuses(kept) == {"e1": "open"})
+    wait_until(lambda: _statuses(ledger) == {"e1": "open"})
 
 
-def test_row_13_a_retraction_before_its_target_still_holds(kafka, kept, start):
+def test_row_13_a_retraction_before_its_target_still_holds(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
-    start(topics)
+    start_intake(topics)
     _say(kafka, topics.feedback, "retraction", "r1", RETRACTION | {"target": {"source": "ide", "id": "e1"}})
-    until(lambda: "r1" in kept.ids())
+    wait_until(lambda: "r1" in ledger.ids())
     _say(kafka, topics.feedback, "correction", "e1", CORRECTION)
-    until(lambda: _statuses(kept).get("e1") == "retracted")
+    wait_until(lambda: _statuses(ledger).get("e1") == "retracted")
 
 
-def test_row_13_revisions_in_the_wrong_order_leave_the_newest_standing(kafka, kept, start):
+def test_row_13_revisions_in_the_wrong_order_leave_the_newest_standing(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
-    start(topics)
+    start_intake(topics)
     for revision in (2, 1, 3):
-        correct(kafka, topics.feedback, f"e{revision}", key="k", revision=revision, corrected=f"v{revision}")
-    until(lambda: len(kept.ids()) == 3)
-    until(lambda: _statuses(kept) == {"e1": "superseded", "e2": "superseded", "e3": "open"})
+        send_correction(
+            kafka, topics.feedback, f"e{revision}", key="k", revision=revision, corrected=f"v{revision}"
+        )
+    wait_until(lambda: len(ledger.ids()) == 3)
+    wait_until(lambda: _statuses(ledger) == {"e1": "superseded", "e2": "superseded", "e3": "open"})
 
 
-def test_row_13_an_event_a_week_old_is_kept_like_any_other(kafka, kept, start):
+def test_row_13_an_event_a_week_old_is_kept_like_any_other(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
-    start(topics)
+    start_intake(topics)
     value = json.dumps(CORRECTION).encode()
     for event_id, moment in ((b"old", b"2020-01-01T00:00:00Z"), (b"new", b"2099-01-01T00:00:00Z")):
-        kafka.say(topics.feedback, value, headers=headers("correction", ce_id=event_id, ce_time=moment))
-    until(lambda: kept.ids() == ["new", "old"])
+        kafka.send(
+            topics.feedback, value, headers=build_headers("correction", ce_id=event_id, ce_time=moment)
+        )
+    wait_until(lambda: ledger.ids() == ["new", "old"])

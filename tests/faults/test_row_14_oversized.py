@@ -3,32 +3,32 @@
 import pytest
 
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.said import headers
-from tests.unit.feedback.taking_in import correct, until
+from tests.unit.feedback.event_builder import build_headers
+from tests.unit.feedback.intake_builder import send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 MIB = 1 << 20
 
 
-def test_row_14_oversized_records_are_dead_letters_and_memory_stays(own_broker, kept, start):
+def test_row_14_oversized_records_are_dead_letters_and_memory_stays(own_broker, ledger, start_intake):
     broker = own_broker(message_max_bytes=str(64 * MIB), replica_fetch_max_bytes=str(64 * MIB))
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1, max_message_bytes=str(64 * MIB))
     producer = kafka.cluster.producer(acks="all", max_request_size=64 * MIB)
     bomb = kafka.cluster.producer(acks="all", max_request_size=64 * MIB, compression_type="gzip")
-    given = list(headers("correction"))
-    correct(kafka, topics.feedback, "before")
-    process = start(topics, on=kafka)
-    until(lambda: kept.ids() == ["before"])
+    given = list(build_headers("correction"))
+    send_correction(kafka, topics.feedback, "before")
+    process = start_intake(topics, on=kafka)
+    wait_until(lambda: ledger.ids() == ["before"])
     before_mib = process.rss_mib()
     for size in (300 * 1024, 2 * MIB, 10 * MIB):
         producer.send(topics.feedback, value=b"x" * size, headers=given).get(timeout=30)
     bomb.send(topics.feedback, value=b"\0" * (40 * MIB), headers=given).get(timeout=30)
     producer.close(timeout=5)
     bomb.close(timeout=5)
-    correct(kafka, topics.feedback, "after")
-    until(lambda: kept.ids() == ["after", "before"])
-    assert kept.reasons() == ["oversized"] * 4
+    send_correction(kafka, topics.feedback, "after")
+    wait_until(lambda: ledger.ids() == ["after", "before"])
+    assert ledger.dead_letter_reasons() == ["oversized"] * 4
     assert process.rss_mib() - before_mib < 200, "one record at a time, and a copy or two of it"
-    kept.check_ranges()
+    ledger.check_ranges()

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tests.unit.feedback.said import headers
-from tests.unit.feedback.taking_in import correct, until
+from tests.unit.feedback.event_builder import build_headers
+from tests.unit.feedback.intake_builder import send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -24,42 +24,42 @@ BROKEN = {
 }
 
 
-def test_row_15_each_broken_record_has_a_reason(kafka, kept, start):
+def test_row_15_each_broken_record_has_a_reason(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
     for value in BROKEN:
-        kafka.say(topics.feedback, value, headers=headers("correction"))
-    kafka.say(topics.feedback, None, key=b"tombstone")
+        kafka.send(topics.feedback, value, headers=build_headers("correction"))
+    kafka.send(topics.feedback, None, key=b"tombstone")
     odd = (("ce_id", b"\xff"), ("ce_id", b"1"), ("content-type", b"\xff"))
-    kafka.say(topics.feedback, b"{}", headers=odd)
-    correct(kafka, topics.feedback, "after")
-    start(topics)
-    until(lambda: kept.ids() == ["after"])
-    assert kept.reasons() == [*BROKEN.values(), "empty", "invalid_schema"]
-    kept.check_ranges()
+    kafka.send(topics.feedback, b"{}", headers=odd)
+    send_correction(kafka, topics.feedback, "after")
+    start_intake(topics)
+    wait_until(lambda: ledger.ids() == ["after"])
+    assert ledger.dead_letter_reasons() == [*BROKEN.values(), "empty", "invalid_schema"]
+    ledger.check_ranges()
 
 
-def test_row_15_a_header_that_hangs_kafka_python_halts_its_partition_only(kafka, kept, start):
+def test_row_15_a_header_that_hangs_kafka_python_halts_its_partition_only(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=3)
-    kafka.poison(topics.feedback, partition=1)
-    correct(kafka, topics.feedback, "hidden", partition=1)
-    process = start(topics)
-    until(lambda: process.says("READY partitions False"))
+    kafka.send_undecodable(topics.feedback, partition=1)
+    send_correction(kafka, topics.feedback, "hidden", partition=1)
+    process = start_intake(topics)
+    wait_until(lambda: process.has_logged("READY partitions False"))
     for number in range(6):
-        correct(kafka, topics.feedback, f"e{number}", partition=(0, 2)[number % 2])
-    until(lambda: kept.ids() == [f"e{number}" for number in range(6)])
+        send_correction(kafka, topics.feedback, f"e{number}", partition=(0, 2)[number % 2])
+    wait_until(lambda: ledger.ids() == [f"e{number}" for number in range(6)])
     used_s = process.cpu_s()
     time.sleep(2.0)
     assert process.cpu_s() - used_s < 1.5, "poll spins"
     assert process.stop() == 0
 
 
-def test_row_15_a_header_that_hangs_kafka_python_is_passed_over_if_told_to(kafka, kept, start):
+def test_row_15_a_header_that_hangs_kafka_python_is_passed_over_if_told_to(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=2)
-    correct(kafka, topics.feedback, "before")
+    send_correction(kafka, topics.feedback, "before")
     for _ in range(3):
-        kafka.poison(topics.feedback)
-    correct(kafka, topics.feedback, "after")
-    start(topics, options={"on_gap": "continue"})
-    until(lambda: kept.ids() == ["after", "before"])
-    assert kept.reasons() == ["poison"] * 3
-    kept.check_ranges()
+        kafka.send_undecodable(topics.feedback)
+    send_correction(kafka, topics.feedback, "after")
+    start_intake(topics, options={"on_gap": "continue"})
+    wait_until(lambda: ledger.ids() == ["after", "before"])
+    assert ledger.dead_letter_reasons() == ["poison"] * 3
+    ledger.check_ranges()

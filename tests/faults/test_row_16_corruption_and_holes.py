@@ -10,49 +10,49 @@ from sqlalchemy import select
 from feedback import inspection
 from ledger.schema import dead_letters
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.said import CORRECTION, headers
-from tests.unit.feedback.taking_in import correct, until
+from tests.unit.feedback.event_builder import CORRECTION, build_headers
+from tests.unit.feedback.intake_builder import send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("on_gap", ["halt", "continue"])
-def test_row_16_a_flipped_bit_halts_the_partition_or_is_given_up(own_broker, kept, start, on_gap):
+def test_row_16_a_flipped_bit_halts_the_partition_or_is_given_up(own_broker, ledger, start_intake, on_gap):
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1)
     for number in range(3):
-        correct(kafka, topics.feedback, f"e{number}", comment=f"mark-{number}")
+        send_correction(kafka, topics.feedback, f"e{number}", comment=f"mark-{number}")
     broker.stop()  # in order: after a kill the broker itself would check and cut its log
     (segment,) = broker.data.glob(f"log/{topics.feedback}-0/*.log")
     stored = bytearray(segment.read_bytes())
     stored[stored.index(b"mark-1")] ^= 1
     segment.write_bytes(stored)
     broker.start()
-    process = start(topics, on=kafka, options={"on_gap": on_gap})
+    process = start_intake(topics, on=kafka, options={"on_gap": on_gap})
     if on_gap == "halt":
-        until(lambda: process.says("READY partitions False"))
-        assert kept.ids() == ["e0"]
+        wait_until(lambda: process.has_logged("READY partitions False"))
+        assert ledger.ids() == ["e0"]
     else:
-        until(lambda: kept.ids() == ["e0", "e2"])
-        assert kept.column(select(dead_letters.c.offset)) == [1]
-        assert kept.reasons() == ["poison"]
-    kept.check_ranges()
+        wait_until(lambda: ledger.ids() == ["e0", "e2"])
+        assert ledger.column(select(dead_letters.c.offset)) == [1]
+        assert ledger.dead_letter_reasons() == ["poison"]
+    ledger.check_ranges()
 
 
-def test_row_16_what_was_aborted_is_never_kept_and_its_offsets_are_accounted_for(kafka, kept, start):
+def test_row_16_what_was_aborted_is_never_kept_and_its_offsets_are_accounted_for(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
-    correct(kafka, topics.feedback, "e1")
-    kafka.abandon(topics.feedback, 20)
-    correct(kafka, topics.feedback, "e2")
-    start(topics)
-    until(lambda: kept.next_offsets(topics.feedback) == {0: 23})
-    assert kept.ids() == ["e1", "e2"]
-    assert kept.reasons() == []
-    kept.check_ranges()
+    send_correction(kafka, topics.feedback, "e1")
+    kafka.send_transaction(topics.feedback, 20)
+    send_correction(kafka, topics.feedback, "e2")
+    start_intake(topics)
+    wait_until(lambda: ledger.next_offsets(topics.feedback) == {0: 23})
+    assert ledger.ids() == ["e1", "e2"]
+    assert ledger.dead_letter_reasons() == []
+    ledger.check_ranges()
 
 
-def test_row_16_holes_of_compaction_are_passed(own_broker, kept, start):
+def test_row_16_holes_of_compaction_are_passed(own_broker, ledger, start_intake):
     broker = own_broker(log_cleaner_backoff_ms="200", log_cleaner_min_compaction_lag_ms="0")
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1)
@@ -62,16 +62,16 @@ def test_row_16_holes_of_compaction_are_passed(own_broker, kept, start):
     compacted = dataclasses.replace(topics, feedback="compacted")
     value = json.dumps(CORRECTION).encode()
     for number in range(30):
-        given = headers("correction", ce_id=b"e%d" % number)
-        kafka.say("compacted", value, key=b"k%d" % (number % 3), headers=given)
+        given = build_headers("correction", ce_id=b"e%d" % number)
+        kafka.send("compacted", value, key=b"k%d" % (number % 3), headers=given)
         time.sleep(0.02)
 
     def left() -> int:
         (log,) = inspection.extents(kafka.cluster, ("compacted",))
         return sum(1 for _ in inspection.records(kafka.cluster, log, start=0, end=log.end))
 
-    until(lambda: left() < 20, wait_s=60)
-    start(compacted, on=kafka)
-    until(lambda: kept.next_offsets("compacted") == {0: 30})
-    assert 3 <= len(kept.ids()) < 30
-    kept.check_ranges()
+    wait_until(lambda: left() < 20, wait_s=60)
+    start_intake(compacted, on=kafka)
+    wait_until(lambda: ledger.next_offsets("compacted") == {0: 30})
+    assert 3 <= len(ledger.ids()) < 30
+    ledger.check_ranges()

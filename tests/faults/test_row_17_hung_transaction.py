@@ -2,23 +2,23 @@
 
 import pytest
 
-from tests.unit.feedback.taking_in import correct, until
+from tests.unit.feedback.intake_builder import send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_17_a_partition_that_stands_still_is_not_called_healthy(kafka, kept, start):
+def test_row_17_a_partition_that_stands_still_is_not_called_healthy(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1)
-    correct(kafka, topics.feedback, "before")
+    send_correction(kafka, topics.feedback, "before")
     producer = kafka.cluster.producer(transactional_id=topics.feedback)
     producer.init_transactions()
     producer.begin_transaction()
     producer.send(topics.feedback, value=b"{}", partition=0).get(timeout=20)
-    correct(kafka, topics.feedback, "after")
-    process = start(topics, options={"still_s_max": 2.0})
-    until(lambda: process.says("READY progress False"))
-    assert kept.ids() == ["before"]
+    send_correction(kafka, topics.feedback, "after")
+    process = start_intake(topics, options={"still_s_max": 2.0})
+    wait_until(lambda: process.has_logged("READY progress False"))
+    assert ledger.ids() == ["before"]
     producer.abort_transaction()
     producer.close(timeout=5)
-    until(lambda: kept.ids() == ["after", "before"])
-    until(lambda: process.log.read_text().rpartition("READY progress ")[2].startswith("True"))
+    wait_until(lambda: ledger.ids() == ["after", "before"])
+    wait_until(lambda: process.log.read_text().rpartition("READY progress ")[2].startswith("True"))

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from ledger.schema import events
-from tests.unit.feedback.said import CORRECTION, headers
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.event_builder import CORRECTION, build_headers
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -20,17 +20,17 @@ TIMES = (
 )
 
 
-def test_row_18_events_are_kept_in_the_order_of_the_log(kafka, kept, start):
+def test_row_18_events_are_kept_in_the_order_of_the_log(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=1, message_timestamp_after_max_ms=str(10**15))
     producer = kafka.cluster.producer(acks="all")
     for number, stamp in enumerate((0, 1, DAY_MS, 4_102_444_800_000, 1)):
         moment = TIMES[number % len(TIMES)]
-        given = list(headers("correction", ce_id=b"e%d" % number, ce_time=moment))
+        given = list(build_headers("correction", ce_id=b"e%d" % number, ce_time=moment))
         value = json.dumps(CORRECTION).encode()
         producer.send(topics.feedback, value=value, headers=given, timestamp_ms=stamp).get(timeout=20)
     producer.close(timeout=5)
-    start(topics)
-    until(lambda: len(kept.ids()) == 5)
-    assert kept.column(select(events.c.id).order_by(events.c.seq)) == [f"e{number}" for number in range(5)]
-    received = kept.column(select(events.c.received_s).order_by(events.c.seq))
+    start_intake(topics)
+    wait_until(lambda: len(ledger.ids()) == 5)
+    assert ledger.column(select(events.c.id).order_by(events.c.seq)) == [f"e{number}" for number in range(5)]
+    received = ledger.column(select(events.c.received_s).order_by(events.c.seq))
     assert received == sorted(received)

@@ -9,15 +9,15 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("how", ["deleted", "to the beginning", "to the end"])
-def test_row_21_the_ledgers_offsets_win(kafka, kept, start, how):
+def test_row_21_the_ledgers_offsets_win(kafka, ledger, start_intake, how):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     group = f"g-{topics.feedback}"
-    process = start(topics, options={"group": group})
-    load.say(100)
-    load.arrives(kept)
+    process = start_intake(topics, options={"group": group})
+    load.send(100)
+    load.wait_until_kept(ledger)
     process.stop()
-    load.say(100)
+    load.send(100)
     admin = kafka.cluster.admin()
     if how == "deleted":
         admin.delete_groups([group])
@@ -26,5 +26,5 @@ def test_row_21_the_ledgers_offsets_win(kafka, kept, start, how):
         places = [TopicPartition(topics.feedback, number) for number in (0, 1)]
         admin.alter_group_offsets(group, {place: OffsetAndMetadata(offset, "", -1) for place in places})
     admin.close()
-    start(topics, options={"group": group})
-    load.arrives(kept)
+    start_intake(topics, options={"group": group})
+    load.wait_until_kept(ledger)

@@ -10,31 +10,31 @@ from contextlib import suppress
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import Books, until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("locked_s", [2.0, 20.0])
-def test_row_23_a_locked_ledger_is_waited_for(kafka, kept, start, tmp_path, locked_s):
+def test_row_23_a_locked_ledger_is_waited_for(kafka, ledger, start_intake, tmp_path, locked_s):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    process = start(topics)
-    load.say(50)
-    load.arrives(kept)
+    process = start_intake(topics)
+    load.send(50)
+    load.wait_until_kept(ledger)
     placed = process.log.read_text().count("partition placed")
     lock = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
-    load.say(100)
+    load.send(100)
     time.sleep(locked_s)
     lock.execute("ROLLBACK")
     lock.close()
-    load.arrives(kept)
+    load.wait_until_kept(ledger)
     assert process.log.read_text().count("partition placed") == placed, "it kept its partitions"
-    assert set(kept.reasons()) == {"invalid_json"}, "the ledger's trouble makes no dead letters"
+    assert set(ledger.dead_letter_reasons()) == {"invalid_json"}, "the ledger's trouble makes no dead letters"
 
 
-def test_row_23_a_full_disk_is_waited_for(kafka, start, tmp_path):
+def test_row_23_a_full_disk_is_waited_for(kafka, start_intake, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     if os.geteuid() != 0 or not shutil.which("mount"):
@@ -43,36 +43,36 @@ def test_row_23_a_full_disk_is_waited_for(kafka, start, tmp_path):
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        kept = Books(f"sqlite:///{small / 'ledger.db'}")
+        ledger = IntakeLedger(f"sqlite:///{small / 'ledger.db'}")
         topics = kafka.create_all()
         load = Load(kafka, topics.feedback)
-        process = start(topics, ledger=kept.database.url)
-        load.say(50)
-        load.arrives(kept)
+        process = start_intake(topics, ledger_url=ledger.database.url)
+        load.send(50)
+        load.wait_until_kept(ledger)
         filler = small / "filler"
         with suppress(OSError), filler.open("wb", buffering=0) as output:
             while True:
                 output.write(b"\0" * 4096)
-        load.say(200)
-        until(lambda: process.says("READY ledger False"))
+        load.send(200)
+        wait_until(lambda: process.has_logged("READY ledger False"))
         assert process.ended is None
         filler.unlink()
-        load.arrives(kept)
-        assert set(kept.reasons()) == {"invalid_json"}
+        load.wait_until_kept(ledger)
+        assert set(ledger.dead_letter_reasons()) == {"invalid_json"}
         process.stop()
-        kept.database.close()
+        ledger.database.close()
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def test_row_23_a_ledger_that_cannot_be_written_is_waited_for(kafka, kept, start, tmp_path):
+def test_row_23_a_ledger_that_cannot_be_written_is_waited_for(kafka, ledger, start_intake, tmp_path):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    process = start(topics, file_bytes_max=600_000)  # writing further fails, as with a quota
-    load.say(2000)
-    until(lambda: process.says("READY ledger False"), wait_s=60)
+    process = start_intake(topics, file_bytes_max=600_000)  # writing further fails, as with a quota
+    load.send(2000)
+    wait_until(lambda: process.has_logged("READY ledger False"), wait_s=60)
     assert process.ended is None
-    kept.check_ranges()
+    ledger.check_ranges()
     process.stop()
-    start(topics)
-    load.arrives(kept)
+    start_intake(topics)
+    load.wait_until_kept(ledger)

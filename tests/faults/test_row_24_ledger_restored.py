@@ -7,31 +7,31 @@ import pytest
 
 from ledger.identity import ensure_identity
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import Books
+from tests.unit.feedback.intake_builder import IntakeLedger
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("backed_up_after", [0, 100])
-def test_row_24_an_old_backup_catches_up(kafka, kept, start, tmp_path, backed_up_after):
-    ensure_identity(kept.database)
+def test_row_24_an_old_backup_catches_up(kafka, ledger, start_intake, tmp_path, backed_up_after):
+    ensure_identity(ledger.database)
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     if backed_up_after:
-        process = start(topics)
-        load.say(backed_up_after)
-        load.arrives(kept)
+        process = start_intake(topics)
+        load.send(backed_up_after)
+        load.wait_until_kept(ledger)
         process.stop()
     with sqlite3.connect(tmp_path / "ledger.db") as live, sqlite3.connect(tmp_path / "backup.db") as copy:
         live.backup(copy)
     live.close()
     copy.close()
-    process = start(topics)
-    load.say(100)
-    load.arrives(kept)
+    process = start_intake(topics)
+    load.send(100)
+    load.wait_until_kept(ledger)
     process.stop()
     shutil.move(tmp_path / "backup.db", tmp_path / "restored.db")
-    restored = Books(f"sqlite:///{tmp_path / 'restored.db'}")
-    start(topics, ledger=restored.database.url)
-    load.arrives(restored)
-    assert restored.ids() == kept.ids()
+    restored = IntakeLedger(f"sqlite:///{tmp_path / 'restored.db'}")
+    start_intake(topics, ledger_url=restored.database.url)
+    load.wait_until_kept(restored)
+    assert restored.ids() == ledger.ids()

@@ -9,7 +9,7 @@ from tests.faults.load import Load
 from tests.faults.secured import PASSWORD, USER, Secured, certificate
 from tests.installation import Installation
 from tests.kafka_broker import give_up
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
@@ -32,34 +32,37 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         one.broker.kill()
 
 
-def admitted(secured, kept, start, mechanism):
+def admitted(secured, ledger, start_intake, mechanism):
     """An intake whose password is right and that has kept all there was, and who says more."""
     topics = secured.admin.create_all()
-    process = start(topics, on=secured.through("SASL_SSL"), kafka=secured.options(mechanism))
+    process = start_intake(topics, on=secured.through("SASL_SSL"), kafka=secured.options(mechanism))
     load = Load(secured.admin, topics.feedback)
-    load.say(50)
-    load.arrives(kept)
+    load.send(50)
+    load.wait_until_kept(ledger)
     return process, load
 
 
 @pytest.mark.parametrize("mechanism", [None, *MECHANISMS])
-def test_row_25_everything_arrives_through(secured, kept, start, mechanism):
+def test_row_25_everything_arrives_through(secured, ledger, start_intake, mechanism):
     topics = secured.admin.create_all()
     way_in = secured.through("SASL_SSL" if mechanism else "SSL")
-    process = start(topics, on=way_in, kafka=secured.options(mechanism), ships=True)
+    process = start_intake(topics, on=way_in, kafka=secured.options(mechanism), ships=True)
     load = Load(secured.admin, topics.feedback)
-    load.say(100)
-    load.arrives(kept)
-    until(lambda: kept.owed() == kept.shipped() == load.broken)  # the outbox's producer came in too
+    load.send(100)
+    load.wait_until_kept(ledger)
+    # The outbox's producer was admitted too.
+    wait_until(lambda: ledger.outbox_count() == ledger.shipped_count() == load.broken)
     assert process.ended is None
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_row_25_a_wrong_password_is_told_waits_and_is_told_to_nobody_else(secured, kept, start, mechanism):
+def test_row_25_a_wrong_password_is_told_waits_and_is_told_to_nobody_else(
+    secured, ledger, start_intake, mechanism
+):
     topics = secured.admin.create_all()
     given = secured.options(mechanism, sasl_plain_password=WRONG)
-    process = start(topics, on=secured.through("SASL_SSL"), kafka=given)
-    until(lambda: process.says(f"READY kafka False {REFUSED}"))
+    process = start_intake(topics, on=secured.through("SASL_SSL"), kafka=given)
+    wait_until(lambda: process.has_logged(f"READY kafka False {REFUSED}"))
     assert process.ended is None
     assert process.stop() == 0
     said = process.log.read_text()
@@ -67,56 +70,60 @@ def test_row_25_a_wrong_password_is_told_waits_and_is_told_to_nobody_else(secure
     assert said.count("READY kafka") == 1, "one line"
 
 
-def test_row_25_a_broker_that_is_not_the_one_we_trust_is_not_spoken_to(secured, kept, start, tmp_path):
+def test_row_25_a_broker_that_is_not_the_one_we_trust_is_not_spoken_to(
+    secured, ledger, start_intake, tmp_path
+):
     topics = secured.admin.create_all()
     trusted = certificate(tmp_path)
     given = secured.options("PLAIN", ssl_cafile=str(trusted))
-    process = start(topics, on=secured.through("SASL_SSL"), kafka=given)
+    process = start_intake(topics, on=secured.through("SASL_SSL"), kafka=given)
     load = Load(secured.admin, topics.feedback)
-    load.say(50)
-    until(lambda: process.says("READY kafka False TLS: the broker's certificate is not trusted: "))
+    load.send(50)
+    wait_until(lambda: process.has_logged("READY kafka False TLS: the broker's certificate is not trusted: "))
     assert process.ended is None
     trusted.write_text(secured.trusted.read_text())
-    load.arrives(kept)
+    load.wait_until_kept(ledger)
     assert process.ended is None
 
 
-def test_row_25_a_certificate_that_expired_is_renewed_without_a_restart_of_ours(secured, kept, start):
-    process, load = admitted(secured, kept, start, "SCRAM-SHA-512")
+def test_row_25_a_certificate_that_expired_is_renewed_without_a_restart_of_ours(
+    secured, ledger, start_intake
+):
+    process, load = admitted(secured, ledger, start_intake, "SCRAM-SHA-512")
     secured.broker.stop()
     secured.renew_certificate(days=(-9, -2))
     secured.broker.start()
-    load.say(50)
-    until(lambda: process.says("certificate has expired"), wait_s=200.0)
+    load.send(50)
+    wait_until(lambda: process.has_logged("certificate has expired"), wait_s=200.0)
     assert process.ended is None
     secured.broker.stop()
     secured.renew_certificate()
     secured.broker.start()
-    load.arrives(kept, wait_s=200.0)
+    load.wait_until_kept(ledger, wait_s=200.0)
     assert process.ended is None
 
 
-def test_row_25_a_password_changed_under_us_is_told_and_got_over(secured, kept, start):
-    process, load = admitted(secured, kept, start, "SCRAM-SHA-512")
+def test_row_25_a_password_changed_under_us_is_told_and_got_over(secured, ledger, start_intake):
+    process, load = admitted(secured, ledger, start_intake, "SCRAM-SHA-512")
     secured.set_password(WRONG, "SCRAM-SHA-512")
     secured.broker.stop()
     secured.broker.start()
-    until(lambda: process.says(f"READY kafka False {REFUSED}"), wait_s=200.0)
-    load.say(50)
+    wait_until(lambda: process.has_logged(f"READY kafka False {REFUSED}"), wait_s=200.0)
+    load.send(50)
     secured.set_password(PASSWORD, "SCRAM-SHA-512")
-    load.arrives(kept, wait_s=200.0)
+    load.wait_until_kept(ledger, wait_s=200.0)
     assert process.ended is None
     said = process.log.read_text()
     assert PASSWORD not in said
 
 
-def test_row_25_a_right_that_was_revoked_is_told_and_waited_for(secured, kept, start):
-    process, load = admitted(secured, kept, start, "PLAIN")
+def test_row_25_a_right_that_was_revoked_is_told_and_waited_for(secured, ledger, start_intake):
+    process, load = admitted(secured, ledger, start_intake, "PLAIN")
     secured.forbid(load.topic)
-    load.say(50)
-    until(lambda: process.says("READY kafka False TopicAuthorizationFailedError"))
+    load.send(50)
+    wait_until(lambda: process.has_logged("READY kafka False TopicAuthorizationFailedError"))
     secured.allow(load.topic)
-    load.arrives(kept)
+    load.wait_until_kept(ledger)
     assert process.ended is None
 
 
@@ -129,10 +136,10 @@ def test_row_25_clorad_itself_keeps_the_password_to_itself(secured, tmp_path):
     refused = installed.refused("topics", "create")
     assert REFUSED in refused
     with installed.running("intake") as ended:
-        until(lambda: installed.check("kafka") == (False, REFUSED))
+        wait_until(lambda: installed.check("kafka") == (False, REFUSED))
         secured.set_password(PASSWORD, "SCRAM-SHA-512")
         installed.clorad("topics", "create", "--partitions", "2")
-        until(installed.ready)
+        wait_until(installed.ready)
         assert installed.check("kafka") == (True, "")
         assert ended() is None
     shown = installed.clorad("config") + installed.clorad("config", "--json")

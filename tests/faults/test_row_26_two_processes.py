@@ -3,41 +3,41 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import books, correct, until
+from tests.unit.feedback.intake_builder import build_ledger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_26_of_one_group_and_ledger_they_share_the_work(kafka, kept, start):
+def test_row_26_of_one_group_and_ledger_they_share_the_work(kafka, ledger, start_intake):
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=4)
-    both = [start(topics), start(topics)]
-    load.say(400)
-    load.arrives(kept)
+    both = [start_intake(topics), start_intake(topics)]
+    load.send(400)
+    load.wait_until_kept(ledger)
     assert all(process.ended is None for process in both)
 
 
-def test_row_26_under_one_instance_id_the_first_is_fenced_and_ends(kafka, kept, start):
+def test_row_26_under_one_instance_id_the_first_is_fenced_and_ends(kafka, ledger, start_intake):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    first = start(topics, options={"instance": "pod-1"})
-    load.say(20)
-    load.arrives(kept)
-    second = start(topics, options={"instance": "pod-1"})
+    first = start_intake(topics, options={"instance": "pod-1"})
+    load.send(20)
+    load.wait_until_kept(ledger)
+    second = start_intake(topics, options={"instance": "pod-1"})
     assert first.wait() == 78
-    load.say(20)
-    load.arrives(kept)
+    load.send(20)
+    load.wait_until_kept(ledger)
     assert second.ended is None
 
 
-def test_row_26_the_group_of_another_ledger_is_refused(kafka, kept, start, tmp_path):
+def test_row_26_the_group_of_another_ledger_is_refused(kafka, ledger, start_intake, tmp_path):
     topics = kafka.create_all()
-    correct(kafka, topics.feedback, "e0")
-    first = start(topics)
-    until(lambda: kept.ids() == ["e0"])
+    send_correction(kafka, topics.feedback, "e0")
+    first = start_intake(topics)
+    wait_until(lambda: ledger.ids() == ["e0"])
     first.stop()
     (tmp_path / "other").mkdir()
-    other = books(tmp_path / "other")
-    stranger = start(topics, ledger=other.database.url)
+    other = build_ledger(tmp_path / "other")
+    stranger = start_intake(topics, ledger_url=other.database.url)
     assert stranger.wait() == 78
     assert other.ids() == []

@@ -7,50 +7,50 @@ import pytest
 
 from tests.faults.load import Load
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_27_stopped_under_load(kafka, kept, start):
+def test_row_27_stopped_under_load(kafka, ledger, start_intake):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    load.say(1000)
-    process = start(topics)
-    until(lambda: len(kept.ids()) > 50)
+    load.send(1000)
+    process = start_intake(topics)
+    wait_until(lambda: len(ledger.ids()) > 50)
     begun = time.monotonic()
     assert process.stop() == 0
     assert time.monotonic() - begun < 20.0
-    start(topics)
-    load.arrives(kept)
+    start_intake(topics)
+    load.wait_until_kept(ledger)
 
 
-def test_row_27_stopped_with_the_broker_gone(own_broker, kept, start):
+def test_row_27_stopped_with_the_broker_gone(own_broker, ledger, start_intake):
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    process = start(topics, on=kafka)
-    load.say(50)
-    load.arrives(kept)
+    process = start_intake(topics, on=kafka)
+    load.send(50)
+    load.wait_until_kept(ledger)
     broker.kill()
-    until(lambda: process.says("READY kafka False"))
+    wait_until(lambda: process.has_logged("READY kafka False"))
     begun = time.monotonic()
     assert process.stop() == 0
     assert time.monotonic() - begun < 30.0
 
 
-def test_row_27_told_twice_it_ends_at_once(kafka, kept, start):
+def test_row_27_told_twice_it_ends_at_once(kafka, ledger, start_intake):
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
-    load.say(300)
-    process = start(topics, stalls={"intake-polled": 20.0})
-    until(lambda: process.says("STALLED"))
+    load.send(300)
+    process = start_intake(topics, stalls={"intake-polled": 20.0})
+    wait_until(lambda: process.has_logged("STALLED"))
     process.signal(signal.SIGTERM)
     time.sleep(0.5)
     process.signal(signal.SIGTERM)
     begun = time.monotonic()
     process.wait()
     assert time.monotonic() - begun < 5.0
-    start(topics)
-    load.arrives(kept)
+    start_intake(topics)
+    load.wait_until_kept(ledger)

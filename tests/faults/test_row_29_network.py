@@ -3,90 +3,90 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
 SILENT_MS = 6000
 
 
-def test_row_29_connections_are_cut_again_and_again(relayed, kept, start):
+def test_row_29_connections_are_cut_again_and_again(relayed, ledger, start_intake):
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
-    process = start(topics, on=relayed.through)
+    process = start_intake(topics, on=relayed.through)
     for _ in range(5):
-        load.say(100)
+        load.send(100)
         relayed.relay.cut()
-    load.arrives(kept)
+    load.wait_until_kept(ledger)
     assert relayed.relay.connections > 5
     assert process.ended is None
 
 
-def test_row_29_two_seconds_of_delay(relayed, kept, start):
+def test_row_29_two_seconds_of_delay(relayed, ledger, start_intake):
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
-    load.say(200)
-    process = start(topics, on=relayed.through, options={"session_ms": 10_000}, bootstrap_ms=60_000)
+    load.send(200)
+    process = start_intake(topics, on=relayed.through, options={"session_ms": 10_000}, bootstrap_ms=60_000)
     relayed.relay.delay_s = 1.0  # each way
-    load.arrives(kept, wait_s=150.0)
+    load.wait_until_kept(ledger, wait_s=150.0)
     assert process.ended is None
 
 
-def test_row_29_one_frame_in_twenty_is_lost_on_the_way(relayed, kept, start):
+def test_row_29_one_frame_in_twenty_is_lost_on_the_way(relayed, ledger, start_intake):
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
-    process = start(topics, on=relayed.through)
+    process = start_intake(topics, on=relayed.through)
     relayed.relay.lost_share = 0.05
     for _ in range(10):
-        load.say(50)
-        load.arrives(kept, wait_s=90.0)
+        load.send(50)
+        load.wait_until_kept(ledger, wait_s=90.0)
     assert process.ended is None
 
 
-def test_row_29_connections_that_stay_open_and_hear_nothing(relayed, kept, start):
+def test_row_29_connections_that_stay_open_and_hear_nothing(relayed, ledger, start_intake):
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     patience = {"request_timeout_ms": SILENT_MS, "fetch_max_wait_ms": 500}
-    process = start(topics, on=relayed.through, kafka=patience)
-    load.say(100)
-    load.arrives(kept)
+    process = start_intake(topics, on=relayed.through, kafka=patience)
+    load.send(100)
+    load.wait_until_kept(ledger)
     relayed.relay.forget()
-    load.say(100)
-    load.arrives(kept, wait_s=90.0)
+    load.send(100)
+    load.wait_until_kept(ledger, wait_s=90.0)
     assert process.ended is None
 
 
-def test_row_29_a_broker_out_of_reach_for_a_while(relayed, kept, start):
+def test_row_29_a_broker_out_of_reach_for_a_while(relayed, ledger, start_intake):
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
-    process = start(topics, on=relayed.through)
-    load.say(100)
-    load.arrives(kept)
+    process = start_intake(topics, on=relayed.through)
+    load.send(100)
+    load.wait_until_kept(ledger)
     relayed.relay.target = 1
     relayed.relay.cut()
-    until(lambda: process.says("READY kafka False"))
-    load.say(100)
+    wait_until(lambda: process.has_logged("READY kafka False"))
+    load.send(100)
     relayed.relay.target = relayed.port
-    load.arrives(kept)
+    load.wait_until_kept(ledger)
     assert process.ended is None
 
 
-def test_row_29_brokers_that_moved_are_found_by_their_first_address(relayed, kept, start):
+def test_row_29_brokers_that_moved_are_found_by_their_first_address(relayed, ledger, start_intake):
     """kafka-python has no KIP-899: a client that knows only old addresses is made anew."""
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     first = relayed.through
-    process = start(topics, on=first)
+    process = start_intake(topics, on=first)
     moved = relayed.move()
     try:
         relayed.relay.cut()  # still answers, and the broker names another address now
-        load.say(100)
-        load.arrives(kept)
+        load.send(100)
+        load.wait_until_kept(ledger)
         again = relayed.move()
         moved.close()
         try:
-            load.say(100)
-            load.arrives(kept, wait_s=240.0)
+            load.send(100)
+            load.wait_until_kept(ledger, wait_s=240.0)
             assert process.ended is None
         finally:
             again.close()

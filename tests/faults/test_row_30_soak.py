@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.load import Load
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.taking_in import until
+from tests.unit.feedback.intake_builder import wait_until
 
 SOAK_S = float(os.environ.get("SOAK_S", "1200"))
 SEED = int(os.environ.get("SOAK_SEED", "11"))
@@ -35,14 +35,14 @@ Files: 8 of log and ledger, and of each client a selector, its pair of ends and 
 class Soak:
     """A broker, an intake that lives through all of it, one that does not, and what may happen to them."""
 
-    def __init__(self, broker, start) -> None:
+    def __init__(self, broker, start_intake) -> None:
         self.broker = broker
         self.kafka = RealKafka(broker.bootstrap)
         self.topics = self.kafka.create_all(partitions=PARTITIONS)
         self.load = Load(self.kafka, self.topics.feedback, partitions=PARTITIONS)
         self.chance = random.Random(SEED)
-        self.steady = start(self.topics, on=self.kafka, ships=True)
-        self._start = lambda: start(self.topics, on=self.kafka)
+        self.steady = start_intake(self.topics, on=self.kafka, ships=True)
+        self._start = lambda: start_intake(self.topics, on=self.kafka)
         self._other = self._start()
         self.faults = (self.kill, self.stop, self.freeze, self.lose_broker, self.leave_holes, self.flood)
 
@@ -51,7 +51,8 @@ class Soak:
         self._other = self._start()
 
     def stop(self) -> None:
-        until(lambda: self._other.says("READY"), WAIT_S)  # before that it knows no better than to die
+        # Before that it has no signal handler.
+        wait_until(lambda: self._other.has_logged("READY"), WAIT_S)
         assert self._other.stop(60.0) == 0
         self._other = self._start()
 
@@ -65,16 +66,16 @@ class Soak:
         self.broker.start()
 
     def leave_holes(self) -> None:
-        self.kafka.abandon(self.topics.feedback, 5, partition=self.chance.randrange(PARTITIONS))
+        self.kafka.send_transaction(self.topics.feedback, 5, partition=self.chance.randrange(PARTITIONS))
 
     def flood(self) -> None:
-        self.load.say(2000)
+        self.load.send(2000)
 
-    def round(self, fault, kept) -> None:
-        self.load.say(self.chance.randrange(50, 300))
+    def round(self, fault, ledger) -> None:
+        self.load.send(self.chance.randrange(50, 300))
         fault()
-        self.load.say(self.chance.randrange(50, 300))
-        self.load.arrives(kept, WAIT_S)
+        self.load.send(self.chance.randrange(50, 300))
+        self.load.wait_until_kept(ledger, WAIT_S)
 
     def weigh(self) -> dict[str, float]:
         """The steady one."""
@@ -88,16 +89,16 @@ def least_growth(weights: Sequence[dict[str, float]], name: str) -> float:
     return min(one[name] for one in weights[middle:]) - min(one[name] for one in weights[:middle])
 
 
-def test_row_30_a_soak_of_random_faults(own_broker, kept, start):
-    soak = Soak(own_broker(), start)
+def test_row_30_a_soak_of_random_faults(own_broker, ledger, start_intake):
+    soak = Soak(own_broker(), start_intake)
     end_s = time.monotonic() + SOAK_S
     for fault in soak.faults:
-        soak.round(fault, kept)
+        soak.round(fault, ledger)
     weights: list[dict[str, float]] = []
     while time.monotonic() < end_s or len(weights) < ROUNDS_MIN:
-        soak.round(soak.chance.choice(soak.faults), kept)
+        soak.round(soak.chance.choice(soak.faults), ledger)
         weights.append(soak.weigh())
-    until(lambda: kept.shipped() == soak.load.broken, WAIT_S)
+    wait_until(lambda: ledger.shipped_count() == soak.load.broken, WAIT_S)
     most = {name: max(one[name] for one in weights) for name in weights[0]}
     grown = {name: least_growth(weights, name) for name in weights[0]}
     print(f"{len(weights)} rounds, {soak.load.said} records; most {most}, least grown by {grown}")

@@ -138,9 +138,9 @@ def test_a_dead_letter_is_put_right_and_sent_again(shipping: Installation) -> No
 
 def test_extents_and_offsets_are_what_a_reader_of_committed_records_sees(kafka: Any) -> None:
     topic = kafka.create(partitions=2)
-    offsets = [kafka.say(topic, b"1"), kafka.say(topic, b"2")]
-    kafka.abandon(topic, 3)
-    offsets.append(kafka.say(topic, b"3"))
+    offsets = [kafka.send(topic, b"1"), kafka.send(topic, b"2")]
+    kafka.send_transaction(topic, 3)
+    offsets.append(kafka.send(topic, b"3"))
     first, second = inspection.extents(kafka.cluster, [topic, "no-such-topic"])
     assert (first.first, second.end) == (0, 0)
     assert list(inspection.offsets(kafka.cluster, first, start=0, end=first.end)) == offsets

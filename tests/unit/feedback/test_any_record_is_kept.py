@@ -12,7 +12,7 @@ from ledger.events import Arrival, Batch
 from ledger.intake import transaction
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import against, audit
-from tests.unit.feedback.said import RECEIVED_S, SAID, headers, reader
+from tests.unit.feedback.event_builder import EVENT_DATA, RECEIVED_S, build_headers, build_reader
 from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK
 
 _odd = st.sampled_from(
@@ -36,12 +36,12 @@ def _edited(value: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
 
 @st.composite
 def _records(draw: st.DrawFn) -> Arrival:
-    kind = draw(st.sampled_from(sorted(SAID)))
-    value = _edited(json.dumps(SAID[kind]).encode(), draw(_edits))
+    kind = draw(st.sampled_from(sorted(EVENT_DATA)))
+    value = _edited(json.dumps(EVENT_DATA[kind]).encode(), draw(_edits))
     changed = draw(st.dictionaries(_names, st.none() | _octets, max_size=2))
     key = draw(st.none() | st.binary(max_size=8))
-    return reader().read(
-        offset=0, key=key, value=value, headers=headers(kind, **changed), received_s=RECEIVED_S
+    return build_reader().read(
+        offset=0, key=key, value=value, headers=build_headers(kind, **changed), received_s=RECEIVED_S
     )
 
 

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
 from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
 from ledger.events import Event, Interaction, Kind, Reason, Role, UnusableRecord
-from tests.unit.feedback.said import (
+from tests.unit.feedback.event_builder import (
     CORRECTION,
+    EVENT_DATA,
     IDENTITY,
     INTERACTION,
     INTERVENTION,
     OUTCOME,
     RECEIVED_S,
     RETRACTION,
-    SAID,
-    headers,
-    read,
-    reader,
+    build_headers,
+    build_reader,
+    read_record,
 )
 
 _json = st.recursive(
@@ -34,7 +34,7 @@ _headers = st.lists(
 
 
 def test_a_correction_in_binary_mode_is_an_event():
-    event = read(
+    event = read_record(
         CORRECTION | {"conversation": "c-1", "turn": 2, "comment": "soft delete"},
         ce_time=b"2026-11-22T10:00:00Z",
         traceparent=b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01",
@@ -55,7 +55,7 @@ def test_a_correction_in_binary_mode_is_an_event():
     [(b"2026-11-22T11:59:59Z", RECEIVED_S - 1), (b"2031-01-01T00:00:00Z", RECEIVED_S), (None, None)],
 )
 def test_nothing_occurred_after_it_was_received(time, occurred_s):
-    assert read(OUTCOME, "outcome", ce_time=time).content.occurred_s == occurred_s
+    assert read_record(OUTCOME, "outcome", ce_time=time).content.occurred_s == occurred_s
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_a_correction_in_structured_mode_is_the_same_event():
         "data": CORRECTION,
     }
     value = json.dumps(envelope).encode()
-    structured = reader().read(
+    structured = build_reader().read(
         offset=0,
         key=None,
         value=value,
         headers=(("content-type", b"application/cloudevents+json; charset=utf-8"),),
         received_s=RECEIVED_S,
     )
-    bare = reader().read(offset=0, key=None, value=value, headers=(), received_s=RECEIVED_S)
-    binary = read(CORRECTION)
+    bare = build_reader().read(offset=0, key=None, value=value, headers=(), received_s=RECEIVED_S)
+    binary = read_record(CORRECTION)
     for event in (structured.content, bare.content):
         assert isinstance(event, Event)
         assert isinstance(binary.content, Event)
@@ -94,41 +94,44 @@ def test_a_correction_in_structured_mode_is_the_same_event():
         )
 
 
-@pytest.mark.parametrize("kind", sorted(SAID))
+@pytest.mark.parametrize("kind", sorted(EVENT_DATA))
 def test_each_type_is_read(kind):
-    content = read(SAID[kind], kind).content
+    content = read_record(EVENT_DATA[kind], kind).content
     assert isinstance(content, Interaction if kind == "interaction" else Event)
 
 
 def test_an_intervention_is_named_by_its_action():
-    assert read(INTERVENTION, "intervention").content.kind is Kind.ABORT
+    assert read_record(INTERVENTION, "intervention").content.kind is Kind.ABORT
 
 
 def test_fields_we_do_not_know_yet_are_let_through():
-    assert isinstance(read(CORRECTION | {"mood": "cross", "extra": {"deep": [1]}}).content, Event)
+    assert isinstance(read_record(CORRECTION | {"mood": "cross", "extra": {"deep": [1]}}).content, Event)
 
 
 def test_what_a_message_carries_besides_text_is_kept():
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "t", "function": {"name": "f"}}]}
-    event = read(CORRECTION | {"messages": [*CORRECTION["messages"], message]}).content
+    event = read_record(CORRECTION | {"messages": [*CORRECTION["messages"], message]}).content
     assert event.data["messages"][-1] == message
 
 
 def test_feedback_that_names_an_interaction_needs_no_texts_and_has_no_role_yet():
-    event = read({"agent": "sql", "author": "d", "interaction": "i-1", "corrected": "x"}).content
+    event = read_record({"agent": "sql", "author": "d", "interaction": "i-1", "corrected": "x"}).content
     assert isinstance(event, Event)
     assert event.role is None
 
 
 def test_a_retraction_names_its_target():
-    event = read(RETRACTION, "retraction").content
+    event = read_record(RETRACTION, "retraction").content
     assert event.kind is Kind.RETRACTION
     assert event.data["target"] == {"source": "ide", "id": "e-1"}
 
 
 def test_the_same_bytes_have_the_same_digest_and_others_another():
-    assert read(CORRECTION).content.digest == read(CORRECTION).content.digest
-    assert read(CORRECTION).content.digest != read(CORRECTION | {"corrected": "other"}).content.digest
+    assert read_record(CORRECTION).content.digest == read_record(CORRECTION).content.digest
+    assert (
+        read_record(CORRECTION).content.digest
+        != read_record(CORRECTION | {"corrected": "other"}).content.digest
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,12 +155,12 @@ def test_the_same_bytes_have_the_same_digest_and_others_another():
     ],
 )
 def test_bytes_that_are_no_event_get_the_reason(value, reason):
-    assert read(value).content.reason is reason
+    assert read_record(value).content.reason is reason
 
 
 def test_a_tombstone_is_empty():
-    arrival = reader().read(
-        offset=0, key=b"k", value=None, headers=headers("correction"), received_s=RECEIVED_S
+    arrival = build_reader().read(
+        offset=0, key=b"k", value=None, headers=build_headers("correction"), received_s=RECEIVED_S
     )
     assert arrival.content.reason is Reason.EMPTY
     assert arrival.value is None
@@ -167,8 +170,8 @@ def test_the_deepest_legal_event_is_read():
     deep: object = "x"
     for _ in range(DEPTH_MAX - 1):
         deep = [deep]
-    assert isinstance(read(CORRECTION | {"more": deep}).content, Event)
-    assert read(CORRECTION | {"more": [deep]}).content.reason is Reason.TOO_DEEP
+    assert isinstance(read_record(CORRECTION | {"more": deep}).content, Event)
+    assert read_record(CORRECTION | {"more": [deep]}).content.reason is Reason.TOO_DEEP
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_the_deepest_legal_event_is_read():
     ],
 )
 def test_attributes_that_are_wrong_get_the_reason(changed, reason):
-    assert read(CORRECTION, **changed).content.reason is reason
+    assert read_record(CORRECTION, **changed).content.reason is reason
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_attributes_that_are_wrong_get_the_reason(changed, reason):
     ],
 )
 def test_data_that_is_wrong_is_named_by_field(kind, data, named):
-    unusable = read(data, kind).content
+    unusable = read_record(data, kind).content
     assert unusable.reason is Reason.INVALID_SCHEMA
     assert named in unusable.detail
 
@@ -224,14 +227,14 @@ def test_a_complaint_never_echoes_what_people_wrote():
         f'{{"agent": {secret}}}'.encode(),
         json.dumps(CORRECTION | {secret: 1}).encode()[:-1] + b', "agent": 1}',
     ):
-        unusable = read(data).content
+        unusable = read_record(data).content
         assert isinstance(unusable, UnusableRecord)
         assert secret not in unusable.detail
 
 
 def test_of_an_oversized_record_the_beginning_the_length_and_a_fingerprint_are_kept():
     value = b'"' + b"x" * VALUE_BYTES_MAX + b'"'
-    arrival = read(value)
+    arrival = read_record(value)
     assert arrival.value == value[:OVERSIZED_BYTES_KEPT]
     assert str(len(value)) in arrival.content.detail
     assert IDENTITY.fingerprint(value) in arrival.content.detail
@@ -239,7 +242,7 @@ def test_of_an_oversized_record_the_beginning_the_length_and_a_fingerprint_are_k
 
 def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes():
     broken = b'{"agent": "sql", "comment": "ask jane.doe@example.com"'
-    arrival = reader().read(
+    arrival = build_reader().read(
         offset=3,
         key=b"jane.doe@example.com",
         value=broken,
@@ -255,12 +258,12 @@ def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes():
 
 def test_json_cannot_hide_a_secret_from_redaction_by_spelling_it_in_escapes():
     hidden = b'{"agent": "nobody", "note": "jane\\u0040example.com"}'
-    assert b"[email]" in read(hidden).value
+    assert b"[email]" in read_record(hidden).value
 
 
 def test_an_interaction_that_redaction_changed_loses_its_tokens():
-    clean = read(INTERACTION, "interaction").content
-    changed = read(INTERACTION | {"completion": "write to a.b@example.com"}, "interaction").content
+    clean = read_record(INTERACTION, "interaction").content
+    changed = read_record(INTERACTION | {"completion": "write to a.b@example.com"}, "interaction").content
     assert clean.token_ids == (5, 6)
     assert clean.logprobs == (-0.1, -0.2)
     assert changed.completion == "write to [email]"
@@ -269,8 +272,8 @@ def test_an_interaction_that_redaction_changed_loses_its_tokens():
 
 
 def test_an_author_who_is_an_address_stays_one_author_without_it():
-    first, again = (read(CORRECTION | {"author": "jane@example.com"}).content for _ in range(2))
-    other = read(CORRECTION | {"author": "john@example.com"}).content
+    first, again = (read_record(CORRECTION | {"author": "jane@example.com"}).content for _ in range(2))
+    other = read_record(CORRECTION | {"author": "john@example.com"}).content
     assert "jane" not in first.author
     assert first.author == again.author != other.author
 
@@ -282,12 +285,12 @@ def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(struct
     if structured:
         around = {name.removeprefix("ce_"): octets.decode() for name, octets in names.items()}
         event = around | {"specversion": "1.0", "type": "clorad.correction.v1", "data": data}
-        letter = reader().read(
+        letter = build_reader().read(
             offset=0, key=None, value=json.dumps(event).encode(), headers=(), received_s=RECEIVED_S
         )
     else:
-        letter = read(data, **names)
-    again = reader().read(
+        letter = read_record(data, **names)
+    again = build_reader().read(
         offset=1, key=letter.key, value=letter.value, headers=letter.headers, received_s=RECEIVED_S
     )
     first, second = letter.content, again.content
@@ -297,8 +300,8 @@ def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(struct
 
 
 def test_a_retraction_finds_a_target_whose_name_was_redacted():
-    target = read(CORRECTION, ce_id=b"jane@example.com").content
-    retraction = read(
+    target = read_record(CORRECTION, ce_id=b"jane@example.com").content
+    retraction = read_record(
         RETRACTION | {"target": {"source": "ide", "id": "jane@example.com"}}, "retraction"
     ).content
     assert retraction.data["target"] == {"source": target.source, "id": target.id}
@@ -308,7 +311,7 @@ def test_a_retraction_finds_a_target_whose_name_was_redacted():
 @settings(max_examples=400, deadline=None)
 def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
     content = (
-        reader()
+        build_reader()
         .read(offset=0, key=None, value=value, headers=tuple(given_headers), received_s=RECEIVED_S)
         .content
     )
@@ -317,7 +320,7 @@ def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
 
 
 @given(
-    kind=st.sampled_from(sorted(SAID)),
+    kind=st.sampled_from(sorted(EVENT_DATA)),
     name=st.sampled_from(
         ["agent", "author", "messages", "corrected", "value", "target", "sampling", "turns"]
     ),
@@ -325,8 +328,10 @@ def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
 )
 @settings(max_examples=400, deadline=None)
 def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
-    value = json.dumps(SAID[kind] | {name: odd}).encode()
-    arrival = reader().read(offset=0, key=None, value=value, headers=headers(kind), received_s=RECEIVED_S)
+    value = json.dumps(EVENT_DATA[kind] | {name: odd}).encode()
+    arrival = build_reader().read(
+        offset=0, key=None, value=value, headers=build_headers(kind), received_s=RECEIVED_S
+    )
     assert isinstance(arrival.content, Event | Interaction | UnusableRecord)
     json.dumps(
         arrival.content.data if isinstance(arrival.content, Event) else {}, ensure_ascii=False
@@ -338,20 +343,20 @@ def test_an_address_is_found_however_the_producer_spells_its_letters():
         value = json.dumps(
             CORRECTION | {"corrected": "ask jan@łąż.pl", "author": "jan@łąż.pl"}, ensure_ascii=spelt
         )
-        arrival = read(value.encode())
+        arrival = read_record(value.encode())
         assert arrival.content.data["corrected"] == "ask [email]"
         assert arrival.content.author.startswith("redacted:")
 
 
 def test_names_are_looked_at_where_only_a_header_is_suspect():
-    arrival = read(CORRECTION, ce_source=b"mailto:jane@example.com")
+    arrival = read_record(CORRECTION, ce_source=b"mailto:jane@example.com")
     assert arrival.content.source.startswith("redacted:")
     assert b"jane@example.com" not in dict(arrival.headers)["ce_source"]
-    keyed = reader().read(
+    keyed = build_reader().read(
         offset=0,
         key=b"jane@example.com",
         value=json.dumps(CORRECTION).encode(),
-        headers=headers("correction"),
+        headers=build_headers("correction"),
         received_s=RECEIVED_S,
     )
     assert keyed.key.startswith(b"redacted:")

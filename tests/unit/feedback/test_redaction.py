@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedback.redaction import KINDS, PATTERNS, Redactor
-from tests.unit.feedback.said import IDENTITY, taken_out
+from tests.unit.feedback.event_builder import IDENTITY, redact_text
 
 # Put together here, so that no scanner of repositories takes the test for a leak.
 _HEX = "0123456789abcdef"
@@ -54,7 +54,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("kind", sorted(SECRETS))
 def test_each_kind_is_taken_out_and_counted(kind):
-    text, found = taken_out(f"before {SECRETS[kind]} after")
+    text, found = redact_text(f"before {SECRETS[kind]} after")
     assert found == {kind: 1}
     assert f"[{kind}]" in text
     assert text.startswith("before ")
@@ -67,19 +67,19 @@ def test_every_kind_has_an_example():
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_work_is_left_alone(text):
-    assert taken_out(text) == (text, {})
+    assert redact_text(text) == (text, {})
 
 
 def test_other_ways_to_write_the_same():
     for text in ("(415) 555-0100", "415-555-0100", "+1 (415) 555-0100"):
-        assert taken_out(text) == ("[phone]", {"phone": 1})
+        assert redact_text(text) == ("[phone]", {"phone": 1})
     for text in (
         '{"password": "hunter2!"}',
         "pwd=hunter2!",
         "client_secret: 'hunter2!'",
         "API-KEY=abc123def",
     ):
-        assert "[password]" in taken_out(text)[0]
+        assert "[password]" in redact_text(text)[0]
 
 
 def test_a_field_named_after_a_secret_gives_its_value_away():
@@ -127,8 +127,8 @@ def test_an_identifier_without_personal_data_stays_as_it_is():
 )
 @settings(max_examples=300, deadline=None)
 def test_redacting_twice_changes_nothing_more(text):
-    once, _ = taken_out(text)
-    assert taken_out(once) == (once, {})
+    once, _ = redact_text(text)
+    assert redact_text(once) == (once, {})
 
 
 @given(st.binary(max_size=300))
@@ -157,5 +157,5 @@ def test_what_the_expression_finds_its_hint_has_seen(text, pattern):
 def test_hostile_text_costs_linear_time(piece):
     text = piece * (200_000 // len(piece))
     begun = time.process_time()
-    taken_out(text)
+    redact_text(text)
     assert time.process_time() - begun < 1.0

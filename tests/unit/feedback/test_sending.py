@@ -16,8 +16,15 @@ from feedback.schemas import names, schema
 from ledger.events import Event, Interaction
 from ledger.intake import outbox
 from tests.fakes.kafka import FakeKafka, FakeSent
-from tests.unit.feedback.said import CORRECTION, IDENTITY, INTERACTION, RECEIVED_S, SAID, reader
-from tests.unit.feedback.taking_in import books, until
+from tests.unit.feedback.event_builder import (
+    CORRECTION,
+    EVENT_DATA,
+    IDENTITY,
+    INTERACTION,
+    RECEIVED_S,
+    build_reader,
+)
+from tests.unit.feedback.intake_builder import build_ledger, wait_until
 
 REDACTOR = Redactor(IDENTITY.fingerprint)
 
@@ -28,15 +35,15 @@ def _sent(kind="correction", data=CORRECTION, **changed) -> KafkaRecord:
 
 def _read(record: KafkaRecord):
     return (
-        reader()
+        build_reader()
         .read(offset=0, key=record.key, value=record.value, headers=record.headers, received_s=RECEIVED_S)
         .content
     )
 
 
-@pytest.mark.parametrize("kind", sorted(SAID))
+@pytest.mark.parametrize("kind", sorted(EVENT_DATA))
 def test_what_we_send_is_what_intake_reads(kind):
-    content = _read(_sent(kind, SAID[kind], event_id="e-1", at=datetime(2026, 11, 22, tzinfo=UTC)))
+    content = _read(_sent(kind, EVENT_DATA[kind], event_id="e-1", at=datetime(2026, 11, 22, tzinfo=UTC)))
     assert isinstance(content, Interaction if kind == "interaction" else Event)
     assert content.id == "e-1"
 
@@ -97,7 +104,7 @@ def test_no_more_events_wait_than_may():
         producer.send(record)
     held.set()
     assert [one.result(timeout=10).offset for one in waiting] == [0, 1]
-    until(lambda: producer.send(record).result(timeout=10).offset >= 2)
+    wait_until(lambda: producer.send(record).result(timeout=10).offset >= 2)
     producer.close()
 
 
@@ -148,13 +155,13 @@ def test_a_caller_that_gave_up_does_not_stop_the_producer():
 
 @pytest.fixture
 def owing(tmp_path):
-    kept = books(tmp_path)
+    ledger = build_ledger(tmp_path)
 
     def owe(topic, *values):
-        with kept.database.write() as connection:
+        with ledger.database.write() as connection:
             outbox.put_all(connection, [(topic, b"k", value, ()) for value in values])
 
-    return kept.database, owe
+    return ledger.database, owe
 
 
 def _shipping(kafka, database, stopping, **more) -> threading.Thread:
@@ -174,15 +181,15 @@ def test_what_is_owed_is_shipped_once_in_order_also_after_an_outage(owing):
     owe(topic, b"1", b"2")
     thread = _shipping(kafka, database, stopping)
     kafka.away = False
-    until(lambda: outbox.depth(database)[0] == 0)
+    wait_until(lambda: outbox.depth(database)[0] == 0)
     kafka.refused = errors.NotEnoughReplicasError
     owe(topic, b"3")
-    until(lambda: outbox.depth(database)[0] == 1)
+    wait_until(lambda: outbox.depth(database)[0] == 1)
     kafka.refused = None
-    until(lambda: outbox.depth(database)[0] == 0)
+    wait_until(lambda: outbox.depth(database)[0] == 0)
     stopping.set()
     thread.join(10)
-    assert [record.value for record in kafka.said(topic)] == [b"1", b"2", b"3"]
+    assert [record.value for record in kafka.sent_records(topic)] == [b"1", b"2", b"3"]
 
 
 def test_a_crash_between_sending_and_marking_sends_again_under_the_same_id(owing):
@@ -202,28 +209,8 @@ def test_a_crash_between_sending_and_marking_sends_again_under_the_same_id(owing
         shipping.ship(database, publisher, reached=die)
     assert shipping.ship(database, publisher) == (1, True)
     assert shipping.ship(database, publisher) == (0, True)
-    ids = [dict(record.headers)[shipping.MESSAGE_ID] for record in kafka.said(topic)]
+    ids = [dict(record.headers)[shipping.MESSAGE_ID] for record in kafka.sent_records(topic)]
     assert ids == [b"ledger-1/1", b"ledger-1/1"]
-
-
-def test_only_the_leader_ships(owing):
-    database, owe = owing
-    kafka, stopping, leading = FakeKafka(), threading.Event(), threading.Event()
-    topic = kafka.create(partitions=1)
-    owe(topic, b"1")
-    asked = []
-
-    def leads() -> bool:
-        asked.append(True)
-        return leading.is_set()
-
-    thread = _shipping(kafka, database, stopping, leads=leads)
-    until(lambda: len(asked) > 1)
-    assert kafka.said(topic) == []
-    leading.set()
-    until(lambda: outbox.depth(database)[0] == 0)
-    stopping.set()
-    thread.join(10)
 
 
 def test_patience_doubles_up_to_its_bound_and_starts_again():

@@ -87,7 +87,7 @@ def event(id: str) -> dict[str, Any]:
 
 
 def in_topic(kafka: FakeKafka) -> list[str]:
-    return sorted(dict(record.headers)["ce_id"].decode() for record in kafka.said(TOPIC))
+    return sorted(dict(record.headers)["ce_id"].decode() for record in kafka.sent_records(TOPIC))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ INTERACTION: dict[str, Any] = {
     "sampling": {"temperature": 0},
 }
 RECEIVED_S = 1795348800.0  # 2026-11-22T12:00:00Z
-SAID = {
+EVENT_DATA = {
     "correction": CORRECTION,
     "intervention": INTERVENTION,
     "outcome": OUTCOME,
@@ -51,11 +51,11 @@ SAID = {
 }
 
 
-def reader(kinds: frozenset[str] = KINDS) -> Reader:
+def build_reader(kinds: frozenset[str] = KINDS) -> Reader:
     return Reader(IDENTITY, Redactor(IDENTITY.fingerprint, kinds))
 
 
-def headers(kind: str, **changed: bytes | None) -> tuple[tuple[str, bytes | None], ...]:
+def build_headers(kind: str, **changed: bytes | None) -> tuple[tuple[str, bytes | None], ...]:
     """CloudEvents' binary mode; None leaves a header out."""
     given = {
         "ce_specversion": b"1.0",
@@ -67,16 +67,16 @@ def headers(kind: str, **changed: bytes | None) -> tuple[tuple[str, bytes | None
     return tuple((name, value) for name, value in given.items() if value is not None)
 
 
-def read(
+def read_record(
     data: Any, kind: str = "correction", *, received_s: float = RECEIVED_S, **changed: bytes | None
 ) -> Arrival:
     """What a record in binary mode turns out to be; `data` as bytes goes on the wire as it is."""
     value = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return reader().read(
-        offset=0, key=b"c-1", value=value, headers=headers(kind, **changed), received_s=received_s
+    return build_reader().read(
+        offset=0, key=b"c-1", value=value, headers=build_headers(kind, **changed), received_s=received_s
     )
 
 
-def taken_out(text: str) -> tuple[str, dict[str, int]]:
+def redact_text(text: str) -> tuple[str, dict[str, int]]:
     found: Counter[str] = Counter()
     return Redactor(IDENTITY.fingerprint).text(text, found), dict(found)

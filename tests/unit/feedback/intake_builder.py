@@ -7,13 +7,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
+from daemon.roles.intake import intake_options
+from daemon.settings import KafkaSettings
 from feedback.intake import Intake
-from feedback.placement import IntakeOptions
+from feedback.intake_options import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import Redactor
 from feedback.topics import Topics
@@ -21,13 +24,13 @@ from ledger.database import Database
 from ledger.identity import ensure_identity
 from ledger.learning import agents
 from ledger.schema import dead_letters, events, outbox, positions, ranges
-from tests.unit.feedback.said import CORRECTION, headers
+from tests.unit.feedback.event_builder import CORRECTION, build_headers
 
 WAIT_S = 30.0
 
 
-class Seen:
-    """What intake says of itself."""
+class RecordedHealth:
+    """What an intake reports of itself."""
 
     def __init__(self) -> None:
         self.states: dict[str, tuple[bool, str]] = {}
@@ -43,7 +46,7 @@ class Seen:
         return all(ok for ok, _ in self.states.values())
 
 
-class Books:
+class IntakeLedger:
     """A ledger and what tests count in it."""
 
     def __init__(self, url: str) -> None:
@@ -59,13 +62,13 @@ class Books:
     def ids(self) -> list[str]:
         return self.column(select(events.c.id).order_by(events.c.id))
 
-    def reasons(self) -> list[str]:
+    def dead_letter_reasons(self) -> list[str]:
         return self.column(select(dead_letters.c.reason).order_by(dead_letters.c.id))
 
-    def owed(self) -> int:
+    def outbox_count(self) -> int:
         return int(self.column(select(func.count()).select_from(outbox))[0])
 
-    def shipped(self) -> int:
+    def shipped_count(self) -> int:
         return int(self.column(select(func.count(outbox.c.sent_s)))[0])
 
     def next_offsets(self, topic: str) -> dict[int, int]:
@@ -73,7 +76,7 @@ class Books:
         with self.database.read() as connection:
             return {row.partition: row.next_offset for row in connection.execute(query)}
 
-    def kept(self, topic: str) -> int:
+    def records_kept(self, topic: str) -> int:
         return sum(self.next_offsets(topic).values())
 
     def column(self, query: Any) -> list[Any]:
@@ -95,39 +98,44 @@ class Books:
                 assert ends.get((row.topic_id, row.partition), row.next_offset) == row.next_offset
 
 
-def books(folder: Path) -> Books:
-    return Books(f"sqlite:///{folder / 'ledger.db'}")
+def build_ledger(folder: Path) -> IntakeLedger:
+    return IntakeLedger(f"sqlite:///{folder / 'ledger.db'}")
 
 
-def intake(
+def build_intake_options(**changed: Any) -> IntakeOptions:
+    """The defaults of the settings, but for `changed`."""
+    return replace(intake_options(KafkaSettings(group="g"), administrators=frozenset()), **changed)
+
+
+def build_intake(
     cluster: Any,
-    kept: Books,
+    ledger: IntakeLedger,
     topics: Topics,
     *,
-    seen: Seen | None = None,
+    health: RecordedHealth | None = None,
     full: Callable[[], str] = lambda: "",
     reached: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Intake:
-    identity = ensure_identity(kept.database)
+    identity = ensure_identity(ledger.database)
     return Intake(
         cluster,
-        kept.database,
+        ledger.database,
         identity,
         Reader(identity, Redactor(identity.fingerprint)),
-        IntakeOptions(**{"group": "g", "topics": topics, "session_ms": 6000} | options),
-        watch=seen or Seen(),
+        build_intake_options(**{"topics": topics, "session_ms": 6000} | options),
+        health=health or RecordedHealth(),
         full=full,
         reached=reached,
     )
 
 
 @contextmanager
-def running(*intakes: Intake) -> Iterator[None]:
+def running_intakes(*intakes: Intake) -> Iterator[None]:
     """Each in its own thread; a fault in one is raised at the end."""
     stopping = threading.Event()
     with ThreadPoolExecutor(max_workers=len(intakes), thread_name_prefix="intake") as pool:
-        loops = [pool.submit(one.run, stopping) for one in intakes]
+        loops = [pool.submit(intake.run, stopping) for intake in intakes]
         try:
             yield
         finally:
@@ -138,29 +146,31 @@ def running(*intakes: Intake) -> Iterator[None]:
         loop.result()
 
 
-def fault_of(one: Intake) -> BaseException | None:
+def fault_of_intake(intake: Intake) -> BaseException | None:
     """What ends the intake that nobody told to stop."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="intake") as pool:
-        return pool.submit(one.run, threading.Event()).exception(timeout=WAIT_S)
+        return pool.submit(intake.run, threading.Event()).exception(timeout=WAIT_S)
 
 
-def until(done: Callable[[], bool], wait_s: float = WAIT_S) -> None:
+def wait_until(done: Callable[[], bool], wait_s: float = WAIT_S) -> None:
     limit = time.monotonic() + wait_s
     while not done():
         assert time.monotonic() < limit, "it did not happen in time"
         time.sleep(0.01)
 
 
-def take_in(one: Intake, done: Callable[[], bool]) -> None:
-    with running(one):
-        until(done)
+def run_intake_until(intake: Intake, done: Callable[[], bool]) -> None:
+    with running_intakes(intake):
+        wait_until(done)
 
 
-def correct(
+def send_correction(
     kafka: Any, topic: str, event_id: str | None = None, *, partition: int = 0, **changed: Any
 ) -> str:
     """A developer corrects the agent; returns the event's id."""
     event_id = event_id or uuid.uuid4().hex
     value = json.dumps(CORRECTION | changed).encode()
-    kafka.say(topic, value, headers=headers("correction", ce_id=event_id.encode()), partition=partition)
+    kafka.send(
+        topic, value, headers=build_headers("correction", ce_id=event_id.encode()), partition=partition
+    )
     return event_id

@@ -1,0 +1,96 @@
+"""Reads polled records and keeps them in the ledger: events, dead letters and offsets in one transaction."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from kafka import TopicPartition
+
+from feedback import metrics
+from feedback.intake_options import IntakeOptions
+from feedback.placement import Placement
+from feedback.reading import Reader, received_s
+from feedback.source import PolledBatch, Source
+from ledger.database import Database
+from ledger.errors import MovedOn
+from ledger.events import Batch
+from ledger.intake import transaction
+from ledger.intake.transaction import Kept
+
+log = structlog.get_logger(__name__)
+
+
+class BatchWriter:
+    """Writes for one intake. `reached` is called where a test may kill the process."""
+
+    def __init__(
+        self,
+        database: Database,
+        placement: Placement,
+        reader: Reader,
+        options: IntakeOptions,
+        *,
+        reached: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._placement = placement
+        self._reader = reader
+        self._dead_letter_topic = options.topics.dead_letters
+        self._administrators = frozenset(map(reader.redacted_name, options.administrators))
+        self._reached = reached
+
+    def write(self, source: Source, polled: Sequence[PolledBatch]) -> Kept | None:
+        """The ledger holds the batches and `source` stands after them; None where other processes kept all.
+
+        A partition that another process has read meanwhile is left out and unplaced. Raises
+        `LedgerUnavailable`; nothing is kept then.
+        """
+        batches = {batch.partition: self._read(batch) for batch in polled}
+        while batches:
+            begun_s = time.monotonic()
+            try:
+                kept = transaction.keep(
+                    self._database,
+                    list(batches.values()),
+                    dead_letter_topic=self._dead_letter_topic,
+                    administrators=self._administrators,
+                    reached=self._reached,
+                )
+            except MovedOn as moved:
+                partition = TopicPartition(moved.partition.topic, moved.partition.number)
+                log.warning("partition moved on", **partition._asdict(), offset=moved.next_offset)
+                source.unplace(partition)
+                del batches[partition]
+                continue
+            self._reached("intake-before-commit")
+            for partition, batch in batches.items():
+                source.positions[partition] = batch.end
+            self._count(kept, polled, time.monotonic() - begun_s)
+            return kept
+        return None
+
+    def _read(self, polled: PolledBatch) -> Batch:
+        now_s = time.time()
+        return Batch(
+            partition=self._placement.ledger_partition(polled.partition),
+            start=polled.start,
+            end=polled.end,
+            arrivals=tuple(
+                self._reader.read(
+                    offset=record.offset,
+                    key=record.key,
+                    value=record.value,
+                    headers=tuple(record.headers),
+                    received_s=received_s(record.timestamp, now_s),
+                )
+                for record in polled.records
+            ),
+        )
+
+    def _count(self, kept: Kept, polled: Sequence[PolledBatch], took_s: float) -> None:
+        metrics.count_records(kept, took_s=took_s)
+        metrics.count_redactions(self._reader.redacted)
+        self._reader.redacted.clear()
+        now_s = time.time()
+        oldest = [batch.records[0].timestamp for batch in polled if batch.records]
+        metrics.record_delays(now_s - received_s(timestamp_ms, now_s) for timestamp_ms in oldest)
