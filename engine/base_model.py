@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -70,7 +69,6 @@ class BaseModel:
         self.device, self.dtype = self.head_VD.device, self.head_VD.dtype
         self.width = int(self.head_VD.shape[1])
         self.tokens_max = int(model.config.max_position_embeddings)
-        self.layers_checkpointed = False
         named = dict(model.named_modules())
         prefixes = [name for name, module in named.items() if module in set(decoder.layers)]
         layers = [[[f"{prefix}.{name}" for name in joint] for joint in JOINTS] for prefix in prefixes]
@@ -110,10 +108,7 @@ class BaseModel:
         x_TD = self._embeddings_VD[packed.token_ids_T]
         around = self._surroundings(packed, x_TD)
         for layer in self._layers:
-            if self.layers_checkpointed and torch.is_grad_enabled():
-                x_TD = checkpoint(layer, x_TD, around, use_reentrant=False, preserve_rng_state=False)
-            else:
-                x_TD = layer(x_TD, around)
+            x_TD = layer(x_TD, around)
         return rms_norm(x_TD, *self._norm)
 
     def _routings(self, *, last: bool) -> Sequence[RowOwners]:
@@ -133,10 +128,6 @@ class BaseModel:
             sin_THC=sin_THC,
             wanted_W=torch.tensor(packed.wanted, device=self.device),
         )
-
-    def checkpoint_layers(self, on: bool) -> None:
-        """Keep only layer inputs for the way back and compute the rest again: less memory, more time."""
-        self.layers_checkpointed = on
 
 
 def load_base(base: Path, *, device: str, dtype: str, rank: int, slots: int) -> BaseModel:

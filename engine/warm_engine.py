@@ -33,6 +33,7 @@ Mixing = Literal["auto", "never"]
 _TOKEN_BUDGET_MIN = 16  # a pass that does not fit with this few tokens never will
 _ARITHMETIC = 5  # raised whenever the same pass in the same form would give other bits than before
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
+_ONLY_VALUES = {"layers_checkpointed": False}  # of what older forms name and this engine does one way
 
 
 class FormDiffers(ValueError):
@@ -59,12 +60,10 @@ class WarmEngine:
         threads: int,
         token_budget: int,
         mixing: Mixing = "auto",
-        checkpoint_layers: bool = False,
     ) -> Self:
         """The base of a local directory, warm; raises `BaseRefused` naming what is unsupported."""
         torch.set_num_threads(threads)
         model = load_base(base, device=device, dtype=dtype, rank=rank, slots=slots)
-        model.checkpoint_layers(checkpoint_layers)
         tokens = load_tokens(base, vocabulary=model.head_VD.shape[0])
         mix_below = mix_below_tokens(model, token_budget) if mixing == "auto" else 0
         form = Form(token_budget=token_budget, mix_below_tokens=mix_below)
@@ -75,7 +74,6 @@ class WarmEngine:
         return {
             "token_budget": self._form.token_budget,
             "mix_below_tokens": self._form.mix_below_tokens,
-            "layers_checkpointed": self._base.layers_checkpointed,
             "threads": torch.get_num_threads(),
             "rank": self._base.arena.rank,
             "slots": self._base.arena.slots,
@@ -89,10 +87,11 @@ class WarmEngine:
     def differs(self, form: Mapping[str, Any]) -> list[str]:
         """What of a recorded form this engine cannot take on; empty where it can repeat the pass."""
         own = self.form()
+        repeatable_as = own | {name: value for name, value in _ONLY_VALUES.items() if name in form}
         return sorted(
             name
-            for name in own.keys() | form.keys()
-            if name not in _MAY_DIFFER and own.get(name) != form.get(name)
+            for name in repeatable_as.keys() | form.keys()
+            if name not in _MAY_DIFFER and repeatable_as.get(name) != form.get(name)
         )
 
     def learn(

@@ -5,11 +5,13 @@ from typing import Any
 
 from ledger.events import KeptEvent, Kind
 
+_GROUP_MIN = 2  # one outcome would be its own baseline
 
-def usual(outcomes: Iterable[KeptEvent], *, last: int, group_min: int = 2) -> dict[str | None, float]:
+
+def usual(outcomes: Iterable[KeptEvent], *, last: int) -> dict[str | None, float]:
     """Means of the `last` outcomes by event time: the agent's under None, and one for each prompt group.
 
-    A group needs `group_min` outcomes among them. Amending outcomes do not count. To be frozen with the turn.
+    A group needs two outcomes among them. Amending outcomes do not count. Written down with the turn.
     """
     plain = [one for one in outcomes if one.event.kind is Kind.OUTCOME and one.event.amends is None]
     plain.sort(key=lambda one: (one.event.occurred_s or one.received_s, one.seq))
@@ -22,7 +24,7 @@ def usual(outcomes: Iterable[KeptEvent], *, last: int, group_min: int = 2) -> di
     return {
         group: sum(values) / len(values) if values else 0.0
         for group, values in groups.items()
-        if group is None or len(values) >= group_min
+        if group is None or len(values) >= _GROUP_MIN
     }
 
 

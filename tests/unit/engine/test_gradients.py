@@ -100,20 +100,6 @@ def test_shared_prompts_change_nothing_but_round_off(machine):
 
 
 @on_every_machine
-def test_checkpointed_layers_change_nothing(machine):
-    rig = Rig(recipes=[RECIPE, RECIPE], machine=machine)
-    work = [
-        (tenant, rig.portions(tenant, pairs("ab"[n], 3), supervised=1.0, preference=1.0))
-        for n, tenant in enumerate(rig.tenants)
-    ]
-    rig.run(work)
-    plain = rig.base.arena.grad.clone()
-    rig.base.checkpoint_layers(True)
-    rig.run(work)
-    assert torch.equal(rig.base.arena.grad, plain)
-
-
-@on_every_machine
 def test_a_bf16_base_teaches_what_an_fp32_base_would(machine):
     grads = []
     for on in (PLAIN_CPU, replace(machine, dtype=torch.bfloat16)):
