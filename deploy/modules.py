@@ -1,18 +1,14 @@
-"""Writes MODULES.md and the fault table from the first sentences of modules and tests.
+"""Writes MODULES.md from the first sentences of the modules.
 
-Run `python -m deploy.modules` after you add, move or delete a module or a fault's test, or change the first
-sentence of one.
+Run `python -m deploy.modules` after you add, move or delete a module, or change its first sentence.
 """
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "MODULES.md"
-FAULTS = ROOT / "tests" / "faults"
-FAULTS_FILE = FAULTS / "README.md"
 FOLDERS = {
     "ledger": "what survives a crash",
     "feedback": "what people told us",
@@ -29,32 +25,11 @@ INTRODUCTION = """# Modules
 `python -m deploy.modules` writes this list from the first sentence of each module. A test fails where the
 list and the modules differ. [ARCHITECTURE.md](ARCHITECTURE.md) says how the parts work together.
 """
-FAULTS_INTRODUCTION = """# The fault table
-
-What may go wrong around clorad, and what must hold then. Each row is a test file in this folder, against
-real brokers and databases. `make test` runs the most telling tests of each row; `make faults` runs all of
-them (the last row takes twenty minutes, `SOAK_S` changes that). `python -m deploy.modules` writes this page
-from the tests.
-
-| row | what must hold | test |
-|---|---|---|
-"""
-_ROW = re.compile(r"Row (\d+)\. ")
 
 
 def module_list() -> str:
     """The text of MODULES.md."""
     return INTRODUCTION + "".join(_folder(name, purpose) for name, purpose in FOLDERS.items())
-
-
-def fault_table() -> str:
-    """The text of tests/faults/README.md."""
-    rows = ""
-    for path in sorted(FAULTS.glob("test_row_*.py")):
-        row = _ROW.match(purpose := purpose_of(path))
-        assert row is not None, f"the docstring of {path.name} begins with Row and a number"
-        rows += f"| {row[1]} | {purpose[row.end() :]} | [{path.name}]({path.name}) |\n"
-    return FAULTS_INTRODUCTION + rows
 
 
 def purpose_of(path: Path) -> str:
@@ -79,4 +54,3 @@ def _modules(folder: Path) -> Iterator[Path]:
 
 if __name__ == "__main__":
     FILE.write_text(module_list())
-    FAULTS_FILE.write_text(fault_table())

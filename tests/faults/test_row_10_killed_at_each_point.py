@@ -32,9 +32,9 @@ def test_row_10_killed_again_and_again_while_events_keep_coming(kafka, ledger, s
     load = Load(kafka, topics.feedback)
     process = start_intake(topics)
     for _ in range(6):
-        health = len(ledger.ids())
+        stored = len(ledger.ids())
         load.send(100)
-        wait_until(lambda health=health: len(ledger.ids()) > health)
+        wait_until(lambda stored=stored: len(ledger.ids()) > stored)
         process.kill()
         process = start_intake(topics)
     load.wait_until_kept(ledger)

@@ -101,7 +101,7 @@ def test_row_30_a_soak_of_random_faults(own_broker, ledger, start_intake):
     wait_until(lambda: ledger.shipped_count() == soak.load.broken, WAIT_S)
     most = {name: max(one[name] for one in weights) for name in weights[0]}
     grown = {name: least_growth(weights, name) for name in weights[0]}
-    print(f"{len(weights)} rounds, {soak.load.said} records; most {most}, least grown by {grown}")
+    print(f"{len(weights)} rounds, {soak.load.sent} records; most {most}, least grown by {grown}")
     assert soak.steady.ended is None
     assert [name for name, bound in LEAST_GROWTH_MAX.items() if grown[name] > bound] == []
     assert [name for name, bound in MOST.items() if most[name] > bound] == []

@@ -12,7 +12,7 @@ import typer.main
 from bench.figures import BEGIN, END, table
 from daemon.cli.app import app
 from daemon.settings import Settings
-from deploy.modules import fault_table, module_list
+from deploy.modules import module_list
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (
@@ -109,10 +109,6 @@ def test_the_glossary_is_in_alphabetical_order() -> None:
 
 def test_the_module_list_is_current() -> None:
     assert (ROOT / "MODULES.md").read_text() == module_list(), "run python -m deploy.modules"
-
-
-def test_the_fault_table_is_current() -> None:
-    assert (ROOT / "tests/faults/README.md").read_text() == fault_table(), "run python -m deploy.modules"
 
 
 def test_the_readme_quotes_the_last_full_runs() -> None:
