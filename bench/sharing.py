@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bench.crowd import GATE_SHARE, STEP_EVENTS, Crowd, episode
 from bench.fairness import jain, max_min_share
-from daemon.learning.scheduler import Freshness, choose, due
+from daemon.learning.scheduler import Freshness, choose_agents, due_backlogs
 from ledger.learning.usage import WINDOW_S as REMEMBERED_S
 from ledger.learning.usage import Trained
 from rewards.episode import Episode
@@ -66,7 +66,7 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
     now_s, window_s, received = 0.0, 0.0, dict[str, float]()
     while now_s <= WARM_UP_S + virtual_s or not counted.evenness:
         crowd.arrive(now_s)
-        waiting = due(crowd.backlogs(now_s), FRESHNESS)
+        waiting = due_backlogs(crowd.backlogs(now_s), FRESHNESS)
         if now_s < WARM_UP_S:
             window_s, received, counted = now_s, {}, _Counted()
         elif now_s - window_s >= WINDOW_S:
@@ -76,7 +76,7 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
         while ledger and ledger[0][0] <= now_s - REMEMBERED_S:
             ledger.popleft()
         recent = [turn for _, turn in ledger]
-        chosen = choose(waiting, recent, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
+        chosen = choose_agents(waiting, recent, slots=SLOTS, age_s_max=FRESHNESS.age_s_max)
         if not chosen.agents:
             now_s += LOOK_AGAIN_S
             continue
@@ -92,7 +92,7 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
         oldest_s = min(events[0].at_s for events in work.values())
         counted.wait_s_max = max(counted.wait_s_max, now_s - oldest_s)
     crowd.arrive(now_s)  # events that still wait count too
-    ages = [backlog.oldest_age_s for backlog in due(crowd.backlogs(now_s), FRESHNESS)]
+    ages = [backlog.oldest_age_s for backlog in due_backlogs(crowd.backlogs(now_s), FRESHNESS)]
     return Shared(
         load=load,
         virtual_s=round(now_s - WARM_UP_S, 1),

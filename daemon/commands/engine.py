@@ -8,12 +8,12 @@ from rich.text import Text
 
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, show_json, table
-from daemon.learning.engine_loading import EngineRefused, prepare_torch, warm_engine
+from daemon.learning.engine_loading import EngineRefused, load_engine, prepare_torch
 from daemon.settings import Settings
 from ledger.learning.passes import read_pass
 
 if TYPE_CHECKING:
-    from daemon.learning.replay import Replayed
+    from daemon.learning.replay import ReplayedTurn
     from engine.selftest import Check
 
 
@@ -86,7 +86,7 @@ def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
         raise CommandFailed(f"pass {pass_id} gave other adapters this time")
 
 
-def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
+def _replayed(settings: Settings, pass_id: int) -> "Sequence[ReplayedTurn]":
     """The turns of a recorded pass, then and now. Raises `CommandFailed` where it cannot be trained here."""
     with opened(settings) as database:
         with database.read() as connection:
@@ -94,7 +94,7 @@ def _replayed(settings: Settings, pass_id: int) -> "Sequence[Replayed]":
         if recorded is None:
             raise CommandFailed(f"no pass {pass_id}")
         try:
-            engine = warm_engine(settings.engine)
+            engine = load_engine(settings.engine)
             from daemon.learning.replay import replay  # loads torch
 
             return replay(database, engine, settings.store.path, recorded)

@@ -8,10 +8,10 @@ from rich.text import Text
 
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
-from daemon.learning.scheduler import freshness_of, waits_for
+from daemon.learning.scheduler import freshness_of, waiting_reason
 from daemon.process import probing
 from daemon.settings import Settings
-from daemon.upkeep.capacity import Measure, capacity_of
+from daemon.upkeep.capacity import ResourceUse, build_capacity
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
 
@@ -24,9 +24,9 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     with opened(settings) as database:
         with database.read() as connection:
             state = overview(connection)
-        measures = capacity_of(settings, database).measures()
+        measures = build_capacity(settings, database).measures()
     ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)
-    waits = {agent.name: waits_for(agent.backlog, freshness) for agent in state.agents}
+    waits = {agent.name: waiting_reason(agent.backlog, freshness) for agent in state.agents}
     readiness = probing.roles(settings)
     if as_json:
         document = state.to_json(waits_for=waits, ends=ends)
@@ -92,7 +92,7 @@ def _ledger_warnings(state: Overview) -> list[str]:
     return lines
 
 
-def _room_warnings(measures: Sequence[Measure]) -> list[str]:
+def _room_warnings(measures: Sequence[ResourceUse]) -> list[str]:
     """Where intake does not read, or may not read again yet."""
     return [
         f"no room: {measure.told}"

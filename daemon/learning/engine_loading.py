@@ -32,7 +32,7 @@ def prepare_torch(base: Path) -> None:
         raise EngineRefused(f"engine.base: no directory {base}")
 
 
-def warm_engine(settings: EngineSettings) -> "WarmEngine":
+def load_engine(settings: EngineSettings) -> "WarmEngine":
     """The configured base, loaded and measured, which may take minutes. Raises `EngineRefused`.
 
     Import what itself loads torch only after this.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from daemon.learning.preparing import Prepared
+from daemon.learning.preparing import PreparedTurn
 from engine.lesson import Learned, NotLearned
 from ledger.turn_states import EventOutcome, EventResult
 from rewards.episode import Part
@@ -12,7 +12,7 @@ _ALREADY_KNOWN = EventResult(outcome=EventOutcome.ALREADY_KNOWN)
 _NOTHING_TO_TEACH = EventResult(outcome=EventOutcome.NOT_USED, reason="nothing to teach")
 
 
-def event_results(prepared: Prepared, result: Learned | NotLearned) -> dict[int, EventResult]:
+def event_results(prepared: PreparedTurn, result: Learned | NotLearned) -> dict[int, EventResult]:
     """The result of each new event, by its number in the ledger.
 
     An event is trained if any of its episodes was. Where the engine learned nothing, only events that can

@@ -17,8 +17,8 @@ from daemon.learning import metrics
 from daemon.learning.event_results import event_results
 from daemon.learning.pacing import Pacing
 from daemon.learning.planning import TurnLimits, plan_turn
-from daemon.learning.preparing import Prepared, prepare
-from daemon.learning.scheduler import Freshness, choose, due
+from daemon.learning.preparing import PreparedTurn, prepare_turn
+from daemon.learning.scheduler import Freshness, choose_agents, due_backlogs
 from engine.adapter_files import publish
 from engine.adapter_store import draft_of
 from engine.lesson import Learned, NotLearned
@@ -78,7 +78,7 @@ class Learner:
 
 def learn(learner: Learner, stopping: threading.Event) -> None:
     """Give every agent whose feedback is due its turn, several at once, until told to stop."""
-    metrics.begin()
+    metrics.start_counters()
     while not stopping.is_set():
         learner.alive()
         try:
@@ -87,7 +87,7 @@ def learn(learner: Learner, stopping: threading.Event) -> None:
             log.warning("learning paused", fault=type(fault).__name__)
             stopping.wait(RETRY_S)
         except LeaseLost:
-            metrics.abandoned()
+            metrics.count_abandoned_pass()
             log.warning("pass abandoned, its leases were lost")
         except Stopped:
             log.info("pass left open for the next start")
@@ -118,14 +118,14 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
     with learner.database.read() as connection:
         if not learner.look.is_due(backlog.stamp(connection), now_s):
             return False
-        waiting = due(backlog.backlogs(connection), options.freshness)
+        waiting = due_backlogs(backlog.backlogs(connection), options.freshness)
         trained = usage.lately(connection)
     if not learner.look.has_gathered(now_s, anybody=bool(waiting), gather_s=options.gather_s):
         return False
     if why := learner.no_disk():
         log.warning("no turn is started", why=why)
         return False
-    chosen = choose(waiting, trained, slots=options.slots, age_s_max=options.freshness.age_s_max)
+    chosen = choose_agents(waiting, trained, slots=options.slots, age_s_max=options.freshness.age_s_max)
     names = [turns.lease_name(agent) for agent in chosen.agents]
     with held(learner.database, names, holder=learner.holder, ttl_s=options.lease_s) as leased:
         opened = _open(learner, leased, chosen.virtual_time)
@@ -143,7 +143,7 @@ def teach(learner: Learner, opened: Pass, leased: Leased, stopping: threading.Ev
             if turn.is_open:
                 _void(learner, turn, tokens[turn.plan.agent], "this learner trains in another form")
         return
-    prepared = [prepare(learner.database, learner.store, turn) for turn in opened.turns]
+    prepared = [prepare_turn(learner.database, learner.store, turn) for turn in opened.turns]
 
     def between_steps() -> None:
         learner.alive()
@@ -158,7 +158,7 @@ def teach(learner: Learner, opened: Pass, leased: Leased, stopping: threading.Ev
         [one.lesson for one in prepared], heartbeat=between_steps, form=opened.form
     )
     short = learner.engine.form()["token_budget"] < budget
-    metrics.trained(len(opened.turns), took_s=learner.clock() - began_s, ran_out_of_memory=short)
+    metrics.count_pass(len(opened.turns), took_s=learner.clock() - began_s, ran_out_of_memory=short)
     for turn, lesson, result in zip(opened.turns, prepared, results, strict=True):
         if turn.is_open:
             _record(learner, turn, lesson, result, tokens[turn.plan.agent])
@@ -173,7 +173,7 @@ def _open(learner: Learner, leased: Leased, virtual_time: float) -> Pass | None:
         by_agent = {one.agent: one for one in backlog.backlogs(connection)}
         for name, agent in known.items():
             token = leased.tokens.get(turns.lease_name(name))
-            if token is None or not due([by_agent[name]], learner.options.freshness):
+            if token is None or not due_backlogs([by_agent[name]], learner.options.freshness):
                 continue
             planned = plan_turn(connection, agent, by_agent[name], token=token, limits=learner.options.limits)
             marks.update(planned.marks)
@@ -196,7 +196,7 @@ def _open(learner: Learner, leased: Leased, virtual_time: float) -> Pass | None:
 
 
 def _record(
-    learner: Learner, turn: Turn, prepared: Prepared, result: Learned | NotLearned, token: int
+    learner: Learner, turn: Turn, prepared: PreparedTurn, result: Learned | NotLearned, token: int
 ) -> None:
     results = event_results(prepared, result)
     outcomes = [event.outcome for event in results.values()]
@@ -213,21 +213,21 @@ def _record(
                 tokens=result.tokens,
                 results=results,
             )
-            metrics.closed(TurnState.DROPPED, result, result.tokens, outcomes)
+            metrics.count_closed_turn(TurnState.DROPPED, result, result.tokens, outcomes)
             log.info("turn dropped", agent=turn.plan.agent, turn=turn.id, reason=result.reason)
             return
         made = _keep(learner, turn, prepared, result, token, results)
     except TurnVoid as void:
         _void(learner, turn, token, str(void))
         return
-    metrics.closed(TurnState.MADE, result, result.metrics.tokens, outcomes)
+    metrics.count_closed_turn(TurnState.MADE, result, result.metrics.tokens, outcomes)
     log.info("version made", agent=made.agent, version=made.name, steps=result.metrics.steps)
 
 
 def _keep(
     learner: Learner,
     turn: Turn,
-    prepared: Prepared,
+    prepared: PreparedTurn,
     learned: Learned,
     token: int,
     results: Mapping[int, EventResult],
@@ -274,7 +274,7 @@ def _void(learner: Learner, turn: Turn, token: int, reason: str) -> None:
     log.info("turn void", agent=turn.plan.agent, turn=turn.id, reason=reason)
     with suppress(TurnVoid):
         turns.void_turn(learner.database, turn, token=token, reason=reason)
-        metrics.void()
+        metrics.count_void_turn()
 
 
 def _by_agent(opened: Pass, leased: Leased) -> dict[str, int]:

@@ -28,7 +28,7 @@ _pass_s = _meter.create_histogram(
 )
 
 
-def begin() -> None:
+def start_counters() -> None:
     """Every series of turns, steps, memory shortages and abandoned passes is exported from the start."""
     start_at_zero(
         _turns,
@@ -39,14 +39,14 @@ def begin() -> None:
         start_at_zero(counter)
 
 
-def trained(agents: int, *, took_s: float, ran_out_of_memory: bool) -> None:
+def count_pass(agents: int, *, took_s: float, ran_out_of_memory: bool) -> None:
     """A pass of so many agents was computed; what came of each is counted when its turn is closed."""
     _agents.record(agents)
     _pass_s.record(took_s)
     _shortages.add(int(ran_out_of_memory))
 
 
-def closed(
+def count_closed_turn(
     state: TurnState, learned: Learned | NotLearned, tokens: int, outcomes: Iterable[EventOutcome]
 ) -> None:
     """A turn made a version or was dropped; `outcomes` are those of its new events."""
@@ -58,11 +58,11 @@ def closed(
         _events.add(number, {"became": outcome.value})
 
 
-def void() -> None:
+def count_void_turn() -> None:
     """A turn's work was lost: its world changed meanwhile, or memory ran out twice."""
     _turns.add(1, {"outcome": TurnState.VOID.value})
 
 
-def abandoned() -> None:
+def count_abandoned_pass() -> None:
     """A pass was given up because its leases were lost."""
     _abandoned.add(1)

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from daemon.learning.preparing import Background, background_of
+from daemon.learning.preparing import Background, read_background
 from engine.recipe import recipe_from, recipe_values
 from ledger.database import Connection
 from ledger.events import CORRECTING, KeptEvent, Kind, Role, Status
@@ -46,7 +46,7 @@ class TurnLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedTurn:
     """What planning found: a turn worth opening, if any, and events whose standing it changes."""
 
     plan: TurnPlan | None
@@ -69,7 +69,7 @@ class _Material:
 
 def plan_turn(
     connection: Connection, agent: Agent, backlog: Backlog, *, token: int, limits: TurnLimits
-) -> Planned:
+) -> PlannedTurn:
     """Choose what the agent's next turn is about. `plan` is None where nothing in the backlog can teach."""
     through = newest_seq(connection, agent.name)
     found = _material(connection, agent.name, limits)
@@ -83,7 +83,7 @@ def plan_turn(
     marks |= _labels(undisputed)
     new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _RIPE) == _RIPE]
     if not new:
-        return Planned(plan=None, marks=marks)
+        return PlannedTurn(plan=None, marks=marks)
     attempt = backlog.refusals + 1
     seed = _seed(agent.name, through, attempt)
     choice = choose(
@@ -108,7 +108,7 @@ def plan_turn(
         token=token,
         events=tuple(_members(choice)),
     )
-    return Planned(plan=plan, marks=marks)
+    return PlannedTurn(plan=plan, marks=marks)
 
 
 def _material(connection: Connection, agent: str, limits: TurnLimits) -> _Material:
@@ -129,7 +129,7 @@ def _material(connection: Connection, agent: str, limits: TurnLimits) -> _Materi
         approvals=approvals,
         gate=gate,
         dev=dev,
-        background=background_of(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
+        background=read_background(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
         reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
         baselines=usual(event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST),
     )

@@ -23,7 +23,7 @@ from rewards.labelling import episodes_of_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedTurn:
     """A turn ready for the engine."""
 
     lesson: Lesson
@@ -46,13 +46,13 @@ class Background:
         return History(interactions=self.interactions, conversations=self.conversations)
 
 
-def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
+def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
     """The lesson a turn's record describes; the same every time the events' texts are the same."""
     plan = turn.plan
     with database.read() as connection:
         events = event_queries.events_by_seq(connection, (one.seq for one in plan.events))
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
-        background = background_of(connection, plan.agent, list(events.values()))
+        background = read_background(connection, plan.agent, list(events.values()))
     parts = {part: [events[one.seq] for one in plan.events if one.part is TurnPart(part)] for part in Part}
     baselines = thawed(plan.labelling)
     episodes = tuple(
@@ -73,7 +73,7 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
         seed=plan.seed,
         episodes=episodes,
     )
-    return Prepared(
+    return PreparedTurn(
         lesson=lesson,
         parent=parent,
         new={kept.event.uid: kept.seq for kept in parts[Part.NEW]},
@@ -81,7 +81,7 @@ def prepare(database: Database, store: Path, turn: Turn) -> Prepared:
     )
 
 
-def background_of(connection: Connection, agent: str, events: Sequence[KeptEvent]) -> Background:
+def read_background(connection: Connection, agent: str, events: Sequence[KeptEvent]) -> Background:
     """What was captured of the work these events are about, and what the amendments among them amend."""
     named = [kept.event.interaction for kept in events if kept.event.interaction]
     interactions = event_queries.interactions_named(connection, named)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.learning.engine_loading import EngineRefused
-from daemon.learning.preparing import background_of, prepare
+from daemon.learning.preparing import prepare_turn, read_background
 from engine.lesson import NotLearned
 from engine.warm_engine import WarmEngine
 from ledger.database import Connection, Database
@@ -22,7 +22,7 @@ class NotRepeatable(EngineRefused):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
+class ReplayedTurn:
     """One turn of the pass, then and now."""
 
     agent: str
@@ -43,7 +43,7 @@ def replay(
     recorded: Pass,
     *,
     heartbeat: Callable[[], None] = lambda: None,
-) -> list[Replayed]:
+) -> list[ReplayedTurn]:
     """Train the pass again in a scratch directory and compare content hashes. Writes nothing else."""
     form = engine.form()
     if different := engine.differs(recorded.form):
@@ -53,7 +53,7 @@ def replay(
     with database.read() as connection:
         if gone := [why for turn in recorded.turns for why in _gone(connection, turn)]:
             raise NotRepeatable("; ".join(gone))
-    prepared = [prepare(database, store, turn) for turn in recorded.turns]
+    prepared = [prepare_turn(database, store, turn) for turn in recorded.turns]
     results = engine.learn([one.lesson for one in prepared], heartbeat=heartbeat, form=recorded.form)
     found = []
     with tempfile.TemporaryDirectory() as scratch, database.read() as connection:
@@ -66,7 +66,7 @@ def replay(
                 again = engine.save(result, Path(scratch) / str(turn.id)).content_hash
             then = None if made is None else made.hash
             found.append(
-                Replayed(agent=turn.plan.agent, number=turn.number, recorded=then, again=again, note=note)
+                ReplayedTurn(agent=turn.plan.agent, number=turn.number, recorded=then, again=again, note=note)
             )
     return found
 
@@ -77,7 +77,7 @@ def _gone(connection: Connection, turn: Turn) -> list[str]:
     parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
     found = [] if parent is None or parent.pruned_s is None else [pruned_notice(parent)]
     kept = events_by_seq(connection, [one.seq for one in plan.events]).values()
-    around = background_of(connection, plan.agent, list(kept))
+    around = read_background(connection, plan.agent, list(kept))
     numbers = {one.forgotten for one in kept} | {one.forgotten for one in around.interactions.values()}
     numbers |= {one.forgotten for talk in around.conversations.values() for one in talk}
     if any(numbers):

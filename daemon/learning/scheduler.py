@@ -24,7 +24,7 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class ChosenAgents:
     """Whose turn it is, and what their pass is to remember of it."""
 
     agents: tuple[str, ...]
@@ -37,18 +37,18 @@ def freshness_of(settings: Settings) -> Freshness:
     return Freshness(events_min=learning.events_min, age_s_max=learning.age_s_max, alpha=settings.gate.alpha)
 
 
-def due(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Backlog]:
+def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Backlog]:
     """The agents whose feedback is due, those that waited longest first.
 
     An agent is due with `events_min` untaught events *and* enough gate-role corrections to be judged, or
     once its oldest event is `age_s_max` old. After a refusal or an abstention it needs news as well; one
     that has used its quota is not due, however old its feedback is.
     """
-    ready = [backlog for backlog in backlogs if waits_for(backlog, freshness) is None]
+    ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
     return sorted(ready, key=lambda backlog: (-backlog.oldest_age_s, backlog.agent))
 
 
-def waits_for(backlog: Backlog, freshness: Freshness) -> str | None:
+def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
     """What an agent waits for before it learns, in words for people; None where it is due."""
     used = backlog.usage
     if backlog.is_learning:
@@ -78,9 +78,9 @@ def evidence_needed(refusals: int, *, alpha: float) -> int:
     return math.ceil(math.log2(tries * (tries + 1) / alpha)) + 1
 
 
-def choose(
+def choose_agents(
     candidates: Sequence[Backlog], trained: Sequence[Trained], *, slots: int, age_s_max: float
-) -> Chosen:
+) -> ChosenAgents:
     """At most `slots` agents: the overdue before the others, and the smallest accounts first.
 
     Not the longest waiting: an agent that sends more than its share always has the oldest feedback.
@@ -95,7 +95,7 @@ def choose(
         return (not late, start[one.agent], -one.oldest_age_s, one.agent)
 
     in_service = {one.agent: account[one.agent] for one in trained if one.is_open}
-    return Chosen(
+    return ChosenAgents(
         agents=tuple(one.agent for one in sorted(candidates, key=order)[:slots]),
         virtual_time=max(reached, min((*start.values(), *in_service.values()), default=reached)),
     )

@@ -7,7 +7,7 @@ from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import await_agents, cluster_of, open_ledger
 from daemon.settings import KafkaSettings, Settings
-from daemon.upkeep.capacity import capacity_of
+from daemon.upkeep.capacity import build_capacity
 from feedback.intake import Fenced, Intake
 from feedback.intake_options import IntakeOptions
 from feedback.placement import WrongLedger
@@ -29,7 +29,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             Reader(identity, Redactor(identity.fingerprint)),
             intake_options(settings.kafka, administrators=settings.ledger.administrators),
             health=health,
-            full=capacity_of(settings, database),
+            full=build_capacity(settings, database),
             reached=Failpoints(settings.failpoint),
         )
         try:

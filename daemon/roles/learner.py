@@ -6,13 +6,13 @@ What loads torch is imported only after the role has said to torch how its threa
 import threading
 from typing import TYPE_CHECKING
 
-from daemon.learning.engine_loading import EngineRefused, warm_engine
+from daemon.learning.engine_loading import EngineRefused, load_engine
 from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import declare_agents, lease_holder, open_ledger
 from daemon.settings import Settings
-from daemon.upkeep.capacity import capacity_of
+from daemon.upkeep.capacity import build_capacity
 from ledger.database import Database
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         declare_agents(settings, database)
         health.ready("engine", False, "loading the base model")
         try:
-            engine = warm_engine(settings.engine)
+            engine = load_engine(settings.engine)
         except EngineRefused as refusal:
             raise RoleRefused(str(refusal)) from None
         health.ready("engine", True)
@@ -59,5 +59,5 @@ def _learner(settings: Settings, database: Database, engine: "WarmEngine", healt
         ),
         failpoint=Failpoints(settings.failpoint),
         alive=lambda: health.alive("learner", age_s_max=STEP_S_MAX),
-        no_disk=capacity_of(settings, database).no_disk,
+        no_disk=build_capacity(settings, database).no_disk,
     )

@@ -17,8 +17,8 @@ from daemon.settings import Settings
 from ledger.database import Database
 from ledger.reports import load
 
-LOOK_EVERY_S = 5.0
-LOOK_SHARE_MAX = 0.05  # of the time: counting a very long backlog takes a while
+CHECK_EVERY_S = 5.0
+CHECK_SHARE_MAX = 0.05  # of the time: counting a very long backlog takes a while
 LOW_SHARE = 0.8  # of a high mark
 
 _MIB = 1 << 20
@@ -34,7 +34,7 @@ class HighMarks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class ResourceUse:
     """One thing that may run out of room. `used` grows towards `high`; below `low` there is room again."""
 
     name: str
@@ -81,18 +81,18 @@ class Capacity:
                 else:
                     self._full.pop(one.name, None)
             took_s = self._clock() - began_s
-            self._look_s = began_s + max(LOOK_EVERY_S, took_s / LOOK_SHARE_MAX)
+            self._look_s = began_s + max(CHECK_EVERY_S, took_s / CHECK_SHARE_MAX)
         return "; ".join(self._full.values())
 
     def no_disk(self) -> str:
         """Why nothing large may be written now; empty where every disk is below its high mark."""
         return "; ".join(one.told for one in self._disks() if one.is_over)
 
-    def measures(self) -> list[Measure]:
+    def measures(self) -> list[ResourceUse]:
         """Everything as of now."""
         return [*self._disks(), *self._backlog()]
 
-    def _disks(self) -> list[Measure]:
+    def _disks(self) -> list[ResourceUse]:
         free_min = self._marks.free_mib_min
         if free_min == 0:
             return []
@@ -100,7 +100,7 @@ class Capacity:
         for path in map(_existing, self._paths):
             disk = self._disk_usage(path)
             free_mib, size_mib = disk.free // _MIB, disk.total // _MIB
-            found[path.stat().st_dev] = Measure(
+            found[path.stat().st_dev] = ResourceUse(
                 name=f"disk of {path.name or path}",
                 used=size_mib - free_mib,
                 low=size_mib - int(free_min / LOW_SHARE),
@@ -109,21 +109,21 @@ class Capacity:
             )
         return list(found.values())
 
-    def _backlog(self) -> list[Measure]:
+    def _backlog(self) -> list[ResourceUse]:
         rows_max, bytes_max = self._marks.rows_max, self._marks.mib_max * _MIB
         rows_low, bytes_low = int(rows_max * LOW_SHARE), int(bytes_max * LOW_SHARE)
         with self._database.read() as connection:
             waiting = load.waiting(connection, rows_few=rows_low, bytes_few=bytes_low)
         many = f"{waiting.events:,} events wait to be learned, {waiting.messages:,} messages for Kafka"
         return [
-            Measure(
+            ResourceUse(
                 name="rows",
                 used=waiting.events + waiting.messages,
                 low=rows_low,
                 high=rows_max,
                 told=many,
             ),
-            Measure(
+            ResourceUse(
                 name="bytes",
                 used=waiting.size_bytes,
                 low=bytes_low,
@@ -133,16 +133,16 @@ class Capacity:
         ]
 
 
-def capacity_of(settings: Settings, database: Database) -> Capacity:
+def build_capacity(settings: Settings, database: Database) -> Capacity:
     """The room this installation has."""
     own = settings.ledger
     marks = HighMarks(
         rows_max=own.backlog_rows_max, mib_max=own.backlog_mib_max, free_mib_min=own.free_disk_mib_min
     )
-    return Capacity(database, places_written(own.url, settings.store.path), marks)
+    return Capacity(database, written_directories(own.url, settings.store.path), marks)
 
 
-def places_written(url: str, store: Path) -> list[Path]:
+def written_directories(url: str, store: Path) -> list[Path]:
     """The directories that this installation fills: the store's, and the ledger's where it is a file."""
     parsed = make_url(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")

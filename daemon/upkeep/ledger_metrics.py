@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from opentelemetry import metrics
 
-from daemon.learning.scheduler import Freshness, waits_for
+from daemon.learning.scheduler import Freshness, waiting_reason
 from feedback.counters import start_at_zero
 from feedback.gauge import Gauge
 from ledger.database import Database
@@ -49,8 +49,8 @@ _GAUGES = (
     *(_open_turns, _pass_oldest, _leases, _last, _generation, _restores),
 )
 
-LOOK_EVERY_S = 10.0
-LOOK_SHARE_MAX = 0.05  # of the time: counting very long backlogs takes a while
+UPDATE_EVERY_S = 10.0
+UPDATE_SHARE_MAX = 0.05  # of the time: counting very long backlogs takes a while
 
 STATES = ("idle", "waiting", "due", "learning", "judging")
 
@@ -77,13 +77,13 @@ def record_ledger_metrics(
                 number = _look(database, freshness, number)
             except LedgerUnavailable as fault:
                 log.warning("vitals not read", fault=str(fault))
-                withdraw()  # what was last known may be long untrue
-            over.wait(max(LOOK_EVERY_S, (clock() - began_s) / LOOK_SHARE_MAX))
+                withdraw_gauges()  # what was last known may be long untrue
+            over.wait(max(UPDATE_EVERY_S, (clock() - began_s) / UPDATE_SHARE_MAX))
     finally:
-        withdraw()
+        withdraw_gauges()
 
 
-def state_of(backlog: Backlog, freshness: Freshness) -> str:
+def agent_state(backlog: Backlog, freshness: Freshness) -> str:
     """What an agent does, in one word: `waiting` is what `clorad status` gives the reason of."""
     if backlog.is_learning:
         return "learning"
@@ -91,10 +91,10 @@ def state_of(backlog: Backlog, freshness: Freshness) -> str:
         return "judging"
     if backlog.untaught == 0:
         return "idle"
-    return "due" if waits_for(backlog, freshness) is None else "waiting"
+    return "due" if waiting_reason(backlog, freshness) is None else "waiting"
 
 
-def withdraw() -> None:
+def withdraw_gauges() -> None:
     """Nothing is told of the ledger's state any more; what was counted stays counted."""
     for gauge in _GAUGES:
         gauge.withdraw()
@@ -112,8 +112,8 @@ def _look(database: Database, freshness: Freshness, number: int | None) -> int:
 
 
 def _tell(found: LedgerHealth, freshness: Freshness) -> None:
-    states = Counter(state_of(one, freshness) for one in found.backlogs)
-    due = [one for one in found.backlogs if state_of(one, freshness) == "due"]
+    states = Counter(agent_state(one, freshness) for one in found.backlogs)
+    due = [one for one in found.backlogs if agent_state(one, freshness) == "due"]
     _agents.replace((states[state], {"state": state}) for state in STATES)
     _untaught.set(sum(one.untaught for one in found.backlogs))
     _untaught_oldest.set(_oldest_s(found.backlogs))

@@ -17,7 +17,7 @@ from ledger.identity import ensure_identity
 from ledger.upkeep import forgetting
 from ledger.upkeep.mentions import Subject
 from tests.unit.daemon.conftest import Clorad, bury, correction
-from tests.unit.daemon.test_learner import (
+from tests.unit.daemon.learning.test_loop import (
     Killed,
     corrections,
     database,
@@ -28,7 +28,7 @@ from tests.unit.daemon.test_learner import (
     make_due,
     promote,
 )
-from tests.unit.daemon.test_replaying import trained
+from tests.unit.daemon.learning.test_replay import trained
 from tests.unit.ledger.saying import INTERACTIONS, keep, spoken
 
 __all__ = ["database", "engine", "learner", "trained"]  # fixtures

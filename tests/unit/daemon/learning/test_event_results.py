@@ -1,7 +1,7 @@
 """Each new event of a turn has one result, whatever the engine did with its episodes."""
 
 from daemon.learning.event_results import event_results
-from daemon.learning.preparing import Prepared
+from daemon.learning.preparing import PreparedTurn
 from engine.lesson import Lesson, NotLearned, RefusedEvents
 from engine.recipe import recipe_from
 from ledger.turn_states import EventOutcome, EventResult
@@ -15,9 +15,9 @@ def build_episode(*uids: str, part: Part = Part.NEW) -> Episode:
     return Episode(events=uids, part=part, messages=asked, reply=Weighted(text="hi"))
 
 
-def build_prepared(*episodes: Episode, new: dict[str, int]) -> Prepared:
+def build_prepared(*episodes: Episode, new: dict[str, int]) -> PreparedTurn:
     lesson = Lesson(agent="billing", parent=None, recipe=recipe_from({}), seed=1, episodes=episodes)
-    return Prepared(lesson=lesson, parent=None, new=new, uids={})
+    return PreparedTurn(lesson=lesson, parent=None, new=new, uids={})
 
 
 def not_learned(*, refused: tuple[str, ...] = (), already_known: tuple[str, ...] = ()) -> NotLearned:

@@ -217,7 +217,7 @@ Supervisor([child]).run(threading.Event())
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="parent-death signals are Linux's")
 def test_no_role_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     script = ORPHANED.format(root=str(root))
     supervisor = subprocess.Popen(
         [sys.executable, "-c", SUPERVISES, script, str(tmp_path)], cwd=root, stderr=subprocess.DEVNULL

@@ -16,7 +16,7 @@ import pytest
 
 from daemon.process.role_names import ROLES, health_port
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 PREAMBLE = """
 import sys, threading

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.upkeep.capacity import LOOK_EVERY_S, LOOK_SHARE_MAX, Capacity, HighMarks
+from daemon.upkeep.capacity import CHECK_EVERY_S, CHECK_SHARE_MAX, Capacity, HighMarks
 from ledger.database import Database
 from ledger.events import Status
 from ledger.intake import outbox
@@ -38,7 +38,7 @@ class Place:
         )
 
     def later(self, room: Capacity) -> str:
-        self.now_s += LOOK_EVERY_S
+        self.now_s += CHECK_EVERY_S
         return room()
 
     def say(self, *ids: str) -> None:
@@ -133,7 +133,7 @@ def test_a_look_that_takes_long_is_rare(place: Place) -> None:
         disk_usage=slow,
     )
     slow_room()
-    place.now_s += 2.0 / LOOK_SHARE_MAX - 3.0
+    place.now_s += 2.0 / CHECK_SHARE_MAX - 3.0
     slow_room()
     assert place.looks == 2
     place.now_s += 3.0

@@ -9,7 +9,7 @@ import pytest
 from daemon.learning.loop import Learner, start_pass
 from engine.warm_engine import WarmEngine
 from tests.unit.daemon.conftest import Clorad
-from tests.unit.daemon.test_learner import database, engine, learner, make_due
+from tests.unit.daemon.learning.test_loop import database, engine, learner, make_due
 from tests.unit.engine import tiny
 
 __all__ = ["database", "engine", "learner"]  # fixtures

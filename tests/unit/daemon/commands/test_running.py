@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WAIT_S = 40.0
 ONLY_INTAKE = [word for role in ("learner", "fleet", "gateway") for word in ("--without", role)]
 AWAY = '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n'

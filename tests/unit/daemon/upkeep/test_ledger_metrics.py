@@ -10,7 +10,7 @@ import pytest
 
 from daemon.learning.scheduler import Freshness
 from daemon.upkeep import ledger_metrics
-from daemon.upkeep.ledger_metrics import record_ledger_metrics, state_of
+from daemon.upkeep.ledger_metrics import agent_state, record_ledger_metrics
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.learning.agents import Agent, declare
@@ -37,8 +37,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_metrics, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(ledger_metrics, "LOOK_SHARE_MAX", 1.0)
+    monkeypatch.setattr(ledger_metrics, "UPDATE_EVERY_S", 0.02)
+    monkeypatch.setattr(ledger_metrics, "UPDATE_SHARE_MAX", 1.0)
 
 
 @contextmanager
@@ -132,4 +132,4 @@ def test_an_agent_is_in_one_state() -> None:
         ({"has_candidate": True}, "judging"),
         ({"is_learning": True, "untaught": 0}, "learning"),
     ):
-        assert state_of(Backlog(**fields | changed), FRESHNESS) == state
+        assert agent_state(Backlog(**fields | changed), FRESHNESS) == state

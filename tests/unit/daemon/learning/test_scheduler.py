@@ -8,7 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.learning.scheduler import Chosen, Freshness, choose, due, evidence_needed, waits_for
+from daemon.learning.scheduler import (
+    ChosenAgents,
+    Freshness,
+    choose_agents,
+    due_backlogs,
+    evidence_needed,
+    waiting_reason,
+)
 from ledger.learning.backlog import Backlog
 from ledger.learning.usage import Trained, Usage
 
@@ -30,7 +37,7 @@ def a_backlog(agent: str = "billing", **changes) -> Backlog:
 
 
 def test_enough_feedback_and_enough_evidence_make_an_agent_due():
-    assert due([a_backlog()], FRESHNESS)
+    assert due_backlogs([a_backlog()], FRESHNESS)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +45,12 @@ def test_enough_feedback_and_enough_evidence_make_an_agent_due():
     [{"untaught": 15}, {"gate_new": 6}, {"has_candidate": True}, {"news": False}, {"untaught": 0}],
 )
 def test_an_agent_waits_while_something_is_missing(missing):
-    assert not due([a_backlog(**missing)], FRESHNESS)
+    assert not due_backlogs([a_backlog(**missing)], FRESHNESS)
 
 
 @pytest.mark.parametrize("scarce", [{"untaught": 1}, {"gate_new": 0}])
 def test_an_old_event_makes_an_agent_due_with_little(scarce):
-    assert due([a_backlog(oldest_age_s=100.0, **scarce)], FRESHNESS)
+    assert due_backlogs([a_backlog(oldest_age_s=100.0, **scarce)], FRESHNESS)
 
 
 SPENT = Usage(tokens=51_200, tokens_max=50_000, wait_s=661.0)
@@ -53,12 +60,12 @@ SPENT = Usage(tokens=51_200, tokens_max=50_000, wait_s=661.0)
     "blocked", [{"news": False}, {"has_candidate": True}, {"is_learning": True}, {"usage": SPENT}]
 )
 def test_age_overrules_neither_a_candidate_nor_a_turn_nor_a_refusal_without_news_nor_a_quota(blocked):
-    assert not due([a_backlog(oldest_age_s=1e6, **blocked)], FRESHNESS)
+    assert not due_backlogs([a_backlog(oldest_age_s=1e6, **blocked)], FRESHNESS)
 
 
 @pytest.mark.parametrize("usage", [replace(SPENT, wait_s=0.0), Usage(tokens=10**9)])
 def test_a_quota_that_has_room_again_and_none_at_all_hold_nobody(usage):
-    assert due([a_backlog(usage=usage)], FRESHNESS)
+    assert due_backlogs([a_backlog(usage=usage)], FRESHNESS)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +84,7 @@ def test_a_quota_that_has_room_again_and_none_at_all_hold_nobody(usage):
     ],
 )
 def test_what_an_agent_waits_for_is_said_in_words(missing, told):
-    assert waits_for(a_backlog(**missing), FRESHNESS) == told
+    assert waiting_reason(a_backlog(**missing), FRESHNESS) == told
 
 
 @pytest.mark.parametrize(("refusals", "needed"), [(0, 7), (1, 8), (2, 9)])
@@ -100,10 +107,10 @@ class Sharing:
     slots: int = 1
     trained: list[Trained] = field(default_factory=list)
 
-    def choose(self, candidates: Iterable[Backlog]) -> Chosen:
-        return choose(list(candidates), self.trained, slots=self.slots, age_s_max=100.0)
+    def choose(self, candidates: Iterable[Backlog]) -> ChosenAgents:
+        return choose_agents(list(candidates), self.trained, slots=self.slots, age_s_max=100.0)
 
-    def open(self, candidates: Iterable[Backlog]) -> Chosen:
+    def open(self, candidates: Iterable[Backlog]) -> ChosenAgents:
         chosen = self.choose(candidates)
         self.trained += [self.turn(agent, 0, chosen.virtual_time, is_open=True) for agent in chosen.agents]
         return chosen
@@ -256,4 +263,4 @@ def test_a_learner_that_remembers_the_last_turn_of_each_chooses_as_one_that_reme
 
 
 def order(candidates: Sequence[Backlog], trained: Sequence[Trained]) -> tuple[str, ...]:
-    return choose(candidates, trained, slots=len(candidates), age_s_max=math.inf).agents
+    return choose_agents(candidates, trained, slots=len(candidates), age_s_max=math.inf).agents
