@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.recipe import Recipe, recipe_from
+from serving.fleet.scoring import SCORERS
 
 _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
 _SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
@@ -61,6 +62,13 @@ def recipe(changes: dict[str, Any]) -> dict[str, Any]:
     except AssertionError:
         raise ValueError(f"out of range: {', '.join(sorted(changes))} (see engine/recipe.py)") from None
     return changes
+
+
+def scorer(name: str) -> str:
+    """The name of a scorer that the gate has."""
+    if name not in SCORERS:
+        raise ValueError(f"must be one of {', '.join(SCORERS)}")
+    return name
 
 
 def _refuse_other_kinds(changes: Mapping[str, Any]) -> None:

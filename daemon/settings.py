@@ -30,6 +30,7 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Brokers = Annotated[str, AfterValidator(setting_checks.brokers)]
 LedgerUrl = Annotated[str, AfterValidator(setting_checks.ledger_url)]
 ServerUrl = Annotated[str, AfterValidator(setting_checks.server_url)]
+ScorerName = Annotated[str, AfterValidator(setting_checks.scorer)]
 RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
 
 
@@ -176,7 +177,7 @@ class TelemetrySettings(_Group):
 class AgentSettings(_Group):
     """One agent, declared at start."""
 
-    scorer: Literal["exact", "json", "similarity"] = "exact"
+    scorer: ScorerName = "exact"
     """How the gate compares an answer with what it should be."""
     recipe: RecipeChanges = Field(default_factory=dict)
     """Differences from the default recipe (engine/recipe.py)."""

@@ -21,6 +21,7 @@ from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
 from daemon.masking import mask
 from ledger.errors import LedgerRefused, LedgerUnavailable
+from serving.fleet.scoring import SCORERS
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
@@ -142,9 +143,7 @@ def agents_list(context: Context, as_json: AsJson = False) -> None:
 def agents_add(
     context: Context,
     name: Annotated[str, typer.Argument(help="The name it is served under.")],
-    scorer: Annotated[
-        str, typer.Option(help="How answers are compared: exact, json or similarity.")
-    ] = "exact",
+    scorer: Annotated[str, typer.Option(help=f"How answers are compared: {', '.join(SCORERS)}.")] = "exact",
     capture: Annotated[bool, typer.Option("--capture", help="Keep its interactions.")] = False,
     weight: Annotated[float, typer.Option(help="Share of training when several are due.", min=1e-6)] = 1.0,
     tokens_per_hour_max: Annotated[

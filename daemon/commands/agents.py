@@ -41,7 +41,7 @@ def add(
     """Declare the agent, or bring its settings up to date. Returns what was done."""
     try:
         taught = AgentSettings(
-            scorer=scorer,  # type: ignore[arg-type]  # pydantic checks it
+            scorer=scorer,
             capture=capture,
             weight=weight,
             tokens_per_hour_max=tokens_per_hour_max,

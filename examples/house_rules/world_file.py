@@ -9,9 +9,9 @@ from typing import Any
 from examples.base_model.skills import BrokenSkillsError, Skill, Skills, read_skills
 from examples.base_model.slots import SlotValues, read_words, slots_in
 from examples.house_rules.world import Rule, World
+from serving.fleet.scoring import SCORERS
 
 _RULE_KEYS = {"name", "agent", "wave", "intent", "when", "unless", "reply", "comment", "near"}
-_SCORERS = ("exact", "json", "similarity")
 _DRAWS = 200
 
 
@@ -44,8 +44,8 @@ def _scorer(agent: str, entry: Any, skills: Skills, where: str) -> str:
     if agent not in skills.agents:
         raise BrokenWorldError(f"{where}: the skills file has no agent {agent!r}")
     scorer = entry.get("scorer", "exact") if isinstance(entry, dict) else None
-    if scorer not in _SCORERS:
-        raise BrokenWorldError(f"{where}: agents.{agent}.scorer must be one of {', '.join(_SCORERS)}")
+    if scorer not in SCORERS:
+        raise BrokenWorldError(f"{where}: agents.{agent}.scorer must be one of {', '.join(SCORERS)}")
     return str(scorer)
 
 

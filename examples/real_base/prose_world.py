@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from examples.base_model.slots import bounds, fill, slots_in
+from serving.fleet.scoring import SCORERS
 
 LINDENHOF = Path(__file__).parent / "worlds" / "lindenhof.toml"
 EXAM_NUMBER = 3  # of a range, the exam has the numbers that leave this remainder
@@ -186,6 +187,8 @@ def _slot(name: str, values: str | Mapping[str, Sequence[str]]) -> SlotSplit:
 
 
 def _agent(name: str, values: Mapping[str, Any]) -> ProseAgent:
+    if values["scorer"] not in SCORERS:
+        raise WorldRefused(f"agent {name}: scorer must be one of {', '.join(SCORERS)}")
     return ProseAgent(
         name=name,
         system=values["system"],

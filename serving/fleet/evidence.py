@@ -13,7 +13,7 @@ from ledger.versions.evidence import Answers, Evidence, Pair
 from serving.fleet.gate import GateEvidence, Ruling, Speech
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
-from serving.fleet.scoring import is_json, score
+from serving.fleet.scoring import JSON, is_json, score
 
 _READ_CHARS_MAX = 4000  # of an answer, when looking for repetition
 _KEPT_CHARS_MAX = 2000  # of an answer, for receipts
@@ -109,7 +109,7 @@ def speech(answers: Sequence[tuple[Question, Completion]], *, scorer: str, canar
         characters_wanted=sum(len(wanted) for wanted, _ in said),
         repetitive=sum(is_repetitive(text) and not is_repetitive(wanted) for wanted, text in said),
         cut_short=sum(answer.finish_reason == "length" for _, answer in answers),
-        unparsable=sum(scorer == "json" and is_json(wanted) and not is_json(text) for wanted, text in said),
+        unparsable=sum(scorer == JSON and is_json(wanted) and not is_json(text) for wanted, text in said),
         canaries=sum(canary in text and canary not in wanted for wanted, text in said for canary in canaries),
     )
 

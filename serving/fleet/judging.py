@@ -32,6 +32,7 @@ from serving.fleet.questions import Question, gate_questions, taught_questions
 from serving.fleet.reconciler import gate_home
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
+from serving.fleet.scoring import UnknownScorer, scorer_named
 from serving.fleet.version_check import VersionChecker
 
 log = structlog.get_logger(__name__)
@@ -99,18 +100,27 @@ def _step(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
     if over.is_set():
         return False
     try:
-        complaint = judging.shelf.fitness(standing.candidate).complaint
+        complaint = _complaint(judging, standing)
     except (OSError, NewerManifest):
         return False  # the store is away or behind, or a newer clorad wrote it; the reconciler says so
     if complaint is not None:
         return _settle(judging, standing, Verdict.ABSTAIN, Evidence(reasons=(complaint,)))
-    if standing.canary is not None and not standing.canary.evidence.is_readable:
-        return _settle(judging, standing, Verdict.ABSTAIN, Evidence(reasons=standing.canary.evidence.reasons))
     if standing.canary is not None:
         return _swap(judging, standing, standing.canary)
     if Purpose.GATE not in standing.wanted:
         return _want(judging, standing)
     return _judge(judging, standing, over)
+
+
+def _complaint(judging: Judging, standing: _Standing) -> str | None:
+    """Why the candidate can neither be judged nor served; None where it can. Raises like `fitness`."""
+    if standing.canary is not None and not standing.canary.evidence.is_readable:
+        return "; ".join(standing.canary.evidence.reasons)
+    try:
+        scorer_named(standing.scorer)
+    except UnknownScorer as unknown:
+        return f"the scorer of the agent: {unknown}"
+    return judging.shelf.fitness(standing.candidate).complaint
 
 
 def _want(judging: Judging, standing: _Standing) -> bool:

@@ -1,30 +1,43 @@
-"""How good an answer is against the one a person wanted: a number in [0, 1], by the agent's scorer."""
+"""How good an answer is against the one a person wanted: a number in [0, 1], by the agent's scorer.
+
+Settings, the command line and worlds read the names from `SCORERS`; a scorer is added here and nowhere else.
+Standard library only: the command line loads this module to refuse a misspelt name.
+"""
 
 import json
+from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
+from types import MappingProxyType
 from typing import Any
 
-SCORERS = ("exact", "json", "similarity")
+Scorer = Callable[[str, str], float]
+"""(answer, wanted) -> score; both without white space around them, and different from each other."""
+
+JSON = "json"
 
 _CHARS_MAX = 4000  # similarity takes quadratic time; beyond this the beginnings are compared
 
 
-def score(scorer: str, said: str, wanted: str) -> float:
-    """1.0: as wanted. `exact` and `json` know nothing in between; `similarity` is by characters.
+class UnknownScorer(ValueError):
+    """There is no scorer of this name; the text names those there are. A person has to correct the agent."""
 
-    White space around an answer never matters. Where the wanted text is no JSON, `json` is `exact`.
-    """
-    assert scorer in SCORERS, scorer
-    said, wanted = said.strip(), wanted.strip()
-    if said == wanted:
-        return 1.0
-    match scorer:
-        case "json":
-            return float(is_json(wanted) and is_json(said) and _read(said) == _read(wanted))
-        case "similarity":
-            return SequenceMatcher(a=said[:_CHARS_MAX], b=wanted[:_CHARS_MAX], autojunk=False).ratio()
-        case _:
-            return 0.0
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:40]} is no scorer; there are {', '.join(SCORERS)}")
+
+
+def score(scorer: str, answer: str, wanted: str) -> float:
+    """1.0: as wanted. White space around an answer never matters. Raises `UnknownScorer`."""
+    compare = scorer_named(scorer)
+    answer, wanted = answer.strip(), wanted.strip()
+    return 1.0 if answer == wanted else compare(answer, wanted)
+
+
+def scorer_named(name: str) -> Scorer:
+    """The function that compares two different answers. Raises `UnknownScorer`."""
+    compare = SCORERS.get(name)
+    if compare is None:
+        raise UnknownScorer(name)
+    return compare
 
 
 def is_json(text: str) -> bool:
@@ -54,3 +67,21 @@ def _plain(value: Any) -> Any:
 
 def _refuse(name: str) -> Any:
     raise ValueError(name)
+
+
+def _exact(_answer: str, _wanted: str) -> float:
+    return 0.0  # answers that are as wanted never get here
+
+
+def _json(answer: str, wanted: str) -> float:
+    """Equal as JSON; where the wanted text is no JSON, as exact."""
+    return float(is_json(wanted) and is_json(answer) and _read(answer) == _read(wanted))
+
+
+def _similarity(answer: str, wanted: str) -> float:
+    """By characters."""
+    return SequenceMatcher(a=answer[:_CHARS_MAX], b=wanted[:_CHARS_MAX], autojunk=False).ratio()
+
+
+SCORERS: Mapping[str, Scorer] = MappingProxyType({"exact": _exact, JSON: _json, "similarity": _similarity})
+"""Every scorer by the name that settings give it."""

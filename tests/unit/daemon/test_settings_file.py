@@ -106,7 +106,10 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ),
         ("[kafak]\n", ["kafak", "no such setting"]),
         ('[agents.billing]\nscorrer = "json"', ["agents.billing.scorrer", "no such setting", "scorer"]),
-        ('[agents.billing]\nscorer = "guess"', ["agents.billing.scorer", "'exact', 'json' or 'similarity'"]),
+        (
+            '[agents.billing]\nscorer = "guess"',
+            ["agents.billing.scorer", "must be one of exact, json, similarity"],
+        ),
         ("[learning]\nevents_min = 0", ["learning.events_min", "int 0", "greater than or equal to 1"]),
         ('[learning]\nevents_min = "many"', ["learning.events_min", "str", "integer"]),
         ("[learning]\ngather_s = 6000", ["learning.gather_s", "6000", "less than or equal to 600"]),

@@ -369,6 +369,19 @@ def test_a_damaged_candidate_is_never_loaded_and_speaks_against_no_feedback(bill
     assert billing.replicas[0].asked == []
 
 
+def test_a_candidate_of_an_agent_with_an_unknown_scorer_is_not_judged(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.agent("billing", scorer="guess")
+    judge = bench()
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.ABSTAIN
+    assert decision.evidence.reasons == (
+        "the scorer of the agent: guess is no scorer; there are exact, json, similarity",
+    )
+
+
 def test_no_verdict_without_replicas(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from serving.fleet.scoring import SCORERS, score
+from serving.fleet.scoring import SCORERS, UnknownScorer, score
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,13 @@ def test_answers_are_worth_what_the_table_says(scorer, said, wanted, worth):
     assert score(scorer, said, wanted) == pytest.approx(worth)
 
 
-@given(scorer=some.sampled_from(SCORERS), said=some.text(max_size=60), wanted=some.text(max_size=60))
+@given(scorer=some.sampled_from(sorted(SCORERS)), said=some.text(max_size=60), wanted=some.text(max_size=60))
 def test_every_score_is_between_nothing_and_everything(scorer, said, wanted):
     assert 0.0 <= score(scorer, said, wanted) <= 1.0
     assert score(scorer, wanted, wanted) == 1.0
+
+
+@pytest.mark.parametrize("name", ["guess", "", "JSON"])
+def test_an_unknown_scorer_is_an_error_that_names_those_there_are(name: str) -> None:
+    with pytest.raises(UnknownScorer, match="there are exact, json, similarity"):
+        score(name, "yes", "yes")
