@@ -4,15 +4,16 @@
 and each adapter steps on its own. One process, one thread owns the engine.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 
 from engine.adapter_files import Files, files_of
 from engine.adapter_weights import AdapterRefused, write_adapter
+from engine.backend import FormDiffers, PassForm
 from engine.base_files import base_hash, tokenizer_hash
 from engine.base_model import BaseModel, load_base
 from engine.calibration import mix_below_tokens
@@ -34,10 +35,6 @@ _TOKEN_BUDGET_MIN = 16  # a pass that does not fit with this few tokens never wi
 _ARITHMETIC = 5  # raised whenever the same pass in the same form would give other bits than before
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
 _ONLY_VALUES = {"layers_checkpointed": False}  # of what older forms name and this engine does one way
-
-
-class FormDiffers(ValueError):
-    """This engine cannot repeat a pass of that form; the message names what differs."""
 
 
 class WarmEngine:
@@ -69,8 +66,13 @@ class WarmEngine:
         form = Form(token_budget=token_budget, mix_below_tokens=mix_below)
         return cls(model, tokens, form, hashes=(base_hash(base), tokenizer_hash(base)))
 
-    def form(self) -> dict[str, Any]:
-        """How a pass is computed here, as plain values: the same lessons and form give the same bytes."""
+    @property
+    def token_budget(self) -> int:
+        """Tokens of one micro-batch; fewer after a pass that ran out of memory."""
+        return self._form.token_budget
+
+    def form(self) -> PassForm:
+        """How a pass is computed here: equal lessons in an equal form give the same bytes."""
         return {
             "token_budget": self._form.token_budget,
             "mix_below_tokens": self._form.mix_below_tokens,
@@ -84,10 +86,10 @@ class WarmEngine:
             "arithmetic": _ARITHMETIC,
         }
 
-    def differs(self, form: Mapping[str, Any]) -> list[str]:
+    def differs(self, form: PassForm) -> list[str]:
         """What of a recorded form this engine cannot take on; empty where it can repeat the pass."""
-        own = self.form()
-        repeatable_as = own | {name: value for name, value in _ONLY_VALUES.items() if name in form}
+        only = {name: value for name, value in _ONLY_VALUES.items() if name in form}
+        repeatable_as = {**self.form(), **only}
         return sorted(
             name
             for name in repeatable_as.keys() | form.keys()
@@ -99,7 +101,7 @@ class WarmEngine:
         lessons: Sequence[Lesson],
         *,
         heartbeat: Callable[[], None] = lambda: None,
-        form: Mapping[str, Any] | None = None,
+        form: PassForm | None = None,
     ) -> list[Learned | NotLearned]:
         """Teaches all lessons at once and says what became of each, in their order.
 
@@ -111,7 +113,11 @@ class WarmEngine:
         """
         if form is not None and (names := self.differs(form)):
             raise FormDiffers(f"the pass was computed with another {', '.join(names)}")
-        running = self._form if form is None else Form(**{name: form[name] for name in _MAY_DIFFER})
+        running = (
+            self._form
+            if form is None
+            else Form(token_budget=int(form["token_budget"]), mix_below_tokens=int(form["mix_below_tokens"]))
+        )
         waiting = list(enumerate(lessons))
         seated: dict[int, Course] = {}
         became: dict[int, Learned | NotLearned] = {}

@@ -21,9 +21,9 @@ from daemon.learning.preparing import PreparedTurn, prepare_turn
 from daemon.learning.scheduler import Freshness, choose_agents, due_backlogs
 from engine.adapter_files import publish
 from engine.adapter_store import draft_of
+from engine.backend import Backend
 from engine.lesson import Learned, NotLearned
 from engine.manifest import Manifest, write_manifest
-from engine.warm_engine import WarmEngine
 from ledger.database import Database
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
@@ -65,7 +65,7 @@ class Learner:
     """Everything the loop works with. One per accelerator."""
 
     database: Database
-    engine: WarmEngine
+    engine: Backend
     store: Path
     holder: str
     options: LearnerOptions
@@ -153,11 +153,11 @@ def teach(learner: Learner, opened: Pass, leased: Leased, stopping: threading.Ev
         learner.failpoint("learner-training")
 
     log.info("pass started", pass_id=opened.id, agents=[turn.plan.agent for turn in opened.turns])
-    began_s, budget = learner.clock(), learner.engine.form()["token_budget"]
+    began_s, budget = learner.clock(), learner.engine.token_budget
     results = learner.engine.learn(
         [one.lesson for one in prepared], heartbeat=between_steps, form=opened.form
     )
-    short = learner.engine.form()["token_budget"] < budget
+    short = learner.engine.token_budget < budget
     metrics.count_pass(len(opened.turns), took_s=learner.clock() - began_s, ran_out_of_memory=short)
     for turn, lesson, result in zip(opened.turns, prepared, results, strict=True):
         if turn.is_open:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from daemon.learning.engine_loading import EngineRefused
 from daemon.learning.preparing import prepare_turn, read_background
+from engine.backend import Backend
 from engine.lesson import NotLearned
-from engine.warm_engine import WarmEngine
 from ledger.database import Connection, Database
 from ledger.learning.event_queries import events_by_seq
 from ledger.learning.passes import Pass
@@ -38,7 +38,7 @@ class ReplayedTurn:
 
 def replay(
     database: Database,
-    engine: WarmEngine,
+    engine: Backend,
     store: Path,
     recorded: Pass,
     *,

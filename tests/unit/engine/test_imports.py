@@ -6,13 +6,25 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["adapter_files", "base_files", "lesson", "recipe"])
-def test_a_role_that_does_not_train_does_not_load_torch(module):
+@pytest.mark.parametrize(
+    "module",
+    [
+        "adapter_files",
+        "adapter_store",
+        "backend",
+        "base_files",
+        "lesson",
+        "manifest",
+        "measurements",
+        "recipe",
+    ],
+)
+def test_a_role_that_does_not_train_does_not_load_torch(module: str) -> None:
     code = f"import engine.{module}, sys; sys.exit('torch' in sys.modules or 'safetensors' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_the_engine_needs_nothing_of_the_daemons():
+def test_the_engine_needs_nothing_of_the_daemons() -> None:
     """torch, transformers, peft, safetensors and numpy are enough."""
     code = (
         "import engine.warm_engine, engine.selftest, sys; "

@@ -15,11 +15,12 @@ import torch
 
 from engine.adapter_files import damaged
 from engine.adapter_weights import read_adapter
+from engine.backend import FormDiffers
 from engine.lesson import Learned, Lesson
 from engine.manifest import FORMAT, DamagedManifest, Manifest, NewerManifest, read_manifest
 from engine.measurements import Absent
 from engine.recipe import recipe_from
-from engine.warm_engine import FormDiffers, WarmEngine
+from engine.warm_engine import WarmEngine
 from rewards.episode import Episode, Part, Span, Spoken, Weighted
 
 SAMPLES = Path(__file__).parent / "samples"

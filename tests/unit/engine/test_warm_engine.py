@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from engine.adapter_files import content_hash
+from engine.backend import FormDiffers
 from engine.lesson import Learned, Lesson, NotLearned
 from engine.measurements import Absent, End
 from engine.recipe import COEFFICIENTS, Term
-from engine.warm_engine import FormDiffers, WarmEngine
+from engine.warm_engine import WarmEngine
 from rewards.episode import Part, Weighted
 from tests.unit.engine import oracle, tiny
 from tests.unit.engine.machines import on_every_device
