@@ -70,6 +70,15 @@ def test_every_path_that_a_document_names_exists(document: Path) -> None:
     assert missing == []
 
 
+def test_every_heading_that_a_document_links_to_exists(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", document.read_text()):
+        if "://" not in target:
+            text = (document.parent / target).read_text() if target else document.read_text()
+            headings = re.findall(r"^#+ (.+)$", _CODE_BLOCK.sub("", text), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{target}#{anchor}"
+
+
 def test_every_module_that_a_document_runs_exists(document: Path) -> None:
     modules = {match for snippet in snippets(document) for match in _MODULE.findall(snippet)}
     ours = {module for module in modules if module.partition(".")[0] in FOLDERS}
