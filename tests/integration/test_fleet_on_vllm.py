@@ -27,7 +27,7 @@ from serving.fleet.reconciler import Reconciler, ReplicaOptions
 from serving.fleet.replica import Replica
 from serving.fleet.version_check import VersionChecker
 from tests import vllm_server
-from tests.unit.ledger import teaching
+from tests.unit.ledger import turn_builder
 from tests.unit.serving.gateway.gateway_builder import (
     RecordedHealth,
     RunningGateway,
@@ -54,7 +54,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def trained(scene: Scene, base: Path, *, seed: int) -> Version:
     """A candidate that is a real PEFT adapter, with probes by torch and PEFT."""
     scene.corrections("billing", 1, role=Role.TRAIN)
-    [turn] = teaching.open_pass(scene.database, "billing").turns
+    [turn] = turn_builder.open_pass(scene.database, "billing").turns
     draft = vllm_server.write_adapter(scene.store / "billing" / f".draft-{turn.id}", seed=seed, base=base)
     (draft / "optimizer.safetensors").write_bytes(b"moments")
     found = content_hash(draft)
@@ -70,7 +70,7 @@ def trained(scene: Scene, base: Path, *, seed: int) -> Version:
         base_hash=BASE_HASH,
         path=path,
         tokens=100,
-        results=teaching.build_results(turn),
+        results=turn_builder.build_results(turn),
     )
     leases.release(scene.database, {turns.lease_name("billing"): turn.plan.token})
     return made
@@ -162,7 +162,7 @@ def holds(gateway: RunningGateway, version: Version) -> bool:
 
 def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
     first = trained(scene, clean.base, seed=1)
-    teaching.promote(scene.database, first)
+    turn_builder.promote(scene.database, first)
     second = trained(scene, clean.base, seed=2)
     judged = fleet(scene, clean.url, suite=judging_never_ends)
     with judged, build_gateway(scene.database) as gateway:
@@ -181,7 +181,7 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
             try:
                 wait_until(lambda: len(spoken) > 8)
                 flipped = time.monotonic()
-                teaching.promote(scene.database, second)
+                turn_builder.promote(scene.database, second)
                 wait_until(lambda: shown(gateway)["agents"]["billing"] == second.name)
                 swap_s = time.monotonic() - flipped
                 wait_until(lambda: spoken[-1] == second.name)
@@ -203,7 +203,7 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
 
 def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
     candidate = trained(scene, clean.base, seed=3)
-    teaching.promote(scene.database, candidate)
+    turn_builder.promote(scene.database, candidate)
     replica = Replica(clean.url)
     report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), ReplicaOptions()).tend([candidate])
     replica.close()
@@ -216,7 +216,7 @@ def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
 
 def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
     honest = trained(scene, clean.base, seed=4)
-    teaching.promote(scene.database, honest)
+    turn_builder.promote(scene.database, honest)
     swapped = vllm_server.write_adapter(scene.store / "other", seed=5, base=clean.base)
     shutil.copy(swapped / "adapter_model.safetensors", scene.store / honest.path)
     facts = json.loads((scene.store / honest.path / "manifest.json").read_text())
@@ -236,7 +236,7 @@ def test_a_server_that_was_killed_is_refilled_before_it_answers_again(scene, kil
     server = killable_vllm
     base = vllm_server.known(server.url).base
     champion = trained(scene, base, seed=6)
-    teaching.promote(scene.database, champion)
+    turn_builder.promote(scene.database, champion)
     with fleet(scene, server.url), build_gateway(scene.database) as gateway:
         wait_until(lambda: holds(gateway, champion), wait_s_max=30.0)
         server.kill()

@@ -17,8 +17,15 @@ from ledger.events import Arrival, Batch, Event, Reason, Role
 from ledger.learning.agents import Agent, declare
 from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
-from tests.unit.ledger.saying import FEEDBACK, keep, said, unusable
-from tests.unit.ledger.teaching import build_evidence, decision, lease, make, open_pass, refuse
+from tests.unit.ledger.event_builder import FEEDBACK, build_event, build_unusable, keep
+from tests.unit.ledger.turn_builder import (
+    build_decision,
+    build_evidence,
+    build_version,
+    lease,
+    open_pass,
+    refuse,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def correction(id: str, **changed: Any) -> Event:
         "rejected": "Your order was dropped.",
         "corrected": f"Order {id} is cancelled. notify: true",
     }
-    return said(id, data=data, **changed)
+    return build_event(id, data=data, **changed)
 
 
 @pytest.fixture
@@ -79,18 +86,18 @@ def story(tmp_path: Path) -> Path:
     for name in ("billing", "coder", "sql"):
         declare(database, Agent(name=name, base_hash="b" * 64))
     keep(database, *[correction(f"e{n}", author="bob" if n % 3 else "ann") for n in range(3)])
-    keep(database, correction("g1", role=Role.GATE), unusable(), unusable(Reason.OVERSIZED))
-    made = make(database)
+    keep(database, correction("g1", role=Role.GATE), build_unusable(), build_unusable(Reason.OVERSIZED))
+    made = build_version(database)
     won = build_evidence("dev#g1")
-    promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=won))
+    promotion.promote(database, made, build_decision(made, Verdict.PROMOTE, evidence=won))
     keep(database, correction("f1"), correction("f2"))
     refuse(
         database,
-        make(database),
+        build_version(database),
         evidence=build_evidence("dev#g1", reasons=("harm: 4 of 48 prompts became worse",)),
     )
     keep(database, correction("h1", agent="sql"))
-    make(database, "sql")
+    build_version(database, "sql")
     open_pass(database, "billing")
     lease(database, "billing")
     replicas = [
@@ -110,7 +117,7 @@ def bury(database: Database, value: bytes) -> None:
 
     start = transaction.start_at(database, FEEDBACK, 0)
     headers = (("ce_id", b"lost"), ("ce_source", b"ide"))
-    content = unusable(Reason.INVALID_JSON)
+    content = build_unusable(Reason.INVALID_JSON)
     arrival = Arrival(offset=start, key=b"k", value=value, headers=headers, content=content)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
     transaction.keep(database, [batch], dead_letter_topic="clorad.dead-letters")

@@ -12,7 +12,7 @@ from daemon.commands import broker
 from daemon.commands.broker import TextsOnly
 from ledger.database import Database
 from tests.unit.daemon.conftest import Clorad
-from tests.unit.ledger.older import migrated_to
+from tests.unit.ledger.schema_builder import build_schema
 
 AWAY = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 WHOLE = ("--agent", "billing", "--prompt", "cancel it", "--rejected", "no", "--corrected", "yes")
@@ -111,7 +111,7 @@ class TestLedger:
         self, clorad: Clorad, tmp_path: Path
     ) -> None:
         with closing(Database(f"sqlite:///{tmp_path / 'clorad.db'}")) as database:
-            migrated_to(database, "0001")
+            build_schema(database, "0001")
         for words in (("status",), ("agents",), ("audit", "--offline"), ("ledger", "check"), ("why", "a@v1")):
             printed = clorad(*words)
             assert (printed.code, printed.out) == (78, "")

@@ -10,7 +10,7 @@ from feedback.inspection import Extent
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import Audit
-from tests.unit.ledger.saying import FEEDBACK, keep, said
+from tests.unit.ledger.event_builder import FEEDBACK, build_event, keep
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Stream:
         for _ in range(3):
             number = len(self.offsets)
             self.offsets.append(number)
-            keep(self.database, said(f"e{number}"))
+            keep(self.database, build_event(f"e{number}"))
 
     def extents(self) -> tuple[Extent, ...]:
         self.flow()

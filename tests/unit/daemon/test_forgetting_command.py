@@ -29,7 +29,7 @@ from tests.unit.daemon.learning.test_loop import (
     promote,
 )
 from tests.unit.daemon.learning.test_replay import trained
-from tests.unit.ledger.saying import INTERACTIONS, keep, spoken
+from tests.unit.ledger.event_builder import INTERACTIONS, build_interaction, keep
 
 __all__ = ["database", "engine", "learner", "trained"]  # fixtures
 
@@ -45,7 +45,7 @@ class TestForget:
             token = Redactor(identity.fingerprint).name("ann@example.com", RedactionCounts())
             keep(ledger, correction("m1", author=token))
             bury(ledger, b'{"id": "m2", "data": {"author": "ann@example.com"}')
-            keep(ledger, spoken("i1", conversation="talk"), partition=INTERACTIONS)
+            keep(ledger, build_interaction("i1", conversation="talk"), partition=INTERACTIONS)
         return clorad
 
     def test_it_is_tried_done_and_told_again(self, told: Clorad) -> None:

@@ -13,8 +13,8 @@ from ledger.database import Database
 from ledger.learning.agents import Agent, declare
 from ledger.versions.decisions import undecided
 from tests.unit.daemon.conftest import Clorad
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import make, promote
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version, promote
 
 pytestmark = pytest.mark.usefixtures("story")
 
@@ -31,13 +31,13 @@ class TestStatus:
 
     def test_what_an_agent_waits_for_is_said_in_words(self, clorad: Clorad, story: Path) -> None:
         database = Database(f"sqlite:///{story}")
-        keep(database, said("c1", agent="coder"))
+        keep(database, build_event("c1", agent="coder"))
         assert re.search(r"coder .*waits for more events: 1 of 16", clorad("status").out)
-        make(database, "coder", tokens=1000)
+        build_version(database, "coder", tokens=1000)
         with database.read() as connection:
             [made] = [one for one in undecided(connection) if one.agent == "coder"]
         promote(database, made)
-        keep(database, said("c2", agent="coder"))
+        keep(database, build_event("c2", agent="coder"))
         declare(database, Agent(name="coder", base_hash="b" * 64, tokens_per_hour_max=900))
         database.close()
         assert re.search(r"coder .*waits for its quota, 60 min", clorad("status").out)

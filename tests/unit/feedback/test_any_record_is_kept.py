@@ -13,7 +13,7 @@ from ledger.intake import transaction
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import against, audit
 from tests.unit.feedback.event_builder import EVENT_DATA, RECEIVED_S, build_headers, build_reader
-from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK
+from tests.unit.ledger.event_builder import DEAD_LETTERS, FEEDBACK
 
 _odd = st.sampled_from(
     [b"", b"\0", b"\\u0000", b"\\ud800", b'"', b"}", b"\xff", "\u2028é🦜".encode(), b"1e99", b"-0", b"null"]

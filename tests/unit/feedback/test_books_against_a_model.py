@@ -29,7 +29,14 @@ from ledger.intake import transaction, waiting
 from ledger.intake.redrive import redrive
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import against, audit
-from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, Content, retraction, said, spoken
+from tests.unit.ledger.event_builder import (
+    DEAD_LETTERS,
+    FEEDBACK,
+    Content,
+    build_event,
+    build_interaction,
+    build_retraction,
+)
 
 OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
 INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
@@ -57,12 +64,12 @@ class Saying:
             case "broken":
                 return UnusableRecord(reason=Reason.INVALID_JSON, detail="line 1")
             case "interaction":
-                return spoken(self.id, agent=self.agent)
+                return build_interaction(self.id, agent=self.agent)
             case "retraction":
-                return retraction(self.id, str(self.about))
+                return build_retraction(self.id, str(self.about))
             case _:
                 named = {"interaction": self.about, "role": None, "prompt_group": None} if self.about else {}
-                return said(self.id, agent=self.agent, digest=self.digest, **named)
+                return build_event(self.id, agent=self.agent, digest=self.digest, **named)
 
     @property
     def digest(self) -> str:

@@ -31,8 +31,8 @@ from ledger.reports.audit import against, audit
 from ledger.versions import decisions, desired, lineage, promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.lineage import Version
-from tests.unit.ledger.saying import DEAD_LETTERS, FEEDBACK, batch, retraction, said
-from tests.unit.ledger.teaching import FORM, decision, plan, record
+from tests.unit.ledger.event_builder import DEAD_LETTERS, FEEDBACK, build_batch, build_event, build_retraction
+from tests.unit.ledger.turn_builder import FORM, build_decision, build_plan, record
 
 AGENTS = ("billing", "sql")
 SETTINGS = settings(
@@ -119,7 +119,7 @@ class Told(RuleBasedStateMachine):
     def keep(self, event: Event, holes: int = 0) -> transaction.Kept:
         done = transaction.keep(
             self.database,
-            [batch(self.offset, [event], holes=holes)],
+            [build_batch(self.offset, [event], holes=holes)],
             dead_letter_topic=DEAD_LETTERS,
         )
         self.offset += 1 + holes
@@ -134,7 +134,7 @@ class Told(RuleBasedStateMachine):
         holes=st.integers(0, 2),
     )
     def say(self, agent: str, kind: Kind, role: Role, key: str | None, revision: int, holes: int) -> None:
-        event = said(f"e{self.rows}", agent=agent, kind=kind, role=role, key=key, revision=revision)
+        event = build_event(f"e{self.rows}", agent=agent, kind=kind, role=role, key=key, revision=revision)
         assert self.keep(event, holes).stored == 1
         self.note(event, Status.OPEN)
         if event.uid in self.retracted:
@@ -153,7 +153,7 @@ class Told(RuleBasedStateMachine):
     @rule(data=st.data(), other_body=st.booleans())
     def say_again(self, data: st.DataObject, other_body: bool) -> None:
         event = data.draw(st.sampled_from(sorted(self.events.values(), key=lambda one: one.seq))).event
-        again = said(event.id, agent=event.agent, digest="another" if other_body else event.digest)
+        again = build_event(event.id, agent=event.agent, digest="another" if other_body else event.digest)
         done = self.keep(again)
         assert (done.stored, done.duplicates, sum(done.dead.values())) == (
             0,
@@ -166,7 +166,7 @@ class Told(RuleBasedStateMachine):
     def retract(self, data: st.DataObject, known: bool) -> None:
         uttered = sorted(one.event.id for one in self.events.values() if one.event.kind in TEACHING)
         target = data.draw(st.sampled_from(uttered)) if known and uttered else f"e{self.rows + 1}"
-        event = retraction(f"r{self.rows}", target)
+        event = build_retraction(f"r{self.rows}", target)
         assert self.keep(event).stored == 1
         self.note(event, Status.APPLIED)
         self.retracted.add(f"dev#{target}")
@@ -187,7 +187,7 @@ class Told(RuleBasedStateMachine):
         name = turns.lease_name(agent)
         token = leases.acquire(self.database, [name], holder="learner", ttl_s=10)[name]
         opened = passes.open_pass(
-            self.database, [plan(self.database, agent, token)], holder="learner", form=FORM
+            self.database, [build_plan(self.database, agent, token)], holder="learner", form=FORM
         )
         known.turn, known.token, known.stolen = opened.turns[0], token, False
         known.tries += 1
@@ -239,7 +239,7 @@ class Told(RuleBasedStateMachine):
         if (candidate := known.candidate) is None:
             return
         if verdict is Verdict.PROMOTE:
-            decided = decision(candidate.version, verdict)
+            decided = build_decision(candidate.version, verdict)
             if not self.unchanged(candidate.taught):
                 with pytest.raises(FlipRefused):
                     promotion.promote(self.database, candidate.version, decided)
@@ -248,7 +248,7 @@ class Told(RuleBasedStateMachine):
             known.champion = candidate.version.number
         else:
             with self.database.write() as connection:
-                decisions.decide(connection, decision(candidate.version, verdict))
+                decisions.decide(connection, build_decision(candidate.version, verdict))
         candidate.verdicts.append(verdict)
 
     @rule(agent=agents, back=st.integers(0, 3))

@@ -10,7 +10,14 @@ from ledger.database import Database
 from ledger.events import Partition
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import Audit, against, audit, recount
-from tests.unit.ledger.saying import FEEDBACK, INTERACTIONS, keep, said, spoken, unusable
+from tests.unit.ledger.event_builder import (
+    FEEDBACK,
+    INTERACTIONS,
+    build_event,
+    build_interaction,
+    build_unusable,
+    keep,
+)
 
 OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
 
@@ -29,10 +36,10 @@ def complaints(database: Database, ends: dict[tuple[str, int], int] | None = Non
 @pytest.fixture
 def busy(database: Database) -> Database:
     """Two partitions of feedback and one of interactions, with everything that can happen in them."""
-    keep(database, said("1"), unusable(), said("1"), holes=2)
-    keep(database, said("2"))
-    keep(database, said("3"), partition=OTHER)
-    keep(database, spoken("i1"), spoken("i1"), said("4"), partition=INTERACTIONS)
+    keep(database, build_event("1"), build_unusable(), build_event("1"), holes=2)
+    keep(database, build_event("2"))
+    keep(database, build_event("3"), partition=OTHER)
+    keep(database, build_interaction("i1"), build_interaction("i1"), build_event("4"), partition=INTERACTIONS)
     return database
 
 
@@ -54,7 +61,7 @@ def test_a_partition_that_began_late_is_clean(database: Database) -> None:
 
     transaction.start_at(database, FEEDBACK, 40)
     assert complaints(database) == ""
-    keep(database, said("1"))
+    keep(database, build_event("1"))
     assert complaints(database) == ""
 
 
@@ -151,9 +158,9 @@ def test_whatever_is_kept_is_clean(batches: list[tuple[list[str], int]]) -> None
         for kind in kinds:
             fresh += kind == "new"
             contents.append(
-                unusable()
+                build_unusable()
                 if kind == "bad"
-                else said(str(fresh), **({"digest": "another"} if kind == "other body" else {}))
+                else build_event(str(fresh), **({"digest": "another"} if kind == "other body" else {}))
             )
         if contents or holes:
             keep(database, *contents, holes=holes)

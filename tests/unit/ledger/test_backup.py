@@ -19,8 +19,8 @@ from ledger.upkeep.backup import back_up, restore, restores
 from ledger.upkeep.mentions import Subject
 from ledger.versions.desired import generation, raise_generation
 from tests import postgres_server
-from tests.unit.ledger.older import BILLING, migrated_to
-from tests.unit.ledger.saying import keep, retraction, said, unusable
+from tests.unit.ledger.event_builder import build_event, build_retraction, build_unusable, keep
+from tests.unit.ledger.schema_builder import BILLING, build_schema
 
 NEWEST = known_revisions()[-1]
 
@@ -31,7 +31,7 @@ def database(database: Database) -> Database:
     with database.write() as connection:
         connection.execute(schema.facts.insert().values(name="ledger_id", value="us"))
         raise_generation(connection)
-    keep(database, said("1"), said("2"), said("3"), unusable())
+    keep(database, build_event("1"), build_event("2"), build_event("3"), build_unusable())
     leases.release(database, leases.acquire(database, ["agent/billing"], holder="l", ttl_s=5.0))
     return database
 
@@ -57,13 +57,13 @@ def test_a_restored_ledger_is_the_one_that_was_backed_up(database: Database, tmp
     standing = back_up(database.url, file)
     assert (standing.ledger_id, standing.next_offsets) == ("us", 4)
     assert file.stat().st_mode & 0o077 == 0, "it holds what people wrote"
-    keep(database, said("4"))
+    keep(database, build_event("4"))
     replaced = go_back(database, file)
     assert ids(database) == ["1", "2", "3"]
     with database.read() as connection:
         assert audit(connection).disagreements == ()
-        assert event_queries.event_by_uid(connection, "dev#1")[0].event == said("1")
-    keep(database, said("4"))
+        assert event_queries.event_by_uid(connection, "dev#1")[0].event == build_event("1")
+    keep(database, build_event("4"))
     assert ids(database) == ["1", "2", "3", "4"], "and is taken in again"
     go_back(database, replaced)
     assert ids(database) == ["1", "2", "3", "4"], "what it was is kept too"
@@ -78,7 +78,7 @@ def test_files_and_folders_may_be_called_anything(name: str, tmp_path: Path) -> 
         back_up(ledger.url, file)
         copies.check(file)
         assert copies.facts(file)["revision"]
-        keep(ledger, said("1"))
+        keep(ledger, build_event("1"))
         go_back(ledger, file)
         with ledger.read() as connection:
             assert (restores(connection), audit(connection).partitions) == (1, ())
@@ -95,7 +95,7 @@ def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) ->
     leases.release(database, taken)
     with database.write() as connection:
         raised = raise_generation(connection)
-    keep(database, unusable(), unusable())
+    keep(database, build_unusable(), build_unusable())
     last = outbox.pending(database, limit=100)[-1].id
     go_back(database, file)
     with database.read() as connection:
@@ -105,7 +105,7 @@ def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) ->
     assert all(again[name] > taken[name] for name in taken), "a holder from before is fenced"
     told = outbox.pending(database, limit=100)[-1]
     assert (told.topic, told.id > last) == ("clorad.lifecycle", True)
-    keep(database, unusable())
+    keep(database, build_unusable())
     assert outbox.pending(database, limit=100)[-1].id > told.id, "no id names two messages"
     go_back(database, file.with_name("backup replaced"), force=True)
     with database.read() as connection:
@@ -127,7 +127,7 @@ def test_what_was_forgotten_since_is_back_and_known_to_be(database: Database, tm
         [kept] = event_queries.event_by_uid(connection, "dev#2")
     assert (first.finished_s is None, second.finished_s is None) == (False, True)
     assert (second.by, second.whom, second.counts) == ("dpo", "print of 2", {})
-    assert kept.event == said("2"), "a backup holds what it held"
+    assert kept.event == build_event("2"), "a backup holds what it held"
     assert forget("2") == 3
     with database.read() as connection:
         assert all(one.finished_s is not None for one in erasures.all_erasures(connection))
@@ -136,7 +136,7 @@ def test_what_was_forgotten_since_is_back_and_known_to_be(database: Database, tm
 def test_nobody_loses_a_running_ledger_unasked(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     back_up(database.url, file)
-    keep(database, said("4"))
+    keep(database, build_event("4"))
     leases.acquire(database, ["fleet"], holder="host:7", ttl_s=10.0)
     with pytest.raises(RestoreRefused, match="host:7"):
         go_back(database, file)
@@ -198,7 +198,7 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(
     make_first_version(old)
     back_up(old, tmp_path / "backup")
     go_back(database, tmp_path / "backup")
-    keep(database, said("5"), retraction("r", "5"))
+    keep(database, build_event("5"), build_retraction("r", "5"))
     assert ids(database) == ["5", "r"]
     with database.read() as connection:
         assert audit(connection).disagreements == ()
@@ -208,7 +208,7 @@ def test_a_backup_of_an_older_version_is_brought_up_to_date(
 def make_first_version(url: str) -> None:
     """A ledger as the first version of clorad made it, with an identity and an agent."""
     with closing(Database(url)) as opened:
-        migrated_to(opened, "0001")
+        build_schema(opened, "0001")
         with opened.write() as connection:
             connection.execute(text("INSERT INTO facts (name, value) VALUES ('ledger_id', 'us')"))
             connection.execute(text(BILLING))
@@ -219,7 +219,7 @@ def test_a_backup_of_a_newer_version_changes_nothing(database: Database, tmp_pat
     set_revision(database, "9999")
     back_up(database.url, file)
     set_revision(database, NEWEST)
-    keep(database, said("4"))
+    keep(database, build_event("4"))
     with pytest.raises(NoCopy, match=f"backup has schema 9999, this clorad knows 0001 to {NEWEST}: "):
         go_back(database, file)
     assert ids(database) == ["1", "2", "3", "4"]

@@ -17,7 +17,7 @@ from ledger.database import Database, now_s
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.versions import desired
 from tests import postgres_server
-from tests.unit.ledger.saying import keep, said
+from tests.unit.ledger.event_builder import build_event, keep
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +42,7 @@ def test_a_read_sees_one_moment(database: Database) -> None:
     count = select(func.count()).select_from(schema.events)
     with database.read() as connection:
         assert connection.scalar(count) == 0
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         assert connection.scalar(count) == 0
     with database.read() as connection:
         assert connection.scalar(count) == 1
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_made_is_unavailable() -> None:
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
-    keep(database, said("1"))
+    keep(database, build_event("1"))
     database.migrate()
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(schema.events)) == 1

@@ -12,8 +12,8 @@ from ledger.learning.agents import Agent, declare
 from ledger.versions import desired, routing
 from ledger.versions.desired import Purpose
 from ledger.versions.routing import ReplicaState
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import make, promote
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version, promote
 
 NO_ONE = {"billing": False, "sql": False}
 
@@ -29,8 +29,8 @@ class TestRouting:
         assert (route.version, route.model, route.canary_model) == ("v0", None, None)
 
     def test_a_promotion_moves_one_agent_and_raises_the_generation(self, database: Database) -> None:
-        keep(database, said("1"))
-        made = make(database)
+        keep(database, build_event("1"))
+        made = build_version(database)
         before = read_routing(database)
         promote(database, made)
         after = read_routing(database)
@@ -39,8 +39,8 @@ class TestRouting:
         assert after.routes["sql"] == before.routes["sql"]
 
     def test_a_canary_is_routed_only_with_a_share(self, database: Database) -> None:
-        keep(database, said("1"))
-        made = make(database)
+        keep(database, build_event("1"))
+        made = build_version(database)
         for share, expected in ((0.0, None), (0.2, made.model)):
             with database.write() as connection:
                 desired.want(connection, made, Purpose.CANARY, share=share)
@@ -48,8 +48,8 @@ class TestRouting:
         assert read_routing(database).routes["billing"].canary_share == 0.2
 
     def test_candidates_at_the_gate_get_no_traffic(self, database: Database) -> None:
-        keep(database, said("1"))
-        made = make(database)
+        keep(database, build_event("1"))
+        made = build_version(database)
         with database.write() as connection:
             desired.want(connection, made, Purpose.GATE)
         assert read_routing(database).routes["billing"].version == "v0"

@@ -24,17 +24,25 @@ from ledger.upkeep.forgetting import Forgotten
 from ledger.upkeep.mentions import Subject
 from ledger.versions import decisions
 from ledger.versions.evidence import Answers, Evidence
-from tests.unit.ledger.saying import (
+from tests.unit.ledger.event_builder import (
     DEAD_LETTERS,
     FEEDBACK,
     INTERACTIONS,
+    build_event,
+    build_interaction,
+    build_retraction,
+    build_unusable,
     keep,
-    retraction,
-    said,
-    spoken,
-    unusable,
 )
-from tests.unit.ledger.teaching import build_evidence, decision, events_of, make, open_pass, promote, record
+from tests.unit.ledger.turn_builder import (
+    build_decision,
+    build_evidence,
+    build_version,
+    open_pass,
+    promote,
+    record,
+    untaught_events,
+)
 
 ANN = Subject(kind="author", names=frozenset({"ann", "redacted:0123"}))
 
@@ -47,22 +55,24 @@ def told(id: str, marker: str, **changed: Any) -> Event:
         "corrected": f"{marker} yes",
         "comment": f"{marker} says so",
     }
-    return said(id, data=data, **changed)
+    return build_event(id, data=data, **changed)
 
 
 def naming(id: str, interaction: str, marker: str, **changed: Any) -> Event:
     data = {"corrected": f"{marker} yes"}
-    return said(id, interaction=interaction, data=data, role=None, prompt_group=None, **changed)
+    return build_event(id, interaction=interaction, data=data, role=None, prompt_group=None, **changed)
 
 
 def captured(id: str, marker: str, **changed: Any) -> Any:
     messages = ({"role": "user", "content": f"{marker} asks"},)
-    return spoken(id, messages=messages, completion=f"{marker} hears", sampling={"stop": marker}, **changed)
+    return build_interaction(
+        id, messages=messages, completion=f"{marker} hears", sampling={"stop": marker}, **changed
+    )
 
 
 def buried(database: Database, value: bytes, *, key: bytes = b"k", headers: Any = ()) -> None:
     start = transaction.start_at(database, FEEDBACK, 0)
-    arrival = Arrival(offset=start, key=key, value=value, headers=headers, content=unusable())
+    arrival = Arrival(offset=start, key=key, value=value, headers=headers, content=build_unusable())
     assert isinstance(arrival.content, UnusableRecord)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
     transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
@@ -207,7 +217,7 @@ class TestAPerson:
         assert sent[1] is not None
 
     def test_retractions_go_on_holding_back(self, database: Database) -> None:
-        keep(database, retraction("r", "9"))
+        keep(database, build_retraction("r", "9"))
         forget(database)
         keep(database, told("9", "x", author="bob"))
         assert status(database) == {"r": "applied", "9": "retracted"}
@@ -217,11 +227,11 @@ class TestLearning:
     def test_evidence_no_longer_quotes_their_prompts(self, database: Database) -> None:
         keep(database, told("g1", "MARK", role=Role.GATE), told("g2", "x", role=Role.GATE, author="bob"))
         keep(database, told("1", "x", author="bob"))
-        made = make(database)
+        made = build_version(database)
         with database.write() as connection:
             kept = evidence("dev#g1", "dev#g2")
             for verdict in (decisions.Verdict.CANARY, decisions.Verdict.REFUSE):
-                decisions.decide(connection, decision(made, verdict, evidence=kept))
+                decisions.decide(connection, build_decision(made, verdict, evidence=kept))
         assert forget(database).counts == {"events": 1, "decisions": 2}
         with database.read() as connection:
             settled = decisions.decisions_of(connection, "billing", made.number)
@@ -235,11 +245,11 @@ class TestLearning:
         keep(database, captured("i1", "MARK"), partition=INTERACTIONS)
         keep(database, told("g1", "MARK", role=Role.GATE), naming("g2", "i1", "x", author="bob"))
         keep(database, told("1", "x", author="bob"))
-        made, gathered = make(database), evidence("dev#g1", "dev#g2", "dev#1")
+        made, gathered = build_version(database), evidence("dev#g1", "dev#g2", "dev#1")
         forget(database)
         forget(database, Subject(kind="event", uids=frozenset({("dev", "g2")})))
         with database.write() as connection:
-            decisions.decide(connection, decision(made, decisions.Verdict.REFUSE, evidence=gathered))
+            decisions.decide(connection, build_decision(made, decisions.Verdict.REFUSE, evidence=gathered))
             [settled] = decisions.decisions_of(connection, "billing", made.number)
         assert set(settled.evidence.answers) == {"dev#1"}
 
@@ -270,9 +280,9 @@ class TestLearning:
 
     def test_versions_that_learned_from_them_are_named(self, database: Database) -> None:
         keep(database, told("1", "x", author="bob"))
-        promote(database, make(database))
+        promote(database, build_version(database))
         keep(database, told("2", "MARK"))
-        second = make(database)
+        second = build_version(database)
         promote(database, second)
         assert forget(database).taught == {"billing": [second]}
 
@@ -311,10 +321,10 @@ class TestAConversation:
             talk = Subject(kind="conversation", names=frozenset({name}))
             keep(database, captured(f"i{number}", mark, conversation=name), partition=INTERACTIONS)
             keep(database, naming(f"n{number}", f"i{number}", mark), told(f"b{number}", "x", author="bob"))
-            made = make(database)
+            made = build_version(database)
             with database.write() as connection:
                 kept = evidence(f"dev#n{number}")
-                decisions.decide(connection, decision(made, decisions.Verdict.REFUSE, evidence=kept))
+                decisions.decide(connection, build_decision(made, decisions.Verdict.REFUSE, evidence=kept))
             buried(database, mark.encode(), key=name.encode())
 
             def killed(kind: str, point: str = point) -> None:
@@ -378,7 +388,7 @@ def _one_story(database: Database, data: st.DataObject) -> None:
             keep(database, naming(f"e{place}", mine[place % len(mine)], f"<{who}>", author=who))
         elif action == "buried":
             buried(database, json.dumps({"author": who, "said": f"<{who}>"}).encode())
-        elif action == "turn" and events_of(database, "billing"):
+        elif action == "turn" and untaught_events(database, "billing"):
             opened = open_pass(database, "billing")
             if data.draw(st.booleans()):
                 record(database, opened.turns[0])
@@ -401,7 +411,7 @@ def test_nothing_is_left_in_sqlites_files(tmp_path: Path) -> None:
     keep(database, captured("i1", long), partition=INTERACTIONS)
     keep(database, told("1", long), naming("2", "i1", "MARK"), told("3", "OTHER", author="bob"))
     buried(database, b'{"author": "ann", "said": "MARK"}')
-    make(database)
+    build_version(database)
     forget(database)
     assert compaction.flush(database.url)
     files = b"".join(one.read_bytes() for one in path.parent.glob(f"{path.name}*"))

@@ -10,15 +10,15 @@ from ledger.events import Event, KeptEvent, Partition, Reason, Role, Status
 from ledger.intake import outbox, transaction
 from ledger.learning import event_queries
 from ledger.reports.audit import audit
-from tests.unit.ledger.saying import (
+from tests.unit.ledger.event_builder import (
     DEAD_LETTERS,
     FEEDBACK,
     INTERACTIONS,
-    batch,
+    build_batch,
+    build_event,
+    build_interaction,
+    build_unusable,
     keep,
-    said,
-    spoken,
-    unusable,
 )
 
 
@@ -34,7 +34,7 @@ def count(database: Database, table: str) -> int:
 
 
 def test_an_event_comes_back_as_it_was_kept(database: Database) -> None:
-    event = said(
+    event = build_event(
         "1",
         conversation="c",
         turn=2,
@@ -45,7 +45,7 @@ def test_an_event_comes_back_as_it_was_kept(database: Database) -> None:
         role=Role.GATE,
         data={"corrected": "SELECT 'é\u2028\U0001f600'", "comment": None, "messages": [{"role": "user"}]},
     )
-    keep(database, said("0"), event)
+    keep(database, build_event("0"), event)
     found = kept(database, "dev#1")
     assert found.event == event
     assert (found.status, found.topic, found.partition, found.offset) == (
@@ -61,7 +61,7 @@ def test_offsets_move_with_the_events_and_holes_count(database: Database) -> Non
     assert transaction.next_offset(database, FEEDBACK) is None
     assert transaction.start_at(database, FEEDBACK, 40) == 40
     assert transaction.start_at(database, FEEDBACK, 0) == 40
-    keep(database, said("1"), said("2"), holes=3)
+    keep(database, build_event("1"), build_event("2"), holes=3)
     assert transaction.next_offset(database, FEEDBACK) == 45
     keep(database, holes=2)
     assert transaction.next_offset(database, FEEDBACK) == 47
@@ -71,8 +71,8 @@ def test_offsets_move_with_the_events_and_holes_count(database: Database) -> Non
 
 
 def test_whoever_writes_second_keeps_nothing_and_learns_where_to_read_on(database: Database) -> None:
-    keep(database, said("1"))
-    late = batch(0, [said("1"), said("2")])
+    keep(database, build_event("1"))
+    late = build_batch(0, [build_event("1"), build_event("2")])
     with pytest.raises(MovedOn) as moved:
         transaction.keep(database, [late], dead_letter_topic=DEAD_LETTERS)
     assert moved.value.next_offset == 1
@@ -82,8 +82,8 @@ def test_whoever_writes_second_keeps_nothing_and_learns_where_to_read_on(databas
 def test_one_batch_too_late_takes_back_the_whole_transaction(database: Database) -> None:
     other = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
     transaction.start_at(database, other, 0)
-    keep(database, said("1"))
-    batches = [batch(0, [said("2")], partition=other), batch(0, [said("3")])]
+    keep(database, build_event("1"))
+    batches = [build_batch(0, [build_event("2")], partition=other), build_batch(0, [build_event("3")])]
     with pytest.raises(MovedOn):
         transaction.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
     assert transaction.next_offset(database, other) == 0
@@ -92,36 +92,36 @@ def test_one_batch_too_late_takes_back_the_whole_transaction(database: Database)
 
 def test_a_partition_that_was_never_begun_cannot_be_written(database: Database) -> None:
     with pytest.raises(MovedOn) as moved:
-        transaction.keep(database, [batch(0, [said("1")])], dead_letter_topic=DEAD_LETTERS)
+        transaction.keep(database, [build_batch(0, [build_event("1")])], dead_letter_topic=DEAD_LETTERS)
     assert moved.value.next_offset is None
 
 
 def test_the_same_event_at_another_offset_is_a_duplicate(database: Database) -> None:
-    result = keep(database, said("1"), said("1"), said("2"))
+    result = keep(database, build_event("1"), build_event("1"), build_event("2"))
     assert (result.stored, result.duplicates, dict(result.dead)) == (2, 1, {})
-    result = keep(database, said("1"), said("2"), said("3"))
+    result = keep(database, build_event("1"), build_event("2"), build_event("3"))
     assert (result.stored, result.duplicates) == (1, 2)
     assert kept(database, "dev#1").offset == 0
 
 
 def test_the_same_id_with_another_body_is_a_conflict_and_the_first_stays(database: Database) -> None:
-    keep(database, said("1"))
-    result = keep(database, said("1", digest="another", author="eve"))
+    keep(database, build_event("1"))
+    result = keep(database, build_event("1", digest="another", author="eve"))
     assert dict(result.dead) == {Reason.CONFLICT: 1}
     assert kept(database, "dev#1").event.author == "ann"
-    same_batch = keep(database, said("2"), said("2", digest="another"))
+    same_batch = keep(database, build_event("2"), build_event("2", digest="another"))
     assert (same_batch.stored, dict(same_batch.dead)) == (1, {Reason.CONFLICT: 1})
 
 
 def test_another_source_may_use_the_same_id(database: Database) -> None:
-    assert keep(database, said("1"), said("1", source="ops", digest="another")).stored == 2
+    assert keep(database, build_event("1"), build_event("1", source="ops", digest="another")).stored == 2
     with database.read() as connection:
         assert len(event_queries.event_by_uid(connection, "1")) == 2
         assert len(event_queries.event_by_uid(connection, "ops#1")) == 1
 
 
 def test_names_with_hash_signs_are_found(database: Database) -> None:
-    keep(database, said("b#c", source="a"), said("c", source="a#b", digest="another"))
+    keep(database, build_event("b#c", source="a"), build_event("c", source="a#b", digest="another"))
     with database.read() as connection:
         assert {found.event.source for found in event_queries.event_by_uid(connection, "a#b#c")} == {
             "a",
@@ -132,12 +132,14 @@ def test_names_with_hash_signs_are_found(database: Database) -> None:
 
 
 def test_an_undeclared_agent_is_a_dead_letter(database: Database) -> None:
-    result = keep(database, said("1", agent="nobody"), spoken("i1", agent="nobody"), said("2"))
+    result = keep(
+        database, build_event("1", agent="nobody"), build_interaction("i1", agent="nobody"), build_event("2")
+    )
     assert (result.stored, dict(result.dead)) == (1, {Reason.UNKNOWN_AGENT: 2})
 
 
 def test_a_dead_letter_is_kept_whole_and_owed_to_kafka(database: Database) -> None:
-    keep(database, said("1"), unusable())
+    keep(database, build_event("1"), build_unusable())
     with database.read() as connection:
         row = connection.execute(select(schema.dead_letters)).one()
     assert (row.topic, row.partition, row.offset, row.reason) == ("clorad.feedback", 0, 1, "invalid_json")
@@ -154,7 +156,7 @@ def test_a_dead_letter_is_kept_whole_and_owed_to_kafka(database: Database) -> No
 def test_a_record_without_key_and_value_can_be_a_dead_letter(database: Database) -> None:
     from ledger.events import Arrival, Batch
 
-    arrival = Arrival(offset=0, key=None, value=None, headers=(), content=unusable(Reason.EMPTY))
+    arrival = Arrival(offset=0, key=None, value=None, headers=(), content=build_unusable(Reason.EMPTY))
     transaction.start_at(database, FEEDBACK, 0)
     transaction.keep(
         database,
@@ -165,43 +167,47 @@ def test_a_record_without_key_and_value_can_be_a_dead_letter(database: Database)
 
 
 def test_a_topic_made_again_starts_a_partition_of_its_own(database: Database) -> None:
-    keep(database, said("1"))
+    keep(database, build_event("1"))
     again = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t9", number=0)
-    keep(database, said("2"), partition=again)
+    keep(database, build_event("2"), partition=again)
     assert transaction.next_offset(database, FEEDBACK) == 1
     assert transaction.known_topic_ids(database, "clorad.feedback") == {"t1": "c1", "t9": "c1"}
 
 
 class TestInteractions:
     def test_an_event_waits_for_the_interaction_it_names(self, database: Database) -> None:
-        keep(database, said("1", interaction="i1", role=None, prompt_group=None))
+        keep(database, build_event("1", interaction="i1", role=None, prompt_group=None))
         assert kept(database, "dev#1").status is Status.WAITING
-        keep(database, spoken("i1", role=Role.GATE, prompt_group="g"), partition=INTERACTIONS)
+        keep(database, build_interaction("i1", role=Role.GATE, prompt_group="g"), partition=INTERACTIONS)
         found = kept(database, "dev#1")
         assert (found.status, found.event.role, found.event.prompt_group) == (Status.OPEN, Role.GATE, "g")
 
     def test_an_interaction_that_is_there_already_is_met_at_once(self, database: Database) -> None:
-        keep(database, spoken("i1", role=Role.DEV), partition=INTERACTIONS)
-        keep(database, said("1", interaction="i1", role=None, prompt_group=None))
+        keep(database, build_interaction("i1", role=Role.DEV), partition=INTERACTIONS)
+        keep(database, build_event("1", interaction="i1", role=None, prompt_group=None))
         assert kept(database, "dev#1").event.role is Role.DEV
 
     def test_both_may_arrive_in_one_transaction(self, database: Database) -> None:
-        keep(database, said("1", interaction="i1", role=None, prompt_group=None), spoken("i1"))
+        keep(
+            database,
+            build_event("1", interaction="i1", role=None, prompt_group=None),
+            build_interaction("i1"),
+        )
         assert kept(database, "dev#1").status is Status.OPEN
 
     def test_an_event_with_its_own_texts_keeps_its_role(self, database: Database) -> None:
-        keep(database, said("1", interaction="i1", role=Role.TRAIN))
-        keep(database, spoken("i1", role=Role.GATE), partition=INTERACTIONS)
+        keep(database, build_event("1", interaction="i1", role=Role.TRAIN))
+        keep(database, build_interaction("i1", role=Role.GATE), partition=INTERACTIONS)
         assert kept(database, "dev#1").event.role is Role.TRAIN
 
     def test_an_interaction_is_kept_once(self, database: Database) -> None:
-        result = keep(database, spoken("i1"), spoken("i1"), partition=INTERACTIONS)
+        result = keep(database, build_interaction("i1"), build_interaction("i1"), partition=INTERACTIONS)
         assert (result.stored, result.duplicates) == (1, 1)
-        assert keep(database, spoken("i1"), partition=INTERACTIONS).duplicates == 1
+        assert keep(database, build_interaction("i1"), partition=INTERACTIONS).duplicates == 1
 
     def test_an_interaction_comes_back_as_it_was_kept(self, database: Database) -> None:
-        whole = spoken("i1", conversation="c", turn=1)
-        redacted = spoken("i2", conversation="c", turn=0, token_ids=None, logprobs=None)
+        whole = build_interaction("i1", conversation="c", turn=1)
+        redacted = build_interaction("i2", conversation="c", turn=0, token_ids=None, logprobs=None)
         keep(database, whole, redacted, partition=INTERACTIONS)
         with database.read() as connection:
             assert event_queries.interactions_named(connection, ["i1", "i2", "i3"]) == {
@@ -213,13 +219,17 @@ class TestInteractions:
     @pytest.mark.parametrize("text", ["nul \x00 inside", "lone \ud800 surrogate", "\U0001f600"])
     def test_no_character_people_can_write_stops_intake(self, database: Database, text: str) -> None:
         data = {"messages": [{"role": "user", "content": text}], "corrected": text, text: 1}
-        result = keep(database, said("1", data=data), spoken("i1", completion=text, sampling={"stop": text}))
+        result = keep(
+            database,
+            build_event("1", data=data),
+            build_interaction("i1", completion=text, sampling={"stop": text}),
+        )
         assert result.stored == 2
         assert kept(database, "dev#1").event.data["corrected"] == text
 
 
 def test_more_events_than_one_query_may_name(database: Database) -> None:
-    many = [said(str(place)) for place in range(3 * KEYS_MAX)]
+    many = [build_event(str(place)) for place in range(3 * KEYS_MAX)]
     assert keep(database, *many).stored == len(many)
     assert keep(database, *many).duplicates == len(many)
     with database.read() as connection:
@@ -230,15 +240,19 @@ def test_more_events_than_one_query_may_name(database: Database) -> None:
 
 def test_partitions_kept_together_may_repeat_each_other(database: Database) -> None:
     contents = [
-        [said("1"), spoken("i"), said("2", source="ops")],
-        [said("1"), said("2"), spoken("i")],
-        [said("1", digest="another"), unusable(), said("3", interaction="i", role=None, prompt_group=None)],
+        [build_event("1"), build_interaction("i"), build_event("2", source="ops")],
+        [build_event("1"), build_event("2"), build_interaction("i")],
+        [
+            build_event("1", digest="another"),
+            build_unusable(),
+            build_event("3", interaction="i", role=None, prompt_group=None),
+        ],
     ]
     batches = []
     for number, some in enumerate(contents):
         partition = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=number)
         transaction.start_at(database, partition, 0)
-        batches.append(batch(0, some, partition=partition, holes=number))
+        batches.append(build_batch(0, some, partition=partition, holes=number))
     result = transaction.keep(database, batches, dead_letter_topic=DEAD_LETTERS)
     assert (result.stored, result.duplicates) == (5, 2)
     assert result.dead == {Reason.CONFLICT: 1, Reason.INVALID_JSON: 1}

@@ -18,8 +18,8 @@ from ledger.versions.decisions import Verdict
 from ledger.versions.desired import champion
 from ledger.versions.evidence import Evidence, Judgement
 from tests import postgres_server
-from tests.unit.ledger.older import BILLING, migrated_to
-from tests.unit.ledger.teaching import lease, promote, record
+from tests.unit.ledger.schema_builder import BILLING, build_schema
+from tests.unit.ledger.turn_builder import lease, promote, record
 
 SAMPLES = Path(__file__).parent / "samples"
 TURN = (
@@ -69,7 +69,7 @@ OUTCOMES = (  # as they were written, the status of their events, and what becom
 
 def test_the_outcome_of_an_event_becomes_a_word_and_its_reason_has_a_column(empty: str) -> None:
     with closing(Database(empty)) as database:
-        migrated_to(database, "0004")
+        build_schema(database, "0004")
         with database.write() as connection:
             for statement in OLD[:4]:
                 connection.execute(text(statement))
@@ -96,7 +96,7 @@ def test_turns_closed_before_tokens_were_counted_cost_nothing_and_were_closed_wi
     empty: str,
 ) -> None:
     with closing(Database(empty)) as database:
-        migrated_to(database, "0002")
+        build_schema(database, "0002")
         with database.write() as connection:
             for statement in OLD:
                 connection.execute(text(statement))

@@ -13,7 +13,13 @@ from ledger.database import Database
 from ledger.events import Event, Interaction, Kind, Role, Status
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent, declare
-from tests.unit.ledger.saying import keep, outcome, retraction, said, spoken
+from tests.unit.ledger.event_builder import (
+    build_event,
+    build_interaction,
+    build_outcome,
+    build_retraction,
+    keep,
+)
 
 
 def status(database: Database, id: str, source: str = "dev") -> Status:
@@ -24,56 +30,71 @@ def status(database: Database, id: str, source: str = "dev") -> Status:
 
 class TestRetractions:
     def test_an_event_can_be_retracted(self, database: Database) -> None:
-        keep(database, said("1"), said("2"))
-        keep(database, retraction("r", "1"))
+        keep(database, build_event("1"), build_event("2"))
+        keep(database, build_retraction("r", "1"))
         assert status(database, "1") is Status.RETRACTED
         assert status(database, "2") is Status.OPEN
         assert status(database, "r") is Status.APPLIED
 
     def test_a_retraction_may_come_first(self, database: Database) -> None:
-        keep(database, retraction("r", "1"))
-        keep(database, said("1"))
+        keep(database, build_retraction("r", "1"))
+        keep(database, build_event("1"))
         assert status(database, "1") is Status.RETRACTED
 
     def test_a_retraction_may_come_in_the_same_transaction(self, database: Database) -> None:
-        keep(database, said("1"), retraction("r", "1"), retraction("s", "2"), said("2"))
+        keep(
+            database,
+            build_event("1"),
+            build_retraction("r", "1"),
+            build_retraction("s", "2"),
+            build_event("2"),
+        )
         assert status(database, "1") is status(database, "2") is Status.RETRACTED
 
     @pytest.mark.parametrize("first", ["target", "retraction"])
     def test_only_its_own_source_or_an_administrator_retracts(self, database: Database, first: str) -> None:
-        strange = retraction("r", "1", source="ops", author="eve")
-        for one in (said("1"), strange) if first == "target" else (strange, said("1")):
+        strange = build_retraction("r", "1", source="ops", author="eve")
+        for one in (build_event("1"), strange) if first == "target" else (strange, build_event("1")):
             keep(database, one)
         assert status(database, "1") is Status.OPEN
 
         admins = frozenset({"root"})
-        ruled = retraction("s", "2", source="ops", author="root")
-        for one in (said("2"), ruled) if first == "target" else (ruled, said("2")):
+        ruled = build_retraction("s", "2", source="ops", author="root")
+        for one in (build_event("2"), ruled) if first == "target" else (ruled, build_event("2")):
             keep(database, one, administrators=admins)
         assert status(database, "2") is Status.RETRACTED
 
     def test_another_source_with_the_same_id_is_not_meant(self, database: Database) -> None:
-        keep(database, said("1"), said("1", source="ops", digest="another"), retraction("r", "1"))
+        keep(
+            database,
+            build_event("1"),
+            build_event("1", source="ops", digest="another"),
+            build_retraction("r", "1"),
+        )
         assert status(database, "1") is Status.RETRACTED
         assert status(database, "1", "ops") is Status.OPEN
 
     def test_a_retraction_cannot_be_retracted(self, database: Database) -> None:
-        keep(database, said("1"), retraction("r", "1"), retraction("s", "r"))
+        keep(database, build_event("1"), build_retraction("r", "1"), build_retraction("s", "r"))
         assert status(database, "r") is Status.APPLIED
         assert status(database, "1") is Status.RETRACTED
 
     def test_an_event_that_waits_for_its_interaction_stays_retracted_when_it_comes(
         self, database: Database
     ) -> None:
-        keep(database, said("1", interaction="i", role=None, prompt_group=None), retraction("r", "1"))
-        keep(database, spoken("i"))
+        keep(
+            database,
+            build_event("1", interaction="i", role=None, prompt_group=None),
+            build_retraction("r", "1"),
+        )
+        keep(database, build_interaction("i"))
         assert status(database, "1") is Status.RETRACTED
 
     @pytest.mark.parametrize("first", ["target", "retraction"])
     def test_the_longest_names_allowed_fit(self, database: Database, first: str) -> None:
         source, id = "s" * 400, "i" * 200
-        target = said(id, source=source)
-        told = retraction("r" * 200, id, source=source, of=source)
+        target = build_event(id, source=source)
+        told = build_retraction("r" * 200, id, source=source, of=source)
         for one in (target, told) if first == "target" else (told, target):
             keep(database, one)
         assert status(database, id, source) is Status.RETRACTED
@@ -82,7 +103,7 @@ class TestRetractions:
 class TestRevisions:
     def test_only_the_newest_revision_stays_usable(self, database: Database) -> None:
         for order, revision in enumerate((2, 1, 3)):
-            keep(database, said(f"e{order}", key="k", revision=revision))
+            keep(database, build_event(f"e{order}", key="k", revision=revision))
         assert [status(database, f"e{order}") for order in range(3)] == [
             Status.SUPERSEDED,
             Status.SUPERSEDED,
@@ -90,22 +111,26 @@ class TestRevisions:
         ]
 
     def test_an_amendment_replaces_what_it_names(self, database: Database) -> None:
-        keep(database, said("1", key="k"), said("2", amends="k", revision=2))
+        keep(database, build_event("1", key="k"), build_event("2", amends="k", revision=2))
         assert status(database, "1") is Status.SUPERSEDED
         assert status(database, "2") is Status.OPEN
 
     def test_a_correction_of_a_correction_replaces_it_though_nobody_counted_revisions(
         self, database: Database
     ) -> None:
-        keep(database, said("1", key="k"), said("2", amends="k"))
+        keep(database, build_event("1", key="k"), build_event("2", amends="k"))
         assert (status(database, "1"), status(database, "2")) == (Status.SUPERSEDED, Status.OPEN)
 
     def test_of_two_corrections_of_a_correction_the_later_one_of_the_same_author_counts(
         self, database: Database
     ) -> None:
-        keep(database, said("late", amends="k", occurred_s=9.0), said("1", key="k"))
-        keep(database, said("early", amends="k", occurred_s=8.0), said("unknown when", amends="k"))
-        keep(database, said("of bob", amends="k", author="bob", occurred_s=7.0))
+        keep(database, build_event("late", amends="k", occurred_s=9.0), build_event("1", key="k"))
+        keep(
+            database,
+            build_event("early", amends="k", occurred_s=8.0),
+            build_event("unknown when", amends="k"),
+        )
+        keep(database, build_event("of bob", amends="k", author="bob", occurred_s=7.0))
         ends = {id: status(database, id) for id in ("1", "early", "late", "unknown when", "of bob")}
         assert ends == {
             "1": Status.SUPERSEDED,
@@ -116,34 +141,38 @@ class TestRevisions:
         }
 
     def test_events_that_share_a_key_by_chance_leave_each_other_alone(self, database: Database) -> None:
-        keep(database, said("1", key="k", occurred_s=1.0), said("2", key="k", author="bob", occurred_s=2.0))
+        keep(
+            database,
+            build_event("1", key="k", occurred_s=1.0),
+            build_event("2", key="k", author="bob", occurred_s=2.0),
+        )
         assert status(database, "1") is status(database, "2") is Status.OPEN
 
     def test_outcomes_that_complete_a_correction_are_all_kept(self, database: Database) -> None:
-        keep(database, said("1", key="k"))
-        keep(database, *(outcome(id, 0.5, amends="k", occurred_s=float(id)) for id in "23"))
+        keep(database, build_event("1", key="k"))
+        keep(database, *(build_outcome(id, 0.5, amends="k", occurred_s=float(id)) for id in "23"))
         assert [status(database, id) for id in "123"] == [Status.OPEN] * 3
 
     @pytest.mark.parametrize("was", [Status.KNOWN, Status.BARREN, Status.HELD, Status.CONTESTED])
     def test_what_learning_made_of_an_event_ends_with_its_amendment(
         self, database: Database, was: Status
     ) -> None:
-        keep(database, said("1", key="k"))
+        keep(database, build_event("1", key="k"))
         with database.write() as connection:
             connection.execute(update(schema.events).values(status=was.value))
-        keep(database, said("2", amends="k"))
+        keep(database, build_event("2", amends="k"))
         assert status(database, "1") is Status.SUPERSEDED
 
     def test_an_outcome_that_amends_a_correction_adds_to_it(self, database: Database) -> None:
-        keep(database, said("1", key="k"), outcome("2", 0.5, amends="k", revision=2))
+        keep(database, build_event("1", key="k"), build_outcome("2", 0.5, amends="k", revision=2))
         assert status(database, "1") is status(database, "2") is Status.OPEN
 
     @pytest.mark.parametrize("amended_first", [True, False])
     def test_an_outcome_that_only_amends_takes_the_role_of_what_it_amends(
         self, database: Database, amended_first: bool
     ) -> None:
-        late = outcome("2", 0.5, amends="k", role=None, prompt_group=None)
-        first, second = said("1", key="k", role=Role.GATE), late
+        late = build_outcome("2", 0.5, amends="k", role=None, prompt_group=None)
+        first, second = build_event("1", key="k", role=Role.GATE), late
         keep(database, *((first, second) if amended_first else (second, first)))
         with database.read() as connection:
             [kept] = event_queries.event_by_uid(connection, "dev#2")
@@ -152,30 +181,30 @@ class TestRevisions:
     def test_a_role_reaches_the_amendment_with_the_interaction_that_brings_it(
         self, database: Database
     ) -> None:
-        keep(database, said("1", key="k", interaction="i", role=None, prompt_group=None))
-        keep(database, outcome("2", 0.5, amends="k", role=None, prompt_group=None))
+        keep(database, build_event("1", key="k", interaction="i", role=None, prompt_group=None))
+        keep(database, build_outcome("2", 0.5, amends="k", role=None, prompt_group=None))
         assert status(database, "2") is Status.WAITING
-        keep(database, spoken("i"))
+        keep(database, build_interaction("i"))
         assert status(database, "2") is Status.OPEN
 
     def test_another_agents_key_is_another_key(self, database: Database) -> None:
-        keep(database, said("1", key="k"), said("2", key="k", agent="sql", revision=2))
+        keep(database, build_event("1", key="k"), build_event("2", key="k", agent="sql", revision=2))
         assert status(database, "1") is Status.OPEN
 
     def test_an_old_revision_is_replaced_while_it_waits(self, database: Database) -> None:
-        waiting = said("1", key="k", interaction="i", role=None, prompt_group=None)
-        keep(database, waiting, said("2", key="k", revision=2))
-        keep(database, spoken("i"))
+        waiting = build_event("1", key="k", interaction="i", role=None, prompt_group=None)
+        keep(database, waiting, build_event("2", key="k", revision=2))
+        keep(database, build_interaction("i"))
         assert status(database, "1") is Status.SUPERSEDED
 
 
 CAST: list[Event | Interaction] = [
-    said("a", key="k", revision=1),
-    said("b", key="k", revision=2),
-    said("c", amends="k", revision=3, interaction="i", role=None, prompt_group=None),
-    retraction("r", "b"),
-    retraction("s", "c", source="ops", author="eve"),
-    spoken("i", role=Role.GATE),
+    build_event("a", key="k", revision=1),
+    build_event("b", key="k", revision=2),
+    build_event("c", amends="k", revision=3, interaction="i", role=None, prompt_group=None),
+    build_retraction("r", "b"),
+    build_retraction("s", "c", source="ops", author="eve"),
+    build_interaction("i", role=Role.GATE),
 ]
 
 
@@ -223,16 +252,16 @@ def told(part: dict[str, object]) -> Event:
     named = {name: part[name] for name in _GIVEN}
     id = str(part["id"])
     if part["kind"] is Kind.RETRACTION:
-        return retraction(id, str(part["target"]), source=str(part["source"]), of=str(part["source"]))
+        return build_retraction(id, str(part["target"]), source=str(part["source"]), of=str(part["source"]))
     kind = {"kind": part["kind"], "data": {"value": 0.5}} if part["kind"] is Kind.OUTCOME else {}
     waits = {"interaction": "i", "role": None, "prompt_group": None} if part["waits"] else {}
-    return said(id, digest=f"{part['source']} {id}", **named, **kind, **waits)
+    return build_event(id, digest=f"{part['source']} {id}", **named, **kind, **waits)
 
 
 @given(parts=_PARTS, data=st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_of_arrival_never_matters(parts: list[dict[str, object]], data: st.DataObject) -> None:
-    cast: list[Event | Interaction] = [*map(told, parts), spoken("i")]
+    cast: list[Event | Interaction] = [*map(told, parts), build_interaction("i")]
     results = []
     for order in (tuple(cast), tuple(data.draw(st.permutations(cast)))):
         database = Database("sqlite://")

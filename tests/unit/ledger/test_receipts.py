@@ -16,14 +16,21 @@ from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Answers, Evidence, Pair
 from ledger.versions.lineage import Version
-from tests.unit.ledger.saying import FEEDBACK, keep, retraction, said, spoken, unusable
-from tests.unit.ledger.teaching import (
+from tests.unit.ledger.event_builder import (
+    FEEDBACK,
+    build_event,
+    build_interaction,
+    build_retraction,
+    build_unusable,
+    keep,
+)
+from tests.unit.ledger.turn_builder import (
     JUDGEMENT,
     TRAINED,
+    build_decision,
     build_evidence,
-    decision,
+    build_version,
     lease,
-    make,
     open_pass,
     promote,
     record,
@@ -52,14 +59,14 @@ def evidence(*reasons: str) -> Evidence:
 
 
 def promoted(database: Database) -> Version:
-    made = make(database)
-    promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=evidence()))
+    made = build_version(database)
+    promotion.promote(database, made, build_decision(made, Verdict.PROMOTE, evidence=evidence()))
     return made
 
 
 class TestFates:
     def test_an_event_goes_from_the_queue_to_the_fleet(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         assert receipt_of(database, "1").fate is Fate.QUEUED
         [turn] = open_pass(database, "billing").turns
         assert receipt_of(database, "1").fate is Fate.LEARNING
@@ -80,14 +87,17 @@ class TestFates:
     @pytest.mark.parametrize(
         ("contents", "fate"),
         [
-            ([said("1", role=Role.GATE)], Fate.EVIDENCE),
-            ([said("1", role=Role.DEV)], Fate.EVIDENCE),
-            ([said("1", kind=Kind.APPROVE)], Fate.STANDBY),
-            ([said("1", interaction="i", role=None, prompt_group=None)], Fate.WAITING),
-            ([said("1", key="k"), said("2", key="k", revision=2)], Fate.OUT),
-            ([said("1"), retraction("r", "1")], Fate.OUT),
-            ([retraction("1", "x")], Fate.DONE),
-            ([said("1", interaction="i", role=None, prompt_group=None), spoken("i")], Fate.QUEUED),
+            ([build_event("1", role=Role.GATE)], Fate.EVIDENCE),
+            ([build_event("1", role=Role.DEV)], Fate.EVIDENCE),
+            ([build_event("1", kind=Kind.APPROVE)], Fate.STANDBY),
+            ([build_event("1", interaction="i", role=None, prompt_group=None)], Fate.WAITING),
+            ([build_event("1", key="k"), build_event("2", key="k", revision=2)], Fate.OUT),
+            ([build_event("1"), build_retraction("r", "1")], Fate.OUT),
+            ([build_retraction("1", "x")], Fate.DONE),
+            (
+                [build_event("1", interaction="i", role=None, prompt_group=None), build_interaction("i")],
+                Fate.QUEUED,
+            ),
         ],
     )
     def test_what_else_may_become_of_it(self, database: Database, contents: list[Any], fate: Fate) -> None:
@@ -95,8 +105,8 @@ class TestFates:
         assert receipt_of(database, "1").fate is fate
 
     def test_a_refused_event_is_queued_again_and_says_why(self, database: Database) -> None:
-        keep(database, said("1"))
-        made = make(database)
+        keep(database, build_event("1"))
+        made = build_version(database)
         refuse(database, made, evidence=Evidence(reasons=("harm: 4 of 48 prompts became worse",)))
         found = receipt_of(database, "1")
         assert found.fate is Fate.QUEUED
@@ -104,7 +114,7 @@ class TestFates:
         assert found.live_since_s is None
 
     def test_an_event_whose_version_was_rolled_back_is_held_and_says_so(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         promoted(database)
         promotion.roll_back(database, "billing", to=None, by="ann", reason="too short")
         found = receipt_of(database, "1")
@@ -112,11 +122,11 @@ class TestFates:
         assert found.turns[0].verdict is Verdict.ROLLBACK
 
     def test_a_retracted_event_names_its_retraction(self, database: Database) -> None:
-        keep(database, said("1"), retraction("r", "1"))
+        keep(database, build_event("1"), build_retraction("r", "1"))
         assert receipt_of(database, "1").status_reason == "dev#r"
 
     def test_a_dropped_turn_is_told(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         [turn] = open_pass(database, "billing").turns
         turns.drop_turn(
             database, turn, token=turn.plan.token, reason="nothing to learn", tokens=0, results={}
@@ -125,15 +135,15 @@ class TestFates:
         assert (taken.state, taken.reason, taken.version) == ("dropped", "nothing to learn", None)
 
     def test_an_event_stays_live_under_later_champions(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         promoted(database)
         since = receipt_of(database, "1").live_since_s
-        keep(database, said("2"))
+        keep(database, build_event("2"))
         promoted(database)
         assert (receipt_of(database, "1").fate, receipt_of(database, "1").live_since_s) == (Fate.LIVE, since)
 
     def test_gate_evidence_shows_before_and_after(self, database: Database) -> None:
-        keep(database, said("1"), said("g1", role=Role.GATE))
+        keep(database, build_event("1"), build_event("g1", role=Role.GATE))
         made = promoted(database)
         [judged] = receipt_of(database, "g1").judged
         assert (judged.version, judged.verdict) == (made.name, Verdict.PROMOTE)
@@ -146,7 +156,11 @@ class TestFates:
 class TestProvenance:
     def test_a_version_names_its_events_people_and_verdict(self, database: Database) -> None:
         keep(
-            database, said("1"), said("2", author="bob"), said("3", author="bob"), said("g1", role=Role.GATE)
+            database,
+            build_event("1"),
+            build_event("2", author="bob"),
+            build_event("3", author="bob"),
+            build_event("g1", role=Role.GATE),
         )
         made = promoted(database)
         with database.read() as connection:
@@ -166,7 +180,7 @@ class TestProvenance:
     def test_undoing_an_old_version_takes_its_heirs_with_it(self, database: Database) -> None:
         names = []
         for id in "123":
-            keep(database, said(id))
+            keep(database, build_event(id))
             names.append(promoted(database).name)
         with database.read() as connection:
             found = provenance(connection, "billing", 2)
@@ -175,9 +189,9 @@ class TestProvenance:
         assert found.ancestors == (names[0], "v0")
 
     def test_versions_are_listed_with_what_decided_them(self, database: Database) -> None:
-        keep(database, said("1"), said("2", author="bob"))
-        refuse(database, make(database), evidence=evidence("harm"))
-        keep(database, said("3"))
+        keep(database, build_event("1"), build_event("2", author="bob"))
+        refuse(database, build_version(database), evidence=evidence("harm"))
+        keep(database, build_event("3"))
         promoted(database)
         with database.read() as connection:
             newest, oldest = version_list(connection, "billing")
@@ -206,14 +220,14 @@ class TestOverview:
         assert (found.owed, found.dead, found.positions) == (0, {}, ())
 
     def test_what_an_agent_does_is_seen(self, database: Database) -> None:
-        keep(database, said("1"), unusable(), unusable(Reason.EMPTY))
+        keep(database, build_event("1"), build_unusable(), build_unusable(Reason.EMPTY))
         [turn] = open_pass(database, "billing").turns
         running = seen(database).agents[0].turn
         assert running is not None
         assert (running.turn_id, running.version, running.holder) == (turn.id, 1, "learner-1")
         made = record(database, turn)
         assert seen(database).agents[0].candidate == made.name
-        promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=evidence()))
+        promotion.promote(database, made, build_decision(made, Verdict.PROMOTE, evidence=evidence()))
         found = seen(database)
         agent = found.agents[0]
         assert (agent.version, agent.candidate, agent.turn) == (made.name, None, None)
@@ -225,7 +239,7 @@ class TestOverview:
         assert [(one.partition, one.next_offset) for one in found.positions] == [(0, 3)]
 
     def test_a_turn_nobody_works_on_has_no_holder(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         [turn] = open_pass(database, "billing").turns
         from ledger import leases
 
@@ -248,7 +262,9 @@ class TestDeadLetters:
         from ledger.intake import transaction
 
         start = transaction.start_at(database, FEEDBACK, 0)
-        arrival = Arrival(offset=start, key=None, value=value, headers=headers, content=unusable(reason))
+        arrival = Arrival(
+            offset=start, key=None, value=value, headers=headers, content=build_unusable(reason)
+        )
         batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
         transaction.keep(database, [batch], dead_letter_topic="d")
 

@@ -11,8 +11,8 @@ from ledger.events import Status
 from ledger.reports.audit import audit
 from ledger.upkeep import retention
 from ledger.upkeep.retention import DAY_S
-from tests.unit.ledger.saying import INTERACTIONS, keep, said, spoken, unusable
-from tests.unit.ledger.teaching import events_of
+from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, build_unusable, keep
+from tests.unit.ledger.turn_builder import untaught_events
 
 
 def aged(database: Database, days: float) -> None:
@@ -28,9 +28,9 @@ def left(database: Database) -> list[str]:
 
 
 def test_what_no_event_is_about_goes_after_its_days_and_the_audit_stays_clean(database: Database) -> None:
-    keep(database, spoken("a"), spoken("b"), unusable(), partition=INTERACTIONS)
+    keep(database, build_interaction("a"), build_interaction("b"), build_unusable(), partition=INTERACTIONS)
     aged(database, 31)
-    keep(database, spoken("young"), partition=INTERACTIONS)
+    keep(database, build_interaction("young"), partition=INTERACTIONS)
     with database.read() as connection:
         assert retention.would_go(connection, older_than_s=30 * DAY_S) == (2, 2 * _size())
     assert loop.prune(database, 30, Event()) == 2
@@ -45,47 +45,52 @@ def _size() -> int:
 
 
 def test_what_an_event_names_stays_and_its_whole_conversation(database: Database) -> None:
-    talk = [spoken(f"t{turn}", conversation="c", turn=turn) for turn in range(3)]
-    theirs = spoken("theirs", conversation="c", agent="sql")
-    alone = [spoken("x", conversation="other"), spoken("named")]
+    talk = [build_interaction(f"t{turn}", conversation="c", turn=turn) for turn in range(3)]
+    theirs = build_interaction("theirs", conversation="c", agent="sql")
+    alone = [build_interaction("x", conversation="other"), build_interaction("named")]
     keep(database, *talk, theirs, *alone, partition=INTERACTIONS)
-    keep(database, said("1", interaction="t1"), said("2", interaction="named"))
+    keep(database, build_event("1", interaction="t1"), build_event("2", interaction="named"))
     aged(database, 31)
     loop.prune(database, 30, Event())
     assert left(database) == ["named", "t0", "t1", "t2"]
 
 
 def test_an_event_that_names_a_conversation_only_keeps_it_too(database: Database) -> None:
-    keep(database, spoken("a", conversation="c"), spoken("b", conversation="d"), partition=INTERACTIONS)
-    keep(database, said("1", conversation="c"), said("2", conversation="d", agent="sql"))
+    keep(
+        database,
+        build_interaction("a", conversation="c"),
+        build_interaction("b", conversation="d"),
+        partition=INTERACTIONS,
+    )
+    keep(database, build_event("1", conversation="c"), build_event("2", conversation="d", agent="sql"))
     aged(database, 31)
     loop.prune(database, 30, Event())
     assert left(database) == ["a"]
 
 
 def test_an_event_that_comes_while_pages_are_walked_through_keeps_its_interaction(database: Database) -> None:
-    keep(database, spoken("a"), spoken("b"), partition=INTERACTIONS)
+    keep(database, build_interaction("a"), build_interaction("b"), partition=INTERACTIONS)
     aged(database, 31)
     [found] = retention.pages(database, older_than_s=DAY_S)
-    keep(database, said("1", interaction="a", role=None, prompt_group=None))
+    keep(database, build_event("1", interaction="a", role=None, prompt_group=None))
     assert retention.delete_unneeded(database, found) == 1
     assert left(database) == ["a"]
-    assert [one.status for one in events_of(database, "billing")] == [Status.OPEN]
+    assert [one.status for one in untaught_events(database, "billing")] == [Status.OPEN]
 
 
 def test_what_names_a_pruned_interaction_waits_like_for_one_that_never_came(database: Database) -> None:
-    keep(database, spoken("a"), partition=INTERACTIONS)
+    keep(database, build_interaction("a"), partition=INTERACTIONS)
     aged(database, 31)
     loop.prune(database, 30, Event())
-    keep(database, said("1", interaction="a", role=None, prompt_group=None))
+    keep(database, build_event("1", interaction="a", role=None, prompt_group=None))
     with database.read() as connection:
         assert connection.scalar(select(schema.events.c.status)) == Status.WAITING.value
 
 
 def test_long_lists_are_walked_through_in_pages_ties_included(database: Database) -> None:
     names = [f"i{number:04d}" for number in range(2 * retention.PAGE_ROWS + 50)]
-    keep(database, *[spoken(name) for name in names], partition=INTERACTIONS)
-    keep(database, *[said(name, interaction=name) for name in names[:300]])
+    keep(database, *[build_interaction(name) for name in names], partition=INTERACTIONS)
+    keep(database, *[build_event(name, interaction=name) for name in names[:300]])
     aged(database, 31)
     pages = list(retention.pages(database, older_than_s=DAY_S))
     assert [len(page) for page in pages] == [0, 100, 50]
@@ -95,7 +100,7 @@ def test_long_lists_are_walked_through_in_pages_ties_included(database: Database
 
 def test_a_role_that_is_stopping_is_not_kept_waiting(database: Database) -> None:
     names = [f"i{number:04d}" for number in range(3 * retention.PAGE_ROWS)]
-    keep(database, *[spoken(name) for name in names], partition=INTERACTIONS)
+    keep(database, *[build_interaction(name) for name in names], partition=INTERACTIONS)
     aged(database, 31)
     over = Event()
     over.set()
@@ -103,7 +108,7 @@ def test_a_role_that_is_stopping_is_not_kept_waiting(database: Database) -> None
 
 
 def test_nothing_goes_where_it_is_off(database: Database) -> None:
-    keep(database, spoken("a"), partition=INTERACTIONS)
+    keep(database, build_interaction("a"), partition=INTERACTIONS)
     aged(database, 9999)
 
     class OneRound(Event):

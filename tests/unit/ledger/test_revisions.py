@@ -9,7 +9,7 @@ from sqlalchemy import text
 from ledger.database import Database
 from ledger.errors import LedgerRefused
 from ledger.revisions import known_revisions, refuse_newer, require_newest, revision_of
-from tests.unit.ledger.older import migrated_to
+from tests.unit.ledger.schema_builder import build_schema
 
 NEWEST = known_revisions()[-1]
 
@@ -46,7 +46,7 @@ def test_a_database_without_a_ledger_is_refused_with_how_to_make_one(tmp_path: P
 
 def test_an_older_ledger_is_refused_until_it_is_migrated(tmp_path: Path) -> None:
     with closing(Database(f"sqlite:///{tmp_path / 'old.db'}")) as database:
-        migrated_to(database, "0001")
+        build_schema(database, "0001")
         with database.read() as connection, pytest.raises(LedgerRefused) as refusal:
             require_newest(connection)
         assert f"has schema 0001, this clorad needs {NEWEST}: " in str(refusal.value)

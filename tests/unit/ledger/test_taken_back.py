@@ -11,18 +11,25 @@ from ledger.learning.event_queries import event_by_uid, events_by_key, usable
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Pair
-from tests.unit.ledger.saying import keep, outcome, retraction, said
-from tests.unit.ledger.teaching import build_evidence, decision, make, open_pass, promote, record
+from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction, keep
+from tests.unit.ledger.turn_builder import (
+    build_decision,
+    build_evidence,
+    build_version,
+    open_pass,
+    promote,
+    record,
+)
 
 WAYS = {
-    "retracted": retraction("r", "1"),
-    "replaced": said("2", amends="k", role=Role.GATE),
-    "reverted": outcome("2", -0.5, amends="k", role=None, prompt_group=None),
+    "retracted": build_retraction("r", "1"),
+    "replaced": build_event("2", amends="k", role=Role.GATE),
+    "reverted": build_outcome("2", -0.5, amends="k", role=None, prompt_group=None),
 }
 
 
 def gate(id: str, **more: object) -> Event:
-    return said(id, role=Role.GATE, **more)
+    return build_event(id, role=Role.GATE, **more)
 
 
 def evidence(database: Database) -> set[str]:
@@ -47,10 +54,10 @@ def test_what_was_taken_back_is_no_evidence(database: Database, way: str, first:
 @pytest.mark.parametrize(
     "news",
     [
-        outcome("2", 0.5, amends="k", role=None, prompt_group=None),  # kept
-        outcome("2", -0.5, amends="other key"),
-        outcome("2", -0.5, amends="k", agent="sql"),
-        outcome("2", -0.5, key="k"),  # shares the name, amends nothing
+        build_outcome("2", 0.5, amends="k", role=None, prompt_group=None),  # kept
+        build_outcome("2", -0.5, amends="other key"),
+        build_outcome("2", -0.5, amends="k", agent="sql"),
+        build_outcome("2", -0.5, key="k"),  # shares the name, amends nothing
     ],
 )
 def test_what_was_not_taken_back_is_evidence(database: Database, news: Event) -> None:
@@ -59,15 +66,17 @@ def test_what_was_not_taken_back_is_evidence(database: Database, news: Event) ->
 
 
 def test_a_revert_that_is_taken_back_itself_reverts_nothing(database: Database) -> None:
-    keep(database, gate("1", key="k"), outcome("2", -0.5, amends="k", role=None, prompt_group=None))
+    keep(database, gate("1", key="k"), build_outcome("2", -0.5, amends="k", role=None, prompt_group=None))
     assert evidence(database) == set()
-    keep(database, retraction("r", "2"))
+    keep(database, build_retraction("r", "2"))
     assert evidence(database) == {"1"}
 
 
 def test_an_approval_whose_reply_did_not_last_keeps_nothing_in_place(database: Database) -> None:
     keep(
-        database, said("1", kind=Kind.APPROVE, key="k", data={"said": "yes"}), outcome("2", -1.0, amends="k")
+        database,
+        build_event("1", kind=Kind.APPROVE, key="k", data={"said": "yes"}),
+        build_outcome("2", -1.0, amends="k"),
     )
     with database.read() as connection:
         assert usable(connection, "billing", role=Role.TRAIN, kinds=(Kind.APPROVE,)) == []
@@ -75,7 +84,9 @@ def test_an_approval_whose_reply_did_not_last_keeps_nothing_in_place(database: D
 
 def test_reverts_are_found_by_number_whenever_they_were_said(database: Database) -> None:
     # A revert that comes first, with a prompt of its own, has been looked at and teaches nothing by then.
-    keep(database, outcome("no", -1.0, amends="k"), said("1", key="k"), said("2", key="l"))
+    keep(
+        database, build_outcome("no", -1.0, amends="k"), build_event("1", key="k"), build_event("2", key="l")
+    )
     with database.read() as connection:
         seqs = {id: event_by_uid(connection, f"dev#{id}")[0].seq for id in "12"}
         assert reverted(connection, seqs.values()) == {seqs["1"]}
@@ -83,7 +94,11 @@ def test_reverts_are_found_by_number_whenever_they_were_said(database: Database)
 
 def test_what_outcomes_refer_to_is_found_with_what_replaced_it(database: Database) -> None:
     keep(
-        database, said("1", key="k"), said("2", amends="k"), outcome("3", 1.0, amends="k"), said("4", key="l")
+        database,
+        build_event("1", key="k"),
+        build_event("2", amends="k"),
+        build_outcome("3", 1.0, amends="k"),
+        build_event("4", key="l"),
     )
     with database.read() as connection:
         assert [kept.event.id for kept in events_by_key(connection, "billing", ["k"])] == ["1", "2"]
@@ -93,14 +108,14 @@ def test_what_outcomes_refer_to_is_found_with_what_replaced_it(database: Databas
 def test_a_turn_that_shows_again_what_was_retracted_meanwhile_is_void(
     database: Database, replaced: bool
 ) -> None:
-    keep(database, said("1", key="k"))
-    promote(database, make(database))
-    keep(database, outcome("2", 1.0, amends="k", role=None, prompt_group=None))
+    keep(database, build_event("1", key="k"))
+    promote(database, build_version(database))
+    keep(database, build_outcome("2", 1.0, amends="k", role=None, prompt_group=None))
     [turn] = open_pass(database, "billing").turns
     assert len(turn.plan.events) == 1
     if replaced:  # then there is something that lasted
-        keep(database, said("3", amends="k"))
-    keep(database, retraction("r", "1"))
+        keep(database, build_event("3", amends="k"))
+    keep(database, build_retraction("r", "1"))
     if replaced:
         record(database, turn)
     else:
@@ -110,9 +125,9 @@ def test_a_turn_that_shows_again_what_was_retracted_meanwhile_is_void(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_candidate_judged_by_what_was_taken_back_is_not_promoted(database: Database, way: str) -> None:
-    keep(database, gate("1", key="k"), said("t"))
-    made = make(database)
+    keep(database, gate("1", key="k"), build_event("t"))
+    made = build_version(database)
     judged = build_evidence("dev#1", suite=(Pair(event="dev#elsewhere", before=1.0, after=1.0),))
     keep(database, WAYS[way])
     with pytest.raises(FlipRefused, match="1 of the events it was judged by"):
-        promotion.promote(database, made, decision(made, Verdict.PROMOTE, evidence=judged))
+        promotion.promote(database, made, build_decision(made, Verdict.PROMOTE, evidence=judged))

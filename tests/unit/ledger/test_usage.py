@@ -13,8 +13,8 @@ from ledger.errors import TurnVoid
 from ledger.learning import backlog, turns, usage
 from ledger.learning.agents import Agent, declare
 from ledger.learning.usage import WINDOW_S, Trained, Usage, usage_of
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import BASE_HASH, make, open_pass, promote, record
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import BASE_HASH, build_version, open_pass, promote, record
 
 
 def used(database: Database, agent: str = "billing") -> Usage:
@@ -40,26 +40,26 @@ def quota(database: Database, tokens: int | None) -> None:
 
 class TestWhatATurnCost:
     def test_is_written_with_its_version(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         [turn] = open_pass(database, "billing").turns
         record(database, turn, tokens=1234)
         assert costs(database) == {"billing": 1234}
 
     def test_is_written_where_it_made_nothing(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         [turn] = open_pass(database, "billing").turns
         turns.drop_turn(database, turn, token=turn.plan.token, reason="known", tokens=77, results={})
         assert costs(database) == {"billing": 77}
 
     def test_is_nothing_where_its_world_changed(self, database: Database) -> None:
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         [turn] = open_pass(database, "billing").turns
         turns.void_turn(database, turn, token=turn.plan.token, reason="changed")
         assert costs(database) == {"billing": 0}
 
     def test_is_not_written_where_the_version_is_refused(self, database: Database) -> None:
         """One transaction: a cost without its turn would be charged again when the pass is resumed."""
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         [turn] = open_pass(database, "billing").turns
         with pytest.raises(TurnVoid):
             record(database, turn, token=turn.plan.token - 1, tokens=1234)
@@ -75,7 +75,7 @@ class TestLately:
         self, database: Database
     ) -> None:
         declare(database, Agent(name="sql", base_hash=BASE_HASH, weight=2.0))
-        keep(database, said("1"), said("2", agent="sql"))
+        keep(database, build_event("1"), build_event("2", agent="sql"))
         first = open_pass(database, "billing", virtual_time=5.0)
         open_pass(database, "sql", virtual_time=7.0)
         record(database, first.turns[0], tokens=30)
@@ -89,7 +89,7 @@ class TestLately:
     def test_what_is_older_than_the_window_is_forgotten_but_not_what_is_still_open(
         self, database: Database
     ) -> None:
-        keep(database, said("1"), said("2", agent="sql"))
+        keep(database, build_event("1"), build_event("2", agent="sql"))
         opened = open_pass(database, "billing", "sql")
         record(database, opened.turns[0])
         later(database, WINDOW_S + 1.0)
@@ -100,7 +100,7 @@ class TestLately:
         def learning(connection: Connection) -> bool:
             return {one.agent: one.is_learning for one in backlog.backlogs(connection)}["billing"]
 
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         opened = open_pass(database, "billing")
         with database.read() as connection:
             assert learning(connection)
@@ -111,20 +111,20 @@ class TestLately:
 
 class TestQuotas:
     def test_without_one_nobody_waits(self, database: Database) -> None:
-        keep(database, said("1"))
-        make(database, tokens=10**9)
+        keep(database, build_event("1"))
+        build_version(database, tokens=10**9)
         assert used(database) == Usage(tokens=10**9, tokens_max=None, wait_s=0.0)
 
     def test_an_agent_waits_from_the_last_token_until_the_window_has_moved_on(
         self, database: Database
     ) -> None:
         quota(database, 100)
-        keep(database, said("1"))
-        promote(database, make(database, tokens=60))
+        keep(database, build_event("1"))
+        promote(database, build_version(database, tokens=60))
         assert used(database).wait_s == 0.0
         later(database, 1000.0)
-        keep(database, said("2"))
-        promote(database, make(database, tokens=40))
+        keep(database, build_event("2"))
+        promote(database, build_version(database, tokens=40))
         found = used(database)
         assert (found.tokens, found.tokens_max) == (100, 100)
         assert 2500.0 < found.wait_s <= WINDOW_S - 1000.0, "until the first turn leaves the window"
@@ -132,8 +132,8 @@ class TestQuotas:
         assert used(database) == Usage(tokens=40, tokens_max=100, wait_s=0.0)
 
     def test_a_quota_is_raised_and_lifted_by_declaring_again(self, database: Database) -> None:
-        keep(database, said("1"))
-        make(database, tokens=60)
+        keep(database, build_event("1"))
+        build_version(database, tokens=60)
         for tokens_max, waits in ((60, True), (61, False), (1, True), (None, False)):
             quota(database, tokens_max)
             assert (used(database).wait_s > 0.0) is waits, tokens_max

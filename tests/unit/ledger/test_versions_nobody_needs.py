@@ -13,8 +13,8 @@ from ledger.upkeep.pruning import Family, needed
 from ledger.versions import decisions, desired, lineage, promotion, routing
 from ledger.versions.desired import Purpose
 from ledger.versions.lineage import BASE
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import make, open_pass, promote, record, refuse
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version, open_pass, promote, record, refuse
 
 
 @st.composite
@@ -63,8 +63,8 @@ def test_who_keeps_more_loses_nothing(family: Family, keep: int) -> None:
 
 def promoted(database: Database, count: int) -> None:
     for number in range(count):
-        keep(database, said(f"e{number}"))
-        promote(database, make(database))
+        keep(database, build_event(f"e{number}"))
+        promote(database, build_version(database))
 
 
 def going(database: Database, *, keep: int = 1) -> list[int]:
@@ -85,10 +85,10 @@ def test_champion_predecessor_and_the_newest_of_the_lineage_stay(database: Datab
 
 
 def test_a_refused_version_goes_and_a_candidate_stays(database: Database) -> None:
-    keep(database, said("1"))
-    refuse(database, make(database))
+    keep(database, build_event("1"))
+    refuse(database, build_version(database))
     assert going(database) == [1]
-    make(database)
+    build_version(database)
     assert going(database) == [1]
 
 
@@ -115,7 +115,7 @@ def test_what_a_replica_was_last_seen_with_stays(database: Database) -> None:
 
 def test_where_the_turns_of_an_unfinished_pass_began_stays(database: Database) -> None:
     promoted(database, 2)
-    keep(database, said("b"), said("s", agent="sql"))
+    keep(database, build_event("b"), build_event("s", agent="sql"))
     opened = open_pass(database, "billing", "sql")
     record(database, opened.turns[0])  # v3 of v2, in a pass that is resumed for sql's sake
     with database.read() as connection:
@@ -123,8 +123,8 @@ def test_where_the_turns_of_an_unfinished_pass_began_stays(database: Database) -
     refuse(database, candidate)
     leases.release(database, {turns.lease_name("billing"): opened.turns[0].plan.token})
     promotion.roll_back(database, "billing", to=0, by="ann", reason="")
-    keep(database, said("c"))
-    promote(database, make(database))
+    keep(database, build_event("c"))
+    promote(database, build_version(database))
     assert going(database) == [1, 3], "v2 is where the unfinished pass would begin again"
     token = opened.turns[1].plan.token
     turns.drop_turn(database, opened.turns[1], token=token, reason="", tokens=0, results={})

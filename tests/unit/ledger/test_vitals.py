@@ -9,12 +9,12 @@ from ledger.learning.turns import lease_name
 from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import (
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import (
     ALREADY_KNOWN,
     TRAINED,
-    decision,
-    make,
+    build_decision,
+    build_version,
     open_pass,
     promote,
     record,
@@ -42,7 +42,7 @@ def test_an_empty_ledger_has_nothing_that_waits_or_is_old(database: Database) ->
 
 
 def test_a_turn_is_held_until_its_lease_is_gone(database: Database) -> None:
-    keep(database, said("1"), said("2", agent="sql"))
+    keep(database, build_event("1"), build_event("2", agent="sql"))
     opened = open_pass(database, "billing", "sql")
     assert (look(database).turns_held, look(database).turns_left) == (2, 0)
     assert look(database).leases == {"agent": 2}
@@ -55,8 +55,8 @@ def test_a_turn_is_held_until_its_lease_is_gone(database: Database) -> None:
 
 
 def test_a_candidate_grows_old_until_its_verdict(database: Database) -> None:
-    keep(database, said("1"))
-    made = make(database)
+    keep(database, build_event("1"))
+    made = build_version(database)
     found = look(database)
     assert found.candidates == 1
     assert found.candidate_age_s == pytest.approx(found.now_s - made.made_s, abs=0.01)
@@ -65,22 +65,26 @@ def test_a_candidate_grows_old_until_its_verdict(database: Database) -> None:
 
 
 def test_what_is_stuck_is_counted_by_why(database: Database) -> None:
-    keep(database, said("1"), said("2", agent="sql", interaction="i", role=None, prompt_group=None))
-    made = make(database)
+    keep(
+        database,
+        build_event("1"),
+        build_event("2", agent="sql", interaction="i", role=None, prompt_group=None),
+    )
+    made = build_version(database)
     promote(database, made)
     promotion.roll_back(database, "billing", to=None, by="ann", reason="worse")
     assert look(database).stuck == {Status.WAITING: 1, Status.HELD: 1, Status.CONTESTED: 0}
 
 
 def test_the_last_of_each_kind_has_its_moment(database: Database) -> None:
-    keep(database, said("1"))
-    made = make(database)
+    keep(database, build_event("1"))
+    made = build_version(database)
     promote(database, made)
     last = look(database).last_s
     assert last["version"] == last["turn"]
     assert last["event"] <= last["turn"] <= last["decision"] <= look(database).now_s
     assert last["flip"] == pytest.approx(last["decision"], abs=1.0)
-    keep(database, said("2", agent="sql"))
+    keep(database, build_event("2", agent="sql"))
     [turn] = open_pass(database, "sql").turns
     from ledger.learning.turns import void_turn
 
@@ -94,20 +98,20 @@ def test_the_last_of_each_kind_has_its_moment(database: Database) -> None:
 def test_decisions_are_told_once_whoever_took_them(database: Database) -> None:
     with database.read() as connection:
         number = newest_decision(connection)
-    keep(database, said("1"), said("2"))
-    made = make(database)
+    keep(database, build_event("1"), build_event("2"))
+    made = build_version(database)
     promote(database, made)
     promotion.roll_back(database, "billing", to=None, by="ann", reason="worse")
     newest, found = decided(database, number)
     assert [(one.verdict, one.by) for one in found] == [
-        (Verdict.PROMOTE, decision(made, Verdict.PROMOTE).by),
+        (Verdict.PROMOTE, build_decision(made, Verdict.PROMOTE).by),
         (Verdict.ROLLBACK, "ann"),
     ]
     assert decided(database, newest) == (newest, [])
 
 
 def test_a_promotion_says_how_long_each_event_waited_that_was_trained(database: Database) -> None:
-    keep(database, said("1"), said("2"), said("3"))
+    keep(database, build_event("1"), build_event("2"), build_event("3"))
     [turn] = open_pass(database, "billing").turns
     known, *trained = [one.seq for one in turn.plan.events]
     made = record(database, turn, results={known: ALREADY_KNOWN} | dict.fromkeys(trained, TRAINED))
@@ -122,6 +126,6 @@ def test_after_a_restored_backup_it_goes_on_from_what_there_is(database: Databas
     """Numbers went back: what was decided since is gone, and what comes is told."""
     newest, found = decided(database, 1_000_000)
     assert found == []
-    keep(database, said("1"))
-    promote(database, make(database))
+    keep(database, build_event("1"))
+    promote(database, build_version(database))
     assert [one.verdict for one in decided(database, newest)[1]] == [Verdict.PROMOTE]

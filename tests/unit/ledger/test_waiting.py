@@ -10,11 +10,19 @@ from ledger.intake import dead_letters, outbox, waiting
 from ledger.learning import event_queries
 from ledger.learning.event_queries import untaught
 from ledger.reports.audit import audit
-from tests.unit.ledger.saying import DEAD_LETTERS, INTERACTIONS, keep, outcome, retraction, said, spoken
+from tests.unit.ledger.event_builder import (
+    DEAD_LETTERS,
+    INTERACTIONS,
+    build_event,
+    build_interaction,
+    build_outcome,
+    build_retraction,
+    keep,
+)
 
 
 def naming(id: str, interaction: str = "i", **changed: object):
-    return said(id, interaction=interaction, role=None, prompt_group=None, **changed)
+    return build_event(id, interaction=interaction, role=None, prompt_group=None, **changed)
 
 
 def give_up(database: Database) -> int:
@@ -30,7 +38,7 @@ def ids(database: Database) -> set[str]:
 
 
 def test_what_waited_too_long_is_a_dead_letter_once(database: Database) -> None:
-    keep(database, said("1"), naming("2"), naming("3", key="k"), said("4"))
+    keep(database, build_event("1"), naming("2"), naming("3", key="k"), build_event("4"))
     assert give_up(database) == 2
     assert give_up(database) == 0
     with database.read() as connection:
@@ -60,22 +68,22 @@ def test_a_number_is_given_out_once_though_an_older_event_is_given_up_after_a_ne
     assert give_up(database) == 1
     with database.read() as connection:
         assert waiting.give_up(database, kept_before_s=now_s(connection) + 7200.0, dead_letter_topic="t") == 1
-    keep(database, said("3"))
+    keep(database, build_event("3"))
     with database.read() as connection:
         assert connection.scalar(select(schema.events.c.seq)) == 3
 
 
 def test_only_what_waits_for_an_interaction_is_given_up(database: Database) -> None:
-    keep(database, spoken("here"), partition=INTERACTIONS)
+    keep(database, build_interaction("here"), partition=INTERACTIONS)
     keep(
         database,
-        said("own texts", interaction="nowhere"),
+        build_event("own texts", interaction="nowhere"),
         naming("joined", "here"),
         naming("taken back"),
-        retraction("r", "taken back"),
+        build_retraction("r", "taken back"),
         naming("replaced", key="k"),
-        said("newer", key="k", revision=2),
-        outcome("about the newer", 0.5, amends="k", role=None, prompt_group=None),
+        build_event("newer", key="k", revision=2),
+        build_outcome("about the newer", 0.5, amends="k", role=None, prompt_group=None),
     )
     before = ids(database)
     assert give_up(database) == 0
@@ -83,7 +91,7 @@ def test_only_what_waits_for_an_interaction_is_given_up(database: Database) -> N
 
 
 def test_an_amendment_of_nothing_is_given_up_too(database: Database) -> None:
-    keep(database, outcome("1", 0.5, amends="nothing", role=None, prompt_group=None))
+    keep(database, build_outcome("1", 0.5, amends="nothing", role=None, prompt_group=None))
     assert give_up(database) == 1
 
 
@@ -93,7 +101,7 @@ def test_the_young_wait_on(database: Database) -> None:
         kept_s = waiting.waiting_state(connection).oldest_s
     assert kept_s is not None
     assert waiting.give_up(database, kept_before_s=kept_s, dead_letter_topic=DEAD_LETTERS) == 0
-    keep(database, spoken("i"), partition=INTERACTIONS)
+    keep(database, build_interaction("i"), partition=INTERACTIONS)
     with database.read() as connection:
         [found] = event_queries.event_by_uid(connection, "1")
         assert (found.status, found.event.role) == (Status.OPEN, Role.TRAIN)
@@ -101,13 +109,13 @@ def test_the_young_wait_on(database: Database) -> None:
 
 
 def test_a_number_is_never_given_to_a_second_event(database: Database) -> None:
-    keep(database, said("1"), naming("2"))
+    keep(database, build_event("1"), naming("2"))
     with database.read() as connection:
         last = int(connection.scalar(select(func.max(schema.events.c.seq))) or 0)
     give_up(database)
-    keep(database, said("3"), said("4"))
+    keep(database, build_event("3"), build_event("4"))
     give_up(database)
-    keep(database, said("5"))
+    keep(database, build_event("5"))
     with database.read() as connection:
         found = {kept.event.id: kept.seq for kept in untaught(connection, "billing", limit=9)}
     assert last < found["3"] < found["4"] < found["5"]
@@ -117,7 +125,7 @@ def test_given_up_feedback_may_come_again(database: Database) -> None:
     keep(database, naming("1"))
     give_up(database)
     keep(database, naming("1"))
-    keep(database, spoken("i"), partition=INTERACTIONS)
+    keep(database, build_interaction("i"), partition=INTERACTIONS)
     with database.read() as connection:
         assert [kept.status for kept in event_queries.event_by_uid(connection, "1")] == [Status.OPEN]
         assert audit(connection).disagreements == ()
@@ -126,10 +134,10 @@ def test_given_up_feedback_may_come_again(database: Database) -> None:
 @pytest.mark.parametrize("first", ["interaction", "feedback"])
 def test_records_are_kept_only_while_they_are_waited_with(database: Database, first: str) -> None:
     if first == "interaction":
-        keep(database, spoken("i"), partition=INTERACTIONS)
-    keep(database, naming("1"), said("2"))
+        keep(database, build_interaction("i"), partition=INTERACTIONS)
+    keep(database, naming("1"), build_event("2"))
     if first == "feedback":
-        keep(database, spoken("i"), partition=INTERACTIONS)
+        keep(database, build_interaction("i"), partition=INTERACTIONS)
         waiting.forget_joined(database)
     with database.read() as connection:
         assert waiting.waiting_state(connection) == waiting.WaitingState(oldest_s=None, records=0, waiting=0)

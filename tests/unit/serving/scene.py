@@ -20,9 +20,9 @@ from ledger.versions.lineage import Version, version_name
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.engine.measurements import build_metrics
-from tests.unit.ledger import saying, teaching
+from tests.unit.ledger import event_builder, turn_builder
 
-BASE_HASH = teaching.BASE_HASH
+BASE_HASH = turn_builder.BASE_HASH
 PROMPT_IDS = ([10, 20, 30], [7, 8], [99, 98])
 
 
@@ -44,7 +44,7 @@ class Scene:
         return self.replicas[-1]
 
     def say(self, *events: Event) -> None:
-        saying.keep(self.database, *events)
+        event_builder.keep(self.database, *events)
 
     def corrections(self, agent: str, count: int, *, role: Role, kind: Kind = Kind.CORRECTION) -> list[Event]:
         """Fresh prompts whose right answer is `right N` (for approvals: was said)."""
@@ -54,14 +54,16 @@ class Scene:
             right = f"right {self._said}"
             data: dict[str, Any] = {"messages": [{"role": "user", "content": f"ask {self._said}"}]}
             data |= {"said": right} if kind is Kind.APPROVE else {"rejected": "no", "corrected": right}
-            events.append(saying.said(f"e{self._said}", agent=agent, role=role, kind=kind, data=data))
+            events.append(
+                event_builder.build_event(f"e{self._said}", agent=agent, role=role, kind=kind, data=data)
+            )
         self.say(*events)
         return events
 
     def candidate(self, agent: str, **manifest: Any) -> Version:
         """A version taught with everything untaught and one thing more, complete in store and ledger."""
         self.corrections(agent, 1, role=Role.TRAIN)
-        [turn] = teaching.open_pass(self.database, agent).turns
+        [turn] = turn_builder.open_pass(self.database, agent).turns
         made = self._record(turn, manifest)
         leases.release(self.database, {turns.lease_name(agent): turn.plan.token})
         return made
@@ -69,7 +71,7 @@ class Scene:
     def champion(self, agent: str) -> Version:
         """A promoted version."""
         made = self.candidate(agent)
-        teaching.promote(self.database, made)
+        turn_builder.promote(self.database, made)
         return made
 
     def path(self, version: Version) -> str:
@@ -93,7 +95,7 @@ class Scene:
             base_hash=BASE_HASH,
             path=path,
             tokens=100,
-            results=teaching.build_results(turn),
+            results=turn_builder.build_results(turn),
         )
 
 

@@ -25,8 +25,8 @@ from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
 from tests.unit.engine.measurements import build_metrics
-from tests.unit.ledger import teaching
-from tests.unit.ledger.saying import outcome, retraction, said
+from tests.unit.ledger import turn_builder
+from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction
 from tests.unit.serving.scene import BASE_HASH, Scene
 
 
@@ -152,19 +152,19 @@ def keyed(scene: Scene, count: int) -> list[Event]:
             "rejected": "no",
             "corrected": f"right {n}",
         }
-        events.append(said(f"g{n}", role=Role.GATE, key=f"k{n}", data=data))
+        events.append(build_event(f"g{n}", role=Role.GATE, key=f"k{n}", data=data))
     scene.say(*events)
     return events
 
 
 def no(number: int) -> Event:
-    return outcome(f"no{number}", -1.0, amends=f"k{number}", role=None, prompt_group=None)
+    return build_outcome(f"no{number}", -1.0, amends=f"k{number}", role=None, prompt_group=None)
 
 
 def test_what_people_took_back_is_not_asked(billing, bench):
     gate = keyed(billing, 11)
     billing.candidate("billing")
-    billing.say(retraction("r", "g0"), no(1))
+    billing.say(build_retraction("r", "g0"), no(1))
     judge = bench()
     judge.run()
     found = judge.decisions()[-1]
@@ -463,7 +463,7 @@ def test_a_candidate_whose_event_was_retracted_is_not_served_and_makes_the_next_
     billing.candidate("billing")
     judge = bench()
     judge.run_until(Verdict.CANARY)
-    billing.say(retraction("r1", taught.id))
+    billing.say(build_retraction("r1", taught.id))
     judge.run()
     assert judge.serving() == lineage.BASE
     assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
@@ -506,7 +506,7 @@ def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, 
 
 def test_the_evidence_of_earlier_decisions_is_not_read_again_at_every_look(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
-    teaching.refuse(billing.database, billing.candidate("billing"))
+    turn_builder.refuse(billing.database, billing.candidate("billing"))
     with billing.database.write() as connection:
         connection.execute(text("UPDATE decisions SET evidence = 'no JSON' WHERE number = 1"))
     billing.candidate("billing")
@@ -532,7 +532,7 @@ def test_one_prompt_corrected_often_is_one_question(billing, bench):
 def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     endless = {"messages": [{"role": "user", "content": "x" * 900}], "rejected": "a", "corrected": "b"}
-    billing.say(said("long", role=Role.GATE, data=endless))
+    billing.say(build_event("long", role=Role.GATE, data=endless))
     billing.candidate("billing")
     judge = bench()
     judge.run()

@@ -13,7 +13,7 @@ from serving.fleet.replica import Replica
 from serving.fleet.version_check import VersionChecker
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
-from tests.unit.ledger import teaching
+from tests.unit.ledger import turn_builder
 from tests.unit.serving.gateway.gateway_builder import build_gateway
 from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
 
@@ -233,7 +233,7 @@ def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
     (_, *numbers), *rows = bad[0]["logprobs"]
     bad[0]["logprobs"] = [[float("nan"), *numbers], *rows]
     champion = scene.candidate("billing", probes=bad)
-    teaching.promote(scene.database, champion)
+    turn_builder.promote(scene.database, champion)
     fake = scene.replica()
     assert keep(fake).failed[champion.model] == "its probes are not finite"
     assert fake.asked == []
@@ -257,7 +257,7 @@ def test_a_version_that_a_newer_clorad_wrote_is_not_held_and_both_formats_are_na
 ) -> None:
     scene.agent("billing")
     champion = scene.candidate("billing", format=99)
-    teaching.promote(scene.database, champion)
+    turn_builder.promote(scene.database, champion)
     fake = scene.replica()
     assert "has format 99, this clorad reads formats 1 to" in keep(fake).failed[champion.model]
     assert fake.asked == []

@@ -25,8 +25,8 @@ from ledger.versions import decisions, lineage
 from ledger.versions.evidence import Evidence
 from tests.meters import since, told
 from tests.unit.engine import tiny
-from tests.unit.ledger import teaching
-from tests.unit.ledger.saying import keep, retraction, said
+from tests.unit.ledger import turn_builder
+from tests.unit.ledger.event_builder import build_event, build_retraction, keep
 
 RECIPE = {
     "rank": 4, "alpha": 8.0, "steps": 3, "steps_min": 3, "warmup_steps": 1, "learning_rate": 5e-3,
@@ -112,7 +112,7 @@ def learner(database: Database, engine: WarmEngine, tmp_path: Path) -> Learner:
 
 def corrections(agent: str, count: int, *, role: Role = Role.TRAIN, prefix: str = "") -> list[Event]:
     return [
-        said(
+        build_event(
             f"{prefix}{agent}-{role.value}-{number}",
             agent=agent,
             role=role,
@@ -218,7 +218,7 @@ def test_a_pass_that_does_not_fit_into_memory_is_repeated(
 def promote(database: Database, agent: str) -> None:
     with database.read() as connection:
         [candidate] = [one for one in decisions.undecided(connection) if one.agent == agent]
-    teaching.promote(database, candidate)
+    turn_builder.promote(database, candidate)
 
 
 def test_what_a_turn_was_trained_on_is_charged_in_the_ledger(learner: Learner, database: Database) -> None:
@@ -330,7 +330,7 @@ def test_an_event_retracted_while_it_is_taught_voids_the_turn(learner: Learner, 
 
     def retract(name: str) -> None:
         if name == "learner-renamed":
-            keep(database, retraction("r", "billing-train-0"))
+            keep(database, build_retraction("r", "billing-train-0"))
 
     start_pass(replace(learner, failpoint=retract), threading.Event())
     assert made(database) == {}
@@ -369,8 +369,8 @@ def test_a_role_that_stops_leaves_the_pass_for_the_next_start(learner: Learner, 
 def test_contradicting_corrections_are_settled_before_the_turn(learner: Learner, database: Database) -> None:
     make_due(database, "billing")
     same = {"messages": [{"role": "user", "content": "billing asks 0"}], "rejected": "no 0"}
-    keep(database, said("newer", data={**same, "corrected": "perhaps 0"}))
-    keep(database, said("bob", author="bob", data={**same, "corrected": "never 0"}))
+    keep(database, build_event("newer", data={**same, "corrected": "perhaps 0"}))
+    keep(database, build_event("bob", author="bob", data={**same, "corrected": "never 0"}))
     start_pass(learner, threading.Event())
     with database.read() as connection:
         standing = {
@@ -421,7 +421,7 @@ def test_of_an_event_with_several_replies_one_that_is_trained_will_do(
     turns_ = [{"role": "assistant", "content": "I take over"}, {"role": "user", "content": "go on"}, long]
     for name, spoken in (("partly", turns_), ("wholly", [long])):
         data = {"action": "takeover", "messages": asked, "turns": spoken}
-        keep(database, said(name, kind=Kind.TAKEOVER, prompt_group=name, data=data))
+        keep(database, build_event(name, kind=Kind.TAKEOVER, prompt_group=name, data=data))
     start_pass(learner, threading.Event())
     with database.read() as connection:
         partly, wholly = (
@@ -433,15 +433,17 @@ def test_of_an_event_with_several_replies_one_that_is_trained_will_do(
 def test_a_correction_that_was_reverted_after_it_was_taught_is_not_repeated(
     learner: Learner, database: Database
 ) -> None:
-    keep(database, said("wrong", key="k", data=corrections("billing", 1)[0].data))
+    keep(database, build_event("wrong", key="k", data=corrections("billing", 1)[0].data))
     make_due(database, "billing")
     start_pass(learner, threading.Event())
     with database.read() as connection:
         [made_first] = decisions.undecided(connection)
-    teaching.promote(database, made_first)
+    turn_builder.promote(database, made_first)
     keep(
         database,
-        said("no", kind=Kind.OUTCOME, amends="k", prompt_group=None, data={"value": -1.0, "scope": "final"}),
+        build_event(
+            "no", kind=Kind.OUTCOME, amends="k", prompt_group=None, data={"value": -1.0, "scope": "final"}
+        ),
         *corrections("billing", 6, prefix="next "),
         *corrections("billing", 8, role=Role.GATE, prefix="next "),
     )
@@ -459,12 +461,12 @@ def test_a_correction_that_arrives_after_its_revert_is_not_taught(
     learner: Learner, database: Database
 ) -> None:
     data = {"value": -1.0, "scope": "final", "messages": [{"role": "user", "content": "ask"}], "said": "no"}
-    keep(database, said("no", kind=Kind.OUTCOME, amends="k", data=data))
+    keep(database, build_event("no", kind=Kind.OUTCOME, amends="k", data=data))
     make_due(database, "billing")
     with database.write() as connection:  # it was looked at in a turn of its own, and teaches nothing
         the_revert = update(schema.events).where(schema.events.c.id == "no")
         connection.execute(the_revert.values(status=Status.BARREN.value))
-    keep(database, said("wrong", key="k", data=corrections("billing", 1)[0].data))
+    keep(database, build_event("wrong", key="k", data=corrections("billing", 1)[0].data))
     start_pass(learner, threading.Event())
     with database.read() as connection:
         [made] = decisions.undecided(connection)
@@ -480,7 +482,7 @@ def test_an_agent_whose_champion_is_damaged_keeps_no_other_from_learning(
     start_pass(learner, threading.Event())
     with database.read() as connection:
         [champion] = decisions.undecided(connection)
-    teaching.promote(database, champion)
+    turn_builder.promote(database, champion)
     (learner.store / champion.path / "adapter_model.safetensors").write_bytes(b"torn")
     learner.engine._slots._parsed.clear()
     for name in ("billing", "sql"):
@@ -499,7 +501,7 @@ def test_interventions_without_a_record_of_what_was_sampled_teach_nothing_and_sa
 ) -> None:
     make_due(database, "billing")
     texts = {"messages": [{"role": "user", "content": "hello"}], "said": "bye"}
-    keep(database, said("blame", kind=Kind.REJECT, data={"action": "reject", **texts}))
+    keep(database, build_event("blame", kind=Kind.REJECT, data={"action": "reject", **texts}))
     start_pass(learner, threading.Event())
     with database.read() as connection:
         [kept] = event_queries.event_by_uid(connection, "dev#blame")

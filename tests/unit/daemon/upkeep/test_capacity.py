@@ -11,7 +11,7 @@ from ledger.events import Status
 from ledger.intake import outbox
 from ledger.learning.agents import Agent, declare
 from ledger.learning.event_queries import mark, untaught
-from tests.unit.ledger.saying import keep, said
+from tests.unit.ledger.event_builder import build_event, keep
 
 Usage = namedtuple("Usage", "total used free")
 MIB = 1 << 20
@@ -42,7 +42,7 @@ class Place:
         return room()
 
     def say(self, *ids: str) -> None:
-        keep(self.database, *[said(id) for id in ids])
+        keep(self.database, *[build_event(id) for id in ids])
 
     def learn(self, number: int) -> None:
         """So many fewer wait; how does not matter here."""

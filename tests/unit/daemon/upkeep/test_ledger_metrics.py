@@ -18,8 +18,8 @@ from ledger.learning.backlog import Backlog
 from ledger.learning.usage import Usage
 from ledger.versions import promotion
 from tests.meters import since, told
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import make, promote
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version, promote
 
 FRESHNESS = Freshness(events_min=2, age_s_max=3600.0, alpha=0.05)
 SEEN = "clorad.ledger.agents"
@@ -70,9 +70,9 @@ def test_agents_are_counted_by_what_they_do_and_only_while_leading(database: Dat
     assert told(SEEN) == {}
     with leading(database):
         wait_for(lambda: states() == {"idle": 2})
-        keep(database, said("1"))
+        keep(database, build_event("1"))
         wait_for(lambda: states() == {"idle": 1, "waiting": 1})
-        make(database)
+        build_version(database)
         wait_for(lambda: states() == {"idle": 1, "judging": 1})
         assert told("clorad.ledger.candidates") == {(): 1}
     assert told(SEEN) == {}
@@ -82,12 +82,12 @@ def test_agents_are_counted_by_what_they_do_and_only_while_leading(database: Dat
 @pytest.mark.usefixtures("quickly")
 def test_decisions_are_counted_while_leading_and_nobody_is_named(database: Database) -> None:
     before, waits = told("clorad.gate.decisions"), told("clorad.event.to_live")
-    keep(database, said("1"))
-    promote(database, make(database))  # before anybody led: the leader then counted it
+    keep(database, build_event("1"))
+    promote(database, build_version(database))  # before anybody led: the leader then counted it
     with leading(database):
         wait_for(lambda: bool(states()))
-        keep(database, said("2"), said("3"))
-        promote(database, make(database))
+        keep(database, build_event("2"), build_event("3"))
+        promote(database, build_version(database))
         promotion.roll_back(database, "billing", to=None, by="ann@example.org", reason="worse")
         wait_for(lambda: len(since(before, "clorad.gate.decisions")) == 2)
     counted = since(before, "clorad.gate.decisions")

@@ -16,8 +16,8 @@ from ledger.learning.turns import lease_name
 from ledger.upkeep.pruning import mark, unneeded
 from ledger.versions.lineage import version_name, versions_of
 from tests.unit.daemon.conftest import Clorad
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import make, open_pass, promote, refuse
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version, open_pass, promote, refuse
 
 HASH = "ab" * 32
 
@@ -50,8 +50,8 @@ def folder(path: Path, *, age_s: float = 2 * pruning.QUIET_S) -> Path:
 def promoted(database: Database, store: Path, count: int) -> list[Path]:
     found = []
     for number in range(count):
-        keep(database, said(f"e{number}"))
-        made = make(database)
+        keep(database, build_event(f"e{number}"))
+        made = build_version(database)
         found.append(folder(store / made.path))
         promote(database, made)
     return found
@@ -107,7 +107,7 @@ def test_a_name_on_its_way_out_may_be_taken_already(database: Database, store: P
 
 
 def test_a_turns_work_stays_while_it_may_become_a_version(database: Database, store: Path) -> None:
-    keep(database, said("1"))
+    keep(database, build_event("1"))
     [turn] = open_pass(database, "billing").turns
     old = folder(store / "billing" / f".draft-{turn.id}-{turn.plan.token}")
     renamed = folder(store / "billing" / version_name(turn.number, HASH))
@@ -148,8 +148,8 @@ class TestCommand:
     def installed(self, clorad: Clorad, database: Database, store: Path) -> Clorad:
         Path("clorad.toml").write_text(f'[store]\npath = "{store}"\n')
         promoted(database, store, 4)
-        keep(database, said("r"))
-        made = make(database)
+        keep(database, build_event("r"))
+        made = build_version(database)
         folder(store / made.path)
         refuse(database, made)
         return clorad

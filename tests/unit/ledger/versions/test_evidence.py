@@ -19,8 +19,8 @@ from ledger.upkeep import forgetting
 from ledger.upkeep.mentions import Subject
 from ledger.versions import decisions
 from ledger.versions.evidence import FORMAT, Answers, Evidence, Judgement, Pair, from_json
-from tests.unit.ledger.saying import keep, said
-from tests.unit.ledger.teaching import build_evidence, make, refuse
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_evidence, build_version, refuse
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 NEWER = {"format": FORMAT + 1, "verdicts": [{"wins": 8}]}
@@ -36,8 +36,8 @@ def stored_samples(format_number: int) -> dict[str, Any]:
 @pytest.fixture
 def with_newer_evidence(database: Database) -> Database:
     """billing has a refused version; the evidence of its decision was written by a newer clorad."""
-    keep(database, said("1"))
-    refuse(database, make(database), evidence=build_evidence("dev#g1"))
+    keep(database, build_event("1"))
+    refuse(database, build_version(database), evidence=build_evidence("dev#g1"))
     with database.write() as connection:
         refusal = schema.decisions.c.kind == "refuse"
         connection.execute(update(schema.decisions).where(refusal).values(evidence=NEWER))

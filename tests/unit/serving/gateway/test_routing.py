@@ -12,7 +12,7 @@ from ledger.versions.desired import Purpose, raise_generation, want
 from ledger.versions.routing import ReplicaState, Route, Routing
 from serving.gateway.routing import choose, version_for
 from tests.meters import told
-from tests.unit.ledger import teaching
+from tests.unit.ledger import turn_builder
 from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, load_adapter, text_of, wait_until
 from tests.unit.serving.scene import Scene
 
@@ -109,7 +109,7 @@ def test_a_promotion_reaches_the_gateway_and_no_request_fails(gateway: RunningGa
     with ThreadPoolExecutor(8) as pool:
         chatting = [pool.submit(chat) for _ in range(8)]
         time.sleep(0.5)
-        teaching.promote(world.database, second)
+        turn_builder.promote(world.database, second)
         flipped = time.monotonic()
         wait_until(lambda: spoken and spoken[-1] == second.name)
         swap_s = time.monotonic() - flipped

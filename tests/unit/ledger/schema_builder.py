@@ -14,7 +14,7 @@ BILLING = (
 )
 
 
-def migrated_to(database: Database, revision: str) -> None:
+def build_schema(database: Database, revision: str) -> None:
     """The schema of that version, in a database without tables."""
     config = Config()
     config.set_main_option("script_location", str(Path(ledger.__file__).parent / "migrations"))

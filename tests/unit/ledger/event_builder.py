@@ -14,7 +14,7 @@ DEAD_LETTERS = "clorad.dead-letters"
 Content = Event | Interaction | UnusableRecord
 
 
-def said(id: str, **changed: Any) -> Event:
+def build_event(id: str, **changed: Any) -> Event:
     """A correction of billing with the role `train`, unless said otherwise."""
     fields: dict[str, Any] = {
         "source": "dev",
@@ -30,18 +30,20 @@ def said(id: str, **changed: Any) -> Event:
     return Event(**{**fields, **changed})
 
 
-def retraction(id: str, target: str, *, source: str = "dev", of: str = "dev", author: str = "ann") -> Event:
+def build_retraction(
+    id: str, target: str, *, source: str = "dev", of: str = "dev", author: str = "ann"
+) -> Event:
     data = {"target": {"source": of, "id": target}}
-    return said(
+    return build_event(
         id, kind=Kind.RETRACTION, source=source, author=author, role=None, prompt_group=None, data=data
     )
 
 
-def outcome(id: str, value: float, **changed: Any) -> Event:
-    return said(id, kind=Kind.OUTCOME, data={"value": value, "scope": "final"}, **changed)
+def build_outcome(id: str, value: float, **changed: Any) -> Event:
+    return build_event(id, kind=Kind.OUTCOME, data={"value": value, "scope": "final"}, **changed)
 
 
-def spoken(id: str, **changed: Any) -> Interaction:
+def build_interaction(id: str, **changed: Any) -> Interaction:
     fields: dict[str, Any] = {
         "id": id,
         "agent": "billing",
@@ -60,11 +62,11 @@ def spoken(id: str, **changed: Any) -> Interaction:
     return Interaction(**{**fields, **changed})
 
 
-def unusable(reason: Reason = Reason.INVALID_JSON) -> UnusableRecord:
+def build_unusable(reason: Reason = Reason.INVALID_JSON) -> UnusableRecord:
     return UnusableRecord(reason=reason, detail="line 1")
 
 
-def batch(
+def build_batch(
     start: int, contents: Sequence[Content], *, partition: Partition = FEEDBACK, holes: int = 0
 ) -> Batch:
     """One record an offset from `start`, then `holes` offsets without one."""
@@ -92,7 +94,7 @@ def keep(
     start = transaction.start_at(database, partition, 0)
     return transaction.keep(
         database,
-        [batch(start, contents, partition=partition, holes=holes)],
+        [build_batch(start, contents, partition=partition, holes=holes)],
         dead_letter_topic=DEAD_LETTERS,
         administrators=administrators,
     )

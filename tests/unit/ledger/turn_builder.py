@@ -27,14 +27,14 @@ def lease(database: Database, *agents: str, holder: str = HOLDER, ttl_s: float =
     return {name.removeprefix(turns.lease_name("")): token for name, token in tokens.items()}
 
 
-def events_of(database: Database, agent: str) -> list[KeptEvent]:
+def untaught_events(database: Database, agent: str) -> list[KeptEvent]:
     with database.read() as connection:
         return event_queries.untaught(connection, agent, limit=1000)
 
 
-def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan:
+def build_plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan:
     """A turn of all the agent's untaught events."""
-    untaught = events_of(database, agent)
+    untaught = untaught_events(database, agent)
     with database.read() as connection:
         parent = desired.champion(connection, agent)
         newest = decisions.newest_seq(connection, agent)
@@ -56,7 +56,7 @@ def plan(database: Database, agent: str, token: int, **changed: Any) -> TurnPlan
 
 def open_pass(database: Database, *agents: str, virtual_time: float = 0.0, **changed: Any) -> Pass:
     tokens = lease(database, *agents)
-    plans = [plan(database, agent, tokens[agent], **changed) for agent in agents]
+    plans = [build_plan(database, agent, tokens[agent], **changed) for agent in agents]
     return passes.open_pass(database, plans, holder=HOLDER, form=FORM, virtual_time=virtual_time)
 
 
@@ -69,7 +69,7 @@ def build_results(turn: Turn) -> dict[int, EventResult]:
     return {event.seq: TRAINED for event in turn.plan.events}
 
 
-def barren(reason: str) -> EventResult:
+def build_barren(reason: str) -> EventResult:
     return EventResult(outcome=EventOutcome.BARREN, reason=reason)
 
 
@@ -94,7 +94,9 @@ def record(
     )
 
 
-def make(database: Database, agent: str = "billing", *, tokens: int = 100, **changed: Any) -> Version:
+def build_version(
+    database: Database, agent: str = "billing", *, tokens: int = 100, **changed: Any
+) -> Version:
     """A candidate taught with everything untaught."""
     [turn] = open_pass(database, agent, **changed).turns
     made = record(database, turn, tokens=tokens)
@@ -118,7 +120,7 @@ def build_evidence(*won: str, reasons: Sequence[str] = (), **changed: Any) -> Ev
     return Evidence(**{**fields, **changed})
 
 
-def decision(version: Version, verdict: Verdict, **changed: Any) -> Decision:
+def build_decision(version: Version, verdict: Verdict, **changed: Any) -> Decision:
     fields: dict[str, Any] = {
         "agent": version.agent,
         "number": version.number,
@@ -131,12 +133,12 @@ def decision(version: Version, verdict: Verdict, **changed: Any) -> Decision:
 
 
 def promote(database: Database, version: Version) -> int:
-    return promotion.promote(database, version, decision(version, Verdict.PROMOTE))
+    return promotion.promote(database, version, build_decision(version, Verdict.PROMOTE))
 
 
 def refuse(database: Database, version: Version, verdict: Verdict = Verdict.REFUSE, **changed: Any) -> None:
     with database.write() as connection:
-        decisions.decide(connection, decision(version, verdict, **changed))
+        decisions.decide(connection, build_decision(version, verdict, **changed))
 
 
 def seqs(found: Sequence[KeptEvent]) -> list[int]:
