@@ -5,6 +5,9 @@ from typing import Literal
 
 from feedback.topics import Topics
 
+SESSION_MS = 10_000
+"""For how long a member that was killed holds its partitions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeOptions:
@@ -18,6 +21,6 @@ class IntakeOptions:
     join_s_max: float  # feedback waits for its interaction
     administrators: frozenset[str]
     topics: Topics = field(default_factory=Topics)
-    session_ms: int = 10_000  # a killed member holds its partitions for so long
+    session_ms: int = SESSION_MS
     still_s_max: float = 120.0  # behind and at the same offset, until it is reported
     dead_share_max: float = 0.5  # of the last records, until intake rests

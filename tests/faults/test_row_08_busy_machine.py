@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from feedback.source import SESSION_MS
+from feedback.intake_options import SESSION_MS
 from tests.faults.load import Load
 
 pytestmark = pytest.mark.kafka

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from engine.base_files import base_hash
-from feedback.source import SESSION_MS
+from feedback.intake_options import SESSION_MS
 from ledger.learning import agents
 from ledger.schema import turns, versions
 from tests.learner_process import LEASE_S, RECIPE, LearnerProcess
