@@ -26,6 +26,8 @@ from daemon.console import (
 )
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
+from engine.manifest import DamagedManifest, NewerManifest, read_manifest
+from engine.measurements import End, TrainingMetrics
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
 from ledger.learning.agents import all_agents
@@ -34,7 +36,7 @@ from ledger.reports.provenance import Provenance, provenance
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
 from ledger.versions.decisions import Decision
-from ledger.versions.lineage import BASE
+from ledger.versions.lineage import BASE, Version
 from rewards.episode import first_user_text
 
 TAUGHT_SHOWN_MAX = 12
@@ -72,10 +74,11 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
         raise CommandFailed(f"{agent} has no version {number}")
     if content_hash is not None and not origin.version.hash.startswith(content_hash):
         raise CommandFailed(f"{agent}@v{number} is {origin.version.name}, not v{number}-{content_hash}")
+    training = _training(settings, origin.version)
     if as_json:
-        show_json(origin.to_json())
+        show_json({**origin.to_json(), "training": None if training is None else training.to_json()})
     else:
-        _render_why(origin, prompts, console())
+        _render_why(origin, training, prompts, console())
 
 
 def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason: str) -> dict[str, Any]:
@@ -124,7 +127,40 @@ def _summary_cells(summary: VersionSummary) -> tuple[str | Text, ...]:
     )
 
 
-def _render_why(origin: Provenance, prompts: Mapping[str, str], out: Console) -> None:
+def _training(settings: Settings, made: Version) -> TrainingMetrics | None:
+    """What the version's manifest says of its training; None where no manifest can be read here."""
+    try:
+        return read_manifest(settings.store.path / made.path).metrics
+    except (OSError, DamagedManifest, NewerManifest):
+        return None
+
+
+def training_line(training: TrainingMetrics | None) -> str:
+    """How long the turn was, and what ended it."""
+    if training is None:
+        return "its manifest cannot be read here"
+    line = count(training.steps, "step")
+    if training.learning_rate is not None:
+        line += f" at a learning rate of {training.learning_rate:.2g}"
+    if training.ended is not None:
+        line += f", {_ENDED[training.ended]}"
+    if training.learned_share is not None:
+        line += f"; {training.learned_share:.0%} of its corrections are learned"
+    if training.kept_share is not None:
+        line += f", {training.kept_share:.1%} of its anchors' tokens kept"
+    return line
+
+
+_ENDED = {
+    End.LEARNED: "until its corrections were learned",
+    End.STEPS: "as many as its recipe allows",
+    End.DEV: "until its dev events were answered worse",
+}
+
+
+def _render_why(
+    origin: Provenance, training: TrainingMetrics | None, prompts: Mapping[str, str], out: Console
+) -> None:
     made = origin.version
     if origin.champion == made.number:
         standing = Text("serving", style="green")
@@ -141,6 +177,7 @@ def _render_why(origin: Provenance, prompts: Mapping[str, str], out: Console) ->
                 ("standing", standing),
                 ("made", f"{moment(made.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
                 ("files", made.path if made.pruned_s is None else f"pruned {moment(made.pruned_s)}"),
+                ("training", training_line(training)),
                 ("taught", f"{count(len(origin.taught), 'event')}{beside}"),
                 ("people", joined([f"{name} ({number})" for name, number in origin.authors.items()])),
                 ("ancestry", " ← ".join((made.name, *origin.ancestors))),
