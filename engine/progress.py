@@ -23,7 +23,7 @@ LOOK_STEPS = 4
 LEARNED_SHARE = 0.95
 """Of the watched corrections. All of fewer than 20; of more, one in twenty may contradict the others."""
 
-KEPT_SHARE = 0.99
+KEPT_SHARE = 0.995
 """Of the tokens of anchors that were the champion's first choice. A reply that changed course differs in a
 few of its tokens, the rest follows: one changed reply of ten is about one token of a hundred."""
 

@@ -43,12 +43,17 @@ class Length:
     """How long a lesson is: it learns at its full rate until something ends that, then cools down.
 
     The cooldown is a fifth of all steps, the rate falling linearly to `final_rate`. So a lesson of unknown
-    length needs no plan (Hu et al., "MiniCPM", 2404.06395; Hägele et al., 2405.18392).
+    length needs no plan (Hu et al., "MiniCPM", 2404.06395; Hägele et al., 2405.18392). One whose length is
+    fixed cools down from its first step on.
     """
 
     steps_min: int
     steps: int  # the last one; known for certain once the lesson cools down
     cools_from: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps_min == self.steps:
+            self.cools_from = 0
 
     def must_cool(self, step: int) -> bool:
         """Whether a cooldown that began later than after `step` steps would not fit."""
@@ -68,7 +73,7 @@ class Length:
         warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
         if self.cools_from is None:
             return peak * warm
-        cooled = (step - self.cools_from + 1) / (self.steps - self.cools_from)
+        cooled = (step - self.cools_from) / max(1, self.steps - self.cools_from)
         return peak * warm * (1.0 - (1.0 - recipe.final_rate) * cooled)
 
 

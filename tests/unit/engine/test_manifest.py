@@ -52,8 +52,7 @@ def test_a_version_of_every_format_is_read_whole(sample: Path) -> None:
     assert manifest.events["new"] == ["desk#1", "desk#2", "desk#3", "desk#4"]
     assert damaged(version_in(sample)) == ()
     assert manifest.metrics.signals.keys() == {"supervised", "preference", "policy", "kl"}
-    kl_nats = 0.0089 if manifest.format < 3 else 0.0230  # since format 3 the rate falls later
-    assert manifest.metrics.kl_nats == pytest.approx(kl_nats, abs=1e-4)
+    assert manifest.metrics.kl_nats == pytest.approx(0.0089, abs=1e-4)
     assert (manifest.metrics.ended is None) == (manifest.format < 3)
     assert manifest.probes[0].reply
     adapter = read_adapter(version_in(sample))

@@ -113,21 +113,30 @@ def cooled(length: Length) -> int:
     return step
 
 
-def test_the_rate_warms_up_stays_and_cools_down_over_the_last_fifth() -> None:
+def test_the_rate_of_a_lesson_of_unknown_length_stays_and_cools_down_over_the_last_fifth() -> None:
     recipe = Recipe(learning_rate=1e-3, warmup_steps=4, final_rate=0.1)
-    length = Length(steps_min=60, steps=60)
+    length = Length(steps_min=24, steps=60)
     flat = [length.rate(1e-3, step, recipe) for step in range(48)]
     assert cooled(length) == 48
     falling = [length.rate(1e-3, step, recipe) for step in range(48, 60)]
     assert flat[0] == pytest.approx(0.25e-3)
     assert set(flat[3:]) == {1e-3}
     assert falling == sorted(falling, reverse=True)
-    assert falling[-1] == pytest.approx(1e-4)
+    assert falling[-1] == pytest.approx(1e-3 * (1 - 0.9 * 11 / 12))
 
 
-@given(st.integers(1, 500))
+def test_the_rate_of_a_lesson_of_fixed_length_warms_up_and_falls_linearly() -> None:
+    recipe = Recipe(learning_rate=1e-3, warmup_steps=4, final_rate=0.1)
+    length = Length(steps_min=60, steps=60)
+    rates = [length.rate(1e-3, step, recipe) for step in range(60)]
+    assert rates[0] == pytest.approx(0.25e-3)
+    assert max(rates) == rates[3] == pytest.approx(1e-3 * (1 - 0.9 * 3 / 60))
+    assert rates[59] == pytest.approx(1e-3 * (1 - 0.9 * 59 / 60))
+
+
+@given(st.integers(2, 500))
 def test_a_lesson_that_nothing_ends_takes_exactly_the_steps_it_may(steps: int) -> None:
-    length = Length(steps_min=steps, steps=steps)
+    length = Length(steps_min=1, steps=steps)
     assert cooled(length) <= length.steps == steps
 
 
@@ -137,12 +146,6 @@ def test_a_lesson_that_ends_early_takes_at_least_the_steps_it_must(least: int, s
     if length.may_cool(step):
         length.cool(step)
         assert least <= length.steps < 1000
-
-
-def test_a_lesson_without_a_step_left_for_a_cooldown_ends_at_full_rate() -> None:
-    length = Length(steps_min=1, steps=1)
-    assert cooled(length) == 1
-    assert length.steps == 1
 
 
 def test_steps_follow_the_epochs_within_bounds() -> None:
