@@ -513,8 +513,9 @@ class Short(NoRoom):
 
     shrunk = False
 
-    def form(self) -> dict[str, object]:
-        return dict(self._engine.form()) | {"token_budget": 256 if self.shrunk else 512}
+    @property
+    def token_budget(self) -> int:
+        return 256 if self.shrunk else 512
 
     def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
         self.shrunk = True
