@@ -1,11 +1,11 @@
-"""How long to wait before trying again: twice as long each time, spread at random, up to a bound."""
+"""Says how long to wait before the next try: twice as long each time, at random, up to a bound."""
 
 import random
 from threading import Event
 
 
 class Backoff:
-    """One client's patience. `reset` after a success."""
+    """The waits of one client. Call `reset` after a success."""
 
     def __init__(self, *, first_s: float = 0.2, s_max: float = 30.0) -> None:
         self._first_s = first_s
@@ -14,7 +14,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait now; the next answer is twice as long."""
-        wait_s = self._next_s * random.uniform(0.5, 1.0)  # many clients must not come back as one
+        wait_s = self._next_s * random.uniform(0.5, 1.0)  # many clients must not come back at once
         self._next_s = min(self._next_s * 2, self._s_max)
         return wait_s
 
@@ -23,5 +23,5 @@ class Backoff:
         stopping.wait(self.next_s())
 
     def reset(self) -> None:
-        """The next wait is short again."""
+        """The next wait is the shortest again."""
         self._next_s = self._first_s

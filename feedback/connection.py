@@ -1,4 +1,4 @@
-"""How clients of this stage reach Kafka, and which of kafka-python's complaints mean "wait and try again"."""
+"""Builds this stage's Kafka clients, and knows which of kafka-python's errors mean "wait and try again"."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from feedback import kafka_patches
 from feedback.kafka_security import check_security
 
 ADMIN_MS_MAX = 10_000
-METADATA_MS_MAX = 30_000  # of 5 min: new partitions should not be waited for
-RECONNECT_MS_MAX = 5_000  # of 30 s: a broker that is back should not be waited for
+METADATA_MS_MAX = 30_000  # kafka-python's 5 minutes are long to wait for new partitions
+RECONNECT_MS_MAX = 5_000  # kafka-python's 30 s are long to wait for a broker that is back
 
 
 class Cluster(Protocol):
-    """What makes kafka-python clients for one cluster; `own` options are the caller's and win."""
+    """Builds kafka-python clients for one cluster. The caller's options in `own` win."""
 
     def consumer(self, **own: Any) -> Any:
         """A `KafkaConsumer`."""
@@ -27,7 +27,7 @@ class Cluster(Protocol):
         """A `KafkaAdminClient`."""
 
     def silent_s(self, client: Any) -> float:
-        """Seconds since any broker has said anything to that client of this cluster's."""
+        """Seconds since a broker last sent anything to a consumer of this cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +59,11 @@ class Kafka:
 
     def admin(self) -> Any:
         """A new administration client; raises like `consumer`."""
-        # Asked from the intake's loop, which must come back to polling.
+        # Intake's loop waits for the answers, and must come back to polling.
         return self._build(KafkaAdminClient, {"request_timeout_ms": ADMIN_MS_MAX})
 
     def silent_s(self, client: Any) -> float:
-        """Seconds since any broker has said anything to that client, which was made here."""
+        """Seconds since a broker last sent anything to a consumer that was built here."""
         return kafka_patches.silent_s(client)
 
     def _build(self, client_class: Any, own: Mapping[str, Any]) -> Any:
@@ -73,18 +73,21 @@ class Kafka:
             "bootstrap_timeout_ms": self.bootstrap_ms_max,
             "metadata_max_age_ms": METADATA_MS_MAX,
             "reconnect_backoff_max_ms": RECONNECT_MS_MAX,
-            # Settings files have no tuples, and kafka-python takes an api_version for nothing else.
-            **{name: tuple(one) if isinstance(one, list) else one for name, one in self.options.items()},
+            # Settings files have no tuples, and kafka-python needs one for api_version.
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in self.options.items()
+            },
         }
         known = {name: value for name, value in shared.items() if name in client_class.DEFAULT_CONFIG}
         return kafka_patches.build_client(client_class, {**known, **own})
 
 
 def _check_kinds(options: Mapping[str, Any]) -> None:
-    """Numbers, texts and truths are such: kafka-python finds out in the middle of its work, or never."""
+    """Raises `ValueError` for a value of another type than its default: kafka-python notices too late."""
     for name, value in options.items():
         defaults = [client.DEFAULT_CONFIG[name] for client in _CLIENTS if name in client.DEFAULT_CONFIG]
-        match next((one for one in defaults if one is not None), None):
+        match next((default for default in defaults if default is not None), None):
             case bool():
                 is_like, kind = isinstance(value, bool), "true or false"
             case int() | float():
@@ -92,7 +95,7 @@ def _check_kinds(options: Mapping[str, Any]) -> None:
             case str():
                 is_like, kind = isinstance(value, str), "a text"
             case _:
-                continue  # what it may be is not to be told from its default
+                continue  # its default does not say what type it has
         if not is_like and name != "acks":  # a number, or "all"
             raise ValueError(f"{name} must be {kind}{', not a text' if isinstance(value, str) else ''}")
 
@@ -108,13 +111,13 @@ _CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 
 
 def is_passing(fault: BaseException) -> bool:
-    """Whether Kafka may well answer later: the world's fault, never the record's."""
+    """Whether Kafka may answer later: a fault of the network or the cluster, not of a record."""
     return isinstance(fault, _PASSING) and not isinstance(fault, errors.CorruptRecordError)
 
 
 _PASSING = (
     errors.RetriableError,
-    errors.AuthorizationError,  # a person must act, and then it goes on: try, and raise an alarm
+    errors.AuthorizationError,  # a person must act, and then it goes on by itself
     errors.SaslAuthenticationFailedError,
     errors.UnsupportedSaslMechanismError,
     errors.IllegalSaslStateError,
@@ -127,6 +130,6 @@ _PASSING = (
     errors.BrokerNotAvailableError,
     errors.UnknownBrokerIdError,
     errors.InconsistentGroupProtocolError,
-    errors.UnknownError,  # what a broker says while it shuts down
+    errors.UnknownError,  # a broker that shuts down answers so
     OSError,
 )

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 on Kafka, taken apart: attributes from the headers (binary mode) or the value (structured).
+"""Parses CloudEvents 1.0 on Kafka: attributes from the headers (binary mode) or the value (structured mode).
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
@@ -27,7 +27,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """One CloudEvent, its data not yet looked at."""
+    """One CloudEvent; its data is not checked yet."""
 
     id: str
     source: str
@@ -38,7 +38,7 @@ class Envelope:
 
 
 class RecordRefused(Exception):
-    """This record is no CloudEvent of ours; it becomes a dead letter with that reason."""
+    """The record is no CloudEvent of ours; it becomes a dead letter with that reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -48,21 +48,21 @@ class RecordRefused(Exception):
 def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
     """The CloudEvent in one record. Raises `RecordRefused`."""
     parsed = parse(value)
-    given = dict(headers)
-    content_type = (given.get("content-type") or b"").decode("latin-1").lower()
+    by_name = dict(headers)
+    content_type = (by_name.get("content-type") or b"").decode("latin-1").lower()
     if content_type.startswith("application/cloudevents-batch"):
         raise RecordRefused(Reason.UNKNOWN_TYPE, "batches are not read; send one event a record")
-    # Tools that cannot set headers (a console producer) send the structured form bare.
-    bare = "ce_id" not in given and isinstance(parsed, dict) and "specversion" in parsed
+    # A console producer cannot set headers: it sends the structured form without a content type.
+    bare = "ce_id" not in by_name and isinstance(parsed, dict) and "specversion" in parsed
     if bare or content_type.startswith(STRUCTURED):
         return _structured(parsed)
-    attributes = {name: _header(given, f"ce_{name}") for name in _ATTRIBUTES}
-    attributes["traceparent"] = attributes["traceparent"] or _header(given, "traceparent")
+    attributes = {name: _header(by_name, f"ce_{name}") for name in _ATTRIBUTES}
+    attributes["traceparent"] = attributes["traceparent"] or _header(by_name, "traceparent")
     return _envelope(attributes, parsed)
 
 
 def parse(value: bytes | None) -> Any:
-    """JSON, strictly: UTF-8, no NaN, no repeated names, bounded depth. Raises `RecordRefused`."""
+    """The JSON value: UTF-8, no NaN, no repeated names, bounded depth. Raises `RecordRefused`."""
     if not value:
         raise RecordRefused(Reason.EMPTY, "no value")
     if len(value) > VALUE_BYTES_MAX:
@@ -77,7 +77,7 @@ def parse(value: bytes | None) -> Any:
         raise RecordRefused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels") from None
     except json.JSONDecodeError as fault:
         raise RecordRefused(Reason.INVALID_JSON, f"{fault.msg} at character {fault.pos}") from None
-    except ValueError as fault:  # our own checks, and integers of thousands of digits
+    except ValueError as fault:  # from our own checks, and for integers of thousands of digits
         detail = str(fault) if isinstance(fault, _NotPlainError) else "a number too long to read"
         raise RecordRefused(Reason.INVALID_JSON, detail) from None
     if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(parsed) > DEPTH_MAX:
@@ -88,7 +88,7 @@ def parse(value: bytes | None) -> Any:
 
 
 class _NotPlainError(ValueError):
-    """JSON that readers disagree about."""
+    """JSON that different readers read differently."""
 
 
 def _finite(digits: str) -> float:
@@ -103,18 +103,18 @@ def _no_constant(_: str) -> None:
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Which of two values counts differs between readers: what was checked may not be what is used.
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    # Readers differ in which of two values counts: the value that was checked may not be the one in use.
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise _NotPlainError("a name twice in one object")
-    return found
+    return fields
 
 
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
 
 
 def _depth(parsed: Any) -> int:
-    """Levels of lists and objects, counted level by level: no recursion on what strangers sent."""
+    """Levels of lists and objects, counted without recursion: strangers choose the depth."""
     level, depth = [parsed], 0
     while level := [item for item in level if isinstance(item, list | dict)]:
         depth += 1
@@ -132,8 +132,8 @@ def _is_text(parsed: Any) -> bool:
     return "\\u0000" not in written
 
 
-def _header(given: Mapping[str, bytes | None], name: str) -> str | None:
-    value = given.get(name)
+def _header(headers: Mapping[str, bytes | None], name: str) -> str | None:
+    value = headers.get(name)
     try:
         return None if value is None else value.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""One event to send, as a Kafka record: a CloudEvent in binary mode, checked and redacted."""
+"""Builds the Kafka record of an event to send: a CloudEvent in binary mode, checked and redacted."""
 
 import json
 import uuid
@@ -27,7 +27,7 @@ def build_event_record(
 ) -> KafkaRecord:
     """The record for one event of `kind` (`correction`, … or a full type).
 
-    Raises `ValueError` naming what is wrong with the data, by field.
+    Raises `ValueError`, which names the wrong fields.
     """
     full = kind if kind in wire.TYPES else f"clorad.{kind}.v1"
     if full not in wire.TYPES:
@@ -36,16 +36,16 @@ def build_event_record(
         wire.TYPES[full].model_validate(dict(data))
     except ValidationError as fault:
         raise ValueError(wire.complaint(fault)) from None
-    found: RedactionCounts = Counter()
-    kept = redactor.said(data, found)
-    if found and full == "clorad.interaction.v1":
-        kept.pop("token_ids", None)  # they would still spell what was taken out
+    counts: RedactionCounts = Counter()
+    kept = redactor.event_data(data, counts)
+    if counts and full == "clorad.interaction.v1":
+        kept.pop("token_ids", None)  # they would still spell what was redacted
         kept.pop("logprobs", None)
-    identity = redactor.name(event_id or str(uuid.uuid4()), found)
+    identity = redactor.name(event_id or str(uuid.uuid4()), counts)
     headers = {
         "ce_specversion": "1.0",
         "ce_id": identity,
-        "ce_source": redactor.name(source, found),
+        "ce_source": redactor.name(source, counts),
         "ce_type": full,
         "ce_time": (at or datetime.now(UTC)).isoformat(),
         "content-type": "application/json",

@@ -1,7 +1,7 @@
-"""Gauges that can be taken back: what only its owner knows must not be told by who owned it once.
+"""A gauge that can be withdrawn: a process that lost a lease or a partition must not export its numbers.
 
-OpenTelemetry's own synchronous gauge repeats its last value for as long as the process lives: after a lease
-or a partition went elsewhere, two processes would tell two numbers.
+OpenTelemetry's synchronous gauge repeats its last value for as long as the process lives. After a lease has
+moved, two processes would export two values of one thing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,28 +13,28 @@ Labels = Mapping[str, str | int]
 
 
 class Gauge:
-    """What was set is told at every scrape, until replaced or withdrawn. Safe to use from any thread."""
+    """Exports what was set at every scrape, until it is replaced or withdrawn. Safe in any thread."""
 
     def __init__(self, meter: Meter, name: str, *, unit: str) -> None:
         self._lock = Lock()
-        self._told: dict[frozenset[tuple[str, str | int]], Observation] = {}
+        self._observations: dict[frozenset[tuple[str, str | int]], Observation] = {}
         meter.create_observable_gauge(name, callbacks=[self._observe], unit=unit)
 
     def set(self, value: float, labels: Labels | None = None) -> None:
-        """Tell this value from now on; those with other labels stay."""
+        """Export this value from now on; those with other labels stay."""
         with self._lock:
-            self._told[frozenset((labels or {}).items())] = Observation(value, labels)
+            self._observations[frozenset((labels or {}).items())] = Observation(value, labels)
 
     def replace(self, values: Iterable[tuple[float, Labels]]) -> None:
-        """Tell these from now on, and nothing else."""
-        told = {frozenset(labels.items()): Observation(value, labels) for value, labels in values}
+        """Export these values from now on, and no others."""
+        observations = {frozenset(labels.items()): Observation(value, labels) for value, labels in values}
         with self._lock:
-            self._told = told
+            self._observations = observations
 
     def withdraw(self) -> None:
-        """Tell nothing until something is set again: somebody else knows now."""
+        """Export nothing until a value is set again: another process exports it now."""
         self.replace(())
 
     def _observe(self, _options: CallbackOptions) -> Sequence[Observation]:
         with self._lock:
-            return list(self._told.values())
+            return list(self._observations.values())

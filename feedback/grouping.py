@@ -1,6 +1,6 @@
-"""Which events belong together: those whose conversation began with the same words, but for case and spacing.
+"""Groups events whose conversation began with the same words, but for case and spacing.
 
-A group's role is decided once, by its hash, so near-duplicates of a gate prompt are never trained on.
+A group's hash decides its role once and for all, so near-duplicates of a gate prompt are never trained on.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from ledger.events import Role
 
 
 def normalise(text: str) -> str:
-    """NFKC, lower case, white space collapsed; digits stay. Applying it again changes nothing."""
+    """NFKC, lower case, white space collapsed; digits stay. A second call changes nothing."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     return " ".join(folded.split())
 

@@ -1,7 +1,7 @@
-"""What commands ask of the broker: make the topics, where they end, which offsets hold records.
+"""Reads the broker for commands: creates the topics, finds where they end and which offsets hold records.
 
-Reads as a bystander: no group, nothing committed, the same isolation the intake has. Whatever goes
-wrong with Kafka is one exception here, so that callers need not know kafka-python.
+It joins no group, commits nothing, and reads with the isolation that intake has. Every fault of Kafka is one
+exception here, so that callers need not know kafka-python.
 """
 
 import time
@@ -18,7 +18,7 @@ from feedback.topics import SettingsUnknown, Topics, TopicState, create, describ
 
 ASK_MS_MAX = 10_000
 SILENT_S_MAX = 30.0
-"""Reading again is given up when nothing came for so long."""
+"""Reading ends with `BrokerAway` when nothing came for so long."""
 
 
 class BrokerAway(Exception):
@@ -45,7 +45,7 @@ def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replicatio
 
 
 def topic_shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
-    """Under which settings the topics may lose feedback, a sentence each. Raises `BrokerAway`."""
+    """A sentence for each setting with which a topic may lose feedback. Raises `BrokerAway`."""
     try:
         return shortfalls(cluster, topics, replication=replication)
     except SettingsUnknown as fault:
@@ -57,8 +57,7 @@ def topic_shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> t
 def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
     """Every partition of the topics that exist. Raises `BrokerAway`.
 
-    A topic that was deleted or made anew while it was asked about is left out: its ends would be those
-    of another log.
+    A topic that is deleted or created again meanwhile is left out: its ends would be those of another log.
     """
     try:
         with closing(cluster.admin()) as admin:
@@ -95,7 +94,7 @@ def offsets(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterat
 def records(cluster: Cluster, extent: Extent, *, start: int, end: int) -> Iterator[Any]:
     """The visible records (kafka-python's) from `start` up to `end`, in order. Raises `BrokerAway`.
 
-    A record no client can decode ends it with `BrokerAway`: then nothing after it can be compared.
+    A record that kafka-python cannot decode ends it with `BrokerAway`: no record after it can be compared.
     """
     place = TopicPartition(extent.topic, extent.partition)
     try:

@@ -1,7 +1,7 @@
-"""Sends events to Kafka: one thread owns the client, callers get a future that knows partition and offset.
+"""Sends events to Kafka: one thread owns the client, callers get a future with partition and offset.
 
-Nothing is acknowledged before every in-sync replica has it, and no more than `in_flight_max` events wait:
-beyond that callers are refused at once instead of being queued into memory.
+An event is acknowledged when every in-sync replica has it. At most `in_flight_max` events wait; further ones
+are refused at once, so memory stays bounded.
 """
 
 import queue
@@ -29,7 +29,7 @@ class NotAcknowledged(Exception):
 
 
 class TooManyWaiting(Exception):
-    """As many events wait for Kafka as may. Nothing was taken; try again later."""
+    """As many events wait for Kafka as may. This one was not taken; try again later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaRecord:
-    """What one Kafka record is made of."""
+    """A Kafka record to send."""
 
     topic: str
     key: bytes | None
@@ -52,7 +52,7 @@ class KafkaRecord:
 
 
 class Producer:
-    """Sends records until closed. It connects when the first one comes, and again after a failure."""
+    """Sends records until closed. It connects with the first record, and again after a failure."""
 
     def __init__(self, cluster: Cluster, *, in_flight_max: int = 1000, ack_s_max: float = 10.0) -> None:
         self._cluster = cluster
@@ -67,7 +67,7 @@ class Producer:
         self._waiting: queue.SimpleQueue[tuple[KafkaRecord, Future[Sent], float] | None] = queue.SimpleQueue()
         self._places = Semaphore(in_flight_max)
         self._closing = Event()
-        self._doubted: Any = None  # the client that did not deliver: it may repeat its complaint for ever
+        self._failed: Any = None  # a client that did not deliver: it may repeat its fault for ever
         self._thread = Thread(target=self._run, name="producer", daemon=True)
         self._thread.start()
 
@@ -84,21 +84,21 @@ class Producer:
         return future
 
     def close(self, *, wait_s_max: float = 10.0) -> None:
-        """What was taken is sent or refused; nothing is taken any more."""
+        """Send or refuse the records that wait; take no more."""
         self._closing.set()
         self._waiting.put(None)
         self._thread.join(timeout=wait_s_max)
 
     def _run(self) -> None:
         client: Any = None
-        while (taken := self._waiting.get()) is not None:
-            record, future, until = taken
+        while (item := self._waiting.get()) is not None:
+            record, future, until_s = item
             if not future.set_running_or_notify_cancel():
                 continue
-            if time.monotonic() > until:  # Kafka was away while it waited for its turn
+            if time.monotonic() > until_s:  # Kafka was away while it waited for its turn
                 _refuse(future, errors.KafkaTimeoutError())
                 continue
-            if client is not None and client is self._doubted:
+            if client is not None and client is self._failed:
                 close_producer(client, wait_s_max=1.0)
                 client = None
             try:
@@ -107,7 +107,7 @@ class Producer:
                     record.topic,
                     key=record.key,
                     value=b"" if record.key is None and record.value is None else record.value,
-                    headers=[(name, octets or b"") for name, octets in record.headers],
+                    headers=[(name, content or b"") for name, content in record.headers],
                 )
             except (errors.KafkaError, OSError, ValueError) as fault:
                 if client is not None and not isinstance(fault, _HARMLESS):
@@ -116,16 +116,16 @@ class Producer:
                 _refuse(future, fault)
             else:
                 pending.add_callback(_acknowledge, future)
-                pending.add_errback(self._doubt, client, future)
+                pending.add_errback(self._fail, client, future)
         if client is not None:
             close_producer(client, wait_s_max=self._ack_s_max)
-        while not self._waiting.empty():  # taken while closing
+        while not self._waiting.empty():  # put while closing
             if (late := self._waiting.get()) is not None and late[1].set_running_or_notify_cancel():
                 _refuse(late[1], errors.IllegalStateError())
 
-    def _doubt(self, client: Any, future: Future[Sent], fault: BaseException) -> None:
+    def _fail(self, client: Any, future: Future[Sent], fault: BaseException) -> None:
         if not isinstance(fault, errors.MessageSizeTooLargeError):
-            self._doubted = client
+            self._failed = client
         _refuse(future, fault)
 
 
@@ -138,6 +138,6 @@ def _acknowledge(future: Future[Sent], metadata: Any) -> None:
 
 
 def _refuse(future: Future[Sent], fault: BaseException) -> None:
-    # Not its text: kafka-python's texts may hold addresses, and a record's content at debug level.
+    # Not the fault's text: it may have addresses in it, and at debug level a record's content.
     log.warning("event not acknowledged", error=fault_reason(fault))
     future.set_exception(NotAcknowledged(fault_reason(fault)))

@@ -1,6 +1,6 @@
-"""From one Kafka record to what it is: an event, an interaction, or unusable for a reason. It never raises.
+"""Turns a Kafka record into an event, an interaction, or an unusable record with its reason. It never raises.
 
-Redaction happens here, before anything of the record can reach a disk.
+Redaction happens here, before any part of the record can reach a disk.
 """
 
 import json
@@ -26,7 +26,7 @@ _Name = Callable[[Any], Any]
 
 
 class Reader:
-    """Reads records for one ledger. `redacted` counts what was taken out, by kind."""
+    """Reads records for one ledger. `redacted` counts redactions by kind."""
 
     def __init__(self, identity: Identity, redactor: Redactor) -> None:
         self._identity = identity
@@ -36,12 +36,12 @@ class Reader:
     def read(
         self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers, received_s: float
     ) -> Arrival:
-        """What the record turned out to be. Key, value and headers come back redacted.
+        """The record's content, with key, value and headers redacted.
 
-        Nothing can have occurred after it was received: a sender's clock that is ahead is set to that.
+        An event cannot have occurred after Kafka received it: a later time is replaced by `received_s`.
         """
         suspect = value is not None and self._redactor.suspects(value)
-        # Names come from either; where neither is suspect, none of them has to be looked at again.
+        # Names come from the value or the headers; where neither is suspect, no name is checked again.
         suspect_around = self._redactor.suspects(_around(key, headers))
         content: Event | Interaction | UnusableRecord
         try:
@@ -53,23 +53,23 @@ class Reader:
                 content = replace(content, occurred_s=min(content.occurred_s, received_s))
         except RecordRefused as refusal:
             content = self._unusable(refusal.unusable, value)
-        # What an event's own strings held is counted already; the bytes are kept only if it proves dead.
-        found = self.redacted if isinstance(content, UnusableRecord) else RedactionCounts()
+        # Redactions in an event's own strings are counted already; bytes are kept of dead letters only.
+        counts = self.redacted if isinstance(content, UnusableRecord) else RedactionCounts()
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
         if suspect_around:
-            key = None if key is None else self._identifier(key, found)
-            headers = tuple((name, self._header(name, octets, found)) for name, octets in headers)
+            key = None if key is None else self._redact_identifier(key, counts)
+            headers = tuple((name, self._redact_header(name, header, counts)) for name, header in headers)
         return Arrival(
             offset=offset,
             key=key,
-            value=self._value(value, found) if suspect and value is not None else value,
+            value=self._redact_value(value, counts) if suspect and value is not None else value,
             headers=headers,
             content=content,
         )
 
     def redacted_name(self, name: str) -> str:
-        """The name by which events have an author of that name."""
+        """The name under which the ledger knows an author."""
         return self._redactor.name(name, RedactionCounts())
 
     def _content(
@@ -82,20 +82,20 @@ class Reader:
             data = model.model_validate(envelope.data)
         except ValidationError as fault:
             raise RecordRefused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
-        said = wire.own_fields(data)
-        kept = self._redactor.value(said, self.redacted) if suspect else said
+        fields = wire.own_fields(data)
+        redacted = self._redactor.value(fields, self.redacted) if suspect else fields
         name = self._name if suspect_names else _same
         if isinstance(data, wire.InteractionData):
-            return self._interaction(envelope, data, kept, name, changed=kept != said)
-        return self._event(envelope, data, kept, raw, name)
+            return self._interaction(envelope, data, redacted, name, changed=redacted != fields)
+        return self._event(envelope, data, redacted, raw, name)
 
     def _event(
-        self, envelope: Envelope, data: wire.Data, said: dict[str, Any], raw: bytes, name: _Name
+        self, envelope: Envelope, data: wire.Data, fields: dict[str, Any], raw: bytes, name: _Name
     ) -> Event:
         kind = data.action if isinstance(data, wire.Intervention) else type(data).__name__.lower()
-        group = group_of(said["messages"]) if "messages" in said else None
+        group = group_of(fields["messages"]) if "messages" in fields else None
         if isinstance(data, wire.Retraction):
-            said["target"] = {"source": name(data.target.source), "id": name(data.target.id)}
+            fields["target"] = {"source": name(data.target.source), "id": name(data.target.id)}
         return Event(
             source=name(envelope.source),
             id=name(envelope.id),
@@ -111,7 +111,7 @@ class Reader:
             revision=data.revision,
             role=None if group is None else role_of(group),
             prompt_group=group,
-            data=said,
+            data=fields,
             occurred_s=envelope.occurred_s,
             trace=envelope.trace,
         )
@@ -120,12 +120,12 @@ class Reader:
         self,
         envelope: Envelope,
         data: wire.InteractionData,
-        said: dict[str, Any],
+        fields: dict[str, Any],
         name: _Name,
         *,
         changed: bool,
     ) -> Interaction:
-        group = group_of(said["messages"])
+        group = group_of(fields["messages"])
         # Ids and log-probabilities would still spell what redaction took out of the text.
         tokens = None if changed or data.token_ids is None else tuple(data.token_ids)
         return Interaction(
@@ -134,67 +134,70 @@ class Reader:
             version=data.version,
             conversation=name(data.conversation),
             turn=data.turn,
-            messages=tuple(said["messages"]),
-            completion=said["completion"],
+            messages=tuple(fields["messages"]),
+            completion=fields["completion"],
             token_ids=tokens,
             logprobs=None if tokens is None or data.logprobs is None else tuple(data.logprobs),
-            sampling=said["sampling"],
+            sampling=fields["sampling"],
             finish_reason=data.finish_reason,
             prompt_group=group,
             role=role_of(group),
         )
 
-    def _header(self, name: str, octets: bytes | None, found: RedactionCounts) -> bytes | None:
-        if octets is None or name in _PLAIN_HEADERS:
-            return octets
-        read = self._identifier if name in _NAMING_HEADERS else self._redactor.octets
-        return read(octets, found)
+    def _redact_header(self, name: str, header: bytes | None, counts: RedactionCounts) -> bytes | None:
+        if header is None or name in _PLAIN_HEADERS:
+            return header
+        redact = self._redact_identifier if name in _NAMING_HEADERS else self._redactor.binary
+        return redact(header, counts)
 
-    def _identifier(self, octets: bytes, found: RedactionCounts) -> bytes:
-        """As events have it that are stored: what is sent again must be known by the same name."""
+    def _redact_identifier(self, identifier: bytes, counts: RedactionCounts) -> bytes:
+        """As in stored events: an event that is sent again must have the same name."""
         try:
-            return self._redactor.name(octets.decode(), found).encode()
+            return self._redactor.name(identifier.decode(), counts).encode()
         except UnicodeDecodeError:
-            return self._redactor.octets(octets, found)
+            return self._redactor.binary(identifier, counts)
 
     def _name(self, name: Any) -> Any:
         return None if name is None else self._redactor.name(name, self.redacted)
 
-    def _unusable(self, why: UnusableRecord, value: bytes | None) -> UnusableRecord:
-        if why.reason is not Reason.OVERSIZED or value is None:
-            return why
+    def _unusable(self, unusable: UnusableRecord, value: bytes | None) -> UnusableRecord:
+        if unusable.reason is not Reason.OVERSIZED or value is None:
+            return unusable
         kept = f"first {OVERSIZED_BYTES_KEPT} kept, hmac {self._identity.fingerprint(value)}"
-        return UnusableRecord(reason=why.reason, detail=f"{why.detail}; {kept}")
+        return UnusableRecord(reason=unusable.reason, detail=f"{unusable.detail}; {kept}")
 
-    def _value(self, value: bytes, found: RedactionCounts) -> bytes:
-        """The bytes without what was found; JSON is read first, since it can spell a character two ways."""
+    def _redact_value(self, value: bytes, counts: RedactionCounts) -> bytes:
+        """The redacted bytes. JSON is parsed first: it can spell a character in two ways."""
         try:
             parsed = parse(value)
         except RecordRefused:
-            return self._redactor.octets(value, found)
-        kept = self._said(parsed, found)
-        return value if kept == parsed else json.dumps(kept, ensure_ascii=False).encode()
+            return self._redactor.binary(value, counts)
+        redacted = self._redact_json(parsed, counts)
+        return value if redacted == parsed else json.dumps(redacted, ensure_ascii=False).encode()
 
-    def _said(self, parsed: Any, found: RedactionCounts) -> Any:
+    def _redact_json(self, parsed: Any, counts: RedactionCounts) -> Any:
         if not isinstance(parsed, dict):
-            return self._redactor.value(parsed, found)
+            return self._redactor.value(parsed, counts)
         data = parsed.get("data")
         if "specversion" not in parsed or not isinstance(data, dict):
-            return self._redactor.said(parsed, found)
+            return self._redactor.event_data(parsed, counts)
         around = {name: item for name, item in parsed.items() if name != "data"}
-        return self._redactor.said(around, found) | {"data": self._redactor.said(data, found)}
+        return self._redactor.event_data(around, counts) | {"data": self._redactor.event_data(data, counts)}
 
 
 def received_s(timestamp_ms: int, now_s: float) -> float:
-    """When Kafka got a record, by the record's timestamp: the same whenever it is read, also after going back
-    to a backup. On most topics that is its producer's clock, so it is now at the latest."""
-    return min(now_s, timestamp_ms / 1000) if timestamp_ms > 0 else now_s  # -1: it has none
+    """When Kafka received a record, by the record's timestamp, and at most now.
+
+    It is the same whenever the record is read, also after a restore. On most topics the timestamp is from the
+    producer's clock, which may be ahead. Records without one (-1) are received now.
+    """
+    return min(now_s, timestamp_ms / 1000) if timestamp_ms > 0 else now_s
 
 
 def _around(key: bytes | None, headers: Headers) -> bytes:
-    """All that is said beside the value, at once."""
+    """Key and headers that may hold something to redact, joined."""
     return b"\0".join(
-        (key or b"", *(octets for name, octets in headers if octets and name not in _PLAIN_HEADERS))
+        (key or b"", *(header for name, header in headers if header and name not in _PLAIN_HEADERS))
     )
 
 

@@ -1,8 +1,8 @@
-"""Takes secrets and personal data out of what people wrote, before anything durable sees it.
+"""Redacts secrets and personal data in people's texts, before the texts reach a disk or Kafka.
 
-Each pattern has a hint, a coarse form of it; all hints together are one RE2 automaton that reads the raw
-bytes once, at some 3 ns a byte. The exact expressions, slow and with lookarounds, run on its hits only. They
-start at a literal or a token boundary and have bounded repeats, so hostile text costs linear time.
+Each pattern has a hint, a coarse form of it. All hints together are one RE2 automaton that reads the raw
+bytes once, at some 3 ns a byte. The exact expressions, which are slow and have lookarounds, run on its hits
+only. They start at a literal or a token boundary and have bounded repeats, so hostile text costs linear time.
 """
 
 import re
@@ -14,12 +14,12 @@ from typing import Any
 import re2
 
 RedactionCounts = Counter[str]
-"""How often each kind was taken out."""
+"""How often each kind was redacted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """One kind of thing to take out. Where the expression has a group, only the group goes."""
+    """One kind of text to redact. Where the expression has a group, only the group is redacted."""
 
     kind: str
     hint: str  # RE2; matches the raw JSON of all that the expression matches
@@ -51,7 +51,7 @@ def _is_phone(text: str) -> bool:
 
 
 def _looks_chosen(text: str) -> bool:
-    """More than a word: a password holds a digit or a sign. Type names and variables hold neither."""
+    """Whether it is more than a word: a password has a digit or a sign, a variable's name has neither."""
     return len(text) >= 6 and re.search(r"[^A-Za-z_.]", text) is not None
 
 
@@ -60,7 +60,7 @@ _SECRET_NAME = (
     r"|(?:access|auth|refresh|client|private)[_-]?(?:token|secret|key)|credentials?)"
 )
 
-# No negated classes, white space or quotes in hints: raw JSON spells those with backslashes.
+# Hints have no negated classes, white space or quotes: raw JSON spells those with backslashes.
 PATTERNS = (
     _pattern(
         "private_key",
@@ -149,17 +149,18 @@ PATTERNS = (
 KINDS = frozenset(pattern.kind for pattern in PATTERNS)
 
 NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id", "source"})
-"""Fields that hold an identifier, of an event's data and of a structured event itself."""
+"""Fields with an identifier, in an event's data and in a structured event itself."""
 
-_CHARS_MIN = 6  # the shortest thing any pattern takes out is an address: a@b.de
-_ESCAPED_ASCII = r"\\u00"  # JSON may spell any character so, and hide it from the hints
+_CHARS_MIN = 6  # the shortest text that a pattern redacts is an address: a@b.de
+_ESCAPED_ASCII = r"\\u00"  # JSON may spell any character so, which hides it from the hints
 _NAMES_A_SECRET = re.compile(rf"(?i).*{_SECRET_NAME}")
 
 
 class Redactor:
-    """Takes out the kinds it was made for. Doing it twice changes nothing more.
+    """Redacts the given kinds. A second redaction of the same text changes nothing.
 
-    `fingerprint` stands in for identifiers that hold personal data: keyed, and the same every time.
+    `fingerprint` replaces identifiers with personal data: keyed, and the same every time. Every method counts
+    its redactions in `counts`. Raises `ValueError` for an unknown kind.
     """
 
     def __init__(self, fingerprint: Callable[[bytes], str], kinds: frozenset[str] = KINDS) -> None:
@@ -174,11 +175,11 @@ class Redactor:
         self._fingerprint = fingerprint
 
     def suspects(self, raw: bytes) -> bool:
-        """Whether raw JSON may hold anything to take out; False is certain."""
+        """Whether raw JSON may hold anything to redact; False is certain."""
         return self._any_hint.search(raw) is not None
 
-    def text(self, text: str, found: RedactionCounts) -> str:
-        """The text without what was found in it; `[kind]` stands in its place."""
+    def text(self, text: str, counts: RedactionCounts) -> str:
+        """The text with `[kind]` in place of each match."""
         if len(text) < _CHARS_MIN:
             return text
         raw = text.encode("utf-8", "surrogatepass")
@@ -186,67 +187,67 @@ class Redactor:
             return text
         for pattern, hint in self._patterns:
             if hint.search(raw) is not None:
-                text = _without(text, pattern, found)
+                text = _redacted(text, pattern, counts)
         return text
 
-    def value(self, value: Any, found: RedactionCounts) -> Any:
-        """A JSON value with every string in it (keys too) gone through."""
+    def value(self, value: Any, counts: RedactionCounts) -> Any:
+        """A JSON value with every string in it redacted, keys too."""
         if isinstance(value, str):
-            return self.text(value, found)
+            return self.text(value, counts)
         if isinstance(value, list):
-            return [self.value(item, found) for item in value]
+            return [self.value(item, counts) for item in value]
         if isinstance(value, dict):
-            return {self.text(name, found): self._entry(name, item, found) for name, item in value.items()}
+            return {self.text(name, counts): self._entry(name, item, counts) for name, item in value.items()}
         return value
 
-    def name(self, name: str, found: RedactionCounts) -> str:
-        """An identifier must stay one: what would be redacted becomes a fingerprint."""
+    def name(self, name: str, counts: RedactionCounts) -> str:
+        """An identifier stays an identifier: one that would be redacted becomes a fingerprint."""
         if not self.suspects(name.encode("utf-8", "surrogatepass")) or self.text(name, Counter()) == name:
             return name
-        found["identifier"] += 1
+        counts["identifier"] += 1
         return f"redacted:{self._fingerprint(name.encode())[:24]}"
 
-    def said(self, data: Mapping[str, Any], found: RedactionCounts) -> dict[str, Any]:
-        """An event's data, redacted; identifiers in it stay ones that can be told apart."""
+    def event_data(self, data: Mapping[str, Any], counts: RedactionCounts) -> dict[str, Any]:
+        """An event's data, redacted; its identifiers still differ from each other."""
         kept: dict[str, Any] = {}
         for key, item in data.items():
             if key in NAMES and isinstance(item, str):
-                kept[key] = self.name(item, found)
+                kept[key] = self.name(item, counts)
             elif key == "target" and isinstance(item, dict):
-                kept[key] = {part: self.name(str(inner), found) for part, inner in item.items()}
+                kept[key] = {part: self.name(str(inner), counts) for part, inner in item.items()}
             else:
-                kept |= self.value({key: item}, found)
+                kept |= self.value({key: item}, counts)
         return kept
 
-    def octets(self, raw: bytes, found: RedactionCounts) -> bytes:
-        """Bytes of no known form, gone through as if they were Latin-1."""
+    def binary(self, raw: bytes, counts: RedactionCounts) -> bytes:
+        """Bytes of no known form, redacted as if they were Latin-1."""
         if not self.suspects(raw):
             return raw
-        return self.text(raw.decode("latin-1"), found).encode("latin-1")
+        return self.text(raw.decode("latin-1"), counts).encode("latin-1")
 
-    def _entry(self, name: str, item: Any, found: RedactionCounts) -> Any:
-        """`{"password": "…"}` splits name and value over two strings."""
+    def _entry(self, name: str, item: Any, counts: RedactionCounts) -> Any:
+        """In `{"password": "…"}` name and value are two strings."""
         if isinstance(item, str) and _NAMES_A_SECRET.fullmatch(name[-80:]) and _looks_chosen(item):
             if item.startswith("[") or not self._reads_passwords:
-                return self.text(item, found)
-            found["password"] += 1
+                return self.text(item, counts)
+            counts["password"] += 1
             return "[password]"
-        return self.value(item, found)
+        return self.value(item, counts)
 
 
 def _automaton(hint: str) -> Any:
     options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1  # bytes are bytes, whatever they spell
+    options.encoding = re2.Options.Encoding.LATIN1  # any bytes are valid Latin-1
     return re2.compile(hint.encode("latin-1"), options)
 
 
-def _without(text: str, pattern: Pattern, found: RedactionCounts) -> str:
-    which = pattern.expression.groups  # 0: the whole match
-    pieces, upto = [], 0
+def _redacted(text: str, pattern: Pattern, counts: RedactionCounts) -> str:
+    group = pattern.expression.groups  # 0: the whole match
+    pieces, copied_to = [], 0
     for match in pattern.expression.finditer(text):
-        if pattern.holds(match[which]):
-            start, end = match.span(which)
-            pieces += [text[upto:start], f"[{pattern.kind}]"]
-            upto = end
-            found[pattern.kind] += 1
-    return "".join([*pieces, text[upto:]]) if pieces else text
+        if pattern.holds(match[group]):
+            start, end = match.span(group)
+            pieces += [text[copied_to:start], f"[{pattern.kind}]"]
+            copied_to = end
+            counts[pattern.kind] += 1
+    return "".join([*pieces, text[copied_to:]]) if pieces else text

@@ -1,4 +1,4 @@
-"""The JSON Schemas producers may check their events against, made from the models that check them here."""
+"""Makes the JSON Schemas that producers can check their events with, from the models that check them here."""
 
 from typing import Any
 

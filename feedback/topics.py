@@ -1,4 +1,4 @@
-"""The four topics: their names, making them with what losing nothing needs, and whether they have it."""
+"""The four topics: creates them with settings that lose nothing, and checks the settings they have."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -13,10 +13,10 @@ from feedback.connection import Cluster
 from ledger.topic_names import DEAD_LETTERS_TOPIC, FEEDBACK_TOPIC, INTERACTIONS_TOPIC, LIFECYCLE_TOPIC
 
 RETENTION_DAYS_MIN = 7
-"""Kafka's own default. With less, an outage over some holidays or going back to a backup costs feedback."""
+"""Kafka's default. With less, an outage over some holidays, or a restore, loses feedback."""
 
 _DAY_MS = 24 * 3600 * 1000
-_MATTERS = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas")
+_CHECKED = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Topics:
     lifecycle: str = LIFECYCLE_TOPIC
 
     def retention_days(self) -> Mapping[str, int]:
-        """Days each topic keeps its records. Feedback must outlive any outage of the intake."""
+        """Days that each topic keeps its records. Feedback must outlive any outage of intake."""
         return {self.feedback: 90, self.interactions: 14, self.dead_letters: 90, self.lifecycle: 30}
 
 
@@ -50,7 +50,7 @@ def create(
     replication: int,
     wait_ms_max: int = 30_000,
 ) -> tuple[str, ...]:
-    """All four topics exist afterwards; those that did already stay as they are. Returns the new ones."""
+    """Create the topics that do not exist; the others stay as they are. Returns the new ones."""
     wanted = {
         name: {
             "num_partitions": partitions,
@@ -64,8 +64,8 @@ def create(
         for name, days in topics.retention_days().items()
     }
     with closing(cluster.admin()) as admin:
-        there = {topic.name for topic in describe(admin, tuple(wanted)) if topic.topic_id is not None}
-        missing = {name: options for name, options in wanted.items() if name not in there}
+        existing = {topic.name for topic in describe(admin, tuple(wanted)) if topic.topic_id is not None}
+        missing = {name: options for name, options in wanted.items() if name not in existing}
         for name, options in missing.items():
             try:
                 admin.create_topics({name: options}, timeout_ms=wait_ms_max)
@@ -77,29 +77,29 @@ def create(
 
 
 class SettingsUnknown(Exception):
-    """The settings of a topic were not told to us: DESCRIBE_CONFIGS is not granted, or the broker is old."""
+    """The broker did not return the settings of a topic: DESCRIBE_CONFIGS is not granted, or it is old."""
 
 
 def shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
-    """Settings under which the topics, as they stand, may lose what was acknowledged: a sentence each.
+    """A sentence for each setting with which the topics may lose records that were acknowledged.
 
     Raises kafka-python's errors, and `SettingsUnknown`.
     """
     names = list(topics.retention_days())
     with closing(cluster.admin()) as admin:
         described = {topic["name"]: topic for topic in admin.describe_topics(names)}
-        resources = [ConfigResource("TOPIC", name, list(_MATTERS)) for name in names]
-        found = admin.describe_configs(resources, config_filter="all").get("topic", {})
+        resources = [ConfigResource("TOPIC", name, list(_CHECKED)) for name in names]
+        configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
     sentences: list[str] = []
     for name in names:
-        settings = {key: one["value"] for key, one in found.get(name, {}).items()}
-        if not settings.keys() >= set(_MATTERS):
+        settings = {key: config["value"] for key, config in configs.get(name, {}).items()}
+        if not settings.keys() >= set(_CHECKED):
             raise SettingsUnknown(name)
         copies = min(len(partition["replica_nodes"]) for partition in described[name]["partitions"])
-        told = [*_shortfalls_in_copies(settings, copies, asked=replication)]
+        topic_sentences = [*_shortfalls_in_copies(settings, copies, asked=replication)]
         if name in (topics.feedback, topics.interactions):
-            told += _shortfalls_in_time(settings)
-        sentences += [f"{name}: {one}" for one in told]
+            topic_sentences += _shortfalls_in_time(settings)
+        sentences += [f"{name}: {sentence}" for sentence in topic_sentences]
     return tuple(sentences)
 
 
@@ -133,26 +133,26 @@ def topic_state(cluster: Cluster, topics: Topics) -> tuple[TopicState, ...]:
 
 
 def describe(admin: Any, names: tuple[str, ...]) -> tuple[TopicState, ...]:
-    """The named topics as the cluster has them now. Raises kafka-python's errors when it does not answer."""
-    found = {topic["name"]: topic for topic in admin.describe_topics(list(names))}
-    standings = []
+    """The named topics as the cluster has them. Raises kafka-python's errors where it does not answer."""
+    described = {topic["name"]: topic for topic in admin.describe_topics(list(names))}
+    states = []
     for name in names:
-        topic = found.get(name, {"error_code": errors.UnknownTopicOrPartitionError.errno})
+        topic = described.get(name, {"error_code": errors.UnknownTopicOrPartitionError.errno})
         code = topic["error_code"]
         if code not in (0, errors.UnknownTopicOrPartitionError.errno):
             raise errors.for_code(code)(name)
-        there = code == 0
-        standings.append(
+        exists = code == 0
+        states.append(
             TopicState(
                 name=name,
-                topic_id=_id_of(topic) if there else None,
-                partitions=len(topic["partitions"]) if there else 0,
+                topic_id=_id_of(topic) if exists else None,
+                partitions=len(topic["partitions"]) if exists else 0,
             )
         )
-    return tuple(standings)
+    return tuple(states)
 
 
 def _id_of(topic: Mapping[str, Any]) -> str:
-    """Topic ids came with Kafka 2.8 (KIP-516); before, a name is all there is to go by."""
+    """Brokers before 2.8 have no topic ids (KIP-516): there the name stands for it."""
     topic_id = topic.get("topic_id")
     return str(topic_id) if topic_id and UUID(str(topic_id)).int else f"name:{topic['name']}"

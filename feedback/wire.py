@@ -1,7 +1,7 @@
-"""What may be said on the feedback and interactions topics: the `data` of each CloudEvent type.
+"""Defines and checks the `data` of each CloudEvent type on the feedback and interactions topics.
 
-The only tolerant place: fields we do not know are dropped, so producers may send them before we
-learn to read them. Whatever is wrong is named by field and kind of mistake, never by its content.
+The only tolerant place: unknown fields are dropped, so producers may send them before clorad reads them. An
+error names the field and the kind of mistake, never the content.
 """
 
 from typing import Annotated, Any, Literal, Required, Self
@@ -20,7 +20,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class ChatMessage(TypedDict, total=False):
-    """One OpenAI chat message; what else the client sent (tool calls, names) is kept."""
+    """One OpenAI chat message; other fields (tool calls, names) are kept."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -32,7 +32,7 @@ Messages = Annotated[list[ChatMessage], Field(min_length=1)]
 
 
 class _Data(BaseModel):
-    """What every type carries."""
+    """The fields of every type."""
 
     model_config = ConfigDict(
         extra="ignore", strict=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -41,28 +41,28 @@ class _Data(BaseModel):
     agent: Identifier
     """The agent's declared name."""
     author: Identifier
-    """Who says so: a person, or a system that speaks for one."""
+    """The person who gives the feedback, or a system in that person's name."""
     interaction: Identifier | None = None
-    """The gateway's `x-clorad-interaction` of the answer this is about."""
+    """`x-clorad-interaction` of the gateway's answer that the feedback is about."""
     conversation: Identifier | None = None
     turn: Annotated[int, Field(ge=0, le=_INTEGER_MAX)] | None = None
-    """Which of the conversation's agent turns, from 0."""
+    """The number of the agent's turn in the conversation, from 0."""
     key: Identifier | None = None
-    """Name of this piece of feedback, for later amendments."""
+    """Name of this feedback, so that later events can amend it."""
     amends: Identifier | None = None
-    """`key` of an event that this one replaces (of the same kind; the same `revision` or a higher one) or
-    completes (an outcome of another kind of event). Of several by one author that replace the same event at
-    the same `revision`, the one that occurred last (CloudEvents `time`) counts."""
+    """`key` of an event that this one amends. It replaces an event of the same kind whose `revision` is not
+    higher, and adds an outcome to an event of another kind. Where one author replaces an event several times
+    at the same `revision`, the event that occurred last (CloudEvents `time`) counts."""
     revision: Annotated[int, Field(ge=1, le=_INTEGER_MAX)] = 1
-    """Of several of one kind under one key the highest counts, in whatever order they arrive. What a lower
-    one said does not come back, not even when the higher one is retracted."""
+    """Of several events of one kind under one key the highest revision counts, in any order of arrival.
+    A lower revision does not come back, not even when the higher one is retracted."""
 
 
 COMMON = frozenset(_Data.model_fields)
 
 
 class Correction(_Data):
-    """A developer rewrote what the agent wrote."""
+    """A developer rewrote the agent's reply."""
 
     messages: Messages | None = None
     rejected: Text | None = None
@@ -78,16 +78,16 @@ class Correction(_Data):
 
 
 class Intervention(_Data):
-    """An operator stepped in, or said that it was not necessary."""
+    """An operator stepped in, or approved the reply."""
 
     action: Literal["takeover", "override", "abort", "approve", "reject"]
     reason: str | None = None
     messages: Messages | None = None
     said: Text | None = None
     corrected: Text | None = None
-    """What the operator did instead (override)."""
+    """The operator's reply instead (override)."""
     turns: Messages | None = None
-    """The operator's turns up to the hand-back, with what was said in between (takeover)."""
+    """The turns from the takeover to the hand-back: the operator's (role assistant) and the user's."""
 
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
@@ -103,11 +103,11 @@ class Intervention(_Data):
 
 
 class Outcome(_Data):
-    """How something ended: a number for what the agent did."""
+    """How something ended, as a number."""
 
     value: Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
     scope: Literal["final", "all"] = "final"
-    """Whether the last agent turn earned it, or all of them."""
+    """Whether the value is for the last agent turn or for all of them."""
     messages: Messages | None = None
     said: Text | None = None
 
@@ -136,7 +136,7 @@ class Retraction(_Data):
 
 
 class InteractionData(_Data):
-    """What an agent was asked and said, and by which version. The event's `id` names the interaction."""
+    """What an agent was asked and replied, and its version. The event's `id` is the interaction's name."""
 
     author: Identifier = "gateway"
     version: Annotated[str, StringConstraints(max_length=40, pattern=_PRINTABLE)]
@@ -166,33 +166,35 @@ TYPES: dict[str, type[Data]] = {
 
 
 def own_fields(data: Data) -> dict[str, Any]:
-    """The fields that only this type has, as JSON values, those not given left out."""
+    """The fields that only this type has, as JSON values, without those that were not given."""
     given = data.model_dump(exclude=set(COMMON))
     return {name: value for name, value in given.items() if value is not None}
 
 
 def complaint(fault: ValidationError) -> str:
-    """Field names and kinds of mistakes. Keys inside free-form objects are theirs, so they are not named."""
-    found = [f"{_place(error['loc'])}: {_mistake(error)}" for error in fault.errors(include_input=False)[:5]]
-    return "; ".join(found)
+    """Field names and kinds of mistakes. Keys in free-form objects are the sender's and are not named."""
+    mistakes = [
+        f"{_path(error['loc'])}: {_mistake(error)}" for error in fault.errors(include_input=False)[:5]
+    ]
+    return "; ".join(mistakes)
 
 
-def _require(given: object, what: str) -> None:
-    if not given:
-        raise ValueError(f"needs {what}")
+def _require(value: object, name: str) -> None:
+    if not value:
+        raise ValueError(f"needs {name}")
 
 
-def _place(where: tuple[int | str, ...]) -> str:
-    known = [str(step) if isinstance(step, int) or step in _FIELDS else "?" for step in where]
+def _path(location: tuple[int | str, ...]) -> str:
+    known = [str(step) if isinstance(step, int) or step in _FIELDS else "?" for step in location]
     return ".".join(known) or "data"
 
 
 def _mistake(error: Any) -> str:
-    # Only our own checks write texts of their own; pydantic's may quote keys or values. Its bounds are ours.
-    told, kind = error.get("ctx", {}), str(error["type"])
+    # The texts of our checks quote nothing; pydantic's may quote keys or values. Bounds are our models'.
+    context, kind = error.get("ctx", {}), str(error["type"])
     if kind == "value_error":
-        return str(told["error"])
-    bounds = [str(told[name]) for name in _BOUNDS if name in told]
+        return str(context["error"])
+    bounds = [str(context[name]) for name in _BOUNDS if name in context]
     return f"{kind} ({', '.join(bounds)})" if bounds else kind
 
 

@@ -1,4 +1,4 @@
-"""Who this ledger is, and the key that fingerprints what it was sent. Made once, kept in the ledger."""
+"""The ledger's id and the key of its fingerprints, made once and kept in the ledger."""
 
 import hmac
 import secrets
@@ -13,7 +13,7 @@ from ledger.facts import fact, set_fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """`ledger_id` marks our offset commits; `secret` keys fingerprints against guessing."""
+    """`ledger_id` marks our commits to Kafka; `secret` is the key that makes fingerprints hard to guess."""
 
     ledger_id: str
     secret: bytes
@@ -24,13 +24,13 @@ class Identity:
 
 
 def known_identity(database: Database) -> Identity | None:
-    """The ledger's identity as it stands, for who must not write; None where it was not made up yet."""
+    """The ledger's identity, for readers that must not write; None where it has none yet."""
     with database.read() as connection:
         return _identity(connection)
 
 
 def ensure_identity(database: Database) -> Identity:
-    """The ledger's identity, made up if it has none yet. Only then does it need the write lock."""
+    """The ledger's identity, made where it has none yet; only then the write lock is taken."""
     with database.read() as connection:
         known = _identity(connection)
     if known is None:

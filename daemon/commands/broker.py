@@ -31,7 +31,7 @@ class TextsOnly(Redactor):
     def __init__(self) -> None:
         super().__init__(lambda _: "")
 
-    def name(self, name: str, found: RedactionCounts) -> str:  # noqa: ARG002
+    def name(self, name: str, counts: RedactionCounts) -> str:  # noqa: ARG002
         """Identifiers stay."""
         return name
 

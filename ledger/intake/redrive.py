@@ -1,7 +1,7 @@
-"""Dead letters sent once more, after what made them unusable was put right: an agent declared, a field added.
+"""Sends dead letters to their topics again, after the cause was corrected (an agent declared, a field added).
 
-The record goes back to its topic through the outbox, under its own id, in the transaction that marks it. A
-header names the letter it was, so that a record that dies again can be followed back.
+The record goes through the outbox, under its own id, in the transaction that marks the letter. A header names
+the letter, so that a record that becomes a dead letter again can be traced.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ REDRIVEN = "clorad_redriven"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """One dead letter, and what goes to Kafka for it; `kept_back` says why nothing does, if so."""
+    """A dead letter, and the record that goes to Kafka for it; `kept_back` is the reason where none does."""
 
     letter: DeadLetter
     record: Outgoing | None
@@ -35,7 +35,7 @@ class Redriven:
 
     @property
     def reason(self) -> Reason:
-        """Why it was a dead letter."""
+        """Why it is a dead letter."""
         return self.letter.reason
 
 
@@ -47,10 +47,11 @@ def redrive(
     limit: int = LETTERS_MAX,
     dry_run: bool = False,
 ) -> list[Redriven]:
-    """The chosen letters are owed to their topics again; with `dry_run` only told which would be, and how.
+    """Put the chosen letters into the outbox; with `dry_run` only return which, and how.
 
-    Without `ids`, those of `reason` (all, if None) that were never redriven, oldest first; a letter that is
-    named goes again whenever it is. What was stored meanwhile under the same id is a duplicate on arrival.
+    Without `ids` those of `reason` (all, if None) that were never redriven, oldest first, at most `limit` and
+    `LETTERS_MAX`. A letter in `ids` is sent again also if it was redriven before; intake counts a record
+    whose event is stored meanwhile as a duplicate.
     """
     query = select(dead_letters).order_by(dead_letters.c.id).limit(min(limit, LETTERS_MAX))
     if ids:
@@ -78,10 +79,10 @@ def _chosen(letter: DeadLetter) -> Redriven:
 
 
 def _send_again(connection: Connection, chosen: Sequence[Redriven]) -> None:
-    going = {one.id: one.record for one in chosen if one.record is not None}
-    outbox.put_all(connection, list(going.values()))
+    records = {letter.id: letter.record for letter in chosen if letter.record is not None}
+    outbox.put_all(connection, list(records.values()))
     connection.execute(
-        update(dead_letters).where(dead_letters.c.id.in_(going)).values(redriven_s=now_s(connection))
+        update(dead_letters).where(dead_letters.c.id.in_(records)).values(redriven_s=now_s(connection))
     )
 
 

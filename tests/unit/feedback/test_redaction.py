@@ -134,7 +134,7 @@ def test_redacting_twice_changes_nothing_more(text):
 @given(st.binary(max_size=300))
 @settings(deadline=None)
 def test_any_bytes_can_be_gone_through(raw):
-    Redactor(IDENTITY.fingerprint).octets(raw, Counter())
+    Redactor(IDENTITY.fingerprint).binary(raw, Counter())
 
 
 @given(st.text(max_size=100), st.sampled_from(PATTERNS))
