@@ -1,4 +1,4 @@
-"""deploy/METRICS.md as tests read it."""
+"""Reads the table of metrics in deploy/METRICS.md, for the tests that compare it with the code."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ DEPLOY = ROOT / "deploy"
 @dataclass(frozen=True)
 class Row:
     kind: str
-    labels: dict[str, set[str]]  # the values that are named
+    labels: dict[str, set[str]]  # label -> the values that the row names
     text: str
 
 
@@ -20,20 +20,20 @@ def catalogue() -> dict[str, Row]:
     for line in (DEPLOY / "METRICS.md").read_text().splitlines():
         if line.startswith("| `clorad_"):
             name, kind, labels, *_ = (cell.strip() for cell in line.strip("|").split("|"))
-            assert name.strip("`") not in rows, f"{name} is there twice"
+            assert name.strip("`") not in rows, f"{name} has two rows"
             rows[name.strip("`")] = Row(kind, _labels(labels), line)
     return rows
 
 
 def _labels(cell: str) -> dict[str, set[str]]:
-    """``a`: `x`, `y`; `b`` names the labels a and b, and two values of a."""
-    found: dict[str, set[str]] = {}
+    """The cell ``a`: `x`, `y`; `b`` names the labels a and b, and two values of a."""
+    labels: dict[str, set[str]] = {}
     for part in cell.split(";"):
-        for name, said in re.findall(r"`(\w+)`(?: of [^:]*)?:(.*)", part) or re.findall(
+        for name, values in re.findall(r"`(\w+)`(?: of [^:]*)?:(.*)", part) or re.findall(
             r"^\s*`(\w+)`(.*)", part
         ):
-            if ":" not in part and "," in said:  # `topic`, `partition`
-                found |= {one: set() for one in re.findall(r"`(\w+)`", part)}
+            if ":" not in part and "," in values:  # `topic`, `partition`
+                labels |= {label: set() for label in re.findall(r"`(\w+)`", part)}
             else:
-                found.setdefault(name, set()).update(re.findall(r"`([^`]+)`", said))
-    return found
+                labels.setdefault(name, set()).update(re.findall(r"`([^`]+)`", values))
+    return labels

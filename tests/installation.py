@@ -1,4 +1,4 @@
-"""clorad in a folder of its own, run as people run it: settings in a file, commands as processes."""
+"""Runs clorad in a folder of its own as people do: settings in a file, commands as processes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Installation:
-    """`telemetry`: more text for that section of clorad.toml, and sections after it. No replica answers."""
+    """One installation. `telemetry` is added to that section of clorad.toml. No replica answers."""
 
     def __init__(self, folder: Path, bootstrap: str, telemetry: str = "") -> None:
         self.folder = folder
@@ -40,11 +40,11 @@ class Installation:
         self.environment = {**clean, "PYTHONPATH": str(ROOT)}
 
     def clorad(self, *words: str, ok: bool = True) -> str:
-        """What the command prints."""
+        """The output of the command."""
         return self._done(words, ok).stdout
 
     def refused(self, *words: str) -> str:
-        """What a command that does not do it says instead."""
+        """The error of a command that fails."""
         return self._done(words, ok=False).stderr
 
     def json(self, *words: str, ok: bool = True) -> Any:
@@ -52,7 +52,7 @@ class Installation:
 
     @contextmanager
     def running(self, *roles: str) -> Iterator[Callable[[], int | None]]:
-        """`clorad run` until the block ends, when it must stop as asked. Yields what asks if it ended."""
+        """Run `clorad run` until the block ends, and check that it stops when asked. Yields its `poll`."""
         left_out = [word for role in ROLES if role not in roles for word in ("--without", role)]
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -70,7 +70,7 @@ class Installation:
             process.wait()
 
     def caught_up(self) -> bool:
-        """All that is in the topics has a fate, and nothing is owed to Kafka."""
+        """Whether everything in the topics is read, and the outbox is empty."""
         found = self.json("status", "--lag")
         return bool(sum(one["lag"] for one in found["partitions"]) == found["outbox"]["waiting"] == 0)
 
@@ -78,7 +78,7 @@ class Installation:
         return bool(self._readiness().get("ready"))
 
     def check(self, name: str) -> tuple[bool, str] | None:
-        """One of intake's checks, and why it fails; None where it was not made yet."""
+        """One of intake's checks, and why it fails; None before the first check."""
         found = self._readiness().get("checks", {}).get(name)
         return None if found is None else (found["ok"], found["why"])
 

@@ -1,6 +1,6 @@
-"""Every instrument that the code makes, and what the real exporter calls it.
+"""Lists every instrument that the code makes, with the name that the real exporter gives it.
 
-Run as `python -m tests.instruments` in a process of its own, as there is one meter provider a process: prints
+Run as `python -m tests.instruments` in a process of its own, because a process has one meter provider. Prints
 JSON, `{instrument: [name at /metrics, kind]}`.
 """
 
@@ -23,7 +23,7 @@ Made = tuple[str, str, str]  # kind, name, unit
 
 
 class Noting(metrics.MeterProvider):
-    """Notes what is made, and makes nothing."""
+    """Notes each instrument that is made, and makes one that does nothing."""
 
     def __init__(self) -> None:
         self.made: list[Made] = []
@@ -58,7 +58,7 @@ def modules() -> list[str]:
 
 
 def exposed(kind: str, name: str, unit: str) -> tuple[str, str]:
-    """What one instrument is called at /metrics, and as what kind."""
+    """The name of one instrument at /metrics, and its kind."""
     registry = CollectorRegistry()
     meter = MeterProvider(metric_readers=[PrometheusMetricReader(registry=registry)]).get_meter("one")
     make = getattr(meter, f"create_{kind}")

@@ -1,4 +1,4 @@
-"""What the meters of this process tell. There is one provider a process: compare counters with before."""
+"""Reads the meters of this process. All its tests share one provider: compare with before."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,7 +12,7 @@ Labels = tuple[tuple[str, Any], ...]
 
 
 def told(name: str) -> dict[Labels, float]:
-    """The values of one instrument, by its labels in order; of a histogram how many were recorded."""
+    """The values of one instrument by its labels, in order; of a histogram the number of recorded values."""
     data = _reader().get_metrics_data()
     return {
         tuple(sorted((point.attributes or {}).items())): getattr(point, "value", None)
@@ -27,7 +27,7 @@ def told(name: str) -> dict[Labels, float]:
 
 
 def since(before: Mapping[Labels, float], name: str) -> dict[Labels, float]:
-    """What was added to a counter or a histogram; labels to which nothing was are left out."""
+    """What was added to a counter or a histogram since `before`, without unchanged labels."""
     now = told(name)
     return {
         labels: now[labels] - before.get(labels, 0) for labels in now if now[labels] != before.get(labels, 0)
