@@ -5,15 +5,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from kafka import OffsetAndMetadata, TopicPartition
 from sqlalchemy import select
 
 from feedback.intake import Fenced
-from feedback.placement import WrongLedger
 from ledger.errors import LedgerUnavailable
-from ledger.identity import ensure_identity
-from ledger.schema import dead_letters, events, ranges
-from tests.fakes.kafka import FakeKafka, FakeLog
+from ledger.schema import dead_letters, events
+from tests.fakes.kafka import FakeKafka
 from tests.meters import since, told
 from tests.unit.feedback.event_builder import CORRECTION, INTERACTION, build_headers
 from tests.unit.feedback.intake_builder import (
@@ -92,22 +89,6 @@ def test_a_restart_goes_on_where_it_stopped(kafka, ledger):
     run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 2)
     assert ledger.ids() == ["e1", "e2"]
     ledger.check_ranges()
-
-
-def test_the_ledger_wins_over_the_offsets_in_kafka(kafka, ledger):
-    topics = kafka.create_all(partitions=1)
-    for number in range(4):
-        send_correction(kafka, topics.feedback, f"e{number}")
-    run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 4)
-    place = TopicPartition(topics.feedback, 0)
-    for reset in (0, 2):
-        kafka.groups["g"].offsets[place] = OffsetAndMetadata(reset, "", -1)
-        send_correction(kafka, topics.feedback)
-        run_intake_until(
-            build_intake(kafka, ledger, topics),
-            lambda: ledger.records_kept(topics.feedback) == kafka.log(place).end,
-        )
-    assert len(ledger.ids()) == 6
 
 
 def test_the_same_event_again_is_a_duplicate_and_another_body_a_conflict(kafka, ledger):
@@ -282,93 +263,6 @@ def test_a_consumer_that_polls_on_though_no_broker_answers_is_not_called_ready(k
         wait_until(lambda: health.states["kafka"] == (True, ""))
 
 
-@pytest.mark.parametrize(
-    ("first_start", "ids"),
-    [("committed", ["e2", "e3"]), ("beginning", ["e0", "e1", "e2", "e3"]), ("end", [])],
-)
-def test_a_partition_never_read_begins_where_the_policy_says(kafka, ledger, first_start, ids):
-    topics = kafka.create_all(partitions=1)
-    for number in range(4):
-        send_correction(kafka, topics.feedback, f"e{number}")
-    kafka.consumer(group_id="g")
-    kafka.groups["g"].offsets[TopicPartition(topics.feedback, 0)] = OffsetAndMetadata(2, "", -1)
-    one = build_intake(kafka, ledger, topics, first_start=first_start)
-    run_intake_until(one, lambda: ledger.next_offsets(topics.feedback) == {0: 4})
-    assert ledger.ids() == ids
-
-
-def test_a_ledger_restored_from_before_its_own_hint_reads_everything_again(kafka, tmp_path):
-    topics = kafka.create_all(partitions=1)
-    for number in range(3):
-        send_correction(kafka, topics.feedback, f"e{number}")
-    ledger = build_ledger(tmp_path)
-    ensure_identity(ledger.database)
-    ledger.database.close()
-    saved = (tmp_path / "ledger.db").read_bytes()
-    first = build_ledger(tmp_path)
-    run_intake_until(build_intake(kafka, first, topics), lambda: first.records_kept(topics.feedback) == 3)
-    wait_until(lambda: kafka.commits > 0)
-    first.database.close()
-    for leftover in tmp_path.glob("ledger.db*"):
-        leftover.unlink()
-    (tmp_path / "ledger.db").write_bytes(saved)
-    restored = build_ledger(tmp_path)
-    run_intake_until(
-        build_intake(kafka, restored, topics), lambda: restored.records_kept(topics.feedback) == 3
-    )
-    assert restored.ids() == ["e0", "e1", "e2"]
-
-
-def test_a_group_of_another_ledger_is_refused(kafka, ledger):
-    topics = kafka.create_all(partitions=1)
-    kafka.consumer(group_id="g")
-    kafka.groups["g"].offsets[TopicPartition(topics.feedback, 0)] = OffsetAndMetadata(0, "another-ledger", -1)
-    fault = fault_of_intake(build_intake(kafka, ledger, topics))
-    assert isinstance(fault, WrongLedger)
-    assert "another-ledger" in str(fault)
-    assert kafka.groups["g"].offsets[TopicPartition(topics.feedback, 0)].metadata == "another-ledger"
-
-
-def _read_two_then_lose_three(kafka, ledger, topics):
-    for number in range(2):
-        send_correction(kafka, topics.feedback, f"e{number}")
-    run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 2)
-    for number in range(2, 7):
-        send_correction(kafka, topics.feedback, f"e{number}")
-    kafka.delete_records(topics.feedback, 0, 5)
-
-
-def test_offsets_lost_to_retention_halt_the_partition(kafka, ledger):
-    topics, health = kafka.create_all(partitions=1), RecordedHealth()
-    _read_two_then_lose_three(kafka, ledger, topics)
-    with running_intakes(build_intake(kafka, ledger, topics, health=health)):
-        wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
-    assert ledger.records_kept(topics.feedback) == 2
-
-
-def test_offsets_lost_to_retention_are_a_recorded_gap_if_the_operator_says_so(kafka, ledger):
-    topics = kafka.create_all(partitions=1)
-    _read_two_then_lose_three(kafka, ledger, topics)
-    run_intake_until(
-        build_intake(kafka, ledger, topics, on_gap="continue"),
-        lambda: ledger.records_kept(topics.feedback) == 7,
-    )
-    assert ledger.ids() == ["e0", "e1", "e5", "e6"]
-    gaps = select(ranges.c.start).where(ranges.c.gap.is_not(None))
-    assert ledger.column(gaps) == [2]
-    ledger.check_ranges()
-
-
-def test_a_log_shorter_than_what_was_read_halts_the_partition(kafka, ledger):
-    topics, health = kafka.create_all(partitions=1), RecordedHealth()
-    for number in range(3):
-        send_correction(kafka, topics.feedback, f"e{number}")
-    run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 3)
-    del kafka.log(TopicPartition(topics.feedback, 0)).entries[1:]
-    with running_intakes(build_intake(kafka, ledger, topics, health=health, on_gap="continue")):
-        wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
-
-
 def test_a_record_nobody_can_decode_halts_its_partition_and_no_other(kafka, ledger):
     topics, health = kafka.create_all(partitions=3), RecordedHealth()
     for partition in range(3):
@@ -430,65 +324,6 @@ def test_a_record_nobody_can_decode_is_a_dead_letter_if_the_operator_says_so(kaf
     )
     assert ledger.column(offsets) == poisoned
     ledger.check_ranges()
-
-
-@pytest.mark.parametrize("while_running", [False, True])
-def test_a_topic_made_again_is_halted_not_read_at_the_old_offset(kafka, ledger, while_running):
-    topics, health = kafka.create_all(partitions=1), RecordedHealth()
-    send_correction(kafka, topics.feedback, "old")
-    one = build_intake(kafka, ledger, topics, health=health)
-
-    def make_again():
-        kafka.delete(topics.feedback)
-        kafka.create_named(topics.feedback, 1)
-        for number in range(3):
-            send_correction(kafka, topics.feedback, f"new{number}")
-
-    if while_running:
-        with running_intakes(one):
-            wait_until(lambda: ledger.records_kept(topics.feedback) == 1)
-            kafka.delete(topics.feedback)
-            wait_until(lambda: health.rounds > 10)
-            kafka.create_named(topics.feedback, 1)
-            wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
-    else:
-        run_intake_until(one, lambda: ledger.records_kept(topics.feedback) == 1)
-        make_again()
-        with running_intakes(build_intake(kafka, ledger, topics, health=health)):
-            wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
-    assert ledger.ids() == ["old"]
-
-
-def test_a_topic_made_again_is_read_from_its_beginning_if_the_operator_says_so(kafka, ledger):
-    topics = kafka.create_all(partitions=1)
-    send_correction(kafka, topics.feedback, "old")
-    with running_intakes(build_intake(kafka, ledger, topics, on_gap="continue")):
-        wait_until(lambda: ledger.ids() == ["old"])
-        kafka.delete(topics.feedback)
-        kafka.create_named(topics.feedback, 1)
-        for number in range(3):
-            send_correction(kafka, topics.feedback, f"new{number}")
-        wait_until(lambda: len(ledger.ids()) == 4)
-    ledger.check_ranges()
-
-
-def test_partitions_added_later_are_read_from_their_beginning(kafka, ledger):
-    topics = kafka.create_all(partitions=1)
-    send_correction(kafka, topics.feedback, "e0")
-    with running_intakes(build_intake(kafka, ledger, topics)):
-        wait_until(lambda: ledger.ids() == ["e0"])
-        kafka.topics[topics.feedback].logs.append(FakeLog())
-        send_correction(kafka, topics.feedback, "e1", partition=1)
-        wait_until(lambda: ledger.ids() == ["e0", "e1"])
-
-
-def test_a_topic_that_is_missing_at_start_is_waited_for(kafka, ledger):
-    topics = kafka.create_all(partitions=1)
-    kafka.delete(topics.feedback)
-    with running_intakes(build_intake(kafka, ledger, topics)):
-        kafka.create_named(topics.feedback, 1)
-        send_correction(kafka, topics.feedback, "e1")
-        wait_until(lambda: ledger.ids() == ["e1"])
 
 
 def test_a_member_fenced_by_its_instance_id_ends(kafka, ledger):

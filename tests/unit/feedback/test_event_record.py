@@ -1,0 +1,69 @@
+"""An event that we send is checked, redacted, and read by intake as what it is."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from feedback.event_record import build_event_record
+from feedback.producer import KafkaRecord
+from feedback.redaction import Redactor
+from ledger.events import Event, Interaction
+from tests.unit.feedback.event_builder import (
+    CORRECTION,
+    EVENT_DATA,
+    IDENTITY,
+    INTERACTION,
+    RECEIVED_S,
+    build_reader,
+)
+
+REDACTOR = Redactor(IDENTITY.fingerprint)
+
+
+def _sent(kind="correction", data=CORRECTION, **changed) -> KafkaRecord:
+    return build_event_record(kind, data, topic="t", source="ide", redactor=REDACTOR, **changed)
+
+
+def _read(record: KafkaRecord):
+    return (
+        build_reader()
+        .read(offset=0, key=record.key, value=record.value, headers=record.headers, received_s=RECEIVED_S)
+        .content
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(EVENT_DATA))
+def test_what_we_send_is_what_intake_reads(kind):
+    content = _read(_sent(kind, EVENT_DATA[kind], event_id="e-1", at=datetime(2026, 11, 22, tzinfo=UTC)))
+    assert isinstance(content, Interaction if kind == "interaction" else Event)
+    assert content.id == "e-1"
+
+
+def test_events_of_a_conversation_share_a_key_else_those_of_one_feedback_key():
+    assert _sent(data=CORRECTION | {"conversation": "c-1", "key": "k-1"}).key == b"c-1"
+    assert _sent(data=CORRECTION | {"key": "k-1"}).key == b"k-1"
+    assert _sent(event_id="e-1").key == b"e-1"
+
+
+def test_what_is_wrong_is_named_before_it_is_sent():
+    with pytest.raises(ValueError, match="corrected: string_too_short"):
+        _sent(data=CORRECTION | {"corrected": ""})
+    with pytest.raises(ValueError, match="unknown type"):
+        _sent("praise")
+
+
+def test_texts_are_redacted_and_names_stay_tellable_apart():
+    record = _sent(data=CORRECTION | {"author": "jane@example.com", "comment": "ask jane@example.com"})
+    data = json.loads(record.value)
+    assert data["comment"] == "ask [email]"
+    assert data["author"].startswith("redacted:")
+    assert _read(record).author == data["author"]
+
+
+def test_an_interaction_that_redaction_changed_is_sent_without_tokens():
+    clean = json.loads(_sent("interaction", INTERACTION).value)
+    changed = json.loads(_sent("interaction", INTERACTION | {"completion": "ask jane@example.com"}).value)
+    assert clean["token_ids"] == INTERACTION["token_ids"]
+    assert "token_ids" not in changed
+    assert "logprobs" not in changed
