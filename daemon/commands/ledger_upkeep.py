@@ -131,7 +131,7 @@ def _store_json(
     """What the adapter store holds, and what would be deleted there and in the ledger."""
     store = settings.store.path
     paths = [folder.path for agent in agents for folder in adapter_store.folders(store, agent)]
-    prunable = pruning.would_go(database, store, agents, keep=KEEP) if store.is_dir() else []
+    prunable = pruning.prunable_folders(database, store, agents, keep=KEEP) if store.is_dir() else []
     prunable_bytes = sum(folder.size_bytes for folder in prunable)
     return {
         "store": {"directories": len(paths), "size_bytes": sum(map(adapter_store.size_bytes, paths))},

@@ -8,7 +8,7 @@ from daemon.exit_codes import ExitCode
 from daemon.roles.startup import lease_holder
 from daemon.settings import Settings
 from daemon.upkeep import pruning
-from daemon.upkeep.pruning import Gone
+from daemon.upkeep.pruning import PrunedFolder
 from ledger.heartbeat import held
 from ledger.learning.agents import all_agents
 from ledger.leases import TTL_S_MAX
@@ -27,7 +27,7 @@ def prune(settings: Settings, *, agent: str | None, keep: int, dry_run: bool, as
         agents = known if agent is None else [agent]
         try:
             if dry_run:
-                found = pruning.would_go(database, store, agents, keep=keep)
+                found = pruning.prunable_folders(database, store, agents, keep=keep)
             else:
                 with held(database, [LEASE], holder=lease_holder(), ttl_s=TTL_S_MAX) as leased:
                     if not leased.tokens:
@@ -43,7 +43,7 @@ def prune(settings: Settings, *, agent: str | None, keep: int, dry_run: bool, as
         _render(found, dry_run=dry_run)
 
 
-def _render(found: Sequence[Gone], *, dry_run: bool) -> None:
+def _render(found: Sequence[PrunedFolder], *, dry_run: bool) -> None:
     out, rows = console(), table("AGENT", "DIRECTORY", "WHY", ">SIZE")
     for one in found:
         rows.add_row(one.agent, one.name, one.why, byte_size(one.size_bytes))
@@ -53,7 +53,7 @@ def _render(found: Sequence[Gone], *, dry_run: bool) -> None:
     out.print(f"{told} would go; nothing was changed" if dry_run else f"{told} gone")
 
 
-def _json(found: Sequence[Gone], *, dry_run: bool) -> dict[str, object]:
+def _json(found: Sequence[PrunedFolder], *, dry_run: bool) -> dict[str, object]:
     return {
         "dry_run": dry_run,
         "size_bytes": _total(found),
@@ -64,5 +64,5 @@ def _json(found: Sequence[Gone], *, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _total(found: Sequence[Gone]) -> int:
+def _total(found: Sequence[PrunedFolder]) -> int:
     return sum(one.size_bytes for one in found)

@@ -95,9 +95,9 @@ def _ledger_warnings(state: Overview) -> list[str]:
 def _room_warnings(measures: Sequence[ResourceUse]) -> list[str]:
     """Where intake does not read, or may not read again yet."""
     return [
-        f"no room: {measure.told}"
+        f"no room: {measure.text}"
         if measure.is_over
-        else f"little room: {measure.told}; intake may pause until it is less"
+        else f"little room: {measure.text}; intake may pause until it is less"
         for measure in measures
         if not measure.is_under
     ]

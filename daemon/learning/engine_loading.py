@@ -1,4 +1,4 @@
-"""The warm engine as the settings describe it, and what must be said to torch before it is loaded."""
+"""Loads the warm engine that the settings describe, after telling torch how its threads wait."""
 
 import os
 from importlib.util import find_spec
@@ -16,14 +16,14 @@ _NEEDED = ("torch", "transformers", "peft", "safetensors")
 
 
 class EngineRefused(Exception):
-    """The engine cannot do this here; the text says what a person has to change."""
+    """The engine cannot run here. The text says what a person has to change."""
 
 
 def prepare_torch(base: Path) -> None:
-    """To be called before any import that loads torch, which reads the environment once, then.
+    """Set how torch's threads wait, as `engine.threads` says, unless the environment says otherwise.
 
-    Its threads wait as `engine.threads` says, unless the environment says otherwise. Raises `EngineRefused`
-    where there is no base, or only the roles that need no engine were installed.
+    Call it before any import that loads torch: torch reads the environment once, when it is loaded. Raises
+    `EngineRefused` where the base is missing, or only what the other roles need was installed.
     """
     os.environ.update(WAITS | os.environ)
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
@@ -33,9 +33,9 @@ def prepare_torch(base: Path) -> None:
 
 
 def load_engine(settings: EngineSettings) -> "WarmEngine":
-    """The configured base, loaded and measured, which may take minutes. Raises `EngineRefused`.
+    """Load and measure the configured base, which may take minutes. Raises `EngineRefused`.
 
-    Import what itself loads torch only after this.
+    Import modules that load torch only after this call.
     """
     prepare_torch(settings.base)
     from engine.warm_engine import WarmEngine
@@ -51,5 +51,5 @@ def load_engine(settings: EngineSettings) -> "WarmEngine":
             token_budget=settings.tokens_max,
             mixing=settings.mixing,
         )
-    except (ValueError, OSError) as refusal:  # `BaseRefused`, or what transformers says of broken files
+    except (ValueError, OSError) as refusal:  # `BaseRefused`, or what transformers raises for broken files
         raise EngineRefused(f"engine.base: {refusal}") from None

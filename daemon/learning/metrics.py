@@ -1,4 +1,4 @@
-"""What a learner counts: passes, turns by outcome, steps, tokens, and events by what became of them."""
+"""Metrics of a learner: passes, turns by outcome, steps, tokens, and new events by outcome."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ _pass_s = _meter.create_histogram(
 
 
 def start_counters() -> None:
-    """Every series of turns, steps, memory shortages and abandoned passes is exported from the start."""
+    """Export turns, steps, memory shortages and abandoned passes from the start, as zero."""
     start_at_zero(
         _turns,
         *({"outcome": state.value} for state in (TurnState.MADE, TurnState.DROPPED, TurnState.VOID)),
@@ -40,7 +40,7 @@ def start_counters() -> None:
 
 
 def count_pass(agents: int, *, took_s: float, ran_out_of_memory: bool) -> None:
-    """A pass of so many agents was computed; what came of each is counted when its turn is closed."""
+    """Count a pass that was computed. What became of each agent is counted when its turn is closed."""
     _agents.record(agents)
     _pass_s.record(took_s)
     _shortages.add(int(ran_out_of_memory))
@@ -49,7 +49,7 @@ def count_pass(agents: int, *, took_s: float, ran_out_of_memory: bool) -> None:
 def count_closed_turn(
     state: TurnState, learned: Learned | NotLearned, tokens: int, outcomes: Iterable[EventOutcome]
 ) -> None:
-    """A turn made a version or was dropped; `outcomes` are those of its new events."""
+    """Count a turn that made a version or was dropped. `outcomes` are those of its new events."""
     _turns.add(1, {"outcome": state.value})
     _tokens.add(tokens)
     _steps.add(learned.metrics.steps if isinstance(learned, Learned) else 0, {"fate": "taken"})
@@ -59,10 +59,10 @@ def count_closed_turn(
 
 
 def count_void_turn() -> None:
-    """A turn's work was lost: its world changed meanwhile, or memory ran out twice."""
+    """Count a turn whose work was lost: an event, its parent or its lease changed, or memory ran out."""
     _turns.add(1, {"outcome": TurnState.VOID.value})
 
 
 def count_abandoned_pass() -> None:
-    """A pass was given up because its leases were lost."""
+    """Count a pass that was given up because its leases were lost."""
     _abandoned.add(1)

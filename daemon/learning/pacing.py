@@ -1,39 +1,39 @@
-"""When a learner counts the backlogs, which takes a second where a million events wait, and opens a pass.
+"""Decides when a learner counts the backlogs, and how long the first due agent waits for others.
 
-Not again while nothing happens in the ledger; and those who are due first wait a little for company, because
-agents in one pass cost less than one by one.
+Counting takes a second where a million events wait, so a learner counts again only after something happened
+in the ledger. Agents in one pass cost less than one by one, so the first due agent waits a little for others.
 """
 
 from dataclasses import dataclass
 
-LOOK_AGAIN_S = 10.0
-"""Between looks at the backlogs while nothing happens in the ledger: feedback grows old by itself."""
+COUNT_AGAIN_S = 10.0
+"""Longest time between two counts: feedback becomes due by its age although nothing happens."""
 
 
 @dataclass(slots=True)
 class Pacing:
-    """When one learner last counted the backlogs, where the ledger stood, and since when somebody is due."""
+    """When one learner last counted the backlogs, and since when an agent has been due."""
 
-    stamp: tuple[int, int, int] | None = None
-    at_s: float = 0.0
-    due_since_s: float | None = None  # since when somebody has been due
+    stamp: tuple[int, int, int] | None = None  # where the ledger stood at the last count
+    counted_s: float = 0.0
+    due_since_s: float | None = None
 
-    def is_due(self, stamp: tuple[int, int, int], now_s: float) -> bool:
-        """Whether anything happened since, or enough time passed for feedback to have grown old."""
-        if stamp == self.stamp and now_s - self.at_s < LOOK_AGAIN_S:
+    def should_count(self, stamp: tuple[int, int, int], now_s: float) -> bool:
+        """Whether the ledger changed since the last count, or that count is old. Yes begins a new count."""
+        if stamp == self.stamp and now_s - self.counted_s < COUNT_AGAIN_S:
             return False
-        self.stamp, self.at_s = stamp, now_s
+        self.stamp, self.counted_s = stamp, now_s
         return True
 
-    def has_gathered(self, now_s: float, *, anybody: bool, gather_s: float) -> bool:
-        """Whether those who are due have waited for others to share their pass; if not, look again soon."""
-        if not anybody:
+    def has_gathered(self, agents_due: int, now_s: float, *, gather_s: float) -> bool:
+        """Whether a pass may start: an agent is due, and the first one has waited `gather_s` for others."""
+        if agents_due == 0:
             self.due_since_s = None
             return False
         if self.due_since_s is None:
             self.due_since_s = now_s
         if now_s - self.due_since_s < gather_s:
-            self.stamp = None
+            self.stamp = None  # count again at the next look: the wait is short
             return False
         self.due_since_s = None
         return True

@@ -1,7 +1,7 @@
-"""From an agent's backlog to a turn in writing: what it is about, what is repeated, what must stay.
+"""Plans an agent's turn from its backlog: which events are new, which are repeated, which answers must stay.
 
-Planning looks at the world as it is now, settles what cannot be taught as it stands, and writes down
-everything it chose; nobody looks again.
+Planning reads the ledger as it is now and writes down everything it chose. Training, and training again after
+a crash, read only that plan.
 """
 
 import hashlib
@@ -32,7 +32,10 @@ OUTCOMES_LAST = 200
 """Outcomes whose mean is the baseline of the next ones."""
 
 Marks = dict[int, tuple[Status, str]]
-"""By `seq`: what an event's standing becomes, and why."""
+"""By `seq`: the new status of an event, and why."""
+
+
+_RIPE = (Status.OPEN, "ripe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +45,12 @@ class TurnLimits:
     new_max: int
     replay_max: int
     anchors_max: int
-    refusals_max: int  # of candidates an event was new in, until a person has to look at it
+    refusals_max: int  # refused candidates an event may be new in before a person has to look at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTurn:
-    """What planning found: a turn worth opening, if any, and events whose standing it changes."""
+    """A turn worth opening, if there is one, and the events whose status changes."""
 
     plan: TurnPlan | None
     marks: Mapping[int, tuple[Status, str]]
@@ -55,7 +58,7 @@ class PlannedTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Material:
-    """Everything a turn could be made of."""
+    """Everything that a turn may be made of."""
 
     waiting: Sequence[KeptEvent]
     taught: Sequence[KeptEvent]
@@ -64,21 +67,21 @@ class _Material:
     dev: Sequence[KeptEvent]
     background: Background
     baselines: Mapping[str | None, float]
-    reverted: frozenset[int]  # of what waits and what was taught, by `seq`
+    reverted: frozenset[int]  # `seq` of waiting and taught events that an outcome reverted
 
 
 def plan_turn(
     connection: Connection, agent: Agent, backlog: Backlog, *, token: int, limits: TurnLimits
 ) -> PlannedTurn:
-    """Choose what the agent's next turn is about. `plan` is None where nothing in the backlog can teach."""
+    """The agent's next turn. Its `plan` is None where nothing in the backlog can teach."""
     through = newest_seq(connection, agent.name)
-    found = _material(connection, agent.name, limits)
+    material = _read_material(connection, agent.name, limits)
     refused = event_queries.often_refused(connection, agent.name, times=limits.refusals_max)
-    marks = _disputes(found, refused)
+    marks = _disputes(material, refused)
     undisputed = replace(
-        found,
-        waiting=[kept for kept in found.waiting if kept.seq not in marks],
-        taught=[kept for kept in found.taught if kept.seq not in marks],
+        material,
+        waiting=[kept for kept in material.waiting if kept.seq not in marks],
+        taught=[kept for kept in material.taught if kept.seq not in marks],
     )
     marks |= _labels(undisputed)
     new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _RIPE) == _RIPE]
@@ -89,10 +92,10 @@ def plan_turn(
     choice = choose(
         new=new,
         taught=[kept for kept in undisputed.taught if kept.seq not in marks],
-        approvals=found.approvals,
-        gate=found.gate,
-        dev=found.dev,
-        interactions=found.background.interactions,
+        approvals=material.approvals,
+        gate=material.gate,
+        dev=material.dev,
+        interactions=material.background.interactions,
         seed=seed,
         replay_max=limits.replay_max,
         anchors_max=limits.anchors_max,
@@ -101,7 +104,7 @@ def plan_turn(
         agent=agent.name,
         parent=backlog.champion,
         recipe=recipe_values(recipe_from(agent.recipe)),
-        labelling=frozen(found.baselines),
+        labelling=frozen(material.baselines),
         seed=seed,
         attempt=attempt,
         through_seq=through,
@@ -111,7 +114,7 @@ def plan_turn(
     return PlannedTurn(plan=plan, marks=marks)
 
 
-def _material(connection: Connection, agent: str, limits: TurnLimits) -> _Material:
+def _read_material(connection: Connection, agent: str, limits: TurnLimits) -> _Material:
     waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
     waiting += event_queries.unripe(connection, agent, limit=limits.new_max - len(waiting))
     taught = event_queries.taught(connection, agent)
@@ -135,16 +138,16 @@ def _material(connection: Connection, agent: str, limits: TurnLimits) -> _Materi
     )
 
 
-def _disputes(found: _Material, often_refused: frozenset[int]) -> Marks:
-    """Who is right is settled where it can be; where not, a person has to look."""
+def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
+    """Corrections that contradict each other: the newer one counts, or a person has to decide."""
     disputes = contradictions(
-        [*found.waiting, *found.taught],
-        interactions=found.background.interactions,
+        [*material.waiting, *material.taught],
+        interactions=material.background.interactions,
         window_s=CONTEST_WINDOW_S,
     )
     marks: Marks = {
         kept.seq: (Status.CONTESTED, "in too many candidates the gate refused")
-        for kept in found.waiting
+        for kept in material.waiting
         if kept.seq in often_refused
     }
     for seq in disputes.contested:
@@ -154,25 +157,21 @@ def _disputes(found: _Material, often_refused: frozenset[int]) -> Marks:
     return marks
 
 
-def _labels(found: _Material) -> Marks:
-    """What waits and teaches nothing, what has to go on waiting, and what has waited long enough; and what
-    was taught and is not to be repeated."""
+def _labels(material: _Material) -> Marks:
+    """Waiting events that teach nothing, go on waiting or are ripe; taught events that are not repeated."""
     settled = settle_for_planning(
-        found.waiting,
-        history=found.background.history,
-        baselines=found.baselines,
-        around=(*found.taught, *found.approvals, *found.background.amended),
+        material.waiting,
+        history=material.background.history,
+        baselines=material.baselines,
+        around=(*material.taught, *material.approvals, *material.background.amended),
     )
-    marks: Marks = {kept.seq: _RIPE for kept in found.waiting if kept.status is Status.WAITING}
+    marks: Marks = {kept.seq: _RIPE for kept in material.waiting if kept.status is Status.WAITING}
     marks |= {seq: (Status.BARREN, reason) for seq, reason in settled.barren.items()}
     marks |= {seq: (Status.WAITING, reason) for seq, reason in settled.deferred.items()}
-    for kept in (*found.waiting, *found.taught):
-        if kept.seq in found.reverted and kept.event.kind in PEOPLES_WORDS:
+    for kept in (*material.waiting, *material.taught):
+        if kept.seq in material.reverted and kept.event.kind in PEOPLES_WORDS:
             marks[kept.seq] = (Status.BARREN, "reverted later")
     return marks
-
-
-_RIPE = (Status.OPEN, "ripe")
 
 
 def _members(choice: TurnSelection) -> list[TurnEvent]:
@@ -184,6 +183,6 @@ def _members(choice: TurnSelection) -> list[TurnEvent]:
 
 
 def _seed(agent: str, through: int, attempt: int) -> int:
-    """Another seed for every attempt, the same one for the same attempt."""
+    """The same seed for the same attempt, another one for every other attempt."""
     digest = hashlib.sha256(f"{agent}/{through}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:6], "big")

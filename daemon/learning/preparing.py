@@ -1,6 +1,6 @@
-"""From a turn in writing to a lesson for the engine.
+"""Prepares a recorded turn for the engine: reads its events and labels them into episodes.
 
-Preparing looks only at what planning wrote down, so that a pass trained again, after a crash or for
+Preparing reads only what planning wrote down. So a pass that is trained again, after a crash or for
 `clorad replay`, is the same pass.
 """
 
@@ -28,13 +28,13 @@ class PreparedTurn:
 
     lesson: Lesson
     parent: Version | None
-    new: Mapping[str, int]  # uid -> seq of the events this turn is about
+    new: Mapping[str, int]  # uid -> seq of the events that are new in this turn
     uids: Mapping[str, Sequence[str]]  # part -> uids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """What is known around a set of events: captures, whole conversations, and what they amend."""
+    """What belongs to a set of events: captured interactions, whole conversations, and events they amend."""
 
     interactions: Mapping[str, Interaction]
     conversations: Mapping[str, Sequence[Interaction]]
@@ -47,13 +47,15 @@ class Background:
 
 
 def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
-    """The lesson a turn's record describes; the same every time the events' texts are the same."""
+    """The lesson that a turn's record describes; the same whenever the events' texts are the same."""
     plan = turn.plan
     with database.read() as connection:
-        events = event_queries.events_by_seq(connection, (one.seq for one in plan.events))
+        events = event_queries.events_by_seq(connection, (event.seq for event in plan.events))
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
         background = read_background(connection, plan.agent, list(events.values()))
-    parts = {part: [events[one.seq] for one in plan.events if one.part is TurnPart(part)] for part in Part}
+    parts = {
+        part: [events[event.seq] for event in plan.events if event.part is TurnPart(part)] for part in Part
+    }
     baselines = thawed(plan.labelling)
     episodes = tuple(
         episode
@@ -82,11 +84,11 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
 
 
 def read_background(connection: Connection, agent: str, events: Sequence[KeptEvent]) -> Background:
-    """What was captured of the work these events are about, and what the amendments among them amend."""
+    """The captured interactions and conversations of these events, and the events that they amend."""
     named = [kept.event.interaction for kept in events if kept.event.interaction]
     interactions = event_queries.interactions_named(connection, named)
     conversations = {kept.event.conversation for kept in events} | {
-        one.conversation for one in interactions.values()
+        interaction.conversation for interaction in interactions.values()
     }
     amended = [kept.event.amends for kept in events if kept.event.amends]
     return Background(

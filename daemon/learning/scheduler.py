@@ -1,8 +1,8 @@
-"""Who learns next: pure functions over backlogs. No clock, no queue, no database.
+"""Chooses which agents learn next: pure functions over backlogs, without clock, queue or database.
 
-Training time is shared by weight in tokens: each agent's account grows by what it was trained on divided
-by its weight, and the smallest accounts go first (start-time fair queueing, Goyal, Vin & Cheng 1996).
-Accounts are what the ledger says was trained lately: a learner that starts anew, or a second, has the same.
+Training time is shared by weight, in tokens. Each agent has an account that grows by its trained tokens
+divided by its weight; the smallest accounts go first (start-time fair queueing, Goyal, Vin & Cheng 1996).
+Accounts are computed from the ledger, so every learner has the same ones, also after a restart.
 """
 
 import math
@@ -18,38 +18,38 @@ from ledger.learning.usage import Trained
 class Freshness:
     """When feedback is due."""
 
-    events_min: int
-    age_s_max: float
-    alpha: float  # of the gate; how much evidence it needs decides when learning is worth it
+    events_min: int  # untaught events that make an agent due
+    age_s_max: float  # seconds after which the oldest event alone makes it due
+    alpha: float  # of the gate: it decides how much evidence a turn needs to be worth its cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenAgents:
-    """Whose turn it is, and what their pass is to remember of it."""
+    """The agents of the next pass, and the virtual time that the pass records."""
 
     agents: tuple[str, ...]
-    virtual_time: float  # where the one stands that is due and was trained least; nobody starts below it
+    virtual_time: float  # the smallest account among due agents and open turns; no agent starts below it
 
 
 def freshness_of(settings: Settings) -> Freshness:
-    """When feedback is due here."""
+    """When feedback is due, by the settings."""
     learning = settings.learning
     return Freshness(events_min=learning.events_min, age_s_max=learning.age_s_max, alpha=settings.gate.alpha)
 
 
 def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Backlog]:
-    """The agents whose feedback is due, those that waited longest first.
+    """The backlogs of the agents that are due, the one that waited longest first.
 
     An agent is due with `events_min` untaught events *and* enough gate-role corrections to be judged, or
-    once its oldest event is `age_s_max` old. After a refusal or an abstention it needs news as well; one
-    that has used its quota is not due, however old its feedback is.
+    once its oldest event is `age_s_max` old. After a refusal or an abstention it also needs a new event. An
+    agent that has used its quota is not due, however old its feedback is.
     """
     ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
     return sorted(ready, key=lambda backlog: (-backlog.oldest_age_s, backlog.agent))
 
 
 def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
-    """What an agent waits for before it learns, in words for people; None where it is due."""
+    """What the agent waits for, in words for people; None where it is due."""
     used = backlog.usage
     if backlog.is_learning:
         return "its turn to be over"
@@ -73,7 +73,7 @@ def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
 
 
 def evidence_needed(refusals: int, *, alpha: float) -> int:
-    """Gate-role corrections without which the sign test cannot promote, and one to spare for a tie."""
+    """Gate-role corrections that the sign test needs to promote, and one more in case of a tie."""
     tries = refusals + 1
     return math.ceil(math.log2(tries * (tries + 1) / alpha)) + 1
 
@@ -81,30 +81,31 @@ def evidence_needed(refusals: int, *, alpha: float) -> int:
 def choose_agents(
     candidates: Sequence[Backlog], trained: Sequence[Trained], *, slots: int, age_s_max: float
 ) -> ChosenAgents:
-    """At most `slots` agents: the overdue before the others, and the smallest accounts first.
+    """At most `slots` agents: overdue agents first, then those with the smallest accounts.
 
-    Not the longest waiting: an agent that sends more than its share always has the oldest feedback.
-    `trained` is in the order the turns were opened in. Who was not due for a while starts where those stand
-    who were: idleness is not saved up. Those who are due meanwhile are never moved, the overdue or not.
+    The age of feedback does not decide: an agent that sends more than its share always has the oldest
+    feedback. An agent that was idle starts at the current virtual time, so it cannot save up idle time. The
+    account of an agent that stays due is never moved. `trained` is in the order in which turns were opened.
     """
-    account, reached = _accounts(trained)
-    start = {one.agent: max(account.get(one.agent, 0.0), reached) for one in candidates}
+    accounts, virtual_time = _accounts(trained)
+    start = {backlog.agent: max(accounts.get(backlog.agent, 0.0), virtual_time) for backlog in candidates}
 
-    def order(one: Backlog) -> tuple[bool, float, float, str]:
-        late = one.oldest_age_s >= age_s_max
-        return (not late, start[one.agent], -one.oldest_age_s, one.agent)
+    def order(backlog: Backlog) -> tuple[bool, float, float, str]:
+        is_overdue = backlog.oldest_age_s >= age_s_max
+        return (not is_overdue, start[backlog.agent], -backlog.oldest_age_s, backlog.agent)
 
-    in_service = {one.agent: account[one.agent] for one in trained if one.is_open}
+    in_training = [accounts[turn.agent] for turn in trained if turn.is_open]
+    smallest = min((*start.values(), *in_training), default=virtual_time)
     return ChosenAgents(
-        agents=tuple(one.agent for one in sorted(candidates, key=order)[:slots]),
-        virtual_time=max(reached, min((*start.values(), *in_service.values()), default=reached)),
+        agents=tuple(backlog.agent for backlog in sorted(candidates, key=order)[:slots]),
+        virtual_time=max(virtual_time, smallest),
     )
 
 
 def _accounts(trained: Sequence[Trained]) -> tuple[dict[str, float], float]:
-    """Each agent's tokens by weight, and the virtual time that was reached."""
-    account: dict[str, float] = {}
-    for one in trained:
-        start = max(account.get(one.agent, 0.0), one.virtual_time)
-        account[one.agent] = start + one.tokens / one.weight
-    return account, max((one.virtual_time for one in trained), default=0.0)
+    """Each agent's account, in tokens divided by weight, and the current virtual time."""
+    accounts: dict[str, float] = {}
+    for turn in trained:
+        start = max(accounts.get(turn.agent, 0.0), turn.virtual_time)
+        accounts[turn.agent] = start + turn.tokens / turn.weight
+    return accounts, max((turn.virtual_time for turn in trained), default=0.0)

@@ -58,6 +58,6 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             also={
                 "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
                 "retention": lambda over: retention.run(database, days, over),
-                "vitals": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
+                "ledger-metrics": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
             },
         )

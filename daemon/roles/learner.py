@@ -1,12 +1,13 @@
-"""The learner role: leases the agents whose feedback is due and teaches them, on the one accelerator it owns.
-
-What loads torch is imported only after the role has said to torch how its threads wait.
-"""
+"""The learner role: leases the agents whose feedback is due and trains them on its one accelerator."""
 
 import threading
 from typing import TYPE_CHECKING
 
 from daemon.learning.engine_loading import EngineRefused, load_engine
+from daemon.learning.learner import Learner, LearnerOptions
+from daemon.learning.loop import learn
+from daemon.learning.planning import TurnLimits
+from daemon.learning.scheduler import freshness_of
 from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
@@ -16,7 +17,6 @@ from daemon.upkeep.capacity import build_capacity
 from ledger.database import Database
 
 if TYPE_CHECKING:
-    from daemon.learning.loop import Learner
     from engine.warm_engine import WarmEngine
 
 
@@ -30,16 +30,10 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         except EngineRefused as refusal:
             raise RoleRefused(str(refusal)) from None
         health.ready("engine", True)
-        from daemon.learning.loop import learn
-
-        learn(_learner(settings, database, engine, health), stopping)
+        learn(_build_learner(settings, database, engine, health), stopping)
 
 
-def _learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> "Learner":
-    from daemon.learning.loop import STEP_S_MAX, Learner, LearnerOptions
-    from daemon.learning.planning import TurnLimits
-    from daemon.learning.scheduler import freshness_of
-
+def _build_learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> Learner:
     learning = settings.learning
     return Learner(
         database=database,
@@ -58,6 +52,6 @@ def _learner(settings: Settings, database: Database, engine: "WarmEngine", healt
             gather_s=learning.gather_s,
         ),
         failpoint=Failpoints(settings.failpoint),
-        alive=lambda: health.alive("learner", age_s_max=STEP_S_MAX),
-        no_disk=build_capacity(settings, database).no_disk,
+        health=health,
+        disk_shortage=build_capacity(settings, database).disk_shortage,
     )

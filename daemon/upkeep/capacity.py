@@ -1,7 +1,7 @@
-"""Whether there is room to take in more: what waits (rows, bytes) and free disk, against two marks each.
+"""Tells whether more events may be taken in: by waiting rows and bytes, and free disk, each with two marks.
 
-Intake stops reading at the high mark and goes on below the low one, so that it does not stop and go at
-every event; Kafka keeps the events meanwhile. What is owed to Kafka waits too.
+Intake stops reading at the high mark and goes on below the low mark, so that it does not change at every
+event. Kafka keeps the events meanwhile. Messages owed to Kafka count as waiting too.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from ledger.database import Database
 from ledger.reports import load
 
 CHECK_EVERY_S = 5.0
-CHECK_SHARE_MAX = 0.05  # of the time: counting a very long backlog takes a while
+CHECK_SHARE_MAX = 0.05  # of the time: to count a very long backlog takes seconds
 LOW_SHARE = 0.8  # of a high mark
 
 _MIB = 1 << 20
@@ -26,7 +26,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighMarks:
-    """High marks; the low ones follow. A mark of 0 MiB of free disk means: not looked at."""
+    """The high marks; the low ones are derived. With 0 MiB of free disk the disks are not looked at."""
 
     rows_max: int
     mib_max: int
@@ -35,27 +35,27 @@ class HighMarks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceUse:
-    """One thing that may run out of room. `used` grows towards `high`; below `low` there is room again."""
+    """The use of one resource. `used` grows towards `high`; below `low` there is capacity again."""
 
     name: str
     used: int
     low: int
     high: int
-    told: str
+    text: str  # for people, with the numbers
 
     @property
     def is_over(self) -> bool:
-        """At the high mark."""
+        """Whether the high mark is reached."""
         return self.used >= self.high
 
     @property
     def is_under(self) -> bool:
-        """Below the low mark."""
+        """Whether it is below the low mark."""
         return self.used < self.low
 
 
 class Capacity:
-    """Called often, looks rarely. Says why there is no room, or nothing."""
+    """Says why nothing more may be taken in. It may be called often and looks rarely."""
 
     def __init__(
         self,
@@ -68,78 +68,80 @@ class Capacity:
     ) -> None:
         self._database, self._paths, self._marks = database, paths, marks
         self._clock, self._disk_usage = clock, disk_usage
-        self._look_s = float("-inf")
+        self._next_check_s = float("-inf")
         self._full: dict[str, str] = {}
 
     def __call__(self) -> str:
-        """Why nothing more may be taken in; empty where there is room. Raises `LedgerUnavailable`."""
+        """Why nothing more may be taken in; empty where there is capacity. Raises `LedgerUnavailable`."""
         began_s = self._clock()
-        if began_s >= self._look_s:
-            for one in self.measures():
-                if one.is_over or (one.name in self._full and not one.is_under):
-                    self._full[one.name] = one.told
+        if began_s >= self._next_check_s:
+            for use in self.measures():
+                if use.is_over or (use.name in self._full and not use.is_under):
+                    self._full[use.name] = use.text
                 else:
-                    self._full.pop(one.name, None)
+                    self._full.pop(use.name, None)
             took_s = self._clock() - began_s
-            self._look_s = began_s + max(CHECK_EVERY_S, took_s / CHECK_SHARE_MAX)
+            self._next_check_s = began_s + max(CHECK_EVERY_S, took_s / CHECK_SHARE_MAX)
         return "; ".join(self._full.values())
 
-    def no_disk(self) -> str:
-        """Why nothing large may be written now; empty where every disk is below its high mark."""
-        return "; ".join(one.told for one in self._disks() if one.is_over)
+    def disk_shortage(self) -> str:
+        """Why nothing large may be written now; empty where no disk is at its high mark."""
+        return "; ".join(use.text for use in self._disks() if use.is_over)
 
     def measures(self) -> list[ResourceUse]:
-        """Everything as of now."""
+        """The use of every resource now."""
         return [*self._disks(), *self._backlog()]
 
     def _disks(self) -> list[ResourceUse]:
         free_min = self._marks.free_mib_min
         if free_min == 0:
             return []
-        found = {}
+        by_device = {}
         for path in map(_existing, self._paths):
             disk = self._disk_usage(path)
             free_mib, size_mib = disk.free // _MIB, disk.total // _MIB
-            found[path.stat().st_dev] = ResourceUse(
+            by_device[path.stat().st_dev] = ResourceUse(
                 name=f"disk of {path.name or path}",
                 used=size_mib - free_mib,
                 low=size_mib - int(free_min / LOW_SHARE),
                 high=size_mib - free_min + 1,
-                told=f"{free_mib:,} MiB of disk free, {free_min:,} needed",
+                text=f"{free_mib:,} MiB of disk free, {free_min:,} needed",
             )
-        return list(found.values())
+        return list(by_device.values())
 
     def _backlog(self) -> list[ResourceUse]:
         rows_max, bytes_max = self._marks.rows_max, self._marks.mib_max * _MIB
         rows_low, bytes_low = int(rows_max * LOW_SHARE), int(bytes_max * LOW_SHARE)
         with self._database.read() as connection:
             waiting = load.waiting(connection, rows_few=rows_low, bytes_few=bytes_low)
-        many = f"{waiting.events:,} events wait to be learned, {waiting.messages:,} messages for Kafka"
+        counts = f"{waiting.events:,} events wait to be learned, {waiting.messages:,} messages for Kafka"
         return [
             ResourceUse(
                 name="rows",
                 used=waiting.events + waiting.messages,
                 low=rows_low,
                 high=rows_max,
-                told=many,
+                text=counts,
             ),
             ResourceUse(
                 name="bytes",
                 used=waiting.size_bytes,
                 low=bytes_low,
                 high=bytes_max,
-                told=f"{waiting.size_bytes // _MIB:,} MiB wait: {many}",
+                text=f"{waiting.size_bytes // _MIB:,} MiB wait: {counts}",
             ),
         ]
 
 
 def build_capacity(settings: Settings, database: Database) -> Capacity:
-    """The room this installation has."""
-    own = settings.ledger
+    """The capacity of this installation, with the marks of its settings."""
+    ledger = settings.ledger
     marks = HighMarks(
-        rows_max=own.backlog_rows_max, mib_max=own.backlog_mib_max, free_mib_min=own.free_disk_mib_min
+        rows_max=ledger.backlog_rows_max,
+        mib_max=ledger.backlog_mib_max,
+        free_mib_min=ledger.free_disk_mib_min,
     )
-    return Capacity(database, written_directories(own.url, settings.store.path), marks)
+    return Capacity(database, written_directories(ledger.url, settings.store.path), marks)
 
 
 def written_directories(url: str, store: Path) -> list[Path]:

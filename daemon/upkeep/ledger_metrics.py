@@ -1,6 +1,6 @@
-"""The ledger's vitals as meters, told by whoever leads the fleet: one process, so that nothing counts twice.
+"""Exports the state of the ledger as metrics, from the leader of the fleet alone, so nothing counts twice.
 
-Decisions are counted from the ledger's rows, whoever took them: also a rollback by a person at a shell.
+Decisions are counted from the ledger's rows, so a rollback that a person typed is counted too.
 """
 
 import threading
@@ -50,11 +50,11 @@ _GAUGES = (
 )
 
 UPDATE_EVERY_S = 10.0
-UPDATE_SHARE_MAX = 0.05  # of the time: counting very long backlogs takes a while
+UPDATE_SHARE_MAX = 0.05  # of the time: to count very long backlogs takes seconds
 
 STATES = ("idle", "waiting", "due", "learning", "judging")
 
-_USUAL = (
+_USUAL_DECISIONS = (
     *((verdict, "gate") for verdict in (Verdict.CANARY, Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN)),
     (Verdict.ROLLBACK, "person"),
 )
@@ -67,24 +67,24 @@ def record_ledger_metrics(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Look at the ledger now and then, and tell what is there, until it is over. Raises `LedgerRefused`."""
-    start_at_zero(_decisions, *({"verdict": verdict.value, "by": by} for verdict, by in _USUAL))
-    number: int | None = None
+    """Update the metrics every `UPDATE_EVERY_S` until `over` is set. Raises `LedgerRefused`."""
+    start_at_zero(_decisions, *({"verdict": verdict.value, "by": by} for verdict, by in _USUAL_DECISIONS))
+    last_decision: int | None = None
     try:
         while not over.is_set():
             began_s = clock()
             try:
-                number = _look(database, freshness, number)
+                last_decision = _update(database, freshness, last_decision)
             except LedgerUnavailable as fault:
-                log.warning("vitals not read", fault=str(fault))
-                withdraw_gauges()  # what was last known may be long untrue
+                log.warning("ledger metrics not read", fault=str(fault))
+                withdraw_gauges()  # the last known values may be wrong by now
             over.wait(max(UPDATE_EVERY_S, (clock() - began_s) / UPDATE_SHARE_MAX))
     finally:
         withdraw_gauges()
 
 
 def agent_state(backlog: Backlog, freshness: Freshness) -> str:
-    """What an agent does, in one word: `waiting` is what `clorad status` gives the reason of."""
+    """What the agent does, in one word. `clorad status` gives the reason for `waiting`."""
     if backlog.is_learning:
         return "learning"
     if backlog.has_candidate:
@@ -95,46 +95,49 @@ def agent_state(backlog: Backlog, freshness: Freshness) -> str:
 
 
 def withdraw_gauges() -> None:
-    """Nothing is told of the ledger's state any more; what was counted stays counted."""
+    """Export nothing of the ledger's state any more. Counters keep their values."""
     for gauge in _GAUGES:
         gauge.withdraw()
 
 
-def _look(database: Database, freshness: Freshness, number: int | None) -> int:
-    """One look. `number`: the last decision that was counted. Returns which one it is now."""
+def _update(database: Database, freshness: Freshness, last_decision: int | None) -> int:
+    """Update every metric. Decisions after number `last_decision` are counted; returns the newest number."""
     with database.read() as connection:
-        found = ledger_health(connection)
-        number, decided = decided_since(connection, newest_decision(connection) if number is None else number)
-    _tell(found, freshness)
-    for one in decided:
-        _count(one)
-    return number
+        health = ledger_health(connection)
+        if last_decision is None:
+            last_decision = newest_decision(connection)
+        newest, decisions = decided_since(connection, last_decision)
+    _set_gauges(health, freshness)
+    for decision in decisions:
+        _count(decision)
+    return newest
 
 
-def _tell(found: LedgerHealth, freshness: Freshness) -> None:
-    states = Counter(agent_state(one, freshness) for one in found.backlogs)
-    due = [one for one in found.backlogs if agent_state(one, freshness) == "due"]
-    _agents.replace((states[state], {"state": state}) for state in STATES)
-    _untaught.set(sum(one.untaught for one in found.backlogs))
-    _untaught_oldest.set(_oldest_s(found.backlogs))
+def _set_gauges(health: LedgerHealth, freshness: Freshness) -> None:
+    states = [agent_state(backlog, freshness) for backlog in health.backlogs]
+    due = [backlog for backlog, state in zip(health.backlogs, states, strict=True) if state == "due"]
+    agents_by_state = Counter(states)
+    _agents.replace((agents_by_state[state], {"state": state}) for state in STATES)
+    _untaught.set(sum(backlog.untaught for backlog in health.backlogs))
+    _untaught_oldest.set(_oldest_s(health.backlogs))
     _due_oldest.set(_oldest_s(due))
-    _stuck.replace((count, {"status": status.value}) for status, count in found.stuck.items())
-    _candidates.set(found.candidates)
-    _candidate_oldest.set(found.candidate_age_s)
-    _open_turns.replace([(found.turns_held, {"held": "yes"}), (found.turns_left, {"held": "no"})])
-    _pass_oldest.set(found.pass_age_s)
-    _leases.replace((found.leases.get(of, 0), {"of": of}) for of in ("agent", "fleet"))
-    _last.replace((at_s, {"what": what}) for what, at_s in found.last_s.items())
-    _generation.set(found.generation)
-    _restores.set(found.restores)
+    _stuck.replace((count, {"status": status.value}) for status, count in health.stuck.items())
+    _candidates.set(health.candidates)
+    _candidate_oldest.set(health.candidate_age_s)
+    _open_turns.replace([(health.turns_held, {"held": "yes"}), (health.turns_left, {"held": "no"})])
+    _pass_oldest.set(health.pass_age_s)
+    _leases.replace((health.leases.get(of, 0), {"of": of}) for of in ("agent", "fleet"))
+    _last.replace((at_s, {"what": what}) for what, at_s in health.last_s.items())
+    _generation.set(health.generation)
+    _restores.set(health.restores)
 
 
-def _count(decided: Decided) -> None:
-    by = "gate" if decided.by == "gate" else "person"
-    _decisions.add(1, {"verdict": decided.verdict.value, "by": by})
-    for waited_s in decided.waited_s:
+def _count(decision: Decided) -> None:
+    by = "gate" if decision.by == "gate" else "person"
+    _decisions.add(1, {"verdict": decision.verdict.value, "by": by})
+    for waited_s in decision.waited_s:
         _to_live.record(waited_s)
 
 
 def _oldest_s(backlogs: Sequence[Backlog]) -> float:
-    return max((one.oldest_age_s for one in backlogs), default=0.0)
+    return max((backlog.oldest_age_s for backlog in backlogs), default=0.0)

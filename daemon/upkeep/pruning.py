@@ -1,7 +1,8 @@
-"""Making room in the adapter store: versions that nobody needs, and what killed learners left behind.
+"""Prunes the adapter store: removes versions that nobody needs and folders that killed learners left.
 
-Safe to kill anywhere and to run beside everything: the ledger is told before anything goes, and what it does
-not know is set aside under its write lock, when nobody can begin to count on it.
+It may be killed anywhere and may run beside every role. Versions are marked in the ledger before their
+folders go. Folders that the ledger does not know are set aside under its write lock, so no learner can begin
+to use one meanwhile.
 """
 
 import errno
@@ -19,94 +20,99 @@ from ledger.upkeep.pruning import Writers
 from ledger.versions.lineage import Version, versions_of
 
 QUIET_S = 3600.0
-"""How long leftovers must lie untouched: a learner whose turn is void is let finish its writing in peace."""
+"""How long a leftover must be untouched: a learner whose turn is void may still be writing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
-    """One folder that goes."""
+class PrunedFolder:
+    """One folder that was removed, or would be."""
 
     agent: str
     name: str  # of the version, or of the folder
     why: str
-    size_bytes: int  # 0 where it was gone already
+    size_bytes: int  # 0 where it was removed already
 
 
 def prune(
     database: Database, store: Path, agents: Iterable[str], *, keep: int, quiet_s: float = QUIET_S
-) -> list[Gone]:
-    """These agents' folders that nobody needs are gone.
+) -> list[PrunedFolder]:
+    """Remove these agents' folders that nobody needs.
 
-    Raises `OSError` where the store is away or cannot be written; what is marked by then goes the next time.
+    Raises `OSError` where the store is away or cannot be written. Versions marked by then go the next time.
     """
     store.stat()  # a store that is not mounted would look empty
     if not os.access(store, os.W_OK):  # replicas and the fleet role may only read it
-        raise PermissionError(errno.EACCES, "may only be read here; learners write it")
-    return [one for agent in agents for one in _prune(database, store, agent, keep, quiet_s)]
+        raise PermissionError(errno.EACCES, "may only be read here; the learners write it")
+    return [folder for agent in agents for folder in _prune(database, store, agent, keep, quiet_s)]
 
 
-def would_go(
+def prunable_folders(
     database: Database, store: Path, agents: Iterable[str], *, keep: int, quiet_s: float = QUIET_S
-) -> list[Gone]:
+) -> list[PrunedFolder]:
     """What `prune` would remove as things stand; nothing is changed."""
     store.stat()
-    found: list[Gone] = []
+    removed: list[PrunedFolder] = []
     for agent in agents:
         with database.read() as connection:
-            going = pruning.unneeded(connection, agent, keep=keep)
+            unneeded = pruning.unneeded(connection, agent, keep=keep)
             known, writers = versions_of(connection, agent), pruning.writers(connection, agent)
-        lying = [folder for folder in adapter_store.folders(store, agent) if _lies_still(folder, quiet_s)]
-        found += [_gone(one.agent, one.name, "nobody needs it", store / one.path) for one in going]
-        found += [
-            _gone(agent, folder.path.name, why, folder.path)
-            for folder in lying
-            if (why := _leftover(folder, known, writers))
+        quiet_folders = [
+            folder for folder in adapter_store.folders(store, agent) if _is_quiet(folder, quiet_s)
         ]
-    return found
+        removed += [
+            _pruned_folder(version.agent, version.name, "nobody needs it", store / version.path)
+            for version in unneeded
+        ]
+        removed += [
+            _pruned_folder(agent, folder.path.name, why, folder.path)
+            for folder in quiet_folders
+            if (why := _leftover_reason(folder, known, writers))
+        ]
+    return removed
 
 
-def _prune(database: Database, store: Path, agent: str, keep: int, quiet_s: float) -> list[Gone]:
-    lying = [folder for folder in adapter_store.folders(store, agent) if _lies_still(folder, quiet_s)]
-    with database.read() as connection:  # who finds nothing to do needs no lock
-        idle = not lying and not pruning.unneeded(connection, agent, keep=keep)
+def _prune(database: Database, store: Path, agent: str, keep: int, quiet_s: float) -> list[PrunedFolder]:
+    quiet_folders = [folder for folder in adapter_store.folders(store, agent) if _is_quiet(folder, quiet_s)]
+    with database.read() as connection:  # no lock is needed to find nothing to do
+        idle = not quiet_folders and not pruning.unneeded(connection, agent, keep=keep)
     if idle:
         return []
-    found: list[Gone] = []
-    leaving: list[Path] = []
+    removed: list[PrunedFolder] = []
+    set_aside: list[Path] = []
     with database.write() as connection:
         known, writers = versions_of(connection, agent), pruning.writers(connection, agent)
-        going = pruning.unneeded(connection, agent, keep=keep)
-        pruning.mark(connection, going)
-        for folder in lying:
-            if why := _leftover(folder, known, writers):
-                found.append(_gone(agent, folder.path.name, why, folder.path))
-                leaving.append(folder.path if folder.is_going else adapter_store.set_aside(folder.path))
-    for one in going:  # only now: until the transaction is kept, the ledger believes in them
-        directory = store / one.path
-        found.append(_gone(agent, one.name, "nobody needs it", directory))
+        unneeded = pruning.unneeded(connection, agent, keep=keep)
+        pruning.mark(connection, unneeded)
+        for folder in quiet_folders:
+            if why := _leftover_reason(folder, known, writers):
+                removed.append(_pruned_folder(agent, folder.path.name, why, folder.path))
+                set_aside.append(folder.path if folder.is_going else adapter_store.set_aside(folder.path))
+    for version in unneeded:  # only now: before the commit, the ledger still counts on them
+        directory = store / version.path
+        removed.append(_pruned_folder(agent, version.name, "nobody needs it", directory))
         if directory.exists():
-            leaving.append(adapter_store.set_aside(directory))
-    for path in dict.fromkeys(leaving):  # one may have taken the name of what lay there
+            set_aside.append(adapter_store.set_aside(directory))
+    for path in dict.fromkeys(set_aside):  # two may have got the same name
         adapter_store.remove(path)
-    return found
+    return removed
 
 
-def _leftover(folder: Folder, known: list[Version], writers: Writers) -> str:
-    """Why nobody can need the folder and nobody's writing in it can become a version; empty where one may."""
+def _leftover_reason(folder: Folder, known: list[Version], writers: Writers) -> str:
+    """Why no role needs the folder and no learner can make a version of it; empty where one may."""
     if folder.is_going:
-        return "somebody was killed while removing it"
+        return "a removal that was not finished"
     if folder.draft is not None:
         return "" if folder.draft in writers.drafts else "a draft that its learner left"
-    here = [one for one in known if Path(one.path).name == folder.path.name]
-    if here:
-        return "pruned before" if here[0].pruned_s is not None else ""
+    of_name = [version for version in known if Path(version.path).name == folder.path.name]
+    if of_name:
+        return "pruned before" if of_name[0].pruned_s is not None else ""
     return "" if folder.number in writers.numbers else "the ledger knows no such version"
 
 
-def _lies_still(folder: Folder, quiet_s: float) -> bool:
+def _is_quiet(folder: Folder, quiet_s: float) -> bool:
     return folder.is_going or time.time() - adapter_store.touched_s(folder.path) >= quiet_s
 
 
-def _gone(agent: str, name: str, why: str, path: Path) -> Gone:
+def _pruned_folder(agent: str, name: str, why: str, path: Path) -> PrunedFolder:
     size_bytes = adapter_store.size_bytes(path) if path.exists() else 0
-    return Gone(agent=agent, name=name, why=why, size_bytes=size_bytes)
+    return PrunedFolder(agent=agent, name=name, why=why, size_bytes=size_bytes)

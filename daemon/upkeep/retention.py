@@ -1,4 +1,4 @@
-"""Lets interactions go that no event is about: a quiet loop beside the outbox, of whoever leads the fleet."""
+"""Deletes old interactions that no event names: a loop of the fleet's leader, in short transactions."""
 
 from threading import Event
 
@@ -12,11 +12,11 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 3600.0
 PAUSE_S = 0.05
-"""Between two transactions: others want to write too."""
+"""Pause between two transactions: other roles write too."""
 
 
 def run(database: Database, days: int, over: Event, *, every_s: float = EVERY_S) -> None:
-    """Prune now and then every hour, until told to stop. With 0 days nothing goes, ever."""
+    """Prune at once and then every hour until `over` is set. With 0 days nothing is ever deleted."""
     while not over.is_set():
         if days:
             try:
@@ -27,12 +27,12 @@ def run(database: Database, days: int, over: Event, *, every_s: float = EVERY_S)
 
 
 def prune(database: Database, days: int, over: Event) -> int:
-    """Interactions older than that which no event is about are gone, or the role is stopping."""
-    gone = 0
+    """Delete interactions older than `days` that no event names, unless told to stop. Returns how many."""
+    deleted = 0
     for ids in retention.pages(database, older_than_s=days * retention.DAY_S):
-        gone += retention.delete_unneeded(database, ids)
+        deleted += retention.delete_unneeded(database, ids)
         if over.wait(PAUSE_S if ids else 0.0):
             break
-    if gone:
-        log.info("interactions pruned", interactions=gone, older_than_days=days)
-    return gone
+    if deleted:
+        log.info("interactions pruned", interactions=deleted, older_than_days=days)
+    return deleted

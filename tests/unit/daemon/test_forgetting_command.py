@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learning.loop import Learner, resume_pass, start_pass
+from daemon.learning.learner import Learner
+from daemon.learning.loop import resume_pass, start_pass
 from engine.warm_engine import WarmEngine
 from feedback.redaction import RedactionCounts, Redactor
 from ledger.database import Database

@@ -59,7 +59,6 @@ class Without(PathFinder):
         return None if absent else PathFinder.find_spec(name, *more)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
-TRAINS = {"daemon.learning.loop", "daemon.learning.replay"}
 
 
 def loaded_by(*words: str, cwd: Path) -> tuple[set[str], float]:
@@ -131,7 +130,7 @@ def test_what_does_not_train_needs_no_engine_installed() -> None:
         timeout=120,
         check=True,
     )
-    assert set(done.stdout.split()) == TRAINS
+    assert done.stdout.split() == [], "torch is loaded when an engine is, not when a module is"
 
 
 @pytest.mark.parametrize(

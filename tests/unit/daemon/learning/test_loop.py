@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from daemon.learning.loop import Learner, LearnerOptions, resume_pass, start_pass
+from daemon.learning import loop
+from daemon.learning.learner import STEP_S_MAX, Learner, LearnerOptions, Stopped
+from daemon.learning.loop import learn, resume_pass, start_pass
 from daemon.learning.pacing import Pacing
 from daemon.learning.planning import TurnLimits
 from daemon.learning.replay import replay
 from daemon.learning.scheduler import Freshness
+from daemon.process.health import Health
 from engine.lesson import Lesson, NotLearned
 from engine.manifest import read_manifest
 from engine.warm_engine import WarmEngine
 from ledger import leases, schema
 from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.events import Event, Kind, Role, Status
 from ledger.learning import agents, backlog, event_queries, passes, usage
 from ledger.learning.turns import lease_name
@@ -147,8 +151,14 @@ def test_nothing_due_starts_nothing(learner: Learner) -> None:
 
 def test_a_learner_at_work_gives_a_sign_of_life_at_every_step(learner: Learner, database: Database) -> None:
     signs: list[str] = []
+
+    class Watch(Health):
+        def alive(self, name: str, *, age_s_max: float = 0.0) -> None:
+            signs.append(name)
+            assert age_s_max == STEP_S_MAX
+
     make_due(database, "billing")
-    assert start_pass(replace(learner, alive=lambda: signs.append("alive")), threading.Event())
+    assert start_pass(replace(learner, health=Watch()), threading.Event())
     [name] = made(database)
     with database.read() as connection:
         [version] = lineage.versions_of(connection, name.partition(" ")[0])
@@ -185,9 +195,50 @@ def test_the_first_that_is_due_waits_for_others_to_share_its_pass(
 
 def test_no_turn_starts_where_its_version_could_not_be_written(learner: Learner, database: Database) -> None:
     make_due(database, "billing")
-    assert not start_pass(replace(learner, no_disk=lambda: "1 MiB of disk free"), threading.Event())
+    shortage = ["1 MiB of disk free"]
+    learner = replace(learner, disk_shortage=lambda: shortage[0])
+    assert not start_pass(learner, threading.Event())
     assert made(database) == {}
-    assert start_pass(replace(learner, look=Pacing()), threading.Event())
+    assert check(learner, "disk") == (False, "1 MiB of disk free")
+    shortage[0] = ""
+    assert start_pass(replace(learner, pacing=Pacing()), threading.Event())
+    assert check(learner, "disk") == (True, "")
+
+
+def check(learner: Learner, name: str) -> tuple[bool, str]:
+    """What the learner's health port says of one thing that it needs."""
+    state = learner.health.readiness()[1]["checks"][name]
+    return state["ok"], state["why"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "reason"),
+    [
+        (LedgerUnavailable("locked"), "ledger", "learning is paused: LedgerUnavailable"),
+        (PermissionError(13, "no"), "store", "learning is paused: PermissionError"),
+    ],
+)
+def test_readiness_is_red_while_learning_is_paused(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch, fault: Exception, name: str, reason: str
+) -> None:
+    stopping, states = threading.Event(), list[tuple[bool, str]]()
+
+    def fails_once(*_: object) -> bool:
+        if states:
+            stopping.set()
+            return False
+        raise fault
+
+    class Pauses(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            states.append(check(learner, name))
+            return self.is_set()
+
+    stopping = Pauses()
+    monkeypatch.setattr(loop, "resume_pass", fails_once)
+    learn(learner, stopping)
+    assert states[0] == (False, reason)
+    assert states[-1] == (True, "")
 
 
 def test_waiting_for_others_begins_anew_for_every_pass(learner: Learner, database: Database) -> None:
@@ -256,11 +307,11 @@ def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
     promote(database, "billing")
     keep(database, *corrections("billing", 6, prefix="more "))
     impatient = replace(OPTIONS, freshness=Freshness(events_min=4, age_s_max=0.0, alpha=0.05))
-    assert not start_pass(replace(learner, options=impatient, look=Pacing()), threading.Event())
-    another = replace(learner, options=impatient, look=Pacing(), holder="learner-2")
+    assert not start_pass(replace(learner, options=impatient, pacing=Pacing()), threading.Event())
+    another = replace(learner, options=impatient, pacing=Pacing(), holder="learner-2")
     assert not start_pass(another, threading.Event()), "nor with another learner"
     quota(None)
-    assert start_pass(replace(another, look=Pacing()), threading.Event())
+    assert start_pass(replace(another, pacing=Pacing()), threading.Event())
     assert set(made(database)) == {"billing v1", "billing v2"}
 
 
@@ -275,7 +326,7 @@ def test_a_restarted_learner_goes_on_sharing_where_the_last_one_stopped(
     keep(database, *corrections("billing", 6, prefix="more "))
     keep(database, *corrections("billing", 8, role=Role.GATE, prefix="more "))
     make_due(database, "sql")
-    assert start_pass(replace(one_slot, holder="learner-2", look=Pacing()), threading.Event())
+    assert start_pass(replace(one_slot, holder="learner-2", pacing=Pacing()), threading.Event())
     assert set(made(database)) == {"billing v1", "sql v1"}
 
 
@@ -355,8 +406,6 @@ def test_a_learner_that_lost_its_lease_records_nothing(learner: Learner, databas
 
 
 def test_a_role_that_stops_leaves_the_pass_for_the_next_start(learner: Learner, database: Database) -> None:
-    from daemon.learning.loop import Stopped
-
     make_due(database, "billing")
     stopping = threading.Event()
     stopping.set()

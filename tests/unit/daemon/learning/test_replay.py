@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learning.loop import Learner, start_pass
+from daemon.learning.learner import Learner
+from daemon.learning.loop import start_pass
 from engine.warm_engine import WarmEngine
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.daemon.learning.test_loop import database, engine, learner, make_due

@@ -106,7 +106,7 @@ def test_a_large_ledger_in_which_little_waits_is_no_trouble(place: Place) -> Non
 def test_the_disk_has_two_marks_as_well(place: Place) -> None:
     room = place.room(free_mib_min=200)
     place.free_mib = 199
-    assert room() == room.no_disk() == "199 MiB of disk free, 200 needed"
+    assert room() == room.disk_shortage() == "199 MiB of disk free, 200 needed"
     place.free_mib = 249
     assert "249 MiB" in place.later(room)
     place.free_mib = 251

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon.upkeep import pruning
-from daemon.upkeep.pruning import Gone
+from daemon.upkeep.pruning import PrunedFolder
 from ledger import leases
 from ledger.database import Database
 from ledger.learning import passes, turns
@@ -57,8 +57,8 @@ def promoted(database: Database, store: Path, count: int) -> list[Path]:
     return found
 
 
-def pruned(database: Database, store: Path, keep: int = 1) -> list[Gone]:
-    told = pruning.would_go(database, store, ["billing", "sql"], keep=keep)
+def pruned(database: Database, store: Path, keep: int = 1) -> list[PrunedFolder]:
+    told = pruning.prunable_folders(database, store, ["billing", "sql"], keep=keep)
     found = pruning.prune(database, store, ["billing", "sql"], keep=keep)
     assert sorted(told, key=str) == sorted(found, key=str), "a dry run says what would happen"
     believed_in_are_there(database, store)
@@ -71,7 +71,7 @@ def believed_in_are_there(database: Database, store: Path) -> None:
             assert (store / one.path).is_dir() is (one.pruned_s is None)
 
 
-def names(found: list[Gone]) -> list[str]:
+def names(found: list[PrunedFolder]) -> list[str]:
     return [one.name for one in found]
 
 
