@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.daemon.conftest import Clorad
+
 ROOT = Path(__file__).parents[4]
 WAIT_S = 40.0
 ONLY_INTAKE = [word for role in ("learner", "fleet", "gateway") for word in ("--without", role)]
@@ -114,3 +116,9 @@ def test_killed_it_takes_its_roles_with_it(tmp_path: Path, run: Run) -> None:
     while Path(f"/proc/{role_pid}").exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert not Path(f"/proc/{role_pid}").exists()
+
+
+def test_a_role_that_does_not_exist_cannot_be_left_out(clorad: Clorad) -> None:
+    said = clorad("run", "--without", "dashboard")
+    assert said.code == 2
+    assert "intake, learner, fleet, gateway" in said.err

@@ -1,7 +1,13 @@
-"""What `clorad why` says of a version's training."""
+"""`clorad versions`, `why` and `rollback`: what they show and what they change."""
 
-from daemon.commands.versions import training_line
+import re
+
+import pytest
+
+from daemon.commands.versions import parsed, training_line
+from daemon.console import CommandFailed
 from engine.measurements import End
+from tests.unit.daemon.conftest import Clorad
 from tests.unit.engine.measurements import build_metrics
 
 
@@ -24,3 +30,95 @@ def test_a_training_of_an_older_clorad_says_what_is_known() -> None:
     older = build_metrics(ended=None, learned_share=None, learning_rate=None)
     assert training_line(older) == "3 steps"
     assert training_line(None) == "its manifest cannot be read here"
+
+
+@pytest.mark.usefixtures("story")
+class TestVersions:
+    def test_verdict_evidence_and_people_are_on_one_line(self, clorad: Clorad) -> None:
+        newest, oldest = clorad("versions", "billing").out.splitlines()[1:]
+        assert re.search(r"v2-\w{6} +v1-\w{6} +refused +gate +2 +1 +harm", newest)
+        assert re.search(r"v1-\w{6} +v0 +promoted +gate +3 +2 +8 wins, 1 loss, 3 ties; p = 0.0195", oldest)
+
+    def test_programs_get_the_same(self, clorad: Clorad) -> None:
+        newest, oldest = clorad("versions", "billing", "--json").json
+        assert (newest["verdict"], newest["reasons"]) == ("refuse", ["harm: 4 of 48 prompts became worse"])
+        assert (oldest["events"], oldest["authors"], oldest["serving"]) == (3, 2, True)
+
+    def test_an_agent_without_versions_serves_the_base(self, clorad: Clorad) -> None:
+        assert "serves v0" in clorad("versions", "coder").out
+
+    def test_a_misspelt_agent_is_answered_with_those_there_are(self, clorad: Clorad) -> None:
+        said = clorad("versions", "biling")
+        assert (said.code, said.err) == (1, "clorad: no agent biling; there are: billing, coder, sql\n")
+
+
+@pytest.mark.usefixtures("story")
+class TestWhy:
+    def test_it_says_who_taught_what_whether_it_is_better_and_how_to_undo_it(self, clorad: Clorad) -> None:
+        said = clorad("why", "billing@v1").out
+        assert re.search(r"standing +serving", said)
+        assert re.search(r"people +bob \(2\), ann \(1\)", said)
+        assert "8 wins, 1 loss, 3 ties; p = 0.0195 (needs ≤ 0.0250)" in said
+        assert re.search(
+            r"cancel order g1 +It was dropped\. +It is cancelled\. notify: true +0\.00 → 1\.00", said
+        )
+        assert re.search(r"dev#e0 +correction +ann +cancel order e0", said)
+        assert "to undo: clorad rollback billing --to 0 --reason" in said
+
+    def test_programs_get_the_same(self, clorad: Clorad) -> None:
+        found = clorad("why", "billing@v1", "--json").json
+        assert [one["uid"] for one in found["taught"]] == ["dev#e0", "dev#e1", "dev#e2"]
+        assert found["authors"] == {"bob": 2, "ann": 1}
+        assert found["decisions"][0]["evidence"]["judgement"]["wins"] == 8
+        assert (found["parent"], found["pass"], found["serving"]) == ("v0", 1, True)
+        assert found["undo"] == "clorad rollback billing --to 0 --reason '…'"
+
+    def test_a_refused_version_needs_no_undoing(self, clorad: Clorad) -> None:
+        said = clorad("why", "billing@v2").out
+        assert "not serving" in said
+        assert "harm: 4 of 48 prompts became worse" in said
+        assert "to undo: nothing" in said
+
+    @pytest.mark.parametrize(
+        ("reference", "complaint", "code"),
+        [
+            ("billing", "a version is named", 2),
+            ("billing@v9", "billing has no version 9", 1),
+            ("billing@v1-ffffff", "billing@v1 is v1-", 1),
+            ("nobody@v1", "no agent nobody", 1),
+            ("billing@v0", "the base model", 1),
+        ],
+    )
+    def test_what_was_never_made_is_said_in_one_line(
+        self, clorad: Clorad, reference: str, complaint: str, code: int
+    ) -> None:
+        said = clorad("why", reference)
+        assert (said.code, said.out) == (code, "")
+        assert complaint in said.err
+        assert said.err.count("\n") == 1
+
+    def test_references_are_read_with_and_without_hash(self) -> None:
+        assert parsed("a.b-c@v12-0af3") == ("a.b-c", 12, "0af3")
+        assert parsed("billing@7") == ("billing", 7, None)
+        with pytest.raises(CommandFailed):
+            parsed("billing@latest")
+
+
+@pytest.mark.usefixtures("story")
+class TestRollback:
+    def test_the_agent_goes_back_and_the_decision_has_a_name(self, clorad: Clorad) -> None:
+        said = clorad("rollback", "billing", "--reason", "too short", "--by", "ann")
+        assert re.match(r"billing goes back from v1-\w{6} to v0; ", said.out)
+        found = clorad("why", "billing@v1", "--json").json
+        last = found["decisions"][-1]
+        assert (last["verdict"], last["by"], last["evidence"]["reasons"]) == (
+            "rollback",
+            "ann",
+            ["too short"],
+        )
+        assert clorad("status", "--json").json["agents"]["billing"]["version"] == "v0"
+        assert "v1 was rolled back" in clorad("receipt", "dev#e1").out
+
+    def test_with_nothing_to_go_back_to_it_is_refused(self, clorad: Clorad) -> None:
+        said = clorad("rollback", "coder")
+        assert (said.code, said.err) == (1, "clorad: coder: v0 has no earlier champion\n")

@@ -1,4 +1,4 @@
-"""Feedback that people took back, in whichever way, neither teaches nor judges."""
+"""Feedback that people withdrew, in whichever way, neither teaches nor judges."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The audit finds every way in which an offset could have none or two dispositions."""
+"""The audit finds every way in which an offset could have no disposition, or two."""
 
 import pytest
 from hypothesis import given, settings

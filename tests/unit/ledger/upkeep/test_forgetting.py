@@ -2,7 +2,6 @@
 
 import json
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,8 @@ from ledger.events import Arrival, Batch, Event, Kind, Role, UnusableRecord
 from ledger.intake import transaction, waiting
 from ledger.learning import passes
 from ledger.learning.agents import Agent, declare
-from ledger.reports import sizes
 from ledger.reports.audit import audit
-from ledger.upkeep import compaction, erasures, forgetting
+from ledger.upkeep import erasures, forgetting
 from ledger.upkeep.forgetting import Forgotten
 from ledger.upkeep.mentions import Subject
 from ledger.versions import decisions
@@ -400,33 +398,3 @@ def _one_story(database: Database, data: st.DataObject) -> None:
     still = {row for row in left.splitlines() if "<ann>" in row}
     assert all("hears" in row for row in still), "but what was captured and no event of hers names"
     assert still <= named_by_ann
-
-
-def test_nothing_is_left_in_sqlites_files(tmp_path: Path) -> None:
-    path = tmp_path / "clorad.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    declare(database, Agent(name="billing", base_hash="b" * 64))
-    long = "MARK" * 3000  # with overflow pages
-    keep(database, captured("i1", long), partition=INTERACTIONS)
-    keep(database, told("1", long), naming("2", "i1", "MARK"), told("3", "OTHER", author="bob"))
-    buried(database, b'{"author": "ann", "said": "MARK"}')
-    build_version(database)
-    forget(database)
-    assert compaction.flush(database.url)
-    files = b"".join(one.read_bytes() for one in path.parent.glob(f"{path.name}*"))
-    assert (b"MARK" in files, b"OTHER" in files) == (False, True)
-    database.close()
-
-
-def test_a_rewritten_ledger_is_smaller_and_the_same(database: Database) -> None:
-    keep(database, *[told(str(number), "MARK" * 500) for number in range(200)])
-    forget(database)
-    with database.read() as connection:
-        before = sizes.database_bytes(connection)
-    then = everything(database)
-    database.close()
-    compaction.rewrite(database.url)
-    with database.read() as connection:
-        assert sizes.database_bytes(connection) < before
-    assert everything(database) == then

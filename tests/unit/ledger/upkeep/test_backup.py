@@ -1,4 +1,4 @@
-"""A backup is the whole ledger or no file; going back to it takes back all but what must never go back."""
+"""A backup is the whole ledger or no file; a restore takes back everything but what must never go back."""
 
 import shutil
 from contextlib import closing

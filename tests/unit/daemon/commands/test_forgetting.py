@@ -1,4 +1,4 @@
-"""`clorad forget`, `ledger size` and `ledger vacuum`, as an operator asks for them."""
+"""`clorad forget`, as an operator asks for it."""
 
 import sqlite3
 import threading
@@ -132,26 +132,6 @@ class TestForget:
         assert (said.code, "forgotten, as erasure 1" in said.out) == (75, True)
         assert "clorad ledger vacuum" in said.err
         assert "rewritten: " in told("ledger", "vacuum").out
-
-
-class TestSize:
-    @pytest.mark.usefixtures("story")
-    def test_people_and_programs_see_what_takes_the_room(self, clorad: Clorad, tmp_path: Path) -> None:
-        (tmp_path / "adapters/billing/v1-000001").mkdir(parents=True)
-        (tmp_path / "adapters/billing/v1-000001/weights").write_bytes(b"w" * 2048)
-        (tmp_path / "clorad.toml").write_text(f'[store]\npath = "{tmp_path / "adapters"}"\n')
-        found = clorad("ledger", "size", "--json").json
-        assert found["kinds"]["events"]["rows"] == 7
-        assert found["kinds"]["events"]["size_bytes"] > 7 * 100
-        assert found["kinds"]["dead_letters"]["rows"] == 3
-        assert found["store"] == {"directories": 1, "size_bytes": 2048}
-        assert found["would_go"]["interactions"] == {"rows": 0, "size_bytes": 0}
-        assert found["would_go"]["directories"]["rows"] == 1, "v2 was refused; its row says it has files"
-        shown = clorad("ledger", "size").out
-        assert "adapter store: 1 directory, 2.0 KiB" in shown
-        assert "(after 30 days, ledger.interactions_days)" in shown
-        off = clorad("ledger", "size", env={"CLORAD_LEDGER__INTERACTIONS_DAYS": "0"})
-        assert "for ever" in off.out
 
 
 class TestLearners:

@@ -1,4 +1,4 @@
-"""What somebody on call must know, on both databases."""
+"""What a person on call must know of the ledger, on both databases."""
 
 import pytest
 

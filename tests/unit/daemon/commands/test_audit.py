@@ -1,7 +1,8 @@
-"""An audit while events stream in: it accuses nobody falsely, and what is wrong is found all the same."""
+"""`clorad audit`: it accuses nobody falsely while events stream in, and still finds what is wrong."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from feedback.inspection import Extent
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import Audit
+from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import FEEDBACK, build_event, keep
 
 
@@ -88,3 +90,41 @@ def test_without_a_broker_nothing_is_said_about_ends(stream: Stream) -> None:
     found = audited_with_broker(stream.database, None)
     assert complaints(found) == []
     assert [one.end_offset for one in found.partitions] == [None]
+
+
+@pytest.mark.usefixtures("story")
+class TestAudit:
+    def test_a_clean_ledger_is_clean(self, clorad: Clorad) -> None:
+        said = clorad("audit", "--offline")
+        assert said.code == 0
+        assert "clean: every offset has one disposition (the ledger)" in said.out
+        found = clorad("audit", "--offline", "--json").json
+        assert (found["clean"], found["records"], found["stored"], found["dead"]) == (True, 10, 7, 3)
+
+    def test_a_damaged_one_is_not_and_the_exit_code_says_so(self, clorad: Clorad, story: Path) -> None:
+        import sqlite3
+
+        with sqlite3.connect(story) as connection:
+            connection.execute("DELETE FROM dead_letters WHERE id = 1")
+        said = clorad("audit", "--offline")
+        assert said.code == 1
+        assert "dead letters kept, 1 there" in said.out
+        assert said.err == "clorad: the audit disagrees in 1 place\n"
+        assert clorad("audit", "--offline", "--json").json["clean"] is False
+
+    def test_a_broker_that_is_away_is_said_and_not_ignored(self, clorad: Clorad) -> None:
+        options = '{"bootstrap_timeout_ms": 500}'
+        env = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "CLORAD_KAFKA__OPTIONS": options}
+        said = clorad("audit", env=env)
+        assert (said.code, said.out) == (75, "")
+        assert "Kafka at 127.0.0.1:1 did not answer" in said.err
+        assert said.err.endswith("; --offline audits the ledger alone\n")
+
+    def test_a_ledger_that_is_not_there_is_said_before_the_broker_is_asked(
+        self, clorad: Clorad, tmp_path: Path
+    ) -> None:
+        away = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+        for url, code in (("sqlite:///lost.db", 1), ("postgresql+psycopg://x@127.0.0.1:1/x", 75)):
+            said = clorad("audit", env={**away, "CLORAD_LEDGER__URL": url})
+            assert said.code == code
+            assert "Kafka" not in said.err

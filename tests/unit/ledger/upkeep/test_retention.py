@@ -1,4 +1,4 @@
-"""Interactions that no event is about go; those that labels may look at stay."""
+"""Interactions that no event is about are deleted; those that labels may read stay."""
 
 from threading import Event
 

@@ -1,4 +1,4 @@
-"""Which versions must have their directories, and what is said of those that have none any more."""
+"""Which versions must keep their directories, and what is said of those that have none any more."""
 
 import pytest
 from hypothesis import given

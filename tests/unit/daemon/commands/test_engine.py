@@ -1,4 +1,4 @@
-"""`clorad engine selftest`: what an operator sees of the engine's promises, and the exit code."""
+"""`clorad engine selftest` and `replay`: what an operator sees, and the exit code."""
 
 from pathlib import Path
 
@@ -54,3 +54,8 @@ def test_a_base_that_is_not_there_is_refused_in_one_line(clorad: Clorad) -> None
     assert (said.code, said.out) == (1, "")
     assert "nothing can be tried: engine.base: no directory" in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("story")
+def test_an_unknown_pass_cannot_be_replayed(clorad: Clorad) -> None:
+    assert clorad("replay", "99").err == "clorad: no pass 99\n"

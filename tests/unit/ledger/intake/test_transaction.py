@@ -1,4 +1,4 @@
-"""Intake's transaction: every offset one disposition, whatever arrives and however often."""
+"""Intake's transaction: every offset has one disposition, whatever arrives and however often."""
 
 import pytest
 from sqlalchemy import func, select

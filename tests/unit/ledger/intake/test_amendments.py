@@ -1,4 +1,4 @@
-"""Retractions, revisions and tombstones: the same outcome whatever order things arrive in."""
+"""Retractions, revisions and tombstones: the same result whatever order events arrive in."""
 
 from collections.abc import Sequence
 from itertools import permutations, product

@@ -1,0 +1,121 @@
+"""Commands that speak to Kafka: what they refuse before anything is sent, and how they end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from daemon.commands import broker
+from daemon.commands.broker import TextsOnly
+from tests.unit.daemon.conftest import Clorad
+
+AWAY = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+
+
+WHOLE = ("--agent", "billing", "--prompt", "cancel it", "--rejected", "no", "--corrected", "yes")
+
+
+class TestSend:
+    @pytest.mark.parametrize(
+        ("words", "complaint"),
+        [
+            (("correction", *WHOLE[:6]), "corrected"),
+            (("correction", *WHOLE[2:]), "agent"),
+            (
+                ("correction", "--agent", "billing", "--corrected", "yes"),
+                "needs messages and rejected, or interaction",
+            ),
+            (
+                ("intervention", "--agent", "billing", "--action", "shout", "--prompt", "x", "--said", "y"),
+                "action: literal_error ('takeover', 'override', ",
+            ),
+            (("intervention", "--agent", "billing", "--action", "takeover", "--prompt", "x"), "turns"),
+            (
+                ("outcome", "--agent", "billing", "--value", "7", "--interaction", "i"),
+                "value: less_than_equal (1.0)",
+            ),
+            (("retraction", "no-hash-sign", "--agent", "billing"), "SOURCE#ID"),
+            (("correction", "--file", "missing.json"), "--file: No such file"),
+            (("correction", "--file", "broken.json"), "--file: not JSON"),
+            (("correction", "--file", "list.json"), "one JSON object"),
+            (("correction", *WHOLE, "--source", ""), "source: missing"),
+            (("correction", *WHOLE, "--comment", "x" * 300_000), "at most 262144"),
+        ],
+    )
+    def test_what_intake_would_refuse_is_refused_here(
+        self, clorad: Clorad, words: tuple[str, ...], complaint: str
+    ) -> None:
+        Path("broken.json").write_text("{")
+        Path("list.json").write_text("[]")
+        said = clorad("send", *words, env=AWAY)
+        assert said.code == 2
+        assert complaint in said.err
+        assert said.err.count("\n") == 1
+
+    def test_texts_are_not_repeated_in_a_complaint(self, clorad: Clorad) -> None:
+        said = clorad("send", "outcome", "--agent", "billing", "--prompt", "my secret", env=AWAY)
+        assert said.code == 2
+        assert "secret" not in said.err
+
+    def test_an_event_may_come_from_standard_input(self, clorad: Clorad) -> None:
+        data = {"agent": "billing", "author": "ann", "corrected": 7}
+        said = clorad("send", "correction", "--file", "-", stdin=json.dumps(data), env=AWAY)
+        assert "corrected: string_type" in said.err
+
+    def test_what_was_perhaps_sent_can_be_sent_again_under_its_id(
+        self, clorad: Clorad, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(broker, "ACK_S_MAX", 1.0)
+        said = clorad("send", "correction", *WHOLE, "--id", "e-17", "--json", env=AWAY)
+        assert (said.code, said.out) == (75, ""), "nothing that a program would take for an answer"
+        assert "--id e-17" in said.err
+
+    def test_texts_are_redacted_here_and_names_by_intake(self) -> None:
+        redactor = TextsOnly()
+        assert (
+            "ann@example.com" not in redactor.value({"reply": "write to ann@example.com"}, _found())["reply"]
+        )
+        assert redactor.name("ann@example.com", _found()) == "ann@example.com"
+
+
+def _found():
+    from collections import Counter
+
+    return Counter()
+
+
+def test_a_kafka_version_that_is_none_is_refused_in_one_line(clorad: Clorad) -> None:
+    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS__API_VERSION": "newest"})
+    assert (said.code, said.err) == (78, 'clorad: kafka.options: api_version must be like "2.3" or [2, 3]\n')
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ('{"request_timeout_ms": "soon"}', "request_timeout_ms must be a number, not a text\n"),
+        ('{"request_timeout_ms": true}', "request_timeout_ms must be a number\n"),
+        ('{"check_crcs": "no"}', "check_crcs must be true or false, not a text\n"),
+        ('{"check_crcs": 0}', "check_crcs must be true or false\n"),
+        ('{"client_rack": 7}', "client_rack must be a text\n"),
+        ('{"retries": []}', "retries must be a number\n"),
+    ],
+)
+def test_kafka_options_of_another_kind_are_refused_in_one_line(
+    clorad: Clorad, option: str, expected: str
+) -> None:
+    for words in (("topics", "create"), ("config", "--check")):
+        said = clorad(*words, env={"CLORAD_KAFKA__OPTIONS": option})
+        assert (said.code, said.err.count("\n")) == (78, 1)
+        assert said.err.startswith(f"clorad: kafka.options: {expected}")
+
+
+def test_topics_are_not_made_where_no_broker_answers(clorad: Clorad) -> None:
+    options = {"CLORAD_KAFKA__OPTIONS": '{"bootstrap_timeout_ms": 500}'}
+    said = clorad("topics", "create", env={**AWAY, **options})
+    assert (said.code, said.out) == (75, "")
+    assert "Kafka at 127.0.0.1:1 did not answer" in said.err
+
+
+def test_options_kafka_python_does_not_know_are_refused(clorad: Clorad) -> None:
+    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS": '{"sasl_mechanics": "PLAIN"}'})
+    assert (said.code, "sasl_mechanics" in said.err) == (78, True)

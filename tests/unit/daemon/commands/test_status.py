@@ -1,0 +1,90 @@
+"""`clorad status`: who serves what, and what needs a person."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from daemon.process.health import Health, served
+from ledger.database import Database
+from ledger.learning.agents import Agent, declare
+from ledger.versions.decisions import undecided
+from tests.unit.daemon.conftest import Clorad
+from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version, promote
+
+pytestmark = pytest.mark.usefixtures("story")
+
+
+class TestStatus:
+    def test_people_see_who_serves_what_and_what_needs_them(self, clorad: Clorad) -> None:
+        said = clorad("status")
+        assert said.code == 0, said.err
+        assert "3 agents · 1 of 2 replicas in rotation" in said.out
+        billing = next(line for line in said.out.splitlines() if line.startswith("billing"))
+        assert re.search(r"v1-\w{6} .*learning v3.* refused .*harm: 4 of 48 prompts became worse", billing)
+        assert re.search(r"sql +v0 .*judging v1-\w{6}", said.out)
+        assert "! dead letters: 2 invalid_json, 1 oversized" in said.out
+
+    def test_what_an_agent_waits_for_is_said_in_words(self, clorad: Clorad, story: Path) -> None:
+        database = Database(f"sqlite:///{story}")
+        keep(database, build_event("c1", agent="coder"))
+        assert re.search(r"coder .*waits for more events: 1 of 16", clorad("status").out)
+        build_version(database, "coder", tokens=1000)
+        with database.read() as connection:
+            [made] = [one for one in undecided(connection) if one.agent == "coder"]
+        promote(database, made)
+        keep(database, build_event("c2", agent="coder"))
+        declare(database, Agent(name="coder", base_hash="b" * 64, tokens_per_hour_max=900))
+        database.close()
+        assert re.search(r"coder .*waits for its quota, 60 min", clorad("status").out)
+        coder = clorad("status", "--json").json["agents"]["coder"]
+        assert coder["waits_for"] == "its quota, 60 min: 1,000 of 900 tokens in the last hour"
+        assert coder["tokens"]["quota_wait_s"] == pytest.approx(3600.0, abs=60.0)
+
+    def test_programs_get_the_same(self, clorad: Clorad) -> None:
+        found = clorad("status", "--json").json
+        billing = found["agents"]["billing"]
+        assert billing["version"].startswith("v1-")
+        assert billing["backlog"] == {
+            "untaught": 2,
+            "oldest_age_s": pytest.approx(5, abs=60),
+            "gate_new": 0,
+            "refusals": 1,
+        }
+        assert billing["waits_for"] == "its turn to be over"
+        assert billing["tokens"] == {"last_hour": 200, "per_hour_max": None, "quota_wait_s": 0.0}
+        assert billing["turn"]["version"] == 3
+        assert billing["turn"]["holder"] == "learner-1"
+        assert billing["last_verdict"]["verdict"] == "refuse"
+        assert billing["last_verdict"]["judgement"]["wins"] == 8
+        assert found["agents"]["sql"]["candidate"].startswith("v1-")
+        assert found["agents"]["coder"]["last_verdict"] is None
+        assert found["events"]["total"] == 7
+        assert found["dead_letters"] == {"invalid_json": 2, "oversized": 1}
+        assert found["outbox"]["waiting"] == 5
+        assert [one["in_rotation"] for one in found["replicas"]] == [True, False]
+        assert found["partitions"][0]["next_offset"] == 10
+        assert found["partitions"][0]["lag"] is None
+
+    def test_roles_on_this_machine_are_asked_how_they_are(self, clorad: Clorad) -> None:
+        health = Health()
+        health.ready("kafka", False, "no broker")
+        with served(health, 0) as port:
+            env = {"CLORAD_TELEMETRY__HEALTH_PORT": str(port)}
+            said = clorad("status", env=env).out
+            roles = clorad("status", "--json", env=env).json["roles"]
+        assert "! intake: kafka no broker" in said
+        assert roles["intake"]["checks"]["kafka"]["why"] == "no broker"
+        assert list(roles) == ["intake", "learner", "fleet", "gateway"]
+        assert clorad("status", "--json", env={"CLORAD_TELEMETRY__HEALTH_PORT": "0"}).json["roles"] == {}
+
+
+class TestRoom:
+    def test_what_waits_is_shown_against_its_marks(self, clorad: Clorad) -> None:
+        env = {"CLORAD_LEDGER__BACKLOG_ROWS_MAX": "7"}
+        rows = clorad("status", "--json", env=env).json["room"]["rows"]
+        assert (rows["low"], rows["high"], rows["used"] >= rows["low"]) == (5, 7, True)
+        assert re.search(
+            r"! (no|little) room: \d+ events wait to be learned, 5 messages", clorad("status").out
+        )
