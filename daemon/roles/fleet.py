@@ -12,10 +12,10 @@ from daemon.upkeep.ledger_metrics import record_ledger_metrics
 from feedback import outbox
 from feedback.redaction import RedactionCounts, Redactor
 from ledger.identity import ensure_identity
-from serving.fleet.evidence import Asking
+from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
-from serving.fleet.leader import FleetOptions, fleet_of, run_fleet
+from serving.fleet.leader import FleetOptions, build_fleet, run_fleet
 from serving.fleet.reconciler import ReplicaOptions
 from serving.fleet.suite import suite_questions
 
@@ -28,7 +28,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
         gate = settings.gate
-        own_fleet = fleet_of(
+        own_fleet = build_fleet(
             database,
             settings.fleet.replicas,
             FleetOptions(
@@ -42,20 +42,20 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                 ),
                 judging=JudgingOptions(
                     limits=GateLimits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
-                    asking=Asking(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
+                    asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
                 ),
             ),
             suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
-            reached=failpoint,
+            failpoint=failpoint,
         )
         publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)
         days = settings.ledger.interactions_days
         run_fleet(
             own_fleet,
             stopping,
-            also={
+            leader_loops={
                 "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
                 "retention": lambda over: retention.run(database, days, over),
                 "ledger-metrics": lambda over: record_ledger_metrics(database, freshness_of(settings), over),

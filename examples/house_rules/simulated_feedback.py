@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from daemon.settings import GateSettings
 from engine.lesson import Learned, Lesson
 from engine.measurements import Absent
 from engine.recipe import Recipe, recipe_from
@@ -24,7 +25,7 @@ from rewards.episode import Episode
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.suite import SuiteQuestion, suite
-from serving.fleet.gate import GateEvidence, Ruling, Speech, judge
+from serving.fleet.gate import GateEvidence, GateLimits, Ruling, Speech, judge
 from serving.fleet.parity import Parity
 
 SUITE_MAX = 48  # as in the demo
@@ -207,11 +208,12 @@ def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Ruling:
     return judge(
         GateEvidence(
             attempt=1,
-            better=tuple(held_out),
+            gate=tuple(held_out),
             suite=tuple(suite),
             before=Speech(),
             after=Speech(),
             parity=parity,
             kl_nats=Absent("a rehearsal has no budget"),
-        )
+        ),
+        GateLimits(alpha=GateSettings().alpha, kl_nats_max=None),
     )

@@ -1,9 +1,8 @@
-"""Promote, refuse or abstain: pure judgement over evidence somebody else gathered.
+"""Promote, refuse or abstain: pure judgement over evidence that was gathered elsewhere.
 
-Harm, broken speech and a wrong load are judged first; a candidate that did none of these is promoted if
-it is better than the champion on prompts neither was trained on. Too little evidence is not a refusal: where
-winning every prompt that could be won would not have been enough, or a budget cannot be checked, the gate
-abstains.
+The gate refuses a candidate that harms, speaks brokenly, exceeds a budget or is not loaded as it was trained.
+It promotes one that is better than the champion on prompts neither was trained on. It abstains where a budget
+cannot be checked, and where too few prompts could be won: winning all of them would not have been enough.
 """
 
 from collections.abc import Sequence
@@ -16,16 +15,16 @@ from ledger.versions.evidence import Judgement, Pair
 from serving.fleet.parity import Parity
 
 TIE = 0.02
-"""Scores nearer than this are equal: `similarity` moves a little with every reformulation."""
+"""Scores that differ by less are equal: `similarity` changes a little with every reformulation."""
 
 HARM_SHARE_MAX = 0.02
-"""Of the no-harm suite, net losses a candidate may have (one is always forgiven)."""
+"""Share of the no-harm suite that a candidate may lose, wins subtracted. One loss is always forgiven."""
 
 BROKEN_SHARE_MAX = 0.1
-"""How much more often than the champion a candidate may loop, be cut short or write invalid JSON."""
+"""Of the answers, how many more than the champion's may loop, be cut short or be invalid JSON."""
 
 LENGTH_RATIO_MAX = 3.0
-"""All answers together, against what was wanted; the inverse is the least."""
+"""Longest and, inverted, shortest length of all answers together, relative to what was wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +34,12 @@ class Speech:
     answers: int = 0
     characters: int = 0
     characters_wanted: int = 0
-    repetitive: int = 0  # it says the same over and over
-    cut_short: int = 0  # it did not stop by itself
+    repetitive: int = 0  # answers that repeat one thing over and over
+    cut_short: int = 0  # answers that reached the limit of tokens
     unparsable: int = 0  # invalid JSON where JSON was wanted
-    canaries: int = 0  # strings that must never be said, and were not wanted
 
     def share(self, count: int) -> float:
-        """Of its answers."""
+        """The count as a share of the answers."""
         return count / max(1, self.answers)
 
 
@@ -50,7 +48,7 @@ class GateEvidence:
     """Everything the gate looks at."""
 
     attempt: int  # k: tries since the last promotion, from 1; abstentions do not count
-    better: tuple[Pair, ...]  # on gate events
+    gate: tuple[Pair, ...]  # on gate events
     suite: tuple[Pair, ...]  # on what must not get worse
     before: Speech
     after: Speech
@@ -62,8 +60,8 @@ class GateEvidence:
 class GateLimits:
     """What the operator decides about the gate."""
 
-    alpha: float = 0.05  # chance of promoting one that is no better, over all tries
-    kl_nats_max: float | None = None  # budget for the metric `kl_nats`; None: not judged
+    alpha: float  # chance of promoting a candidate that is no better, over all tries
+    kl_nats_max: float | None  # budget for the metric `kl_nats`; None: not judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +73,13 @@ class Ruling:
     judgement: Judgement
 
 
-def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Ruling:
-    """Promote only what is better and did no harm; abstain if only `better` is open."""
-    limits = limits or GateLimits()
-    wins, losses = _count(evidence.better)
+def judge(evidence: GateEvidence, limits: GateLimits) -> Ruling:
+    """Promote only a candidate that is better and does no harm."""
+    wins, losses = _count(evidence.gate)
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
     p = sign_test(wins, losses)
-    missed = sum(was_missed(pair) for pair in evidence.better)
+    missed = sum(was_missed(pair) for pair in evidence.gate)
     reasons = [
         *_harm(suite_wins, suite_losses, len(evidence.suite)),
         *_broken(evidence.before, evidence.after),
@@ -108,7 +105,7 @@ def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> Ruling:
         p=p,
         wins=wins,
         losses=losses,
-        ties=len(evidence.better) - wins - losses,
+        ties=len(evidence.gate) - wins - losses,
         suite_wins=suite_wins,
         suite_losses=suite_losses,
         suite=len(evidence.suite),
@@ -134,13 +131,16 @@ def alpha_of(attempt: int, alpha: float) -> float:
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """One-sided: the chance of so many wins or more if wins and losses were equally likely."""
+    """p of the one-sided sign test (Dixon and Mood, 1946), which leaves ties out.
+
+    It is the chance of so many wins or more if a win and a loss are equally likely.
+    """
     n = wins + losses
     return float(sum(comb(n, k) for k in range(wins, n + 1)) / 2**n)
 
 
 def wins_needed(alpha_k: float, losses: int = 0) -> int:
-    """The fewest wins that are enough beside so many losses."""
+    """The fewest wins that are enough where there are so many losses."""
     wins = 0
     while sign_test(wins, losses) > alpha_k:
         wins += 1
@@ -156,24 +156,22 @@ def _count(pairs: Sequence[Pair]) -> tuple[int, int]:
     return signs.count(1), signs.count(-1)
 
 
-def _harm(wins: int, losses: int, n: int) -> list[str]:
-    if losses - wins <= max(1.0, HARM_SHARE_MAX * n):
+def _harm(wins: int, losses: int, prompts: int) -> list[str]:
+    if losses - wins <= max(1.0, HARM_SHARE_MAX * prompts):
         return []
-    return [f"harm: {losses} of {n} prompts became worse, {wins} better"]
+    return [f"harm: {losses} of {prompts} prompts became worse, {wins} better"]
 
 
 def _broken(before: Speech, after: Speech) -> list[str]:
     complaints = []
-    for what in ("repetitive", "cut_short", "unparsable"):
-        was, now = before.share(getattr(before, what)), after.share(getattr(after, what))
+    for fault in ("repetitive", "cut_short", "unparsable"):
+        was, now = before.share(getattr(before, fault)), after.share(getattr(after, fault))
         if now > was + BROKEN_SHARE_MAX:
-            complaints.append(f"{what}: {now:.0%} of the answers, {was:.0%} before")
+            complaints.append(f"{fault}: {now:.0%} of the answers, {was:.0%} before")
     if after.characters_wanted:
         ratio = after.characters / after.characters_wanted
         if not 1 / LENGTH_RATIO_MAX <= ratio <= LENGTH_RATIO_MAX:
             complaints.append(f"length: {ratio:.2f} of what was wanted")
-    if after.canaries > 0:
-        complaints.append(f"canary: said {after.canaries} times")
     return complaints
 
 

@@ -1,13 +1,13 @@
-"""From a candidate without a verdict to a decision: wanted on a replica, asked, judged, swapped in or not.
+"""Takes a candidate to a decision: placed on a replica, asked, judged, and swapped in or not.
 
-Where a candidate stands is read from the ledger at every step, so a fleet role that dies in the middle of
-one is followed by another that goes on.
+Where a candidate stands is read from the ledger at every step. When a fleet role dies during a step, the next
+leader goes on from there.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 from opentelemetry import metrics
@@ -24,19 +24,27 @@ from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE, Version
 from ledger.versions.promotion import promote
-from serving.fleet import evidence as gathering
-from serving.fleet.evidence import AnsweredQuestion, Asking, Models
+from serving.fleet.answers import (
+    AnsweredQuestion,
+    AskingOptions,
+    JudgedModels,
+    ask,
+    evidence_of,
+    measure_speech,
+    score_pairs,
+    with_second_scores,
+)
 from serving.fleet.gate import GateEvidence, GateLimits, judge, sign_of
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, taught_questions
-from serving.fleet.reconciler import gate_home
+from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.scoring import UnknownScorer, scorer_named
 from serving.fleet.version_check import VersionChecker
 
 log = structlog.get_logger(__name__)
-_asked = metrics.get_meter("serving").create_histogram(
+_duration = metrics.get_meter("serving").create_histogram(
     "clorad.gate.duration",
     unit="s",
     explicit_bucket_boundaries_advisory=(1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
@@ -52,8 +60,8 @@ SuiteOf = Callable[[Connection, Version], Sequence[Question]]
 class JudgingOptions:
     """What the operator decides about judging."""
 
-    limits: GateLimits = field(default_factory=GateLimits)
-    asking: Asking = field(default_factory=Asking)
+    limits: GateLimits
+    asking: AskingOptions
     gate_max: int = 128  # gate prompts, the newest
     receipts_max: int = 16  # taught prompts answered before and after, to show people
     placing_s_max: float = 30.0  # until a replica that does not hold a candidate counts as failing
@@ -61,143 +69,136 @@ class JudgingOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
-    """Everything the loop works with."""
+    """Everything the judging loop works with."""
 
     database: Database
-    board: ReplicaReports
-    shelf: VersionChecker
+    reports: ReplicaReports
+    checker: VersionChecker
     replicas: Mapping[str, Replica]  # by URL
     suite: SuiteOf
     redact: Callable[[str], str]  # applied to answers before they are kept
     options: JudgingOptions
-    reached: Callable[[str], None] = lambda _: None  # failpoints
+    failpoint: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Standing:
-    """What the ledger says of one candidate."""
+class _CandidateState:
+    """What the ledger knows about one candidate."""
 
     candidate: Version
-    champion: Version | None
+    champion: Version | None  # None: the base
     wanted: Mapping[Purpose, Wanted]
-    canary: Decision | None
+    canary: Decision | None  # the gate's decision to load it everywhere, while that is wanted
     refusals: int  # since the last promotion
     scorer: str
-    waited_s: float  # since it was wanted for what it is wanted for now
+    waited_s: float  # since it was wanted for its present purpose
 
 
-def judge_candidates(judging: Judging, over: threading.Event) -> bool:
+def judge_candidates(judging: Judging, stopping: threading.Event) -> bool:
     """Take every undecided candidate one step further. Returns whether any step was taken."""
     with judging.database.read() as connection:
-        standings = [_standing(connection, candidate) for candidate in decisions.undecided(connection)]
-    # Those to be loaded first: replicas fetch them while others are asked.
-    standings.sort(key=lambda standing: bool(standing.wanted))
-    taken = [_step(judging, standing, over) for standing in standings]
+        states = [_read_state(connection, candidate) for candidate in decisions.undecided(connection)]
+    # Candidates that are to be loaded come first: replicas load them while others are asked.
+    states.sort(key=lambda state: bool(state.wanted))
+    taken = [_step(judging, state, stopping) for state in states]
     return any(taken)
 
 
-def _step(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
-    if over.is_set():
+def _step(judging: Judging, state: _CandidateState, stopping: threading.Event) -> bool:
+    if stopping.is_set():
         return False
     try:
-        complaint = _complaint(judging, standing)
+        complaint = _complaint(judging, state)
     except (OSError, NewerManifest):
         return False  # the store is away or behind, or a newer clorad wrote it; the reconciler says so
     if complaint is not None:
-        return _settle(judging, standing, Verdict.ABSTAIN, Evidence(reasons=(complaint,)))
-    if standing.canary is not None:
-        return _swap(judging, standing, standing.canary)
-    if Purpose.GATE not in standing.wanted:
-        return _want(judging, standing)
-    return _judge(judging, standing, over)
+        return _settle(judging, state, Verdict.ABSTAIN, Evidence(reasons=(complaint,)))
+    if state.canary is not None:
+        return _swap(judging, state, state.canary)
+    if Purpose.GATE not in state.wanted:
+        return _want_for_gate(judging, state)
+    return _judge(judging, state, stopping)
 
 
-def _complaint(judging: Judging, standing: _Standing) -> str | None:
-    """Why the candidate can neither be judged nor served; None where it can. Raises like `fitness`."""
-    if standing.canary is not None and not standing.canary.evidence.is_readable:
-        return "; ".join(standing.canary.evidence.reasons)
+def _complaint(judging: Judging, state: _CandidateState) -> str | None:
+    """Why the candidate can neither be judged nor served; None where it can. Raises like `check`."""
+    if state.canary is not None and not state.canary.evidence.is_readable:
+        return "; ".join(state.canary.evidence.reasons)
     try:
-        scorer_named(standing.scorer)
+        scorer_named(state.scorer)
     except UnknownScorer as unknown:
         return f"the scorer of the agent: {unknown}"
-    return judging.shelf.fitness(standing.candidate).complaint
+    return judging.checker.check(state.candidate).complaint
 
 
-def _want(judging: Judging, standing: _Standing) -> bool:
+def _want_for_gate(judging: Judging, state: _CandidateState) -> bool:
     with judging.database.write() as connection:
-        if not _is_undecided(connection, standing.candidate):
+        if not _is_undecided(connection, state.candidate):
             return False
-        desired.want(connection, standing.candidate, Purpose.GATE)
+        desired.want(connection, state.candidate, Purpose.GATE)
     return True
 
 
-def _judge(judging: Judging, standing: _Standing, over: threading.Event) -> bool:
+def _judge(judging: Judging, state: _CandidateState, stopping: threading.Event) -> bool:
     """Ask, judge and record, once a replica holds the candidate."""
-    candidate = standing.candidate
-    holders = judging.board.holders(candidate.model)
+    candidate = state.candidate
+    holders = judging.reports.holders(candidate.model)
     if not holders:
-        failures = judging.board.failures(candidate.model)
-        if failures and standing.waited_s > judging.options.placing_s_max:
-            return _give_up(judging, standing, failures)
+        failures = judging.reports.failures(candidate.model)
+        if failures and state.waited_s > judging.options.placing_s_max:
+            return _give_up(judging, state, failures)
         return False
-    url = gate_home(candidate.model, sorted(holders))
+    url = judging_replica(candidate.model, sorted(holders))
     assert url is not None
     began_s = time.monotonic()
-    gathered, answered = _gather(judging, standing, judging.replicas[url], holders[url], over)
-    _asked.record(time.monotonic() - began_s)
+    gathered, answered = _gather(judging, state, judging.replicas[url], holders[url], stopping)
+    _duration.record(time.monotonic() - began_s)
     ruling = judge(gathered, judging.options.limits)
-    evidence = gathering.evidence_of(gathered, ruling, answered, replica=url, redact=judging.redact)
+    evidence = evidence_of(gathered, ruling, answered, replica=url, redact=judging.redact)
     if ruling.verdict is Verdict.PROMOTE:
-        return _let_everybody_hold(judging, standing, evidence)
-    return _settle(judging, standing, ruling.verdict, evidence)
+        return _load_everywhere(judging, state, evidence)
+    return _settle(judging, state, ruling.verdict, evidence)
 
 
 def _gather(
-    judging: Judging, standing: _Standing, replica: Replica, parity: Parity, over: threading.Event
+    judging: Judging, state: _CandidateState, replica: Replica, parity: Parity, stopping: threading.Event
 ) -> tuple[GateEvidence, list[AnsweredQuestion]]:
-    options, candidate = judging.options, standing.candidate
+    options, candidate = judging.options, state.candidate
     with judging.database.read() as connection:
         gate = gate_questions(connection, candidate, limit=options.gate_max)
         suite = judging.suite(connection, candidate)
         taught = taught_questions(connection, candidate, limit=options.receipts_max)
     base = replica.base_name() or ""
-    champion = base if standing.champion is None else standing.champion.model
-    models = Models(before=champion, after=candidate.model)
+    champion = base if state.champion is None else state.champion.model
+    models = JudgedModels(before=champion, after=candidate.model)
     on_gate, on_suite, on_taught = (
-        gathering.ask(replica, models, questions, options.asking, over) for questions in (gate, suite, taught)
+        ask(replica, models, questions, options.asking, stopping) for questions in (gate, suite, taught)
     )
-    suite_pairs = gathering.pairs(on_suite, standing.scorer)
-    flipped = {pair.event for pair in suite_pairs if sign_of(pair)}
-    again = [question for question in suite if question.event in flipped]
-    on_suite_again = gathering.ask(replica, models, again, options.asking, over)
+    suite_pairs = score_pairs(on_suite, state.scorer)
+    differing = {pair.event for pair in suite_pairs if sign_of(pair)}
+    again = [question for question in suite if question.event in differing]
+    on_suite_again = ask(replica, models, again, options.asking, stopping)
     judged = [*on_gate, *on_suite]
-    before, after = (
-        gathering.speech(spoken, scorer=standing.scorer, canaries=options.asking.canaries)
-        for spoken in (
-            [(one.question, one.before) for one in judged],
-            [(one.question, one.after) for one in judged],
-        )
-    )
-    found = GateEvidence(
-        attempt=standing.refusals + 1,
-        better=tuple(gathering.pairs(on_gate, standing.scorer)),
-        suite=gathering.confirmed(suite_pairs, gathering.pairs(on_suite_again, standing.scorer)),
-        before=before,
-        after=after,
+    gathered = GateEvidence(
+        attempt=state.refusals + 1,
+        gate=tuple(score_pairs(on_gate, state.scorer)),
+        suite=with_second_scores(suite_pairs, score_pairs(on_suite_again, state.scorer)),
+        before=measure_speech([(answer.question, answer.before) for answer in judged], scorer=state.scorer),
+        after=measure_speech([(answer.question, answer.after) for answer in judged], scorer=state.scorer),
         parity=parity,
-        kl_nats=judging.shelf.fitness(candidate).kl_nats,
+        kl_nats=judging.checker.check(candidate).kl_nats,
     )
-    return found, [*on_gate, *on_suite, *on_taught]
+    return gathered, [*on_gate, *on_suite, *on_taught]
 
 
-def _let_everybody_hold(judging: Judging, standing: _Standing, evidence: Evidence) -> bool:
-    """A canary of share 0: every replica loads and probes it before anybody is answered by it."""
-    candidate = standing.candidate
+def _load_everywhere(judging: Judging, state: _CandidateState, evidence: Evidence) -> bool:
+    """Make it a canary of share 0: every replica loads and probes it before it answers anybody."""
+    candidate = state.candidate
     with judging.database.write() as connection:
         if not _is_undecided(connection, candidate):
             return False
         if no_evidence(connection, candidate.agent, evidence.judged_events()):
-            return True  # taken back while we asked: it is judged again, by what still stands
+            return True  # an event was withdrawn meanwhile: it is judged again, by those that still stand
         decisions.decide(connection, _decision(candidate, Verdict.CANARY, evidence))
         desired.no_longer_want(connection, candidate.agent, Purpose.GATE)
         desired.want(connection, candidate, Purpose.CANARY)
@@ -205,41 +206,43 @@ def _let_everybody_hold(judging: Judging, standing: _Standing, evidence: Evidenc
     return True
 
 
-def _swap(judging: Judging, standing: _Standing, canary: Decision) -> bool:
-    """Flip once every replica in rotation holds the candidate. One that cannot leaves the rotation; one
-    must be able to."""
-    candidate = standing.candidate
-    rotation = [report.url for report in judging.board.rotation()]
-    holders = judging.board.holders(candidate.model)
-    failures = judging.board.failures(candidate.model)
+def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
+    """Promote the candidate once every replica in rotation holds it or failed to.
+
+    A replica that fails leaves the rotation. One must hold the candidate.
+    """
+    candidate = state.candidate
+    rotation = [report.url for report in judging.reports.rotation()]
+    holders = judging.reports.holders(candidate.model)
+    failures = judging.reports.failures(candidate.model)
     waiting = [url for url in rotation if url not in holders and url not in failures]
-    late = standing.waited_s > judging.options.placing_s_max
+    late = state.waited_s > judging.options.placing_s_max
     if not rotation or (waiting and not late) or (not holders and not late):
         return False
     if not holders:
-        return _give_up(judging, standing, failures)
-    probed = {url: parity.numbers() for url, parity in holders.items()}
-    evidence = replace(canary.evidence, replicas=probed, failed=dict(failures))
-    judging.reached("fleet-swapping")
+        return _give_up(judging, state, failures)
+    parities = {url: parity.numbers() for url, parity in holders.items()}
+    evidence = replace(canary.evidence, replicas=parities, failed=dict(failures))
+    judging.failpoint("fleet-swapping")
     try:
         generation = promote(judging.database, candidate, _decision(candidate, Verdict.PROMOTE, evidence))
     except FlipRefused as refusal:
         # The world changed, not the candidate: an abstention makes the next try no harder.
         refused = replace(canary.evidence, reasons=(str(refusal),))
-        return _settle(judging, standing, Verdict.ABSTAIN, refused)
+        return _settle(judging, state, Verdict.ABSTAIN, refused)
     log.info("promoted", agent=candidate.agent, version=candidate.name, generation=generation)
     return True
 
 
-def _give_up(judging: Judging, standing: _Standing, failures: Mapping[str, str]) -> bool:
-    """Nobody was asked, so nothing speaks against what the candidate was taught: no refusal."""
+def _give_up(judging: Judging, state: _CandidateState, failures: Mapping[str, str]) -> bool:
+    """Abstain: no question was asked, so nothing speaks against the events that the candidate was taught."""
     evidence = Evidence(reasons=("no replica could hold it",), failed=dict(failures))
-    return _settle(judging, standing, Verdict.ABSTAIN, evidence)
+    return _settle(judging, state, Verdict.ABSTAIN, evidence)
 
 
-def _settle(judging: Judging, standing: _Standing, verdict: Verdict, evidence: Evidence) -> bool:
-    """Record the verdict, unless somebody settled the candidate meanwhile."""
-    candidate = standing.candidate
+def _settle(judging: Judging, state: _CandidateState, verdict: Verdict, evidence: Evidence) -> bool:
+    """Record the verdict, unless the candidate was settled meanwhile."""
+    candidate = state.candidate
     with judging.database.write() as connection:
         if not _is_undecided(connection, candidate):
             return False
@@ -262,20 +265,21 @@ def _decision(candidate: Version, verdict: Verdict, evidence: Evidence) -> Decis
     )
 
 
-def _standing(connection: Connection, candidate: Version) -> _Standing:
+def _read_state(connection: Connection, candidate: Version) -> _CandidateState:
     wanted = {
         row.purpose: row
         for row in desired.wanted(connection)
         if row.agent == candidate.agent and row.number == candidate.number
     }
     decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
-    canaries = [one for one in decided if one.verdict is Verdict.CANARY]
+    canaries = [decision for decision in decided if decision.verdict is Verdict.CANARY]
+    champion = (
+        None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
+    )
     since_s = max((row.since_s for row in wanted.values()), default=0.0)
-    return _Standing(
+    return _CandidateState(
         candidate=candidate,
-        champion=None
-        if candidate.parent == BASE
-        else lineage.version(connection, candidate.agent, candidate.parent),
+        champion=champion,
         wanted=wanted,
         canary=canaries[-1] if canaries and Purpose.CANARY in wanted else None,
         refusals=refusals_of(connection, candidate.agent),

@@ -1,14 +1,14 @@
-"""The fleet role: what the ledger wants, the fleet gets; candidates without a verdict get one.
+"""The fleet role: replicas hold what the ledger wants, and every candidate gets a decision.
 
-One process leads, by lease; others stand by. While it leads, each replica has a loop that looks after it,
-one loop writes down what was seen, one judges and swaps. Gateways meet them in the ledger only.
+One process leads, by lease; others stand by. The leader runs one loop for each replica, one that writes down
+what the replicas hold, and one that judges and swaps. Gateways read the result from the ledger.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,11 +19,11 @@ from feedback.gauge import Gauge
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.heartbeat import Leased, held
-from ledger.versions import routing as table
 from ledger.versions.desired import Purpose, Wanted, wanted
-from serving.fleet.evidence import Interrupted
+from ledger.versions.routing import record_replicas
+from serving.fleet.answers import Interrupted
 from serving.fleet.judging import Judging, JudgingOptions, SuiteOf, judge_candidates
-from serving.fleet.reconciler import Reconciler, ReplicaOptions, hold_list
+from serving.fleet.reconciler import Reconciler, ReplicaOptions, versions_to_hold
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
@@ -37,25 +37,28 @@ _missing = Gauge(_meter, "clorad.fleet.adapters.missing", unit="{adapter}")
 
 LEASE = "fleet"
 STAND_BY_S = 1.0
-"""Between looks at the lease while somebody else leads."""
+"""Seconds between two attempts to take the lease while another process leads."""
 
-SEEN_AGAIN_S = 5.0
-"""What was seen is written at least so often, that people can tell a quiet fleet role from a dead one."""
+REPORT_S_MAX = 5.0
+"""Seconds after which unchanged reports are written again: a quiet leader must not look like a dead one."""
 
-_AWAY_S = 1.0  # pause after the ledger or a replica was away
+_RETRY_S = 1.0  # pause after the ledger or a replica was away
+
+Loop = Callable[[threading.Event], None]
+"""Runs until the event is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOptions:
     """What the operator decides about the fleet."""
 
-    store: Path  # where the adapter versions are, for us and for every replica
+    store: Path  # where the adapter versions are, for this process and for every replica
     base_hash: str  # of the base model that agents learn on
-    holder: str  # unique per process
-    tick_s: float = 0.3  # between looks at every replica
-    lease_s: float = 5.0  # without a sign of life, after which a stand-by leads
-    replica: ReplicaOptions = field(default_factory=ReplicaOptions)
-    judging: JudgingOptions = field(default_factory=JudgingOptions)
+    holder: str  # of the lease; unique per process
+    replica: ReplicaOptions
+    judging: JudgingOptions
+    tick_s: float = 0.3  # between two rounds of a loop
+    lease_s: float = 5.0  # without a sign of life, after which another process leads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +67,14 @@ class Fleet:
 
     database: Database
     replicas: Mapping[str, Replica]  # by URL
-    board: ReplicaReports
-    shelf: VersionChecker
+    reports: ReplicaReports
+    checker: VersionChecker
     judging: Judging
     options: FleetOptions
     health: HealthReport
 
 
-def fleet_of(
+def build_fleet(
     database: Database,
     urls: tuple[str, ...],
     options: FleetOptions,
@@ -79,26 +82,26 @@ def fleet_of(
     suite: SuiteOf,
     redact: Callable[[str], str],
     health: HealthReport,
-    reached: Callable[[str], None] = lambda _: None,
+    failpoint: Callable[[str], None] = lambda _: None,
 ) -> Fleet:
-    """A fleet over these replicas. `reached` is told "fleet-swapping" right before an agent is flipped."""
+    """A fleet of these replicas. `failpoint("fleet-swapping")` is called right before a promotion."""
     replicas = {replica.url: replica for replica in map(Replica, urls)}
-    board, shelf = ReplicaReports(replicas), VersionChecker(options.store, options.base_hash)
+    reports, checker = ReplicaReports(replicas), VersionChecker(options.store, options.base_hash)
     judging = Judging(
         database=database,
-        board=board,
-        shelf=shelf,
+        reports=reports,
+        checker=checker,
         replicas=replicas,
         suite=suite,
         redact=redact,
         options=options.judging,
-        reached=reached,
+        failpoint=failpoint,
     )
     return Fleet(
         database=database,
         replicas=replicas,
-        board=board,
-        shelf=shelf,
+        reports=reports,
+        checker=checker,
         judging=judging,
         options=options,
         health=health,
@@ -106,12 +109,9 @@ def fleet_of(
 
 
 def run_fleet(
-    fleet: Fleet,
-    stopping: threading.Event,
-    *,
-    also: Mapping[str, Callable[[threading.Event], None]] | None = None,
+    fleet: Fleet, stopping: threading.Event, *, leader_loops: Mapping[str, Loop] | None = None
 ) -> None:
-    """Lead whenever the lease can be had, until told to stop. `also`: loops that only the leader runs."""
+    """Lead whenever the lease is free, until `stopping` is set. Only the leader runs `leader_loops`."""
     try:
         while not stopping.is_set():
             fleet.health.alive("fleet")
@@ -120,9 +120,9 @@ def run_fleet(
                     fleet.database, [LEASE], holder=fleet.options.holder, ttl_s=fleet.options.lease_s
                 ) as leased:
                     if leased.tokens:
-                        lead(fleet, leased, stopping, also or {})
+                        lead(fleet, leased, stopping, leader_loops or {})
                         continue
-                for check in ("ledger", "replicas"):  # the leader's concern, until it is us
+                for check in ("ledger", "replicas"):  # these concern the leader only
                     fleet.health.ready(check, True, "standing by")
             except LedgerUnavailable as fault:
                 log.warning("ledger away", fault=str(fault))
@@ -133,99 +133,95 @@ def run_fleet(
             replica.close()
 
 
-def lead(
-    fleet: Fleet,
-    leased: Leased,
-    stopping: threading.Event,
-    also: Mapping[str, Callable[[threading.Event], None]],
-) -> None:
+def lead(fleet: Fleet, leased: Leased, stopping: threading.Event, leader_loops: Mapping[str, Loop]) -> None:
     """Run every loop in its own thread while the lease is held. A loop that raises ends them all."""
-    over = threading.Event()
-    fleet.board.clear()
+    fleet.reports.clear()
     _configured.set(len(fleet.replicas))
-    loops: list[Callable[[], None]] = [
-        lambda keeper=keeper: tend(fleet, keeper, over)  # type: ignore[misc]
-        for keeper in _keepers(fleet)
+    reconcilers = [
+        Reconciler(replica, fleet.checker, fleet.options.replica) for replica in fleet.replicas.values()
     ]
-    loops += [lambda: observe(fleet, over), lambda: decide(fleet, over)]
-    loops += [lambda run=run: run(over) for run in also.values()]  # type: ignore[misc]
+    loops: list[Loop] = [
+        *(lambda ending, one=one: run_replica_loop(fleet, one, ending) for one in reconcilers),
+        lambda ending: run_report_loop(fleet, ending),
+        lambda ending: run_judging_loop(fleet, ending),
+        *leader_loops.values(),
+    ]
     log.info("leading the fleet", replicas=sorted(fleet.replicas), token=leased.tokens[LEASE])
+    ending = threading.Event()
     with ThreadPoolExecutor(len(loops), thread_name_prefix="fleet") as pool:
-        running = [pool.submit(loop) for loop in loops]
+        running = [pool.submit(loop, ending) for loop in loops]
         ended = set[object]()
         while not (stopping.is_set() or leased.lost.is_set() or ended):
             fleet.health.alive("fleet")
             ended = set(wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done)
-        over.set()
-    for gauge in (_rotation, _configured, _missing):  # from now on somebody else knows
+        ending.set()
+    for gauge in (_rotation, _configured, _missing):  # the next leader exports them
         gauge.withdraw()
-    for loop in running:
-        loop.result()
+    for future in running:
+        future.result()
     log.info("leading no longer", lease_lost=leased.lost.is_set())
 
 
-def tend(fleet: Fleet, keeper: Reconciler, over: threading.Event) -> None:
+def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Event) -> None:
     """Keep one replica as the ledger wants it."""
     rows: list[Wanted] = []
     left_out: list[str] = []
-    while not over.is_set():
+    while not ending.is_set():
         try:
             with fleet.database.read() as connection:
                 rows = wanted(connection)
         except LedgerUnavailable:
-            if not rows:  # nothing is known yet: everything the replica holds would look unwanted
-                over.wait(_AWAY_S)
+            if not rows:  # nothing is known yet: every adapter on the replica would look unwanted
+                ending.wait(_RETRY_S)
                 continue
-        fleet.board.serve(
+        fleet.reports.set_serving(
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
         )
-        hold = hold_list(rows, url=keeper.url, sound=fleet.board.sound())
+        versions = versions_to_hold(rows, url=reconciler.url, usable=fleet.reports.usable())
         room = fleet.options.replica.adapters_max
-        before, left_out = left_out, [version.model for version in hold[room:]]
-        if left_out and left_out != before:
-            log.warning("no room on the replica: fleet.adapters_max", replica=keeper.url, left_out=left_out)
-        report = keeper.tend(hold[:room])
-        fleet.board.post(report)
-        missing = sum(version.model not in report.held for version in hold)
-        _missing.set(missing, {"replica": urlsplit(keeper.url).netloc.rpartition("@")[2]})
-        over.wait(fleet.options.tick_s)
+        left_out_before, left_out = left_out, [version.model for version in versions[room:]]
+        if left_out and left_out != left_out_before:
+            log.warning(
+                "no room on the replica: fleet.adapters_max", replica=reconciler.url, left_out=left_out
+            )
+        report = reconciler.reconcile(versions[:room])
+        fleet.reports.add(report)
+        missing = sum(version.model not in report.held for version in versions)
+        _missing.set(missing, {"replica": urlsplit(reconciler.url).netloc.rpartition("@")[2]})
+        ending.wait(fleet.options.tick_s)
 
 
-def observe(fleet: Fleet, over: threading.Event) -> None:
-    """Write what was seen for the gateways, when it changed and from time to time."""
+def run_report_loop(fleet: Fleet, ending: threading.Event) -> None:
+    """Write down for the gateways what the replicas hold, when it changes and from time to time."""
     written: object = None
     written_s = 0.0
-    while not over.is_set():
-        # A leader that has not looked at every replica yet must not take the others out of rotation.
-        if fleet.board.complete():
-            seen = fleet.board.observations()
-            if seen != written or time.monotonic() - written_s > SEEN_AGAIN_S:
+    while not ending.is_set():
+        # A leader without a report about every replica must not take the others out of rotation.
+        if fleet.reports.is_complete():
+            states = fleet.reports.states()
+            if states != written or time.monotonic() - written_s > REPORT_S_MAX:
                 try:
-                    table.record_replicas(fleet.database, seen)
-                    written, written_s = seen, time.monotonic()
+                    record_replicas(fleet.database, states)
+                    written, written_s = states, time.monotonic()
                     fleet.health.ready("ledger", True)
                 except LedgerUnavailable as fault:
                     fleet.health.ready("ledger", False, str(fault))
-            usable = sum(one.in_rotation for one in seen)
-            _rotation.set(usable)
-            fleet.health.ready("replicas", usable > 0, f"{usable} of {len(seen)} in rotation")
-        over.wait(min(0.1, fleet.options.tick_s))
+            in_rotation = sum(state.in_rotation for state in states)
+            _rotation.set(in_rotation)
+            fleet.health.ready("replicas", in_rotation > 0, f"{in_rotation} of {len(states)} in rotation")
+        ending.wait(min(0.1, fleet.options.tick_s))
 
 
-def decide(fleet: Fleet, over: threading.Event) -> None:
-    """Bring candidates to a verdict and promoted ones to the users."""
-    while not over.is_set():
+def run_judging_loop(fleet: Fleet, ending: threading.Event) -> None:
+    """Take candidates to a decision, and promoted ones to the users."""
+    while not ending.is_set():
         pause_s = min(0.2, fleet.options.tick_s)
         try:
-            if judge_candidates(fleet.judging, over):
+            if judge_candidates(fleet.judging, ending):
                 pause_s = 0.0
         except (ReplicaUnavailable, ReplicaRefused, LedgerUnavailable) as fault:
             log.warning("judging broke off, it begins again", fault=str(fault)[:200])
-            pause_s = _AWAY_S
+            pause_s = _RETRY_S
         except Interrupted:
             return
-        over.wait(pause_s)
-
-
-def _keepers(fleet: Fleet) -> list[Reconciler]:
-    return [Reconciler(replica, fleet.shelf, fleet.options.replica) for replica in fleet.replicas.values()]
+        ending.wait(pause_s)

@@ -1,7 +1,7 @@
 """Whether a replica serves the adapter that was trained: the engine's log-probabilities against vLLM's.
 
-Some adapters load without complaint and without some of their modules, or over another base. The probe
-tells: what vLLM says must be much nearer to the engine's numbers than the adapter is to the base.
+vLLM may load an adapter without some of its modules, or over another base, and report no error. Probes show
+it: vLLM's numbers must be much nearer to the engine's than the adapter's are to the base's.
 """
 
 import math
@@ -14,20 +14,22 @@ from engine.measurements import Probe
 from serving.fleet.replica import Continuation
 
 NOISE_TIMES_MAX = 3.0
-"""How much further off than its base an adapter may be: the base shows how coarse a replica's numbers are.
+"""The largest difference of an adapter, in multiples of the difference of its base on the same replica.
 
-Measured: 0.9 to 1.4 where all is well, whatever the number format. With one of seven modules missing 4 and
-more in bfloat16; in float32 with a single matrix missing 3000.
+The base shows how coarse the replica's numbers are. Measured: 0.9 to 1.4 for adapters that are loaded whole,
+in every number format; 4 and more in bfloat16 with one of seven modules missing; 3000 in float32 with a
+single matrix missing.
 """
 
 SHARE_MAX = 0.5
-"""Of the distance between adapter and base: how far off a replica may be, however coarse its numbers."""
+"""The largest difference as a share of the distance between adapter and base, however coarse the numbers."""
 
 ROUND_OFF_NATS = 1e-3
-"""Always allowed: float32 differs by 1e-5 between implementations, and a young adapter is near its base."""
+"""A difference that always passes: float32 differs by 1e-5 between implementations, and an adapter that has
+taken few steps is near its base."""
 
 BASE_DIFFERENCE_NATS_MAX = 0.1
-"""More, and it is another base. Two number formats of one base differ by some hundredths."""
+"""A larger difference means another base. Two number formats of one base differ by some hundredths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,55 +50,55 @@ class Parity:
 
     @property
     def same_base(self) -> bool:
-        """Whether the replica's base is the one the adapter was trained on; if not, the replica is wrong."""
+        """Whether the replica's base is the one that the adapter was trained on."""
         return self.base_difference_nats <= BASE_DIFFERENCE_NATS_MAX
 
     @property
     def passed(self) -> bool:
-        """Whether the replica may answer with the adapter: it was asked, answered each probe, and is near.
+        """Whether the replica may answer with the adapter: it answered every probe, and its numbers are near.
 
-        A position for each probe is the least: before the first token of a reply the contexts are the same.
+        Every probe gives one position at least: before the first token of the reply the contexts are equal.
         """
         answered = 0 < self.probes <= self.tokens
         return answered and self.same_base and self.difference_nats <= self.allowed_nats
 
     def numbers(self) -> dict[str, float]:
-        """For the evidence."""
+        """The measured values, for the evidence of a decision."""
         return asdict(self)
 
 
 def compare(probes: Sequence[Probe], served: Sequence[Continuation], bare: Sequence[Continuation]) -> Parity:
-    """What a replica says with the adapter (`served`) and without (`bare`), against the manifest's probes."""
-    taught = [
+    """Compare the replica's answers with the adapter (`served`) and without it (`bare`) to the probes."""
+    with_adapter = [
         position
         for probe, continuation in zip(probes, served, strict=True)
         for position in _compared(probe, continuation, probe.logprobs)
     ]
-    frozen = [
+    without = [
         position
         for probe, continuation in zip(probes, bare, strict=True)
         for position in _compared(probe, continuation, probe.base_logprobs)
     ]
-    numbers = [number for position in taught for number in position]
+    numbers = [number for position in with_adapter for number in position]
     return Parity(
         probes=len(probes),
-        tokens=len(taught),
-        distance_nats=_mean(number.apart for number in numbers),
-        difference_nats=_mean(number.off for number in numbers),
-        base_difference_nats=_mean(number.off for position in frozen for number in position),
+        tokens=len(with_adapter),
+        distance_nats=_mean(number.distance for number in numbers),
+        difference_nats=_mean(number.difference for number in numbers),
+        base_difference_nats=_mean(number.difference for position in without for number in position),
     )
 
 
-def asked_of(probe: Probe) -> tuple[Sequence[int], int]:
-    """The token ids a replica is to go on from, and for how many tokens."""
+def request_of(probe: Probe) -> tuple[Sequence[int], int]:
+    """The token ids that the replica is to continue, and how many tokens it is to add."""
     return probe.token_ids[: probe.prompt_tokens], len(probe.reply)
 
 
-def unusable(probes: Sequence[Probe]) -> str | None:
-    """Why these probes cannot be compared; None when they can.
+def complaint_about(probes: Sequence[Probe]) -> str | None:
+    """Why these probes cannot be compared; None where they can.
 
-    Checked before an adapter is loaded anywhere: one that computes NaN leaves NaN behind in vLLM's CPU
-    cache, and other agents' answers are spoilt by it (seen).
+    Checked before an adapter is loaded anywhere: an adapter that computes NaN leaves NaN behind in vLLM's
+    CPU cache, and spoils the answers of other agents. This was observed.
     """
     if not any(probe.logprobs for probe in probes):
         return "its manifest holds no probes"
@@ -106,33 +108,34 @@ def unusable(probes: Sequence[Probe]) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Number:
-    """One log-probability both sides know something about, in nats."""
+    """One log-probability that engine and replica both know, or can bound, in nats."""
 
-    off: float  # engine to replica
-    apart: float  # adapter to base, by the engine
+    difference: float  # engine to replica
+    distance: float  # adapter to base, by the engine
 
 
 def _compared(
-    probe: Probe, said: Continuation, expected: Sequence[Sequence[float]]
+    probe: Probe, answer: Continuation, expected: Sequence[Sequence[float]]
 ) -> Iterator[list[_Number]]:
-    """The numbers at each token of the reply, up to the first at which the replica went another way.
+    """The numbers at each token of the reply, up to the first token that the replica chose otherwise.
 
-    From there on contexts differ. A token it did not name is at most as likely as the last one it named.
+    After that token the contexts differ. A token that the replica did not name is at most as likely as the
+    least likely one that it named.
     """
     rows = zip(probe.likely, expected, probe.logprobs, probe.base_logprobs, strict=True)
-    for token, row, spoken, named in zip(probe.reply, rows, said.token_ids, said.likely, strict=False):
+    for token, row, chosen, named in zip(probe.reply, rows, answer.token_ids, answer.likely, strict=False):
         least = min(named.values(), default=math.inf)
         position = [
-            _Number(off=abs(number - named.get(one, least)), apart=abs(taught - frozen))
-            for one, number, taught, frozen in zip(*row, strict=True)
-            if one in named or number > least
+            _Number(difference=abs(number - named.get(candidate, least)), distance=abs(taught - base))
+            for candidate, number, taught, base in zip(*row, strict=True)
+            if candidate in named or number > least
         ]
         if position:
             yield position
-        if spoken != token:
+        if chosen != token:
             return
 
 
 def _mean(numbers: Iterator[float]) -> float:
-    found = list(numbers)
-    return fmean(found) if found else 0.0
+    values = list(numbers)
+    return fmean(values) if values else 0.0

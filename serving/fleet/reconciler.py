@@ -1,7 +1,7 @@
-"""Making one replica hold what the ledger wants, and saying what it really holds.
+"""Brings one replica to what the ledger wants, and reports what the replica really holds.
 
-What a replica lists now is the only truth: nothing is remembered of what it was told. An adapter counts
-as held when it is listed and answered its parity probe; only held adapters get traffic.
+What a replica lists now is the only truth; commands that were sent to it are not remembered. An adapter
+counts as held once the replica lists it and answered its probes. Only held adapters get traffic.
 """
 
 import hashlib
@@ -16,77 +16,80 @@ import structlog
 from engine.manifest import NewerManifest
 from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.lineage import Version
-from serving.fleet.parity import Parity, asked_of, compare
+from serving.fleet.parity import Parity, compare, request_of
 from serving.fleet.replica import Listing, Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.version_check import VersionCheck, VersionChecker
 
 log = structlog.get_logger(__name__)
 
 RETRY_S = 5.0
-"""Seconds until an adapter that was refused, or failed its probe, is tried again on the same replica."""
+"""Seconds until an adapter that was refused, or failed its probes, is tried again on the same replica."""
 
 PROBES_IN_FLIGHT = 8
 
-_OURS = re.compile(r".+@v[1-9][0-9]*-[0-9a-f]{6}")  # others' adapters on a shared server are theirs to unload
-_IMPORTANCE = (Purpose.SERVE, Purpose.CANARY, Purpose.GATE, Purpose.PREDECESSOR)
+# The names that clorad gives: other adapters on a shared server are never unloaded.
+_OWN_NAME = re.compile(r".+@v[1-9][0-9]*-[0-9a-f]{6}")
+_MOST_IMPORTANT_FIRST = (Purpose.SERVE, Purpose.CANARY, Purpose.GATE, Purpose.PREDECESSOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaOptions:
     """What the operator decides about every replica."""
 
-    base_name: str | None = None  # the name it must serve the base under; None: whatever it says
-    adapters_max: int = 32  # loaded at once; vLLM's --max-cpu-loras
-    unload_after_s: float = 65.0  # longer than a request may take: nothing is taken from under an answer
+    adapters_max: int  # loaded at once; vLLM's --max-cpu-loras
+    unload_after_s: float  # longer than a request may take: no adapter is unloaded while it answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One replica after a look at it."""
+    """One replica after a round of its reconciler."""
 
     url: str
     base_name: str | None = None
-    held: frozenset[str] = frozenset()  # adapters it lists and that passed their probe here
+    held: frozenset[str] = frozenset()  # adapters that it lists and that passed their probes here
     parity: Mapping[str, Parity] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)  # adapter -> why it is not held
     fault: str | None = None  # why the replica itself must get no traffic
 
     @property
-    def sound(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether it answers, and over the right base."""
         return self.fault is None
 
 
-def hold_list(wanted: Iterable[Wanted], *, url: str, sound: Sequence[str]) -> list[Version]:
+def versions_to_hold(wanted: Iterable[Wanted], *, url: str, usable: Sequence[str]) -> list[Version]:
     """What one replica should hold, most important first; it may have no room for the last ones.
 
-    Candidates for the gate go to one replica only: the one their name chooses among the sound ones. Who
-    waits longest there is judged first.
+    A candidate for the gate goes to one of the usable replicas only, chosen by its name. Of the candidates on
+    a replica, the one that has waited longest is judged first.
     """
-    chosen: list[Version] = []
-    for row in sorted(wanted, key=_order):
-        if row.version is None or row.version in chosen:
+    versions: list[Version] = []
+    for row in sorted(wanted, key=_importance):
+        if row.version is None or row.version in versions:
             continue
-        if row.purpose is not Purpose.GATE or url == gate_home(row.version.model, sound):
-            chosen.append(row.version)
-    return chosen
+        if row.purpose is not Purpose.GATE or url == judging_replica(row.version.model, usable):
+            versions.append(row.version)
+    return versions
 
 
-def gate_home(model: str, urls: Sequence[str]) -> str | None:
-    """The replica a candidate is judged on; others move as little as possible when one comes or goes."""
+def judging_replica(model: str, urls: Sequence[str]) -> str | None:
+    """The replica that a candidate is judged on. When one comes or goes, few candidates change theirs.
+
+    Rendezvous hashing (Thaler and Ravishankar, 1998).
+    """
     return max(urls, key=lambda url: hashlib.sha256(f"{url} {model}".encode()).digest(), default=None)
 
 
 def in_rotation(reports: Sequence[Report], serving: frozenset[str]) -> frozenset[str]:
     """URLs of the replicas that may get traffic.
 
-    A sound replica leaves when it lacks a serving adapter that another one holds: it is refilled first.
-    Where that would leave nobody, all sound ones stay; requests still go only where their model is held.
+    A usable replica leaves when it lacks a serving adapter that another one holds: it is refilled first.
+    Where none would be left, all usable ones stay; requests still go only where their adapter is held.
     """
-    sound = [report for report in reports if report.sound]
-    held_somewhere = serving & frozenset().union(*(report.held for report in sound))
-    full = frozenset(report.url for report in sound if held_somewhere <= report.held)
-    return full or frozenset(report.url for report in sound)
+    usable = [report for report in reports if report.is_usable]
+    held_somewhere = serving & frozenset().union(*(report.held for report in usable))
+    complete = frozenset(report.url for report in usable if held_somewhere <= report.held)
+    return complete or frozenset(report.url for report in usable)
 
 
 class Reconciler:
@@ -95,55 +98,56 @@ class Reconciler:
     def __init__(
         self,
         replica: Replica,
-        shelf: VersionChecker,
+        checker: VersionChecker,
         options: ReplicaOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = replica.url
         self._replica = replica
-        self._shelf = shelf
+        self._checker = checker
         self._options = options
         self._clock = clock
         self._parity: dict[str, Parity] = {}
         self._failed: dict[str, tuple[str, float]] = {}  # adapter -> why, and when
-        self._unwanted_s: dict[str, float] = {}  # adapter -> since when nobody wants it
-        self._foreign: str | None = None  # the base is another one: found by a probe, until it restarts
+        self._unwanted_since_s: dict[str, float] = {}
+        self._other_base: str | None = None  # set by a probe that showed another base, until a restart
 
-    def tend(self, hold: Sequence[Version]) -> Report:
-        """One look: load what is missing, probe what is new, unload what nobody wants. Never raises for the
-        world's faults; they are in the report."""
+    def reconcile(self, versions: Sequence[Version]) -> Report:
+        """One round: load what is missing, probe what is new, unload what is no longer wanted.
+
+        Faults of the replica do not raise; they are in the report.
+        """
         try:
-            return self._tend(hold)
+            return self._reconcile(versions)
         except (ReplicaUnavailable, ReplicaRefused) as fault:
-            self._parity.clear()  # it may come back empty, or over another base
-            self._foreign = None
+            self._parity.clear()  # the replica may come back empty, or over another base
+            self._other_base = None
             return Report(url=self.url, fault=str(fault)[:200])
 
-    def _tend(self, hold: Sequence[Version]) -> Report:
+    def _reconcile(self, versions: Sequence[Version]) -> Report:
         listing = self._replica.listing()
-        expected = self._options.base_name
-        if listing.base_name is None or expected not in (None, listing.base_name):
-            return Report(url=self.url, fault=f"serves {listing.base_name}, not {expected}"[:200])
-        self._forget(listing)
-        for version in hold:
-            self._fill(version, listing)
-        self._clear(listing, frozenset(version.model for version in hold))
+        if listing.base_name is None:
+            return Report(url=self.url, fault="lists no base model")
+        self._forget_unlisted(listing)
+        for version in versions:
+            self._hold(version, listing, listing.base_name)
+        self._unload_unwanted(listing, frozenset(version.model for version in versions))
         return Report(
             url=self.url,
             base_name=listing.base_name,
             held=frozenset(model for model, parity in self._parity.items() if parity.passed),
             parity=dict(self._parity),
             failed={model: why for model, (why, _) in self._failed.items()},
-            fault=self._foreign,
+            fault=self._other_base,
         )
 
-    def _forget(self, listing: Listing) -> None:
-        """Drop what was known of adapters that are gone: after a restart everything is probed again."""
+    def _forget_unlisted(self, listing: Listing) -> None:
+        """Drop the parity of adapters that are gone: after a restart every adapter is probed again."""
         for model in [model for model in self._parity if model not in listing.adapters]:
             del self._parity[model]
 
-    def _fill(self, version: Version, listing: Listing) -> None:
+    def _hold(self, version: Version, listing: Listing, base_name: str) -> None:
         """The replica holds the version, or `_failed` says why not."""
         model = version.model
         if model in self._parity:
@@ -151,44 +155,43 @@ class Reconciler:
         if model in self._failed and self._clock() - self._failed[model][1] < RETRY_S:
             return
         try:
-            fitness = self._shelf.fitness(version)
+            check = self._checker.check(version)
         except OSError as fault:
             self._fail(model, f"the store is away or behind: {type(fault).__name__}")
             return
         except NewerManifest as newer:
             self._fail(model, str(newer))
             return
-        if fitness.complaint is not None:
-            self._fail(model, fitness.complaint)
+        if check.complaint is not None:
+            self._fail(model, check.complaint)
             return
         try:
             if model not in listing.adapters:
-                self._replica.load(model, fitness.path)
-            self._judge(model, self._probe(model, fitness, listing))
+                self._replica.load(model, check.path)
+            self._accept(model, self._probe(model, check, base_name))
         except ReplicaRefused as refusal:
             self._fail(model, f"{refusal.status}: {refusal.why}")
             self._replica.unload(model)
 
-    def _probe(self, model: str, fitness: VersionCheck, listing: Listing) -> Parity:
-        base = listing.base_name
-        assert base is not None
-        asked = [asked_of(probe) for probe in fitness.probes]
+    def _probe(self, model: str, check: VersionCheck, base_name: str) -> Parity:
+        requests = [request_of(probe) for probe in check.probes]
         with ThreadPoolExecutor(PROBES_IN_FLIGHT, thread_name_prefix="probe") as pool:
-            served = pool.map(lambda one: self._replica.continuation(model, *one), asked)
-            bare = pool.map(lambda one: self._replica.continuation(base, *one), asked)
-            return compare(fitness.probes, list(served), list(bare))
+            served = pool.map(lambda request: self._replica.continuation(model, *request), requests)
+            bare = pool.map(lambda request: self._replica.continuation(base_name, *request), requests)
+            return compare(check.probes, list(served), list(bare))
 
-    def _judge(self, model: str, parity: Parity) -> None:
+    def _accept(self, model: str, parity: Parity) -> None:
+        """The adapter is held if it passed its probes; otherwise it is unloaded."""
         if parity.passed:
             self._parity[model] = parity
             self._failed.pop(model, None)
             log.info("adapter held", replica=self.url, model=model, difference=parity.difference_nats)
             return
         if parity.same_base:
-            off, allowed = parity.difference_nats, parity.allowed_nats
-            self._fail(model, f"parity: off by {off:.2g} nats, {allowed:.2g} allowed")
+            difference, allowed = parity.difference_nats, parity.allowed_nats
+            self._fail(model, f"parity: off by {difference:.2g} nats, {allowed:.2g} allowed")
         else:
-            self._foreign = f"its base is not the one {model} was trained on"[:200]
+            self._other_base = f"its base is not the one {model} was trained on"[:200]
             self._fail(model, "parity: another base")
         self._replica.unload(model)
 
@@ -197,19 +200,20 @@ class Reconciler:
             log.warning("adapter not held", replica=self.url, model=model, why=why)
         self._failed[model] = (why[:200], self._clock())
 
-    def _clear(self, listing: Listing, hold: frozenset[str]) -> None:
-        """Unload what nobody has wanted for longer than a request may take."""
-        now = self._clock()
-        self._failed = {model: found for model, found in self._failed.items() if model in hold}
-        unwanted = [model for model in listing.adapters if model not in hold and _OURS.fullmatch(model)]
-        self._unwanted_s = {model: self._unwanted_s.get(model, now) for model in unwanted}
-        for model, since_s in self._unwanted_s.items():
-            if now - since_s >= self._options.unload_after_s:
+    def _unload_unwanted(self, listing: Listing, wanted: frozenset[str]) -> None:
+        """Unload what has been unwanted for longer than a request may take."""
+        now_s = self._clock()
+        self._failed = {model: failure for model, failure in self._failed.items() if model in wanted}
+        unwanted = [model for model in listing.adapters if model not in wanted and _OWN_NAME.fullmatch(model)]
+        self._unwanted_since_s = {model: self._unwanted_since_s.get(model, now_s) for model in unwanted}
+        for model, since_s in self._unwanted_since_s.items():
+            if now_s - since_s >= self._options.unload_after_s:
                 self._replica.unload(model)
                 self._parity.pop(model, None)
                 log.info("adapter unloaded", replica=self.url, model=model)
 
 
-def _order(row: Wanted) -> tuple[int, float, str]:
+def _importance(row: Wanted) -> tuple[int, float, str]:
     newest_first = row.purpose is not Purpose.GATE
-    return _IMPORTANCE.index(row.purpose), -row.since_s if newest_first else row.since_s, row.agent
+    since_s = -row.since_s if newest_first else row.since_s
+    return _MOST_IMPORTANT_FIRST.index(row.purpose), since_s, row.agent

@@ -1,7 +1,7 @@
-"""One vLLM server as the fleet role sees it: what it lists, what it is told to load, what it answers.
+"""The client of one vLLM server: list, load and unload adapters, ask for answers and log-probabilities.
 
-Loading and unloading are idempotent; nothing is ever loaded in place. Everything retried is safe to
-repeat, and what people wrote never enters an exception.
+Loading and unloading are idempotent, and a loaded adapter is never replaced under its name. Every request
+that is repeated is safe to repeat, and no text that a person wrote enters an exception.
 """
 
 import time
@@ -21,16 +21,16 @@ ADAPTER_S_MAX = 30.0  # a load waits for a free slot
 # Below uvicorn's 5 s: a connection the server is about to close must not be picked for a request.
 KEEP_ALIVE_S_MAX = 4.0
 
-LIKELY_MAX = 20  # tokens vLLM names at each position, unless `--max-logprobs` says fewer
+LIKELY_MAX = 20  # tokens that vLLM names at each position, unless `--max-logprobs` allows fewer
 IMPOSSIBLE_NATS = -9999.0  # how vLLM writes the logarithm of nothing in JSON
 
 
 class ReplicaUnavailable(Exception):
-    """The replica did not answer, or broke off. It leaves the rotation and is asked again next tick."""
+    """The replica did not answer, or broke off. It leaves the rotation until it answers again."""
 
 
 class ReplicaRefused(Exception):
-    """The replica answered no. Asking again does not help; the adapter or the request is wrong for it."""
+    """The replica refused the adapter or the request as wrong. Repeating it does not help."""
 
     def __init__(self, url: str, status: int, why: str) -> None:
         super().__init__(f"{url} answered {status}: {why}")
@@ -48,22 +48,22 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What a model said, greedily."""
+    """The greedy answer of a model."""
 
     text: str
-    finish_reason: str  # "length": it did not stop by itself
+    finish_reason: str  # "length": it reached the limit of tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
-    """What a model said next, token by token."""
+    """The greedy continuation of a prompt, token by token."""
 
     token_ids: tuple[int, ...]
-    likely: tuple[Mapping[int, float], ...]  # at each: log-probabilities (nats) of the likeliest, and of it
+    likely: tuple[Mapping[int, float], ...]  # by position: log-probabilities (nats) of the likeliest tokens
 
 
 class Replica:
-    """A client of one server; threads may share it."""
+    """The client of one server. Threads may share it."""
 
     def __init__(self, url: str, *, answer_s_max: float = 60.0, in_flight_max: int = 32) -> None:
         self.url = url.rstrip("/")
@@ -79,7 +79,7 @@ class Replica:
         )
 
     def close(self) -> None:
-        """Drop its connections."""
+        """Close its connections."""
         self._client.close()
 
     def ready(self) -> bool:
@@ -92,9 +92,9 @@ class Replica:
 
     def listing(self) -> Listing:
         """The base and the adapters it lists. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
-        answered = self._ask("GET", "/v1/models", None, wait_s_max=LISTING_S_MAX)
+        response = self._ask("GET", "/v1/models", None, wait_s_max=LISTING_S_MAX)
         with self._as_vllm_answers("/v1/models"):
-            cards = answered.json()["data"]
+            cards = response.json()["data"]
             bases = [card["id"] for card in cards if card.get("parent") is None]
             adapters = {
                 card["id"]: card.get("root") or "" for card in cards if card.get("parent") is not None
@@ -120,7 +120,7 @@ class Replica:
             # A load whose answer was lost is refused when it is repeated.
             if self.listing().adapters.get(name) == path:
                 return
-            if refusal.status >= 500 and not self.ready():  # then it says nothing about the adapter
+            if refusal.status >= 500 and not self.ready():  # then the adapter may be sound
                 raise ReplicaUnavailable(f"{self.url}: unhealthy while loading") from None
             raise
 
@@ -133,48 +133,48 @@ class Replica:
                 raise
 
     def answer(self, model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Completion:
-        """What `model` says to `messages`, greedily. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
+        """The greedy answer of `model` to `messages`. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
         body = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
-        answered = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
+        response = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
         with self._as_vllm_answers("/v1/chat/completions"):
-            choice = answered.json()["choices"][0]
-            said = choice["message"].get("content") or ""
-            return Completion(text=said, finish_reason=choice.get("finish_reason") or "")
+            choice = response.json()["choices"][0]
+            text = choice["message"].get("content") or ""
+            return Completion(text=text, finish_reason=choice.get("finish_reason") or "")
 
     def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:
-        """How `model` goes on after these tokens, greedily.
+        """The greedy continuation of these tokens by `model`. Raises `ReplicaUnavailable`, `ReplicaRefused`.
 
-        Never by `prompt_logprobs`, which would say the same of a whole text at once: with LoRA enabled vLLM's
-        CPU build dies of it as soon as anything else is in the batch. Nor by `logprob_token_ids`: in that
-        batch they take the place of what others asked for.
+        It does not use `prompt_logprobs`, which would give the numbers of a whole text at once: with LoRA
+        enabled, vLLM's CPU build dies of it as soon as another request is in the batch. Nor does it use
+        `logprob_token_ids`: in the same batch they replace what other requests asked for.
         """
         body = {
             "model": model,
             "prompt": list(prompt_ids),
             "max_tokens": tokens_max,
             "temperature": 0.0,
-            "repetition_penalty": 1.0,  # a base's own defaults would show in the numbers
+            "repetition_penalty": 1.0,  # the defaults of a base would change the numbers
             "logprobs": LIKELY_MAX,
-            "return_tokens_as_token_ids": True,  # several tokens may read alike
+            "return_tokens_as_token_ids": True,  # several tokens may have the same text
         }
-        answered = self._ask("POST", "/v1/completions", body, wait_s_max=self._answer_s_max)
+        response = self._ask("POST", "/v1/completions", body, wait_s_max=self._answer_s_max)
         with self._as_vllm_answers("/v1/completions"):
-            said = answered.json()["choices"][0]["logprobs"]
+            logprobs = response.json()["choices"][0]["logprobs"]
             return Continuation(
-                token_ids=tuple(_token_id(token) for token in said["tokens"]),
+                token_ids=tuple(_token_id(token) for token in logprobs["tokens"]),
                 likely=tuple(
                     {
                         _token_id(token): float(value)
                         for token, value in row.items()
                         if value > IMPOSSIBLE_NATS
                     }
-                    for row in said["top_logprobs"]
+                    for row in logprobs["top_logprobs"]
                 ),
             )
 
     @contextmanager
     def _as_vllm_answers(self, path: str) -> Iterator[None]:
-        """Reading an answer: one of another form is the replica's fault, not the end of the fleet role."""
+        """A response of another form becomes `ReplicaUnavailable`: it must not end the fleet role."""
         try:
             yield
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -190,9 +190,9 @@ class Replica:
         broken: Sequence[int] = (500, 502, 503, 504),
         explained: bool = False,
     ) -> httpx.Response:
-        """One answer of status 200; statuses in `broken` and lost connections are tried again.
+        """A response of status 200. Statuses in `broken` and lost connections are tried again.
 
-        `explained`: vLLM's own words are part of the refusal. Only for adapters: elsewhere it quotes input.
+        `explained`: the refusal repeats vLLM's words. Only for adapters: elsewhere vLLM quotes its input.
         """
         limits = httpx.Timeout(wait_s_max, connect=CONNECT_S_MAX)
         fault = "nothing was asked"
@@ -221,7 +221,7 @@ def _token_id(token: str) -> int:
 def _why(response: httpx.Response, *, explained: bool) -> str:
     try:
         error = response.json()["error"]
-        said = error["message"] if explained else error["type"]
+        reason = error["message"] if explained else error["type"]
     except (ValueError, KeyError, TypeError):
         return "no reason given"
-    return str(said)[:300]
+    return str(reason)[:300]

@@ -1,4 +1,4 @@
-"""What every replica last reported, shared by the loops of the fleet role."""
+"""The last report about every replica, shared by the loops of the fleet role."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from serving.fleet.reconciler import Report, in_rotation
 
 
 class ReplicaReports:
-    """The last report of each replica. Safe to use from any thread."""
+    """The last report about each replica. Safe to use from any thread."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self._urls = tuple(urls)
@@ -17,56 +17,56 @@ class ReplicaReports:
         self._reports: dict[str, Report] = {}
         self._serving: frozenset[str] = frozenset()
 
-    def post(self, report: Report) -> None:
-        """Replace what was known of that replica."""
+    def add(self, report: Report) -> None:
+        """Replace the earlier report about that replica."""
         with self._lock:
             self._reports[report.url] = report
 
     def clear(self) -> None:
-        """Forget every report: somebody else may have led since."""
+        """Drop every report: another process may have led since they were made."""
         with self._lock:
             self._reports.clear()
 
-    def serve(self, models: frozenset[str]) -> None:
+    def set_serving(self, models: frozenset[str]) -> None:
         """Say which adapters agents are served with: a replica without one of them must be refilled."""
         with self._lock:
             self._serving = models
 
-    def complete(self) -> bool:
-        """Whether every replica was looked at since this process began."""
+    def is_complete(self) -> bool:
+        """Whether there is a report about every replica."""
         with self._lock:
             return len(self._reports) == len(self._urls)
 
     def reports(self) -> list[Report]:
-        """In the order of the settings; replicas not looked at yet are left out."""
+        """The reports, in the order of the settings."""
         with self._lock:
             return [self._reports[url] for url in self._urls if url in self._reports]
 
-    def sound(self) -> list[str]:
-        """Replicas that answer, over the right base."""
-        return [report.url for report in self.reports() if report.sound]
+    def usable(self) -> list[str]:
+        """URLs of the replicas that answer, over the right base."""
+        return [report.url for report in self.reports() if report.is_usable]
 
     def rotation(self) -> list[Report]:
-        """Replicas that may get traffic."""
+        """Reports about the replicas that may get traffic."""
         reports = self.reports()
         urls = in_rotation(reports, self._serving)
         return [report for report in reports if report.url in urls]
 
     def holders(self, model: str) -> dict[str, Parity]:
-        """Replicas in rotation that hold the adapter, and how near they are to the engine."""
+        """Replicas in rotation that hold the adapter, and the parity of each."""
         return {report.url: report.parity[model] for report in self.rotation() if model in report.held}
 
     def failures(self, model: str) -> Mapping[str, str]:
         """Replicas in rotation that were to hold the adapter and do not, and why."""
         return {report.url: report.failed[model] for report in self.rotation() if model in report.failed}
 
-    def observations(self) -> Sequence[ReplicaState]:
-        """What gateways need to know."""
+    def states(self) -> Sequence[ReplicaState]:
+        """What gateways need to know about every replica."""
         rotation = {report.url for report in self.rotation()}
-        known = {report.url: report for report in self.reports()}
-        return [self._seen(url, known.get(url), in_rotation=url in rotation) for url in self._urls]
+        by_url = {report.url: report for report in self.reports()}
+        return [self._state(url, by_url.get(url), in_rotation=url in rotation) for url in self._urls]
 
-    def _seen(self, url: str, report: Report | None, *, in_rotation: bool) -> ReplicaState:
+    def _state(self, url: str, report: Report | None, *, in_rotation: bool) -> ReplicaState:
         if report is None:
             return ReplicaState(
                 url=url, in_rotation=False, base_name=None, models=(), note="not looked at yet"

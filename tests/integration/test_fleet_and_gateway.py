@@ -11,10 +11,10 @@ import pytest
 
 from ledger.events import Role
 from ledger.versions.promotion import roll_back
+from tests.unit.serving.fleet.test_leader import champion, fleet, running
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
 from tests.unit.serving.scene import Scene
 from tests.unit.serving.scene import scene as a_scene
-from tests.unit.serving.test_fleet import champion, fleet, running
 
 ASK = [{"role": "user", "content": "ask 1"}]
 USERS = 8

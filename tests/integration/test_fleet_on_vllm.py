@@ -22,12 +22,13 @@ from ledger.versions.lineage import Version, version_name
 from ledger.versions.promotion import roll_back
 from ledger.versions.routing import replica_states
 from serving.fleet.judging import SuiteOf
-from serving.fleet.leader import FleetOptions, fleet_of, run_fleet
-from serving.fleet.reconciler import Reconciler, ReplicaOptions
+from serving.fleet.leader import build_fleet, run_fleet
+from serving.fleet.reconciler import Reconciler
 from serving.fleet.replica import Replica
 from serving.fleet.version_check import VersionChecker
 from tests import vllm_server
 from tests.unit.ledger import turn_builder
+from tests.unit.serving.fleet.options_builder import build_fleet_options, build_replica_options
 from tests.unit.serving.gateway.gateway_builder import (
     RecordedHealth,
     RunningGateway,
@@ -116,15 +117,11 @@ def judging_never_ends(_connection: object, _candidate: object) -> list[Any]:
 
 @contextmanager
 def fleet(scene: Scene, *urls: str, suite: SuiteOf = no_suite) -> Iterator[None]:
-    led = fleet_of(
+    led = build_fleet(
         scene.database,
         urls,
-        FleetOptions(
-            store=scene.store,
-            base_hash=BASE_HASH,
-            holder="test",
-            tick_s=0.2,
-            replica=ReplicaOptions(unload_after_s=1.0),
+        build_fleet_options(
+            scene.store, holder="test", tick_s=0.2, replica=build_replica_options(unload_after_s=1.0)
         ),
         suite=suite,
         redact=lambda text: text,
@@ -205,7 +202,9 @@ def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
     candidate = trained(scene, clean.base, seed=3)
     turn_builder.promote(scene.database, candidate)
     replica = Replica(clean.url)
-    report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), ReplicaOptions()).tend([candidate])
+    report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), build_replica_options()).reconcile(
+        [candidate]
+    )
     replica.close()
     found = report.parity[candidate.model]
     assert found.passed

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from daemon.settings import FleetSettings
 from engine.lesson import Learned, Lesson
 from engine.measurements import Probe
 from engine.recipe import Recipe
 from engine.warm_engine import WarmEngine
 from rewards.episode import Episode, Part, Weighted
-from serving.fleet.parity import Parity, asked_of, compare
-from serving.fleet.reconciler import ReplicaOptions
+from serving.fleet.parity import Parity, compare, request_of
 from serving.fleet.replica import Replica
 from tests.vllm_server import RealVLLM
 
@@ -74,7 +74,7 @@ def probed(replica: Replica, base: str, path: Path, probes: Probes) -> Parity:
 
 
 def asked(replica: Replica, base: str, model: str, probes: Probes) -> Parity:
-    questions = [asked_of(probe) for probe in probes]
+    questions = [request_of(probe) for probe in probes]
     with ThreadPoolExecutor(8) as pool:
         served = pool.map(lambda one: replica.continuation(model, *one), questions)
         bare = pool.map(lambda one: replica.continuation(base, *one), questions)
@@ -124,7 +124,7 @@ def test_an_adapter_of_another_base_is_told_apart(vllm, replica, tmp_path):
 
 def test_the_base_beside_as_many_adapters_as_are_ever_loaded_is_the_base(vllm, replica, trained):
     own, probes = trained
-    models = [f"a@v{number}-888888" for number in range(1, ReplicaOptions().adapters_max + 1)]
+    models = [f"a@v{number}-888888" for number in range(1, FleetSettings().adapters_max + 1)]
     for model in models:
         replica.load(model, str(own))
     for model in (models[0], models[-1]):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.measurements import Probe
-from serving.fleet.parity import ROUND_OFF_NATS, Parity, asked_of, compare, unusable
+from serving.fleet.parity import ROUND_OFF_NATS, Parity, compare, complaint_about, request_of
 from serving.fleet.replica import Continuation
 from tests.fakes import vllm_models
 
@@ -24,7 +24,7 @@ def said_by(
     """What a replica says to the probes, all its numbers off by so much."""
     found = []
     for probe in probes():
-        prompt_ids, count = asked_of(probe)
+        prompt_ids, count = request_of(probe)
         reply = vllm_models.continuation(path, prompt_ids, count)
         rows = [vllm_models.likely(path, [*prompt_ids, *reply[:place]]) for place in range(count)]
         moved = [{token: value + off_nats for token, value in row.items()} for row in rows]
@@ -122,13 +122,13 @@ def test_silence_passes_nothing():
 
 def test_no_probes_pass_nothing():
     assert not compare([], [], []).passed
-    assert unusable([]) is not None
+    assert complaint_about([]) is not None
 
 
 def test_probes_that_are_not_finite_are_found_before_anything_is_loaded():
-    assert unusable(probes()) is None
+    assert complaint_about(probes()) is None
     for broken in (math.nan, math.inf):
         sound, probe = probes()
         *rows, last = probe.logprobs
         bad = replace(probe, logprobs=(*rows, (broken, *last[1:])))
-        assert unusable([sound, bad]) == "its probes are not finite"
+        assert complaint_about([sound, bad]) == "its probes are not finite"

@@ -8,16 +8,17 @@ import pytest
 
 from ledger.versions import decisions, desired
 from ledger.versions.desired import Purpose, Wanted
-from serving.fleet.reconciler import Reconciler, ReplicaOptions, Report, gate_home, hold_list, in_rotation
+from serving.fleet.reconciler import Reconciler, Report, in_rotation, judging_replica, versions_to_hold
 from serving.fleet.replica import Replica
 from serving.fleet.version_check import VersionChecker
 from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.ledger import turn_builder
+from tests.unit.serving.fleet.options_builder import build_replica_options
 from tests.unit.serving.gateway.gateway_builder import build_gateway
 from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
 
-FORMAT_1 = Path(__file__).parents[1] / "engine" / "samples" / "format_1"
+FORMAT_1 = Path(__file__).parents[2] / "engine" / "samples" / "format_1"
 
 
 class Clock:
@@ -36,23 +37,23 @@ def clock() -> Clock:
 @pytest.fixture
 def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
     """Tend a replica as the ledger wants it now."""
-    keepers: dict[str, tuple[Reconciler, Replica]] = {}
-    shelf = VersionChecker(scene.store, BASE_HASH)
+    reconcilers: dict[str, tuple[Reconciler, Replica]] = {}
+    checker = VersionChecker(scene.store, BASE_HASH)
 
     def tend(fake: FakeVLLM, **options) -> Report:
-        if fake.url not in keepers:
+        if fake.url not in reconcilers:
             replica = Replica(fake.url)
-            keepers[fake.url] = (
-                Reconciler(replica, shelf, ReplicaOptions(unload_after_s=60.0, **options), clock=clock),
+            reconcilers[fake.url] = (
+                Reconciler(replica, checker, build_replica_options(**options), clock=clock),
                 replica,
             )
         with scene.database.read() as connection:
             rows = desired.wanted(connection)
-        keeper, _ = keepers[fake.url]
-        return keeper.tend(hold_list(rows, url=fake.url, sound=[fake.url]))
+        reconciler, _ = reconcilers[fake.url]
+        return reconciler.reconcile(versions_to_hold(rows, url=fake.url, usable=[fake.url]))
 
     yield tend
-    for _, replica in keepers.values():
+    for _, replica in reconcilers.values():
         replica.close()
 
 
@@ -77,7 +78,7 @@ def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(scene, 
     fake = scene.replica()
     fake.trouble.another_api = True
     report = keep(fake)
-    assert (report.sound, report.fault) == (False, f"{fake.url}/v1/completions: not as vLLM answers")
+    assert (report.is_usable, report.fault) == (False, f"{fake.url}/v1/completions: not as vLLM answers")
     fake.trouble.another_api = False
     assert keep(fake).held == {champion.model}
 
@@ -88,7 +89,7 @@ def test_a_replica_that_restarted_empty_is_refilled_in_one_look(scene, keep):
     fake = scene.replica()
     keep(fake)
     fake.die()
-    assert not keep(fake).sound
+    assert not keep(fake).is_usable
     fake.start()
     assert keep(fake).held == {champion.model}
 
@@ -158,7 +159,7 @@ def test_a_load_that_changed_nothing_is_not_held_and_not_kept(scene, keep, clock
     fake = scene.replica()
     fake.trouble.load_nothing = True
     report = keep(fake)
-    assert report.sound
+    assert report.is_usable
     assert report.held == frozenset()
     assert report.failed[champion.model].startswith("parity")
     assert fake.adapters == {}
@@ -193,29 +194,16 @@ def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
     assert "its base is not the one" in keep(fake).fault, "and it stays so"
 
 
-def test_a_replica_under_another_base_name_is_not_touched(scene, keep):
-    scene.agent("billing")
-    scene.champion("billing")
-    fake = scene.replica(base_name="llama")
-    assert keep(fake, base_name="base").fault == "serves llama, not base"
-    assert fake.adapters == {}
-
-
 def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
     scene.agent("billing")
     scene.champion("billing")
     with build_gateway(scene.database) as other:  # any other HTTP server will do
         replica = Replica(other.url + "/routing?")
-        report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), ReplicaOptions()).tend([])
+        report = Reconciler(
+            replica, VersionChecker(scene.store, BASE_HASH), build_replica_options()
+        ).reconcile([])
         replica.close()
     assert report.fault.endswith("not as vLLM answers")
-
-
-def test_a_version_made_for_another_base_is_refused_with_both_hashes(scene, tmp_path):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    complaint = VersionChecker(scene.store, "f" * 64).fitness(champion).complaint
-    assert complaint == f"made for base {BASE_HASH[:12]}, the fleet serves {'f' * 12}"
 
 
 def test_a_damaged_version_is_loaded_nowhere(scene, keep):
@@ -274,21 +262,6 @@ def test_a_store_that_lags_behind_is_waited_for(scene, keep, clock):
     assert keep(fake).held == {champion.model}
 
 
-def test_versions_that_nobody_asks_about_are_not_remembered_for_ever(scene):
-    scene.agent("billing")
-    shelf = VersionChecker(scene.store, BASE_HASH, known_max=2)
-    one, other, third = (scene.champion("billing") for _ in range(3))
-    for version in (one, other, one, third):
-        assert shelf.fitness(version).complaint is None
-    for version in (one, other, third):
-        (scene.store / version.path / "manifest.json").write_text("torn")
-    assert [shelf.fitness(version).complaint is None for version in (one, third, other)] == [
-        True,
-        True,
-        False,
-    ]
-
-
 def test_the_budget_is_spent_on_what_matters_most(scene):
     def row(purpose: Purpose, number: int, since_s: float = 0.0) -> Wanted:
         version = scene.champion("billing") if number else None
@@ -302,11 +275,11 @@ def test_the_budget_is_spent_on_what_matters_most(scene):
     rows = [old, gate, base, new, serve]
 
     def hold(room: int) -> list[object]:
-        return hold_list(rows, url="a", sound=["a"])[:room]
+        return versions_to_hold(rows, url="a", usable=["a"])[:room]
 
     assert hold(9) == [serve.version, gate.version, new.version, old.version]
     assert hold(2) == [serve.version, gate.version]
-    assert hold_list([gate], url="b", sound=["a"]) == []
+    assert versions_to_hold([gate], url="b", usable=["a"]) == []
 
 
 def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_first(scene):
@@ -322,18 +295,18 @@ def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_
         )
         for number, since_s in ((1, 30.0), (2, 10.0), (3, 20.0))
     ]
-    assert hold_list(rows, url="a", sound=["a"])[0] == rows[1].version
+    assert versions_to_hold(rows, url="a", usable=["a"])[0] == rows[1].version
 
 
 def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_and_go():
     urls = [f"http://r{n}" for n in range(4)]
-    homes = {gate_home(f"billing@v{n}-000000", urls) for n in range(40)}
+    homes = {judging_replica(f"billing@v{n}-000000", urls) for n in range(40)}
     assert homes == set(urls)
     for n in range(40):
-        home = gate_home(f"billing@v{n}-000000", urls)
+        home = judging_replica(f"billing@v{n}-000000", urls)
         others = [url for url in urls if url != home]
-        assert gate_home(f"billing@v{n}-000000", [home, *others[1:]]) == home
-    assert gate_home("x", []) is None
+        assert judging_replica(f"billing@v{n}-000000", [home, *others[1:]]) == home
+    assert judging_replica("x", []) is None
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,21 @@ from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Answers
 from ledger.versions.promotion import roll_back
-from serving.fleet.evidence import Interrupted
-from serving.fleet.gate import GateLimits
-from serving.fleet.judging import Judging, JudgingOptions, judge_candidates
+from serving.fleet.answers import Interrupted
+from serving.fleet.judging import Judging, judge_candidates
 from serving.fleet.questions import questions_of
-from serving.fleet.reconciler import Reconciler, ReplicaOptions, hold_list
+from serving.fleet.reconciler import Reconciler, versions_to_hold
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
 from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction
+from tests.unit.serving.fleet.options_builder import (
+    build_judging_options,
+    build_limits,
+    build_replica_options,
+)
 from tests.unit.serving.scene import BASE_HASH, Scene
 
 
@@ -36,31 +40,33 @@ class Bench:
     def __init__(self, scene: Scene, **options) -> None:
         self.scene = scene
         self.replicas = {fake.url: Replica(fake.url) for fake in scene.replicas}
-        self.board = ReplicaReports(self.replicas)
-        shelf = VersionChecker(scene.store, BASE_HASH)
-        self.keepers = [Reconciler(replica, shelf, ReplicaOptions()) for replica in self.replicas.values()]
+        self.reports = ReplicaReports(self.replicas)
+        checker = VersionChecker(scene.store, BASE_HASH)
+        self.reconcilers = [
+            Reconciler(replica, checker, build_replica_options()) for replica in self.replicas.values()
+        ]
         self.suite_events = []
         self.reached: list[str] = []
         self.judging = Judging(
             database=scene.database,
-            board=self.board,
-            shelf=shelf,
+            reports=self.reports,
+            checker=checker,
             replicas=self.replicas,
             suite=lambda connection, _: questions_of(connection, self.suite_events),
             redact=lambda text: text,
-            options=JudgingOptions(**{"placing_s_max": 0.0, **options}),
-            reached=self.reached.append,
+            options=build_judging_options(**{"placing_s_max": 0.0, **options}),
+            failpoint=self.reached.append,
         )
 
     def look(self) -> None:
         with self.scene.database.read() as connection:
             rows = desired.wanted(connection)
-        self.board.serve(
+        self.reports.set_serving(
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
         )
-        for keeper in self.keepers:
-            hold = hold_list(rows, url=keeper.url, sound=self.board.sound())
-            self.board.post(keeper.tend(hold))
+        for reconciler in self.reconcilers:
+            versions = versions_to_hold(rows, url=reconciler.url, usable=self.reports.usable())
+            self.reports.add(reconciler.reconcile(versions))
 
     def step(self) -> bool:
         self.look()
@@ -223,7 +229,7 @@ def test_nothing_is_asked_of_a_candidate_before_it_is_held(billing, bench):
     assert judge.step(), "it is wanted for the gate"
     assert not judge_candidates(judge.judging, threading.Event()), "and waits for a replica"
     judge.look()
-    assert judge.board.holders(candidate.model)
+    assert judge.reports.holders(candidate.model)
     assert judge.step()
     assert judge.serving() == lineage.BASE
 
@@ -346,7 +352,7 @@ def test_a_candidate_no_replica_can_serve_speaks_against_no_feedback_and_nobody_
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.ABSTAIN
     assert decision.evidence.reasons == ("no replica could hold it",)
-    assert [report.url for report in judge.board.rotation()] == [billing.replicas[0].url]
+    assert [report.url for report in judge.reports.rotation()] == [billing.replicas[0].url]
 
 
 def test_nothing_is_decided_about_a_candidate_that_a_newer_clorad_wrote(
@@ -400,12 +406,12 @@ def test_a_swap_waits_until_every_replica_holds_the_candidate(billing, bench):
     candidate = billing.candidate("billing")
     judge = bench(placing_s_max=30.0)
     judge.run_until(Verdict.CANARY)
-    assert len(judge.board.holders(candidate.model)) == 1
+    assert len(judge.reports.holders(candidate.model)) == 1
     assert not judge_candidates(judge.judging, threading.Event())
     assert judge.serving() == lineage.BASE
     judge.step()
     assert judge.serving() == candidate.number
-    assert len(judge.board.holders(candidate.model)) == 2
+    assert len(judge.reports.holders(candidate.model)) == 2
 
 
 def test_one_replica_that_cannot_hold_it_does_not_stop_a_swap_and_leaves_the_rotation(billing, bench):
@@ -414,14 +420,14 @@ def test_one_replica_that_cannot_hold_it_does_not_stop_a_swap_and_leaves_the_rot
     candidate = billing.candidate("billing")
     judge = bench(placing_s_max=30.0)
     judge.run_until(Verdict.CANARY)
-    holding = next(iter(judge.board.holders(candidate.model)))
+    holding = next(iter(judge.reports.holders(candidate.model)))
     sick = next(fake for fake in billing.replicas if fake.url != holding)
     sick.trouble.load_nothing = True
     judge.step()
     assert judge.serving() == candidate.number
     assert judge.decisions()[-1].evidence.failed.keys() == {sick.url}
     judge.look()
-    assert [report.url for report in judge.board.rotation()] == [holding]
+    assert [report.url for report in judge.reports.rotation()] == [holding]
 
 
 def test_a_fleet_role_that_died_before_the_flip_is_followed_by_one_that_makes_it(billing, bench):
@@ -432,7 +438,7 @@ def test_a_fleet_role_that_died_before_the_flip_is_followed_by_one_that_makes_it
     def die(_: str) -> None:
         raise KeyboardInterrupt
 
-    object.__setattr__(judge.judging, "reached", die)
+    object.__setattr__(judge.judging, "failpoint", die)
     with pytest.raises(KeyboardInterrupt):
         judge.run()
     assert judge.serving() == lineage.BASE
@@ -543,7 +549,7 @@ def test_a_prompt_no_replica_can_read_is_left_out(billing, bench):
 def test_the_kl_budget_of_the_manifest_is_judged(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing", metrics=build_metrics(kl_nats=2.0).to_json())
-    judge = bench(limits=GateLimits(kl_nats_max=1.0))
+    judge = bench(limits=build_limits(kl_nats_max=1.0))
     judge.run()
     assert judge.decisions()[-1].evidence.reasons[0].startswith("kl: 2.000 nats")
 

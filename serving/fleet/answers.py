@@ -1,6 +1,7 @@
-"""Gathering what the gate judges: both models' own answers to the same prompts, on one replica.
+"""Asking champion and candidate the same questions on one replica, and what the gate learns from the answers.
 
-Teacher-forced numbers are never evidence: a model can look fine on them and speak garbage.
+The models generate freely. Scores of texts they are given are no evidence: a model can look fine on them and
+speak garbage.
 """
 
 import re
@@ -15,7 +16,7 @@ from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
 from serving.fleet.scoring import JSON, is_json, score
 
-_READ_CHARS_MAX = 4000  # of an answer, when looking for repetition
+_REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
 _KEPT_CHARS_MAX = 2000  # of an answer, for receipts
 _REPEATED = re.compile(r"(.{1,40}?)\1{5,}", re.DOTALL)
 
@@ -25,12 +26,11 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """How questions are put."""
+class AskingOptions:
+    """What the operator decides about the questions that are put to a replica."""
 
-    tokens_max: int = 256
-    in_flight_max: int = 8
-    canaries: tuple[str, ...] = ()  # strings that no answer may hold unless they were wanted
+    tokens_max: int  # of an answer
+    in_flight_max: int  # questions at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,27 +43,31 @@ class AnsweredQuestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
-    """Names on the replica: who serves now, and who wants to."""
+class JudgedModels:
+    """Names on the replica: the champion (before) and the candidate (after)."""
 
     before: str
     after: str
 
 
 def ask(
-    replica: Replica, models: Models, questions: Sequence[Question], asking: Asking, over: threading.Event
+    replica: Replica,
+    models: JudgedModels,
+    questions: Sequence[Question],
+    options: AskingOptions,
+    stopping: threading.Event,
 ) -> list[AnsweredQuestion]:
-    """Both models' greedy answers. Prompts the replica refuses (too long) are left out.
+    """Both models' greedy answers. Prompts that the replica refuses (too long) are left out.
 
-    Raises `ReplicaUnavailable`, and `Interrupted` once `over` is set.
+    Raises `ReplicaUnavailable`, and `Interrupted` once `stopping` is set.
     """
 
     def put(question: Question) -> AnsweredQuestion | None:
-        if over.is_set():
+        if stopping.is_set():
             raise Interrupted
         try:
             before, after = (
-                replica.answer(model, question.messages, asking.tokens_max)
+                replica.answer(model, question.messages, options.tokens_max)
                 for model in (models.before, models.after)
             )
         except ReplicaRefused as refusal:
@@ -72,26 +76,26 @@ def ask(
             return None
         return AnsweredQuestion(question=question, before=before, after=after)
 
-    pool = ThreadPoolExecutor(asking.in_flight_max, thread_name_prefix="judging")
+    pool = ThreadPoolExecutor(options.in_flight_max, thread_name_prefix="judging")
     try:
         return [answered for answered in pool.map(put, questions) if answered is not None]
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]:
-    """Scores of both answers to each question."""
+def score_pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]:
+    """The scores of both answers to each question."""
     return [
         Pair(
-            event=one.question.event,
-            before=score(scorer, one.before.text, one.question.wanted),
-            after=score(scorer, one.after.text, one.question.wanted),
+            event=answer.question.event,
+            before=score(scorer, answer.before.text, answer.question.wanted),
+            after=score(scorer, answer.after.text, answer.question.wanted),
         )
-        for one in answered
+        for answer in answered
     ]
 
 
-def confirmed(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]:
+def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]:
     """The first pairs, with the scores of those that were asked again."""
     again = {pair.event: (pair.before, pair.after) for pair in second}
     return tuple(
@@ -100,24 +104,25 @@ def confirmed(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]
     )
 
 
-def speech(answers: Sequence[tuple[Question, Completion]], *, scorer: str, canaries: Sequence[str]) -> Speech:
-    """How one model spoke."""
-    said = [(question.wanted, answer.text) for question, answer in answers]
+def measure_speech(answers: Sequence[tuple[Question, Completion]], *, scorer: str) -> Speech:
+    """How one model speaks, counted over its answers."""
+    texts = [(question.wanted, answer.text) for question, answer in answers]
     return Speech(
-        answers=len(said),
-        characters=sum(len(text) for _, text in said),
-        characters_wanted=sum(len(wanted) for wanted, _ in said),
-        repetitive=sum(is_repetitive(text) and not is_repetitive(wanted) for wanted, text in said),
+        answers=len(texts),
+        characters=sum(len(text) for _, text in texts),
+        characters_wanted=sum(len(wanted) for wanted, _ in texts),
+        repetitive=sum(is_repetitive(text) and not is_repetitive(wanted) for wanted, text in texts),
         cut_short=sum(answer.finish_reason == "length" for _, answer in answers),
-        unparsable=sum(scorer == JSON and is_json(wanted) and not is_json(text) for wanted, text in said),
-        canaries=sum(canary in text and canary not in wanted for wanted, text in said for canary in canaries),
+        unparsable=sum(scorer == JSON and is_json(wanted) and not is_json(text) for wanted, text in texts),
     )
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether something with letters or digits in it is said six times in a row, over half of the text."""
-    found = (match for match in _REPEATED.finditer(text[:_READ_CHARS_MAX]) if re.search(r"\w", match[0]))
-    return any(len(match[0]) * 2 >= len(text) for match in found)
+    """Whether something with a letter or digit in it stands six times in a row, over half of the text."""
+    repetitions = (
+        match for match in _REPEATED.finditer(text[:_REPETITION_CHARS_MAX]) if re.search(r"\w", match[0])
+    )
+    return any(len(match[0]) * 2 >= len(text) for match in repetitions)
 
 
 def evidence_of(
@@ -138,14 +143,14 @@ def evidence_of(
         attempt=gathered.attempt,
         replica=replica,
         parity=gathered.parity.numbers(),
-        gate=gathered.better,
+        gate=gathered.gate,
         suite=gathered.suite,
         speech={"before": asdict(gathered.before), "after": asdict(gathered.after)},
         answers={
-            one.question.event: Answers(
-                before=redact(one.before.text[:_KEPT_CHARS_MAX]),
-                after=redact(one.after.text[:_KEPT_CHARS_MAX]),
+            answer.question.event: Answers(
+                before=redact(answer.before.text[:_KEPT_CHARS_MAX]),
+                after=redact(answer.after.text[:_KEPT_CHARS_MAX]),
             )
-            for one in answered
+            for answer in answered
         },
     )

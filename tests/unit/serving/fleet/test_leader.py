@@ -15,12 +15,15 @@ from ledger.heartbeat import held
 from ledger.versions import desired
 from ledger.versions import routing as table
 from ledger.versions.promotion import roll_back
-from serving.fleet.judging import JudgingOptions
-from serving.fleet.leader import LEASE, Fleet, FleetOptions, fleet_of, run_fleet
-from serving.fleet.reconciler import ReplicaOptions
+from serving.fleet.leader import LEASE, Fleet, build_fleet, run_fleet
 from tests.meters import told
-from tests.unit.serving.scene import BASE_HASH, Scene
-from tests.unit.serving.test_judging import knows
+from tests.unit.serving.fleet.options_builder import (
+    build_fleet_options,
+    build_judging_options,
+    build_replica_options,
+)
+from tests.unit.serving.fleet.test_judging import knows
+from tests.unit.serving.scene import Scene
 
 
 class RecordedHealth:
@@ -34,17 +37,16 @@ class RecordedHealth:
 
 
 def fleet(scene: Scene, holder: str = "one", **options) -> Fleet:
-    return fleet_of(
+    return build_fleet(
         scene.database,
         tuple(fake.url for fake in scene.replicas),
-        FleetOptions(
-            store=scene.store,
-            base_hash=BASE_HASH,
+        build_fleet_options(
+            scene.store,
             holder=holder,
             tick_s=0.05,
             lease_s=1.0,
-            replica=ReplicaOptions(unload_after_s=0.5),
-            judging=JudgingOptions(placing_s_max=5.0),
+            replica=build_replica_options(unload_after_s=0.5),
+            judging=build_judging_options(placing_s_max=5.0),
             **options,
         ),
         suite=lambda _connection, _candidate: [],
@@ -116,7 +118,7 @@ def test_who_finds_no_room_on_a_replica_is_named_and_who_serves_stays(billing):
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
     full = replace(
-        fleet(billing), options=replace(fleet(billing).options, replica=ReplicaOptions(adapters_max=1))
+        fleet(billing), options=replace(fleet(billing).options, replica=build_replica_options(adapters_max=1))
     )
     with capture_logs() as logged, running(full):
         wait_for(lambda: any(one.get("left_out") == [candidate.model] for one in logged))

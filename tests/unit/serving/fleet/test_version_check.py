@@ -1,0 +1,26 @@
+"""Whether a version may be loaded at all; what a replica makes of it is in test_reconciler.py."""
+
+from serving.fleet.version_check import VersionChecker
+from tests.unit.serving.scene import BASE_HASH, Scene
+
+
+def test_a_version_made_for_another_base_is_refused_with_both_hashes(scene: Scene) -> None:
+    scene.agent("billing")
+    champion = scene.champion("billing")
+    complaint = VersionChecker(scene.store, "f" * 64).check(champion).complaint
+    assert complaint == f"made for base {BASE_HASH[:12]}, the fleet serves {'f' * 12}"
+
+
+def test_versions_that_nobody_asks_about_are_not_remembered_for_ever(scene: Scene) -> None:
+    scene.agent("billing")
+    checker = VersionChecker(scene.store, BASE_HASH, checks_max=2)
+    one, other, third = (scene.champion("billing") for _ in range(3))
+    for version in (one, other, one, third):
+        assert checker.check(version).complaint is None
+    for version in (one, other, third):
+        (scene.store / version.path / "manifest.json").write_text("torn")
+    assert [checker.check(version).complaint is None for version in (one, third, other)] == [
+        True,
+        True,
+        False,
+    ]
