@@ -1,4 +1,4 @@
-"""Single values kept under a name: who the ledger is, how far routing has moved, how often it went back."""
+"""Single values kept under a name: the ledger's id, the routing generation, the number of restores."""
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -14,12 +14,12 @@ def fact(connection: Connection, name: str) -> str | None:
 
 
 def set_fact(connection: Connection, name: str, value: str | int) -> None:
-    """The value is this one from now on."""
+    """Store the value under the name, in place of the one before."""
     changed = connection.execute(update(facts).where(facts.c.name == name).values(value=str(value)))
     if changed.rowcount == 0:
         connection.execute(insert(facts).values(name=name, value=str(value)))
 
 
 def restores(connection: Connection) -> int:
-    """How often the ledger went back to a backup: what was read of it before may not be so any more."""
+    """How often a backup was restored. What was read from the ledger before may no longer be true."""
     return int(fact(connection, RESTORES) or 0)

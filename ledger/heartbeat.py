@@ -1,4 +1,4 @@
-"""Holding leases while something slow happens: a thread renews them until the work is done."""
+"""Holds leases during slow work: a thread renews them until the work is done."""
 
 import threading
 import time

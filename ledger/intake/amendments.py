@@ -1,6 +1,6 @@
-"""What one event does to another: joins with interactions, retractions, later revisions.
+"""How one event changes another: joins with interactions, retractions, later revisions.
 
-All of it happens in the transaction that keeps the newcomer, whatever order the two arrive in.
+It happens in the transaction that keeps the new event, and the order of arrival makes no difference.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ _REASON_CHARS_MAX = 200  # of the column; an event's uid may have 601
 
 
 def apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
-    """Let what just arrived act on what was there, and the other way round."""
+    """Let new events act on stored ones, and stored ones on new events."""
     if not fresh:
         return
     join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
@@ -115,7 +115,7 @@ def _replace_older(connection: Connection, agent: str, key: str) -> None:
 
     An outcome that amends another kind of event adds to it and replaces nothing.
     """
-    # Spelt so that each half has an index of its own.
+    # Two conditions instead of one, so that the database uses an index for each.
     same = or_(
         and_(events.c.agent == agent, events.c.key == key),
         and_(events.c.agent == agent, events.c.amends == key),

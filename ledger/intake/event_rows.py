@@ -1,4 +1,4 @@
-"""How arrivals become rows: events, interactions, and dead letters with what is owed to Kafka for them."""
+"""Stores arrivals as rows: events, interactions, and dead letters with the messages owed to Kafka."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Feedback that names an interaction waits for it, its record kept whole beside it, and not for ever.
+"""Feedback that names an interaction waits for it, with its record kept whole, for a limited time.
 
 Given up, it is no event any more but a dead letter: the offset has one disposition before and after, and the
 record can be sent again once the interaction is there.
@@ -30,7 +30,7 @@ class WaitingState:
 
 
 def remember(connection: Connection, partition: Partition, fresh: Sequence[tuple[Arrival, Event]]) -> None:
-    """The records of those among the newcomers that wait are kept whole."""
+    """Keep the records of those new events that wait."""
     unknown = {arrival.offset: arrival for arrival, event in fresh if event.role is None}
     for chunk in in_chunks(list(unknown)):
         query = select(events.c.offset).where(
@@ -87,7 +87,7 @@ def give_up(database: Database, *, kept_before_s: float, dead_letter_topic: str)
     with database.write() as connection:
         rows = connection.execute(query).all()
         for row in rows:
-            _bury(connection, row, dead_letter_topic)
+            _make_dead_letter(connection, row, dead_letter_topic)
         _forget(connection, [row.seq for row in rows])
         return len(rows)
 
@@ -105,7 +105,7 @@ def _same_place() -> Any:
     return and_(*(events.c[name] == waiting_records.c[name] for name in ("topic_id", "partition", "offset")))
 
 
-def _bury(connection: Connection, row: Any, dead_letter_topic: str) -> None:
+def _make_dead_letter(connection: Connection, row: Any, dead_letter_topic: str) -> None:
     """One event's record as a dead letter, and its range saying so."""
     partition = Partition(
         cluster_id=row.cluster_id, topic=row.topic, topic_id=row.topic_id, number=row.partition

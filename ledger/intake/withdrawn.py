@@ -1,6 +1,6 @@
-"""What people no longer mean: retracted, replaced by a later word, or reverted, as an outcome says.
+"""Events that people withdrew: retracted, replaced by a later event, or reverted according to an outcome.
 
-It teaches nothing and judges nothing, and what was made of it meanwhile is made anew.
+Such an event teaches nothing and judges nothing. What was made of it meanwhile is made again.
 """
 
 from collections.abc import Iterable
