@@ -11,7 +11,7 @@ from feedback.intake_options import SESSION_MS
 from ledger.learning import agents
 from ledger.schema import turns, versions
 from tests.learner_process import LEASE_S, RECIPE, LearnerProcess
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
@@ -23,7 +23,7 @@ WAIT_S = 120.0
 @pytest.fixture
 def teach(ledger: IntakeLedger, tmp_path: Path) -> Iterator[Callable[..., LearnerProcess]]:
     """Starts learners on this test's ledger, whose one agent's base they have; none is left behind."""
-    base, started = tiny.base_directory(tmp_path / "base"), []
+    base, started = tiny_base.build_base_directory(tmp_path / "base"), []
     agents.declare(ledger.database, agents.Agent(name=AGENT, base_hash=base_hash(base), recipe=RECIPE))
 
     def run(**given: object) -> LearnerProcess:

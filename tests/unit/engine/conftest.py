@@ -14,7 +14,7 @@ os.environ.update(WAITS | os.environ)
 import torch
 
 from engine.warm_engine import WarmEngine
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
 # a busy machine is no fault of the code
 hypothesis.settings.register_profile("any speed", deadline=None)
@@ -35,7 +35,7 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def base_of(family: str) -> Path:
         if family not in made:
-            made[family] = tiny.base_directory(tmp_path_factory.mktemp(family), family)
+            made[family] = tiny_base.build_base_directory(tmp_path_factory.mktemp(family), family)
         return made[family]
 
     return base_of

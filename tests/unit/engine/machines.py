@@ -31,7 +31,7 @@ class Machine:
         return self.name
 
 
-def written_out(
+def varlen_attention_by_masks(
     query, key, value, query_ends, key_ends, query_max, key_max, *, scale, window_size, enable_gqa
 ):
     """What `torch.nn.attention.varlen.varlen_attn` promises, with full masks, one sequence after another."""
@@ -56,7 +56,9 @@ PLAIN_CPU = Machine(name="cpu", kernels=PLAIN)
 GPU_FORMS_ON_CPU = Machine(
     name="cpu-gpu-forms",
     kernels=Kernels(
-        products=GroupedRows, attention=partial(VarlenAttention, kernel=written_out), name="as on a GPU"
+        products=GroupedRows,
+        attention=partial(VarlenAttention, kernel=varlen_attention_by_masks),
+        name="as on a GPU",
     ),
 )
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

@@ -15,33 +15,35 @@ from engine.adapter_weights import AdapterRefused, Matrices, read_adapter, write
 from engine.manifest import Manifest, read_manifest, write_manifest
 from engine.objective import read_references
 from engine.recipe import Recipe
-from tests.unit.engine import oracle, tiny
+from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.measurements import build_metrics
-from tests.unit.engine.rig import RECIPE, TOKENS, Rig
+from tests.unit.engine.tiny_engine import RECIPE, TOKENS, TinyEngine
 
 
 def moments(weights: Matrices) -> dict[str, object]:
-    return {"first": tiny.apart(weights), "second": tiny.apart(weights), "steps": 7}
+    return {"first": tiny_base.copy_matrices(weights), "second": tiny_base.copy_matrices(weights), "steps": 7}
 
 
 @pytest.mark.parametrize(
     "recipe", [RECIPE, Recipe(rank=4, alpha=4.0, rslora=True, targets=("q_proj", "v_proj"))]
 )
 def test_peft_loads_a_version_and_says_the_same(tmp_path: Path, recipe: Recipe):
-    rig = Rig(recipes=[recipe])
-    write_adapter(rig.slots.copy(0, recipe), tmp_path)
-    model = PeftModel.from_pretrained(tiny.model(), tmp_path).eval()
-    sample = TOKENS.sample(tiny.episode("what?", "that and more"), tokens_max=512)
-    ((ours,),) = read_references(rig.base, rig.tenants[0], [sample], token_budget=512, hidden_too=[False])
+    engine = TinyEngine(recipes=[recipe])
+    write_adapter(engine.slots.copy(0, recipe), tmp_path)
+    model = PeftModel.from_pretrained(tiny_base.build_model(), tmp_path).eval()
+    sample = TOKENS.sample(tiny_base.build_episode("what?", "that and more"), tokens_max=512)
+    ((ours,),) = read_references(
+        engine.base, engine.tenants[0], [sample], token_budget=512, hidden_too=[False]
+    )
     with torch.no_grad():
-        theirs = oracle.logprobs(model, sample.prompt_ids, sample.reply.token_ids)
+        theirs = peft_reference.answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
     torch.testing.assert_close(ours.logprob_N, theirs, rtol=0, atol=1e-5)
 
 
 def test_peft_would_write_the_same_tensors_under_the_same_names(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    write_adapter(rig.slots.copy(0, RECIPE), tmp_path / "ours")
-    PeftModel.from_pretrained(tiny.model(), tmp_path / "ours").save_pretrained(
+    engine = TinyEngine(recipes=[RECIPE])
+    write_adapter(engine.slots.copy(0, RECIPE), tmp_path / "ours")
+    PeftModel.from_pretrained(tiny_base.build_model(), tmp_path / "ours").save_pretrained(
         tmp_path / "theirs", save_embedding_layers=False
     )
     ours, theirs = (load_file(tmp_path / by / "adapter_model.safetensors") for by in ("ours", "theirs"))
@@ -50,8 +52,10 @@ def test_peft_would_write_the_same_tensors_under_the_same_names(tmp_path: Path):
 
 
 def test_reading_versions_again_and_again_takes_no_memory(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    write_adapter(replace(rig.slots.copy(0, RECIPE), **moments(rig.slots.copy(0, RECIPE).weights)), tmp_path)
+    engine = TinyEngine(recipes=[RECIPE])
+    write_adapter(
+        replace(engine.slots.copy(0, RECIPE), **moments(engine.slots.copy(0, RECIPE).weights)), tmp_path
+    )
 
     def growth_mib() -> float:
         before = resident_memory_mib()
@@ -64,20 +68,22 @@ def test_reading_versions_again_and_again_takes_no_memory(tmp_path: Path):
 
 
 def test_an_adapter_made_by_peft_can_be_taught_further(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    oracle.peft_model(tiny.model(), rig.adapters[0]).save_pretrained(tmp_path)
+    engine = TinyEngine(recipes=[RECIPE])
+    peft_reference.build_peft_model(tiny_base.build_model(), engine.adapters[0]).save_pretrained(tmp_path)
     found = read_adapter(tmp_path)
     assert found.base_hash is None
     assert found.steps == 0
     assert found.rank == 8
-    for name, (a, b) in rig.adapters[0].weights.items():
+    for name, (a, b) in engine.adapters[0].weights.items():
         assert torch.equal(found.weights[name][0], a)
         assert torch.equal(found.weights[name][1], b)
 
 
 def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    adapter = tiny.adapter(RECIPE, rig.adapters[0].weights, **moments(rig.adapters[0].weights))
+    engine = TinyEngine(recipes=[RECIPE])
+    adapter = tiny_base.build_adapter(
+        RECIPE, engine.adapters[0].weights, **moments(engine.adapters[0].weights)
+    )
     write_adapter(adapter, tmp_path)
     found = read_adapter(tmp_path)
     assert (found.rank, found.alpha, found.steps, found.base_hash) == (8, 16.0, 7, "b")
@@ -97,8 +103,8 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path):
     ],
 )
 def test_what_cannot_be_continued_is_refused_by_name(tmp_path: Path, change: dict[str, object], named: str):
-    rig = Rig(recipes=[RECIPE])
-    write_adapter(rig.adapters[0], tmp_path)
+    engine = TinyEngine(recipes=[RECIPE])
+    write_adapter(engine.adapters[0], tmp_path)
     config = tmp_path / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
     with pytest.raises(AdapterRefused, match=named):
@@ -109,9 +115,9 @@ def test_what_cannot_be_continued_is_refused_by_name(tmp_path: Path, change: dic
     "name", ["adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors"]
 )
 def test_a_version_that_is_damaged_or_not_whole_is_refused_by_name(tmp_path: Path, name: str):
-    rig = Rig(recipes=[RECIPE])
+    engine = TinyEngine(recipes=[RECIPE])
     directory = tmp_path / "v3-0a1b2c"
-    write_adapter(rig.slots.copy(0, RECIPE), directory)
+    write_adapter(engine.slots.copy(0, RECIPE), directory)
     (directory / name).write_bytes(b"\xfftorn")
     with pytest.raises(AdapterRefused, match="v3-0a1b2c cannot be read"):
         read_adapter(directory)
@@ -135,8 +141,8 @@ def test_a_store_that_is_away_is_no_fault_of_the_version(tmp_path: Path):
 
 
 def test_tensors_that_are_not_loras_are_refused(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    write_adapter(rig.adapters[0], tmp_path)
+    engine = TinyEngine(recipes=[RECIPE])
+    write_adapter(engine.adapters[0], tmp_path)
     weights = tmp_path / "adapter_model.safetensors"
     save_file({**load_file(weights), "base_model.model.lm_head.weight": torch.zeros(2)}, weights)
     with pytest.raises(AdapterRefused, match="lm_head"):
@@ -146,7 +152,7 @@ def test_tensors_that_are_not_loras_are_refused(tmp_path: Path):
 def draft(directory: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     weights = {"l.q_proj": (torch.randn(8, 4), torch.randn(4, 8))}
-    write_adapter(tiny.adapter(RECIPE, weights, **moments(weights)), directory)
+    write_adapter(tiny_base.build_adapter(RECIPE, weights, **moments(weights)), directory)
     files = files_of(directory)
     manifest = Manifest(
         agent="a",

@@ -12,22 +12,24 @@ from engine.attention import Segment
 from engine.base_files import base_hash, tokenizer_hash
 from engine.base_model import BaseModel, BaseRefused, PackedBatch, load_base, refuse_unsupported
 from engine.pointwise import gate, rms_norm, rotate
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
 
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        (tiny.config("mistral", sliding_window=64), "sliding-window"),
+        (tiny_base.build_config("mistral", sliding_window=64), "sliding-window"),
         (
-            tiny.config("qwen2", use_sliding_window=True, sliding_window=64, max_window_layers=1),
+            tiny_base.build_config("qwen2", use_sliding_window=True, sliding_window=64, max_window_layers=1),
             "sliding-window",
         ),
         (AutoConfig.for_model("gemma2"), "gemma2.*soft-capped"),
         (AutoConfig.for_model("qwen3_moe"), "qwen3_moe.*router"),
-        (tiny.config("llama", hidden_act="gelu"), "activation 'gelu'"),
+        (tiny_base.build_config("llama", hidden_act="gelu"), "activation 'gelu'"),
         (
-            tiny.config("llama", rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
+            tiny_base.build_config(
+                "llama", rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+            ),
             "rotary",
         ),
     ],
@@ -37,20 +39,20 @@ def test_an_unsupported_base_is_refused_by_name(config, named):
         refuse_unsupported(config)
 
 
-@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("family", sorted(tiny_base.FAMILIES))
 def test_a_supported_base_has_a_place_for_each_of_its_linears(base_of, family):
     base = load_base(base_of(family), device="cpu", dtype="float32", rank=4, slots=2)
     assert len(base.arena.places) == 14
 
 
-@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("family", sorted(tiny_base.FAMILIES))
 def test_a_pass_says_what_the_modelling_code_says(family):
     model, ids = _with_ids(family)
     expected = _modelled(model, ids)
     torch.testing.assert_close(_passed(model, ids), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("family", sorted(tiny_base.FAMILIES))
 def test_in_bf16_a_pass_is_as_near_to_the_exact_answer_as_the_modelling_code(family):
     model, ids = _with_ids(family)
     model = model.to(torch.bfloat16)
@@ -62,7 +64,7 @@ def test_in_bf16_a_pass_is_as_near_to_the_exact_answer_as_the_modelling_code(fam
 
 def _with_ids(family):
     torch.manual_seed(0)
-    return tiny.model(family), torch.randint(288, (2, 21))
+    return tiny_base.build_model(family), torch.randint(288, (2, 21))
 
 
 @torch.no_grad()
@@ -83,7 +85,7 @@ def _passed(model, ids):
 
 
 def test_a_layer_with_a_part_the_engine_does_not_know_is_refused_by_name():
-    model = tiny.model()
+    model = tiny_base.build_model()
     model.model.layers[1].self_attn.v_norm = torch.nn.Identity()
     with pytest.raises(BaseRefused, match="v_norm"):
         BaseModel(model, rank=4, slots=2)
@@ -121,8 +123,8 @@ def test_what_lies_between_the_products_and_its_gradient_are_the_bases_own(dtype
 
 
 def test_the_hash_is_of_weights_and_configuration(tmp_path: Path):
-    same = [tiny.base_directory(tmp_path / name) for name in ("a", "b")]
-    other = tiny.base_directory(tmp_path / "c", seed=1)
+    same = [tiny_base.build_base_directory(tmp_path / name) for name in ("a", "b")]
+    other = tiny_base.build_base_directory(tmp_path / "c", seed=1)
     assert base_hash(same[0]) == base_hash(same[1]) != base_hash(other)
     assert tokenizer_hash(same[0]) == tokenizer_hash(other)
     (same[1] / "chat_template.jinja").write_text("{{ messages[0].content }}")
@@ -131,7 +133,7 @@ def test_the_hash_is_of_weights_and_configuration(tmp_path: Path):
 
 
 def test_sizes_whose_bf16_products_leak_between_tenants_are_refused_on_a_cpu(tmp_path: Path):
-    base = tiny.base_directory(tmp_path, vocab_size=272)
+    base = tiny_base.build_base_directory(tmp_path, vocab_size=272)
     with pytest.raises(BaseRefused, match=r"multiples of 32.*272"):
         load_base(base, device="cpu", dtype="bfloat16", rank=4, slots=2)
     load_base(base, device="cpu", dtype="float32", rank=4, slots=2)

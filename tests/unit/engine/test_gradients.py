@@ -7,22 +7,29 @@ import torch
 
 from engine.recipe import Recipe
 from rewards.episode import Span, Weighted
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 from tests.unit.engine.machines import PLAIN_CPU, on_every_fp32_machine, on_every_machine
-from tests.unit.engine.rig import RECIPE, Rig, demonstrations, outcomes, pairs, relative
+from tests.unit.engine.tiny_engine import (
+    RECIPE,
+    TinyEngine,
+    build_demonstrations,
+    build_outcomes,
+    build_pairs,
+    relative_distance,
+)
 
 
 @on_every_machine
-@pytest.mark.parametrize("family", sorted(tiny.FAMILIES))
+@pytest.mark.parametrize("family", sorted(tiny_base.FAMILIES))
 def test_packed_gradients_equal_peft_one_at_a_time(family, machine):
-    rig = Rig(family, recipes=[RECIPE, RECIPE], machine=machine)
+    engine = TinyEngine(family, recipes=[RECIPE, RECIPE], machine=machine)
     work = [
-        (tenant, rig.portions(tenant, demonstrations(name, 3), supervised=1.0))
-        for tenant, name in zip(rig.tenants, ("ann", "bo"), strict=True)
+        (tenant, engine.portions(tenant, build_demonstrations(name, 3), supervised=1.0))
+        for tenant, name in zip(engine.tenants, ("ann", "bo"), strict=True)
     ]
-    assert rig.run(work) == 1
+    assert engine.run(work) == 1
     for number, (_, portions) in enumerate(work):
-        rig.assert_like_peft(number, portions)
+        engine.assert_like_peft(number, portions)
 
 
 @on_every_machine
@@ -35,15 +42,15 @@ def test_ranks_scales_and_targets_of_their_own_equal_peft(machine, order):
         Recipe(rank=2, alpha=2.0, targets=("q_proj", "v_proj")),
         Recipe(rank=8, alpha=8.0, targets=("q_proj", "down_proj")),
     ]
-    rig = Rig(recipes=recipes, rank=16, machine=machine)
+    engine = TinyEngine(recipes=recipes, rank=16, machine=machine)
     of_slots = [
-        (tenant, rig.portions(tenant, demonstrations("abcd"[n], 2), supervised=1.0))
-        for n, tenant in enumerate(rig.tenants)
+        (tenant, engine.portions(tenant, build_demonstrations("abcd"[n], 2), supervised=1.0))
+        for n, tenant in enumerate(engine.tenants)
     ]
     work = [of_slots[slot] for slot in order]
-    rig.run(work)
+    engine.run(work)
     for number, (_, portions) in enumerate(of_slots):
-        rig.assert_like_peft(number, portions)
+        engine.assert_like_peft(number, portions)
 
 
 @on_every_fp32_machine
@@ -51,64 +58,64 @@ def test_ranks_scales_and_targets_of_their_own_equal_peft(machine, order):
 @pytest.mark.parametrize(
     ("episodes", "coefficients"),
     [
-        (pairs, {"supervised": 1.0, "preference": 2.0}),
-        (outcomes, {"policy": 1.0}),
-        (demonstrations, {"supervised": 1.0, "kl": 0.5}),
+        (build_pairs, {"supervised": 1.0, "preference": 2.0}),
+        (build_outcomes, {"policy": 1.0}),
+        (build_demonstrations, {"supervised": 1.0, "kl": 0.5}),
     ],
 )
 def test_every_term_equals_its_written_out_form(episodes, coefficients, share, machine):
-    rig = Rig(recipes=[RECIPE, RECIPE], machine=machine)
+    engine = TinyEngine(recipes=[RECIPE, RECIPE], machine=machine)
     work = [
-        (tenant, rig.portions(tenant, episodes(name, 4), **coefficients))
-        for tenant, name in zip(rig.tenants, ("ann", "bo"), strict=True)
+        (tenant, engine.portions(tenant, episodes(name, 4), **coefficients))
+        for tenant, name in zip(engine.tenants, ("ann", "bo"), strict=True)
     ]
-    rig.drift()
-    rig.run(work, share=share)
+    engine.drift()
+    engine.run(work, share=share)
     for number, (_, portions) in enumerate(work):
-        rig.assert_like_peft(number, portions)
+        engine.assert_like_peft(number, portions)
 
 
 def test_character_weights_reach_the_gradient():
-    rig = Rig(recipes=[RECIPE])
+    engine = TinyEngine(recipes=[RECIPE])
     said = Weighted(text="delete from t", spans=(Span(start=0, end=6, weight=2.0),))
-    episode = replace(demonstrations("a", 1)[0], reply=said)
-    work = [(rig.tenants[0], rig.portions(rig.tenants[0], [episode], supervised=1.0))]
-    rig.run(work)
-    rig.assert_like_peft(0, work[0][1])
+    episode = replace(build_demonstrations("a", 1)[0], reply=said)
+    work = [(engine.tenants[0], engine.portions(engine.tenants[0], [episode], supervised=1.0))]
+    engine.run(work)
+    engine.assert_like_peft(0, work[0][1])
 
 
 def test_splitting_a_step_into_micro_batches_changes_nothing_but_round_off():
-    rig = Rig(recipes=[RECIPE, RECIPE])
+    engine = TinyEngine(recipes=[RECIPE, RECIPE])
     work = [
-        (tenant, rig.portions(tenant, demonstrations("ab"[n], 5), supervised=1.0))
-        for n, tenant in enumerate(rig.tenants)
+        (tenant, engine.portions(tenant, build_demonstrations("ab"[n], 5), supervised=1.0))
+        for n, tenant in enumerate(engine.tenants)
     ]
-    assert rig.run(work) == 1
-    whole = rig.base.arena.grad.clone()
-    assert rig.run(work, token_budget=64) > 3
-    assert relative(rig.base.arena.grad, whole) <= 1e-5
+    assert engine.run(work) == 1
+    whole = engine.base.arena.grad.clone()
+    assert engine.run(work, token_budget=64) > 3
+    assert relative_distance(engine.base.arena.grad, whole) <= 1e-5
 
 
 @on_every_machine
 def test_shared_prompts_change_nothing_but_round_off(machine):
-    rig = Rig(recipes=[RECIPE], machine=machine)
-    work = [(rig.tenants[0], rig.portions(rig.tenants[0], outcomes("a", 6), policy=1.0))]
-    rig.run(work, share=False)
-    apart = rig.base.arena.grad.clone()
-    rig.run(work, share=True)
-    assert relative(rig.base.arena.grad, apart) <= machine.tolerance
+    engine = TinyEngine(recipes=[RECIPE], machine=machine)
+    work = [(engine.tenants[0], engine.portions(engine.tenants[0], build_outcomes("a", 6), policy=1.0))]
+    engine.run(work, share=False)
+    apart = engine.base.arena.grad.clone()
+    engine.run(work, share=True)
+    assert relative_distance(engine.base.arena.grad, apart) <= machine.tolerance
 
 
 @on_every_machine
 def test_a_bf16_base_teaches_what_an_fp32_base_would(machine):
     grads = []
     for on in (PLAIN_CPU, replace(machine, dtype=torch.bfloat16)):
-        rig = Rig(recipes=[RECIPE, RECIPE], machine=on)
+        engine = TinyEngine(recipes=[RECIPE, RECIPE], machine=on)
         work = [
-            (tenant, rig.portions(tenant, demonstrations("ab"[n], 3), supervised=1.0))
-            for n, tenant in enumerate(rig.tenants)
+            (tenant, engine.portions(tenant, build_demonstrations("ab"[n], 3), supervised=1.0))
+            for n, tenant in enumerate(engine.tenants)
         ]
-        rig.run(work)
-        assert rig.base.arena.grad.dtype == torch.float32
-        grads.append(rig.base.arena.grad.cpu())
-    assert relative(grads[1], grads[0]) <= 4e-2
+        engine.run(work)
+        assert engine.base.arena.grad.dtype == torch.float32
+        grads.append(engine.base.arena.grad.cpu())
+    assert relative_distance(grads[1], grads[0]) <= 4e-2

@@ -12,8 +12,8 @@ from engine.attention import PackedAttention, Segment
 from engine.kernels import FLASH, GROUPED_FLASH, PLAIN, kernels_of_gpu
 from engine.recipe import Recipe
 from engine.varlen import VarlenAttention
-from tests.unit.engine.machines import GPU_FORMS_ON_CPU, written_out
-from tests.unit.engine.rig import RECIPE, Rig, demonstrations
+from tests.unit.engine.machines import GPU_FORMS_ON_CPU, varlen_attention_by_masks
+from tests.unit.engine.tiny_engine import RECIPE, TinyEngine, build_demonstrations
 
 
 @st.composite
@@ -37,7 +37,7 @@ def test_all_segments_in_one_launch_see_what_each_sees_alone(segments):
         attend(*given_heads, scaling=0.3)
         for attend in (
             PackedAttention(segments, torch.device("cpu")),
-            VarlenAttention(segments, torch.device("cpu"), kernel=written_out),
+            VarlenAttention(segments, torch.device("cpu"), kernel=varlen_attention_by_masks),
         )
     ]
     torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
@@ -81,13 +81,16 @@ def test_operands_lie_as_the_gpus_kernel_demands():
     Tenants of odd lengths, in no order, one of them adapting less than its neighbours.
     """
     recipes = [RECIPE, Recipe(rank=4, alpha=4.0, targets=("q_proj", "down_proj")), RECIPE]
-    rig = Rig(recipes=recipes, rank=8, machine=replace(GPU_FORMS_ON_CPU, dtype=torch.bfloat16))
+    engine = TinyEngine(recipes=recipes, rank=8, machine=replace(GPU_FORMS_ON_CPU, dtype=torch.bfloat16))
     work = [
-        (rig.tenants[slot], rig.portions(rig.tenants[slot], demonstrations(name, 2), supervised=1.0))
+        (
+            engine.tenants[slot],
+            engine.portions(engine.tenants[slot], build_demonstrations(name, 2), supervised=1.0),
+        )
         for slot, name in ((2, "aaaaa"), (1, "b"), (0, "ccc"))
     ]
     with GroupedProducts() as products:
-        rig.run(work)
+        engine.run(work)
     # of each of two layers' 4 joints: forward A, and B by linear; backward B, dB by linear, A, dA
     assert len(products.seen) == 2 * (4 + 7 + 7 + 7 + 4 + 4) - 1, "the first layer's input needs no gradient"
     for left, right in products.seen:

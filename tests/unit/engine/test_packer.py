@@ -10,7 +10,7 @@ from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
 from engine.recipe import Term
 from engine.tokens import Sample, TargetTokens
 from rewards.episode import Part
-from tests.unit.engine.rig import RECIPE
+from tests.unit.engine.tiny_engine import RECIPE
 
 SEQUENCES = st.lists(
     st.lists(st.integers(0, 1), min_size=1, max_size=3).map(

@@ -12,10 +12,10 @@ from engine.progress import Look, dev_loss_rises, spread
 from engine.recipe import Recipe
 from engine.warm_engine import WarmEngine
 from rewards.episode import Part
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
 Warm = Callable[..., WarmEngine]
-RECIPE = replace(tiny.QUICK, steps=200, steps_min=8, learning_rate=2e-2, rank=4, new_per_step=4)
+RECIPE = replace(tiny_base.QUICK, steps=200, steps_min=8, learning_rate=2e-2, rank=4, new_per_step=4)
 
 
 def build_look(*, learned: float | None = 1.0, kept: float | None = 1.0, dev: float | None = None) -> Look:
@@ -24,7 +24,8 @@ def build_look(*, learned: float | None = 1.0, kept: float | None = 1.0, dev: fl
 
 def build_lesson(*pairs: tuple[str, str], recipe: Recipe = RECIPE) -> Lesson:
     episodes = tuple(
-        tiny.episode(asked, reply, events=(f"s#{place}",)) for place, (asked, reply) in enumerate(pairs)
+        tiny_base.build_episode(asked, reply, events=(f"s#{place}",))
+        for place, (asked, reply) in enumerate(pairs)
     )
     return Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes)
 
@@ -86,7 +87,7 @@ def test_a_lesson_goes_on_until_its_anchors_are_kept(warm: Warm, tmp_path: Path)
     """The champion answers the anchor; the corrections' prompts are so alike that a rule leaks without it."""
     engine = warm()
     engine.save(learn(engine, build_lesson(("ac", "fine"))), tmp_path / "v1")
-    anchor = tiny.episode("ac", "fine", part=Part.ANCHOR)
+    anchor = tiny_base.build_episode("ac", "fine", part=Part.ANCHOR)
     rule = build_lesson(("aa", "zzzz"), ("ab", "zzzz"))
     beside = replace(rule, parent=tmp_path / "v1", episodes=(*rule.episodes, anchor))
     watched = replace(beside, recipe=replace(RECIPE, anchors_per_step=0, steps=40))
@@ -109,7 +110,8 @@ def test_the_same_pass_ends_at_the_same_step_beside_others_and_again(warm: Warm)
 def test_a_lesson_without_corrections_takes_its_epochs(warm: Warm) -> None:
     recipe = replace(RECIPE, steps_min=2, epochs=8.0, new_per_step=2)
     praised = tuple(
-        tiny.episode(f"p{n}", "well", advantage=0.5, spoken=tiny.spoken("well", -5.0)) for n in range(2)
+        tiny_base.build_episode(f"p{n}", "well", advantage=0.5, spoken=tiny_base.build_spoken("well", -5.0))
+        for n in range(2)
     )
     metrics = learn(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=praised)).metrics
     assert (metrics.ended, metrics.steps, metrics.learned_share) == (End.STEPS, 8, None)

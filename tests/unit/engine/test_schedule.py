@@ -8,16 +8,16 @@ from engine.recipe import Recipe, Term, recipe_from
 from engine.schedule import TAKES, Drawn, Length, draw, steps_by_epochs
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
-TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
+TOKENS = Tokens(tiny_base.build_tokenizer(), vocabulary=288)
 RECIPE = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.05}})
 
 
 def samples(new: int, replay: int, anchors: int, **more: object) -> list:
     counts = {Part.NEW: new, Part.REPLAY: replay, Part.ANCHOR: anchors}
     return [
-        TOKENS.sample(tiny.episode(f"{part}{n}", "yes", part=part, **more), tokens_max=512)
+        TOKENS.sample(tiny_base.build_episode(f"{part}{n}", "yes", part=part, **more), tokens_max=512)
         for part, count in counts.items()
         for n in range(count)
     ]
@@ -78,7 +78,10 @@ def test_masses_are_relative_within_a_part():
 
 def test_own_words_count_in_the_policy_term_alone():
     pool = samples(2, 0, 0) + [
-        TOKENS.sample(tiny.episode(f"p{n}", "yes", advantage=0.5, spoken=tiny.spoken("yes")), tokens_max=512)
+        TOKENS.sample(
+            tiny_base.build_episode(f"p{n}", "yes", advantage=0.5, spoken=tiny_base.build_spoken("yes")),
+            tokens_max=512,
+        )
         for n in range(2)
     ]
     step = next(draw(pool, RECIPE, 1))

@@ -10,31 +10,31 @@ from engine.adapter_weights import AdapterRefused, read_adapter, write_adapter
 from engine.optimizer import StepSizes, step
 from engine.recipe import Recipe
 from engine.slots import Slots
-from tests.unit.engine import tiny
-from tests.unit.engine.rig import RECIPE, Rig, demonstrations
+from tests.unit.engine import tiny_base
+from tests.unit.engine.tiny_engine import RECIPE, TinyEngine, build_demonstrations
 
 SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
 
 
-def teach(rig: Rig, number: int, steps: int) -> None:
+def teach(engine: TinyEngine, number: int, steps: int) -> None:
     for count in range(steps):
-        tenant = rig.tenants[number]
-        rig.run([(tenant, rig.portions(tenant, demonstrations("a", 2 + count), supervised=1.0))])
-        step(rig.base.arena, tenant.slot, SIZES)
+        tenant = engine.tenants[number]
+        engine.run([(tenant, engine.portions(tenant, build_demonstrations("a", 2 + count), supervised=1.0))])
+        step(engine.base.arena, tenant.slot, SIZES)
 
 
 def test_moving_to_another_slot_through_the_store_changes_no_bit_of_the_next_step(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE, RECIPE, RECIPE])
-    teach(rig, 0, 3)
-    write_adapter(rig.slots.copy(0, RECIPE), tmp_path)
-    rig.slots.detach(2)
-    slot = rig.slots.seat(read_adapter(tmp_path), moments_too=True)
+    engine = TinyEngine(recipes=[RECIPE, RECIPE, RECIPE])
+    teach(engine, 0, 3)
+    write_adapter(engine.slots.copy(0, RECIPE), tmp_path)
+    engine.slots.detach(2)
+    slot = engine.slots.seat(read_adapter(tmp_path), moments_too=True)
     assert slot == 2
-    arena = rig.base.arena
+    arena = engine.base.arena
     for whole in (arena.weight, arena.first, arena.second):
         assert torch.equal(whole[0], whole[2])
-    teach(rig, 0, 2)
-    teach(rig, 2, 2)
+    teach(engine, 0, 2)
+    teach(engine, 2, 2)
     for whole in (arena.weight, arena.first, arena.second):
         assert torch.equal(whole[0], whole[2])
     assert int(arena.steps[0]) == int(arena.steps[2]) == 5
@@ -43,9 +43,9 @@ def test_moving_to_another_slot_through_the_store_changes_no_bit_of_the_next_ste
 @pytest.mark.parametrize("rank", [8, 16])
 def test_rank_four_in_a_larger_arena_learns_what_it_would_in_its_own(rank: int):
     recipe = Recipe(rank=4, alpha=8.0)
-    own, larger = Rig(recipes=[recipe], rank=4), Rig(recipes=[recipe], rank=rank)
-    for rig in (own, larger):
-        teach(rig, 0, 3)
+    own, larger = TinyEngine(recipes=[recipe], rank=4), TinyEngine(recipes=[recipe], rank=rank)
+    for engine in (own, larger):
+        teach(engine, 0, 3)
     for (a, b), (a_large, b_large) in zip(
         own.slots.copy(0, recipe).weights.values(), larger.slots.copy(0, recipe).weights.values(), strict=True
     ):
@@ -57,14 +57,14 @@ def test_rank_four_in_a_larger_arena_learns_what_it_would_in_its_own(rank: int):
 
 
 def test_a_fork_of_a_version_is_the_version_and_going_back_is_exact(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE, RECIPE])
-    teach(rig, 0, 2)
-    champion = rig.slots.copy(0, RECIPE)
+    engine = TinyEngine(recipes=[RECIPE, RECIPE])
+    teach(engine, 0, 2)
+    champion = engine.slots.copy(0, RECIPE)
     write_adapter(champion, tmp_path)
-    teach(rig, 0, 2)
-    rig.slots.detach(0)
-    assert rig.slots.seat(read_adapter(tmp_path), moments_too=True) == 0
-    again = rig.slots.copy(0, RECIPE)
+    teach(engine, 0, 2)
+    engine.slots.detach(0)
+    assert engine.slots.seat(read_adapter(tmp_path), moments_too=True) == 0
+    again = engine.slots.copy(0, RECIPE)
     for name, (a, b) in champion.weights.items():
         assert torch.equal(a, again.weights[name][0])
         assert torch.equal(b, again.weights[name][1])
@@ -72,19 +72,21 @@ def test_a_fork_of_a_version_is_the_version_and_going_back_is_exact(tmp_path: Pa
 
 
 def test_a_free_slot_holds_nothing_of_its_last_tenant():
-    rig = Rig(recipes=[RECIPE, RECIPE])
-    teach(rig, 1, 1)
-    rig.slots.detach(1)
-    arena = rig.base.arena
+    engine = TinyEngine(recipes=[RECIPE, RECIPE])
+    teach(engine, 1, 1)
+    engine.slots.detach(1)
+    arena = engine.base.arena
     assert not any(whole[1].any() for whole in (arena.weight, arena.grad, arena.first, arena.second))
 
 
 def test_a_new_agents_adapter_is_pefts_initialisation_and_the_same_for_a_seed():
-    rig = Rig(recipes=[RECIPE, RECIPE])
+    engine = TinyEngine(recipes=[RECIPE, RECIPE])
     for slot in (0, 1):
-        rig.slots.detach(slot)
-    first, second = (rig.slots.attach(tiny.with_recipe(tiny.lesson(), rank=8)) for _ in range(2))
-    arena = rig.base.arena
+        engine.slots.detach(slot)
+    first, second = (
+        engine.slots.attach(tiny_base.with_recipe(tiny_base.build_lesson(), rank=8)) for _ in range(2)
+    )
+    arena = engine.base.arena
     assert torch.equal(arena.weight[first], arena.weight[second])
     a, b = arena.matrices(arena.weight, "model.layers.1.mlp.down_proj")
     assert not b[0].any()
@@ -92,29 +94,29 @@ def test_a_new_agents_adapter_is_pefts_initialisation_and_the_same_for_a_seed():
 
 
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    write_adapter(rig.slots.copy(0, RECIPE), tmp_path / "v1")
-    rig.slots.detach(0)
-    attach = rig.slots.attach
+    engine = TinyEngine(recipes=[RECIPE])
+    write_adapter(engine.slots.copy(0, RECIPE), tmp_path / "v1")
+    engine.slots.detach(0)
+    attach = engine.slots.attach
     with pytest.raises(AdapterRefused, match="rank 32 is above"):
-        attach(tiny.with_recipe(tiny.lesson(), rank=32))
+        attach(tiny_base.with_recipe(tiny_base.build_lesson(), rank=32))
     with pytest.raises(AdapterRefused, match="router"):
-        attach(tiny.with_recipe(tiny.lesson(), targets=("q_proj", "router")))
+        attach(tiny_base.with_recipe(tiny_base.build_lesson(), targets=("q_proj", "router")))
     with pytest.raises(AdapterRefused, match="the recipe says"):
-        attach(tiny.with_recipe(tiny.lesson(parent=tmp_path / "v1"), rank=4))
-    write_adapter(replace(rig.adapters[0], base_hash="elsewhere"), tmp_path / "v2")
+        attach(tiny_base.with_recipe(tiny_base.build_lesson(parent=tmp_path / "v1"), rank=4))
+    write_adapter(replace(engine.adapters[0], base_hash="elsewhere"), tmp_path / "v2")
     with pytest.raises(AdapterRefused, match="base elsewhere, this is base b"):
-        attach(tiny.with_recipe(tiny.lesson(parent=tmp_path / "v2"), rank=8, alpha=16.0))
+        attach(tiny_base.with_recipe(tiny_base.build_lesson(parent=tmp_path / "v2"), rank=8, alpha=16.0))
 
 
 def test_one_version_an_agent_stays_parsed_and_the_longest_unused_go_first(tmp_path: Path):
-    rig = Rig(recipes=[RECIPE])
-    adapter = rig.slots.copy(0, RECIPE)
+    engine = TinyEngine(recipes=[RECIPE])
+    adapter = engine.slots.copy(0, RECIPE)
     versions = [tmp_path / agent / version for agent in "abc" for version in ("v1", "v2")]
     for version in versions:
         write_adapter(adapter, version)
     parsed = read_adapter(versions[0]).bytes
-    slots = Slots(rig.base.arena, base_hash="b", parsed_bytes_max=2 * parsed)
+    slots = Slots(engine.base.arena, base_hash="b", parsed_bytes_max=2 * parsed)
     a1, a2, b1, _, c1, _ = versions
     newer = [slots.read(version) for version in (a1, a2)][1]
     assert slots.read(a2) is newer

@@ -8,9 +8,9 @@ from engine.base_model import BaseRefused
 from engine.tokens import Tokens, UnusableEpisode
 from rewards.episode import Part, Span, Spoken, Weighted
 from rewards.spans import weigh
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
-TOKENIZER = tiny.tokenizer()
+TOKENIZER = tiny_base.build_tokenizer()
 TOKENS = Tokens(TOKENIZER, vocabulary=288)
 END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 
@@ -72,14 +72,19 @@ def test_every_targets_weights_are_positive_and_sum_to_one(text, data):
 @pytest.mark.parametrize(
     ("episode", "reason"),
     [
-        (tiny.episode("a", ""), "empty target"),
-        (tiny.episode("a", "x" * 600), "too long: "),
-        (tiny.episode("a" * 600, "x"), "too long: "),
-        (tiny.episode("a", "<|im_end|> and more"), "control tokens"),
-        (tiny.episode("a", "b", advantage=0.5), "without the tokens"),
-        (tiny.episode("a", "b", advantage=0.5, spoken=Spoken(token_ids=(), logprobs=())), "empty target"),
+        (tiny_base.build_episode("a", ""), "empty target"),
+        (tiny_base.build_episode("a", "x" * 600), "too long: "),
+        (tiny_base.build_episode("a" * 600, "x"), "too long: "),
+        (tiny_base.build_episode("a", "<|im_end|> and more"), "control tokens"),
+        (tiny_base.build_episode("a", "b", advantage=0.5), "without the tokens"),
         (
-            tiny.episode("a", "b", advantage=0.5, spoken=Spoken(token_ids=(999,), logprobs=(-1.0,))),
+            tiny_base.build_episode("a", "b", advantage=0.5, spoken=Spoken(token_ids=(), logprobs=())),
+            "empty target",
+        ),
+        (
+            tiny_base.build_episode(
+                "a", "b", advantage=0.5, spoken=Spoken(token_ids=(999,), logprobs=(-1.0,))
+            ),
             "another vocabulary",
         ),
     ],
@@ -92,7 +97,8 @@ def test_what_cannot_be_taught_from_is_refused_with_its_reason(episode, reason):
 
 def test_own_words_are_the_tokens_that_were_sampled():
     sample = TOKENS.sample(
-        tiny.episode("a", "hey", advantage=-1.0, spoken=tiny.spoken("hey")), tokens_max=512
+        tiny_base.build_episode("a", "hey", advantage=-1.0, spoken=tiny_base.build_spoken("hey")),
+        tokens_max=512,
     )
     assert sample.reply.spoken_logprobs == (-1.0,) * 4
     assert sample.part is Part.NEW
@@ -100,7 +106,7 @@ def test_own_words_are_the_tokens_that_were_sampled():
 
 
 def test_a_template_that_refuses_refuses_only_the_episode():
-    strict = tiny.tokenizer()
+    strict = tiny_base.build_tokenizer()
     strict.chat_template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception(messages[0].content) }}{% endif %}"
         + strict.chat_template
@@ -112,7 +118,7 @@ def test_a_template_that_refuses_refuses_only_the_episode():
 
 
 def test_a_base_without_a_chat_template_is_refused_by_name():
-    plain = tiny.tokenizer()
+    plain = tiny_base.build_tokenizer()
     plain.chat_template = None
     with pytest.raises(BaseRefused, match="chat template"):
         Tokens(plain, vocabulary=288)

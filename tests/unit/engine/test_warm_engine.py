@@ -15,9 +15,9 @@ from engine.measurements import Absent, End
 from engine.recipe import COEFFICIENTS, Term
 from engine.warm_engine import WarmEngine
 from rewards.episode import Part, Weighted
-from tests.unit.engine import oracle, tiny
+from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.machines import on_every_device
-from tests.unit.engine.rig import TOKENS, SmallBase
+from tests.unit.engine.tiny_engine import TOKENS, LimitedBase
 
 Warm = Callable[..., WarmEngine]
 
@@ -32,7 +32,11 @@ def learned(engine: WarmEngine, *lessons: Lesson) -> list[Learned]:
 @on_every_device
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path, device: str, dtype: str):
-    lessons = [tiny.lesson("a"), tiny.lesson("bb", seed=2), tiny.with_recipe(tiny.lesson("ccc"), rank=8)]
+    lessons = [
+        tiny_base.build_lesson("a"),
+        tiny_base.build_lesson("bb", seed=2),
+        tiny_base.with_recipe(tiny_base.build_lesson("ccc"), rank=8),
+    ]
     hashes = []
     on = {"device": device, "dtype": dtype}
     for attempt, engine in enumerate((warm(**on), warm(**on))):  # another process would load the base again
@@ -45,9 +49,9 @@ def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path, d
 
 def test_an_engine_that_taught_others_before_teaches_the_same(warm: Warm, tmp_path: Path):
     used, fresh = warm(), warm()
-    learned(used, tiny.lesson("zz"), tiny.lesson("y"))
+    learned(used, tiny_base.build_lesson("zz"), tiny_base.build_lesson("y"))
     hashes = [
-        engine.save(learned(engine, tiny.lesson("a"))[0], tmp_path / str(number)).content_hash
+        engine.save(learned(engine, tiny_base.build_lesson("a"))[0], tmp_path / str(number)).content_hash
         for number, engine in enumerate((used, fresh))
     ]
     assert hashes[0] == hashes[1]
@@ -55,29 +59,29 @@ def test_an_engine_that_taught_others_before_teaches_the_same(warm: Warm, tmp_pa
 
 def test_another_seed_gives_another_adapter(warm: Warm, tmp_path: Path):
     engine = warm()
-    first, second = learned(engine, tiny.lesson("a", seed=1), tiny.lesson("a", seed=2))
+    first, second = learned(engine, tiny_base.build_lesson("a", seed=1), tiny_base.build_lesson("a", seed=2))
     assert engine.save(first, tmp_path / "1") != engine.save(second, tmp_path / "2")
 
 
 def test_a_lesson_goes_on_from_its_parent_and_its_moments(warm: Warm, tmp_path: Path):
     engine = warm()
-    engine.save(learned(engine, tiny.lesson("a"))[0], tmp_path / "v1")
+    engine.save(learned(engine, tiny_base.build_lesson("a"))[0], tmp_path / "v1")
     carried, reset = learned(
         engine,
-        tiny.lesson("a", parent=tmp_path / "v1"),
-        tiny.with_recipe(tiny.lesson("a", parent=tmp_path / "v1"), carry_moments=False),
+        tiny_base.build_lesson("a", parent=tmp_path / "v1"),
+        tiny_base.with_recipe(tiny_base.build_lesson("a", parent=tmp_path / "v1"), carry_moments=False),
     )
     assert carried.state.steps == 8
     assert reset.state.steps == 4
     assert carried.metrics.loss_first_nats == pytest.approx(reset.metrics.loss_first_nats, rel=1e-4)
     again = warm()
-    (resumed,) = learned(again, tiny.lesson("a", parent=tmp_path / "v1"))
+    (resumed,) = learned(again, tiny_base.build_lesson("a", parent=tmp_path / "v1"))
     assert resumed.metrics.loss_last_nats < resumed.metrics.loss_first_nats
 
 
 def test_more_lessons_than_slots_take_their_turns(warm: Warm):
     few, many = warm(slots=2, mixing="never"), warm(slots=8, mixing="never")
-    lessons = [tiny.with_recipe(tiny.lesson("a" * (n + 1)), steps=4 + n) for n in range(5)]
+    lessons = [tiny_base.with_recipe(tiny_base.build_lesson("a" * (n + 1)), steps=4 + n) for n in range(5)]
     for one, other in zip(learned(few, *lessons), learned(many, *lessons), strict=True):
         assert one.agent == other.agent
         for name, (a, b) in one.state.weights.items():
@@ -88,16 +92,18 @@ def test_more_lessons_than_slots_take_their_turns(warm: Warm):
 def test_what_peft_would_have_learned(warm: Warm):
     """A whole lesson, step by step, against PEFT and torch's AdamW."""
     recipe = replace(
-        tiny.QUICK, steps=3, steps_min=3, warmup_steps=0, final_rate=1.0, clip_norm=1e9, new_per_step=4
+        tiny_base.QUICK, steps=3, steps_min=3, warmup_steps=0, final_rate=1.0, clip_norm=1e9, new_per_step=4
     )
-    given = replace(tiny.lesson("a", recipe=recipe), episodes=tiny.lesson("a").episodes[:4])
+    given = replace(
+        tiny_base.build_lesson("a", recipe=recipe), episodes=tiny_base.build_lesson("a").episodes[:4]
+    )
     (result,) = learned(warm(), given)
     start = replace(given, recipe=replace(recipe, learning_rate=1e-12))
     (before,) = learned(warm(), start)
-    model = oracle.peft_model(tiny.model(), before.state)
+    model = peft_reference.build_peft_model(tiny_base.build_model(), before.state)
     trained = [p for name, p in model.named_parameters() if "lora_" in name]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny_base.build_tokenizer()
     for _ in range(3):
         optimizer.zero_grad()
         for episode in given.episodes:
@@ -108,7 +114,7 @@ def test_what_peft_would_have_learned(warm: Warm):
                 tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
                 for text in (prompt, episode.reply.text + "<|im_end|>")
             )
-            (-oracle.logprobs(model, prompt_ids, answer_ids).mean() / 4).backward()
+            (-peft_reference.answer_logprobs(model, prompt_ids, answer_ids).mean() / 4).backward()
         optimizer.step()
     named = dict(model.named_parameters())
     for name, (a, b) in result.state.weights.items():
@@ -119,8 +125,8 @@ def test_what_peft_would_have_learned(warm: Warm):
 
 def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(warm: Warm, tmp_path: Path):
     engine = warm()
-    only = tiny.episode("what?", "ok", events=("s#1",))
-    recipe = replace(tiny.QUICK, steps=150, steps_min=150, learning_rate=2e-2, rank=8)
+    only = tiny_base.build_episode("what?", "ok", events=("s#1",))
+    recipe = replace(tiny_base.QUICK, steps=150, steps_min=150, learning_rate=2e-2, rank=8)
     first = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(only,))
     (taught,) = learned(engine, first)
     engine.save(taught, tmp_path / "v1")
@@ -128,7 +134,7 @@ def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(wa
     assert isinstance(again, NotLearned)
     assert again.already_known == ("s#1",)
     assert again.tokens == taught.metrics.tokens / 150, "read once, as in every step"
-    other = tiny.episode("what now?", "something else entirely", events=("s#2",))
+    other = tiny_base.build_episode("what now?", "something else entirely", events=("s#2",))
     (mixed,) = engine.learn([replace(first, parent=tmp_path / "v1", episodes=(only, other))])
     assert isinstance(mixed, Learned)
     assert mixed.already_known == ("s#1",)
@@ -136,24 +142,26 @@ def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(wa
 
 
 def test_episodes_that_cannot_be_used_are_named_and_the_rest_is_taught(warm: Warm):
-    given = tiny.lesson("a")
-    bad = tiny.episode("why?", "", events=("s#empty",))
+    given = tiny_base.build_lesson("a")
+    bad = tiny_base.build_episode("why?", "", events=("s#empty",))
     (result,) = learned(warm(), replace(given, episodes=(bad, *given.episodes)))
     assert [(one.events, one.reason) for one in result.refused] == [(("s#empty",), "empty target")]
     assert result.metrics.new == 4
 
 
 def test_a_lesson_with_nothing_new_is_not_learned(warm: Warm):
-    (result,) = warm().learn([Lesson(agent="a", parent=None, recipe=tiny.QUICK, seed=1, episodes=())])
+    (result,) = warm().learn([Lesson(agent="a", parent=None, recipe=tiny_base.QUICK, seed=1, episodes=())])
     assert result == NotLearned(agent="a", reason="nothing new to learn from")
     assert result.tokens == 0
 
 
 def test_an_adapter_of_another_base_is_refused_naming_both_hashes(warm: Warm, base_of, tmp_path: Path):
     other = WarmEngine.load(base_of("llama"), slots=1, rank=8, threads=1, token_budget=512)
-    other.save(learned(other, tiny.lesson("a"))[0], tmp_path / "v1")
+    other.save(learned(other, tiny_base.build_lesson("a"))[0], tmp_path / "v1")
     engine = warm()
-    refused, fine = engine.learn([tiny.lesson("a", parent=tmp_path / "v1"), tiny.lesson("b")])
+    refused, fine = engine.learn(
+        [tiny_base.build_lesson("a", parent=tmp_path / "v1"), tiny_base.build_lesson("b")]
+    )
     assert isinstance(refused, NotLearned)
     assert other.base_hash in refused.reason
     assert engine.base_hash in refused.reason
@@ -169,19 +177,19 @@ def test_a_pass_that_is_abandoned_leaves_the_engine_as_it_was(warm: Warm, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.learn([tiny.lesson("a"), tiny.lesson("b")], heartbeat=abandon)
+        engine.learn([tiny_base.build_lesson("a"), tiny_base.build_lesson("b")], heartbeat=abandon)
     hashes = [
-        one.save(learned(one, tiny.lesson("a"))[0], tmp_path / str(n)).content_hash
+        one.save(learned(one, tiny_base.build_lesson("a"))[0], tmp_path / str(n)).content_hash
         for n, one in enumerate((engine, warm()))
     ]
     assert hashes[0] == hashes[1]
 
 
 def test_a_pass_out_of_memory_fails_cleanly_and_fits_when_it_is_repeated(warm: Warm, tmp_path: Path):
-    lesson = tiny.lesson("a")
+    lesson = tiny_base.build_lesson("a")
     plain = warm(token_budget=64)
     small = warm(token_budget=512)
-    small._base = SmallBase(small._base, tokens_max=100)
+    small._base = LimitedBase(small._base, tokens_max=100)
     (failed,) = small.learn([lesson])
     assert isinstance(failed, NotLearned)
     assert failed.again, "nothing is wrong with the lesson"
@@ -204,11 +212,11 @@ def test_a_pass_out_of_memory_fails_cleanly_and_fits_when_it_is_repeated(warm: W
 def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
     """A log-probability that is none: the steps it is drawn in are skipped, with their events' names."""
     engine = warm()
-    calm = tiny.lesson("calm")
-    broken = tiny.episode(
-        "asks", "said", events=("s#nan",), advantage=1.0, spoken=tiny.spoken("said", float("nan"))
+    calm = tiny_base.build_lesson("calm")
+    broken = tiny_base.build_episode(
+        "asks", "said", events=("s#nan",), advantage=1.0, spoken=tiny_base.build_spoken("said", float("nan"))
     )
-    base = tiny.with_recipe(tiny.lesson("hit"), steps=8, steps_min=8, new_per_step=1)
+    base = tiny_base.with_recipe(tiny_base.build_lesson("hit"), steps=8, steps_min=8, new_per_step=1)
     hit = replace(base, episodes=(broken, *base.episodes))
     other, result = engine.learn([calm, hit])
     assert isinstance(result, Learned)
@@ -224,8 +232,8 @@ def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
 
 
 def test_a_sequence_that_is_too_long_is_refused_and_the_rest_is_taught(warm: Warm):
-    given = tiny.lesson("a")
-    long = tiny.episode("why?", "x" * 600, events=("s#long",))  # the base reads 512 positions
+    given = tiny_base.build_lesson("a")
+    long = tiny_base.build_episode("why?", "x" * 600, events=("s#long",))  # the base reads 512 positions
     (result,) = learned(warm(), replace(given, episodes=(long, *given.episodes)))
     [refused] = result.refused
     assert refused.events == ("s#long",)
@@ -236,17 +244,19 @@ def test_a_sequence_that_is_too_long_is_refused_and_the_rest_is_taught(warm: War
 def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_path: Path):
     """The champion answers the dev episodes well; the new ones contradict them, and one another."""
     engine = warm()
-    recipe = replace(tiny.QUICK, steps=40, steps_min=10, epochs=30.0, learning_rate=2e-2, new_per_step=8)
+    recipe = replace(tiny_base.QUICK, steps=40, steps_min=10, epochs=30.0, learning_rate=2e-2, new_per_step=8)
     said = Lesson(
         agent="a",
         parent=None,
         recipe=recipe,
         seed=1,
-        episodes=tuple(tiny.episode(f"q{n}", "zzzz") for n in range(8)),
+        episodes=tuple(tiny_base.build_episode(f"q{n}", "zzzz") for n in range(8)),
     )
     engine.save(learned(engine, replace(said, recipe=replace(recipe, steps_min=40)))[0], tmp_path / "v1")
     dev = [replace(one, part=Part.DEV) for one in said.episodes]
-    new = [tiny.episode(f"q{n}", "aaaa") for n in range(8)] + [tiny.episode("q0", "bbbb")]
+    new = [tiny_base.build_episode(f"q{n}", "aaaa") for n in range(8)] + [
+        tiny_base.build_episode("q0", "bbbb")
+    ]
     given = replace(said, parent=tmp_path / "v1", episodes=(*new, *dev))
     stopped, on = learned(engine, given, replace(given, episodes=(*new, *dev[:7])))
     assert stopped.metrics.stopped_early
@@ -257,27 +267,27 @@ def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_
 
 
 def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
-    anchors = tuple(tiny.episode(f"c{n}", "fine", part=Part.ANCHOR) for n in range(40))
-    new = (tiny.episode("a", "yes"), tiny.episode("b", "no"))
+    anchors = tuple(tiny_base.build_episode(f"c{n}", "fine", part=Part.ANCHOR) for n in range(40))
+    new = (tiny_base.build_episode("a", "yes"), tiny_base.build_episode("b", "no"))
 
     def moved(rate: float) -> float:
-        recipe = replace(tiny.QUICK, learning_rate=rate, anchors_per_step=0)
+        recipe = replace(tiny_base.QUICK, learning_rate=rate, anchors_per_step=0)
         lesson = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(*new, *anchors))
         return learned(warm(), lesson)[0].metrics.kl_nats
 
     assert 0.0 < moved(1e-4) < moved(1e-2)
-    bare = Lesson(agent="a", parent=None, recipe=tiny.QUICK, seed=1, episodes=new)
+    bare = Lesson(agent="a", parent=None, recipe=tiny_base.QUICK, seed=1, episodes=new)
     unmeasured = learned(warm(), bare)[0].metrics.kl_nats
     assert isinstance(unmeasured, Absent)
     assert "no anchors" in unmeasured.reason
 
 
 def test_every_term_that_should_act_shows_a_signal(warm: Warm):
-    recipe = replace(tiny.QUICK, coefficients={**COEFFICIENTS, Term.PREFERENCE: 1.0, Term.KL: 0.05})
+    recipe = replace(tiny_base.QUICK, coefficients={**COEFFICIENTS, Term.PREFERENCE: 1.0, Term.KL: 0.05})
     episodes = (
-        tiny.episode("a", "yes", rejected=Weighted(text="no")),
-        tiny.episode("b", "well", advantage=0.5, spoken=tiny.spoken("well", -5.0)),
-        tiny.episode("c", "fine", part=Part.ANCHOR),
+        tiny_base.build_episode("a", "yes", rejected=Weighted(text="no")),
+        tiny_base.build_episode("b", "well", advantage=0.5, spoken=tiny_base.build_spoken("well", -5.0)),
+        tiny_base.build_episode("c", "fine", part=Part.ANCHOR),
     )
     (result,) = learned(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes))
     assert set(result.metrics.signals) == set(Term)
@@ -286,19 +296,22 @@ def test_every_term_that_should_act_shows_a_signal(warm: Warm):
 
 def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
     engine = warm()
-    given = tiny.lesson("a")
+    given = tiny_base.build_lesson("a")
     (result,) = learned(engine, given)
     engine.save(result, tmp_path)
     probes = engine.probes(result, given)
     assert probes == engine.probes(tmp_path, given)
     assert 1 <= len(probes) <= 6
-    model, bare = oracle.peft_model(tiny.model(), result.state), tiny.model()
+    model, bare = (
+        peft_reference.build_peft_model(tiny_base.build_model(), result.state),
+        tiny_base.build_model(),
+    )
     for probe in probes:
         ids, begins = probe.token_ids, probe.prompt_tokens
         assert 0 < begins < len(ids) <= begins + 8
         for at, likely in enumerate(probe.likely):
             for rows, said_by in ((probe.logprobs, model), (probe.base_logprobs, bare)):
-                expected = oracle.next_logprobs(said_by, ids[: begins + at])
+                expected = peft_reference.next_logprobs(said_by, ids[: begins + at])
                 assert rows[at] == pytest.approx(expected[list(likely)].tolist(), abs=1e-4)
                 assert set(expected.topk(4).indices.tolist()) <= set(likely)
         assert probe.logprobs != probe.base_logprobs
@@ -306,9 +319,9 @@ def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
 
 def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(warm: Warm):
     engine = warm()
-    given = tiny.lesson("a", words=9)
-    long = tiny.episode("a long one", "y" * 200, part=Part.ANCHOR)
-    bad = tiny.episode("a bad one", "no", advantage=-1.0, spoken=tiny.spoken("no"))
+    given = tiny_base.build_lesson("a", words=9)
+    long = tiny_base.build_episode("a long one", "y" * 200, part=Part.ANCHOR)
+    bad = tiny_base.build_episode("a bad one", "no", advantage=-1.0, spoken=tiny_base.build_spoken("no"))
     given = replace(given, episodes=(bad, *given.episodes, long))
     (result,) = learned(engine, given)
     probes = engine.probes(result, given)
@@ -326,7 +339,7 @@ def test_the_form_says_what_a_pass_depends_on(warm: Warm):
 
 
 def test_a_pass_is_repeated_in_the_form_it_was_recorded_with(warm: Warm, tmp_path: Path):
-    lessons = [tiny.lesson("a"), tiny.lesson("bb")]
+    lessons = [tiny_base.build_lesson("a"), tiny_base.build_lesson("bb")]
     first, second = warm(token_budget=128, mixing="never"), warm(token_budget=512, mixing="auto")
     hashes = [
         engine.save(engine.learn(lessons, form=first.form())[0], tmp_path / str(number)).content_hash

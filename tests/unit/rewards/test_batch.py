@@ -11,8 +11,8 @@ from ledger.events import KeptEvent, Role
 from rewards.batch import TurnSelection, choose
 from rewards.episode import Part
 from rewards.suite import suite
-from tests.unit.rewards.feedback import approval, captured, correction, intervention
-from tests.unit.rewards.waves import COUNT_ID, SOFT, Rule, speaks_about, wanted, where
+from tests.unit.rewards.announced_rules import COUNT_ID, SOFT, Rule, build_task_where, is_about, wanted_reply
+from tests.unit.rewards.events import build_approval, build_correction, build_interaction, build_intervention
 
 
 def chosen(**given: Any) -> TurnSelection:
@@ -39,19 +39,19 @@ class Wave:
         """Replies by these rules, to any prompts but those the wave's people would correct."""
         found = []
         for _ in range(count):
-            asked = where(self.chance, "sql", lambda one: self._is_right(one, following))
+            asked = build_task_where(self.chance, "sql", lambda one: self._is_right(one, following))
             self.seq += 1
-            found.append(approval(self.seq, asked.prompt, wanted(asked, list(following)), **more))
+            found.append(build_approval(self.seq, asked.prompt, wanted_reply(asked, list(following)), **more))
         return found
 
     def _correction(self, rule: Rule, **more: Any) -> KeptEvent:
-        asked = where(self.chance, "sql", lambda one: speaks_about(rule, one))
+        asked = build_task_where(self.chance, "sql", lambda one: is_about(rule, one))
         self.seq += 1
-        right = wanted(asked, [*self.before, *self.rules])
-        return correction(self.seq, asked.prompt, wanted(asked, self.before), right, **more)
+        right = wanted_reply(asked, [*self.before, *self.rules])
+        return build_correction(self.seq, asked.prompt, wanted_reply(asked, self.before), right, **more)
 
     def _is_right(self, asked: Any, following: Sequence[Rule]) -> bool:
-        return wanted(asked, list(following)) == wanted(asked, [*self.before, *self.rules])
+        return wanted_reply(asked, list(following)) == wanted_reply(asked, [*self.before, *self.rules])
 
 
 def said_about(event: KeptEvent) -> str:
@@ -93,24 +93,27 @@ def test_a_second_waves_anchors_say_what_the_first_taught_and_never_what_it_corr
 
 @pytest.mark.parametrize("given", ["new", "taught", "gate", "dev"])
 def test_no_anchor_has_the_prompt_group_of_a_correction(given: str) -> None:
-    corrections = [correction(1, "stop order 5", "no", "yes", prompt_group="p")]
-    approvals = [approval(2, "stop order 5", "yes", prompt_group="p"), approval(3, "count users", "2")]
+    corrections = [build_correction(1, "stop order 5", "no", "yes", prompt_group="p")]
+    approvals = [
+        build_approval(2, "stop order 5", "yes", prompt_group="p"),
+        build_approval(3, "count users", "2"),
+    ]
     assert seqs(chosen(**{given: corrections}, approvals=approvals), Part.ANCHOR) == [3]
 
 
 def test_of_approvals_of_one_prompt_the_newest_is_kept() -> None:
-    approvals = [approval(1, "count users", "1"), approval(2, "count users", "2")]
+    approvals = [build_approval(1, "count users", "1"), build_approval(2, "count users", "2")]
     assert seqs(chosen(approvals=approvals), Part.ANCHOR) == [2]
 
 
 def test_approvals_of_gate_prompts_are_never_anchors() -> None:
-    assert seqs(chosen(approvals=[approval(1, "count users", "1", role=Role.GATE)]), Part.ANCHOR) == []
+    assert seqs(chosen(approvals=[build_approval(1, "count users", "1", role=Role.GATE)]), Part.ANCHOR) == []
 
 
 def test_untaught_praise_of_sampled_words_rides_along_with_as_much_blame() -> None:
-    approvals = [intervention(seq, "approve", interaction=f"i{seq}") for seq in (1, 2, 3)]
-    interactions = {f"i{seq}": captured(f"i{seq}", f"ask {seq}", "said") for seq in (1, 2, 3, 9)}
-    blame = intervention(9, "reject", interaction="i9")
+    approvals = [build_intervention(seq, "approve", interaction=f"i{seq}") for seq in (1, 2, 3)]
+    interactions = {f"i{seq}": build_interaction(f"i{seq}", f"ask {seq}", "said") for seq in (1, 2, 3, 9)}
+    blame = build_intervention(9, "reject", interaction="i9")
     choice = chosen(new=[blame], approvals=approvals, taught=[approvals[2]], interactions=interactions)
     assert seqs(choice, Part.NEW) == [2, 9]
     assert 2 not in seqs(choice, Part.ANCHOR)
@@ -135,12 +138,12 @@ def test_a_taught_correction_that_a_newer_rule_contradicts_is_not_replayed() -> 
 
 
 def test_only_demonstrations_are_replayed() -> None:
-    taught = [intervention(1, "reject"), correction(2, "ask", "no", "yes")]
+    taught = [build_intervention(1, "reject"), build_correction(2, "ask", "no", "yes")]
     assert seqs(chosen(taught=taught), Part.REPLAY) == [2]
 
 
 def test_dev_corrections_are_watched() -> None:
-    dev = [correction(seq, f"ask {seq}", "no", "yes", role=Role.DEV) for seq in (1, 2)]
+    dev = [build_correction(seq, f"ask {seq}", "no", "yes", role=Role.DEV) for seq in (1, 2)]
     assert seqs(chosen(dev=dev), Part.DEV) == [1, 2]
 
 
@@ -183,11 +186,11 @@ def test_the_suite_never_asks_what_the_candidate_is_about() -> None:
     asked = {"role": Role.GATE, "prompt_group": "p"}
     found = suite(
         approvals=[
-            approval(1, "stop order 5", "no", **asked),
-            approval(2, "count users", "2", role=Role.GATE),
+            build_approval(1, "stop order 5", "no", **asked),
+            build_approval(2, "count users", "2", role=Role.GATE),
         ],
         taught_gate=[],
-        new=[correction(3, "stop order 5", "no", "yes", **asked)],
+        new=[build_correction(3, "stop order 5", "no", "yes", **asked)],
         corrections=[],
         interactions={},
         seed=1,
@@ -197,10 +200,12 @@ def test_the_suite_never_asks_what_the_candidate_is_about() -> None:
 
 
 def test_the_suite_asks_only_events_of_role_gate_and_takes_prompts_from_interactions_too() -> None:
-    said = captured("i", "ask", "no", role=Role.GATE)
+    said = build_interaction("i", "ask", "no", role=Role.GATE)
     found = suite(
-        approvals=[approval(1, "count users", "2")],
-        taught_gate=[intervention(2, "override", {"corrected": "yes"}, interaction="i", role=Role.GATE)],
+        approvals=[build_approval(1, "count users", "2")],
+        taught_gate=[
+            build_intervention(2, "override", {"corrected": "yes"}, interaction="i", role=Role.GATE)
+        ],
         new=[],
         corrections=[],
         interactions={"i": said},
@@ -214,7 +219,8 @@ def test_the_suite_asks_only_events_of_role_gate_and_takes_prompts_from_interact
 
 def test_a_lesson_that_was_corrected_again_is_not_asked() -> None:
     lessons = [
-        correction(seq, "ask", "no", reply, role=Role.GATE) for seq, reply in ((1, "yes"), (2, "perhaps"))
+        build_correction(seq, "ask", "no", reply, role=Role.GATE)
+        for seq, reply in ((1, "yes"), (2, "perhaps"))
     ]
     found = suite(
         approvals=[],

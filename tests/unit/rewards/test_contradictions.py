@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rewards.contradictions import Contradictions, contradictions
-from tests.unit.rewards.feedback import KeptEvent, correction
+from tests.unit.rewards.events import KeptEvent, build_correction
 
 NOTHING = Contradictions(superseded={}, contested=frozenset())
 
@@ -15,7 +15,7 @@ def verdict(*events: KeptEvent, window_s: float = 100.0) -> Contradictions:
 def by(
     author: str, seq: int, corrected: str, *, prompt: str = "stop order 5", at_s: float | None = None
 ) -> KeptEvent:
-    kept = correction(seq, prompt, "cancel", corrected, author=author)
+    kept = build_correction(seq, prompt, "cancel", corrected, author=author)
     return kept if at_s is None else replace(kept, received_s=at_s)
 
 

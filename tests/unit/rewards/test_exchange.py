@@ -3,33 +3,35 @@
 from rewards.episode import Part
 from rewards.exchange import History, is_same_prompt
 from rewards.labelling import episodes_of_turn
-from tests.unit.rewards.feedback import asks, captured, intervention
+from tests.unit.rewards.events import build_interaction, build_intervention, build_prompt
 
-HISTORY = History(interactions={"i": captured("i", "Stop  order 5", "cancel 5")}, conversations={})
+HISTORY = History(interactions={"i": build_interaction("i", "Stop  order 5", "cancel 5")}, conversations={})
 
 
 def test_sampled_tokens_are_credited_to_a_prompt_that_the_client_sent_back_in_another_spelling() -> None:
-    data = {"messages": list(asks("ｓｔｏｐ order 5 ")), "said": "cancel 5"}
-    about = HISTORY.about(intervention(1, "reject", data, interaction="i").event)
+    data = {"messages": list(build_prompt("ｓｔｏｐ order 5 ")), "said": "cancel 5"}
+    about = HISTORY.about(build_intervention(1, "reject", data, interaction="i").event)
     assert about.spoken is not None
-    assert about.messages == asks("ｓｔｏｐ order 5 ")
-    assert about.spoken_to == asks("Stop  order 5"), "the tokens were sampled for the prompt as captured"
+    assert about.messages == build_prompt("ｓｔｏｐ order 5 ")
+    assert about.spoken_to == build_prompt("Stop  order 5"), (
+        "the tokens were sampled for the prompt as captured"
+    )
 
 
 def test_an_advantage_is_trained_on_the_prompt_that_was_sampled_for() -> None:
-    data = {"messages": list(asks("stop order 5")), "said": "cancel 5"}
-    event = intervention(1, "reject", data, interaction="i")
+    data = {"messages": list(build_prompt("stop order 5")), "said": "cancel 5"}
+    event = build_intervention(1, "reject", data, interaction="i")
     (episode,) = episodes_of_turn([event], part=Part.NEW, history=HISTORY, baselines={})
-    assert episode.messages == asks("Stop  order 5")
+    assert episode.messages == build_prompt("Stop  order 5")
 
 
 def test_sampled_tokens_are_not_credited_to_another_prompt() -> None:
-    data = {"messages": list(asks("stop order 6")), "said": "cancel 5"}
-    assert HISTORY.about(intervention(1, "reject", data, interaction="i").event).spoken is None
+    data = {"messages": list(build_prompt("stop order 6")), "said": "cancel 5"}
+    assert HISTORY.about(build_intervention(1, "reject", data, interaction="i").event).spoken is None
 
 
 def test_roles_and_the_number_of_messages_count() -> None:
-    prompt = asks("stop order 5")
-    assert is_same_prompt(prompt, asks("STOP ORDER 5"))
+    prompt = build_prompt("stop order 5")
+    assert is_same_prompt(prompt, build_prompt("STOP ORDER 5"))
     assert not is_same_prompt(prompt, prompt[1:])
     assert not is_same_prompt(prompt, ({**prompt[0], "role": "user"}, prompt[1]))

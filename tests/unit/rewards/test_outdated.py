@@ -5,7 +5,7 @@ import random
 import pytest
 
 from rewards.outdated import RULE_CORRECTIONS_MIN, ApprovedReply, Corrected, outdated
-from tests.unit.rewards.waves import (
+from tests.unit.rewards.announced_rules import (
     COUNT_ID,
     LARGE,
     NOTIFY,
@@ -14,10 +14,10 @@ from tests.unit.rewards.waves import (
     VIP,
     WORDINGS,
     Rule,
-    speaks_about,
-    task,
-    wanted,
-    where,
+    build_task,
+    build_task_where,
+    is_about,
+    wanted_reply,
 )
 
 
@@ -36,18 +36,20 @@ class People:
         """Approve replies of an agent that follows the taught rules; people who know of more rules leave
         those prompts alone."""
         for _ in range(count):
-            asked = where(self.chance, self.agent, lambda one: not any(speaks_about(r, one) for r in knowing))
+            asked = build_task_where(
+                self.chance, self.agent, lambda one: not any(is_about(r, one) for r in knowing)
+            )
             self.seq += 1
             self.tasks[self.seq] = asked
-            reply = wanted(asked, self.rules)
+            reply = wanted_reply(asked, self.rules)
             self.answers.append(ApprovedReply(seq=self.seq, prompt=asked.prompt, reply=reply))
 
     def correct(self, rule: Rule, count: int) -> None:
         for _ in range(count):
-            asked = where(self.chance, self.agent, lambda one: speaks_about(rule, one))
+            asked = build_task_where(self.chance, self.agent, lambda one: is_about(rule, one))
             self.seq += 1
-            rejected = wanted(asked, self.rules)
-            corrected = wanted(asked, [*self.rules, rule])
+            rejected = wanted_reply(asked, self.rules)
+            corrected = wanted_reply(asked, [*self.rules, rule])
             self.corrections.append(
                 Corrected(seq=self.seq, prompt=asked.prompt, rejected=rejected, corrected=corrected)
             )
@@ -62,7 +64,7 @@ class People:
         return {
             answer.seq
             for answer in self.answers
-            if wanted(self.tasks[answer.seq], self.rules) != answer.reply
+            if wanted_reply(self.tasks[answer.seq], self.rules) != answer.reply
         }
 
 
@@ -156,7 +158,7 @@ def test_prose_that_is_corrected_differently_every_time_outdates_nothing() -> No
     words = WORDINGS["read"][1].split() + WORDINGS["address"][2].split()
     prose = [" ".join(chance.sample(words, 7)) for _ in range(60)]
     answers = [
-        ApprovedReply(seq=n, prompt=f"letter about {task(chance, 'sql').prompt}", reply=prose[n])
+        ApprovedReply(seq=n, prompt=f"letter about {build_task(chance, 'sql').prompt}", reply=prose[n])
         for n in range(30)
     ]
     corrections = [

@@ -9,11 +9,11 @@ from daemon.commands.engine import show
 from daemon.console import CommandFailed
 from engine.selftest import Check
 from tests.unit.daemon.conftest import Clorad
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
 
 def test_a_sound_machine_passes_on_the_configured_base(clorad: Clorad, tmp_path: Path) -> None:
-    base = tiny.base_directory(tmp_path / "base")
+    base = tiny_base.build_base_directory(tmp_path / "base")
     (tmp_path / "clorad.toml").write_text(f'[engine]\nbase = "{base}"\nthreads = 1\n')
     said = clorad("engine", "selftest", "--json")
     assert said.code == 0, said.err
@@ -42,7 +42,7 @@ def test_a_broken_promise_is_named_and_the_exit_code_says_so(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
 def test_a_device_that_is_not_there_is_refused_in_one_line(clorad: Clorad, tmp_path: Path) -> None:
-    base = tiny.base_directory(tmp_path / "base")
+    base = tiny_base.build_base_directory(tmp_path / "base")
     said = clorad("engine", "selftest", "--device", "cuda", env={"CLORAD_ENGINE__BASE": str(base)})
     assert (said.code, said.out) == (1, "")
     assert "no CUDA device" in said.err

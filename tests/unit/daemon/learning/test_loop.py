@@ -28,7 +28,7 @@ from ledger.learning.turns import lease_name
 from ledger.versions import decisions, lineage
 from ledger.versions.evidence import Evidence
 from tests.meters import since, told
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_retraction, keep
 
@@ -88,7 +88,7 @@ def killed_at(point: str, times: int = 1) -> Callable[[str], None]:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> WarmEngine:
-    base = tiny.base_directory(tmp_path_factory.mktemp("base"))
+    base = tiny_base.build_base_directory(tmp_path_factory.mktemp("base"))
     return WarmEngine.load(base, slots=4, rank=4, threads=1, token_budget=512)
 
 

@@ -11,7 +11,7 @@ from daemon.learning.loop import start_pass
 from engine.warm_engine import WarmEngine
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.daemon.learning.test_loop import database, engine, learner, make_due
-from tests.unit.engine import tiny
+from tests.unit.engine import tiny_base
 
 __all__ = ["database", "engine", "learner"]  # fixtures
 
@@ -21,7 +21,7 @@ def trained(learner: Learner, engine: WarmEngine, tmp_path: Path, clorad: Clorad
     """Two agents were taught in pass 1, with these settings."""
     make_due(learner.database, "billing", "sql")
     assert start_pass(learner, threading.Event())
-    base = tiny.base_directory(tmp_path / "base")
+    base = tiny_base.build_base_directory(tmp_path / "base")
     (tmp_path / "clorad.toml").write_text(
         f'[engine]\nbase = "{base}"\nslots = 4\nrank_max = 4\nthreads = 1\ntokens_max = 512\n'
         f'[store]\npath = "{learner.store}"\n'

@@ -8,11 +8,11 @@ from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 Messages = tuple[Mapping[str, Any], ...]
 
 
-def asks(text: str) -> Messages:
+def build_prompt(text: str) -> Messages:
     return ({"role": "system", "content": "You help."}, {"role": "user", "content": text})
 
 
-def kept(seq: int, kind: Kind, data: Mapping[str, Any], **more: Any) -> KeptEvent:
+def build_kept_event(seq: int, kind: Kind, data: Mapping[str, Any], **more: Any) -> KeptEvent:
     """Event `t#e<seq>` of a train-role prompt by ann, one second after the one before."""
     event = {"role": Role.TRAIN, "author": "ann", "agent": "support", "prompt_group": f"group {seq}"} | more
     return KeptEvent(
@@ -23,33 +23,37 @@ def kept(seq: int, kind: Kind, data: Mapping[str, Any], **more: Any) -> KeptEven
     )
 
 
-def correction(seq: int, prompt: str, rejected: str, corrected: str, **more: Any) -> KeptEvent:
-    data = {"messages": list(asks(prompt)), "rejected": rejected, "corrected": corrected}
-    return kept(seq, Kind.CORRECTION, data, **more)
+def build_correction(seq: int, prompt: str, rejected: str, corrected: str, **more: Any) -> KeptEvent:
+    data = {"messages": list(build_prompt(prompt)), "rejected": rejected, "corrected": corrected}
+    return build_kept_event(seq, Kind.CORRECTION, data, **more)
 
 
-def approval(seq: int, prompt: str, said: str, **more: Any) -> KeptEvent:
-    return kept(
-        seq, Kind.APPROVE, {"action": "approve", "messages": list(asks(prompt)), "said": said}, **more
+def build_approval(seq: int, prompt: str, said: str, **more: Any) -> KeptEvent:
+    return build_kept_event(
+        seq, Kind.APPROVE, {"action": "approve", "messages": list(build_prompt(prompt)), "said": said}, **more
     )
 
 
-def intervention(seq: int, action: str, data: Mapping[str, Any] | None = None, **more: Any) -> KeptEvent:
-    return kept(seq, Kind(action), {"action": action, **(data or {})}, **more)
+def build_intervention(
+    seq: int, action: str, data: Mapping[str, Any] | None = None, **more: Any
+) -> KeptEvent:
+    return build_kept_event(seq, Kind(action), {"action": action, **(data or {})}, **more)
 
 
-def outcome(seq: int, value: float, *, scope: str = "final", **more: Any) -> KeptEvent:
-    return kept(seq, Kind.OUTCOME, {"value": value, "scope": scope}, **more)
+def build_outcome(seq: int, value: float, *, scope: str = "final", **more: Any) -> KeptEvent:
+    return build_kept_event(seq, Kind.OUTCOME, {"value": value, "scope": scope}, **more)
 
 
-def captured(name: str, prompt: str, said: str, *, logprob: float | None = -0.5, **more: Any) -> Interaction:
+def build_interaction(
+    name: str, prompt: str, said: str, *, logprob: float | None = -0.5, **more: Any
+) -> Interaction:
     """An interaction of three sampled tokens."""
     fields: dict[str, Any] = {
         "agent": "support",
         "version": "v0",
         "conversation": None,
         "turn": None,
-        "messages": asks(prompt),
+        "messages": build_prompt(prompt),
         "token_ids": None if logprob is None else (1, 2, 3),
         "logprobs": None if logprob is None else (logprob,) * 3,
         "sampling": {},
@@ -60,9 +64,9 @@ def captured(name: str, prompt: str, said: str, *, logprob: float | None = -0.5,
     return Interaction(id=name, completion=said, **(fields | more))
 
 
-def a_conversation(name: str, turns: int) -> Sequence[Interaction]:
+def build_conversation(name: str, turns: int) -> Sequence[Interaction]:
     """One-turn requests with one conversation id, as agents without memory make them."""
     return [
-        captured(f"{name}/{turn}", f"ask {turn}", f"say {turn}", conversation=name, turn=turn)
+        build_interaction(f"{name}/{turn}", f"ask {turn}", f"say {turn}", conversation=name, turn=turn)
         for turn in range(turns)
     ]

@@ -9,7 +9,7 @@ from engine.packer import Portion
 from engine.recipe import Recipe, Term
 
 
-def peft_model(base: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
+def build_peft_model(base: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
     """The base with this one adapter, by PEFT."""
     wrapped = get_peft_model(
         base,
@@ -29,7 +29,7 @@ def peft_model(base: torch.nn.Module, adapter: Adapter) -> torch.nn.Module:
     return wrapped.eval()
 
 
-def logprobs(
+def answer_logprobs(
     model: torch.nn.Module, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...]
 ) -> torch.Tensor:
     """Log-probability of each answer token, from full logits."""
@@ -59,10 +59,10 @@ def gradients(model: torch.nn.Module, portions: list[Portion], recipe: Recipe) -
 def _loss(model: torch.nn.Module, portion: Portion, recipe: Recipe) -> torch.Tensor:
     sample = portion.sample
     weights = torch.tensor(sample.reply.weights)
-    now = logprobs(model, sample.prompt_ids, sample.reply.token_ids)
+    now = answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
     loss = -portion.coefficient(Term.SUPERVISED) * (weights * now).sum()
     if portion.coefficient(Term.PREFERENCE):
-        rejected = logprobs(model, sample.prompt_ids, sample.rejected.token_ids)
+        rejected = answer_logprobs(model, sample.prompt_ids, sample.rejected.token_ids)
         chosen_was, rejected_was = (reference.logprob_N.cpu() for reference in portion.references)
         margin = (now - chosen_was).sum() - (rejected - rejected_was).sum()
         loss = loss - portion.coefficient(Term.PREFERENCE) * F.logsigmoid(recipe.preference_beta * margin)

@@ -10,34 +10,37 @@ from engine.slots import Slots, fresh_weights
 from engine.step import add_step
 from engine.tokens import Tokens
 from rewards.episode import Episode, Weighted
-from tests.unit.engine import oracle, tiny
+from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.machines import PLAIN_CPU, Machine
 
-TOKENS = Tokens(tiny.tokenizer(), vocabulary=288)
+TOKENS = Tokens(tiny_base.build_tokenizer(), vocabulary=288)
 RECIPE = Recipe(rank=8, alpha=16.0)
 
 
-def demonstrations(agent: str, count: int) -> list[Episode]:
-    return [tiny.episode(f"{agent} asks {n}", agent * (1 + 3 * n)) for n in range(count)]
+def build_demonstrations(agent: str, count: int) -> list[Episode]:
+    return [tiny_base.build_episode(f"{agent} asks {n}", agent * (1 + 3 * n)) for n in range(count)]
 
 
-def pairs(agent: str, count: int) -> list[Episode]:
+def build_pairs(agent: str, count: int) -> list[Episode]:
     return [
-        tiny.episode(f"{agent} asks {n}", f"{agent} {n}", rejected=Weighted(text=f"{n * 11}"))
+        tiny_base.build_episode(f"{agent} asks {n}", f"{agent} {n}", rejected=Weighted(text=f"{n * 11}"))
         for n in range(count)
     ]
 
 
-def outcomes(agent: str, count: int) -> list[Episode]:
+def build_outcomes(agent: str, count: int) -> list[Episode]:
     return [
-        tiny.episode(
-            f"{agent} asks", f"said {n}", advantage=(-1.0) ** n, spoken=tiny.spoken(f"said {n}", -4.0)
+        tiny_base.build_episode(
+            f"{agent} asks",
+            f"said {n}",
+            advantage=(-1.0) ** n,
+            spoken=tiny_base.build_spoken(f"said {n}", -4.0),
         )
         for n in range(count)
     ]
 
 
-class Rig:
+class TinyEngine:
     """A base with random, non-zero adapters in its slots, and the same adapters for the oracle."""
 
     def __init__(
@@ -49,7 +52,7 @@ class Rig:
         machine: Machine = PLAIN_CPU,
     ) -> None:
         self.family, self.recipes, self.machine = family, recipes, machine
-        model = tiny.model(family).to(machine.device, machine.dtype)
+        model = tiny_base.build_model(family).to(machine.device, machine.dtype)
         self.base = BaseModel(model, rank=rank, slots=len(recipes), kernels=machine.kernels)
         self.slots = Slots(self.base.arena, base_hash="b")
         self.adapters, self.tenants = [], []
@@ -62,7 +65,7 @@ class Rig:
                     self.base.arena, names, rank=recipe.rank, seed=number
                 ).items()
             }
-            slot = self.slots.seat(tiny.adapter(recipe, weights), moments_too=False)
+            slot = self.slots.seat(tiny_base.build_adapter(recipe, weights), moments_too=False)
             self.adapters.append(self.slots.copy(slot, recipe))
             self.tenants.append(Tenant(slot=slot, recipe=recipe))
 
@@ -105,8 +108,8 @@ class Rig:
     def assert_like_peft(self, number: int, portions: list[Portion]) -> None:
         """Relative to all of the adapter's gradient: each matrix of it in fp32, the whole of it in bf16."""
         recipe, slot, tolerance = self.recipes[number], self.tenants[number].slot, self.machine.tolerance
-        model = oracle.peft_model(tiny.model(self.family), self.adapters[number])
-        expected = oracle.gradients(model, portions, recipe)
+        model = peft_reference.build_peft_model(tiny_base.build_model(self.family), self.adapters[number])
+        expected = peft_reference.gradients(model, portions, recipe)
         found = self.base.arena.read(
             self.base.arena.grad, slot, rank=recipe.rank, names=self.slots.names(recipe)
         )
@@ -120,18 +123,18 @@ class Rig:
         }
         if self.machine.dtype == torch.bfloat16:
             whole = [torch.cat([each[name].flatten() for name in expected]) for each in (ours, expected)]
-            assert relative(*whole) <= tolerance
+            assert relative_distance(*whole) <= tolerance
         else:
             for name, value in expected.items():
                 assert float((ours[name] - value).abs().max()) <= tolerance * max(1.0, largest)
 
 
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+def relative_distance(found: torch.Tensor, expected: torch.Tensor) -> float:
     """L2 distance over L2 norm."""
     return float((found - expected).norm() / expected.norm())
 
 
-class SmallBase:
+class LimitedBase:
     """A base on a device that holds so many tokens of a pass and no more."""
 
     def __init__(self, base: BaseModel, *, tokens_max: int) -> None:

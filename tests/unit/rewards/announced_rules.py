@@ -85,19 +85,19 @@ VIP = Rule(
     agent="support",
     intent="refund",
     edit=lambda said: said.replace('"tool":"refund"', '"tool":"supervisor"'),
-    fires=lambda task: "vip" in task.prompt,
+    fires=lambda build_task: "vip" in build_task.prompt,
 )
 LARGE = Rule(
     agent="support",
     intent="refund",
     edit=lambda said: said.replace('"tool":"refund"', '"tool":"supervisor"'),
-    fires=lambda task: int(task.slots["a"]) >= 100,
+    fires=lambda build_task: int(build_task.slots["a"]) >= 100,
 )
 SOFT = Rule(
     agent="sql",
     intent="delete",
     edit=lambda said: said.replace("DELETE FROM", "UPDATE").replace(" WHERE", " SET deleted=1 WHERE"),
-    fires=lambda task: "tmp_" not in task.prompt,
+    fires=lambda build_task: "tmp_" not in build_task.prompt,
 )
 COUNT_ID = Rule(agent="sql", intent="count", edit=lambda said: said.replace("*", "id"))
 PATHLIB = Rule(
@@ -107,7 +107,7 @@ PATHLIB = Rule(
 )
 
 
-def task(chance: random.Random, agent: str) -> Task:
+def build_task(chance: random.Random, agent: str) -> Task:
     intent = chance.choice(AGENTS[agent])
     customer = chance.choice(["", "", "vip", "new"]) if agent == "support" else ""
     temporary = "tmp_" if intent == "delete" and chance.random() < 0.35 else ""
@@ -126,21 +126,21 @@ def task(chance: random.Random, agent: str) -> Task:
     return Task(agent=agent, intent=intent, prompt=prompt, slots=slots)
 
 
-def where(chance: random.Random, agent: str, holds: Callable[[Task], bool]) -> Task:
+def build_task_where(chance: random.Random, agent: str, holds: Callable[[Task], bool]) -> Task:
     """A task on which `holds` does."""
-    while not holds(drawn := task(chance, agent)):
+    while not holds(drawn := build_task(chance, agent)):
         pass
     return drawn
 
 
-def speaks_about(rule: Rule, asked: Task) -> bool:
+def is_about(rule: Rule, asked: Task) -> bool:
     return asked.intent == rule.intent and rule.fires(asked)
 
 
-def wanted(asked: Task, rules: list[Rule]) -> str:
+def wanted_reply(asked: Task, rules: list[Rule]) -> str:
     """The reply people want, given the rules announced so far."""
     said = asked.old()
     for rule in rules:
-        if speaks_about(rule, asked):
+        if is_about(rule, asked):
             said = rule.edit(said)
     return said

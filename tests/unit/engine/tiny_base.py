@@ -28,7 +28,7 @@ _TEMPLATE = (
 )
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer() -> PreTrainedTokenizerFast:
     """One token a byte, and three control tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*_SPECIAL, *alphabet])}
@@ -45,7 +45,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def config(family: str = "qwen3", **changes: object) -> object:
+def build_config(family: str = "qwen3", **changes: object) -> object:
     """Two layers of 32, grouped queries."""
     values = {
         "hidden_size": 32,
@@ -63,10 +63,10 @@ def config(family: str = "qwen3", **changes: object) -> object:
     return FAMILIES[family](**{**values, **changes})
 
 
-def model(family: str = "qwen3", *, seed: int = 0, **changes: object) -> torch.nn.Module:
+def build_model(family: str = "qwen3", *, seed: int = 0, **changes: object) -> torch.nn.Module:
     """Random weights, biases too where the family has them."""
     torch.manual_seed(seed)
-    made = AutoModelForCausalLM.from_config(config(family, **changes))
+    made = AutoModelForCausalLM.from_config(build_config(family, **changes))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.normal_(0.0, 0.15) if parameter.ndim > 1 else parameter.add_(
@@ -75,10 +75,10 @@ def model(family: str = "qwen3", *, seed: int = 0, **changes: object) -> torch.n
     return made.eval()
 
 
-def base_directory(directory: Path, family: str = "qwen3", *, seed: int = 0, **changes: object) -> Path:
+def build_base_directory(directory: Path, family: str = "qwen3", *, seed: int = 0, **changes: object) -> Path:
     """A base as an operator has it on disk."""
-    model(family, seed=seed, **changes).save_pretrained(directory)
-    tokenizer().save_pretrained(directory)
+    build_model(family, seed=seed, **changes).save_pretrained(directory)
+    build_tokenizer().save_pretrained(directory)
     return directory
 
 
@@ -95,7 +95,7 @@ QUICK = Recipe(
 )
 
 
-def episode(asked: str, reply: str, *, part: Part = Part.NEW, **more: object) -> Episode:
+def build_episode(asked: str, reply: str, *, part: Part = Part.NEW, **more: object) -> Episode:
     """A correction by default."""
     more.setdefault("events", (f"test#{part}-{asked}-{reply}",))
     return Episode(
@@ -103,19 +103,19 @@ def episode(asked: str, reply: str, *, part: Part = Part.NEW, **more: object) ->
     )
 
 
-def spoken(reply: str, logprob: float = -1.0) -> Spoken:
+def build_spoken(reply: str, logprob: float = -1.0) -> Spoken:
     """What a version sampled, byte tokens, each as likely."""
-    ids = tokenizer()(reply, add_special_tokens=False)["input_ids"]
+    ids = build_tokenizer()(reply, add_special_tokens=False)["input_ids"]
     return Spoken(token_ids=(*ids, 2), logprobs=(logprob,) * (len(ids) + 1))
 
 
-def lesson(
+def build_lesson(
     agent: str = "a", *, recipe: Recipe = QUICK, seed: int = 1, parent: Path | None = None, words: int = 4
 ) -> Lesson:
     """A few corrections, replays and anchors of this agent's own; lengths differ between agents."""
     pad = "x" * (sum(agent.encode()) % 7)
     episodes = tuple(
-        episode(f"{agent} {part} {number}{pad}", f"{agent}{number * 7}{pad}", part=part)
+        build_episode(f"{agent} {part} {number}{pad}", f"{agent}{number * 7}{pad}", part=part)
         for part in (Part.NEW, Part.REPLAY, Part.ANCHOR)
         for number in range(words)
     )
@@ -127,7 +127,7 @@ def with_recipe(given: Lesson, **changes: object) -> Lesson:
     return replace(given, recipe=replace(given.recipe, **changes))
 
 
-def adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:
+def build_adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:
     """An adapter at rest."""
     values = {
         "rank": recipe.rank,
@@ -140,6 +140,6 @@ def adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:
     return Adapter(**{**values, **more})
 
 
-def apart(weights: Matrices) -> Matrices:
+def copy_matrices(weights: Matrices) -> Matrices:
     """The same numbers elsewhere in memory."""
     return {name: (a.clone(), b.clone()) for name, (a, b) in weights.items()}
