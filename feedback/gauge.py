@@ -15,10 +15,10 @@ Labels = Mapping[str, str | int]
 class Gauge:
     """Exports what was set at every scrape, until it is replaced or withdrawn. Safe in any thread."""
 
-    def __init__(self, meter: Meter, name: str, *, unit: str) -> None:
+    def __init__(self, meter: Meter, name: str, *, unit: str, description: str) -> None:
         self._lock = Lock()
         self._observations: dict[frozenset[tuple[str, str | int]], Observation] = {}
-        meter.create_observable_gauge(name, callbacks=[self._observe], unit=unit)
+        meter.create_observable_gauge(name, callbacks=[self._observe], unit=unit, description=description)
 
     def set(self, value: float, labels: Labels | None = None) -> None:
         """Export this value from now on; those with other labels stay."""

@@ -11,17 +11,30 @@ from ledger.events import Reason
 from ledger.intake.transaction import Kept
 
 _meter = metrics.get_meter("feedback")
-_records = _meter.create_counter("clorad.feedback.records", unit="{record}")
-_redactions = _meter.create_counter("clorad.feedback.redactions", unit="{redaction}")
-_lag = Gauge(_meter, "clorad.feedback.lag", unit="{record}")
+_records = _meter.create_counter(
+    "clorad.feedback.records", unit="{record}", description="records read from Kafka, by what became of them"
+)
+_redactions = _meter.create_counter(
+    "clorad.feedback.redactions",
+    unit="{redaction}",
+    description="secrets and personal data removed from texts before they were stored",
+)
+_lag = Gauge(
+    _meter,
+    "clorad.feedback.lag",
+    unit="{record}",
+    description="records that wait in a partition that this process reads",
+)
 _keep_s = _meter.create_histogram(
     "clorad.feedback.keep.duration",
     unit="s",
+    description="seconds of one transaction that stores records",
     explicit_bucket_boundaries_advisory=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 _delay_s = _meter.create_histogram(
     "clorad.feedback.delay",
     unit="s",
+    description="seconds from Kafka's receipt of a record to the ledger, of the oldest of each batch",
     explicit_bucket_boundaries_advisory=(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0),
 )
 

@@ -18,7 +18,11 @@ from ledger.database import Database, now_s
 from ledger.intake import transaction, waiting
 
 log = structlog.get_logger(__name__)
-_orphans = metrics.get_meter("feedback").create_counter("clorad.feedback.orphans", unit="{event}")
+_orphans = metrics.get_meter("feedback").create_counter(
+    "clorad.feedback.orphans",
+    unit="{event}",
+    description="feedback that became a dead letter because its interaction did not arrive",
+)
 
 CHECK_EVERY_S = 10.0
 

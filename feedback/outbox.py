@@ -25,9 +25,16 @@ from ledger.intake.outbox import OutboxMessage
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("feedback")
-_shipped = _meter.create_counter("clorad.feedback.outbox.shipped", unit="{message}")
-_waiting = Gauge(_meter, "clorad.feedback.outbox.waiting", unit="{message}")
-_oldest = Gauge(_meter, "clorad.feedback.outbox.oldest", unit="s")
+_shipped = _meter.create_counter(
+    "clorad.feedback.outbox.shipped", unit="{message}", description="messages that Kafka acknowledged"
+)
+_waiting = Gauge(
+    _meter,
+    "clorad.feedback.outbox.waiting",
+    unit="{message}",
+    description="messages that the ledger still has to send to Kafka (dead letters, lifecycle)",
+)
+_oldest = Gauge(_meter, "clorad.feedback.outbox.oldest", unit="s", description="age of the oldest of them")
 
 BATCH_MESSAGES_MAX = 200
 IDLE_S = 0.5

@@ -18,7 +18,11 @@ from ledger.identity import Identity
 from ledger.intake import transaction
 
 log = structlog.get_logger(__name__)
-_halts = metrics.get_meter("feedback").create_gauge("clorad.feedback.partitions.halted", unit="{partition}")
+_halts = metrics.get_meter("feedback").create_gauge(
+    "clorad.feedback.partitions.halted",
+    unit="{partition}",
+    description="partitions that are not read until a person decides",
+)
 
 
 class WrongLedger(Exception):

@@ -21,7 +21,11 @@ from feedback.kafka_security import fault_reason
 from ledger.events import Headers
 
 log = structlog.get_logger(__name__)
-_sent = metrics.get_meter("feedback").create_counter("clorad.feedback.sent", unit="{event}")
+_sent = metrics.get_meter("feedback").create_counter(
+    "clorad.feedback.sent",
+    unit="{event}",
+    description="events and interactions from this gateway that Kafka acknowledged",
+)
 
 
 class NotAcknowledged(Exception):

@@ -10,20 +10,42 @@ from feedback.counters import start_at_zero
 from ledger.turn_states import EventOutcome, TurnState
 
 _meter = metrics.get_meter("daemon")
-_turns = _meter.create_counter("clorad.learner.turns", unit="{turn}")
-_events = _meter.create_counter("clorad.learner.events", unit="{event}")
-_tokens = _meter.create_counter("clorad.learner.tokens", unit="{token}")
-_steps = _meter.create_counter("clorad.learner.steps", unit="{step}")
-_shortages = _meter.create_counter("clorad.learner.memory.shortages", unit="{shortage}")
-_abandoned = _meter.create_counter("clorad.learner.passes.abandoned", unit="{pass}")
+_turns = _meter.create_counter(
+    "clorad.learner.turns",
+    unit="{turn}",
+    description="closed turns: made a version, dropped for want of anything to teach, or void",
+)
+_events = _meter.create_counter(
+    "clorad.learner.events", unit="{event}", description="new events of turns, by what became of them"
+)
+_tokens = _meter.create_counter(
+    "clorad.learner.tokens", unit="{token}", description="tokens that turns were trained on"
+)
+_steps = _meter.create_counter(
+    "clorad.learner.steps",
+    unit="{step}",
+    description="optimizer steps; a step is skipped where its gradient is not finite",
+)
+_shortages = _meter.create_counter(
+    "clorad.learner.memory.shortages",
+    unit="{shortage}",
+    description="how often memory ran out; each time, micro-batches are halved until the learner restarts",
+)
+_abandoned = _meter.create_counter(
+    "clorad.learner.passes.abandoned",
+    unit="{pass}",
+    description="passes given up because their leases were lost",
+)
 _agents = _meter.create_histogram(
     "clorad.learner.pass.agents",
     unit="{agent}",
+    description="agents in one pass",
     explicit_bucket_boundaries_advisory=(1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0),
 )
 _pass_s = _meter.create_histogram(
     "clorad.learner.pass.duration",
     unit="s",
+    description="seconds of training one pass",
     explicit_bucket_boundaries_advisory=(1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
 )
 

@@ -23,8 +23,16 @@ from daemon.masking import mask
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("daemon")
-_ready = _meter.create_gauge("clorad.role.ready", unit="{check}")
-_beat = _meter.create_gauge("clorad.role.beat.timestamp", unit="s")
+_ready = _meter.create_gauge(
+    "clorad.role.ready",
+    unit="{check}",
+    description="1 where the role has what it needs, 0 where it waits for it",
+)
+_beat = _meter.create_gauge(
+    "clorad.role.beat.timestamp",
+    unit="s",
+    description="when the role's loop last reported that it is alive (Unix time)",
+)
 
 AGE_S_MAX = 60.0
 """How long a loop may be silent unless it says otherwise."""

@@ -22,23 +22,73 @@ from ledger.versions.decisions import Verdict
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("daemon")
-_agents = Gauge(_meter, "clorad.ledger.agents", unit="{agent}")
-_untaught = Gauge(_meter, "clorad.ledger.untaught", unit="{event}")
-_untaught_oldest = Gauge(_meter, "clorad.ledger.untaught.oldest", unit="s")
-_due_oldest = Gauge(_meter, "clorad.ledger.due.oldest", unit="s")
-_stuck = Gauge(_meter, "clorad.ledger.stuck", unit="{event}")
-_candidates = Gauge(_meter, "clorad.ledger.candidates", unit="{version}")
-_candidate_oldest = Gauge(_meter, "clorad.ledger.candidates.oldest", unit="s")
-_open_turns = Gauge(_meter, "clorad.ledger.turns.open", unit="{turn}")
-_pass_oldest = Gauge(_meter, "clorad.ledger.passes.oldest", unit="s")
-_leases = Gauge(_meter, "clorad.ledger.leases", unit="{lease}")
-_last = Gauge(_meter, "clorad.ledger.last.timestamp", unit="s")
-_generation = Gauge(_meter, "clorad.ledger.generation", unit="{generation}")
-_restores = Gauge(_meter, "clorad.ledger.restores", unit="{restore}")
-_decisions = _meter.create_counter("clorad.gate.decisions", unit="{decision}")
+_agents = Gauge(
+    _meter,
+    "clorad.ledger.agents",
+    unit="{agent}",
+    description="agents by what they do; waiting ones have feedback, but not enough yet",
+)
+_untaught = Gauge(
+    _meter,
+    "clorad.ledger.untaught",
+    unit="{event}",
+    description="events that can be trained on and are not taught",
+)
+_untaught_oldest = Gauge(
+    _meter, "clorad.ledger.untaught.oldest", unit="s", description="age of the oldest of them"
+)
+_due_oldest = Gauge(
+    _meter, "clorad.ledger.due.oldest", unit="s", description="the same, of agents that are due"
+)
+_stuck = Gauge(
+    _meter,
+    "clorad.ledger.stuck",
+    unit="{event}",
+    description="events that cannot be trained on until an interaction arrives or a person decides",
+)
+_candidates = Gauge(
+    _meter, "clorad.ledger.candidates", unit="{version}", description="versions without a verdict"
+)
+_candidate_oldest = Gauge(
+    _meter, "clorad.ledger.candidates.oldest", unit="s", description="age of the oldest of them"
+)
+_open_turns = Gauge(
+    _meter,
+    "clorad.ledger.turns.open",
+    unit="{turn}",
+    description="open turns; no: a learner died during them, and none has resumed them",
+)
+_pass_oldest = Gauge(
+    _meter, "clorad.ledger.passes.oldest", unit="s", description="age of the oldest open pass"
+)
+_leases = Gauge(_meter, "clorad.ledger.leases", unit="{lease}", description="leases held now")
+_last = Gauge(
+    _meter,
+    "clorad.ledger.last.timestamp",
+    unit="s",
+    description="Unix time of the last event, closed turn, version, decision, and change of a champion",
+)
+_generation = Gauge(
+    _meter,
+    "clorad.ledger.generation",
+    unit="{generation}",
+    description="a number that rises whenever routing may have changed",
+)
+_restores = Gauge(
+    _meter,
+    "clorad.ledger.restores",
+    unit="{restore}",
+    description="how often the ledger was restored from a backup",
+)
+_decisions = _meter.create_counter(
+    "clorad.gate.decisions",
+    unit="{decision}",
+    description="decisions about versions, of the gate and of people",
+)
 _to_live = _meter.create_histogram(
     "clorad.event.to_live",
     unit="s",
+    description="seconds from storing an event to the promotion of the version that was trained on it",
     explicit_bucket_boundaries_advisory=(
         *(10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0),
         *(3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 259200.0, 604800.0),

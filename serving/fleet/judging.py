@@ -47,6 +47,7 @@ log = structlog.get_logger(__name__)
 _duration = metrics.get_meter("serving").create_histogram(
     "clorad.gate.duration",
     unit="s",
+    description="seconds of asking and judging one candidate",
     explicit_bucket_boundaries_advisory=(1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
 )
 

@@ -31,9 +31,18 @@ from serving.health_report import HealthReport
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
-_rotation = Gauge(_meter, "clorad.fleet.replicas.in_rotation", unit="{replica}")
-_configured = Gauge(_meter, "clorad.fleet.replicas.configured", unit="{replica}")
-_missing = Gauge(_meter, "clorad.fleet.adapters.missing", unit="{adapter}")
+_rotation = Gauge(
+    _meter, "clorad.fleet.replicas.in_rotation", unit="{replica}", description="replicas that may get traffic"
+)
+_configured = Gauge(
+    _meter, "clorad.fleet.replicas.configured", unit="{replica}", description="replicas in the settings"
+)
+_missing = Gauge(
+    _meter,
+    "clorad.fleet.adapters.missing",
+    unit="{adapter}",
+    description="adapters that a replica should hold and does not",
+)
 
 LEASE = "fleet"
 STAND_BY_S = 1.0

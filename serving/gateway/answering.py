@@ -34,10 +34,13 @@ from serving.gateway.routing import RoutingTable
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
-_requests = _meter.create_counter("clorad.gateway.requests", unit="{request}")
+_requests = _meter.create_counter(
+    "clorad.gateway.requests", unit="{request}", description="requests answered or refused"
+)
 _durations = _meter.create_histogram(
     "clorad.gateway.request.duration",
     unit="s",
+    description="seconds from a request to the end of its answer",
     explicit_bucket_boundaries_advisory=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0),
 )
 

@@ -24,7 +24,11 @@ from ledger.events import Reason
 from ledger.topic_names import FEEDBACK_TOPIC
 from serving.gateway.recorder import SOURCE, Send
 
-_accepted = metrics.get_meter("serving").create_counter("clorad.gateway.feedback", unit="{event}")
+_accepted = metrics.get_meter("serving").create_counter(
+    "clorad.gateway.feedback",
+    unit="{event}",
+    description="feedback over HTTP, by whether Kafka acknowledged it",
+)
 
 ACK_S_MAX = 12.0
 """Seconds a sender waits for Kafka: a little longer than the producer itself tries."""

@@ -22,7 +22,11 @@ from serving.gateway.openai_form import UnreadableReply, error_status, read_answ
 from serving.gateway.routing import RouteTarget, RoutingTable, choose
 
 log = structlog.get_logger(__name__)
-_retried = metrics.get_meter("serving").create_counter("clorad.gateway.requests.retried", unit="{request}")
+_retried = metrics.get_meter("serving").create_counter(
+    "clorad.gateway.requests.retried",
+    unit="{request}",
+    description="requests that failed at one replica and were sent to another",
+)
 
 FAILURES_MAX = 3
 """Failed answers (5xx, unreadable) after which the client gets a 502: the request is the likely cause."""

@@ -23,7 +23,9 @@ from ledger.topic_names import INTERACTIONS_TOPIC
 from serving.gateway.openai_form import CapturedReply
 
 log = structlog.get_logger(__name__)
-_captured = metrics.get_meter("serving").create_counter("clorad.gateway.interactions", unit="{interaction}")
+_captured = metrics.get_meter("serving").create_counter(
+    "clorad.gateway.interactions", unit="{interaction}", description="captures, by what became of them"
+)
 
 SOURCE = "clorad/gateway"
 

@@ -20,7 +20,11 @@ from ledger.versions.desired import generation
 from ledger.versions.routing import Route, Routing, routing
 
 log = structlog.get_logger(__name__)
-_generation = metrics.get_meter("serving").create_gauge("clorad.gateway.generation", unit="{generation}")
+_generation = metrics.get_meter("serving").create_gauge(
+    "clorad.gateway.generation",
+    unit="{generation}",
+    description="the generation of the routing that a gateway uses",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,12 @@ def test_the_catalogue_has_the_labels_that_the_code_counts_by(instruments) -> No
     assert named == {instruments[name][0]: labels for name, labels in counted.items()}
 
 
+def test_every_metric_has_a_help_text() -> None:
+    described = dict(descriptions_in_the_code())
+    assert described.keys() == labels_in_the_code().keys()
+    assert [name for name, description in described.items() if not description.strip()] == []
+
+
 def test_nobody_is_named_by_a_label() -> None:
     for name, labels in labels_in_the_code().items():
         assert not labels & NAMES_OF_SOMEBODY, name
@@ -154,6 +160,19 @@ def expressions(told: str) -> list[str]:
         return [target["expr"] for panel in json.loads(told)["panels"] for target in panel.get("targets", ())]
     folded = re.findall(r"expr: >-\n((?: {10}.*\n)+)", told)
     return [" ".join(one.split()) for one in folded] + re.findall(r"expr: (?!>-)(.+)", told)
+
+
+def descriptions_in_the_code() -> Iterator[tuple[str, str]]:
+    """Every instrument's name and description, where it is made."""
+    for stage in ("feedback", "serving", "daemon"):
+        for path in sorted((ROOT / stage).rglob("*.py")):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(call, ast.Call):
+                    continue
+                names = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+                options = {option.arg: option.value for option in call.keywords}
+                if "unit" in options and names and str(names[0]).startswith("clorad."):
+                    yield str(names[0]), ast.literal_eval(options.get("description", ast.Constant("")))
 
 
 def labels_in_the_code() -> dict[str, set[str]]:

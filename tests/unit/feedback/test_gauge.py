@@ -10,7 +10,7 @@ from tests.meters import told
 
 def gauge() -> tuple[Gauge, str]:
     name = f"test.{uuid4().hex}"
-    return Gauge(metrics.get_meter("test"), name, unit="{thing}"), name
+    return Gauge(metrics.get_meter("test"), name, unit="{thing}", description="things"), name
 
 
 def test_what_was_set_is_told_again_and_again() -> None:
