@@ -150,8 +150,8 @@ def letters_redrive(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason, never redriven before.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that were never redriven.")] = False,
-    limit: Annotated[int, typer.Option(help="So many at most, the oldest.", min=1, max=1000)] = 1000,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    limit: Annotated[int, typer.Option(help="At most so many, the oldest first.", min=1, max=1000)] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their topic once more, after what made them unusable was put right."""
@@ -229,15 +229,17 @@ def forget(
     conversation: Annotated[str | None, typer.Option(help="Everything about one conversation.")] = None,
     reason: Annotated[str, typer.Option(help="Kept with the entry; without names.")] = "",
     by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take somebody's words out of the ledger for good, and say which versions learned from them."""
+    """Take somebody's texts out of the ledger for good, and say which versions learned from them."""
     from daemon.commands import forgetting
     from daemon.console import CommandFailed
 
     if sum(given is not None for given in (author, event, conversation)) != 1:
-        raise CommandFailed("what? One of --author, --event and --conversation", code=ExitCode.USAGE)
+        raise CommandFailed(
+            "say whom or what: one of --author, --event and --conversation", code=ExitCode.USAGE
+        )
     if not (reason.strip() or dry_run):
         raise CommandFailed("--reason is kept with the entry: say why", code=ExitCode.USAGE)
     forgetting.forget(

@@ -150,7 +150,7 @@ def retraction(
     event_id: Id = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take back an earlier event; it is sent as the same source said both."""
+    """Retract an earlier event, in the name of its own source."""
     from daemon.console import CommandFailed
 
     source, sign, target = event.rpartition("#")

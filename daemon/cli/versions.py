@@ -18,7 +18,7 @@ class _ShowsByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ShowsByDefault,
-    help="An agent's versions: verdict, evidence, how much they were taught and by how many.",
+    help="An agent's versions: verdict, evidence, events and people that taught them.",
 )
 
 
@@ -33,11 +33,12 @@ def show(context: Context, agent: str, as_json: AsJson = False) -> None:
 @app.command("prune")
 def prune(
     context: Context,
-    agent: Annotated[str | None, typer.Option(help="Only this one's; all agents' if not given.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent; all agents if not given.")] = None,
     keep: Annotated[
-        int, typer.Option(help="So many of the champion's lineage stay, to go back to.", min=1, max=10_000)
+        int,
+        typer.Option(help="Versions of the champion's lineage to keep, for rollbacks.", min=1, max=10_000),
     ] = 5,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove the directories of versions that nobody needs, and what killed learners left behind.

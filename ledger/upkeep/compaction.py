@@ -1,4 +1,4 @@
-"""What was deleted or forgotten is not in the database's files any more, and their room is given back."""
+"""Rewrites the database's files: nothing deleted or forgotten is left in them, and space is freed."""
 
 import sqlite3
 from contextlib import closing

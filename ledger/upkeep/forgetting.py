@@ -1,7 +1,7 @@
-"""Texts that somebody asked to be forgotten are gone; rows, offsets and digests stay.
+"""Erases texts that somebody asked to be forgotten; rows, offsets and digests stay.
 
-So nothing comes back when a topic is read again, and every offset keeps its one disposition. What leads to
-the rest goes last, a hundred rows at a time: broken off and asked for again, it goes on where it was.
+So nothing comes back when a topic is read again, and every offset keeps its one disposition. Rows that lead
+to others are erased last, a hundred at a time: an interrupted erasure goes on when it is asked for again.
 """
 
 import time

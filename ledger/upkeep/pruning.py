@@ -1,7 +1,7 @@
-"""Versions whose directories nobody needs any more: which they are, and the word in the ledger that they go.
+"""Finds versions whose directories nothing needs any more, and marks them as pruned in the ledger.
 
-The rows stay, so that `clorad why` can answer. They are marked first and removed afterwards: a version that
-is not marked has its directory, whenever somebody is killed.
+The rows stay, so that `clorad why` can answer. A version is marked before its directory is removed: one
+that is not marked has its directory, whenever a process is killed.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Interactions that no event is about go after some days. They are most of what a ledger holds.
+"""Deletes interactions that no event is about after some days. They are most of what a ledger holds.
 
-What is looked at is walked through in reading transactions; deleting is a few hundred rows at a time, so that
-SQLite's one writer is never held for long. Ranges go on counting what was kept: an audit stays true.
+Reading transactions find them; each writing one deletes a few hundred rows at most, so that SQLite's one
+writer is never blocked for long. Ranges still count what was kept, so an audit stays true.
 """
 
 from collections.abc import Iterator, Sequence
