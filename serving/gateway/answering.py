@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from opentelemetry import metrics
 
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
+from serving.gateway.json_bounds import DEPTH_MAX, VALUES_MAX, count_values, depth_of
 from serving.gateway.openai_form import (
     CapturedReply,
     RequestedExtras,
@@ -130,8 +131,8 @@ class Responder:
         if not isinstance(agent, str) or agent not in table.routes:
             text = "model: no such agent here; GET /v1/models lists them"
             raise RequestRefused(404, text, "invalid_request_error", param="model", code="model_not_found")
-        if not isinstance(body.get("stream", False), bool):
-            raise RequestRefused(400, "stream: true or false", "invalid_request_error", param="stream")
+        if not isinstance(body.get("stream"), bool | None):  # null means unset, as in OpenAI's API
+            raise RequestRefused(400, "stream: true, false or null", "invalid_request_error", param="stream")
         if (name := harmful_parameter(body, chat=path == CHAT)) is not None:
             text = f"{name}: not available here, it would harm other requests"
             raise RequestRefused(400, text, "invalid_request_error", param=name)
@@ -236,13 +237,25 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
 
 
 def _decode(raw: bytes) -> dict[str, Any]:
+    if count_values(raw, enough=VALUES_MAX) > VALUES_MAX:
+        text = f"the body holds more than {VALUES_MAX} JSON values"
+        raise RequestRefused(400, text, "invalid_request_error", code="too_many_values")
     try:
         body = json.loads(raw)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
         raise RequestRefused(400, "the body is not JSON", "invalid_request_error") from None
     if not isinstance(body, dict):
         raise RequestRefused(400, "the body must be an object", "invalid_request_error")
+    if depth_of(body) > DEPTH_MAX:
+        raise _too_deep()
     return body
+
+
+def _too_deep() -> RequestRefused:
+    text = f"the body nests lists and objects more than {DEPTH_MAX} levels deep"
+    return RequestRefused(400, text, "invalid_request_error", code="too_deep")
 
 
 def _event(data: dict[str, Any]) -> bytes:

@@ -18,6 +18,7 @@ import aiohttp
 import structlog
 from opentelemetry import metrics
 
+from serving.gateway.event_stream import EventDecoder
 from serving.gateway.openai_form import UnreadableReply, error_status, read_answer, read_chunk, read_json
 from serving.gateway.routing import RouteTarget, RoutingTable, choose
 
@@ -29,7 +30,11 @@ _retried = metrics.get_meter("serving").create_counter(
 )
 
 FAILURES_MAX = 3
-"""Failed answers (5xx, unreadable) after which the client gets a 502: the request is the likely cause."""
+"""Failed answers (5xx, unreadable, connections that break) after which the client gets a 502.
+
+The request is then the likely cause: one that ends a replica must not be given to all of them, and to each
+again after its restart.
+"""
 
 AVOIDED_S = 1.0
 """Seconds for which a replica that broke off or was unreadable is asked last: the fleet role must notice."""
@@ -146,9 +151,13 @@ class Forwarder:
             self._avoid(target.url, fault)
             attempts.fail(target.url, str(fault))
             return None
-        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration) as fault:
+        except aiohttp.ClientConnectorError as fault:  # the replica never saw the request
             self._avoid(target.url, fault)
             attempts.failed.add(target.url)
+            return None
+        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration) as fault:
+            self._avoid(target.url, fault)
+            attempts.fail(target.url, type(fault).__name__)
             return None
 
     async def _chain(
@@ -228,14 +237,12 @@ async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any
 
     Raises `UnreadableReply`, and `ClientPayloadError` where the stream ends too early.
     """
-    held = b""
+    decoder = EventDecoder()
     async for part in answer.content.iter_any():
-        *whole, held = (held + part).split(b"\n\n")
-        for event in whole:
-            if event == b"data: [DONE]":
+        for data in decoder.feed(part):
+            if data == b"[DONE]":
                 return
-            if event.startswith(b"data: "):
-                yield read_chunk(event.removeprefix(b"data: "))
-        if len(held) > _EVENT_BYTES_MAX:
+            yield read_chunk(data)
+        if decoder.held_bytes > _EVENT_BYTES_MAX:
             break
     raise aiohttp.ClientPayloadError("the stream ended early")

@@ -6,6 +6,7 @@ waits in the ledger; feedback that brings its own texts does not need one.
 
 import queue
 import random
+import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -15,11 +16,12 @@ from typing import Any
 import structlog
 from opentelemetry import metrics
 
-from feedback.envelope import VALUE_BYTES_MAX
+from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, parse
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.topic_names import INTERACTIONS_TOPIC
+from serving.gateway.json_bounds import depth_of
 from serving.gateway.openai_form import CapturedReply
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,10 @@ _captured = metrics.get_meter("serving").create_counter(
 )
 
 SOURCE = "clorad/gateway"
+
+_MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages stand in the event's data, one level down
+_ODD = re.compile(rb"NaN|Infinity|\\u(?:0000|[dD][89a-fA-F])|\d{400}")
+"""Texts in which intake may find a value that it refuses; most captures need no second reading."""
 
 Send = Callable[[KafkaRecord], Future[Sent]]
 """`feedback.producer.Producer.send`: its future ends once every in-sync replica of Kafka has the record."""
@@ -74,17 +80,28 @@ class Recorder:
                 capture = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
-            try:
-                record = self._record(capture)
-                if len(record.value or b"") > VALUE_BYTES_MAX:  # intake would make it a dead letter
-                    _captured.add(1, {"fate": "too_large"})
-                    continue
-                self._send(record).add_done_callback(_count)
-            except TooManyWaiting:
-                _captured.add(1, {"fate": "kafka_away"})
-            except ValueError as fault:  # its text names fields, never what they hold
-                log.warning("interaction not captured", agent=capture.agent, why=str(fault))
-                _captured.add(1, {"fate": "invalid"})
+            self._send_one(capture)
+
+    def _send_one(self, capture: Capture) -> None:
+        """Redact and send one capture, or count why it is not sent. No capture may end the thread."""
+        if depth_of(capture.messages) > _MESSAGES_DEPTH_MAX:
+            _captured.add(1, {"fate": "too_deep"})
+            return
+        try:
+            record = self._record(capture)
+            if len(record.value or b"") > VALUE_BYTES_MAX:  # intake would make it a dead letter
+                _captured.add(1, {"fate": "too_large"})
+                return
+            if _ODD.search(record.value or b""):
+                parse(record.value)  # what intake would refuse costs it a dead letter, and its readiness
+            self._send(record).add_done_callback(_count)
+        except TooManyWaiting:
+            _captured.add(1, {"fate": "kafka_away"})
+        except RecordRefused:  # its size and depth are checked above
+            _captured.add(1, {"fate": "invalid_json"})
+        except ValueError as fault:  # its text names fields, never what they hold
+            log.warning("interaction not captured", agent=capture.agent, why=str(fault))
+            _captured.add(1, {"fate": "invalid"})
 
     def _record(self, capture: Capture) -> KafkaRecord:
         data: dict[str, Any] = {

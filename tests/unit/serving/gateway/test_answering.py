@@ -153,3 +153,28 @@ def test_every_request_is_counted_by_its_status_only(gateway: RunningGateway) ->
     wait_until(
         lambda: since(before, "clorad.gateway.requests") == {(("status", 200),): 3, (("status", 404),): 1}
     )
+
+
+@pytest.mark.parametrize("levels", [65, 340, 5_000, 50_000])
+def test_a_body_that_nests_too_deep_is_refused_and_the_gateway_goes_on(
+    gateway: RunningGateway, levels: int
+) -> None:
+    deep = '{"a":' * levels + "1" + "}" * levels
+    body = '{"model":"billing","messages":[{"role":"user","content":"hi","x":' + deep + "}]}"
+    answer = gateway.send("/v1/chat/completions", body.encode())
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "too_deep"
+    assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).status_code == 200
+
+
+def test_a_body_of_a_million_values_is_refused_before_it_is_decoded(gateway: RunningGateway) -> None:
+    body = b'{"model":"nope","x":[' + b"[]," * 1_000_000 + b"[]]}"
+    answer = gateway.send("/v1/chat/completions", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "too_many_values"
+
+
+@pytest.mark.parametrize("name", ["stream", "stream_options", "stop", "n", "max_tokens", "tools", "logprobs"])
+def test_null_means_unset(gateway: RunningGateway, name: str) -> None:
+    body = {"model": "billing", "messages": ASK, name: None}
+    assert gateway.send("/v1/chat/completions", body).status_code == 200

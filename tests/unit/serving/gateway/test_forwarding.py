@@ -1,5 +1,6 @@
 """Replicas fail in every way while requests are forwarded."""
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -206,3 +207,25 @@ def test_requests_are_spread_over_the_replicas(gateway: RunningGateway, world: S
         list(pool.map(ask, range(32)))
     counts = [len([path for path, _ in fake.asked if "chat" in path]) for fake in world.replicas]
     assert min(counts) >= 12
+
+
+def test_a_request_that_breaks_connections_is_not_given_to_replica_after_replica(
+    gateway: RunningGateway, world: Scene
+) -> None:
+    for fake in world.replicas:
+        fake.trouble.hang_up_before_answer = True
+    with pytest.raises(openai.InternalServerError) as failure:
+        ask_agent(gateway)
+    assert failure.value.status_code == 502
+    assert sum(len(fake.asked) for fake in world.replicas) <= 3
+
+
+def test_words_after_a_comment_of_a_router_are_not_lost(gateway: RunningGateway, world: Scene) -> None:
+    chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "not "}}]}
+    event = json.dumps(chunk).encode()
+    for fake in world.replicas:
+        fake.trouble.says = event + b"\n\n: ping\ndata:" + event
+        fake.trouble.says_at = 1
+    stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+    assert "not not " in text

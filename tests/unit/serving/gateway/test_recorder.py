@@ -1,13 +1,23 @@
 """Which answers are captured, and with what in them."""
 
 import json
+import threading
 import time
+from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from feedback.envelope import parse
+from feedback.redaction import Redactor
+from serving.gateway.openai_form import CapturedReply
+from serving.gateway.recorder import Capture, Recorder
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
+    RecordedSends,
     RunningGateway,
     ask_agent,
     build_error_event,
@@ -98,3 +108,57 @@ def test_an_answer_that_ends_in_an_error_is_not_captured(gateway: RunningGateway
     assert "stop" in ends
     time.sleep(0.3)
     assert gateway.sends.records == [], "who tells of an error has not answered"
+
+
+DEEP = '{"a":' * 40 + "1" + "}" * 40
+MESSAGES_THAT_INTAKE_REFUSES = {
+    "too_deep": f'[{{"role":"user","content":"hi","x":{DEEP}}}]',
+    "invalid_json": '[{"role":"user","content":"a\\u0000b"}]',
+}
+
+
+@pytest.mark.parametrize("messages", MESSAGES_THAT_INTAKE_REFUSES.values(), ids=MESSAGES_THAT_INTAKE_REFUSES)
+def test_a_capture_that_intake_would_refuse_is_not_sent_and_the_next_one_is(
+    gateway: RunningGateway, messages: str
+) -> None:
+    body = f'{{"model":"billing","messages":{messages}}}'
+    assert gateway.send("/v1/chat/completions", body.encode()).status_code == 200
+    ask_agent(gateway)
+    wait_until(lambda: gateway.sends.records)
+    assert [data["messages"] for data in gateway.sends.data("clorad.interactions")] == [ASK]
+
+
+ODD_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(messages=st.lists(ODD_JSON, max_size=4), levels=st.sampled_from([1, 31, 32, 330, 5000]))
+@settings(max_examples=60, deadline=None)
+def test_no_capture_ends_the_recorder(messages: list[Any], levels: int) -> None:
+    deep: Any = "x"
+    for _ in range(levels):
+        deep = {"a": deep}
+    sends, stopping = RecordedSends(), threading.Event()
+    recorder = Recorder(sends, Redactor(lambda _: "0"), share=1.0)
+    for content in ([*messages, deep], ASK):
+        reply = CapturedReply(text="yes", finish_reason="stop")
+        recorder.put(
+            Capture(
+                id=uuid4().hex,
+                agent="billing",
+                version="v0",
+                conversation=None,
+                turn=None,
+                messages=content,
+                sampling={},
+                reply=reply,
+            )
+        )
+    stopping.set()
+    recorder.run(stopping)  # ends because both captures were looked at, not by an exception
+    assert sends.data("clorad.interactions")[-1]["messages"] == ASK
+    for record in sends.records:
+        parse(record.value)  # intake takes every capture that is sent

@@ -1,0 +1,54 @@
+"""Decodes server-sent events as the WHATWG HTML standard says (section 9.2, "Parsing an event stream").
+
+Lines end with LF, CRLF or CR. `data` fields of one event are joined by line breaks. Comments and the fields
+`event`, `id` and `retry` are skipped: OpenAI's streams carry everything in `data`.
+"""
+
+from collections.abc import Iterator
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventDecoder:
+    """Takes the bytes of one stream as they arrive, and gives the data of each event that is complete."""
+
+    def __init__(self) -> None:
+        self._held = b""  # the beginning of a line
+        self._data: list[bytes] = []  # of the event under way
+        self._data_bytes = 0
+        self._begins = True
+        self._after_cr = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the event that is not complete yet."""
+        return len(self._held) + self._data_bytes
+
+    def feed(self, part: bytes) -> Iterator[bytes]:
+        """The data of each event that `part` completes; events without data are none."""
+        for line in self._lines(part):
+            if line:
+                self._take(line)
+            elif self._data:
+                data = b"\n".join(self._data)
+                self._data, self._data_bytes = [], 0
+                yield data
+
+    def _take(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data = value.removeprefix(b" ")
+            self._data.append(data)
+            self._data_bytes += len(data)
+
+    def _lines(self, part: bytes) -> list[bytes]:
+        """Each complete line. A CR at the end of a part ends its line; a LF that follows belongs to it."""
+        if not part:
+            return []
+        text = part.removeprefix(b"\n") if self._after_cr else part
+        self._after_cr = part.endswith(b"\r")
+        text = self._held + text
+        if self._begins and len(text) >= len(_BOM):
+            text, self._begins = text.removeprefix(_BOM), False
+        *lines, self._held = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        return lines
