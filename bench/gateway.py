@@ -1,9 +1,7 @@
 """What the gateway costs those who talk through it: added milliseconds, processor time, requests a second.
 
-A replica of the benchmark's own answers at once, so that nothing is measured but what is in between: nothing
-(`direct`), a proxy that only hands on (`proxy`), the gateway, and the gateway that keeps every interaction on
-a real Kafka (`captured`). All in the same run, their rounds interleaved; load, replica and gateway share the
-machine's cores.
+Between the load and a replica that answers at once stand: nothing (`direct`), a plain proxy (`proxy`), the
+gateway, and the gateway that keeps every interaction on a real Kafka (`captured`), interleaved in one run.
 """
 
 import argparse
@@ -34,9 +32,7 @@ from ledger.identity import ensure_identity
 from ledger.learning import agents
 from ledger.versions import routing
 
-PACED_PER_S = 50.0
-CLIENTS = 32
-STREAMS = 40
+PACED_PER_S, CLIENTS, STREAMS = 50.0, 32, 40
 READY_S_MAX = 60.0
 PLAIN, CAPTURED = "plain", "captured"  # agents
 MESSAGES = [

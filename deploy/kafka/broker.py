@@ -1,7 +1,6 @@
 """Runs a real Apache Kafka on this machine: one KRaft node on loopback, from its Maven jars.
 
-Its data directory has everything (server.properties, broker.pid, broker.log, the log segments), so that
-another process can find, stop or restart it. The jars are downloaded once, to `libs/`.
+Its data directory has everything, so that another process can find, stop or restart it. Jars go to `libs/`.
 """
 
 import argparse
@@ -23,8 +22,7 @@ from deploy import process
 HERE = Path(__file__).resolve().parent
 LIBS = HERE / "libs"
 DATA = HERE.parents[1] / ".kafka"
-PORT = 9092
-JAVA_MIN = 17
+PORT, JAVA_MIN = 9092, 17
 
 _DOWNLOAD_S_MAX = 600.0
 _FORMAT_S_MAX = 60.0
