@@ -111,5 +111,5 @@ def taught_turns() -> CTE:
 
 def _wanted_number(connection: Connection, agent: str, purpose: Purpose) -> int | None:
     query = select(desired.c.number).where(desired.c.agent == agent, desired.c.purpose == purpose.value)
-    found = connection.scalar(query)
-    return None if found is None else int(found)
+    number = connection.scalar(query)
+    return None if number is None else int(number)

@@ -43,7 +43,7 @@ def version_name(number: int, content_hash: str) -> str:
 
 
 def pruned_notice(version: Version) -> str:
-    """What a person reads who asks for the files of a version whose directory was removed."""
+    """The message for a person who asks for the files of a pruned version."""
     assert version.pruned_s is not None
     day = time.strftime("%Y-%m-%d", time.gmtime(version.pruned_s))
     return f"{version.agent}@{version.name} was pruned on {day}: its files are gone"
@@ -58,15 +58,13 @@ def versions_of(connection: Connection, agent: str) -> list[Version]:
 
 def version(connection: Connection, agent: str, number: int) -> Version | None:
     """One version; None for the base and for numbers that were never made."""
-    found = read_versions(
-        connection, select(versions).where(versions.c.agent == agent, versions.c.number == number)
-    )
-    return found[0] if found else None
+    query = select(versions).where(versions.c.agent == agent, versions.c.number == number)
+    return next(iter(read_versions(connection, query)), None)
 
 
 def lineage_of(connection: Connection, agent: str, number: int) -> list[int]:
     """The version and its ancestors, newest first, ending with the base."""
-    parents = {one.number: one.parent for one in versions_of(connection, agent)}
+    parents = {version.number: version.parent for version in versions_of(connection, agent)}
     line = [number]
     while line[-1] != BASE:
         line.append(parents[line[-1]])

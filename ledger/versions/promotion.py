@@ -31,7 +31,7 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
         standing = champion(connection, candidate.agent)
         if standing != candidate.parent:
             raise FlipRefused(f"parent v{candidate.parent} is no longer champion")
-        if candidate.number not in {one.number for one in undecided(connection)}:
+        if candidate.number not in {version.number for version in undecided(connection)}:
             raise FlipRefused("already decided")
         if changed := changed_events(connection, candidate.turn_id):
             raise FlipRefused(f"{changed} of its events changed meanwhile")
@@ -74,7 +74,9 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
 
 def _must_be_there(connection: Connection, agent: str, target: int, lineage: Sequence[int]) -> None:
     """Raises `FlipRefused` where the target's files were pruned, and names those that one can go back to."""
-    pruned = {one.number: one for one in versions_of(connection, agent) if one.pruned_s is not None}
+    pruned = {
+        version.number: version for version in versions_of(connection, agent) if version.pruned_s is not None
+    }
     if target in pruned:
         left = ", ".join(f"v{number}" for number in lineage[1:] if number not in pruned)
         raise FlipRefused(f"{pruned_notice(pruned[target])}; one can go back to {left}")

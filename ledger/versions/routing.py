@@ -85,18 +85,18 @@ def replica_states(connection: Connection) -> list[ReplicaState]:
 def record_replicas(database: Database, observations: Sequence[ReplicaState]) -> bool:
     """Replace what was seen. Returns whether routing may have changed, and raises the generation if so."""
     with database.write() as connection:
-        before = {_what_matters(one) for one in replica_states(connection)}
-        changed = before != {_what_matters(one) for one in observations}
+        before = {_what_routing_uses(state) for state in replica_states(connection)}
+        changed = before != {_what_routing_uses(state) for state in observations}
         connection.execute(delete(replicas))
         now = now_s(connection)
-        for one in observations:
+        for state in observations:
             connection.execute(
                 insert(replicas).values(
-                    url=one.url,
-                    in_rotation=one.in_rotation,
-                    base_name=one.base_name,
-                    models=sorted(one.models),
-                    note=one.note,
+                    url=state.url,
+                    in_rotation=state.in_rotation,
+                    base_name=state.base_name,
+                    models=sorted(state.models),
+                    note=state.note,
                     seen_s=now,
                 )
             )
@@ -105,5 +105,5 @@ def record_replicas(database: Database, observations: Sequence[ReplicaState]) ->
         return changed
 
 
-def _what_matters(one: ReplicaState) -> tuple[str, bool, str | None, tuple[str, ...]]:
-    return (one.url, one.in_rotation, one.base_name, tuple(sorted(one.models)))
+def _what_routing_uses(state: ReplicaState) -> tuple[str, bool, str | None, tuple[str, ...]]:
+    return (state.url, state.in_rotation, state.base_name, tuple(sorted(state.models)))
