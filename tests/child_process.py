@@ -1,4 +1,4 @@
-"""A process of a test's own, to kill, freeze and start again, and what the system knows of it."""
+"""A process that a test starts, kills and freezes, with what the system knows of it."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class ChildProcess:
 
     @property
     def proc(self) -> Path:
-        """What the system knows of it."""
+        """Its directory in /proc."""
         return Path(f"/proc/{self._process.pid}")
 
     def cpu_s(self) -> float:
@@ -79,14 +79,14 @@ class ChildProcess:
 
 
 class FailpointsAndStalls:
-    """Inside such a process: failpoints, and points to stay at once for so many seconds."""
+    """Inside such a process: failpoints, and points at which it sleeps once for so many seconds."""
 
     def __init__(self, failpoint: str | None, stalls: dict[str, float]) -> None:
         self._failpoints, self._stalls = Failpoints(failpoint), dict(stalls)
 
     def __call__(self, name: str) -> None:
-        stay_s = self._stalls.pop(name, 0.0)
-        if stay_s:
+        stall_s = self._stalls.pop(name, 0.0)
+        if stall_s:
             print(f"STALLED {name}", flush=True)
-            time.sleep(stay_s)
+            time.sleep(stall_s)
         self._failpoints(name)

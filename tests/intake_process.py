@@ -1,6 +1,6 @@
-"""An intake (and, if asked, the outbox) in a process of its own, for tests to kill, freeze and start again.
+"""An intake (and, if told to, the outbox) in its own process, for tests to kill, freeze and start again.
 
-Run as `python -m tests.intake_process …`; `IntakeProcess` is the test's end of it.
+Run as `python -m tests.intake_process …`; `IntakeProcess` starts it.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class IntakeProcess(ChildProcess):
         names = [topics.feedback, topics.interactions, topics.dead_letters, topics.lifecycle]
         given = {"bootstrap": bootstrap, "ledger": ledger, "topics": names} | options
         super().__init__("tests.intake_process", given, log)
+
+
+StartIntake = Callable[..., IntakeProcess]
+"""The fixture `start_intake` of the fault tests."""
 
 
 def main() -> int:
@@ -60,7 +65,7 @@ def main() -> int:
     )
     identity = ensure_identity(database)
     reached = FailpointsAndStalls(given.get("failpoint"), given.get("stalls", {}))
-    one = Intake(
+    intake = Intake(
         cluster,
         database,
         identity,
@@ -77,7 +82,7 @@ def main() -> int:
         ship = functools.partial(outbox.run, database, publisher, stopping, reached=reached)
         threading.Thread(target=ship, name="outbox", daemon=True).start()
     try:
-        one.run(stopping)
+        intake.run(stopping)
     except (WrongLedger, Fenced) as refusal:
         print(refusal)
         return 78
@@ -94,7 +99,7 @@ class _PrintedHealth:
             print(f"READY {name} {ok} {why}", flush=True)
 
     def alive(self, name: str) -> None:
-        """Nobody asks."""
+        """Not printed."""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A real Kafka broker for tests: one for the session, or one of a test's own to stop, kill and start again.
 
-`KAFKA_BOOTSTRAP` points at one that runs already; tests that kill brokers still start their own.
+`KAFKA_BOOTSTRAP` names one that runs already; tests that kill brokers still start their own.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.relay import Relay
 
 @dataclass(frozen=True)
 class RealKafka:
-    """A cluster, and what tests do to it that clorad never does."""
+    """A cluster, and what tests do with it that clorad never does."""
 
     bootstrap: str
 
@@ -93,8 +93,12 @@ class RealKafka:
         """What the group has committed of each partition of the topic."""
         admin = self.cluster.admin()
         try:
-            found = admin.list_group_offsets({group: None})[group]
-            return {place.partition: one.offset for place, one in found.items() if place.topic == topic}
+            offsets = admin.list_group_offsets({group: None})[group]
+            return {
+                partition.partition: committed.offset
+                for partition, committed in offsets.items()
+                if partition.topic == topic
+            }
         finally:
             admin.close()
 
@@ -150,7 +154,7 @@ class _NotUtf8(str):
 
 
 def _started(folder: Path, **properties: str) -> LocalBroker:
-    """A broker on a free port; a port may be taken between being found free and being used."""
+    """A broker on a free port, which another process may take before the broker does: three tries."""
     complaint = ""
     for attempt in range(3):
         broker = LocalBroker(folder / str(attempt), free_port(), properties=properties)
@@ -164,7 +168,7 @@ def _started(folder: Path, **properties: str) -> LocalBroker:
 
 
 def give_up(complaint: str) -> NoReturn:
-    """No broker, no test: skipped, and in CI a failure."""
+    """Skip the test for want of a broker; in CI that is a failure."""
     if os.environ.get("CI"):
         pytest.fail(complaint)
     pytest.skip(complaint)
@@ -201,7 +205,7 @@ def own_broker(tmp_path: Path) -> Iterator[Callable[..., LocalBroker]]:
 
 @dataclass
 class Relayed:
-    """A broker with two ways in: a plain one for the test, and one through a relay."""
+    """A broker with two ports: a plain one for the test, and one behind a relay."""
 
     broker: LocalBroker
     relay: Relay
@@ -216,7 +220,7 @@ class Relayed:
         return RealKafka(f"127.0.0.1:{self.relay.port}")
 
     def move(self) -> Relay:
-        """The broker is restarted, and names another relay as its address from then on."""
+        """Restart the broker, which names another relay as its address from then on."""
         moved = Relay(self.port)
         plain = int(self.broker.bootstrap.rpartition(":")[2])
         self.broker.stop()
@@ -242,16 +246,16 @@ def relayed(tmp_path: Path) -> Iterator[Relayed]:
     plain, port = free_port(), free_port()
     relay = Relay(port)
     properties = _two_ways(plain, port, relay.port)
-    one = Relayed(LocalBroker(tmp_path / "relayed", plain, properties=properties), relay, port)
+    relayed_broker = Relayed(LocalBroker(tmp_path / "relayed", plain, properties=properties), relay, port)
     try:
-        one.broker.start()
+        relayed_broker.broker.start()
     except BrokerUnavailable as complaint:
         give_up(str(complaint))
     try:
-        yield one
+        yield relayed_broker
     finally:
         relay.close()
-        one.broker.kill()
+        relayed_broker.broker.kill()
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from kafka.protocol.metadata import FindCoordinatorResponse
 
 _LOOK_S = 0.02
 
-LIES = {
+ANSWERS = {
     "offset_commit": protocol.OffsetCommitResponse,
     "heartbeat": protocol.HeartbeatResponse,
     "join_group": protocol.JoinGroupResponse,
     "sync_group": protocol.SyncGroupResponse,
     "find_coordinator": FindCoordinatorResponse,
 }
-"""Answers it can lie about."""
+"""Answers that it can falsify."""
 
 
 class Relay:
@@ -40,29 +40,29 @@ class Relay:
         self.retransmission_s = 0.5
         self.connections = 0
         """Taken so far."""
-        self._untold: Counter[tuple[str, int]] = Counter()
+        self._due: Counter[tuple[str, int]] = Counter()
         self._lines: list[_Line] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, name="relay", daemon=True).start()
 
-    def lie(self, answer: str, code: int) -> None:
+    def falsify(self, answer: str, code: int) -> None:
         """The next answer of that kind has error `code`."""
-        assert answer in LIES
-        self._untold[answer, code] += 1
+        assert answer in ANSWERS
+        self._due[answer, code] += 1
 
-    def lies_left(self) -> int:
-        return self._untold.total()
+    def falsified_left(self) -> int:
+        return self._due.total()
 
     def cut(self) -> None:
         """Every connection ends."""
         for line in self._lines:
             line.end()
 
-    def forget(self) -> None:
-        """What is connected now stays so and hears nothing any more, as after a reboot of a box between."""
+    def silence(self) -> None:
+        """Open connections stay open and carry nothing any more, as after a router between restarts."""
         for line in self._lines:
-            line.forgotten = True
+            line.silenced = True
 
     def close(self) -> None:
         with suppress(OSError):
@@ -73,12 +73,12 @@ class Relay:
     def lost(self) -> bool:
         return random.random() < self.lost_share
 
-    def told(self, frame: bytes, key: int, version: int) -> bytes:
-        """The answer, or the lie that is due in its place."""
-        for (answer, code), left in self._untold.items():
-            kind: Any = LIES[answer]
+    def answered(self, frame: bytes, key: int, version: int) -> bytes:
+        """The answer, with the error code that is due for it."""
+        for (answer, code), left in self._due.items():
+            kind: Any = ANSWERS[answer]
             if key == kind.API_KEY and left > 0:
-                self._untold[answer, code] -= 1
+                self._due[answer, code] -= 1
                 return _with_error(kind, version, frame, code)
         return frame
 
@@ -100,7 +100,7 @@ class _Line:
     """One connection: a reader and a writer for each way, so that a delay does not make the line narrow."""
 
     def __init__(self, relay: Relay, client: socket.socket, broker: socket.socket) -> None:
-        self.forgotten = False
+        self.silenced = False
         self._relay = relay
         self._ends = (client, broker)
         self._over = False
@@ -113,16 +113,16 @@ class _Line:
 
     def end(self) -> None:
         self._over = True
-        for one in self._ends:
+        for end in self._ends:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def _read(self, source: socket.socket, waiting: deque[tuple[float, bytes]], answers: bool) -> None:
         for frame in _frames(source):
             if answers:
                 (correlation,) = struct.unpack(">i", frame[:4])
-                frame = self._relay.told(frame, *self._asked.pop(correlation, (-1, 0)))
+                frame = self._relay.answered(frame, *self._asked.pop(correlation, (-1, 0)))
             else:
                 key, version, correlation = struct.unpack(">hhi", frame[:8])
                 self._asked[correlation] = (key, version)
@@ -131,7 +131,7 @@ class _Line:
 
     def _write(self, sink: socket.socket, waiting: deque[tuple[float, bytes]], _answers: bool) -> None:
         while not self._over:
-            if self.forgotten or not waiting or waiting[0][0] > time.monotonic():
+            if self.silenced or not waiting or waiting[0][0] > time.monotonic():
                 time.sleep(_LOOK_S)
                 continue
             if self._relay.lost():
@@ -157,8 +157,8 @@ def _put(data: Any, code: int) -> None:
     if hasattr(data, "error_code"):
         data.error_code = code
     for name in ("topics", "partitions", "coordinators"):
-        for one in getattr(data, name, None) or ():
-            _put(one, code)
+        for part in getattr(data, name, None) or ():
+            _put(part, code)
 
 
 def _frames(source: socket.socket) -> Iterator[bytes]:
@@ -170,10 +170,10 @@ def _frames(source: socket.socket) -> Iterator[bytes]:
 
 
 def _exactly(source: socket.socket, number: int) -> bytes:
-    found = bytearray()
-    while len(found) < number:
-        piece = source.recv(number - len(found))
+    frame = bytearray()
+    while len(frame) < number:
+        piece = source.recv(number - len(frame))
         if not piece:
             raise EOFError
-        found += piece
-    return bytes(found)
+        frame += piece
+    return bytes(frame)

@@ -1,6 +1,6 @@
-"""A Kafka in memory, as far as intake and outbox use kafka-python; contract tests hold it to the real one.
+"""A Kafka in memory, with what intake and outbox use of kafka-python; contract tests hold it to a real one.
 
-Time does not pass in it: a poll that finds nothing returns soon. Faults are switched on by the test.
+A poll that has nothing to return does so at once. The test switches faults on.
 """
 
 import time
@@ -64,7 +64,7 @@ class _Group:
 
 
 class FakeKafka:
-    """A cluster, and what tests do to it."""
+    """A cluster, and what tests do with it."""
 
     def __init__(self) -> None:
         self.cluster_id = "fake"
@@ -74,7 +74,7 @@ class FakeKafka:
         self.refused: type[Exception] | None = None
         """What sending raises while it is set."""
         self.silent = 0.0
-        """Seconds since it is unreachable without any client's noticing."""
+        """Seconds for which no broker has sent anything, without an error."""
         self.tells_settings = True
         self.fenced: set[str] = set()
         """Instance ids that another process has taken."""
@@ -84,7 +84,7 @@ class FakeKafka:
     def cluster(self) -> "FakeKafka":
         return self
 
-    # What clorad asks for.
+    # What clorad calls.
 
     def consumer(self, **own: Any) -> "FakeConsumer":
         self.check()
@@ -98,7 +98,7 @@ class FakeKafka:
         self.check()
         return FakeAdmin(self)
 
-    # What tests do to it.
+    # What tests do with it.
 
     def silent_s(self, client: Any) -> float:
         return self.silent
@@ -161,13 +161,13 @@ class FakeKafka:
     def sent_records(self, topic: str) -> list[FakeRecord]:
         return [record for log in self.topics[topic].logs for record in log.entries if record is not None]
 
-    def log(self, place: TopicPartition) -> FakeLog:
-        topic = self.topics.get(place.topic)
-        if topic is None or place.partition >= len(topic.logs):
-            raise errors.UnknownTopicOrPartitionError(place.topic)
-        return topic.logs[place.partition]
+    def log(self, partition: TopicPartition) -> FakeLog:
+        topic = self.topics.get(partition.topic)
+        if topic is None or partition.partition >= len(topic.logs):
+            raise errors.UnknownTopicOrPartitionError(partition.topic)
+        return topic.logs[partition.partition]
 
-    def places(self, topics: Iterable[str]) -> list[TopicPartition]:
+    def all_partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
         return [
             TopicPartition(name, number)
             for name in topics
@@ -198,46 +198,48 @@ class FakeConsumer:
         self._kafka.check()
 
     def assignment(self) -> set[TopicPartition]:
-        return {place for place, owner in self._group.owned.items() if owner is self}
+        return {partition for partition, owner in self._group.owned.items() if owner is self}
 
     def paused(self) -> set[TopicPartition]:
         return set(self._paused)
 
-    def pause(self, *places: TopicPartition) -> None:
-        self._paused |= set(places)
+    def pause(self, *partitions: TopicPartition) -> None:
+        self._paused |= set(partitions)
 
-    def resume(self, *places: TopicPartition) -> None:
-        self._paused -= set(places)
+    def resume(self, *partitions: TopicPartition) -> None:
+        self._paused -= set(partitions)
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
-        assert place in self.assignment(), "seek only what is assigned"
-        if self._positions.get(place) != offset:
-            self._spent.discard(place)
-        self._positions[place] = offset
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        assert partition in self.assignment(), "seek only what is assigned"
+        if self._positions.get(partition) != offset:
+            self._spent.discard(partition)
+        self._positions[partition] = offset
 
-    def position(self, place: TopicPartition, timeout_ms: int | None = None) -> int:
-        return self._positions[place]
+    def position(self, partition: TopicPartition, timeout_ms: int | None = None) -> int:
+        return self._positions[partition]
 
-    def highwater(self, place: TopicPartition) -> int | None:
-        return self._high.get(place)
+    def highwater(self, partition: TopicPartition) -> int | None:
+        return self._high.get(partition)
 
     def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[FakeRecord]]:
         self._kafka.check()
         if self._instance in self._kafka.fenced:
             raise errors.FencedInstanceIdError(self._instance)
         self._rebalance()
-        found: dict[TopicPartition, list[FakeRecord]] = {}
-        for place in sorted(self.assignment() - self._paused):
-            records = self._fetch(place, max_records - sum(map(len, found.values())), quiet=bool(found))
+        answer: dict[TopicPartition, list[FakeRecord]] = {}
+        for partition in sorted(self.assignment() - self._paused):
+            records = self._fetch(partition, max_records - sum(map(len, answer.values())), quiet=bool(answer))
             if records:
-                found[place] = records
-        if not found:
+                answer[partition] = records
+        if not answer:
             time.sleep(min(timeout_ms / 1000, 0.005))
-        return found
+        return answer
 
-    def committed(self, place: TopicPartition, metadata: bool, timeout_ms: int) -> OffsetAndMetadata | None:
+    def committed(
+        self, partition: TopicPartition, metadata: bool, timeout_ms: int
+    ) -> OffsetAndMetadata | None:
         self._kafka.check()
-        return self._group.offsets.get(place)
+        return self._group.offsets.get(partition)
 
     def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:
         self._kafka.check()
@@ -254,73 +256,73 @@ class FakeConsumer:
         callback(offsets, None)
 
     def beginning_offsets(
-        self, places: Sequence[TopicPartition], timeout_ms: int
+        self, partitions: Sequence[TopicPartition], timeout_ms: int
     ) -> dict[TopicPartition, int]:
         self._kafka.check()
-        return {place: self._kafka.log(place).first for place in places}
+        return {partition: self._kafka.log(partition).first for partition in partitions}
 
-    def end_offsets(self, places: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+    def end_offsets(self, partitions: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         self._kafka.check()
-        return {place: self._kafka.log(place).end for place in places}
+        return {partition: self._kafka.log(partition).end for partition in partitions}
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         self._kafka.check()
-        return {place.partition for place in self._kafka.places([topic])} or None
+        return {partition.partition for partition in self._kafka.all_partitions([topic])} or None
 
     def close(self, autocommit: bool, timeout_ms: int) -> None:
         held = self.assignment()
         if self in self._group.members:
             self._group.members.remove(self)
             self._listener.on_partitions_revoked(held)
-        for place in held:
-            del self._group.owned[place]
+        for partition in held:
+            del self._group.owned[partition]
 
     def lose(self) -> None:
-        """What a member finds that slept for longer than its session."""
+        """As after a sleep for longer than the session: the member has lost its partitions."""
         held = self.assignment()
-        for place in held:
-            del self._group.owned[place]
+        for partition in held:
+            del self._group.owned[partition]
         self._listener.on_partitions_lost(held)
 
     def _rebalance(self) -> None:
         members, mine = self._group.members, self._group.members.index(self)
         wanted = {
-            place
-            for number, place in enumerate(self._kafka.places(self._topics))
+            partition
+            for number, partition in enumerate(self._kafka.all_partitions(self._topics))
             if number % len(members) == mine
         }
         leaving = self.assignment() - wanted
         if leaving:
             self._listener.on_partitions_revoked(leaving)
-            for place in leaving:
-                del self._group.owned[place]
-        coming = {place for place in wanted if place not in self._group.owned}
+            for partition in leaving:
+                del self._group.owned[partition]
+        coming = {partition for partition in wanted if partition not in self._group.owned}
         if coming:
             self._group.owned.update(dict.fromkeys(coming, self))
             self._positions.update(dict.fromkeys(coming, -1))
             self._listener.on_partitions_assigned(coming)
 
-    def _fetch(self, place: TopicPartition, most: int, *, quiet: bool) -> list[FakeRecord]:
-        assert place not in self._spent, "polling a spent iterator at the same position never returns"
+    def _fetch(self, partition: TopicPartition, most: int, *, quiet: bool) -> list[FakeRecord]:
+        assert partition not in self._spent, "polling a spent iterator at the same position never returns"
         try:
-            log = self._kafka.log(place)
+            log = self._kafka.log(partition)
         except errors.UnknownTopicOrPartitionError:
             return []
-        at = self._positions[place]
+        at = self._positions[partition]
         if not log.first <= at <= log.end:
-            raise errors.OffsetOutOfRangeError({place: at})
-        self._high[place] = log.end
+            raise errors.OffsetOutOfRangeError({partition: at})
+        self._high[partition] = log.end
         records: list[FakeRecord] = []
         while at < log.end and len(records) < most:
             if at in log.poisonous:
                 if not records and not quiet:
-                    self._spent.add(place)
+                    self._spent.add(partition)
                     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
                 break
             entry = log.entries[at - log.first]
             records += [entry] if entry is not None else []
             at += 1
-        self._positions[place] = at
+        self._positions[partition] = at
         return records
 
 
@@ -353,7 +355,7 @@ class FakeProducer:
         return FakeSent(topic=topic, partition=chosen, offset=offset)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Nothing waits."""
+        """Every record was acknowledged at once."""
 
     def close(self, timeout: float | None = None) -> None:
         """Nothing is open."""
@@ -394,11 +396,11 @@ class FakeAdmin:
 
     def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
         self._kafka.check()
-        found = []
+        answer = []
         for name in names:
             topic = self._kafka.topics.get(name)
             code = 0 if topic is not None else errors.UnknownTopicOrPartitionError.errno
-            found.append(
+            answer.append(
                 {
                     "name": name,
                     "error_code": code,
@@ -408,7 +410,7 @@ class FakeAdmin:
                     else [],
                 }
             )
-        return found
+        return answer
 
     def create_topics(self, wanted: Mapping[str, Mapping[str, Any]], timeout_ms: int | None = None) -> None:
         for name, options in wanted.items():
@@ -423,11 +425,13 @@ class FakeAdmin:
     ) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
         self._kafka.check()
         assert config_filter == "all", "what the broker's own settings say matters too"
-        found = {}
-        for one in resources:
-            configs = self._kafka.topics[one.name].configs if self._kafka.tells_settings else {}
-            found[one.name] = {key: {"value": configs[key]} for key in one.configs if key in configs}
-        return {"topic": found}
+        answer = {}
+        for resource in resources:
+            configs = self._kafka.topics[resource.name].configs if self._kafka.tells_settings else {}
+            answer[resource.name] = {
+                key: {"value": configs[key]} for key in resource.configs if key in configs
+            }
+        return {"topic": answer}
 
     def wait_for_topics(self, names: Sequence[str], timeout_ms: int = 0) -> None:
         """They are there at once."""

@@ -6,14 +6,14 @@ is named on the command line runs in any case.
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feedback.topics import Topics
-from tests.intake_process import IntakeProcess
+from tests.intake_process import IntakeProcess, StartIntake
 from tests.kafka_broker import RealKafka
 from tests.unit.feedback.intake_builder import IntakeLedger, build_ledger
 
@@ -37,7 +37,7 @@ def ledger(tmp_path: Path) -> IntakeLedger:
 @pytest.fixture
 def start_intake(
     request: pytest.FixtureRequest, ledger: IntakeLedger, tmp_path: Path
-) -> Iterator[Callable[..., IntakeProcess]]:
+) -> Iterator[StartIntake]:
     """Starts intakes of one group on this test's ledger; none is left behind."""
     started: list[IntakeProcess] = []
     group = f"g-{uuid.uuid4().hex[:8]}"

@@ -28,8 +28,8 @@ class Load:
         producer = self.kafka.cluster.producer(acks="all", linger_ms=5)
         try:
             sent = [producer.send(self.topic, **record) for record in self._records(number)]
-            for one in sent:
-                one.get(timeout=60)
+            for future in sent:
+                future.get(timeout=60)
         finally:
             producer.close(timeout=10)
 

@@ -1,4 +1,4 @@
-"""A broker that shows a certificate and asks for a name and a password, beside a plain port for the test.
+"""A broker with TLS and SASL ports, and a plain port for the test.
 
 Certificates are made with the JDK's keytool, which is there wherever the broker can run.
 """
@@ -21,7 +21,7 @@ _MODULES = "org.apache.kafka.common.security"
 
 
 class Secured:
-    """One broker with a port for each way in. `admin` reaches it without asking anybody."""
+    """One broker with a port for each protocol. `admin` reaches it without a password."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,16 +36,16 @@ class Secured:
         return RealKafka(self.broker.bootstrap)
 
     def through(self, protocol: str) -> RealKafka:
-        """The port of that protocol; who connects must bring `options`."""
+        """The port of that protocol; clients of it need `options`."""
         return RealKafka(f"127.0.0.1:{self._ports[protocol]}")
 
     def options(self, mechanism: str | None = None, **changed: Any) -> dict[str, Any]:
-        """What a client needs: over TLS, and with a password where a mechanism is named."""
-        found: dict[str, Any] = {"security_protocol": "SSL", "ssl_cafile": str(self.trusted)}
+        """The options of a client: TLS, and a password where a mechanism is named."""
+        options: dict[str, Any] = {"security_protocol": "SSL", "ssl_cafile": str(self.trusted)}
         if mechanism:
             named = {"sasl_plain_username": USER, "sasl_plain_password": PASSWORD}
-            found |= {"security_protocol": "SASL_SSL", "sasl_mechanism": mechanism} | named
-        return found | changed
+            options |= {"security_protocol": "SASL_SSL", "sasl_mechanism": mechanism} | named
+        return options | changed
 
     def renew_certificate(self, *, trust: bool = True, days: tuple[int, int] = (-1, 3)) -> Path:
         """The broker shows another certificate once it is started again. Returns it as a PEM file."""
@@ -60,12 +60,12 @@ class Secured:
         return shown
 
     def set_password(self, password: str, *mechanisms: str) -> None:
-        """From now on that is the user's, for SCRAM; what is connected stays so."""
+        """The user has that password for SCRAM from now on; open connections stay open."""
         admin = self.admin.cluster.admin()
         try:
             wanted = [Upsertion(USER, mechanism, password) for mechanism in mechanisms]
-            for one in wanted:  # Kafka takes one change a user and request
-                assert admin.alter_user_scram_credentials([one]) == {USER: None}
+            for change in wanted:  # Kafka takes one change a user and request
+                assert admin.alter_user_scram_credentials([change]) == {USER: None}
         finally:
             admin.close()
 
@@ -99,7 +99,9 @@ class Secured:
             "listeners": ",".join(listeners.values()),
             "advertised.listeners": ",".join(url for name, url in listeners.items() if name != "CONTROLLER"),
             "controller.quorum.voters": f"1@127.0.0.1:{self._ports['CONTROLLER']}",
-            "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in protocols.items()),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in protocols.items()
+            ),
             "ssl.keystore.type": "PKCS12",
             "ssl.keystore.location": str(self._folder / "broker.p12"),
             "ssl.keystore.password": _STORE_PASSWORD,
@@ -115,11 +117,11 @@ class Secured:
 
 
 def certificate(folder: Path) -> Path:
-    """A certificate that nobody shows."""
-    store, found = folder / "stranger.p12", folder / "stranger.pem"
+    """A certificate that no broker shows."""
+    store, certificate_file = folder / "stranger.p12", folder / "stranger.pem"
     _keytool("-genkeypair", store, dname="CN=stranger", keyalg="EC", groupname="secp256r1")
-    _keytool("-exportcert", store, "-rfc", file=str(found))
-    return found
+    _keytool("-exportcert", store, "-rfc", file=str(certificate_file))
+    return certificate_file
 
 
 def _keytool(verb: str, store: Path, *flags: str, **given: str) -> None:

@@ -2,22 +2,27 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import func, select
 
+from deploy.kafka.broker import LocalBroker
 from feedback import inspection
 from feedback.outbox import MESSAGE_ID
 from ledger.schema import dead_letters
 from tests.faults.load import BROKEN
+from tests.intake_process import StartIntake
 from tests.kafka_broker import RealKafka
 from tests.unit.feedback.event_builder import CORRECTION, build_headers
-from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_02_events_in_flight_arrive_once(own_broker, ledger, start_intake):
+def test_row_02_events_in_flight_arrive_once(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all()
@@ -32,14 +37,16 @@ def test_row_02_events_in_flight_arrive_once(own_broker, ledger, start_intake):
         if number == 1000:
             broker.kill()
             broker.start()
-    for one in sent:
-        one.get(timeout=90)
+    for future in sent:
+        future.get(timeout=90)
     producer.close(timeout=10)
     wait_until(lambda: set(ledger.ids()) == ids, wait_s=90)
     ledger.check_ranges()
 
 
-def test_row_02_dead_letters_in_flight_have_one_id_each(own_broker, ledger, start_intake):
+def test_row_02_dead_letters_in_flight_have_one_id_each(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1)

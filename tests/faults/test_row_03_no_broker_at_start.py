@@ -2,14 +2,16 @@
 
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.topics import Topics
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -18,7 +20,9 @@ WAITS_S_MIN = 3.0
 """Half of 0.2 + 0.4 + 0.8 + 1.6 + 3.2 seconds: how long the waits between so many tries are at least."""
 
 
-def test_row_03_intake_waits_for_the_first_broker(ledger, start_intake, tmp_path):
+def test_row_03_intake_waits_for_the_first_broker(
+    ledger: IntakeLedger, start_intake: StartIntake, tmp_path: Path
+) -> None:
     broker = LocalBroker(tmp_path / "late", free_port())
     late = RealKafka(broker.bootstrap)
     tag = uuid.uuid4().hex[:8]
@@ -43,7 +47,7 @@ def test_row_03_intake_waits_for_the_first_broker(ledger, start_intake, tmp_path
         broker.kill()
 
 
-def test_row_03_told_to_stop_while_it_waits_it_stops(ledger, start_intake):
+def test_row_03_told_to_stop_while_it_waits_it_stops(ledger: IntakeLedger, start_intake: StartIntake) -> None:
     process = start_intake(Topics(), on=RealKafka(f"127.0.0.1:{free_port()}"), bootstrap_ms=1000)
     wait_until(lambda: process.has_logged("READY kafka False"))
     assert process.stop() == 0

@@ -3,12 +3,16 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_05_members_join_leave_and_die_under_load(kafka, ledger, start_intake):
+def test_row_05_members_join_leave_and_die_under_load(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=4)
     load.send(400)
@@ -25,7 +29,9 @@ def test_row_05_members_join_leave_and_die_under_load(kafka, ledger, start_intak
     assert third.ended is None
 
 
-def test_row_05_a_member_whose_partition_moved_in_mid_batch_keeps_nothing(kafka, ledger, start_intake):
+def test_row_05_a_member_whose_partition_moved_in_mid_batch_keeps_nothing(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     load = Load(kafka, topics.feedback, partitions=1)
     load.send(300)

@@ -5,7 +5,9 @@ import uuid
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -13,7 +15,9 @@ HELD_UP_S_MAX = 100.0
 """The poll interval of a minute, and what a busy machine takes to join."""
 
 
-def test_row_06_work_goes_on_while_members_come_and_go(kafka, ledger, start_intake):
+def test_row_06_work_goes_on_while_members_come_and_go(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=4)
     steady = start_intake(topics)
@@ -29,7 +33,9 @@ def test_row_06_work_goes_on_while_members_come_and_go(kafka, ledger, start_inta
     assert steady.ended is None
 
 
-def test_row_06_a_member_killed_as_it_joins_holds_nobody_up(kafka, ledger, start_intake):
+def test_row_06_a_member_killed_as_it_joins_holds_nobody_up(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics, group = kafka.create_all(partitions=4), f"joined-{uuid.uuid4().hex[:8]}"
     load = Load(kafka, topics.feedback, partitions=4)
     steady = start_intake(topics, options={"group": group, "session_ms": 30_000})
@@ -47,8 +53,8 @@ def test_row_06_a_member_killed_as_it_joins_holds_nobody_up(kafka, ledger, start
 
 
 def test_row_06_a_member_that_hangs_holds_nobody_up_for_longer_than_its_poll_interval(
-    kafka, ledger, start_intake
-):
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=4)
     load.send(50)

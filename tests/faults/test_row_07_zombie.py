@@ -3,12 +3,16 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_07_a_frozen_intake_wakes_after_another_took_over(kafka, ledger, start_intake):
+def test_row_07_a_frozen_intake_wakes_after_another_took_over(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     zombie = start_intake(topics)
@@ -27,7 +31,9 @@ def test_row_07_a_frozen_intake_wakes_after_another_took_over(kafka, ledger, sta
         zombie = heir
 
 
-def test_row_07_frozen_inside_its_transaction_it_blocks_only_as_long_as_it_must(kafka, ledger, start_intake):
+def test_row_07_frozen_inside_its_transaction_it_blocks_only_as_long_as_it_must(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     load = Load(kafka, topics.feedback, partitions=1)
     load.send(100)

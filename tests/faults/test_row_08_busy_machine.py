@@ -11,6 +11,9 @@ import pytest
 
 from feedback.intake_options import SESSION_MS
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger
 
 pytestmark = pytest.mark.kafka
 
@@ -23,12 +26,14 @@ def burning(processes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        for one in started:
-            one.kill()
-            one.wait()
+        for process in started:
+            process.kill()
+            process.wait()
 
 
-def test_row_08_a_busy_machine_does_not_cost_intake_its_partitions(kafka, ledger, start_intake):
+def test_row_08_a_busy_machine_does_not_cost_intake_its_partitions(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     process = start_intake(topics, options={"session_ms": SESSION_MS})

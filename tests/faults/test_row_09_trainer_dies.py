@@ -10,6 +10,8 @@ from engine.base_files import base_hash
 from feedback.intake_options import SESSION_MS
 from ledger.learning import agents
 from ledger.schema import turns, versions
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.learner_process import LEASE_S, RECIPE, LearnerProcess
 from tests.unit.engine import tiny_base
 from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
@@ -32,13 +34,13 @@ def teach(ledger: IntakeLedger, tmp_path: Path) -> Iterator[Callable[..., Learne
         return started[-1]
 
     yield run
-    for one in started:
-        one.kill()
-        print(one.log.read_text(errors="replace")[-20_000:])
+    for learner in started:
+        learner.kill()
+        print(learner.log.read_text(errors="replace")[-20_000:])
 
 
 @pytest.fixture
-def told(kafka, ledger, start_intake, teach):
+def taught_people(kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, teach):
     """Intake runs, people have said what is to be learned, and afterwards it still has its partitions."""
     topics = kafka.create_all()
     process = start_intake(topics, options={"session_ms": SESSION_MS})
@@ -63,7 +65,9 @@ def taught_once(ledger: IntakeLedger) -> bool:
     return len(made(ledger)) == 1 == len(ledger.column(select(turns.c.id)))
 
 
-def test_row_09_a_step_that_takes_long_is_nobody_elses_work(told, ledger, teach):
+def test_row_09_a_step_that_takes_long_is_nobody_elses_work(
+    taught_people, ledger: IntakeLedger, teach
+) -> None:
     slow = teach(stalls={"learner-training": 6 * LEASE_S})
     wait_until(lambda: slow.has_logged("STALLED"), WAIT_S)
     other = teach()
@@ -73,7 +77,9 @@ def test_row_09_a_step_that_takes_long_is_nobody_elses_work(told, ledger, teach)
     assert taught_once(ledger)
 
 
-def test_row_09_a_killed_trainers_pass_is_taken_up_and_done_once(told, ledger, teach):
+def test_row_09_a_killed_trainers_pass_is_taken_up_and_done_once(
+    taught_people, ledger: IntakeLedger, teach
+) -> None:
     killed = teach(stalls={"learner-training": 600.0})
     wait_until(lambda: killed.has_logged("STALLED"), WAIT_S)
     killed.kill()
@@ -84,7 +90,9 @@ def test_row_09_a_killed_trainers_pass_is_taken_up_and_done_once(told, ledger, t
     assert taught_once(ledger)
 
 
-def test_row_09_a_trainer_that_hung_wakes_to_find_its_work_done(told, ledger, teach, tmp_path):
+def test_row_09_a_trainer_that_hung_wakes_to_find_its_work_done(
+    taught_people, ledger: IntakeLedger, teach, tmp_path: Path
+) -> None:
     hung = teach(stalls={"learner-training": 1.0})
     wait_until(lambda: hung.has_logged("STALLED"), WAIT_S)
     hung.freeze()

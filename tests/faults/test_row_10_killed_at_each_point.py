@@ -11,13 +11,17 @@ import pytest
 from feedback import inspection
 from feedback.outbox import MESSAGE_ID
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("point", ["intake-polled", "intake-in-transaction", "intake-before-commit"])
-def test_row_10_killed_at_a_point_nothing_is_lost_and_nothing_twice(kafka, ledger, start_intake, point):
+def test_row_10_killed_at_a_point_nothing_is_lost_and_nothing_twice(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, point: str
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     load.send(400)
@@ -27,7 +31,9 @@ def test_row_10_killed_at_a_point_nothing_is_lost_and_nothing_twice(kafka, ledge
     load.wait_until_kept(ledger)
 
 
-def test_row_10_killed_again_and_again_while_events_keep_coming(kafka, ledger, start_intake):
+def test_row_10_killed_again_and_again_while_events_keep_coming(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     process = start_intake(topics)
@@ -41,8 +47,8 @@ def test_row_10_killed_again_and_again_while_events_keep_coming(kafka, ledger, s
 
 
 def test_row_10_killed_between_sending_and_marking_a_message_is_repeated_under_its_id(
-    kafka, ledger, start_intake
-):
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     load = Load(kafka, topics.feedback, partitions=1)
     load.send(100)
@@ -52,7 +58,7 @@ def test_row_10_killed_between_sending_and_marking_a_message_is_repeated_under_i
     wait_until(lambda: ledger.shipped_count() == load.broken)
     load.wait_until_kept(ledger)
     (letters,) = inspection.extents(kafka.cluster, (topics.dead_letters,))
-    found = inspection.records(kafka.cluster, letters, start=0, end=letters.end)
-    ids = Counter(dict(record.headers)[MESSAGE_ID] for record in found)
+    records = inspection.records(kafka.cluster, letters, start=0, end=letters.end)
+    ids = Counter(dict(record.headers)[MESSAGE_ID] for record in records)
     assert len(ids) == load.broken
     assert sum(ids.values()) > load.broken, "at least one was sent again"

@@ -2,18 +2,23 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from ledger.schema import events, ranges
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_11_a_torn_log_loses_whole_transactions_only(kafka, ledger, start_intake, tmp_path):
+def test_row_11_a_torn_log_loses_whole_transactions_only(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, tmp_path: Path
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     load.send(600)
@@ -23,13 +28,13 @@ def test_row_11_a_torn_log_loses_whole_transactions_only(kafka, ledger, start_in
     files = [tmp_path / "ledger.db", tmp_path / "ledger.db-wal"]
     whole = files[1].read_bytes()
     assert len(whole) > 100_000
-    chance = random.Random(3)
+    dice = random.Random(3)
     counts = set()
-    for cut in sorted(chance.randrange(32, len(whole)) for _ in range(25)):
+    for cut in sorted(dice.randrange(32, len(whole)) for _ in range(25)):
         folder = tmp_path / f"cut-{cut}"
         folder.mkdir()
         shutil.copy(files[0], folder / "ledger.db")
-        torn = whole[:cut] + bytes(chance.randrange(256) for _ in range(chance.randrange(3) * 1000))
+        torn = whole[:cut] + bytes(dice.randrange(256) for _ in range(dice.randrange(3) * 1000))
         (folder / "ledger.db-wal").write_bytes(torn)
         survivor = IntakeLedger(f"sqlite:///{folder / 'ledger.db'}")
         survivor.check_ranges()

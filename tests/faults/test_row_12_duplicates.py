@@ -4,12 +4,16 @@ import pytest
 from sqlalchemy import func, select
 
 from ledger.schema import dead_letters, events, positions, ranges
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_12_the_same_event_at_other_offsets_is_counted_once_and_again(kafka, ledger, start_intake):
+def test_row_12_the_same_event_at_other_offsets_is_counted_once_and_again(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=2)
     for partition in (0, 1, 0):
         send_correction(kafka, topics.feedback, "e1", partition=partition)
@@ -21,8 +25,8 @@ def test_row_12_the_same_event_at_other_offsets_is_counted_once_and_again(kafka,
 
 
 def test_row_12_another_body_under_a_kept_id_is_a_conflict_with_both_fingerprints(
-    kafka, ledger, start_intake
-):
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
     send_correction(kafka, topics.feedback, "e1", corrected="something else")
@@ -36,7 +40,9 @@ def test_row_12_another_body_under_a_kept_id_is_a_conflict_with_both_fingerprint
     assert "something else" not in detail
 
 
-def test_row_12_the_same_offsets_again_change_nothing(kafka, ledger, start_intake):
+def test_row_12_the_same_offsets_again_change_nothing(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     for number in range(5):
         send_correction(kafka, topics.feedback, f"e{number}")

@@ -1,17 +1,23 @@
 """Row 14. Records above our bound, above what a fetch asks for, or that unpack to much: dead letters."""
 
+from collections.abc import Callable
+
 import pytest
 
+from deploy.kafka.broker import LocalBroker
+from tests.intake_process import StartIntake
 from tests.kafka_broker import RealKafka
 from tests.unit.feedback.event_builder import build_headers
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 MIB = 1 << 20
 
 
-def test_row_14_oversized_records_are_dead_letters_and_memory_stays(own_broker, ledger, start_intake):
+def test_row_14_oversized_records_are_dead_letters_and_memory_stays(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     broker = own_broker(message_max_bytes=str(64 * MIB), replica_fetch_max_bytes=str(64 * MIB))
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1, max_message_bytes=str(64 * MIB))

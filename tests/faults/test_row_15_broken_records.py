@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.unit.feedback.event_builder import build_headers
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -24,7 +26,9 @@ BROKEN = {
 }
 
 
-def test_row_15_each_broken_record_has_a_reason(kafka, ledger, start_intake):
+def test_row_15_each_broken_record_has_a_reason(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     for value in BROKEN:
         kafka.send(topics.feedback, value, headers=build_headers("correction"))
@@ -38,7 +42,9 @@ def test_row_15_each_broken_record_has_a_reason(kafka, ledger, start_intake):
     ledger.check_ranges()
 
 
-def test_row_15_a_header_that_hangs_kafka_python_halts_its_partition_only(kafka, ledger, start_intake):
+def test_row_15_a_header_that_hangs_kafka_python_halts_its_partition_only(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=3)
     kafka.send_undecodable(topics.feedback, partition=1)
     send_correction(kafka, topics.feedback, "hidden", partition=1)
@@ -53,7 +59,9 @@ def test_row_15_a_header_that_hangs_kafka_python_halts_its_partition_only(kafka,
     assert process.stop() == 0
 
 
-def test_row_15_a_header_that_hangs_kafka_python_is_passed_over_if_told_to(kafka, ledger, start_intake):
+def test_row_15_a_header_that_hangs_kafka_python_is_passed_over_if_told_to(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=2)
     send_correction(kafka, topics.feedback, "before")
     for _ in range(3):

@@ -3,21 +3,26 @@
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select
 
+from deploy.kafka.broker import LocalBroker
 from feedback import inspection
 from ledger.schema import dead_letters
+from tests.intake_process import StartIntake
 from tests.kafka_broker import RealKafka
 from tests.unit.feedback.event_builder import CORRECTION, build_headers
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("on_gap", ["halt", "continue"])
-def test_row_16_a_flipped_bit_halts_the_partition_or_is_given_up(own_broker, ledger, start_intake, on_gap):
+def test_row_16_a_flipped_bit_halts_the_partition_or_is_given_up(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake, on_gap: str
+) -> None:
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1)
@@ -40,7 +45,9 @@ def test_row_16_a_flipped_bit_halts_the_partition_or_is_given_up(own_broker, led
     ledger.check_ranges()
 
 
-def test_row_16_what_was_aborted_is_never_kept_and_its_offsets_are_accounted_for(kafka, ledger, start_intake):
+def test_row_16_what_was_aborted_is_never_kept_and_its_offsets_are_accounted_for(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
     kafka.send_transaction(topics.feedback, 20)
@@ -52,7 +59,9 @@ def test_row_16_what_was_aborted_is_never_kept_and_its_offsets_are_accounted_for
     ledger.check_ranges()
 
 
-def test_row_16_holes_of_compaction_are_passed(own_broker, ledger, start_intake):
+def test_row_16_holes_of_compaction_are_passed(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     broker = own_broker(log_cleaner_backoff_ms="200", log_cleaner_min_compaction_lag_ms="0")
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all(partitions=1)

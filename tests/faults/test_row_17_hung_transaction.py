@@ -2,12 +2,16 @@
 
 import pytest
 
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_17_a_partition_that_stands_still_is_not_called_healthy(kafka, ledger, start_intake):
+def test_row_17_a_partition_that_stands_still_is_not_called_healthy(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "before")
     producer = kafka.cluster.producer(transactional_id=topics.feedback)

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from ledger.schema import events
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.unit.feedback.event_builder import CORRECTION, build_headers
-from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -20,7 +22,9 @@ TIMES = (
 )
 
 
-def test_row_18_events_are_kept_in_the_order_of_the_log(kafka, ledger, start_intake):
+def test_row_18_events_are_kept_in_the_order_of_the_log(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1, message_timestamp_after_max_ms=str(10**15))
     producer = kafka.cluster.producer(acks="all")
     for number, stamp in enumerate((0, 1, DAY_MS, 4_102_444_800_000, 1)):

@@ -4,12 +4,16 @@ import pytest
 from sqlalchemy import select
 
 from ledger.schema import positions, ranges
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_20_retention_that_overtook_us_halts_and_then_is_a_recorded_gap(kafka, ledger, start_intake):
+def test_row_20_retention_that_overtook_us_halts_and_then_is_a_recorded_gap(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e0")
     first = start_intake(topics)
@@ -30,7 +34,9 @@ def test_row_20_retention_that_overtook_us_halts_and_then_is_a_recorded_gap(kafk
     ledger.check_ranges()
 
 
-def test_row_20_retention_while_it_reads_halts_too(kafka, ledger, start_intake):
+def test_row_20_retention_while_it_reads_halts_too(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     process = start_intake(topics)
     send_correction(kafka, topics.feedback, "e0")
@@ -47,7 +53,9 @@ def test_row_20_retention_while_it_reads_halts_too(kafka, ledger, start_intake):
     )  # a fetch that was open as it froze was answered
 
 
-def test_row_20_a_log_shorter_than_what_was_read_halts(kafka, ledger, start_intake):
+def test_row_20_a_log_shorter_than_what_was_read_halts(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e0")
     first = start_intake(topics)

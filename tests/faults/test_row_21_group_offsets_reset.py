@@ -4,12 +4,17 @@ import pytest
 from kafka import OffsetAndMetadata, TopicPartition
 
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("how", ["deleted", "to the beginning", "to the end"])
-def test_row_21_the_ledgers_offsets_win(kafka, ledger, start_intake, how):
+def test_row_21_the_ledgers_offsets_win(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, how: str
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     group = f"g-{topics.feedback}"

@@ -4,13 +4,17 @@ import pytest
 
 from feedback import inspection
 from tests.faults.load import BROKEN, Load
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.unit.feedback.event_builder import build_headers
-from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_22_without_its_topic_the_outbox_waits(kafka, ledger, start_intake):
+def test_row_22_without_its_topic_the_outbox_waits(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     kafka.delete(topics.dead_letters)
     load = Load(kafka, topics.feedback, partitions=1)
@@ -26,7 +30,9 @@ def test_row_22_without_its_topic_the_outbox_waits(kafka, ledger, start_intake):
     assert letters.end >= load.broken
 
 
-def test_row_22_a_topic_for_small_messages_gets_pointers(kafka, ledger, start_intake):
+def test_row_22_a_topic_for_small_messages_gets_pointers(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     admin = kafka.cluster.admin()
     admin.delete_topics([topics.dead_letters])

@@ -6,17 +6,22 @@ import sqlite3
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("locked_s", [2.0, 20.0])
-def test_row_23_a_locked_ledger_is_waited_for(kafka, ledger, start_intake, tmp_path, locked_s):
+def test_row_23_a_locked_ledger_is_waited_for(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, tmp_path: Path, locked_s: float
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     process = start_intake(topics)
@@ -34,7 +39,9 @@ def test_row_23_a_locked_ledger_is_waited_for(kafka, ledger, start_intake, tmp_p
     assert set(ledger.dead_letter_reasons()) == {"invalid_json"}, "the ledger's trouble makes no dead letters"
 
 
-def test_row_23_a_full_disk_is_waited_for(kafka, start_intake, tmp_path):
+def test_row_23_a_full_disk_is_waited_for(
+    kafka: RealKafka, start_intake: StartIntake, tmp_path: Path
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if os.geteuid() != 0 or not shutil.which("mount"):
@@ -65,7 +72,9 @@ def test_row_23_a_full_disk_is_waited_for(kafka, start_intake, tmp_path):
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def test_row_23_a_ledger_that_cannot_be_written_is_waited_for(kafka, ledger, start_intake, tmp_path):
+def test_row_23_a_ledger_that_cannot_be_written_is_waited_for(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, tmp_path: Path
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     process = start_intake(topics, file_bytes_max=600_000)  # writing further fails, as with a quota

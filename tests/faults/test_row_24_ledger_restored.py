@@ -2,18 +2,23 @@
 
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from ledger.identity import ensure_identity
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
 from tests.unit.feedback.intake_builder import IntakeLedger
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("backed_up_after", [0, 100])
-def test_row_24_an_old_backup_catches_up(kafka, ledger, start_intake, tmp_path, backed_up_after):
+def test_row_24_an_old_backup_catches_up(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, tmp_path: Path, backed_up_after
+) -> None:
     ensure_identity(ledger.database)
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)

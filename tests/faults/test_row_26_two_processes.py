@@ -1,14 +1,20 @@
 """Row 26. Two processes: of one ledger they share the work; under one id or with two ledgers one ends."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import build_ledger, send_correction, wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, build_ledger, send_correction, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_26_of_one_group_and_ledger_they_share_the_work(kafka, ledger, start_intake):
+def test_row_26_of_one_group_and_ledger_they_share_the_work(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=4)
     both = [start_intake(topics), start_intake(topics)]
@@ -17,7 +23,9 @@ def test_row_26_of_one_group_and_ledger_they_share_the_work(kafka, ledger, start
     assert all(process.ended is None for process in both)
 
 
-def test_row_26_under_one_instance_id_the_first_is_fenced_and_ends(kafka, ledger, start_intake):
+def test_row_26_under_one_instance_id_the_first_is_fenced_and_ends(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     first = start_intake(topics, options={"instance": "pod-1"})
@@ -30,7 +38,9 @@ def test_row_26_under_one_instance_id_the_first_is_fenced_and_ends(kafka, ledger
     assert second.ended is None
 
 
-def test_row_26_the_group_of_another_ledger_is_refused(kafka, ledger, start_intake, tmp_path):
+def test_row_26_the_group_of_another_ledger_is_refused(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake, tmp_path: Path
+) -> None:
     topics = kafka.create_all()
     send_correction(kafka, topics.feedback, "e0")
     first = start_intake(topics)

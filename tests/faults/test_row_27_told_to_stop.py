@@ -2,17 +2,20 @@
 
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
+from deploy.kafka.broker import LocalBroker
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = pytest.mark.kafka
 
 
-def test_row_27_stopped_under_load(kafka, ledger, start_intake):
+def test_row_27_stopped_under_load(kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     load.send(1000)
@@ -25,7 +28,9 @@ def test_row_27_stopped_under_load(kafka, ledger, start_intake):
     load.wait_until_kept(ledger)
 
 
-def test_row_27_stopped_with_the_broker_gone(own_broker, ledger, start_intake):
+def test_row_27_stopped_with_the_broker_gone(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     broker = own_broker()
     kafka = RealKafka(broker.bootstrap)
     topics = kafka.create_all()
@@ -40,7 +45,9 @@ def test_row_27_stopped_with_the_broker_gone(own_broker, ledger, start_intake):
     assert time.monotonic() - begun < 30.0
 
 
-def test_row_27_told_twice_it_ends_at_once(kafka, ledger, start_intake):
+def test_row_27_told_twice_it_ends_at_once(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all()
     load = Load(kafka, topics.feedback)
     load.send(300)

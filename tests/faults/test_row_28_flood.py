@@ -8,7 +8,9 @@ import dataclasses
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import send_correction, wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import RealKafka
+from tests.unit.feedback.intake_builder import IntakeLedger, send_correction, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
@@ -16,7 +18,9 @@ FLOOD = 20_000
 GROWTH_MIB_MAX = 40.0
 
 
-def test_row_28_a_flood_of_one_partition_costs_no_memory_and_holds_up_no_other(kafka, ledger, start_intake):
+def test_row_28_a_flood_of_one_partition_costs_no_memory_and_holds_up_no_other(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=4)
     load = Load(kafka, topics.feedback, partitions=1)
     process = start_intake(topics, options={"records_max": 500})
@@ -34,7 +38,9 @@ def test_row_28_a_flood_of_one_partition_costs_no_memory_and_holds_up_no_other(k
     assert process.rss_mib() - before_mib < GROWTH_MIB_MAX
 
 
-def test_row_28_five_hundred_partitions_are_read(kafka, ledger, start_intake):
+def test_row_28_five_hundred_partitions_are_read(
+    kafka: RealKafka, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = kafka.create_all(partitions=1)
     wide = dataclasses.replace(topics, feedback=f"{topics.feedback}-wide")
     kafka.create_named(wide.feedback, 500)

@@ -3,14 +3,18 @@
 import pytest
 
 from tests.faults.load import Load
-from tests.unit.feedback.intake_builder import wait_until
+from tests.intake_process import StartIntake
+from tests.kafka_broker import Relayed
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]  # waits are long where the machine is busy
 
 SILENT_MS = 6000
 
 
-def test_row_29_connections_are_cut_again_and_again(relayed, ledger, start_intake):
+def test_row_29_connections_are_cut_again_and_again(
+    relayed: Relayed, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     process = start_intake(topics, on=relayed.through)
@@ -22,7 +26,9 @@ def test_row_29_connections_are_cut_again_and_again(relayed, ledger, start_intak
     assert process.ended is None
 
 
-def test_row_29_two_seconds_of_delay(relayed, ledger, start_intake):
+def test_row_29_two_seconds_of_delay(
+    relayed: Relayed, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     load.send(200)
@@ -32,7 +38,9 @@ def test_row_29_two_seconds_of_delay(relayed, ledger, start_intake):
     assert process.ended is None
 
 
-def test_row_29_one_frame_in_twenty_is_lost_on_the_way(relayed, ledger, start_intake):
+def test_row_29_one_frame_in_twenty_is_lost_on_the_way(
+    relayed: Relayed, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     process = start_intake(topics, on=relayed.through)
@@ -43,20 +51,24 @@ def test_row_29_one_frame_in_twenty_is_lost_on_the_way(relayed, ledger, start_in
     assert process.ended is None
 
 
-def test_row_29_connections_that_stay_open_and_hear_nothing(relayed, ledger, start_intake):
+def test_row_29_connections_that_stay_open_and_hear_nothing(
+    relayed: Relayed, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     patience = {"request_timeout_ms": SILENT_MS, "fetch_max_wait_ms": 500}
     process = start_intake(topics, on=relayed.through, kafka=patience)
     load.send(100)
     load.wait_until_kept(ledger)
-    relayed.relay.forget()
+    relayed.relay.silence()
     load.send(100)
     load.wait_until_kept(ledger, wait_s=90.0)
     assert process.ended is None
 
 
-def test_row_29_a_broker_out_of_reach_for_a_while(relayed, ledger, start_intake):
+def test_row_29_a_broker_out_of_reach_for_a_while(
+    relayed: Relayed, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)
     process = start_intake(topics, on=relayed.through)
@@ -71,7 +83,9 @@ def test_row_29_a_broker_out_of_reach_for_a_while(relayed, ledger, start_intake)
     assert process.ended is None
 
 
-def test_row_29_brokers_that_moved_are_found_by_their_first_address(relayed, ledger, start_intake):
+def test_row_29_brokers_that_moved_are_found_by_their_first_address(
+    relayed: Relayed, ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     """kafka-python has no KIP-899: a client that knows only old addresses is made anew."""
     topics = relayed.kafka.create_all()
     load = Load(relayed.kafka, topics.feedback)

@@ -8,13 +8,15 @@ second version.
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from deploy.kafka.broker import LocalBroker
 from tests.faults.load import Load
+from tests.intake_process import StartIntake
 from tests.kafka_broker import RealKafka
-from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.intake_builder import IntakeLedger, wait_until
 
 SOAK_S = float(os.environ.get("SOAK_S", "1200"))
 SEED = int(os.environ.get("SOAK_SEED", "11"))
@@ -35,12 +37,12 @@ Files: 8 of log and ledger, and of each client a selector, its pair of ends and 
 class Soak:
     """A broker, an intake that lives through all of it, one that does not, and what may happen to them."""
 
-    def __init__(self, broker, start_intake) -> None:
+    def __init__(self, broker, start_intake: StartIntake) -> None:
         self.broker = broker
         self.kafka = RealKafka(broker.bootstrap)
         self.topics = self.kafka.create_all(partitions=PARTITIONS)
         self.load = Load(self.kafka, self.topics.feedback, partitions=PARTITIONS)
-        self.chance = random.Random(SEED)
+        self.dice = random.Random(SEED)
         self.steady = start_intake(self.topics, on=self.kafka, ships=True)
         self._start = lambda: start_intake(self.topics, on=self.kafka)
         self._other = self._start()
@@ -66,15 +68,15 @@ class Soak:
         self.broker.start()
 
     def leave_holes(self) -> None:
-        self.kafka.send_transaction(self.topics.feedback, 5, partition=self.chance.randrange(PARTITIONS))
+        self.kafka.send_transaction(self.topics.feedback, 5, partition=self.dice.randrange(PARTITIONS))
 
     def flood(self) -> None:
         self.load.send(2000)
 
-    def round(self, fault, ledger) -> None:
-        self.load.send(self.chance.randrange(50, 300))
+    def round(self, fault, ledger: IntakeLedger) -> None:
+        self.load.send(self.dice.randrange(50, 300))
         fault()
-        self.load.send(self.chance.randrange(50, 300))
+        self.load.send(self.dice.randrange(50, 300))
         self.load.wait_until_kept(ledger, WAIT_S)
 
     def weigh(self) -> dict[str, float]:
@@ -86,20 +88,22 @@ class Soak:
 def least_growth(weights: Sequence[dict[str, float]], name: str) -> float:
     """How much more the least of the second half is than the least of the first."""
     middle = len(weights) // 2
-    return min(one[name] for one in weights[middle:]) - min(one[name] for one in weights[:middle])
+    return min(weight[name] for weight in weights[middle:]) - min(weight[name] for weight in weights[:middle])
 
 
-def test_row_30_a_soak_of_random_faults(own_broker, ledger, start_intake):
+def test_row_30_a_soak_of_random_faults(
+    own_broker: Callable[..., LocalBroker], ledger: IntakeLedger, start_intake: StartIntake
+) -> None:
     soak = Soak(own_broker(), start_intake)
     end_s = time.monotonic() + SOAK_S
     for fault in soak.faults:
         soak.round(fault, ledger)
     weights: list[dict[str, float]] = []
     while time.monotonic() < end_s or len(weights) < ROUNDS_MIN:
-        soak.round(soak.chance.choice(soak.faults), ledger)
+        soak.round(soak.dice.choice(soak.faults), ledger)
         weights.append(soak.weigh())
     wait_until(lambda: ledger.shipped_count() == soak.load.broken, WAIT_S)
-    most = {name: max(one[name] for one in weights) for name in weights[0]}
+    most = {name: max(weight[name] for weight in weights) for name in weights[0]}
     grown = {name: least_growth(weights, name) for name in weights[0]}
     print(f"{len(weights)} rounds, {soak.load.sent} records; most {most}, least grown by {grown}")
     assert soak.steady.ended is None

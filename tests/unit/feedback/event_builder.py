@@ -78,5 +78,5 @@ def read_record(
 
 
 def redact_text(text: str) -> tuple[str, dict[str, int]]:
-    found: Counter[str] = Counter()
-    return Redactor(IDENTITY.fingerprint).text(text, found), dict(found)
+    counts: Counter[str] = Counter()
+    return Redactor(IDENTITY.fingerprint).text(text, counts), dict(counts)

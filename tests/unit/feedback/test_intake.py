@@ -36,7 +36,7 @@ def ledger(tmp_path: Path) -> IntakeLedger:
     return build_ledger(tmp_path)
 
 
-def test_corrections_are_kept_and_offsets_with_them(kafka, ledger):
+def test_corrections_are_kept_and_offsets_with_them(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all()
     ids = {send_correction(kafka, topics.feedback, partition=number % 2) for number in range(10)}
     run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 10)
@@ -45,7 +45,9 @@ def test_corrections_are_kept_and_offsets_with_them(kafka, ledger):
     ledger.check_ranges()
 
 
-def test_a_senders_clock_is_believed_up_to_the_time_kafka_got_the_record(kafka, ledger):
+def test_a_senders_clock_is_believed_up_to_the_time_kafka_got_the_record(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all()
     ahead = build_headers("correction", ce_time=b"2999-01-01T00:00:00Z")
     kafka.send(
@@ -55,7 +57,9 @@ def test_a_senders_clock_is_believed_up_to_the_time_kafka_got_the_record(kafka, 
     assert ledger.column(select(events.c.occurred_s)) == [1_700_000_000.0]
 
 
-def test_what_became_of_records_is_counted_and_how_late_they_were_kept(kafka, ledger):
+def test_what_became_of_records_is_counted_and_how_late_they_were_kept(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all()
     before, delays = told("clorad.feedback.records"), told("clorad.feedback.delay")
     send_correction(kafka, topics.feedback, "e1")
@@ -72,7 +76,7 @@ def test_what_became_of_records_is_counted_and_how_late_they_were_kept(kafka, le
     assert since(delays, "clorad.feedback.delay")
 
 
-def test_interactions_are_kept_too(kafka, ledger):
+def test_interactions_are_kept_too(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all()
     kafka.send(topics.interactions, json.dumps(INTERACTION).encode(), headers=build_headers("interaction"))
     run_intake_until(
@@ -81,7 +85,7 @@ def test_interactions_are_kept_too(kafka, ledger):
     assert ledger.dead_letter_reasons() == []
 
 
-def test_a_restart_goes_on_where_it_stopped(kafka, ledger):
+def test_a_restart_goes_on_where_it_stopped(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all()
     send_correction(kafka, topics.feedback, "e1")
     run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 1)
@@ -91,7 +95,9 @@ def test_a_restart_goes_on_where_it_stopped(kafka, ledger):
     ledger.check_ranges()
 
 
-def test_the_same_event_again_is_a_duplicate_and_another_body_a_conflict(kafka, ledger):
+def test_the_same_event_again_is_a_duplicate_and_another_body_a_conflict(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
     send_correction(kafka, topics.feedback, "e1")
@@ -102,7 +108,9 @@ def test_the_same_event_again_is_a_duplicate_and_another_body_a_conflict(kafka, 
     ledger.check_ranges()
 
 
-def test_bad_records_are_dead_letters_with_reasons_and_good_ones_go_on(kafka, ledger):
+def test_bad_records_are_dead_letters_with_reasons_and_good_ones_go_on(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "before")
     for value in (b"", b"\xff", b"{", b"[" * 100 + b"]" * 100, b"{}", b'"' + b"x" * 300_000 + b'"'):
@@ -126,7 +134,7 @@ def test_bad_records_are_dead_letters_with_reasons_and_good_ones_go_on(kafka, le
     ledger.check_ranges()
 
 
-def test_holes_in_the_log_are_passed_and_accounted_for(kafka, ledger):
+def test_holes_in_the_log_are_passed_and_accounted_for(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
     kafka.send_transaction(topics.feedback, 5)
@@ -137,15 +145,17 @@ def test_holes_in_the_log_are_passed_and_accounted_for(kafka, ledger):
     ledger.check_ranges()
 
 
-def test_a_crash_in_the_transaction_keeps_nothing_and_after_it_everything(kafka, ledger):
+def test_a_crash_in_the_transaction_keeps_nothing_and_after_it_everything(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
 
     class Killed(BaseException):
         pass
 
-    def die_at(point):
-        def reached(name):
+    def die_at(point: str):
+        def reached(name) -> None:
             if name == point:
                 raise Killed
 
@@ -164,22 +174,24 @@ def test_a_crash_in_the_transaction_keeps_nothing_and_after_it_everything(kafka,
     ledger.check_ranges()
 
 
-def test_two_members_share_the_work_and_nothing_is_kept_twice(kafka, ledger):
+def test_two_members_share_the_work_and_nothing_is_kept_twice(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=4)
-    one, other = build_intake(kafka, ledger, topics), build_intake(kafka, ledger, topics)
-    with running_intakes(one, other):
+    intake, other = build_intake(kafka, ledger, topics), build_intake(kafka, ledger, topics)
+    with running_intakes(intake, other):
         ids = {send_correction(kafka, topics.feedback, partition=number % 4) for number in range(200)}
         wait_until(lambda: ledger.records_kept(topics.feedback) == 200)
     assert set(ledger.ids()) == ids
     ledger.check_ranges()
 
 
-def test_a_member_that_wakes_after_another_took_over_keeps_nothing(kafka, ledger):
+def test_a_member_that_wakes_after_another_took_over_keeps_nothing(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
     woken = []
 
-    def oversleep(name):
+    def oversleep(name) -> None:
         if name == "intake-polled" and not woken:
             woken.append(True)
             run_intake_until(
@@ -196,7 +208,9 @@ def test_a_member_that_wakes_after_another_took_over_keeps_nothing(kafka, ledger
     ledger.check_ranges()
 
 
-def test_while_the_ledger_is_locked_intake_waits_keeps_its_place_and_goes_on(kafka, ledger, tmp_path):
+def test_while_the_ledger_is_locked_intake_waits_keeps_its_place_and_goes_on(
+    kafka: FakeKafka, ledger: IntakeLedger, tmp_path: Path
+) -> None:
     topics = kafka.create_all(partitions=1)
     health = RecordedHealth()
     with running_intakes(build_intake(kafka, ledger, topics, health=health)):
@@ -214,7 +228,7 @@ def test_while_the_ledger_is_locked_intake_waits_keeps_its_place_and_goes_on(kaf
     assert ledger.dead_letter_reasons() == []
 
 
-def test_a_ledger_that_is_back_is_said_though_nothing_arrives(kafka, ledger):
+def test_a_ledger_that_is_back_is_said_though_nothing_arrives(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics, health, away = kafka.create_all(partitions=1), RecordedHealth(), [True]
 
     def full() -> str:
@@ -228,7 +242,7 @@ def test_a_ledger_that_is_back_is_said_though_nothing_arrives(kafka, ledger):
         wait_until(health.is_ready)
 
 
-def test_while_there_is_no_room_nothing_is_taken_in(kafka, ledger):
+def test_while_there_is_no_room_nothing_is_taken_in(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics, health, why = kafka.create_all(partitions=1), RecordedHealth(), ["disk nearly full"]
     send_correction(kafka, topics.feedback, "e1")
     with running_intakes(build_intake(kafka, ledger, topics, health=health, full=lambda: why[0])):
@@ -239,7 +253,7 @@ def test_while_there_is_no_room_nothing_is_taken_in(kafka, ledger):
     assert health.is_ready()
 
 
-def test_without_kafka_intake_waits_and_says_so(kafka, ledger):
+def test_without_kafka_intake_waits_and_says_so(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics, health = kafka.create_all(partitions=1), RecordedHealth()
     send_correction(kafka, topics.feedback, "e1")
     kafka.away = True
@@ -254,7 +268,9 @@ def test_without_kafka_intake_waits_and_says_so(kafka, ledger):
         wait_until(lambda: ledger.ids() == ["e1", "e2"])
 
 
-def test_a_consumer_that_polls_on_though_no_broker_answers_is_not_called_ready(kafka, ledger):
+def test_a_consumer_that_polls_on_though_no_broker_answers_is_not_called_ready(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics, health = kafka.create_all(), RecordedHealth()
     kafka.silent = 60.0
     with running_intakes(build_intake(kafka, ledger, topics, health=health)):
@@ -263,7 +279,9 @@ def test_a_consumer_that_polls_on_though_no_broker_answers_is_not_called_ready(k
         wait_until(lambda: health.states["kafka"] == (True, ""))
 
 
-def test_a_record_nobody_can_decode_halts_its_partition_and_no_other(kafka, ledger):
+def test_a_record_nobody_can_decode_halts_its_partition_and_no_other(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics, health = kafka.create_all(partitions=3), RecordedHealth()
     for partition in range(3):
         send_correction(kafka, topics.feedback, f"a{partition}", partition=partition)
@@ -277,29 +295,31 @@ def test_a_record_nobody_can_decode_halts_its_partition_and_no_other(kafka, ledg
 
 
 def test_a_partition_that_is_always_busy_keeps_no_other_waiting_after_a_record_nobody_can_decode(
-    kafka, ledger
-):
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics, health = kafka.create_all(partitions=2), RecordedHealth()
     kafka.send_undecodable(topics.feedback, partition=1)
-    one = build_intake(kafka, ledger, topics, health=health, records_max=1)
+    intake = build_intake(kafka, ledger, topics, health=health, records_max=1)
 
     def is_found() -> bool:
         for _ in range(10):
             send_correction(kafka, topics.feedback, partition=0)
         return not health.states.get("partitions", (True, ""))[0]
 
-    with running_intakes(one):
-        wait_until(lambda: bool(one._suspects))
+    with running_intakes(intake):
+        wait_until(lambda: bool(intake._suspects))
         wait_until(is_found, wait_s=10.0)
 
 
-def test_an_administrator_who_is_an_address_may_retract_what_others_wrote(kafka, ledger):
+def test_an_administrator_who_is_an_address_may_retract_what_others_wrote(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
     target = {"source": "ide", "id": "e1"}
-    said = {"agent": "sql", "author": "root@example.com", "target": target}
-    taken_back = build_headers("retraction", ce_id=b"r1", ce_source=b"office")
-    kafka.send(topics.feedback, json.dumps(said).encode(), headers=taken_back, partition=0)
+    retraction = {"agent": "sql", "author": "root@example.com", "target": target}
+    headers = build_headers("retraction", ce_id=b"r1", ce_source=b"office")
+    kafka.send(topics.feedback, json.dumps(retraction).encode(), headers=headers, partition=0)
     run_intake_until(
         build_intake(kafka, ledger, topics, administrators=frozenset({"root@example.com"})),
         lambda: ledger.records_kept(topics.feedback) == 2,
@@ -307,7 +327,9 @@ def test_an_administrator_who_is_an_address_may_retract_what_others_wrote(kafka,
     assert ledger.column(select(events.c.status).where(events.c.id == "e1")) == ["retracted"]
 
 
-def test_a_record_nobody_can_decode_is_a_dead_letter_if_the_operator_says_so(kafka, ledger):
+def test_a_record_nobody_can_decode_is_a_dead_letter_if_the_operator_says_so(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=3)
     send_correction(kafka, topics.feedback, "before", partition=1)
     poisoned = [kafka.send_undecodable(topics.feedback, partition=1) for _ in range(3)]
@@ -326,14 +348,16 @@ def test_a_record_nobody_can_decode_is_a_dead_letter_if_the_operator_says_so(kaf
     ledger.check_ranges()
 
 
-def test_a_member_fenced_by_its_instance_id_ends(kafka, ledger):
+def test_a_member_fenced_by_its_instance_id_ends(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=1)
     kafka.fenced = {"pod-1"}
     fault = fault_of_intake(build_intake(kafka, ledger, topics, instance="pod-1"))
     assert isinstance(fault, Fenced)
 
 
-def test_a_flood_of_dead_letters_makes_intake_rest_before_all_of_it_is_one(kafka, ledger):
+def test_a_flood_of_dead_letters_makes_intake_rest_before_all_of_it_is_one(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics, health = kafka.create_all(partitions=1), RecordedHealth()
     for _ in range(3000):
         kafka.send(topics.feedback, b"{broken", headers=build_headers("correction"))

@@ -2,6 +2,8 @@
 
 import json
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -12,6 +14,7 @@ from ledger.schema import events
 from tests.fakes.kafka import FakeKafka
 from tests.unit.feedback.event_builder import INTERACTION, build_headers
 from tests.unit.feedback.intake_builder import (
+    IntakeLedger,
     build_intake,
     build_ledger,
     run_intake_until,
@@ -24,23 +27,23 @@ JOIN_S = 0.2
 
 
 @pytest.fixture
-def scene(tmp_path):
+def scene(tmp_path: Path):
     kafka, ledger = FakeKafka(), build_ledger(tmp_path)
     return kafka, ledger, kafka.create_all(partitions=2)
 
 
-def send_event(kafka, topic, kind, event_id, data, **where):
+def send_event(kafka: FakeKafka, topic: str, kind: str, event_id: str, data: Any, **where) -> None:
     kafka.send(
         topic, json.dumps(data).encode(), headers=build_headers(kind, ce_id=event_id.encode()), **where
     )
 
 
-def statuses(ledger):
+def statuses(ledger: IntakeLedger):
     with ledger.database.read() as connection:
         return {row.id: row.status for row in connection.execute(select(events.c.id, events.c.status))}
 
 
-def test_feedback_whose_interaction_never_comes_is_given_up_and_can_be_sent_again(scene):
+def test_feedback_whose_interaction_never_comes_is_given_up_and_can_be_sent_again(scene) -> None:
     kafka, ledger, topics = scene
     send_event(kafka, topics.feedback, "correction", "e-1", ABOUT)
     run_intake_until(
@@ -57,7 +60,7 @@ def test_feedback_whose_interaction_never_comes_is_given_up_and_can_be_sent_agai
     )
 
 
-def test_what_kafka_may_still_hold_is_waited_for(scene):
+def test_what_kafka_may_still_hold_is_waited_for(scene) -> None:
     kafka, ledger, topics = scene
     send_event(kafka, topics.feedback, "correction", "e-1", ABOUT)
     # Records after it are not read before a person decides.
@@ -72,7 +75,7 @@ def test_what_kafka_may_still_hold_is_waited_for(scene):
     )
 
 
-def test_feedback_that_waits_through_an_outage_of_intake_meets_its_interaction(scene):
+def test_feedback_that_waits_through_an_outage_of_intake_meets_its_interaction(scene) -> None:
     kafka, ledger, topics = scene
     send_event(kafka, topics.feedback, "correction", "e-1", ABOUT)
     run_intake_until(build_intake(kafka, ledger, topics), lambda: statuses(ledger) == {"e-1": "waiting"})
@@ -84,7 +87,7 @@ def test_feedback_that_waits_through_an_outage_of_intake_meets_its_interaction(s
     assert (statuses(ledger), ledger.dead_letter_reasons()) == ({"e-1": "open"}, [])
 
 
-def test_two_that_look_at_once_give_up_once(scene):
+def test_two_that_look_at_once_give_up_once(scene) -> None:
     kafka, ledger, topics = scene
     for number in range(20):
         send_event(kafka, topics.feedback, "correction", f"e-{number}", ABOUT, partition=number % 2)

@@ -1,6 +1,7 @@
 """Messages of the outbox reach Kafka in order, each at least once."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from kafka import errors
@@ -12,17 +13,17 @@ from tests.unit.feedback.intake_builder import build_ledger, wait_until
 
 
 @pytest.fixture
-def owing(tmp_path):
+def owing(tmp_path: Path):
     ledger = build_ledger(tmp_path)
 
-    def owe(topic, *values):
+    def owe(topic: str, *values) -> None:
         with ledger.database.write() as connection:
             outbox.put_all(connection, [(topic, b"k", value, ()) for value in values])
 
     return ledger.database, owe
 
 
-def _shipping(kafka, database, stopping, **more) -> threading.Thread:
+def _shipping(kafka: FakeKafka, database, stopping, **more) -> threading.Thread:
     publisher = shipping.Publisher(kafka, "ledger-1", ack_s_max=1.0)
     thread = threading.Thread(
         target=shipping.run, args=(database, publisher, stopping), kwargs=more, name="outbox"
@@ -31,7 +32,7 @@ def _shipping(kafka, database, stopping, **more) -> threading.Thread:
     return thread
 
 
-def test_what_is_owed_is_shipped_once_in_order_also_after_an_outage(owing):
+def test_what_is_owed_is_shipped_once_in_order_also_after_an_outage(owing) -> None:
     database, owe = owing
     kafka, stopping = FakeKafka(), threading.Event()
     topic = kafka.create(partitions=1)
@@ -50,7 +51,7 @@ def test_what_is_owed_is_shipped_once_in_order_also_after_an_outage(owing):
     assert [record.value for record in kafka.sent_records(topic)] == [b"1", b"2", b"3"]
 
 
-def test_a_crash_between_sending_and_marking_sends_again_under_the_same_id(owing):
+def test_a_crash_between_sending_and_marking_sends_again_under_the_same_id(owing) -> None:
     database, owe = owing
     kafka = FakeKafka()
     topic = kafka.create(partitions=1)

@@ -7,6 +7,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from sqlalchemy import select
 
 from feedback.placement import WrongLedger
+from feedback.topics import Topics
 from ledger.identity import ensure_identity
 from ledger.schema import ranges
 from ledger.upkeep.backup import back_up, restore
@@ -34,18 +35,18 @@ def ledger(tmp_path: Path) -> IntakeLedger:
     return build_ledger(tmp_path)
 
 
-def test_the_ledger_wins_over_the_offsets_in_kafka(kafka, ledger):
+def test_the_ledger_wins_over_the_offsets_in_kafka(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=1)
     for number in range(4):
         send_correction(kafka, topics.feedback, f"e{number}")
     run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 4)
-    place = TopicPartition(topics.feedback, 0)
+    partition = TopicPartition(topics.feedback, 0)
     for reset in (0, 2):
-        kafka.groups["g"].offsets[place] = OffsetAndMetadata(reset, "", -1)
+        kafka.groups["g"].offsets[partition] = OffsetAndMetadata(reset, "", -1)
         send_correction(kafka, topics.feedback)
         run_intake_until(
             build_intake(kafka, ledger, topics),
-            lambda: ledger.records_kept(topics.feedback) == kafka.log(place).end,
+            lambda: ledger.records_kept(topics.feedback) == kafka.log(partition).end,
         )
     assert len(ledger.ids()) == 6
 
@@ -54,18 +55,22 @@ def test_the_ledger_wins_over_the_offsets_in_kafka(kafka, ledger):
     ("first_start", "ids"),
     [("committed", ["e2", "e3"]), ("beginning", ["e0", "e1", "e2", "e3"]), ("end", [])],
 )
-def test_a_partition_never_read_begins_where_the_policy_says(kafka, ledger, first_start, ids):
+def test_a_partition_never_read_begins_where_the_policy_says(
+    kafka: FakeKafka, ledger: IntakeLedger, first_start: str, ids
+) -> None:
     topics = kafka.create_all(partitions=1)
     for number in range(4):
         send_correction(kafka, topics.feedback, f"e{number}")
     kafka.consumer(group_id="g")
     kafka.groups["g"].offsets[TopicPartition(topics.feedback, 0)] = OffsetAndMetadata(2, "", -1)
-    one = build_intake(kafka, ledger, topics, first_start=first_start)
-    run_intake_until(one, lambda: ledger.next_offsets(topics.feedback) == {0: 4})
+    intake = build_intake(kafka, ledger, topics, first_start=first_start)
+    run_intake_until(intake, lambda: ledger.next_offsets(topics.feedback) == {0: 4})
     assert ledger.ids() == ids
 
 
-def test_a_ledger_restored_from_before_its_own_hint_reads_everything_again(kafka, tmp_path):
+def test_a_ledger_restored_from_before_its_own_hint_reads_everything_again(
+    kafka: FakeKafka, tmp_path: Path
+) -> None:
     topics = kafka.create_all(partitions=1)
     for number in range(3):
         send_correction(kafka, topics.feedback, f"e{number}")
@@ -87,7 +92,7 @@ def test_a_ledger_restored_from_before_its_own_hint_reads_everything_again(kafka
     assert restored.ids() == ["e0", "e1", "e2"]
 
 
-def test_a_group_of_another_ledger_is_refused(kafka, ledger):
+def test_a_group_of_another_ledger_is_refused(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=1)
     kafka.consumer(group_id="g")
     kafka.groups["g"].offsets[TopicPartition(topics.feedback, 0)] = OffsetAndMetadata(0, "another-ledger", -1)
@@ -97,7 +102,7 @@ def test_a_group_of_another_ledger_is_refused(kafka, ledger):
     assert kafka.groups["g"].offsets[TopicPartition(topics.feedback, 0)].metadata == "another-ledger"
 
 
-def _read_two_then_lose_three(kafka, ledger, topics):
+def _read_two_then_lose_three(kafka: FakeKafka, ledger: IntakeLedger, topics: Topics) -> None:
     for number in range(2):
         send_correction(kafka, topics.feedback, f"e{number}")
     run_intake_until(build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.feedback) == 2)
@@ -106,7 +111,7 @@ def _read_two_then_lose_three(kafka, ledger, topics):
     kafka.delete_records(topics.feedback, 0, 5)
 
 
-def test_offsets_lost_to_retention_halt_the_partition(kafka, ledger):
+def test_offsets_lost_to_retention_halt_the_partition(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics, health = kafka.create_all(partitions=1), RecordedHealth()
     _read_two_then_lose_three(kafka, ledger, topics)
     with running_intakes(build_intake(kafka, ledger, topics, health=health)):
@@ -114,7 +119,9 @@ def test_offsets_lost_to_retention_halt_the_partition(kafka, ledger):
     assert ledger.records_kept(topics.feedback) == 2
 
 
-def test_offsets_lost_to_retention_are_a_recorded_gap_if_the_operator_says_so(kafka, ledger):
+def test_offsets_lost_to_retention_are_a_recorded_gap_if_the_operator_says_so(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     _read_two_then_lose_three(kafka, ledger, topics)
     run_intake_until(
@@ -127,7 +134,7 @@ def test_offsets_lost_to_retention_are_a_recorded_gap_if_the_operator_says_so(ka
     ledger.check_ranges()
 
 
-def test_a_log_shorter_than_what_was_read_halts_the_partition(kafka, ledger):
+def test_a_log_shorter_than_what_was_read_halts_the_partition(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics, health = kafka.create_all(partitions=1), RecordedHealth()
     for number in range(3):
         send_correction(kafka, topics.feedback, f"e{number}")
@@ -137,7 +144,7 @@ def test_a_log_shorter_than_what_was_read_halts_the_partition(kafka, ledger):
         wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
 
 
-def test_partitions_added_later_are_read_from_their_beginning(kafka, ledger):
+def test_partitions_added_later_are_read_from_their_beginning(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e0")
     with running_intakes(build_intake(kafka, ledger, topics)):
@@ -147,7 +154,9 @@ def test_partitions_added_later_are_read_from_their_beginning(kafka, ledger):
         wait_until(lambda: ledger.ids() == ["e0", "e1"])
 
 
-def test_an_intake_that_runs_meanwhile_reads_again_from_where_the_ledger_stands(kafka, ledger, tmp_path):
+def test_an_intake_that_runs_meanwhile_reads_again_from_where_the_ledger_stands(
+    kafka: FakeKafka, ledger: IntakeLedger, tmp_path: Path
+) -> None:
     topics = kafka.create_all(partitions=2)
     with running_intakes(build_intake(kafka, ledger, topics)):
         first = [send_correction(kafka, topics.feedback, partition=number % 2) for number in range(4)]

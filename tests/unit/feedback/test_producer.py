@@ -10,7 +10,7 @@ from tests.fakes.kafka import FakeKafka, FakeSent
 from tests.unit.feedback.intake_builder import wait_until
 
 
-def test_no_more_events_wait_than_may():
+def test_no_more_events_wait_than_may() -> None:
     kafka = FakeKafka()
     topic = kafka.create()
     held = threading.Event()
@@ -26,12 +26,12 @@ def test_no_more_events_wait_than_may():
     with pytest.raises(TooManyWaiting):
         producer.send(record)
     held.set()
-    assert [one.result(timeout=10).offset for one in waiting] == [0, 1]
+    assert [future.result(timeout=10).offset for future in waiting] == [0, 1]
     wait_until(lambda: producer.send(record).result(timeout=10).offset >= 2)
     producer.close()
 
 
-def test_while_kafka_is_away_events_are_refused_and_later_ones_go_through():
+def test_while_kafka_is_away_events_are_refused_and_later_ones_go_through() -> None:
     kafka = FakeKafka()
     topic = kafka.create()
     kafka.away = True
@@ -44,7 +44,7 @@ def test_while_kafka_is_away_events_are_refused_and_later_ones_go_through():
     producer.close()
 
 
-def test_a_client_that_did_not_deliver_is_not_asked_again():
+def test_a_client_that_did_not_deliver_is_not_asked_again() -> None:
     class Sulking(FakeKafka):
         """Its first client never gets over the outage: out of sequence for good."""
 
@@ -66,7 +66,7 @@ def test_a_client_that_did_not_deliver_is_not_asked_again():
     producer.close()
 
 
-def test_a_caller_that_gave_up_does_not_stop_the_producer():
+def test_a_caller_that_gave_up_does_not_stop_the_producer() -> None:
     kafka = FakeKafka()
     topic = kafka.create()
     producer = Producer(kafka)

@@ -7,7 +7,7 @@ from feedback.progress import Progress
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
-def test_only_what_is_behind_and_does_not_move_stands_still():
+def test_only_what_is_behind_and_does_not_move_stands_still() -> None:
     progress = Progress(still_s_max=10.0)
     assert progress.standing_still({A: 5, B: 5}, {A: 3, B: 0}, 0.0) == frozenset()
     assert progress.standing_still({A: 5, B: 5}, {A: 3, B: 0}, 9.0) == frozenset()
@@ -17,7 +17,7 @@ def test_only_what_is_behind_and_does_not_move_stands_still():
     assert progress.standing_still({A: 6, B: 5}, {A: 8, B: 2}, 23.0) == {A}
 
 
-def test_a_partition_given_away_is_forgotten():
+def test_a_partition_given_away_is_forgotten() -> None:
     progress = Progress(still_s_max=10.0)
     progress.standing_still({A: 5}, {A: 3}, 0.0)
     progress.standing_still({}, {}, 5.0)

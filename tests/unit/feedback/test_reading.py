@@ -1,6 +1,7 @@
 """Any record is an event, an interaction, or unusable for a reason; never an exception."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +34,7 @@ _headers = st.lists(
 )
 
 
-def test_a_correction_in_binary_mode_is_an_event():
+def test_a_correction_in_binary_mode_is_an_event() -> None:
     event = read_record(
         CORRECTION | {"conversation": "c-1", "turn": 2, "comment": "soft delete"},
         ce_time=b"2026-11-22T10:00:00Z",
@@ -54,7 +55,7 @@ def test_a_correction_in_binary_mode_is_an_event():
     ("time", "occurred_s"),
     [(b"2026-11-22T11:59:59Z", RECEIVED_S - 1), (b"2031-01-01T00:00:00Z", RECEIVED_S), (None, None)],
 )
-def test_nothing_occurred_after_it_was_received(time, occurred_s):
+def test_nothing_occurred_after_it_was_received(time, occurred_s) -> None:
     assert read_record(OUTCOME, "outcome", ce_time=time).content.occurred_s == occurred_s
 
 
@@ -62,11 +63,11 @@ def test_nothing_occurred_after_it_was_received(time, occurred_s):
     ("timestamp_ms", "now_s", "expected_s"),
     [(7000, 9.5, 7.0), (99_000, 9.5, 9.5), (-1, 9.5, 9.5), (0, 9.5, 9.5)],
 )
-def test_a_record_was_received_by_now_at_the_latest(timestamp_ms, now_s, expected_s):
+def test_a_record_was_received_by_now_at_the_latest(timestamp_ms, now_s, expected_s) -> None:
     assert received_s(timestamp_ms, now_s) == expected_s
 
 
-def test_a_correction_in_structured_mode_is_the_same_event():
+def test_a_correction_in_structured_mode_is_the_same_event() -> None:
     envelope = {
         "specversion": "1.0",
         "id": "e-1",
@@ -95,38 +96,38 @@ def test_a_correction_in_structured_mode_is_the_same_event():
 
 
 @pytest.mark.parametrize("kind", sorted(EVENT_DATA))
-def test_each_type_is_read(kind):
+def test_each_type_is_read(kind: str) -> None:
     content = read_record(EVENT_DATA[kind], kind).content
     assert isinstance(content, Interaction if kind == "interaction" else Event)
 
 
-def test_an_intervention_is_named_by_its_action():
+def test_an_intervention_is_named_by_its_action() -> None:
     assert read_record(INTERVENTION, "intervention").content.kind is Kind.ABORT
 
 
-def test_fields_we_do_not_know_yet_are_let_through():
+def test_fields_we_do_not_know_yet_are_let_through() -> None:
     assert isinstance(read_record(CORRECTION | {"mood": "cross", "extra": {"deep": [1]}}).content, Event)
 
 
-def test_what_a_message_carries_besides_text_is_kept():
+def test_what_a_message_carries_besides_text_is_kept() -> None:
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "t", "function": {"name": "f"}}]}
     event = read_record(CORRECTION | {"messages": [*CORRECTION["messages"], message]}).content
     assert event.data["messages"][-1] == message
 
 
-def test_feedback_that_names_an_interaction_needs_no_texts_and_has_no_role_yet():
+def test_feedback_that_names_an_interaction_needs_no_texts_and_has_no_role_yet() -> None:
     event = read_record({"agent": "sql", "author": "d", "interaction": "i-1", "corrected": "x"}).content
     assert isinstance(event, Event)
     assert event.role is None
 
 
-def test_a_retraction_names_its_target():
+def test_a_retraction_names_its_target() -> None:
     event = read_record(RETRACTION, "retraction").content
     assert event.kind is Kind.RETRACTION
     assert event.data["target"] == {"source": "ide", "id": "e-1"}
 
 
-def test_the_same_bytes_have_the_same_digest_and_others_another():
+def test_the_same_bytes_have_the_same_digest_and_others_another() -> None:
     assert read_record(CORRECTION).content.digest == read_record(CORRECTION).content.digest
     assert (
         read_record(CORRECTION).content.digest
@@ -154,11 +155,11 @@ def test_the_same_bytes_have_the_same_digest_and_others_another():
         (b"3", Reason.INVALID_SCHEMA),
     ],
 )
-def test_bytes_that_are_no_event_get_the_reason(value, reason):
+def test_bytes_that_are_no_event_get_the_reason(value, reason) -> None:
     assert read_record(value).content.reason is reason
 
 
-def test_a_tombstone_is_empty():
+def test_a_tombstone_is_empty() -> None:
     arrival = build_reader().read(
         offset=0, key=b"k", value=None, headers=build_headers("correction"), received_s=RECEIVED_S
     )
@@ -166,7 +167,7 @@ def test_a_tombstone_is_empty():
     assert arrival.value is None
 
 
-def test_the_deepest_legal_event_is_read():
+def test_the_deepest_legal_event_is_read() -> None:
     deep: object = "x"
     for _ in range(DEPTH_MAX - 1):
         deep = [deep]
@@ -189,7 +190,7 @@ def test_the_deepest_legal_event_is_read():
         ({"ce_time": b"2026-11-22T10:00:00"}, Reason.INVALID_SCHEMA),
     ],
 )
-def test_attributes_that_are_wrong_get_the_reason(changed, reason):
+def test_attributes_that_are_wrong_get_the_reason(changed, reason) -> None:
     assert read_record(CORRECTION, **changed).content.reason is reason
 
 
@@ -212,13 +213,13 @@ def test_attributes_that_are_wrong_get_the_reason(changed, reason):
         ("interaction", INTERACTION | {"logprobs": [-0.1]}, "logprobs"),
     ],
 )
-def test_data_that_is_wrong_is_named_by_field(kind, data, named):
+def test_data_that_is_wrong_is_named_by_field(kind: str, data: Any, named) -> None:
     unusable = read_record(data, kind).content
     assert unusable.reason is Reason.INVALID_SCHEMA
     assert named in unusable.detail
 
 
-def test_a_complaint_never_echoes_what_people_wrote():
+def test_a_complaint_never_echoes_what_people_wrote() -> None:
     secret = "the-launch-code"
     for data in (
         CORRECTION | {"messages": [{"role": secret, "content": secret}]},
@@ -232,7 +233,7 @@ def test_a_complaint_never_echoes_what_people_wrote():
         assert secret not in unusable.detail
 
 
-def test_of_an_oversized_record_the_beginning_the_length_and_a_fingerprint_are_kept():
+def test_of_an_oversized_record_the_beginning_the_length_and_a_fingerprint_are_kept() -> None:
     value = b'"' + b"x" * VALUE_BYTES_MAX + b'"'
     arrival = read_record(value)
     assert arrival.value == value[:OVERSIZED_BYTES_KEPT]
@@ -240,7 +241,7 @@ def test_of_an_oversized_record_the_beginning_the_length_and_a_fingerprint_are_k
     assert IDENTITY.fingerprint(value) in arrival.content.detail
 
 
-def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes():
+def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes() -> None:
     broken = b'{"agent": "sql", "comment": "ask jane.doe@example.com"'
     arrival = build_reader().read(
         offset=3,
@@ -256,12 +257,12 @@ def test_an_unusable_record_is_kept_whole_but_for_what_redaction_takes():
     assert dict(arrival.headers) == {"x-note": b"call [phone]", "x-raw": b"\xff\x00"}
 
 
-def test_json_cannot_hide_a_secret_from_redaction_by_spelling_it_in_escapes():
+def test_json_cannot_hide_a_secret_from_redaction_by_spelling_it_in_escapes() -> None:
     hidden = b'{"agent": "nobody", "note": "jane\\u0040example.com"}'
     assert b"[email]" in read_record(hidden).value
 
 
-def test_an_interaction_that_redaction_changed_loses_its_tokens():
+def test_an_interaction_that_redaction_changed_loses_its_tokens() -> None:
     clean = read_record(INTERACTION, "interaction").content
     changed = read_record(INTERACTION | {"completion": "write to a.b@example.com"}, "interaction").content
     assert clean.token_ids == (5, 6)
@@ -271,7 +272,7 @@ def test_an_interaction_that_redaction_changed_loses_its_tokens():
     assert changed.logprobs is None
 
 
-def test_an_author_who_is_an_address_stays_one_author_without_it():
+def test_an_author_who_is_an_address_stays_one_author_without_it() -> None:
     first, again = (read_record(CORRECTION | {"author": "jane@example.com"}).content for _ in range(2))
     other = read_record(CORRECTION | {"author": "john@example.com"}).content
     assert "jane" not in first.author
@@ -279,7 +280,7 @@ def test_an_author_who_is_an_address_stays_one_author_without_it():
 
 
 @pytest.mark.parametrize("structured", [False, True])
-def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(structured):
+def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(structured) -> None:
     data = CORRECTION | {"author": "jane@example.com", "conversation": "john@example.com"}
     names = {"ce_id": b"1 of jane@example.com", "ce_source": b"mailto:jane@example.com"}
     if structured:
@@ -299,7 +300,7 @@ def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(struct
     assert (second.source, second.id) == (first.source, first.id)
 
 
-def test_a_retraction_finds_a_target_whose_name_was_redacted():
+def test_a_retraction_finds_a_target_whose_name_was_redacted() -> None:
     target = read_record(CORRECTION, ce_id=b"jane@example.com").content
     retraction = read_record(
         RETRACTION | {"target": {"source": "ide", "id": "jane@example.com"}}, "retraction"
@@ -309,7 +310,7 @@ def test_a_retraction_finds_a_target_whose_name_was_redacted():
 
 @given(value=st.none() | st.binary(max_size=400), given_headers=_headers)
 @settings(max_examples=400, deadline=None)
-def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
+def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers) -> None:
     content = (
         build_reader()
         .read(offset=0, key=None, value=value, headers=tuple(given_headers), received_s=RECEIVED_S)
@@ -327,7 +328,7 @@ def test_any_bytes_are_an_event_or_have_a_reason(value, given_headers):
     odd=_json,
 )
 @settings(max_examples=400, deadline=None)
-def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
+def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind: str, name, odd) -> None:
     value = json.dumps(EVENT_DATA[kind] | {name: odd}).encode()
     arrival = build_reader().read(
         offset=0, key=None, value=value, headers=build_headers(kind), received_s=RECEIVED_S
@@ -338,7 +339,7 @@ def test_any_json_in_any_field_is_an_event_or_has_a_reason(kind, name, odd):
     ).encode()
 
 
-def test_an_address_is_found_however_the_producer_spells_its_letters():
+def test_an_address_is_found_however_the_producer_spells_its_letters() -> None:
     for spelt in (True, False):
         value = json.dumps(
             CORRECTION | {"corrected": "ask jan@łąż.pl", "author": "jan@łąż.pl"}, ensure_ascii=spelt
@@ -348,7 +349,7 @@ def test_an_address_is_found_however_the_producer_spells_its_letters():
         assert arrival.content.author.startswith("redacted:")
 
 
-def test_names_are_looked_at_where_only_a_header_is_suspect():
+def test_names_are_looked_at_where_only_a_header_is_suspect() -> None:
     arrival = read_record(CORRECTION, ce_source=b"mailto:jane@example.com")
     assert arrival.content.source.startswith("redacted:")
     assert b"jane@example.com" not in dict(arrival.headers)["ce_source"]

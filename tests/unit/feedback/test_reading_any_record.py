@@ -28,8 +28,8 @@ _octets = st.one_of(
 
 
 def _edited(value: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
-    for place, gone, put in edits:
-        at = int(place * len(value))
+    for share, gone, put in edits:
+        at = int(share * len(value))
         value = value[:at] + put + value[at + gone :]
     return value
 
@@ -55,7 +55,7 @@ def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Databas
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     def keep(records: list[Arrival]) -> None:
         nonlocal end
-        arrivals = tuple(replace(one, offset=end + place) for place, one in enumerate(records))
+        arrivals = tuple(replace(arrival, offset=end + share) for share, arrival in enumerate(records))
         batch = Batch(partition=FEEDBACK, start=end, end=end + len(records), arrivals=arrivals)
         kept = transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS)
         end += len(records)
@@ -63,9 +63,9 @@ def test_any_record_that_is_nearly_right_is_kept_once(anew: Callable[[], Databas
 
     keep()
     with database.read() as connection:
-        found = against(audit(connection), {(FEEDBACK.topic_id, FEEDBACK.number): end})
-    assert found.disagreements == ()
-    [books] = found.partitions
-    assert (books.records, books.unread) == (end, 0)
-    assert min(books.stored, books.dead, books.duplicates) > 0, "all fates were met"
+        result = against(audit(connection), {(FEEDBACK.topic_id, FEEDBACK.number): end})
+    assert result.disagreements == ()
+    [extent] = result.partitions
+    assert (extent.records, extent.unread) == (end, 0)
+    assert min(extent.stored, extent.dead, extent.duplicates) > 0, "all fates were met"
     database.close()

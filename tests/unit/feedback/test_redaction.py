@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedback.redaction import KINDS, PATTERNS, Redactor
+from feedback.redaction import KINDS, PATTERNS, Pattern, Redactor
 from tests.unit.feedback.event_builder import IDENTITY, redact_text
 
 # Put together here, so that no scanner of repositories takes the test for a leak.
@@ -53,24 +53,24 @@ ORDINARY = [
 
 
 @pytest.mark.parametrize("kind", sorted(SECRETS))
-def test_each_kind_is_taken_out_and_counted(kind):
-    text, found = redact_text(f"before {SECRETS[kind]} after")
-    assert found == {kind: 1}
+def test_each_kind_is_taken_out_and_counted(kind: str) -> None:
+    text, counts = redact_text(f"before {SECRETS[kind]} after")
+    assert counts == {kind: 1}
     assert f"[{kind}]" in text
     assert text.startswith("before ")
     assert text.endswith(" after")
 
 
-def test_every_kind_has_an_example():
+def test_every_kind_has_an_example() -> None:
     assert SECRETS.keys() == KINDS
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_work_is_left_alone(text):
+def test_ordinary_work_is_left_alone(text: str) -> None:
     assert redact_text(text) == (text, {})
 
 
-def test_other_ways_to_write_the_same():
+def test_other_ways_to_write_the_same() -> None:
     for text in ("(415) 555-0100", "415-555-0100", "+1 (415) 555-0100"):
         assert redact_text(text) == ("[phone]", {"phone": 1})
     for text in (
@@ -82,23 +82,23 @@ def test_other_ways_to_write_the_same():
         assert "[password]" in redact_text(text)[0]
 
 
-def test_a_field_named_after_a_secret_gives_its_value_away():
-    found: Counter[str] = Counter()
+def test_a_field_named_after_a_secret_gives_its_value_away() -> None:
+    counts: Counter[str] = Counter()
     value = {"arguments": {"password": "hunter2!", "user": "jane", "db_password": "x9!x9!"}}
-    redacted = Redactor(IDENTITY.fingerprint).value(value, found)
+    redacted = Redactor(IDENTITY.fingerprint).value(value, counts)
     assert redacted == {"arguments": {"password": "[password]", "user": "jane", "db_password": "[password]"}}
-    assert found == {"password": 2}
+    assert counts == {"password": 2}
 
 
-def test_kinds_can_be_left_in():
-    found: Counter[str] = Counter()
+def test_kinds_can_be_left_in() -> None:
+    counts: Counter[str] = Counter()
     redactor = Redactor(IDENTITY.fingerprint, KINDS - {"email"})
-    assert redactor.text("a@example.com +49 170 1234567", found) == "a@example.com [phone]"
+    assert redactor.text("a@example.com +49 170 1234567", counts) == "a@example.com [phone]"
     with pytest.raises(ValueError, match="unknown kinds"):
         Redactor(IDENTITY.fingerprint, frozenset({"gossip"}))
 
 
-def test_with_no_kinds_nothing_is_suspect():
+def test_with_no_kinds_nothing_is_suspect() -> None:
     redactor = Redactor(IDENTITY.fingerprint, frozenset())
     for secret in SECRETS.values():
         assert not redactor.suspects(secret.encode())
@@ -107,39 +107,39 @@ def test_with_no_kinds_nothing_is_suspect():
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("kind", sorted(SECRETS))
-def test_the_prefilter_sees_each_kind_in_raw_json(kind, ascii_only):
+def test_the_prefilter_sees_each_kind_in_raw_json(kind: str, ascii_only) -> None:
     raw = json.dumps({"text": f'"quoted" {SECRETS[kind]}\n'}, ensure_ascii=ascii_only).encode()
     assert Redactor(IDENTITY.fingerprint, frozenset({kind})).suspects(raw)
 
 
-def test_an_identifier_without_personal_data_stays_as_it_is():
-    found: Counter[str] = Counter()
+def test_an_identifier_without_personal_data_stays_as_it_is() -> None:
+    counts: Counter[str] = Counter()
     redactor = Redactor(IDENTITY.fingerprint)
-    assert redactor.name("dev-17", found) == "dev-17"
-    once = redactor.name("jane@example.com", found)
+    assert redactor.name("dev-17", counts) == "dev-17"
+    once = redactor.name("jane@example.com", counts)
     assert once.startswith("redacted:")
-    assert redactor.name(once, found) == once
-    assert found == {"identifier": 1}
+    assert redactor.name(once, counts) == once
+    assert counts == {"identifier": 1}
 
 
 @given(
     st.lists(st.sampled_from([*SECRETS.values(), *ORDINARY]) | st.text(max_size=20), max_size=6).map(" ".join)
 )
 @settings(max_examples=300, deadline=None)
-def test_redacting_twice_changes_nothing_more(text):
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
     once, _ = redact_text(text)
     assert redact_text(once) == (once, {})
 
 
 @given(st.binary(max_size=300))
 @settings(deadline=None)
-def test_any_bytes_can_be_gone_through(raw):
+def test_any_bytes_can_be_gone_through(raw) -> None:
     Redactor(IDENTITY.fingerprint).binary(raw, Counter())
 
 
 @given(st.text(max_size=100), st.sampled_from(PATTERNS))
 @settings(max_examples=300, deadline=None)
-def test_what_the_expression_finds_its_hint_has_seen(text, pattern):
+def test_what_the_expression_finds_its_hint_has_seen(text: str, pattern: Pattern) -> None:
     redactor = Redactor(IDENTITY.fingerprint, frozenset({pattern.kind}))
     if pattern.expression.search(text) is not None and len(text) >= 6:
         assert redactor.suspects(text.encode("utf-8", "surrogatepass"))
@@ -154,7 +154,7 @@ def test_what_the_expression_finds_its_hint_has_seen(text, pattern):
         "x-", "[email]",
     ],
 )  # fmt: skip
-def test_hostile_text_costs_linear_time(piece):
+def test_hostile_text_costs_linear_time(piece) -> None:
     text = piece * (200_000 // len(piece))
     begun = time.process_time()
     redact_text(text)

@@ -5,7 +5,7 @@ import pytest
 from feedback.schemas import names, schema
 
 
-def test_every_type_has_a_schema_with_its_fields_described():
+def test_every_type_has_a_schema_with_its_fields_described() -> None:
     for name in names():
         made = schema(name)
         assert made["title"] == name

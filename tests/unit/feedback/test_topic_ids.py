@@ -28,33 +28,37 @@ def ledger(tmp_path: Path) -> IntakeLedger:
 
 
 @pytest.mark.parametrize("while_running", [False, True])
-def test_a_topic_made_again_is_halted_not_read_at_the_old_offset(kafka, ledger, while_running):
+def test_a_topic_made_again_is_halted_not_read_at_the_old_offset(
+    kafka: FakeKafka, ledger: IntakeLedger, while_running: bool
+) -> None:
     topics, health = kafka.create_all(partitions=1), RecordedHealth()
     send_correction(kafka, topics.feedback, "old")
-    one = build_intake(kafka, ledger, topics, health=health)
+    intake = build_intake(kafka, ledger, topics, health=health)
 
-    def make_again():
+    def make_again() -> None:
         kafka.delete(topics.feedback)
         kafka.create_named(topics.feedback, 1)
         for number in range(3):
             send_correction(kafka, topics.feedback, f"new{number}")
 
     if while_running:
-        with running_intakes(one):
+        with running_intakes(intake):
             wait_until(lambda: ledger.records_kept(topics.feedback) == 1)
             kafka.delete(topics.feedback)
             wait_until(lambda: health.rounds > 10)
             kafka.create_named(topics.feedback, 1)
             wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
     else:
-        run_intake_until(one, lambda: ledger.records_kept(topics.feedback) == 1)
+        run_intake_until(intake, lambda: ledger.records_kept(topics.feedback) == 1)
         make_again()
         with running_intakes(build_intake(kafka, ledger, topics, health=health)):
             wait_until(lambda: not health.states.get("partitions", (True, ""))[0])
     assert ledger.ids() == ["old"]
 
 
-def test_a_topic_made_again_is_read_from_its_beginning_if_the_operator_says_so(kafka, ledger):
+def test_a_topic_made_again_is_read_from_its_beginning_if_the_operator_says_so(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "old")
     with running_intakes(build_intake(kafka, ledger, topics, on_gap="continue")):
@@ -67,7 +71,7 @@ def test_a_topic_made_again_is_read_from_its_beginning_if_the_operator_says_so(k
     ledger.check_ranges()
 
 
-def test_a_topic_that_is_missing_at_start_is_waited_for(kafka, ledger):
+def test_a_topic_that_is_missing_at_start_is_waited_for(kafka: FakeKafka, ledger: IntakeLedger) -> None:
     topics = kafka.create_all(partitions=1)
     kafka.delete(topics.feedback)
     with running_intakes(build_intake(kafka, ledger, topics)):

@@ -1,7 +1,7 @@
-"""What becomes of every record, against a model of it in plain Python: a dict of ids and a list of fates.
+"""What becomes of every record, compared with a model in plain Python: a dict of ids and counts.
 
-Batches of several partitions, repeats, conflicts, agents declared late, feedback before what it is about and
-after, what waits and is given up, letters sent again, crashes in mid transaction, batches that come too late.
+Batches of several partitions, repeats, conflicts, agents declared late, feedback before and after its
+interaction, orphans, redriven letters, crashes inside the transaction, batches that come too late.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ SETTINGS = settings(
 
 
 @dataclass(frozen=True)
-class Saying:
+class ModelRecord:
     """One record as the model sees it."""
 
     kind: str  # event, retraction, interaction, broken
@@ -78,7 +78,7 @@ class Saying:
 
 
 @dataclass
-class Book:
+class PartitionCounts:
     """What the model knows of one partition."""
 
     end: int = 0
@@ -91,60 +91,64 @@ class Book:
 @dataclass
 class Model:
     agents: set[str] = field(default_factory=lambda: {"billing"})
-    events: dict[str, tuple[Saying, Partition]] = field(default_factory=dict)
+    events: dict[str, tuple[ModelRecord, Partition]] = field(default_factory=dict)
     interactions: set[str] = field(default_factory=set)
     reasons: Counter[Reason] = field(default_factory=Counter)
-    owed: int = 0  # messages, ever
-    late: list[tuple[Saying, Partition]] = field(default_factory=list)  # for an agent nobody had declared
+    outbox_count: int = 0  # messages, ever
+    undeclared: list[tuple[ModelRecord, Partition]] = field(default_factory=list)
+    """Records of an agent that was not declared."""
 
-    def take(self, one: Saying, partition: Partition, book: Book) -> None:
-        book.records += 1
-        if reason := self.reason(one):
-            book.dead += 1
-            self.bury(reason)
+    def take(self, record: ModelRecord, partition: Partition, counts: PartitionCounts) -> None:
+        counts.records += 1
+        if reason := self.reason(record):
+            counts.dead += 1
+            self.add_dead_letter(reason)
             if reason is Reason.UNKNOWN_AGENT:
-                self.late.append((one, partition))
-        elif one.id in (self.interactions if one.kind == "interaction" else self.events):
-            book.duplicates += 1
+                self.undeclared.append((record, partition))
+        elif record.id in (self.interactions if record.kind == "interaction" else self.events):
+            counts.duplicates += 1
         else:
-            book.stored += 1
-            if one.kind == "interaction":
-                self.interactions.add(one.id)
+            counts.stored += 1
+            if record.kind == "interaction":
+                self.interactions.add(record.id)
             else:
-                self.events[one.id] = (one, partition)
+                self.events[record.id] = (record, partition)
 
-    def reason(self, one: Saying) -> Reason | None:
-        if one.kind == "broken":
+    def reason(self, record: ModelRecord) -> Reason | None:
+        if record.kind == "broken":
             return Reason.INVALID_JSON
-        if one.agent not in self.agents:
+        if record.agent not in self.agents:
             return Reason.UNKNOWN_AGENT
-        known = self.events.get(one.id)
-        is_other = one.kind != "interaction" and known is not None and known[0].digest != one.digest
+        known = self.events.get(record.id)
+        is_other = record.kind != "interaction" and known is not None and known[0].digest != record.digest
         return Reason.CONFLICT if is_other else None
 
-    def bury(self, reason: Reason) -> None:
+    def add_dead_letter(self, reason: Reason) -> None:
         self.reasons[reason] += 1
-        self.owed += 1
+        self.outbox_count += 1
 
-    def status(self, one: Saying) -> Status:
-        if one.kind == "retraction":
+    def status(self, record: ModelRecord) -> Status:
+        if record.kind == "retraction":
             return Status.APPLIED
-        takers = [other.about for other, _ in self.events.values() if other.kind == "retraction"]
-        if one.id in takers:
+        retracted = [other.about for other, _ in self.events.values() if other.kind == "retraction"]
+        if record.id in retracted:
             return Status.RETRACTED
-        return Status.WAITING if one.about and one.about not in self.interactions else Status.OPEN
+        return Status.WAITING if record.about and record.about not in self.interactions else Status.OPEN
 
 
 _ids = st.sampled_from("abcde")
 _feedback = st.one_of(
-    st.builds(Saying, kind=st.just("event"), id=_ids, agent=st.sampled_from(["billing", "billing", "new"])),
-    st.builds(Saying, kind=st.just("event"), id=_ids, body=st.sampled_from("ab")),
-    st.builds(Saying, kind=st.just("event"), id=_ids, about=st.sampled_from("ij")),
-    st.builds(Saying, kind=st.just("retraction"), id=st.sampled_from("rs"), about=_ids),
-    st.just(Saying("broken", "")),
+    st.builds(
+        ModelRecord, kind=st.just("event"), id=_ids, agent=st.sampled_from(["billing", "billing", "new"])
+    ),
+    st.builds(ModelRecord, kind=st.just("event"), id=_ids, body=st.sampled_from("ab")),
+    st.builds(ModelRecord, kind=st.just("event"), id=_ids, about=st.sampled_from("ij")),
+    st.builds(ModelRecord, kind=st.just("retraction"), id=st.sampled_from("rs"), about=_ids),
+    st.just(ModelRecord("broken", "")),
 )
 _interactions = st.one_of(
-    st.builds(Saying, kind=st.just("interaction"), id=st.sampled_from("ij")), st.just(Saying("broken", ""))
+    st.builds(ModelRecord, kind=st.just("interaction"), id=st.sampled_from("ij")),
+    st.just(ModelRecord("broken", "")),
 )
 _batches = st.fixed_dictionaries(
     {},
@@ -157,17 +161,17 @@ _batches = st.fixed_dictionaries(
 
 
 class Killed(Exception):
-    """In mid transaction."""
+    """Inside the transaction."""
 
 
-class Books(RuleBasedStateMachine):
-    """The rules are what can happen; the invariants what must hold after each."""
+class TransactionMachine(RuleBasedStateMachine):
+    """The rules are what can happen; the invariants hold after each."""
 
     def __init__(self, database: Database) -> None:
         super().__init__()
         self.database = database
         self.model = Model()
-        self.books = {partition: Book() for partition in (FEEDBACK, OTHER, INTERACTIONS)}
+        self.partitions = {partition: PartitionCounts() for partition in (FEEDBACK, OTHER, INTERACTIONS)}
 
     def teardown(self) -> None:
         self.database.close()
@@ -175,70 +179,70 @@ class Books(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         declare(self.database, Agent(name="billing", base_hash="b"))
-        for partition in self.books:
+        for partition in self.partitions:
             transaction.start_at(self.database, partition, 0)
 
     # ── what Kafka delivers ──────────────────────────────────────────────────────────────────────
 
     @rule(given=_batches, holes=st.integers(0, 2))
-    def be_delivered(self, given: dict[Partition, list[Saying]], holes: int) -> None:
-        self.take_in(given, holes)
+    def be_delivered(self, given: dict[Partition, list[ModelRecord]], holes: int) -> None:
+        self.keep_and_compare(given, holes)
 
     @rule(first=_batches, then=_batches)
     def be_delivered_twice(
-        self, first: dict[Partition, list[Saying]], then: dict[Partition, list[Saying]]
+        self, first: dict[Partition, list[ModelRecord]], then: dict[Partition, list[ModelRecord]]
     ) -> None:
-        self.take_in(first, 0)
-        self.take_in(then, 1)
+        self.keep_and_compare(first, 0)
+        self.keep_and_compare(then, 1)
 
-    def take_in(self, given: dict[Partition, list[Saying]], holes: int) -> None:
+    def keep_and_compare(self, given: dict[Partition, list[ModelRecord]], holes: int) -> None:
         kept = self.keep(given, holes)
         before = Counter(self.model.reasons)
-        for partition, sayings in given.items():
-            book = self.books[partition]
-            for one in sayings:
-                self.model.take(one, partition, book)
-            book.end += len(sayings) + holes
+        for partition, records in given.items():
+            counts = self.partitions[partition]
+            for record in records:
+                self.model.take(record, partition, counts)
+            counts.end += len(records) + holes
         assert Counter(kept.dead) == self.model.reasons - before
 
     @rule(given=_batches)
-    def be_killed(self, given: dict[Partition, list[Saying]]) -> None:
+    def be_killed(self, given: dict[Partition, list[ModelRecord]]) -> None:
         def reached(_: str) -> None:
             raise Killed
 
         with pytest.raises(Killed):
             self.keep(given, reached=reached)
 
-    @precondition(lambda self: self.books[FEEDBACK].end)
+    @precondition(lambda self: self.partitions[FEEDBACK].end)
     @rule(given=_batches, back=st.integers(1, 3))
-    def come_too_late(self, given: dict[Partition, list[Saying]], back: int) -> None:
-        sayings = given.get(FEEDBACK, [Saying("broken", "")])
+    def come_too_late(self, given: dict[Partition, list[ModelRecord]], back: int) -> None:
+        records = given.get(FEEDBACK, [ModelRecord("broken", "")])
         with pytest.raises(MovedOn) as moved:
-            self.keep({**given, FEEDBACK: sayings}, 1, back={FEEDBACK: back})
-        assert moved.value.next_offset == self.books[FEEDBACK].end
+            self.keep({**given, FEEDBACK: records}, 1, back={FEEDBACK: back})
+        assert moved.value.next_offset == self.partitions[FEEDBACK].end
 
     def keep(
         self,
-        given: dict[Partition, list[Saying]],
+        given: dict[Partition, list[ModelRecord]],
         holes: int = 0,
         *,
         back: dict[Partition, int] | None = None,
         reached: Callable[[str], None] = lambda _: None,
     ) -> transaction.Kept:
         batches = []
-        for partition, sayings in given.items():
-            start = self.books[partition].end - (back or {}).get(partition, 0)
+        for partition, records in given.items():
+            start = self.partitions[partition].end - (back or {}).get(partition, 0)
             arrivals = tuple(
                 Arrival(
-                    offset=start + place,
+                    offset=start + number,
                     key=None,
-                    value=f"{one}".encode(),
+                    value=f"{record}".encode(),
                     headers=(),
-                    content=one.content,
+                    content=record.content,
                 )
-                for place, one in enumerate(sayings)
+                for number, record in enumerate(records)
             )
-            end = start + len(sayings) + holes
+            end = start + len(records) + holes
             batches.append(Batch(partition=partition, start=start, end=end, arrivals=arrivals))
         return transaction.keep(self.database, batches, dead_letter_topic=DEAD_LETTERS, reached=reached)
 
@@ -246,7 +250,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["declare_the_new_one", "send_letters_again", "give_up", "start_anew"]))
     def happen(self, what: str) -> None:
-        """One rule for all of it, so that Kafka delivers more often than that."""
+        """One rule for all of these, so that Kafka delivers more often."""
         getattr(self, what)()
 
     def declare_the_new_one(self) -> None:
@@ -254,24 +258,28 @@ class Books(RuleBasedStateMachine):
         self.model.agents.add("new")
 
     def send_letters_again(self) -> None:
-        sent = [one for one in redrive(self.database, reason=Reason.UNKNOWN_AGENT) if one.record]
-        late, self.model.late = self.model.late, []
-        self.model.owed += len(late)
-        assert [one.letter.value for one in sent] == [f"{one}".encode() for one, _ in late]
-        again: dict[Partition, list[Saying]] = {}
-        for one, partition in late:
-            again.setdefault(partition, []).append(one)
-        self.take_in(again, 0)
+        sent = [letter for letter in redrive(self.database, reason=Reason.UNKNOWN_AGENT) if letter.record]
+        undeclared, self.model.undeclared = self.model.undeclared, []
+        self.model.outbox_count += len(undeclared)
+        assert [redriven.letter.value for redriven in sent] == [
+            f"{record}".encode() for record, _ in undeclared
+        ]
+        again: dict[Partition, list[ModelRecord]] = {}
+        for record, partition in undeclared:
+            again.setdefault(partition, []).append(record)
+        self.keep_and_compare(again, 0)
 
     def give_up(self) -> None:
-        found = waiting.give_up(self.database, kept_before_s=1e12, dead_letter_topic=DEAD_LETTERS)
-        waits = [id for id, (one, _) in self.model.events.items() if self.model.status(one) is Status.WAITING]
-        assert found == len(waits)
+        result = waiting.give_up(self.database, kept_before_s=1e12, dead_letter_topic=DEAD_LETTERS)
+        waits = [
+            id for id, (record, _) in self.model.events.items() if self.model.status(record) is Status.WAITING
+        ]
+        assert result == len(waits)
         for id in waits:
             _, partition = self.model.events.pop(id)
-            self.books[partition].stored -= 1
-            self.books[partition].dead += 1
-            self.model.bury(Reason.ORPHAN)
+            self.partitions[partition].stored -= 1
+            self.partitions[partition].dead += 1
+            self.model.add_dead_letter(Reason.ORPHAN)
 
     def start_anew(self) -> None:
         self.database.close()
@@ -285,34 +293,38 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def every_offset_has_one_fate(self) -> None:
         with self.database.read() as connection:
-            ends = {(place.topic_id, place.number): book.end for place, book in self.books.items()}
-            found = against(audit(connection), ends)
-        assert found.disagreements == ()
-        for one in found.partitions:
-            [book] = [
-                book
-                for place, book in self.books.items()
-                if (place.topic_id, place.number) == (one.topic_id, one.partition)
+            ends = {
+                (partition.topic_id, partition.number): counts.end
+                for partition, counts in self.partitions.items()
+            }
+            result = against(audit(connection), ends)
+        assert result.disagreements == ()
+        for audited in result.partitions:
+            [counts] = [
+                counts
+                for partition, counts in self.partitions.items()
+                if (partition.topic_id, partition.number) == (audited.topic_id, audited.partition)
             ]
-            assert (one.next_offset, one.records) == (book.end, book.records)
-            assert (one.stored, one.dead, one.duplicates) == (book.stored, book.dead, book.duplicates)
-            assert one.unread == 0
+            assert (audited.next_offset, audited.records) == (counts.end, counts.records)
+            fates = (audited.stored, audited.dead, audited.duplicates)
+            assert fates == (counts.stored, counts.dead, counts.duplicates)
+            assert audited.unread == 0
 
     @invariant()
     def everything_is_there_once(self) -> None:
-        known = {id: self.model.status(one).value for id, (one, _) in self.model.events.items()}
+        known = {id: self.model.status(record).value for id, (record, _) in self.model.events.items()}
         with self.database.read() as connection:
             rows = connection.execute(select(schema.events.c.id, schema.events.c.status)).all()
             assert sorted(map(tuple, rows)) == sorted(known.items())
             assert set(connection.scalars(select(schema.interactions.c.id))) == self.model.interactions
             assert Counter(connection.scalars(select(schema.dead_letters.c.reason))) == self.model.reasons
-            owed, last = connection.execute(
+            outbox_count, last = connection.execute(
                 select(func.count(), func.max(schema.outbox.c.id)).select_from(schema.outbox)
             ).one()
-        assert owed == self.model.owed
-        assert (last or 0) >= owed
+        assert outbox_count == self.model.outbox_count
+        assert (last or 0) >= outbox_count
 
 
 @pytest.mark.timeout(600)
 def test_every_record_has_the_fate_a_plain_model_says(anew: Callable[[], Database]) -> None:
-    run_state_machine_as_test(lambda: Books(anew()), settings=SETTINGS)
+    run_state_machine_as_test(lambda: TransactionMachine(anew()), settings=SETTINGS)
