@@ -1,7 +1,7 @@
-"""What the gateway costs those who talk through it: added milliseconds, processor time, requests a second.
+"""What the gateway costs its clients: added milliseconds, processor time, requests a second.
 
 Between the load and a replica that answers at once stand: nothing (`direct`), a plain proxy (`proxy`), the
-gateway, and the gateway that keeps every interaction on a real Kafka (`captured`), interleaved in one run.
+gateway, and the gateway that keeps every interaction on a real Kafka (`captured`), interleaved.
 """
 
 import argparse
@@ -32,8 +32,7 @@ from ledger.identity import ensure_identity
 from ledger.learning import agents
 from ledger.versions import routing
 
-PACED_PER_S, CLIENTS, STREAMS = 50.0, 32, 40
-READY_S_MAX = 60.0
+PACED_PER_S, CLIENTS, STREAMS, READY_S_MAX = 50.0, 32, 40, 60.0
 PLAIN, CAPTURED = "plain", "captured"  # agents
 MESSAGES = [
     {"role": "system", "content": "You look after orders. " + "Answer with one call and nothing else. " * 20},

@@ -74,6 +74,9 @@ class Tokens:
         reply = self._spoken(episode) if episode.advantage is not None else self.answer(episode.reply)
         rejected = self.answer(episode.rejected) if episode.rejected is not None else None
         longest = max(len(answer.token_ids) for answer in (reply, rejected) if answer is not None)
+        read = (*prompt_ids, *(token for answer in (reply, rejected) if answer for token in answer.token_ids))
+        if max(read) >= self._vocabulary:
+            raise UnusableEpisode("a token that the base has no embedding for")
         if len(prompt_ids) + longest > tokens_max:
             raise UnusableEpisode(f"too long: {len(prompt_ids) + longest} tokens, at most {tokens_max}")
         return Sample(

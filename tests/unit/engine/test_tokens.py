@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.base_model import BaseRefused
 from engine.tokens import Tokens, UnusableEpisode
-from rewards.episode import Part, Span, Spoken, Weighted
+from rewards.episode import Episode, Part, Span, Spoken, Weighted
 from rewards.spans import weigh
 from tests.unit.engine import tiny_base
 
@@ -122,3 +122,20 @@ def test_a_base_without_a_chat_template_is_refused_by_name():
     plain.chat_template = None
     with pytest.raises(BaseRefused, match="chat template"):
         Tokens(plain, vocabulary=288)
+
+
+@pytest.mark.parametrize(
+    "episode",
+    [
+        tiny_base.build_episode("what is [PAD]?", "padding"),
+        tiny_base.build_episode("what pads?", "it is [TAIL] then"),
+        tiny_base.build_episode("what pads?", "it", rejected=Weighted(text="no, [TAIL]")),
+    ],
+)
+def test_a_text_with_a_token_beyond_the_embeddings_ends_its_own_episode_only(episode: Episode) -> None:
+    tokenizer = tiny_base.build_tokenizer()
+    vocabulary = len(tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.add_tokens(["[TAIL]"])
+    with pytest.raises(UnusableEpisode, match="no embedding"):
+        Tokens(tokenizer, vocabulary=vocabulary).sample(episode, tokens_max=512)
