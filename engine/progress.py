@@ -23,9 +23,9 @@ LOOK_STEPS = 4
 LEARNED_SHARE = 0.95
 """Of the watched corrections. All of fewer than 20; of more, one in twenty may contradict the others."""
 
-KEPT_SHARE = 0.995
+KEPT_SHARE = 0.998
 """Of the tokens of anchors that were the champion's first choice. A reply that changed course differs in a
-few of its tokens, the rest follows: one changed reply of ten is about one token of a hundred."""
+few of its tokens. Measured on the example base: with 0.99, rules leaked where no anchor stood."""
 
 DEV_EPISODES_MIN = 8  # fewer say nothing about when to stop
 _RISES_MAX = 2  # of the dev loss, in a row

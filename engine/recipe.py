@@ -60,7 +60,7 @@ class Recipe:
     beta2: float = 0.95
     weight_decay: float = 0.0
     clip_norm: float = 1.0  # of one agent's gradient; other agents' never enter
-    carry_moments: bool = True  # start from the champion's optimizer state
+    carry_moments: bool = False  # start from the champion's optimizer state; with it rules leak more
     new_per_step: int = 8
     replay_per_step: int = 6
     anchors_per_step: int = 16

@@ -68,8 +68,8 @@ def test_a_lesson_goes_on_from_its_parent_and_its_moments(warm: Warm, tmp_path: 
     engine.save(learned(engine, tiny_base.build_lesson("a"))[0], tmp_path / "v1")
     carried, reset = learned(
         engine,
+        tiny_base.with_recipe(tiny_base.build_lesson("a", parent=tmp_path / "v1"), carry_moments=True),
         tiny_base.build_lesson("a", parent=tmp_path / "v1"),
-        tiny_base.with_recipe(tiny_base.build_lesson("a", parent=tmp_path / "v1"), carry_moments=False),
     )
     assert carried.state.steps == 8
     assert reset.state.steps == 4
