@@ -24,14 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test a group: `pytest -n N --dist loadgroup` runs a group in one process.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give the test its group: `pytest -n N --dist loadgroup` runs a group in one process.
 
     Tests that share a server form one group, so that the server starts once; other tests are grouped by file.
+    xdist reads the groups when all is collected, before `pytest_collection_modifyitems` of this file runs.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+    item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
 
 def _group_of(item: pytest.Item) -> str:
