@@ -80,11 +80,20 @@ def parse(value: bytes | None) -> Any:
     except ValueError as fault:  # from our own checks, and for integers of thousands of digits
         detail = str(fault) if isinstance(fault, _NotPlainError) else "a number too long to read"
         raise RecordRefused(Reason.INVALID_JSON, detail) from None
-    if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(parsed) > DEPTH_MAX:
+    if value.count(b"[") + value.count(b"{") > DEPTH_MAX and depth_of(parsed) > DEPTH_MAX:
         raise RecordRefused(Reason.TOO_DEEP, f"more than {DEPTH_MAX} levels")
     if _ODD_CHARACTERS.search(value) and not _is_text(parsed):
         raise RecordRefused(Reason.INVALID_JSON, "a NUL character or half a surrogate pair")
     return parsed
+
+
+def depth_of(value: Any) -> int:
+    """Levels of lists and objects, counted without recursion: strangers choose the depth."""
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, list | dict)]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
 
 
 class _NotPlainError(ValueError):
@@ -111,15 +120,6 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-
-
-def _depth(parsed: Any) -> int:
-    """Levels of lists and objects, counted without recursion: strangers choose the depth."""
-    level, depth = [parsed], 0
-    while level := [item for item in level if isinstance(item, list | dict)]:
-        depth += 1
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return depth
 
 
 def _is_text(parsed: Any) -> bool:

@@ -18,8 +18,9 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from opentelemetry import metrics
 
+from feedback.envelope import depth_of
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
-from serving.gateway.json_bounds import DEPTH_MAX, VALUES_MAX, count_values, depth_of
+from serving.gateway.json_bounds import DEPTH_MAX, VALUES_MAX, count_values
 from serving.gateway.openai_form import (
     CapturedReply,
     RequestedExtras,

@@ -6,7 +6,6 @@ counted before a text is decoded. One long string is cheap and needs no bound of
 """
 
 import re
-from typing import Any
 
 VALUES_MAX = 100_000
 """JSON values in one request. Decoding so many takes some 20 ms."""
@@ -24,15 +23,6 @@ def count_values(raw: bytes, *, enough: int) -> int:
     """
     count = _count_separators(raw)
     return count if count <= enough else _count_separators(_STRING.sub(b'""', raw))
-
-
-def depth_of(value: Any) -> int:
-    """Levels of lists and objects, counted level by level: recursion would fail on deep values."""
-    level, depth = [value], 0
-    while level := [item for item in level if isinstance(item, list | dict)]:
-        depth += 1
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return depth
 
 
 def _count_separators(raw: bytes) -> int:

@@ -16,12 +16,11 @@ from typing import Any
 import structlog
 from opentelemetry import metrics
 
-from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, parse
+from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, depth_of, parse
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.topic_names import INTERACTIONS_TOPIC
-from serving.gateway.json_bounds import depth_of
 from serving.gateway.openai_form import CapturedReply
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.gateway.json_bounds import count_values, depth_of
+from feedback.envelope import depth_of
+from serving.gateway.json_bounds import count_values
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 VALUES = st.recursive(
