@@ -41,6 +41,15 @@ def fixed(text: str) -> str:
     return text
 
 
+@pytest.fixture(autouse=True)
+def store(clorad: Clorad, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The adapter store is a folder of this test's own that nobody has made yet.
+
+    `clorad` comes first: it removes every setting from the environment.
+    """
+    monkeypatch.setenv("CLORAD_STORE__PATH", str(tmp_path / "adapters"))
+
+
 @pytest.mark.usefixtures("story")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_document_is_the_stored_one(clorad: Clorad, name: str) -> None:
