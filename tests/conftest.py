@@ -33,14 +33,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run where xdist did not take over the groups: every test would start servers of its own."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    ungrouped = [item.nodeid for item in session.items if not item.nodeid.endswith(f"@{_group_of(item)}")]
+    if ungrouped:
+        raise pytest.UsageError(f"xdist has no group for {ungrouped[0]}: which versions of pytest and xdist?")
+
+
 def _group_of(item: pytest.Item) -> str:
-    folder = item.nodeid.split("/")[1]
+    path = item.nodeid.partition("::")[0]
+    folder = path.split("/")[1]
     if folder == "acceptance":
         return folder  # it starts servers of its own
     shared = [marker for marker in ("vllm", "kafka") if item.get_closest_marker(marker)]
     if folder == "faults":
         shared.append("kafka")
-    return shared[0] if shared else item.nodeid.partition("::")[0]
+    return shared[0] if shared else path
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
