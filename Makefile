@@ -49,7 +49,7 @@ lint: setup  ## ruff, mypy --strict, import directions
 check: lint  ## for every day: lint, types, and the unit tests that need no server (4 minutes at most)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (kafka or vllm or postgres or promtool)" tests/unit
 
-test: lint  ## everything: lint, unit, contract, integration, acceptance (15 minutes at most)
+test: lint  ## everything: lint, unit, contract, integration, acceptance (10 minutes on two quiet cores)
 	$(BIN)/python -m pytest $(PARALLEL) $(REQUIRED) tests
 
 faults: setup  ## every row of the fault table on real brokers (`make test` runs the most telling ones); SOAK_S=1200
