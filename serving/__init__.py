@@ -1,1 +1,1 @@
-"""Putting adapters in front of users: replicas, gate, swap, gateway."""
+"""Answers users with adapters (`gateway`), and decides which adapters the replicas load (`fleet`)."""

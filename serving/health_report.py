@@ -1,4 +1,4 @@
-"""What the loops of the gateway and of the fleet call to report that they are alive and what they lack."""
+"""The interface by which loops of the gateway and the fleet role report that they run and what they lack."""
 
 from typing import Protocol
 

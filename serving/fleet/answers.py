@@ -1,7 +1,7 @@
-"""Asking champion and candidate the same questions on one replica, and what the gate learns from the answers.
+"""Asks champion and candidate the same questions on one replica, and measures the answers for the gate.
 
-The models generate freely. Scores of texts they are given are no evidence: a model can look fine on them and
-speak garbage.
+The models generate their answers. The log-probabilities of given texts would be no evidence: a model can
+score well on them and still generate nonsense.
 """
 
 import re
@@ -27,7 +27,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskingOptions:
-    """What the operator decides about the questions that are put to a replica."""
+    """What the operator decides about the questions that a replica is asked."""
 
     tokens_max: int  # of an answer
     in_flight_max: int  # questions at once
@@ -62,7 +62,8 @@ def ask(
     Raises `ReplicaUnavailable`, and `Interrupted` once `stopping` is set.
     """
 
-    def put(question: Question) -> AnsweredQuestion | None:
+    def ask_both(question: Question) -> AnsweredQuestion | None:
+        """Both answers; None where the replica refuses the prompt."""
         if stopping.is_set():
             raise Interrupted
         try:
@@ -78,7 +79,7 @@ def ask(
 
     pool = ThreadPoolExecutor(options.in_flight_max, thread_name_prefix="judging")
     try:
-        return [answered for answered in pool.map(put, questions) if answered is not None]
+        return [answered for answered in pool.map(ask_both, questions) if answered is not None]
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -97,15 +98,15 @@ def score_pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]
 
 def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]:
     """The first pairs, with the scores of those that were asked again."""
-    again = {pair.event: (pair.before, pair.after) for pair in second}
+    second_scores = {pair.event: (pair.before, pair.after) for pair in second}
     return tuple(
-        Pair(event=pair.event, before=pair.before, after=pair.after, again=again.get(pair.event))
+        Pair(event=pair.event, before=pair.before, after=pair.after, again=second_scores.get(pair.event))
         for pair in first
     )
 
 
 def measure_speech(answers: Sequence[tuple[Question, Completion]], *, scorer: str) -> Speech:
-    """How one model speaks, counted over its answers."""
+    """Lengths and faults of one model's answers."""
     texts = [(question.wanted, answer.text) for question, answer in answers]
     return Speech(
         answers=len(texts),
@@ -118,7 +119,7 @@ def measure_speech(answers: Sequence[tuple[Question, Completion]], *, scorer: st
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether something with a letter or digit in it stands six times in a row, over half of the text."""
+    """Whether half of the text or more is one sequence with a letter or digit, six times or more in a row."""
     repetitions = (
         match for match in _REPEATED.finditer(text[:_REPETITION_CHARS_MAX]) if re.search(r"\w", match[0])
     )
@@ -133,9 +134,9 @@ def evidence_of(
     replica: str,
     redact: Callable[[str], str],
 ) -> Evidence:
-    """What the ledger keeps of a decision. `answers` are texts, for receipts: never for logs or topics.
+    """What the ledger keeps of a decision. `answers` are texts for receipts: never for logs or topics.
 
-    They are redacted like everything we keep: a model may have made up what looks like a secret.
+    They are redacted like every text in the ledger: a model may invent what looks like a secret.
     """
     return Evidence(
         reasons=ruling.reasons,

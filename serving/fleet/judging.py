@@ -1,7 +1,7 @@
-"""Takes a candidate to a decision: placed on a replica, asked, judged, and swapped in or not.
+"""Decides about candidates: a replica loads one, answers questions with it, and the gate judges the answers.
 
-Where a candidate stands is read from the ledger at every step. When a fleet role dies during a step, the next
-leader goes on from there.
+Each step reads the candidate's state from the ledger. When a fleet role dies during a step, the next leader
+continues from that state.
 """
 
 import threading
@@ -64,8 +64,8 @@ class JudgingOptions:
     limits: GateLimits
     asking: AskingOptions
     gate_max: int = 128  # gate prompts, the newest
-    receipts_max: int = 16  # taught prompts answered before and after, to show people
-    placing_s_max: float = 30.0  # until a replica that does not hold a candidate counts as failing
+    receipts_max: int = 16  # taught prompts that both models answer, for receipts
+    placing_s_max: float = 30.0  # after which a replica that does not hold a candidate counts as failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +99,10 @@ def judge_candidates(judging: Judging, stopping: threading.Event) -> bool:
     """Take every undecided candidate one step further. Returns whether any step was taken."""
     with judging.database.read() as connection:
         states = [_read_state(connection, candidate) for candidate in decisions.undecided(connection)]
-    # Candidates that are to be loaded come first: replicas load them while others are asked.
+    # Candidates that wait for a load come first: replicas load them while others are asked.
     states.sort(key=lambda state: bool(state.wanted))
-    taken = [_step(judging, state, stopping) for state in states]
-    return any(taken)
+    steps_taken = [_step(judging, state, stopping) for state in states]
+    return any(steps_taken)
 
 
 def _step(judging: Judging, state: _CandidateState, stopping: threading.Event) -> bool:
@@ -141,7 +141,7 @@ def _want_for_gate(judging: Judging, state: _CandidateState) -> bool:
 
 
 def _judge(judging: Judging, state: _CandidateState, stopping: threading.Event) -> bool:
-    """Ask, judge and record, once a replica holds the candidate."""
+    """Ask the questions, judge the answers and record the verdict, once a replica holds the candidate."""
     candidate = state.candidate
     holders = judging.reports.holders(candidate.model)
     if not holders:
@@ -199,7 +199,7 @@ def _load_everywhere(judging: Judging, state: _CandidateState, evidence: Evidenc
         if not _is_undecided(connection, candidate):
             return False
         if no_evidence(connection, candidate.agent, evidence.judged_events()):
-            return True  # an event was withdrawn meanwhile: it is judged again, by those that still stand
+            return True  # an event was withdrawn meanwhile: the next round judges without it
         decisions.decide(connection, _decision(candidate, Verdict.CANARY, evidence))
         desired.no_longer_want(connection, candidate.agent, Purpose.GATE)
         desired.want(connection, candidate, Purpose.CANARY)
@@ -208,9 +208,9 @@ def _load_everywhere(judging: Judging, state: _CandidateState, evidence: Evidenc
 
 
 def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
-    """Promote the candidate once every replica in rotation holds it or failed to.
+    """Promote the candidate once every replica in rotation holds it or failed to load it.
 
-    A replica that fails leaves the rotation. One must hold the candidate.
+    A replica that fails leaves the rotation. At least one must hold the candidate.
     """
     candidate = state.candidate
     rotation = [report.url for report in judging.reports.rotation()]
@@ -228,7 +228,7 @@ def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
     try:
         generation = promote(judging.database, candidate, _decision(candidate, Verdict.PROMOTE, evidence))
     except FlipRefused as refusal:
-        # The world changed, not the candidate: an abstention makes the next try no harder.
+        # The ledger changed, not the candidate: an abstention, which does not count as a try.
         refused = replace(canary.evidence, reasons=(str(refusal),))
         return _settle(judging, state, Verdict.ABSTAIN, refused)
     log.info("promoted", agent=candidate.agent, version=candidate.name, generation=generation)
@@ -236,7 +236,7 @@ def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
 
 
 def _give_up(judging: Judging, state: _CandidateState, failures: Mapping[str, str]) -> bool:
-    """Abstain: no question was asked, so nothing speaks against the events that the candidate was taught."""
+    """Abstain: no question was asked, so there is no evidence against the candidate's events."""
     evidence = Evidence(reasons=("no replica could hold it",), failed=dict(failures))
     return _settle(judging, state, Verdict.ABSTAIN, evidence)
 

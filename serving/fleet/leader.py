@@ -1,7 +1,7 @@
-"""The fleet role: replicas hold what the ledger wants, and every candidate gets a decision.
+"""Runs the fleet role: replicas load the adapters that the ledger wants, and each candidate gets a decision.
 
-One process leads, by lease; others stand by. The leader runs one loop for each replica, one that writes down
-what the replicas hold, and one that judges and swaps. Gateways read the result from the ledger.
+The process that has the lease leads; others stand by. The leader runs one loop for each replica, one that
+records what the replicas hold, and one that judges and promotes. Gateways read the result from the ledger.
 """
 
 import threading
@@ -150,7 +150,10 @@ def lead(fleet: Fleet, leased: Leased, stopping: threading.Event, leader_loops: 
         Reconciler(replica, fleet.checker, fleet.options.replica) for replica in fleet.replicas.values()
     ]
     loops: list[Loop] = [
-        *(lambda ending, one=one: run_replica_loop(fleet, one, ending) for one in reconcilers),
+        *(
+            lambda ending, reconciler=reconciler: run_replica_loop(fleet, reconciler, ending)
+            for reconciler in reconcilers
+        ),
         lambda ending: run_report_loop(fleet, ending),
         lambda ending: run_judging_loop(fleet, ending),
         *leader_loops.values(),
@@ -172,7 +175,7 @@ def lead(fleet: Fleet, leased: Leased, stopping: threading.Event, leader_loops: 
 
 
 def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Event) -> None:
-    """Keep one replica as the ledger wants it."""
+    """Make one replica hold what the ledger wants, round after round, until `ending` is set."""
     rows: list[Wanted] = []
     left_out: list[str] = []
     while not ending.is_set():
@@ -187,13 +190,13 @@ def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Eve
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
         )
         versions = versions_to_hold(rows, url=reconciler.url, usable=fleet.reports.usable())
-        room = fleet.options.replica.adapters_max
-        left_out_before, left_out = left_out, [version.model for version in versions[room:]]
+        capacity = fleet.options.replica.adapters_max
+        left_out_before, left_out = left_out, [version.model for version in versions[capacity:]]
         if left_out and left_out != left_out_before:
             log.warning(
                 "no room on the replica: fleet.adapters_max", replica=reconciler.url, left_out=left_out
             )
-        report = reconciler.reconcile(versions[:room])
+        report = reconciler.reconcile(versions[:capacity])
         fleet.reports.add(report)
         missing = sum(version.model not in report.held for version in versions)
         _missing.set(missing, {"replica": urlsplit(reconciler.url).netloc.rpartition("@")[2]})
@@ -201,11 +204,11 @@ def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Eve
 
 
 def run_report_loop(fleet: Fleet, ending: threading.Event) -> None:
-    """Write down for the gateways what the replicas hold, when it changes and from time to time."""
+    """Record for the gateways what the replicas hold, at each change and every `REPORT_S_MAX` seconds."""
     written: object = None
     written_s = 0.0
     while not ending.is_set():
-        # A leader without a report about every replica must not take the others out of rotation.
+        # A leader that has no report about a replica yet must not take that replica out of rotation.
         if fleet.reports.is_complete():
             states = fleet.reports.states()
             if states != written or time.monotonic() - written_s > REPORT_S_MAX:
@@ -222,7 +225,7 @@ def run_report_loop(fleet: Fleet, ending: threading.Event) -> None:
 
 
 def run_judging_loop(fleet: Fleet, ending: threading.Event) -> None:
-    """Take candidates to a decision, and promoted ones to the users."""
+    """Judge candidates until each has a decision, and promote those that the gate lets pass."""
     while not ending.is_set():
         pause_s = min(0.2, fleet.options.tick_s)
         try:

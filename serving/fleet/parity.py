@@ -1,7 +1,7 @@
-"""Whether a replica serves the adapter that was trained: the engine's log-probabilities against vLLM's.
+"""Checks that a replica serves the trained adapter: compares the engine's log-probabilities with vLLM's.
 
 vLLM may load an adapter without some of its modules, or over another base, and report no error. Probes show
-it: vLLM's numbers must be much nearer to the engine's than the adapter's are to the base's.
+this: vLLM's numbers must be much nearer to the engine's than the adapter's numbers are to the base's.
 """
 
 import math
@@ -97,8 +97,8 @@ def request_of(probe: Probe) -> tuple[Sequence[int], int]:
 def complaint_about(probes: Sequence[Probe]) -> str | None:
     """Why these probes cannot be compared; None where they can.
 
-    Checked before an adapter is loaded anywhere: an adapter that computes NaN leaves NaN behind in vLLM's
-    CPU cache, and spoils the answers of other agents. This was observed.
+    Call it before any replica loads the adapter: an adapter that computes NaN leaves NaN in vLLM's CPU cache,
+    which spoils the answers of other agents. This was observed.
     """
     if not any(probe.logprobs for probe in probes):
         return "its manifest holds no probes"
@@ -126,8 +126,8 @@ def _compared(
     for token, row, chosen, named in zip(probe.reply, rows, answer.token_ids, answer.likely, strict=False):
         least = min(named.values(), default=math.inf)
         position = [
-            _Number(difference=abs(number - named.get(candidate, least)), distance=abs(taught - base))
-            for candidate, number, taught, base in zip(*row, strict=True)
+            _Number(difference=abs(number - named.get(candidate, least)), distance=abs(adapter - base))
+            for candidate, number, adapter, base in zip(*row, strict=True)
             if candidate in named or number > least
         ]
         if position:

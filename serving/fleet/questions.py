@@ -1,7 +1,7 @@
-"""What a candidate is asked: prompts with the answer a person wanted, made of events in the ledger.
+"""Makes the questions for a candidate from events in the ledger: prompts with the answer a person wanted.
 
-Gate questions were never trained on; suite questions must not get worse; taught ones are for receipts
-only and prove nothing.
+No version was trained on gate questions. Answers to suite questions must not get worse. Taught questions
+are for receipts only; the gate does not count them.
 """
 
 import json
@@ -20,7 +20,7 @@ from rewards.exchange import History
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One prompt and what should be said to it."""
+    """One prompt and the answer that a person wanted."""
 
     event: str  # uid
     messages: tuple[Mapping[str, Any], ...]
@@ -28,9 +28,9 @@ class Question:
 
 
 def gate_questions(connection: Connection, candidate: Version, *, limit: int) -> list[Question]:
-    """Questions of gate corrections newer than what the champion's turn had looked at; the newest `limit`.
+    """The newest `limit` questions of gate corrections that arrived after the champion's turn was planned.
 
-    One prompt is one question however often it was corrected: the sign test counts independent ones.
+    One prompt is one question however often people corrected it: the sign test needs independent questions.
     """
     questions = questions_of(connection, gate_corrections(connection, candidate))
     by_prompt = {_prompt(question): question for question in questions}
@@ -38,12 +38,12 @@ def gate_questions(connection: Connection, candidate: Version, *, limit: int) ->
 
 
 def taught_questions(connection: Connection, candidate: Version, *, limit: int) -> list[Question]:
-    """What the candidate's turn newly taught: shown before and after to the people who said so."""
+    """Questions of the events that the candidate's turn newly taught, for receipts."""
     return questions_of(connection, taught_events(connection, candidate, limit=limit))
 
 
 def questions_of(connection: Connection, kept: Iterable[KeptEvent]) -> list[Question]:
-    """The question each event poses; events that name no prompt or no right answer are left out."""
+    """The question of each event; events without a known prompt or a right answer are left out."""
     events = [kept_event.event for kept_event in kept]
     named = [event.interaction for event in events if event.interaction]
     history = History(interactions=interactions_named(connection, named), conversations={})

@@ -1,7 +1,7 @@
-"""Brings one replica to what the ledger wants, and reports what the replica really holds.
+"""Makes one replica load the adapters that the ledger wants, and reports which ones the replica holds.
 
-What a replica lists now is the only truth; commands that were sent to it are not remembered. An adapter
-counts as held once the replica lists it and answered its probes. Only held adapters get traffic.
+Only what the replica lists counts; the reconciler does not remember its own commands. An adapter is *held*
+once the replica lists it and has passed its probes. Only held adapters get traffic.
 """
 
 import hashlib
@@ -58,10 +58,10 @@ class Report:
 
 
 def versions_to_hold(wanted: Iterable[Wanted], *, url: str, usable: Sequence[str]) -> list[Version]:
-    """What one replica should hold, most important first; it may have no room for the last ones.
+    """What one replica should hold, most important first; its capacity may not suffice for the last ones.
 
-    A candidate for the gate goes to one of the usable replicas only, chosen by its name. Of the candidates on
-    a replica, the one that has waited longest is judged first.
+    A candidate for the gate goes to one usable replica only, chosen by its name. Of the candidates on a
+    replica, the one that has waited longest comes first.
     """
     versions: list[Version] = []
     for row in sorted(wanted, key=_importance):
@@ -73,7 +73,7 @@ def versions_to_hold(wanted: Iterable[Wanted], *, url: str, usable: Sequence[str
 
 
 def judging_replica(model: str, urls: Sequence[str]) -> str | None:
-    """The replica that a candidate is judged on. When one comes or goes, few candidates change theirs.
+    """The replica that a candidate is judged on. When a replica comes or goes, few candidates move.
 
     Rendezvous hashing (Thaler and Ravishankar, 1998).
     """
@@ -83,8 +83,8 @@ def judging_replica(model: str, urls: Sequence[str]) -> str | None:
 def in_rotation(reports: Sequence[Report], serving: frozenset[str]) -> frozenset[str]:
     """URLs of the replicas that may get traffic.
 
-    A usable replica leaves when it lacks a serving adapter that another one holds: it is refilled first.
-    Where none would be left, all usable ones stay; requests still go only where their adapter is held.
+    A usable replica leaves while it lacks a serving adapter that another replica holds. If none would be
+    left, all usable ones stay; the gateway sends a request only to a replica that holds its adapter.
     """
     usable = [report for report in reports if report.is_usable]
     held_somewhere = serving & frozenset().union(*(report.held for report in usable))
@@ -93,7 +93,7 @@ def in_rotation(reports: Sequence[Report], serving: frozenset[str]) -> frozenset
 
 
 class Reconciler:
-    """Looks after one replica. Not for several threads at once."""
+    """Loads, probes and unloads adapters on one replica. Not for several threads at once."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Reconciler:
             del self._parity[model]
 
     def _hold(self, version: Version, listing: Listing, base_name: str) -> None:
-        """The replica holds the version, or `_failed` says why not."""
+        """Load and probe the version, unless it is held. Afterwards it is held, or `_failed` says why not."""
         model = version.model
         if model in self._parity:
             return

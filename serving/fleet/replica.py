@@ -40,7 +40,7 @@ class ReplicaRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a replica says it serves right now."""
+    """The models that a replica lists."""
 
     base_name: str | None
     adapters: Mapping[str, str]  # name -> the path it was loaded from

@@ -1,4 +1,4 @@
-"""The last report about every replica, shared by the loops of the fleet role."""
+"""Keeps the last report about each replica, for all loops of the fleet role."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class ReplicaReports:
             self._reports.clear()
 
     def set_serving(self, models: frozenset[str]) -> None:
-        """Say which adapters agents are served with: a replica without one of them must be refilled."""
+        """Set the adapters that answer users: a replica without one of them leaves the rotation."""
         with self._lock:
             self._serving = models
 

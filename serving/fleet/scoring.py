@@ -1,6 +1,6 @@
-"""How good an answer is against the one a person wanted: a number in [0, 1], by the agent's scorer.
+"""Scores an answer against the one that a person wanted, with a number in [0, 1], by the agent's scorer.
 
-Settings, the command line and worlds read the names from `SCORERS`; a scorer is added here and nowhere else.
+Settings, the command line and world files read the names in `SCORERS`; a new scorer is added here only.
 Standard library only: the command line loads this module to refuse a misspelt name.
 """
 
@@ -54,7 +54,7 @@ def _read(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Python thinks that true equals 1; JSON does not. Numbers are equal by value."""
+    """The value, in a form in which `true` differs from 1 as in JSON; in Python they are equal."""
     match value:
         case bool():
             return ("truth", value)

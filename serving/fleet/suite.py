@@ -1,7 +1,7 @@
-"""The no-harm suite of a candidate: what its agent already answers well and must go on answering well.
+"""Makes the no-harm suite of a candidate: prompts that its agent answers well now and must still answer well.
 
-`ledger.learning.gate_events` reads what it is chosen from, `rewards.suite` chooses; all of it is of role
-`gate` and never trained on.
+`ledger.learning.gate_events` reads the events, `rewards.suite` chooses among them. All have the role `gate`:
+no version is trained on them.
 """
 
 from collections.abc import Sequence

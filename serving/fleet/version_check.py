@@ -1,6 +1,6 @@
-"""Whether a version may be loaded on a replica at all: its files are what was trained, over the fleet's base.
+"""Checks whether replicas may load a version: its files are unchanged, and its base is the fleet's.
 
-Each version is checked once and before any load: a replica takes a file of the wrong shape without an error,
+Each version is checked once, before any load: a replica accepts a file of the wrong shape without an error,
 and an adapter that computes NaN spoils the answers of every other model on the replica.
 """
 
@@ -25,7 +25,7 @@ BEHIND_S_MAX = 15.0
 """Seconds a directory may be missing before it counts as lost: shared storage shows renames late."""
 
 CHECKS_MAX = 256
-"""Checks remembered, with the probes of their versions: many times what is served. Others are repeated."""
+"""Checks in memory, with the probes of their versions; far more than a fleet serves. Others are repeated."""
 
 NOT_READ = Absent("the manifest of the version was not read")
 

@@ -1,4 +1,4 @@
-"""What the gate learns from the answers of two models."""
+"""How the answers of two models are measured for the gate."""
 
 import pytest
 
@@ -19,11 +19,11 @@ from serving.fleet.replica import Completion
         ("", False),
     ],
 )
-def test_text_is_repetitive_where_half_of_it_says_one_thing_six_times(text: str, repetitive: bool) -> None:
+def test_a_text_is_repetitive_if_half_of_it_is_one_sequence_six_times(text: str, repetitive: bool) -> None:
     assert is_repetitive(text) is repetitive
 
 
-def test_speech_is_counted_against_what_was_wanted() -> None:
+def test_lengths_and_faults_of_answers_are_counted() -> None:
     def answered(wanted: str, text: str, finish_reason: str = "stop") -> tuple[Question, Completion]:
         question = Question(event="dev#1", messages=({"role": "user", "content": "hello"},), wanted=wanted)
         return question, Completion(text=text, finish_reason=finish_reason)
@@ -45,7 +45,7 @@ def test_speech_is_counted_against_what_was_wanted() -> None:
     assert measure_speech(answers, scorer="exact").unparsable == 0
 
 
-def test_the_second_scores_stand_beside_the_first() -> None:
+def test_second_scores_are_added_to_the_first() -> None:
     first = [Pair(event=uid, before=1.0, after=0.0) for uid in ("dev#1", "dev#2")]
     second = [Pair(event="dev#2", before=1.0, after=1.0)]
     assert with_second_scores(first, second) == (

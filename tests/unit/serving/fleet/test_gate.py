@@ -1,4 +1,4 @@
-"""The gate as a table: what is enough to serve, what is harm, what is not yet known."""
+"""The gate's verdicts: when it promotes, refuses and abstains."""
 
 from dataclasses import replace
 
@@ -19,7 +19,9 @@ SANE = Speech(answers=60, characters=1200, characters_wanted=1100)
 
 def pairs(wins: int, losses: int = 0, ties: int = 0) -> tuple[Pair, ...]:
     scores = [(0.0, 1.0)] * wins + [(1.0, 0.0)] * losses + [(1.0, 1.0)] * ties
-    return tuple(Pair(event=f"dev#{n}", before=was, after=now) for n, (was, now) in enumerate(scores))
+    return tuple(
+        Pair(event=f"dev#{n}", before=before, after=after) for n, (before, after) in enumerate(scores)
+    )
 
 
 def ruling_on(gathered: GateEvidence, **limits: float) -> Ruling:
@@ -81,7 +83,7 @@ def test_enough_prompts_that_do_not_show_an_improvement_are_a_refusal():
     assert ruling_on(evidence(gate=pairs(0, 12))).verdict is Verdict.REFUSE
 
 
-def test_trying_again_is_not_a_way_in():
+def test_a_later_try_needs_more_wins():
     assert ruling_on(evidence(attempt=1, gate=pairs(6))).verdict is Verdict.PROMOTE
     assert ruling_on(evidence(attempt=2, gate=pairs(6))).verdict is Verdict.ABSTAIN
     assert sum(alpha_of(k, 0.05) for k in range(1, 10_000)) < 0.05
@@ -108,7 +110,7 @@ def test_harm_refuses_even_where_evidence_is_short():
     assert ruling_on(evidence(gate=(), suite=pairs(0, 5, 20))).verdict is Verdict.REFUSE
 
 
-def test_a_flip_that_did_not_happen_twice_is_a_tie():
+def test_a_difference_that_is_not_repeated_is_a_tie():
     steady = [Pair(event=f"a#{n}", before=1.0, after=0.0, again=(1.0, 0.0)) for n in range(2)]
     shaky = [Pair(event=f"b#{n}", before=1.0, after=0.0, again=(1.0, 1.0)) for n in range(9)]
     assert ruling_on(evidence(suite=tuple(shaky + steady[:1]))).verdict is Verdict.PROMOTE
@@ -125,13 +127,13 @@ def test_a_flip_that_did_not_happen_twice_is_a_tie():
         (replace(SANE, characters=9000), "length"),
     ],
 )
-def test_broken_speech_is_refused_however_good_the_scores(after, complaint):
+def test_broken_answers_are_refused_however_good_the_scores(after, complaint):
     ruling = ruling_on(evidence(after=after))
     assert ruling.verdict is Verdict.REFUSE
     assert ruling.reasons[0].startswith(complaint)
 
 
-def test_what_the_champion_did_as_often_is_not_held_against_the_candidate():
+def test_a_fault_that_the_champion_has_as_often_is_not_a_reason_to_refuse():
     cut = replace(SANE, cut_short=30)
     assert ruling_on(evidence(before=cut, after=cut)).verdict is Verdict.PROMOTE
 
@@ -167,6 +169,6 @@ def test_the_sign_test_is_a_probability_that_falls_with_every_win(wins, losses):
 
 
 @given(wins=some.integers(0, 40), losses=some.integers(0, 40), attempt=some.integers(1, 6))
-def test_nothing_is_promoted_that_chance_would_do_as_often(wins, losses, attempt):
+def test_a_candidate_is_promoted_where_the_sign_test_is_below_alpha(wins, losses, attempt):
     ruling = ruling_on(evidence(attempt=attempt, gate=pairs(wins, losses)))
     assert (ruling.verdict is Verdict.PROMOTE) == (sign_test(wins, losses) <= alpha_of(attempt, 0.05))

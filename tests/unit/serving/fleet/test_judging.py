@@ -1,4 +1,4 @@
-"""From a candidate to a verdict, on a real ledger and a fake replica that answers as told."""
+"""From a candidate to a verdict, with a real ledger and fake replicas whose answers the test sets."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -34,8 +34,8 @@ from tests.unit.serving.fleet.options_builder import (
 from tests.unit.serving.scene import BASE_HASH, Scene
 
 
-class Bench:
-    """A judge, his replicas, and a finger to take the fleet one step further."""
+class JudgingSetup:
+    """Judging with its replicas; `step` runs one round of the reconcilers and of judging."""
 
     def __init__(self, scene: Scene, **options) -> None:
         self.scene = scene
@@ -58,7 +58,7 @@ class Bench:
             failpoint=self.reached.append,
         )
 
-    def look(self) -> None:
+    def reconcile(self) -> None:
         with self.scene.database.read() as connection:
             rows = desired.wanted(connection)
         self.reports.set_serving(
@@ -69,7 +69,7 @@ class Bench:
             self.reports.add(reconciler.reconcile(versions))
 
     def step(self) -> bool:
-        self.look()
+        self.reconcile()
         return judge_candidates(self.judging, threading.Event())
 
     def run(self, steps: int = 6) -> None:
@@ -97,16 +97,16 @@ class Bench:
 
 
 @pytest.fixture
-def bench(scene: Scene) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
+def bench(scene: Scene) -> Iterator[Callable[..., JudgingSetup]]:
+    setups: list[JudgingSetup] = []
 
-    def make(**options) -> Bench:
-        made.append(Bench(scene, **options))
-        return made[-1]
+    def make(**options) -> JudgingSetup:
+        setups.append(JudgingSetup(scene, **options))
+        return setups[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for setup in setups:
+        setup.close()
 
 
 def number_in(messages) -> int:
@@ -116,7 +116,7 @@ def number_in(messages) -> int:
 
 
 def knows(*learned: str):
-    """A brain: these adapters answer `ask N` with `right N`, everybody else with `wrong N`."""
+    """The answers of a fake replica: to `ask N` these adapters say `right N`, all other models `wrong N`."""
 
     def brain(path: str, messages) -> str:
         word = "right" if any(name in path for name in learned) else "wrong"
@@ -140,16 +140,16 @@ def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
     assert judge.serving() == candidate.number
     canary, promoted = judge.decisions()
     assert (canary.verdict, promoted.verdict) == (Verdict.CANARY, Verdict.PROMOTE)
-    found = promoted.evidence
-    assert found.judgement.wins == 8
-    assert {pair.event for pair in found.gate} == {event.uid for event in gate}
-    assert found.answers[gate[0].uid] == Answers(before="wrong 1", after="right 1")
-    assert list(found.replicas) == [billing.replicas[0].url]
+    evidence = promoted.evidence
+    assert evidence.judgement.wins == 8
+    assert {pair.event for pair in evidence.gate} == {event.uid for event in gate}
+    assert evidence.answers[gate[0].uid] == Answers(before="wrong 1", after="right 1")
+    assert list(evidence.replicas) == [billing.replicas[0].url]
     assert promoted.through_seq == candidate.through_seq
     assert judge.reached == ["fleet-swapping"]
 
 
-def keyed(scene: Scene, count: int) -> list[Event]:
+def keep_keyed_corrections(scene: Scene, count: int) -> list[Event]:
     """Gate corrections `ask N` under keys of their own."""
     events = []
     for n in range(count):
@@ -167,20 +167,20 @@ def no(number: int) -> Event:
     return build_outcome(f"no{number}", -1.0, amends=f"k{number}", role=None, prompt_group=None)
 
 
-def test_what_people_took_back_is_not_asked(billing, bench):
-    gate = keyed(billing, 11)
+def test_withdrawn_corrections_are_not_asked(billing, bench):
+    gate = keep_keyed_corrections(billing, 11)
     billing.candidate("billing")
     billing.say(build_retraction("r", "g0"), no(1))
     judge = bench()
     judge.run()
-    found = judge.decisions()[-1]
-    assert found.verdict is Verdict.PROMOTE
-    assert {pair.event for pair in found.evidence.gate} == {event.uid for event in gate[2:]}
+    decision = judge.decisions()[-1]
+    assert decision.verdict is Verdict.PROMOTE
+    assert {pair.event for pair in decision.evidence.gate} == {event.uid for event in gate[2:]}
 
 
 @pytest.mark.parametrize("winner", ["v1-", "nobody"])
-def test_what_is_taken_back_while_it_is_asked_decides_nothing(billing, bench, winner):
-    gate = keyed(billing, 9)
+def test_a_correction_withdrawn_while_it_is_asked_does_not_count(billing, bench, winner):
+    gate = keep_keyed_corrections(billing, 9)
     billing.candidate("billing")
     asked = []
 
@@ -197,11 +197,11 @@ def test_what_is_taken_back_while_it_is_asked_decides_nothing(billing, bench, wi
     judge.run()
     first = judge.decisions()[0]
     assert first.verdict is (Verdict.CANARY if winner == "v1-" else Verdict.REFUSE)
-    assert {pair.event for pair in first.evidence.gate} == {one.uid for one in gate if one.id != "g3"}
+    assert {pair.event for pair in first.evidence.gate} == {event.uid for event in gate if event.id != "g3"}
 
 
-def test_what_is_taken_back_before_the_swap_stops_it_and_speaks_against_no_feedback(billing, bench):
-    keyed(billing, 9)
+def test_a_correction_withdrawn_before_the_promotion_makes_the_gate_abstain(billing, bench):
+    keep_keyed_corrections(billing, 9)
     billing.candidate("billing")
     judge = bench()
     judge.run_until(Verdict.CANARY)
@@ -222,13 +222,13 @@ def test_receipts_show_what_was_taught_too(billing, bench):
     assert judge.decisions()[-1].evidence.answers[taught.uid] == Answers(before="wrong 1", after="right 1")
 
 
-def test_nothing_is_asked_of_a_candidate_before_it_is_held(billing, bench):
+def test_a_candidate_is_asked_only_once_a_replica_holds_it(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
     judge = bench()
     assert judge.step(), "it is wanted for the gate"
     assert not judge_candidates(judge.judging, threading.Event()), "and waits for a replica"
-    judge.look()
+    judge.reconcile()
     assert judge.reports.holders(candidate.model)
     assert judge.step()
     assert judge.serving() == lineage.BASE
@@ -269,7 +269,7 @@ def test_every_refusal_makes_the_next_try_harder(billing, bench):
     billing.corrections("billing", 6, role=Role.GATE)
     loops = ("v1-", "v2-")
     billing.replicas[0].brain = lambda path, _: (
-        "word " * 400 if any(one in path for one in loops) else "right 0"
+        "word " * 400 if any(name in path for name in loops) else "right 0"
     )
     for number in (1, 2):
         billing.candidate("billing")
@@ -306,7 +306,7 @@ def test_harm_to_approved_replies_is_refused_whatever_was_gained(billing, bench)
     assert [pair.again for pair in decision.evidence.suite].count((1.0, 0.0)) == 3
 
 
-def test_a_suite_answer_that_wavers_is_not_harm(billing, bench):
+def test_a_suite_answer_that_is_worse_only_once_is_not_harm(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.corrections("billing", 6, role=Role.GATE, kind=Kind.APPROVE)
     billing.candidate("billing")
@@ -341,7 +341,7 @@ def test_a_candidate_that_loops_is_refused(billing, bench):
     assert any(reason.startswith("cut_short") for reason in reasons)
 
 
-def test_a_candidate_no_replica_can_serve_speaks_against_no_feedback_and_nobody_leaves_the_rotation(
+def test_a_candidate_that_no_replica_can_load_is_an_abstention_and_all_replicas_stay_in_rotation(
     billing, bench
 ):
     billing.corrections("billing", 8, role=Role.GATE)
@@ -356,7 +356,7 @@ def test_a_candidate_no_replica_can_serve_speaks_against_no_feedback_and_nobody_
 
 
 def test_nothing_is_decided_about_a_candidate_that_a_newer_clorad_wrote(
-    billing: Scene, bench: Callable[..., Bench]
+    billing: Scene, bench: Callable[..., JudgingSetup]
 ) -> None:
     billing.candidate("billing", format=99)
     judge = bench()
@@ -364,7 +364,7 @@ def test_nothing_is_decided_about_a_candidate_that_a_newer_clorad_wrote(
     assert judge.decisions() == []
 
 
-def test_a_damaged_candidate_is_never_loaded_and_speaks_against_no_feedback(billing, bench):
+def test_a_damaged_candidate_is_never_loaded_and_the_gate_abstains(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
     (billing.store / candidate.path / "adapter_config.json").write_text("{ }")
@@ -426,7 +426,7 @@ def test_one_replica_that_cannot_hold_it_does_not_stop_a_swap_and_leaves_the_rot
     judge.step()
     assert judge.serving() == candidate.number
     assert judge.decisions()[-1].evidence.failed.keys() == {sick.url}
-    judge.look()
+    judge.reconcile()
     assert [report.url for report in judge.reports.rotation()] == [holding]
 
 
@@ -484,7 +484,7 @@ def test_a_candidate_settled_by_a_rollback_is_not_decided_twice(billing, bench):
     judge.step()
     roll_back(billing.database, "billing", to=None, by="ann", reason="worse")
     judge.run()
-    kinds = [(one.number, one.verdict) for one in judge.decisions()]
+    kinds = [(decision.number, decision.verdict) for decision in judge.decisions()]
     assert kinds == [
         (champion.number, Verdict.PROMOTE),
         (2, Verdict.ABSTAIN),
@@ -510,7 +510,7 @@ def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, 
     assert purposes == {Purpose.SERVE: 2, Purpose.PREDECESSOR: 1}
 
 
-def test_the_evidence_of_earlier_decisions_is_not_read_again_at_every_look(billing, bench):
+def test_the_evidence_of_earlier_decisions_is_not_read_again_in_each_round(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     turn_builder.refuse(billing.database, billing.candidate("billing"))
     with billing.database.write() as connection:
@@ -560,14 +560,14 @@ def test_judging_stops_when_the_role_does(billing, bench):
     judge = bench()
     over = threading.Event()
     judge.step()
-    judge.look()
+    judge.reconcile()
     billing.replicas[0].brain = lambda _path, _messages: over.set() or "late"
     with pytest.raises(Interrupted):
         judge_candidates(judge.judging, over)
     assert judge.decisions() == []
 
 
-def test_flips_need_no_gate(billing, bench):
+def test_a_rollback_to_an_unknown_version_is_refused(billing, bench):
     billing.champion("billing")
     with pytest.raises(FlipRefused):
         roll_back(billing.database, "billing", to=7, by="ann", reason="none")

@@ -86,9 +86,9 @@ def wait_for(done: Callable[[], bool], *, wait_s_max: float = 10.0) -> float:
     return time.monotonic() - began
 
 
-def seen(scene: Scene) -> dict[str, table.ReplicaState]:
+def replica_states(scene: Scene) -> dict[str, table.ReplicaState]:
     with scene.database.read() as connection:
-        return {one.url: one for one in table.replica_states(connection)}
+        return {state.url: state for state in table.replica_states(connection)}
 
 
 def champion(scene: Scene) -> int:
@@ -109,11 +109,11 @@ def test_a_candidate_reaches_every_replica_and_is_promoted(billing):
     candidate = billing.candidate("billing")
     with running(fleet(billing)):
         wait_for(lambda: champion(billing) == candidate.number)
-        wait_for(lambda: all(candidate.model in one.models for one in seen(billing).values()))
-    assert all(one.in_rotation for one in seen(billing).values())
+        wait_for(lambda: all(candidate.model in state.models for state in replica_states(billing).values()))
+    assert all(state.in_rotation for state in replica_states(billing).values())
 
 
-def test_who_finds_no_room_on_a_replica_is_named_and_who_serves_stays(billing):
+def test_an_adapter_beyond_the_capacity_is_logged_and_the_champion_stays(billing):
     serving = billing.champion("billing")
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
@@ -121,18 +121,20 @@ def test_who_finds_no_room_on_a_replica_is_named_and_who_serves_stays(billing):
         fleet(billing), options=replace(fleet(billing).options, replica=build_replica_options(adapters_max=1))
     )
     with capture_logs() as logged, running(full):
-        wait_for(lambda: any(one.get("left_out") == [candidate.model] for one in logged))
-        wait_for(lambda: all(serving.model in one.models for one in seen(billing).values()))
+        wait_for(lambda: any(line.get("left_out") == [candidate.model] for line in logged))
+        wait_for(lambda: all(serving.model in state.models for state in replica_states(billing).values()))
     assert champion(billing) == serving.number
 
 
-def test_a_rollback_needs_no_load_and_gateways_hear_of_it(billing):
+def test_a_rollback_needs_no_load_and_raises_the_generation(billing):
     first, second = billing.champion("billing"), billing.champion("billing")
     with running(fleet(billing)):
         wait_for(
-            lambda: all({first.model, second.model} <= set(one.models) for one in seen(billing).values())
+            lambda: all(
+                {first.model, second.model} <= set(state.models) for state in replica_states(billing).values()
+            )
         )
-        wait_for(lambda: len(seen(billing)) == 2)
+        wait_for(lambda: len(replica_states(billing)) == 2)
         with billing.database.read() as connection:
             before = table.routing(connection, {}).generation
         roll_back(billing.database, "billing", to=None, by="ann", reason="worse")
@@ -140,25 +142,30 @@ def test_a_rollback_needs_no_load_and_gateways_hear_of_it(billing):
             routing = table.routing(connection, {})
     assert routing.generation > before
     assert routing.routes["billing"].version == first.name
-    assert all(first.model in one.models and one.in_rotation for one in routing.replicas)
+    assert all(first.model in state.models and state.in_rotation for state in routing.replicas)
 
 
 def test_a_replica_that_dies_leaves_and_comes_back_refilled(billing):
     standing = billing.champion("billing")
     dying = billing.replicas[0]
     with running(fleet(billing)):
-        wait_for(lambda: all(one.in_rotation for one in seen(billing).values()) and len(seen(billing)) == 2)
+        wait_for(
+            lambda: (
+                all(state.in_rotation for state in replica_states(billing).values())
+                and len(replica_states(billing)) == 2
+            )
+        )
         dying.die()
-        wait_for(lambda: not seen(billing)[dying.url].in_rotation)
-        assert seen(billing)[dying.url].models == ()
+        wait_for(lambda: not replica_states(billing)[dying.url].in_rotation)
+        assert replica_states(billing)[dying.url].models == ()
         dying.start()
-        wait_for(lambda: seen(billing)[dying.url].in_rotation)
-        assert standing.model in seen(billing)[dying.url].models
+        wait_for(lambda: replica_states(billing)[dying.url].in_rotation)
+        assert standing.model in replica_states(billing)[dying.url].models
 
 
-def test_a_stand_by_is_ready_whatever_it_saw_before(billing):
+def test_a_process_that_stands_by_is_ready(billing):
     stand_by = fleet(billing, holder="two")
-    for check in ("ledger", "replicas"):  # what it said when the ledger was away, or when it led
+    for check in ("ledger", "replicas"):  # its state when the ledger was away, or when it led
         stand_by.health.ready(check, False, "not there")
     with held(billing.database, ["fleet"], holder="one", ttl_s=8.0), running(stand_by):
         wait_for(lambda: all(stand_by.health.checks.values()))
@@ -167,13 +174,13 @@ def test_a_stand_by_is_ready_whatever_it_saw_before(billing):
 def test_a_leader_that_starts_anew_takes_nobody_out_of_rotation(billing):
     billing.champion("billing")
     with running(fleet(billing)):
-        wait_for(lambda: len(seen(billing)) == 2)
+        wait_for(lambda: len(replica_states(billing)) == 2)
     ever_out: list[str] = []
     watching = threading.Event()
 
     def watch() -> None:
         while not watching.wait(0.01):
-            ever_out.extend(url for url, one in seen(billing).items() if not one.in_rotation)
+            ever_out.extend(url for url, state in replica_states(billing).items() if not state.in_rotation)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -198,7 +205,7 @@ def test_one_leads_and_the_other_takes_over_when_it_stops(billing):
             wait_for(lambda: leader() == "two")
 
 
-def test_what_nobody_wants_any_more_is_unloaded(billing):
+def test_an_adapter_that_is_no_longer_wanted_is_unloaded(billing):
     old = [billing.champion("billing") for _ in range(3)]
     fake = billing.replicas[0]
     with running(fleet(billing)):
@@ -208,8 +215,8 @@ def test_what_nobody_wants_any_more_is_unloaded(billing):
         assert old[2].model in fake.adapters, "the predecessor stays"
 
 
-def test_who_leads_tells_what_replicas_lack_and_nothing_any_more_once_it_led(billing):
-    def lacking() -> dict[str, float]:
+def test_only_the_leader_exports_the_fleet_gauges(billing):
+    def missing_by_replica() -> dict[str, float]:
         return {
             dict(labels)["replica"]: count for labels, count in told("clorad.fleet.adapters.missing").items()
         }
@@ -218,12 +225,12 @@ def test_who_leads_tells_what_replicas_lack_and_nothing_any_more_once_it_led(bil
     full, refusing = billing.replicas
     refusing.trouble.refuse_loads = True
     with running(fleet(billing)):
-        wait_for(lambda: sorted(lacking().values()) == [0, 1])
-        assert lacking() == {
+        wait_for(lambda: sorted(missing_by_replica().values()) == [0, 1])
+        assert missing_by_replica() == {
             full.url.removeprefix("http://"): 0,
             refusing.url.removeprefix("http://"): 1,
         }
         wait_for(lambda: told("clorad.fleet.replicas.in_rotation") == {(): 1})
         assert told("clorad.fleet.replicas.configured") == {(): 2}
-    assert lacking() == {}
+    assert missing_by_replica() == {}
     assert told("clorad.fleet.replicas.in_rotation") == told("clorad.fleet.replicas.configured") == {}

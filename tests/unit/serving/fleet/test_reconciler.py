@@ -1,4 +1,4 @@
-"""Every replica holds what the ledger wants, whatever it was told before and whatever happened to it."""
+"""A replica holds what the ledger wants, whatever it was sent before and whatever happened to it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,12 +35,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
-    """Tend a replica as the ledger wants it now."""
+def reconcile(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
+    """Runs one round of the reconciler of a fake replica."""
     reconcilers: dict[str, tuple[Reconciler, Replica]] = {}
     checker = VersionChecker(scene.store, BASE_HASH)
 
-    def tend(fake: FakeVLLM, **options) -> Report:
+    def run_round(fake: FakeVLLM, **options) -> Report:
         if fake.url not in reconcilers:
             replica = Replica(fake.url)
             reconcilers[fake.url] = (
@@ -52,137 +52,137 @@ def keep(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
         reconciler, _ = reconcilers[fake.url]
         return reconciler.reconcile(versions_to_hold(rows, url=fake.url, usable=[fake.url]))
 
-    yield tend
+    yield run_round
     for _, replica in reconcilers.values():
         replica.close()
 
 
-def test_a_replica_is_given_what_agents_are_served_with(scene, keep):
+def test_a_replica_loads_the_champions(scene, reconcile):
     scene.agent("billing")
     champion = scene.champion("billing")
     fake = scene.replica()
-    report = keep(fake)
+    report = reconcile(fake)
     assert report.held == {champion.model}
     assert fake.adapters == {champion.model: scene.path(champion)}
     assert report.parity[champion.model].passed
 
 
-def test_an_agent_on_the_base_needs_nothing(scene, keep):
+def test_an_agent_on_the_base_needs_nothing(scene, reconcile):
     scene.agent("billing")
-    assert keep(scene.replica()).held == frozenset()
+    assert reconcile(scene.replica()).held == frozenset()
 
 
-def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(scene, keep):
+def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(scene, reconcile):
     scene.agent("billing")
     champion = scene.champion("billing")
     fake = scene.replica()
     fake.trouble.another_api = True
-    report = keep(fake)
+    report = reconcile(fake)
     assert (report.is_usable, report.fault) == (False, f"{fake.url}/v1/completions: not as vLLM answers")
     fake.trouble.another_api = False
-    assert keep(fake).held == {champion.model}
+    assert reconcile(fake).held == {champion.model}
 
 
-def test_a_replica_that_restarted_empty_is_refilled_in_one_look(scene, keep):
+def test_a_replica_that_restarted_empty_is_refilled_in_one_round(scene, reconcile):
     scene.agent("billing")
     champion = scene.champion("billing")
     fake = scene.replica()
-    keep(fake)
+    reconcile(fake)
     fake.die()
-    assert not keep(fake).is_usable
+    assert not reconcile(fake).is_usable
     fake.start()
-    assert keep(fake).held == {champion.model}
+    assert reconcile(fake).held == {champion.model}
 
 
-def test_a_replica_that_restarted_between_two_looks_is_refilled_and_probed_again(scene, keep):
+def test_a_replica_that_restarted_between_two_rounds_is_refilled_and_probed_again(scene, reconcile):
     scene.agent("billing")
     champion = scene.champion("billing")
     fake = scene.replica()
-    keep(fake)
+    reconcile(fake)
     asked = len(fake.asked)
     fake.die()
     fake.start()
     fake.trouble.load_nothing = True
-    assert champion.model in keep(fake).failed
+    assert champion.model in reconcile(fake).failed
     assert len(fake.asked) > asked
 
 
-def test_predecessors_stay_loaded(scene, keep):
+def test_predecessors_stay_loaded(scene, reconcile):
     scene.agent("billing")
     first, second = scene.champion("billing"), scene.champion("billing")
-    assert keep(scene.replica()).held == {first.model, second.model}
+    assert reconcile(scene.replica()).held == {first.model, second.model}
 
 
-def test_nothing_is_unloaded_before_requests_on_it_have_ended(scene, keep, clock):
+def test_nothing_is_unloaded_before_requests_on_it_have_ended(scene, reconcile, clock):
     scene.agent("billing")
     first = scene.champion("billing")
     fake = scene.replica()
-    keep(fake)
+    reconcile(fake)
     second, third = scene.champion("billing"), scene.champion("billing")
-    keep(fake)
+    reconcile(fake)
     clock.now_s += 59.0
-    keep(fake)
+    reconcile(fake)
     assert first.model in fake.adapters
     clock.now_s += 2.0
-    assert keep(fake).held == {second.model, third.model}
+    assert reconcile(fake).held == {second.model, third.model}
     assert set(fake.adapters) == {second.model, third.model}
 
 
-def test_what_is_wanted_again_meanwhile_stays(scene, keep, clock):
+def test_an_adapter_that_is_wanted_again_in_time_stays(scene, reconcile, clock):
     scene.agent("billing")
     first = scene.champion("billing")
     fake = scene.replica()
-    keep(fake)
+    reconcile(fake)
     for _ in range(2):
         scene.champion("billing")
-    keep(fake)
+    reconcile(fake)
     with scene.database.write() as connection:
         desired.want(connection, first, Purpose.GATE)
     clock.now_s += 61.0
-    assert first.model in keep(fake).held
+    assert first.model in reconcile(fake).held
 
 
-def test_adapters_of_others_on_the_same_server_are_left_alone(scene, keep, clock, tmp_path):
+def test_adapters_of_others_on_the_same_server_are_left_alone(scene, reconcile, clock, tmp_path):
     scene.agent("billing")
     fake = scene.replica()
     fake.adapters["somebody-elses"] = str(tmp_path)
-    keep(fake)
+    reconcile(fake)
     clock.now_s += 3600.0
-    report = keep(fake)
+    report = reconcile(fake)
     assert "somebody-elses" in fake.adapters
     assert report.held == frozenset()
 
 
-def test_a_load_that_changed_nothing_is_not_held_and_not_kept(scene, keep, clock):
+def test_a_load_that_changed_nothing_is_not_held_and_not_kept(scene, reconcile, clock):
     scene.agent("billing")
     champion = scene.champion("billing")
     fake = scene.replica()
     fake.trouble.load_nothing = True
-    report = keep(fake)
+    report = reconcile(fake)
     assert report.is_usable
     assert report.held == frozenset()
     assert report.failed[champion.model].startswith("parity")
     assert fake.adapters == {}
     fake.trouble.load_nothing = False
-    assert keep(fake).held == frozenset(), "not before the retry is due"
+    assert reconcile(fake).held == frozenset(), "not before the retry is due"
     clock.now_s += 6.0
-    assert keep(fake).held == {champion.model}
+    assert reconcile(fake).held == {champion.model}
 
 
-def test_a_refused_load_is_reported_and_tried_again(scene, keep, clock):
+def test_a_refused_load_is_reported_and_tried_again(scene, reconcile, clock):
     scene.agent("billing")
     champion = scene.champion("billing")
     fake = scene.replica()
     fake.trouble.refuse_loads = True
-    assert keep(fake).failed[champion.model].startswith("500")
+    assert reconcile(fake).failed[champion.model].startswith("500")
     fake.trouble.refuse_loads = False
     clock.now_s += 6.0
-    report = keep(fake)
+    report = reconcile(fake)
     assert report.held == {champion.model}
     assert report.failed == {}
 
 
-def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
+def test_a_replica_over_another_base_gets_no_traffic(scene, reconcile):
     scene.agent("billing")
     foreign = [probe.to_json() for probe in probes("elsewhere", PROMPT_IDS, base="another base")]
     scene.candidate("billing", probes=foreign)
@@ -190,11 +190,11 @@ def test_a_replica_over_another_base_gets_no_traffic(scene, keep):
         [candidate] = decisions.undecided(connection)
         desired.want(connection, candidate, Purpose.GATE)
     fake = scene.replica()
-    assert "its base is not the one" in keep(fake).fault
-    assert "its base is not the one" in keep(fake).fault, "and it stays so"
+    assert "its base is not the one" in reconcile(fake).fault
+    assert "its base is not the one" in reconcile(fake).fault, "and it stays so"
 
 
-def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
+def test_a_server_that_is_not_vllm_gets_no_traffic_and_no_commands(scene, reconcile):
     scene.agent("billing")
     scene.champion("billing")
     with build_gateway(scene.database) as other:  # any other HTTP server will do
@@ -206,16 +206,16 @@ def test_a_server_that_is_no_vllm_gets_no_traffic_and_no_orders(scene, keep):
     assert report.fault.endswith("not as vLLM answers")
 
 
-def test_a_damaged_version_is_loaded_nowhere(scene, keep):
+def test_a_damaged_version_is_loaded_nowhere(scene, reconcile):
     scene.agent("billing")
     champion = scene.champion("billing")
     (scene.store / champion.path / "adapter_model.safetensors").write_bytes(b"flipped bits")
     fake = scene.replica()
-    assert keep(fake).failed[champion.model] == "not what was trained: adapter_model.safetensors"
+    assert reconcile(fake).failed[champion.model] == "not what was trained: adapter_model.safetensors"
     assert fake.asked == []
 
 
-def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
+def test_a_version_that_computes_nan_is_loaded_nowhere(scene, reconcile):
     scene.agent("billing")
     bad = [probe.to_json() for probe in probes("x", PROMPT_IDS, base="base")]
     (_, *numbers), *rows = bad[0]["logprobs"]
@@ -223,12 +223,12 @@ def test_a_version_that_computes_nan_is_loaded_nowhere(scene, keep):
     champion = scene.candidate("billing", probes=bad)
     turn_builder.promote(scene.database, champion)
     fake = scene.replica()
-    assert keep(fake).failed[champion.model] == "its probes are not finite"
+    assert reconcile(fake).failed[champion.model] == "its probes are not finite"
     assert fake.asked == []
 
 
 def test_a_version_with_a_manifest_of_the_first_format_is_held(
-    scene: Scene, keep: Callable[..., Report]
+    scene: Scene, reconcile: Callable[..., Report]
 ) -> None:
     scene.agent("billing")
     champion = scene.champion("billing")
@@ -237,32 +237,32 @@ def test_a_version_with_a_manifest_of_the_first_format_is_held(
     del values["format"]
     values["metrics"] = json.loads((next(FORMAT_1.glob("v*")) / "manifest.json").read_text())["metrics"]
     manifest.write_text(json.dumps(values))
-    assert keep(scene.replica()).held == {champion.model}
+    assert reconcile(scene.replica()).held == {champion.model}
 
 
 def test_a_version_that_a_newer_clorad_wrote_is_not_held_and_both_formats_are_named(
-    scene: Scene, keep: Callable[..., Report]
+    scene: Scene, reconcile: Callable[..., Report]
 ) -> None:
     scene.agent("billing")
     champion = scene.candidate("billing", format=99)
     turn_builder.promote(scene.database, champion)
     fake = scene.replica()
-    assert "has format 99, this clorad reads formats 1 to" in keep(fake).failed[champion.model]
+    assert "has format 99, this clorad reads formats 1 to" in reconcile(fake).failed[champion.model]
     assert fake.asked == []
 
 
-def test_a_store_that_lags_behind_is_waited_for(scene, keep, clock):
+def test_a_version_whose_directory_appears_late_is_loaded_then(scene, reconcile, clock):
     scene.agent("billing")
     champion = scene.champion("billing")
     away = (scene.store / champion.path).rename(scene.store / "away")
     fake = scene.replica()
-    assert "store is away or behind" in keep(fake).failed[champion.model]
+    assert "store is away or behind" in reconcile(fake).failed[champion.model]
     away.rename(scene.store / champion.path)
     clock.now_s += 6.0
-    assert keep(fake).held == {champion.model}
+    assert reconcile(fake).held == {champion.model}
 
 
-def test_the_budget_is_spent_on_what_matters_most(scene):
+def test_the_most_important_adapters_are_held_first(scene):
     def row(purpose: Purpose, number: int, since_s: float = 0.0) -> Wanted:
         version = scene.champion("billing") if number else None
         return Wanted(
@@ -274,8 +274,8 @@ def test_the_budget_is_spent_on_what_matters_most(scene):
     gate, serve, base = row(Purpose.GATE, 3), row(Purpose.SERVE, 4), row(Purpose.SERVE, 0)
     rows = [old, gate, base, new, serve]
 
-    def hold(room: int) -> list[object]:
-        return versions_to_hold(rows, url="a", usable=["a"])[:room]
+    def hold(count: int) -> list[object]:
+        return versions_to_hold(rows, url="a", usable=["a"])[:count]
 
     assert hold(9) == [serve.version, gate.version, new.version, old.version]
     assert hold(2) == [serve.version, gate.version]
@@ -315,7 +315,7 @@ def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_a
         ({"a": {"m"}, "b": {"m"}}, set(), {"a", "b"}),
         ({"a": {"m"}, "b": set()}, set(), {"a"}),
         ({"a": {"m"}, "b": {"m"}}, {"a"}, {"b"}),
-        ({"a": set(), "b": set()}, set(), {"a", "b"}),  # nobody can: taking everybody out helps nobody
+        ({"a": set(), "b": set()}, set(), {"a", "b"}),  # no replica holds it: all stay in rotation
         ({"a": {"m"}, "b": {"n"}}, set(), {"a", "b"}),  # each lacks what the other holds
         ({"a": {"m"}, "b": {"m"}}, {"a", "b"}, set()),
     ],

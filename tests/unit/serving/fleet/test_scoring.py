@@ -8,7 +8,7 @@ from serving.fleet.scoring import SCORERS, UnknownScorer, score
 
 
 @pytest.mark.parametrize(
-    ("scorer", "said", "wanted", "worth"),
+    ("scorer", "answer", "wanted", "expected"),
     [
         ("exact", "fix: login", "fix: login", 1.0),
         ("exact", "  fix: login\n", "fix: login", 1.0),
@@ -27,13 +27,15 @@ from serving.fleet.scoring import SCORERS, UnknownScorer, score
         ("similarity", "abcd", "wxyz", 0.0),
     ],
 )
-def test_answers_are_worth_what_the_table_says(scorer, said, wanted, worth):
-    assert score(scorer, said, wanted) == pytest.approx(worth)
+def test_answers_get_the_scores_of_the_table(scorer, answer, wanted, expected):
+    assert score(scorer, answer, wanted) == pytest.approx(expected)
 
 
-@given(scorer=some.sampled_from(sorted(SCORERS)), said=some.text(max_size=60), wanted=some.text(max_size=60))
-def test_every_score_is_between_nothing_and_everything(scorer, said, wanted):
-    assert 0.0 <= score(scorer, said, wanted) <= 1.0
+@given(
+    scorer=some.sampled_from(sorted(SCORERS)), answer=some.text(max_size=60), wanted=some.text(max_size=60)
+)
+def test_every_score_is_between_0_and_1_and_the_wanted_answer_has_1(scorer, answer, wanted):
+    assert 0.0 <= score(scorer, answer, wanted) <= 1.0
     assert score(scorer, wanted, wanted) == 1.0
 
 

@@ -1,4 +1,4 @@
-"""Whether a version may be loaded at all; what a replica makes of it is in test_reconciler.py."""
+"""Checks of versions before a load; the load itself is in test_reconciler.py."""
 
 from serving.fleet.version_check import VersionChecker
 from tests.unit.serving.scene import BASE_HASH, Scene
@@ -14,12 +14,12 @@ def test_a_version_made_for_another_base_is_refused_with_both_hashes(scene: Scen
 def test_versions_that_nobody_asks_about_are_not_remembered_for_ever(scene: Scene) -> None:
     scene.agent("billing")
     checker = VersionChecker(scene.store, BASE_HASH, checks_max=2)
-    one, other, third = (scene.champion("billing") for _ in range(3))
-    for version in (one, other, one, third):
+    first, second, third = (scene.champion("billing") for _ in range(3))
+    for version in (first, second, first, third):
         assert checker.check(version).complaint is None
-    for version in (one, other, third):
+    for version in (first, second, third):
         (scene.store / version.path / "manifest.json").write_text("torn")
-    assert [checker.check(version).complaint is None for version in (one, third, other)] == [
+    assert [checker.check(version).complaint is None for version in (first, third, second)] == [
         True,
         True,
         False,
