@@ -74,7 +74,7 @@ def _policy(rows: TenantRows) -> TermLoss:
     spoken_N, weight_N, advantage_N = (
         now_N.new_tensor(values)
         for values in (
-            [value for _, reply in replies for value in reply.spoken_logprobs],
+            [value for _, reply in replies for value in reply.sampled_logprobs],
             [
                 portion.coefficient(Term.POLICY) * value
                 for portion, reply in replies

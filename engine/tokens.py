@@ -29,7 +29,7 @@ class TargetTokens:
 
     token_ids: tuple[int, ...]
     weights: tuple[float, ...]
-    spoken_logprobs: tuple[float, ...] = ()  # under the version that spoke; empty for written answers
+    sampled_logprobs: tuple[float, ...] = ()  # under the version that spoke; empty for written answers
 
     def __post_init__(self) -> None:
         assert self.token_ids
@@ -120,7 +120,7 @@ class Tokens:
         return TargetTokens(token_ids=(*ids, self.end_of_turn_id), weights=_weights([*changed, 0.0]))
 
     def _spoken(self, episode: Episode) -> TargetTokens:
-        spoken = episode.spoken
+        spoken = episode.sampled
         if spoken is None:
             raise UnusableEpisode("an advantage without the tokens that were sampled")
         if not spoken.token_ids:
@@ -131,7 +131,7 @@ class Tokens:
         return TargetTokens(
             token_ids=spoken.token_ids,
             weights=(share,) * len(spoken.token_ids),
-            spoken_logprobs=spoken.logprobs,
+            sampled_logprobs=spoken.logprobs,
         )
 
     def _find_end_of_turn(self) -> int:

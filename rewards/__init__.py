@@ -1,1 +1,1 @@
-"""What it is worth: pure functions from events to episodes."""
+"""Turns events into episodes: pure functions, no input or output."""

@@ -1,7 +1,7 @@
-"""What one turn is made of: the new feedback, lessons repeated, answers that must stay, and some to watch.
+"""Chooses the events of one turn: new feedback, taught feedback to replay, anchors, and dev events to watch.
 
-Anchors matter more than the choice of loss (measured): replies somebody approved, half of them to the
-prompts most like the corrected ones, so that a rule is also shown where it ends.
+Anchors matter more than the choice of loss (measured). They are approved replies; half of them answer the
+prompts that are most similar to the corrected ones, which shows the agent where a rule ends.
 """
 
 import random
@@ -12,11 +12,11 @@ from feedback.grouping import normalise
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
 from rewards.episode import Part
 from rewards.exchange import History, asked
-from rewards.likeness import most_alike, text_features
 from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
+from rewards.similarity import most_similar, text_features
 
 SIMILAR_SHARE = 0.5
-"""Of the anchors; with none a rule fires everywhere, with nothing else the agent's other skills suffer."""
+"""Share of the anchors with similar prompts. At 0 a rule spreads to all prompts; at 1 other skills suffer."""
 
 _CANDIDATES_MAX = 1000  # newest approvals that are compared
 _TARGETS_MAX = 64  # corrected prompts they are compared with
@@ -43,34 +43,42 @@ def choose(
     replay_max: int,
     anchors_max: int,
 ) -> TurnSelection:
-    """One agent's turn about `new`; the same arguments give the same choice.
+    """The events of one agent's turn about `new`; the same arguments give the same choice.
 
-    `taught` is what its champion was taught, `approvals` its usable ones of role train, `gate` and `dev` its
-    corrections of those roles. Replay takes turns over the rules that were taught. No anchor has the prompt
-    group of a correction, and nothing outdated is repeated, kept or watched.
+    `taught` are the events that its champion was trained on, `approvals` its usable approvals of role train,
+    `gate` and `dev` its corrections of those roles. Replay draws from each taught rule in turn. No anchor has
+    the prompt group of a correction. No outdated event is replayed, an anchor or watched.
     """
-    record = History(interactions=interactions, conversations={})
-    said = [*new, *taught, *gate, *dev]
-    stale = find_outdated([*approvals, *taught, *dev], corrections=said, new=new, record=record)
-    lessons = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
-    beside = _weighed_by_rejections(new, taught, approvals, record)
-    groups = {kept.event.prompt_group for kept in said}
-    taken = stale | {kept.seq for kept in beside}
-    calm = [
-        one
-        for one in approvals
-        if one.seq not in taken and one.event.prompt_group not in groups and one.event.role is Role.TRAIN
+    history = History(interactions=interactions, conversations={})
+    corrections = [*new, *taught, *gate, *dev]
+    outdated_seqs = find_outdated(
+        [*approvals, *taught, *dev], corrections=corrections, new=new, history=history
+    )
+    demonstrations = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
+    untaught_approvals = _untaught_approvals(new, taught, approvals, history)
+    groups = {kept.event.prompt_group for kept in corrections}
+    seqs_used = outdated_seqs | {kept.seq for kept in untaught_approvals}
+    unaffected = [
+        kept
+        for kept in approvals
+        if kept.seq not in seqs_used
+        and kept.event.prompt_group not in groups
+        and kept.event.role is Role.TRAIN
     ]
-    watched = [kept for kept in dev if kept.event.kind in CORRECTING and kept.seq not in stale]
+    dev_corrections = [
+        kept for kept in dev if kept.event.kind in CORRECTING and kept.seq not in outdated_seqs
+    ]
     parts = {
-        Part.NEW: [*new, *beside],
-        Part.REPLAY: fair_sample([one for one in lessons if one.seq not in stale], record, replay_max, seed),
-        Part.ANCHOR: half_similar(calm, to=new, record=record, count=anchors_max, seed=seed),
-        Part.DEV: watched[-_DEV_MAX:],
+        Part.NEW: [*new, *untaught_approvals],
+        Part.REPLAY: fair_sample(
+            [kept for kept in demonstrations if kept.seq not in outdated_seqs], history, replay_max, seed
+        ),
+        Part.ANCHOR: sample_approvals(unaffected, to=new, history=history, count=anchors_max, seed=seed),
+        Part.DEV: dev_corrections[-_DEV_MAX:],
     }
     return TurnSelection(
         parts={part: tuple(sorted(members, key=_arrival)) for part, members in parts.items()},
-        outdated=stale,
+        outdated=outdated_seqs,
     )
 
 
@@ -79,66 +87,69 @@ def find_outdated(
     *,
     corrections: Iterable[KeptEvent],
     new: Iterable[KeptEvent],
-    record: History,
+    history: History,
 ) -> frozenset[int]:
-    """Which of the answers newer corrections contradict, taken all together, or the `new` ones alone.
+    """Numbers (`seq`) of the answers that newer corrections contradict: all of them, or the `new` ones alone.
 
-    Alone too, because a rule may come back wider: what it spares since its first wave is then news.
+    The `new` ones alone too, because a rule may return with a wider condition: answers that the first
+    corrections spared are then outdated.
     """
-    known = [
-        ApprovedReply(seq=one.seq, prompt=asked(record.about(one.event).messages), reply=reply)
-        for one in answers
-        if (reply := record.right_reply(one.event))
+    replies = [
+        ApprovedReply(seq=kept.seq, prompt=asked(history.about(kept.event).messages), reply=reply)
+        for kept in answers
+        if (reply := history.right_reply(kept.event))
     ]
-    return outdated(known, corrected(corrections, record)) | outdated(known, corrected(new, record))
+    return outdated(replies, corrected(corrections, history)) | outdated(replies, corrected(new, history))
 
 
-def corrected(events: Iterable[KeptEvent], record: History) -> list[Corrected]:
-    """Corrections and overrides whose prompt and both replies are known, each once."""
-    found = []
-    for one in {kept.seq: kept for kept in events}.values():
-        if one.event.kind in CORRECTING:
-            about = record.about(one.event)
-            right = str(one.event.data["corrected"])
-            if about.messages and about.said:
-                prompt = asked(about.messages)
-                found.append(Corrected(seq=one.seq, prompt=prompt, rejected=about.said, corrected=right))
-    return found
+def corrected(events: Iterable[KeptEvent], history: History) -> list[Corrected]:
+    """The corrections and overrides whose prompt and both replies are known, each once."""
+    pairs = []
+    for kept in {kept.seq: kept for kept in events}.values():
+        if kept.event.kind in CORRECTING:
+            exchange = history.about(kept.event)
+            right = str(kept.event.data["corrected"])
+            if exchange.messages and exchange.reply:
+                prompt = asked(exchange.messages)
+                pairs.append(Corrected(seq=kept.seq, prompt=prompt, rejected=exchange.reply, corrected=right))
+    return pairs
 
 
-def fair_sample(lessons: Sequence[KeptEvent], record: History, count: int, seed: int) -> list[KeptEvent]:
-    """At most `count` lessons, drawn from each rule in turn so that none of them is forgotten."""
-    rules = rule_of(corrected(lessons, record))
+def fair_sample(
+    demonstrations: Sequence[KeptEvent], history: History, count: int, seed: int
+) -> list[KeptEvent]:
+    """At most `count` demonstrations, drawn from each rule in turn, so that no rule is left out."""
+    rules = rule_of(corrected(demonstrations, history))
     strata: dict[object, list[KeptEvent]] = {}
-    for one in sorted(lessons, key=_arrival):
-        strata.setdefault(rules.get(one.seq), []).append(one)  # takeovers are a stratum of their own
+    for kept in sorted(demonstrations, key=_arrival):
+        strata.setdefault(rules.get(kept.seq), []).append(kept)  # takeovers are a stratum of their own
     chance = random.Random(f"{seed}/replay")
     for stratum in strata.values():
         chance.shuffle(stratum)
-    waiting = [stratum for stratum in strata.values() if stratum]
-    chance.shuffle(waiting)
+    remaining = [stratum for stratum in strata.values() if stratum]
+    chance.shuffle(remaining)
     drawn: list[KeptEvent] = []
-    while waiting and len(drawn) < count:
-        for stratum in waiting[: count - len(drawn)]:
+    while remaining and len(drawn) < count:
+        for stratum in remaining[: count - len(drawn)]:
             drawn.append(stratum.pop())
-        waiting = [stratum for stratum in waiting if stratum]
+        remaining = [stratum for stratum in remaining if stratum]
     return drawn
 
 
-def half_similar(
-    approvals: Iterable[KeptEvent], *, to: Iterable[KeptEvent], record: History, count: int, seed: int
+def sample_approvals(
+    approvals: Iterable[KeptEvent], *, to: Iterable[KeptEvent], history: History, count: int, seed: int
 ) -> list[KeptEvent]:
-    """At most `count` approvals, one a prompt: half most like the prompts of `to`, half by chance."""
+    """At most `count` approvals, one for each prompt: half similar to the prompts of `to`, half random."""
     newest: dict[str, KeptEvent] = {}
-    for one in sorted(approvals, key=_arrival):
-        about = record.about(one.event)
-        if about.messages and about.said:
-            newest[normalise(asked(about.messages))] = one
+    for kept in sorted(approvals, key=_arrival):
+        exchange = history.about(kept.event)
+        if exchange.messages and exchange.reply:
+            newest[normalise(asked(exchange.messages))] = kept
     prompts = sorted(newest, key=lambda prompt: newest[prompt].seq)[-_CANDIDATES_MAX:]
     chance = random.Random(f"{seed}/anchors")
-    targets = sorted({asked(record.about(one.event).messages) for one in to})
+    targets = sorted({asked(history.about(kept.event).messages) for kept in to})
     targets = chance.sample(targets, min(len(targets), _TARGETS_MAX))
-    similar = most_alike(
+    similar = most_similar(
         [text_features(prompt) for prompt in prompts],
         [text_features(target) for target in targets],
         round(count * SIMILAR_SHARE),
@@ -148,21 +159,21 @@ def half_similar(
     return [newest[prompts[place]] for place in places]
 
 
-def _weighed_by_rejections(
+def _untaught_approvals(
     new: Sequence[KeptEvent],
     taught: Sequence[KeptEvent],
     approvals: Sequence[KeptEvent],
-    record: History,
+    history: History,
 ) -> list[KeptEvent]:
-    """The newest untaught approvals of sampled replies, as many as there are rejections to weigh them."""
+    """The newest untaught approvals of sampled replies, at most as many as there are new rejections."""
     rejections = sum(kept.event.kind is Kind.REJECT for kept in new)
     known = {kept.seq for kept in (*new, *taught)}
-    praised = [
+    untaught = [
         kept
         for kept in sorted(approvals, key=_arrival)
-        if kept.seq not in known and kept.event.role is Role.TRAIN and record.about(kept.event).spoken
+        if kept.seq not in known and kept.event.role is Role.TRAIN and history.about(kept.event).sampled
     ]
-    return praised[len(praised) - min(rejections, len(praised)) :]
+    return untaught[len(untaught) - min(rejections, len(untaught)) :]
 
 
 def _arrival(kept: KeptEvent) -> int:

@@ -1,6 +1,6 @@
-"""Who is right when corrections of one prompt disagree: the newer word, or, between people, nobody yet.
+"""Finds corrections of one prompt that disagree: the newest replaces older ones, or a person has to decide.
 
-A pure verdict; the caller writes it into the ledger before a turn is planned.
+Pure functions; planning writes the result into the ledger before it chooses a turn's events.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from rewards.exchange import History, prompt_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contradictions:
-    """Events, by `seq`, that must not be trained on as they stand."""
+    """Events, by `seq`, that no turn may be trained on for now."""
 
     superseded: Mapping[int, int]  # older correction -> the newer one that replaced it
     contested: frozenset[int]  # people disagree: a person decides
@@ -22,17 +22,17 @@ class Contradictions:
 def contradictions(
     events: Iterable[KeptEvent], *, interactions: Mapping[str, Interaction], window_s: float
 ) -> Contradictions:
-    """What the corrections and overrides among `events` say against each other about the same prompt.
+    """Which of the corrections and overrides among `events` contradict another one about the same prompt.
 
-    The same prompt: see `rewards.exchange.prompt_key`. The newest one counts. Older ones
-    that want another reply are superseded if their author is the newest one's or they came more than
-    `window_s` seconds before it (rules change); otherwise they, and all that agree with the newest, are
-    contested.
+    Prompts are the same if `rewards.exchange.prompt_key` is. The newest correction counts. An older one that
+    wants another reply is superseded if the same author wrote the newest one, or if it arrived more than
+    `window_s` seconds before it (rules change). Otherwise it is contested, and so are all that agree with
+    the newest.
     """
     superseded: dict[int, int] = {}
     contested: set[int] = set()
-    record = History(interactions=interactions, conversations={})
-    for claims in _by_prompt(events, record).values():
+    history = History(interactions=interactions, conversations={})
+    for claims in _by_prompt(events, history).values():
         newest = claims[-1]
         last_words = {claim.event.author: claim for claim in claims}
         disputed = False
@@ -52,17 +52,19 @@ def contradictions(
     return Contradictions(superseded=superseded, contested=frozenset(contested))
 
 
-def _by_prompt(events: Iterable[KeptEvent], record: History) -> Mapping[tuple[str, ...], Sequence[KeptEvent]]:
-    """Corrections with a known prompt, oldest first, under their prompt."""
+def _by_prompt(
+    events: Iterable[KeptEvent], history: History
+) -> Mapping[tuple[str, ...], Sequence[KeptEvent]]:
+    """Corrections with a known prompt, by prompt, oldest first."""
     claims: dict[tuple[str, ...], list[KeptEvent]] = defaultdict(list)
     for kept in sorted(events, key=lambda kept: kept.seq):
         if kept.event.kind in CORRECTING:
-            messages = record.about(kept.event).messages
+            messages = history.about(kept.event).messages
             if messages:
                 claims[prompt_key(messages)].append(kept)
     return claims
 
 
 def _wanted(kept: KeptEvent) -> str:
-    """Case matters here: in code it is another reply."""
+    """The corrected reply. Case matters: in code another case is another reply."""
     return " ".join(str(kept.event.data.get("corrected")).split())

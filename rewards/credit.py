@@ -1,8 +1,8 @@
-"""The credit table: what each kind of feedback says about which words, and how much it weighs.
+"""The credit table: which episodes each kind of feedback becomes, and how much they weigh.
 
-Advantages need the tokens that were really sampled; for demonstrations texts suffice. Every event earns
-episodes, is barren with a reason, or waits until something else is known. Nothing here raises for an event
-that passed the wire schema.
+Advantages need the tokens that a version sampled; for demonstrations texts suffice. Every event becomes
+episodes, is barren with a reason, or is deferred until something else is known. No function here raises for
+an event that passed the wire schema.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,25 @@ BEFORE_TAKEOVER = (-1.0, -0.5, -0.25)  # the agent's last turns before the opera
 ABORTED = (-1.0, -0.5)  # the turn that was stopped, and the one before
 APPROVED, REJECTED = 0.75, -0.25  # 1 - tau and -tau, tau = 0.25
 OPINION_MASS = 0.25  # of an approval or a rejection; a correction has 1
-KEPT, REVERTED = 0.5, -1.0  # what an amending outcome says of the earlier event's turn
-CERTAIN_NATS = 0.01  # mean surprise a token below which praise and blame move nothing
+KEPT, REVERTED = 0.5, -1.0  # advantage of the earlier event's turn, by an outcome that amends the event
+CERTAIN_NATS = 0.01  # mean surprise of a token below which approvals and rejections have no effect
 NOT_THE_AGENT = frozenset({"environment fault", "policy change"})  # reasons that do not judge the agent
 
-PEOPLES_WORDS = (*CORRECTING, Kind.TAKEOVER)
+DEMONSTRATING = (*CORRECTING, Kind.TAKEOVER)
 _UNSAMPLED = "no record of what was sampled"
 _UNASKED = "no record of the prompt"
 
 
 @dataclass(frozen=True, slots=True)
 class Barren:
-    """Why an event teaches nothing."""
+    """The reason why an event teaches nothing."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """What an event waits for."""
+    """The reason why an event has to wait."""
 
     reason: str
 
@@ -45,21 +45,21 @@ Credit = tuple[Episode, ...] | Barren | Deferred
 
 
 def reverts(other: Event, event: Event) -> bool:
-    """Whether `other` says that people's words in `event` did not last."""
-    is_its = other.kind is Kind.OUTCOME and other.amends is not None and other.amends == event.key
-    return is_its and event.kind in PEOPLES_WORDS and float(other.data["value"]) < 0.0
+    """Whether `other` is an outcome that says: the reply a person gave in `event` was reverted."""
+    is_about_event = other.kind is Kind.OUTCOME and other.amends is not None and other.amends == event.key
+    return is_about_event and event.kind in DEMONSTRATING and float(other.data["value"]) < 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreditTable:
-    """Which episodes an event earns: one row of the table a method, and what the rows look up."""
+    """The episodes of an event: each row of the table is a method; the fields are what rows look up."""
 
     history: History
-    baselines: Mapping[str | None, float]  # the usual outcome by prompt group; None: the agent's
-    part: Part  # of the batch: as anchors, approvals are demonstrations
-    others: tuple[KeptEvent, ...]  # of the agent, those that stand last, by revision
-    withdrawn: frozenset[int]  # of the others, by `seq`: nothing may be learned from them
-    successes: Successes | None  # that aborts need to train; None: every kind of prompt has one
+    baselines: Mapping[str | None, float]  # the mean outcome by prompt group; None: the agent's
+    part: Part  # of the batch: approvals are demonstrations in the anchor part
+    others: tuple[KeptEvent, ...]  # the agent's other events by revision; events that are valid come last
+    withdrawn: frozenset[int]  # of the others, by `seq`: no episode may come from them
+    successes: Successes | None  # which aborts need; None: assume one for every kind of prompt
 
     def credit(self, event: Event) -> Credit:
         """The event's row."""
@@ -87,56 +87,56 @@ class CreditTable:
                 return Barren("takes back, teaches nothing")
 
     def _corrected(self, event: Event, *, mass: float = 1.0) -> Credit:
-        about = self.history.about(event)
+        exchange = self.history.about(event)
         corrected = str(event.data["corrected"])
-        if not about.messages:
+        if not exchange.messages:
             return Barren(_UNASKED)
-        if about.said == corrected:
+        if exchange.reply == corrected:
             return Barren("nothing was changed")
-        if not about.said:
-            return (self._demonstration(event, about.messages, Weighted(text=corrected), mass=mass),)
-        rejected, reply = weigh(about.said, corrected)
-        return (self._demonstration(event, about.messages, reply, rejected=rejected, mass=mass),)
+        if not exchange.reply:
+            return (self._demonstration(event, exchange.messages, Weighted(text=corrected), mass=mass),)
+        rejected, reply = weigh(exchange.reply, corrected)
+        return (self._demonstration(event, exchange.messages, reply, rejected=rejected, mass=mass),)
 
     def _taken_over(self, event: Event, *, mass: float = 1.0) -> Credit:
-        about = self.history.about(event)
-        if not about.messages:
+        exchange = self.history.about(event)
+        if not exchange.messages:
             return Barren(_UNASKED)
         turns: Sequence[Message] = tuple(event.data.get("turns") or ())
-        shown = tuple(
+        demonstrations = tuple(
             self._demonstration(
-                event, (*about.messages, *turns[:place]), Weighted(text=text_of(turn)), mass=mass
+                event, (*exchange.messages, *turns[:place]), Weighted(text=text_of(turn)), mass=mass
             )
             for place, turn in enumerate(turns)
             if turn.get("role") == "assistant" and text_of(turn).strip()
         )
-        if not shown:
+        if not demonstrations:
             return Barren("the operator's turns have no text")
-        return (*shown, *self._before(event, about, BEFORE_TAKEOVER))
+        return (*demonstrations, *self._before(event, exchange, BEFORE_TAKEOVER))
 
     def _aborted(self, event: Event) -> Credit:
-        about = self.history.about(event)
-        stopped = (self._advantage(event, about, ABORTED[0]),) if about.spoken else ()
-        blamed = (*stopped, *self._before(event, about, ABORTED[1:]))
-        if not blamed:
+        exchange = self.history.about(event)
+        own_turn = (self._advantage(event, exchange, ABORTED[0]),) if exchange.sampled else ()
+        episodes = (*own_turn, *self._before(event, exchange, ABORTED[1:]))
+        if not episodes:
             return Barren(_UNSAMPLED)
-        if self.successes and not self.successes.has_kind_of(about.messages):
+        if self.successes and not self.successes.has_kind_of(exchange.messages):
             return Deferred("no demonstration or success of that kind")
-        return blamed
+        return episodes
 
     def _judged(self, event: Event) -> Credit:
-        about = self.history.about(event)
+        exchange = self.history.about(event)
         if event.kind is Kind.APPROVE and self.part is not Part.NEW:
-            if not about.messages or not about.said:
+            if not exchange.messages or not exchange.reply:
                 return Barren(_UNASKED)
-            return (self._demonstration(event, about.messages, Weighted(text=about.said)),)
-        if about.spoken is None:
+            return (self._demonstration(event, exchange.messages, Weighted(text=exchange.reply)),)
+        if exchange.sampled is None:
             return Barren(_UNSAMPLED)
-        surprise_nats = -sum(about.spoken.logprobs) / len(about.spoken.logprobs)
+        surprise_nats = -sum(exchange.sampled.logprobs) / len(exchange.sampled.logprobs)
         if surprise_nats < CERTAIN_NATS:
             return Barren("already certain")
-        opinion = APPROVED if event.kind is Kind.APPROVE else REJECTED
-        return (self._advantage(event, about, opinion, mass=OPINION_MASS),)
+        advantage = APPROVED if event.kind is Kind.APPROVE else REJECTED
+        return (self._advantage(event, exchange, advantage, mass=OPINION_MASS),)
 
     def _ended(self, event: Event) -> Credit:
         value = float(event.data["value"])
@@ -146,57 +146,57 @@ class CreditTable:
             if amended.seq in self.withdrawn:
                 return Barren("what it amends was taken back")
             return self._lasted(event, amended.event, value)
-        about = self.history.about(event)
-        if earlier is not None and not about.messages:
-            about = self.history.about(earlier)
+        exchange = self.history.about(event)
+        if earlier is not None and not exchange.messages:
+            exchange = self.history.about(earlier)
         baseline = self.baselines.get(event.prompt_group, self.baselines.get(None, 0.0))
         advantage = max(-1.0, min(1.0, value - baseline))
         if advantage == 0.0:
             return Barren("as good as usual")
-        earned = [about] if about.spoken else []
+        turns = [exchange] if exchange.sampled else []
         if event.data.get("scope") == "all":
-            turns = self.history.creditable_turns(event, about)
-            earned += [turn for number, turn in turns.items() if number < about.turn]
-        if not earned:
+            captured = self.history.creditable_turns(event, exchange)
+            turns += [turn for number, turn in captured.items() if number < exchange.turn]
+        if not turns:
             return Barren(_UNSAMPLED)
-        return tuple(self._advantage(event, turn, advantage, mass=1.0 / len(earned)) for turn in earned)
+        return tuple(self._advantage(event, turn, advantage, mass=1.0 / len(turns)) for turn in turns)
 
     def _lasted(self, event: Event, earlier: Event, value: float) -> Credit:
-        """What was said at an earlier event was kept (value above 0) or reverted (below)."""
+        """An outcome that amends an earlier event: its reply was kept (value above 0) or reverted (below)."""
         if value == 0.0:
             return Barren("neither kept nor reverted")
         if earlier.role is not event.role:
             return Deferred("kept for judging")
-        if earlier.kind in PEOPLES_WORDS:
+        if earlier.kind in DEMONSTRATING:
             return self._confirmed(event, earlier) if value > 0.0 else Barren("takes back what was taught")
-        about = self.history.about(earlier)
-        if about.spoken is None:
+        exchange = self.history.about(earlier)
+        if exchange.sampled is None:
             return Barren(_UNSAMPLED)
-        return (self._advantage(event, about, KEPT if value > 0.0 else REVERTED, earlier=earlier),)
+        return (self._advantage(event, exchange, KEPT if value > 0.0 else REVERTED, earlier=earlier),)
 
     def _confirmed(self, event: Event, earlier: Event) -> Credit:
-        """People's words that were kept are shown once more."""
-        again = self._taken_over if earlier.kind is Kind.TAKEOVER else self._corrected
-        credit = again(earlier, mass=KEPT)
+        """A reply from a person that was kept is demonstrated once more, at half mass."""
+        row = self._taken_over if earlier.kind is Kind.TAKEOVER else self._corrected
+        credit = row(earlier, mass=KEPT)
         if not isinstance(credit, tuple):
             return credit
-        shown = (one for one in credit if one.advantage is None)
-        return tuple(replace(one, events=(event.uid, earlier.uid)) for one in shown)
+        demonstrations = (episode for episode in credit if episode.advantage is None)
+        return tuple(replace(episode, events=(event.uid, earlier.uid)) for episode in demonstrations)
 
-    def _before(self, event: Event, about: Exchange, advantages: Sequence[float]) -> tuple[Episode, ...]:
+    def _before(self, event: Event, exchange: Exchange, advantages: Sequence[float]) -> tuple[Episode, ...]:
         """The agent's turns just before the event's, nearest first, with these advantages.
 
         Turns before those are not trained on: silence is not approval.
         """
-        turns = self.history.creditable_turns(event, about)
+        turns = self.history.creditable_turns(event, exchange)
         return tuple(
-            self._advantage(event, turns[about.turn - back], advantage)
+            self._advantage(event, turns[exchange.turn - back], advantage)
             for back, advantage in enumerate(advantages, start=1)
-            if about.turn - back in turns
+            if exchange.turn - back in turns
         )
 
     def _amended(self, event: Event) -> KeptEvent | None:
-        """What is meant now by the event that this one amends."""
+        """The event that this one amends, in its latest revision."""
         if event.amends is None:
             return None
         for other in reversed(self.others):
@@ -206,16 +206,22 @@ class CreditTable:
         return None
 
     def _advantage(
-        self, event: Event, about: Exchange, value: float, *, mass: float = 1.0, earlier: Event | None = None
+        self,
+        event: Event,
+        exchange: Exchange,
+        value: float,
+        *,
+        mass: float = 1.0,
+        earlier: Event | None = None,
     ) -> Episode:
-        assert about.spoken is not None, "an advantage is about sampled tokens"
+        assert exchange.sampled is not None, "an advantage is about sampled tokens"
         return Episode(
             events=(event.uid,) if earlier is None else (event.uid, earlier.uid),
             part=self.part,
-            messages=about.spoken_to,
-            reply=Weighted(text=about.said or ""),
+            messages=exchange.sampled_for,
+            reply=Weighted(text=exchange.reply or ""),
             advantage=value,
-            spoken=about.spoken,
+            sampled=exchange.sampled,
             mass=mass,
         )
 

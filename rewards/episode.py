@@ -1,7 +1,7 @@
-"""An episode is what an agent is taught from: a conversation, the words that answer it, what they are worth.
+"""An episode is what the engine trains on: a conversation, a reply to it, and how good the reply is.
 
-Text and character spans only; the engine tokenises. Standard library only: this is the one module
-the engine imports from the stages below it.
+It has texts and character spans only; the engine tokenises. Standard library only: this is the one module
+that the engine imports from `rewards/`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ class Part(StrEnum):
 
     NEW = "new"  # the feedback this turn is about
     REPLAY = "replay"  # feedback the champion was already taught
-    ANCHOR = "anchor"  # replies somebody approved: where nothing should change
-    DEV = "dev"  # never trained on; watched for early stopping
+    ANCHOR = "anchor"  # approved replies that must stay as they are
+    DEV = "dev"  # never trained on; measured for early stopping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Characters `start` up to `end` of a text, worth `weight` per character relative to its other spans.
+    """Characters `start` up to `end` of a text; `weight` is per character, relative to its other spans.
 
-    The spans of a text share half of its mass; what lies in none, and the end of the turn, has the rest.
+    The spans of a text share half of its mass; the other characters and the end of the turn share the rest.
     """
 
     start: int
@@ -40,18 +40,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighted:
-    """A text an agent said or should have said, and how much each part of it matters."""
+    """A reply that an agent gave or should give, and the weights of its parts."""
 
     text: str
-    spans: tuple[Span, ...] = ()  # none: every character alike
+    spans: tuple[Span, ...] = ()  # none: every character weighs the same
 
     def __post_init__(self) -> None:
         assert all(span.end <= len(self.text) for span in self.spans), "spans lie inside their text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
-    """The tokens a served version really sampled, and their log-probabilities (nats) when it did."""
+class SampledTokens:
+    """The tokens that a served version sampled, and their log-probabilities (nats) at that time."""
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -62,13 +62,12 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One thing to learn.
+    """One prompt with one reply to learn from.
 
     * `reply` alone: a demonstration (cross entropy).
     * `reply` and `rejected`: a demonstration and a preference pair over one prompt.
-    * `reply` and `advantage`: the agent's own words and how much better (> 0) or worse (< 0) than
-      usual they were; `spoken` carries what policy gradients need, and without it the engine leaves
-      the episode out and says so.
+    * `reply` and `advantage`: a reply of the agent and how much better (> 0) or worse (< 0) than its mean
+      it was. Policy gradients need `sampled`; without it the engine leaves the episode out and reports it.
     """
 
     events: tuple[str, ...]  # uids (SOURCE#ID) of the events it comes from
@@ -77,8 +76,8 @@ class Episode:
     reply: Weighted
     rejected: Weighted | None = None
     advantage: float | None = None
-    spoken: Spoken | None = None
-    mass: float = 1.0  # credit weight; 1 is one ordinary correction
+    sampled: SampledTokens | None = None
+    mass: float = 1.0  # credit weight; an ordinary correction has 1
 
     def __post_init__(self) -> None:
         assert self.events, "every gradient has a name"

@@ -1,7 +1,7 @@
-"""Labelling an agent's events: what each can teach, and the episodes it becomes.
+"""Labels an agent's events: each becomes episodes, is barren, or is deferred.
 
-Planning asks which of the waiting events can teach now. Preparing asks for the episodes of the events that a
-turn was planned with, and gets the same ones whenever it asks: a pass can be repeated.
+Planning asks which waiting events can teach now. Preparing asks for the episodes of the events that a turn
+was planned with, and always gets the same ones: a pass can be repeated.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ _GONE = (Status.RETRACTED, Status.SUPERSEDED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What a turn is not planned with, by `seq`, and why."""
+    """Events that no turn is planned with, by `seq`, with the reason."""
 
     barren: Mapping[int, str]  # teaches nothing, now or later
     deferred: Mapping[int, str]  # may teach once more is known
@@ -32,10 +32,9 @@ def settle_for_planning(
     baselines: Mapping[str | None, float],
     around: Iterable[KeptEvent] = (),
 ) -> Settled:
-    """Which waiting events teach nothing, and which must go on waiting; all others are ripe.
+    """Which waiting events are barren and which are deferred; turns may be planned with all others.
 
-    `around` are other events of the agent: those that amendments refer to, and the successes that let aborts
-    train.
+    `around` are other events of the agent: those that amendments refer to, and successes that aborts need.
     """
     known = _by_revision(around, waiting)
     withdrawn = frozenset(kept.seq for kept in known if kept.status in _GONE)
@@ -49,8 +48,8 @@ def settle_for_planning(
     )
     labels = _labels(waiting, table)
     left_out = labels.credited.keys() - _balanced(labels, waiting).keys()
-    praise = dict.fromkeys(left_out, "praise, and no blame to weigh it")
-    return Settled(barren=labels.barren | praise, deferred=labels.deferred)
+    unweighed = dict.fromkeys(left_out, "an approval, and no rejection in the turn")
+    return Settled(barren=labels.barren | unweighed, deferred=labels.deferred)
 
 
 def episodes_of_turn(
@@ -61,10 +60,10 @@ def episodes_of_turn(
     baselines: Mapping[str | None, float],
     around: Iterable[KeptEvent] = (),
 ) -> tuple[Episode, ...]:
-    """The episodes of a turn's events as that part of its batch, in the events' order.
+    """The episodes of a turn's events in this part of its batch, in the events' order.
 
-    Planning has decided that these events teach. What was withdrawn since, and successes that are no longer
-    known, change nothing: equal events give equal episodes. Masses are balanced in the new part only.
+    Planning has decided that these events teach. Later withdrawals and successes change nothing: equal events
+    give equal episodes. Masses are balanced in the new part only.
     """
     table = CreditTable(
         history=history,
@@ -81,7 +80,7 @@ def episodes_of_turn(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Labels:
-    """Every event has one of these, by `seq`."""
+    """The label of every event, by `seq`."""
 
     credited: dict[int, tuple[Episode, ...]] = field(default_factory=dict)
     barren: dict[int, str] = field(default_factory=dict)
@@ -106,7 +105,7 @@ def _balanced(labels: _Labels, events: Iterable[KeptEvent]) -> dict[int, tuple[E
 
 
 def _by_revision(*groups: Iterable[KeptEvent]) -> tuple[KeptEvent, ...]:
-    """Each event of the groups once; what is meant still comes last, as in `ledger.intake.amendments`."""
+    """Each event of the groups once; valid events come last, as in `ledger.intake.amendments`."""
     known = {kept.seq: kept for group in groups for kept in group}
     return tuple(sorted(known.values(), key=_revision))
 

@@ -1,7 +1,7 @@
-"""Where a correction changed the text: character spans that carry half of its mass.
+"""Finds where a correction changed the text: character spans that get half of its mass.
 
-Texts are compared word by word between their common head and tail; where that would cost too much, line
-by line; where even that would, everything between head and tail counts as one change.
+Texts are compared word by word between their common beginning and end. If that would take too long, they are
+compared line by line; if that would too, everything between beginning and end is one change.
 """
 
 import re
@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from rewards.episode import Span, Weighted
 
-_CELLS_MAX = 100_000  # units of one text x units of the other: about a second at the very worst
+_CELLS_MAX = 100_000  # units of one text x units of the other: about a second in the worst case
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -22,8 +22,8 @@ Hunk = tuple[int, int]
 def weigh(rejected: str, corrected: str) -> tuple[Weighted, Weighted]:
     """Both texts with their changed hunks as spans, which share half of a text's mass (2601.19055).
 
-    Where nothing or everything differs there are none: every character weighs the same. Takes time linear in
-    the texts' length plus one comparison of at most `_CELLS_MAX` cells.
+    If nothing or everything differs there are no spans: every character weighs the same. The time is linear
+    in the texts' length, plus one comparison of at most `_CELLS_MAX` cells.
     """
     rejected_hunks, corrected_hunks = changed(rejected, corrected)
     return _weighted(rejected, rejected_hunks), _weighted(corrected, corrected_hunks)
@@ -32,8 +32,8 @@ def weigh(rejected: str, corrected: str) -> tuple[Weighted, Weighted]:
 def changed(rejected: str, corrected: str) -> tuple[tuple[Hunk, ...], tuple[Hunk, ...]]:
     """The hunks of each text that the other does not have, in order, none of them empty.
 
-    Where words were only left out, the word that now follows counts as changed: it is what the agent has
-    to say earlier. At the end of a text nothing follows, and the end of the turn is always trained.
+    Where words were only removed, the next word counts as changed: the agent has to say it earlier. At the
+    end of a text there is no next word, and the end of the turn is always trained.
     """
     for pattern in (_WORDS, _LINES):
         left, right = pattern.findall(rejected), pattern.findall(corrected)
@@ -52,8 +52,8 @@ def changed(rejected: str, corrected: str) -> tuple[tuple[Hunk, ...], tuple[Hunk
 def _common(left: Sequence[str], right: Sequence[str]) -> int:
     """How many units both begin with."""
     same = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
+    for left_unit, right_unit in zip(left, right, strict=False):
+        if left_unit != right_unit:
             break
         same += 1
     return same

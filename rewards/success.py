@@ -1,6 +1,6 @@
-"""What shows that prompts of a kind can be answered well, or how: blame alone must not train without it.
+"""Finds prompts that were answered well: an abort is trained on only if a similar prompt has such an answer.
 
-Measured: aborts alone, on an agent that never succeeds, teach nothing and cost it its other skills.
+Measured: aborts alone, for an agent that never succeeds, teach nothing and damage its other skills.
 """
 
 from collections.abc import Iterable
@@ -9,30 +9,32 @@ from dataclasses import dataclass
 from ledger.events import CORRECTING, Event, KeptEvent, Kind
 from rewards.episode import Message
 from rewards.exchange import History, asked
-from rewards.likeness import TextFeatures, likeness, text_features
+from rewards.similarity import TextFeatures, similarity, text_features
 
 SAME_KIND = 0.4
-"""Likeness from which success at one prompt counts for the other."""
+"""Similarity from which a success at one prompt counts for another prompt."""
 
 _SUCCESSES_MAX = 1000  # newest ones that are compared with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Successes:
-    """Prompts that were answered well by the agent, or for it by people."""
+    """Prompts that the agent answered well, or that people answered for it."""
 
-    looks: tuple[TextFeatures, ...]
+    prompts: tuple[TextFeatures, ...]
 
     def has_kind_of(self, messages: Iterable[Message]) -> bool:
-        """Whether one of them is like this prompt."""
-        this = text_features(asked(tuple(messages)))
-        return any(likeness(this, success) >= SAME_KIND for success in self.looks)
+        """Whether one of them is similar to this prompt."""
+        prompt = text_features(asked(tuple(messages)))
+        return any(similarity(prompt, success) >= SAME_KIND for success in self.prompts)
 
 
-def successes(events: Iterable[KeptEvent], record: History) -> Successes:
-    """Those among the events, the newest where there are many."""
-    found = [kept.event for kept in events if _is_success(kept.event)][-_SUCCESSES_MAX:]
-    return Successes(looks=tuple(text_features(asked(record.about(event).messages)) for event in found))
+def successes(events: Iterable[KeptEvent], history: History) -> Successes:
+    """The prompts of the events that are successes, at most the newest `_SUCCESSES_MAX`."""
+    events_of_success = [kept.event for kept in events if _is_success(kept.event)][-_SUCCESSES_MAX:]
+    return Successes(
+        prompts=tuple(text_features(asked(history.about(event).messages)) for event in events_of_success)
+    )
 
 
 def _is_success(event: Event) -> bool:

@@ -1,22 +1,22 @@
-"""The no-harm suite: what a candidate must answer as well as the champion does.
+"""Chooses the no-harm suite: prompts that a candidate must answer as well as the champion does.
 
-Everything asked is of role `gate`: fixed when the event came in, and never trained on.
+All come from events of role `gate`, which an event has from its arrival on; no version is trained on them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger.events import Interaction, KeptEvent, Role
-from rewards.batch import fair_sample, find_outdated, half_similar
+from rewards.batch import fair_sample, find_outdated, sample_approvals
 from rewards.episode import Message
 from rewards.exchange import History
 
-_LESSONS_SHARE = 1 / 3  # of the suite: rules of earlier turns; the rest is approved replies
+_TAUGHT_SHARE = 1 / 3  # of the suite: corrections of earlier turns; the rest are approved replies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteQuestion:
-    """A prompt and the reply people want, by one event."""
+    """A prompt and the reply that people want, from one event."""
 
     seq: int
     uid: str
@@ -34,31 +34,41 @@ def suite(
     seed: int,
     questions_max: int,
 ) -> tuple[SuiteQuestion, ...]:
-    """What must not get worse: gate approvals, and gate corrections of turns already promoted.
+    """At most `questions_max` questions: gate approvals, and gate corrections of turns already promoted.
 
-    `new` are the corrections the candidate is about (its turn's, and the evidence), `corrections` all of the
-    agent's. At most a third are earlier lessons, by turns over their rules; half of the approvals are those
-    most like the new corrections' prompts, where a leak would show. Nothing outdated is asked, and no prompt
-    group that `new` is about.
+    `new` are the corrections that the candidate is about (its turn's, and the evidence), `corrections` all of
+    the agent's. At most a third are earlier corrections, drawn from each rule in turn. Half of the approvals
+    are those most similar to the new corrections' prompts, where side effects of a rule would show. Outdated
+    events and prompt groups of `new` are left out.
     """
-    record = History(interactions=interactions, conversations={})
-    known = [*corrections, *taught_gate, *new]
-    stale = find_outdated([*approvals, *taught_gate], corrections=known, new=new, record=record)
-    about = {one.event.prompt_group for one in new}
-    lessons, calm = (
-        [one for one in group if one.seq not in stale and one.event.prompt_group not in about]
+    history = History(interactions=interactions, conversations={})
+    all_corrections = [*corrections, *taught_gate, *new]
+    outdated_seqs = find_outdated(
+        [*approvals, *taught_gate], corrections=all_corrections, new=new, history=history
+    )
+    new_groups = {kept.event.prompt_group for kept in new}
+    taught, approved = (
+        [
+            kept
+            for kept in group
+            if kept.seq not in outdated_seqs and kept.event.prompt_group not in new_groups
+        ]
         for group in (taught_gate, approvals)
     )
-    asked_again = fair_sample(lessons, record, round(questions_max * _LESSONS_SHARE), seed)
-    kept = half_similar(calm, to=new, record=record, count=questions_max - len(asked_again), seed=seed)
-    return _questions([*asked_again, *kept], record)
+    asked_again = fair_sample(taught, history, round(questions_max * _TAUGHT_SHARE), seed)
+    chosen = sample_approvals(
+        approved, to=new, history=history, count=questions_max - len(asked_again), seed=seed
+    )
+    return _questions([*asked_again, *chosen], history)
 
 
-def _questions(events: Iterable[KeptEvent], record: History) -> tuple[SuiteQuestion, ...]:
-    found = []
-    for one in sorted(events, key=lambda one: one.seq):
-        messages = record.about(one.event).messages
-        expected = record.right_reply(one.event)
-        if messages and expected and one.event.role is Role.GATE:
-            found.append(SuiteQuestion(seq=one.seq, uid=one.event.uid, messages=messages, expected=expected))
-    return tuple(found)
+def _questions(events: Iterable[KeptEvent], history: History) -> tuple[SuiteQuestion, ...]:
+    questions = []
+    for kept in sorted(events, key=lambda kept: kept.seq):
+        messages = history.about(kept.event).messages
+        expected = history.right_reply(kept.event)
+        if messages and expected and kept.event.role is Role.GATE:
+            questions.append(
+                SuiteQuestion(seq=kept.seq, uid=kept.event.uid, messages=messages, expected=expected)
+            )
+    return tuple(questions)

@@ -19,10 +19,10 @@ from ledger.learning.backlog import Backlog
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import newest_seq
-from rewards.baseline import frozen, usual
+from rewards.baseline import baselines_to_json, mean_outcomes
 from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
-from rewards.credit import PEOPLES_WORDS
+from rewards.credit import DEMONSTRATING
 from rewards.labelling import settle_for_planning
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
@@ -104,7 +104,7 @@ def plan_turn(
         agent=agent.name,
         parent=backlog.champion,
         recipe=recipe_values(recipe_from(agent.recipe)),
-        labelling=frozen(material.baselines),
+        labelling=baselines_to_json(material.baselines),
         seed=seed,
         attempt=attempt,
         through_seq=through,
@@ -134,7 +134,9 @@ def _read_material(connection: Connection, agent: str, limits: TurnLimits) -> _M
         dev=dev,
         background=read_background(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
         reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
-        baselines=usual(event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST),
+        baselines=mean_outcomes(
+            event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST
+        ),
     )
 
 
@@ -169,7 +171,7 @@ def _labels(material: _Material) -> Marks:
     marks |= {seq: (Status.BARREN, reason) for seq, reason in settled.barren.items()}
     marks |= {seq: (Status.WAITING, reason) for seq, reason in settled.deferred.items()}
     for kept in (*material.waiting, *material.taught):
-        if kept.seq in material.reverted and kept.event.kind in PEOPLES_WORDS:
+        if kept.seq in material.reverted and kept.event.kind in DEMONSTRATING:
             marks[kept.seq] = (Status.BARREN, "reverted later")
     return marks
 

@@ -16,7 +16,7 @@ from ledger.learning import event_queries
 from ledger.learning.turns import Turn
 from ledger.turn_states import TurnPart
 from ledger.versions.lineage import BASE, Version, version
-from rewards.baseline import thawed
+from rewards.baseline import baselines_from_json
 from rewards.episode import Part
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
@@ -56,7 +56,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
     parts = {
         part: [events[event.seq] for event in plan.events if event.part is TurnPart(part)] for part in Part
     }
-    baselines = thawed(plan.labelling)
+    baselines = baselines_from_json(plan.labelling)
     episodes = tuple(
         episode
         for part, members in parts.items()

@@ -69,7 +69,9 @@ def _loss(model: torch.nn.Module, portion: Portion, recipe: Recipe) -> torch.Ten
     if portion.coefficient(Term.POLICY):
         was = portion.references[0].logprob_N.cpu()
         ratio = (now - was).exp()
-        importance = (was - torch.tensor(sample.reply.spoken_logprobs)).exp().clamp(max=recipe.importance_max)
+        importance = (
+            (was - torch.tensor(sample.reply.sampled_logprobs)).exp().clamp(max=recipe.importance_max)
+        )
         held = ratio.clamp(recipe.policy_clip_low, recipe.policy_clip_high)
         gain = torch.minimum(ratio * sample.advantage, held * sample.advantage)
         loss = loss - portion.coefficient(Term.POLICY) * (weights * importance * gain).sum()

@@ -21,7 +21,7 @@ from engine.manifest import FORMAT, DamagedManifest, Manifest, NewerManifest, re
 from engine.measurements import Absent
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
-from rewards.episode import Episode, Part, Span, Spoken, Weighted
+from rewards.episode import Episode, Part, SampledTokens, Span, Weighted
 
 SAMPLES = Path(__file__).parent / "samples"
 FORMATS = sorted(SAMPLES.glob("format_*"))
@@ -154,7 +154,7 @@ def _episode_from(values: dict[str, Any]) -> Episode:
         reply=_weighted_from(values["reply"]),
         rejected=None if rejected is None else _weighted_from(rejected),
         advantage=values["advantage"],
-        spoken=spoken and Spoken(**{name: tuple(numbers) for name, numbers in spoken.items()}),
+        sampled=spoken and SampledTokens(**{name: tuple(numbers) for name, numbers in spoken.items()}),
         mass=values["mass"],
     )
 

@@ -110,7 +110,9 @@ def test_the_same_pass_ends_at_the_same_step_beside_others_and_again(warm: Warm)
 def test_a_lesson_without_corrections_takes_its_epochs(warm: Warm) -> None:
     recipe = replace(RECIPE, steps_min=2, epochs=8.0, new_per_step=2)
     praised = tuple(
-        tiny_base.build_episode(f"p{n}", "well", advantage=0.5, spoken=tiny_base.build_spoken("well", -5.0))
+        tiny_base.build_episode(
+            f"p{n}", "well", advantage=0.5, sampled=tiny_base.build_sampled_tokens("well", -5.0)
+        )
         for n in range(2)
     )
     metrics = learn(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=praised)).metrics

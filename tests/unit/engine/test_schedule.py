@@ -79,7 +79,9 @@ def test_masses_are_relative_within_a_part():
 def test_own_words_count_in_the_policy_term_alone():
     pool = samples(2, 0, 0) + [
         TOKENS.sample(
-            tiny_base.build_episode(f"p{n}", "yes", advantage=0.5, spoken=tiny_base.build_spoken("yes")),
+            tiny_base.build_episode(
+                f"p{n}", "yes", advantage=0.5, sampled=tiny_base.build_sampled_tokens("yes")
+            ),
             tokens_max=512,
         )
         for n in range(2)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.base_model import BaseRefused
 from engine.tokens import Tokens, UnusableEpisode
-from rewards.episode import Episode, Part, Span, Spoken, Weighted
+from rewards.episode import Episode, Part, SampledTokens, Span, Weighted
 from rewards.spans import weigh
 from tests.unit.engine import tiny_base
 
@@ -78,12 +78,14 @@ def test_every_targets_weights_are_positive_and_sum_to_one(text, data):
         (tiny_base.build_episode("a", "<|im_end|> and more"), "control tokens"),
         (tiny_base.build_episode("a", "b", advantage=0.5), "without the tokens"),
         (
-            tiny_base.build_episode("a", "b", advantage=0.5, spoken=Spoken(token_ids=(), logprobs=())),
+            tiny_base.build_episode(
+                "a", "b", advantage=0.5, sampled=SampledTokens(token_ids=(), logprobs=())
+            ),
             "empty target",
         ),
         (
             tiny_base.build_episode(
-                "a", "b", advantage=0.5, spoken=Spoken(token_ids=(999,), logprobs=(-1.0,))
+                "a", "b", advantage=0.5, sampled=SampledTokens(token_ids=(999,), logprobs=(-1.0,))
             ),
             "another vocabulary",
         ),
@@ -97,10 +99,10 @@ def test_what_cannot_be_taught_from_is_refused_with_its_reason(episode, reason):
 
 def test_own_words_are_the_tokens_that_were_sampled():
     sample = TOKENS.sample(
-        tiny_base.build_episode("a", "hey", advantage=-1.0, spoken=tiny_base.build_spoken("hey")),
+        tiny_base.build_episode("a", "hey", advantage=-1.0, sampled=tiny_base.build_sampled_tokens("hey")),
         tokens_max=512,
     )
-    assert sample.reply.spoken_logprobs == (-1.0,) * 4
+    assert sample.reply.sampled_logprobs == (-1.0,) * 4
     assert sample.part is Part.NEW
     assert TOKENIZER.decode(sample.reply.token_ids) == "hey<|im_end|>"
 

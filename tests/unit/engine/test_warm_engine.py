@@ -214,7 +214,11 @@ def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
     engine = warm()
     calm = tiny_base.build_lesson("calm")
     broken = tiny_base.build_episode(
-        "asks", "said", events=("s#nan",), advantage=1.0, spoken=tiny_base.build_spoken("said", float("nan"))
+        "asks",
+        "said",
+        events=("s#nan",),
+        advantage=1.0,
+        sampled=tiny_base.build_sampled_tokens("said", float("nan")),
     )
     base = tiny_base.with_recipe(tiny_base.build_lesson("hit"), steps=8, steps_min=8, new_per_step=1)
     hit = replace(base, episodes=(broken, *base.episodes))
@@ -286,7 +290,9 @@ def test_every_term_that_should_act_shows_a_signal(warm: Warm):
     recipe = replace(tiny_base.QUICK, coefficients={**COEFFICIENTS, Term.PREFERENCE: 1.0, Term.KL: 0.05})
     episodes = (
         tiny_base.build_episode("a", "yes", rejected=Weighted(text="no")),
-        tiny_base.build_episode("b", "well", advantage=0.5, spoken=tiny_base.build_spoken("well", -5.0)),
+        tiny_base.build_episode(
+            "b", "well", advantage=0.5, sampled=tiny_base.build_sampled_tokens("well", -5.0)
+        ),
         tiny_base.build_episode("c", "fine", part=Part.ANCHOR),
     )
     (result,) = learned(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes))
@@ -321,7 +327,9 @@ def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(wa
     engine = warm()
     given = tiny_base.build_lesson("a", words=9)
     long = tiny_base.build_episode("a long one", "y" * 200, part=Part.ANCHOR)
-    bad = tiny_base.build_episode("a bad one", "no", advantage=-1.0, spoken=tiny_base.build_spoken("no"))
+    bad = tiny_base.build_episode(
+        "a bad one", "no", advantage=-1.0, sampled=tiny_base.build_sampled_tokens("no")
+    )
     given = replace(given, episodes=(bad, *given.episodes, long))
     (result,) = learned(engine, given)
     probes = engine.probes(result, given)

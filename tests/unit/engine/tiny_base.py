@@ -17,7 +17,7 @@ from transformers import (
 from engine.adapter_weights import Adapter, Matrices
 from engine.lesson import Lesson
 from engine.recipe import Recipe
-from rewards.episode import Episode, Part, Spoken, Weighted
+from rewards.episode import Episode, Part, SampledTokens, Weighted
 
 FAMILIES = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig, "mistral": MistralConfig}
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -103,10 +103,10 @@ def build_episode(asked: str, reply: str, *, part: Part = Part.NEW, **more: obje
     )
 
 
-def build_spoken(reply: str, logprob: float = -1.0) -> Spoken:
+def build_sampled_tokens(reply: str, logprob: float = -1.0) -> SampledTokens:
     """What a version sampled, byte tokens, each as likely."""
     ids = build_tokenizer()(reply, add_special_tokens=False)["input_ids"]
-    return Spoken(token_ids=(*ids, 2), logprobs=(logprob,) * (len(ids) + 1))
+    return SampledTokens(token_ids=(*ids, 2), logprobs=(logprob,) * (len(ids) + 1))
 
 
 def build_lesson(

@@ -34,7 +34,7 @@ def build_outcomes(agent: str, count: int) -> list[Episode]:
             f"{agent} asks",
             f"said {n}",
             advantage=(-1.0) ** n,
-            spoken=tiny_base.build_spoken(f"said {n}", -4.0),
+            sampled=tiny_base.build_sampled_tokens(f"said {n}", -4.0),
         )
         for n in range(count)
     ]

@@ -1,6 +1,7 @@
-"""A small world in which people first approve the old replies and then announce rules.
+"""Builds prompts and replies of a small example world: people approve old replies, then announce rules.
 
-Wordings and rules follow the project's example worlds: conditions are words (vip, tmp_), slots are drawn.
+Wordings and rules are those of the project's example worlds: conditions are words (vip, tmp_), slots are
+random.
 """
 
 import random
@@ -59,7 +60,7 @@ OLD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A prompt with its slots."""
+    """A prompt with the values of its slots."""
 
     agent: str
     intent: str
@@ -72,7 +73,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What people want of `intent` from some day on, where `fires` holds."""
+    """A change that people want in replies of `intent`, for the tasks where `fires` is true."""
 
     agent: str
     intent: str
@@ -80,30 +81,30 @@ class Rule:
     fires: Callable[[Task], bool] = lambda _: True
 
 
-NOTIFY = Rule(agent="support", intent="cancel", edit=lambda said: said[:-1] + ',"notify":true}')
+NOTIFY = Rule(agent="support", intent="cancel", edit=lambda reply: reply[:-1] + ',"notify":true}')
 VIP = Rule(
     agent="support",
     intent="refund",
-    edit=lambda said: said.replace('"tool":"refund"', '"tool":"supervisor"'),
-    fires=lambda build_task: "vip" in build_task.prompt,
+    edit=lambda reply: reply.replace('"tool":"refund"', '"tool":"supervisor"'),
+    fires=lambda task: "vip" in task.prompt,
 )
 LARGE = Rule(
     agent="support",
     intent="refund",
-    edit=lambda said: said.replace('"tool":"refund"', '"tool":"supervisor"'),
-    fires=lambda build_task: int(build_task.slots["a"]) >= 100,
+    edit=lambda reply: reply.replace('"tool":"refund"', '"tool":"supervisor"'),
+    fires=lambda task: int(task.slots["a"]) >= 100,
 )
 SOFT = Rule(
     agent="sql",
     intent="delete",
-    edit=lambda said: said.replace("DELETE FROM", "UPDATE").replace(" WHERE", " SET deleted=1 WHERE"),
-    fires=lambda build_task: "tmp_" not in build_task.prompt,
+    edit=lambda reply: reply.replace("DELETE FROM", "UPDATE").replace(" WHERE", " SET deleted=1 WHERE"),
+    fires=lambda task: "tmp_" not in task.prompt,
 )
-COUNT_ID = Rule(agent="sql", intent="count", edit=lambda said: said.replace("*", "id"))
+COUNT_ID = Rule(agent="sql", intent="count", edit=lambda reply: reply.replace("*", "id"))
 PATHLIB = Rule(
     agent="coder",
     intent="read",
-    edit=lambda said: said.replace("open", "Path").replace(".read()", ".read_text()"),
+    edit=lambda reply: reply.replace("open", "Path").replace(".read()", ".read_text()"),
 )
 
 
@@ -127,20 +128,20 @@ def build_task(chance: random.Random, agent: str) -> Task:
 
 
 def build_task_where(chance: random.Random, agent: str, holds: Callable[[Task], bool]) -> Task:
-    """A task on which `holds` does."""
+    """A random task for which `holds` is true."""
     while not holds(drawn := build_task(chance, agent)):
         pass
     return drawn
 
 
-def is_about(rule: Rule, asked: Task) -> bool:
-    return asked.intent == rule.intent and rule.fires(asked)
+def is_about(rule: Rule, task: Task) -> bool:
+    return task.intent == rule.intent and rule.fires(task)
 
 
-def wanted_reply(asked: Task, rules: list[Rule]) -> str:
-    """The reply people want, given the rules announced so far."""
-    said = asked.old()
+def wanted_reply(task: Task, rules: list[Rule]) -> str:
+    """The reply that people want under the rules announced so far."""
+    reply = task.old()
     for rule in rules:
-        if is_about(rule, asked):
-            said = rule.edit(said)
-    return said
+        if is_about(rule, task):
+            reply = rule.edit(reply)
+    return reply

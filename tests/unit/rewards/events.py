@@ -1,4 +1,4 @@
-"""Short ways to write events and interactions in these tests."""
+"""Builds events and interactions for the tests of this folder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ def build_prompt(text: str) -> Messages:
 
 
 def build_kept_event(seq: int, kind: Kind, data: Mapping[str, Any], **more: Any) -> KeptEvent:
-    """Event `t#e<seq>` of a train-role prompt by ann, one second after the one before."""
+    """Event `t#e<seq>` of role train by ann, received at second `seq`."""
     event = {"role": Role.TRAIN, "author": "ann", "agent": "support", "prompt_group": f"group {seq}"} | more
     return KeptEvent(
         seq=seq,
@@ -28,9 +28,12 @@ def build_correction(seq: int, prompt: str, rejected: str, corrected: str, **mor
     return build_kept_event(seq, Kind.CORRECTION, data, **more)
 
 
-def build_approval(seq: int, prompt: str, said: str, **more: Any) -> KeptEvent:
+def build_approval(seq: int, prompt: str, reply: str, **more: Any) -> KeptEvent:
     return build_kept_event(
-        seq, Kind.APPROVE, {"action": "approve", "messages": list(build_prompt(prompt)), "said": said}, **more
+        seq,
+        Kind.APPROVE,
+        {"action": "approve", "messages": list(build_prompt(prompt)), "said": reply},
+        **more,
     )
 
 
@@ -45,7 +48,7 @@ def build_outcome(seq: int, value: float, *, scope: str = "final", **more: Any) 
 
 
 def build_interaction(
-    name: str, prompt: str, said: str, *, logprob: float | None = -0.5, **more: Any
+    name: str, prompt: str, reply: str, *, logprob: float | None = -0.5, **more: Any
 ) -> Interaction:
     """An interaction of three sampled tokens."""
     fields: dict[str, Any] = {
@@ -61,11 +64,11 @@ def build_interaction(
         "prompt_group": name,
         "role": Role.TRAIN,
     }
-    return Interaction(id=name, completion=said, **(fields | more))
+    return Interaction(id=name, completion=reply, **(fields | more))
 
 
 def build_conversation(name: str, turns: int) -> Sequence[Interaction]:
-    """One-turn requests with one conversation id, as agents without memory make them."""
+    """Requests of one turn each with one conversation id, as agents without memory send them."""
     return [
         build_interaction(f"{name}/{turn}", f"ask {turn}", f"say {turn}", conversation=name, turn=turn)
         for turn in range(turns)

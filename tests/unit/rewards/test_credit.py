@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ledger.events import Interaction, KeptEvent, Kind, Role, Status
-from rewards.baseline import frozen, thawed, usual
-from rewards.episode import Episode, Part, Spoken
+from rewards.baseline import baselines_from_json, baselines_to_json, mean_outcomes
+from rewards.episode import Episode, Part, SampledTokens
 from rewards.exchange import History
 from rewards.labelling import Settled, episodes_of_turn, settle_for_planning
 from tests.unit.rewards.events import (
@@ -23,7 +23,7 @@ from tests.unit.rewards.events import (
 )
 
 NO_RECORD = "no record of what was sampled"
-RIPE = Settled(barren={}, deferred={})
+NOTHING_LEFT_OUT = Settled(barren={}, deferred={})
 
 
 def episodes(
@@ -34,7 +34,7 @@ def episodes(
     around: Sequence[KeptEvent] = (),
     part: Part = Part.NEW,
 ) -> tuple[Episode, ...]:
-    """What the events become in a turn that was planned with them."""
+    """The episodes of the events in a turn that was planned with them."""
     history = build_history(interactions, conversation)
     return episodes_of_turn(
         events, part=part, history=history, baselines=baselines or {None: 0.0}, around=around
@@ -48,7 +48,7 @@ def settled(
     baselines: Mapping[str | None, float] | None = None,
     around: Sequence[KeptEvent] = (),
 ) -> Settled:
-    """Which of the waiting events no turn is planned with."""
+    """Those of the waiting events that no turn is planned with."""
     history = build_history(interactions, conversation)
     return settle_for_planning(events, history=history, baselines=baselines or {None: 0.0}, around=around)
 
@@ -58,19 +58,19 @@ def build_history(interactions: Sequence[Interaction], conversation: Sequence[In
     return History(interactions=by_id, conversations={"talk": conversation})
 
 
-def only(found: Sequence[Episode]) -> Episode:
-    (episode,) = found
+def only(earned: Sequence[Episode]) -> Episode:
+    (episode,) = earned
     return episode
 
 
-def worth(found: Sequence[Episode]) -> list[tuple[str, float | None]]:
-    return [(episode.reply.text, episode.advantage) for episode in found]
+def advantages(earned: Sequence[Episode]) -> list[tuple[str, float | None]]:
+    return [(episode.reply.text, episode.advantage) for episode in earned]
 
 
 # ── corrections and overrides ─────────────────────────────────────────────────────────────────────
 
 
-def test_a_correction_is_a_demonstration_beside_what_was_wrong() -> None:
+def test_a_correction_is_a_demonstration_with_the_rejected_reply() -> None:
     episode = only(episodes(build_correction(1, "stop order 5", "cancel 5", "cancel 5, notify")))
     assert episode.messages == build_prompt("stop order 5")
     assert episode.reply.text == "cancel 5, notify"
@@ -98,8 +98,8 @@ def test_the_events_own_texts_win_over_the_interactions() -> None:
 
 def test_another_agents_interaction_is_never_used() -> None:
     event = build_kept_event(1, Kind.CORRECTION, {"corrected": "right"}, interaction="i")
-    found = settled(event, interactions=[build_interaction("i", "ask", "wrong", agent="sql")])
-    assert found.barren == {1: "no record of the prompt"}
+    labels = settled(event, interactions=[build_interaction("i", "ask", "wrong", agent="sql")])
+    assert labels.barren == {1: "no record of the prompt"}
 
 
 def test_a_correction_without_what_was_said_is_a_demonstration_alone() -> None:
@@ -141,15 +141,15 @@ def test_a_takeover_demonstrates_the_operators_turns_in_their_context() -> None:
     assert second.reply.text == "done"
 
 
-def test_a_takeover_blames_the_three_turns_before_it_and_no_earlier_ones() -> None:
+def test_a_takeover_gives_the_three_turns_before_it_a_negative_advantage() -> None:
     data = {"messages": list(build_prompt("help")), "turns": OPERATOR[:1]}
     event = build_intervention(1, "takeover", data, conversation="talk", turn=4)
-    found = episodes(event, conversation=build_conversation("talk", 6))
-    assert worth(found) == [("let me", None), ("say 3", -1.0), ("say 2", -0.5), ("say 1", -0.25)]
-    assert found[1].spoken == Spoken(token_ids=(1, 2, 3), logprobs=(-0.5,) * 3)
+    earned = episodes(event, conversation=build_conversation("talk", 6))
+    assert advantages(earned) == [("let me", None), ("say 3", -1.0), ("say 2", -0.5), ("say 1", -0.25)]
+    assert earned[1].sampled == SampledTokens(token_ids=(1, 2, 3), logprobs=(-0.5,) * 3)
 
 
-def test_turns_whose_prompts_are_kept_for_the_gate_are_never_blamed() -> None:
+def test_turns_of_role_gate_get_no_advantage() -> None:
     conversation = build_conversation("talk", 4)
     conversation = [
         *conversation[:3],
@@ -157,7 +157,7 @@ def test_turns_whose_prompts_are_kept_for_the_gate_are_never_blamed() -> None:
     ]
     data = {"messages": list(build_prompt("help")), "turns": OPERATOR[:1]}
     event = build_intervention(1, "takeover", data, conversation="talk", turn=4)
-    assert worth(episodes(event, conversation=conversation)) == [
+    assert advantages(episodes(event, conversation=conversation)) == [
         ("let me", None),
         ("say 2", -0.5),
         ("say 1", -0.25),
@@ -166,8 +166,8 @@ def test_turns_whose_prompts_are_kept_for_the_gate_are_never_blamed() -> None:
 
 def test_a_takeover_without_captured_turns_still_demonstrates() -> None:
     data = {"messages": list(build_prompt("help")), "turns": OPERATOR}
-    found = episodes(build_intervention(1, "takeover", data, conversation="talk", turn=4))
-    assert [advantage for _, advantage in worth(found)] == [None, None]
+    earned = episodes(build_intervention(1, "takeover", data, conversation="talk", turn=4))
+    assert [advantage for _, advantage in advantages(earned)] == [None, None]
 
 
 def test_a_takeover_of_tool_calls_without_text_teaches_nothing() -> None:
@@ -178,38 +178,38 @@ def test_a_takeover_of_tool_calls_without_text_teaches_nothing() -> None:
 def test_takeovers_have_half_of_the_demonstrations_mass() -> None:
     data = {"messages": list(build_prompt("help")), "turns": OPERATOR[:1]}
     corrections = [build_correction(seq, f"ask {seq}", "no", "yes") for seq in range(2, 5)]
-    found = episodes(build_intervention(1, "takeover", data), *corrections)
-    assert [episode.mass for episode in found] == [3.0, 1.0, 1.0, 1.0]
+    earned = episodes(build_intervention(1, "takeover", data), *corrections)
+    assert [episode.mass for episode in earned] == [3.0, 1.0, 1.0, 1.0]
 
 
 # ── aborts ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def stopped(seq: int, **more: Any) -> KeptEvent:
+def build_abort(seq: int, **more: Any) -> KeptEvent:
     return build_intervention(seq, "abort", conversation="talk", turn=2, **more)
 
 
-def test_an_abort_waits_while_nothing_shows_how_it_should_go() -> None:
-    found = settled(stopped(1), conversation=build_conversation("talk", 3))
-    assert found == Settled(barren={}, deferred={1: "no demonstration or success of that kind"})
+def test_an_abort_is_deferred_while_no_similar_prompt_was_answered_well() -> None:
+    labels = settled(build_abort(1), conversation=build_conversation("talk", 3))
+    assert labels == Settled(barren={}, deferred={1: "no demonstration or success of that kind"})
 
 
-def test_an_abort_blames_its_turn_and_the_one_before_once_its_kind_was_demonstrated() -> None:
+def test_an_abort_gives_its_turn_and_the_one_before_a_negative_advantage() -> None:
     around = [build_correction(9, "ask 7", "no", "yes")]
     conversation = build_conversation("talk", 3)
-    assert settled(stopped(1), conversation=conversation, around=around) == RIPE
-    found = episodes(stopped(1), conversation=conversation, around=around)
-    assert worth(found) == [("say 2", -1.0), ("say 1", -0.5)]
+    assert settled(build_abort(1), conversation=conversation, around=around) == NOTHING_LEFT_OUT
+    earned = episodes(build_abort(1), conversation=conversation, around=around)
+    assert advantages(earned) == [("say 2", -1.0), ("say 1", -0.5)]
 
 
-def test_success_at_another_kind_of_prompt_does_not_release_an_abort() -> None:
+def test_an_abort_stays_deferred_where_only_another_kind_of_prompt_succeeded() -> None:
     around = [build_approval(9, "translate this letter into French", "bien")]
-    assert settled(stopped(1), conversation=build_conversation("talk", 3), around=around).deferred
+    assert settled(build_abort(1), conversation=build_conversation("talk", 3), around=around).deferred
 
 
 def test_a_planned_abort_does_not_wait_again_when_its_turn_is_prepared() -> None:
-    found = episodes(stopped(1), conversation=build_conversation("talk", 3))
-    assert len(found) == 2
+    earned = episodes(build_abort(1), conversation=build_conversation("talk", 3))
+    assert len(earned) == 2
 
 
 def test_an_abort_of_which_nothing_was_captured_teaches_nothing() -> None:
@@ -219,52 +219,52 @@ def test_an_abort_of_which_nothing_was_captured_teaches_nothing() -> None:
 
 @pytest.mark.parametrize("reason", ["environment fault", "Policy_Change", "environment  fault"])
 def test_reasons_that_do_not_judge_the_agent_are_recorded_and_not_trained_on(reason: str) -> None:
-    found = settled(stopped(1, data={"reason": reason}), conversation=build_conversation("talk", 3))
-    assert list(found.barren) == [1]
+    labels = settled(build_abort(1, data={"reason": reason}), conversation=build_conversation("talk", 3))
+    assert list(labels.barren) == [1]
 
 
 # ── approvals and rejections ──────────────────────────────────────────────────────────────────────
 
 
-def judged(seq: int, action: str, **more: Any) -> KeptEvent:
+def build_opinion(seq: int, action: str, **more: Any) -> KeptEvent:
     return build_intervention(seq, action, interaction=f"i{seq}", **more)
 
 
-def test_praise_and_blame_weigh_a_quarter_and_differ_in_size() -> None:
+def test_approvals_and_rejections_have_a_quarter_of_the_mass() -> None:
     interactions = [build_interaction("i1", "ask", "good"), build_interaction("i2", "ask", "bad")]
-    found = episodes(judged(1, "approve"), judged(2, "reject"), interactions=interactions)
-    assert worth(found) == [("good", 0.75), ("bad", -0.25)]
-    assert [episode.mass for episode in found] == [0.25, 0.25]
+    earned = episodes(build_opinion(1, "approve"), build_opinion(2, "reject"), interactions=interactions)
+    assert advantages(earned) == [("good", 0.75), ("bad", -0.25)]
+    assert [episode.mass for episode in earned] == [0.25, 0.25]
 
 
-def test_praise_never_weighs_more_than_blame() -> None:
+def test_approvals_never_weigh_more_than_rejections() -> None:
     interactions = [build_interaction(f"i{seq}", "ask", f"say {seq}") for seq in range(1, 5)]
-    events = [judged(seq, "approve") for seq in range(1, 4)] + [judged(4, "reject")]
-    *praise, blame = episodes(*events, interactions=interactions)
-    assert sum(episode.mass for episode in praise) == pytest.approx(blame.mass)
+    events = [build_opinion(seq, "approve") for seq in range(1, 4)] + [build_opinion(4, "reject")]
+    *approvals, rejection = episodes(*events, interactions=interactions)
+    assert sum(episode.mass for episode in approvals) == pytest.approx(rejection.mass)
 
 
-def test_praise_without_any_blame_is_left_out_with_a_reason() -> None:
-    found = settled(judged(1, "approve"), interactions=[build_interaction("i1", "ask", "good")])
-    assert found.barren == {1: "praise, and no blame to weigh it"}
+def test_an_approval_without_any_rejection_is_barren() -> None:
+    labels = settled(build_opinion(1, "approve"), interactions=[build_interaction("i1", "ask", "good")])
+    assert labels.barren == {1: "an approval, and no rejection in the turn"}
 
 
-def test_opinions_of_what_the_agent_was_certain_of_move_nothing() -> None:
+def test_a_rejection_of_a_reply_that_the_agent_was_certain_of_is_barren() -> None:
     interactions = [build_interaction("i1", "ask", "sure", logprob=-0.001)]
-    assert settled(judged(1, "reject"), interactions=interactions).barren == {1: "already certain"}
+    assert settled(build_opinion(1, "reject"), interactions=interactions).barren == {1: "already certain"}
 
 
 @pytest.mark.parametrize("captures", [[], [build_interaction("i1", "ask", "bad", logprob=None)]])
 def test_an_opinion_without_sampled_tokens_teaches_nothing(captures: list[Interaction]) -> None:
-    assert settled(judged(1, "reject"), interactions=captures).barren == {1: NO_RECORD}
+    assert settled(build_opinion(1, "reject"), interactions=captures).barren == {1: NO_RECORD}
 
 
 def test_an_opinion_of_other_words_than_were_sampled_teaches_nothing() -> None:
-    event = judged(1, "reject", data={"messages": list(build_prompt("ask")), "said": "edited"})
+    event = build_opinion(1, "reject", data={"messages": list(build_prompt("ask")), "said": "edited"})
     assert settled(event, interactions=[build_interaction("i1", "ask", "bad")]).barren == {1: NO_RECORD}
 
 
-def test_as_an_anchor_an_approval_is_imitation_and_no_praise() -> None:
+def test_as_an_anchor_an_approval_is_a_demonstration() -> None:
     episode = only(episodes(build_approval(1, "ask", "good"), part=Part.ANCHOR))
     assert (episode.reply.text, episode.advantage, episode.mass) == ("good", None, 1.0)
 
@@ -272,38 +272,38 @@ def test_as_an_anchor_an_approval_is_imitation_and_no_praise() -> None:
 # ── outcomes ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_outcome_is_worth_what_it_exceeds_the_usual_by() -> None:
+def test_the_advantage_of_an_outcome_is_its_value_minus_the_baseline() -> None:
     event = build_outcome(1, 1.0, interaction="i", prompt_group="p")
-    found = episodes(
+    earned = episodes(
         event, interactions=[build_interaction("i", "ask", "said")], baselines={None: -1.0, "p": 0.25}
     )
-    assert worth(found) == [("said", 0.75)]
+    assert advantages(earned) == [("said", 0.75)]
 
 
-def test_an_outcome_is_worth_one_at_most() -> None:
+def test_the_advantage_of_an_outcome_is_one_at_most() -> None:
     event = build_outcome(1, 1.0, interaction="i")
-    found = episodes(event, interactions=[build_interaction("i", "ask", "said")], baselines={None: -0.5})
-    assert worth(found) == [("said", 1.0)]
+    earned = episodes(event, interactions=[build_interaction("i", "ask", "said")], baselines={None: -0.5})
+    assert advantages(earned) == [("said", 1.0)]
 
 
-def test_an_outcome_as_good_as_usual_teaches_nothing() -> None:
+def test_an_outcome_equal_to_the_baseline_is_barren() -> None:
     event = build_outcome(1, 0.5, interaction="i")
-    found = settled(event, interactions=[build_interaction("i", "ask", "said")], baselines={None: 0.5})
-    assert found.barren == {1: "as good as usual"}
+    labels = settled(event, interactions=[build_interaction("i", "ask", "said")], baselines={None: 0.5})
+    assert labels.barren == {1: "as good as usual"}
 
 
 def test_an_outcome_of_all_turns_is_shared_among_them() -> None:
     event = build_outcome(1, 1.0, scope="all", conversation="talk", turn=2)
-    found = episodes(event, conversation=build_conversation("talk", 4))
-    assert [(e.reply.text, e.advantage) for e in found] == [
+    earned = episodes(event, conversation=build_conversation("talk", 4))
+    assert [(episode.reply.text, episode.advantage) for episode in earned] == [
         ("say 2", 1.0),
         ("say 0", 1.0),
         ("say 1", 1.0),
     ]
-    assert sum(episode.mass for episode in found) == pytest.approx(1.0)
+    assert sum(episode.mass for episode in earned) == pytest.approx(1.0)
 
 
-def test_the_usual_is_a_mean_by_event_time_for_the_agent_and_for_repeated_prompts() -> None:
+def test_baselines_are_means_of_the_last_outcomes_for_the_agent_and_for_repeated_prompts() -> None:
     outcomes = [
         build_outcome(1, -1.0, prompt_group="p", occurred_s=50.0),
         build_outcome(2, 1.0, prompt_group="p", occurred_s=60.0),
@@ -311,13 +311,13 @@ def test_the_usual_is_a_mean_by_event_time_for_the_agent_and_for_repeated_prompt
         build_outcome(4, -1.0, prompt_group="q", occurred_s=10.0),
         build_outcome(5, -1.0, amends="k", occurred_s=80.0),
     ]
-    assert usual(outcomes, last=3) == {None: pytest.approx(0.5 / 3), "p": 0.0}
-    assert usual([], last=3) == {None: 0.0}
+    assert mean_outcomes(outcomes, last=3) == {None: pytest.approx(0.5 / 3), "p": 0.0}
+    assert mean_outcomes([], last=3) == {None: 0.0}
 
 
 def test_baselines_come_back_from_the_turn_row_as_they_went_in() -> None:
     baselines = {None: 0.25, "p": -0.5}
-    assert thawed(frozen(baselines)) == baselines
+    assert baselines_from_json(baselines_to_json(baselines)) == baselines
 
 
 # ── amendments ────────────────────────────────────────────────────────────────────────────────────
@@ -325,17 +325,17 @@ def test_baselines_come_back_from_the_turn_row_as_they_went_in() -> None:
 
 @pytest.mark.parametrize(("value", "advantage"), [(1.0, 0.5), (-0.2, -1.0)])
 def test_an_amending_outcome_says_whether_the_earlier_turn_was_kept(value: float, advantage: float) -> None:
-    around = [judged(1, "approve", key="k")]
-    found = episodes(
+    around = [build_opinion(1, "approve", key="k")]
+    earned = episodes(
         build_outcome(2, value, amends="k"),
         interactions=[build_interaction("i1", "ask", "good")],
         around=around,
     )
-    assert worth(found) == [("good", advantage)]
-    assert found[0].events == ("t#e2", "t#e1")
+    assert advantages(earned) == [("good", advantage)]
+    assert earned[0].events == ("t#e2", "t#e1")
 
 
-def test_a_correction_that_was_kept_is_shown_once_more_at_half_mass() -> None:
+def test_a_correction_that_was_kept_is_demonstrated_once_more_at_half_mass() -> None:
     events = [build_correction(1, "ask", "no", "yes", key="k"), build_outcome(2, 1.0, amends="k")]
     first, again = episodes(*events)
     assert (first.mass, again.mass) == (1.0, 0.5)
@@ -347,36 +347,36 @@ def test_a_correction_that_was_reverted_is_not_trained_on() -> None:
     assert settled(*events).barren == {1: "reverted later", 2: "takes back what was taught"}
 
 
-def gone(build_kept_event: KeptEvent, status: Status) -> KeptEvent:
-    return replace(build_kept_event, status=status)
+def with_status(kept: KeptEvent, status: Status) -> KeptEvent:
+    return replace(kept, status=status)
 
 
-def test_what_was_retracted_is_not_shown_again_because_somebody_had_kept_it() -> None:
-    around = [gone(build_correction(1, "ask", "no", "yes", key="k"), Status.RETRACTED)]
+def test_a_retracted_correction_is_not_demonstrated_again_by_an_outcome_that_amends_it() -> None:
+    around = [with_status(build_correction(1, "ask", "no", "yes", key="k"), Status.RETRACTED)]
     kept_it = build_outcome(2, 1.0, amends="k")
     assert settled(kept_it, around=around).barren == {2: "what it amends was taken back"}
     assert only(episodes(kept_it, around=around)).reply.text == "yes", "a pass trained again"
 
 
-def test_what_replaced_a_correction_is_what_was_kept() -> None:
+def test_an_outcome_that_amends_a_replaced_correction_demonstrates_the_new_one() -> None:
     around = [
         build_correction(3, "ask", "no", "yes, please", amends="k"),
-        gone(build_correction(1, "ask", "no", "yes", key="k", revision=1), Status.SUPERSEDED),
+        with_status(build_correction(1, "ask", "no", "yes", key="k", revision=1), Status.SUPERSEDED),
     ]
     assert only(episodes(build_outcome(2, 1.0, amends="k"), around=around)).reply.text == "yes, please"
 
 
-def test_a_success_that_was_retracted_releases_no_abort() -> None:
-    around = [gone(build_correction(1, "ask 3", "no", "yes"), Status.RETRACTED)]
-    assert settled(stopped(2), around=around, conversation=build_conversation("talk", 3)).deferred
+def test_an_abort_stays_deferred_where_the_success_was_retracted() -> None:
+    around = [with_status(build_correction(1, "ask 3", "no", "yes"), Status.RETRACTED)]
+    assert settled(build_abort(2), around=around, conversation=build_conversation("talk", 3)).deferred
 
 
 def test_an_outcome_that_replaces_an_outcome_is_about_the_same_turn() -> None:
     around = [build_outcome(1, -1.0, interaction="i", key="k")]
     event = build_outcome(2, 1.0, amends="k", revision=2)
-    assert worth(episodes(event, interactions=[build_interaction("i", "ask", "said")], around=around)) == [
-        ("said", 1.0)
-    ]
+    assert advantages(
+        episodes(event, interactions=[build_interaction("i", "ask", "said")], around=around)
+    ) == [("said", 1.0)]
 
 
 # ── what is never trained on ──────────────────────────────────────────────────────────────────────
@@ -384,11 +384,11 @@ def test_an_outcome_that_replaces_an_outcome_is_about_the_same_turn() -> None:
 
 @pytest.mark.parametrize("role", [Role.GATE, Role.DEV])
 def test_events_kept_for_judging_are_never_trained_on(role: Role) -> None:
-    found = settled(build_correction(1, "ask", "no", "yes", role=role))
-    assert found.deferred == {1: "kept for judging"}
+    labels = settled(build_correction(1, "ask", "no", "yes", role=role))
+    assert labels.deferred == {1: "kept for judging"}
 
 
-def test_dev_events_are_watched_and_not_trained_on() -> None:
+def test_dev_events_become_episodes_of_the_dev_part() -> None:
     episode = only(episodes(build_correction(1, "ask", "no", "yes", role=Role.DEV), part=Part.DEV))
     assert episode.part is Part.DEV
 

@@ -22,7 +22,7 @@ from tests.unit.rewards.announced_rules import (
 
 
 class People:
-    """They approve what the agent says and correct it where a rule speaks; `truth` is what is outdated."""
+    """People approve an agent's replies and correct them by rules; `truth` are the outdated answers."""
 
     def __init__(self, agent: str, seed: int) -> None:
         self.agent, self.chance = agent, random.Random(seed)
@@ -33,31 +33,33 @@ class People:
         self.tasks = {}
 
     def approve(self, count: int, *, knowing: tuple[Rule, ...] = ()) -> None:
-        """Approve replies of an agent that follows the taught rules; people who know of more rules leave
-        those prompts alone."""
+        """Approve replies of an agent that follows the taught rules, but none that the rules in `knowing`
+        would change."""
         for _ in range(count):
-            asked = build_task_where(
-                self.chance, self.agent, lambda one: not any(is_about(r, one) for r in knowing)
+            task = build_task_where(
+                self.chance,
+                self.agent,
+                lambda candidate: not any(is_about(rule, candidate) for rule in knowing),
             )
             self.seq += 1
-            self.tasks[self.seq] = asked
-            reply = wanted_reply(asked, self.rules)
-            self.answers.append(ApprovedReply(seq=self.seq, prompt=asked.prompt, reply=reply))
+            self.tasks[self.seq] = task
+            reply = wanted_reply(task, self.rules)
+            self.answers.append(ApprovedReply(seq=self.seq, prompt=task.prompt, reply=reply))
 
     def correct(self, rule: Rule, count: int) -> None:
         for _ in range(count):
-            asked = build_task_where(self.chance, self.agent, lambda one: is_about(rule, one))
+            task = build_task_where(self.chance, self.agent, lambda candidate: is_about(rule, candidate))
             self.seq += 1
-            rejected = wanted_reply(asked, self.rules)
-            corrected = wanted_reply(asked, [*self.rules, rule])
+            rejected = wanted_reply(task, self.rules)
+            corrected = wanted_reply(task, [*self.rules, rule])
             self.corrections.append(
-                Corrected(seq=self.seq, prompt=asked.prompt, rejected=rejected, corrected=corrected)
+                Corrected(seq=self.seq, prompt=task.prompt, rejected=rejected, corrected=corrected)
             )
 
     def learn(self, *rules: Rule) -> None:
         self.rules += rules
 
-    def found(self) -> set[int]:
+    def outdated(self) -> set[int]:
         return set(outdated(self.answers, self.corrections))
 
     def truth(self) -> set[int]:
@@ -73,7 +75,7 @@ RULES = [("support", NOTIFY), ("support", VIP), ("sql", SOFT), ("sql", COUNT_ID)
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("agent", "rule"), RULES)
-def test_approvals_from_before_a_rule_are_outdated_exactly_where_the_rule_speaks(
+def test_approvals_from_before_a_rule_are_outdated_exactly_where_the_rule_applies(
     agent: str, rule: Rule, seed: int
 ) -> None:
     people = People(agent, seed)
@@ -81,19 +83,17 @@ def test_approvals_from_before_a_rule_are_outdated_exactly_where_the_rule_speaks
     people.correct(rule, 40)
     people.learn(rule)
     assert people.truth()
-    assert people.found() == people.truth()
+    assert people.outdated() == people.truth()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("agent", "rule"), RULES)
-def test_near_misses_approved_before_the_corrections_of_their_own_wave_stay(
-    agent: str, rule: Rule, seed: int
-) -> None:
+def test_similar_prompts_approved_by_people_who_know_the_rule_stay(agent: str, rule: Rule, seed: int) -> None:
     people = People(agent, seed)
     people.approve(160, knowing=(rule,))
     people.correct(rule, 40)
     people.learn(rule)
-    assert people.found() == set()
+    assert people.outdated() == set()
 
 
 @pytest.mark.parametrize(("agent", "rule"), RULES)
@@ -104,7 +104,7 @@ def test_approvals_given_among_and_after_the_corrections_stay(agent: str, rule: 
     people.correct(rule, 20)
     people.learn(rule)
     people.approve(100)
-    assert people.found() == set()
+    assert people.outdated() == set()
 
 
 def test_an_approval_outdated_by_the_first_wave_is_outdated_in_every_later_one() -> None:
@@ -112,28 +112,28 @@ def test_an_approval_outdated_by_the_first_wave_is_outdated_in_every_later_one()
     people.approve(100)
     people.correct(SOFT, 40)
     people.learn(SOFT)
-    first = people.found()
+    first = people.outdated()
     people.approve(100)
     people.correct(COUNT_ID, 40)
     people.learn(COUNT_ID)
     assert first
-    assert first < people.found()
-    assert people.found() == people.truth()
+    assert first < people.outdated()
+    assert people.outdated() == people.truth()
 
 
-def test_a_condition_on_how_many_digits_a_number_has_is_seen() -> None:
+def test_a_condition_on_the_number_of_digits_is_detected() -> None:
     people = People("support", 6)
     people.approve(200)
     people.correct(LARGE, 40)
     people.learn(LARGE)
-    assert people.found() == people.truth()
+    assert people.outdated() == people.truth()
 
 
 def test_a_few_corrections_are_not_a_rule() -> None:
     people = People("coder", 7)
     people.approve(100)
     people.correct(PATHLIB, RULE_CORRECTIONS_MIN - 1)
-    assert people.found() == set()
+    assert people.outdated() == set()
 
 
 def test_an_older_answer_to_the_corrected_prompt_itself_is_outdated_by_one_correction() -> None:
@@ -153,7 +153,7 @@ def test_an_older_answer_that_agrees_with_the_correction_stays() -> None:
     assert outdated(answers, corrections) == frozenset()
 
 
-def test_prose_that_is_corrected_differently_every_time_outdates_nothing() -> None:
+def test_prose_whose_corrections_always_differ_outdates_nothing() -> None:
     chance = random.Random(8)
     words = WORDINGS["read"][1].split() + WORDINGS["address"][2].split()
     prose = [" ".join(chance.sample(words, 7)) for _ in range(60)]

@@ -1,4 +1,4 @@
-"""Spans carry half of a correction's mass to what was changed."""
+"""Spans give half of a correction's mass to the changed characters."""
 
 import time
 from itertools import pairwise
@@ -11,15 +11,15 @@ from rewards.episode import Weighted
 from rewards.spans import changed, weigh
 
 
-def pieces(text: str, hunks: tuple[tuple[int, int], ...]) -> list[str]:
+def texts_of(text: str, hunks: tuple[tuple[int, int], ...]) -> list[str]:
     return [text[start:end] for start, end in hunks]
 
 
 def test_only_the_words_that_differ_are_changed() -> None:
     rejected, corrected = 'x = open("notes.txt").read()', 'x = Path("notes.txt").read_text()'
     left, right = changed(rejected, corrected)
-    assert pieces(rejected, left) == ["open", "read"]
-    assert pieces(corrected, right) == ["Path", "read_text"]
+    assert texts_of(rejected, left) == ["open", "read"]
+    assert texts_of(corrected, right) == ["Path", "read_text"]
 
 
 def test_what_was_changed_is_marked_and_nothing_else() -> None:
@@ -30,8 +30,8 @@ def test_what_was_changed_is_marked_and_nothing_else() -> None:
 
 def test_where_words_were_only_left_out_the_next_word_is_changed() -> None:
     left, right = changed("please do kindly stop now", "please do stop now")
-    assert pieces("please do kindly stop now", left)[0].strip() == "kindly"
-    assert pieces("please do stop now", right)[0].strip() == "stop"
+    assert texts_of("please do kindly stop now", left)[0].strip() == "kindly"
+    assert texts_of("please do stop now", right)[0].strip() == "stop"
 
 
 def test_words_left_out_at_the_end_leave_no_hunk_behind() -> None:
@@ -52,7 +52,7 @@ def test_long_texts_are_compared_by_lines() -> None:
         line.replace("says", "claims") if index in (3, 180) else line for index, line in enumerate(lines)
     ]
     rejected, corrected = "\n".join(lines), "\n".join(other)
-    assert pieces(corrected, changed(rejected, corrected)[1]) == [other[3] + "\n", other[180] + "\n"]
+    assert texts_of(corrected, changed(rejected, corrected)[1]) == [other[3] + "\n", other[180] + "\n"]
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_what_is_not_changed_is_the_same_on_both_sides_unless_a_word_follows_a_d
         assert rejected == corrected or rejected.startswith(corrected) or corrected.startswith(rejected)
     for text, hunks in ((rejected, left), (corrected, right)):
         assert all(start < end <= len(text) for start, end in hunks)
-        assert all(one[1] < other[0] for one, other in pairwise(hunks))
+        assert all(hunk[1] < next_hunk[0] for hunk, next_hunk in pairwise(hunks))

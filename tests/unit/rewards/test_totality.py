@@ -1,4 +1,4 @@
-"""Whatever passed the wire schema is credited, barren or waits; nothing raises and nothing is forgotten."""
+"""Every event that passed the wire schema becomes episodes, is barren or is deferred; nothing raises."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from feedback.wire import TYPES, own_fields
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
-from rewards.baseline import usual
+from rewards.baseline import mean_outcomes
 from rewards.batch import choose
 from rewards.contradictions import contradictions
 from rewards.episode import Part
@@ -55,7 +55,7 @@ WIRE = {"correction": "correction", "outcome": "outcome", "retraction": "retract
 
 @st.composite
 def events(draw: st.DrawFn, seq: int) -> KeptEvent:
-    """An event as intake would keep it: its data went through the wire model."""
+    """An event as intake stores it: its data went through the wire model."""
     kind = draw(st.sampled_from(list(Kind)))
     given_data = draw(st.fixed_dictionaries({}, optional=common)) | {
         "agent": "support",
@@ -64,7 +64,7 @@ def events(draw: st.DrawFn, seq: int) -> KeptEvent:
         "action": kind.value,
         "target": {"source": "t", "id": "e1"},
     }
-    # Whatever the schema demands and chance left out.
+    # Fields that the schema demands and the random data lacks.
     given_data.setdefault("value", 0.5)
     given_data.setdefault("turns", [{"role": "assistant", "content": "so"}])
     if not any(turn["role"] == "assistant" for turn in given_data["turns"]):
@@ -121,54 +121,58 @@ def captures(draw: st.DrawFn, name: str) -> Interaction:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[KeptEvent], dict[str, Interaction]]:
+def histories_of_an_agent(draw: st.DrawFn) -> tuple[list[KeptEvent], dict[str, Interaction]]:
     count = draw(st.integers(1, 7))
     kept = [draw(events(seq)) for seq in range(1, count + 1)]
     return kept, {name: draw(captures(name)) for name in ("i1", "i2", "i3")}
 
 
 @settings(max_examples=300, deadline=None)
-@given(worlds(), st.floats(-1.0, 1.0))
+@given(histories_of_an_agent(), st.floats(-1.0, 1.0))
 def test_every_waiting_event_is_barren_or_waits_or_becomes_episodes(
     world: tuple[list[KeptEvent], dict[str, Interaction]], baseline: float
 ) -> None:
     kept, interactions = world
     history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
-    baselines = {None: baseline, **usual(kept, last=3)}
+    baselines = {None: baseline, **mean_outcomes(kept, last=3)}
     settled = settle_for_planning(kept, history=history, baselines=baselines)
     assert not settled.barren.keys() & settled.deferred.keys()
     assert all((*settled.barren.values(), *settled.deferred.values())), "each with a reason"
-    ripe = [one for one in kept if one.seq not in settled.barren.keys() | settled.deferred.keys()]
-    episodes = episodes_of_turn(ripe, part=Part.NEW, history=history, baselines=baselines, around=kept)
-    assert {episode.events[0] for episode in episodes} == {one.event.uid for one in ripe}
+    teaching = [
+        kept_event
+        for kept_event in kept
+        if kept_event.seq not in settled.barren.keys() | settled.deferred.keys()
+    ]
+    episodes = episodes_of_turn(teaching, part=Part.NEW, history=history, baselines=baselines, around=kept)
+    assert {episode.events[0] for episode in episodes} == {kept_event.event.uid for kept_event in teaching}
     assert settle_for_planning(kept[::-1], history=history, baselines=baselines) == settled
 
 
 @settings(max_examples=300, deadline=None)
-@given(worlds(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0))
+@given(histories_of_an_agent(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0))
 def test_equal_events_become_equal_episodes_of_their_parts_role(
     world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float
 ) -> None:
     kept, interactions = world
     history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
-    baselines = {None: baseline, **usual(kept, last=3)}
+    baselines = {None: baseline, **mean_outcomes(kept, last=3)}
     episodes = episodes_of_turn(kept, part=part, history=history, baselines=baselines)
-    roles = {one.event.uid: one.event.role for one in kept}
+    roles = {kept_event.event.uid: kept_event.event.role for kept_event in kept}
     wanted = Role.DEV if part is Part.DEV else Role.TRAIN
     assert all(roles[uid] is wanted for episode in episodes for uid in episode.events)
     assert episodes_of_turn(kept[::-1], part=part, history=history, baselines=baselines) == episodes
 
 
 @settings(max_examples=150, deadline=None)
-@given(worlds(), st.integers(0, 5), st.integers(0, 2**48))
-def test_choosing_and_asking_never_raise_either(
+@given(histories_of_an_agent(), st.integers(0, 5), st.integers(0, 2**48))
+def test_choosing_a_turn_and_a_suite_never_raises(
     world: tuple[list[KeptEvent], dict[str, Interaction]], count: int, seed: int
 ) -> None:
     kept, interactions = world
     choice = choose(
         new=kept[::2],
         taught=kept[1::2],
-        approvals=[one for one in kept if one.event.kind is Kind.APPROVE],
+        approvals=[kept_event for kept_event in kept if kept_event.event.kind is Kind.APPROVE],
         gate=kept,
         dev=kept,
         interactions=interactions,
@@ -179,8 +183,8 @@ def test_choosing_and_asking_never_raise_either(
     assert len(choice.parts[Part.REPLAY]) <= count
     assert len(choice.parts[Part.ANCHOR]) <= count
     contradictions(kept, interactions=interactions, window_s=3.0)
-    gate = [one for one in kept if one.event.role is Role.GATE]
-    asked = suite(
+    gate = [kept_event for kept_event in kept if kept_event.event.role is Role.GATE]
+    questions = suite(
         approvals=gate,
         taught_gate=gate,
         new=kept[::3],
@@ -189,4 +193,4 @@ def test_choosing_and_asking_never_raise_either(
         seed=seed,
         questions_max=count,
     )
-    assert len(asked) <= count
+    assert len(questions) <= count
