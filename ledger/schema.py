@@ -33,6 +33,7 @@ from ledger.feedback_tables import (
 from ledger.metadata import Serial, metadata
 
 __all__ = [
+    "access_keys",
     "agents",
     "dead_letters",
     "decisions",
@@ -74,6 +75,24 @@ agents = Table(
     Column("tokens_per_hour_max", BigInteger),
     Column("declared_s", Float, nullable=False),
     CheckConstraint("weight > 0", name="weight"),
+)
+
+# ── who may talk ──────────────────────────────────────────────────────────────────────────────────
+access_keys = Table(
+    "access_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the key; the key itself is nowhere
+    Column("name", String(100), nullable=False),  # author of the feedback sent with it
+    Column("agents", JSON(none_as_null=True)),  # null: every agent
+    Column("rights", JSON, nullable=False),  # `ledger.access.keys.Right`
+    Column("concurrency_max", Integer),
+    Column("requests_per_minute_max", Integer),
+    Column("created_s", Float, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_s", Float),
+    Column("revoked_s", Float),
+    Column("replaces", String(40)),  # the key that was rotated
 )
 
 # ── what was learned from it ──────────────────────────────────────────────────────────────────────

@@ -85,10 +85,11 @@ def test_looking_loads_nothing_heavy(words: tuple[str, ...], story: Path) -> Non
     assert cpu_s < CPU_S_MAX
 
 
-def test_help_loads_nothing_of_the_ledger_but_the_names_of_its_errors(tmp_path: Path) -> None:
+def test_help_loads_nothing_of_the_ledger_but_names_of_errors_and_rights(tmp_path: Path) -> None:
     modules, _ = loaded_by("--help", cwd=tmp_path)
     assert modules.isdisjoint({"sqlalchemy", "pydantic", "structlog"})
-    assert {name for name in modules if name.startswith("ledger")} == {"ledger", "ledger.errors"}
+    of_ledger = {name for name in modules if name.startswith("ledger")}
+    assert of_ledger == {"ledger", "ledger.errors", "ledger.access", "ledger.access.rights"}
 
 
 def test_sending_loads_no_model(tmp_path: Path) -> None:
