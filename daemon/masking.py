@@ -54,7 +54,9 @@ def mask_values(value: Any) -> Any:
             return mask(value)
         case Mapping():
             return {
-                name: MASK if is_secret_name(str(name)) and inner is not None else mask_values(inner)
+                name: MASK
+                if is_secret_name(str(name)) and inner not in (None, {}, [])
+                else mask_values(inner)
                 for name, inner in value.items()
             }
         case list() | tuple() | set() | frozenset():

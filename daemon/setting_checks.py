@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from engine.recipe import Recipe, recipe_from
 from serving.fleet.scoring import SCORERS
 
@@ -52,6 +54,13 @@ def server_url(url: str) -> str:
     if re.search(r"\s", url):
         raise ValueError("must be http://host:port or https://host:port, without a space")
     return url
+
+
+def header_secret(secret: SecretStr) -> SecretStr:
+    """A key or token that can be sent in an HTTP header."""
+    if not re.fullmatch(r"[!-~]{1,4096}", secret.get_secret_value()):
+        raise ValueError("must be printable ASCII without spaces, and not empty")
+    return secret
 
 
 def recipe(changes: dict[str, Any]) -> dict[str, Any]:

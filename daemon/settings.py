@@ -1,9 +1,9 @@
 """Every setting with its default, its unit and its reason. `daemon.settings_file` reads their values."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from daemon import setting_checks
@@ -30,6 +30,7 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Brokers = Annotated[str, AfterValidator(setting_checks.brokers)]
 LedgerUrl = Annotated[str, AfterValidator(setting_checks.ledger_url)]
 ServerUrl = Annotated[str, AfterValidator(setting_checks.server_url)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(setting_checks.header_secret)]
 ScorerName = Annotated[str, AfterValidator(setting_checks.scorer)]
 RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
 
@@ -139,11 +140,27 @@ class FleetSettings(_Group):
     """The vLLM servers."""
 
     replicas: tuple[ServerUrl, ...] = Field(default=("http://127.0.0.1:8000",), repr=False)
-    """Base URLs. Only clorad should reach them: their adapter endpoints have no authentication."""
+    """Base URLs. Only clorad should reach them: whoever does, and has their key, can load adapters."""
     request_s_max: float = Field(default=60.0, gt=0)
     """Longest answer in flight: how long a replaced version stays loaded at least."""
     adapters_max: int = Field(default=32, ge=2)
     """Adapters a replica is given at once, candidates too; its --max-cpu-loras must allow as many."""
+    api_key: HeaderSecret | None = None
+    """Key of the replicas, as vLLM's --api-key or VLLM_API_KEY has it; None: they ask for none."""
+    api_keys: dict[ServerUrl, HeaderSecret] = Field(default_factory=dict)
+    """Keys of single replicas by URL, where they differ: a shared fleet, or while a key is replaced."""
+
+    @model_validator(mode="after")
+    def _keys_have_replicas(self) -> Self:
+        if {url.rstrip("/") for url in self.api_keys} - {url.rstrip("/") for url in self.replicas}:
+            raise ValueError("api_keys names a URL that is not one of replicas")
+        return self
+
+    def replica_keys(self) -> dict[str, str]:
+        """The key of each replica that has one, by URL without a slash at its end."""
+        own = {url.rstrip("/"): key for url, key in self.api_keys.items()}
+        keys = {url.rstrip("/"): own.get(url.rstrip("/"), self.api_key) for url in self.replicas}
+        return {url: key.get_secret_value() for url, key in keys.items() if key is not None}
 
 
 class GatewaySettings(_Group):

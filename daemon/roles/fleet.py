@@ -48,6 +48,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
+            api_keys=settings.fleet.replica_keys(),
             failpoint=failpoint,
         )
         publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)

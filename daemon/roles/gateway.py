@@ -39,6 +39,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         port=options.port,
                         request_s_max=settings.fleet.request_s_max,
                         shutdown_delay_s=options.leave_s,
+                        api_keys=settings.fleet.replica_keys(),
                     ),
                 ),
                 stopping,

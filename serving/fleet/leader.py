@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import structlog
@@ -91,10 +92,15 @@ def build_fleet(
     suite: SuiteOf,
     redact: Callable[[str], str],
     health: HealthReport,
+    api_keys: Mapping[str, str] = MappingProxyType({}),
     failpoint: Callable[[str], None] = lambda _: None,
 ) -> Fleet:
-    """A fleet of these replicas. `failpoint("fleet-swapping")` is called right before a promotion."""
-    replicas = {replica.url: replica for replica in map(Replica, urls)}
+    """A fleet of these replicas, with their keys by URL (without a slash at its end).
+
+    `failpoint("fleet-swapping")` is called right before a promotion.
+    """
+    clients = (Replica(url, api_key=api_keys.get(url.rstrip("/"))) for url in urls)
+    replicas = {replica.url: replica for replica in clients}
     reports, checker = ReplicaReports(replicas), VersionChecker(options.store, options.base_hash)
     judging = Judging(
         database=database,

@@ -21,6 +21,9 @@ ADAPTER_S_MAX = 30.0  # a load waits for a free slot
 # Below uvicorn's 5 s: a connection the server is about to close must not be picked for a request.
 KEEP_ALIVE_S_MAX = 4.0
 
+WRONG_KEY = (401, 403)
+"""How a replica, or a proxy before it, answers a request without the key that it was started with."""
+
 LIKELY_MAX = 20  # tokens that vLLM names at each position, unless `--max-logprobs` allows fewer
 IMPOSSIBLE_NATS = -9999.0  # how vLLM writes the logarithm of nothing in JSON
 
@@ -63,13 +66,21 @@ class Continuation:
 
 
 class Replica:
-    """The client of one server. Threads may share it."""
+    """The client of one server. Threads may share it. `api_key` is vLLM's `--api-key`."""
 
-    def __init__(self, url: str, *, answer_s_max: float = 60.0, in_flight_max: int = 32) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        answer_s_max: float = 60.0,
+        in_flight_max: int = 32,
+    ) -> None:
         self.url = url.rstrip("/")
         self._answer_s_max = answer_s_max
         self._client = httpx.Client(
             base_url=self.url,
+            headers=None if api_key is None else {"authorization": f"Bearer {api_key}"},
             trust_env=False,  # a proxy for the outside world must not see the fleet
             limits=httpx.Limits(
                 max_connections=in_flight_max,
@@ -208,6 +219,8 @@ class Replica:
                 continue
             if response.status_code == httpx.codes.OK:
                 return response
+            if response.status_code in WRONG_KEY:
+                raise ReplicaRefused(self.url, response.status_code, "it wants another key: fleet.api_key")
             if response.status_code not in broken:
                 raise ReplicaRefused(self.url, response.status_code, _why(response, explained=explained))
             fault = f"status {response.status_code}"

@@ -7,10 +7,10 @@ that it routes by the last table it read.
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -52,6 +52,7 @@ class GatewayOptions:
     wait_s_max: float = 10.0  # for a replica that can answer; then the request gets a 503
     connections_max: int = 1024  # to replicas
     body_bytes_max: int = 4 * 1024 * 1024
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the replicas, by URL
 
     @property
     def drain_s_max(self) -> float:
@@ -76,7 +77,10 @@ def build_app(gateway: Gateway, stopping: threading.Event) -> FastAPI:
     async def connected(app: FastAPI) -> AsyncIterator[None]:
         options = gateway.options
         async with open_forwarder(
-            gateway.table, connections_max=options.connections_max, wait_s_max=options.wait_s_max
+            gateway.table,
+            connections_max=options.connections_max,
+            wait_s_max=options.wait_s_max,
+            api_keys=options.api_keys,
         ) as forwarder:
             app.state.responder = Responder(
                 gateway.table,

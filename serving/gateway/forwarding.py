@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -35,6 +36,9 @@ FAILURES_MAX = 3
 The request is then the likely cause: one that ends a replica must not be given to all of them, and to each
 again after its restart.
 """
+
+WRONG_KEY = (401, 403)
+"""How a replica, or a proxy before it, answers a request without the key that it was started with."""
 
 AVOIDED_S = 1.0
 """Seconds for which a replica that broke off or was unreadable is asked last: the fleet role must notice."""
@@ -71,6 +75,7 @@ class Forwarder:
     table: RoutingTable
     session: aiohttp.ClientSession
     wait_s_max: float  # for a replica to come up; then the request is refused
+    api_keys: Mapping[str, str] = field(default_factory=dict)  # of replicas that ask for one, by URL
     in_flight: Counter[str] = field(default_factory=Counter)
     _avoided_until_s: dict[str, float] = field(default_factory=dict)
 
@@ -123,12 +128,16 @@ class Forwarder:
     ) -> Reply | None:
         """One replica's answer; None where another replica must be asked."""
         data = json.dumps({**body, "model": target.model}).encode()
-        headers = {"content-type": "application/json"}
         try:
+            # Redirects are not followed: another server must not get the replica's key.
             answer = await stack.enter_async_context(
-                self.session.post(target.url + path, data=data, headers=headers)
+                self.session.post(
+                    target.url + path, data=data, headers=self._headers(target.url), allow_redirects=False
+                )
             )
             status, events = answer.status, None
+            if status in WRONG_KEY:  # our key, not the client's: it could do nothing about it
+                raise _ReplicaKeyRefusedError(status)
             if status == 200 and body.get("stream"):
                 events = _events(answer)
                 first = await anext(events)
@@ -155,7 +164,7 @@ class Forwarder:
             self._avoid(target.url, fault)
             attempts.failed.add(target.url)
             return None
-        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration) as fault:
+        except (aiohttp.ClientError, TimeoutError, StopAsyncIteration, _ReplicaKeyRefusedError) as fault:
             self._avoid(target.url, fault)
             attempts.fail(target.url, type(fault).__name__)
             return None
@@ -182,6 +191,13 @@ class Forwarder:
             self._avoid(url, fault)
             raise ReplicasFailed(type(fault).__name__) from None
 
+    def _headers(self, url: str) -> dict[str, str]:
+        """What a replica gets; of the client's own headers nothing, least of all its key."""
+        headers = {"content-type": "application/json"}
+        if (api_key := self.api_keys.get(url)) is not None:
+            headers["authorization"] = f"Bearer {api_key}"
+        return headers
+
     def _avoid(self, url: str, fault: Exception) -> None:
         unreadable = str(fault) if isinstance(fault, UnreadableReply) else None
         log.info("replica broke off", replica=url, fault=type(fault).__name__, unreadable=unreadable)
@@ -195,6 +211,10 @@ class Forwarder:
     def _avoided(self) -> set[str]:
         now = time.monotonic()
         return {url for url, until_s in self._avoided_until_s.items() if now < until_s}
+
+
+class _ReplicaKeyRefusedError(Exception):
+    """A replica does not take the key in the settings. The fleet role takes it out of rotation."""
 
 
 class _ErrorEventError(Exception):
@@ -223,13 +243,17 @@ class _Attempts:
 
 @asynccontextmanager
 async def open_forwarder(
-    table: RoutingTable, *, connections_max: int, wait_s_max: float
+    table: RoutingTable,
+    *,
+    connections_max: int,
+    wait_s_max: float,
+    api_keys: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Forwarder]:
     """A forwarder whose connections are closed at the end of the block."""
     connector = aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=_KEEP_ALIVE_S_MAX)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S_MAX)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        yield Forwarder(table, session, wait_s_max)
+        yield Forwarder(table, session, wait_s_max, api_keys)
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

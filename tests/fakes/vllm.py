@@ -35,12 +35,22 @@ class Trouble:
     says: bytes | None = None  # instead of an answer, or as one event more of a stream
     says_at: int = 0  # of a stream: before which event
     refuses: bytes | None = None  # the same with status 400
+    redirects_to: str | None = None  # another server's URL, in place of an answer
 
 
 class FakeVLLM:
     """One server on a free loopback port. `die` and `start` again: same port, adapters forgotten."""
 
-    def __init__(self, *, brain: Brain = babble, base_name: str = "base", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        brain: Brain = babble,
+        base_name: str = "base",
+        port: int = 0,
+        api_key: str | None = None,  # vLLM's --api-key: /v1 is closed without it, /health is not
+    ) -> None:
+        self.api_key = api_key
+        self.authorizations: list[str | None] = []  # of every request below /v1
         self.brain = brain
         self.base_name = base_name
         self.adapters: dict[str, str] = {}
@@ -138,6 +148,8 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         fake = self.server.fake
+        if not self._is_authorized():
+            return
         if self.path == "/health":
             self._send(200, b"")
         elif self.path == "/v1/models":
@@ -155,6 +167,8 @@ class _Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         fake = self.server.fake
         raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if not self._is_authorized():
+            return
         fake.entered(1)
         try:
             body = self._body(raw)
@@ -172,6 +186,17 @@ class _Answers(BaseHTTPRequestHandler):
             self._say(no.status, no.body)
         finally:
             fake.entered(-1)
+
+    def _is_authorized(self) -> bool:
+        """Whether the request has the key. If not, it has been answered as vLLM does."""
+        if not self.path.startswith("/v1"):
+            return True
+        fake, given = self.server.fake, self.headers.get("authorization")
+        fake.authorizations.append(given)
+        if fake.api_key is not None and given != f"Bearer {fake.api_key}":
+            self._say(401, {"error": "Unauthorized"})
+            return False
+        return True
 
     def _body(self, raw: bytes) -> dict[str, Any]:
         try:
@@ -205,6 +230,12 @@ class _Answers(BaseHTTPRequestHandler):
         trouble = self.server.fake.trouble
         if trouble.hang_up_before_answer:
             self._hang_up()
+            return
+        if trouble.redirects_to is not None:
+            self.send_response(307)
+            self.send_header("location", trouble.redirects_to + self.path)
+            self.send_header("content-length", "0")
+            self.end_headers()
             return
         if trouble.failures_left > 0:
             trouble.failures_left -= 1

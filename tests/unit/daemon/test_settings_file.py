@@ -303,3 +303,35 @@ def test_every_secret_in_a_url_is_masked() -> None:
     )
     assert "hunter2" not in str(masked(settings))
     assert MASK in masked(settings)["fleet"]["replicas"][0]
+
+
+class TestReplicaKeys:
+    REPLICAS = '[fleet]\nreplicas = ["http://a:1", "http://b:2/", "http://c:3"]\n'
+
+    def test_one_key_is_for_all_and_a_replica_may_have_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("clorad.toml").write_text(self.REPLICAS + '[fleet.api_keys]\n"http://b:2" = "of-b"\n')
+        assert read_settings().fleet.replica_keys() == {"http://b:2": "of-b"}
+        monkeypatch.setenv("CLORAD_FLEET__API_KEY", "of-all")
+        keys = read_settings().fleet.replica_keys()
+        assert keys == {"http://a:1": "of-all", "http://b:2": "of-b", "http://c:3": "of-all"}
+
+    def test_without_a_key_there_is_none(self) -> None:
+        assert read_settings().fleet.replica_keys() == {}
+        assert masked(read_settings())["fleet"]["api_key"] is None
+        assert masked(read_settings())["fleet"]["api_keys"] == {}
+
+    def test_no_key_is_printed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("clorad.toml").write_text(self.REPLICAS + '[fleet.api_keys]\n"http://b:2" = "s3cret-b"\n')
+        monkeypatch.setenv("CLORAD_FLEET__API_KEY", "s3cret-all")
+        settings = read_settings()
+        assert "s3cret" not in f"{settings!r}{settings.model_dump(mode='json')}{masked(settings)}"
+
+    @pytest.mark.parametrize("key", ["", "two words", "line\nbreak", "schlüssel"])
+    def test_a_key_that_no_header_can_carry_is_refused_without_repeating_it(self, key: str) -> None:
+        line = refusal(env={"CLORAD_FLEET__API_KEY": key})
+        assert "fleet.api_key: got str; must be printable ASCII" in line
+        assert not key or key not in line
+
+    def test_a_key_for_a_replica_that_is_none_of_ours_is_refused(self) -> None:
+        line = refusal(self.REPLICAS + '[fleet.api_keys]\n"http://d:4" = "x"\n')
+        assert "api_keys names a URL that is not one of replicas" in line

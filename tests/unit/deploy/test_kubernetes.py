@@ -130,6 +130,16 @@ def test_every_replica_is_one_the_fleet_role_knows(settings: Settings) -> None:
     assert {"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "True"} in container("vllm")["env"]
 
 
+def test_replicas_ask_for_the_key_that_the_roles_send() -> None:
+    [key] = [one for one in container("vllm")["env"] if one["name"] == "VLLM_API_KEY"]
+    named = key["valueFrom"]["secretKeyRef"]
+    section, setting = named["key"].removeprefix("CLORAD_").lower().split("__")
+    assert (section, setting in type(Settings().fleet).model_fields) == ("fleet", True)
+    assert named["optional"], "without one there is none"
+    for role in ("fleet", "gateway"):
+        assert {"secretRef": {"name": named["name"]}} in container(role)["envFrom"]
+
+
 def test_a_replica_can_hold_what_it_is_given(settings: Settings) -> None:
     flags = dict(re.findall(r"--([a-z-]+)=(\S+)", " ".join(container("vllm")["args"])))
     assert "--enable-lora" in container("vllm")["args"]

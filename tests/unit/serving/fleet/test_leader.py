@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from structlog.testing import capture_logs
@@ -36,7 +37,9 @@ class RecordedHealth:
         self.checks[name] = ok
 
 
-def fleet(scene: Scene, holder: str = "one", **options) -> Fleet:
+def fleet(
+    scene: Scene, holder: str = "one", api_keys: Mapping[str, str] = MappingProxyType({}), **options
+) -> Fleet:
     return build_fleet(
         scene.database,
         tuple(fake.url for fake in scene.replicas),
@@ -52,6 +55,7 @@ def fleet(scene: Scene, holder: str = "one", **options) -> Fleet:
         suite=lambda _connection, _candidate: [],
         redact=lambda text: text,
         health=RecordedHealth(),
+        api_keys=api_keys,
     )
 
 
@@ -234,3 +238,27 @@ def test_only_the_leader_exports_the_fleet_gauges(billing):
         assert told("clorad.fleet.replicas.configured") == {(): 2}
     assert missing_by_replica() == {}
     assert told("clorad.fleet.replicas.in_rotation") == told("clorad.fleet.replicas.configured") == {}
+
+
+def test_replicas_behind_a_key_are_filled_judged_and_swapped(billing):
+    for number, fake in enumerate(billing.replicas):
+        fake.api_key = f"s3cret-{number}"
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    keys = {fake.url: fake.api_key for fake in billing.replicas}
+    with running(fleet(billing, api_keys=keys)):
+        wait_for(lambda: champion(billing) == candidate.number)
+        wait_for(lambda: all(candidate.model in one.models for one in seen(billing).values()))
+    for fake in billing.replicas:
+        assert set(fake.authorizations) == {f"Bearer {fake.api_key}"}
+
+
+def test_a_replica_that_refuses_the_key_is_out_of_rotation_and_its_note_says_so(billing):
+    open_replica, closed = billing.replicas
+    closed.api_key = "s3cret"
+    with running(fleet(billing, api_keys={closed.url: "wrong"})):
+        wait_for(lambda: len(seen(billing)) == 2 and seen(billing)[open_replica.url].in_rotation)
+        state = seen(billing)[closed.url]
+    assert not state.in_rotation
+    assert "fleet.api_key" in str(state.note)
+    assert "wrong" not in str(state.note)

@@ -3,7 +3,9 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import openai
 import pytest
@@ -229,3 +231,57 @@ def test_words_after_a_comment_of_a_router_are_not_lost(gateway: RunningGateway,
     stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     assert "not not " in text
+
+
+class TestReplicasBehindAKey:
+    KEY = "s3cret-of-the-fleet"
+
+    @contextmanager
+    def gateway(self, world: Scene, keys: tuple[str | None, ...]) -> Iterator[RunningGateway]:
+        """A gateway with these keys, one for each replica."""
+        given = {fake.url: key for fake, key in zip(world.replicas, keys, strict=True) if key is not None}
+        with build_gateway(world.database, api_keys=given) as running:
+            wait_until(lambda: running.get("/readyz").status_code == 200)
+            yield running
+
+    def test_each_gets_its_own_key_and_never_the_clients(self, world: Scene) -> None:
+        keys = ("of-the-first", "of-the-second")
+        for fake, key in zip(world.replicas, keys, strict=True):
+            fake.api_key = key
+            fake.trouble.answer_delay_s = 0.05
+        with self.gateway(world, keys) as gateway, ThreadPoolExecutor(8) as pool:
+            assert {answer[:3] for answer in pool.map(lambda _: ask_agent(gateway), range(16))} == {"v1-"}
+        for fake, key in zip(world.replicas, keys, strict=True):
+            assert set(fake.authorizations) == {f"Bearer {key}"}
+
+    def test_a_replica_without_a_key_gets_no_authorization_at_all(
+        self, gateway: RunningGateway, world: Scene
+    ) -> None:
+        ask_agent(gateway)
+        assert [given for fake in world.replicas for given in fake.authorizations] == [None]
+
+    def test_a_replica_that_refuses_our_key_is_left_for_another(self, world: Scene) -> None:
+        world.replicas[0].api_key = self.KEY
+        with self.gateway(world, ("wrong", None)) as gateway:
+            assert [ask_agent(gateway)[:3] for _ in range(4)] == ["v1-"] * 4
+
+    @pytest.mark.parametrize("streams", [False, True])
+    def test_a_client_never_reads_that_our_key_was_refused(self, world: Scene, streams: bool) -> None:
+        for fake in world.replicas:
+            fake.api_key = self.KEY
+        with self.gateway(world, ("wrong", None)) as gateway:
+            body = {"model": "billing", "messages": ASK, "stream": streams}
+            refused = gateway.send("/v1/chat/completions", body)
+            assert refused.status_code == 502
+            assert "nauthorized" not in refused.text
+            assert self.KEY not in refused.text
+
+    def test_a_redirect_is_not_followed(self, world: Scene) -> None:
+        """Another server would get the replica's key, and what the user wrote."""
+        first, other = world.replicas
+        first.trouble.redirects_to = other.url
+        report_replicas(world, out=frozenset({other.url}))
+        with self.gateway(world, (self.KEY, None)) as gateway:
+            answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
+        assert answer.status_code == 502
+        assert other.authorizations == []
