@@ -3,6 +3,7 @@
 Each returns what it was given, or raises `ValueError` in words that do not repeat it: it may hold a password.
 """
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping
@@ -54,6 +55,14 @@ def server_url(url: str) -> str:
     if re.search(r"\s", url):
         raise ValueError("must be http://host:port or https://host:port, without a space")
     return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def header_secret(secret: SecretStr) -> SecretStr:

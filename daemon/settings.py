@@ -186,7 +186,9 @@ class TelemetrySettings(_Group):
     health_port: int = Field(default=0, ge=0, le=65535 - 3)
     """/healthz, /readyz and /metrics: intake's port; learner, fleet, gateway follow. 0: none."""
     health_host: str = Field(default="127.0.0.1", min_length=1)
-    """Address these listen on, without authentication: 0.0.0.0 or :: where probes come from elsewhere."""
+    """Address these listen on: 0.0.0.0 or :: where probes come from elsewhere; then set `token`."""
+    token: HeaderSecret | None = None
+    """Bearer token for /metrics and for what /healthz and /readyz tell besides their status. None: none."""
     otlp_endpoint: ServerUrl | None = Field(default=None, repr=False)
     """OpenTelemetry collector the meters are pushed to; None: they are only scraped."""
 

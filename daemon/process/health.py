@@ -1,9 +1,11 @@
 """Whether a role is alive and ready, as its own loops say, and a port that shows it.
 
 Alive: every loop that promised a sign of life gave it in time. Ready: every named check holds.
-Nothing is asked at request time: a probe must not wait for what it watches.
+Nothing is asked at request time: a probe must not wait for what it watches. With a token, only who has it
+reads more than whether; an orchestrator's probes can send none.
 """
 
+import hmac
 import json
 import socket
 import socketserver
@@ -106,12 +108,13 @@ class Health:
 
 
 @contextmanager
-def served(health: Health, port: int, host: str = "127.0.0.1") -> Iterator[int]:
+def served(health: Health, port: int, host: str = "127.0.0.1", *, token: str | None = None) -> Iterator[int]:
     """Answer /healthz, /readyz and /metrics until the block ends. Yields the port (0: any).
 
-    Raises `OSError` where the port is taken, or `host` is no address of this machine.
+    With a `token`, /metrics is 401 without it, and the others answer with their status alone. Raises
+    `OSError` where the port is taken, or `host` is no address of this machine.
     """
-    server = _Server((host, port), health)
+    server = _Server((host, port), health, token)
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True)
     thread.start()
     try:
@@ -126,8 +129,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # stopping must not wait for a slow prober
 
-    def __init__(self, address: tuple[str, int], health: Health) -> None:
+    def __init__(self, address: tuple[str, int], health: Health, token: str | None) -> None:
         self.health = health
+        self.expected = None if token is None else f"Bearer {token}".encode()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Answers)
 
@@ -147,16 +151,26 @@ class _Answers(BaseHTTPRequestHandler):
                 self._say(*self.server.health.liveness())
             case "/readyz":
                 self._say(*self.server.health.readiness())
-            case "/metrics":
+            case "/metrics" if self._has_token():
                 self._send(200, CONTENT_TYPE_LATEST, generate_latest())
+            case "/metrics":
+                self._send(401, "text/plain", b"telemetry.token is missing or wrong\n")
             case _:
                 self._send(404, "text/plain", b"/healthz, /readyz, /metrics\n")
 
     def _say(self, ok: bool, shown: dict[str, Any]) -> None:
-        self._send(200 if ok else 503, "application/json", json.dumps(shown).encode() + b"\n")
+        body = json.dumps(shown).encode() + b"\n" if self._has_token() else b"{}\n"
+        self._send(200 if ok else 503, "application/json", body)
+
+    def _has_token(self) -> bool:
+        given = self.headers.get("authorization") or ""
+        expected = self.server.expected
+        return expected is None or hmac.compare_digest(given.encode("latin-1", "replace"), expected)
 
     def _send(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)
+        if status == 401:
+            self.send_header("www-authenticate", "Bearer")
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

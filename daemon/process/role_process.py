@@ -19,7 +19,8 @@ from daemon.exit_codes import ExitCode
 from daemon.process import health, telemetry
 from daemon.process.health import Health
 from daemon.process.role_names import health_port
-from daemon.settings import Settings
+from daemon.setting_checks import is_loopback
+from daemon.settings import Settings, TelemetrySettings
 from ledger.errors import LedgerRefused
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
         open_parts.callback(meters.shutdown)
         try:
             if port := health_port(settings.telemetry.health_port, name):
-                _show(watched, settings.telemetry.health_host, port, open_parts)
+                _show(watched, settings.telemetry, port, open_parts)
             log.info("role started")
             role(settings, stopping, watched)
         except (RoleRefused, LedgerRefused) as refusal:
@@ -79,9 +80,14 @@ def die_with(parent_pid: int) -> None:
         os._exit(ExitCode.FAILED)
 
 
-def _show(watched: Health, host: str, port: int, open_parts: ExitStack) -> None:
+def _show(watched: Health, options: TelemetrySettings, port: int, open_parts: ExitStack) -> None:
+    host, token = options.health_host, options.token
+    if token is None and not is_loopback(host):
+        log.warning("health and metrics are open to whoever reaches this machine", setting="telemetry.token")
     try:
-        open_parts.enter_context(health.served(watched, port, host))
+        open_parts.enter_context(
+            health.served(watched, port, host, token=None if token is None else token.get_secret_value())
+        )
     except OSError as fault:
         raise RoleRefused(
             f"telemetry.health_port: {host}:{port} cannot be listened on ({fault.strerror})"

@@ -28,10 +28,10 @@ def health(clock: Clock) -> Health:
     return Health(clock)
 
 
-def get(port: int, path: str) -> tuple[int, bytes]:
+def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -135,3 +135,34 @@ def test_an_address_of_somebody_else_is_an_error_at_start(health: Health) -> Non
 def test_a_taken_port_is_an_error_at_start(health: Health, port: int) -> None:
     with pytest.raises(OSError), served(health, port):
         pass
+
+
+class TestToken:
+    """With `telemetry.token`, who does not have it learns whether the role is ready, and nothing more."""
+
+    @pytest.fixture
+    def guarded(self, health: Health) -> Iterator[int]:
+        health.ready("ledger", False, "no ledger at the usual place")
+        health.alive("poll")
+        with served(health, 0, token="s3cret") as port:
+            yield port
+
+    @pytest.mark.parametrize("given", [{}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}])
+    def test_without_it_metrics_are_closed_and_probes_get_their_status(
+        self, guarded: int, given: dict[str, str]
+    ) -> None:
+        assert get(guarded, "/metrics", **given)[0] == 401
+        assert get(guarded, "/healthz", **given) == (200, b"{}\n")
+        assert get(guarded, "/readyz", **given) == (503, b"{}\n")
+
+    def test_with_it_everything_is_told(self, guarded: int) -> None:
+        token = {"authorization": "Bearer s3cret"}
+        assert get(guarded, "/metrics", **token)[0] == 200
+        assert b"poll" in get(guarded, "/healthz", **token)[1]
+        assert b"usual place" in get(guarded, "/readyz", **token)[1]
+
+    def test_clorad_status_has_it(self, health: Health) -> None:
+        health.ready("ledger", True)
+        with served(health, 0, token="s3cret") as port:
+            asked = roles(Settings(telemetry={"health_port": port, "token": "s3cret"}))
+        assert asked["intake"]["checks"]["ledger"]["ok"]

@@ -248,7 +248,7 @@ def test_replicas_behind_a_key_are_filled_judged_and_swapped(billing):
     keys = {fake.url: fake.api_key for fake in billing.replicas}
     with running(fleet(billing, api_keys=keys)):
         wait_for(lambda: champion(billing) == candidate.number)
-        wait_for(lambda: all(candidate.model in one.models for one in seen(billing).values()))
+        wait_for(lambda: all(candidate.model in one.models for one in replica_states(billing).values()))
     for fake in billing.replicas:
         assert set(fake.authorizations) == {f"Bearer {fake.api_key}"}
 
@@ -257,8 +257,12 @@ def test_a_replica_that_refuses_the_key_is_out_of_rotation_and_its_note_says_so(
     open_replica, closed = billing.replicas
     closed.api_key = "s3cret"
     with running(fleet(billing, api_keys={closed.url: "wrong"})):
-        wait_for(lambda: len(seen(billing)) == 2 and seen(billing)[open_replica.url].in_rotation)
-        state = seen(billing)[closed.url]
+        wait_for(
+            lambda: (
+                len(replica_states(billing)) == 2 and replica_states(billing)[open_replica.url].in_rotation
+            )
+        )
+        state = replica_states(billing)[closed.url]
     assert not state.in_rotation
     assert "fleet.api_key" in str(state.note)
     assert "wrong" not in str(state.note)
