@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.prose_model import ProseModel
 from engine.lesson import Lesson
 from engine.recipe import Recipe
-from examples.house_rules.people.roles import role_of
+from examples.house_rules.rehearsed_roles import role_of
 from examples.real_base.prose_world import ProsePrompt, ProseWorld
 from ledger.events import Event, KeptEvent, Kind, Role, Status
 from rewards.batch import choose
@@ -73,7 +73,7 @@ class ProseFeedback:
             for prompt in asked:
                 if trained == self.plan.corrections:
                     break
-                trained += role_of(prompt.messages) == Role.TRAIN
+                trained += role_of(self.agent, prompt.messages) is Role.TRAIN
                 chosen.append(prompt)
             wanted = [str(prompt.wanted) for prompt in chosen]
             if self.plan.shuffled:
@@ -106,7 +106,7 @@ class ProseFeedback:
             kind=kind,
             agent=self.agent,
             author="developer",
-            role=Role(role_of(prompt.messages)),
+            role=role_of(self.agent, prompt.messages),
             prompt_group=prompt.text,
             data={"messages": list(prompt.messages), **texts},
         )

@@ -1,14 +1,24 @@
-"""Groups events whose conversation began with the same words, but for case and spacing.
+"""Names how a conversation began, so that the ledger gives conversations that began alike one role.
 
-A group's hash decides its role once and for all, so near-duplicates of a gate prompt are never trained on.
+What is compared is text in lower case without extra white space: near-duplicates of a gate prompt are never
+trained on. Which role it is depends on the ledger's key (`ledger.intake.prompt_roles`).
 """
 
 import hashlib
+import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ledger.events import Role
+from ledger.events import Openings
+
+OPENINGS_MAX = 8
+"""Messages of users and tools that are told apart at most: who needs more sends one prompt all the time."""
+
+_TELLING = ("user", "tool", "function")
+_NUMBERED = re.compile(r"\S*\d\S*")
+_WORDS_CHARS_MAX = 4000  # of each message that is no user's or tool's: bounds the work
 
 
 def normalise(text: str) -> str:
@@ -19,16 +29,34 @@ def normalise(text: str) -> str:
 
 def group_of(messages: Sequence[Mapping[str, Any]]) -> str:
     """SHA-256 (hex) of the first user message, normalised; of the first message where no user spoke."""
+    return openings_of(messages).told[0]
+
+
+def openings_of(messages: Sequence[Mapping[str, Any]]) -> Openings:
+    """What the conversation began with.
+
+    Each of `told` covers one more message of a user or a tool, at most `OPENINGS_MAX`. `whole` covers all
+    other messages too (instructions, the agent's own words, tool calls), but for words with a digit in them:
+    dates, times and numbers of sessions do not make another conversation.
+    """
     first = next((message for message in messages if message.get("role") == "user"), messages[0])
-    return hashlib.sha256(normalise(_text(first)).encode("utf-8", "surrogatepass")).hexdigest()
+    later = [message for message in messages if message.get("role") in _TELLING and message is not first]
+    told = [_sha256(normalise(_text(first)))]
+    for message in later[: OPENINGS_MAX - 1]:
+        told.append(_sha256(f"{told[-1]} {normalise(_text(message))}"))
+    rest = [_words(message) for message in messages if message.get("role") not in _TELLING]
+    is_more = any(rest) and len(messages) > 1
+    return Openings(told=tuple(told), whole=_sha256(f"{told[-1]} {json.dumps(rest)}") if is_more else None)
 
 
-def role_of(group: str) -> Role:
-    """Gate for one group in four, dev for one in eight, train for the rest."""
-    eighth = int(group[:8], 16) % 8
-    if eighth < 2:
-        return Role.GATE
-    return Role.DEV if eighth == 2 else Role.TRAIN
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    text = _text(message) + (json.dumps(calls, sort_keys=True, default=str) if calls else "")
+    return " ".join(_NUMBERED.sub(" ", normalise(text[-_WORDS_CHARS_MAX:])).split())
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from feedback import wire
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
-from feedback.grouping import group_of, role_of
+from feedback.grouping import openings_of
 from feedback.redaction import RedactionCounts, Redactor
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, UnusableRecord
 from ledger.identity import Identity
@@ -93,7 +93,6 @@ class Reader:
         self, envelope: Envelope, data: wire.Data, fields: dict[str, Any], raw: bytes, name: _Name
     ) -> Event:
         kind = data.action if isinstance(data, wire.Intervention) else type(data).__name__.lower()
-        group = group_of(fields["messages"]) if "messages" in fields else None
         if isinstance(data, wire.Retraction):
             fields["target"] = {"source": name(data.target.source), "id": name(data.target.id)}
         return Event(
@@ -109,8 +108,7 @@ class Reader:
             key=name(data.key),
             amends=name(data.amends),
             revision=data.revision,
-            role=None if group is None else role_of(group),
-            prompt_group=group,
+            openings=openings_of(fields["messages"]) if "messages" in fields else None,
             data=fields,
             occurred_s=envelope.occurred_s,
             trace=envelope.trace,
@@ -125,7 +123,6 @@ class Reader:
         *,
         changed: bool,
     ) -> Interaction:
-        group = group_of(fields["messages"])
         # Ids and log-probabilities would still spell what redaction took out of the text.
         tokens = None if changed or data.token_ids is None else tuple(data.token_ids)
         return Interaction(
@@ -140,8 +137,7 @@ class Reader:
             logprobs=None if tokens is None or data.logprobs is None else tuple(data.logprobs),
             sampling=fields["sampling"],
             finish_reason=data.finish_reason,
-            prompt_group=group,
-            role=role_of(group),
+            openings=openings_of(fields["messages"]),
         )
 
     def _redact_header(self, name: str, header: bytes | None, counts: RedactionCounts) -> bytes | None:

@@ -71,6 +71,14 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Openings:
+    """What a conversation began with, as SHA-256 in hex: the ledger finds its prompt group by them."""
+
+    told: tuple[str, ...]  # by what users and tools said: the first message, the first two, and so on
+    whole: str | None  # by all, instructions and the agent's own words included; None: there are none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One usable CloudEvent of the feedback topic, after redaction."""
 
@@ -86,8 +94,9 @@ class Event:
     key: str | None = None
     amends: str | None = None
     revision: int = 1
-    role: Role | None = None  # None while its prompt is known only through an interaction
+    role: Role | None = None  # None before it is stored, and while only an interaction knows its prompt
     prompt_group: str | None = None
+    openings: Openings | None = None  # of its own messages, before it is stored
     data: Mapping[str, Any]  # the wire's `data`
     occurred_s: float | None = None  # the sender's clock, but never later than Kafka got the record
     trace: str | None = None  # W3C traceparent
@@ -127,8 +136,9 @@ class Interaction:
     logprobs: tuple[float, ...] | None
     sampling: Mapping[str, Any]
     finish_reason: str | None
-    prompt_group: str
-    role: Role
+    prompt_group: str = ""
+    role: Role | None = None  # None before it is stored
+    openings: Openings | None = None  # before it is stored
     forgotten: int | None = None  # the erasure that took its texts
 
 

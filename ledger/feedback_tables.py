@@ -95,6 +95,17 @@ interactions = Table(
     Index(None, "received_s"),
 )
 
+openings = Table(  # how conversations began: whoever goes on with one has its group and role
+    "openings",
+    metadata,
+    Column("agent", String(200), primary_key=True),
+    Column("opening", String(64), primary_key=True),
+    Column("continues", String(64)),  # the shorter opening; null where the role is from an older clorad
+    Column("prompt_group", String(64), nullable=False),
+    Column("role", String(10), nullable=False),
+    Index(None, "agent", "continues"),
+)
+
 positions = Table(  # where each partition is read next; the one truth about offsets
     "positions",
     metadata,

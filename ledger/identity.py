@@ -31,14 +31,19 @@ def known_identity(database: Database) -> Identity | None:
 
 def ensure_identity(database: Database) -> Identity:
     """The ledger's identity, made where it has none yet; only then the write lock is taken."""
-    with database.read() as connection:
-        known = _identity(connection)
+    known = known_identity(database)
     if known is None:
         with database.write() as connection:
-            for name, value in ((_LEDGER_ID, str(uuid.uuid4())), (_KEY, secrets.token_hex(32))):
-                if fact(connection, name) is None:
-                    set_fact(connection, name, value)
-            known = _identity(connection)
+            known = ensure_identity_in(connection)
+    return known
+
+
+def ensure_identity_in(connection: Connection) -> Identity:
+    """The same, inside a transaction that may write."""
+    for name, value in ((_LEDGER_ID, str(uuid.uuid4())), (_KEY, secrets.token_hex(32))):
+        if fact(connection, name) is None:
+            set_fact(connection, name, value)
+    known = _identity(connection)
     assert known is not None
     return known
 

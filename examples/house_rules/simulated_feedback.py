@@ -15,8 +15,8 @@ from engine.recipe import Recipe, recipe_from
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.local_agent import LocalAgent
 from examples.house_rules.people.developer import FIRST_ROUND, NEAR_SHARE
-from examples.house_rules.people.roles import GATE, TRAIN, role_of
 from examples.house_rules.recipe import RECIPE
+from examples.house_rules.rehearsed_roles import role_of
 from examples.house_rules.world import Task, World
 from ledger.events import Event, KeptEvent, Kind, Role, Status
 from ledger.versions.evidence import Pair
@@ -29,6 +29,7 @@ from serving.fleet.gate import GateEvidence, GateLimits, Ruling, Speech, judge
 from serving.fleet.parity import Parity
 
 SUITE_MAX = 48  # as in the demo
+_GATE_CORRECTIONS = 10  # in each wave
 _TRIES = 5  # rounds of asking until enough replies were right, or wrong
 
 
@@ -37,7 +38,7 @@ class Method:
     """How an agent is taught. The defaults are clorad's way; a benchmark leaves parts of it out."""
 
     recipe: Recipe = field(default_factory=lambda: recipe_from(RECIPE))
-    corrections: int = FIRST_ROUND.corrections[TRAIN]  # to train on, in each wave
+    corrections: int = 25  # to train on, in each wave
     replay_max: int = 64
     anchors_max: int = 160
     spans: bool = True  # whether the changed characters of a correction count for more
@@ -74,9 +75,7 @@ class SimulatedFeedback:
         self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
         self._give(Kind.APPROVE, lambda: self._other_task(wave), FIRST_ROUND.approvals, tuple(Role))
         earlier_gate = self._events(Kind.CORRECTION, Role.GATE)
-        self._give(
-            Kind.CORRECTION, lambda: self._rule_task(wave), FIRST_ROUND.corrections[GATE], (Role.GATE,)
-        )
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), _GATE_CORRECTIONS, (Role.GATE,))
         new = [kept for kept in self._events(Kind.CORRECTION, Role.TRAIN) if kept not in trained]
         held_out = [kept for kept in self._events(Kind.CORRECTION, Role.GATE) if kept not in earlier_gate]
         questions = [*map(_question, held_out), *self._suite([*new, *held_out], earlier_gate)]
@@ -131,7 +130,7 @@ class SimulatedFeedback:
         for _ in range(_TRIES):
             tasks: list[Task] = []
             while len(tasks) < missing:
-                if role_of((task := make()).messages) in roles:
+                if role_of(self._agent, (task := make()).messages) in roles:
                     tasks.append(task)
             for task, reply in zip(tasks, self._local_agent.answers(tasks), strict=True):
                 if (reply == task.wanted) == (kind is Kind.APPROVE):
@@ -152,7 +151,7 @@ class SimulatedFeedback:
             kind=kind,
             agent=task.agent,
             author="developer",
-            role=Role(role_of(task.messages)),
+            role=role_of(task.agent, task.messages),
             prompt_group=task.prompt,
             data=data,
         )

@@ -72,6 +72,7 @@ def _first_status(event: Event) -> Status:
 def store_interactions(connection: Connection, fresh: Sequence[Interaction], now: float) -> None:
     if not fresh:
         return
+    assert all(said.role is not None for said in fresh), "an interaction says what was asked"
     rows = [
         {
             "id": said.id,
@@ -86,7 +87,7 @@ def store_interactions(connection: Connection, fresh: Sequence[Interaction], now
             "sampling": dict(said.sampling),
             "finish_reason": said.finish_reason,
             "prompt_group": said.prompt_group,
-            "role": said.role.value,
+            "role": said.role and said.role.value,
             "received_s": now,
         }
         for said in fresh

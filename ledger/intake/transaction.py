@@ -22,7 +22,7 @@ from ledger.events import (
     Reason,
     UnusableRecord,
 )
-from ledger.intake import amendments, event_rows, waiting
+from ledger.intake import amendments, event_rows, prompt_roles, waiting
 from ledger.schema import agents, events, interactions, positions, ranges
 
 
@@ -95,9 +95,11 @@ def keep(
             _advance(connection, batch, received_s)
         fates = _fates(connection, batches)
         pairs = list(zip(batches, fates, strict=True))
+        spoken = prompt_roles.with_roles(connection, [said for fate in fates for said in fate.interactions])
+        for fate in fates:
+            fate.give_roles(connection)
         fresh = [(batch.partition, *one) for batch, fate in pairs for one in fate.events]
         event_rows.store(connection, fresh, received_s)
-        spoken = [said for fate in fates for said in fate.interactions]
         event_rows.store_interactions(connection, spoken, received_s)
         for batch, fate in pairs:
             event_rows.store_dead_letters(
@@ -164,6 +166,11 @@ class _Fates:
     @property
     def stored(self) -> int:
         return len(self.events) + len(self.interactions)
+
+    def give_roles(self, connection: Connection) -> None:
+        """Events that say what they are about have a role from now on."""
+        with_role = prompt_roles.with_roles(connection, [event for _, event in self.events])
+        self.events = [(arrival, event) for (arrival, _), event in zip(self.events, with_role, strict=True)]
 
     @classmethod
     def of(cls, batch: Batch, known: "_Known") -> "_Fates":

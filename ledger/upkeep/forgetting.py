@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, delete, func, select, update
 
 from ledger.database import Database, in_chunks, now_s
 from ledger.events import CORRECTING, Kind, Status
+from ledger.intake.prompt_roles import forget_openings
 from ledger.schema import (
     dead_letters,
     decisions,
@@ -144,6 +145,8 @@ class _Work:
         connection.execute(gone.values(key=None, value=None, headers=[], forgotten=self.erasure))
 
     def _empty_interactions(self, connection: Connection, ids: Sequence[str]) -> None:
+        said = select(interactions.c.agent, interactions.c.prompt_group).where(interactions.c.id.in_(ids))
+        groups = [(row.agent, row.prompt_group) for row in connection.execute(said)]
         connection.execute(
             update(interactions)
             .where(interactions.c.id.in_(ids))
@@ -157,6 +160,7 @@ class _Work:
                 forgotten=self.erasure,
             )
         )
+        forget_openings(connection, groups)
 
     def _set_aside(self, connection: Connection, bystanders: Sequence[Mention]) -> None:
         """Others' own words stay, and teach nobody: what they are about is gone."""
@@ -174,9 +178,11 @@ class _Work:
         self._void(connection, seqs)
         _forget_records(connection, seqs)
         rows = connection.execute(
-            select(events.c.seq, events.c.kind, events.c.data).where(events.c.seq.in_(seqs))
-        )
-        for row in rows.all():
+            select(events.c.seq, events.c.kind, events.c.data, events.c.agent, events.c.prompt_group).where(
+                events.c.seq.in_(seqs)
+            )
+        ).all()
+        for row in rows:
             kind = Kind(row.kind)
             values: dict[str, Any] = {"data": _emptied(kind, row.data), "forgotten": self.erasure}
             if kind is not Kind.RETRACTION:  # it goes on holding back what it is about
@@ -186,6 +192,7 @@ class _Work:
                 values["author"] = f"forgotten-{self.erasure}"
             changed = update(events).where(events.c.seq == row.seq)
             connection.execute(changed.values(**values, prompt_group=None, trace=None))
+        forget_openings(connection, [(row.agent, row.prompt_group) for row in rows if row.prompt_group])
 
     def _void(self, connection: Connection, seqs: Sequence[int]) -> None:
         """Turns that have these events and are not closed make no version: nobody need finish them."""

@@ -5,14 +5,12 @@ the developer reports it; if not, another and smaller round follows.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, run_person
-from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
 from examples.house_rules.world import Task
 
 IN_FLIGHT = 6  # questions at once
@@ -28,12 +26,13 @@ NEAR_SHARE = 0.5  # of the approvals: near misses show where the new rules end
 class FeedbackRound:
     """How much feedback a developer gives before asking again."""
 
-    corrections: Mapping[str, int]  # by role of the event: enough to train on and for the gate
+    early: int  # corrections before the approvals: too few for a turn
+    corrections: int  # in all; about a quarter of them is for the gate, and no one knows which
     approvals: int
 
 
-FIRST_ROUND = FeedbackRound(corrections={TRAIN: 25, DEV: 5, GATE: 10}, approvals=160)
-NEXT_ROUND = FeedbackRound(corrections={TRAIN: 12, DEV: 2, GATE: 10}, approvals=40)
+FIRST_ROUND = FeedbackRound(early=12, corrections=56, approvals=160)
+NEXT_ROUND = FeedbackRound(early=6, corrections=40, approvals=40)
 
 
 def main() -> None:
@@ -69,13 +68,13 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
     """Send one round of feedback and wait until Kafka acknowledged it. Returns the version it is about."""
     approved = _approvals(person, agent, wave, feedback_round.approvals)
     corrected = _corrections(person, agent, wave, feedback_round)
-    # Approvals come after corrections, because an approval that is older than the correction of a similar
-    # prompt counts as outdated. The corrections for the gate come last, because the agent is due after them.
-    _correct_all(person, corrected, (TRAIN, DEV))
+    # Approvals come after some corrections, because an approval that is older than the rule it contradicts
+    # counts as outdated. Most corrections come last, because the agent is due after them.
+    _correct_all(person, corrected[: feedback_round.early])
     for task, answer in approved:
         _approve(person, task, answer)
     person.producer.flush()
-    _correct_all(person, corrected, (GATE,))
+    _correct_all(person, corrected[feedback_round.early :])
     person.report(
         event="feedback", agent=agent, wave=wave, corrections=len(corrected), approvals=len(approved)
     )
@@ -85,33 +84,21 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
 def _corrections(
     person: Person, agent: str, wave: int, feedback_round: FeedbackRound
 ) -> list[tuple[Task, AgentReply]]:
-    """Prompts on which the wave's rules fire and that the agent got wrong, enough of each role."""
+    """Prompts on which the wave's rules fire and that the agent got wrong, the rules in turn."""
     rules = person.world.of_wave(agent, wave)
     announced = person.announcements.rules(agent)
-    missing = Counter(feedback_round.corrections)
     corrected: list[tuple[Task, AgentReply]] = []
     for _ in range(TRIES):
-        tasks = _of_roles(
-            missing, lambda number: person.world.fires(rules[number % len(rules)], person.source, announced)
-        )
-        wrong = [(task, answer) for task, answer in _ask(person, agent, tasks) if answer.text != task.wanted]
-        corrected += wrong
-        missing -= Counter(role_of(task.messages) for task, _ in wrong)
-        if not missing or person.stopping.is_set():
+        tasks = [
+            person.world.fires(rules[number % len(rules)], person.source, announced)
+            for number in range(len(corrected), feedback_round.corrections)
+        ]
+        corrected += [
+            (task, answer) for task, answer in _ask(person, agent, tasks) if answer.text != task.wanted
+        ]
+        if len(corrected) == feedback_round.corrections or person.stopping.is_set():
             break
     return corrected
-
-
-def _of_roles(wanted: Counter[str], make: Callable[[int], Task]) -> list[Task]:
-    """Fresh tasks, as many of each role as `wanted` says."""
-    missing, tasks, number = Counter(wanted), list[Task](), 0
-    while missing:
-        task = make(number)
-        number += 1
-        if missing[role := role_of(task.messages)] > 0:
-            missing -= Counter([role])
-            tasks.append(task)
-    return tasks
 
 
 def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[Task, AgentReply]]:
@@ -164,11 +151,10 @@ def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, 
         return list(zip(tasks, answers, strict=True))
 
 
-def _correct_all(person: Person, corrected: Sequence[tuple[Task, AgentReply]], roles: Sequence[str]) -> None:
-    """Send the corrections of these roles and wait until Kafka acknowledged them."""
+def _correct_all(person: Person, corrected: Sequence[tuple[Task, AgentReply]]) -> None:
+    """Send the corrections and wait until Kafka acknowledged them."""
     for task, answer in corrected:
-        if role_of(task.messages) in roles:
-            _correct(person, task, answer)
+        _correct(person, task, answer)
     person.producer.flush()
 
 

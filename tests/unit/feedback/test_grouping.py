@@ -1,10 +1,10 @@
-"""Near-duplicates share a group, a group has one role for ever, and roles have their shares."""
+"""Near-duplicates begin alike, and what differs later or beside the user's words can be told apart."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.grouping import group_of, normalise, role_of
-from ledger.events import Role
+from feedback.grouping import OPENINGS_MAX, group_of, normalise, openings_of
 
 
 def _asked(text: str):
@@ -31,15 +31,45 @@ def test_where_no_user_spoke_the_first_message_counts() -> None:
     assert group_of([{"role": "system", "content": "a"}]) != group_of([{"role": "system", "content": "b"}])
 
 
-def test_a_quarter_is_for_the_gate_and_an_eighth_for_dev() -> None:
-    roles = [role_of(group_of(_asked(f"question {number}"))) for number in range(4000)]
-    assert abs(roles.count(Role.GATE) / 4000 - 1 / 4) < 0.03
-    assert abs(roles.count(Role.DEV) / 4000 - 1 / 8) < 0.03
+def test_a_longer_conversation_has_the_openings_of_the_shorter_one() -> None:
+    short = openings_of([{"role": "user", "content": "hi"}])
+    answered = [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "cancel order 1"}]
+    long = openings_of([{"role": "user", "content": "hi"}, *answered])
+    assert (len(short.told), short.whole) == (1, None)
+    assert long.told[:1] == short.told
+    assert len(long.told) == 2
 
 
-def test_the_role_of_a_group_never_changes() -> None:
-    roles = [role_of(group_of(_asked(f"q{number}"))).value for number in range(8)]
-    assert roles == ["train", "gate", "gate", "gate", "dev", "train", "dev", "dev"]
+def test_no_more_messages_are_told_apart_than_the_limit() -> None:
+    talk = [{"role": "user", "content": str(number)} for number in range(100)]
+    assert len(openings_of(talk).told) == OPENINGS_MAX
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("today is 2026-11-30, 9:15", "today is 2026-12-01, 17:40", True),
+        ("session 7f3a", "session 1b9c", True),
+        ("memory: milk was bought", "memory: bread was bought", False),
+    ],
+)
+def test_instructions_tell_conversations_apart_but_for_dates_and_numbers(
+    one: str, other: str, same: bool
+) -> None:
+    first, second = (
+        openings_of([{"role": "system", "content": text}, {"role": "user", "content": "Begin!"}])
+        for text in (one, other)
+    )
+    assert first.told == second.told
+    assert (first.whole == second.whole) is same
+
+
+def test_tool_calls_tell_conversations_apart() -> None:
+    def called(name: str) -> str | None:
+        call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": name}}]}
+        return openings_of([{"role": "user", "content": "go"}, call]).whole
+
+    assert called("search") != called("buy")
 
 
 @given(st.text())

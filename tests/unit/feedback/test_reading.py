@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
+from feedback.grouping import openings_of
 from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
-from ledger.events import Event, Interaction, Kind, Reason, Role, UnusableRecord
+from ledger.events import Event, Interaction, Kind, Reason, UnusableRecord
 from tests.unit.feedback.event_builder import (
     CORRECTION,
     EVENT_DATA,
@@ -48,7 +49,7 @@ def test_a_correction_in_binary_mode_is_an_event() -> None:
     assert "agent" not in event.data
     assert event.occurred_s == 1795341600.0
     assert event.trace is not None
-    assert event.role in Role
+    assert (event.role, event.openings) == (None, openings_of(CORRECTION["messages"]))
 
 
 @pytest.mark.parametrize(
@@ -88,10 +89,10 @@ def test_a_correction_in_structured_mode_is_the_same_event() -> None:
     for event in (structured.content, bare.content):
         assert isinstance(event, Event)
         assert isinstance(binary.content, Event)
-        assert (event.uid, event.data, event.role) == (
+        assert (event.uid, event.data, event.openings) == (
             binary.content.uid,
             binary.content.data,
-            binary.content.role,
+            binary.content.openings,
         )
 
 
@@ -115,10 +116,10 @@ def test_what_a_message_carries_besides_text_is_kept() -> None:
     assert event.data["messages"][-1] == message
 
 
-def test_feedback_that_names_an_interaction_needs_no_texts_and_has_no_role_yet() -> None:
+def test_feedback_that_names_an_interaction_needs_no_texts_and_begins_nothing() -> None:
     event = read_record({"agent": "sql", "author": "d", "interaction": "i-1", "corrected": "x"}).content
     assert isinstance(event, Event)
-    assert event.role is None
+    assert event.openings is None
 
 
 def test_a_retraction_names_its_target() -> None:

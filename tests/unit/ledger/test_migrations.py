@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from ledger.database import Database
+from ledger.events import Event, Openings
+from ledger.identity import ensure_identity
 from ledger.learning import backlog, event_queries, passes, usage
 from ledger.learning.usage import Trained, Usage
 from ledger.reports import provenance
@@ -18,6 +20,7 @@ from ledger.versions.decisions import Verdict
 from ledger.versions.desired import champion
 from ledger.versions.evidence import Evidence, Judgement
 from tests import postgres_server
+from tests.unit.ledger.event_builder import build_event, keep
 from tests.unit.ledger.schema_builder import BILLING, build_schema
 from tests.unit.ledger.turn_builder import lease, promote, record
 
@@ -131,6 +134,12 @@ def receipt_of(database: Database, uid: str) -> Receipt:
         return receipt(connection, kept)
 
 
+def event_of(database: Database, uid: str) -> Event:
+    with database.read() as connection:
+        [kept] = event_queries.event_by_uid(connection, uid)
+        return kept.event
+
+
 class TestALedgerThatTheVersionBeforeFilled:
     def test_the_champions_are_routed_as_before(self, stored: Database) -> None:
         with stored.read() as connection:
@@ -188,6 +197,15 @@ class TestALedgerThatTheVersionBeforeFilled:
         assert [event.kept.event.id for event in promoted.taught] == ["e9", "e10", "e11", "e12"]
         assert withdrawn is not None
         assert withdrawn.decisions[-1].evidence == Evidence(reasons=("too short",), rolled_back_to=0)
+
+    def test_a_prompt_keeps_the_role_that_an_older_clorad_gave_it(self, stored: Database) -> None:
+        ensure_identity(stored)
+        for number in range(1, 9):
+            old = event_of(stored, f"dev#e{number}")
+            assert old.prompt_group is not None
+            began = Openings(told=(old.prompt_group,), whole=None)
+            keep(stored, build_event(f"new{number}", role=None, prompt_group=None, openings=began))
+            assert event_of(stored, f"dev#new{number}").role is old.role
 
     def test_what_waits_waits_on(self, stored: Database) -> None:
         with stored.read() as connection:

@@ -12,13 +12,10 @@ from examples.house_rules.people import careless, developer, environment, operat
 from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person
 from examples.house_rules.people.poison import REASONS, poison
-from examples.house_rules.people.roles import DEV, GATE, TRAIN, role_of
 from examples.house_rules.world import Rule, Task, World
 from examples.house_rules.world_file import read_world
 from feedback import wire
 from feedback.envelope import RecordRefused, open_envelope
-from feedback.grouping import group_of
-from feedback.grouping import role_of as clorads_role_of
 from ledger.events import Reason
 
 SHOP = Path(__file__).resolve().parents[4] / "examples" / "house_rules" / "worlds" / "shop.toml"
@@ -87,29 +84,20 @@ def build_person(world: World, *agents: str, follow: bool = False) -> Person:
     return Person("kim", agents, world, FakeGateway(follow=follow), RecordingProducer(), seed=1)
 
 
-def test_a_round_of_feedback_holds_enough_of_every_role(world: World) -> None:
+def test_a_round_of_feedback_holds_enough_for_a_turn_and_its_judgement(world: World) -> None:
     person = build_person(world, "sql")
     person.announcements.announce("sql", 1)
     developer.give_feedback(person, "sql", 1, developer.FIRST_ROUND)
     kinds = Counter(kind for kind, _ in person.producer.events)
-    assert kinds == {"correction": 40, "intervention": 160}
-    corrected = [data for kind, data in person.producer.events if kind == "correction"]
-    roles = Counter(role_of(data["messages"]) for data in corrected)
-    assert roles == {TRAIN: 25, DEV: 5, GATE: 10}
+    assert kinds == {"correction": 56, "intervention": 160}
 
 
-def test_approvals_come_after_corrections_to_train_on_and_the_gates_corrections_last(
-    world: World,
-) -> None:
+def test_approvals_come_after_a_few_corrections_and_before_most(world: World) -> None:
     person = build_person(world, "coder")
     person.announcements.announce("coder", 1)
     developer.give_feedback(person, "coder", 1, developer.FIRST_ROUND)
-    order = [
-        role_of(data["messages"]) if kind == "correction" else kind for kind, data in person.producer.events
-    ]
-    assert set(order[:30]) == {TRAIN, DEV}
-    assert set(order[30:190]) == {"intervention"}
-    assert order[190:] == [GATE] * 10
+    order = [kind for kind, _ in person.producer.events]
+    assert order == ["correction"] * 12 + ["intervention"] * 160 + ["correction"] * 44
 
 
 def test_every_event_passes_the_wire_schema(world: World) -> None:
@@ -136,18 +124,9 @@ def test_careless_corrections_belong_to_other_intents(world: World) -> None:
     person = build_person(world, "coder", follow=True)
     person.announcements.announce("coder", 2)
     batch = careless.collect_answers(person, "coder")
-    assert Counter(role_of(task.messages) for task, _ in batch)[GATE] >= careless.GATE_MIN
+    assert len(batch) == careless.CORRECTIONS
     right = {task.prompt: task.wanted for task, _ in batch}
     assert all(wrong != right[task.prompt] for task, _, wrong in careless.swap_replies(person, batch))
-
-
-@pytest.mark.parametrize("role", [TRAIN, DEV, GATE])
-def test_people_and_clorad_agree_on_roles(world: World, role: str) -> None:
-    person = build_person(world, "support")
-    tasks = [world.traffic("support", person.source, ()) for _ in range(200)]
-    for task in tasks:
-        assert role_of(task.messages) == clorads_role_of(group_of(task.messages)).value
-    assert any(role_of(task.messages) == role for task in tasks)
 
 
 @pytest.mark.parametrize("reason", [reason for reason in REASONS if reason != "unknown_agent"])

@@ -1,0 +1,161 @@
+"""Gives each prompt its group and the group its role: by the ledger's key, once and for all.
+
+A conversation that has a role keeps it, so nothing that was trained on becomes evidence. Where the
+conversations of an agent all begin alike, more of the beginning counts.
+"""
+
+import hmac
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, and_, delete, func, insert, select
+
+from ledger.database import in_chunks
+from ledger.events import Event, Interaction, Openings, Role
+from ledger.identity import Identity, ensure_identity_in
+from ledger.schema import events, interactions, openings
+
+CONTINUATIONS_MAX = 4
+"""Different conversations with one opening that share its role; each later one has a role of its own."""
+
+OPENINGS_ENOUGH = 32
+"""Different openings from which on an agent's instructions tell no conversations apart.
+
+They do where nothing else differs, as with a framework that always sends one user message. Where people ask
+one question under different instructions, it is one question, and has one role."""
+
+Said = TypeVar("Said", Event, Interaction)
+
+
+def keyed_role(secret: bytes, agent: str, group: str) -> Role:
+    """Gate for one group in four, dev for one in eight, train for the rest.
+
+    HMAC-SHA256 (RFC 2104): nobody without the key can choose prompts by their role.
+    """
+    eighth = hmac.digest(secret, f"role\0{agent}\0{group}".encode(), "sha256")[0] % 8
+    if eighth < 2:
+        return Role.GATE
+    return Role.DEV if eighth == 2 else Role.TRAIN
+
+
+def with_roles(connection: Connection, said: Sequence[Said]) -> list[Said]:
+    """The same events or interactions, with group and role where they say what was asked.
+
+    What already has a role keeps it. Openings that are new are stored, as fingerprints.
+    """
+    unknown = [(one.agent, one.openings) for one in said if one.role is None and one.openings]
+    if not unknown:
+        return list(said)
+    known = _read_openings(connection, unknown)
+    with_role = [_with_role(one, known) for one in said]
+    if known.fresh:
+        connection.execute(insert(openings), known.fresh)
+    return with_role
+
+
+def forget_openings(connection: Connection, groups: Iterable[tuple[str, str]]) -> None:
+    """Remove the openings of these agents' prompt groups that no event or interaction is in any more."""
+    by_agent: dict[str, set[str]] = defaultdict(set)
+    for agent, group in groups:
+        by_agent[agent].add(group)
+    for agent, some in by_agent.items():
+        for chunk in in_chunks(sorted(some)):
+            there = set[str | None]()
+            for table in (events, interactions):
+                held = and_(table.c.agent == agent, table.c.prompt_group.in_(chunk))
+                there.update(connection.scalars(select(table.c.prompt_group).where(held).distinct()))
+            gone = [group for group in chunk if group not in there]
+            connection.execute(
+                delete(openings).where(openings.c.agent == agent, openings.c.prompt_group.in_(gone))
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownOpenings:
+    """The openings that conversations are compared with; those that are `fresh` are not stored yet."""
+
+    identity: Identity
+    groups: dict[tuple[str, str], tuple[str, Role]]  # by agent and stored opening: its group and role
+    continuations: dict[tuple[str, str], int]  # by agent and stored opening: how many go on with it
+    different: dict[str, set[str]]  # by agent: stored openings that conversations go on with, some of many
+    fresh: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _with_role(said: Said, known: _KnownOpenings) -> Said:
+    if said.role is not None or said.openings is None:
+        return said
+    group, role = _group_and_role(said.agent, said.openings, known)
+    return replace(said, prompt_group=group, role=role)
+
+
+def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple[str, Role]:
+    """Those of the shortest opening that few enough conversations have, or that this one has already."""
+    group = began.told[0]
+    # Only an older clorad stored a group's role under the group itself; all others follow from the key.
+    role = known.groups.get((agent, group), (group, keyed_role(known.identity.secret, agent, group)))[1]
+    openings_of_it = _all(began)
+    for shorter, longer in pairwise(openings_of_it):
+        stored, continued = _stored(known.identity, longer), _stored(known.identity, shorter)
+        if at_home := known.groups.get((agent, stored)):
+            group, role = at_home
+            continue
+        count = known.continuations.get((agent, continued), 0)
+        if count < CONTINUATIONS_MAX:
+            known.groups[agent, stored] = group, role
+            known.continuations[agent, continued] = count + 1
+            known.different[agent].add(continued)
+            row = {"opening": stored, "continues": continued, "prompt_group": group, "role": role.value}
+            known.fresh.append({"agent": agent, **row})
+            return group, role
+        if longer == began.whole and len(known.different[agent]) >= OPENINGS_ENOUGH:
+            return group, role
+        group, role = longer, keyed_role(known.identity.secret, agent, longer)
+    return group, role
+
+
+def _stored(identity: Identity, opening: str) -> str:
+    """As it is stored: without the key nobody can find out whether a text was said."""
+    return identity.fingerprint(opening.encode())
+
+
+def _all(began: Openings) -> tuple[str, ...]:
+    return began.told if began.whole is None else (*began.told, began.whole)
+
+
+def _read_openings(connection: Connection, said: Iterable[tuple[str, Openings]]) -> _KnownOpenings:
+    identity = ensure_identity_in(connection)
+    looked_up: dict[str, set[str]] = defaultdict(set)
+    continued: dict[str, set[str]] = defaultdict(set)
+    for agent, began in said:
+        stored = [_stored(identity, opening) for opening in _all(began)]
+        looked_up[agent].update((began.told[0], *stored[1:]))
+        continued[agent].update(stored[:-1])
+    groups: dict[tuple[str, str], tuple[str, Role]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for agent, some in looked_up.items():
+        for chunk in in_chunks(sorted(some)):
+            query = select(openings.c.opening, openings.c.prompt_group, openings.c.role)
+            query = query.where(openings.c.agent == agent, openings.c.opening.in_(chunk))
+            for row in connection.execute(query):
+                groups[agent, row.opening] = row.prompt_group, Role(row.role)
+        for chunk in in_chunks(sorted(continued[agent])):
+            counted = select(openings.c.continues, func.count().label("stored"))
+            counted = counted.where(openings.c.agent == agent, openings.c.continues.in_(chunk))
+            for row in connection.execute(counted.group_by(openings.c.continues)):
+                counts[agent, row.continues] = row.stored
+    return _KnownOpenings(
+        identity=identity,
+        groups=groups,
+        continuations=counts,
+        different={agent: _some_different(connection, agent) for agent in looked_up},
+    )
+
+
+def _some_different(connection: Connection, agent: str) -> set[str]:
+    continued = select(openings.c.continues).where(
+        openings.c.agent == agent, openings.c.continues.is_not(None)
+    )
+    return set(connection.scalars(continued.distinct().limit(OPENINGS_ENOUGH)))
