@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import re2
@@ -148,12 +149,25 @@ PATTERNS = (
 
 KINDS = frozenset(pattern.kind for pattern in PATTERNS)
 
+_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(sorted(KINDS))})\]")
+
 NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id", "source"})
 """Fields with an identifier, in an event's data and in a structured event itself."""
 
 _CHARS_MIN = 6  # the shortest text that a pattern redacts is an address: a@b.de
 _ESCAPED_ASCII = r"\\u00"  # JSON may spell any character so, which hides it from the hints
 _NAMES_A_SECRET = re.compile(rf"(?i).*{_SECRET_NAME}")
+
+
+def placeholders(text: str) -> frozenset[str]:
+    """The placeholders in a text, such as `[email]`: what redaction took out, or somebody wrote just so."""
+    return frozenset(_PLACEHOLDER.findall(text)) if "[" in text else frozenset()
+
+
+@cache
+def text_redactor() -> "Redactor":
+    """Redacts every kind in texts. It is not for identifiers: it has no key to fingerprint them with."""
+    return Redactor(lambda _: "")
 
 
 class Redactor:

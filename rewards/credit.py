@@ -8,9 +8,11 @@ an event that passed the wire schema.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from feedback.redaction import placeholders
 from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
 from rewards.episode import Episode, Message, Part, Weighted, text_of
 from rewards.exchange import Exchange, History
+from rewards.redacted import reason_of, without_placeholders
 from rewards.spans import weigh
 from rewards.success import Successes
 
@@ -62,7 +64,13 @@ class CreditTable:
     successes: Successes | None  # which aborts need; None: assume one for every kind of prompt
 
     def credit(self, event: Event) -> Credit:
-        """The event's row."""
+        """The event's row, without what would teach a placeholder of redaction."""
+        credit = self._row(event)
+        if not isinstance(credit, tuple):
+            return credit
+        return without_placeholders(credit) or Barren(reason_of(credit))
+
+    def _row(self, event: Event) -> Credit:
         if event.role is None:
             return Deferred("waits for its interaction")
         if event.role is not (Role.DEV if self.part is Part.DEV else Role.TRAIN):
@@ -91,7 +99,7 @@ class CreditTable:
         corrected = str(event.data["corrected"])
         if not exchange.messages:
             return Barren(_UNASKED)
-        if exchange.reply == corrected:
+        if exchange.reply == corrected and not placeholders(corrected):
             return Barren("nothing was changed")
         if not exchange.reply:
             return (self._demonstration(event, exchange.messages, Weighted(text=corrected), mass=mass),)

@@ -4,6 +4,7 @@ The models generate their answers. The log-probabilities of given texts would be
 score well on them and still generate nonsense.
 """
 
+import json
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -86,11 +87,16 @@ def ask(
 
 def score_pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]:
     """The scores of both answers to each question."""
+
+    def worth(question: Question, answer: Completion) -> float:
+        shown = json.dumps(question.messages, default=str)
+        return score(scorer, answer.text, question.wanted, shown=shown)
+
     return [
         Pair(
             event=answer.question.event,
-            before=score(scorer, answer.before.text, answer.question.wanted),
-            after=score(scorer, answer.after.text, answer.question.wanted),
+            before=worth(answer.question, answer.before),
+            after=worth(answer.question, answer.after),
         )
         for answer in answered
     ]

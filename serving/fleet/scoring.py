@@ -5,6 +5,7 @@ Standard library only: the command line loads this module to refuse a misspelt n
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from types import MappingProxyType
@@ -15,6 +16,9 @@ Scorer = Callable[[str, str], float]
 
 JSON = "json"
 
+_UNQUOTED = re.compile(
+    r"(?<=[:,\s])\[[a-z_]+\](?=\s*[,}\]])"
+)  # a number that redaction replaced, as `[card]`
 _CHARS_MAX = 4000  # similarity takes quadratic time; beyond this the beginnings are compared
 
 
@@ -25,10 +29,19 @@ class UnknownScorer(ValueError):
         super().__init__(f"{name[:40]} is no scorer; there are {', '.join(SCORERS)}")
 
 
-def score(scorer: str, answer: str, wanted: str) -> float:
-    """1.0: as wanted. White space around an answer never matters. Raises `UnknownScorer`."""
+def score(scorer: str, answer: str, wanted: str, *, shown: str = "") -> float:
+    """1.0: as wanted. White space around an answer never matters. Raises `UnknownScorer`.
+
+    Wanted answers are stored redacted, so both are redacted before they are compared. An answer that itself
+    says a placeholder such as `[email]` is worth nothing, unless the prompt (`shown`) holds it.
+    """
+    from feedback.redaction import RedactionCounts, placeholders, text_redactor  # not for who reads the names
+
     compare = scorer_named(scorer)
-    answer, wanted = answer.strip(), wanted.strip()
+    if placeholders(answer) - placeholders(shown):
+        return 0.0
+    redactor, counts = text_redactor(), RedactionCounts()
+    answer, wanted = (redactor.text(text, counts).strip() for text in (answer, wanted))
     return 1.0 if answer == wanted else compare(answer, wanted)
 
 
@@ -75,6 +88,7 @@ def _exact(_answer: str, _wanted: str) -> float:
 
 def _json(answer: str, wanted: str) -> float:
     """Equal as JSON; where the wanted text is no JSON, as exact."""
+    answer, wanted = (_UNQUOTED.sub(r'"\g<0>"', text) for text in (answer, wanted))
     return float(is_json(wanted) and is_json(answer) and _read(answer) == _read(wanted))
 
 

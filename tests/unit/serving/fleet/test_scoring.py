@@ -25,6 +25,14 @@ from serving.fleet.scoring import SCORERS, UnknownScorer, score
         ("similarity", "abcd", "abcd", 1.0),
         ("similarity", "abcd", "abce", 0.75),
         ("similarity", "abcd", "wxyz", 0.0),
+        ("exact", "Write to help@shop.example.", "Write to [email].", 1.0),
+        ("exact", "Write to [email].", "Write to [email].", 0.0),
+        ("exact", "Write to the desk.", "Write to [email].", 0.0),
+        ("json", '{"to": "help@shop.example", "n": 1}', '{"n":1,"to":"[email]"}', 1.0),
+        ("json", '{"to": "[email]", "n": 1}', '{"n":1,"to":"[email]"}', 0.0),
+        ("json", '{"card": 4111111111111111, "n": 1}', '{"n": 1, "card": [card]}', 1.0),
+        ("similarity", "Write to help@shop.example.", "Write to [email].", 1.0),
+        ("similarity", "Write to [email].", "Write to [email].", 0.0),
     ],
 )
 def test_answers_get_the_scores_of_the_table(scorer, answer, wanted, expected):
@@ -37,6 +45,11 @@ def test_answers_get_the_scores_of_the_table(scorer, answer, wanted, expected):
 def test_every_score_is_between_0_and_1_and_the_wanted_answer_has_1(scorer, answer, wanted):
     assert 0.0 <= score(scorer, answer, wanted) <= 1.0
     assert score(scorer, wanted, wanted) == 1.0
+
+
+def test_a_placeholder_that_the_prompt_holds_may_be_said() -> None:
+    assert score("exact", "Sent to [email].", "Sent to [email].", shown="write to [email]") == 1.0
+    assert score("exact", "Call [phone].", "Call [phone].", shown="write to [email]") == 0.0
 
 
 @pytest.mark.parametrize("name", ["guess", "", "JSON"])
