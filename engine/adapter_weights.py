@@ -23,13 +23,34 @@ Matrices = Mapping[str, tuple[Tensor, Tensor]]
 _PREFIX = "base_model.model."
 _HASH_PREFIX = "sha256:"
 _BACKEND = "pread"  # files that safetensors (0.8.0) maps leave 5 KiB behind each time they are opened
-_MUST_BE_EMPTY = (
-    "modules_to_save",
-    "rank_pattern",
-    "alpha_pattern",
-    "layers_to_transform",
-    "trainable_token_indices",
+_INERT = frozenset(
+    {
+        "auto_mapping",
+        "base_model_name_or_path",
+        "exclude_modules",
+        "inference_mode",
+        "lora_alpha",
+        "lora_dropout",  # of training alone, and ours has none
+        "megatron_core",  # says nothing without `megatron_config`
+        "peft_version",
+        "qalora_group_size",  # says nothing without `use_qalora`
+        "r",
+        "revision",
+        "runtime_config",
+        "target_modules",  # the tensors' names say which were adapted
+        "use_rslora",
+    }
 )
+"""Settings of PEFT that are read, or that change nothing about what an adapter computes."""
+
+_UNDERSTOOD = {
+    "peft_type": ("LORA",),
+    "task_type": ("CAUSAL_LM", None),
+    "bias": ("none", None),
+    # Others begin from changed base weights (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ), or may do so one day.
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
+}
+"""Settings of PEFT of which only these values are understood."""
 
 
 class AdapterRefused(ValueError):
@@ -108,7 +129,7 @@ def _read_adapter(directory: Path) -> Adapter:
     steps = 0
     if (directory / OPTIMIZER).is_file():
         moments = load_file(directory / OPTIMIZER, backend=_BACKEND)
-        first, second = _matrices(moments, "first."), _matrices(moments, "second.")
+        first, second = (_matrices(_under(moments, prefix), prefix) for prefix in ("first.", "second."))
         with safe_open(directory / OPTIMIZER, "pt", backend=_BACKEND) as file:
             steps = int(file.metadata()["steps"])
     return Adapter(
@@ -141,15 +162,19 @@ def _config(adapter: Adapter) -> dict[str, Any]:
 
 
 def _refuse_unsupported(config: Mapping[str, Any], name: str) -> None:
-    if config.get("peft_type") != "LORA":
-        raise AdapterRefused(f"{name} is a {config.get('peft_type')} adapter; only LORA is supported")
-    if config.get("use_dora"):
-        raise AdapterRefused(f"{name} uses DoRA, which is not supported")
-    if config.get("bias", "none") != "none" or config.get("lora_bias"):
-        raise AdapterRefused(f"{name} trains biases, which is not supported")
-    for field in _MUST_BE_EMPTY:
-        if config.get(field):
-            raise AdapterRefused(f"{name} uses {field}, which is not supported")
+    """Raises `AdapterRefused` for the first setting that is not understood; an empty one says nothing.
+
+    PEFT gets new settings with each release: so there is a list of what is understood, not of the rest.
+    """
+    if "peft_type" not in config:
+        raise AdapterRefused(f"{name} does not say its peft_type; only LORA is supported")
+    for setting, value in sorted(config.items()):
+        if setting in _UNDERSTOOD:
+            is_understood = any(value is known or value == known for known in _UNDERSTOOD[setting])
+        else:
+            is_understood = setting in _INERT or not value
+        if not is_understood:
+            raise AdapterRefused(f"{name} has {setting} = {str(value)[:40]}, which is not supported")
 
 
 def _base_hash(directory: Path, config: Mapping[str, Any]) -> str | None:
@@ -166,15 +191,19 @@ def _named(matrices: Matrices, prefix: str) -> dict[str, Tensor]:
     return named
 
 
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
 def _matrices(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, tuple[Tensor, Tensor]]:
-    ending = ".lora_A.weight"
-    if strange := [key for key in tensors if ".lora_A." not in key and ".lora_B." not in key]:
+    """The pairs of matrices under this prefix, which must be all that there is."""
+    a_ending, b_ending = ".lora_A.weight", ".lora_B.weight"
+    if strange := [
+        key for key in tensors if not (key.startswith(prefix) and key.endswith((a_ending, b_ending)))
+    ]:
         raise AdapterRefused(f"tensors that are not LoRA's: {strange[0]} and {len(strange) - 1} more")
+    names = sorted({key.removesuffix(a_ending).removesuffix(b_ending) for key in tensors})
     return {
-        key.removeprefix(prefix).removesuffix(ending): (
-            tensors[key].float(),
-            tensors[key.replace(".lora_A.", ".lora_B.")].float(),
-        )
-        for key in sorted(tensors)
-        if key.startswith(prefix) and key.endswith(ending)
+        name.removeprefix(prefix): (tensors[name + a_ending].float(), tensors[name + b_ending].float())
+        for name in names
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from bench.machine import resident_memory_mib
@@ -95,8 +95,21 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"use_dora": True}, "DoRA"),
-        ({"bias": "all"}, "biases"),
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "all"}, "bias"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights = pissa"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights = pissa_niter_4"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights = olora"),
+        ({"init_lora_weights": "corda", "corda_config": {"corda_method": "kpm"}}, "corda"),
+        ({"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}}, "loftq"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication"),
+        ({"target_parameters": ["experts.w1"]}, "target_parameters"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
+        ({"use_qalora": True}, "use_qalora"),
+        ({"a_setting_of_tomorrow": "x"}, "a_setting_of_tomorrow"),
+        ({"task_type": "SEQ_CLS"}, "task_type"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"rank_pattern": {"q_proj": 2}}, "rank_pattern"),
         ({"peft_type": "IA3"}, "IA3"),
@@ -108,6 +121,21 @@ def test_what_cannot_be_continued_is_refused_by_name(tmp_path: Path, change: dic
     config = tmp_path / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
     with pytest.raises(AdapterRefused, match=named):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("start", [True, False, "gaussian", "orthogonal"])
+def test_every_setting_that_peft_writes_is_understood(tmp_path: Path, start: bool | str):
+    config = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules="all-linear", init_lora_weights=start)
+    get_peft_model(tiny_base.build_model(), config).save_pretrained(tmp_path, save_embedding_layers=False)
+    assert read_adapter(tmp_path).rank == 4
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
+def test_an_adapter_that_is_right_only_over_a_changed_base_is_refused(tmp_path: Path, start: str):
+    config = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules="all-linear", init_lora_weights=start)
+    get_peft_model(tiny_base.build_model(), config).save_pretrained(tmp_path, save_embedding_layers=False)
+    with pytest.raises(AdapterRefused, match=f"init_lora_weights = {start}"):
         read_adapter(tmp_path)
 
 
