@@ -5,7 +5,6 @@ Time is the database's: leases of two machines must not depend on two clocks.
 """
 
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,10 @@ from sqlalchemy import Connection as Connection  # other stages name a transacti
 from sqlalchemy import Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
+from ledger.files import file_of_sqlite, make_private, use_wal
 from ledger.revisions import is_newest, load_alembic, upgrade
 
 BUSY_MS_MAX = 5_000
@@ -28,10 +29,11 @@ KEYS_MAX = 400
 T = TypeVar("T")
 
 _WRITE_LOCK = 0x636C6F72  # Postgres advisory lock: what BEGIN IMMEDIATE is to SQLite
-_POSTGRES_SESSION = (
-    f"SET lock_timeout = {BUSY_MS_MAX}",
+_POSTGRES_LOCK = text(
+    # In the transaction, not in the session: behind a pooler each transaction may have another session.
+    "SELECT set_config('lock_timeout', :busy_ms, true),"
     # A stopped process (SIGSTOP, a lost machine) must not keep the write lock.
-    f"SET idle_in_transaction_session_timeout = {3 * BUSY_MS_MAX}",
+    " set_config('idle_in_transaction_session_timeout', :idle_ms, true)"
 )
 _POSTGRES_CONNECT = {
     "connect_timeout": BUSY_MS_MAX // 1000,
@@ -39,8 +41,48 @@ _POSTGRES_CONNECT = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 3 * BUSY_MS_MAX,
+    "prepare_threshold": None,  # a pooler may run the next transaction where the statement was never prepared
 }
+_PASSING = (
+    "08",
+    "25006",
+    "25P03",
+    "25P04",
+    "26000",
+    "28",
+    "3D000",
+    "40",
+    "42P05",
+    "53",
+    "55",
+    "57",
+    "58",
+    "72",
+    "XX000",
+)
+"""SQLSTATEs, or the beginnings of them, of faults that pass or that an operator ends while roles wait.
+
+08 connection, 25006 a stand-by, 25P03 and 25P04 time-outs, 26000 and 42P05 a pooler without the prepared
+statement, 28 authentication, 3D000 no such database, 40 roll-backs, 53 resources, 55 locks, 57 shutdown,
+58 the system, 72 an old snapshot, XX000 internal.
+Source: PostgreSQL 17, appendix A.
+"""
+_NO_LEDGER = ("42P01", "42703", "3F000")  # undefined_table, undefined_column, invalid_schema_name
+_NO_RIGHT = "42501"
+_DAMAGED = ("XX001", "XX002")
+_READ_ONLY = "25006"
+_PRAGMAS = {
+    "synchronous": ("FULL", 2),
+    "foreign_keys": ("ON", 1),
+    "temp_store": ("MEMORY", 2),
+    "secure_delete": ("ON", 1),
+}
+"""What every SQLite connection is set to, and what SQLite answers then.
+
+secure_delete: what is forgotten must not lie about in the free space of pages.
+"""
 _DAMAGE = {sqlite3.SQLITE_CORRUPT: "is damaged", sqlite3.SQLITE_NOTADB: "is no SQLite database"}
+_NO_LEDGER_TEXT = "the database holds no ledger of this schema; `clorad ledger migrate` makes or updates one"
 _WHILE_CONNECTING = ("connection failed", "connection is bad", "connection timeout", "failed to resolve host")
 
 
@@ -59,15 +101,17 @@ class Database:
         There is one writer at a time on either database, so what is read here stays true until the end.
         Raises `LedgerUnavailable` for every fault of the environment that may pass, `LedgerDamaged`.
         """
-        with self._world_faults(), self._engine.connect() as connection, connection.begin():
+        with self._world_faults(writing=True), self._engine.connect() as connection, connection.begin():
             if not self.is_sqlite:
+                limits = {"busy_ms": str(BUSY_MS_MAX), "idle_ms": str(3 * BUSY_MS_MAX)}
+                connection.execute(_POSTGRES_LOCK, limits)
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent snapshot to read from; nothing done in it is kept."""
-        with self._world_faults(), self._engine.connect() as connection:
+        with self._world_faults(writing=False), self._engine.connect() as connection:
             if self.is_sqlite:
                 connection = connection.execution_options(clorad_begin="DEFERRED")
             else:
@@ -86,7 +130,7 @@ class Database:
         Most starts find it up to date, and need neither Alembic nor the lock. Raises `LedgerUnavailable`, and
         `LedgerRefused` where a newer clorad made the ledger.
         """
-        self._make_folder()
+        self._make_file()
         with self.read() as connection:
             if is_newest(connection):
                 return
@@ -94,45 +138,75 @@ class Database:
         with self.write() as connection:
             upgrade(connection)
 
-    def _make_folder(self) -> None:
-        path = self._engine.url.database
-        if self.is_sqlite and path and path != ":memory:":
+    def _make_file(self) -> None:
+        path = self._file() if self.is_sqlite else None
+        if path is not None:
             try:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                make_private(path)
             except OSError as fault:
                 raise LedgerUnavailable(type(fault).__name__) from None
+
+    def _file(self) -> Path | None:
+        """SQLite's file; None where it is in memory."""
+        return file_of_sqlite(str(self._engine.url.database or ""))
 
     def close(self) -> None:
         """Drop pooled connections; the object can be used again afterwards."""
         self._engine.dispose()
 
     @contextmanager
-    def _world_faults(self) -> Iterator[None]:
+    def _world_faults(self, *, writing: bool) -> Iterator[None]:
+        """Faults of the environment become exceptions of the ledger; ours pass as they are."""
         try:
             yield
         except DBAPIError as fault:
             self._refuse_damage(fault.orig)
-            if _is_no_ledger(fault):
-                raise LedgerRefused(
-                    "the database holds no ledger of this schema; "
-                    "`clorad ledger migrate` makes or updates one"
-                ) from None
-            if isinstance(fault, OperationalError) or fault.connection_invalidated:
-                raise LedgerUnavailable(_told(fault.orig)) from None
+            if self.is_sqlite:
+                self._raise_sqlite_fault(fault)
+            else:
+                self._raise_postgres_fault(fault, writing=writing)
             raise
+        except PoolTimeout:
+            raise LedgerUnavailable("all connections of this process are in use") from None
         except sqlite3.DatabaseError as fault:  # while connecting, before SQLAlchemy could wrap it
             self._refuse_damage(fault)
             if isinstance(fault, sqlite3.OperationalError):
                 raise LedgerUnavailable(_told(fault)) from None
             raise
 
+    def _raise_sqlite_fault(self, fault: DBAPIError) -> None:
+        if str(fault.orig).startswith(("no such table", "no such column")):
+            raise LedgerRefused(_NO_LEDGER_TEXT) from None
+        if isinstance(fault, OperationalError) or fault.connection_invalidated:
+            raise LedgerUnavailable(_told(fault.orig)) from None
+
+    def _raise_postgres_fault(self, fault: DBAPIError, *, writing: bool) -> None:
+        """By SQLSTATE: the driver's classes do not tell what passes from what does not."""
+        sqlstate = getattr(fault.orig, "sqlstate", None)
+        if sqlstate is None:  # the connection failed or broke: no server said why
+            if isinstance(fault, OperationalError) or fault.connection_invalidated:
+                raise LedgerUnavailable(_told(fault.orig)) from None
+        elif sqlstate in _NO_LEDGER:
+            raise LedgerRefused(_NO_LEDGER_TEXT) from None
+        elif sqlstate in _DAMAGED:
+            raise LedgerDamaged(f"Postgres finds its data damaged ({_told(fault.orig)})") from None
+        elif sqlstate == _NO_RIGHT:
+            raise LedgerRefused(
+                f"the user of ledger.url lacks a right ({_told(fault.orig)}): deploy/postgres has the grants"
+            ) from None
+        elif sqlstate == _READ_ONLY and not writing:
+            return  # `read` asked for a transaction that cannot write
+        elif sqlstate.startswith(_PASSING):
+            # After a fail-over, pooled connections may lead to a server that is a stand-by now.
+            self._engine.dispose()
+            raise LedgerUnavailable(_told(fault.orig)) from None
+
     def _refuse_damage(self, fault: BaseException | None) -> None:
         found = _DAMAGE.get(getattr(fault, "sqlite_errorcode", 0) & 0xFF)
         if found is not None:
-            path = Path(str(self._engine.url.database)).absolute()
             raise LedgerDamaged(
-                f"the ledger {path} {found}: stop the roles, move it away with its -wal and -shm, then"
-                " `clorad ledger restore BACKUP`; `clorad ledger check FILE` tells whether a backup is sound"
+                f"the ledger {self._file()} {found}: stop the roles, move it away with its -wal and -shm,"
+                " then `clorad ledger restore BACKUP`; `clorad ledger check FILE` tells if a backup is sound"
             ) from None
 
 
@@ -160,52 +234,27 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "begin", _on_sqlite_begun)
         return engine
     # pre_ping: a restarted Postgres must not cost the first transaction afterwards.
-    engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_POSTGRES_CONNECT)
-    event.listen(engine, "connect", _on_postgres_connected)
-    return engine
+    return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_POSTGRES_CONNECT)
 
 
 def _told(fault: BaseException | None) -> str:
     """What is wrong; in the driver's own words only while connecting, when it has nothing to quote yet."""
     name = getattr(fault, "sqlite_errorname", None) or type(fault).__name__
+    if sqlstate := getattr(fault, "sqlstate", None):
+        name = f"{sqlstate} {name}"
     said = " ".join(str(fault).split())[:300]
     return f"{name}: {said}" if said.startswith(_WHILE_CONNECTING) else str(name)
-
-
-def _is_no_ledger(fault: DBAPIError) -> bool:
-    """Whether tables or columns are missing."""
-    if isinstance(fault.orig, sqlite3.DatabaseError):
-        return str(fault.orig).startswith(("no such table", "no such column"))
-    return getattr(fault.orig, "sqlstate", None) in ("42P01", "42703")  # undefined_table, undefined_column
 
 
 def _on_sqlite_connected(connection: Any, _record: Any) -> None:
     # sqlite3's own implicit BEGIN would start DEFERRED transactions that fail at upgrade, not at start.
     connection.isolation_level = None
-    _use_wal(connection)
-    # secure_delete: what is forgotten must not lie about in the free space of pages.
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """SQLite does not wait for its lock while a file changes over to WAL: who starts together tries again."""
-    until_s = time.monotonic() + BUSY_MS_MAX / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as fault:
-            if fault.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
-                raise
-            time.sleep(0.02)
-
-
-def _on_postgres_connected(connection: Any, _record: Any) -> None:
-    with connection.cursor() as cursor:
-        for statement in _POSTGRES_SESSION:
-            cursor.execute(statement)
-    connection.commit()
+    use_wal(connection, wait_s_max=BUSY_MS_MAX / 1000)
+    for pragma, (value, expected) in _PRAGMAS.items():
+        connection.execute(f"PRAGMA {pragma}={value}")
+        granted = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if granted is None or granted[0] != expected:
+            raise LedgerRefused(f"this build of SQLite does not grant PRAGMA {pragma}={value}: use another")
 
 
 def _on_sqlite_begun(connection: Connection) -> None:

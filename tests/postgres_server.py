@@ -70,14 +70,14 @@ def server(*, durable: bool = False) -> Iterator[str]:
 def new_database(url: str) -> str:
     """The URL of a fresh database on that server."""
     name = f"clorad_{uuid4().hex[:12]}"
-    _execute(url, f"CREATE DATABASE {name}")
+    execute(url, f"CREATE DATABASE {name}")
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def drop_database(url: str) -> None:
     """Forget a database made by `new_database`."""
     named = make_url(url)
-    _execute(
+    execute(
         named.set(database="postgres").render_as_string(hide_password=False),
         f"DROP DATABASE IF EXISTS {named.database} WITH (FORCE)",
     )
@@ -87,10 +87,11 @@ def empty_database(url: str, tables: Sequence[str]) -> None:
     """The tables are empty and nobody is connected, whatever an earlier test left open."""
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     quoted = ", ".join(f'"{table}"' for table in tables)
-    _execute(url, f"{others} AND pid <> pg_backend_pid()", f"TRUNCATE {quoted} RESTART IDENTITY CASCADE")
+    execute(url, f"{others} AND pid <> pg_backend_pid()", f"TRUNCATE {quoted} RESTART IDENTITY CASCADE")
 
 
-def _execute(url: str, *statements: str) -> None:
+def execute(url: str, *statements: str) -> None:
+    """The statements are done, each in a transaction of its own."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
@@ -132,7 +133,7 @@ def _wait_until_ready(url: str, running: "subprocess.Popen[bytes]") -> None:
         if running.poll() is not None:
             raise NoPostgres(f"postgres ended with code {running.returncode}")
         try:
-            _execute(url, "SELECT 1")
+            execute(url, "SELECT 1")
             return
         except OperationalError:
             time.sleep(0.1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.exc import IntegrityError, InternalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
 from ledger import database as database_module
 from ledger import schema
@@ -81,7 +81,6 @@ def test_a_writer_that_waits_too_long_hears_that_the_ledger_is_unavailable(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "BUSY_MS_MAX", 1000)
-    monkeypatch.setattr(database_module, "_POSTGRES_SESSION", ("SET lock_timeout = 200",))
     holder, other = Database(url), Database(url)
     with holder.write(), pytest.raises(LedgerUnavailable), other.write():
         pass
@@ -140,6 +139,104 @@ def test_an_empty_postgres_database_is_refused(postgres: str) -> None:
         desired.generation(connection)
     database.close()
     postgres_server.drop_database(url)
+
+
+def raise_in(database: Database, sqlstate: str) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'refund 4711' USING ERRCODE = '{sqlstate}'; END $$"
+    with database.write() as connection:
+        connection.execute(text(raising))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "sqlstate",
+    [
+        *("08006", "08P01", "25006", "25P03", "26000", "28P01", "40001", "40P01", "42P05", "53100", "53300"),
+        *("55000", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58030", "72000", "XX000"),
+    ],
+)
+def test_what_passes_on_postgres_is_waited_out_and_named_by_its_sqlstate(
+    postgres_ledger: str, sqlstate: str
+) -> None:
+    database = Database(postgres_ledger)
+    with pytest.raises(LedgerUnavailable, match=sqlstate) as fault:
+        raise_in(database, sqlstate)
+    assert "4711" not in str(fault.value)
+    with database.write() as connection:  # it goes on
+        assert now_s(connection) > 0
+    database.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("sqlstate", "refusal"),
+    [("42501", LedgerRefused), ("42P01", LedgerRefused), ("XX001", LedgerDamaged), ("XX002", LedgerDamaged)],
+)
+def test_what_a_person_must_mend_on_postgres_is_refused(
+    postgres_ledger: str, sqlstate: str, refusal: type[LedgerRefused]
+) -> None:
+    database = Database(postgres_ledger)
+    with pytest.raises(refusal):
+        raise_in(database, sqlstate)
+    database.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("sqlstate", ["22012", "23505", "42601", "54000", "P0001"])
+def test_faults_of_our_own_on_postgres_are_not_waited_out(postgres_ledger: str, sqlstate: str) -> None:
+    database = Database(postgres_ledger)
+    with pytest.raises(DBAPIError):
+        raise_in(database, sqlstate)
+    database.close()
+
+
+@pytest.mark.postgres
+def test_after_a_fail_over_to_a_stand_by_writes_wait_and_go_on_over_new_connections(postgres: str) -> None:
+    url = postgres_server.new_database(postgres)
+    database = Database(url)
+    database.migrate()
+    name = url.rpartition("/")[2].partition("?")[0]
+
+    def make_read_only(value: str) -> None:
+        postgres_server.execute(
+            postgres, f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
+        )
+
+    make_read_only("on")  # for sessions that begin from now on
+    database.close()
+    with (
+        pytest.raises(LedgerUnavailable, match="25006 ReadOnlySqlTransaction"),
+        database.write() as connection,
+    ):
+        desired.raise_generation(connection)
+    with database.read() as connection:
+        assert desired.generation(connection) >= 0
+    make_read_only("off")
+    with suppress(LedgerUnavailable), database.write() as connection:
+        desired.raise_generation(
+            connection
+        )  # over the pooled connection of the read: it leads to the stand-by
+    with database.write() as connection:
+        desired.raise_generation(connection)
+    database.close()
+    postgres_server.drop_database(url)
+
+
+@pytest.mark.postgres
+def test_nothing_is_left_in_a_session_so_that_a_pooler_may_give_each_transaction_another(
+    postgres_ledger: str,
+) -> None:
+    database = Database(postgres_ledger)
+    for _ in range(10):  # psycopg prepares a statement that is executed for the sixth time
+        with database.read() as connection:
+            desired.generation(connection)
+    with database.write() as connection:
+        assert connection.scalar(text("SHOW lock_timeout")) == "5s"
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "15s"
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+        assert connection.scalar(text("SHOW lock_timeout")) == "0"
+    database.close()
 
 
 @pytest.mark.parametrize(
