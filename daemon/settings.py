@@ -163,6 +163,23 @@ class FleetSettings(_Group):
         return {url: key.get_secret_value() for url, key in keys.items() if key is not None}
 
 
+class LimitSettings(_Group):
+    """What one client, and all of them together, may ask of the gateway."""
+
+    body_kib_max: int = Field(default=2048, ge=1)
+    """KiB of a request's body: 128,000 tokens of text, every character escaped, fit."""
+    bodies_mib_max: int = Field(default=64, ge=1)
+    """MiB of all larger bodies being read or answered, decoded; beyond, large requests get a 503."""
+    depth_max: int = Field(default=64, ge=8, le=500)
+    """Levels of lists and objects in a body; JSON schemas of tools take two levels a level."""
+    values_max: int = Field(default=100_000, ge=1000)
+    """JSON values in a body: decoding that many takes some 20 ms, in which nobody else is answered."""
+    captures_mib_max: int = Field(default=32, ge=1)
+    """MiB of captures that wait for Kafka; beyond, interactions are not captured."""
+    requests_max: int = Field(default=1024, ge=1)
+    """Requests answered at once; beyond, clients get a 503."""
+
+
 class GatewaySettings(_Group):
     """The data plane users talk to."""
 
@@ -174,6 +191,7 @@ class GatewaySettings(_Group):
     """Share of the interactions kept, for agents that opted in."""
     leave_s: float = Field(default=5.0, ge=0)
     """Seconds requests are taken after SIGTERM with /readyz red, so that load balancers notice. 0: none."""
+    limits: LimitSettings = LimitSettings()
 
 
 class TelemetrySettings(_Group):

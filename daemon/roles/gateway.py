@@ -7,13 +7,14 @@ from contextlib import closing
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import RETRY_S, START_S_MAX, cluster_of
-from daemon.settings import Settings
+from daemon.settings import LimitSettings, Settings
 from feedback.producer import Producer
 from feedback.redaction import Redactor
 from ledger.database import Database
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.identity import Identity, known_identity
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
+from serving.gateway.edge.limits import KIB, MIB, GatewayLimits
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable
@@ -32,11 +33,17 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             run_gateway(
                 Gateway(
                     table=RoutingTable(database),
-                    recorder=Recorder(producer.send, redactor, share=options.capture_share),
+                    recorder=Recorder(
+                        producer.send,
+                        redactor,
+                        share=options.capture_share,
+                        bytes_max=options.limits.captures_mib_max * MIB,
+                    ),
                     feedback=FeedbackEndpoint(producer.send, redactor),
                     options=GatewayOptions(
                         host=options.host,
                         port=options.port,
+                        limits=limits_of(options.limits),
                         request_s_max=settings.fleet.request_s_max,
                         shutdown_delay_s=options.leave_s,
                         api_keys=settings.fleet.replica_keys(),
@@ -49,6 +56,17 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             raise RoleRefused(f"gateway.port: {options.host}:{options.port} cannot be listened on") from None
         finally:
             producer.close()
+
+
+def limits_of(settings: LimitSettings) -> GatewayLimits:
+    """The same bounds in bytes."""
+    return GatewayLimits(
+        body_bytes_max=settings.body_kib_max * KIB,
+        bodies_bytes_max=settings.bodies_mib_max * MIB,
+        depth_max=settings.depth_max,
+        values_max=settings.values_max,
+        requests_max=settings.requests_max,
+    )
 
 
 def _wait_for_identity(database: Database, stopping: threading.Event, health: Health) -> Identity | None:

@@ -7,24 +7,26 @@ the interaction.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import structlog
-from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
 from opentelemetry import metrics
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from feedback.envelope import depth_of
+from serving.gateway.edge.errors import RequestRefused, error_body
+from serving.gateway.edge.http_request import HttpRequest
+from serving.gateway.edge.json_text import LARGE_BYTES, count_values, decode_request
+from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
-from serving.gateway.json_bounds import DEPTH_MAX, VALUES_MAX, count_values
 from serving.gateway.openai_form import (
     CapturedReply,
     RequestedExtras,
-    error_body,
     harmful_parameter,
     requested_extras,
     sampling_of,
@@ -50,6 +52,8 @@ CLIENT_GONE = 499
 """In metrics only; nginx uses this number. The client closed its connection, or the gateway had to end."""
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+MODELS = "/v1/models"
+_LAST_EVENT_S_MAX = 1.0  # for a client that reads too slowly to be told that its answer broke off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,8 @@ class AgentRequest:
 
     path: str
     agent: str
-    body: Mapping[str, Any]  # as the client sent it
+    body: Mapping[str, Any]  # as the client sent it, without the fields that are null
+    body_bytes: int
     interaction: str
     conversation: str | None
     turn: int | None
@@ -66,22 +71,10 @@ class AgentRequest:
     capture: bool
     began_s: float  # on the monotonic clock
 
-    @property
-    def streams(self) -> bool:
-        return self.body.get("stream") is True
-
     def headers(self, version: str | None = None) -> dict[str, str]:
         """For every answer, errors included; `version` is known once a replica has answered."""
         headers = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
         return headers if version is None else {**headers, "x-clorad-version": version}
-
-
-class RequestRefused(Exception):
-    """The request cannot be answered as it is. `body` tells the client why."""
-
-    def __init__(self, status: int, text: str, kind: str, **more: str | None) -> None:
-        super().__init__(kind)
-        self.status, self.body = status, error_body(text, kind, **more)
 
 
 class Responder:
@@ -93,71 +86,95 @@ class Responder:
         forwarder: Forwarder,
         recorder: Recorder,
         *,
+        limits: GatewayLimits,
         request_s_max: float,
-        body_bytes_max: int,
     ) -> None:
         self._table = table
         self._forwarder = forwarder
         self._recorder = recorder
+        self._limits = limits
         self._request_s_max = request_s_max
-        self._body_bytes_max = body_bytes_max
 
-    async def respond(self, http: Request, path: str) -> Response:
-        """The answer to a chat or completion request."""
-        interaction = uuid4().hex
+    async def respond(self, http: HttpRequest, path: str) -> ASGIApp:
+        """The answer to a chat or completion request. Raises `RequestRefused`."""
         try:
-            request = await self._read(http, path, interaction)
+            request = await self._read(http, path)
         except RequestRefused as refusal:
-            headers = {"x-clorad-interaction": interaction}
             _requests.add(1, {"status": refusal.status})
-            return JSONResponse(refusal.body, refusal.status, headers | _retry(refusal.status))
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
-                    reply = await stack.enter_async_context(self._forward(request))
-            except (NoReplica, ReplicasFailed, TimeoutError) as fault:
-                return self._failed(request, fault)
-            if reply.events is None:
-                return self._whole(request, reply)
-            events = self._stream(request, reply, stack.pop_all())
-            headers = request.headers(reply.target.version) | {"cache-control": "no-cache"}
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+            refusal.headers["x-clorad-interaction"] = http.id
+            raise
+        try:
+            async with AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
+                        reply = await stack.enter_async_context(self._forward(request))
+                except (NoReplica, ReplicasFailed, TimeoutError) as fault:
+                    return self._failed(request, fault)
+                if reply.events is None:
+                    return self._whole(request, reply)
+                return partial(self._send_stream, request, reply, stack.pop_all())
+        except asyncio.CancelledError:
+            self._count(request, CLIENT_GONE)
+            raise
 
-    async def _read(self, http: Request, path: str, interaction: str) -> AgentRequest:
+    async def _read(self, http: HttpRequest, path: str) -> AgentRequest:
         table = self._table.current
         if table is None:
-            raise RequestRefused(503, "the routing is not known yet", "service_unavailable")
-        body = _decode(await read_body(http, self._body_bytes_max))
+            raise RequestRefused(503, "the routing is not known yet", "no_routing")
+        raw = await http.body(self._limits.body_bytes_max)
+        http.hold_values(count_values(raw, enough=self._limits.values_max))
+        body = {
+            name: value
+            for name, value in (await decode_request(raw, self._limits)).items()
+            if value is not None  # clients write null for a field they leave unset, as OpenAI's API allows
+        }
         agent = body.get("model")
         if not isinstance(agent, str) or agent not in table.routes:
-            text = "model: no such agent here; GET /v1/models lists them"
-            raise RequestRefused(404, text, "invalid_request_error", param="model", code="model_not_found")
-        if not isinstance(body.get("stream"), bool | None):  # null means unset, as in OpenAI's API
-            raise RequestRefused(400, "stream: true, false or null", "invalid_request_error", param="stream")
+            raise no_such_agent()
+        if not isinstance(body.get("stream", False), bool):
+            raise RequestRefused(400, "stream: true, false or null", "field", param="stream")
         if (name := harmful_parameter(body, chat=path == CHAT)) is not None:
             text = f"{name}: not available here, it would harm other requests"
-            raise RequestRefused(400, text, "invalid_request_error", param=name)
-        turn = http.headers.get("x-clorad-turn", "")
-        captured = table.routes[agent].capture and http.headers.get("x-clorad-capture", "").lower() != "off"
-        single = path == CHAT and body.get("n") in (None, 1) and isinstance(body.get("messages"), list)
+            raise RequestRefused(400, text, "field", param=name)
+        headers = http.headers
+        turn = headers.get("x-clorad-turn", "")
         return AgentRequest(
             path=path,
             agent=agent,
             body=body,
-            interaction=interaction,
-            conversation=http.headers.get("x-clorad-conversation") or None,
+            body_bytes=len(raw),
+            interaction=http.id,
+            conversation=headers.get("x-clorad-conversation") or None,
             turn=int(turn) if turn.isdecimal() and len(turn) < 10 else None,
             extras=requested_extras(body),
-            capture=captured and single and self._recorder.samples_next(),
+            capture=table.routes[agent].capture and self._captures(path, body, headers),
             began_s=time.monotonic(),
         )
+
+    def _captures(self, path: str, body: Mapping[str, Any], headers: Headers) -> bool:
+        """Whether this interaction is to be captured; what cannot be is counted."""
+        if headers.get("x-clorad-capture", "").lower() == "off":
+            return False
+        if path != CHAT:
+            self._recorder.count("completions")
+        elif body.get("n", 1) != 1:
+            self._recorder.count("several_choices")
+        elif isinstance(body.get("messages"), list):  # otherwise the replica refuses it
+            return self._recorder.samples_next()
+        return False
 
     def _forward(self, request: AgentRequest) -> AbstractAsyncContextManager[Reply]:
         body = with_capture_extras(request.body) if request.capture else request.body
         conversation = request.conversation or request.interaction
-        return self._forwarder.ask(request.path, body, agent=request.agent, conversation=conversation)
+        return self._forwarder.ask(
+            request.path,
+            body,
+            agent=request.agent,
+            conversation=conversation,
+            large=request.body_bytes >= LARGE_BYTES,
+        )
 
-    def _whole(self, request: AgentRequest, reply: Reply) -> Response:
+    def _whole(self, request: AgentRequest, reply: Reply) -> ASGIApp:
         version = reply.target.version
         self._count(request, reply.status)
         headers = request.headers(version)
@@ -172,42 +189,64 @@ class Responder:
         answer["model"] = request.agent
         return JSONResponse(answer, headers=headers)
 
-    async def _stream(
-        self, request: AgentRequest, reply: Reply, stack: AsyncExitStack
-    ) -> AsyncIterator[bytes]:
-        """The events that the client asked for. The last one is an error where the answer broke off."""
+    async def _send_stream(
+        self,
+        request: AgentRequest,
+        reply: Reply,
+        stack: AsyncExitStack,
+        _scope: Scope,
+        _receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send the events that the client asked for; the last one is an error where the answer broke off."""
         assert reply.events is not None
         version, captured, status = reply.target.version, CapturedReply(), 200
+        headers = request.headers(version) | {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+        }
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
-            async with stack, asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
-                async for event in reply.events:
-                    yield _event(_shown(event, request, captured))
-                yield b"data: [DONE]\n\n"
-            if request.capture:
-                self._capture(request, version, captured)
-        except (ReplicasFailed, TimeoutError) as fault:
-            status = 504 if isinstance(fault, TimeoutError) else 502
-            yield _event(error_body("the answer broke off", "api_error", code="broken_stream"))
-        except asyncio.CancelledError:
+            async with stack:
+                try:
+                    async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
+                        await send({"type": "http.response.start", "status": 200, "headers": encoded})
+                        async for event in reply.events:
+                            await send(_part(_event(_shown(event, request, captured))))
+                        await send(_part(b"data: [DONE]\n\n"))
+                    if request.capture:
+                        self._capture(request, version, captured)
+                except (ReplicasFailed, TimeoutError) as fault:
+                    status = 504 if isinstance(fault, TimeoutError) else 502
+                    error = error_body("the answer broke off", "api_error", code="broken_stream")
+                    async with asyncio.timeout(_LAST_EVENT_S_MAX):
+                        await send(_part(_event(error)))
+                await send({"type": "http.response.body", "body": b""})
+        except (asyncio.CancelledError, TimeoutError) as fault:
             status = CLIENT_GONE
-            raise
+            if isinstance(fault, asyncio.CancelledError):
+                raise
         finally:
+            if status != 200 and request.capture:
+                self._recorder.count("unfinished")
             self._count(request, status)
 
-    def _failed(self, request: AgentRequest, fault: NoReplica | ReplicasFailed | TimeoutError) -> Response:
+    def _failed(self, request: AgentRequest, fault: NoReplica | ReplicasFailed | TimeoutError) -> ASGIApp:
         match fault:
             case NoReplica():
-                status, text = 503, "no replica can answer for this agent right now"
+                refusal = RequestRefused(503, "no replica can answer for this agent right now", "no_replica")
             case ReplicasFailed():
-                status, text = 502, "the replicas failed on this request"
+                refusal = RequestRefused(502, "the replicas failed on this request", "replicas_failed")
             case _:
-                status, text = 504, f"no answer within {self._request_s_max:.0f} s"
-        self._count(request, status)
-        log.warning("request failed", agent=request.agent, status=status, fault=type(fault).__name__)
-        return JSONResponse(error_body(text, "api_error"), status, request.headers() | _retry(status))
+                text = f"no answer within {self._request_s_max:.0f} s"
+                refusal = RequestRefused(504, text, "too_slow")
+        self._count(request, refusal.status)
+        log.warning("request failed", agent=request.agent, status=refusal.status, fault=type(fault).__name__)
+        return JSONResponse(refusal.body, refusal.status, request.headers() | refusal.headers)
 
     def _capture(self, request: AgentRequest, version: str, reply: CapturedReply) -> None:
-        if not reply.complete:
+        if reply.flaw is not None:
+            self._recorder.count(reply.flaw)
             return
         self._recorder.put(
             Capture(
@@ -217,6 +256,7 @@ class Responder:
                 conversation=request.conversation,
                 turn=request.turn,
                 messages=request.body["messages"],
+                messages_bytes_max=request.body_bytes,
                 sampling=sampling_of(request.body),
                 reply=reply,
             )
@@ -227,41 +267,19 @@ class Responder:
         _durations.record(time.monotonic() - request.began_s)
 
 
-async def read_body(request: Request, bytes_max: int) -> bytes:
-    """The whole body. Raises `RequestRefused` as soon as it exceeds `bytes_max`."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > bytes_max:
-            raise RequestRefused(413, f"at most {bytes_max} bytes", "invalid_request_error")
-    return bytes(body)
-
-
-def _decode(raw: bytes) -> dict[str, Any]:
-    if count_values(raw, enough=VALUES_MAX) > VALUES_MAX:
-        text = f"the body holds more than {VALUES_MAX} JSON values"
-        raise RequestRefused(400, text, "invalid_request_error", code="too_many_values")
-    try:
-        body = json.loads(raw)
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError:
-        raise RequestRefused(400, "the body is not JSON", "invalid_request_error") from None
-    if not isinstance(body, dict):
-        raise RequestRefused(400, "the body must be an object", "invalid_request_error")
-    if depth_of(body) > DEPTH_MAX:
-        raise _too_deep()
-    return body
-
-
-def _too_deep() -> RequestRefused:
-    text = f"the body nests lists and objects more than {DEPTH_MAX} levels deep"
-    return RequestRefused(400, text, "invalid_request_error", code="too_deep")
+def no_such_agent() -> RequestRefused:
+    """The 404 that OpenAI's clients expect for a model that does not exist."""
+    text = f"model: no such agent here; GET {MODELS} lists them"
+    return RequestRefused(404, text, "model", param="model", code="model_not_found")
 
 
 def _event(data: dict[str, Any]) -> bytes:
     """One server-sent event."""
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _part(octets: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": octets, "more_body": True}
 
 
 def _shown(chunk: dict[str, Any], request: AgentRequest, captured: CapturedReply) -> dict[str, Any]:
@@ -272,10 +290,6 @@ def _shown(chunk: dict[str, Any], request: AgentRequest, captured: CapturedReply
     if "model" in chunk:
         chunk["model"] = request.agent
     return chunk
-
-
-def _retry(status: int) -> dict[str, str]:
-    return {"retry-after": "1"} if status == 503 else {}
 
 
 def _loop_time(monotonic_s: float) -> float:

@@ -11,17 +11,20 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from opentelemetry import metrics
 
 from feedback.counters import start_at_zero
-from feedback.envelope import Envelope, RecordRefused, open_envelope, parse
+from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
 from feedback.event_record import build_event_record
-from feedback.producer import NotAcknowledged, Sent, TooManyWaiting
+from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.events import Reason
 from ledger.topic_names import FEEDBACK_TOPIC
+from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.recorder import SOURCE, Send
 
 _accepted = metrics.get_meter("serving").create_counter(
@@ -39,14 +42,9 @@ _FATES = {
     TimeoutError: "timeout",
 }
 TYPES = ("clorad.correction.v1", "clorad.intervention.v1", "clorad.outcome.v1", "clorad.retraction.v1")
-
-
-class FeedbackRefused(Exception):
-    """The event was not accepted. `text` names fields and what is wrong with them, never what they hold."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
+_INLINE_BYTES_MAX = (
+    8 * 1024
+)  # a larger event is read and redacted in a thread: that can take a tenth of a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,35 +65,41 @@ class FeedbackEndpoint:
         self._ack_s_max = ack_s_max
         start_at_zero(_accepted, *({"fate": fate} for fate in ("kept", *_FATES.values())))
 
-    async def accept(
-        self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]
-    ) -> AcceptedFeedback:
-        """Kafka has the event afterwards. Raises `FeedbackRefused`: after a 503 it may be sent again."""
-        envelope = _opened(raw, headers)
-        agent = envelope.data.get("agent") if isinstance(envelope.data, dict) else None
-        if isinstance(agent, str) and agent not in agents:
-            raise FeedbackRefused(404, "agent: not declared")
+    async def accept(self, http: HttpRequest, agents: AbstractSet[str]) -> AcceptedFeedback:
+        """Kafka has the event afterwards. Raises `RequestRefused`: after a 503 it may be sent again."""
+        raw = await http.body(VALUE_BYTES_MAX)
+        make = partial(self._record, raw, http.headers, agents)
+        record = make() if len(raw) <= _INLINE_BYTES_MAX else await asyncio.to_thread(make)
         try:
-            record = build_event_record(
+            sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
+        except tuple(_FATES) as fault:
+            _accepted.add(1, {"fate": _FATES[type(fault)]})
+            text = "not acknowledged by Kafka; send it again under the same id"
+            raise RequestRefused(503, text, "kafka_away") from None
+        _accepted.add(1, {"fate": "kept"})
+        stored = {name: (value or b"").decode() for name, value in record.headers}
+        return AcceptedFeedback(id=stored["ce_id"], source=stored["ce_source"], sent=sent)
+
+    def _record(self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]) -> KafkaRecord:
+        """The record to send. Raises `RequestRefused`, in words that do not repeat what was sent."""
+        envelope = _opened(raw, headers)
+        agent = envelope.data.get("agent")
+        if isinstance(agent, str) and agent not in agents:
+            raise RequestRefused(404, "agent: not declared", "agent")
+        occurred_s = envelope.occurred_s
+        try:
+            return build_event_record(
                 envelope.type,
                 envelope.data,
                 topic=FEEDBACK_TOPIC,
                 source=envelope.source,
                 redactor=self._redactor,
                 event_id=envelope.id,
-                at=None if envelope.occurred_s is None else datetime.fromtimestamp(envelope.occurred_s, UTC),
+                at=None if occurred_s is None else datetime.fromtimestamp(occurred_s, UTC),
                 trace=envelope.trace,
             )
         except ValueError as fault:
-            raise FeedbackRefused(400, str(fault)) from None
-        try:
-            sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
-        except tuple(_FATES) as fault:
-            _accepted.add(1, {"fate": _FATES[type(fault)]})
-            raise FeedbackRefused(503, "not acknowledged by Kafka; send it again under the same id") from None
-        _accepted.add(1, {"fate": "kept"})
-        stored = {name: (value or b"").decode() for name, value in record.headers}
-        return AcceptedFeedback(id=stored["ce_id"], source=stored["ce_source"], sent=sent)
+            raise RequestRefused(400, str(fault), "event") from None
 
 
 def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
@@ -107,12 +111,13 @@ def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
     try:
         envelope = open_envelope(_completed(raw, headers), binding)
     except RecordRefused as refusal:
-        status = 413 if refusal.unusable.reason is Reason.OVERSIZED else 400
-        raise FeedbackRefused(status, f"{refusal.unusable.reason.value}: {refusal.unusable.detail}") from None
+        reason = refusal.unusable.reason
+        status = 413 if reason is Reason.OVERSIZED else 400
+        raise RequestRefused(status, f"{reason.value}: {refusal.unusable.detail}", "event") from None
     if envelope.type not in TYPES:
-        raise FeedbackRefused(400, f"type: one of {', '.join(TYPES)}")
+        raise RequestRefused(400, f"type: one of {', '.join(TYPES)}", "event")
     if not isinstance(envelope.data, dict):
-        raise FeedbackRefused(400, "data: an object")
+        raise RequestRefused(400, "data: an object", "event")
     return envelope
 
 

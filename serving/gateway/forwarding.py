@@ -6,7 +6,6 @@ the client would read a mix of two answers.
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +18,7 @@ import aiohttp
 import structlog
 from opentelemetry import metrics
 
+from serving.gateway.edge.json_text import encode
 from serving.gateway.event_stream import EventDecoder
 from serving.gateway.openai_form import UnreadableReply, error_status, read_answer, read_chunk, read_json
 from serving.gateway.routing import RouteTarget, RoutingTable, choose
@@ -81,11 +81,12 @@ class Forwarder:
 
     @asynccontextmanager
     async def ask(
-        self, path: str, body: Mapping[str, Any], *, agent: str, conversation: str
+        self, path: str, body: Mapping[str, Any], *, agent: str, conversation: str, large: bool
     ) -> AsyncIterator[Reply]:
         """The answer of a replica that has the model; a stream has arrived up to its first event.
 
-        Raises `KeyError` (no such agent), `NoReplica`, `ReplicasFailed`. The caller bounds the time.
+        `large`: the body is encoded beside the event loop. Raises `KeyError` (no such agent), `NoReplica`,
+        `ReplicasFailed`. The caller bounds the time.
         """
         attempts = _Attempts(until_s=time.monotonic() + self.wait_s_max)
         while True:
@@ -93,7 +94,7 @@ class Forwarder:
             self.in_flight[target.url] += 1
             try:
                 async with AsyncExitStack() as stack:
-                    reply = await self._attempt(stack, path, body, target, attempts)
+                    reply = await self._attempt(stack, path, body, target, attempts, large=large)
                     if reply is not None:
                         yield reply
                         return
@@ -125,9 +126,11 @@ class Forwarder:
         body: Mapping[str, Any],
         target: RouteTarget,
         attempts: "_Attempts",
+        *,
+        large: bool,
     ) -> Reply | None:
         """One replica's answer; None where another replica must be asked."""
-        data = json.dumps({**body, "model": target.model}).encode()
+        data = await encode({**body, "model": target.model}, large=large)
         try:
             # Redirects are not followed: another server must not get the replica's key.
             answer = await stack.enter_async_context(

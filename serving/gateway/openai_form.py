@@ -1,13 +1,14 @@
-"""OpenAI's forms: what a capture adds to a request, what the client sees of the answer, errors, model lists.
+"""OpenAI's forms: what a capture adds to a request, what the client sees of the answer, the list of models.
 
 Token ids and log-probabilities are captured when the tokens are sampled: a text that is tokenised later can
 give other tokens. Pure functions. A replica's answer is checked here, once.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from serving.gateway.edge.json_text import decode_strictly
 
 SAMPLING = (
     "temperature",
@@ -53,9 +54,11 @@ class CapturedReply:
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
     @property
-    def complete(self) -> bool:
-        """Whether it can be kept: it ended by itself or at its token limit, and it is text only."""
-        return self.finish_reason in ("stop", "length") and self.plain
+    def flaw(self) -> str | None:
+        """Why it is not captured; None where it is: text only, ended by itself or at its token limit."""
+        if not self.plain:
+            return "tool_calls"
+        return None if self.finish_reason in ("stop", "length") else "unfinished"
 
 
 def requested_extras(body: Mapping[str, Any]) -> RequestedExtras:
@@ -124,12 +127,9 @@ def error_status(chunk: Mapping[str, Any]) -> int | None:
 def read_json(raw: bytes) -> Any:
     """Decoded JSON that can be encoded again. Raises `UnreadableReply`."""
     try:
-        value = json.loads(raw, parse_constant=_refuse)
-        if b"\\ud" in raw or b"\\uD" in raw:  # half a surrogate pair is JSON, but not UTF-8
-            json.dumps(value, ensure_ascii=False).encode()
+        return decode_strictly(raw)
     except (ValueError, RecursionError):
         raise UnreadableReply("not JSON") from None
-    return value
 
 
 def without_extras(answer: dict[str, Any], extras: RequestedExtras) -> None:
@@ -169,18 +169,11 @@ def _all_are(kind: type, values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, accepted) for value in values)
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)  # NaN and Infinity are not JSON: no client could read them
-
-
-def error_body(
-    message: str, kind: str, *, param: str | None = None, code: str | None = None
-) -> dict[str, Any]:
-    """An error in the form that OpenAI's clients read."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def model_card(agent: str) -> dict[str, Any]:
+    """The body of `GET /v1/models/AGENT`."""
+    return {"id": agent, "object": "model", "created": 0, "owned_by": "clorad"}
 
 
 def model_list(agents: Sequence[str]) -> dict[str, Any]:
     """The body of `GET /v1/models`: the agents are the models of this server."""
-    cards = [{"id": name, "object": "model", "created": 0, "owned_by": "clorad"} for name in agents]
-    return {"object": "list", "data": cards}
+    return {"object": "list", "data": [model_card(agent) for agent in agents]}

@@ -4,6 +4,7 @@ A full queue or an unreachable broker costs captures, never an answer. Feedback 
 waits in the ledger; feedback that brings its own texts does not need one.
 """
 
+import json
 import queue
 import random
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import structlog
 from opentelemetry import metrics
 
+from feedback.counters import start_at_zero
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, depth_of, parse
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
@@ -30,9 +32,30 @@ _captured = metrics.get_meter("serving").create_counter(
 
 SOURCE = "clorad/gateway"
 
+LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
+"""Fates of captures that something prevented: these are alerted on."""
+
+LEFT_OUT = ("completions", "several_choices", "tool_calls", "unfinished", "not_sampled")
+"""Fates of interactions that are not captured, by what they are."""
+
 _MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages stand in the event's data, one level down
 _ODD = re.compile(rb"NaN|Infinity|\\u(?:0000|[dD][89a-fA-F])|\d{400}")
 """Texts in which intake may find a value that it refuses; most captures need no second reading."""
+
+_ESCAPE_BYTES_MAX = 6  # of one character in a request (`\\u00e4`), which takes one byte at least in an event
+_CHARACTER_BYTES_MAX = 4  # of one byte of a request, in memory: one wide character makes a whole text wide
+_TOKEN_BYTES = 100  # of one token's id and log-probability, in memory
+
+# One capture's content, whatever it is, must not end the gateway.
+_CAPTURE_FAULTS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 
 Send = Callable[[KafkaRecord], Future[Sent]]
 """`feedback.producer.Producer.send`: its future ends once every in-sync replica of Kafka has the record."""
@@ -48,29 +71,49 @@ class Capture:
     conversation: str | None
     turn: int | None
     messages: list[Mapping[str, Any]]
+    messages_bytes_max: int  # of the request they came in
     sampling: Mapping[str, Any]
     reply: CapturedReply
 
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes at most while it waits."""
+        reply_bytes = len(self.reply.text) * _CHARACTER_BYTES_MAX + len(self.reply.token_ids) * _TOKEN_BYTES
+        return self.messages_bytes_max * _CHARACTER_BYTES_MAX + reply_bytes
+
 
 class Recorder:
-    """A bounded queue of captures; `run` sends them, in a thread of its own."""
+    """A queue of captures, bounded in bytes from `put` until Kafka has them; `run` sends them."""
 
-    def __init__(self, send: Send, redactor: Redactor, *, share: float, waiting_max: int = 1000) -> None:
+    def __init__(self, send: Send, redactor: Redactor, *, share: float, bytes_max: int) -> None:
         self._send = send
         self._redactor = redactor
         self._share = share
-        self._waiting: queue.Queue[Capture] = queue.Queue(waiting_max)
+        self._bytes_max = bytes_max
+        self._bytes_held = 0
+        self._counting = threading.Lock()  # of `_bytes_held`: puts, sends and acknowledgements meet there
+        self._waiting: queue.SimpleQueue[Capture] = queue.SimpleQueue()
+        start_at_zero(_captured, *({"fate": fate} for fate in ("kept", *LOST, *LEFT_OUT)))
 
     def samples_next(self) -> bool:
         """Whether the next interaction is in the sample. Reporting its tokens costs the replica a little."""
-        return random.random() < self._share
+        sampled = random.random() < self._share
+        if not sampled:
+            self.count("not_sampled")
+        return sampled
+
+    def count(self, fate: str) -> None:
+        """Count an interaction by its fate: one of `LOST` or `LEFT_OUT`, a reason of intake, or `kept`."""
+        _captured.add(1, {"fate": fate})
 
     def put(self, capture: Capture) -> None:
-        """Queue a capture; a full queue drops it and counts it."""
-        try:
-            self._waiting.put_nowait(capture)
-        except queue.Full:
-            _captured.add(1, {"fate": "no_room"})
+        """Queue a capture; one that is too large for an event, or for the queue, is dropped and counted."""
+        if capture.messages_bytes_max > VALUE_BYTES_MAX * _ESCAPE_BYTES_MAX:
+            self.count("too_large")
+        elif not self._hold(capture.memory_bytes):
+            self.count("no_room")
+        else:
+            self._waiting.put(capture)
 
     def run(self, stopping: threading.Event) -> None:
         """Redact and send until `stopping` is set and the queue is empty."""
@@ -79,30 +122,39 @@ class Recorder:
                 capture = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
-            self._send_one(capture)
+            held = capture.memory_bytes
+            fate = self._record(capture, held)
+            if fate is not None:
+                self._release(held)
+                self.count(fate)
 
-    def _send_one(self, capture: Capture) -> None:
-        """Redact and send one capture, or count why it is not sent. No capture may end the thread."""
-        if depth_of(capture.messages) > _MESSAGES_DEPTH_MAX:
-            _captured.add(1, {"fate": "too_deep"})
-            return
+    def _record(self, capture: Capture, held: int) -> str | None:
+        """Send one capture. Returns its fate if that is known by now."""
         try:
-            record = self._record(capture)
-            if len(record.value or b"") > VALUE_BYTES_MAX:  # intake would make it a dead letter
-                _captured.add(1, {"fate": "too_large"})
-                return
-            if _ODD.search(record.value or b""):
-                parse(record.value)  # what intake would refuse costs it a dead letter, and its readiness
-            self._send(record).add_done_callback(_count)
+            if depth_of(capture.messages) > _MESSAGES_DEPTH_MAX:
+                return "too_deep"
+            if not _fits(capture):
+                return "too_large"
+            record = self._event(capture)
+            value = record.value or b""
+            if len(value) > VALUE_BYTES_MAX:
+                return "too_large"
+            if _ODD.search(value):
+                parse(value)  # what intake would make a dead letter is dropped here
+            sending = self._send(record)
+        except RecordRefused as refusal:
+            return refusal.unusable.reason.value
         except TooManyWaiting:
-            _captured.add(1, {"fate": "kafka_away"})
-        except RecordRefused:  # its size and depth are checked above
-            _captured.add(1, {"fate": "invalid_json"})
-        except ValueError as fault:  # its text names fields, never what they hold
-            log.warning("interaction not captured", agent=capture.agent, why=str(fault))
-            _captured.add(1, {"fate": "invalid"})
+            return "kafka_away"
+        except _CAPTURE_FAULTS as fault:
+            # A ValueError of `build_event_record` names fields, never what they hold; the text of others may.
+            why = str(fault) if type(fault) is ValueError else type(fault).__name__
+            log.warning("interaction not captured", agent=capture.agent, why=why)
+            return "invalid"
+        sending.add_done_callback(lambda future: self._sent(future, held))
+        return None
 
-    def _record(self, capture: Capture) -> KafkaRecord:
+    def _event(self, capture: Capture) -> KafkaRecord:
         data: dict[str, Any] = {
             "agent": capture.agent,
             "author": "gateway",
@@ -127,8 +179,27 @@ class Recorder:
             event_id=capture.id,
         )
 
+    def _sent(self, future: Future[Sent], held: int) -> None:
+        fault = future.exception()
+        assert fault is None or isinstance(fault, NotAcknowledged)
+        self._release(held)
+        self.count("kept" if fault is None else "not_acknowledged")
 
-def _count(future: Future[Sent]) -> None:
-    fault = future.exception()
-    assert fault is None or isinstance(fault, NotAcknowledged)
-    _captured.add(1, {"fate": "kept" if fault is None else "not_acknowledged"})
+    def _hold(self, held: int) -> bool:
+        with self._counting:
+            if self._bytes_held + held > self._bytes_max:
+                return False
+            self._bytes_held += held
+            return True
+
+    def _release(self, held: int) -> None:
+        with self._counting:
+            self._bytes_held -= held
+
+
+def _fits(capture: Capture) -> bool:
+    """Whether the messages fit into an event; measured only where the request was larger than one."""
+    if capture.messages_bytes_max <= VALUE_BYTES_MAX:
+        return True
+    text = json.dumps(capture.messages, ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogatepass")) <= VALUE_BYTES_MAX

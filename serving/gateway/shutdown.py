@@ -13,26 +13,10 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 
 _TICK_S = 0.2
-
-
-def closing_connections(app: ASGIApp, stopping: threading.Event) -> ASGIApp:
-    """The application; once `stopping` is set, each answer carries `connection: close`."""
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and stopping.is_set():
-                MutableHeaders(scope=message)["connection"] = "close"
-            await send(message)
-
-        await app(scope, receive, send_closing)
-
-    return wrapped
 
 
 class ShutdownWatcher:

@@ -15,7 +15,7 @@ HEAVY = (
     "peft",
     "safetensors",
     "kafka",
-    "fastapi",
+    "starlette",
     "uvicorn",
     "aiohttp",
     "alembic",

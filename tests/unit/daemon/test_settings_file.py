@@ -203,7 +203,8 @@ def test_values_that_may_be_secrets_are_not_repeated(toml: str) -> None:
         ),
         (
             "[gateway]\nbananas = 1",
-            "gateway.bananas: no such setting in clorad.toml; known: host, port, capture_share, leave_s",
+            "gateway.bananas: no such setting in clorad.toml; known: host, port, capture_share, leave_s, "
+            "limits",
         ),
     ],
 )

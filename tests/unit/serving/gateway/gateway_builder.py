@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 import openai
 
+from daemon.roles.gateway import limits_of
+from daemon.settings import LimitSettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
@@ -19,6 +21,7 @@ from ledger.database import Database
 from ledger.versions import routing as table
 from ledger.versions.lineage import Version
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
+from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.recorder import Recorder, Send
 from serving.gateway.routing import RoutingTable
@@ -89,19 +92,29 @@ class RunningGateway:
 def build_options(**changed: Any) -> GatewayOptions:
     """Options for tests: loopback, short waits."""
     usual = {"host": "127.0.0.1", "port": 0, "request_s_max": 10.0, "shutdown_delay_s": 0.0, "poll_s": 0.05}
-    return GatewayOptions(**{**usual, **changed})
+    return GatewayOptions(**{"limits": build_limits(), **usual, **changed})
+
+
+def build_limits(**changed: Any) -> GatewayLimits:
+    """The limits that `daemon.settings` has by default, with some changed."""
+    return replace(limits_of(LimitSettings()), **changed)
 
 
 @contextmanager
 def build_gateway(
-    database: Database, *, send: Send | None = None, ack_s_max: float = 0.5, **options: Any
+    database: Database,
+    *,
+    send: Send | None = None,
+    ack_s_max: float = 0.5,
+    captures_bytes_max: int = 32 * 1024 * 1024,
+    **options: Any,
 ) -> Iterator[RunningGateway]:
     """Feedback goes to `send`; captures, and feedback where `send` is not given, to `sends`."""
     sends = RecordedSends()
     redactor = Redactor(lambda raw: f"{len(raw):06x}")
     gateway = Gateway(
         table=RoutingTable(database),
-        recorder=Recorder(sends, redactor, share=1.0),
+        recorder=Recorder(sends, redactor, share=1.0, bytes_max=captures_bytes_max),
         feedback=FeedbackEndpoint(send or sends, redactor, ack_s_max=ack_s_max),
         options=build_options(port=free_port(), **options),
     )

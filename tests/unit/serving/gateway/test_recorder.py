@@ -3,6 +3,8 @@
 import json
 import threading
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedback.envelope import parse
+from feedback.producer import KafkaRecord, NotAcknowledged, Sent
 from feedback.redaction import Redactor
 from serving.gateway.openai_form import CapturedReply
 from serving.gateway.recorder import Capture, Recorder
+from tests.meters import Labels, since, told
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RecordedSends,
@@ -24,6 +28,19 @@ from tests.unit.serving.gateway.gateway_builder import (
     wait_until,
 )
 from tests.unit.serving.scene import Scene
+
+FATES = "clorad.gateway.interactions"
+
+
+class HeldSends:
+    """A `send` whose records Kafka has not acknowledged yet."""
+
+    def __init__(self) -> None:
+        self.held: list[Future[Sent]] = []
+
+    def __call__(self, record: KafkaRecord) -> Future[Sent]:
+        self.held.append(Future())
+        return self.held[-1]
 
 
 def test_an_answer_of_a_capturing_agent_is_captured_with_its_tokens(gateway: RunningGateway) -> None:
@@ -110,22 +127,131 @@ def test_an_answer_that_ends_in_an_error_is_not_captured(gateway: RunningGateway
     assert gateway.sends.records == [], "who tells of an error has not answered"
 
 
-DEEP = '{"a":' * 40 + "1" + "}" * 40
-MESSAGES_THAT_INTAKE_REFUSES = {
-    "too_deep": f'[{{"role":"user","content":"hi","x":{DEEP}}}]',
-    "invalid_json": '[{"role":"user","content":"a\\u0000b"}]',
-}
+def deep(levels: int) -> bytes:
+    """The body of a request whose message nests objects."""
+    extra = b'{"a":' * levels + b"1" + b"}" * levels
+    return b'{"model":"billing","messages":[{"role":"user","content":"hi","x":' + extra + b"}]}"
 
 
-@pytest.mark.parametrize("messages", MESSAGES_THAT_INTAKE_REFUSES.values(), ids=MESSAGES_THAT_INTAKE_REFUSES)
-def test_a_capture_that_intake_would_refuse_is_not_sent_and_the_next_one_is(
-    gateway: RunningGateway, messages: str
+def fates_since(before: Mapping[Labels, float]) -> dict[str, float]:
+    return {dict(labels)["fate"]: count for labels, count in since(before, FATES).items()}
+
+
+def test_no_depth_of_a_request_ends_the_gateway(gateway: RunningGateway, world: Scene) -> None:
+    for levels in (340, 1000, 100_000):
+        assert gateway.send("/v1/chat/completions", deep(levels)).status_code == 400
+    assert ask_agent(gateway).startswith("v1-")
+    wait_until(lambda: len(gateway.sends.records) == 1)
+    assert all("x" not in str(body) for fake in world.replicas for _, body in fake.asked[:-1])
+
+
+@pytest.mark.parametrize(
+    ("body", "fate"),
+    [
+        (deep(40), "too_deep"),
+        (b'{"model":"billing","messages":[{"role":"user","content":"a\\u0000b"}]}', "invalid_json"),
+    ],
+)
+def test_what_intake_would_refuse_is_not_captured_and_counted_by_its_reason(
+    gateway: RunningGateway, body: bytes, fate: str
 ) -> None:
-    body = f'{{"model":"billing","messages":{messages}}}'
-    assert gateway.send("/v1/chat/completions", body.encode()).status_code == 200
+    before = told(FATES)
+    assert gateway.send("/v1/chat/completions", body).status_code == 200
+    wait_until(lambda: fates_since(before) == {fate: 1})
     ask_agent(gateway)
-    wait_until(lambda: gateway.sends.records)
-    assert [data["messages"] for data in gateway.sends.data("clorad.interactions")] == [ASK]
+    wait_until(lambda: fates_since(before) == {fate: 1, "kept": 1})
+    assert len(gateway.sends.records) == 1
+
+
+def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
+    gateway: RunningGateway, world: Scene
+) -> None:
+    before, client = told(FATES), gateway.client()
+    client.completions.create(model="billing", prompt="ask")
+    client.chat.completions.create(model="billing", messages=ASK, n=2)
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for fake in world.replicas:
+        fake.trouble.says = json.dumps(
+            {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+        ).encode()
+    client.chat.completions.create(model="billing", messages=ASK)
+    for fake in world.replicas:
+        answer = {"index": 0, "message": {"content": "x"}, "finish_reason": "content_filter"}
+        fake.trouble.says = json.dumps({"choices": [answer]}).encode()
+    client.chat.completions.create(model="billing", messages=ASK)
+    expected = {"completions": 1, "several_choices": 1, "tool_calls": 1, "unfinished": 1}
+    wait_until(lambda: fates_since(before) == expected)
+    assert gateway.sends.records == []
+
+
+def test_a_share_that_is_not_sampled_is_counted() -> None:
+    before = told(FATES)
+    recorder = Recorder(RecordedSends(), Redactor(lambda _: "f"), share=0.0, bytes_max=1000)
+    assert not recorder.samples_next()
+    assert fates_since(before) == {"not_sampled": 1}
+
+
+def build_capture(text: str, **changed: Any) -> Capture:
+    reply = CapturedReply(text="fine", finish_reason="stop")
+    known = {"id": "i", "agent": "billing", "version": "v0", "conversation": None, "turn": None}
+    messages = [{"role": "user", "content": text}]
+    size = len(json.dumps(messages).encode())
+    return Capture(
+        **{
+            **known,
+            "messages": messages,
+            "messages_bytes_max": size,
+            "sampling": {},
+            "reply": reply,
+            **changed,
+        }
+    )
+
+
+def test_captures_are_bounded_in_bytes_until_kafka_has_them() -> None:
+    before, sends = told(FATES), HeldSends()
+    recorder = Recorder(sends, Redactor(lambda _: "f"), share=1.0, bytes_max=500_000)
+    stopping = threading.Event()
+    thread = threading.Thread(target=recorder.run, args=(stopping,))
+    thread.start()
+    for _ in range(100):
+        recorder.put(build_capture("x" * 10_000))
+    wait_until(lambda: len(sends.held) == 12)
+    assert fates_since(before) == {"no_room": 88}
+    for future in sends.held:
+        future.set_result(Sent(topic="t", partition=0, offset=1))
+    recorder.put(build_capture("x" * 10_000))
+    wait_until(lambda: len(sends.held) == 13)
+    sends.held[-1].set_exception(NotAcknowledged("x"))
+    stopping.set()
+    thread.join(timeout=10.0)
+    assert fates_since(before) == {"no_room": 88, "kept": 12, "not_acknowledged": 1}
+
+
+def test_a_capture_larger_than_an_event_is_dropped_before_redaction() -> None:
+    before, redacted = told(FATES), []
+    recorder = Recorder(HeldSends(), Redactor(redacted.append), share=1.0, bytes_max=10**9)
+    recorder.put(build_capture("x", messages_bytes_max=2_000_000))
+    recorder.put(build_capture("x" * 300_000))
+    stopping = threading.Event()
+    stopping.set()
+    recorder.run(stopping)
+    assert fates_since(before) == {"too_large": 2}
+
+
+@pytest.mark.parametrize(
+    "messages", [[7], [None], [{"role": "user", "content": object()}], {"a": 1}, ["x" * 10], [[[]]]]
+)
+def test_messages_of_another_form_are_counted_as_invalid(messages: Any) -> None:
+    before, sends = told(FATES), RecordedSends()
+    recorder = Recorder(sends, Redactor(lambda _: "f"), share=1.0, bytes_max=10**9)
+    recorder.put(build_capture("x", messages=messages))
+    recorder.put(build_capture("x"))
+    stopping = threading.Event()
+    stopping.set()
+    recorder.run(stopping)
+    assert fates_since(before) == {"invalid": 1, "kept": 1}
 
 
 ODD_JSON = st.recursive(
@@ -142,21 +268,9 @@ def test_no_capture_ends_the_recorder(messages: list[Any], levels: int) -> None:
     for _ in range(levels):
         deep = {"a": deep}
     sends, stopping = RecordedSends(), threading.Event()
-    recorder = Recorder(sends, Redactor(lambda _: "0"), share=1.0)
+    recorder = Recorder(sends, Redactor(lambda _: "0"), share=1.0, bytes_max=10**9)
     for content in ([*messages, deep], ASK):
-        reply = CapturedReply(text="yes", finish_reason="stop")
-        recorder.put(
-            Capture(
-                id=uuid4().hex,
-                agent="billing",
-                version="v0",
-                conversation=None,
-                turn=None,
-                messages=content,
-                sampling={},
-                reply=reply,
-            )
-        )
+        recorder.put(build_capture("x", id=uuid4().hex, messages=content))
     stopping.set()
     recorder.run(stopping)  # ends because both captures were looked at, not by an exception
     assert sends.data("clorad.interactions")[-1]["messages"] == ASK

@@ -1,0 +1,109 @@
+"""One HTTP request as the endpoints see it: headers, and a body that is read within bounds."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope
+
+from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.limits import SMALL_BODY_BYTES, VALUE_BYTES, GatewayLimits
+
+Octets = TypeVar("Octets", bytes, bytearray)
+
+
+@dataclass(slots=True)
+class RequestLoad:
+    """What all requests hold together, bounded by `limits`."""
+
+    limits: GatewayLimits
+    bytes_held: int = 0  # of large bodies, read or being read
+    requests: int = 0  # whose body is there and whose answer is not complete
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request. `release` gives back what it holds."""
+
+    id: str
+    scope: Scope
+    receive: Receive
+    load: RequestLoad
+    _bytes_held: int = field(default=0)
+    _counted: bool = field(default=False)
+
+    @property
+    def method(self) -> str:
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        return str(self.scope["path"])
+
+    @property
+    def headers(self) -> Headers:
+        """A new view each time: keep it where more than one header is read."""
+        return Headers(raw=self.scope["headers"])
+
+    async def body(self, bytes_max: int) -> bytes:
+        """The whole body.
+
+        Raises `RequestRefused`: 413 above `bytes_max`, 503 where the gateway has no room left. Raises
+        `ConnectionResetError` where the client closed its connection.
+        """
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > bytes_max):
+            raise _too_large(bytes_max)
+        message = await self._next()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts = bytearray(body)
+            while message.get("more_body"):
+                self._hold(len(parts), bytes_max)
+                message = await self._next()
+                parts += message.get("body", b"")
+            body = bytes(parts)
+        self._hold(len(body), bytes_max)
+        self._count()
+        return body
+
+    def hold_values(self, values: int) -> None:
+        """Hold the memory that decoding so many JSON values takes. Raises `RequestRefused` (503)."""
+        if values * VALUE_BYTES > SMALL_BODY_BYTES:
+            self._hold_bytes(self._bytes_held + values * VALUE_BYTES)
+
+    def release(self) -> None:
+        """The answer is complete, or will never be."""
+        self.load.bytes_held -= self._bytes_held
+        self.load.requests -= self._counted
+        self._bytes_held, self._counted = 0, False
+
+    async def _next(self) -> Message:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        return message
+
+    def _hold(self, body_bytes: int, bytes_max: int) -> None:
+        if body_bytes > bytes_max:
+            raise _too_large(bytes_max)
+        if body_bytes > SMALL_BODY_BYTES:
+            self._hold_bytes(body_bytes)
+
+    def _hold_bytes(self, total: int) -> None:
+        more = total - self._bytes_held
+        if self.load.bytes_held + more > self.load.limits.bodies_bytes_max:
+            raise RequestRefused(503, "too many large requests at once; send it again", "bodies_bytes")
+        self.load.bytes_held += more
+        self._bytes_held = total
+
+    def _count(self) -> None:
+        """Only from here on: clients that send their bodies slowly must not take the others' places."""
+        if self.load.requests >= self.load.limits.requests_max:
+            raise RequestRefused(503, "too many requests at once; send it again", "requests")
+        self.load.requests += 1
+        self._counted = True
+
+
+def _too_large(bytes_max: int) -> RequestRefused:
+    return RequestRefused(413, f"the body is larger than {bytes_max} bytes", "body_bytes")

@@ -1,0 +1,102 @@
+"""Decodes and encodes JSON within bounds: size, values, depth; large texts in a thread beside the event loop.
+
+CPython's decoder holds the interpreter lock while it runs, so a thread alone protects nobody: what bounds the
+stall of other requests is the number of values (`[],` a million times takes seconds, a long string does not).
+"""
+
+import asyncio
+import json
+import math
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from feedback.envelope import depth_of
+from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.limits import GatewayLimits
+
+LARGE_BYTES = 64 * 1024
+"""From here on a text is decoded in a thread: below, the change of threads costs more than it spares."""
+
+# One thread: large texts wait for each other, and small ones do not wait for them.
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="json")
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+async def decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
+    """The object in a request's body. Raises `RequestRefused` (400)."""
+    read = partial(_decode_request, raw, limits)
+    if len(raw) < LARGE_BYTES:
+        return read()
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
+
+
+async def encode(value: Any, *, large: bool) -> bytes:
+    """JSON in ASCII."""
+    if not large:
+        return json.dumps(value).encode()
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, lambda: json.dumps(value).encode())
+
+
+def decode_strictly(raw: bytes) -> Any:
+    """JSON as the standard has it: UTF-8, finite numbers, whole characters.
+
+    Raises `ValueError`, `RecursionError`. Its texts quote nothing.
+    """
+    value = _DECODER.decode(raw.decode())
+    if _HALF_PAIR.search(raw):
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is JSON, but not UTF-8
+    return value
+
+
+def count_values(raw: bytes, *, enough: int) -> int:
+    """An upper bound of the JSON values in a text; without what strings hold where that exceeds `enough`."""
+    coarse = _separators(raw)
+    if coarse <= enough:
+        return coarse
+    unescaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # each quote left begins or ends a string
+    quotes = unescaped.count(b'"')
+    if quotes > 4 * enough:  # two a string, and no more names than values
+        return 1 + quotes // 4
+    return _separators(b"".join(unescaped.split(b'"')[::2]))
+
+
+def _decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
+    if count_values(raw, enough=limits.values_max) > limits.values_max:
+        text = f"the body holds more than {limits.values_max} JSON values"
+        raise RequestRefused(400, text, "body_values", code="too_many_values")
+    try:
+        body = decode_strictly(raw)
+    except RecursionError:
+        raise _too_deep(limits) from None
+    except ValueError:
+        raise RequestRefused(400, "the body is not JSON", "body_json") from None
+    if not isinstance(body, dict):
+        raise RequestRefused(400, "the body must be an object", "body_json")
+    if raw.count(b"[") + raw.count(b"{") > limits.depth_max and depth_of(body) > limits.depth_max:
+        raise _too_deep(limits)
+    return body
+
+
+def _too_deep(limits: GatewayLimits) -> RequestRefused:
+    text = f"the body nests lists and objects more than {limits.depth_max} levels deep"
+    return RequestRefused(400, text, "body_depth", code="too_deep")
+
+
+def _separators(raw: bytes) -> int:
+    return 1 + raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number beyond a double's range")
+    return number
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN or Infinity")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)

@@ -1,0 +1,22 @@
+"""The bounds that the gateway puts on what one client, and all of them together, may make it do."""
+
+from dataclasses import dataclass
+
+KIB, MIB = 1024, 1024 * 1024
+
+SMALL_BODY_BYTES = 16 * KIB
+"""Smaller bodies are free; larger ones share `bodies_bytes_max`, so that they crowd out only each other."""
+
+VALUE_BYTES = 64
+"""What one decoded JSON value costs in memory, about: a list or a number with its place in the parent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayLimits:
+    """One value of each bound. `daemon.settings` holds the defaults and the reasons."""
+
+    body_bytes_max: int
+    bodies_bytes_max: int  # of all bodies above `SMALL_BODY_BYTES` that are being read or answered
+    depth_max: int  # levels of lists and objects in a body
+    values_max: int  # JSON values in a body
+    requests_max: int  # being answered at once

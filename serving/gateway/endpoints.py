@@ -1,0 +1,97 @@
+"""The paths of the gateway: agents as models, feedback, health, and the routing table for tools."""
+
+import threading
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from serving.gateway.answering import CHAT, MODELS, TEXT, Responder, no_such_agent
+from serving.gateway.edge.application import Endpoint, Endpoints
+from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.http_request import HttpRequest
+from serving.gateway.feedback_endpoint import FeedbackEndpoint
+from serving.gateway.openai_form import model_card, model_list
+from serving.gateway.routing import RoutingTable
+
+
+def build_endpoints(
+    table: RoutingTable, responder: Responder, feedback: FeedbackEndpoint, stopping: threading.Event
+) -> Endpoints:
+    """Every path with what answers it."""
+
+    async def chat(request: HttpRequest) -> ASGIApp:
+        return await responder.respond(request, CHAT)
+
+    async def text(request: HttpRequest) -> ASGIApp:
+        return await responder.respond(request, TEXT)
+
+    async def give_feedback(request: HttpRequest) -> ASGIApp:
+        return await _feedback(request, table, feedback)
+
+    async def models(_: HttpRequest) -> ASGIApp:
+        if table.current is None:
+            raise _no_routing()
+        return JSONResponse(model_list(sorted(table.current.routes)))
+
+    async def model(request: HttpRequest) -> ASGIApp:
+        name = request.path.removeprefix(f"{MODELS}/")
+        if table.current is None or name not in table.current.routes:
+            raise no_such_agent()
+        return JSONResponse(model_card(name))
+
+    async def routing(_: HttpRequest) -> ASGIApp:
+        return JSONResponse(_routing(table))
+
+    async def alive(_: HttpRequest) -> ASGIApp:
+        return JSONResponse({"alive": True})
+
+    async def ready(_: HttpRequest) -> ASGIApp:
+        ok, why = (False, "asked to stop") if stopping.is_set() else readiness(table)
+        return JSONResponse({"ready": ok, "why": why}, 200 if ok else 503)
+
+    return {
+        CHAT: Endpoint(method="POST", answer=chat),
+        TEXT: Endpoint(method="POST", answer=text),
+        "/v1/feedback": Endpoint(method="POST", answer=give_feedback),
+        MODELS: Endpoint(method="GET", answer=models),
+        f"{MODELS}/*": Endpoint(method="GET", answer=model),
+        "/routing": Endpoint(method="GET", answer=routing),
+        "/healthz": Endpoint(method="GET", answer=alive),
+        "/readyz": Endpoint(method="GET", answer=ready),
+    }
+
+
+def readiness(table: RoutingTable) -> tuple[bool, str]:
+    """Whether a replica could answer, and a sentence that says so."""
+    if table.current is None:
+        return False, "the ledger has not answered yet"
+    usable = sum(replica.in_rotation for replica in table.current.replicas)
+    return usable > 0, f"{usable} of {len(table.current.replicas)} replicas in rotation"
+
+
+async def _feedback(request: HttpRequest, table: RoutingTable, feedback: FeedbackEndpoint) -> ASGIApp:
+    routing = table.current
+    if routing is None:
+        raise _no_routing()
+    accepted = await feedback.accept(request, routing.routes.keys())
+    sent = accepted.sent
+    place = {"topic": sent.topic, "partition": sent.partition, "offset": sent.offset}
+    return JSONResponse({"id": accepted.id, "source": accepted.source, **place}, 202)
+
+
+def _no_routing() -> RequestRefused:
+    return RequestRefused(503, "the agents are not known yet", "no_routing")
+
+
+def _routing(table: RoutingTable) -> dict[str, Any]:
+    """For tools: the table that this gateway routes by now."""
+    current = table.current
+    if current is None:
+        return {"generation": None, "agents": {}, "replicas": []}
+    replicas = [
+        {"url": replica.url, "in_rotation": replica.in_rotation, "models": list(replica.models)}
+        for replica in current.replicas
+    ]
+    versions = {name: route.version for name, route in current.routes.items()}
+    return {"generation": current.generation, "agents": versions, "replicas": replicas}

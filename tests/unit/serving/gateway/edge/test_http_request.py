@@ -1,0 +1,90 @@
+"""Reading a body: within its bounds, and within what all requests may hold together."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from starlette.types import Message
+
+from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.http_request import HttpRequest, RequestLoad
+from tests.unit.serving.gateway.gateway_builder import build_limits
+
+KIB = 1024
+
+
+def build_request(load: RequestLoad, *parts: bytes, length: int | None = None) -> HttpRequest:
+    messages: list[Message] = [
+        {"type": "http.request", "body": part, "more_body": place < len(parts) - 1}
+        for place, part in enumerate(parts)
+    ] or [{"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    headers = [] if length is None else [(b"content-length", str(length).encode())]
+    return HttpRequest("r", {"headers": headers, "method": "POST", "path": "/"}, receive, load)
+
+
+def refusal_of(read: Callable[[], bytes]) -> tuple[int, str]:
+    with pytest.raises(RequestRefused) as refusal:
+        read()
+    return refusal.value.status, refusal.value.reason
+
+
+def read(request: HttpRequest, bytes_max: int = 100 * KIB) -> bytes:
+    return asyncio.run(request.body(bytes_max))
+
+
+def test_a_body_arrives_whole() -> None:
+    load = RequestLoad(build_limits())
+    assert read(build_request(load, b"abc")) == b"abc"
+    assert read(build_request(load, b"a" * 50_000, b"", b"b")) == b"a" * 50_000 + b"b"
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
+    announced = build_request(RequestLoad(build_limits()), b"", length=100 * KIB + 1)
+    assert refusal_of(lambda: read(announced)) == (413, "body_bytes")
+    absurd = build_request(RequestLoad(build_limits()), b"", length=10**30)
+    assert refusal_of(lambda: read(absurd)) == (413, "body_bytes")
+    unannounced = build_request(RequestLoad(build_limits()), b"a" * 60 * KIB, b"a" * 60 * KIB, b"never read")
+    assert refusal_of(lambda: read(unannounced)) == (413, "body_bytes")
+
+
+def test_large_bodies_crowd_out_each_other_and_no_small_one() -> None:
+    load = RequestLoad(build_limits(bodies_bytes_max=100 * KIB))
+    first = build_request(load, b"a" * 60 * KIB)
+    read(first)
+    second = build_request(load, b"a" * 20 * KIB, b"a" * 40 * KIB)
+    assert refusal_of(lambda: read(second)) == (503, "bodies_bytes")
+    assert read(build_request(load, b"a" * 16 * KIB))
+    first.release()
+    second.release()
+    assert load.bytes_held == 0
+    assert read(build_request(load, b"a" * 60 * KIB))
+
+
+def test_many_values_count_as_the_memory_they_take() -> None:
+    load = RequestLoad(build_limits(bodies_bytes_max=1024 * KIB))
+    request = build_request(load, b"[]" * 10)
+    read(request)
+    request.hold_values(200)
+    assert load.bytes_held == 0, "small ones are free"
+    assert refusal_of(lambda: request.hold_values(100_000) or b"") == (503, "bodies_bytes")
+
+
+def test_requests_are_counted_from_the_end_of_their_bodies_to_the_end_of_their_answers() -> None:
+    load = RequestLoad(build_limits(requests_max=1))
+    slow, first, second = (build_request(load, b"{}") for _ in range(3))
+    read(first)
+    assert refusal_of(lambda: read(second)) == (503, "requests")
+    first.release()
+    assert read(slow) == b"{}"
+    slow.release()
+    second.release()
+    assert load.requests == 0
+
+
+def test_a_client_that_leaves_while_it_sends_raises() -> None:
+    with pytest.raises(ConnectionResetError):
+        read(build_request(RequestLoad(build_limits())))

@@ -1,0 +1,107 @@
+"""Whatever a client sends is decoded or refused: in time, and by one exception."""
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from feedback.envelope import depth_of
+from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.json_text import count_values, decode_request
+from tests.unit.serving.gateway.gateway_builder import build_limits
+
+LIMITS = build_limits()
+JSON = some.recursive(
+    some.none()
+    | some.booleans()
+    | some.integers()
+    | some.floats(allow_nan=False, allow_infinity=False)
+    # Every character but half a surrogate pair, quotes and backslashes more often than others.
+    | some.text(some.characters(exclude_categories=["Cs"]) | some.sampled_from('"\\,[{')),
+    lambda inner: some.lists(inner) | some.dictionaries(some.text(max_size=4), inner),
+    max_leaves=30,
+)
+
+
+def decode(raw: bytes, **limits: Any) -> dict[str, Any]:
+    return asyncio.run(decode_request(raw, build_limits(**limits)))
+
+
+def values_in(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(map(values_in, value.values()))
+    return 1 + sum(map(values_in, value)) if isinstance(value, list) else 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "body_json"),
+        (b"{", "body_json"),
+        (b'{"a": 1}x', "body_json"),
+        (b"7", "body_json"),
+        (b'\xef\xbb\xbf{"a": 1}', "body_json"),
+        ('{"a": 1}'.encode("utf-16"), "body_json"),
+        (b'{"a": "\xff"}', "body_json"),
+        (b'{"a": NaN}', "body_json"),
+        (b'{"a": -Infinity}', "body_json"),
+        (b'{"a": 1e999}', "body_json"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "body_json"),
+        (b'{"a": "\\ud800"}', "body_json"),
+        (b'{"a": {"\\uDFff": 1}}', "body_json"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "body_depth"),
+        (b'{"a":' + b"[" * 64 + b"]" * 64 + b"}", "body_depth"),
+        (b"[" * 1_000_000, "body_values"),
+        (b"[" * 90_000, "body_depth"),
+        (b'{"x": [' + b"[]," * 600_000 + b"[]]}", "body_values"),
+        (b'{"x": [' + b'"",' * 600_000 + b"1]}", "body_values"),
+    ],
+)
+def test_a_body_beyond_a_bound_is_refused_by_its_reason(raw: bytes, reason: str) -> None:
+    with pytest.raises(RequestRefused) as refusal:
+        decode(raw)
+    assert (refusal.value.status, refusal.value.reason) == (400, reason)
+
+
+def test_bodies_at_the_bounds_are_decoded() -> None:
+    deep = b'{"a":' * 64 + b"1" + b"}" * 64
+    assert depth_of(decode(deep)) == 64
+    many = {"x": [7] * 99_000}
+    assert decode(json.dumps(many).encode()) == many
+    text = {"x": '{"a": [1, 2]}, ' * 50_000}
+    assert decode(json.dumps(text).encode()) == text, "what strings hold is not counted"
+    pair = {"x": "\U0001f600"}
+    assert decode(json.dumps(pair).encode()) == pair
+
+
+@pytest.mark.parametrize("piece", [b'"a\\', b'\\"', b'"', b"\\", b'"\\\\"', b'",'])
+def test_counting_takes_linear_time(piece: bytes) -> None:
+    raw = (b'{"x":"' + piece * (2_000_000 // len(piece)))[:2_000_000]
+    began_s = time.perf_counter()
+    count_values(b"," * 200_000 + raw, enough=100_000)
+    assert time.perf_counter() - began_s < 2.0
+
+
+@given(value=JSON, enough=some.integers(0, 40))
+def test_a_count_within_the_bound_is_never_too_low(value: Any, enough: int) -> None:
+    raw = json.dumps(value, ensure_ascii=False).encode()
+    assert count_values(raw, enough=enough) > enough or values_in(value) <= enough
+    assert count_values(raw, enough=10**6) >= values_in(value)
+
+
+@given(value=some.dictionaries(some.text(max_size=4), JSON))
+def test_json_within_the_bounds_is_decoded_as_it_was_meant(value: dict[str, Any]) -> None:
+    assert depth_of(value) <= LIMITS.depth_max
+    assert decode(json.dumps(value).encode()) == value
+
+
+@settings(max_examples=300)
+@given(raw=some.binary(max_size=60) | some.text('{}[]",:\\ud8N1e9tru', max_size=60).map(str.encode))
+def test_any_octets_are_decoded_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(RequestRefused):
+        assert isinstance(decode(raw), dict)
