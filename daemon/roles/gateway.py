@@ -66,6 +66,13 @@ def limits_of(settings: LimitSettings) -> GatewayLimits:
         depth_max=settings.depth_max,
         values_max=settings.values_max,
         requests_max=settings.requests_max,
+        header_bytes_max=settings.header_kib_max * KIB,
+        headers_max=settings.headers_max,
+        header_s_max=settings.header_s_max,
+        body_s_max=settings.body_s_max,
+        idle_s_max=settings.idle_s_max,
+        connections_max=settings.connections_max,
+        requests_per_s_max=settings.requests_per_s_max,
     )
 
 

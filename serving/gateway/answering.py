@@ -122,7 +122,8 @@ class Responder:
         if table is None:
             raise RequestRefused(503, "the routing is not known yet", "no_routing")
         raw = await http.body(self._limits.body_bytes_max)
-        http.hold_values(count_values(raw, enough=self._limits.values_max))
+        if (values := count_values(raw, enough=self._limits.values_max)) <= self._limits.values_max:
+            http.hold_values(values)
         body = {
             name: value
             for name, value in (await decode_request(raw, self._limits)).items()

@@ -4,6 +4,7 @@ The gateway writes captures and feedback to Kafka and nothing else. It needs the
 that it routes by the last table it read.
 """
 
+import math
 import socket
 import threading
 import time
@@ -17,6 +18,8 @@ import uvicorn
 
 from serving.gateway.answering import Responder
 from serving.gateway.edge.application import EdgeApplication, Endpoints
+from serving.gateway.edge.bounded_connection import connection_factory
+from serving.gateway.edge.file_limit import fit_to_file_limit
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.endpoints import build_endpoints, readiness
 from serving.gateway.feedback_endpoint import ACK_S_MAX as FEEDBACK_ACK_S_MAX
@@ -68,7 +71,7 @@ class Gateway:
     options: GatewayOptions
 
 
-def build_app(gateway: Gateway, stopping: threading.Event) -> EdgeApplication:
+def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event) -> EdgeApplication:
     """The application. The caller runs `keep_fresh` for its routing table, and its recorder."""
     options = gateway.options
 
@@ -76,7 +79,7 @@ def build_app(gateway: Gateway, stopping: threading.Event) -> EdgeApplication:
     async def endpoints() -> AsyncIterator[Endpoints]:
         async with open_forwarder(
             gateway.table,
-            connections_max=options.limits.requests_max,
+            connections_max=limits.requests_max,
             wait_s_max=options.wait_s_max,
             api_keys=options.api_keys,
         ) as forwarder:
@@ -84,12 +87,12 @@ def build_app(gateway: Gateway, stopping: threading.Event) -> EdgeApplication:
                 gateway.table,
                 forwarder,
                 gateway.recorder,
-                limits=options.limits,
+                limits=limits,
                 request_s_max=options.request_s_max,
             )
             yield build_endpoints(gateway.table, responder, gateway.feedback, stopping)
 
-    return EdgeApplication(endpoints, options.limits, stopping)
+    return EdgeApplication(endpoints, limits, stopping)
 
 
 def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthReport) -> None:
@@ -99,15 +102,17 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
     Raises `LedgerMissing`, `OSError`.
     """
     options = gateway.options
+    limits = fit_to_file_limit(options.limits)
     server = GatewayServer(
         uvicorn.Config(
-            build_app(gateway, stopping),
+            build_app(gateway, limits, stopping),
             lifespan="on",
+            http=connection_factory(limits),
             ws="none",
             log_config=None,
             access_log=False,
-            # Clients keep idle connections for 5 s (httpx) and longer: the gateway must not close first.
-            timeout_keep_alive=75,
+            proxy_headers=False,  # a client could name any address, and have its requests counted there
+            timeout_keep_alive=math.ceil(limits.idle_s_max),
         ),
         drain_s_max=options.drain_s_max,
     )

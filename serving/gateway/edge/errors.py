@@ -5,9 +5,15 @@ from typing import Any
 
 from opentelemetry import metrics
 
-_refused = metrics.get_meter("serving").create_counter("clorad.gateway.refused", unit="{request}")
+_refused = metrics.get_meter("serving").create_counter(
+    "clorad.gateway.refused",
+    unit="{request}",
+    description="requests and connections that the gateway refused, by the reason",
+)
 
 RETRY_AFTER_S = "1"
+
+_KINDS = {403: "permission_error", 429: "rate_limit_error", 503: "service_unavailable"}
 
 
 def error_body(
@@ -33,7 +39,7 @@ class RequestRefused(Exception):
         super().__init__(reason)
         self.status, self.reason = status, reason
         self.body = error_body(text, _kind(status), param=param, code=code)
-        self.headers = dict(headers or {}) | ({"retry-after": RETRY_AFTER_S} if status == 503 else {})
+        self.headers = dict(headers or {}) | ({"retry-after": RETRY_AFTER_S} if status in (429, 503) else {})
 
 
 def count_refusal(reason: str) -> None:
@@ -42,6 +48,6 @@ def count_refusal(reason: str) -> None:
 
 
 def _kind(status: int) -> str:
-    if status == 503:
-        return "service_unavailable"
-    return "permission_error" if status == 403 else "api_error" if status >= 500 else "invalid_request_error"
+    if status in _KINDS:
+        return _KINDS[status]
+    return "api_error" if status >= 500 else "invalid_request_error"

@@ -25,11 +25,29 @@ _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 async def decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
-    """The object in a request's body. Raises `RequestRefused` (400)."""
-    read = partial(_decode_request, raw, limits)
+    """The same as `decode_now`, beside the event loop where the text is large."""
+    read = partial(decode_now, raw, limits)
     if len(raw) < LARGE_BYTES:
         return read()
     return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
+
+
+def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
+    """The object in a request's body, decoded in the thread of the caller. Raises `RequestRefused` (400)."""
+    if count_values(raw, enough=limits.values_max) > limits.values_max:
+        text = f"the body holds more than {limits.values_max} JSON values"
+        raise RequestRefused(400, text, "body_values", code="too_many_values")
+    try:
+        body = decode_strictly(raw)
+    except RecursionError:
+        raise _too_deep(limits) from None
+    except ValueError:
+        raise RequestRefused(400, "the body is not JSON", "body_json") from None
+    if not isinstance(body, dict):
+        raise RequestRefused(400, "the body must be an object", "body_json")
+    if raw.count(b"[") + raw.count(b"{") > limits.depth_max and depth_of(body) > limits.depth_max:
+        raise _too_deep(limits)
+    return body
 
 
 async def encode(value: Any, *, large: bool) -> bytes:
@@ -60,23 +78,6 @@ def count_values(raw: bytes, *, enough: int) -> int:
     if quotes > 4 * enough:  # two a string, and no more names than values
         return 1 + quotes // 4
     return _separators(b"".join(unescaped.split(b'"')[::2]))
-
-
-def _decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
-    if count_values(raw, enough=limits.values_max) > limits.values_max:
-        text = f"the body holds more than {limits.values_max} JSON values"
-        raise RequestRefused(400, text, "body_values", code="too_many_values")
-    try:
-        body = decode_strictly(raw)
-    except RecursionError:
-        raise _too_deep(limits) from None
-    except ValueError:
-        raise RequestRefused(400, "the body is not JSON", "body_json") from None
-    if not isinstance(body, dict):
-        raise RequestRefused(400, "the body must be an object", "body_json")
-    if raw.count(b"[") + raw.count(b"{") > limits.depth_max and depth_of(body) > limits.depth_max:
-        raise _too_deep(limits)
-    return body
 
 
 def _too_deep(limits: GatewayLimits) -> RequestRefused:

@@ -20,3 +20,10 @@ class GatewayLimits:
     depth_max: int  # levels of lists and objects in a body
     values_max: int  # JSON values in a body
     requests_max: int  # being answered at once
+    header_bytes_max: int  # of all headers of one request, its path included
+    headers_max: int
+    header_s_max: float  # from a request's first byte to the end of its headers
+    body_s_max: float  # from there to the end of its body
+    idle_s_max: float  # for the next request on a connection
+    connections_max: int  # of clients
+    requests_per_s_max: int  # from one address

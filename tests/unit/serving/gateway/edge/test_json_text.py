@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from feedback.envelope import depth_of
 from serving.gateway.edge.errors import RequestRefused
-from serving.gateway.edge.json_text import count_values, decode_request
+from serving.gateway.edge.json_text import LARGE_BYTES, count_values, decode_now, decode_request
 from tests.unit.serving.gateway.gateway_builder import build_limits
 
 LIMITS = build_limits()
@@ -21,15 +21,14 @@ JSON = some.recursive(
     | some.booleans()
     | some.integers()
     | some.floats(allow_nan=False, allow_infinity=False)
-    # Every character but half a surrogate pair, quotes and backslashes more often than others.
-    | some.text(some.characters(exclude_categories=["Cs"]) | some.sampled_from('"\\,[{')),
-    lambda inner: some.lists(inner) | some.dictionaries(some.text(max_size=4), inner),
-    max_leaves=30,
+    | some.text(some.sampled_from('"\\,[{]}: a\x00\u00e9\U0001f600'), max_size=9),
+    lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=4), inner, max_size=4),
+    max_leaves=15,
 )
 
 
 def decode(raw: bytes, **limits: Any) -> dict[str, Any]:
-    return asyncio.run(decode_request(raw, build_limits(**limits)))
+    return decode_now(raw, build_limits(**limits) if limits else LIMITS)
 
 
 def values_in(value: Any) -> int:
@@ -66,6 +65,14 @@ def test_a_body_beyond_a_bound_is_refused_by_its_reason(raw: bytes, reason: str)
     with pytest.raises(RequestRefused) as refusal:
         decode(raw)
     assert (refusal.value.status, refusal.value.reason) == (400, reason)
+
+
+@pytest.mark.parametrize("size", [10, LARGE_BYTES + 10])
+def test_texts_of_any_size_are_decoded_by_the_event_loop(size: int) -> None:
+    value = {"x": "y" * size}
+    assert asyncio.run(decode_request(json.dumps(value).encode(), LIMITS)) == value
+    with pytest.raises(RequestRefused):
+        asyncio.run(decode_request(b" " * size, LIMITS))
 
 
 def test_bodies_at_the_bounds_are_decoded() -> None:
