@@ -14,7 +14,7 @@ from bench.crowd import GATE_SHARE, STEP_EVENTS, Crowd, episode
 from bench.fairness import jain, max_min_share
 from daemon.learning.scheduler import Freshness, choose_agents, due_backlogs
 from ledger.learning.usage import WINDOW_S as REMEMBERED_S
-from ledger.learning.usage import Trained
+from ledger.learning.usage import TurnCost
 from rewards.episode import Episode
 
 SLOTS = 8
@@ -62,7 +62,7 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
     tokens_per_event = float(teach({agents[0]: [episode(agents[0], random.Random(0))]})[agents[0]])
     rate = load * CAPACITY_TOKENS_PER_S / (tokens_per_event * (1.0 - GATE_SHARE))
     crowd = Crowd(agents, events_per_s=rate, seed=seed)
-    ledger, counted = deque[tuple[float, Trained]](), _Counted()
+    ledger, counted = deque[tuple[float, TurnCost]](), _Counted()
     now_s, window_s, received = 0.0, 0.0, dict[str, float]()
     while now_s <= WARM_UP_S + virtual_s or not counted.evenness:
         crowd.arrive(now_s)
@@ -107,8 +107,8 @@ def share(teach: Teach, agents: Sequence[str], *, load: float, virtual_s: float,
     )
 
 
-def _closed_turn(agent: str, tokens: int, virtual_time: float) -> Trained:
-    return Trained(agent=agent, weight=1.0, virtual_time=virtual_time, tokens=tokens, is_open=False)
+def _closed_turn(agent: str, tokens: int, virtual_time: float) -> TurnCost:
+    return TurnCost(agent=agent, weight=1.0, virtual_time=virtual_time, tokens=tokens, is_open=False)
 
 
 def _turn_events(waiting: int) -> int:

@@ -1,6 +1,7 @@
-"""What a setting must be beyond its type: an address somebody can answer at, a recipe that can be followed.
+"""Checks of settings beyond their type: addresses, the URL of the ledger, recipes, scorers.
 
-Each returns what it was given, or raises `ValueError` in words that do not repeat it: it may hold a password.
+Each function returns the value, or raises `ValueError` with a text that does not repeat it: it may have a
+password.
 """
 
 import ipaddress
@@ -21,7 +22,7 @@ _LEDGERS = ("sqlite+pysqlite", "postgresql+psycopg")
 
 
 def ledger_url(url: str) -> str:
-    """A database that clorad has a driver for."""
+    """Check that clorad has a driver for the database."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -31,26 +32,26 @@ def ledger_url(url: str) -> str:
         dialect = None
     if dialect is None or f"{dialect.name}+{dialect.driver}" not in _LEDGERS:
         raise ValueError("must be sqlite:///path or postgresql+psycopg://user@host/database")
-    if _SPACE_IN_SECRET.search(url):  # `daemon.masking` takes a space for the end of a URL
+    if _SPACE_IN_SECRET.search(url):  # for `daemon.masking` a URL ends at a space
         raise ValueError("a space in the user-info or after `?` must be written %20")
     return url
 
 
 def brokers(servers: str) -> str:
-    """Where at least one Kafka broker may answer."""
-    if not all(_BROKER.fullmatch(one.strip()) for one in servers.split(",")):
+    """Check that each part is an address of a Kafka broker."""
+    if not all(_BROKER.fullmatch(server.strip()) for server in servers.split(",")):
         raise ValueError("must be host:port, or several with commas between them")
     return servers
 
 
 def server_url(url: str) -> str:
-    """The root of an HTTP server."""
+    """Check that the value is the URL of an HTTP server."""
     try:
         parts = urlsplit(url)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, half an IPv6 address
-        is_one = False
-    if not is_one:
+        is_url = False
+    if not is_url:
         raise ValueError("must be http://host:port or https://host:port")
     if re.search(r"\s", url):
         raise ValueError("must be http://host:port or https://host:port, without a space")
@@ -73,7 +74,7 @@ def header_secret(secret: SecretStr) -> SecretStr:
 
 
 def recipe(changes: dict[str, Any]) -> dict[str, Any]:
-    """Differences from the default recipe: names it has, with values of their kind."""
+    """Check differences from the default recipe: known names, with values of the right kind."""
     _refuse_other_kinds(changes)
     try:
         recipe_from(changes)
@@ -83,7 +84,7 @@ def recipe(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def scorer(name: str) -> str:
-    """The name of a scorer that the gate has."""
+    """Check that the gate has a scorer of this name."""
     if name not in SCORERS:
         raise ValueError(f"must be one of {', '.join(SCORERS)}")
     return name
@@ -94,7 +95,7 @@ def _refuse_other_kinds(changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         match getattr(default, name, None):
             case None | Mapping():
-                continue  # `recipe_from` says what there is
+                continue  # `recipe_from` refuses it, and names the fields
             case bool():
                 is_like, kind = isinstance(value, bool), "true or false"
             case int():

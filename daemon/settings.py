@@ -12,13 +12,13 @@ VARIABLE_PREFIX = "CLORAD_"
 
 
 class _Group(BaseModel):
-    # Defaults are checked too: a relative path would be one folder here and another at a replica.
+    # Defaults are checked too: a relative path would be one folder here and another on a replica.
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
         validate_default=True,
-        allow_inf_nan=False,  # an infinite weight would never be charged for what it used
+        allow_inf_nan=False,  # training would cost an agent of infinite weight nothing
     )
 
 
@@ -36,119 +36,121 @@ RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
 
 
 class KafkaSettings(_Group):
-    """Where events come from and go to."""
+    """Kafka, from which intake reads events and to which clorad sends messages."""
 
     bootstrap_servers: Brokers = "127.0.0.1:9092"
-    """Comma-separated host:port, as every Kafka client takes it."""
+    """Comma-separated host:port, in the form that every Kafka client reads."""
     group: str = Field(default="clorad", min_length=1)
-    """Consumer group of intake; offsets of record are the ledger's."""
+    """Consumer group of intake. The ledger's offsets decide where it reads on, not the group's."""
     instance_id: str | None = None
     """Static membership (KIP-345): a restart rejoins at once. Must be unique per process."""
     first_start: Literal["committed", "beginning", "end"] = "committed"
-    """Where a partition the ledger has never read begins; `committed`: the group's offset, else 0."""
+    """Where intake begins a partition that it never read; `committed`: at the group's offset, else at 0."""
     on_gap: Literal["halt", "continue"] = "halt"
-    """Offsets lost to retention or to a record no client can decode: stop there, or record the gap."""
+    """What intake does at offsets that retention deleted or that no client can decode: stop, or skip them."""
     records_max: int = Field(default=500, ge=1, le=10_000)
-    """Records a poll: bounds memory and the length of a transaction."""
+    """Records that one poll returns at most: bounds memory and the length of a transaction."""
     join_s_max: float = Field(default=3600.0, gt=0)
-    """Seconds feedback waits for the interaction it names; then it is a dead letter, to be redriven."""
+    """Seconds that feedback waits for the interaction it names; then it becomes a dead letter."""
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """Passed to every kafka-python client as they are (security, api_version, …)."""
+    """Options that every kafka-python client gets unchanged (security, api_version, …)."""
 
 
 class LedgerSettings(_Group):
-    """The durable store every role meets in."""
+    """The database in which all roles store what must survive a crash."""
 
     url: LedgerUrl = Field(default="sqlite:///clorad.db", repr=False)
     """SQLAlchemy URL: sqlite:///path or postgresql+psycopg://…"""
     administrators: frozenset[str] = frozenset()
-    """Authors who may retract what other sources said."""
+    """Authors who may retract events of other sources."""
     backlog_rows_max: int = Field(default=2_000_000, ge=1)
-    """Untaught events and unsent messages at which intake pauses, until a fifth of them are gone."""
+    """Untaught events and unsent messages at which intake pauses, until there are a fifth fewer."""
     backlog_mib_max: int = Field(default=8192, ge=1)
-    """The same in MiB: what is far from us (Postgres) has a disk that we do not see."""
+    """MiB of them at which intake pauses: it cannot see how full the disk of a Postgres server is."""
     interactions_days: int = Field(default=30, ge=0)
-    """Days an interaction is kept that no event is about: feedback comes within days. 0: for ever."""
+    """Days to store an interaction that no event names: feedback comes within days. 0: for ever."""
     free_disk_mib_min: int = Field(default=200, ge=0)
-    """Free disk below which no turn starts and intake pauses, until there is a quarter more. 0: never."""
+    """MiB of free disk below which intake pauses and no turn starts, until there is a quarter more. 0:
+    never."""
 
 
 class StoreSettings(_Group):
-    """Where adapter versions live; every replica must be able to read it under the same path."""
+    """The adapter store; every replica must be able to read it under the same path."""
 
     path: AbsolutePath = Path("adapters")
-    """Directory of versions; shared storage in a fleet."""
+    """Directory of all versions; on shared storage if replicas run on other machines."""
 
 
 class EngineSettings(_Group):
-    """The warm base model and how it trains."""
+    """The base model that stays loaded, and how adapters are trained on it."""
 
     base: AbsolutePath = Path("base")
     """Directory of the frozen Hugging Face base model, with tokenizer and chat template."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the base stays loaded."""
+    """The device that holds the base."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the frozen base; adapters' master weights are always float32."""
+    """Number format of the frozen base; master weights of adapters are always float32."""
     threads: int = Field(default=1, ge=1, le=256)
-    """CPU threads of the learner; part of what makes a pass repeatable."""
+    """CPU threads of the learner; with another number a pass gives other hashes."""
     slots: int = Field(default=8, ge=1, le=1024)
-    """Agents trained in one pass at most."""
+    """Agents that one pass trains at most."""
     rank_max: int = Field(default=16, ge=1, le=512)
-    """Largest LoRA rank; smaller ones are zero-padded, exactly."""
+    """Largest LoRA rank; adapters of smaller rank are padded with zeros, which changes no result."""
     tokens_max: int = Field(default=2048, ge=16)
-    """Tokens a packed micro-batch: bounds memory, whatever the number of agents."""
+    """Tokens of a packed micro-batch: bounds memory, whatever the number of agents."""
     mixing: Literal["auto", "never"] = "auto"
-    """`never`: one agent a micro-batch, bitwise independent of who else is training."""
+    """`never`: each micro-batch has one agent, whose result is bitwise independent of the others."""
 
 
 class LearningSettings(_Group):
-    """When an agent learns and what from."""
+    """When an agent learns, and from which events."""
 
     events_min: int = Field(default=16, ge=1)
     """Untaught events that make an agent due."""
     events_max: int = Field(default=256, ge=1)
-    """New events in one turn; the rest wait for the next."""
+    """New events in one turn at most; the others wait for the next turn."""
     age_s_max: float = Field(default=3600.0, gt=0)
     """Seconds after which an agent is due with fewer events, and with too little evidence for the gate."""
     replay_max: int = Field(default=64, ge=0)
-    """Taught events shown again in a turn, so that later lessons do not undo earlier ones."""
+    """Taught events that a turn trains again, so that new events do not undo what was taught before."""
     anchors_max: int = Field(default=160, ge=0)
-    """Approved replies shown in a turn: where nothing should change. Without them it breaks the rest."""
+    """Approved replies trained in a turn, to keep them as they are: without them a turn changes them too."""
     refusals_max: int = Field(default=3, ge=1)
-    """Refused candidates an event may be new in; then it is contested: held until a person looks."""
+    """Refused candidates in which an event may be new; then it is contested until a person decides."""
     gather_s: float = Field(default=2.0, ge=0, le=600)
-    """Seconds the first agent that is due waits for others: agents in one pass cost less than one by one."""
+    """Seconds that the first due agent waits for others: one pass for several costs less than one for
+    each."""
 
 
 class GateSettings(_Group):
-    """How sure one must be before a version serves."""
+    """How sure the gate must be before a version serves."""
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Chance of promoting a candidate that is no better, over all tries since the last promotion."""
     suite_max: int = Field(default=128, ge=0)
-    """Prompts of the no-harm suite."""
+    """Prompts of the no-harm suite at most."""
     answer_tokens_max: int = Field(default=256, ge=1)
-    """Tokens an answer may have while it is judged."""
+    """Tokens of an answer that the gate asks for, at most."""
     in_flight_max: int = Field(default=8, ge=1, le=256)
-    """Judging requests at once on one replica."""
+    """Requests that the gate sends to one replica at once."""
     kl_nats_max: float | None = Field(default=None, gt=0)
-    """How far a turn may move an agent on its anchors (forward KL, nats a token); left out: not judged.
-    The gate abstains where it was not measured: an agent without approved replies has no anchors."""
+    """How far a turn may move an agent on its anchors (forward KL, nats a token). Not set: not judged.
+    The gate abstains if it was not measured: an agent without approved replies has no anchors."""
 
 
 class FleetSettings(_Group):
     """The vLLM servers."""
 
     replicas: tuple[ServerUrl, ...] = Field(default=("http://127.0.0.1:8000",), repr=False)
-    """Base URLs. Only clorad should reach them: whoever does, and has their key, can load adapters."""
+    """Base URLs. Only clorad should reach them: who reaches them, and has their key, can load adapters."""
     request_s_max: float = Field(default=60.0, gt=0)
-    """Longest answer in flight: how long a replaced version stays loaded at least."""
+    """Seconds that an answer may take: a replaced version stays loaded so long at least."""
     adapters_max: int = Field(default=32, ge=2)
-    """Adapters a replica is given at once, candidates too; its --max-cpu-loras must allow as many."""
+    """Adapters that clorad loads on a replica at once, candidates too; --max-cpu-loras must allow as many."""
     api_key: HeaderSecret | None = None
-    """Key of the replicas, as vLLM's --api-key or VLLM_API_KEY has it; None: they ask for none."""
+    """Key of the replicas: vLLM's --api-key or VLLM_API_KEY; None: they need none."""
     api_keys: dict[ServerUrl, HeaderSecret] = Field(default_factory=dict)
-    """Keys of single replicas by URL, where they differ: a shared fleet, or while a key is replaced."""
+    """Keys of single replicas by URL, if they differ: in a shared fleet, or while a key is replaced."""
 
     @model_validator(mode="after")
     def _keys_have_replicas(self) -> Self:
@@ -195,53 +197,53 @@ class LimitSettings(_Group):
 
 
 class GatewaySettings(_Group):
-    """The data plane users talk to."""
+    """The HTTP server that users talk to."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on."""
     capture_share: float = Field(default=1.0, ge=0, le=1)
-    """Share of the interactions kept, for agents that opted in."""
+    """Share of the interactions that are captured, for agents that opted in."""
     leave_s: float = Field(default=5.0, ge=0)
-    """Seconds requests are taken after SIGTERM with /readyz red, so that load balancers notice. 0: none."""
+    """Seconds to accept requests after SIGTERM, while /readyz answers 503 and load balancers notice it."""
     limits: LimitSettings = LimitSettings()
 
 
 class TelemetrySettings(_Group):
-    """How a role is watched."""
+    """Logs, health ports and metrics of the roles."""
 
     log_format: Literal["json", "console"] = "json"
     """One JSON object a line, or coloured lines for people."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe level logged."""
+    """The least severe level that is logged."""
     health_port: int = Field(default=0, ge=0, le=65535 - 3)
-    """/healthz, /readyz and /metrics: intake's port; learner, fleet, gateway follow. 0: none."""
+    """Intake's port for /healthz, /readyz, /metrics; learner, fleet, gateway have the next ones. 0: none."""
     health_host: str = Field(default="127.0.0.1", min_length=1)
-    """Address these listen on: 0.0.0.0 or :: where probes come from elsewhere; then set `token`."""
+    """Address of these ports: 0.0.0.0 or :: if probes come from other machines; then set `token`."""
     token: HeaderSecret | None = None
-    """Bearer token for /metrics and for what /healthz and /readyz tell besides their status. None: none."""
+    """Bearer token for /metrics, and for the details of /healthz and /readyz. None: no token is needed."""
     otlp_endpoint: ServerUrl | None = Field(default=None, repr=False)
-    """OpenTelemetry collector the meters are pushed to; None: they are only scraped."""
+    """URL of an OpenTelemetry collector that metrics are sent to; None: they are only scraped."""
 
 
 class AgentSettings(_Group):
     """One agent, declared at start."""
 
     scorer: ScorerName = "exact"
-    """How the gate compares an answer with what it should be."""
+    """The function by which the gate compares an answer with the wanted one."""
     recipe: RecipeChanges = Field(default_factory=dict)
     """Differences from the default recipe (engine/recipe.py)."""
     capture: bool = False
-    """Keep this agent's interactions, so that feedback may name them."""
+    """Store this agent's interactions, so that feedback may name them."""
     weight: float = Field(default=1.0, gt=0)
     """Share of training when several agents are due."""
     tokens_per_hour_max: int | None = Field(default=None, ge=1)
-    """Training tokens within 3600 s at which no turn is started; one turn may overshoot it. None: no end."""
+    """Training tokens within 3600 s at which no turn starts; the last turn may exceed it. None: no quota."""
 
 
 class Settings(BaseSettings):
-    """All of it."""
+    """All settings."""
 
     model_config = SettingsConfigDict(
         env_prefix=VARIABLE_PREFIX,

@@ -1,7 +1,8 @@
 """Reads the settings from `clorad.toml` and from the environment; the only module that reads the environment.
 
-The file (the one `--config` names) comes first, then variables `CLORAD_SECTION__NAME`, which win. A name that
-is no setting is refused in one line: a misspelt setting must not be a silent default.
+A variable `CLORAD_SECTION__NAME` overrides the value in the file (`--config`, or `clorad.toml` here). A
+name that
+is no setting is refused in one line: a misspelt setting must not leave its default in force unnoticed.
 """
 
 import difflib
@@ -19,7 +20,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSourc
 from daemon.settings import VARIABLE_PREFIX, Settings
 
 RENAMED: Mapping[str, str] = {}
-"""Settings that had another name, old to new: `section.name`, or `agents.*.name` for that of every agent."""
+"""Settings that had another name, old to new: `section.name`, or `agents.*.name` for a setting of agents."""
 
 _ANY_NAME = "*"
 
@@ -28,7 +29,7 @@ _Path = tuple[str, ...]
 
 
 class SettingsRefused(Exception):
-    """The settings cannot be used. The text is one line: name, what was given (its type), what is allowed."""
+    """The settings cannot be used. The text is one line: the name, the type of the value, what is allowed."""
 
 
 def read_settings(config: Path | None = None) -> Settings:
@@ -51,17 +52,17 @@ def read_settings(config: Path | None = None) -> Settings:
 
 
 def one_line(refusal: ValidationError) -> str:
-    """The first thing that is wrong: its name, what was given by its type, what is allowed."""
+    """The first fault in one line: the setting's name, the type of its value, what is allowed."""
     first = refusal.errors(include_url=False, include_context=False)[0]
     path = tuple(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":  # inside JSON in a variable; the rest was checked before
+    if first["type"] == "extra_forbidden":  # within JSON in a variable; other names were checked before
         return f"{_dotted(path)}: no such setting; {_hint(path, _dotted)}"
-    reason = first["msg"].removeprefix("Value error, ")  # of `setting_checks`
+    reason = first["msg"].removeprefix("Value error, ")  # pydantic's, before the text of `setting_checks`
     return f"{_dotted(path)}: got {type(first['input']).__name__}{_if_no_text(first['input'])}; {reason}"
 
 
 def _settings_class(variables: Mapping[_Path, str], table: Mapping[_Path, Any]) -> type[Settings]:
-    """A class for one call: pydantic-settings asks the class where values come from."""
+    """A class for one call: pydantic-settings asks the class for the sources of values."""
 
     class SettingsOfCall(Settings):
         @classmethod
@@ -89,7 +90,7 @@ def _from_environment() -> dict[_Path, str]:
 
 
 def _table(file: Path) -> dict[str, Any]:
-    """What the file says; nothing where there is no file."""
+    """The table in the file; an empty one if there is no file."""
     try:
         return tomllib.loads(file.read_text())
     except FileNotFoundError:
@@ -103,10 +104,10 @@ def _table(file: Path) -> dict[str, Any]:
 
 
 def _checked(values: Mapping[_Path, Any], *, shown: Callable[[_Path], str], source: str) -> dict[_Path, Any]:
-    """The values under the names of today. Raises `SettingsRefused` for a name that is no setting."""
+    """The values under their present names. Raises `SettingsRefused` for a name that is no setting."""
     checked: dict[_Path, Any] = {}
     for path, value in values.items():
-        name = _name_today(path)
+        name = _present_name(path)
         if name != path:
             if name in values:
                 raise SettingsRefused(f"{shown(path)} in {source}: the old name of {shown(name)}, given too")
@@ -117,7 +118,7 @@ def _checked(values: Mapping[_Path, Any], *, shown: Callable[[_Path], str], sour
     return checked
 
 
-def _name_today(path: _Path) -> _Path:
+def _present_name(path: _Path) -> _Path:
     for old, new in RENAMED.items():
         pattern = tuple(old.split("."))
         if len(path) >= len(pattern) and _agree(path, pattern):
@@ -128,9 +129,9 @@ def _name_today(path: _Path) -> _Path:
 
 
 def _unknown_part(path: _Path) -> _Path:
-    """The shortest beginning of the path that no setting has; empty where all of it is known.
+    """The shortest beginning of the path that no setting has; empty if there is none.
 
-    A path may end early or go on below a setting: whether a table may stand there is for pydantic to say.
+    A path may end before a setting's name does, or go on after it. Pydantic decides whether it may.
     """
     names = list(_setting_names(Settings))
     beginnings = (path[:length] for length in range(1, len(path) + 1))
@@ -138,7 +139,7 @@ def _unknown_part(path: _Path) -> _Path:
 
 
 def _hint(unknown: _Path, shown: Callable[[_Path], str]) -> str:
-    """The nearest setting, of the same section if there is one; else what there is."""
+    """The nearest setting, of the same section if possible; else the names of the section."""
     section = unknown[:-1]
     names = [_with_own_names(name, section) for name in _setting_names(Settings)]
     beside = list(dict.fromkeys(name[: len(unknown)] for name in names if name[: len(section)] == section))
@@ -150,7 +151,7 @@ def _hint(unknown: _Path, shown: Callable[[_Path], str]) -> str:
 
 
 def _setting_names(section: type[BaseModel], above: _Path = ()) -> Iterator[_Path]:
-    """The name of every setting; `*` where people choose the name themselves."""
+    """The name of every setting, with `*` for a name that people choose."""
     for name, field in section.model_fields.items():
         path = (*above, name)
         kinds = get_args(field.annotation) or (field.annotation,)
@@ -170,7 +171,7 @@ def _with_own_names(name: _Path, section: _Path) -> _Path:
 
 
 def _agree(path: _Path, pattern: _Path) -> bool:
-    """Whether both are the same as far as both go."""
+    """Whether one of both is a beginning of the other."""
     return all(
         _ANY_NAME in (left, right) or left == right for left, right in zip(path, pattern, strict=False)
     )
@@ -205,5 +206,5 @@ def _variable(path: _Path) -> str:
 
 
 def _if_no_text(value: Any) -> str:
-    """Numbers and booleans are shown; texts may hold secrets."""
+    """The value, if it is a number or a boolean: a text may be a secret."""
     return f" {json.dumps(value)}" if isinstance(value, bool | int | float) else ""

@@ -1,7 +1,7 @@
-"""The command line: every command and its options; what they do is in `daemon.commands`.
+"""The command line: every command and its options; `daemon.commands` does the work.
 
-Nothing heavy is imported here: `clorad --help` and `clorad status` must answer at once, and only the
-commands that speak to Kafka or train may load what that needs.
+Nothing heavy is imported here: `clorad --help` and `clorad status` must answer at once, and only commands
+that speak to Kafka or train may load a Kafka client or torch.
 """
 
 import sys
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="clorad",
-    help="Corrections on Kafka become LoRA versions that vLLM serves, gated and without a pause.",
+    help="Train LoRA adapters on corrections from Kafka, judge them, and serve the better ones with vLLM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-agents = typer.Typer(help="Who learns: list the agents, or declare one.", invoke_without_command=True)
+agents = typer.Typer(help="List the agents, or declare one.", invoke_without_command=True)
 
 _RUN, _ASK, _ACT = "Run", "Ask", "Act"
 
@@ -53,7 +53,7 @@ SupervisorPid = Annotated[int | None, typer.Option("--supervisor-pid", hidden=Tr
 
 
 def main() -> None:
-    """Run the command line. A refusal is one line on standard error and a code that says what kind."""
+    """Run the command line. A refusal prints one line on standard error, and the exit code gives its kind."""
     try:
         app(args=config_first(sys.argv[1:]))
     except CommandFailed as failure:
@@ -72,10 +72,10 @@ def options(
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings file; clorad.toml here if there is one.")
     ] = None,
-    version: Version = False,  # noqa: ARG001 - has done its work before we are called
+    version: Version = False,  # noqa: ARG001 - Typer has called `_print_version` before
 ) -> None:
     """Options before the command."""
-    sys.excepthook = _print_fault  # here and not in `main`: Typer sets its own when it is called
+    sys.excepthook = _print_fault  # not in `main`, because Typer sets its own when it is called
     context.obj = config
 
 
@@ -84,7 +84,7 @@ def run(
     context: Context,
     without: Annotated[list[str] | None, typer.Option("--without", help="A role not to start.")] = None,
 ) -> None:
-    """Run all four roles on this machine until told to stop; one that dies is started again."""
+    """Run all four roles on this machine until a signal stops them, and restart a role that ends."""
     from daemon.commands.running import run_all
 
     sys.exit(run_all(settings_of(context), context.obj, without=tuple(without or ())))
@@ -92,13 +92,13 @@ def run(
 
 @app.command(rich_help_panel=_RUN)
 def intake(context: Context, supervisor_pid: SupervisorPid = None) -> None:
-    """Role: move what Kafka delivers into the ledger."""
+    """Role: read feedback from Kafka and store it in the ledger."""
     _run_role("intake", context, supervisor_pid)
 
 
 @app.command(rich_help_panel=_RUN)
 def learner(context: Context, supervisor_pid: SupervisorPid = None) -> None:
-    """Role: teach the agents whose feedback is due."""
+    """Role: train the agents that are due."""
     _run_role("learner", context, supervisor_pid)
 
 
@@ -118,9 +118,11 @@ def gateway(context: Context, supervisor_pid: SupervisorPid = None) -> None:
 def status(
     context: Context,
     as_json: AsJson = False,
-    lag: Annotated[bool, typer.Option("--lag", help="Ask the broker how far behind intake is.")] = False,
+    lag: Annotated[
+        bool, typer.Option("--lag", help="Ask the broker how many records intake has not read.")
+    ] = False,
 ) -> None:
-    """Who serves what, what waits, what was decided last, what needs a person."""
+    """Show which version each agent serves, its backlog, its last decision, and what needs a person."""
     from daemon.commands import status
 
     status.show(settings_of(context), as_json=as_json, lag=lag)
@@ -128,26 +130,28 @@ def status(
 
 @agents.callback()
 def agents_listed(context: Context, as_json: AsJson = False) -> None:
-    """Who learns, and how they are taught."""
+    """List the agents and their settings."""
     if context.invoked_subcommand is None:
         _list_agents(context, as_json)
 
 
 @agents.command("list")
 def agents_list(context: Context, as_json: AsJson = False) -> None:
-    """The agents and how they are taught."""
+    """List the agents and their settings."""
     _list_agents(context, as_json)
 
 
 @agents.command("add")
 def agents_add(
     context: Context,
-    name: Annotated[str, typer.Argument(help="The name it is served under.")],
-    scorer: Annotated[str, typer.Option(help=f"How answers are compared: {', '.join(SCORERS)}.")] = "exact",
-    capture: Annotated[bool, typer.Option("--capture", help="Keep its interactions.")] = False,
+    name: Annotated[str, typer.Argument(help="The name under which it is served.")],
+    scorer: Annotated[
+        str, typer.Option(help=f"How the gate compares answers: {', '.join(SCORERS)}.")
+    ] = "exact",
+    capture: Annotated[bool, typer.Option("--capture", help="Store its interactions.")] = False,
     weight: Annotated[float, typer.Option(help="Share of training when several are due.", min=1e-6)] = 1.0,
     tokens_per_hour_max: Annotated[
-        int | None, typer.Option(help="Training tokens an hour at which it learns no more.", min=1)
+        int | None, typer.Option(help="Training tokens an hour after which no turn starts.", min=1)
     ] = None,
     recipe: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as in rank=8; repeatable.")] = None,
 ) -> None:
@@ -173,7 +177,7 @@ def why(
     version: Annotated[str, typer.Argument(help="AGENT@vN or AGENT@vN-HASH.")],
     as_json: AsJson = False,
 ) -> None:
-    """What made a version: events, people, verdict with numbers, and how to undo it."""
+    """Show where a version comes from: events, people, verdict with numbers, and how to undo it."""
     from daemon.commands import versions
 
     versions.show_why(settings_of(context), version, as_json=as_json)
@@ -185,7 +189,7 @@ def receipt(
     event: Annotated[str, typer.Argument(help="SOURCE#ID, or the id alone.")],
     as_json: AsJson = False,
 ) -> None:
-    """What one piece of feedback changed, or why it did not."""
+    """Show what one event of feedback changed, or why it changed nothing."""
     from daemon.commands import receipts
 
     receipts.show_receipt(settings_of(context), event, as_json=as_json)
@@ -198,19 +202,23 @@ def rollback(
     to: Annotated[
         int | None, typer.Option(help="Version number; the predecessor if not given.", min=0, max=NUMBER_MAX)
     ] = None,
-    reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
-    by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
+    reason: Annotated[str, typer.Option(help="Stored with the decision.")] = "",
+    by: Annotated[
+        str | None, typer.Option(help="Who decides; if not given, the user who runs the command.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve an earlier version again; what the withdrawn ones were taught is put on hold."""
+    """Serve an earlier version again, and hold the events that the withdrawn versions were taught."""
     from daemon.commands import versions
     from daemon.console import show_json
 
-    done = versions.roll_back(settings_of(context), agent, to=to, by=by or this_user(), reason=reason)
+    rollback = versions.roll_back(settings_of(context), agent, to=to, by=by or this_user(), reason=reason)
     if as_json:
-        show_json(done)
+        show_json(rollback)
     else:
-        typer.echo(f"{agent} goes back from {done['from']} to {done['to']}; gateways follow within a second")
+        typer.echo(
+            f"{agent} goes back from {rollback['from']} to {rollback['to']}; gateways follow within a second"
+        )
 
 
 app.add_typer(agents, name="agents", rich_help_panel=_ASK)
@@ -222,17 +230,17 @@ operate.add_to(app, ask=_ASK, act=_ACT, set_up="Set up")
 
 def config_first(arguments: Sequence[str]) -> list[str]:
     """The same arguments with `--config FILE` before the command: people write it at either end."""
-    named: list[str] = []
-    rest: list[str] = []
-    given = iter(arguments)
-    for one in given:
-        if one == "--":
-            return [*named, *rest, one, *given]
-        if one == "--config":
-            named += [one, *([value] if (value := next(given, None)) is not None else [])]
+    config: list[str] = []
+    others: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            return [*config, *others, argument, *remaining]
+        if argument == "--config":
+            config += [argument, *([file] if (file := next(remaining, None)) is not None else [])]
         else:
-            (named if one.startswith("--config=") else rest).append(one)
-    return [*named, *rest]
+            (config if argument.startswith("--config=") else others).append(argument)
+    return [*config, *others]
 
 
 def _list_agents(context: Context, as_json: bool) -> None:
@@ -253,10 +261,10 @@ def _run_role(name: str, context: Context, supervisor_pid: int | None) -> None:
 
 
 def _print_fault(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
-    """A fault nobody expected, as Python prints it, but for secrets."""
+    """Print an unexpected exception as Python does, with secrets masked."""
     sys.stderr.write(mask("".join(traceback.format_exception(kind, fault, trace))))
 
 
-def _refuse(why: str, code: ExitCode) -> None:
-    sys.stderr.write(f"clorad: {' '.join(mask(why).split())}\n")
+def _refuse(reason: str, code: ExitCode) -> None:
+    sys.stderr.write(f"clorad: {' '.join(mask(reason).split())}\n")
     sys.exit(code)

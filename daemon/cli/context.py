@@ -15,11 +15,11 @@ Context = typer.Context
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 NUMBER_MAX = 2**63 - 1
-"""The largest number the ledger can hold, and be asked for."""
+"""The largest number that the ledger can store."""
 
 
 def settings_of(context: Context) -> "Settings":
-    """The settings of this invocation. Raises `CommandFailed` where they cannot be used."""
+    """The settings for this command. Raises `CommandFailed` if they cannot be used."""
     from daemon.settings_file import SettingsRefused, read_settings
 
     try:

@@ -36,9 +36,9 @@ def topics_create(
     partitions: Annotated[int, typer.Option(help="Of each new topic.", min=1)] = 6,
     replication: Annotated[int, typer.Option(help="Copies of each record.", min=1)] = 1,
 ) -> None:
-    """Make the four topics, with the retention that losing nothing needs; existing ones stay as they are.
+    """Create the four topics, with settings under which nothing is lost. Existing topics are not changed.
 
-    Non-zero where an existing one has settings under which feedback may be lost.
+    The exit code is not 0 if feedback may be lost under the settings of an existing topic.
     """
     from daemon.commands import broker
 
@@ -51,7 +51,7 @@ def topics_create(
 
 @ledger.command("migrate")
 def ledger_migrate(context: Context) -> None:
-    """Make the ledger, or bring its schema up to date. Roles do this themselves when they start."""
+    """Create the ledger, or bring its schema up to date. Roles do this when they start."""
     from daemon.commands import ledger_upkeep
 
     typer.echo(ledger_upkeep.migrate(settings_of(context)))
@@ -62,7 +62,7 @@ def ledger_check(
     context: Context,
     file: Annotated[Path | None, typer.Argument(help="A backup; the ledger itself if not given.")] = None,
 ) -> None:
-    """Whether the ledger is sound and has the schema this version needs, or whether a backup is sound."""
+    """Check that the ledger is sound and has the schema of this version, or that a backup is sound."""
     from daemon.commands import ledger_upkeep
 
     typer.echo(ledger_upkeep.check(settings_of(context)) if file is None else ledger_upkeep.check_file(file))
@@ -70,7 +70,7 @@ def ledger_check(
 
 @ledger.command("backup")
 def ledger_backup(context: Context, file: Annotated[Path, typer.Argument(help="It must not exist.")]) -> None:
-    """Write the ledger to one file while everything runs, and check the file."""
+    """Write the ledger to one file while the roles run, and check the file."""
     from daemon.commands import ledger_upkeep
 
     typer.echo(ledger_upkeep.back_up(settings_of(context), file))
@@ -79,12 +79,12 @@ def ledger_backup(context: Context, file: Annotated[Path, typer.Argument(help="I
 @ledger.command("restore")
 def ledger_restore(
     context: Context,
-    file: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")],
     force: Annotated[
         bool, typer.Option("--force", help="Also while roles run, or over another ledger.")
     ] = False,
 ) -> None:
-    """Go back to a backup; the present ledger is kept beside it. Kafka is read again from there."""
+    """Replace the ledger by a backup, and keep the old one beside it. Intake reads Kafka again from there."""
     from daemon.commands import ledger_upkeep
 
     typer.echo(ledger_upkeep.restore(settings_of(context), file, force=force))
@@ -92,7 +92,8 @@ def ledger_restore(
 
 @ledger.command("size")
 def ledger_size(context: Context, as_json: AsJson = False) -> None:
-    """How much the ledger and the adapter store hold, by kind, and what would go. Reads all of it."""
+    """Show the size of ledger and adapter store by kind, and what retention would delete. Reads
+    everything."""
     from daemon.commands import ledger_upkeep
 
     ledger_upkeep.show_size(settings_of(context), as_json=as_json)
@@ -100,7 +101,7 @@ def ledger_size(context: Context, as_json: AsJson = False) -> None:
 
 @ledger.command("vacuum")
 def ledger_vacuum(context: Context) -> None:
-    """Write the ledger anew without what was deleted or forgotten. Roles wait meanwhile; it takes a while."""
+    """Rewrite the ledger without deleted and forgotten rows. Roles wait meanwhile; it may take minutes."""
     from daemon.commands import ledger_upkeep
 
     typer.echo(ledger_upkeep.vacuum(settings_of(context)))
@@ -115,7 +116,8 @@ def engine_selftest(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try the engine's promises on the configured base: gradients against PEFT, isolation, repeats."""
+    """Check the engine on the configured base: gradients against PEFT, isolation of agents, repeated
+    passes."""
     from daemon.commands import engine
 
     engine.show_selftest(settings_of(context), device=device, dtype=dtype, as_json=as_json)
@@ -124,11 +126,11 @@ def engine_selftest(
 @letters.command("list")
 def letters_list(
     context: Context,
-    reason: Annotated[str | None, typer.Option(help="Only those with this reason code.")] = None,
-    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=100_000)] = 50,
+    reason: Annotated[str | None, typer.Option(help="Only letters with this reason.")] = None,
+    limit: Annotated[int, typer.Option(help="How many to list, the newest first.", min=1, max=100_000)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The newest dead letters."""
+    """List the newest dead letters."""
     from daemon.commands import dead_letters
 
     dead_letters.show_letters(settings_of(context), reason=reason, limit=limit, as_json=as_json)
@@ -136,7 +138,7 @@ def letters_list(
 
 @letters.command("show")
 def letters_show(context: Context, letter: Letter, as_json: AsJson = False) -> None:
-    """One dead letter whole, as it was received after redaction."""
+    """Show one dead letter whole, as it was after redaction."""
     from daemon.commands import dead_letters
 
     dead_letters.show_letter(settings_of(context), letter, as_json=as_json)
@@ -148,13 +150,17 @@ def letters_redrive(
     ids: Annotated[
         list[int] | None, typer.Argument(metavar="[ID]…", help="Letters by number.", max=NUMBER_MAX)
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="All with this reason, never redriven before.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="All letters with this reason that were never redriven.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that were never redriven.")] = False,
-    limit: Annotated[int, typer.Option(help="At most so many, the oldest first.", min=1, max=1000)] = 1000,
+    limit: Annotated[
+        int, typer.Option(help="How many to send at most, the oldest first.", min=1, max=1000)
+    ] = 1000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters to their topic once more, after what made them unusable was put right."""
+    """Send dead letters to their topic again, after the cause was corrected."""
     from daemon.commands import dead_letters
 
     dead_letters.send_again(
@@ -183,17 +189,17 @@ def schema(
 
 def config(
     context: Context,
-    check: Annotated[bool, typer.Option("--check", help="Only say whether they can be used.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that they can be used.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the settings as they take effect, secrets masked."""
+    """Print the settings in effect, with secrets masked."""
     from daemon.commands import settings
 
     read = settings_of(context)
     if check:
         from daemon.commands import broker
 
-        broker.cluster(read)  # asks nobody, and refuses options no client could use
+        broker.cluster(read)  # makes no connection, and refuses options that no client could use
         typer.echo("settings can be used")
     else:
         settings.show(read, as_json=as_json)
@@ -205,7 +211,7 @@ def audit(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the broker.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Whether every offset has exactly one disposition; non-zero where anything disagrees."""
+    """Check that every offset has exactly one disposition. The exit code is not 0 if anything disagrees."""
     from daemon.commands import audit
 
     audit.show_audit(settings_of(context), verify=verify, offline=offline, as_json=as_json)
@@ -216,7 +222,7 @@ def replay(
     number: Annotated[int, typer.Argument(metavar="PASS", help="Number of the pass.", max=NUMBER_MAX)],
     as_json: AsJson = False,
 ) -> None:
-    """Train a recorded pass again and compare the adapters' hashes; non-zero where they differ."""
+    """Train a recorded pass again and compare the hashes. The exit code is not 0 if they differ."""
     from daemon.commands import engine
 
     engine.show_replay(settings_of(context), number, as_json=as_json)
@@ -224,19 +230,21 @@ def replay(
 
 def forget(
     context: Context,
-    author: Annotated[str | None, typer.Option(help="Whoever wrote under that name.")] = None,
+    author: Annotated[str | None, typer.Option(help="Everything by one author.")] = None,
     event: Annotated[str | None, typer.Option(metavar="SOURCE#ID", help="One event.")] = None,
     conversation: Annotated[str | None, typer.Option(help="Everything about one conversation.")] = None,
-    reason: Annotated[str, typer.Option(help="Kept with the entry; without names.")] = "",
-    by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
+    reason: Annotated[str, typer.Option(help="Stored with the erasure; without names.")] = "",
+    by: Annotated[
+        str | None, typer.Option(help="Who decides; if not given, the user who runs the command.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take somebody's texts out of the ledger for good, and say which versions learned from them."""
+    """Remove somebody's texts from the ledger for good, and list the versions that learned from them."""
     from daemon.commands import forgetting
     from daemon.console import CommandFailed
 
-    if sum(given is not None for given in (author, event, conversation)) != 1:
+    if sum(name is not None for name in (author, event, conversation)) != 1:
         raise CommandFailed(
             "say whom or what: one of --author, --event and --conversation", code=ExitCode.USAGE
         )

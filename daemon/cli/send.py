@@ -1,4 +1,4 @@
-"""`clorad send`: say something about an agent from the shell, as one CloudEvent on Kafka."""
+"""`clorad send`: sends one event of feedback from the shell, as a CloudEvent on Kafka."""
 
 import sys
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from daemon.cli.context import AsJson, Context, settings_of
 from daemon.exit_codes import ExitCode
 
 app = typer.Typer(
-    help="Send one event of feedback to Kafka and wait until it is safe there.", no_args_is_help=True
+    help="Send one event of feedback to Kafka and wait for the acknowledgement.", no_args_is_help=True
 )
 
-_ABOUT = "What it is about"
+_ABOUT = "What the event is about"
 _EVENT = "The event itself"
 
 Agent = Annotated[str | None, typer.Option(help="The agent's name.", rich_help_panel=_ABOUT)]
@@ -23,24 +23,30 @@ Prompt = Annotated[str | None, typer.Option(help="What the user asked.", rich_he
 System = Annotated[str | None, typer.Option(help="System message before it.", rich_help_panel=_ABOUT)]
 Interaction = Annotated[
     str | None,
-    typer.Option(help="x-clorad-interaction of the answer, instead of texts.", rich_help_panel=_ABOUT),
+    typer.Option(help="x-clorad-interaction of the answer, in place of texts.", rich_help_panel=_ABOUT),
 ]
-Conversation = Annotated[str | None, typer.Option(help="Its conversation.", rich_help_panel=_ABOUT)]
+Conversation = Annotated[
+    str | None, typer.Option(help="The conversation of the answer.", rich_help_panel=_ABOUT)
+]
 Author = Annotated[
-    str | None, typer.Option(help="Who says so; the user running this.", rich_help_panel=_EVENT)
+    str | None,
+    typer.Option(
+        help="Who gives the feedback; if not given, the user who runs the command.", rich_help_panel=_EVENT
+    ),
 ]
 Source = Annotated[str, typer.Option(help="CloudEvents source.", rich_help_panel=_EVENT)]
 Id = Annotated[
-    str | None, typer.Option("--id", help="CloudEvents id, to send again safely.", rich_help_panel=_EVENT)
+    str | None,
+    typer.Option("--id", help="CloudEvents id: sent again, it counts once.", rich_help_panel=_EVENT),
 ]
 Key = Annotated[str | None, typer.Option(help="A name for later amendments.", rich_help_panel=_EVENT)]
 Revision = Annotated[
-    int, typer.Option(help="Of that key; the highest counts.", min=1, rich_help_panel=_EVENT)
+    int, typer.Option(help="Revision of that key; the highest counts.", min=1, rich_help_panel=_EVENT)
 ]
 File = Annotated[
     Path | None,
     typer.Option(
-        "--file", help="Take the data from a JSON file; - is standard input.", rich_help_panel=_EVENT
+        "--file", help="Read the data from a JSON file; - is standard input.", rich_help_panel=_EVENT
     ),
 ]
 
@@ -66,7 +72,7 @@ def correction(
     file: File = None,
     as_json: AsJson = False,
 ) -> None:
-    """What an agent should have answered."""
+    """Send the answer that an agent should have given."""
     data = {
         "messages": _messages(system, prompt),
         "rejected": rejected,
@@ -85,7 +91,7 @@ def intervention(
     prompt: Prompt = None,
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
-    corrected: Annotated[str | None, typer.Option(help="What was done instead (override).")] = None,
+    corrected: Annotated[str | None, typer.Option(help="What the operator did instead (override).")] = None,
     reason: Annotated[str | None, typer.Option(help="Why.")] = None,
     interaction: Interaction = None,
     conversation: Conversation = None,
@@ -97,7 +103,7 @@ def intervention(
     file: File = None,
     as_json: AsJson = False,
 ) -> None:
-    """That somebody stepped in, or found it right. A takeover's turns come from --file."""
+    """Send that a person intervened, or approved the answer. A takeover needs --file for its turns."""
     data = {
         "action": action,
         "messages": _messages(system, prompt),
@@ -114,11 +120,15 @@ def outcome(
     context: Context,
     agent: Agent = None,
     value: Annotated[float | None, typer.Option(help="From -1 to 1.")] = None,
-    scope: Annotated[str, typer.Option(help="final: the last turn earned it; all: every turn.")] = "final",
+    scope: Annotated[
+        str, typer.Option(help="final: it is about the last turn; all: about every turn.")
+    ] = "final",
     prompt: Prompt = None,
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
-    amends: Annotated[str | None, typer.Option(help="Key of the event this completes or replaces.")] = None,
+    amends: Annotated[
+        str | None, typer.Option(help="Key of the event that this one adds to or replaces.")
+    ] = None,
     interaction: Interaction = None,
     conversation: Conversation = None,
     author: Author = None,
@@ -129,7 +139,7 @@ def outcome(
     file: File = None,
     as_json: AsJson = False,
 ) -> None:
-    """How something ended, as a number."""
+    """Send a number for how something ended."""
     data = {
         "value": value,
         "scope": scope,
@@ -144,13 +154,13 @@ def outcome(
 @app.command()
 def retraction(
     context: Context,
-    event: Annotated[str, typer.Argument(help="SOURCE#ID of what must not be learned from.")],
+    event: Annotated[str, typer.Argument(help="SOURCE#ID of the event to retract.")],
     agent: Agent = None,
     author: Author = None,
     event_id: Id = None,
     as_json: AsJson = False,
 ) -> None:
-    """Retract an earlier event, in the name of its own source."""
+    """Retract an earlier event, under its own source."""
     from daemon.console import CommandFailed
 
     source, sign, target = event.rpartition("#")
@@ -194,7 +204,8 @@ def _send(
     file: Path | None,
     as_json: bool,
 ) -> None:
-    """Options win over the file; the author is who runs this unless either says otherwise."""
+    """Send the event. Options override the file; if neither names an author, it is the user of this
+    process."""
     from daemon.commands import broker
     from daemon.console import show_json
 

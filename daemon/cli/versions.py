@@ -1,4 +1,4 @@
-"""`clorad versions`: an agent's name shows its versions; `prune` makes room in the adapter store."""
+"""`clorad versions`: shows the versions of an agent; `prune` deletes directories of the adapter store."""
 
 from typing import Annotated, Any
 
@@ -9,22 +9,22 @@ from daemon.cli.context import AsJson, Context, settings_of
 
 
 class _ShowsByDefault(TyperGroup):
-    """What is no command is the name of an agent: `clorad versions billing`."""
+    """Reads a word that is no command as an agent's name: `clorad versions billing`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        named = {*self.commands, "-h", "--help"}
-        return super().parse_args(ctx, args if args and args[0] in named else ["show", *args])
+        commands = {*self.commands, "-h", "--help"}
+        return super().parse_args(ctx, args if args and args[0] in commands else ["show", *args])
 
 
 app = typer.Typer(
     cls=_ShowsByDefault,
-    help="An agent's versions: verdict, evidence, events and people that taught them.",
+    help="Show an agent's versions: verdict, evidence, and the events and people that they learned from.",
 )
 
 
 @app.command("show")
 def show(context: Context, agent: str, as_json: AsJson = False) -> None:
-    """An agent's versions; `clorad versions AGENT` does the same."""
+    """Show an agent's versions; `clorad versions AGENT` does the same."""
     from daemon.commands import versions
 
     versions.show_versions(settings_of(context), agent, as_json=as_json)
@@ -41,10 +41,11 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the directories of versions that nobody needs, and what killed learners left behind.
+    """Remove directories of versions that are no longer needed, and drafts of learners that were killed.
 
-    What serves, is wanted on a replica, has no verdict yet or is a turn's parent stays. The ledger goes on
-    knowing all versions; `rollback` and `replay` say of pruned ones that their files are gone.
+    A version stays if it serves, if a replica should hold it, if it has no verdict yet, or if it is the
+    parent of a turn. The ledger keeps the rows of all versions; `rollback` and `replay` say of a pruned
+    version that its files are gone.
     """
     from daemon.commands import pruning
 

@@ -1,1 +1,1 @@
-"""What each command does. `daemon.cli` reads the command line; a command imports what is heavy itself."""
+"""The work of each command. `daemon.cli` reads the command line; a command imports heavy modules itself."""

@@ -1,4 +1,4 @@
-"""`clorad agents`: show the agents and how they are taught, or declare one."""
+"""`clorad agents`: lists the agents with their settings, or declares one."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ledger.reports.agent_list import AgentSummary, agent_list
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
-    """Print the agents and how they are taught."""
+    """Print the agents and their settings."""
     with reading(settings) as connection:
         summaries = agent_list(connection)
     if as_json:
@@ -38,16 +38,16 @@ def add(
     tokens_per_hour_max: int | None,
     recipe: Sequence[str],
 ) -> str:
-    """Declare the agent, or bring its settings up to date. Returns what was done."""
+    """Declare the agent, or bring its settings up to date. Returns a sentence that says which."""
     try:
-        taught = AgentSettings(
+        agent_settings = AgentSettings(
             scorer=scorer,
             capture=capture,
             weight=weight,
             tokens_per_hour_max=tokens_per_hour_max,
             recipe=_recipe_changes(recipe),
         )
-        agent = agent_of(name, taught, hash_of_base(settings.engine.base, settings.store.path))
+        agent = agent_of(name, agent_settings, hash_of_base(settings.engine.base, settings.store.path))
     except ValidationError as refusal:
         raise CommandFailed(f"--{one_line(refusal)}", code=ExitCode.USAGE) from None
     except BaseMissing as missing:

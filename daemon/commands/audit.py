@@ -1,4 +1,4 @@
-"""`clorad audit`: whether every offset has exactly one disposition, by the ledger and by the broker."""
+"""`clorad audit`: checks that every offset has exactly one disposition, in the ledger and at the broker."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool) -> None:
-    """Print whether every offset has one disposition. Raises `CommandFailed` where anything disagrees.
+    """Print whether every offset has one disposition. Raises `CommandFailed` if anything disagrees.
 
-    `verify` reads the topics again; with `offline` the broker is not even asked where they end.
+    `verify` reads the topics again; with `offline` the command does not ask the broker anything.
     """
     from daemon.commands import broker
 
@@ -51,10 +51,10 @@ def audited_with_broker(
     ask: "Callable[[], Sequence[Extent]] | None",
     read_again: "Callable[[Extent, int, int], Iterable[int]] | None" = None,
 ) -> Audit:
-    """The ledger against itself, then against the broker's logs (`ask`), then their records (`read_again`).
+    """Compare the ledger with itself, with the broker's end offsets (`ask`), and its records (`read_again`).
 
-    The order matters: events arrive meanwhile, and what a log holds can be compared with what the ledger has
-    read only if the ledger was read first. Everything is reported as of that first moment.
+    The ledger is read first: events arrive meanwhile, so a log that is read later has at least the records
+    that the ledger has. The result is the state at that first moment.
     """
     with database.read() as connection:
         audited = audit(connection)
@@ -78,7 +78,7 @@ def audited_with_broker(
 
 
 def _never_read(extent: "Extent") -> PartitionAudit:
-    """A partition that the broker has and no intake was assigned yet: all of it is still to be read."""
+    """A partition that the broker has and that intake has not begun: all of its records are unread."""
     return PartitionAudit(
         topic=extent.topic,
         topic_id=extent.topic_id,

@@ -1,4 +1,4 @@
-"""Commands that speak to Kafka: topics, sending one event, and what the audit asks the broker."""
+"""Commands that speak to Kafka: they create topics, send one event, and ask the broker for the audit."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,19 +25,19 @@ ACK_S_MAX = 10.0
 
 
 class TextsOnly(Redactor):
-    """Redacts what people wrote before it reaches Kafka. Identifiers are left to intake, which has the
-    key that keeps them tellable apart; another key here would make two names of one."""
+    """Redacts texts before they reach Kafka. Intake redacts identifiers: it has the key that gives each
+    one its token, and another key here would give one person two tokens."""
 
     def __init__(self) -> None:
         super().__init__(lambda _: "")
 
     def name(self, name: str, counts: RedactionCounts) -> str:  # noqa: ARG002
-        """Identifiers stay."""
+        """The identifier, unchanged."""
         return name
 
 
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[str, ...]:
-    """All four topics exist afterwards. Returns the new ones."""
+    """Create those of the four topics that do not exist. Returns their names."""
     try:
         return inspection.make_topics(
             cluster(settings), Topics(), partitions=partitions, replication=replication
@@ -49,13 +49,13 @@ def create_topics(settings: Settings, *, partitions: int, replication: int) -> t
 def check_topics(settings: Settings, *, replication: int) -> bool:
     """Print a sentence for each setting under which the topics may lose feedback. False if there is one."""
     try:
-        found = inspection.topic_shortfalls(cluster(settings), Topics(), replication=replication)
-    except BrokerAway as away:  # the right to ask may be missing, and nothing may be wrong
+        shortfalls = inspection.topic_shortfalls(cluster(settings), Topics(), replication=replication)
+    except BrokerAway as away:  # perhaps this user may not ask, and nothing is wrong
         sys.stderr.write(f"clorad: whether the topics may lose feedback is not known ({away})\n")
         return True
-    for sentence in found:
+    for sentence in shortfalls:
         sys.stderr.write(f"clorad: {sentence}\n")
-    return not found
+    return not shortfalls
 
 
 def send(
@@ -66,12 +66,12 @@ def send(
     source: str,
     event_id: str | None,
 ) -> dict[str, Any]:
-    """Send one event and wait until every in-sync replica has it. Returns its uid and where it is."""
+    """Send one event and wait until every in-sync replica has it. Returns its uid, partition and offset."""
     try:
         record = build_event_record(
             kind, data, topic=Topics().feedback, source=source, redactor=TextsOnly(), event_id=event_id
         )
-        open_envelope(record.value, record.headers)  # as intake will: a dead letter is noticed too late
+        open_envelope(record.value, record.headers)  # refuse here what intake would make a dead letter
     except (ValueError, RecordRefused) as complaint:
         raise CommandFailed(f"not sent: {complaint}", code=ExitCode.USAGE) from None
     headers = {name: (value or b"").decode() for name, value in record.headers}
@@ -79,11 +79,11 @@ def send(
     try:
         sent = producer.send(record).result(timeout=2 * ACK_S_MAX)
     except (NotAcknowledged, TimeoutError) as fault:
-        why = (
+        reason = (
             f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({str(fault) or 'timeout'})"
         )
-        again = f"it may be there all the same: sent again with --id {headers['ce_id']} it counts once"
-        raise CommandFailed(f"{why}; {again}", code=ExitCode.TRY_AGAIN) from None
+        advice = f"it may be there all the same: sent again with --id {headers['ce_id']} it counts once"
+        raise CommandFailed(f"{reason}; {advice}", code=ExitCode.TRY_AGAIN) from None
     finally:
         producer.close(wait_s_max=1.0)
     return {
@@ -95,16 +95,16 @@ def send(
 
 
 def extents(settings: Settings) -> tuple[Extent, ...]:
-    """What the broker holds of the topics intake reads."""
-    named = Topics()
+    """The first and the end offset of each partition that intake reads."""
+    topics = Topics()
     try:
-        return inspection.extents(cluster(settings), (named.feedback, named.interactions))
+        return inspection.extents(cluster(settings), (topics.feedback, topics.interactions))
     except BrokerAway as away:
         raise _away(settings, away) from None
 
 
 def offsets(settings: Settings, extent: Extent, *, start: int, end: int) -> Iterator[int]:
-    """Offsets of the records really in a partition, ascending."""
+    """Offsets of the records that a partition has, ascending."""
     try:
         yield from inspection.offsets(cluster(settings), extent, start=start, end=end)
     except BrokerAway as away:
@@ -113,11 +113,11 @@ def offsets(settings: Settings, extent: Extent, *, start: int, end: int) -> Iter
 
 def ends(settings: Settings) -> dict[Place, int]:
     """End offsets by topic id and partition."""
-    return {(one.topic_id, one.partition): one.end for one in extents(settings)}
+    return {(extent.topic_id, extent.partition): extent.end for extent in extents(settings)}
 
 
 def cluster(settings: Settings) -> Cluster:
-    """How this installation reaches Kafka. What its clients log goes where refusals go."""
+    """The connection settings of this installation. Its Kafka clients log to standard error."""
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         return cluster_of(settings)

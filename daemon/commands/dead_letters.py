@@ -1,4 +1,4 @@
-"""`clorad dead-letters`: looking at records that could not be used, and sending them once more."""
+"""`clorad dead-letters`: shows records that could not be used, and sends them again."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,15 +16,15 @@ BYTES_SHOWN_MAX = 2000
 
 def show_letters(settings: Settings, *, reason: str | None, limit: int, as_json: bool) -> None:
     """Print the newest dead letters."""
-    wanted = _reason(reason)
+    chosen_reason = _reason(reason)
     with reading(settings) as connection:
-        found = dead_letters.newest(connection, limit=limit, reason=wanted)
+        letters = dead_letters.newest(connection, limit=limit, reason=chosen_reason)
     if as_json:
-        show_json([dead_letters.to_json(letter) for letter in found])
+        show_json([dead_letters.to_json(letter) for letter in letters])
         return
-    letters = table(">ID", "REASON", "DETAIL", "WHERE", "WHEN", "REDRIVEN")
-    for letter in found:
-        letters.add_row(
+    rows = table(">ID", "REASON", "DETAIL", "WHERE", "WHEN", "REDRIVEN")
+    for letter in letters:
+        rows.add_row(
             str(letter.id),
             letter.reason.value,
             short(letter.detail, 60),
@@ -32,7 +32,7 @@ def show_letters(settings: Settings, *, reason: str | None, limit: int, as_json:
             moment(letter.received_s),
             moment(letter.redriven_s),
         )
-    console().print(letters if found else "no dead letters")
+    console().print(rows if letters else "no dead letters")
 
 
 def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
@@ -72,55 +72,55 @@ def send_again(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Owe the chosen letters to their topics again and print what goes; with `dry_run` only print it.
+    """Put the chosen letters into the outbox and print them; with `dry_run` only print them.
 
-    Raises `CommandFailed` where nothing says which letters are meant, or one that is named is not there.
+    Raises `CommandFailed` if no option chooses letters, or a letter in `ids` does not exist.
     """
-    wanted = _reason(reason)
-    if not (ids or wanted or everything):
+    chosen_reason = _reason(reason)
+    if not (ids or chosen_reason or everything):
         raise CommandFailed(
             "which letters? Name their numbers, or give --reason or --all", code=ExitCode.USAGE
         )
     with opened(settings) as database:
         with database.read() as connection:
-            missing = [str(one) for one in ids if dead_letters.read(connection, one) is None]
+            missing = [str(number) for number in ids if dead_letters.read(connection, number) is None]
         if missing:
             raise CommandFailed(f"no dead letter {', '.join(missing)}")
-        found = redrive(database, ids=ids, reason=wanted, limit=limit, dry_run=dry_run)
+        chosen = redrive(database, ids=ids, reason=chosen_reason, limit=limit, dry_run=dry_run)
     if as_json:
-        show_json({"dry_run": dry_run, "letters": [_redriven_json(one) for one in found]})
+        show_json({"dry_run": dry_run, "letters": [_redriven_json(redriven) for redriven in chosen]})
     else:
-        _render(found, dry_run=dry_run)
+        _render(chosen, dry_run=dry_run)
 
 
-def _render(found: Sequence[Redriven], *, dry_run: bool) -> None:
-    letters = table(">ID", "REASON", "CAME FROM", "GOES TO", "KEY", ">BYTES", "NOTE")
-    for one in found:
-        goes = one.record is not None
-        letters.add_row(
-            str(one.id),
-            one.reason.value,
-            _where(one.letter),
-            one.letter.topic if goes else "–",
-            short(_text(one.letter.key), 40) if goes else "–",
-            f"{len(one.letter.value or b''):,}" if goes else "–",
-            one.kept_back or ("again" if one.letter.redriven_s is not None else ""),
+def _render(chosen: Sequence[Redriven], *, dry_run: bool) -> None:
+    rows = table(">ID", "REASON", "CAME FROM", "GOES TO", "KEY", ">BYTES", "NOTE")
+    for redriven in chosen:
+        is_sent = redriven.record is not None
+        rows.add_row(
+            str(redriven.id),
+            redriven.reason.value,
+            _where(redriven.letter),
+            redriven.letter.topic if is_sent else "–",
+            short(_text(redriven.letter.key), 40) if is_sent else "–",
+            f"{len(redriven.letter.value or b''):,}" if is_sent else "–",
+            redriven.kept_back or ("again" if redriven.letter.redriven_s is not None else ""),
         )
-    going = count(sum(one.record is not None for one in found), "letter")
+    sent = count(sum(redriven.record is not None for redriven in chosen), "letter")
     out = console()
-    out.print(letters if found else "no dead letters to redrive")
+    out.print(rows if chosen else "no dead letters to redrive")
     if dry_run:
-        out.print(f"{going} would go; nothing was changed")
+        out.print(f"{sent} would go; nothing was changed")
     else:
-        out.print(f"{going} owed to Kafka; the fleet role sends them (`clorad status` shows what waits)")
+        out.print(f"{sent} owed to Kafka; the fleet role sends them (`clorad status` shows how many wait)")
 
 
 def _redriven_json(redriven: Redriven) -> dict[str, Any]:
-    known = {"id": redriven.id, "reason": redriven.reason.value, "kept_back": redriven.kept_back or None}
+    document = {"id": redriven.id, "reason": redriven.reason.value, "kept_back": redriven.kept_back or None}
     if redriven.record is None:
-        return {**known, "record": None}
+        return {**document, "record": None}
     topic, key, value, headers = redriven.record
-    return {**known, "record": {"topic": topic, **dead_letters.record_json(key, value, headers)}}
+    return {**document, "record": {"topic": topic, **dead_letters.record_json(key, value, headers)}}
 
 
 def _reason(reason: str | None) -> Reason | None:

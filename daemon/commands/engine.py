@@ -1,4 +1,4 @@
-"""`clorad engine selftest` and `replay`: whether the engine keeps its promises and repeats a pass."""
+"""`clorad engine selftest` and `replay`: check that the engine works here and that it can repeat a pass."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def show_selftest(
     settings: Settings, *, device: str | None = None, dtype: str | None = None, as_json: bool
 ) -> None:
-    """Try every promise on the configured base, with another device or dtype if given.
+    """Check every promise of the engine on the configured base, with another device or dtype if given.
 
-    Raises `CommandFailed` where a promise is broken, or none could be tried.
+    Raises `CommandFailed` if the engine breaks a promise, or if it cannot be loaded.
     """
     configured = settings.engine
     try:
@@ -44,7 +44,7 @@ def show_selftest(
 
 
 def show(checks: Sequence["Check"], options: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the checks. Raises `CommandFailed` where a promise is broken."""
+    """Print the checks. Raises `CommandFailed` if the engine breaks a promise."""
     broken = [check for check in checks if not check.kept]
     if as_json:
         show_json({"kept": not broken, **options, "checks": [asdict(check) for check in checks]})
@@ -59,8 +59,8 @@ def show(checks: Sequence["Check"], options: Mapping[str, Any], *, as_json: bool
 
 
 def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
-    """Train a recorded pass again and print both hashes. Raises `CommandFailed` where they differ."""
-    replayed = _replayed(settings, pass_id)
+    """Train a recorded pass again and print both hashes. Raises `CommandFailed` if they differ."""
+    replayed = _replay(settings, pass_id)
     same = all(turn.same for turn in replayed)
     if as_json:
         turns = [
@@ -86,8 +86,8 @@ def show_replay(settings: Settings, pass_id: int, *, as_json: bool) -> None:
         raise CommandFailed(f"pass {pass_id} gave other adapters this time")
 
 
-def _replayed(settings: Settings, pass_id: int) -> "Sequence[ReplayedTurn]":
-    """The turns of a recorded pass, then and now. Raises `CommandFailed` where it cannot be trained here."""
+def _replay(settings: Settings, pass_id: int) -> "Sequence[ReplayedTurn]":
+    """Train a recorded pass again. Raises `CommandFailed` if it cannot be trained here."""
     with opened(settings) as database:
         with database.read() as connection:
             recorded = read_pass(connection, pass_id)

@@ -1,4 +1,5 @@
-"""`clorad forget`: take somebody's texts out of the ledger, and name the versions that learned from them."""
+"""`clorad forget`: removes somebody's texts from the ledger, and lists the versions that learned from
+them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,9 +31,9 @@ _KINDS = {
 def forget(
     settings: Settings, *, kind: Kind, name: str, by: str, reason: str, dry_run: bool, as_json: bool
 ) -> None:
-    """Take the subject's texts out of the ledger and print what went; with `dry_run` only print what would.
+    """Remove the subject's texts from the ledger and print the counts; with `dry_run` only print the counts.
 
-    Raises `CommandFailed` where the ledger has nothing of that name and never forgot any.
+    Raises `CommandFailed` if the ledger has nothing under that name, and never had an erasure for it.
     """
     with opened(settings) as database:
         subject, whom = _subject(database, kind, name)
@@ -63,23 +64,23 @@ def forget(
 
 
 def erasure_line(erasure: Erasure) -> str:
-    """An entry for people."""
+    """An erasure in one line."""
     rows = [f"{number:,} {kind.replace('_', ' ')}" for kind, number in erasure.counts.items()]
     unfinished = "" if erasure.finished_s is not None else "; it broke off or was undone: ask for it again"
-    who = f"erasure {erasure.id} ({erasure.kind}), {moment(erasure.begun_s)} by {short(erasure.by, 40)}"
-    return f"{who}: {joined(rows, 'nothing')}{unfinished}"
+    title = f"erasure {erasure.id} ({erasure.kind}), {moment(erasure.begun_s)} by {short(erasure.by, 40)}"
+    return f"{title}: {joined(rows, 'nothing')}{unfinished}"
 
 
 def _subject(database: Database, kind: Kind, name: str) -> tuple[Subject, str]:
-    """The subject under every name that redaction may have given it, and a fingerprint of it."""
+    """The subject with every name under which the ledger may have it, and the fingerprint of its name."""
     from feedback.redaction import RedactionCounts, Redactor
     from ledger.identity import ensure_identity
 
     identity = ensure_identity(database)
     redactor = Redactor(identity.fingerprint)
 
-    def redacted(given: str) -> str:
-        return redactor.name(given, RedactionCounts())
+    def redacted(text: str) -> str:
+        return redactor.name(text, RedactionCounts())
 
     if kind == "event":
         splits = [(name[:place], name[place + 1 :]) for place, sign in enumerate(name) if sign == "#"]

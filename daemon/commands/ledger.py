@@ -1,4 +1,4 @@
-"""Opening the ledger for a command. A ledger that does not exist, or has another schema, is refused."""
+"""Opens the ledger for a command, and refuses a ledger that does not exist or has another schema."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from ledger.revisions import require_newest
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
-    """A consistent snapshot of the ledger. Raises `CommandFailed` where there is no ledger."""
+    """A consistent snapshot of the ledger. Raises `CommandFailed` if there is no ledger."""
     with opened(settings) as database, database.read() as connection:
         yield connection
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
-    """The ledger. Raises `CommandFailed` where there is none, `LedgerRefused` where it has another schema."""
+    """The ledger. Raises `CommandFailed` if there is none, `LedgerRefused` if it has another schema."""
     require_file(settings)
     database = Database(settings.ledger.url)
     try:
@@ -33,7 +33,7 @@ def opened(settings: Settings) -> Iterator[Database]:
 
 
 def require_file(settings: Settings) -> None:
-    """Raises `CommandFailed` where the ledger is a file of SQLite that does not exist."""
+    """Raises `CommandFailed` if the ledger is an SQLite file that does not exist."""
     url = make_url(settings.ledger.url)
     path = url.database
     if url.get_backend_name() == "sqlite" and path and path != ":memory:" and not Path(path).is_file():

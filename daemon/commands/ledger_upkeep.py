@@ -1,4 +1,4 @@
-"""`clorad ledger …`: make the ledger, check it, back it up, restore it, and show how much it holds."""
+"""`clorad ledger …`: creates the ledger, checks it, backs it up, restores it, and shows its size."""
 
 import sqlite3
 import time
@@ -25,11 +25,11 @@ from ledger.upkeep.backup import LedgerProgress
 from ledger.upkeep.erasures import all_erasures
 
 KEEP = 5
-"""Versions of each champion's lineage that `clorad versions prune` keeps if not told otherwise."""
+"""Versions of each champion's lineage that `clorad versions prune` keeps without `--keep`."""
 
 
 def migrate(settings: Settings) -> str:
-    """The ledger exists and has the newest schema. Returns what was done."""
+    """Create the ledger, or bring it to the newest schema. Returns a sentence for people."""
     database = Database(settings.ledger.url)
     try:
         database.migrate()
@@ -41,10 +41,10 @@ def migrate(settings: Settings) -> str:
 
 
 def check(settings: Settings) -> str:
-    """Returns that the ledger is sound.
+    """Check the ledger. Returns a sentence for people.
 
-    Raises `CommandFailed` where its tables are not exactly this version's, where it is damaged, or where it
-    disagrees with itself about what became of an offset.
+    Raises `CommandFailed` if its tables are not exactly those of this version, if it is damaged, or if its
+    audit disagrees.
     """
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
@@ -62,7 +62,7 @@ def check(settings: Settings) -> str:
 
 
 def back_up(settings: Settings, file: Path) -> str:
-    """Write the ledger as of now to `file` and check the file. Returns what was done."""
+    """Write the ledger to `file` and check the file. Returns a sentence for people."""
     require_file(settings)
     try:
         progress = backup.back_up(settings.ledger.url, file)
@@ -72,7 +72,7 @@ def back_up(settings: Settings, file: Path) -> str:
 
 
 def restore(settings: Settings, file: Path, *, force: bool) -> str:
-    """Replace the ledger by the backup in `file`, and keep what it was beside it. Returns what was done."""
+    """Replace the ledger by the backup in `file`, and keep the old one beside it. Returns a sentence."""
     replaced = file.with_name(f"{file.name}.replaced-{time.strftime('%Y%m%dT%H%M%S')}")
     try:
         progress = backup.restore(settings.ledger.url, file, replaced=replaced, force=force)
@@ -80,7 +80,7 @@ def restore(settings: Settings, file: Path, *, force: bool) -> str:
         raise CommandFailed(f"not restored: {refusal} (--force restores all the same)") from None
     except NoCopy as fault:
         raise CommandFailed(f"not restored: {fault}") from None
-    before = f"; what it was is in {replaced}" if replaced.exists() else ""
+    before = f"; the replaced ledger is in {replaced}" if replaced.exists() else ""
     with reading(settings) as connection:
         undone = [erasure for erasure in all_erasures(connection) if erasure.finished_s is None]
     again = f"; {count(len(undone), 'erasure')} undone: ask for them again (`clorad audit`)" if undone else ""
@@ -88,7 +88,7 @@ def restore(settings: Settings, file: Path, *, force: bool) -> str:
 
 
 def check_file(file: Path) -> str:
-    """Returns what the backup holds. Raises `CommandFailed` where it is damaged or holds no ledger."""
+    """Check a backup. Returns a sentence for people. Raises `CommandFailed` if it is damaged or no ledger."""
     try:
         copies.check(file)
         facts = copies.facts(file)
@@ -101,7 +101,7 @@ def check_file(file: Path) -> str:
 
 
 def vacuum(settings: Settings) -> str:
-    """Rewrite the ledger's files without what was deleted. Returns what was done."""
+    """Rewrite the ledger's files without deleted rows. Returns a sentence for people."""
     with opened(settings) as database:
         before = _database_bytes(database)
         compaction.rewrite(settings.ledger.url)
@@ -110,7 +110,7 @@ def vacuum(settings: Settings) -> str:
 
 
 def show_size(settings: Settings, *, as_json: bool) -> None:
-    """Print rows and bytes by table, and what retention and pruning would free."""
+    """Print rows and bytes by table, and how much retention and pruning would delete."""
     days = settings.ledger.interactions_days
     with opened(settings) as database:
         with database.read() as connection:
@@ -128,7 +128,7 @@ def show_size(settings: Settings, *, as_json: bool) -> None:
 def _store_json(
     database: Database, settings: Settings, agents: list[str], ledger_size: LedgerSize
 ) -> dict[str, Any]:
-    """What the adapter store holds, and what would be deleted there and in the ledger."""
+    """The size of the adapter store, and how much would be deleted there and in the ledger."""
     store = settings.store.path
     paths = [folder.path for agent in agents for folder in adapter_store.folders(store, agent)]
     prunable = pruning.prunable_folders(database, store, agents, keep=KEEP) if store.is_dir() else []

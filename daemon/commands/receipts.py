@@ -1,4 +1,4 @@
-"""`clorad receipt`: what became of one event, and what it changed."""
+"""`clorad receipt`: shows what became of one event, and what it changed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,11 +37,11 @@ ROLES = {
 
 
 def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
-    """Print what became of the event `SOURCE#ID` (or of all with that id)."""
+    """Print what became of the event `SOURCE#ID`, or of all events with that bare id."""
     with reading(settings) as connection:
         events = event_queries.event_by_uid(connection, uid)
         receipts = [receipt(connection, kept) for kept in events]
-        letters = [] if receipts else dead_letters.naming(connection, uid)
+        letters = [] if receipts else dead_letters.letters_named(connection, uid)
     if not receipts and not letters:
         raise CommandFailed(
             f"nothing called {short(uid, 80)} arrived: neither as an event nor as a dead letter"
@@ -64,21 +64,21 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
 
 
 def gist(kept: KeptEvent) -> str:
-    """What an event says, in one line."""
+    """The contents of an event, in one line."""
     event = kept.event
     if kept.forgotten is not None and event.kind is not Kind.RETRACTION:
         return f"forgotten (erasure {kept.forgotten})"
     data: Mapping[str, Any] = event.data
     prompt = short(first_user_text(data.get("messages") or ()), 40)
-    said = data.get("rejected") or data.get("said")
-    better = data.get("corrected")
+    answer = data.get("rejected") or data.get("said")
+    corrected = data.get("corrected")
     if event.kind is Kind.OUTCOME:
         return f"{prompt} {data.get('value')}".strip()
     if event.kind is Kind.RETRACTION:
         return short("{source}#{id}".format(**data["target"]), 60)
-    parts = [prompt, "" if said is None else f"“{short(said, 40)}”"]
-    if better is not None:
-        parts.append(f"→ “{short(better, 40)}”")
+    parts = [prompt, "" if answer is None else f"“{short(answer, 40)}”"]
+    if corrected is not None:
+        parts.append(f"→ “{short(corrected, 40)}”")
     return " ".join(part for part in parts if part)
 
 

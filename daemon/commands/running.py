@@ -1,4 +1,4 @@
-"""`clorad run` and the roles: from the command line to processes."""
+"""`clorad run` and the role commands: start the processes."""
 
 import sys
 import threading
@@ -13,11 +13,11 @@ from daemon.process.supervisor import STOP_S_MAX, ChildProcess, Supervisor
 from daemon.settings import Settings
 
 GATEWAY_LAST_S = 15.0
-"""What a gateway may take besides: a margin, and what it captured last must reach Kafka (10 s at most)."""
+"""Seconds beyond the last answer that a gateway may take to stop: its captures must reach Kafka (10 s)."""
 
 
 def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]) -> int:
-    """Supervise the roles on this machine until told to stop. Returns the exit code."""
+    """Supervise the roles on this machine until a signal stops them. Returns the exit code."""
     import os
 
     unknown = [name for name in without if name not in ROLES]
@@ -28,11 +28,19 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
     telemetry.start_logging(settings.telemetry, role="run")
     stopping = threading.Event()
     watch_signals(stopping)
-    named = [] if config is None else ["--config", str(config)]
+    config_option = [] if config is None else ["--config", str(config)]
     children = [
         ChildProcess(
             name=name,
-            command=(sys.executable, "-m", "daemon", *named, name, "--supervisor-pid", str(os.getpid())),
+            command=(
+                sys.executable,
+                "-m",
+                "daemon",
+                *config_option,
+                name,
+                "--supervisor-pid",
+                str(os.getpid()),
+            ),
             stop_s_max=gateway_stop_s_max(settings) if name == "gateway" else STOP_S_MAX,
         )
         for name in ROLES
@@ -42,7 +50,7 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
 
 
 def gateway_stop_s_max(settings: Settings) -> float:
-    """How long a gateway may take to stop: people wait for its answers, each for so long."""
+    """Seconds that a gateway may take to stop: users wait for its answers, each up to `request_s_max`."""
     return settings.gateway.leave_s + settings.fleet.request_s_max + GATEWAY_LAST_S
 
 
@@ -52,7 +60,7 @@ def run_one(name: str, settings: Settings) -> int:
 
 
 def _role(name: str) -> Role:
-    """The role's main function. Only its own module is imported: intake must never load torch."""
+    """The role's main function. Imports the module of this role only: intake must never load torch."""
     assert name in ROLES, name
     match name:
         case "intake":

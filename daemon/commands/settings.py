@@ -1,4 +1,4 @@
-"""`clorad config`: the settings as they take effect, without what must stay secret."""
+"""`clorad config`: shows the settings in effect, with secrets masked."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
 def masked(settings: Settings) -> dict[str, Any]:
     """The settings as JSON values, with secrets masked: in URLs, and in tables of options by name."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    agents = values.pop("agents")  # a section a name: an agent that is called a secret's name is none
+    agents = values.pop("agents")  # one section for each agent: the name of an agent is no secret's name
     return {
         **{section: mask_values(value) for section, value in values.items()},
         "agents": {name: mask_values(agent) for name, agent in agents.items()},
@@ -28,7 +28,7 @@ def masked(settings: Settings) -> dict[str, Any]:
 
 
 def _toml(values: dict[str, Any], path: str = "") -> list[str]:
-    """Near enough to clorad.toml to be copied from; nothing is left out."""
+    """Lines in the form of clorad.toml; a setting without a value is a comment."""
     plain = [
         f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
         for name, value in values.items()

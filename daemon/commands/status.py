@@ -1,4 +1,4 @@
-"""`clorad status`: who serves what, what waits, what was decided last, and what needs a person."""
+"""`clorad status`: shows what each agent serves, its backlog, its last decision, and what needs a person."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
 
 SEEN_S_MAX = 10.0
-"""After so many seconds without a report about the replicas, no fleet role leads."""
+"""Seconds without a report about the replicas after which no fleet role is assumed to lead."""
 
 
 def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
-    """Print the state of everything; `lag` asks the broker how far behind intake is."""
+    """Print the state of everything; with `lag`, ask the broker how many records intake has not read."""
     with opened(settings) as database:
         with database.read() as connection:
             state = overview(connection)
@@ -72,7 +72,7 @@ def _render(
 
 
 def _ledger_warnings(state: Overview) -> list[str]:
-    """What a person should know without looking for it."""
+    """One line for each thing in the ledger that a person should look at."""
     lines = []
     if state.replicas:
         unseen_s = state.now_s - max(replica.seen_s for replica in state.replicas)
@@ -93,7 +93,7 @@ def _ledger_warnings(state: Overview) -> list[str]:
 
 
 def _room_warnings(measures: Sequence[ResourceUse]) -> list[str]:
-    """Where intake does not read, or may not read again yet."""
+    """One line for each limit at which intake pauses, or would not go on after a pause."""
     return [
         f"no room: {measure.text}"
         if measure.is_over
@@ -104,7 +104,7 @@ def _room_warnings(measures: Sequence[ResourceUse]) -> list[str]:
 
 
 def _role_warnings(readiness: Mapping[str, Any]) -> list[str]:
-    """Roles that do not answer, or that report what they wait for."""
+    """One line for each role that does not answer or is not ready."""
     lines = []
     for role, report in readiness.items():
         if report is None:

@@ -1,4 +1,4 @@
-"""`clorad versions`, `why` and `rollback`: an agent's versions, what made one, and the way back."""
+"""`clorad versions`, `why` and `rollback`: show versions and where one comes from, and go back to one."""
 
 import re
 from collections.abc import Mapping
@@ -62,8 +62,8 @@ def show_versions(settings: Settings, agent: str, *, as_json: bool) -> None:
 
 
 def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
-    """Print what made a version: events, people, verdicts, and how to undo it."""
-    agent, number, content_hash = parsed(reference)
+    """Print where a version comes from: events, people, verdicts, and how to undo it."""
+    agent, number, content_hash = parse_reference(reference)
     with reading(settings) as connection:
         _require_agent(connection, agent)
         if number == BASE:
@@ -82,7 +82,7 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
 
 
 def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason: str) -> dict[str, Any]:
-    """Make an earlier version serve again; what the withdrawn ones were taught is put on hold."""
+    """Make an earlier version serve again. Returns the names of both versions, and who decided."""
     with opened(settings) as database:
         with database.read() as connection:
             _require_agent(connection, agent)
@@ -96,7 +96,7 @@ def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason
     return {"agent": agent, "from": names[withdrawn], "to": names[serving], "by": by}
 
 
-def parsed(reference: str) -> tuple[str, int, str | None]:
+def parse_reference(reference: str) -> tuple[str, int, str | None]:
     """Agent, number and hash (if given) of `billing@v7` or `billing@v7-3fa2c1`."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
@@ -107,36 +107,36 @@ def parsed(reference: str) -> tuple[str, int, str | None]:
 
 
 def _require_agent(connection: Connection, agent: str) -> None:
-    """Raises `CommandFailed` where there is no such agent."""
+    """Raises `CommandFailed` if there is no such agent."""
     agents = all_agents(connection)
     if agent not in agents:
         raise CommandFailed(f"no agent {short(agent, 60)}; there are: {joined(sorted(agents), 'none')}")
 
 
 def _summary_cells(summary: VersionSummary) -> tuple[str | Text, ...]:
-    made = summary.version
+    version = summary.version
     return (
-        Text(made.name, style="bold green" if summary.serving else "" if summary.in_lineage else "dim"),
+        Text(version.name, style="bold green" if summary.serving else "" if summary.in_lineage else "dim"),
         summary.parent_name,
         "undecided" if summary.verdict is None else verdict(summary.verdict.value),
         summary.by or "–",
         str(summary.events),
         str(summary.authors),
         short("; ".join(summary.reasons) or judgement(summary.judgement), 70),
-        ago(summary.decided_s or made.made_s) + ("" if made.pruned_s is None else ", files pruned"),
+        ago(summary.decided_s or version.made_s) + ("" if version.pruned_s is None else ", files pruned"),
     )
 
 
-def _training(settings: Settings, made: Version) -> TrainingMetrics | None:
-    """What the version's manifest says of its training; None where no manifest can be read here."""
+def _training(settings: Settings, version: Version) -> TrainingMetrics | None:
+    """The training metrics in the version's manifest; None if no manifest can be read here."""
     try:
-        return read_manifest(settings.store.path / made.path).metrics
+        return read_manifest(settings.store.path / version.path).metrics
     except (OSError, DamagedManifest, NewerManifest):
         return None
 
 
 def training_line(training: TrainingMetrics | None) -> str:
-    """How long the turn was, and what ended it."""
+    """The length of the turn, and why it ended."""
     if training is None:
         return "its manifest cannot be read here"
     line = count(training.steps, "step")
@@ -161,8 +161,8 @@ _ENDED = {
 def _render_why(
     origin: Provenance, training: TrainingMetrics | None, prompts: Mapping[str, str], out: Console
 ) -> None:
-    made = origin.version
-    if origin.champion == made.number:
+    version = origin.version
+    if origin.champion == version.number:
         standing = Text("serving", style="green")
     elif origin.serving:
         standing = Text(f"in the ancestry of v{origin.champion}, which serves", style="green")
@@ -170,17 +170,17 @@ def _render_why(
         standing = Text("not serving", style="yellow")
     shown = joined([f"{number} {part}" for part, number in origin.shown.items()], "")
     beside = f" beside {shown}" if shown else ""
-    out.print(Text(f"{made.agent}@{made.name}", style="bold"))
+    out.print(Text(f"{version.agent}@{version.name}", style="bold"))
     out.print(
         fields(
             [
                 ("standing", standing),
-                ("made", f"{moment(made.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
-                ("files", made.path if made.pruned_s is None else f"pruned {moment(made.pruned_s)}"),
+                ("made", f"{moment(version.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
+                ("files", version.path if version.pruned_s is None else f"pruned {moment(version.pruned_s)}"),
                 ("training", training_line(training)),
                 ("taught", f"{count(len(origin.taught), 'event')}{beside}"),
                 ("people", joined([f"{name} ({number})" for name, number in origin.authors.items()])),
-                ("ancestry", " ← ".join((made.name, *origin.ancestors))),
+                ("ancestry", " ← ".join((version.name, *origin.ancestors))),
             ]
         )
     )
@@ -221,7 +221,7 @@ def _render_examples(examples: list[Example], prompts: Mapping[str, str], out: C
 
 
 def _shown_examples(origin: Provenance) -> list[Example]:
-    """Prompts of gate events whose answers were kept, most improved first."""
+    """Prompts of gate events whose answers are stored, most improved first."""
     with_texts = [
         example for example in origin.examples if example.before_text is not None and not example.suite
     ]

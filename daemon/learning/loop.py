@@ -71,7 +71,7 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
         if not learner.pacing.should_count(backlog.stamp(connection), now_s):
             return False
         due = due_backlogs(backlog.backlogs(connection), options.freshness)
-        trained = usage.lately(connection)
+        trained = usage.recent_costs(connection)
     if not learner.pacing.has_gathered(len(due), now_s, gather_s=options.gather_s):
         return False
     if not _has_disk(learner):

@@ -116,7 +116,7 @@ def plan_turn(
 
 def _read_material(connection: Connection, agent: str, limits: TurnLimits) -> _Material:
     waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
-    waiting += event_queries.unripe(connection, agent, limit=limits.new_max - len(waiting))
+    waiting += event_queries.not_labelled(connection, agent, limit=limits.new_max - len(waiting))
     taught = event_queries.taught(connection, agent)
     approvals, gate, dev = (
         event_queries.usable(connection, agent, role=role, kinds=kinds)

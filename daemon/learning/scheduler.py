@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from daemon.settings import Settings
 from ledger.learning.backlog import Backlog
-from ledger.learning.usage import Trained
+from ledger.learning.usage import TurnCost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def evidence_needed(refusals: int, *, alpha: float) -> int:
 
 
 def choose_agents(
-    candidates: Sequence[Backlog], trained: Sequence[Trained], *, slots: int, age_s_max: float
+    candidates: Sequence[Backlog], trained: Sequence[TurnCost], *, slots: int, age_s_max: float
 ) -> ChosenAgents:
     """At most `slots` agents: overdue agents first, then those with the smallest accounts.
 
@@ -102,7 +102,7 @@ def choose_agents(
     )
 
 
-def _accounts(trained: Sequence[Trained]) -> tuple[dict[str, float], float]:
+def _accounts(trained: Sequence[TurnCost]) -> tuple[dict[str, float], float]:
     """Each agent's account, in tokens divided by weight, and the current virtual time."""
     accounts: dict[str, float] = {}
     for turn in trained:

@@ -1,6 +1,6 @@
 """How one event changes another: joins with interactions, retractions, later revisions.
 
-It happens in the transaction that keeps the new event, and the order of arrival makes no difference.
+This happens in the transaction that stores the new event. The order of arrival makes no difference.
 """
 
 from collections import defaultdict
@@ -14,20 +14,20 @@ from ledger.events import Event, Kind, Status
 from ledger.schema import events, interactions
 
 _SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.APPLIED)]
-"""Whatever learning made of an event (held, known already), it is no longer meant once it is replaced."""
+"""A later revision changes no event with one of these. It does replace an event that is held or known."""
 
-_REASON_CHARS_MAX = 200  # of the column; an event's uid may have 601
+_REASON_CHARS_MAX = 200  # of the column; the uid of an event may have 601
 
 
 def apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
-    """Let new events act on stored ones, and stored ones on new events."""
+    """Make new events change stored ones, and stored ones new events."""
     if not fresh:
         return
     join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
     for event in fresh:
         if event.kind is Kind.RETRACTION:
             _retract(connection, event, administrators)
-    _meet_tombstones(connection, fresh, administrators)
+    _apply_earlier_retractions(connection, fresh, administrators)
     keyed: dict[tuple[str, str], None] = {}
     for event in fresh:
         for key in (event.key, event.amends):
@@ -39,7 +39,7 @@ def apply(connection: Connection, fresh: Sequence[Event], administrators: frozen
 
 
 def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
-    """Events whose prompt was not known take the role of these interactions' prompts and become usable."""
+    """Give waiting events that name these interactions the role of the prompt, and open them."""
     waiting = (
         select(events.c.seq, events.c.agent, events.c.key, interactions.c.role, interactions.c.prompt_group)
         .join(interactions, interactions.c.id == events.c.interaction)
@@ -57,18 +57,18 @@ def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
 
 
 def _inherit(connection: Connection, agent: str, key: str) -> None:
-    """Events that amend without saying of which prompt take the role of what they amend, once it has one."""
-    amended = select(events.c.role, events.c.prompt_group).where(
+    """Give waiting events that amend `key` and name no prompt the role of the event that they amend."""
+    query = select(events.c.role, events.c.prompt_group).where(
         events.c.agent == agent, events.c.key == key, events.c.role.is_not(None)
     )
-    found = connection.execute(amended.order_by(events.c.revision.desc()).limit(1)).one_or_none()
-    if found is None:
+    amended = connection.execute(query.order_by(events.c.revision.desc()).limit(1)).one_or_none()
+    if amended is None:
         return
     connection.execute(
         update(events)
         .where(events.c.agent == agent, events.c.amends == key, events.c.interaction.is_(None))
         .where(events.c.status == Status.WAITING.value, events.c.role.is_(None))
-        .values(role=found.role, prompt_group=found.prompt_group, status=Status.OPEN.value)
+        .values(role=amended.role, prompt_group=amended.prompt_group, status=Status.OPEN.value)
     )
 
 
@@ -84,8 +84,10 @@ def _retract(connection: Connection, retraction: Event, administrators: frozense
     )
 
 
-def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
-    """Retractions that came before what they retract."""
+def _apply_earlier_retractions(
+    connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]
+) -> None:
+    """Retract those of the new events whose retraction arrived before them."""
     by_id: dict[str, list[Event]] = defaultdict(list)
     for event in fresh:
         if event.kind is not Kind.RETRACTION:
@@ -96,8 +98,8 @@ def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrat
         )
         for row in connection.execute(query).all():
             for event in by_id[row.data["target"]["id"]]:
-                named = row.data["target"]["source"] == event.source
-                if named and (row.source == event.source or row.author in administrators):
+                is_target = row.data["target"]["source"] == event.source
+                if is_target and (row.source == event.source or row.author in administrators):
                     connection.execute(
                         update(events)
                         .where(events.c.source == event.source, events.c.id == event.id)
@@ -106,14 +108,14 @@ def _meet_tombstones(connection: Connection, fresh: Sequence[Event], administrat
 
 
 def _replace_older(connection: Connection, agent: str, key: str) -> None:
-    """Of the events of one kind under one feedback key, only those that nobody replaced stay usable.
+    """Supersede the events under one feedback key that a later event of the same kind replaces.
 
-    One replaces another by a higher revision; or, at the same one, by amending the key under which the other
-    was said; or, where both amend it, by having occurred later, said by the same author. Where none of it
-    holds both stand: between people it is a disagreement, which planning looks at. What replaced something
-    has done so for good, also when it is retracted itself: it was no longer meant.
+    An event replaces another if its revision is higher; or if the revisions are equal and it amends the key
+    that the other has; or if both amend the key, one author wrote both, and it occurred later. Otherwise both
+    stay usable: if two people wrote them they disagree, and planning decides. A replaced event stays replaced
+    also if the later event is retracted: its author no longer meant it.
 
-    An outcome that amends another kind of event adds to it and replaces nothing.
+    An outcome that amends an event of another kind adds to it and replaces nothing.
     """
     # Two conditions instead of one, so that the database uses an index for each.
     same = or_(
@@ -125,23 +127,23 @@ def _replace_older(connection: Connection, agent: str, key: str) -> None:
     query = select(*columns, func.max(events.c.occurred_s).label("last_s")).where(same).group_by(*columns)
     groups = connection.execute(query).all()
     for kind in sorted({group.kind for group in groups}):
-        for older, why in _replaced([group for group in groups if group.kind == kind], amending):
+        for older, reason in _replaced([group for group in groups if group.kind == kind], amending):
             connection.execute(
                 update(events)
                 .where(same, events.c.kind == kind, older, events.c.status.not_in(_SETTLED))
-                .values(status=Status.SUPERSEDED.value, status_reason=why)
+                .values(status=Status.SUPERSEDED.value, status_reason=reason)
             )
 
 
 def _replaced(
     groups: Sequence[Any], amending: ColumnElement[bool]
 ) -> Iterable[tuple[ColumnElement[bool], str]]:
-    """Which events of one kind under one key are replaced, and why, by what is known of all of them."""
+    """Conditions for the replaced events of one kind under one key, each with the reason."""
     newest = max(group.revision for group in groups)
     yield events.c.revision < newest, f"revision {newest}"
     amenders = [group for group in groups if group.amending and group.revision == newest]
     if not amenders or all(group.amending for group in groups):
-        return  # nothing that they amend is there, so they may each complete something of another kind
+        return  # they amend no event of this kind, so each may add to an event of another kind
     last = events.c.revision == newest
     yield and_(last, not_(amending)), "amended"
     for group in amenders:

@@ -12,7 +12,7 @@ from ledger.intake.outbox import from_json
 from ledger.schema import dead_letters
 
 LOOK_BACK_MAX = 20_000
-"""How many of the newest dead letters are searched for an event's name, which has no column."""
+"""How many of the newest dead letters a search by event id reads: the id has no column."""
 
 
 def counts(connection: Connection) -> dict[Reason, int]:
@@ -40,14 +40,14 @@ def read(connection: Connection, letter_id: int) -> DeadLetter | None:
     return None if row is None else _letter(row)
 
 
-def naming(connection: Connection, uid: str) -> list[DeadLetter]:
-    """Dead letters that call themselves `SOURCE#ID` (or that bare id), newest first."""
+def letters_named(connection: Connection, uid: str) -> list[DeadLetter]:
+    """Dead letters whose event is named `SOURCE#ID` (or has that bare id), newest first."""
     query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(LOOK_BACK_MAX)
-    return [letter for letter in read_letters(connection, query) if uid in set(names(letter))]
+    return [letter for letter in read_letters(connection, query) if uid in set(event_names(letter))]
 
 
-def names(letter: DeadLetter) -> Iterator[str]:
-    """What the record calls itself, in either mode of CloudEvents; nothing where it cannot be read."""
+def event_names(letter: DeadLetter) -> Iterator[str]:
+    """The id of the record's event, bare and as `SOURCE#ID`, in either mode of CloudEvents; else nothing."""
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
     named = [(headers.get("ce_source", ""), headers["ce_id"])] if "ce_id" in headers else []
     if not named and letter.value is not None:

@@ -1,4 +1,4 @@
-"""Stores arrivals as rows: events, interactions, and dead letters with the messages owed to Kafka."""
+"""Stores arrivals as rows: events, interactions, and dead letters with their messages for Kafka."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,11 @@ from ledger.intake import amendments, outbox
 from ledger.schema import dead_letters, events, interactions
 
 SEQ_FLOOR = "seq_floor"
-"""The fact that holds the largest number of an event that is no event any more."""
+"""The fact that holds the largest number of an event whose row was deleted."""
 
 
 def store(connection: Connection, fresh: Sequence[tuple[Partition, Arrival, Event]], now: float) -> None:
+    """Insert new events, each with its first status."""
     if not fresh:
         return
     floor = _seq_floor(connection)
@@ -50,10 +51,10 @@ def store(connection: Connection, fresh: Sequence[tuple[Partition, Arrival, Even
 
 
 def _seq_floor(connection: Connection) -> int | None:
-    """The number to count on from where SQLite would give out one again; else None.
+    """The number to count on from if SQLite would give out a number twice; else None.
 
-    It counts on from the largest there is, and an event that waited in vain may have had a larger one. Turns
-    and decisions remember how far they have looked by these numbers.
+    SQLite counts on from the largest number in the table, but a deleted event may have had a larger one.
+    Turns and decisions remember by these numbers which events they have seen.
     """
     if connection.dialect.name != "sqlite":
         return None
@@ -70,30 +71,31 @@ def _first_status(event: Event) -> Status:
 
 
 def store_interactions(connection: Connection, fresh: Sequence[Interaction], now: float) -> None:
+    """Insert new interactions, and open the events that waited for them."""
     if not fresh:
         return
-    assert all(said.role is not None for said in fresh), "an interaction says what was asked"
+    assert all(interaction.role is not None for interaction in fresh), "an interaction has its prompt"
     rows = [
         {
-            "id": said.id,
-            "agent": said.agent,
-            "version": said.version,
-            "conversation": said.conversation,
-            "turn": said.turn,
-            "messages": [dict(message) for message in said.messages],
-            "completion": _storable(said.completion),
-            "token_ids": None if said.token_ids is None else list(said.token_ids),
-            "logprobs": None if said.logprobs is None else list(said.logprobs),
-            "sampling": dict(said.sampling),
-            "finish_reason": said.finish_reason,
-            "prompt_group": said.prompt_group,
-            "role": said.role and said.role.value,
+            "id": interaction.id,
+            "agent": interaction.agent,
+            "version": interaction.version,
+            "conversation": interaction.conversation,
+            "turn": interaction.turn,
+            "messages": [dict(message) for message in interaction.messages],
+            "completion": _storable(interaction.completion),
+            "token_ids": None if interaction.token_ids is None else list(interaction.token_ids),
+            "logprobs": None if interaction.logprobs is None else list(interaction.logprobs),
+            "sampling": dict(interaction.sampling),
+            "finish_reason": interaction.finish_reason,
+            "prompt_group": interaction.prompt_group,
+            "role": interaction.role and interaction.role.value,
             "received_s": now,
         }
-        for said in fresh
+        for interaction in fresh
     ]
     connection.execute(insert(interactions), rows)
-    amendments.join(connection, [said.id for said in fresh])
+    amendments.join(connection, [interaction.id for interaction in fresh])
 
 
 def _storable(text: str) -> str:
@@ -108,6 +110,7 @@ def store_dead_letters(
     now: float,
     topic: str,
 ) -> None:
+    """Insert dead letters, and put a copy of each for `topic` into the outbox."""
     if not dead:
         return
     rows = [
@@ -127,14 +130,14 @@ def store_dead_letters(
     ]
     connection.execute(insert(dead_letters), rows)
     letters = [
-        (topic, arrival.key, arrival.value, (*arrival.headers, *_why(partition, arrival, unusable)))
+        (topic, arrival.key, arrival.value, (*arrival.headers, *_cause(partition, arrival, unusable)))
         for arrival, unusable in dead
     ]
     outbox.put_all(connection, letters)
 
 
-def _why(partition: Partition, arrival: Arrival, unusable: UnusableRecord) -> Headers:
-    """Our headers on a dead letter, beside the untouched originals."""
+def _cause(partition: Partition, arrival: Arrival, unusable: UnusableRecord) -> Headers:
+    """The headers that clorad adds to a dead letter's own."""
     facts = {
         "reason": unusable.reason.value,
         "detail": unusable.detail,

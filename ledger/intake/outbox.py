@@ -1,4 +1,4 @@
-"""Messages the ledger owes Kafka. Written with the fact they report, sent later, at least once, in order."""
+"""Messages for Kafka: written in the transaction of the fact that they report, sent later, at least once."""
 
 import base64
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ledger.events import Headers
 from ledger.schema import outbox
 
 Outgoing = tuple[str, bytes | None, bytes | None, Headers]
-"""What one message will be: topic, key, value, headers."""
+"""A message that has no number yet: topic, key, value, headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,12 @@ class OutboxMessage:
 def put(
     connection: Connection, *, topic: str, key: bytes | None, value: bytes | None, headers: Headers
 ) -> None:
-    """Owe one more message, as part of the caller's transaction."""
+    """Add one message, in the caller's transaction."""
     put_all(connection, [(topic, key, value, headers)])
 
 
 def put_all(connection: Connection, messages: Sequence[Outgoing]) -> None:
-    """Owe several messages, as part of the caller's transaction."""
+    """Add several messages, in the caller's transaction."""
     if not messages:
         return
     created_s = now_s(connection)
@@ -45,7 +45,7 @@ def put_all(connection: Connection, messages: Sequence[Outgoing]) -> None:
 
 
 def pending(database: Database, *, limit: int) -> list[OutboxMessage]:
-    """The oldest unsent messages, in the order they were owed."""
+    """The oldest unsent messages, in the order in which they were added."""
     query = select(outbox).where(outbox.c.sent_s.is_(None)).order_by(outbox.c.id).limit(limit)
     with database.read() as connection:
         return [
@@ -57,7 +57,7 @@ def pending(database: Database, *, limit: int) -> list[OutboxMessage]:
 
 
 def mark_sent(database: Database, ids: Sequence[int]) -> None:
-    """Kafka acknowledged these."""
+    """Note that Kafka acknowledged these messages."""
     if not ids:
         return
     with database.write() as connection:
@@ -68,17 +68,17 @@ def depth(database: Database) -> tuple[int, float]:
     """How many messages wait, and the age in seconds of the oldest (0 where none waits)."""
     unsent = outbox.c.sent_s.is_(None)
     oldest = select(outbox.c.created_s).where(unsent).order_by(outbox.c.id).limit(1)
-    with database.read() as connection:  # counted in the index; the rows may be long, and so may the queue
+    with database.read() as connection:  # the database counts in an index: rows may be long, and many
         waiting = connection.scalar(select(func.count()).select_from(outbox).where(unsent)) or 0
         oldest_s = connection.scalar(oldest)
         return int(waiting), 0.0 if oldest_s is None else max(0.0, now_s(connection) - oldest_s)
 
 
 def forget_sent(database: Database, *, older_than_s: float) -> int:
-    """Drop messages sent longer ago than that. Returns how many.
+    """Delete messages sent more than `older_than_s` seconds ago. Returns how many.
 
-    The newest one stays: SQLite counts on from the largest id there is, and an id must never name a second
-    message, or whoever drops repeats would drop that one.
+    The newest message stays: SQLite counts on from the largest id in the table. If an id named a second
+    message, a receiver that drops repeats would drop that message.
     """
     newest = select(func.max(outbox.c.id)).scalar_subquery()
     with database.write() as connection:

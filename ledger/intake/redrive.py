@@ -49,9 +49,9 @@ def redrive(
 ) -> list[Redriven]:
     """Put the chosen letters into the outbox; with `dry_run` only return which, and how.
 
-    Without `ids` those of `reason` (all, if None) that were never redriven, oldest first, at most `limit` and
-    `LETTERS_MAX`. A letter in `ids` is sent again also if it was redriven before; intake counts a record
-    whose event is stored meanwhile as a duplicate.
+    Without `ids` it chooses letters of `reason` (of any, if None) that were never redriven, oldest first, at
+    most `limit` and `LETTERS_MAX`. A letter in `ids` is sent again also if it was redriven before: if its
+    event is stored by now, intake counts the record as a duplicate.
     """
     query = select(dead_letters).order_by(dead_letters.c.id).limit(min(limit, LETTERS_MAX))
     if ids:

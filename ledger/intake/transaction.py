@@ -1,7 +1,7 @@
-"""Keeping what Kafka delivered: events, dead letters and offsets in one transaction, or nothing.
+"""Stores what Kafka delivered: events, dead letters and offsets in one transaction, or nothing.
 
-The compare-and-swap on `positions.next_offset` is the fence: whoever writes second, because its
-partition moved to another member or it woke from a long sleep, finds the offset moved and keeps nothing.
+A compare-and-swap on `positions.next_offset` is the fence. A second writer, whose partition went to another
+member or who was stopped for long, sees that the offset has moved and stores nothing.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from ledger.schema import agents, events, interactions, positions, ranges
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What one transaction kept, in records."""
+    """How many records one transaction stored, and as what."""
 
     stored: int
     dead: Mapping[Reason, int]
@@ -36,31 +36,31 @@ class Kept:
 
 
 def next_offset(database: Database, partition: Partition) -> int | None:
-    """The offset to read next; None where this incarnation of the topic was never read."""
+    """The offset to read next; None if this incarnation of the topic was never read."""
     with database.read() as connection:
         return _next_offset(connection, partition)
 
 
 def next_offsets(database: Database, topic_id: str) -> dict[int, int]:
-    """The offset to read next of every partition of one incarnation of a topic that was begun."""
+    """The offset to read next, of every partition of this incarnation of a topic that was read before."""
     query = select(positions.c.partition, positions.c.next_offset).where(positions.c.topic_id == topic_id)
     with database.read() as connection:
         return {row.partition: row.next_offset for row in connection.execute(query)}
 
 
 def known_topic_ids(database: Database, topic: str) -> dict[str, str]:
-    """Topic ids this ledger has read under that name, with the cluster each belonged to."""
+    """The topic ids that this ledger has read under that name, each with its cluster."""
     query = select(positions.c.topic_id, positions.c.cluster_id).where(positions.c.topic == topic).distinct()
     with database.read() as connection:
         return {row.topic_id: row.cluster_id for row in connection.execute(query)}
 
 
 def start_at(database: Database, partition: Partition, offset: int) -> int:
-    """Begin a partition at `offset` unless it has begun already. Returns where it stands."""
+    """Make `offset` the next offset of a partition that was never read. Returns its next offset."""
     with database.write() as connection:
-        standing = _next_offset(connection, partition)
-        if standing is not None:
-            return standing
+        known = _next_offset(connection, partition)
+        if known is not None:
+            return known
         connection.execute(
             insert(positions).values(
                 topic_id=partition.topic_id,
@@ -83,53 +83,57 @@ def keep(
     administrators: frozenset[str] = frozenset(),
     reached: Callable[[str], None] = lambda _: None,
 ) -> Kept:
-    """Keep the batches, their dead letters and their offsets in one transaction.
+    """Store the batches, their dead letters and their offsets in one transaction.
 
-    Keeping the same offsets again raises `MovedOn` and changes nothing; the same event at another
-    offset counts as a duplicate. `administrators` are authors who may retract what others wrote.
-    `reached` is told "intake-in-transaction" when all is written and nothing committed.
+    Raises `MovedOn` and changes nothing if a batch does not begin at the partition's next offset. The same
+    event at another offset counts as a duplicate. `administrators` are authors who may retract what others
+    wrote. `reached` is called with "intake-in-transaction" when all is written and nothing committed.
     """
     with database.write() as connection:
         received_s = now_s(connection)
         for batch in batches:
             _advance(connection, batch, received_s)
-        fates = _fates(connection, batches)
-        pairs = list(zip(batches, fates, strict=True))
-        spoken = prompt_roles.with_roles(connection, [said for fate in fates for said in fate.interactions])
-        for fate in fates:
-            fate.give_roles(connection)
-        fresh = [(batch.partition, *one) for batch, fate in pairs for one in fate.events]
+        sorted_batches = _sort(connection, batches)
+        pairs = list(zip(batches, sorted_batches, strict=True))
+        captured = prompt_roles.with_roles(
+            connection, [interaction for records in sorted_batches for interaction in records.interactions]
+        )
+        for records in sorted_batches:
+            records.give_roles(connection)
+        fresh = [
+            (batch.partition, arrival, event) for batch, records in pairs for arrival, event in records.events
+        ]
         event_rows.store(connection, fresh, received_s)
-        event_rows.store_interactions(connection, spoken, received_s)
-        for batch, fate in pairs:
+        event_rows.store_interactions(connection, captured, received_s)
+        for batch, records in pairs:
             event_rows.store_dead_letters(
-                connection, batch.partition, fate.dead, received_s, dead_letter_topic
+                connection, batch.partition, records.dead, received_s, dead_letter_topic
             )
         amendments.apply(connection, [event for _, _, event in fresh], administrators)
-        for batch, fate in pairs:
-            waiting.remember(connection, batch.partition, fate.events)
-        rows = [_range(batch, fate, received_s) for batch, fate in pairs]
+        for batch, records in pairs:
+            waiting.remember(connection, batch.partition, records.events)
+        rows = [_range(batch, records, received_s) for batch, records in pairs]
         if rows:
             connection.execute(insert(ranges), rows)
         reached("intake-in-transaction")
     return Kept(
-        stored=sum(fate.stored for fate in fates),
-        dead=Counter(unusable.reason for fate in fates for _, unusable in fate.dead),
-        duplicates=sum(fate.duplicates for fate in fates),
+        stored=sum(records.stored for records in sorted_batches),
+        dead=Counter(unusable.reason for records in sorted_batches for _, unusable in records.dead),
+        duplicates=sum(records.duplicates for records in sorted_batches),
     )
 
 
-def _range(batch: Batch, fates: "_Fates", kept_s: float) -> dict[str, Any]:
+def _range(batch: Batch, records: "_SortedBatch", kept_s: float) -> dict[str, Any]:
     return {
         "topic_id": batch.partition.topic_id,
         "partition": batch.partition.number,
         "start": batch.start,
         "end": batch.end,
         "records": len(batch.arrivals),
-        "stored": fates.stored,
-        "interactions": len(fates.interactions),
-        "dead": len(fates.dead),
-        "duplicates": fates.duplicates,
+        "stored": records.stored,
+        "interactions": len(records.interactions),
+        "dead": len(records.dead),
+        "duplicates": records.duplicates,
         "kept_s": kept_s,
         "gap": batch.gap,
     }
@@ -137,26 +141,28 @@ def _range(batch: Batch, fates: "_Fates", kept_s: float) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What was there before or has come since. One a transaction: its batches may repeat each other."""
+    """What is stored, and what this transaction adds: its batches may repeat each other."""
 
     agents: frozenset[str]
     digests: dict[tuple[str, str], str]  # of events, by source and id
     interactions: set[str]
 
 
-def _fates(connection: Connection, batches: Sequence[Batch]) -> list["_Fates"]:
+def _sort(connection: Connection, batches: Sequence[Batch]) -> list["_SortedBatch"]:
     contents = [arrival.content for batch in batches for arrival in batch.arrivals]
     known = _Known(
         agents=frozenset(connection.scalars(select(agents.c.name))),
         digests=_digests(connection, [event for event in contents if isinstance(event, Event)]),
-        interactions=_seen(connection, [said.id for said in contents if isinstance(said, Interaction)]),
+        interactions=_stored_interactions(
+            connection, [content.id for content in contents if isinstance(content, Interaction)]
+        ),
     )
-    return [_Fates.of(batch, known) for batch in batches]
+    return [_SortedBatch.of(batch, known) for batch in batches]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Fates:
-    """Each record of a batch in exactly one place."""
+class _SortedBatch:
+    """The records of a batch by what becomes of them; each is in one place."""
 
     events: list[tuple[Arrival, Event]]
     interactions: list[Interaction]
@@ -168,33 +174,34 @@ class _Fates:
         return len(self.events) + len(self.interactions)
 
     def give_roles(self, connection: Connection) -> None:
-        """Events that say what they are about have a role from now on."""
+        """Give a role to the events that have their prompt."""
         with_role = prompt_roles.with_roles(connection, [event for _, event in self.events])
         self.events = [(arrival, event) for (arrival, _), event in zip(self.events, with_role, strict=True)]
 
     @classmethod
-    def of(cls, batch: Batch, known: "_Known") -> "_Fates":
-        fates = cls(events=[], interactions=[], dead=[], duplicates=0)
+    def of(cls, batch: Batch, known: "_Known") -> "_SortedBatch":
+        sorted_batch = cls(events=[], interactions=[], dead=[], duplicates=0)
         for arrival in batch.arrivals:
             content = arrival.content
             if isinstance(content, UnusableRecord):
-                fates.dead.append((arrival, content))
+                sorted_batch.dead.append((arrival, content))
             elif content.agent not in known.agents:
-                fates.dead.append(
+                sorted_batch.dead.append(
                     (arrival, UnusableRecord(reason=Reason.UNKNOWN_AGENT, detail="not declared"))
                 )
             elif isinstance(content, Interaction):
                 if content.id in known.interactions:
-                    fates.duplicates += 1
+                    sorted_batch.duplicates += 1
                 else:
                     known.interactions.add(content.id)
-                    fates.interactions.append(content)
+                    sorted_batch.interactions.append(content)
             else:
-                fates.place(arrival, content, known.digests)
-        return fates
+                sorted_batch.place(arrival, content, known.digests)
+        return sorted_batch
 
     def place(self, arrival: Arrival, event: Event, digests: dict[tuple[str, str], str]) -> None:
-        """A new id is stored, the same body again is a duplicate, another body under it a conflict."""
+        """Sort an event in. A new id is stored; the same body again is a duplicate, another one a
+        conflict."""
         known = digests.setdefault((event.source, event.id), "")
         if not known:
             digests[event.source, event.id] = event.digest
@@ -207,16 +214,16 @@ class _Fates:
 
 
 def _next_offset(connection: Connection, partition: Partition) -> int | None:
-    found = connection.scalar(
+    offset = connection.scalar(
         select(positions.c.next_offset).where(
             positions.c.topic_id == partition.topic_id, positions.c.partition == partition.number
         )
     )
-    return None if found is None else int(found)
+    return None if offset is None else int(offset)
 
 
 def _advance(connection: Connection, batch: Batch, now: float) -> None:
-    """Move the partition from `start` to `end`, if it still stands at `start`."""
+    """Move the partition's next offset from `start` to `end`. Raises `MovedOn` if it is not at `start`."""
     moved = connection.execute(
         update(positions)
         .where(
@@ -231,7 +238,7 @@ def _advance(connection: Connection, batch: Batch, now: float) -> None:
 
 
 def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[str, str], str]:
-    """Digests of the arriving events that are kept already."""
+    """Digests of those of the arriving events that are stored already."""
     kept: dict[tuple[str, str], str] = {}
     by_source: dict[str, list[str]] = {}
     for event in arriving:
@@ -245,8 +252,8 @@ def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[st
     return kept
 
 
-def _seen(connection: Connection, ids: Sequence[str]) -> set[str]:
-    seen: set[str] = set()
+def _stored_interactions(connection: Connection, ids: Sequence[str]) -> set[str]:
+    stored: set[str] = set()
     for chunk in in_chunks(ids):
-        seen.update(connection.scalars(select(interactions.c.id).where(interactions.c.id.in_(chunk))))
-    return seen
+        stored.update(connection.scalars(select(interactions.c.id).where(interactions.c.id.in_(chunk))))
+    return stored

@@ -1,7 +1,7 @@
-"""Feedback that names an interaction waits for it, with its record kept whole, for a limited time.
+"""Events that wait for the interaction they name: their records are stored whole, for a limited time.
 
-Given up, it is no event any more but a dead letter: the offset has one disposition before and after, and the
-record can be sent again once the interaction is there.
+After that time the event becomes a dead letter. So the offset has one disposition before and after, and a
+person can send the record again once the interaction is there.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from ledger.intake import event_rows, outbox
 from ledger.schema import events, positions, ranges, waiting_records
 
 GIVE_UP_MAX = 500
-"""Events given up in one transaction."""
+"""Events that one transaction makes dead letters of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingState:
-    """What waits, by the ledger's clock."""
+    """How many events wait, and since when by the ledger's clock."""
 
-    oldest_s: float | None  # when the event was kept that has waited longest; None where none waits
-    records: int  # beside events, also such that do not wait any more
+    oldest_s: float | None  # when the event that has waited longest was stored; None if none waits
+    records: int  # stored beside events, including those of events that no longer wait
     waiting: int
 
 
 def remember(connection: Connection, partition: Partition, fresh: Sequence[tuple[Arrival, Event]]) -> None:
-    """Keep the records of those new events that wait."""
+    """Store the records of those of the new events that wait."""
     unknown = {arrival.offset: arrival for arrival, event in fresh if event.role is None}
     for chunk in in_chunks(list(unknown)):
         query = select(events.c.offset).where(
@@ -55,23 +55,23 @@ def remember(connection: Connection, partition: Partition, fresh: Sequence[tuple
 
 
 def waiting_state(connection: Connection) -> WaitingState:
-    """What waits now."""
+    """How many events wait now, and since when."""
     oldest_s, waiting = connection.execute(_waiting(func.min(events.c.received_s), func.count())).one()
     records = connection.scalar(select(func.count()).select_from(waiting_records))
     return WaitingState(oldest_s=oldest_s, records=int(records or 0), waiting=int(waiting))
 
 
 def forget_joined(database: Database) -> None:
-    """Records are kept for waiting events only, from now on."""
+    """Delete the stored records of events that no longer wait."""
     with database.write() as connection:
-        still = select(events.c.seq).where(_same_place(), *_waits())
-        connection.execute(delete(waiting_records).where(~still.exists()))
+        waiting = select(events.c.seq).where(_same_place(), *_waits())
+        connection.execute(delete(waiting_records).where(~waiting.exists()))
 
 
 def give_up(database: Database, *, kept_before_s: float, dead_letter_topic: str) -> int:
-    """Events that wait since before that moment are dead letters, once. Returns how many became some.
+    """Make dead letters of events that have waited since before `kept_before_s`. Returns how many.
 
-    What an event that is given up has replaced (an earlier revision) does not come back: somebody amended it.
+    An earlier revision that such an event has replaced stays superseded: its author amended it.
     """
     there = and_(
         positions.c.topic_id == waiting_records.c.topic_id,
@@ -93,7 +93,7 @@ def give_up(database: Database, *, kept_before_s: float, dead_letter_topic: str)
 
 
 def _waiting(*columns: Any) -> Select[Any]:
-    """Of events whose prompt is not known, with the records they came in."""
+    """A query over the events that wait, joined with their stored records."""
     return select(*columns).select_from(waiting_records).join(events, _same_place()).where(*_waits())
 
 
@@ -106,16 +106,16 @@ def _same_place() -> Any:
 
 
 def _make_dead_letter(connection: Connection, row: Any, dead_letter_topic: str) -> None:
-    """One event's record as a dead letter, and its range saying so."""
+    """Store one event's record as a dead letter, and correct the counts of its range."""
     partition = Partition(
         cluster_id=row.cluster_id, topic=row.topic, topic_id=row.topic_id, number=row.partition
     )
-    why = UnusableRecord(reason=Reason.ORPHAN, detail="what it is about did not arrive in time")
+    orphan = UnusableRecord(reason=Reason.ORPHAN, detail="what it is about did not arrive in time")
     arrival = Arrival(
-        offset=row.offset, key=row.key, value=row.value, headers=outbox.from_json(row.headers), content=why
+        offset=row.offset, key=row.key, value=row.value, headers=outbox.from_json(row.headers), content=orphan
     )
     event_rows.store_dead_letters(
-        connection, partition, [(arrival, why)], now_s(connection), dead_letter_topic
+        connection, partition, [(arrival, orphan)], now_s(connection), dead_letter_topic
     )
     changed = connection.execute(
         update(ranges)
@@ -131,7 +131,7 @@ def _make_dead_letter(connection: Connection, row: Any, dead_letter_topic: str) 
 
 
 def _forget(connection: Connection, seqs: Sequence[int]) -> None:
-    """No such events are kept; their numbers are not given out again."""
+    """Delete these events, so that their numbers are never given out again."""
     if not seqs:
         return
     newest = int(connection.scalar(select(func.max(events.c.seq))) or 0)

@@ -1,6 +1,6 @@
 """Events that people withdrew: retracted, replaced by a later event, or reverted according to an outcome.
 
-Such an event teaches nothing and judges nothing. What was made of it meanwhile is made again.
+No turn trains on such an event, and no candidate is judged by it. Work that used it meanwhile is done again.
 """
 
 from collections.abc import Iterable
@@ -13,32 +13,33 @@ from ledger.schema import events, turn_events
 from ledger.turn_states import TurnPart
 
 GONE = tuple(status.value for status in (Status.RETRACTED, Status.SUPERSEDED))
-"""What an event is then, for good."""
+"""The statuses of events that are withdrawn for good."""
 
 
 def was_reverted() -> ColumnElement[bool]:
-    """Whether an outcome that amends the event, and stands itself, says that it did not last."""
+    """Whether an outcome below zero, not withdrawn itself, amends the event: what it taught did not last."""
     later = events.alias("later")
-    said = select(literal(1)).where(
+    reverting = select(literal(1)).where(
         later.c.agent == events.c.agent,
         later.c.amends == events.c.key,
         later.c.kind == Kind.OUTCOME.value,
         later.c.status.not_in(GONE),
         later.c.data["value"].as_float() < 0.0,
     )
-    return and_(events.c.key.is_not(None), said.exists())
+    return and_(events.c.key.is_not(None), reverting.exists())
 
 
 def reverted(connection: Connection, seqs: Iterable[int]) -> frozenset[int]:
-    """Those of these events (by `seq`) that did not last."""
-    gone: set[int] = set()
+    """Those of these events (by `seq`) that an outcome says did not last."""
+    reverted_seqs: set[int] = set()
     for chunk in in_chunks(sorted(set(seqs))):
-        gone.update(connection.scalars(select(events.c.seq).where(events.c.seq.in_(chunk), was_reverted())))
-    return frozenset(gone)
+        query = select(events.c.seq).where(events.c.seq.in_(chunk), was_reverted())
+        reverted_seqs.update(connection.scalars(query))
+    return frozenset(reverted_seqs)
 
 
 def no_evidence(connection: Connection, agent: str, uids: Iterable[str]) -> frozenset[str]:
-    """Those of the agent's gate events (by uid) that a candidate must not be judged by any more."""
+    """Those of the agent's gate events (by uid) that people withdrew: no candidate is judged by them."""
     query = select(events.c.source, events.c.id).where(
         events.c.agent == agent,
         events.c.role == Role.GATE.value,
@@ -48,7 +49,7 @@ def no_evidence(connection: Connection, agent: str, uids: Iterable[str]) -> froz
 
 
 def changed_events(connection: Connection, turn_id: int) -> int:
-    """How many events a turn trained on are no longer what it was given."""
+    """How many of the events that a turn trains on have changed since it was planned."""
     usable = [Status.OPEN.value, Status.KNOWN.value, Status.BARREN.value]
     taught = select(events.c.seq).join(turn_events, turn_events.c.event_seq == events.c.seq)
     changed = taught.where(
@@ -60,20 +61,20 @@ def changed_events(connection: Connection, turn_id: int) -> int:
 
 
 def _is_about_nothing() -> ColumnElement[bool]:
-    """Whether the event says that another one lasted, which was retracted, and nothing replaced that."""
+    """Whether the event is an outcome about an event that was retracted and that nothing replaced."""
     amended = events.alias("amended")
 
-    def there_is_one(with_status: ColumnElement[bool]) -> ColumnElement[bool]:
-        one = select(literal(1)).where(amended.c.agent == events.c.agent, with_status)
-        one = one.where(amended.c.kind != Kind.OUTCOME.value)
-        # Spelt so that each half has an index of its own.
+    def amends_event(with_status: ColumnElement[bool]) -> ColumnElement[bool]:
+        query = select(literal(1)).where(amended.c.agent == events.c.agent, with_status)
+        query = query.where(amended.c.kind != Kind.OUTCOME.value)
+        # Two conditions instead of one, so that the database uses an index for each.
         return or_(
-            *(one.where(name == events.c.amends).exists() for name in (amended.c.key, amended.c.amends))
+            *(query.where(name == events.c.amends).exists() for name in (amended.c.key, amended.c.amends))
         )
 
     return and_(
         events.c.kind == Kind.OUTCOME.value,
         events.c.amends.is_not(None),
-        there_is_one(amended.c.status == Status.RETRACTED.value),
-        ~there_is_one(amended.c.status.not_in(GONE)),
+        amends_event(amended.c.status == Status.RETRACTED.value),
+        ~amends_event(amended.c.status.not_in(GONE)),
     )

@@ -1,4 +1,4 @@
-"""Who learns: agents and what they are taught with. Settings are copied here at start; the ledger decides."""
+"""Agents and their training settings. Each role copies the settings here at its start; the ledger decides."""
 
 import re
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-"""Agents' names are parts of paths, of model names and of headers."""
+"""What an agent's name must match: it is a part of paths, of model names and of headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """One learner, served under one stable name."""
+    """One agent: it learns, and is served under a name that stays the same."""
 
     name: str
     base_hash: str
@@ -34,13 +34,13 @@ class Agent:
 def declare(database: Database, agent: Agent) -> bool:
     """Make the agent known, or bring its settings up to date. Returns whether it is new.
 
-    A new agent serves the base (v0) at once, by an `initial` decision. Raises `ValueError` when its name
-    cannot be used, or it exists on another base: a new base is a new lineage and must be asked for.
+    A new agent serves the base (v0) at once, by an `initial` decision. Raises `ValueError` if its name
+    cannot be used, or if it exists on another base: versions of one base cannot serve on another.
     """
     if not re.fullmatch(NAME_PATTERN, agent.name):
         raise ValueError(f"an agent's name must match {NAME_PATTERN}")
     with database.write() as connection:
-        found = connection.execute(select(agents).where(agents.c.name == agent.name)).one_or_none()
+        stored = connection.execute(select(agents).where(agents.c.name == agent.name)).one_or_none()
         settings = {
             "scorer": agent.scorer,
             "recipe": dict(agent.recipe),
@@ -48,13 +48,14 @@ def declare(database: Database, agent: Agent) -> bool:
             "weight": agent.weight,
             "tokens_per_hour_max": agent.tokens_per_hour_max,
         }
-        if found is not None:
-            if found.base_hash != agent.base_hash:
+        if stored is not None:
+            if stored.base_hash != agent.base_hash:
                 raise ValueError(
-                    f"agent {agent.name} learns on base {found.base_hash[:12]}, not on {agent.base_hash[:12]}"
+                    f"agent {agent.name} learns on base {stored.base_hash[:12]},"
+                    f" not on {agent.base_hash[:12]}"
                 )
             connection.execute(update(agents).where(agents.c.name == agent.name).values(**settings))
-            if found.capture != agent.capture:
+            if stored.capture != agent.capture:
                 raise_generation(connection)
             return False
         now = now_s(connection)

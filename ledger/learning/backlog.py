@@ -1,4 +1,4 @@
-"""What waits for each agent, derived from what it was taught: nothing here is stored."""
+"""The events that each agent can still be taught, derived from what it was taught: nothing is stored here."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,22 +18,22 @@ from ledger.versions.lineage import BASE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What waits for one agent. Taught events are not in it: they are in the champion's ancestry."""
+    """The backlog of one agent. Events that the champion or its ancestors were taught are not in it."""
 
     agent: str
     champion: int
-    untaught: int  # train-role events that can teach and have not
-    oldest_age_s: float  # of those; 0 where there are none
-    gate_new: int  # gate-role corrections since the champion's turn: what a candidate can be judged on
+    untaught: int  # train-role events that can teach and were not taught
+    oldest_age_s: float  # of those; 0 if there are none
+    gate_new: int  # gate-role corrections since the champion's turn, by which a candidate can be judged
     refusals: int  # since the last promotion
-    news: bool  # whether anything arrived since it last tried in vain
+    news: bool  # an event arrived since its last turn that led to no promotion
     has_candidate: bool
-    is_learning: bool = False  # a turn of it is open, with whichever learner
+    is_learning: bool = False  # one of its turns is open, in any learner
     usage: Usage = field(default_factory=Usage)
 
 
 def stamp(connection: Connection) -> tuple[int, int, int]:
-    """Newest event, decision and turn: while it stays, backlogs change by growing older only. Cheap."""
+    """The newest event, decision and turn. While they stay the same, only ages in a backlog change. Cheap."""
     newest = [
         select(func.max(column)).scalar_subquery() for column in (events.c.seq, decisions.c.id, turns.c.id)
     ]
@@ -57,11 +57,11 @@ def backlogs(connection: Connection) -> list[Backlog]:
     fruitless = dict(_pairs(connection, _fruitless_turns()))
     learning = set(connection.scalars(select(turns.c.agent).where(turns.c.closed_s.is_(None))))
     used = usages(connection)
-    found = []
+    backlog_list = []
     for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
         row = waiting.get(name)
         refusals, decided_through = history.get(name, _NO_HISTORY)
-        found.append(
+        backlog_list.append(
             Backlog(
                 agent=name,
                 champion=int(champions.get(name, BASE)),
@@ -75,11 +75,12 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 usage=used[name],
             )
         )
-    return found
+    return backlog_list
 
 
 def is_untaught() -> ColumnElement[bool]:
-    """Whether an event can teach and has not: usable, of role train, in no turn the champion comes from."""
+    """Whether an event can teach and was not taught: usable, of role train, in no turn of the champion's
+    line."""
     line = taught_turns()
     is_taught = (
         select(literal(1))
@@ -95,7 +96,7 @@ def is_untaught() -> ColumnElement[bool]:
 
 
 def refusals_of(connection: Connection, agent: str) -> int:
-    """Candidates of the agent that were refused since its last promotion: what makes the next try harder."""
+    """How many candidates of the agent the gate has refused since its last promotion."""
     return _decision_history(connection, agent).get(agent, _NO_HISTORY)[0]
 
 
@@ -108,7 +109,7 @@ def _untaught_counts() -> Select[Any]:
 
 
 def _gate_counts() -> Select[Any]:
-    """Gate-role corrections newer than what the champion's own turn had looked at."""
+    """Gate-role corrections newer than the newest event that planning of the champion's turn saw."""
     through = (
         select(versions.c.through_seq)
         .join(desired, (desired.c.agent == versions.c.agent) & (desired.c.number == versions.c.number))
@@ -130,20 +131,20 @@ def _gate_counts() -> Select[Any]:
 
 def _newest_usable() -> Select[Any]:
     """Per agent the newest event that could change a refusal: teaching, gate evidence, a retraction."""
-    tells = and_(
+    is_usable = and_(
         events.c.status == Status.OPEN.value,
         events.c.role.in_([Role.TRAIN.value, Role.GATE.value]),
         events.c.kind.in_([kind.value for kind in TEACHING]),
     )
     return (
         select(events.c.agent, func.max(events.c.seq))
-        .where(or_(tells, events.c.kind == Kind.RETRACTION.value))
+        .where(or_(is_usable, events.c.kind == Kind.RETRACTION.value))
         .group_by(events.c.agent)
     )
 
 
 def _fruitless_turns() -> Select[Any]:
-    """Per agent the newest event that a turn of its present champion looked at and made nothing of."""
+    """Per agent the newest event seen by a turn from its present champion that made no version."""
     here = (desired.c.agent == turns.c.agent) & (desired.c.number == turns.c.parent)
     return (
         select(turns.c.agent, func.max(turns.c.through_seq))
@@ -154,18 +155,22 @@ def _fruitless_turns() -> Select[Any]:
 
 
 def _decision_history(connection: Connection, agent: str | None = None) -> dict[str, tuple[int, int]]:
-    """(refusals since the last promotion, newest event the last refusal or abstention knew) per agent.
+    """Per agent: refusals since the last promotion, and the newest event before its last refusal or
+    abstention.
 
-    Only what was decided since then is read: evidence is long, and lies before `through_seq` in a row.
+    The query reads decisions since that promotion only: evidence is long, and lies before `through_seq` in
+    a row.
     """
-    anew = [verdict.value for verdict in (Verdict.PROMOTE, Verdict.ROLLBACK, Verdict.INITIAL)]
-    last = select(decisions.c.agent, func.max(decisions.c.id).label("id")).where(decisions.c.kind.in_(anew))
+    beginnings = [verdict.value for verdict in (Verdict.PROMOTE, Verdict.ROLLBACK, Verdict.INITIAL)]
+    last = select(decisions.c.agent, func.max(decisions.c.id).label("id")).where(
+        decisions.c.kind.in_(beginnings)
+    )
     if agent is not None:
         last = last.where(decisions.c.agent == agent)
-    began = last.group_by(decisions.c.agent).subquery()
+    latest = last.group_by(decisions.c.agent).subquery()
     query = (
         select(decisions.c.agent, decisions.c.kind, decisions.c.through_seq)
-        .join(began, (began.c.agent == decisions.c.agent) & (began.c.id < decisions.c.id))
+        .join(latest, (latest.c.agent == decisions.c.agent) & (latest.c.id < decisions.c.id))
         .where(decisions.c.kind.in_([Verdict.REFUSE.value, Verdict.ABSTAIN.value]))
         .order_by(decisions.c.id)
     )

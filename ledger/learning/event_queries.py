@@ -1,4 +1,4 @@
-"""Reading back what people told us: events by purpose, the interactions they name."""
+"""Reads stored feedback: events by purpose, and the interactions that they name."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from ledger.versions.decisions import Verdict
 from ledger.versions.desired import taught_turns
 
 NEWEST_MAX = 4000
-"""Events of one kind that are looked at together: a turn and a gate have room for a few hundred."""
+"""Events of one kind that one query returns: a turn and a gate can use a few hundred."""
 
 
 def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
@@ -26,8 +26,8 @@ def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEven
     )
 
 
-def unripe(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
-    """Events that could not be labelled when they were last looked at and may be now, oldest first."""
+def not_labelled(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
+    """Events that the last planning could not label and that it may label now, oldest first."""
     query = select(events).where(
         events.c.agent == agent, events.c.status == Status.WAITING.value, events.c.role == Role.TRAIN.value
     )
@@ -35,7 +35,7 @@ def unripe(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]
 
 
 def often_refused(connection: Connection, agent: str, *, times: int) -> frozenset[int]:
-    """Events (by `seq`) that were new in at least so many candidates the gate refused."""
+    """Events (by `seq`) that were new in at least `times` candidates that the gate refused."""
     query = (
         select(turn_events.c.event_seq)
         .join(versions, versions.c.turn_id == turn_events.c.turn_id)
@@ -55,7 +55,7 @@ def often_refused(connection: Connection, agent: str, *, times: int) -> frozense
 
 
 def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
-    """Set what may become of events (by `seq`), with the reason. What was taken back stays so."""
+    """Set the status of events (by `seq`), with the reason. Withdrawn events stay withdrawn."""
     if not marks:
         return
     with database.write() as connection:
@@ -68,7 +68,7 @@ def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:
 
 
 def taught(connection: Connection, agent: str, *, newest: int = NEWEST_MAX) -> list[KeptEvent]:
-    """The `newest` events in the champion's ancestry that really taught something, oldest first."""
+    """The `newest` usable events that the champion and its ancestors were taught, oldest first."""
     line = taught_turns()
     query = (
         select(events)
@@ -94,7 +94,7 @@ def usable(
     after_seq: int = 0,
     newest: int = NEWEST_MAX,
 ) -> list[KeptEvent]:
-    """The agent's `newest` usable events of a role and these kinds that lasted, oldest first."""
+    """The agent's `newest` usable events of a role and these kinds that no outcome reverted, oldest first."""
     query = (
         select(events)
         .where(
@@ -112,7 +112,7 @@ def usable(
 
 
 def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, KeptEvent]:
-    """Events by their number in the ledger; unknown numbers are left out."""
+    """Events by their number in the ledger; the result has no unknown numbers."""
     kept_by_seq: dict[int, KeptEvent] = {}
     for chunk in in_chunks(sorted(set(seqs))):
         query = select(events).where(events.c.seq.in_(chunk))
@@ -121,8 +121,9 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
 
 
 def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
-    """The agent's events under these feedback keys, and what replaced them, oldest first: what outcomes that
-    amend refer to."""
+    """The agent's events that have these feedback keys or replaced such an event, oldest first.
+
+    Outcomes that amend refer to them."""
     kept_by_seq: dict[int, KeptEvent] = {}
     for chunk in in_chunks(sorted(set(keys))):
         # Two conditions instead of one, so that the database uses an index for each.
@@ -146,7 +147,7 @@ def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
 
 
 def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, Interaction]:
-    """Interactions by id; those never captured are left out."""
+    """Interactions by id; the result has no interaction that was not captured."""
     interaction_by_id: dict[str, Interaction] = {}
     for chunk in in_chunks(sorted(set(ids))):
         query = select(interactions).where(interactions.c.id.in_(chunk))
@@ -155,7 +156,7 @@ def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, 
 
 
 def conversation(connection: Connection, agent: str, name: str) -> list[Interaction]:
-    """What was captured of one conversation, in order of turn."""
+    """The captured interactions of one conversation, in order of turn."""
     query = (
         select(interactions)
         .where(interactions.c.agent == agent, interactions.c.conversation == name)
@@ -165,7 +166,7 @@ def conversation(connection: Connection, agent: str, name: str) -> list[Interact
 
 
 def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent]:
-    """The agent's last outcomes by event time that stand and amend nothing, newest first."""
+    """The agent's last outcomes by event time that amend nothing and were not withdrawn, newest first."""
     query = (
         select(events)
         .where(events.c.agent == agent, events.c.kind == Kind.OUTCOME.value, events.c.amends.is_(None))

@@ -1,6 +1,6 @@
-"""Which events a candidate is judged by: gate events, what its turn taught, and what it must not do worse.
+"""Reads the events that a candidate is judged by: gate events, the events of its turn, the no-harm suite.
 
-The events are read here; `serving.fleet.questions` makes prompts of them.
+`serving.fleet.questions` makes prompts of them.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ class SuiteMaterial:
     """Everything that the no-harm suite of a candidate is chosen from, oldest first in each group."""
 
     approvals: Sequence[KeptEvent]  # of role gate
-    judged_before: Sequence[KeptEvent]  # gate corrections that the champion, or one before it, was judged by
-    new: Sequence[KeptEvent]  # what the candidate was newly taught, and the gate corrections since
+    judged_before: Sequence[KeptEvent]  # gate corrections by which the champion or an ancestor was judged
+    new: Sequence[KeptEvent]  # the new events of the candidate's turn, and the gate corrections since
     corrections: Sequence[KeptEvent]  # of every role
     interactions: dict[str, Interaction]  # that these events name
 
 
 def gate_corrections(connection: Connection, candidate: Version) -> list[KeptEvent]:
-    """Gate corrections newer than what the champion's turn had looked at, oldest first."""
-    after_seq = _champion_looked_through(connection, candidate)
+    """Gate corrections newer than the newest event that planning of the champion's turn saw, oldest first."""
+    after_seq = _champion_through_seq(connection, candidate)
     return usable(connection, candidate.agent, role=Role.GATE, kinds=CORRECTING, after_seq=after_seq)
 
 
@@ -46,8 +46,8 @@ def taught_events(connection: Connection, candidate: Version, *, limit: int | No
 
 
 def suite_material(connection: Connection, candidate: Version) -> SuiteMaterial:
-    """What the candidate's no-harm suite is chosen from (`rewards.suite`)."""
-    agent, through_seq = candidate.agent, _champion_looked_through(connection, candidate)
+    """The events that the candidate's no-harm suite is chosen from (`rewards.suite`)."""
+    agent, through_seq = candidate.agent, _champion_through_seq(connection, candidate)
     approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
     by_role = {role: usable(connection, agent, role=role, kinds=CORRECTING) for role in Role}
     judged_before = [kept for kept in by_role[Role.GATE] if kept.seq <= through_seq]
@@ -64,6 +64,6 @@ def suite_material(connection: Connection, candidate: Version) -> SuiteMaterial:
     )
 
 
-def _champion_looked_through(connection: Connection, candidate: Version) -> int:
+def _champion_through_seq(connection: Connection, candidate: Version) -> int:
     champion = version(connection, candidate.agent, candidate.parent)
     return 0 if champion is None else champion.through_seq

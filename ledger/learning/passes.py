@@ -1,7 +1,7 @@
-"""Passes: turns that are trained together, written down before anything is trained.
+"""Passes: turns that are trained together, stored before training starts.
 
-Opening a pass fixes what is trained on what. A pass that was opened and never closed is resumed exactly as
-it was written.
+`open_pass` fixes which events each turn trains on. A learner resumes a pass that was never closed exactly as
+it is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from ledger.turn_states import TurnPart, TurnState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """Turns trained together. `form` is what must be equal for the hashes to be equal."""
+    """Turns that are trained together. Two passes with equal `form` and turns give equal hashes."""
 
     id: int
     form: Mapping[str, Any]
@@ -35,14 +35,14 @@ def open_pass(
     form: Mapping[str, Any],
     virtual_time: float = 0.0,
 ) -> Pass:
-    """Write the pass and its turns. Raises `TurnVoid` if a lease was lost meanwhile.
+    """Store the pass and its turns. Raises `TurnVoid` if a lease was lost meanwhile.
 
-    `virtual_time` is where the agents that were due stand in the sharing of training time
-    (`ledger.learning.usage`), in tokens by weight. It is no part of the form.
+    `virtual_time` is the virtual time of the agents that were due (`ledger.learning.usage`), in tokens
+    divided by weight. It is no part of the form.
     """
     with database.write() as connection:
         for plan in plans:
-            _still_ours(connection, plan.agent, plan.token)
+            _require_lease(connection, plan.agent, plan.token)
         opened = connection.execute(
             insert(passes).values(
                 holder=holder, form=dict(form), virtual_time=virtual_time, opened_s=now_s(connection)
@@ -54,7 +54,7 @@ def open_pass(
 
 
 def read_pass(connection: Connection, pass_id: int) -> Pass | None:
-    """One pass with its turns as they were written."""
+    """One pass with its turns as they are stored; None if there is no such pass."""
     row = connection.execute(select(passes).where(passes.c.id == pass_id)).one_or_none()
     if row is None:
         return None
@@ -72,14 +72,14 @@ def unfinished_passes(connection: Connection) -> list[Pass]:
 
 
 def adopt_pass(database: Database, unfinished: Pass, tokens: Mapping[str, int]) -> None:
-    """Take over a pass that another learner opened: its turns carry these fencing tokens from now on.
+    """Take over a pass that another learner opened: its open turns get these fencing tokens.
 
     Raises `TurnVoid` if a lease was lost meanwhile.
     """
     with database.write() as connection:
         for turn in (turn for turn in unfinished.turns if turn.is_open):
             token = tokens[turn.plan.agent]
-            _still_ours(connection, turn.plan.agent, token)
+            _require_lease(connection, turn.plan.agent, token)
             connection.execute(update(turns).where(turns.c.id == turn.id).values(token=token))
 
 
@@ -131,7 +131,8 @@ def _turn(connection: Connection, row: Any) -> Turn:
         through_seq=row.through_seq,
         token=row.token,
         events=tuple(
-            TurnEvent(seq=one.event_seq, part=TurnPart(one.part), revision=one.revision) for one in members
+            TurnEvent(seq=member.event_seq, part=TurnPart(member.part), revision=member.revision)
+            for member in members
         ),
     )
     return Turn(
@@ -139,7 +140,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
     )
 
 
-def _still_ours(connection: Connection, agent: str, token: int) -> None:
+def _require_lease(connection: Connection, agent: str, token: int) -> None:
     if not leases.holds(connection, lease_name(agent), token):
         raise TurnVoid(f"the lease of {agent} was lost")
 

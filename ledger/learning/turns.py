@@ -1,7 +1,7 @@
-"""Turns: an agent's chance to learn, and how it is closed.
+"""Turns: the part of one agent in a pass, and how a turn is closed.
 
-A turn makes a version only if its lease, its parent and its events are still what they were when it was
-opened (`ledger.learning.passes`).
+A turn makes a version only if its lease, its parent and its events have not changed since it was opened
+(`ledger.learning.passes`).
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from ledger.versions.desired import champion
 from ledger.versions.lineage import Version
 
 REASON_CHARS_MAX = 200
-"""Of a reason, as the columns are long."""
+"""Characters of a reason that are stored: the length of its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,12 @@ class TurnEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnPlan:
-    """What one agent is to be taught, decided before the pass is opened."""
+    """The events one agent is to be taught and how, decided before the pass is opened."""
 
     agent: str
     parent: int
     recipe: Mapping[str, Any]
-    labelling: Mapping[str, Any]  # what labels depend on besides the events: baselines, as they were
+    labelling: Mapping[str, Any]  # what labels depend on besides the events: the baselines at that time
     seed: int
     attempt: int
     through_seq: int
@@ -50,7 +50,7 @@ class TurnPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A plan with its place in the ledger."""
+    """A plan as it is stored in the ledger."""
 
     id: int
     pass_id: int
@@ -60,7 +60,7 @@ class Turn:
 
 
 def void_reason(connection: Connection, turn: Turn, token: int) -> str | None:
-    """Why the turn's work can no longer become a version; None while it can."""
+    """The reason why the turn can make no version any more; None while it can."""
     if not leases.holds(connection, lease_name(turn.plan.agent), token):
         return "lease lost"
     if champion(connection, turn.plan.agent) != turn.plan.parent:
@@ -81,9 +81,10 @@ def record_version(
     tokens: int,
     results: Mapping[int, EventResult],
 ) -> Version:
-    """Make the trained directory a version, in one transaction. Raises `TurnVoid` if it must be dropped.
+    """Make the trained directory a version, in one transaction. Raises `TurnVoid` if the turn is void.
 
-    `tokens` is what the turn was trained on. `results` says of each new event (by seq) what became of it.
+    `tokens` is how many tokens it was trained on. `results` says of each new event (by seq) what became of
+    it.
     """
     with database.write() as connection:
         if reason := void_reason(connection, turn, token):
@@ -124,20 +125,20 @@ def drop_turn(
     tokens: int,
     results: Mapping[int, EventResult],
 ) -> None:
-    """Close a turn that made nothing, and cost `tokens` all the same.
+    """Close a turn that made no version and cost `tokens`.
 
-    Its events stay untaught, but for those that teach nothing. The agent is due again when something new
-    arrives: the same events would make nothing again.
-    Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
+    Its events stay untaught, except those that teach nothing. The agent is due again when a new event
+    arrives: the same events would make no version again.
+    Raises `TurnVoid` if another learner has taken the turn over, or closed it.
     """
     with database.write() as connection:
         _settle(connection, turn, token, TurnState.DROPPED, reason[:REASON_CHARS_MAX], tokens, results)
 
 
 def void_turn(database: Database, turn: Turn, *, token: int, reason: str) -> None:
-    """Close a turn whose world changed under it; it costs nothing. The agent is due again at once.
+    """Close a turn whose lease, parent or events changed. It costs nothing, and the agent is due at once.
 
-    Raises `TurnVoid` where somebody else has taken the turn over, or closed it.
+    Raises `TurnVoid` if another learner has taken the turn over, or closed it.
     """
     with database.write() as connection:
         _settle(connection, turn, token, TurnState.VOID, reason[:REASON_CHARS_MAX], 0, {})
@@ -157,7 +158,7 @@ def _settle(
     tokens: int,
     results: Mapping[int, EventResult],
 ) -> None:
-    """Close the turn, with what it cost and what became of its events, and the pass with its last turn."""
+    """Close the turn, store its cost and what became of its events, and close the pass with its last turn."""
     closed_s = now_s(connection)
     settled = connection.execute(
         update(turns)

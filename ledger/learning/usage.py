@@ -1,6 +1,6 @@
-"""What learning has cost lately, in training tokens: what time is shared by and quotas are kept by.
+"""What training of each agent has cost lately, in tokens: the scheduler shares time and keeps quotas by it.
 
-Read from the turns themselves, so that every learner, also one that has just started, knows the same.
+It is read from the turns, so that all learners know the same, also one that has just started.
 """
 
 from collections.abc import Iterable
@@ -12,31 +12,31 @@ from ledger.database import now_s
 from ledger.schema import agents, passes, turns
 
 WINDOW_S = 3600.0
-"""How far back `lately` and an hour's quota reach. Debts older than that are forgotten."""
+"""Seconds back to which costs count, for the sharing of time and for the quota of an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TurnCost:
     """What one turn cost its agent."""
 
     agent: str
     weight: float  # of the agent, as it is now
-    virtual_time: float  # of its pass: where those who were due stood when it was opened, in tokens by weight
-    tokens: int  # 0 while it is open, and where it was void
+    virtual_time: float  # of its pass: of the agents that were due when it was opened, in tokens by weight
+    tokens: int  # 0 while the turn is open, and if it was void
     is_open: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an agent was trained on within the window, and what it may be."""
+    """How many tokens an agent was trained on within the window, and its quota."""
 
     tokens: int = 0
     tokens_max: int | None = None  # None: no quota
-    wait_s: float = 0.0  # until less than the quota lies within the window; 0 where that is so now
+    wait_s: float = 0.0  # until less than the quota lies within the window; 0 if that is so now
 
 
-def lately(connection: Connection) -> list[Trained]:
-    """Every turn that is open or was closed within the window, in the order they were opened in."""
+def recent_costs(connection: Connection) -> list[TurnCost]:
+    """The costs of turns that are open or were closed within the window, in the order they were opened."""
     query = (
         select(turns.c.agent, agents.c.weight, passes.c.virtual_time, turns.c.tokens, turns.c.closed_s)
         .join(passes, passes.c.id == turns.c.pass_id)
@@ -45,7 +45,7 @@ def lately(connection: Connection) -> list[Trained]:
         .order_by(turns.c.id)
     )
     return [
-        Trained(
+        TurnCost(
             agent=row.agent,
             weight=row.weight,
             virtual_time=row.virtual_time,
@@ -57,7 +57,7 @@ def lately(connection: Connection) -> list[Trained]:
 
 
 def usages(connection: Connection) -> dict[str, Usage]:
-    """What every agent used of its quota, by name."""
+    """The usage of every agent, by name."""
     now = now_s(connection)
     query = (
         select(turns.c.agent, turns.c.closed_s, turns.c.tokens)
@@ -72,12 +72,13 @@ def usages(connection: Connection) -> dict[str, Usage]:
 
 
 def usage_of(spent: Iterable[tuple[float, int]], *, tokens_max: int | None) -> Usage:
-    """The usage that (seconds until it leaves the window, tokens) add up to, those that leave first first."""
+    """The usage that turns add up to. Each is (seconds until it leaves the window, tokens); the first to
+    leave comes first."""
     spent = tuple(spent)
-    inside, wait_s = sum(tokens for _, tokens in spent), 0.0
-    left = inside
+    total, wait_s = sum(tokens for _, tokens in spent), 0.0
+    remaining = total
     for leaves_s, tokens in spent:
-        if tokens_max is None or left < tokens_max:
+        if tokens_max is None or remaining < tokens_max:
             break
-        left, wait_s = left - tokens, leaves_s
-    return Usage(tokens=inside, tokens_max=tokens_max, wait_s=wait_s)
+        remaining, wait_s = remaining - tokens, leaves_s
+    return Usage(tokens=total, tokens_max=tokens_max, wait_s=wait_s)

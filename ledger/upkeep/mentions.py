@@ -178,7 +178,7 @@ def _letters(connection: Connection, subject: Subject) -> Iterator[DeadLetter]:
 def _naming_event(subject: Subject) -> Callable[[DeadLetter], bool]:
     """What calls itself that event; a record that is no JSON and has no headers calls itself nothing."""
     uids = {f"{source}#{id}" for source, id in subject.uids}
-    return lambda letter: not uids.isdisjoint(letters.names(letter))
+    return lambda letter: not uids.isdisjoint(letters.event_names(letter))
 
 
 def _spelling_field(subject: Subject) -> Callable[[DeadLetter], bool]:

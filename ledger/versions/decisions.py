@@ -45,7 +45,7 @@ class Decision:
 
 
 def undecided(connection: Connection) -> list[Version]:
-    """Candidates without a settled verdict, oldest first. An agent has one at most."""
+    """Candidates without a final verdict, oldest first. An agent has one at most."""
     settled = (
         select(literal(1))
         .where(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number)
@@ -79,7 +79,7 @@ def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]
 
 
 def decide(connection: Connection, decision: Decision) -> None:
-    """Record one decision; settling ones also withdraw what was wanted for judging."""
+    """Record one decision. A final one also removes from desired state what the gate asked for."""
     connection.execute(
         insert(decisions).values(
             agent=decision.agent,
@@ -103,17 +103,19 @@ def newest_seq(connection: Connection, agent: str) -> int:
 
 
 def _quotable(connection: Connection, decision: Decision) -> Evidence:
-    """The evidence without answers to what was retracted, or forgotten, while it was gathered."""
+    """The evidence without the answers to events that people retracted or forgot while the gate asked."""
     if not decision.evidence.answers:
         return decision.evidence
-    gone = select(events.c.source, events.c.id).where(
+    retracted = select(events.c.source, events.c.id).where(
         events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
     )
-    return decision.evidence.without_answers_to(f"{row.source}#{row.id}" for row in connection.execute(gone))
+    return decision.evidence.without_answers_to(
+        f"{row.source}#{row.id}" for row in connection.execute(retracted)
+    )
 
 
 def _report(connection: Connection, decision: Decision) -> None:
-    """Owe the lifecycle topic one message; evidence holds numbers and event ids, never texts."""
+    """Put one message for the lifecycle topic into the outbox. It has no evidence, so nobody's words."""
     body = {
         "agent": decision.agent,
         "version": decision.number,

@@ -46,22 +46,22 @@ def wanted(connection: Connection) -> list[Wanted]:
     """The whole desired state."""
     rows = connection.execute(select(desired).order_by(desired.c.agent, desired.c.purpose)).all()
     named = {(row.agent, row.number) for row in rows if row.number != BASE}
-    known = {
-        (row.agent, row.number): row
-        for row in read_versions(
+    version_by_name = {
+        (version.agent, version.number): version
+        for version in read_versions(
             connection,
             select(versions).join(
                 desired, (desired.c.agent == versions.c.agent) & (desired.c.number == versions.c.number)
             ),
         )
     }
-    assert named <= set(known), "desired state names only versions that exist"
+    assert named <= set(version_by_name), "desired state names only versions that exist"
     return [
         Wanted(
             agent=row.agent,
             purpose=Purpose(row.purpose),
             number=row.number,
-            version=known.get((row.agent, row.number)),
+            version=version_by_name.get((row.agent, row.number)),
             share=row.share,
             since_s=row.since_s,
         )
@@ -70,12 +70,12 @@ def wanted(connection: Connection) -> list[Wanted]:
 
 
 def generation(connection: Connection) -> int:
-    """Grows whenever routing may have changed."""
+    """A number that grows whenever routing may have changed."""
     return int(fact(connection, GENERATION) or 0)
 
 
 def raise_generation(connection: Connection) -> int:
-    """Tell every gateway to read routing again, once this transaction commits."""
+    """Make every gateway read routing again, once this transaction commits. Returns the new generation."""
     raised = generation(connection) + 1
     set_fact(connection, GENERATION, raised)
     return raised
@@ -83,20 +83,20 @@ def raise_generation(connection: Connection) -> int:
 
 def want(connection: Connection, candidate: Version, purpose: Purpose, *, share: float = 0.0) -> None:
     """Ask for the candidate on the replicas, for the gate or as a canary."""
-    assert purpose in (Purpose.GATE, Purpose.CANARY), "serving is a flip"
+    assert purpose in (Purpose.GATE, Purpose.CANARY), "only a promotion or a rollback changes what serves"
     no_longer_want(connection, candidate.agent, purpose)
     row: dict[str, Any] = {"agent": candidate.agent, "purpose": purpose.value, "number": candidate.number}
     connection.execute(insert(desired).values(**row, share=share, since_s=now_s(connection)))
 
 
 def no_longer_want(connection: Connection, agent: str, *purposes: Purpose) -> None:
-    """Withdraw the agent's rows of these purposes."""
+    """Remove the agent's rows of these purposes from desired state."""
     names = [purpose.value for purpose in purposes]
     connection.execute(delete(desired).where(desired.c.agent == agent, desired.c.purpose.in_(names)))
 
 
 def taught_turns() -> CTE:
-    """(agent, number, turn_id) of every version in the ancestry of a champion: what has been taught."""
+    """A query for (agent, number, parent, turn_id) of each champion and its ancestors: what is taught."""
     line = (
         select(versions.c.agent, versions.c.number, versions.c.parent, versions.c.turn_id)
         .join(desired, (desired.c.agent == versions.c.agent) & (desired.c.number == versions.c.number))

@@ -1,4 +1,4 @@
-"""The evidence of a decision: why it was taken, what the gate counted, what both models answered.
+"""The evidence of a decision: its reasons, the numbers of the gate, the answers of both models.
 
 Stored evidence has a format number, so that a later clorad reads what an earlier one wrote. `from_json` and
 `to_json` are called where decisions are read from and written to the ledger, nowhere else.
@@ -11,14 +11,14 @@ from typing import Any
 from ledger.errors import NewerEvidence
 
 FORMAT = 2
-"""What this version writes. In format 1 there was no number, and a rollback had one `reason`."""
+"""The format that `to_json` writes. Format 1 had no number, and a rollback in it had one `reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """One prompt, answered by the champion (before) and the candidate (after), with the scores of both.
 
-    `again` are the scores when both were asked once more, which happens to suite prompts that differed.
+    `again` has the scores of a second try: the gate asks again the prompts of the suite that differed.
     """
 
     event: str  # uid
@@ -29,7 +29,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What champion (before) and candidate (after) answered to one prompt. For receipts, never for logs."""
+    """The answers of champion (before) and candidate (after) to one prompt. For receipts, never for logs."""
 
     before: str
     after: str
@@ -51,15 +51,15 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything that one decision was recorded with. What a kind of decision does not have stays empty."""
+    """Everything that was recorded with one decision. A field that its kind of decision lacks is empty."""
 
     reasons: tuple[str, ...] = ()  # empty for a promotion
-    judgement: Judgement | None = None  # None: nobody was asked
-    gate: tuple[Pair, ...] = ()  # on gate events
-    suite: tuple[Pair, ...] = ()  # on what must not get worse
+    judgement: Judgement | None = None  # None: the gate asked nothing
+    gate: tuple[Pair, ...] = ()  # prompts of gate events
+    suite: tuple[Pair, ...] = ()  # prompts of the no-harm suite
     answers: Mapping[str, Answers] = field(default_factory=dict)  # by uid of the event
     attempt: int | None = None  # tries since the last promotion, from 1
-    replica: str | None = None  # URL of the one that was asked
+    replica: str | None = None  # URL of the replica that answered
     parity: Mapping[str, float] = field(default_factory=dict)  # of that replica with the engine
     speech: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # counts, before and after
     replicas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # URL of a holder -> its parity
@@ -70,20 +70,21 @@ class Evidence:
     is_readable: bool = True  # otherwise `reasons` says why not, and the rest is empty
 
     def judged_events(self) -> list[str]:
-        """Uids of the events whose prompts were asked to judge the version."""
+        """Uids of the events by whose prompts the gate judged the version."""
         return [pair.event for pair in (*self.gate, *self.suite)]
 
     def quotes(self, uids: frozenset[str]) -> bool:
-        """Whether it holds answers to one of these events' prompts."""
+        """Whether it has answers to the prompt of one of these events."""
         return not uids.isdisjoint(self.answers)
 
     def without_answers_to(self, uids: Iterable[str]) -> "Evidence":
-        """The same evidence; answers to these events' prompts are gone, their scores stay."""
-        gone = frozenset(uids)
-        return replace(self, answers={uid: said for uid, said in self.answers.items() if uid not in gone})
+        """The same evidence without the answers to these events' prompts. Their scores stay."""
+        removed = frozenset(uids)
+        kept = {uid: answers for uid, answers in self.answers.items() if uid not in removed}
+        return replace(self, answers=kept)
 
     def to_json(self) -> dict[str, Any]:
-        """What the ledger stores, in the newest format. What the decision does not have is left out."""
+        """The JSON that the ledger stores, in the newest format, without empty fields."""
         assert self.is_readable, "evidence that could not be read is never written"
         always = ("reasons",) if self.judgement is None else ("reasons", "gate", "suite", "answers")
         values = {name: value for name, value in asdict(self).items() if name != "is_readable"}
@@ -108,7 +109,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         judgement=None if numbers is None else Judgement(**_known(Judgement, numbers)),
         gate=_pairs(stored, "gate"),
         suite=_pairs(stored, "suite"),
-        answers={uid: Answers(**_known(Answers, said)) for uid, said in answers.items()},
+        answers={uid: Answers(**_known(Answers, texts)) for uid, texts in answers.items()},
         attempt=stored.get("attempt"),
         replica=stored.get("replica"),
         parity=stored.get("parity") or {},
@@ -120,7 +121,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
 
 
 def for_display(stored: Mapping[str, Any]) -> Evidence:
-    """The evidence for people who look at it. Where a newer clorad wrote it, its reasons say so."""
+    """The evidence to be shown to people. If a newer clorad wrote it, its reasons say so."""
     try:
         return from_json(stored)
     except NewerEvidence as refusal:
@@ -141,4 +142,5 @@ def _pairs(stored: Mapping[str, Any], name: str) -> tuple[Pair, ...]:
 
 def _known(shape: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """The values that the dataclass has fields for: format 1 also repeated the verdict and its reasons."""
-    return {one.name: stored[one.name] for one in fields(shape) if one.name in stored}
+    names = [column.name for column in fields(shape)]
+    return {name: stored[name] for name in names if name in stored}

@@ -22,10 +22,10 @@ class Version:
     base_hash: str
     parent: int
     turn_id: int
-    through_seq: int  # newest event its turn had looked at
+    through_seq: int  # the newest event that planning of its turn saw
     path: str  # relative to the adapter store
     made_s: float
-    pruned_s: float | None = None  # since when its directory is gone (`ledger.upkeep.pruning`)
+    pruned_s: float | None = None  # when its directory was removed (`ledger.upkeep.pruning`)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
-"""Moving a whole agent from one version to another, forwards or back.
+"""Moves a whole agent from one version to another, forwards or back.
 
-A flip is one transaction: it checks again what was checked before, moves the desired state and raises
-the generation that gateways watch.
+A flip is one transaction: it checks its conditions again, changes the desired state and raises the
+generation that gateways watch.
 """
 
 from collections.abc import Sequence
@@ -23,38 +23,40 @@ from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions
 def promote(database: Database, candidate: Version, decision: Decision) -> int:
     """Make the candidate the champion. Returns the new generation.
 
-    Raises `FlipRefused` if its parent is no longer champion, it was settled otherwise, or an event
-    it was taught with has meanwhile been amended, retracted or contested, or one it was judged by taken back.
+    Raises `FlipRefused` if its parent is no longer champion, it has a final verdict already, people have
+    amended, retracted or contested an event of its turn, or withdrawn an event that it was judged by.
     """
     assert decision.verdict is Verdict.PROMOTE
     with database.write() as connection:
-        standing = champion(connection, candidate.agent)
-        if standing != candidate.parent:
+        champion_number = champion(connection, candidate.agent)
+        if champion_number != candidate.parent:
             raise FlipRefused(f"parent v{candidate.parent} is no longer champion")
         if candidate.number not in {version.number for version in undecided(connection)}:
             raise FlipRefused("already decided")
         if changed := changed_events(connection, candidate.turn_id):
             raise FlipRefused(f"{changed} of its events changed meanwhile")
-        if gone := no_evidence(connection, candidate.agent, decision.evidence.judged_events()):
-            raise FlipRefused(f"{len(gone)} of the events it was judged by were taken back meanwhile")
+        if withdrawn := no_evidence(connection, candidate.agent, decision.evidence.judged_events()):
+            raise FlipRefused(f"{len(withdrawn)} of the events it was judged by were taken back meanwhile")
         decide(connection, decision)
-        return _flip(connection, candidate.agent, serve=candidate.number, predecessor=standing)
+        return _flip(connection, candidate.agent, serve=candidate.number, predecessor=champion_number)
 
 
 def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason: str) -> tuple[int, int]:
     """Serve an earlier champion again (the predecessor by default). Returns (from, to).
 
-    What the withdrawn versions were taught is put on hold: the agent learns on from the rest, and from what
-    was not taught because they knew it.
-    Raises `FlipRefused` where there is nothing to go back to, or its files were pruned.
+    The events that the withdrawn versions were taught are held. The agent goes on with the others, and with
+    the events that were not taught because a withdrawn version knew them.
+    Raises `FlipRefused` if there is no such earlier champion, or its files were pruned.
     """
     with database.write() as connection:
-        standing = champion(connection, agent)
-        lineage = lineage_of(connection, agent, standing)
+        champion_number = champion(connection, agent)
+        lineage = lineage_of(connection, agent, champion_number)
         target = to if to is not None else (lineage[1] if len(lineage) > 1 else None)
-        if target is None or target == standing or target not in lineage:
-            raise FlipRefused(f"v{standing} has no earlier champion {'' if to is None else f'v{to}'}".strip())
-        _must_be_there(connection, agent, target, lineage)
+        if target is None or target == champion_number or target not in lineage:
+            raise FlipRefused(
+                f"v{champion_number} has no earlier champion {'' if to is None else f'v{to}'}".strip()
+            )
+        _refuse_pruned(connection, agent, target, lineage)
         withdrawn = lineage[: lineage.index(target)]
         for candidate in undecided(connection):
             if candidate.agent == agent:
@@ -68,18 +70,18 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
             decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
         _hold(connection, agent, withdrawn)
         _forget_known(connection, agent, withdrawn)
-        _flip(connection, agent, serve=target, predecessor=standing)
-        return standing, target
+        _flip(connection, agent, serve=target, predecessor=champion_number)
+        return champion_number, target
 
 
-def _must_be_there(connection: Connection, agent: str, target: int, lineage: Sequence[int]) -> None:
-    """Raises `FlipRefused` where the target's files were pruned, and names those that one can go back to."""
+def _refuse_pruned(connection: Connection, agent: str, target: int, lineage: Sequence[int]) -> None:
+    """Raises `FlipRefused` if the target's files were pruned; it names the versions that have theirs."""
     pruned = {
         version.number: version for version in versions_of(connection, agent) if version.pruned_s is not None
     }
     if target in pruned:
-        left = ", ".join(f"v{number}" for number in lineage[1:] if number not in pruned)
-        raise FlipRefused(f"{pruned_notice(pruned[target])}; one can go back to {left}")
+        present = ", ".join(f"v{number}" for number in lineage[1:] if number not in pruned)
+        raise FlipRefused(f"{pruned_notice(pruned[target])}; one can go back to {present}")
 
 
 def _flip(connection: Connection, agent: str, *, serve: int, predecessor: int) -> int:
@@ -113,11 +115,11 @@ def _hold(connection: Connection, agent: str, numbers: list[int]) -> None:
             in_part(TurnPart.NEW),
         )
     )
-    _restate(connection, withdrawn, Status.OPEN, Status.HELD, f"v{max(numbers)} was rolled back")
+    _change_status(connection, withdrawn, Status.OPEN, Status.HELD, f"v{max(numbers)} was rolled back")
 
 
 def _forget_known(connection: Connection, agent: str, numbers: list[int]) -> None:
-    """What a withdrawn champion answered as corrected waits to be learned again: who comes now may not."""
+    """Open the events that a withdrawn champion answered as corrected: its successor may not know them."""
     known = (
         select(turn_events.c.event_seq)
         .join(turns, turns.c.id == turn_events.c.turn_id)
@@ -127,15 +129,17 @@ def _forget_known(connection: Connection, agent: str, numbers: list[int]) -> Non
             turn_events.c.outcome == EventOutcome.ALREADY_KNOWN.value,
         )
     )
-    _restate(connection, known, Status.KNOWN, Status.OPEN, f"v{max(numbers)} knew it and was rolled back")
+    _change_status(
+        connection, known, Status.KNOWN, Status.OPEN, f"v{max(numbers)} knew it and was rolled back"
+    )
 
 
-def _restate(
-    connection: Connection, seqs: Select[tuple[int]], was: Status, becomes: Status, why: str
+def _change_status(
+    connection: Connection, seqs: Select[tuple[int]], before: Status, after: Status, reason: str
 ) -> None:
-    """These events' status, of those that still have the old one."""
+    """Change the status of those of the events that still have the status `before`."""
     connection.execute(
         update(events)
-        .where(events.c.seq.in_(seqs), events.c.status == was.value)
-        .values(status=becomes.value, status_reason=why)
+        .where(events.c.seq.in_(seqs), events.c.status == before.value)
+        .values(status=after.value, status_reason=reason)
     )

@@ -1,4 +1,4 @@
-"""What gateways route by, and what the fleet role last saw of each replica."""
+"""The routing table of gateways, and the state in which the fleet role last saw each replica."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class ReplicaState:
     """One replica as the fleet role last saw it."""
 
     url: str
-    in_rotation: bool
+    in_rotation: bool  # gateways send requests to it
     base_name: str | None  # the model name under which it serves the base
-    models: tuple[str, ...]  # adapters it lists
-    note: str | None = None  # why it is not in rotation
+    models: tuple[str, ...]  # adapters that it lists
+    note: str | None = None  # the reason why it is not in rotation
     seen_s: float = 0.0
 
 
@@ -29,7 +29,7 @@ class Route:
 
     agent: str
     version: str  # v7-3fa2c1; v0 for the base
-    model: str | None  # on a replica; None for the base, whose name each replica says itself
+    model: str | None  # on a replica; None for the base, which each replica lists under a name of its own
     capture: bool
     canary_version: str | None = None
     canary_model: str | None = None
@@ -38,7 +38,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """Everything a gateway needs to answer, as of one generation."""
+    """Everything that a gateway needs to choose a replica and a model, as of one generation."""
 
     generation: int
     routes: Mapping[str, Route]
@@ -46,7 +46,7 @@ class Routing:
 
 
 def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
-    """The whole routing table. `captured` says per agent whether its interactions are kept."""
+    """The whole routing table. `captured` says of each agent whether its interactions are stored."""
     routes: dict[str, Route] = {}
     rows = wanted(connection)
     canaries = {row.agent: row for row in rows if row.purpose is Purpose.CANARY and row.share > 0.0}
@@ -68,7 +68,7 @@ def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
 
 
 def replica_states(connection: Connection) -> list[ReplicaState]:
-    """Every replica as last seen."""
+    """Every replica as the fleet role last saw it."""
     return [
         ReplicaState(
             url=row.url,
@@ -83,10 +83,11 @@ def replica_states(connection: Connection) -> list[ReplicaState]:
 
 
 def record_replicas(database: Database, observations: Sequence[ReplicaState]) -> bool:
-    """Replace what was seen. Returns whether routing may have changed, and raises the generation if so."""
+    """Replace the states of all replicas. Returns whether routing may have changed, and raises the
+    generation if so."""
     with database.write() as connection:
-        before = {_what_routing_uses(state) for state in replica_states(connection)}
-        changed = before != {_what_routing_uses(state) for state in observations}
+        before = {_routing_key(state) for state in replica_states(connection)}
+        changed = before != {_routing_key(state) for state in observations}
         connection.execute(delete(replicas))
         now = now_s(connection)
         for state in observations:
@@ -105,5 +106,5 @@ def record_replicas(database: Database, observations: Sequence[ReplicaState]) ->
         return changed
 
 
-def _what_routing_uses(state: ReplicaState) -> tuple[str, bool, str | None, tuple[str, ...]]:
+def _routing_key(state: ReplicaState) -> tuple[str, bool, str | None, tuple[str, ...]]:
     return (state.url, state.in_rotation, state.base_name, tuple(sorted(state.models)))

@@ -12,7 +12,7 @@ from ledger.database import Database
 from ledger.events import Event, Openings
 from ledger.identity import ensure_identity
 from ledger.learning import backlog, event_queries, passes, usage
-from ledger.learning.usage import Trained, Usage
+from ledger.learning.usage import TurnCost, Usage
 from ledger.reports import provenance
 from ledger.reports.receipts import Fate, Receipt, receipt
 from ledger.versions import routing
@@ -107,10 +107,10 @@ def test_turns_closed_before_tokens_were_counted_cost_nothing_and_were_closed_wi
         with database.read() as connection:
             closed = connection.execute(text("SELECT tokens, closed_s FROM turns ORDER BY id")).all()
             [waiting] = backlog.backlogs(connection)
-            lately = usage.lately(connection)
+            costs = usage.recent_costs(connection)
     assert [tuple(row) for row in closed] == [(0, 9.0), (0, 10.0), (0, None)]
     assert (waiting.is_learning, waiting.usage) == (True, Usage())
-    assert lately == [Trained(agent="billing", weight=1.0, virtual_time=0.0, tokens=0, is_open=True)]
+    assert costs == [TurnCost(agent="billing", weight=1.0, virtual_time=0.0, tokens=0, is_open=True)]
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ class TestBackups:
         clorad("agents", "add", "later", env={"CLORAD_ENGINE__BASE": str(a_base(story.parent))})
         said = clorad("ledger", "restore", "copy.db", "--force")
         assert said.code == 0, said.err
-        assert "what it was is in copy.db.replaced-" in said.out
+        assert "the replaced ledger is in copy.db.replaced-" in said.out
         found = clorad("status", "--json").json
         assert (list(found["agents"]), found["restores"]) == (["billing", "coder", "sql"], 1)
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from daemon.commands.versions import parsed, training_line
+from daemon.commands.versions import parse_reference, training_line
 from daemon.console import CommandFailed
 from engine.measurements import End
 from tests.unit.daemon.conftest import Clorad
@@ -98,10 +98,10 @@ class TestWhy:
         assert said.err.count("\n") == 1
 
     def test_references_are_read_with_and_without_hash(self) -> None:
-        assert parsed("a.b-c@v12-0af3") == ("a.b-c", 12, "0af3")
-        assert parsed("billing@7") == ("billing", 7, None)
+        assert parse_reference("a.b-c@v12-0af3") == ("a.b-c", 12, "0af3")
+        assert parse_reference("billing@7") == ("billing", 7, None)
         with pytest.raises(CommandFailed):
-            parsed("billing@latest")
+            parse_reference("billing@latest")
 
 
 @pytest.mark.usefixtures("story")

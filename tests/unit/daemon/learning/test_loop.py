@@ -276,7 +276,7 @@ def test_what_a_turn_was_trained_on_is_charged_in_the_ledger(learner: Learner, d
     make_due(database, "billing", "sql")
     start_pass(learner, threading.Event())
     with database.read() as connection:
-        charged = {one.agent: one.tokens for one in usage.lately(connection)}
+        charged = {cost.agent: cost.tokens for cost in usage.recent_costs(connection)}
         made_of = {one.agent: one for one in decisions.undecided(connection)}
     for agent, version in made_of.items():
         assert charged[agent] == read_manifest(learner.store / version.path).metrics.tokens > 0
@@ -288,7 +288,7 @@ def test_a_turn_that_made_nothing_is_charged_for_what_it_cost(
     make_due(database, "billing")
     assert start_pass(replace(learner, engine=NothingNew(engine)), threading.Event())
     with database.read() as connection:
-        [turn] = usage.lately(connection)
+        [turn] = usage.recent_costs(connection)
     assert turn.tokens == 321
 
 
@@ -590,7 +590,7 @@ def test_what_was_taught_is_counted(learner: Learner, database: Database) -> Non
     make_due(database, "billing", "sql")
     counted = counted_by(lambda: start_pass(learner, threading.Event()))
     with database.read() as connection:
-        tokens = sum(one.tokens for one in usage.lately(connection))
+        tokens = sum(cost.tokens for cost in usage.recent_costs(connection))
     assert counted == {
         "turns": {"made": 2},
         "tokens": {"": tokens},

@@ -17,7 +17,7 @@ from daemon.learning.scheduler import (
     waiting_reason,
 )
 from ledger.learning.backlog import Backlog
-from ledger.learning.usage import Trained, Usage
+from ledger.learning.usage import TurnCost, Usage
 
 FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05)
 
@@ -105,7 +105,7 @@ class Sharing:
 
     weights: Mapping[str, float]
     slots: int = 1
-    trained: list[Trained] = field(default_factory=list)
+    trained: list[TurnCost] = field(default_factory=list)
 
     def choose(self, candidates: Iterable[Backlog]) -> ChosenAgents:
         return choose_agents(list(candidates), self.trained, slots=self.slots, age_s_max=100.0)
@@ -126,9 +126,9 @@ class Sharing:
             self.close(agent, cost[agent])
         return chosen.agents
 
-    def turn(self, agent: str, tokens: int, virtual_time: float, *, is_open: bool = False) -> Trained:
+    def turn(self, agent: str, tokens: int, virtual_time: float, *, is_open: bool = False) -> TurnCost:
         weight = self.weights.get(agent, 1.0)
-        return Trained(agent=agent, weight=weight, virtual_time=virtual_time, tokens=tokens, is_open=is_open)
+        return TurnCost(agent=agent, weight=weight, virtual_time=virtual_time, tokens=tokens, is_open=is_open)
 
     def share(self, agent: str) -> float:
         """Tokens by weight."""
@@ -262,5 +262,5 @@ def test_a_learner_that_remembers_the_last_turn_of_each_chooses_as_one_that_reme
     assert order(everybody, some) == order(everybody, share.trained)
 
 
-def order(candidates: Sequence[Backlog], trained: Sequence[Trained]) -> tuple[str, ...]:
+def order(candidates: Sequence[Backlog], trained: Sequence[TurnCost]) -> tuple[str, ...]:
     return choose_agents(candidates, trained, slots=len(candidates), age_s_max=math.inf).agents

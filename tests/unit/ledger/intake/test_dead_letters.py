@@ -41,7 +41,7 @@ class TestDeadLetters:
         self.bury(database, (), b"[" * 9000, Reason.TOO_DEEP)
         self.bury(database, (("ce_id", b"\xff"),), b"\xff\xfe", Reason.INVALID_UTF8)
         with database.read() as connection:
-            assert [one.offset for one in dead_letters.naming(connection, "ide#7")] == [0]
-            assert [one.offset for one in dead_letters.naming(connection, "7")] == [0]
-            assert [one.offset for one in dead_letters.naming(connection, "ops#8")] == [1]
-            assert dead_letters.naming(connection, "ide#8") == []
+            assert [letter.offset for letter in dead_letters.letters_named(connection, "ide#7")] == [0]
+            assert [letter.offset for letter in dead_letters.letters_named(connection, "7")] == [0]
+            assert [letter.offset for letter in dead_letters.letters_named(connection, "ops#8")] == [1]
+            assert dead_letters.letters_named(connection, "ide#8") == []

@@ -241,11 +241,11 @@ class TestMarks:
         event_queries.mark(database, {1: (Status.WAITING, "waits for its conversation")})
         assert seqs(untaught_events(database, "billing")) == [2]
         with database.read() as connection:
-            assert seqs(event_queries.unripe(connection, "billing", limit=5)) == [1]
+            assert seqs(event_queries.not_labelled(connection, "billing", limit=5)) == [1]
         event_queries.mark(database, {1: (Status.OPEN, "")})
         assert seqs(untaught_events(database, "billing")) == [1, 2]
 
-    def test_an_unripe_event_keeps_its_role_when_an_interaction_arrives(self, database: Database) -> None:
+    def test_an_unlabelled_event_keeps_its_role_when_an_interaction_arrives(self, database: Database) -> None:
         keep(database, build_event("1", interaction="i"))
         event_queries.mark(database, {1: (Status.WAITING, "waits")})
         keep(database, build_interaction("i", role=Role.GATE))

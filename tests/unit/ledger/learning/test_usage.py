@@ -12,7 +12,7 @@ from ledger.database import Database
 from ledger.errors import TurnVoid
 from ledger.learning import backlog, turns, usage
 from ledger.learning.agents import Agent, declare
-from ledger.learning.usage import WINDOW_S, Trained, Usage, usage_of
+from ledger.learning.usage import WINDOW_S, TurnCost, Usage, usage_of
 from tests.unit.ledger.event_builder import build_event, keep
 from tests.unit.ledger.turn_builder import BASE_HASH, build_version, open_pass, promote, record
 
@@ -24,7 +24,7 @@ def used(database: Database, agent: str = "billing") -> Usage:
 
 def costs(database: Database) -> dict[str, int]:
     with database.read() as connection:
-        return {one.agent: one.tokens for one in usage.lately(connection)}
+        return {cost.agent: cost.tokens for cost in usage.recent_costs(connection)}
 
 
 def later(database: Database, seconds: float) -> None:
@@ -80,10 +80,10 @@ class TestLately:
         open_pass(database, "sql", virtual_time=7.0)
         record(database, first.turns[0], tokens=30)
         with closing(Database(database.url)) as another, another.read() as connection:
-            found = usage.lately(connection)
+            found = usage.recent_costs(connection)
         assert found == [
-            Trained(agent="billing", weight=1.0, virtual_time=5.0, tokens=30, is_open=False),
-            Trained(agent="sql", weight=2.0, virtual_time=7.0, tokens=0, is_open=True),
+            TurnCost(agent="billing", weight=1.0, virtual_time=5.0, tokens=30, is_open=False),
+            TurnCost(agent="sql", weight=2.0, virtual_time=7.0, tokens=0, is_open=True),
         ]
 
     def test_what_is_older_than_the_window_is_forgotten_but_not_what_is_still_open(
