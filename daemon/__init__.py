@@ -1,3 +1,3 @@
-"""Joining the stages: settings, roles, supervisor, command line."""
+"""Joins the stages: settings, roles, supervisor, command line."""
 
 __version__ = "0.1.0"

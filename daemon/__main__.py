@@ -1,6 +1,6 @@
 """`python -m daemon`: the same as `clorad`."""
 
-from daemon import __version__  # fails at once where another package of this name shadows ours
+from daemon import __version__  # fails here if Python has found another package called `daemon`
 from daemon.cli.app import main
 
 assert __version__

@@ -1,7 +1,7 @@
-"""What commands print: tables and short lines for people, JSON for programs, refusals in one line.
+"""The output of commands: tables and short lines for people, JSON for programs, refusals in one line.
 
-Texts that strangers wrote are shown to the operator who asks for them, without their control characters:
-a correction must not be able to move somebody's cursor.
+Texts from events are shown without control characters: a correction must not be able to control the
+operator's terminal.
 """
 
 import json
@@ -20,7 +20,7 @@ from daemon.exit_codes import ExitCode
 if TYPE_CHECKING:
     from ledger.versions.evidence import Judgement
 
-_PLAIN_COLUMNS = 160  # where nobody's window limits us
+_PLAIN_COLUMNS = 160  # if standard output is no terminal
 
 _VERDICTS = {
     "promote": ("promoted", "green"),
@@ -32,45 +32,45 @@ _VERDICTS = {
 
 
 class CommandFailed(Exception):
-    """The answer is no, or there is none. The text is one line for the person who asked."""
+    """The command was refused, or could not answer. The text is one line for the person who ran it."""
 
-    def __init__(self, why: str, code: ExitCode = ExitCode.FAILED) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(reason)
         self.code = code
 
 
 def console() -> Console:
-    """Standard output: as wide as the window, or wide enough for grep."""
+    """Standard output, as wide as the terminal; else 160 columns, so that `grep` finds whole lines."""
     terminal = sys.stdout.isatty()
     return Console(markup=False, highlight=False, width=None if terminal else _PLAIN_COLUMNS)
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def table(*columns: str) -> Table:
     """An empty table without lines; columns that start with `>` are right-aligned."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        made.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
-    return made
+        rows.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    return rows
 
 
 def fields(pairs: Iterable[tuple[str, str | Text]]) -> Table:
-    """Names and what they are, one a line."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    made.add_column(style="bold")
-    made.add_column(overflow="fold")
+    """A table of names and values, one pair in each line."""
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    rows.add_column(style="bold")
+    rows.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(name, value)
-    return made
+        rows.add_row(name, value)
+    return rows
 
 
 def short(text: str, chars_max: int = 90) -> str:
-    """One line of it, harmless to a terminal."""
+    """The text in one line of at most `chars_max` characters, harmless to a terminal."""
     line = " ".join(harmless(text).split())
     return line if len(line) <= chars_max else line[: chars_max - 1] + "…"
 
@@ -86,7 +86,7 @@ def harmless(text: str) -> str:
 
 
 def ago(then_s: float | None, now_s: float | None = None) -> str:
-    """`3 min ago`; a dash where it never was."""
+    """`3 min ago`; a dash for None."""
     if then_s is None:
         return "–"
     return f"{lasting((time.time() if now_s is None else now_s) - then_s)} ago"
@@ -102,12 +102,12 @@ def lasting(seconds: float) -> str:
 
 
 def moment(then_s: float | None) -> str:
-    """Local time to the second."""
+    """Local time to the second; a dash for None."""
     return "–" if then_s is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(then_s))
 
 
 def verdict(name: str) -> Text:
-    """What a verdict means for the version, in its colour."""
+    """A word for the verdict, in its colour."""
     word, style = _VERDICTS.get(name, (name, ""))
     return Text(word, style=style)
 
@@ -128,7 +128,7 @@ def byte_size(size_bytes: int) -> str:
 
 
 def judgement(numbers: "Judgement | None") -> str:
-    """The gate's numbers in words: how the version compares with its parent, on how much."""
+    """The gate's numbers in words: how often the version won and lost against its parent."""
     if numbers is None:
         return ""
     wins, losses = count(numbers.wins, "win"), count(numbers.losses, "loss", "losses")
@@ -142,5 +142,5 @@ def judgement(numbers: "Judgement | None") -> str:
 
 
 def joined(words: Sequence[str], empty: str = "–") -> str:
-    """Words in a row."""
+    """The words with commas between them; `empty` if there are none."""
     return ", ".join(words) if words else empty

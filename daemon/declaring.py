@@ -1,4 +1,4 @@
-"""From an agent's settings to the agent that the ledger knows: on which base, and how it is taught."""
+"""Makes the ledger's agents from the settings, with the hash of their base."""
 
 from pathlib import Path
 
@@ -9,27 +9,27 @@ from ledger.learning.agents import Agent
 
 
 class BaseMissing(Exception):
-    """The base's files cannot be read where `engine.base` says they are. One line for a person."""
+    """The files of the base cannot be read at `engine.base`. The text is one line for a person."""
 
 
 MEMORY = ".base-hashes.json"
-"""In the adapter store: which files were read and what their hash was. Without it they are read again."""
+"""A file in the adapter store that remembers the hashes of files. Without it all files are read again."""
 
 
 def hash_of_base(base: Path, store: Path) -> str:
-    """Which base that directory holds. Raises `BaseMissing`.
+    """The hash of the base in that directory. Raises `BaseMissing`.
 
-    Read once, not at every start of every role: what is known of untouched files is kept in the store.
+    The first role that starts reads the files; later ones read from the store the hashes of unchanged files.
     """
     base_memory.recall(store / MEMORY)
     try:
-        found = base_hash(base)
+        content_hash = base_hash(base)
     except (OSError, ValueError) as fault:
         raise BaseMissing(f"engine.base: {fault}") from None
     base_memory.keep(store / MEMORY)
-    return found
+    return content_hash
 
 
-def agent_of(name: str, settings: AgentSettings, on: str) -> Agent:
-    """The agent as the ledger is told of it; `on` is its base's hash."""
-    return Agent(name=name, base_hash=on, **dict(settings))
+def agent_of(name: str, settings: AgentSettings, base_hash: str) -> Agent:
+    """The agent for the ledger, with the hash of its base."""
+    return Agent(name=name, base_hash=base_hash, **dict(settings))

@@ -1,7 +1,7 @@
-"""Takes passwords and keys out of texts and tables before a person or a log sees them.
+"""Removes passwords and keys from texts and tables before a person or a log gets them.
 
-One function, `mask`, serves `clorad config`, log lines, fault lines and the health port. It errs on the safe
-side: of a URL's query only parameters known to be harmless stay, and a doubtful `@` ends the user-info late.
+`clorad config`, log lines, fault lines and the health port use one function, `mask`. In doubt it masks more:
+of a URL's query only parameters that are known to be harmless stay, and user-info ends at the last `@`.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "**********"
-"""What stands in place of a secret; pydantic prints the same for a `SecretStr`."""
+"""The text in place of a secret; pydantic prints the same for a `SecretStr`."""
 
 HARMLESS = frozenset(
     {
@@ -17,7 +17,7 @@ HARMLESS = frozenset(
         *("sslmode", "target_session_attrs", "timeout"),
     }
 )
-"""Query parameters whose values stay: they help to find a fault, and hold no secret."""
+"""Query parameters whose values stay: they help to find a fault, and are no secrets."""
 
 _HARMLESS_VALUE = re.compile(r"[\w.,:/+-]*")
 
@@ -48,7 +48,7 @@ def mask(text: str) -> str:
 
 
 def mask_values(value: Any) -> Any:
-    """A JSON value with `mask` done to every text in it; what has a secret's name is masked whole."""
+    """A JSON value with `mask` applied to every text in it. A value under a secret's name is masked whole."""
     match value:
         case str():
             return mask(value)
@@ -66,7 +66,7 @@ def mask_values(value: Any) -> Any:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether an option of this name holds a secret: a password, a key, a token."""
+    """Whether an option of this name is a secret: a password, a key, a token."""
     return _SECRET_NAME.search(name) is not None
 
 

@@ -1,1 +1,1 @@
-"""What survives a crash: the durable store every role meets in."""
+"""The ledger: the database in which all roles store what must survive a crash."""

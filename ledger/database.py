@@ -1,7 +1,7 @@
-"""One way into the ledger: short transactions on SQLite (WAL, synchronous FULL) or Postgres.
+"""Opens the ledger: short transactions on SQLite (WAL, synchronous FULL) or Postgres.
 
-`write()` takes the write lock at once, so two roles never find out at commit that they disagree.
-Time is the database's: leases of two machines must not depend on two clocks.
+`write()` takes the write lock when it begins, so no commit fails because another role wrote meanwhile.
+Times come from the database's clock: leases of two machines must not depend on two clocks.
 """
 
 import sqlite3
@@ -21,18 +21,18 @@ from ledger.files import file_of_sqlite, make_private, use_wal
 from ledger.revisions import is_newest, load_alembic, upgrade
 
 BUSY_MS_MAX = 5_000
-"""How long a writer waits for the lock before it reports the ledger as unavailable."""
+"""Milliseconds that a writer waits for the lock before it reports the ledger as unavailable."""
 
 KEYS_MAX = 400
-"""Keys that one query may look up. SQLite allows more bound values; its planner gets slow before."""
+"""Keys that one query may look up. SQLite allows more bound values, but its planner gets slow with them."""
 
 T = TypeVar("T")
 
-_WRITE_LOCK = 0x636C6F72  # Postgres advisory lock: what BEGIN IMMEDIATE is to SQLite
+_WRITE_LOCK = 0x636C6F72  # advisory lock on Postgres, in the place of SQLite's BEGIN IMMEDIATE
 _POSTGRES_LOCK = text(
     # In the transaction, not in the session: behind a pooler each transaction may have another session.
     "SELECT set_config('lock_timeout', :busy_ms, true),"
-    # A stopped process (SIGSTOP, a lost machine) must not keep the write lock.
+    # A process that stands still (SIGSTOP, a lost machine) must not keep the write lock.
     " set_config('idle_in_transaction_session_timeout', :idle_ms, true)"
 )
 _POSTGRES_CONNECT = {
@@ -96,10 +96,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction holding the write lock; commits at the end, rolls back on any exception.
+        """One transaction that has the write lock. It commits at the end, and rolls back on any exception.
 
-        There is one writer at a time on either database, so what is read here stays true until the end.
-        Raises `LedgerUnavailable` for every fault of the environment that may pass, `LedgerDamaged`.
+        Either database has one writer at a time, so nothing that it reads changes before it ends.
+        Raises `LedgerUnavailable` for every fault of the environment that may pass, and `LedgerDamaged`.
         """
         with self._world_faults(writing=True), self._engine.connect() as connection, connection.begin():
             if not self.is_sqlite:
@@ -110,7 +110,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent snapshot to read from; nothing done in it is kept."""
+        """A consistent snapshot to read from; changes in it are rolled back."""
         with self._world_faults(writing=False), self._engine.connect() as connection:
             if self.is_sqlite:
                 connection = connection.execution_options(clorad_begin="DEFERRED")
@@ -125,16 +125,16 @@ class Database:
                 transaction.rollback()
 
     def migrate(self) -> None:
-        """Bring the schema up to date. Safe to run from several processes at once, and again.
+        """Bring the schema up to date. Several processes may call this at once, and again.
 
-        Most starts find it up to date, and need neither Alembic nor the lock. Raises `LedgerUnavailable`, and
-        `LedgerRefused` where a newer clorad made the ledger.
+        If the schema is up to date, as at most starts, neither Alembic nor the lock is needed. Raises
+        `LedgerUnavailable`, and `LedgerRefused` if a newer clorad made the ledger.
         """
         self._make_file()
         with self.read() as connection:
             if is_newest(connection):
                 return
-        load_alembic()  # before the lock is taken: other processes must not wait for that
+        load_alembic()  # before the lock is taken: other processes must not wait for the import
         with self.write() as connection:
             upgrade(connection)
 
@@ -151,7 +151,7 @@ class Database:
         return file_of_sqlite(str(self._engine.url.database or ""))
 
     def close(self) -> None:
-        """Drop pooled connections; the object can be used again afterwards."""
+        """Close pooled connections. The object can be used again afterwards."""
         self._engine.dispose()
 
     @contextmanager
@@ -171,47 +171,47 @@ class Database:
         except sqlite3.DatabaseError as fault:  # while connecting, before SQLAlchemy could wrap it
             self._refuse_damage(fault)
             if isinstance(fault, sqlite3.OperationalError):
-                raise LedgerUnavailable(_told(fault)) from None
+                raise LedgerUnavailable(_fault_name(fault)) from None
             raise
 
     def _raise_sqlite_fault(self, fault: DBAPIError) -> None:
         if str(fault.orig).startswith(("no such table", "no such column")):
             raise LedgerRefused(_NO_LEDGER_TEXT) from None
         if isinstance(fault, OperationalError) or fault.connection_invalidated:
-            raise LedgerUnavailable(_told(fault.orig)) from None
+            raise LedgerUnavailable(_fault_name(fault.orig)) from None
 
     def _raise_postgres_fault(self, fault: DBAPIError, *, writing: bool) -> None:
         """By SQLSTATE: the driver's classes do not tell what passes from what does not."""
         sqlstate = getattr(fault.orig, "sqlstate", None)
         if sqlstate is None:  # the connection failed or broke: no server said why
             if isinstance(fault, OperationalError) or fault.connection_invalidated:
-                raise LedgerUnavailable(_told(fault.orig)) from None
+                raise LedgerUnavailable(_fault_name(fault.orig)) from None
         elif sqlstate in _NO_LEDGER:
             raise LedgerRefused(_NO_LEDGER_TEXT) from None
         elif sqlstate in _DAMAGED:
-            raise LedgerDamaged(f"Postgres finds its data damaged ({_told(fault.orig)})") from None
+            raise LedgerDamaged(f"Postgres finds its data damaged ({_fault_name(fault.orig)})") from None
         elif sqlstate == _NO_RIGHT:
             raise LedgerRefused(
-                f"the user of ledger.url lacks a right ({_told(fault.orig)}): deploy/postgres has the grants"
+                f"the user of ledger.url lacks a right ({_fault_name(fault.orig)}): deploy/postgres has the grants"
             ) from None
         elif sqlstate == _READ_ONLY and not writing:
             return  # `read` asked for a transaction that cannot write
         elif sqlstate.startswith(_PASSING):
             # After a fail-over, pooled connections may lead to a server that is a stand-by now.
             self._engine.dispose()
-            raise LedgerUnavailable(_told(fault.orig)) from None
+            raise LedgerUnavailable(_fault_name(fault.orig)) from None
 
     def _refuse_damage(self, fault: BaseException | None) -> None:
-        found = _DAMAGE.get(getattr(fault, "sqlite_errorcode", 0) & 0xFF)
-        if found is not None:
+        damage = _DAMAGE.get(getattr(fault, "sqlite_errorcode", 0) & 0xFF)
+        if damage is not None:
             raise LedgerDamaged(
-                f"the ledger {self._file()} {found}: stop the roles, move it away with its -wal and -shm,"
+                f"the ledger {self._file()} {damage}: stop the roles, move it away with its -wal and -shm,"
                 " then `clorad ledger restore BACKUP`; `clorad ledger check FILE` tells if a backup is sound"
             ) from None
 
 
 def in_chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The values, at most `KEYS_MAX` at a time: for `IN` of one query after another."""
+    """The values in parts of at most `KEYS_MAX`, each for the `IN` of one query."""
     return (values[start : start + KEYS_MAX] for start in range(0, len(values), KEYS_MAX))
 
 
@@ -228,7 +228,7 @@ def _engine(url: str) -> Engine:
         engine = create_engine(
             parsed,
             connect_args={"timeout": BUSY_MS_MAX / 1000, "check_same_thread": False},
-            hide_parameters=True,  # what people wrote is in them, and errors are logged
+            hide_parameters=True,  # they hold what people wrote, and errors are logged
         )
         event.listen(engine, "connect", _on_sqlite_connected)
         event.listen(engine, "begin", _on_sqlite_begun)
@@ -237,8 +237,8 @@ def _engine(url: str) -> Engine:
     return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_POSTGRES_CONNECT)
 
 
-def _told(fault: BaseException | None) -> str:
-    """What is wrong; in the driver's own words only while connecting, when it has nothing to quote yet."""
+def _fault_name(fault: BaseException | None) -> str:
+    """The name of the fault, with the driver's text only while connecting: later ones may quote rows."""
     name = getattr(fault, "sqlite_errorname", None) or type(fault).__name__
     if sqlstate := getattr(fault, "sqlstate", None):
         name = f"{sqlstate} {name}"
@@ -247,7 +247,8 @@ def _told(fault: BaseException | None) -> str:
 
 
 def _on_sqlite_connected(connection: Any, _record: Any) -> None:
-    # sqlite3's own implicit BEGIN would start DEFERRED transactions that fail at upgrade, not at start.
+    # The implicit BEGIN of sqlite3 is DEFERRED: such a transaction fails at its first write, not at its
+    # start.
     connection.isolation_level = None
     use_wal(connection, wait_s_max=BUSY_MS_MAX / 1000)
     for pragma, (value, expected) in _PRAGMAS.items():

@@ -1,6 +1,6 @@
-"""What the ledger refuses and what may fail around it: every exception of this stage, in one light module.
+"""Every exception of the ledger, in a module that is cheap to import.
 
-Nothing heavy is imported here: the command line names these exceptions before it loads the ledger.
+The command line names these exceptions before it loads the ledger.
 """
 
 from typing import TYPE_CHECKING
@@ -18,19 +18,21 @@ class LedgerRefused(Exception):
 
 
 class LedgerDamaged(LedgerRefused):
-    """SQLite finds its file damaged, or no database. Waiting does not help, and writing makes it worse."""
+    """SQLite reports that its file is damaged, or no database. Waiting does not help; writing makes it
+    worse."""
 
 
 class NewerEvidence(LedgerRefused):
-    """A newer clorad wrote the evidence of a decision, in a format this one does not know: upgrade clorad."""
+    """A newer clorad wrote the evidence of a decision in a format that this one does not know: upgrade it."""
 
 
 class LeaseLost(Exception):
-    """Another process may do the work by now: the holder stops, and writes only what its token protects."""
+    """Another process may do the work by now: the holder stops. Its token fences whatever it still writes."""
 
 
 class MovedOn(Exception):
-    """Another member kept offsets of this partition meanwhile. Nothing was kept; seek to `next_offset`."""
+    """Another member stored offsets of this partition meanwhile. Nothing was stored; seek to
+    `next_offset`."""
 
     def __init__(self, partition: "Partition", next_offset: int | None) -> None:
         super().__init__(f"{partition.topic}[{partition.number}] is at {next_offset}")
@@ -39,7 +41,7 @@ class MovedOn(Exception):
 
 
 class TurnVoid(Exception):
-    """The turn's lease, parent or events changed: its work is dropped and the agent is due again."""
+    """The turn's lease, parent or events changed: its result is dropped and the agent is due again."""
 
 
 class FlipRefused(Exception):
@@ -51,4 +53,4 @@ class NoCopy(Exception):
 
 
 class RestoreRefused(Exception):
-    """A person should check something before this backup is restored; `force` restores it all the same."""
+    """A person should check something before this backup is restored; `force` restores it anyway."""

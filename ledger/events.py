@@ -1,19 +1,19 @@
-"""What people told us, as the ledger knows it: events, interactions, and records that could not be used.
+"""The types of stored feedback: events, interactions, and records that could not be used.
 
-These are the nouns. `ledger.intake.transaction` keeps them; `ledger.learning.event_queries` reads them.
+`ledger.intake.transaction` stores them; `ledger.learning.event_queries` reads them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """A Kafka record's headers in order; keys may repeat."""
 
 
 class Role(StrEnum):
-    """What an event may be used for, fixed when its prompt is first known and never changed."""
+    """The use of an event, fixed when its prompt is first known and never changed."""
 
     TRAIN = "train"
     DEV = "dev"
@@ -21,7 +21,7 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What somebody did. An intervention's action is a kind of its own."""
+    """The kind of an event. Each action of an intervention is a kind."""
 
     CORRECTION = "correction"
     TAKEOVER = "takeover"
@@ -34,14 +34,14 @@ class Kind(StrEnum):
 
 
 TEACHING = (Kind.CORRECTION, Kind.TAKEOVER, Kind.OVERRIDE, Kind.ABORT, Kind.REJECT, Kind.OUTCOME)
-"""Kinds that make an agent due. Approvals ride along: they say where nothing should change."""
+"""Kinds that make an agent due. Approvals are trained beside them: they show what should stay as it is."""
 
 CORRECTING = (Kind.CORRECTION, Kind.OVERRIDE)
-"""Kinds that name the right answer: of role `gate`, they are what a candidate is judged on."""
+"""Kinds that have the right answer: candidates are judged by those of role `gate`."""
 
 
 class Status(StrEnum):
-    """What may still become of an event."""
+    """The status of an event: whether it can be used."""
 
     OPEN = "open"  # usable
     WAITING = "waiting"  # names an interaction that has not arrived
@@ -49,9 +49,9 @@ class Status(StrEnum):
     RETRACTED = "retracted"
     HELD = "held"  # a version taught with it was rolled back
     CONTESTED = "contested"  # people disagree, or it made its turn fail; a person decides
-    BARREN = "barren"  # labels to nothing
-    KNOWN = "known"  # the agent already answered so
-    APPLIED = "applied"  # a retraction that took effect, or waits for its target
+    BARREN = "barren"  # no episode can be made of it
+    KNOWN = "known"  # the agent answered as corrected before it was taught
+    APPLIED = "applied"  # a retraction: it took effect, or does when its target arrives
 
 
 class Reason(StrEnum):
@@ -98,18 +98,18 @@ class Event:
     prompt_group: str | None = None
     openings: Openings | None = None  # of its own messages, before it is stored
     data: Mapping[str, Any]  # the wire's `data`
-    occurred_s: float | None = None  # the sender's clock, but never later than Kafka got the record
+    occurred_s: float | None = None  # by the sender's clock, but never later than Kafka received the record
     trace: str | None = None  # W3C traceparent
 
     @property
     def uid(self) -> str:
-        """How people and manifests name the event."""
+        """The name of the event for people and in manifests."""
         return f"{self.source}#{self.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptEvent:
-    """An event with what the ledger added."""
+    """An event with the fields that the ledger added."""
 
     seq: int
     event: Event
@@ -123,7 +123,7 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """What an agent was asked and said, by which version."""
+    """What an agent was asked and what it answered, with the version that answered."""
 
     id: str
     agent: str
@@ -162,7 +162,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One Kafka record and what it turned out to be. `key`, `value`, `headers` are kept if it is dead."""
+    """One Kafka record and its content. `key`, `value`, `headers` are stored if it becomes a dead letter."""
 
     offset: int
     key: bytes | None
@@ -173,13 +173,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Offsets `start` up to `end` of one partition, and every record that was in them."""
+    """The offsets of one partition from `start` up to `end`, and every record in them."""
 
     partition: Partition
     start: int
     end: int
     arrivals: tuple[Arrival, ...]
-    gap: str | None = None  # set where offsets were given up: retention, skipped poison
+    gap: str | None = None  # why intake skipped these offsets: retention, a record that cannot be decoded
 
     def __post_init__(self) -> None:
         assert self.start < self.end, "a batch covers offsets"
@@ -188,7 +188,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A record that could not be used, kept whole."""
+    """A record that could not be used, stored whole."""
 
     id: int
     topic: str
@@ -202,6 +202,3 @@ class DeadLetter:
     received_s: float
     redriven_s: float | None
     forgotten: int | None = None  # the erasure that took its bytes
-
-
-Fate = Literal["stored", "dead", "duplicate"]

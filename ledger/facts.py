@@ -1,4 +1,5 @@
-"""Single values kept under a name: the ledger's id, the routing generation, the number of restores."""
+"""Single values, each stored under a name: the ledger's id, the routing generation, the number of
+restores."""
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -8,18 +9,18 @@ RESTORES = "restores"
 
 
 def fact(connection: Connection, name: str) -> str | None:
-    """The value; None where it was never set."""
+    """The value under the name; None if it was never set."""
     value: str | None = connection.scalar(select(facts.c.value).where(facts.c.name == name))
     return value
 
 
 def set_fact(connection: Connection, name: str, value: str | int) -> None:
-    """Store the value under the name, in place of the one before."""
+    """Store the value under the name, in place of the old value."""
     changed = connection.execute(update(facts).where(facts.c.name == name).values(value=str(value)))
     if changed.rowcount == 0:
         connection.execute(insert(facts).values(name=name, value=str(value)))
 
 
 def restores(connection: Connection) -> int:
-    """How often a backup was restored. What was read from the ledger before may no longer be true."""
+    """How often a backup was restored. After a restore, values that were read before may be wrong."""
     return int(fact(connection, RESTORES) or 0)

@@ -1,4 +1,4 @@
-"""The tables of what people told us: events, interactions, dead letters, and how far Kafka was read."""
+"""The tables of feedback: events, interactions, dead letters, and the offsets that were read."""
 
 from sqlalchemy import (
     JSON,
@@ -28,7 +28,7 @@ events = Table(
     Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("source", String(400), nullable=False),
     Column("id", String(200), nullable=False),
-    Column("digest", String(64), nullable=False),  # HMAC of the raw bytes: same id, other body = conflict
+    Column("digest", String(64), nullable=False),  # HMAC of the raw bytes: another one is a conflict of ids
     Column("kind", String(20), nullable=False),
     Column("agent", String(200), ForeignKey("agents.name"), nullable=False),
     Column("author", String(200), nullable=False),
@@ -56,13 +56,13 @@ events = Table(
     Index(None, "agent", "status", "role", "kind"),
     Index(None, "agent", "key"),
     Index(None, "interaction"),
-    # Few events have these, so few are in the index; without it every amendment would read the table.
+    # Few events have these columns, so the index is small; without it each amendment would read the table.
     Index(None, "agent", "amends", sqlite_where=_amends, postgresql_where=_amends),
     Index(None, "retracts", sqlite_where=_retracts, postgresql_where=_retracts),
     Index(None, "agent", "conversation", sqlite_where=_in_conversation, postgresql_where=_in_conversation),
 )
 
-waiting_records = Table(  # of events whose interaction has not arrived: what they came in, should it never
+waiting_records = Table(  # the records of events that wait: they become dead letters if it never arrives
     "waiting_records",
     metadata,
     Column("topic_id", String(40), primary_key=True),
@@ -90,23 +90,24 @@ interactions = Table(
     Column("prompt_group", String(64), nullable=False),
     Column("role", String(10), nullable=False),
     Column("received_s", Float, nullable=False),
-    Column("forgotten", Integer),  # the erasure that took its texts; the row stays, or it would come back
+    # the erasure that took its texts; the row stays: Kafka may deliver it again
+    Column("forgotten", Integer),
     Index(None, "agent", "conversation"),
     Index(None, "received_s"),
 )
 
-openings = Table(  # how conversations began: whoever goes on with one has its group and role
+openings = Table(  # the openings of conversations: a longer prompt gets the group and role of its opening
     "openings",
     metadata,
     Column("agent", String(200), primary_key=True),
     Column("opening", String(64), primary_key=True),
-    Column("continues", String(64)),  # the shorter opening; null where the role is from an older clorad
+    Column("continues", String(64)),  # the shorter opening; null if an older clorad gave the role
     Column("prompt_group", String(64), nullable=False),
     Column("role", String(10), nullable=False),
     Index(None, "agent", "continues"),
 )
 
-positions = Table(  # where each partition is read next; the one truth about offsets
+positions = Table(  # the next offset of each partition; it decides, not the group's offset in Kafka
     "positions",
     metadata,
     Column("topic_id", String(40), primary_key=True),
@@ -118,7 +119,7 @@ positions = Table(  # where each partition is read next; the one truth about off
     Column("updated_s", Float, nullable=False),
 )
 
-ranges = Table(  # what became of every offset, one row a transaction; they abut
+ranges = Table(  # what became of every offset: one row for each partition and transaction, without gaps
     "ranges",
     metadata,
     Column("topic_id", String(40), primary_key=True),
@@ -127,11 +128,11 @@ ranges = Table(  # what became of every offset, one row a transaction; they abut
     Column("end", BigInteger, nullable=False),
     Column("records", Integer, nullable=False),
     Column("stored", Integer, nullable=False),
-    Column("interactions", Integer, nullable=False),  # of those stored; they may go, events stay
+    Column("interactions", Integer, nullable=False),  # of those stored; retention may delete them later
     Column("dead", Integer, nullable=False),
     Column("duplicates", Integer, nullable=False),
     Column("kept_s", Float, nullable=False),
-    Column("gap", String(200)),  # why nothing was read: retention passed us, a poisonous record was skipped
+    Column("gap", String(200)),  # why intake skipped the offsets: retention, a record that cannot be decoded
     CheckConstraint('"end" > start', name="runs_forward"),
     CheckConstraint("records = stored + dead + duplicates", name="every_record_once"),
     CheckConstraint("interactions <= stored", name="interactions_are_stored"),
@@ -171,7 +172,7 @@ outbox = Table(
     Index(None, "sent_s", "id"),
 )
 
-erasures = Table(  # who asked that something be forgotten, when, why and how much it was; never whom in clear
+erasures = Table(  # who had something forgotten, when, why and how many rows; no names of authors
     "erasures",
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
@@ -180,6 +181,6 @@ erasures = Table(  # who asked that something be forgotten, when, why and how mu
     Column("by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
     Column("begun_s", Float, nullable=False),
-    Column("finished_s", Float),  # null: it broke off or was undone, and is to be asked for again
+    Column("finished_s", Float),  # null: it was interrupted or undone, and must be requested again
     Column("counts", JSON, nullable=False),  # rows by kind
 )

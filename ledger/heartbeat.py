@@ -1,4 +1,4 @@
-"""Holds leases during slow work: a thread renews them until the work is done."""
+"""Holds leases during slow work: a thread renews them until the work ends."""
 
 import threading
 import time
@@ -17,38 +17,38 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leased:
-    """Leases held right now, with their fencing tokens by name."""
+    """The leases that this process holds, with their fencing tokens by name."""
 
     tokens: Mapping[str, int]
     lost: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raises `LeaseLost` once any of the leases is."""
+        """Raises `LeaseLost` once any of the leases is lost."""
         if self.lost.is_set():
             raise LeaseLost(", ".join(sorted(self.tokens)))
 
 
 @contextmanager
-def held(database: Database, names: Sequence[str], *, holder: str, ttl_s: float) -> Iterator[Leased]:
-    """Lease as many of `names` as are free (perhaps none) and keep them until the block ends."""
+def hold_leases(database: Database, names: Sequence[str], *, holder: str, ttl_s: float) -> Iterator[Leased]:
+    """Lease those of `names` that are free (perhaps none), and renew the leases until the block ends."""
     leased = Leased(tokens=leases.acquire(database, names, holder=holder, ttl_s=ttl_s) if names else {})
     if not leased.tokens:
         yield leased
         return
     done = threading.Event()
-    beat = threading.Thread(
-        target=_beat, args=(database, leased, ttl_s, done), name="lease-heartbeat", daemon=True
+    renewal = threading.Thread(
+        target=_renew, args=(database, leased, ttl_s, done), name="lease-heartbeat", daemon=True
     )
-    beat.start()
+    renewal.start()
     try:
         yield leased
     finally:
         done.set()
-        beat.join(timeout=ttl_s)
+        renewal.join(timeout=ttl_s)
         _release(database, leased)
 
 
-def _beat(database: Database, leased: Leased, ttl_s: float, done: threading.Event) -> None:
+def _renew(database: Database, leased: Leased, ttl_s: float, done: threading.Event) -> None:
     renewed_s = time.monotonic()
     while not done.wait(ttl_s / 4):
         try:

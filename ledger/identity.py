@@ -13,7 +13,8 @@ from ledger.facts import fact, set_fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """`ledger_id` marks our commits to Kafka; `secret` is the key that makes fingerprints hard to guess."""
+    """`ledger_id` marks intake's commits to Kafka; `secret` is the key of fingerprints, so none can be
+    guessed."""
 
     ledger_id: str
     secret: bytes
@@ -24,13 +25,13 @@ class Identity:
 
 
 def known_identity(database: Database) -> Identity | None:
-    """The ledger's identity, for readers that must not write; None where it has none yet."""
+    """The ledger's identity, for readers that must not write; None if it has none yet."""
     with database.read() as connection:
         return _identity(connection)
 
 
 def ensure_identity(database: Database) -> Identity:
-    """The ledger's identity, made where it has none yet; only then the write lock is taken."""
+    """The ledger's identity. If it has none yet, this makes one, and only then takes the write lock."""
     known = known_identity(database)
     if known is None:
         with database.write() as connection:

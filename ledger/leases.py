@@ -1,7 +1,7 @@
-"""Leases: at most one holder of a name at a time, by the database's clock.
+"""Leases: a name has at most one holder at a time, by the database's clock.
 
-Each acquisition gets a larger token. What a holder writes is conditional on its token, so one that
-slept through its lease cannot undo what its successor did.
+Each acquisition gets a larger token. Writes are conditional on the token, so a holder that stood still
+beyond its lease cannot undo the work of its successor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from ledger.database import Database, now_s
 from ledger.schema import leases
 
 TTL_S_MAX = 10.0
-"""Longer leases would make a killed holder's agents wait."""
+"""Seconds of a lease at most: agents of a killed learner wait until its lease ends."""
 
 
 def acquire(database: Database, names: Sequence[str], *, holder: str, ttl_s: float) -> dict[str, int]:
-    """Take every lease of `names` that is free, expired or ours already. Returns their fencing tokens."""
+    """Take every lease of `names` that is free, expired or already this holder's. Returns fencing tokens."""
     assert 0 < ttl_s <= TTL_S_MAX
     taken: dict[str, int] = {}
     with database.write() as connection:
         now = now_s(connection)
         rows = connection.execute(select(leases).where(leases.c.name.in_(names)))
-        standing = {row.name: row for row in rows}
+        stored = {row.name: row for row in rows}
         for name in names:
-            row = standing.get(name)
+            row = stored.get(name)
             if row is None:
                 connection.execute(
                     insert(leases).values(name=name, holder=holder, token=1, until_s=now + ttl_s)
@@ -41,8 +41,8 @@ def acquire(database: Database, names: Sequence[str], *, holder: str, ttl_s: flo
 
 
 def renew(database: Database, tokens: Mapping[str, int], *, ttl_s: float) -> set[str]:
-    """Prolong the leases that are still ours. Returns the names that are; the others are lost."""
-    held: set[str] = set()
+    """Prolong the leases that still have these tokens. Returns their names; the other leases are lost."""
+    renewed_names: set[str] = set()
     with database.write() as connection:
         until_s = now_s(connection) + ttl_s
         for name, token in tokens.items():
@@ -50,12 +50,12 @@ def renew(database: Database, tokens: Mapping[str, int], *, ttl_s: float) -> set
                 update(leases).where(leases.c.name == name, leases.c.token == token).values(until_s=until_s)
             )
             if renewed.rowcount == 1:
-                held.add(name)
-    return held
+                renewed_names.add(name)
+    return renewed_names
 
 
 def release(database: Database, tokens: Mapping[str, int]) -> None:
-    """Give the leases back at once. The rows stay: tokens must keep growing."""
+    """End the leases now. The rows stay, so that tokens go on growing."""
     with database.write() as connection:
         for name, token in tokens.items():
             connection.execute(
@@ -64,14 +64,14 @@ def release(database: Database, tokens: Mapping[str, int]) -> None:
 
 
 def holds(connection: Connection, name: str, token: int) -> bool:
-    """Whether the lease was not taken by somebody else since `token` was given.
+    """Whether nobody else has taken the lease since `token` was issued.
 
-    An expired lease that nobody took still holds: nobody else has acted, which is all a fence must ensure.
+    This is also true of an expired lease that nobody took: a fence must ensure only that nobody else acted.
     """
     return connection.scalar(select(leases.c.token).where(leases.c.name == name)) == token
 
 
 def held_names(connection: Connection) -> dict[str, str]:
-    """Names leased right now and who holds them."""
+    """The holder of every lease that has not expired, by name."""
     query = select(leases.c.name, leases.c.holder).where(leases.c.until_s > now_s(connection))
     return {row.name: row.holder for row in connection.execute(query)}

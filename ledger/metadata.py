@@ -1,4 +1,4 @@
-"""What every table shares: how constraints are named, and the type of row numbers."""
+"""The naming of constraints in all tables, and the type of row numbers."""
 
 from sqlalchemy import BigInteger, Integer, MetaData
 
@@ -12,5 +12,5 @@ metadata = MetaData(
     }
 )
 
-# SQLite gives out row numbers for INTEGER keys only; Postgres has 64 bits to lose.
+# SQLite numbers rows only under INTEGER keys, which have 64 bits there; on Postgres BIGINT has them.
 Serial = BigInteger().with_variant(Integer, "sqlite")

@@ -1,4 +1,4 @@
-"""Revisions of the schema: which one a ledger or a backup has, which ones this clorad knows, upgrades."""
+"""Revisions of the schema: reads which one a ledger has, refuses unknown ones, and upgrades."""
 
 from functools import cache
 from pathlib import Path
@@ -16,12 +16,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """The revisions this clorad can read, oldest first; the last is the one it needs."""
+    """The revisions that this clorad can read, oldest first. It needs the last."""
     return tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")))
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision of the ledger; None where the database holds no ledger."""
+    """The revision of the ledger; None if the database has no ledger."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -29,7 +29,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def refuse_newer(revision: str, owner: str) -> None:
-    """Raises `LedgerRefused` where a newer clorad made `owner`: "the ledger", or the name of a backup."""
+    """Raises `LedgerRefused` if a newer clorad made `owner`: "the ledger", or the name of a backup."""
     known = known_revisions()
     if revision not in known:
         raise LedgerRefused(
@@ -39,7 +39,7 @@ def refuse_newer(revision: str, owner: str) -> None:
 
 
 def require_newest(connection: Connection) -> None:
-    """Raises `LedgerRefused` where the ledger has not the schema that this clorad needs."""
+    """Raises `LedgerRefused` if the ledger does not have the schema that this clorad needs."""
     revision = revision_of(connection)
     if revision is None:
         raise LedgerRefused("the database holds no ledger; `clorad ledger migrate` makes one")
@@ -60,7 +60,7 @@ def is_newest(connection: Connection) -> bool:
 def upgrade(connection: Connection) -> None:
     """Bring the schema to the newest revision, in the caller's transaction.
 
-    Raises `LedgerRefused` where a newer clorad made it.
+    Raises `LedgerRefused` if a newer clorad made it.
     """
     revision = revision_of(connection)
     if revision is not None:
@@ -75,8 +75,8 @@ def upgrade(connection: Connection) -> None:
 
 
 def load_alembic() -> "Config":
-    """Alembic's configuration. The first call imports it: a quarter of a second that most commands save."""
-    from alembic import command  # noqa: F401 - what `upgrade` needs
+    """Alembic's configuration. The first call imports Alembic, which takes 0.25 s that most commands save."""
+    from alembic import command  # noqa: F401 - for `upgrade`
     from alembic.config import Config
 
     config = Config()

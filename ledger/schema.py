@@ -1,7 +1,7 @@
-"""The tables. Everything clorad must remember is here or in the adapter store, and nowhere else.
+"""The tables. Everything that clorad must remember is here or in the adapter store.
 
-Times are seconds since 1970 by the database's clock (`_s`). JSON columns hold what is only ever read
-back whole; what is asked about has a column.
+Times (`_s`) are seconds since 1970 by the database's clock. A value that queries look at has a column of its
+own; JSON columns are for values that are only read whole.
 """
 
 from sqlalchemy import (
@@ -64,7 +64,7 @@ facts = Table(  # single values: the ledger's identity, the routing generation
     Column("value", Text, nullable=False),
 )
 
-# ── who learns ────────────────────────────────────────────────────────────────────────────────────
+# ── agents ────────────────────────────────────────────────────────────────────────────────────────
 agents = Table(
     "agents",
     metadata,
@@ -79,7 +79,7 @@ agents = Table(
     CheckConstraint("weight > 0", name="weight"),
 )
 
-# ── who may talk ──────────────────────────────────────────────────────────────────────────────────
+# ── access ─────────────────────────────────────────────────────────────────────────────────────────
 access_keys = Table(
     "access_keys",
     metadata,
@@ -97,7 +97,7 @@ access_keys = Table(
     Column("replaces", String(40)),  # the key that was rotated
 )
 
-# ── what was learned from it ──────────────────────────────────────────────────────────────────────
+# ── learning ──────────────────────────────────────────────────────────────────────────────────────
 leases = Table(
     "leases",
     metadata,
@@ -107,13 +107,13 @@ leases = Table(
     Column("until_s", Float, nullable=False),
 )
 
-passes = Table(  # turns trained together, and everything that must be repeated to get the same hashes
+passes = Table(  # turns that are trained together; `form` is what another run needs for the same hashes
     "passes",
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
     Column("holder", String(200), nullable=False),
     Column("form", JSON, nullable=False),
-    Column("virtual_time", Float, nullable=False, server_default="0"),  # of sharing: ledger/learning/usage.py
+    Column("virtual_time", Float, nullable=False, server_default="0"),  # see ledger/learning/usage.py
     Column("opened_s", Float, nullable=False),
     Column("closed_s", Float),
 )
@@ -128,14 +128,14 @@ turns = Table(
     Column("number", Integer, nullable=False),  # of the version it makes
     Column("parent", Integer, nullable=False),  # version number; 0 is the base
     Column("recipe", JSON, nullable=False),
-    Column("labelling", JSON, nullable=False),  # what labels depend on besides the events, as it was
+    Column("labelling", JSON, nullable=False),  # what labels depend on besides the events
     Column("seed", BigInteger, nullable=False),
     Column("attempt", Integer, nullable=False),  # tries since the last promotion, from 1
-    Column("through_seq", BigInteger, nullable=False),  # newest event it has looked at
+    Column("through_seq", BigInteger, nullable=False),  # the newest event that planning saw
     Column("token", BigInteger, nullable=False),
     Column("state", String(10), nullable=False),  # `ledger.turn_states.TurnState`
     Column("reason", String(200)),
-    Column("tokens", BigInteger, nullable=False, server_default="0"),  # what it cost; 0 while open or void
+    Column("tokens", BigInteger, nullable=False, server_default="0"),  # its cost; 0 while open, and if void
     Column("closed_s", Float),
     UniqueConstraint("pass_id", "place"),
     Index(None, "agent", "state"),
@@ -167,7 +167,7 @@ versions = Table(
     Column("through_seq", BigInteger, nullable=False),
     Column("path", Text, nullable=False),  # relative to the adapter store
     Column("made_s", Float, nullable=False),
-    Column("pruned_s", Float),  # since when its directory is gone, or about to go
+    Column("pruned_s", Float),  # when it was marked as pruned; its directory is removed after that
     UniqueConstraint("turn_id"),
 )
 
@@ -180,12 +180,12 @@ decisions = Table(
     Column("kind", String(20), nullable=False),  # initial, canary, promote, refuse, abstain, rollback
     Column("by", String(200), nullable=False),  # "gate", or a person's name
     Column("evidence", JSON, nullable=False),
-    Column("through_seq", BigInteger, nullable=False),  # newest event of the agent the decision knew
+    Column("through_seq", BigInteger, nullable=False),  # the agent's newest event at that time
     Column("decided_s", Float, nullable=False),
     Index(None, "agent", "number"),
 )
 
-# ── who should serve what ─────────────────────────────────────────────────────────────────────────
+# ── serving ───────────────────────────────────────────────────────────────────────────────────────
 desired = Table(
     "desired",
     metadata,
@@ -196,7 +196,7 @@ desired = Table(
     Column("since_s", Float, nullable=False),
 )
 
-replicas = Table(  # what the fleet role last saw; observations, never commands
+replicas = Table(  # each replica as the fleet role last saw it
     "replicas",
     metadata,
     Column("url", String(400), primary_key=True),

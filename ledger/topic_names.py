@@ -1,9 +1,9 @@
-"""The names of the four Kafka topics. One cluster carries one installation, so they are no settings."""
+"""The names of the four Kafka topics. They are no settings: one cluster has one installation of clorad."""
 
 FEEDBACK_TOPIC = "clorad.feedback"
-"""What people say about replies, and outcomes."""
+"""Feedback: corrections, interventions, outcomes, retractions."""
 INTERACTIONS_TOPIC = "clorad.interactions"
-"""What agents were asked and replied, captured by the gateway."""
+"""Interactions that the gateway captured: what agents were asked and what they answered."""
 DEAD_LETTERS_TOPIC = "clorad.dead-letters"
 """Copies of the records that could not be used."""
 LIFECYCLE_TOPIC = "clorad.lifecycle"

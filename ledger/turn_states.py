@@ -1,4 +1,4 @@
-"""The words of a turn's record: its state, the part each event has in it, and what became of the event."""
+"""The state of a turn, the part of each event in it, and what became of the event."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +11,10 @@ from ledger.schema import turn_events, turns
 class TurnState(StrEnum):
     """How far a turn is."""
 
-    OPEN = "open"  # written down, and not closed
+    OPEN = "open"  # stored, and not closed
     MADE = "made"  # it made a version
-    DROPPED = "dropped"  # it was trained and made nothing
-    VOID = "void"  # its lease, its parent or its events changed: its work is lost
+    DROPPED = "dropped"  # it was trained and made no version
+    VOID = "void"  # its lease, its parent or its events changed: its result is lost
 
 
 class TurnPart(StrEnum):
@@ -32,7 +32,7 @@ class EventOutcome(StrEnum):
     TRAINED = "trained"
     ALREADY_KNOWN = "already_known"  # the agent answered as corrected before it was taught
     BARREN = "barren"  # it can never be trained on; the reason says why
-    NOT_USED = "not_used"  # no episode was made of it this time
+    NOT_USED = "not_used"  # this turn made no episode of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,5 +60,5 @@ def in_part(part: TurnPart) -> ColumnElement[bool]:
 
 
 def stored_result(outcome: str | None, reason: str | None) -> EventResult | None:
-    """The result in a row of `turn_events`; None while its turn is open, and where it was void."""
+    """The result in a row of `turn_events`; None while its turn is open, and if it was void."""
     return None if outcome is None else EventResult(outcome=EventOutcome(outcome), reason=reason)

@@ -9,7 +9,7 @@ from daemon.roles.startup import lease_holder
 from daemon.settings import Settings
 from daemon.upkeep import pruning
 from daemon.upkeep.pruning import PrunedFolder
-from ledger.heartbeat import held
+from ledger.heartbeat import hold_leases
 from ledger.learning.agents import all_agents
 from ledger.leases import TTL_S_MAX
 
@@ -29,7 +29,7 @@ def prune(settings: Settings, *, agent: str | None, keep: int, dry_run: bool, as
             if dry_run:
                 pruned = pruning.prunable_folders(database, store, agents, keep=keep)
             else:
-                with held(database, [LEASE], holder=lease_holder(), ttl_s=TTL_S_MAX) as leased:
+                with hold_leases(database, [LEASE], holder=lease_holder(), ttl_s=TTL_S_MAX) as leased:
                     if not leased.tokens:
                         raise CommandFailed("somebody else is pruning right now", code=ExitCode.TRY_AGAIN)
                     pruned = pruning.prune(database, store, agents, keep=keep)

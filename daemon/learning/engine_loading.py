@@ -23,7 +23,7 @@ def prepare_torch(base: Path) -> None:
     """Set how torch's threads wait, as `engine.threads` says, unless the environment says otherwise.
 
     Call it before any import that loads torch: torch reads the environment once, when it is loaded. Raises
-    `EngineRefused` where the base is missing, or only what the other roles need was installed.
+    `EngineRefused` if the base is missing, or if clorad was installed without the engine.
     """
     os.environ.update(WAITS | os.environ)
     if missing := [name for name in _NEEDED if find_spec(name) is None]:

@@ -1,4 +1,4 @@
-"""The learner: what its loop works with, and what an operator decides about it."""
+"""The learner: the parts that its loop uses, and the options that an operator sets."""
 
 import time
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from engine.backend import Backend
 from ledger.database import Database
 
 STEP_S_MAX = 900.0
-"""How long a learner may be silent before it counts as hung: a hung learner renews its leases for ever, and
-its agents learn no more. A step takes seconds; preparing or saving many turns takes minutes."""
+"""Seconds without a report after which a learner counts as hung: it would renew its leases for ever, and no
+other learner could train its agents. A step takes seconds; preparing or saving many turns takes minutes."""
 
 
 class Stopped(Exception):
@@ -23,7 +23,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerOptions:
-    """What the operator decides about learning, and two intervals of the loop."""
+    """The operator's options for learning, and two intervals of the loop."""
 
     freshness: Freshness
     limits: TurnLimits
@@ -35,7 +35,7 @@ class LearnerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """Everything the loop works with. One learner per accelerator."""
+    """Everything that the loop uses. There is one learner for each accelerator."""
 
     database: Database
     engine: Backend
@@ -49,5 +49,5 @@ class Learner:
     disk_shortage: Callable[[], str] = lambda: ""  # why no version could be written now; empty: it could
 
     def show_life(self) -> None:
-        """Tell the health port that the loop, or the pass, goes on."""
+        """Report to the health port that the loop, or the pass, goes on."""
         self.health.alive("learner", age_s_max=STEP_S_MAX)

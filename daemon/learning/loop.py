@@ -16,7 +16,7 @@ from daemon.learning.scheduler import choose_agents, due_backlogs
 from daemon.learning.training import lease_tokens, train_pass
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
-from ledger.heartbeat import Leased, held
+from ledger.heartbeat import Leased, hold_leases
 from ledger.learning import agents, backlog, event_queries, passes, turns, usage
 from ledger.learning.passes import Pass
 from ledger.learning.turns import TurnPlan
@@ -54,7 +54,9 @@ def resume_pass(learner: Learner, stopping: threading.Event) -> bool:
         unfinished = passes.unfinished_passes(connection)
     for opened in unfinished:
         names = [turns.lease_name(turn.plan.agent) for turn in opened.turns if turn.is_open]
-        with held(learner.database, names, holder=learner.holder, ttl_s=learner.options.lease_s) as leased:
+        with hold_leases(
+            learner.database, names, holder=learner.holder, ttl_s=learner.options.lease_s
+        ) as leased:
             if set(leased.tokens) != set(names):
                 continue  # the learner that opened it is still alive
             passes.adopt_pass(learner.database, opened, lease_tokens(opened, leased))
@@ -78,7 +80,7 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
         return False
     chosen = choose_agents(due, trained, slots=options.slots, age_s_max=options.freshness.age_s_max)
     names = [turns.lease_name(agent) for agent in chosen.agents]
-    with held(learner.database, names, holder=learner.holder, ttl_s=options.lease_s) as leased:
+    with hold_leases(learner.database, names, holder=learner.holder, ttl_s=options.lease_s) as leased:
         plans = _plan_turns(learner, leased)
         opened = _open_pass(learner, plans, chosen.virtual_time) if plans else None
         if opened is None:

@@ -33,7 +33,7 @@ class Pacing:
         if self.due_since_s is None:
             self.due_since_s = now_s
         if now_s - self.due_since_s < gather_s:
-            self.stamp = None  # count again at the next look: the wait is short
+            self.stamp = None  # count again at the next call: the wait is short
             return False
         self.due_since_s = None
         return True

@@ -35,7 +35,7 @@ Marks = dict[int, tuple[Status, str]]
 """By `seq`: the new status of an event, and why."""
 
 
-_RIPE = (Status.OPEN, "ripe")
+_USABLE = (Status.OPEN, "it can be labelled now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def plan_turn(
         taught=[kept for kept in material.taught if kept.seq not in marks],
     )
     marks |= _labels(undisputed)
-    new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _RIPE) == _RIPE]
+    new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _USABLE) == _USABLE]
     if not new:
         return PlannedTurn(plan=None, marks=marks)
     attempt = backlog.refusals + 1
@@ -160,14 +160,15 @@ def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
 
 
 def _labels(material: _Material) -> Marks:
-    """Waiting events that teach nothing, go on waiting or are ripe; taught events that are not repeated."""
+    """New statuses: of waiting events, by whether an episode can be made of them; of taught events that an
+    outcome reverted."""
     settled = settle_for_planning(
         material.waiting,
         history=material.background.history,
         baselines=material.baselines,
         around=(*material.taught, *material.approvals, *material.background.amended),
     )
-    marks: Marks = {kept.seq: _RIPE for kept in material.waiting if kept.status is Status.WAITING}
+    marks: Marks = {kept.seq: _USABLE for kept in material.waiting if kept.status is Status.WAITING}
     marks |= {seq: (Status.BARREN, reason) for seq, reason in settled.barren.items()}
     marks |= {seq: (Status.WAITING, reason) for seq, reason in settled.deferred.items()}
     for kept in (*material.waiting, *material.taught):

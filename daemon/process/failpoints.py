@@ -1,6 +1,6 @@
-"""Dying on purpose: `CLORAD_FAILPOINT=name[:n]` kills the process the n-th time it passes a named point.
+"""Failpoints: `CLORAD_FAILPOINT=name[:n]` kills the process the n-th time it passes a named point.
 
-For tests and the chaos demo. The points are where a crash is hardest to get right.
+They are for tests and the chaos demo. Each point is at a place where a crash could do the most damage.
 """
 
 import os
@@ -28,7 +28,7 @@ POINTS = frozenset(
 
 
 class Failpoints:
-    """Counts the passes of one armed point; does nothing when none is armed."""
+    """Counts how often the process passes the armed point. Does nothing if no point is armed."""
 
     def __init__(self, spec: str | None) -> None:
         name, _, count = (spec or "").partition(":")
@@ -41,7 +41,7 @@ class Failpoints:
             log.warning("failpoint armed: this process will be killed", failpoint=name, passes=self._left)
 
     def __call__(self, name: str) -> None:
-        """Pass the point `name`."""
+        """Note that the process passes the point `name`; kill it if this is the armed time."""
         assert name in POINTS, name
         if name != self._name:
             return

@@ -1,8 +1,8 @@
-"""Whether a role is alive and ready, as its own loops say, and a port that shows it.
+"""Stores whether a role is alive and ready, as its loops report, and answers probes on the health port.
 
-Alive: every loop that promised a sign of life gave it in time. Ready: every named check holds.
-Nothing is asked at request time: a probe must not wait for what it watches. With a token, only who has it
-reads more than whether; an orchestrator's probes can send none.
+A role is alive if every loop has reported in its time, and ready if every named check holds. A probe reads
+the last reports only: it must not wait for the thing that it watches. With a token, only clients that send it
+get more than the status: the probes of an orchestrator cannot send one.
 """
 
 import hmac
@@ -37,9 +37,9 @@ _beat = _meter.create_gauge(
 )
 
 AGE_S_MAX = 60.0
-"""How long a loop may be silent unless it says otherwise."""
+"""Seconds within which a loop must report again, unless it gives another time."""
 
-_SOCKET_S_MAX = 5.0  # a probe that stops talking must not keep its thread
+_SOCKET_S_MAX = 5.0  # a client that sends nothing must not keep its thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class _Beat:
 
 
 class Health:
-    """What a role's loops last said of themselves. Safe to call from any thread."""
+    """The last reports of a role's loops. Safe to call from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -65,7 +65,8 @@ class Health:
         self._beats: dict[str, _Beat] = {}
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
-        """State whether one thing the role needs is there. `why` must quote nobody; secrets are masked."""
+        """Report whether the role has one thing that it needs. `why` must quote nobody; secrets are
+        masked."""
         why = mask(why)
         _ready.set(int(ok), {"check": name})
         with self._lock:
@@ -77,13 +78,13 @@ class Health:
         log.info("readiness changed", check=name, ok=ok, why=why)
 
     def alive(self, name: str, *, age_s_max: float = AGE_S_MAX) -> None:
-        """A sign of life of the loop `name`, and a promise of the next within `age_s_max`."""
+        """Report that the loop `name` goes on, and that it will report again within `age_s_max` seconds."""
         _beat.set(time.time(), {"loop": name})
         with self._lock:
             self._beats[name] = _Beat(at_s=self._clock(), age_s_max=age_s_max)
 
     def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every loop kept its promise, and each one's age."""
+        """Whether every loop has reported in its time, and the age of each report."""
         now = self._clock()
         with self._lock:
             beats = dict(self._beats)
@@ -95,7 +96,7 @@ class Health:
         return not late, {"alive": not late, "late": late, "loops": ages}
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every named check holds; a role that has stated nothing yet is not ready."""
+        """Whether every named check holds; a role that has reported nothing yet is not ready."""
         now = self._clock()
         with self._lock:
             checks = dict(self._checks)
@@ -111,8 +112,8 @@ class Health:
 def served(health: Health, port: int, host: str = "127.0.0.1", *, token: str | None = None) -> Iterator[int]:
     """Answer /healthz, /readyz and /metrics until the block ends. Yields the port (0: any).
 
-    With a `token`, /metrics is 401 without it, and the others answer with their status alone. Raises
-    `OSError` where the port is taken, or `host` is no address of this machine.
+    With a `token`, /metrics answers 401 without it, and the others answer with their status alone. Raises
+    `OSError` if the port is taken, or `host` is no address of this machine.
     """
     server = _Server((host, port), health, token)
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True)
@@ -127,30 +128,30 @@ def served(health: Health, port: int, host: str = "127.0.0.1", *, token: str | N
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # stopping must not wait for a slow prober
+    block_on_close = False  # a slow client must not delay the stop
 
     def __init__(self, address: tuple[str, int], health: Health, token: str | None) -> None:
         self.health = health
         self.expected = None if token is None else f"Bearer {token}".encode()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, _Answers)
+        super().__init__(address, _ProbeHandler)
 
     def server_bind(self) -> None:
-        """Without HTTPServer's look for our own name, for which a resolver may take its time."""
+        """Bind without HTTPServer's look-up of this machine's name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _ProbeHandler(BaseHTTPRequestHandler):
     server: _Server
     timeout = _SOCKET_S_MAX
 
     def do_GET(self) -> None:
-        """Answer one probe: 200 where the claim holds, 503 where it does not."""
+        """Answer one probe: 200 if the role is alive or ready, else 503."""
         match self.path.partition("?")[0]:
             case "/healthz":
-                self._say(*self.server.health.liveness())
+                self._send_report(*self.server.health.liveness())
             case "/readyz":
-                self._say(*self.server.health.readiness())
+                self._send_report(*self.server.health.readiness())
             case "/metrics" if self._has_token():
                 self._send(200, CONTENT_TYPE_LATEST, generate_latest())
             case "/metrics":
@@ -158,14 +159,14 @@ class _Answers(BaseHTTPRequestHandler):
             case _:
                 self._send(404, "text/plain", b"/healthz, /readyz, /metrics\n")
 
-    def _say(self, ok: bool, shown: dict[str, Any]) -> None:
-        body = json.dumps(shown).encode() + b"\n" if self._has_token() else b"{}\n"
+    def _send_report(self, ok: bool, report: dict[str, Any]) -> None:
+        body = json.dumps(report).encode() + b"\n" if self._has_token() else b"{}\n"
         self._send(200 if ok else 503, "application/json", body)
 
     def _has_token(self) -> bool:
-        given = self.headers.get("authorization") or ""
+        header = self.headers.get("authorization") or ""
         expected = self.server.expected
-        return expected is None or hmac.compare_digest(given.encode("latin-1", "replace"), expected)
+        return expected is None or hmac.compare_digest(header.encode("latin-1", "replace"), expected)
 
     def _send(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)
@@ -177,4 +178,4 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Probes come every few seconds; a log line for each would drown the rest."""
+        """Log nothing: probes come every few seconds, and their lines would hide the others."""

@@ -1,4 +1,4 @@
-"""Asking this machine's roles how they are, on their health ports."""
+"""Asks the roles on this machine whether they are ready, on their health ports."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,13 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def roles(settings: Settings) -> dict[str, Any]:
-    """Each role's readiness, None where it does not answer; empty where no ports are set."""
-    first, host = settings.telemetry.health_port, settings.telemetry.health_host
-    asked, token = _ANYWHERE.get(host, host), settings.telemetry.token
+    """Each role's readiness, None if it does not answer; empty if no ports are set."""
+    first_port, host = settings.telemetry.health_port, settings.telemetry.health_host
+    address, token = _ANYWHERE.get(host, host), settings.telemetry.token
     headers = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
-    return {name: _readiness(asked, health_port(first, name), headers) for name in ROLES} if first else {}
+    if not first_port:
+        return {}
+    return {name: _readiness(address, health_port(first_port, name), headers) for name in ROLES}
 
 
 def _readiness(host: str, port: int, headers: Mapping[str, str]) -> Any:

@@ -1,9 +1,9 @@
-"""The four roles, and on which port each shows its health. Here so that naming them loads nothing."""
+"""The names of the four roles and their health ports, in a module that is cheap to import."""
 
 ROLES = ("intake", "learner", "fleet", "gateway")
 """In the order of their health ports."""
 
 
 def health_port(first: int, role: str) -> int:
-    """The role's own, under `run` and alone alike: one settings file serves all roles. 0: none is wanted."""
+    """The role's health port, also if it runs alone: one settings file serves all roles. 0: it has none."""
     return first + ROLES.index(role) if first else 0

@@ -1,7 +1,7 @@
-"""The frame around one role's process: signals, telemetry, health, and what its exit code means.
+"""Runs one role in its process: signals, logging, metrics, the health port, and the exit code.
 
-0: it was asked to stop. 78: starting it again cannot help, a person has to change something.
-Anything else is a fault, and the supervisor (or systemd, or Kubernetes) starts it again.
+Exit code 0: it was asked to stop. 78: starting it again cannot help, a person has to change something.
+Any other code is a fault, and the supervisor (or systemd, or Kubernetes) starts it again.
 """
 
 import ctypes
@@ -26,13 +26,13 @@ from ledger.errors import LedgerRefused
 log = structlog.get_logger(__name__)
 
 Role = Callable[[Settings, threading.Event, Health], None]
-"""Runs until the event is set; raises `RoleRefused` or `LedgerRefused` where running again cannot help."""
+"""Runs until the event is set; raises `RoleRefused` or `LedgerRefused` if starting it again cannot help."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 class RoleRefused(Exception):
-    """The role cannot run as things are, and trying again cannot help. The text is one line for a person."""
+    """The role cannot run, and starting it again cannot help. The text is one line for a person."""
 
 
 def run_role(name: str, role: Role, settings: Settings) -> int:
@@ -41,14 +41,14 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
     meters = telemetry.start_meters(settings.telemetry, role=name)
     stopping = threading.Event()
     watch_signals(stopping)
-    watched = Health()
+    role_health = Health()
     with ExitStack() as open_parts:
         open_parts.callback(meters.shutdown)
         try:
             if port := health_port(settings.telemetry.health_port, name):
-                _show(watched, settings.telemetry, port, open_parts)
+                _serve_health(role_health, settings.telemetry, port, open_parts)
             log.info("role started")
-            role(settings, stopping, watched)
+            role(settings, stopping, role_health)
         except (RoleRefused, LedgerRefused) as refusal:
             log.critical("role refused to go on", why=str(refusal))
             return ExitCode.CHANGE_NEEDED
@@ -57,36 +57,37 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
 
 
 def watch_signals(stopping: threading.Event) -> None:
-    """SIGTERM and SIGINT set `stopping`; a second one ends the process at once, which is always safe."""
+    """Set `stopping` on SIGTERM and SIGINT. A second signal ends the process at once, which is always
+    safe."""
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         if stopping.is_set():
             os._exit(ExitCode.FAILED)
         stopping.set()
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
 
 
 def die_with(parent_pid: int) -> None:
-    """Be killed when the parent dies, however it dies (Linux; elsewhere nothing is promised).
+    """Have the kernel kill this process when its parent ends in any way (on Linux; elsewhere do nothing).
 
-    SIGKILL, because nothing may outlive the supervisor, and nothing here depends on a graceful end.
+    The signal is SIGKILL: no role may outlive the supervisor, and none needs a graceful end.
     """
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it died before we asked
+    if os.getppid() != parent_pid:  # the parent had ended before
         os._exit(ExitCode.FAILED)
 
 
-def _show(watched: Health, options: TelemetrySettings, port: int, open_parts: ExitStack) -> None:
+def _serve_health(role_health: Health, options: TelemetrySettings, port: int, open_parts: ExitStack) -> None:
     host, token = options.health_host, options.token
     if token is None and not is_loopback(host):
         log.warning("health and metrics are open to whoever reaches this machine", setting="telemetry.token")
     try:
         open_parts.enter_context(
-            health.served(watched, port, host, token=None if token is None else token.get_secret_value())
+            health.served(role_health, port, host, token=None if token is None else token.get_secret_value())
         )
     except OSError as fault:
         raise RoleRefused(

@@ -1,7 +1,7 @@
-"""`clorad run`: the four roles as child processes. One that dies is started again; the others do not notice.
+"""`clorad run`: runs the four roles as child processes, and restarts one that ends while the others go on.
 
-Nothing here is needed for correctness: the roles meet only in the ledger and the store, and each may be
-killed at any moment. This is for one machine; in a fleet the orchestrator does the same.
+Nothing depends on it for correctness: the roles meet only in the ledger and the store, and each may be
+killed at any moment. It is for one machine; in a fleet the orchestrator does the same.
 """
 
 import os
@@ -22,11 +22,12 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.1
 STOP_S_MAX = 8.0
-"""How long a child may take to stop unless it is said that it may take longer."""
+"""Seconds that a child may take to stop, unless its `stop_s_max` says otherwise."""
 
 STOP_ORDER = (("intake", "learner"), ("fleet",), ("gateway",))
-"""Who is asked to stop after whom. First those who make work for others; then the fleet role, which ships
-what intake's last transaction owes to Kafka; the gateway last, because people wait for its answers."""
+"""The order of stopping. Intake and learner are first, because they make work for others; then the fleet
+role, which sends the messages of intake's last transaction; the gateway is last: users wait for its
+answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +36,20 @@ class ChildProcess:
 
     name: str
     command: tuple[str, ...]
-    stop_s_max: float = STOP_S_MAX  # from being asked to; then it is killed
+    stop_s_max: float = STOP_S_MAX  # after SIGTERM; then it is killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RestartDelays:
     """How long a child that died waits for its next start."""
 
     first_s: float = 0.5
     longest_s: float = 30.0
-    calm_s: float = 60.0  # having lived so long, its earlier deaths are forgotten
+    calm_s: float = 60.0  # after running so long, a child's earlier deaths no longer count
 
     def delay_s(self, deaths: int, chance: float) -> float:
-        """Doubles with every death in a row; `chance` in [0, 1) spreads it over the upper half, so that
-        roles that died of one cause do not come back at one instant."""
+        """Seconds to wait: doubled with every death in a row. `chance` in [0, 1) spreads them over the upper
+        half, so that roles that died of one cause do not start at one moment."""
         assert deaths >= 1
         assert 0.0 <= chance < 1.0
         full_s = min(self.longest_s, self.first_s * 2.0 ** min(deaths - 1, 30))
@@ -56,8 +57,8 @@ class Patience:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Kept:
-    """A child and how it is doing: running, or due to be started."""
+class _ChildState:
+    """A child with its process, or with the time of its next start."""
 
     child: ChildProcess
     process: subprocess.Popen[bytes] | None = None
@@ -67,150 +68,153 @@ class _Kept:
 
 
 class Supervisor:
-    """Keeps children running until told to stop, then stops them in order and leaves none behind."""
+    """Keeps children running until `stopping` is set, then stops them all, in order."""
 
     def __init__(
         self,
         children: Sequence[ChildProcess],
         *,
-        patience: Patience | None = None,
+        delays: RestartDelays | None = None,
         stop_order: Sequence[Sequence[str]] = STOP_ORDER,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._kept = {child.name: _Kept(child=child) for child in children}
-        assert set(self._kept) <= {name for stage in stop_order for name in stage}, "everyone is stopped"
-        self._patience = patience or Patience()
+        self._states = {child.name: _ChildState(child=child) for child in children}
+        assert set(self._states) <= {name for stage in stop_order for name in stage}, "all can be stopped"
+        self._delays = delays or RestartDelays()
         self._stop_order = stop_order
         self._chance = chance
 
     def run(self, stopping: Event) -> int:
-        """Returns 0 once stopped as asked, 78 where a child said that starting it again cannot help.
+        """Run until `stopping` is set. Returns 0, or 78 if a child refused: starting it again cannot help.
 
-        Then the others are stopped, but for who serves people and has been up for a while: it goes on until
-        we are told to stop, or it refuses too.
+        When a child refuses, the others are stopped. Only a gateway that has run for a while goes on, because
+        it serves users, until `stopping` is set or it refuses too.
         """
         refused = False
         try:
-            while self._kept:
-                refuser = next(filter(None, map(self._look_after, self._kept.values())), None)
+            while self._states:
+                refuser = next(filter(None, map(self._check, self._states.values())), None)
                 if refuser is not None:
                     refused = True
-                    self._let_go(refuser)
+                    self._stop_others(refuser)
                 if stopping.wait(TICK_S):
                     break
         finally:
-            self._stop(self._kept)
+            self._stop(self._states)
         return ExitCode.CHANGE_NEEDED if refused else ExitCode.DONE
 
-    def _let_go(self, refuser: str) -> None:
-        """Who refused is gone, and with it all whom nobody would miss at once."""
-        del self._kept[refuser]
-        calm_since_s = time.monotonic() - self._patience.calm_s
+    def _stop_others(self, refuser: str) -> None:
+        """Forget the child that refused, and stop all others but a gateway that has run for a while."""
+        del self._states[refuser]
+        calm_since_s = time.monotonic() - self._delays.calm_s
         staying = {
             name
             for name in self._stop_order[-1]
-            if name in self._kept
-            and self._kept[name].process is not None
-            and self._kept[name].started_s <= calm_since_s
+            if name in self._states
+            and self._states[name].process is not None
+            and self._states[name].started_s <= calm_since_s
         }
         log.critical(
             "a role refused to go on, its own line says why; the others are stopped",
             refused=refuser,
             but=sorted(staying),
         )
-        leaving = self._kept.keys() - staying
-        self._stop(leaving)
-        for name in leaving:
-            del self._kept[name]
+        stopped = self._states.keys() - staying
+        self._stop(stopped)
+        for name in stopped:
+            del self._states[name]
 
-    def _look_after(self, kept: _Kept) -> str | None:
+    def _check(self, state: _ChildState) -> str | None:
         """Start the child if it is due, note its death if it died. Returns its name if it refused to run."""
         now = time.monotonic()
-        if kept.process is None:
-            if now >= kept.due_s:
-                self._start(kept, now)
+        if state.process is None:
+            if now >= state.due_s:
+                self._start(state, now)
             return None
-        code = kept.process.poll()
+        code = state.process.poll()
         if code is None:
             return None
-        _signal(kept, signal.SIGKILL, whole_group=True)  # what it may have started itself
-        kept.process = None
+        _signal(state, signal.SIGKILL, whole_group=True)  # also processes that it started
+        state.process = None
         if code == ExitCode.CHANGE_NEEDED:
-            return kept.child.name
-        self._note_death(kept, how=_how(code), now=now)
+            return state.child.name
+        self._note_death(state, how=_how(code), now=now)
         return None
 
-    def _start(self, kept: _Kept, now: float) -> None:
+    def _start(self, state: _ChildState, now: float) -> None:
         try:
-            # A process group of its own: Ctrl-C reaches us alone, and we ask the children in order.
-            kept.process = subprocess.Popen(
-                kept.child.command,
-                env=_environment(kept),
+            # A process group of its own: Ctrl-C reaches the supervisor alone, which stops children in order.
+            state.process = subprocess.Popen(
+                state.child.command,
+                env=_environment(state),
                 stdin=subprocess.DEVNULL,
                 process_group=0,
             )
-        except OSError as fault:  # no memory or no process numbers: the machine's trouble, try again
-            self._note_death(kept, how=type(fault).__name__, now=now)
+        except OSError as fault:  # the machine has no memory or no process numbers: try again
+            self._note_death(state, how=type(fault).__name__, now=now)
             return
-        kept.started_s = now
-        log.info("role process started", child=kept.child.name, child_pid=kept.process.pid)
+        state.started_s = now
+        log.info("role process started", child=state.child.name, child_pid=state.process.pid)
 
-    def _note_death(self, kept: _Kept, *, how: str, now: float) -> None:
-        lived_s = now - kept.started_s
-        kept.deaths = 1 if lived_s >= self._patience.calm_s else kept.deaths + 1
-        delay_s = self._patience.delay_s(kept.deaths, self._chance())
-        kept.due_s = now + delay_s
+    def _note_death(self, state: _ChildState, *, how: str, now: float) -> None:
+        lived_s = now - state.started_s
+        state.deaths = 1 if lived_s >= self._delays.calm_s else state.deaths + 1
+        delay_s = self._delays.delay_s(state.deaths, self._chance())
+        state.due_s = now + delay_s
         log.error(
             "role process died",
-            child=kept.child.name,
+            child=state.child.name,
             how=how,
             lived_s=round(lived_s, 1),
-            deaths_in_a_row=kept.deaths,
+            deaths_in_a_row=state.deaths,
             restart_in_s=round(delay_s, 2),
         )
 
     def _stop(self, names: Collection[str]) -> None:
-        """Ask stage after stage to stop; whatever is left after its time is killed with its children."""
+        """Send SIGTERM stage after stage, and kill a child with its own children if it takes too long."""
         for stage in self._stop_order:
-            asked = [self._kept[name] for name in stage if name in names]
-            running = [kept for kept in asked if kept.process is not None and kept.process.poll() is None]
-            for kept in running:
-                _signal(kept, signal.SIGTERM, whole_group=False)
-            asked_s = time.monotonic()
-            for kept in running:
-                _wait_until(kept, asked_s + kept.child.stop_s_max)
+            chosen = [self._states[name] for name in stage if name in names]
+            running = [
+                state for state in chosen if state.process is not None and state.process.poll() is None
+            ]
+            for state in running:
+                _signal(state, signal.SIGTERM, whole_group=False)
+            signalled_s = time.monotonic()
+            for state in running:
+                _wait_until(state, signalled_s + state.child.stop_s_max)
         for name in names:
-            kept = self._kept[name]
-            if kept.process is not None:
-                _signal(kept, signal.SIGKILL, whole_group=True)  # also what a child left behind
-                kept.process.wait(timeout=STOP_S_MAX)
+            state = self._states[name]
+            if state.process is not None:
+                _signal(state, signal.SIGKILL, whole_group=True)  # also processes that a child left
+                state.process.wait(timeout=STOP_S_MAX)
 
 
-def _wait_until(kept: _Kept, deadline_s: float) -> None:
-    assert kept.process is not None
+def _wait_until(state: _ChildState, deadline_s: float) -> None:
+    assert state.process is not None
     try:
-        code = kept.process.wait(timeout=max(0.0, deadline_s - time.monotonic()))
-        log.info("role process stopped", child=kept.child.name, how=_how(code))
+        code = state.process.wait(timeout=max(0.0, deadline_s - time.monotonic()))
+        log.info("role process stopped", child=state.child.name, how=_how(code))
     except subprocess.TimeoutExpired:
-        log.error("role process did not stop in time, killing it", child=kept.child.name)
-        _signal(kept, signal.SIGKILL, whole_group=True)
+        log.error("role process did not stop in time, killing it", child=state.child.name)
+        _signal(state, signal.SIGKILL, whole_group=True)
 
 
-def _environment(kept: _Kept) -> dict[str, str]:
-    """Of its next start. A failpoint kills the process it was armed for, not the one started instead."""
+def _environment(state: _ChildState) -> dict[str, str]:
+    """The environment of its next start, without the failpoint if the child died: it kills one process
+    only."""
     environment = dict(os.environ)
-    if kept.deaths:
+    if state.deaths:
         environment.pop(FAILPOINT_VARIABLE, None)
     return environment
 
 
-def _signal(kept: _Kept, number: signal.Signals, *, whole_group: bool) -> None:
-    assert kept.process is not None
+def _signal(state: _ChildState, number: signal.Signals, *, whole_group: bool) -> None:
+    assert state.process is not None
     try:
         if whole_group:
-            os.killpg(kept.process.pid, number)
+            os.killpg(state.process.pid, number)
         else:
-            kept.process.send_signal(number)
+            state.process.send_signal(number)
     except ProcessLookupError:
         pass
 

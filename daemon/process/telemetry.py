@@ -1,7 +1,7 @@
-"""How a role is watched: structlog lines on stderr, OpenTelemetry meters scraped or pushed.
+"""Logs and metrics of a role: structlog lines on stderr, OpenTelemetry meters that are scraped or pushed.
 
-Libraries' loggers end in the same lines. A fault that ends the process is logged without the messages
-of foreign exceptions: a database driver quotes the row it refused, and people wrote that row.
+Libraries log in the same lines. A fault that ends the process is logged without the message of a library's
+exception: a database driver quotes the row that it refused, and people wrote that row.
 """
 
 import logging
@@ -36,10 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 def start_logging(settings: TelemetrySettings, *, role: str) -> None:
-    """From here on every line, ours or a library's, is one structlog event on stderr."""
+    """Make every log line of clorad and of libraries one structlog event on stderr."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        _Says({"role": role, "pid": os.getpid()}),
+        _AddFields({"role": role, "pid": os.getpid()}),
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -74,7 +74,7 @@ def start_logging(settings: TelemetrySettings, *, role: str) -> None:
 
 
 def start_meters(settings: TelemetrySettings, *, role: str) -> MeterProvider:
-    """Make the process's meters count: scraped at /metrics, and pushed where a collector is named."""
+    """Start the process's metrics: scraped at /metrics, and pushed if the settings name a collector."""
     resource = Resource.create(
         {
             "service.name": "clorad",
@@ -85,7 +85,7 @@ def start_meters(settings: TelemetrySettings, *, role: str) -> MeterProvider:
     )
     readers: list[MetricReader] = [PrometheusMetricReader()]
     if settings.otlp_endpoint is not None:
-        # Half a second of imports that most processes never need.
+        # This import takes half a second, and most processes do not need it.
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
         exporter = OTLPMetricExporter(endpoint=_metrics_url(settings.otlp_endpoint))
@@ -96,26 +96,27 @@ def start_meters(settings: TelemetrySettings, *, role: str) -> MeterProvider:
 
 
 def fault_line(fault: BaseException) -> dict[str, Any]:
-    """A fault as its class, its way through the code, and its message only where no person wrote it."""
+    """Fields for a fault: its class, where it was raised, and its message if no person can have written
+    it."""
     frames = traceback.extract_tb(fault.__traceback__)[-_FRAMES_MAX:]
-    told = {
+    line = {
         "fault": type(fault).__name__,
         "where": [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames],
     }
-    if _speaks_for_itself(fault):
-        told["why"] = mask(str(fault))
+    if _has_safe_message(fault):
+        line["why"] = mask(str(fault))
     cause = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     if cause is not None:
-        told["cause"] = type(cause).__name__
-    return told
+        line["cause"] = type(cause).__name__
+    return line
 
 
 def _metrics_url(endpoint: str) -> str:
-    """Collectors are named by their address; the signal's path is OTLP's (opentelemetry.io, OTLP/HTTP)."""
+    """The collector's URL with OTLP's path for metrics if it has no path (opentelemetry.io, OTLP/HTTP)."""
     return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/metrics"
 
 
-def _speaks_for_itself(fault: BaseException) -> bool:
+def _has_safe_message(fault: BaseException) -> bool:
     ours = type(fault).__module__.partition(".")[0] in _OURS
     return ours or isinstance(fault, AssertionError | OSError | ImportError | MemoryError)
 
@@ -124,8 +125,8 @@ def _short(path: str) -> str:
     return "/".join(path.rsplit("/", 2)[-2:])
 
 
-class _Says:
-    """Fields every line has. Bound context would not do: a new thread starts with an empty one."""
+class _AddFields:
+    """Adds fields to every line, also in new threads, which start with an empty bound context."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = fields
@@ -135,12 +136,12 @@ class _Says:
 
 
 class _FaultWithoutTexts:
-    """`exc_info` becomes the fields of `fault_line`."""
+    """Replaces `exc_info` by the fields of `fault_line`."""
 
     def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
-        given = line.pop("exc_info", None)
-        fault = given[1] if isinstance(given, tuple) else given
-        if given is True:
+        exc_info = line.pop("exc_info", None)
+        fault = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+        if exc_info is True:
             fault = sys.exc_info()[1]
         if isinstance(fault, BaseException):
             line.update(fault_line(fault))
@@ -148,7 +149,7 @@ class _FaultWithoutTexts:
 
 
 def _without_secrets(_logger: Any, _method: str, line: Any) -> Any:
-    """Every text of the line, a library's too, through `mask`. Numbers stay: a lease's token is no secret."""
+    """The line with every text masked, a library's too. Numbers stay: the token of a lease is no secret."""
     return {
         name: MASK if isinstance(value, str) and is_secret_name(name) else mask_values(value)
         for name, value in line.items()

@@ -1,4 +1,4 @@
-"""The fleet role: its leader keeps replicas, judges and swaps versions, ships the outbox. Others stand by."""
+"""The fleet role. One process leads: it loads and judges versions and sends the outbox; the others wait."""
 
 import threading
 

@@ -21,7 +21,7 @@ from serving.gateway.routing import RoutingTable
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Answer requests until told to stop; then no more are taken and those in flight are finished."""
+    """Answer requests until told to stop; then refuse new ones and finish those in flight."""
     with closing(Database(settings.ledger.url)) as database:
         identity = _wait_for_identity(database, stopping, health)
         if identity is None:
@@ -77,7 +77,7 @@ def limits_of(settings: LimitSettings) -> GatewayLimits:
 
 
 def _wait_for_identity(database: Database, stopping: threading.Event, health: Health) -> Identity | None:
-    """The ledger's identity, without which a gateway could not redact as intake does. None: told to stop."""
+    """The ledger's identity, which a gateway needs to redact as intake does. None: it was told to stop."""
     began_s = time.monotonic()
     while time.monotonic() - began_s < START_S_MAX:
         try:

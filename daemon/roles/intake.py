@@ -1,4 +1,4 @@
-"""The intake role: moves what Kafka delivers into the ledger. It needs no model and waits for none."""
+"""The intake role: reads feedback from Kafka and stores it in the ledger. It needs no model."""
 
 import threading
 
@@ -17,7 +17,7 @@ from ledger.identity import ensure_identity
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Keep what Kafka delivers in the ledger until told to stop."""
+    """Store what Kafka delivers in the ledger until told to stop."""
     with open_ledger(settings, stopping, health) as database:
         if not await_agents(settings, database, stopping, health):
             return
@@ -39,7 +39,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
 
 
 def intake_options(kafka: KafkaSettings, *, administrators: frozenset[str]) -> IntakeOptions:
-    """How intake behaves under these settings."""
+    """Intake's options in these settings."""
     return IntakeOptions(
         group=kafka.group,
         instance=kafka.instance_id,

@@ -1,6 +1,6 @@
-"""What a role needs before its loops run: the ledger's newest schema, declared agents, the way to Kafka.
+"""Prepares a role before its loops run: the ledger at the newest schema, declared agents, Kafka's address.
 
-A role waits for what another role or another machine has still to provide, and is not ready meanwhile.
+A role waits for what another role or another machine must provide first, and is not ready meanwhile.
 """
 
 import os
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 START_S_MAX = 300.0
-"""How long a role waits for the ledger before it gives up and is started again."""
+"""Seconds that a role waits for the ledger before it ends and is started again."""
 
 RETRY_S = 2.0
 """Pause before a role looks again for what it waits for."""
 
 
 def lease_holder() -> str:
-    """A name for this process in leases. It is random in part: in containers every process has number 1."""
+    """A name for this process in leases, random in part: in containers every process has number 1."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
 @contextmanager
 def open_ledger(settings: Settings, stopping: threading.Event, health: Health) -> Iterator[Database]:
-    """The ledger at the newest schema. Raises `LedgerUnavailable` when it stays away for `START_S_MAX`."""
+    """The ledger at the newest schema. Raises `LedgerUnavailable` if it stays away for `START_S_MAX`."""
     database = Database(settings.ledger.url)
     waited_s = 0.0
     while True:
@@ -109,7 +109,7 @@ def configured_base_hash(settings: Settings) -> str:
 
 
 def cluster_of(settings: Settings) -> "Cluster":
-    """How this installation reaches Kafka."""
+    """The connection settings of this installation for Kafka. Raises `RoleRefused`."""
     from feedback.connection import Kafka
 
     try:

@@ -1,7 +1,7 @@
-"""Tells whether more events may be taken in: by waiting rows and bytes, and free disk, each with two marks.
+"""Decides whether intake may read more events: by waiting rows and bytes, and free disk, each with two marks.
 
-Intake stops reading at the high mark and goes on below the low mark, so that it does not change at every
-event. Kafka keeps the events meanwhile. Messages owed to Kafka count as waiting too.
+Intake stops reading at the high mark and goes on below the low mark, so that it does not stop and start at
+every event. Kafka keeps the events meanwhile. Messages in the outbox count as waiting too.
 """
 
 import shutil
@@ -26,7 +26,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighMarks:
-    """The high marks; the low ones are derived. With 0 MiB of free disk the disks are not looked at."""
+    """The high marks; the low ones follow from them. With 0 MiB of free disk, disks are not checked."""
 
     rows_max: int
     mib_max: int
@@ -55,7 +55,7 @@ class ResourceUse:
 
 
 class Capacity:
-    """Says why nothing more may be taken in. It may be called often and looks rarely."""
+    """Gives the reason to read no more events. It may be called often, and measures rarely."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Capacity:
         self._full: dict[str, str] = {}
 
     def __call__(self) -> str:
-        """Why nothing more may be taken in; empty where there is capacity. Raises `LedgerUnavailable`."""
+        """The reason to read no more events; empty if there is none. Raises `LedgerUnavailable`."""
         began_s = self._clock()
         if began_s >= self._next_check_s:
             for use in self.measures():
@@ -85,7 +85,7 @@ class Capacity:
         return "; ".join(self._full.values())
 
     def disk_shortage(self) -> str:
-        """Why nothing large may be written now; empty where no disk is at its high mark."""
+        """The reason to write nothing large now; empty if no disk is at its high mark."""
         return "; ".join(use.text for use in self._disks() if use.is_over)
 
     def measures(self) -> list[ResourceUse]:
@@ -145,14 +145,14 @@ def build_capacity(settings: Settings, database: Database) -> Capacity:
 
 
 def written_directories(url: str, store: Path) -> list[Path]:
-    """The directories that this installation fills: the store's, and the ledger's where it is a file."""
+    """The directories that this installation fills: the store's, and the ledger's if it is a file."""
     parsed = make_url(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
     return [store, *([Path(str(parsed.database)).resolve().parent] if is_file else [])]
 
 
 def _existing(path: Path) -> Path:
-    """The nearest directory that is there already."""
+    """The path, or its nearest parent that exists."""
     while not path.exists():
         path = path.parent
     return path

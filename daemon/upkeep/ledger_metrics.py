@@ -1,6 +1,6 @@
-"""Exports the state of the ledger as metrics, from the leader of the fleet alone, so nothing counts twice.
+"""Exports the state of the ledger as metrics. Only the leader of the fleet does, so nothing counts twice.
 
-Decisions are counted from the ledger's rows, so a rollback that a person typed is counted too.
+Decisions are counted from the ledger's rows, so that a person's rollback is counted too.
 """
 
 import threading
@@ -100,7 +100,7 @@ _GAUGES = (
 )
 
 UPDATE_EVERY_S = 10.0
-UPDATE_SHARE_MAX = 0.05  # of the time: to count very long backlogs takes seconds
+UPDATE_SHARE_MAX = 0.05  # of the time: counting long backlogs takes seconds
 
 STATES = ("idle", "waiting", "due", "learning", "judging")
 
@@ -134,7 +134,7 @@ def record_ledger_metrics(
 
 
 def agent_state(backlog: Backlog, freshness: Freshness) -> str:
-    """What the agent does, in one word. `clorad status` gives the reason for `waiting`."""
+    """One of `STATES`. `clorad status` gives the reason for `waiting`."""
     if backlog.is_learning:
         return "learning"
     if backlog.has_candidate:
@@ -145,7 +145,7 @@ def agent_state(backlog: Backlog, freshness: Freshness) -> str:
 
 
 def withdraw_gauges() -> None:
-    """Export nothing of the ledger's state any more. Counters keep their values."""
+    """Stop exporting gauges of the ledger's state. Counters keep their values."""
     for gauge in _GAUGES:
         gauge.withdraw()
 
@@ -176,8 +176,8 @@ def _set_gauges(health: LedgerHealth, freshness: Freshness) -> None:
     _candidate_oldest.set(health.candidate_age_s)
     _open_turns.replace([(health.turns_held, {"held": "yes"}), (health.turns_left, {"held": "no"})])
     _pass_oldest.set(health.pass_age_s)
-    _leases.replace((health.leases.get(of, 0), {"of": of}) for of in ("agent", "fleet"))
-    _last.replace((at_s, {"what": what}) for what, at_s in health.last_s.items())
+    _leases.replace((health.leases.get(kind, 0), {"of": kind}) for kind in ("agent", "fleet"))
+    _last.replace((time_s, {"what": kind}) for kind, time_s in health.last_s.items())
     _generation.set(health.generation)
     _restores.set(health.restores)
 

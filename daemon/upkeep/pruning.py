@@ -1,8 +1,8 @@
-"""Prunes the adapter store: removes versions that nobody needs and folders that killed learners left.
+"""Prunes the adapter store: removes versions that are no longer needed and folders that killed learners left.
 
-It may be killed anywhere and may run beside every role. Versions are marked in the ledger before their
-folders go. Folders that the ledger does not know are set aside under its write lock, so no learner can begin
-to use one meanwhile.
+It may be killed anywhere and may run beside every role. It marks versions in the ledger before it removes
+their folders. It renames folders that the ledger does not know under the ledger's write lock, so that no
+learner can begin to use one meanwhile.
 """
 
 import errno
@@ -20,7 +20,7 @@ from ledger.upkeep.pruning import Writers
 from ledger.versions.lineage import Version, versions_of
 
 QUIET_S = 3600.0
-"""How long a leftover must be untouched: a learner whose turn is void may still be writing."""
+"""Seconds without a change after which a leftover is removed: a learner with a void turn may still write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +30,16 @@ class PrunedFolder:
     agent: str
     name: str  # of the version, or of the folder
     why: str
-    size_bytes: int  # 0 where it was removed already
+    size_bytes: int  # 0 if it was removed already
 
 
 def prune(
     database: Database, store: Path, agents: Iterable[str], *, keep: int, quiet_s: float = QUIET_S
 ) -> list[PrunedFolder]:
-    """Remove these agents' folders that nobody needs.
+    """Remove those of these agents' folders that are no longer needed.
 
-    Raises `OSError` where the store is away or cannot be written. Versions marked by then go the next time.
+    Raises `OSError` if the store is away or cannot be written. Versions that were marked before that are
+    removed the next time.
     """
     store.stat()  # a store that is not mounted would look empty
     if not os.access(store, os.W_OK):  # replicas and the fleet role may only read it
@@ -49,13 +50,13 @@ def prune(
 def prunable_folders(
     database: Database, store: Path, agents: Iterable[str], *, keep: int, quiet_s: float = QUIET_S
 ) -> list[PrunedFolder]:
-    """What `prune` would remove as things stand; nothing is changed."""
+    """The folders that `prune` would remove now; nothing is changed."""
     store.stat()
     removed: list[PrunedFolder] = []
     for agent in agents:
         with database.read() as connection:
             unneeded = pruning.unneeded(connection, agent, keep=keep)
-            known, writers = versions_of(connection, agent), pruning.writers(connection, agent)
+            agent_versions, writers = versions_of(connection, agent), pruning.writers(connection, agent)
         quiet_folders = [
             folder for folder in adapter_store.folders(store, agent) if _is_quiet(folder, quiet_s)
         ]
@@ -66,44 +67,44 @@ def prunable_folders(
         removed += [
             _pruned_folder(agent, folder.path.name, why, folder.path)
             for folder in quiet_folders
-            if (why := _leftover_reason(folder, known, writers))
+            if (why := _leftover_reason(folder, agent_versions, writers))
         ]
     return removed
 
 
 def _prune(database: Database, store: Path, agent: str, keep: int, quiet_s: float) -> list[PrunedFolder]:
     quiet_folders = [folder for folder in adapter_store.folders(store, agent) if _is_quiet(folder, quiet_s)]
-    with database.read() as connection:  # no lock is needed to find nothing to do
+    with database.read() as connection:  # without the write lock, because most agents have nothing to prune
         idle = not quiet_folders and not pruning.unneeded(connection, agent, keep=keep)
     if idle:
         return []
     removed: list[PrunedFolder] = []
     set_aside: list[Path] = []
     with database.write() as connection:
-        known, writers = versions_of(connection, agent), pruning.writers(connection, agent)
+        agent_versions, writers = versions_of(connection, agent), pruning.writers(connection, agent)
         unneeded = pruning.unneeded(connection, agent, keep=keep)
         pruning.mark(connection, unneeded)
         for folder in quiet_folders:
-            if why := _leftover_reason(folder, known, writers):
+            if why := _leftover_reason(folder, agent_versions, writers):
                 removed.append(_pruned_folder(agent, folder.path.name, why, folder.path))
                 set_aside.append(folder.path if folder.is_going else adapter_store.set_aside(folder.path))
-    for version in unneeded:  # only now: before the commit, the ledger still counts on them
+    for version in unneeded:  # after the commit: until then the ledger says that their folders are there
         directory = store / version.path
         removed.append(_pruned_folder(agent, version.name, "nobody needs it", directory))
         if directory.exists():
             set_aside.append(adapter_store.set_aside(directory))
-    for path in dict.fromkeys(set_aside):  # two may have got the same name
+    for path in dict.fromkeys(set_aside):  # two may have the same name
         adapter_store.remove(path)
     return removed
 
 
-def _leftover_reason(folder: Folder, known: list[Version], writers: Writers) -> str:
-    """Why no role needs the folder and no learner can make a version of it; empty where one may."""
+def _leftover_reason(folder: Folder, agent_versions: list[Version], writers: Writers) -> str:
+    """Why no role needs the folder and no learner can make a version of it; empty if one may."""
     if folder.is_going:
         return "a removal that was not finished"
     if folder.draft is not None:
         return "" if folder.draft in writers.drafts else "a draft that its learner left"
-    of_name = [version for version in known if Path(version.path).name == folder.path.name]
+    of_name = [version for version in agent_versions if Path(version.path).name == folder.path.name]
     if of_name:
         return "pruned before" if of_name[0].pruned_s is not None else ""
     return "" if folder.number in writers.numbers else "the ledger knows no such version"

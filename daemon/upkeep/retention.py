@@ -1,4 +1,4 @@
-"""Deletes old interactions that no event names: a loop of the fleet's leader, in short transactions."""
+"""Deletes old interactions that no event names, in short transactions: a loop of the fleet's leader."""
 
 from threading import Event
 
@@ -16,7 +16,7 @@ PAUSE_S = 0.05
 
 
 def run(database: Database, days: int, over: Event, *, every_s: float = EVERY_S) -> None:
-    """Prune at once and then every hour until `over` is set. With 0 days nothing is ever deleted."""
+    """Prune now and then every hour until `over` is set. With 0 days nothing is ever deleted."""
     while not over.is_set():
         if days:
             try:

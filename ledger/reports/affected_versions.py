@@ -1,4 +1,4 @@
-"""Which versions of an agent learned from given events, and the version from before to go back to."""
+"""The versions of an agent that learned from given events, and the version before them to go back to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ledger.versions.lineage import BASE, Version, lineage_of, versions_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffectedVersions:
-    """Versions of one agent that learned from the events, and the way back to before."""
+    """Versions of one agent that learned from the events, and the version to go back to."""
 
     agent: str
     versions: tuple[Version, ...]
@@ -21,7 +21,7 @@ class AffectedVersions:
 
     @property
     def go_back(self) -> str | None:
-        """The command that makes the version from before serve again; None where none of these serves."""
+        """The command that makes the version before them serve again; None if none of these serves."""
         return None if self.back_to is None else rollback_command(self.agent, self.back_to)
 
     def to_json(self) -> dict[str, Any]:
@@ -37,19 +37,19 @@ class AffectedVersions:
 def affected_versions(connection: Connection, agent: str, taught: Sequence[Version]) -> AffectedVersions:
     """The agent's versions in `taught`, and what must be undone to serve none of them."""
     lineage = lineage_of(connection, agent, champion(connection, agent))  # newest first
-    known = {version.number: version for version in versions_of(connection, agent)}
+    version_by_number = {version.number: version for version in versions_of(connection, agent)}
     places = [lineage.index(version.number) for version in taught if version.number in lineage]
     oldest = max(places, default=-1)
     before = lineage[oldest + 1 :] if places else []
-    with_files = [number for number in before if number == BASE or known[number].pruned_s is None]
+    with_files = [number for number in before if number == BASE or version_by_number[number].pruned_s is None]
     return AffectedVersions(
         agent=agent,
         versions=tuple(taught),
-        serving=tuple(known[number].name for number in lineage[: oldest + 1]),
+        serving=tuple(version_by_number[number].name for number in lineage[: oldest + 1]),
         back_to=with_files[0] if with_files else None,
     )
 
 
 def rollback_command(agent: str, number: int) -> str:
-    """What a person types to make that version serve again."""
+    """The command that makes that version serve again."""
     return f"clorad rollback {agent} --to {number} --reason '…'"

@@ -1,4 +1,4 @@
-"""Every agent in one list: how it is taught, what it serves, how much waits to be learned."""
+"""A list of all agents: their settings, the version each serves, and the size of its backlog."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,8 @@ class AgentSummary:
     agent: Agent
     champion: int  # number of the version
     champion_name: str
-    since_s: float | None  # when it began to serve; None where nothing is recorded
-    untaught: int  # events that wait to be learned
+    since_s: float | None  # when it began to serve; None if that is not recorded
+    untaught: int  # events in its backlog
 
     def to_json(self) -> dict[str, Any]:
         """The agent for programs."""

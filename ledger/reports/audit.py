@@ -1,7 +1,7 @@
-"""The audit: whether every offset has exactly one disposition, by the rows and not by counters.
+"""The audit: checks by the rows that every offset has exactly one disposition.
 
-Ranges must abut from where a partition began to where it is read next, and each range must hold as many
-events, dead letters, interactions and duplicates as it says.
+The ranges of a partition must cover its offsets from the first to the next without a gap, and each range
+must have as many events, dead letters, interactions and duplicates as it says.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,17 +33,17 @@ class PartitionAudit:
     partition: int
     began: int
     next_offset: int
-    end_offset: int | None = None  # of the broker; None where it was not asked or has no such topic any more
+    end_offset: int | None = None  # of the broker; None if it was not asked, or no longer has the topic
     records: int
     stored: int
     dead: int
     duplicates: int
     holes: int  # offsets without a record: control records, aborted, compacted
-    given_up: int  # offsets lost to retention or undecodable, recorded as gaps
+    given_up: int  # offsets that retention deleted or that cannot be decoded, recorded as gaps
 
     @property
     def unread(self) -> int | None:
-        """Offsets that the broker has and the ledger has not yet."""
+        """How many offsets the broker has that intake has not read."""
         return None if self.end_offset is None else self.end_offset - self.next_offset
 
     def to_json(self) -> dict[str, Any]:
@@ -67,9 +67,9 @@ class PartitionAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """One thing that is not as it must be."""
+    """One fault that the audit found."""
 
-    topic: str  # empty where it is about no partition
+    topic: str  # empty if it is about no partition
     partition: int
     what: str
 
@@ -86,7 +86,7 @@ class Audit:
     disagreements: tuple[Disagreement, ...]
 
     def to_json(self, *, asked: bool, verified: bool) -> dict[str, Any]:
-        """The audit for programs. `asked`: the broker was; `verified`: the topics were read again."""
+        """The audit for programs. `asked`: the broker was asked. `verified`: the topics were read again."""
         return {
             "clean": not self.disagreements,
             "broker_asked": asked,
@@ -102,7 +102,7 @@ class Audit:
 
 
 def audit(connection: Connection) -> Audit:
-    """Check every partition, in one snapshot of the ledger alone; `against` compares it with the broker."""
+    """Check every partition in one snapshot of the ledger. `against` compares the result with the broker."""
     topics = {
         (row.topic_id, row.partition): row.topic
         for row in connection.execute(select(positions.c.topic_id, positions.c.partition, positions.c.topic))
@@ -122,10 +122,10 @@ def audit(connection: Connection) -> Audit:
 
 
 def against(audited: Audit, ends: Mapping[Place, int]) -> Audit:
-    """The same audit with the broker's end offsets, which must be asked for after the ledger was read.
+    """The same audit with the broker's end offsets, which must be read after the ledger.
 
-    A log only grows: whatever a ledger has read lies below an end asked for later, and the offsets between
-    the two are not read yet. Where the end is lower all the same, the log has lost records.
+    A log only grows, so an end that is read later is at or above the ledger's next offset; the offsets
+    between them are unread. If the end is below the next offset, the log has lost records.
     """
     partitions = tuple(
         replace(partition, end_offset=ends.get((partition.topic_id, partition.partition)))
@@ -139,8 +139,8 @@ def recount(
 ) -> tuple[Disagreement, ...]:
     """Compare the ranges of a partition up to `end` with the records that are in the topic.
 
-    `offsets` are those of all visible records below `end`, ascending, from `first` on, where retention has
-    left the log to begin. `end` is the end of a range; ranges kept since then are left out.
+    `offsets` are those of all visible records from `first` up to `end`, ascending; `first` is the first
+    offset that retention has left. `end` is the end of a range; later ranges are not compared.
     """
     of_place = select(ranges).where(ranges.c.topic_id == place[0], ranges.c.partition == place[1])
     rows = connection.execute(of_place.where(ranges.c.start < end).order_by(ranges.c.start)).all()

@@ -1,4 +1,4 @@
-"""What an audit asks of the tables: ranges that do not abut, and rows that the ranges do not account for."""
+"""The queries of an audit: ranges with gaps or overlaps, and rows that do not agree with their ranges."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,34 +10,36 @@ from sqlalchemy.sql.selectable import Subquery
 from ledger.schema import interactions, positions, ranges
 
 SHOWN_MAX = 20
-"""Findings of one sort that are reported; a thousand more would say nothing new."""
+"""Findings of one kind that are reported at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it must be."""
+    """One fault in the tables."""
 
-    topic_id: str | None  # None where it is about no partition
+    topic_id: str | None  # None if it is about no partition
     partition: int
     what: str
 
 
 def broken_ranges(connection: Connection) -> Iterable[Finding]:
-    """Ranges with a gap or an overlap between them, before the first, or up to the position."""
+    """Ranges with a gap or an overlap between them, before the first, or after the last."""
     place = (ranges.c.topic_id, ranges.c.partition)
     before = func.lag(ranges.c.end).over(partition_by=place, order_by=ranges.c.start)
     after = func.lead(ranges.c.start).over(partition_by=place, order_by=ranges.c.start)
-    lined = select(
+    neighbours = select(
         *place, ranges.c.start, ranges.c.end, before.label("before"), after.label("after")
     ).subquery()
-    same = and_(lined.c.topic_id == positions.c.topic_id, lined.c.partition == positions.c.partition)
-    expected_start = func.coalesce(lined.c.before, positions.c.began)
+    same = and_(
+        neighbours.c.topic_id == positions.c.topic_id, neighbours.c.partition == positions.c.partition
+    )
+    expected_start = func.coalesce(neighbours.c.before, positions.c.began)
     query = (
-        select(lined, positions.c.next_offset, expected_start.label("expected"))
+        select(neighbours, positions.c.next_offset, expected_start.label("expected"))
         .join(positions, same)
         .where(
-            (lined.c.start != expected_start)
-            | (lined.c.after.is_(None) & (lined.c.end != positions.c.next_offset))
+            (neighbours.c.start != expected_start)
+            | (neighbours.c.after.is_(None) & (neighbours.c.end != positions.c.next_offset))
         )
         .limit(SHOWN_MAX)
     )
@@ -48,16 +50,16 @@ def broken_ranges(connection: Connection) -> Iterable[Finding]:
             yield _finding(row, f"ranges end at {row.end}, but reading goes on at {row.next_offset}")
     missing = (
         select(positions)
-        .outerjoin(lined, same)
-        .where(lined.c.start.is_(None), positions.c.next_offset != positions.c.began)
+        .outerjoin(neighbours, same)
+        .where(neighbours.c.start.is_(None), positions.c.next_offset != positions.c.began)
     )
     for row in connection.execute(missing.limit(SHOWN_MAX)):
         yield _finding(row, f"offsets {row.began} to {row.next_offset} are in no range")
 
 
 def wrong_counts(connection: Connection, table: Any, noun: str, expected: Any) -> Iterable[Finding]:
-    """Ranges that hold another number of rows than they say."""
-    there = _located(table)
+    """Ranges that have another number of rows than they say."""
+    rows = _located(table)
     query = (
         select(
             ranges.c.topic_id,
@@ -65,19 +67,19 @@ def wrong_counts(connection: Connection, table: Any, noun: str, expected: Any) -
             ranges.c.start,
             ranges.c.end,
             expected,
-            func.count(there.c.offset),
+            func.count(rows.c.offset),
         )
         .outerjoin(
-            there,
+            rows,
             and_(
-                there.c.topic_id == ranges.c.topic_id,
-                there.c.partition == ranges.c.partition,
-                there.c.offset >= ranges.c.start,
-                there.c.offset < ranges.c.end,
+                rows.c.topic_id == ranges.c.topic_id,
+                rows.c.partition == ranges.c.partition,
+                rows.c.offset >= ranges.c.start,
+                rows.c.offset < ranges.c.end,
             ),
         )
         .group_by(ranges.c.topic_id, ranges.c.partition, ranges.c.start)
-        .having(func.count(there.c.offset) != expected)
+        .having(func.count(rows.c.offset) != expected)
         .limit(SHOWN_MAX)
     )
     for row in connection.execute(query):
@@ -85,9 +87,9 @@ def wrong_counts(connection: Connection, table: Any, noun: str, expected: Any) -
 
 
 def rows_outside(connection: Connection, table: Any, noun: str) -> Iterable[Finding]:
-    """Rows beyond the ranges of their partition. Only the two ends are read: `broken_ranges` finds gaps.
+    """Rows outside the ranges of their partition. The query reads both ends only: `broken_ranges` finds gaps.
 
-    Reading all rows would double the time an audit takes.
+    A query over all rows would double the time of an audit.
     """
     covered = select(
         ranges.c.topic_id, ranges.c.partition, func.min(ranges.c.start), func.max(ranges.c.end)
@@ -104,15 +106,15 @@ def rows_outside(connection: Connection, table: Any, noun: str) -> Iterable[Find
 
 
 def too_many_interactions(connection: Connection) -> Iterable[Finding]:
-    """More interactions than all ranges together say were kept; retention may have deleted some."""
+    """A finding if there are more interactions than the ranges count; retention may have deleted some."""
     kept = connection.scalar(select(func.sum(ranges.c.interactions))) or 0
-    there = connection.scalar(select(func.count()).select_from(interactions)) or 0
-    if there > kept:
-        yield Finding(topic_id=None, partition=-1, what=f"{kept} interactions kept, {there} there")
+    rows = connection.scalar(select(func.count()).select_from(interactions)) or 0
+    if rows > kept:
+        yield Finding(topic_id=None, partition=-1, what=f"{kept} interactions kept, {rows} there")
 
 
 def _places(connection: Connection, table: Any) -> Iterable[Any]:
-    """Topic ids and partitions that have rows. Each is one look-up in the index, not a scan."""
+    """Topic ids and partitions that have rows. Each costs one look-up in the index, not a scan."""
     key = tuple_(table.c.topic_id, table.c.partition)
     first = select(table.c.topic_id, table.c.partition).order_by(table.c.topic_id, table.c.partition).limit(1)
     place = connection.execute(first).one_or_none()

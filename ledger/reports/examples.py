@@ -1,4 +1,4 @@
-"""Prompts that a version was judged on, with the answers of its parent and its own."""
+"""Prompts by which a version was judged, with its own answers and those of its parent."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,6 +1,6 @@
-"""What somebody on call must know of the ledger, in one snapshot: what waits, what is stuck, what came last.
+"""The state of the ledger for metrics, in one snapshot: backlogs, open work, stuck events, last activity.
 
-Agents are counted, not listed, and nothing is read that grows with what was ever said, but for the backlogs.
+Agents are counted, not listed. No query but those of the backlogs takes longer as events add up.
 """
 
 from collections.abc import Mapping
@@ -21,45 +21,45 @@ from ledger.versions.decisions import Verdict, undecided
 from ledger.versions.desired import Purpose, generation
 
 STUCK = (Status.WAITING, Status.HELD, Status.CONTESTED)
-"""Events of these statuses teach nobody until somebody, or something, comes."""
+"""Events of these statuses are not trained on before a person acts, or before an interaction arrives."""
 
 _DECISIONS_MAX = 1000  # read at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerHealth:
-    """The ledger as of `now_s`. Ages are in seconds and 0 where there is nothing to be old."""
+    """The ledger as of `now_s`. Ages are in seconds, and 0 if there is nothing of that kind."""
 
     now_s: float
     backlogs: tuple[Backlog, ...]
     stuck: Mapping[Status, int]
     candidates: int  # versions without a verdict
     candidate_age_s: float  # of the oldest
-    turns_held: int  # open, and a learner has the agent's lease
-    turns_left: int  # open, and nobody works on them
-    pass_age_s: float  # of the oldest that is open
-    leases: Mapping[str, int]  # held right now, by the kind of what is leased: agent, fleet
-    last_s: Mapping[str, float]  # when something last happened (1970 = 0), for what ever did
+    turns_held: int  # open turns whose agent a learner has leased
+    turns_left: int  # open turns that no learner works on
+    pass_age_s: float  # of the oldest open pass
+    leases: Mapping[str, int]  # how many are held, by kind: agent, fleet
+    last_s: Mapping[str, float]  # seconds since 1970 of the last event, turn, version, decision and flip
     generation: int
     restores: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """One decision, and how long what it brought to the users had been waiting."""
+    """One decision, and how long the events that it brought to users had waited."""
 
     verdict: Verdict
     by: str  # "gate", or a person's name
-    waited_s: tuple[float, ...]  # of a promotion: from keeping each event that it was taught to the promotion
+    waited_s: tuple[float, ...]  # of a promotion: seconds from storing each trained event to the promotion
 
 
 def ledger_health(connection: Connection) -> LedgerHealth:
-    """Everything as of one moment."""
+    """The state of the ledger, in one snapshot."""
     now = now_s(connection)
-    made_s = [one.made_s for one in undecided(connection)]
+    made_s = [candidate.made_s for candidate in undecided(connection)]
     names = leases.held_names(connection)
     open_turns = connection.execute(_open_turns()).all()
-    held = sum(lease_name(row.agent) in names for row in open_turns)
+    leased_turns = sum(lease_name(row.agent) in names for row in open_turns)
     kinds = [name.partition(":")[0] for name in names]
     return LedgerHealth(
         now_s=now,
@@ -67,8 +67,8 @@ def ledger_health(connection: Connection) -> LedgerHealth:
         stuck=_stuck(connection),
         candidates=len(made_s),
         candidate_age_s=_age_s(now, made_s),
-        turns_held=held,
-        turns_left=len(open_turns) - held,
+        turns_held=leased_turns,
+        turns_left=len(open_turns) - leased_turns,
         pass_age_s=_age_s(now, [row.opened_s for row in open_turns]),
         leases={kind: kinds.count(kind) for kind in sorted(set(kinds))},
         last_s=_last(connection),
@@ -78,14 +78,14 @@ def ledger_health(connection: Connection) -> LedgerHealth:
 
 
 def newest_decision(connection: Connection) -> int:
-    """The number of the last decision; 0 where none was taken."""
+    """The number of the last decision; 0 if there is none."""
     return int(connection.scalar(select(func.max(decisions.c.id))) or 0)
 
 
 def decided_since(connection: Connection, number: int) -> tuple[int, list[Decided]]:
-    """Decisions after that one, oldest first, and the number of the last: go on from there.
+    """The number of the last decision that is returned, and the decisions after `number`, oldest first.
 
-    A ledger that went back to a backup has fewer than before; it is gone on from what it has.
+    A restored ledger may have fewer decisions than `number`; then the result is its last number and none.
     """
     newest = newest_decision(connection)
     if newest <= number:
@@ -97,10 +97,10 @@ def decided_since(connection: Connection, number: int) -> tuple[int, list[Decide
         .limit(_DECISIONS_MAX)
     )
     rows = connection.execute(query).all()
-    found = [
+    decided = [
         Decided(verdict=Verdict(row.kind), by=row.by, waited_s=_waited_s(connection, row)) for row in rows
     ]
-    return rows[-1].id, found
+    return rows[-1].id, decided
 
 
 def _waited_s(connection: Connection, decision: Any) -> tuple[float, ...]:
@@ -119,10 +119,12 @@ def _waited_s(connection: Connection, decision: Any) -> tuple[float, ...]:
 
 
 def _stuck(connection: Connection) -> dict[Status, int]:
-    """Asked agent by agent, as the index is: all events are never read for the few that are stuck."""
+    """Stuck events by status. The query names the agents, so that the database uses an index for it."""
     query = (
         select(events.c.status, func.count())
-        .where(events.c.agent.in_(select(agents.c.name)), events.c.status.in_([one.value for one in STUCK]))
+        .where(
+            events.c.agent.in_(select(agents.c.name)), events.c.status.in_([status.value for status in STUCK])
+        )
         .group_by(events.c.status)
     )
     counted = dict.fromkeys(STUCK, 0)
@@ -138,7 +140,7 @@ def _open_turns() -> Select[Any]:
 
 
 def _last(connection: Connection) -> dict[str, float]:
-    """Newest rows are found from the end of an index."""
+    """When each kind of thing last happened. Each query reads the end of an index."""
     closed = select(turns.c.closed_s).where(turns.c.closed_s.is_not(None))
     queries = {
         "event": select(events.c.received_s).order_by(events.c.seq.desc()),
@@ -147,8 +149,8 @@ def _last(connection: Connection) -> dict[str, float]:
         "decision": select(decisions.c.decided_s).order_by(decisions.c.id.desc()),
         "flip": select(func.max(desired.c.since_s)).where(desired.c.purpose == Purpose.SERVE.value),
     }
-    found = {what: connection.scalar(query.limit(1)) for what, query in queries.items()}
-    return {what: float(at_s) for what, at_s in found.items() if at_s is not None}
+    times_s = {kind: connection.scalar(query.limit(1)) for kind, query in queries.items()}
+    return {kind: float(time_s) for kind, time_s in times_s.items() if time_s is not None}
 
 
 def _age_s(now: float, since_s: list[float]) -> float:

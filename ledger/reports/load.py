@@ -1,6 +1,6 @@
-"""How much waits in the ledger, in rows and bytes: events not yet learned from, messages not yet sent.
+"""The load of the ledger in rows and bytes: events that were not taught, messages that were not sent.
 
-Counting a long backlog reads all of it, so nothing is counted while the whole ledger is small.
+Counting a backlog reads all of it, so it is not counted while the whole ledger is small.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ledger.schema import events, outbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits; an upper bound where the ledger is too small to be counted."""
+    """How much waits; an upper bound if the ledger is small."""
 
     events: int
     messages: int
@@ -23,7 +23,8 @@ class Waiting:
 
 
 def waiting(connection: Connection, *, rows_few: int, bytes_few: int) -> Waiting:
-    """What waits, in one snapshot. Nothing is counted while the ledger has fewer rows and bytes than given.
+    """How much waits, in one snapshot. It is counted only in a ledger of `rows_few` rows or `bytes_few`
+    bytes.
 
     Bytes are those of the events' data and of the messages' values, as stored.
     """

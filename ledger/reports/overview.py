@@ -1,4 +1,5 @@
-"""The whole ledger in one snapshot: what each agent serves and learns, what waits, what was decided last."""
+"""The whole ledger in one snapshot: versions, turns, backlogs and last decisions of agents; replicas;
+offsets."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ class LastVerdict:
     verdict: Verdict
     by: str
     reasons: tuple[str, ...]
-    judgement: Judgement | None  # where the gate decided
+    judgement: Judgement | None  # if the gate decided
     decided_s: float
 
     def to_json(self) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class RunningTurn:
     pass_id: int
     version: int  # the number it makes
     opened_s: float
-    holder: str | None  # who has the agent's lease; None: it waits for a learner to resume it
+    holder: str | None  # of the agent's lease; None: the turn waits for a learner to resume it
 
     def to_json(self) -> dict[str, Any]:
         """The turn for programs."""
@@ -82,7 +83,7 @@ class AgentOverview:
     last: LastVerdict | None
 
     def to_json(self, *, waits_for: str | None) -> dict[str, Any]:
-        """The agent for programs. `waits_for`: what it waits for before it learns; the scheduler knows."""
+        """The agent for programs. `waits_for`: what it needs before it is due, by the scheduler."""
         usage = self.backlog.usage
         return {
             "version": self.version,
@@ -108,7 +109,7 @@ class AgentOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where one partition is read next."""
+    """The offset that intake reads next of one partition."""
 
     topic: str
     topic_id: str
@@ -117,14 +118,14 @@ class Position:
     updated_s: float
 
     def lag(self, ends: Mapping[Place, int]) -> int | None:
-        """Offsets not read yet, by the broker's end offsets; None where the broker was not asked."""
+        """How many offsets intake has not read, by the broker's end offsets; None if it was not asked."""
         end = ends.get((self.topic_id, self.partition))
         return None if end is None else end - self.next_offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything as of one moment, `now_s` by the ledger's clock."""
+    """The whole ledger as of `now_s` by its own clock."""
 
     now_s: float
     generation: int
@@ -136,7 +137,7 @@ class Overview:
     positions: tuple[Position, ...]
     replicas: tuple[ReplicaState, ...]
     holders: Mapping[str, str]  # of leases, by the lease's name
-    restores: int  # how often the ledger went back to a backup
+    restores: int  # how often a backup was restored
 
     def to_json(self, *, waits_for: Mapping[str, str | None], ends: Mapping[Place, int]) -> dict[str, Any]:
         """The overview for programs. `waits_for` is by agent; `ends` are the broker's, empty if not asked."""
@@ -164,7 +165,7 @@ class Overview:
 
 
 def overview(connection: Connection) -> Overview:
-    """Everything as of now."""
+    """The whole ledger, in one snapshot."""
     now = now_s(connection)
     by_status = select(events.c.status, func.count()).group_by(events.c.status)
     unsent = select(func.count(), func.min(outbox.c.created_s)).where(outbox.c.sent_s.is_(None))

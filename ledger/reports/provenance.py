@@ -1,7 +1,5 @@
-"""Provenance: why a version is as it is, by the events and people that taught it and the decisions about it.
-
-Every gradient has a name: a version leads to the exact events of its turn.
-"""
+"""Provenance: where a version comes from: the exact events of its turn, their authors, the decisions about
+it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,7 +26,7 @@ class TaughtEvent:
     """One new event of the version's turn."""
 
     kept: KeptEvent
-    result: EventResult | None  # None where its turn was void
+    result: EventResult | None  # None if its turn was void
 
     def to_json(self) -> dict[str, Any]:
         """The event for programs."""
@@ -47,7 +45,7 @@ class TaughtEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Everything that made one version."""
+    """Everything that led to one version."""
 
     version: Version
     parent_name: str
@@ -61,14 +59,14 @@ class Provenance:
     erasures: tuple[Erasure, ...]  # that took texts of any of these events
     authors: Mapping[str, int]  # events by author, most first
     decisions: tuple[Decision, ...]
-    examples: tuple[Example, ...]  # prompts that it answers otherwise than its parent
+    examples: tuple[Example, ...]  # prompts whose score differs from its parent's
     champion: int
     serving: bool  # the champion is this version or comes from it
-    withdrawn_with_it: tuple[str, ...]  # serving versions that come from it: undoing it takes them back too
+    withdrawn_with_it: tuple[str, ...]  # serving versions that come from it, which `undo` withdraws too
 
     @property
     def undo(self) -> str | None:
-        """The command that takes the version back; None where it does not serve."""
+        """The command that withdraws the version; None if it does not serve."""
         return rollback_command(self.version.agent, self.version.parent) if self.serving else None
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +101,7 @@ class Provenance:
 
 
 def provenance(connection: Connection, agent: str, number: int) -> Provenance | None:
-    """Why `agent`'s version `number` is as it is; None where it was never made."""
+    """The provenance of `agent`'s version `number`; None if there is no such version."""
     made = version(connection, agent, number)
     if made is None:
         return None
@@ -161,7 +159,7 @@ def _erasures(connection: Connection, turn_id: int) -> tuple[Erasure, ...]:
 
 
 def _newest_examples(decisions: Sequence[Decision]) -> tuple[Example, ...]:
-    """Those of the last decision that has any."""
+    """The examples of the last decision that has any."""
     for decision in reversed(decisions):
         if examples := changed_examples(decision.evidence):
             return examples

@@ -1,6 +1,6 @@
-"""Receipts: what one piece of feedback changed, by the turns that had it, their versions and verdicts.
+"""Receipts: what one event changed, by the turns that had it, their versions and verdicts.
 
-Everything is derived from rows that exist for other reasons; nothing is stored for receipts.
+A receipt is derived from rows that exist for other reasons; nothing is stored for receipts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,13 +25,13 @@ _DECISIONS_MAX = 200  # of an agent, the newest, whose evidence is searched
 class Fate(StrEnum):
     """What became of an event."""
 
-    LIVE = "live"  # taught to a version the champion comes from
+    LIVE = "live"  # taught to the champion or an ancestor of it
     JUDGING = "judging"  # taught to a candidate
     LEARNING = "learning"  # in a turn that runs
     QUEUED = "queued"  # in the backlog
     WAITING = "waiting"  # for an interaction it names
     EVIDENCE = "evidence"  # of role gate or dev: never trained on
-    STANDBY = "standby"  # an approval: shown in turns as what should not change
+    STANDBY = "standby"  # an approval: turns train it as an anchor
     OUT = "out"  # superseded, retracted, held, contested, barren, known; the status says which
     DONE = "done"  # a retraction, applied
 
@@ -43,7 +43,7 @@ class TurnReceipt:
     turn_id: int
     pass_id: int
     part: TurnPart
-    result: EventResult | None  # None while the turn is open, and where it was void
+    result: EventResult | None  # None while the turn is open, and if it was void
     state: TurnState
     reason: str | None
     version: str | None
@@ -72,7 +72,7 @@ class TurnReceipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPrompt:
-    """One decision for which the event's prompt was asked, and both answers to it."""
+    """One decision for which the gate asked the event's prompt, and both answers to it."""
 
     version: str
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""How much the ledger holds: rows and bytes by table. All rows are read, which takes a while."""
+"""The size of the ledger: rows and bytes by table. This reads all rows, which may take minutes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ class LedgerSize:
 
 
 def ledger_size(connection: Connection, *, interactions_s_max: float | None) -> LedgerSize:
-    """Everything in one snapshot. `interactions_s_max`: how long interactions are kept; None is for ever."""
+    """The size in one snapshot. `interactions_s_max`: seconds that interactions are stored; None: for
+    ever."""
     rows, size_bytes = (
         (0, 0)
         if interactions_s_max is None

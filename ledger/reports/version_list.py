@@ -1,4 +1,4 @@
-"""An agent's versions in one list: what each learned from, the last verdict on it, and whether it serves."""
+"""A list of an agent's versions: events, last verdict, and whether each serves."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class VersionSummary:
     verdict: Verdict | None  # the last; None: not decided yet
     by: str | None
     reasons: tuple[str, ...]
-    judgement: Judgement | None  # where the gate decided
+    judgement: Judgement | None  # if the gate decided
     decided_s: float | None
     serving: bool  # it is the champion
     in_lineage: bool  # it is the champion, or the champion comes from it

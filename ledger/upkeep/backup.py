@@ -1,8 +1,9 @@
-"""Back the ledger up, and restore it: offsets go back with it, so Kafka is read again from there.
+"""Backs the ledger up and restores it. Offsets go back with the ledger, so intake reads Kafka again from
+there.
 
 Some numbers must never go back: fencing tokens, the routing generation and ids of messages continue from the
-larger of both ledgers. Erasures since the backup are recorded as undone. The restore itself is recorded, so
-that running processes notice it.
+larger number of both ledgers. Erasures since the backup are recorded as undone. The restore itself is
+recorded, so that running processes notice it.
 """
 
 import json
@@ -29,16 +30,16 @@ from ledger.versions.desired import GENERATION, generation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerProgress:
-    """Which ledger it is, and how far it has read Kafka."""
+    """The ledger's id, and how far it has read Kafka."""
 
     ledger_id: str
     next_offsets: int  # the sum over all partitions
-    kept_s: float  # when a record was last kept; 0 if never
+    kept_s: float  # when a record was last stored; 0 if never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Floors:
-    """Numbers of the present ledger below which the restored one must not fall."""
+    """Numbers of the replaced ledger that the restored one must not fall below."""
 
     tokens: Mapping[str, int] = field(default_factory=dict)
     outbox_id: int = 0
@@ -48,9 +49,9 @@ class _Floors:
 
 
 def back_up(url: str, file: Path) -> LedgerProgress:
-    """Write the ledger to `file` and check the file. Returns what it holds at least.
+    """Write the ledger to `file` and check the file. Returns the progress that the file has at least.
 
-    The ledger may have any schema, for people back it up before they migrate it.
+    The ledger may have any schema: people back it up before they migrate it.
 
     Raises `NoCopy`, `LedgerUnavailable`.
     """
@@ -61,11 +62,11 @@ def back_up(url: str, file: Path) -> LedgerProgress:
 
 
 def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> LedgerProgress:
-    """Replace the ledger by the backup in `file`, at the newest schema; `replaced` then holds what it was.
+    """Replace the ledger by the backup in `file`, at the newest schema. `replaced` is then the old ledger.
 
-    Raises `RestoreRefused` while a process holds a lease or where `file` is another ledger's, unless `force`.
-    Raises `NoCopy` where `file` is not sound, where a newer clorad made it, or where the ledger cannot be
-    replaced. Nothing has changed then.
+    Raises `RestoreRefused` if a process holds a lease or `file` is of another ledger, unless `force`.
+    Raises `NoCopy` if `file` is not sound, a newer clorad made it, or the ledger cannot be replaced. Either
+    leaves the ledger unchanged.
     """
     copies.check(file)
     if copies.is_dump(file) is copies.is_sqlite(url):
@@ -87,7 +88,7 @@ def restore(url: str, file: Path, *, replaced: Path, force: bool = False) -> Led
 
 
 def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
-    """The copy is prepared first, so that the ledger itself changes in one transaction."""
+    """Prepare a copy of the backup first, so that the ledger changes in one transaction."""
     path = copies.path_of(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,7 @@ def _restore_sqlite(url: str, file: Path, floors: _Floors) -> None:
 
 
 def _restore_postgres(url: str, file: Path, floors: _Floors) -> None:
-    """The dump is loaded and prepared in one transaction."""
+    """Load the dump and prepare it in one transaction."""
     try:
         with closing(Database(url)) as database, database.write() as connection:
             copies.read_dump(file, connection)
@@ -116,7 +117,7 @@ def _restore_postgres(url: str, file: Path, floors: _Floors) -> None:
 
 
 def _prepare(connection: Connection, floors: _Floors) -> None:
-    """Bring what was restored to the newest schema and above the floors, and record the restore."""
+    """Bring the restored ledger to the newest schema and its numbers above the floors; record the restore."""
     upgrade(connection)
     restored_tokens = _tokens(connection)
     connection.execute(update(lease_rows).values(until_s=0.0))
@@ -150,7 +151,7 @@ def _prepare(connection: Connection, floors: _Floors) -> None:
 
 
 def _erasures(connection: Connection) -> tuple[Erasure, ...]:
-    """All erasures; none where the ledger is older than their table."""
+    """All erasures; none if the ledger is older than their table."""
     return tuple(all_erasures(connection)) if inspect(connection).has_table("erasures") else ()
 
 
@@ -159,7 +160,7 @@ def _tokens(connection: Connection) -> dict[str, int]:
 
 
 def _exists(url: str) -> bool:
-    """Whether a ledger would be replaced. Raises `NoCopy` where something else is there."""
+    """Whether there is a ledger at the URL. Raises `NoCopy` if there is something else."""
     if copies.is_sqlite(url) and not copies.path_of(url).exists():
         return False
     try:
@@ -175,11 +176,11 @@ def _exists(url: str) -> bool:
 
 
 def _floors_of_present(url: str, file: Path, *, force: bool) -> _Floors:
-    """The floors that the present ledger sets. Raises `RestoreRefused` where it may not be replaced."""
+    """The floors of the present ledger. Raises `RestoreRefused` if it may not be replaced."""
     try:
         with closing(Database(url)) as database, database.read() as connection:
             _refuse_leftovers(connection)
-            held = leases.held_names(connection)
+            holder_by_lease = leases.held_names(connection)
             ledger_id = fact(connection, "ledger_id") or ""
             floors = _Floors(
                 tokens=_tokens(connection),
@@ -194,8 +195,8 @@ def _floors_of_present(url: str, file: Path, *, force: bool) -> _Floors:
         raise NoCopy(str(damage)) from None
     except LedgerRefused:
         raise NoCopy("what is at ledger.url cannot be read; move it away first") from None
-    if held and not force:
-        holders = ", ".join(sorted(set(held.values())))
+    if holder_by_lease and not force:
+        holders = ", ".join(sorted(set(holder_by_lease.values())))
         raise RestoreRefused(f"roles are running ({holders}); stop them first")
     if ledger_id not in ("", copies.facts(file).get("ledger_id", "")) and not force:
         raise RestoreRefused(f"{file.name} is a backup of another ledger")
@@ -203,9 +204,9 @@ def _floors_of_present(url: str, file: Path, *, force: bool) -> _Floors:
 
 
 def _refuse_leftovers(connection: Connection) -> None:
-    """Raises `NoCopy` on Postgres where a newer clorad made tables that this one would leave behind.
+    """Raises `NoCopy` on Postgres if a newer clorad made tables that a restore would leave there.
 
-    A file of SQLite is replaced whole.
+    An SQLite file is replaced whole.
     """
     revision = revision_of(connection)
     if connection.dialect.name == "postgresql" and revision not in (None, *known_revisions()):

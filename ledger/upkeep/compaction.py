@@ -1,4 +1,5 @@
-"""Rewrites the database's files: nothing deleted or forgotten is left in them, and space is freed."""
+"""Rewrites the database's files, so that they have no deleted or forgotten rows and free space is
+returned."""
 
 import sqlite3
 from contextlib import closing
@@ -12,9 +13,9 @@ from ledger.upkeep import copies
 
 
 def flush(url: str) -> bool:
-    """SQLite's write-ahead log is in the file and empty. False where a reader kept it from being emptied.
+    """Move SQLite's write-ahead log into the file and empty it. False if a reader prevented that.
 
-    Postgres keeps its own for as long as its settings say.
+    The settings of Postgres say how long it keeps its own log.
     """
     if not copies.is_sqlite(url):
         return True
@@ -24,10 +25,10 @@ def flush(url: str) -> bool:
 
 
 def rewrite(url: str) -> None:
-    """Every page or row that is still needed is written anew, and the old ones are gone.
+    """Write every page or row that is still needed again, and free the old ones.
 
-    Nobody writes meanwhile, and on Postgres nobody reads a table just then; room for a second copy is needed.
-    Raises `LedgerUnavailable` where somebody else would not let go.
+    Other writers wait meanwhile; on Postgres also readers of the table that is being rewritten. It needs disk
+    for a second copy. Raises `LedgerUnavailable` if another process keeps its lock.
     """
     try:
         if copies.is_sqlite(url):

@@ -1,7 +1,7 @@
-"""A ledger in one file, and back: SQLite by its online backup, Postgres by pg_dump and pg_restore.
+"""Copies a ledger to one file and back: SQLite by its online backup, Postgres by pg_dump and pg_restore.
 
-Copies are complete or absent (draft, fsync, rename), readable by their owner only, and read once in full
-before they count.
+A copy is complete or absent (draft, fsync, rename), only its owner can read it, and it is read once in full
+before it is renamed.
 """
 
 import os
@@ -22,7 +22,7 @@ from ledger.errors import NoCopy
 from ledger.schema import metadata
 
 TRIES_S_MAX = 30.0
-"""How long a copy waits for locks others hold."""
+"""Seconds that a copy waits for locks of others."""
 
 _PROGRAM_S_MAX = 6 * 3600.0
 _DUMPED = "PGDMP"  # first bytes of pg_dump's custom format
@@ -30,7 +30,7 @@ _ROWS_FOLLOW, _ROWS_END = b" FROM stdin;\n", b"\\.\n"  # around the rows of a ta
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether that ledger is a file of SQLite."""
+    """Whether the ledger is an SQLite file."""
     return make_url(url).get_backend_name() == "sqlite"
 
 
@@ -40,12 +40,12 @@ def path_of(url: str) -> Path:
 
 
 def url_of(path: Path) -> str:
-    """The URL of an SQLite ledger in that file, whatever the file is called."""
+    """The URL of an SQLite ledger in that file; its name may have any characters."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def write(url: str, file: Path) -> None:
-    """The ledger as of now is in `file` afterwards, sound. Roles may go on meanwhile. Raises `NoCopy`."""
+    """Write the ledger to `file` and check it. Roles may go on meanwhile. Raises `NoCopy`."""
     if file.exists():
         raise NoCopy(f"{file} exists already")
     draft = file.with_name(f".{file.name}.draft")
@@ -68,23 +68,24 @@ def write(url: str, file: Path) -> None:
 
 
 def read(file: Path, ledger: Path) -> None:
-    """The ledger of SQLite is what `file` holds, in one transaction or not at all. Raises `NoCopy`."""
+    """Replace the contents of an SQLite ledger by those of `file`, in one transaction. Raises `NoCopy`."""
     _copy_sqlite(file, ledger)
 
 
 def read_dump(file: Path, connection: Connection) -> None:
-    """The tables of a dump take the place of those that were there, in the caller's transaction on Postgres.
+    """Replace the tables of a ledger on Postgres by those of a dump, in the caller's transaction.
 
-    pg_restore only writes the script: a transaction of its own could not be ours. Raises `NoCopy`; what was
-    done so far must then be rolled back.
+    pg_restore only writes the script, because it cannot use the caller's transaction. Raises `NoCopy`; the
+    caller must then roll back.
     """
     try:
         connection.execute(text(f"SET LOCAL lock_timeout = {int(TRIES_S_MAX * 1000)}"))
-        there = set(inspect(connection).get_table_names())
-        for table in sorted(there & {*metadata.tables, "alembic_version"}):  # the dump may know fewer of them
+        present_tables = set(inspect(connection).get_table_names())
+        # the dump may have fewer of them
+        for table in sorted(present_tables & {*metadata.tables, "alembic_version"}):
             connection.execute(text(f'DROP TABLE "{table}" CASCADE'))
         arguments = ("--clean", "--if-exists", "--no-owner", "--file=-", str(file))
-        with subprocess.Popen([_found("pg_restore"), *arguments], stdout=subprocess.PIPE) as script:
+        with subprocess.Popen([_program_path("pg_restore"), *arguments], stdout=subprocess.PIPE) as script:
             assert script.stdout is not None
             _run_script(script.stdout, connection.connection.cursor())
         connection.execute(text("RESET search_path"))  # the script empties it
@@ -95,7 +96,7 @@ def read_dump(file: Path, connection: Connection) -> None:
 
 
 def check(file: Path) -> None:
-    """Every page or row of the copy can be read. Raises `NoCopy` where not."""
+    """Read every page or row of the copy. Raises `NoCopy` if one cannot be read."""
     if is_dump(file):
         _run("pg_restore", None, "--file=/dev/null", str(file))
         return
@@ -107,34 +108,34 @@ def check(file: Path) -> None:
 
 
 def check_pages(connection: sqlite3.Connection) -> None:
-    """SQLite finds no damage and no row without what it refers to. Raises `NoCopy`."""
-    [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise NoCopy(f"damaged: {found}")
+    """Check an SQLite file for damage, and for rows that refer to missing rows. Raises `NoCopy`."""
+    [result] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if result != "ok":
+        raise NoCopy(f"damaged: {result}")
     if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
         raise NoCopy("damaged: a row refers to one that is not there")
 
 
 def facts(file: Path) -> dict[str, str]:
-    """The single values the copy holds: who the ledger is, which schema it has. Raises `NoCopy`."""
+    """The single values in the copy, with its schema as `revision`. Raises `NoCopy`."""
     if is_dump(file):
         tables = ("--table=facts", "--table=alembic_version")
         script = _run("pg_restore", None, "--data-only", "--file=-", *tables, str(file))
         rows = [line.split("\t") for line in script.splitlines()]
-        found = {row[0]: row[1] for row in rows if len(row) == 2}
-        [found["revision"]] = [row[0] for row in rows if len(row) == 1 and row[0].isdigit()] or [""]
-        return found
+        values = {row[0]: row[1] for row in rows if len(row) == 2}
+        [values["revision"]] = [row[0] for row in rows if len(row) == 1 and row[0].isdigit()] or [""]
+        return values
     try:
         with closing(_opened_to_read(file)) as copy:
-            found = dict(copy.execute("SELECT name, value FROM facts").fetchall())
-            [found["revision"]] = copy.execute("SELECT version_num FROM alembic_version").fetchone()
-            return found
+            values = dict(copy.execute("SELECT name, value FROM facts").fetchall())
+            [values["revision"]] = copy.execute("SELECT version_num FROM alembic_version").fetchone()
+            return values
     except (sqlite3.Error, TypeError) as fault:
         raise NoCopy(f"{file.name} holds no ledger ({type(fault).__name__})") from None
 
 
 def is_dump(file: Path) -> bool:
-    """Whether `file` is a dump of Postgres rather than a file of SQLite. Raises `NoCopy` where unreadable."""
+    """Whether `file` is a dump of Postgres, not an SQLite file. Raises `NoCopy` if it cannot be read."""
     try:
         with file.open("rb") as opened:
             return opened.read(len(_DUMPED)) == _DUMPED.encode()
@@ -143,49 +144,49 @@ def is_dump(file: Path) -> bool:
 
 
 def _opened_to_read(file: Path) -> sqlite3.Connection:
-    """In a URI `#`, `?` and `%` of a file's name would mean something else."""
+    """Open an SQLite file to read. Its name is quoted: `#`, `?` and `%` have a meaning in a URI."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """One read transaction there, one write transaction here."""
+    """Copy a database in one read transaction of `source` and one write transaction of `target`."""
     try:
         with closing(sqlite3.connect(source)) as ours, closing(sqlite3.connect(target)) as copy:
-            ours.backup(copy, progress=_patience())
+            ours.backup(copy, progress=_time_limit())
     except (sqlite3.Error, TimeoutError) as fault:
         raise NoCopy(f"{source.name} was not copied ({type(fault).__name__})") from None
 
 
 def _make_one_file(copy: Path) -> None:
-    """No write-ahead log lies beside it, now or when it is only looked at."""
+    """Turn off the write-ahead log, so that no second file appears when the copy is read."""
     with closing(sqlite3.connect(copy)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
-def _patience() -> Callable[[int, int, int], None]:
-    """Called at every try, and ends them with `TimeoutError`."""
+def _time_limit() -> Callable[[int, int, int], None]:
+    """A function that SQLite calls at every try, and that raises `TimeoutError` after `TRIES_S_MAX`."""
     until_s = time.monotonic() + TRIES_S_MAX
 
-    def look(status: int, _remaining: int, _total: int) -> None:
+    def check_time(status: int, _remaining: int, _total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > until_s:
             raise TimeoutError
 
-    return look
+    return check_time
 
 
 def _run_script(lines: Iterable[bytes], cursor: Any) -> None:
-    """Do what a script written for psql says: statements, and the rows of one table after another."""
-    from psycopg import Error  # reading commands need not pay for it
+    """Run a script that was written for psql: statements, and rows of one table after another."""
+    from psycopg import Error  # imported here, so that other commands do not load it
 
     statements: list[bytes] = []
-    reading = iter(lines)
+    remaining_lines = iter(lines)
     try:
-        for line in reading:
+        for line in remaining_lines:
             if line.startswith(b"COPY ") and line.endswith(_ROWS_FOLLOW):
                 cursor.execute(b"".join(statements))
                 statements.clear()
                 with cursor.copy(line) as rows:
-                    for row in takewhile(lambda row: row != _ROWS_END, reading):
+                    for row in takewhile(lambda row: row != _ROWS_END, remaining_lines):
                         rows.write(row)
             elif not line.startswith(b"\\"):  # psql's own commands
                 statements.append(line)
@@ -194,22 +195,23 @@ def _run_script(lines: Iterable[bytes], cursor: Any) -> None:
         raise NoCopy(f"Postgres refuses the backup ({type(fault).__name__})") from None
 
 
-def _found(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
+def _program_path(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
         raise NoCopy(f"{program} is not on the PATH; install Postgres's client programs")
-    return found
+    return path
 
 
 def _run(program: str, url: str | None, *arguments: str) -> str:
-    """What one of Postgres's own programs printed. The password travels in the environment, not in `ps`."""
-    found = _found(program)
-    named = [] if url is None else [f"--dbname={_conninfo(make_url(url))}"]
+    """Run a client program of Postgres. Returns what it printed. The password is in its environment, not in
+    its arguments, which `ps` shows."""
+    path = _program_path(program)
+    database_option = [] if url is None else [f"--dbname={_conninfo(make_url(url))}"]
     environment = dict(os.environ) | {"PGOPTIONS": f"-c lock_timeout={int(TRIES_S_MAX * 1000)}"}
     if url is not None and make_url(url).password is not None:
         environment["PGPASSWORD"] = str(make_url(url).password)
-    done = subprocess.run(
-        [found, *named, *arguments],
+    result = subprocess.run(
+        [path, *database_option, *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -217,15 +219,15 @@ def _run(program: str, url: str | None, *arguments: str) -> str:
         timeout=_PROGRAM_S_MAX,
         check=False,
     )
-    if done.returncode != 0:
-        [line, *_] = done.stderr.strip().splitlines() or ["it printed nothing"]
+    if result.returncode != 0:
+        [line, *_] = result.stderr.strip().splitlines() or ["it printed nothing"]
         way_out = "; install newer Postgres client programs" if "unsupported version" in line else ""
-        raise NoCopy(f"{program} ended with {done.returncode}: {line[:300]}{way_out}")
-    return done.stdout
+        raise NoCopy(f"{program} ended with {result.returncode}: {line[:300]}{way_out}")
+    return result.stdout
 
 
 def _conninfo(url: URL) -> str:
-    from psycopg.conninfo import make_conninfo  # reading commands need not pay for it
+    from psycopg.conninfo import make_conninfo  # imported here, so that other commands do not load it
 
     known = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
     given = {name: str(value) for name, value in {**known, **url.query}.items() if value is not None}

@@ -1,6 +1,7 @@
 """Erasures: who had texts forgotten, when, why and how many rows. An entry is never removed.
 
-Of the name it was about a keyed fingerprint is kept: it tells whether it was this name, and reveals none.
+An entry has a keyed fingerprint of the forgotten name: it shows whether an entry is about a given name, but
+nobody can read the name from it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from ledger.schema import erasures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """One request to forget, and what it took."""
+    """One request to forget, and how many rows it emptied."""
 
     id: int
     kind: str  # author, event, conversation
@@ -24,7 +25,7 @@ class Erasure:
     reason: str
     begun_s: float
     finished_s: float | None  # None: it was interrupted, or a restore undid it; it must be requested again
-    counts: Mapping[str, int]  # what is gone, in rows by kind
+    counts: Mapping[str, int]  # emptied rows by kind
 
     def to_json(self) -> dict[str, Any]:
         """The entry for programs."""
@@ -41,7 +42,7 @@ class Erasure:
 
 
 def begin(connection: Connection, *, kind: str, whom: str, by: str, reason: str) -> int:
-    """Add an entry that has taken nothing yet. Returns its number."""
+    """Add an entry with no rows yet. Returns its number."""
     row = {"kind": kind, "whom": whom, "by": by, "reason": reason, "begun_s": now_s(connection)}
     made = connection.execute(insert(erasures).values(**row, counts={}))
     assert made.inserted_primary_key is not None, "a serial key is always returned"
@@ -49,20 +50,20 @@ def begin(connection: Connection, *, kind: str, whom: str, by: str, reason: str)
 
 
 def add(connection: Connection, erasure_id: int, kind: str, rows: int) -> None:
-    """Count `rows` more as gone, in the transaction that removes them."""
+    """Add `rows` to the entry's count, in the transaction that empties them."""
     counts = dict(connection.scalar(select(erasures.c.counts).where(erasures.c.id == erasure_id)) or {})
     counts[kind] = counts.get(kind, 0) + rows
     connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(counts=counts))
 
 
 def finish(connection: Connection, whom: str) -> None:
-    """Close every open entry about `whom`, interrupted ones too: nothing is left to be found."""
+    """Close every open entry about `whom`, interrupted ones too: the ledger has nothing of it any more."""
     begun = update(erasures).where(erasures.c.whom == whom, erasures.c.finished_s.is_(None))
     connection.execute(begun.values(finished_s=now_s(connection)))
 
 
 def carry_over(connection: Connection, entries: Iterable[Erasure]) -> None:
-    """Add the entries that this restored ledger does not have, as unfinished: what they took is back."""
+    """Add the entries that this restored ledger does not have, as unfinished: their texts are back."""
     known_ids = {erasure.id for erasure in all_erasures(connection)}
     for entry in entries:
         if entry.id not in known_ids:

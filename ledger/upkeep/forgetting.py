@@ -1,7 +1,8 @@
 """Erases texts that somebody asked to be forgotten; rows, offsets and digests stay.
 
-So nothing comes back when a topic is read again, and every offset keeps its one disposition. Rows that lead
-to others are erased last, a hundred at a time: an interrupted erasure goes on when it is asked for again.
+So nothing comes back when intake reads a topic again, and every offset keeps its disposition. Rows by which
+others are found are erased last, a hundred at a time: an interrupted erasure continues when it is requested
+again.
 """
 
 import time
@@ -33,25 +34,25 @@ from ledger.versions.lineage import Version
 
 BATCH_ROWS = 100
 PAUSE_S = 0.02
-"""Between two transactions: others want to write too."""
+"""Seconds between two transactions, in which others can write."""
 
-_ROUNDS_MAX = 20  # each finds what came while the last one was at work
-_KEPT = ("value", "scope", "target")  # of an event's data: numbers, and whom a retraction is about
+_ROUNDS_MAX = 20  # each looks for rows that arrived during the one before
+_KEPT = ("value", "scope", "target")  # of an event's data: numbers, and the event that a retraction names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """What is gone, or would go, and which versions learned from it."""
+    """How many rows were emptied, or would be, and the versions that learned from them."""
 
-    erasure: int | None  # the entry's number; None where nothing was changed
+    erasure: int | None  # the entry's number; None if nothing was changed
     counts: dict[str, int]
     taught: dict[str, list[Version]]  # by agent, oldest first
 
 
 def would_forget(connection: Connection, subject: Subject) -> Forgotten:
-    """What `forget` would take as things stand."""
-    found = find(connection, subject)
-    return Forgotten(erasure=None, counts=_counts(found), taught=_taught(connection, found))
+    """The rows that `forget` would empty now."""
+    mentions = find(connection, subject)
+    return Forgotten(erasure=None, counts=_counts(mentions), taught=_taught(connection, mentions))
 
 
 def forget(
@@ -63,16 +64,16 @@ def forget(
     reason: str,
     reached: Callable[[str], None] = lambda _: None,
 ) -> Forgotten:
-    """Nothing the subject said, or that was said to it, is in the ledger any more; an entry says so.
+    """Erase every text by the subject, or of its conversation, and add an entry.
 
-    `whom` is the fingerprint kept with the entry. `reached` is told after every transaction, by the kind of
-    rows that went. Where nothing is found there is no entry.
+    `whom` is the fingerprint stored with the entry. `reached` is called after every transaction with the kind
+    of its rows. If the ledger has nothing of the subject, no entry is added.
     """
     with database.read() as connection:
-        found, taught = find(connection, subject), {}
-        if found:
-            taught = _taught(connection, found)
-    if not found:
+        mentions, taught = find(connection, subject), {}
+        if mentions:
+            taught = _taught(connection, mentions)
+    if not mentions:
         with database.write() as connection:
             erasures.finish(connection, whom)
         return Forgotten(erasure=None, counts={}, taught={})
@@ -80,69 +81,69 @@ def forget(
         number = erasures.begin(connection, kind=subject.kind, whom=whom, by=by, reason=reason)
     work = _Work(database=database, erasure=number, names_author=subject.kind == "author", reached=reached)
     for _ in range(_ROUNDS_MAX):
-        work.take(found)
+        work.erase(mentions)
         with database.read() as connection:
-            found = find(connection, subject)
-        if not found:
+            mentions = find(connection, subject)
+        if not mentions:
             break
     with database.write() as connection:
-        if not found:
+        if not mentions:
             erasures.finish(connection, whom)
-        [entry] = [one for one in erasures.all_erasures(connection) if one.id == number]
+        [entry] = [erasure for erasure in erasures.all_erasures(connection) if erasure.id == number]
     return Forgotten(erasure=number, counts=dict(entry.counts), taught=taught)
 
 
-def _counts(found: Mentions) -> dict[str, int]:
-    """Waiting records are few and go with their events; they are not looked for."""
+def _counts(mentions: Mentions) -> dict[str, int]:
+    """Rows by kind. Waiting records are not counted: they are deleted with their events."""
     rows = {
-        "decisions": found.decisions,
-        "messages": found.messages,
-        "dead_letters": found.letters,
-        "interactions": found.interactions,
-        "bystanders": found.bystanders,
-        "turns": found.turns,
-        "events": found.events,
+        "decisions": mentions.decisions,
+        "messages": mentions.messages,
+        "dead_letters": mentions.letters,
+        "interactions": mentions.interactions,
+        "bystanders": mentions.bystanders,
+        "turns": mentions.turns,
+        "events": mentions.events,
     }
-    return {kind: len(some) for kind, some in rows.items() if some}
+    return {kind: len(keys) for kind, keys in rows.items() if keys}
 
 
-def _taught(connection: Connection, found: Mentions) -> dict[str, list[Version]]:
-    return taught_with(connection, [one.seq for one in (*found.events, *found.bystanders)])
+def _taught(connection: Connection, mentions: Mentions) -> dict[str, list[Version]]:
+    return taught_with(connection, [mention.seq for mention in (*mentions.events, *mentions.bystanders)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """One erasure's transactions."""
+    """The transactions of one erasure."""
 
     database: Database
     erasure: int
     names_author: bool
     reached: Callable[[str], None]
 
-    def take(self, found: Mentions) -> None:
-        """What was found goes; what leads to other rows goes after them."""
-        uids = frozenset(one.uid for one in (*found.events, *found.bystanders))
-        self._each("decisions", found.decisions, lambda some, ids: _unquote(some, ids, uids))
-        self._each("messages", found.messages, _withdraw)
-        self._each("dead_letters", found.letters, self._empty_letters)
-        self._each("interactions", found.interactions, self._empty_interactions)
-        self._each("bystanders", found.bystanders, self._set_aside)
-        self._each("events", found.events, self._empty_events)
+    def erase(self, mentions: Mentions) -> None:
+        """Erase these texts; rows by which others are found come last."""
+        uids = frozenset(mention.uid for mention in (*mentions.events, *mentions.bystanders))
+        self._each("decisions", mentions.decisions, lambda connection, ids: _unquote(connection, ids, uids))
+        self._each("messages", mentions.messages, _withdraw)
+        self._each("dead_letters", mentions.letters, self._empty_letters)
+        self._each("interactions", mentions.interactions, self._empty_interactions)
+        self._each("bystanders", mentions.bystanders, self._set_aside)
+        self._each("events", mentions.events, self._empty_events)
 
     def _each(
-        self, kind: str, keys: Sequence[Any], take: Callable[[Connection, Sequence[Any]], None]
+        self, kind: str, keys: Sequence[Any], erase: Callable[[Connection, Sequence[Any]], None]
     ) -> None:
         for start in range(0, len(keys), BATCH_ROWS):
-            some = keys[start : start + BATCH_ROWS]
+            batch = keys[start : start + BATCH_ROWS]
             with self.database.write() as connection:
-                take(connection, some)
-                erasures.add(connection, self.erasure, kind, len(some))
+                erase(connection, batch)
+                erasures.add(connection, self.erasure, kind, len(batch))
             self.reached(kind)
             time.sleep(PAUSE_S)
 
     def _empty_letters(self, connection: Connection, ids: Sequence[int]) -> None:
-        gone = update(dead_letters).where(dead_letters.c.id.in_(ids))
-        connection.execute(gone.values(key=None, value=None, headers=[], forgotten=self.erasure))
+        emptied = update(dead_letters).where(dead_letters.c.id.in_(ids))
+        connection.execute(emptied.values(key=None, value=None, headers=[], forgotten=self.erasure))
 
     def _empty_interactions(self, connection: Connection, ids: Sequence[str]) -> None:
         said = select(interactions.c.agent, interactions.c.prompt_group).where(interactions.c.id.in_(ids))
@@ -163,8 +164,8 @@ class _Work:
         forget_openings(connection, groups)
 
     def _set_aside(self, connection: Connection, bystanders: Sequence[Mention]) -> None:
-        """Others' own words stay, and teach nobody: what they are about is gone."""
-        seqs = [one.seq for one in bystanders]
+        """Retract events of others: their texts stay, but the interaction they are about is gone."""
+        seqs = [mention.seq for mention in bystanders]
         reason = f"what it is about was forgotten: erasure {self.erasure}"
         self._void(connection, seqs)
         connection.execute(
@@ -173,8 +174,8 @@ class _Work:
             .values(status=Status.RETRACTED.value, status_reason=reason)
         )
 
-    def _empty_events(self, connection: Connection, theirs: Sequence[Mention]) -> None:
-        seqs = [one.seq for one in theirs]
+    def _empty_events(self, connection: Connection, mentions: Sequence[Mention]) -> None:
+        seqs = [mention.seq for mention in mentions]
         self._void(connection, seqs)
         _forget_records(connection, seqs)
         rows = connection.execute(
@@ -185,7 +186,7 @@ class _Work:
         for row in rows:
             kind = Kind(row.kind)
             values: dict[str, Any] = {"data": _emptied(kind, row.data), "forgotten": self.erasure}
-            if kind is not Kind.RETRACTION:  # it goes on holding back what it is about
+            if kind is not Kind.RETRACTION:  # a retraction stays in force
                 reason = f"forgotten: erasure {self.erasure}"
                 values |= {"status": Status.RETRACTED.value, "status_reason": reason}
             if self.names_author:
@@ -195,7 +196,7 @@ class _Work:
         forget_openings(connection, [(row.agent, row.prompt_group) for row in rows if row.prompt_group])
 
     def _void(self, connection: Connection, seqs: Sequence[int]) -> None:
-        """Turns that have these events and are not closed make no version: nobody need finish them."""
+        """Close the open turns that have these events as void, so that they make no version."""
         query = (
             select(turns.c.id, turns.c.pass_id)
             .join(turn_events, turn_events.c.turn_id == turns.c.id)
@@ -218,30 +219,30 @@ class _Work:
 
 
 def _emptied(kind: Kind, data: dict[str, Any]) -> dict[str, Any]:
-    """As little as whoever reads events of that kind must find."""
+    """The data of an emptied event, with the fields that readers of events of that kind need."""
     kept = {name: data[name] for name in _KEPT if name in data}
     return kept | ({"corrected": ""} if kind in CORRECTING else {})
 
 
 def _unquote(connection: Connection, ids: Sequence[int], uids: frozenset[str]) -> None:
-    """Scores stay, so that the verdict can be understood; answers to these prompts do not."""
+    """Remove answers to these prompts from evidence. Scores stay, so that the verdict can be understood."""
     rows = connection.execute(select(decisions.c.id, decisions.c.evidence).where(decisions.c.id.in_(ids)))
     for row in rows.all():
         quoting = evidence.from_json(row.evidence)
-        assert quoting.quotes(uids), "answers of others do not come back"
+        assert quoting.quotes(uids), "`mentions.find` returns decisions that quote these events only"
         changed = update(decisions).where(decisions.c.id == row.id)
         connection.execute(changed.values(evidence=quoting.without_answers_to(uids).to_json()))
 
 
 def _withdraw(connection: Connection, ids: Sequence[int]) -> None:
-    """Messages not sent are not sent any more; the rows stay, for their numbers are not given twice."""
+    """Empty messages and mark them as sent. The rows stay, so that their numbers are not used again."""
     sent_s = func.coalesce(outbox.c.sent_s, now_s(connection))
-    gone = update(outbox).where(outbox.c.id.in_(ids))
-    connection.execute(gone.values(key=None, value=None, headers=[], sent_s=sent_s))
+    emptied = update(outbox).where(outbox.c.id.in_(ids))
+    connection.execute(emptied.values(key=None, value=None, headers=[], sent_s=sent_s))
 
 
 def _forget_records(connection: Connection, seqs: Sequence[int]) -> None:
     place = [waiting_records.c[name] == events.c[name] for name in ("topic_id", "partition", "offset")]
     for chunk in in_chunks(seqs):
-        theirs = select(events.c.seq).where(and_(*place), events.c.seq.in_(chunk))
-        connection.execute(delete(waiting_records).where(theirs.exists()))
+        of_events = select(events.c.seq).where(and_(*place), events.c.seq.in_(chunk))
+        connection.execute(delete(waiting_records).where(of_events.exists()))

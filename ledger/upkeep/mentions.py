@@ -1,7 +1,7 @@
-"""What came from somebody, or from a conversation: every row that holds its texts, in one snapshot.
+"""Finds every row that has texts of an author, an event or a conversation, in one snapshot.
 
-Dead letters were never understood, so they are searched by the spelling of a field; whatever says more than
-asked for is taken too. Nothing here changes anything.
+A dead letter has no fields that the ledger could read, so it is searched for a field as JSON spells it; a
+letter that has other texts too is found whole. Nothing here changes the ledger.
 """
 
 import json
@@ -21,17 +21,17 @@ from ledger.turn_states import TurnPart, TurnState, in_state
 from ledger.versions import evidence
 from ledger.versions.lineage import Version, versions_of
 
-_PAGE_ROWS = 50  # letters and evidence are long
+_PAGE_ROWS = 50  # dead letters and evidence are long
 
 Kind = Literal["author", "event", "conversation"]
 
-Spoken = tuple[str, str]
-"""An interaction's id, and the agent it is named for: another agent's is never meant."""
+AgentInteraction = tuple[str, str]
+"""The id of an interaction, and the agent that must have had it: an id of another agent is no match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whom or what it is about, by every name the ledger may have it under."""
+    """Whose or which texts to forget, with every name under which the ledger may have them."""
 
     kind: Kind
     names: frozenset[str] = frozenset()  # of the author or the conversation
@@ -40,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mention:
-    """One event that holds texts, or is about some."""
+    """One event that has such texts, or is about them."""
 
     seq: int
     agent: str
@@ -49,66 +49,71 @@ class Mention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mentions:
-    """Everything there is, by its key."""
+    """The keys of all rows that were found."""
 
     events: tuple[Mention, ...]
     interactions: tuple[str, ...]
-    bystanders: tuple[Mention, ...]  # others' events that cannot be understood without these interactions
+    bystanders: tuple[Mention, ...]  # events of others that are useless without these interactions
     letters: tuple[int, ...]
-    messages: tuple[int, ...]  # to Kafka, that hold what these letters hold
-    decisions: tuple[int, ...]  # whose evidence quotes answers to these events' prompts
-    turns: tuple[int, ...]  # open ones that have such an event
+    messages: tuple[int, ...]  # for Kafka, that carry these letters
+    decisions: tuple[int, ...]  # whose evidence quotes answers to the prompts of these events
+    turns: tuple[int, ...]  # open turns that have such an event
 
     def __bool__(self) -> bool:
         return any((self.events, self.interactions, self.letters, self.messages, self.decisions))
 
 
 def find(connection: Connection, subject: Subject) -> Mentions:
-    """What the ledger holds of the subject and has not forgotten."""
-    theirs = {row.seq: row for row in connection.execute(_events_of(subject))}
-    spoken = _conversation(connection, subject)
-    theirs |= {row.seq: row for row in _naming(connection, spoken)}
-    spoken |= {(row.interaction, row.agent) for row in theirs.values() if row.interaction}
-    fresh = _unforgotten(connection, spoken)
-    others = {row.seq: row for row in _naming(connection, fresh) if row.seq not in theirs and _needs_it(row)}
-    found, beside = tuple(map(_mention, theirs.values())), tuple(map(_mention, others.values()))
+    """The rows that have texts of the subject and were not forgotten yet."""
+    rows = {row.seq: row for row in connection.execute(_events_of(subject))}
+    named = _conversation(connection, subject)
+    rows |= {row.seq: row for row in _events_naming(connection, named)}
+    named |= {(row.interaction, row.agent) for row in rows.values() if row.interaction}
+    unforgotten = _unforgotten(connection, named)
+    other_rows = [
+        row
+        for row in _events_naming(connection, unforgotten)
+        if row.seq not in rows and _needs_interaction(row)
+    ]
+    mentions, bystanders = tuple(map(_mention, rows.values())), tuple(map(_mention, other_rows))
     dead = [replace(letter, key=None, value=None, headers=()) for letter in _letters(connection, subject)]
     return Mentions(
-        events=found,
-        interactions=tuple(sorted(id for id, _ in fresh)),
-        bystanders=beside,
+        events=mentions,
+        interactions=tuple(sorted(id for id, _ in unforgotten)),
+        bystanders=bystanders,
         letters=tuple(letter.id for letter in dead),
         messages=tuple(_messages(connection, dead)),
-        decisions=tuple(_decisions(connection, (*found, *beside))),
-        turns=tuple(_open_turns(connection, (*found, *beside))),
+        decisions=tuple(_decisions(connection, (*mentions, *bystanders))),
+        turns=tuple(_open_turns(connection, (*mentions, *bystanders))),
     )
 
 
 def taught_with(connection: Connection, seqs: Sequence[int]) -> dict[str, list[Version]]:
-    """Versions whose weights these events, shown as whatever but `dev`, had a part in; by agent."""
-    made: set[int] = set()
+    """Versions whose turn had one of these events in any part but `dev`; by agent."""
+    turn_ids: set[int] = set()
     for chunk in in_chunks(seqs):
-        shown = select(turn_events.c.turn_id).where(
+        query = select(turn_events.c.turn_id).where(
             turn_events.c.event_seq.in_(chunk), turn_events.c.part != TurnPart.DEV.value
         )
-        made.update(connection.scalars(shown))
+        turn_ids.update(connection.scalars(query))
     names: set[str] = set()
     for chunk in in_chunks(seqs):
         names.update(connection.scalars(select(events.c.agent).where(events.c.seq.in_(chunk)).distinct()))
-    found = {
-        name: [one for one in versions_of(connection, name) if one.turn_id in made] for name in sorted(names)
+    versions_by_agent = {
+        name: [version for version in versions_of(connection, name) if version.turn_id in turn_ids]
+        for name in sorted(names)
     }
-    return {name: versions for name, versions in found.items() if versions}
+    return {name: versions for name, versions in versions_by_agent.items() if versions}
 
 
 def _events_of(subject: Subject) -> Select[Any]:
     where: ColumnElement[bool]
     match subject.kind:
-        case "author":  # also what was forgotten for another reason: the name is still there
+        case "author":  # also events that were forgotten for another reason: they still have the name
             where = events.c.author.in_(subject.names)
         case "conversation":
             where = and_(
-                events.c.agent.in_(select(agents.c.name)),  # the index begins with it
+                events.c.agent.in_(select(agents.c.name)),  # the index begins with the agent
                 events.c.conversation.in_(subject.names),
                 events.c.forgotten.is_(None),
             )
@@ -129,8 +134,8 @@ def _columns() -> Select[Any]:
     )
 
 
-def _conversation(connection: Connection, subject: Subject) -> set[Spoken]:
-    """What was captured of it. What was forgotten already still leads to others."""
+def _conversation(connection: Connection, subject: Subject) -> set[AgentInteraction]:
+    """The interactions of the conversation, also forgotten ones: events may name them."""
     if subject.kind != "conversation":
         return set()
     query = select(interactions.c.id, interactions.c.agent).where(
@@ -139,26 +144,26 @@ def _conversation(connection: Connection, subject: Subject) -> set[Spoken]:
     return {(row.id, row.agent) for row in connection.execute(query)}
 
 
-def _naming(connection: Connection, spoken: set[Spoken]) -> Iterator[Any]:
+def _events_naming(connection: Connection, named: set[AgentInteraction]) -> Iterator[Any]:
     """Events of the same agents that name these interactions."""
-    for chunk in in_chunks(sorted({id for id, _ in spoken})):
+    for chunk in in_chunks(sorted({id for id, _ in named})):
         query = _columns().add_columns(events.c.data).where(events.c.interaction.in_(chunk))
         rows = connection.execute(query.where(events.c.forgotten.is_(None)).order_by(events.c.seq)).all()
-        yield from (row for row in rows if (row.interaction, row.agent) in spoken)
+        yield from (row for row in rows if (row.interaction, row.agent) in named)
 
 
-def _unforgotten(connection: Connection, spoken: set[Spoken]) -> set[Spoken]:
-    """Those that are there, belong to the agent they are named for, and still have their texts."""
-    found: set[Spoken] = set()
-    for chunk in in_chunks(sorted({id for id, _ in spoken})):
+def _unforgotten(connection: Connection, named: set[AgentInteraction]) -> set[AgentInteraction]:
+    """Those of these interactions that the ledger has for that agent, with their texts."""
+    stored: set[AgentInteraction] = set()
+    for chunk in in_chunks(sorted({id for id, _ in named})):
         query = select(interactions.c.id, interactions.c.agent).where(
             interactions.c.id.in_(chunk), interactions.c.forgotten.is_(None)
         )
-        found |= {(row.id, row.agent) for row in connection.execute(query)}
-    return found & spoken
+        stored |= {(row.id, row.agent) for row in connection.execute(query)}
+    return stored & named
 
 
-def _needs_it(row: Any) -> bool:
+def _needs_interaction(row: Any) -> bool:
     return row.status != Status.RETRACTED.value and "messages" not in row.data
 
 
@@ -169,20 +174,20 @@ def _mention(row: Any) -> Mention:
 def _letters(connection: Connection, subject: Subject) -> Iterator[DeadLetter]:
     unforgotten = dead_letters.c.forgotten.is_(None)
     ids = select(dead_letters.c.id).where(unforgotten).order_by(dead_letters.c.id)
-    says = _naming_event(subject) if subject.kind == "event" else _spelling_field(subject)
+    matches = _names_event(subject) if subject.kind == "event" else _has_field(subject)
     for page in _pages(connection, ids, dead_letters.c.id):
-        found = letters.read_letters(connection, select(dead_letters).where(dead_letters.c.id.in_(page)))
-        yield from filter(says, found)
+        candidates = letters.read_letters(connection, select(dead_letters).where(dead_letters.c.id.in_(page)))
+        yield from filter(matches, candidates)
 
 
-def _naming_event(subject: Subject) -> Callable[[DeadLetter], bool]:
-    """What calls itself that event; a record that is no JSON and has no headers calls itself nothing."""
+def _names_event(subject: Subject) -> Callable[[DeadLetter], bool]:
+    """A test for letters of that event. A record that is no JSON and has no headers is of no event."""
     uids = {f"{source}#{id}" for source, id in subject.uids}
     return lambda letter: not uids.isdisjoint(letters.event_names(letter))
 
 
-def _spelling_field(subject: Subject) -> Callable[[DeadLetter], bool]:
-    """What has the field anywhere, as JSON spells it, also where it is none. Conversations are keys, too."""
+def _has_field(subject: Subject) -> Callable[[DeadLetter], bool]:
+    """A test for letters that have the field anywhere, as JSON spells it; a conversation may be the key."""
     values = {
         json.dumps(name, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
         for name in subject.names
@@ -194,25 +199,27 @@ def _spelling_field(subject: Subject) -> Callable[[DeadLetter], bool]:
 
 
 def _messages(connection: Connection, dead: Sequence[DeadLetter]) -> Iterator[int]:
-    """Messages that carry these letters: their copies, and what was sent again."""
+    """Messages that carry these letters: their copies, and records that were redriven."""
     if not dead:
         return
-    places = {(one.topic, str(one.partition), str(one.offset)) for one in dead}
-    again = {str(one.id) for one in dead}
+    places = {(letter.topic, str(letter.partition), str(letter.offset)) for letter in dead}
+    letter_ids = {str(letter.id) for letter in dead}
     holding = select(outbox.c.id).where(or_(outbox.c.value.is_not(None), outbox.c.key.is_not(None)))
     for page in _pages(connection, holding.order_by(outbox.c.id), outbox.c.id):
         rows = connection.execute(select(outbox.c.id, outbox.c.headers).where(outbox.c.id.in_(page)))
         for row in rows.all():
-            told = {name: (value or b"").decode("utf-8", "replace") for name, value in from_json(row.headers)}
-            place = tuple(told.get(f"clorad.dead.{name}", "") for name in ("topic", "partition", "offset"))
-            if place in places or told.get("clorad_redriven") in again:
+            headers = {
+                name: (value or b"").decode("utf-8", "replace") for name, value in from_json(row.headers)
+            }
+            place = tuple(headers.get(f"clorad.dead.{name}", "") for name in ("topic", "partition", "offset"))
+            if place in places or headers.get("clorad_redriven") in letter_ids:
                 yield row.id
 
 
 def _decisions(connection: Connection, mentions: Sequence[Mention]) -> Iterator[int]:
-    uids = frozenset(one.uid for one in mentions)
-    theirs = select(decisions.c.id).where(decisions.c.agent.in_({one.agent for one in mentions}))
-    for page in _pages(connection, theirs.order_by(decisions.c.id), decisions.c.id) if mentions else ():
+    uids = frozenset(mention.uid for mention in mentions)
+    of_agents = select(decisions.c.id).where(decisions.c.agent.in_({mention.agent for mention in mentions}))
+    for page in _pages(connection, of_agents.order_by(decisions.c.id), decisions.c.id) if mentions else ():
         rows = connection.execute(
             select(decisions.c.id, decisions.c.evidence).where(decisions.c.id.in_(page))
         )
@@ -220,19 +227,19 @@ def _decisions(connection: Connection, mentions: Sequence[Mention]) -> Iterator[
 
 
 def _open_turns(connection: Connection, mentions: Sequence[Mention]) -> list[int]:
-    found: set[int] = set()
-    for chunk in in_chunks([one.seq for one in mentions]):
+    turn_ids: set[int] = set()
+    for chunk in in_chunks([mention.seq for mention in mentions]):
         query = (
             select(turns.c.id)
             .join(turn_events, turn_events.c.turn_id == turns.c.id)
             .where(in_state(TurnState.OPEN), turn_events.c.event_seq.in_(chunk))
         )
-        found.update(connection.scalars(query))
-    return sorted(found)
+        turn_ids.update(connection.scalars(query))
+    return sorted(turn_ids)
 
 
 def _pages(connection: Connection, ids: Select[Any], key: Any) -> Iterator[Sequence[int]]:
-    """The query's keys, so many at a time: rows may be long, and there may be many."""
+    """The query's keys in pages of `_PAGE_ROWS`: rows may be long, and there may be many."""
     after = -1
     while page := connection.scalars(ids.where(key > after).limit(_PAGE_ROWS)).all():
         yield page

@@ -1,7 +1,7 @@
-"""Deletes interactions that no event is about after some days. They are most of what a ledger holds.
+"""Deletes interactions that no event names after some days. They are the largest part of most ledgers.
 
-Reading transactions find them; each writing one deletes a few hundred rows at most, so that SQLite's one
-writer is never blocked for long. Ranges still count what was kept, so an audit stays true.
+Read transactions find them, and each write transaction deletes a few hundred rows at most, so that other
+writers never wait for long. Ranges still count the deleted rows, so that an audit stays clean.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,42 +14,43 @@ from ledger.database import Database, now_s
 from ledger.schema import events, interactions
 
 PAGE_ROWS = 200
-"""Interactions looked at in one transaction, and deleted in one at most."""
+"""Interactions that one transaction reads, or deletes, at most."""
 
 DAY_S = 24 * 3600.0
 
 Mark = tuple[float, str]
-"""Where a walk has got to: when an interaction was kept, and its id."""
+"""The last interaction of a page: when it was stored, and its id."""
 
 
 def pages(database: Database, *, older_than_s: float) -> Iterator[list[str]]:
-    """Ids of interactions kept longer ago than that which no event is about, oldest first, page by page.
+    """Pages of ids of interactions stored more than `older_than_s` seconds ago that no event names, oldest
+    first.
 
-    A page may be empty. Nothing is held between two pages: they may be far apart.
+    A page may be empty. No transaction is open between two pages: much time may pass between them.
     """
     with database.read() as connection:
         before_s = now_s(connection) - older_than_s
     mark: Mark | None = None
     while True:
         with database.read() as connection:
-            looked_at, unneeded = _page(connection, before_s, mark)
-        if not looked_at:
+            read, unneeded = _page(connection, before_s, mark)
+        if not read:
             return
         yield unneeded
-        mark = looked_at[-1]
+        mark = read[-1]
 
 
 def delete_unneeded(database: Database, ids: Sequence[str]) -> int:
-    """These interactions are gone, but for those that an event has come to be about. Returns how many."""
+    """Delete those of these interactions that no event names by now. Returns how many."""
     if not ids:
         return 0
     with database.write() as connection:
-        gone = delete(interactions).where(interactions.c.id.in_(ids), _is_unneeded())
-        return connection.execute(gone).rowcount
+        deletion = delete(interactions).where(interactions.c.id.in_(ids), _is_unneeded())
+        return connection.execute(deletion).rowcount
 
 
 def would_go(connection: Connection, *, older_than_s: float) -> tuple[int, int]:
-    """How many interactions that is just now, and their texts in bytes."""
+    """How many interactions would be deleted now, and the bytes of their texts."""
     size = func.length(cast(interactions.c.messages, Text)) + func.length(interactions.c.completion)
     query = select(func.count(), func.sum(size)).where(
         interactions.c.received_s < now_s(connection) - older_than_s, _is_unneeded()
@@ -64,16 +65,17 @@ def _page(connection: Connection, before_s: float, mark: Mark | None) -> tuple[l
         beyond = or_(interactions.c.received_s > mark[0], interactions.c.id > mark[1])
         query = query.where(interactions.c.received_s >= mark[0], beyond)
     query = query.order_by(interactions.c.received_s, interactions.c.id).limit(PAGE_ROWS)
-    looked_at: list[Mark] = [(row.received_s, row.id) for row in connection.execute(query)]
-    ids = [id for _, id in looked_at]
+    marks: list[Mark] = [(row.received_s, row.id) for row in connection.execute(query)]
+    ids = [id for _, id in marks]
     unneeded = select(interactions.c.id).where(interactions.c.id.in_(ids), _is_unneeded())
-    return looked_at, list(connection.scalars(unneeded))
+    return marks, list(connection.scalars(unneeded))
 
 
 def _is_unneeded() -> ColumnElement[bool]:
-    """No event names it, its conversation, or another interaction of that conversation.
+    """Whether no event names the interaction, its conversation, or another interaction of that conversation.
 
-    Labels look at whole conversations (`rewards.credit`). A forgotten one stays, empty: it would come back.
+    Labels need whole conversations (`rewards.credit`). A forgotten interaction stays, empty: without its row
+    it would be stored again if Kafka delivered it again.
     """
     other: Any = aliased(interactions)
     named = select(literal(1)).where(events.c.interaction == interactions.c.id)

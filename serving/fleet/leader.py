@@ -19,7 +19,7 @@ from opentelemetry import metrics
 from feedback.gauge import Gauge
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
-from ledger.heartbeat import Leased, held
+from ledger.heartbeat import Leased, hold_leases
 from ledger.versions.desired import Purpose, Wanted, wanted
 from ledger.versions.routing import record_replicas
 from serving.fleet.answers import Interrupted
@@ -131,7 +131,7 @@ def run_fleet(
         while not stopping.is_set():
             fleet.health.alive("fleet")
             try:
-                with held(
+                with hold_leases(
                     fleet.database, [LEASE], holder=fleet.options.holder, ttl_s=fleet.options.lease_s
                 ) as leased:
                     if leased.tokens:

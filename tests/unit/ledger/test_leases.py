@@ -5,7 +5,7 @@ import time
 
 from ledger import leases
 from ledger.database import Database, now_s
-from ledger.heartbeat import held
+from ledger.heartbeat import hold_leases
 
 
 def acquire(database: Database, holder: str, *names: str, ttl_s: float = 10.0) -> dict[str, int]:
@@ -83,7 +83,7 @@ def test_of_many_who_ask_at_once_exactly_one_gets_it(url: str, database: Databas
 
 
 def test_a_heartbeat_keeps_a_lease_longer_than_it_lasts(database: Database) -> None:
-    with held(database, ["a"], holder="one", ttl_s=2.0) as leased:
+    with hold_leases(database, ["a"], holder="one", ttl_s=2.0) as leased:
         time.sleep(3.0)
         leased.check()
         assert acquire(database, "two", "a") == {}
@@ -91,7 +91,7 @@ def test_a_heartbeat_keeps_a_lease_longer_than_it_lasts(database: Database) -> N
 
 
 def test_a_heartbeat_notices_that_its_lease_is_gone(database: Database) -> None:
-    with held(database, ["a"], holder="one", ttl_s=0.4) as leased:
+    with hold_leases(database, ["a"], holder="one", ttl_s=0.4) as leased:
         leases.release(database, leased.tokens)
         acquire(database, "two", "a")
         assert leased.lost.wait(timeout=5)
@@ -101,6 +101,6 @@ def test_a_heartbeat_notices_that_its_lease_is_gone(database: Database) -> None:
 
 def test_nothing_is_held_when_nothing_is_free(database: Database) -> None:
     acquire(database, "two", "a")
-    with held(database, ["a"], holder="one", ttl_s=0.4) as leased:
+    with hold_leases(database, ["a"], holder="one", ttl_s=0.4) as leased:
         assert not leased.tokens
         leased.check()

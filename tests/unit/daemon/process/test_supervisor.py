@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.exit_codes import ExitCode
-from daemon.process.supervisor import STOP_ORDER, ChildProcess, Patience, Supervisor
+from daemon.process.supervisor import STOP_ORDER, ChildProcess, RestartDelays, Supervisor
 
-QUICK = Patience(first_s=0.05, longest_s=0.2, calm_s=60.0)
+QUICK = RestartDelays(first_s=0.05, longest_s=0.2, calm_s=60.0)
 SECONDS_MAX = 15.0
 
 STEADY = """
@@ -82,7 +82,7 @@ def running(supervisor: Supervisor) -> Iterator[tuple[threading.Event, list[int]
 
 def test_a_child_that_dies_is_started_again_and_takes_nobody_down(tmp_path: Path) -> None:
     children = [child("learner", DIES, tmp_path), child("gateway", STEADY, tmp_path)]
-    with running(Supervisor(children, patience=QUICK)) as (_, codes):
+    with running(Supervisor(children, delays=QUICK)) as (_, codes):
         assert eventually(
             lambda: [line.split()[0] for line in lines(tmp_path / "started")].count("learner") >= 3
         )
@@ -102,13 +102,13 @@ def test_a_failpoint_is_not_armed_again_in_the_process_started_instead(
         "    file.write(os.environ.get('CLORAD_FAILPOINT', 'no') + '\\n')\n"
         "sys.exit(3)"
     )
-    with running(Supervisor([child("intake", tells, tmp_path)], patience=QUICK)):
+    with running(Supervisor([child("intake", tells, tmp_path)], delays=QUICK)):
         assert eventually(lambda: len(lines(tmp_path / "armed")) >= 3)
     assert lines(tmp_path / "armed")[:3] == ["intake-polled", "no", "no"]
 
 
 def test_a_killed_child_comes_back_as_another_process(tmp_path: Path) -> None:
-    with running(Supervisor([child("intake", STEADY, tmp_path)], patience=QUICK)):
+    with running(Supervisor([child("intake", STEADY, tmp_path)], delays=QUICK)):
         assert eventually(lambda: "intake" in pids(tmp_path))
         first = pids(tmp_path)["intake"]
         os.kill(first, signal.SIGKILL)
@@ -145,7 +145,7 @@ def test_what_a_dead_child_started_is_gone_before_it_is_started_again(tmp_path: 
         "with open(sys.argv[1] + '/left', 'a') as file: file.write(f'{left.pid}\\n')\n"
         "sys.exit(1)"
     )
-    with running(Supervisor([child("learner", leaves_a_child, tmp_path)], patience=QUICK)):
+    with running(Supervisor([child("learner", leaves_a_child, tmp_path)], delays=QUICK)):
         assert eventually(lambda: len(lines(tmp_path / "left")) >= 2)
         assert eventually(lambda: not is_running(int(lines(tmp_path / "left")[0])))
     assert eventually(lambda: not any(is_running(int(pid)) for pid in lines(tmp_path / "left")))
@@ -173,7 +173,7 @@ def test_a_gateway_that_people_use_outlasts_who_refused(tmp_path: Path, calm_s: 
         child("learner", STEADY, tmp_path),
         child("intake", refuses_later, tmp_path),
     ]
-    with running(Supervisor(children, patience=Patience(calm_s=calm_s))) as (_, codes):
+    with running(Supervisor(children, delays=RestartDelays(calm_s=calm_s))) as (_, codes):
         assert eventually(lambda: "learner" in lines(tmp_path / "stopped"))
         if calm_s:
             assert eventually(lambda: bool(codes))
@@ -187,9 +187,7 @@ def test_a_gateway_that_people_use_outlasts_who_refused(tmp_path: Path, calm_s: 
 
 def test_a_command_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     late = tmp_path / "role"
-    with running(
-        Supervisor([ChildProcess(name="fleet", command=(str(late), str(tmp_path)))], patience=QUICK)
-    ):
+    with running(Supervisor([ChildProcess(name="fleet", command=(str(late), str(tmp_path)))], delays=QUICK)):
         time.sleep(0.2)
         body = STEADY.replace("sys.argv[2]", "'fleet'")
         late.write_text(f"#!{sys.executable} -S\n{body}")
@@ -234,6 +232,6 @@ def test_no_role_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
 
 @given(deaths=st.integers(1, 10_000), chance=st.floats(0.0, 0.999))
 def test_the_delay_never_exceeds_its_bound_and_never_vanishes(deaths: int, chance: float) -> None:
-    patience = Patience(first_s=0.5, longest_s=30.0)
+    patience = RestartDelays(first_s=0.5, longest_s=30.0)
     assert 0.25 <= patience.delay_s(deaths, chance) <= 30.0
     assert patience.delay_s(deaths + 1, chance) >= patience.delay_s(deaths, chance)

@@ -29,7 +29,7 @@ def families(draw: st.DrawFn) -> Family:
         wanted=draw(some),
         undecided=draw(some) - {BASE},
         starts=draw(some),
-        held=draw(some | st.just(frozenset({99}))),
+        loaded=draw(some | st.just(frozenset({99}))),
     )
 
 

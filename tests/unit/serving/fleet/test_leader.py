@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from ledger import leases
 from ledger.events import Role
-from ledger.heartbeat import held
+from ledger.heartbeat import hold_leases
 from ledger.versions import desired
 from ledger.versions import routing as table
 from ledger.versions.promotion import roll_back
@@ -171,7 +171,7 @@ def test_a_process_that_stands_by_is_ready(billing):
     stand_by = fleet(billing, holder="two")
     for check in ("ledger", "replicas"):  # its state when the ledger was away, or when it led
         stand_by.health.ready(check, False, "not there")
-    with held(billing.database, ["fleet"], holder="one", ttl_s=8.0), running(stand_by):
+    with hold_leases(billing.database, ["fleet"], holder="one", ttl_s=8.0), running(stand_by):
         wait_for(lambda: all(stand_by.health.checks.values()))
 
 
