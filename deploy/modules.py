@@ -10,19 +10,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "MODULES.md"
 FOLDERS = {
-    "ledger": "what survives a crash",
-    "feedback": "what people told us",
-    "rewards": "what it is worth",
-    "engine": "teaching many agents at once on one warm model",
-    "serving": "putting adapters in front of users",
-    "daemon": "joining them",
-    "deploy": "running it",
-    "examples": "seeing it",
-    "bench": "measuring it",
+    "ledger": "the database that all roles share",
+    "feedback": "feedback on Kafka: reading, checking, redacting, sending",
+    "rewards": "from events to episodes with rewards",
+    "engine": "training many adapters at once on one base model",
+    "serving": "the gateway and the fleet of replicas",
+    "daemon": "command line, settings, roles, the learner's loop",
+    "deploy": "running clorad",
+    "examples": "the demo",
+    "bench": "measurements",
 }
 INTRODUCTION = """# Modules
 
-`python -m deploy.modules` writes this list from the first sentence of each module. A test fails where the
+`python -m deploy.modules` writes this list from the first sentence of each module. A test fails if the
 list and the modules differ. [ARCHITECTURE.md](ARCHITECTURE.md) says how the parts work together.
 """
 

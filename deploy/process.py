@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 
 
-def noted(file: Path) -> int | None:
-    """The process id in the file; None where there is none."""
+def read_pid(file: Path) -> int | None:
+    """The process id in the file; None if it has none."""
     try:
         return int(file.read_text())
     except (FileNotFoundError, ValueError):
@@ -19,20 +19,20 @@ def noted(file: Path) -> int | None:
 def running(file: Path, own: "subprocess.Popen[bytes] | None", *, marks: Sequence[str]) -> int | None:
     """The id of the process in the pid file, if it runs; else None.
 
-    `own` is the process if we started it. Another process counts only if its command line has all `marks`.
+    `own` is the process if the caller started it. Any other counts only if its command line has all `marks`.
     """
-    pid = noted(file)
+    pid = read_pid(file)
     if pid is None:
         return None
     if own is not None and own.pid == pid:
-        # The command line would not do: between fork and exec the process still has our own.
+        # Not by its command line: between fork and exec the process still has that of its parent.
         return pid if own.poll() is None else None
     command = command_line(pid)
     return pid if command and all(mark in command for mark in marks) else None
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process; empty where there is no such process, or only its zombie."""
+    """The command line of a process; empty if there is no such process, or only its zombie."""
     try:
         return " ".join(psutil.Process(pid).cmdline())
     except psutil.Error:

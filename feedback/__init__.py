@@ -1,1 +1,1 @@
-"""What people told us: the wire, Kafka intake, redaction, dead letters, outbox."""
+"""Feedback on Kafka: reads, checks and redacts it, and sends events and the outbox."""

@@ -14,7 +14,7 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait now; the next answer is twice as long."""
-        wait_s = self._next_s * random.uniform(0.5, 1.0)  # many clients must not come back at once
+        wait_s = self._next_s * random.uniform(0.5, 1.0)  # many clients must not try again at one moment
         self._next_s = min(self._next_s * 2, self._s_max)
         return wait_s
 
@@ -23,5 +23,5 @@ class Backoff:
         stopping.wait(self.next_s())
 
     def reset(self) -> None:
-        """The next wait is the shortest again."""
+        """Make the next wait the shortest again."""
         self._next_s = self._first_s

@@ -1,4 +1,4 @@
-"""Reads polled records and keeps them in the ledger: events, dead letters and offsets in one transaction."""
+"""Reads polled records and stores them in the ledger: events, dead letters and offsets in one transaction."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -40,10 +40,10 @@ class BatchWriter:
         self._reached = reached
 
     def write(self, source: Source, polled: Sequence[PolledBatch]) -> Kept | None:
-        """The ledger holds the batches and `source` stands after them; None where other processes kept all.
+        """Store the batches and move `source` beyond them. Returns None if other processes stored them all.
 
         A partition that another process has read meanwhile is left out and unplaced. Raises
-        `LedgerUnavailable`; nothing is kept then.
+        `LedgerUnavailable`; nothing is stored then.
         """
         batches = {batch.partition: self._read(batch) for batch in polled}
         while batches:

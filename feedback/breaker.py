@@ -1,6 +1,7 @@
-"""A circuit breaker: when most records cannot be used, the cause is a bad deployment and not bad data.
+"""A circuit breaker: if most records cannot be used, the cause is a bad deployment and not bad data.
 
-Then intake rests between small polls, and Kafka keeps the events, until a small poll is mostly good again.
+Then intake rests between small polls, and Kafka keeps the events, until most records of a small poll can be
+used again.
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ NOT_DEPLOYED = (Reason.CONFLICT, Reason.POISON)
 """Reasons that say nothing about a deployment."""
 
 SMALL_POLL_RECORDS = 10
-"""Records a poll while open."""
+"""Records that one poll returns at most while the breaker is open."""
 
 
 class Breaker:
@@ -47,6 +48,6 @@ class Breaker:
         self.is_open = enough and self._dead > self._dead_share_max * self._records
         return self.is_open
 
-    def records_max(self, usual: int) -> int:
-        """How many records the next poll may bring."""
-        return min(usual, SMALL_POLL_RECORDS) if self.is_open else usual
+    def records_max(self, while_closed: int) -> int:
+        """How many records the next poll may return: `while_closed`, or fewer while the breaker is open."""
+        return min(while_closed, SMALL_POLL_RECORDS) if self.is_open else while_closed

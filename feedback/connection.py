@@ -10,8 +10,8 @@ from feedback import kafka_patches
 from feedback.kafka_security import check_security
 
 ADMIN_MS_MAX = 10_000
-METADATA_MS_MAX = 30_000  # kafka-python's 5 minutes are long to wait for new partitions
-RECONNECT_MS_MAX = 5_000  # kafka-python's 30 s are long to wait for a broker that is back
+METADATA_MS_MAX = 30_000  # kafka-python's default of 5 minutes delays the reading of new partitions
+RECONNECT_MS_MAX = 5_000  # kafka-python's default of 30 s delays reading after a broker has come back
 
 
 class Cluster(Protocol):
@@ -48,7 +48,7 @@ class Kafka:
         _check_version(self.options.get("api_version"))
 
     def consumer(self, **own: Any) -> Any:
-        """A new consumer; raises kafka-python's errors where no broker answers in time."""
+        """A new consumer; raises kafka-python's errors if no broker answers in time."""
         consumer = self._build(KafkaConsumer, own)
         kafka_patches.keep_joins_across_polls(consumer)
         return consumer

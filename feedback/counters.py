@@ -1,4 +1,4 @@
-"""Counters that exist before they count: every series is exported as 0 from the start.
+"""Exports every series of a counter as 0 from the start.
 
 Prometheus computes no increase for a series whose first sample is 1, so an alert would miss the first event.
 """

@@ -1,7 +1,7 @@
-"""Names how a conversation began, so that the ledger gives conversations that began alike one role.
+"""Makes names for the openings of conversations, so that the ledger gives similar conversations one role.
 
-What is compared is text in lower case without extra white space: near-duplicates of a gate prompt are never
-trained on. Which role it is depends on the ledger's key (`ledger.intake.prompt_roles`).
+It compares text in lower case without extra white space, so near-duplicates of a gate prompt are never trained
+on. The role itself depends on the ledger's key (`ledger.intake.prompt_roles`).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from ledger.events import Openings
 
 OPENINGS_MAX = 8
-"""Messages of users and tools that are told apart at most: who needs more sends one prompt all the time."""
+"""Messages of users and tools that openings distinguish at most."""
 
 _TELLING = ("user", "tool", "function")
 _NUMBERED = re.compile(r"\S*\d\S*")
@@ -28,15 +28,16 @@ def normalise(text: str) -> str:
 
 
 def group_of(messages: Sequence[Mapping[str, Any]]) -> str:
-    """SHA-256 (hex) of the first user message, normalised; of the first message where no user spoke."""
+    """SHA-256 (hex) of the first user message, normalised; of the first message if there is none of a
+    user."""
     return openings_of(messages).told[0]
 
 
 def openings_of(messages: Sequence[Mapping[str, Any]]) -> Openings:
-    """What the conversation began with.
+    """The openings of the conversation.
 
     Each of `told` covers one more message of a user or a tool, at most `OPENINGS_MAX`. `whole` covers all
-    other messages too (instructions, the agent's own words, tool calls), but for words with a digit in them:
+    other messages too (instructions, the agent's answers, tool calls), without words that have a digit:
     dates, times and numbers of sessions do not make another conversation.
     """
     first = next((message for message in messages if message.get("role") == "user"), messages[0])

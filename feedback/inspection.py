@@ -1,7 +1,7 @@
-"""Reads the broker for commands: creates the topics, finds where they end and which offsets hold records.
+"""Asks the broker for commands: creates the topics, finds their end offsets and the offsets with records.
 
-It joins no group, commits nothing, and reads with the isolation that intake has. Every fault of Kafka is one
-exception here, so that callers need not know kafka-python.
+It joins no group, commits nothing, and reads with intake's isolation level. It raises one exception for every
+fault of Kafka, so that callers need not know kafka-python.
 """
 
 import time
@@ -18,7 +18,7 @@ from feedback.topics import SettingsUnknown, Topics, TopicState, create, describ
 
 ASK_MS_MAX = 10_000
 SILENT_S_MAX = 30.0
-"""Reading ends with `BrokerAway` when nothing came for so long."""
+"""Seconds without a record after which reading ends with `BrokerAway`."""
 
 
 class BrokerAway(Exception):
@@ -27,7 +27,7 @@ class BrokerAway(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """What the broker holds of one partition: offsets from `first` up to `end`."""
+    """The offsets of one partition that the broker has: from `first` up to `end`."""
 
     topic: str
     topic_id: str
@@ -37,7 +37,7 @@ class Extent:
 
 
 def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replication: int) -> tuple[str, ...]:
-    """All topics exist afterwards. Returns the new ones. Raises `BrokerAway`."""
+    """Create the topics that do not exist. Returns their names. Raises `BrokerAway`."""
     try:
         return create(cluster, topics, partitions=partitions, replication=replication)
     except (errors.KafkaError, OSError) as fault:
@@ -61,18 +61,18 @@ def extents(cluster: Cluster, topics: Sequence[str]) -> tuple[Extent, ...]:
     """
     try:
         with closing(cluster.admin()) as admin:
-            there = _existing(admin, topics)
+            existing = _existing(admin, topics)
         with _reader(cluster) as consumer:
             places = [
-                TopicPartition(topic.name, number) for topic in there for number in range(topic.partitions)
+                TopicPartition(topic.name, number) for topic in existing for number in range(topic.partitions)
             ]
             firsts: Mapping[TopicPartition, int] = consumer.beginning_offsets(places, timeout_ms=ASK_MS_MAX)
             ends: Mapping[TopicPartition, int] = consumer.end_offsets(places, timeout_ms=ASK_MS_MAX)
         with closing(cluster.admin()) as admin:
-            still = {topic.topic_id for topic in _existing(admin, topics)}
+            still_existing_ids = {topic.topic_id for topic in _existing(admin, topics)}
     except (errors.KafkaError, OSError) as fault:
         raise BrokerAway(fault_reason(fault)) from None
-    ids = {topic.name: str(topic.topic_id) for topic in there if topic.topic_id in still}
+    ids = {topic.name: str(topic.topic_id) for topic in existing if topic.topic_id in still_existing_ids}
     return tuple(
         Extent(
             topic=place.topic,
@@ -111,16 +111,16 @@ def _existing(admin: Any, topics: Sequence[str]) -> list[TopicState]:
 
 
 def _read(consumer: Any, place: TopicPartition, end: int) -> Iterator[Any]:
-    heard_s = time.monotonic()
-    at = consumer.position(place, timeout_ms=ASK_MS_MAX)
-    while at < end:
+    moved_s = time.monotonic()
+    position = consumer.position(place, timeout_ms=ASK_MS_MAX)
+    while position < end:
         for record in consumer.poll(timeout_ms=500, max_records=10_000).get(place, ()):
             if record.offset < end:
                 yield record
-        moved = consumer.position(place, timeout_ms=ASK_MS_MAX)
-        if moved > at:
-            at, heard_s = moved, time.monotonic()
-        elif time.monotonic() - heard_s > SILENT_S_MAX:
+        new_position = consumer.position(place, timeout_ms=ASK_MS_MAX)
+        if new_position > position:
+            position, moved_s = new_position, time.monotonic()
+        elif time.monotonic() - moved_s > SILENT_S_MAX:
             raise errors.KafkaTimeoutError
 
 

@@ -1,6 +1,6 @@
-"""The intake loop: poll, read, keep in one transaction, and only then poll on. One loop, one thread.
+"""The intake loop, in one thread: poll, read, store in one transaction, and only then poll again.
 
-The ledger's offsets are the truth and commits to Kafka are a hint, so a kill at any moment changes nothing.
+The ledger's offsets decide and commits to Kafka are a hint, so a kill at any moment loses nothing.
 A record that cannot be used becomes a dead letter. When the ledger or Kafka fails, the loop pauses its
 partitions and keeps polling, so that the group keeps it as a member.
 """
@@ -40,32 +40,33 @@ FULL_REST_S = 1.0
 BREAK_S = 30.0  # between small polls while most records cannot be used
 SILENT_S = 20.0  # heartbeats, fetches and commits are answered sooner
 REBUILD_S = 120.0  # brokers may all have moved: kafka-python looks names up only when it is constructed
-HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given our partitions to others
+HANG_S = 2 * POLL_INTERVAL_MS_MAX / 1000  # by then the group has given this process's partitions to others
 
 
 class _ConsumerSpent(Exception):
-    """The consumer may not be polled again; a new one goes on at the ledger's offsets."""
+    """The consumer must not be polled again; a new one reads on at the ledger's offsets."""
 
 
 class Fenced(Exception):
-    """Another process has our `group.instance.id` (KIP-345). Going on would only fence it in turn."""
+    """Another process has the same `group.instance.id` (KIP-345). Going on would fence that process in
+    turn."""
 
 
 class LoopHealth(Protocol):
-    """Where a loop reports how it is."""
+    """Takes the reports of a loop."""
 
     def ready(self, name: str, ok: bool, why: str = "") -> None:
-        """One thing that intake needs is there, or not."""
+        """Report whether intake has one thing that it needs."""
 
     def alive(self, name: str) -> None:
-        """The loop came round."""
+        """Report that the loop goes on."""
 
 
 class Intake:
     """Moves records from Kafka into the ledger until told to stop.
 
-    `full` returns why nothing may be kept now, or an empty text; `reached` is called where a test may kill
-    the process.
+    `full` returns the reason why intake may store nothing now, or an empty text; `reached` is called where a
+    test may kill the process.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Intake:
             source.close()
 
     def _do_round(self, source: Source, stopping: Event) -> bool:
-        """One round; faults of the ledger or of Kafka are waited out. False where it was Kafka."""
+        """One round; wait after a fault of the ledger or of Kafka. Returns False if Kafka failed."""
         try:
             self._place_and_poll(source)
             self._kafka_backoff.reset()
@@ -196,8 +197,8 @@ class Intake:
                 self._health.ready("ledger", True)
                 self._ledger_backoff.reset()
                 self._check_dead_letters(kept)
-        # A suspect was fetched alone without a fault so far, so it is none. Its end need not be reached: a
-        # partition that is always busy would keep all others waiting.
+        # A suspect that was fetched alone without a fault is no suspect any more. Its end need not be
+        # reached: a partition that always gets new records would make all others wait.
         fetched = {batch.partition for batch in polled} or source.lag().keys()
         self._suspects -= readable & fetched
         silent = source.silent_s() >= SILENT_S
@@ -208,10 +209,10 @@ class Intake:
             return frozenset()
         readable = frozenset(source.positions) - self._placement.halted.keys()
         suspects = sorted(readable & self._suspects)
-        return frozenset(suspects[:1]) or readable  # alone, so that the next fault is about it
+        return frozenset(suspects[:1]) or readable  # one alone, so that the next fault is about it
 
     def _isolate(self, source: Source, readable: frozenset[TopicPartition], fault: str) -> None:
-        """kafka-python does not say where it failed: read one partition at a time until it fails again."""
+        """Read one partition at a time until one fails again: kafka-python does not say which one failed."""
         if len(readable) == 1:
             self._placement.resolve_undecodable(source, next(iter(readable)), fault)
             return
@@ -230,12 +231,12 @@ class Intake:
             self._rest(BREAK_S, "dead letters")
 
     def _report(self, source: Source) -> None:
-        """Once a second: commit our positions, set the meters, give up on orphans."""
+        """Once a second: commit positions, set metrics, make dead letters of orphans."""
         if time.monotonic() < self._next_report_s:
             return
         self._next_report_s = time.monotonic() + REPORT_EVERY_S
         self._placement.replace_after_restore(source)
-        if time.monotonic() >= self._rest_until_s:  # it answers, and no batch waits that it did not keep
+        if time.monotonic() >= self._rest_until_s:  # the ledger answers, and intake does not wait for it
             self._health.ready("ledger", True)
         self._orphans.give_up(source)
         source.commit(self._identity.ledger_id)
@@ -248,7 +249,7 @@ class Intake:
         self._health.ready("partitions", not halted, f"halted in {', '.join(halted)}" if halted else "")
 
     def _rest(self, rest_s: float, reason: str) -> None:
-        """Read nothing for a while, and stay a member."""
+        """Read nothing for `rest_s` seconds, and stay a member of the group."""
         self._rest_until_s = time.monotonic() + rest_s
         log.warning("intake rests", rest_s=round(rest_s, 1), why=reason)
 

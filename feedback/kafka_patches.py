@@ -27,8 +27,8 @@ def build_client(client_class: Any, configs: Mapping[str, Any]) -> Any:
     """
     opened: list[PatchedConnections] = []
 
-    def connect(**given: Any) -> PatchedConnections:
-        opened.append(PatchedConnections(**given))
+    def connect(**client_configs: Any) -> PatchedConnections:
+        opened.append(PatchedConnections(**client_configs))
         opened[-1].cluster.config["allow_auto_create_topics"] = False
         return opened[-1]
 
@@ -49,7 +49,7 @@ def silent_s(client: Any) -> float:
 
 
 def close_producer(producer: Any, *, wait_s_max: float) -> None:
-    """The producer's thread ends; records in flight are sent if that takes at most `wait_s_max` seconds.
+    """End the producer's thread; send records in flight if that takes at most `wait_s_max` seconds.
 
     Upstream: `close` raises `KafkaTimeoutError` when the flush takes too long, and its thread runs on.
     """
@@ -60,7 +60,7 @@ def close_producer(producer: Any, *, wait_s_max: float) -> None:
 
 
 def keep_joins_across_polls(consumer: Any) -> None:
-    """A join of the group that outlasts one poll goes on in the next.
+    """Continue in the next poll a join of the group that takes longer than one poll.
 
     Upstream, when the JoinGroup answer takes longer than `poll`: a leader that joins again because the
     partitions changed forgets the reason once it has assigned them, and a join that ends between two polls is
@@ -70,7 +70,7 @@ def keep_joins_across_polls(consumer: Any) -> None:
 
 
 def deliver_data_before_end(transport: Any, on_data: Callable[[], None] = lambda: None) -> None:
-    """Data that arrives together with the end of a connection is read. `on_data` is called for all data.
+    """Read data that arrives together with the end of a connection. `on_data` is called for all data.
 
     Upstream: `_sock_recv` returns data and the end at once, and the caller drops the data. A broker that
     refuses a client sends the reason and hangs up.
@@ -87,7 +87,7 @@ def deliver_data_before_end(transport: Any, on_data: Callable[[], None] = lambda
 
 
 def release_sockets(fault: BaseException | None) -> None:
-    """The frames in the traceback of a failed connection hold no socket.
+    """Remove sockets from the frames in the traceback of a failed connection.
 
     Upstream: the exception and its frames refer to each other, so each socket stays open until the garbage
     collector runs. While brokers are away, open files pile up.
@@ -136,7 +136,7 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
 
 
 class _Joins:
-    """Stands between kafka-python's coordinator and two of its own methods."""
+    """Replaces two methods of kafka-python's coordinator."""
 
     def __init__(self, coordinator: Any) -> None:
         self._coordinator = coordinator

@@ -1,6 +1,7 @@
-"""Checks TLS and SASL options before kafka-python gets them, and says why a broker refuses us.
+"""Checks TLS and SASL options before kafka-python gets them, and gives the reason why a broker refuses
+clorad.
 
-kafka-python alone takes a misspelt protocol for PLAINTEXT and a missing password for an empty one.
+kafka-python alone treats a misspelt protocol as PLAINTEXT and a missing password as an empty one.
 """
 
 import ssl
@@ -18,7 +19,7 @@ _TEXTS = ("sasl_plain_username", "sasl_plain_password", "ssl_password")
 
 
 class AccessRefused(errors.KafkaConnectionError):  # type: ignore[misc]
-    """Every broker was reached, and refuses us or shows a certificate we do not trust.
+    """Every broker answers, and refuses clorad or has a certificate that is not trusted.
 
     `reason` is one line without secrets. A person must act; the next connection reads certificates anew, so
     no restart is needed for those.
@@ -30,7 +31,7 @@ class AccessRefused(errors.KafkaConnectionError):  # type: ignore[misc]
 
 
 def check_security(options: Mapping[str, Any]) -> None:
-    """Raises `ValueError` where an option would have no effect or another one than its name says.
+    """Raises `ValueError` if an option would have no effect, or another one than its name says.
 
     The message repeats no value.
     """
@@ -38,9 +39,9 @@ def check_security(options: Mapping[str, Any]) -> None:
     if protocol not in PROTOCOLS:
         raise ValueError(f"security_protocol must be one of {', '.join(PROTOCOLS)}")
     for prefix, needed in (("sasl_", "SASL"), ("ssl_", "SSL")):
-        given = sorted(name for name in options if name.startswith(prefix))
-        if given and needed not in protocol:
-            raise ValueError(f"{given[0]} is given, and security_protocol {protocol} does not use it")
+        names = sorted(name for name in options if name.startswith(prefix))
+        if names and needed not in protocol:
+            raise ValueError(f"{names[0]} is given, and security_protocol {protocol} does not use it")
     if not all(isinstance(options.get(name, ""), str) for name in _TEXTS):
         raise ValueError(f"{', '.join(_TEXTS)} must be texts")
     if "SASL" in protocol:
@@ -48,14 +49,14 @@ def check_security(options: Mapping[str, Any]) -> None:
 
 
 def fault_reason(fault: BaseException) -> str:
-    """Why Kafka cannot be used, in one line: no address, no password, nothing of a record."""
+    """The reason why Kafka cannot be used, in one line without addresses, passwords or parts of records."""
     if isinstance(fault, AccessRefused):
         return fault.reason
     return refusal_reason(fault) or type(fault).__name__
 
 
 def refusal_reason(fault: BaseException) -> str:
-    """Why a broker and we do not accept each other; empty where the fault is about something else."""
+    """Why broker and client do not accept each other; empty if the fault is about something else."""
     if isinstance(fault, errors.SaslAuthenticationFailedError):
         return "SASL: the broker refuses this user and password"
     if isinstance(fault, errors.UnsupportedSaslMechanismError):

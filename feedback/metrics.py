@@ -1,4 +1,4 @@
-"""The metrics of intake: records by what became of them, their delay, and how many are left to read."""
+"""The metrics of intake: records by what became of them, their delay, and how many are unread."""
 
 from collections.abc import Iterable, Mapping
 
@@ -40,13 +40,13 @@ _delay_s = _meter.create_histogram(
 
 
 def start() -> None:
-    """Every series of records is exported from the start."""
+    """Export every series of records from the start."""
     start_at_zero(_records, *({"fate": fate} for fate in ("stored", "duplicate")))
     start_at_zero(_records, *({"fate": "dead", "reason": reason.value} for reason in Reason))
 
 
 def count_records(kept: Kept, *, took_s: float) -> None:
-    """Count what one transaction kept, and how long it took."""
+    """Count the records that one transaction stored, and record its duration."""
     _keep_s.record(took_s)
     _records.add(kept.stored, {"fate": "stored"})
     _records.add(kept.duplicates, {"fate": "duplicate"})
@@ -55,19 +55,19 @@ def count_records(kept: Kept, *, took_s: float) -> None:
 
 
 def count_redactions(counts: Mapping[str, int]) -> None:
-    """Count what was redacted, by kind."""
+    """Count redactions by kind."""
     for kind, number in counts.items():
         _redactions.add(number, {"kind": kind})
 
 
 def record_delays(ages_s: Iterable[float]) -> None:
-    """How long ago Kafka got the oldest record of each batch that was kept just now."""
+    """Record how long ago Kafka received the oldest record of each batch that was stored just now."""
     for age_s in ages_s:
         _delay_s.record(age_s)
 
 
 def set_lag(lags: Mapping[TopicPartition, int]) -> None:
-    """Export the lag of the partitions we have, and of no others."""
+    """Export the lag of the partitions of this process, and of no others."""
     _lag.replace(
         (lag, {"topic": partition.topic, "partition": partition.partition}) for partition, lag in lags.items()
     )

@@ -1,7 +1,7 @@
-"""Makes dead letters of feedback whose interaction never came, after every interaction in Kafka was read.
+"""Makes dead letters of feedback whose interaction never arrived, after every interaction in Kafka was read.
 
-Feedback may be hours ahead of the interactions: intake was down, or that topic is slower. So when the time is
-over, all interactions that Kafka holds then must be kept before the feedback is given up.
+Feedback may be hours ahead of the interactions: intake was down, or it reads that topic more slowly. So when
+the time is over, intake first stores all interactions that Kafka has then.
 """
 
 import time
@@ -28,7 +28,7 @@ CHECK_EVERY_S = 10.0
 
 
 class Orphans:
-    """May be called often, checks rarely. Several processes may do so: each event is given up once."""
+    """May be called often, and checks rarely. Several processes may do so: each event is given up once."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Orphans:
         self._wait_s_max = options.join_s_max
         self._clock = clock
         self._next_s = 0.0
-        self._to_read: tuple[float, Mapping[int, int]] | None = None  # a moment, and where Kafka ended then
+        self._to_read: tuple[float, Mapping[int, int]] | None = None  # a moment, and the end offsets then
         start_at_zero(_orphans)
 
     def give_up(self, source: Source) -> None:
-        """Feedback that waited too long becomes dead letters.
+        """Make dead letters of feedback that has waited too long.
 
         Raises kafka-python's errors and `LedgerUnavailable`; nothing is changed then.
         """
@@ -74,10 +74,10 @@ class Orphans:
         if given_up:
             _orphans.add(given_up)
             log.warning("feedback given up, its interactions never came", events=given_up)
-            self._next_s = 0.0  # there may be more than one transaction takes
+            self._next_s = 0.0  # there may be more than one transaction gives up
 
     def _all_read_s(self, source: Source, now: float) -> float | None:
-        """A moment for which all interactions that Kafka had then are kept; None until there is one."""
+        """A moment such that all interactions that Kafka had then are stored; None until there is one."""
         if not self._topic_ids.knows(self._topic):
             return None
         if self._to_read is None:

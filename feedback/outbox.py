@@ -76,9 +76,9 @@ class Publisher:
             self._client = None
 
     def _outcomes(self, messages: Sequence[OutboxMessage]) -> list[BaseException | None]:
-        """In order: None where Kafka has the message, else the fault; nothing is in flight afterwards.
+        """For each message in order: None if Kafka has it, else the fault. Nothing is in flight afterwards.
 
-        Shorter than `messages` where a fault keeps the rest from being sent.
+        The list is shorter than `messages` if a fault prevents sending the others.
         """
         sends = list[Any]()
         try:
@@ -90,7 +90,7 @@ class Publisher:
         return [_outcome(send, wait_s_max=self._ack_s_max + 1.0) for send in sends]
 
     def _give_up_on(self, message: OutboxMessage, fault: BaseException | None) -> None:
-        """A new client makes the next try: this one may repeat its fault for ever."""
+        """Close the client, so that a new one makes the next try: this one may repeat its fault for ever."""
         assert fault is not None
         if isinstance(fault, _TOO_LARGE):
             # It would block all messages after it: the next try sends a pointer to the ledger instead.

@@ -1,6 +1,6 @@
-"""Decides where reading begins: at the ledger's offset, or by a policy where the ledger or the log has none.
+"""Decides at which offset each partition is read: at the ledger's, or by a setting if there is none.
 
-A partition that cannot go on without a person is halted: paused and reported, while all others go on.
+A partition that needs a person's decision is halted: intake pauses and reports it, and reads all others.
 """
 
 import structlog
@@ -26,17 +26,17 @@ _halts = metrics.get_meter("feedback").create_gauge(
 
 
 class WrongLedger(Exception):
-    """The group's offsets were committed for another ledger: two ledgers would share out the events."""
+    """The group's offsets were committed for another ledger: each of both would get a part of the events."""
 
 
 class Placement:
-    """Places partitions, and knows which are halted."""
+    """Places partitions, and remembers which are halted."""
 
     def __init__(
         self, cluster: Cluster, database: Database, identity: Identity, options: IntakeOptions
     ) -> None:
         self.halted: dict[TopicPartition, str] = {}
-        """With the reason."""
+        """Halted partitions, each with the reason."""
         _halts.set(0)
         self._database = database
         self._identity = identity
@@ -50,7 +50,7 @@ class Placement:
         return self.topic_ids.ledger_partition(partition)
 
     def place_all(self, source: Source) -> None:
-        """Give every new partition of an existing topic its position; and again where a topic was recreated.
+        """Give every new partition of an existing topic its position, and again after a topic was recreated.
 
         Raises kafka-python's errors, `LedgerUnavailable`, `WrongLedger`.
         """
@@ -80,14 +80,15 @@ class Placement:
         self._restores = restores
 
     def halt(self, partition: TopicPartition, reason: str) -> None:
-        """This process reads the partition no more."""
+        """Stop reading the partition in this process."""
         if partition not in self.halted:
             log.error("partition halted", **partition._asdict(), reason=reason)
         self.halted[partition] = reason
         _halts.set(len(self.halted))
 
     def resolve_out_of_range(self, source: Source, partition: TopicPartition) -> None:
-        """The log does not hold our position: halt, or record the lost offsets and skip them (`on_gap`)."""
+        """The log has no record at this position: halt, or record the lost offsets and skip them
+        (`on_gap`)."""
         first, end = source.bounds(partition)
         position = source.positions[partition]
         if position > end:
@@ -110,7 +111,7 @@ class Placement:
         self._skip(source, partition, position + 1, arrivals=(letter,), reason="not decodable")
 
     def close(self) -> None:
-        """Leave no connection open."""
+        """Close connections."""
         self.topic_ids.close()
 
     def _skip(
@@ -122,7 +123,7 @@ class Placement:
         arrivals: tuple[Arrival, ...],
         reason: str,
     ) -> None:
-        """Record the offsets up to `end` as lost; reading goes on there."""
+        """Record the offsets up to `end` as lost, and read on there."""
         start = source.positions[partition]
         batch = Batch(
             partition=self.ledger_partition(partition), start=start, end=end, arrivals=arrivals, gap=reason
@@ -155,11 +156,11 @@ class Placement:
     def _first_offset(
         self, source: Source, partition: TopicPartition, committed: tuple[int, str] | None
     ) -> int:
-        """Where a partition begins that this ledger has never read."""
+        """The offset at which a partition begins that this ledger has never read."""
         first, end = source.bounds(partition)
         if partition.topic in self.topic_ids.recreated or self._options.first_start == "beginning":
             return first
         if self._options.first_start == "end":
             return end
-        # Our own note there means that this ledger was restored from an earlier backup: read all again.
+        # This ledger's own note there means that it was restored from an earlier backup: read all again.
         return committed[0] if committed is not None and committed[1] == "" else first

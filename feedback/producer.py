@@ -1,4 +1,4 @@
-"""Sends events to Kafka: one thread owns the client, callers get a future with partition and offset.
+"""Sends events to Kafka: one thread owns the client; callers get a future with partition and offset.
 
 An event is acknowledged when every in-sync replica has it. At most `in_flight_max` events wait; further ones
 are refused at once, so memory stays bounded.
@@ -33,12 +33,12 @@ class NotAcknowledged(Exception):
 
 
 class TooManyWaiting(Exception):
-    """As many events wait for Kafka as may. This one was not taken; try again later."""
+    """The largest number of events waits for Kafka. This one was not accepted; try again later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """Where Kafka keeps the event."""
+    """The place of the event in Kafka."""
 
     topic: str
     partition: int
@@ -78,7 +78,7 @@ class Producer:
     def send(self, record: KafkaRecord) -> Future[Sent]:
         """Take one record. The future ends with `Sent`, or raises `NotAcknowledged`.
 
-        Raises `TooManyWaiting` at once where the bound is reached or the producer is closed.
+        Raises `TooManyWaiting` at once if the bound is reached or the producer is closed.
         """
         if self._closing.is_set() or not self._places.acquire(blocking=False):
             raise TooManyWaiting

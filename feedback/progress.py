@@ -1,4 +1,7 @@
-"""Finds partitions that stand still although there is more to read: an open transaction may hide it."""
+"""Finds partitions whose position stays the same although they have unread records.
+
+An open transaction may hide these records.
+"""
 
 from collections.abc import Mapping
 

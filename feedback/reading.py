@@ -1,4 +1,4 @@
-"""Turns a Kafka record into an event, an interaction, or an unusable record with its reason. It never raises.
+"""Makes of a Kafka record an event, an interaction, or an unusable record with its reason. It never raises.
 
 Redaction happens here, before any part of the record can reach a disk.
 """

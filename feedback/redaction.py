@@ -1,7 +1,7 @@
 """Redacts secrets and personal data in people's texts, before the texts reach a disk or Kafka.
 
 Each pattern has a hint, a coarse form of it. All hints together are one RE2 automaton that reads the raw
-bytes once, at some 3 ns a byte. The exact expressions, which are slow and have lookarounds, run on its hits
+bytes once, at about 3 ns a byte. The exact expressions, which are slow and have lookarounds, run on its hits
 only. They start at a literal or a token boundary and have bounded repeats, so hostile text costs linear time.
 """
 
@@ -52,7 +52,8 @@ def _is_phone(text: str) -> bool:
 
 
 def _looks_chosen(text: str) -> bool:
-    """Whether it is more than a word: a password has a digit or a sign, a variable's name has neither."""
+    """Whether it may be a password and not a word: passwords have a digit or a sign, names of variables
+    none."""
     return len(text) >= 6 and re.search(r"[^A-Za-z_.]", text) is not None
 
 
@@ -215,7 +216,7 @@ class Redactor:
         return value
 
     def name(self, name: str, counts: RedactionCounts) -> str:
-        """An identifier stays an identifier: one that would be redacted becomes a fingerprint."""
+        """The identifier, or a fingerprint of it if it has something to redact."""
         if not self.suspects(name.encode("utf-8", "surrogatepass")) or self.text(name, Counter()) == name:
             return name
         counts["identifier"] += 1
@@ -240,7 +241,7 @@ class Redactor:
         return self.text(raw.decode("latin-1"), counts).encode("latin-1")
 
     def _entry(self, name: str, item: Any, counts: RedactionCounts) -> Any:
-        """In `{"password": "…"}` name and value are two strings."""
+        """One entry of an object, redacted: in `{"password": "…"}` name and value are two strings."""
         if isinstance(item, str) and _NAMES_A_SECRET.fullmatch(name[-80:]) and _looks_chosen(item):
             if item.startswith("[") or not self._reads_passwords:
                 return self.text(item, counts)

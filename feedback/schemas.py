@@ -1,4 +1,4 @@
-"""Makes the JSON Schemas that producers can check their events with, from the models that check them here."""
+"""Makes JSON Schemas, with which producers can check their events, from the models that check them here."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One member of the consumer group: which partitions it has, and the position of each.
+"""One member of the consumer group, with its partitions and the position of each.
 
 The ledger owns the offsets, so a new partition is paused until `read_from` says where it begins. Kafka-python
 calls the rebalance methods on its I/O thread while `poll` waits: they may seek and pause, and nothing else.
@@ -39,7 +39,7 @@ class OutOfRange(Exception):
 
 
 class LogTruncated(Exception):
-    """The log below our position was replaced (KIP-320): records we kept may differ from those there now."""
+    """The log below the position was replaced (KIP-320): stored records may differ from those there now."""
 
     def __init__(self, partitions: frozenset[TopicPartition]) -> None:
         super().__init__(", ".join(sorted(f"{item.topic}[{item.partition}]" for item in partitions)))
@@ -48,7 +48,7 @@ class LogTruncated(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolledBatch:
-    """What one poll yielded of one partition: offsets from `start` up to `end`, not all with a record."""
+    """The part of one poll from one partition: offsets from `start` up to `end`, not all with a record."""
 
     partition: TopicPartition
     start: int
@@ -59,7 +59,7 @@ class PolledBatch:
 class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     """A consumer that reads only from positions it was given. Used from one thread.
 
-    The constructor raises kafka-python's errors where no broker answers in time.
+    The constructor raises kafka-python's errors if no broker answers in time.
     """
 
     def __init__(
@@ -92,32 +92,33 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             raise
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Position 0 keeps kafka-python from asking for committed offsets; while paused nothing is read."""
+        """Pause new partitions at position 0: with a position, kafka-python does not ask for committed
+        offsets."""
         for partition in assigned:
             self._consumer.seek(partition, 0)
             self._consumer.pause(partition)
             self.unplaced.add(partition)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Records that were read of them and not kept are another member's now."""
+        """Forget partitions that another member has now, which reads their records that were not stored."""
         for partition in revoked:
             self.unplaced.discard(partition)
             self.positions.pop(partition, None)
 
     def read_from(self, partition: TopicPartition, offset: int) -> None:
-        """The next poll reads the partition from `offset`."""
+        """Make the next poll read the partition from `offset`."""
         self._consumer.seek(partition, offset)
         self.unplaced.discard(partition)
         self.positions[partition] = offset
 
     def unplace(self, partition: TopicPartition) -> None:
-        """Its position is not known any more; it waits for `read_from`."""
+        """Pause the partition until `read_from` gives it a position again."""
         if self.positions.pop(partition, None) is not None:
             self._consumer.pause(partition)
             self.unplaced.add(partition)
 
     def rewind(self) -> None:
-        """The next poll reads again what was polled and not kept."""
+        """Make the next poll read again the records that were polled and not stored."""
         for partition, offset in self.positions.items():
             self._consumer.seek(partition, offset)
 
@@ -126,7 +127,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> list[PolledBatch]:
         """Read from `readable`; all other partitions are paused. Call it every few seconds to stay a member.
 
-        Raises `Undecodable`, `OutOfRange`, `LogTruncated`; kafka-python's errors where Kafka is away.
+        Raises `Undecodable`, `OutOfRange`, `LogTruncated`, and kafka-python's errors if Kafka is away.
         """
         paused = self._consumer.paused()
         assigned = self._consumer.assignment()
@@ -145,20 +146,20 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         ]
 
     def committed(self, partition: TopicPartition) -> tuple[int, str] | None:
-        """The group's offset in Kafka and the note beside it; None where there is none."""
+        """The group's offset in Kafka and the note beside it; None if there is none."""
         committed = self._consumer.committed(partition, metadata=True, timeout_ms=ASK_MS_MAX)
         if committed is None or committed.offset < 0:
             return None
         return int(committed.offset), str(committed.metadata or "")
 
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
-        """The first offset the log still holds, and the one after the last that a reader may see."""
+        """The first offset that the log still has, and the one after the last that a reader may see."""
         first = self._consumer.beginning_offsets([partition], timeout_ms=ASK_MS_MAX)[partition]
         end = self._consumer.end_offsets([partition], timeout_ms=ASK_MS_MAX)[partition]
         return int(first), int(end)
 
     def ends(self, topic: str) -> Mapping[int, int]:
-        """For each partition of a topic, whoever reads it: the offset after the last a reader may see."""
+        """For each partition of a topic, of any member: the offset after the last that a reader may see."""
         numbers = self._consumer.partitions_for_topic(topic) or ()
         partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
         ends = self._consumer.end_offsets(partitions, timeout_ms=ASK_MS_MAX) if partitions else {}
@@ -174,16 +175,16 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         }
 
     def silent_s(self) -> float:
-        """Seconds since a broker last sent anything: kafka-python polls on where it reaches none."""
+        """Seconds since a broker last sent anything: kafka-python raises nothing if it reaches no broker."""
         return self._cluster.silent_s(self._consumer)
 
     def commit(self, note: str) -> None:
-        """Tell Kafka our positions, for its tools; nothing depends on it. Does not wait."""
+        """Commit the positions to Kafka, for its tools; nothing depends on it. Does not wait."""
         if self.positions:
             self._consumer.commit_async(self._offsets(note), callback=_on_committed)
 
     def commit_and_wait(self, note: str) -> None:
-        """The last commit, at shutdown: delivered, or given up in bounded time."""
+        """Commit for the last time, at shutdown, and wait for the answer for at most `CLOSE_MS_MAX`."""
         try:
             if self.positions:
                 self._consumer.commit(self._offsets(note), timeout_ms=CLOSE_MS_MAX)
@@ -191,7 +192,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             log.info("offsets not committed", error=type(fault).__name__)
 
     def close(self) -> None:
-        """Leave the group; bounded, whatever Kafka does."""
+        """Leave the group, within `CLOSE_MS_MAX` whatever Kafka does."""
         try:
             self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS_MAX)
         except (errors.KafkaError, OSError) as fault:
@@ -203,22 +204,22 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         """Records, and the position of each partition after them, past markers and aborted records too."""
         try:
             records = self._consumer.poll(timeout_ms=wait_ms, max_records=records_max)
-            still_ours = readable & self.positions.keys()  # a rebalance in the poll may have taken some
-            return records, self._positions_after(still_ours)
+            assigned = readable & self.positions.keys()  # a rebalance in the poll may have taken some
+            return records, self._positions_after(assigned)
         except errors.OffsetOutOfRangeError as fault:
             raise OutOfRange(next(iter(fault.args[0]))) from None
         except errors.LogTruncationError as fault:
             raise LogTruncated(frozenset(fault.divergent_offsets)) from None
         except _FATAL:
             raise
-        # The only `except Exception`: what decoding raises is not documented, and another poll would hang.
+        # The only `except Exception`: the errors of decoding are not documented, and another poll would hang.
         except Exception as fault:
             if is_passing(fault):
                 raise
             raise Undecodable(type(fault).__name__) from None
 
     def _positions_after(self, partitions: Set[TopicPartition]) -> dict[TopicPartition, int]:
-        """Those known in time: kafka-python may have to ask a broker for each of them."""
+        """The positions that are known within `ASK_MS_MAX`: kafka-python may ask a broker for each."""
         until_s = time.monotonic() + ASK_MS_MAX / 1000
         positions = {}
         for partition in partitions:
@@ -233,7 +234,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 _FATAL = (
-    errors.FencedInstanceIdError,  # another process has our instance id
+    errors.FencedInstanceIdError,  # another process has the same instance id
     errors.GroupMaxSizeReachedError,
     errors.InvalidGroupIdError,
     errors.InvalidSessionTimeoutError,

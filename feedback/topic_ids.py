@@ -1,7 +1,7 @@
-"""Knows each topic's id (KIP-516). A topic that was deleted and created again has the old name and a new log.
+"""Reads each topic's id (KIP-516). A topic that was deleted and created again has the old name and a new log.
 
-kafka-python fetches by name and goes on silently at the old offset of the new log. So the ids are read before
-anything is placed and every few seconds after, and the ledger keeps its offsets by topic id.
+kafka-python fetches by name, and reads on at the old offset of the new log without an error. So intake reads
+the ids before it places a partition and every few seconds after, and the ledger stores offsets by topic id.
 """
 
 import time
@@ -38,7 +38,7 @@ class TopicIds:
         """Topics that must not be read, with the reason."""
         self.missing: set[str] = set()
         self.recreated: set[str] = set()
-        """Topics whose name the ledger has read under another id: the group's offsets mean nothing there."""
+        """Topics whose name the ledger has read under another id: the group's offsets are of the old log."""
         self._cluster = cluster
         self._database = database
         self._topics = tuple(topics)

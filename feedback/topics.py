@@ -13,7 +13,7 @@ from feedback.connection import Cluster
 from ledger.topic_names import DEAD_LETTERS_TOPIC, FEEDBACK_TOPIC, INTERACTIONS_TOPIC, LIFECYCLE_TOPIC
 
 RETENTION_DAYS_MIN = 7
-"""Kafka's default. With less, an outage over some holidays, or a restore, loses feedback."""
+"""Kafka's default. With fewer days, an outage over a week of holidays, or a restore, loses feedback."""
 
 _DAY_MS = 24 * 3600 * 1000
 _CHECKED = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas")
@@ -21,7 +21,7 @@ _CHECKED = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.rep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topics:
-    """Names on the cluster. Others than these are for tests, whose topics share a broker."""
+    """The names of the topics. Tests use other names, because their topics share a broker."""
 
     feedback: str = FEEDBACK_TOPIC
     interactions: str = INTERACTIONS_TOPIC
@@ -38,7 +38,7 @@ class TopicState:
     """A topic as the cluster has it."""
 
     name: str
-    topic_id: str | None  # None where it is missing
+    topic_id: str | None  # None if there is no such topic
     partitions: int
 
 
@@ -133,7 +133,7 @@ def topic_state(cluster: Cluster, topics: Topics) -> tuple[TopicState, ...]:
 
 
 def describe(admin: Any, names: tuple[str, ...]) -> tuple[TopicState, ...]:
-    """The named topics as the cluster has them. Raises kafka-python's errors where it does not answer."""
+    """The named topics as the cluster has them. Raises kafka-python's errors if it does not answer."""
     described = {topic["name"]: topic for topic in admin.describe_topics(list(names))}
     states = []
     for name in names:
@@ -153,6 +153,6 @@ def describe(admin: Any, names: tuple[str, ...]) -> tuple[TopicState, ...]:
 
 
 def _id_of(topic: Mapping[str, Any]) -> str:
-    """Brokers before 2.8 have no topic ids (KIP-516): there the name stands for it."""
+    """The topic's id, or `name:` and its name on brokers before 2.8, which have no ids (KIP-516)."""
     topic_id = topic.get("topic_id")
     return str(topic_id) if topic_id and UUID(str(topic_id)).int else f"name:{topic['name']}"

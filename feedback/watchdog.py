@@ -1,20 +1,20 @@
-"""Ends the process when its loop has been silent for too long: a hang inside a library cannot be interrupted.
+"""Ends the process if its loop has not reported for too long: a hang inside a library cannot be interrupted.
 
-`faulthandler` does it outside the interpreter, so also while a C call holds the GIL. The supervisor starts
-the process again, and the ledger says where to go on.
+`faulthandler` does it outside the interpreter, so also while a C call has the GIL. The supervisor starts the
+process again, and it reads on at the ledger's offsets.
 """
 
 import faulthandler
 from types import TracebackType
 
 EXIT_HUNG = 1
-"""What `faulthandler` exits with."""
+"""The exit code of `faulthandler`."""
 
 _STANDARD_ERROR = 2
 
 
 class Watchdog:
-    """Watches while entered. `alive` must be called more often than every `silent_s_max` seconds.
+    """Watches inside a `with` block. `alive` must be called more often than every `silent_s_max` seconds.
 
     Otherwise the stack of every thread goes to standard error and the process exits with `EXIT_HUNG`. A
     process that was frozen (SIGSTOP) for longer may end so when it goes on. There is one timer for a process.
@@ -24,7 +24,7 @@ class Watchdog:
         self._silent_s_max = silent_s_max
 
     def alive(self) -> None:
-        """The loop came round: the time begins anew."""
+        """Report that the loop goes on: the time begins again."""
         faulthandler.dump_traceback_later(self._silent_s_max, exit=True, file=_STANDARD_ERROR)
 
     def __enter__(self) -> "Watchdog":

@@ -166,9 +166,9 @@ TYPES: dict[str, type[Data]] = {
 
 
 def own_fields(data: Data) -> dict[str, Any]:
-    """The fields that only this type has, as JSON values, without those that were not given."""
-    given = data.model_dump(exclude=set(COMMON))
-    return {name: value for name, value in given.items() if value is not None}
+    """The fields that only this type has, as JSON values, without absent ones."""
+    fields = data.model_dump(exclude=set(COMMON))
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def complaint(fault: ValidationError) -> str:

@@ -190,7 +190,7 @@ class LocalReplica:
 
     def _end(self, how: signal.Signals, *, wait_s_max: float) -> None:
         """Signal the whole group: vLLM's engine processes may outlive a server that crashed."""
-        if (group := process.noted(self._home / "replica.pid")) is None:
+        if (group := process.read_pid(self._home / "replica.pid")) is None:
             return
         for signal_number, patience_s in ((how, wait_s_max), (signal.SIGKILL, 10.0)):
             if self._group_lives(group):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.process import command_line, group_commands, noted, running
+from deploy.process import command_line, group_commands, read_pid, running
 
 MARK = "a-folder-of-this-test"
 
@@ -34,7 +34,7 @@ def test_the_process_of_another_is_found_by_its_command_line(tmp_path: Path) -> 
 
 def test_a_process_that_got_the_id_later_is_not_taken_for_the_server(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    assert noted(file) is None
+    assert read_pid(file) is None
     file.write_text("no number")
     assert running(file, None, marks=[]) is None
     file.write_text(str(os.getpid()))
