@@ -71,16 +71,20 @@ class Installation:
 
     def caught_up(self) -> bool:
         """Whether everything in the topics is read, and the outbox is empty."""
-        found = self.json("status", "--lag")
-        return bool(sum(one["lag"] for one in found["partitions"]) == found["outbox"]["waiting"] == 0)
+        document = self.json("status", "--lag")
+        return bool(
+            sum(partition["lag"] for partition in document["partitions"])
+            == document["outbox"]["waiting"]
+            == 0
+        )
 
     def ready(self) -> bool:
         return bool(self._readiness().get("ready"))
 
     def check(self, name: str) -> tuple[bool, str] | None:
         """One of intake's checks, and why it fails; None before the first check."""
-        found = self._readiness().get("checks", {}).get(name)
-        return None if found is None else (found["ok"], found["why"])
+        report = self._readiness().get("checks", {}).get(name)
+        return None if report is None else (report["ok"], report["why"])
 
     def _readiness(self) -> Any:
         try:

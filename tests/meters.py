@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 Labels = tuple[tuple[str, Any], ...]
 
 
-def told(name: str) -> dict[Labels, float]:
+def metric_values(name: str) -> dict[Labels, float]:
     """The values of one instrument by its labels, in order; of a histogram the number of recorded values."""
     data = _reader().get_metrics_data()
     return {
@@ -28,7 +28,7 @@ def told(name: str) -> dict[Labels, float]:
 
 def since(before: Mapping[Labels, float], name: str) -> dict[Labels, float]:
     """What was added to a counter or a histogram since `before`, without unchanged labels."""
-    now = told(name)
+    now = metric_values(name)
     return {
         labels: now[labels] - before.get(labels, 0) for labels in now if now[labels] != before.get(labels, 0)
     }

@@ -100,10 +100,10 @@ def execute(url: str, *statements: str) -> None:
 
 
 def _binary(name: str) -> str:
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_BINARIES]))
-    if found is None:
+    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_BINARIES]))
+    if path is None:
         raise NoPostgres(f"{name} of Postgres is missing (apt-get install postgresql)")
-    return found
+    return path
 
 
 def _unprivileged_user() -> str | None:

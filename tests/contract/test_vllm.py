@@ -68,8 +68,8 @@ def real_world(vllm: vllm_server.RealVLLM, tmp_path: Path) -> World:
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.vllm)])
 def world(request: pytest.FixtureRequest) -> World:
-    found: World = request.getfixturevalue(f"{request.param}_world")
-    return found
+    chosen: World = request.getfixturevalue(f"{request.param}_world")
+    return chosen
 
 
 @pytest.fixture
@@ -130,12 +130,12 @@ def test_an_answer_cut_short_says_so(replica, world):
 
 
 def test_a_continuation_names_what_else_could_have_been_said(replica, world):
-    said = replica.continuation(world.base, IDS, 4)
-    assert len(said.token_ids) == len(said.likely) == 4
-    for token, named in zip(said.token_ids, said.likely, strict=True):
-        assert max(named, key=lambda one: named[one]) == token
-        assert len(named) > 1
-        assert all(value < 0.0 for value in named.values())
+    continuation = replica.continuation(world.base, IDS, 4)
+    assert len(continuation.token_ids) == len(continuation.likely) == 4
+    for token, likely in zip(continuation.token_ids, continuation.likely, strict=True):
+        assert max(likely, key=lambda token_id: likely[token_id]) == token
+        assert len(likely) > 1
+        assert all(value < 0.0 for value in likely.values())
 
 
 def test_continuations_repeat(replica, world):
@@ -148,9 +148,9 @@ def test_adapters_differ_from_the_base_and_from_each_other(replica, world):
     for name, path in zip(("a@v1-111111", "b@v1-222222"), world.adapters, strict=True):
         replica.load(name, str(path))
     names = (world.base, "a@v1-111111", "b@v1-222222")
-    base, one, two = (replica.continuation(name, IDS, 1).likely[0] for name in names)
-    assert _apart(base, one) > 0.1
-    assert _apart(one, two) > 0.1
+    base, first, second = (replica.continuation(name, IDS, 1).likely[0] for name in names)
+    assert _distance(base, first) > 0.1
+    assert _distance(first, second) > 0.1
 
 
 def test_many_models_are_asked_at_once(replica, world):
@@ -160,7 +160,7 @@ def test_many_models_are_asked_at_once(replica, world):
     def ask(place: int) -> bool:
         name = (world.base, "a@v1-111111")[place % 2]
         replica.answer(name, MESSAGES, 3)
-        return _apart(replica.continuation(name, IDS, 3).likely[0], alone[name].likely[0]) < 1e-3
+        return _distance(replica.continuation(name, IDS, 3).likely[0], alone[name].likely[0]) < 1e-3
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(24)))
@@ -225,10 +225,10 @@ def test_streamed_chat_chunks_add_up_to_the_whole_answer(world):
     chunks = _streamed(world, "/v1/chat/completions", **asking, **extras)
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     assert chunks[0]["prompt_token_ids"]
-    assert "".join(one["delta"].get("content") or "" for one in choices) == whole["message"]["content"]
-    assert [token for one in choices for token in one.get("token_ids") or []] == whole["token_ids"]
-    found = [one["logprobs"]["content"] for one in choices if one.get("logprobs")]
-    rows = [row for content in found for row in content]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == whole["message"]["content"]
+    assert [token for choice in choices for token in choice.get("token_ids") or []] == whole["token_ids"]
+    contents = [choice["logprobs"]["content"] for choice in choices if choice.get("logprobs")]
+    rows = [row for content in contents for row in content]
     assert [row["logprob"] for row in rows] == pytest.approx(
         [row["logprob"] for row in whole["logprobs"]["content"]], abs=1e-4
     )
@@ -247,8 +247,8 @@ def test_streamed_text_chunks_add_up_to_the_whole_answer(world):
     choices = [
         choice for chunk in _streamed(world, "/v1/completions", **asking) for choice in chunk["choices"]
     ]
-    assert "".join(one["text"] for one in choices) == whole["text"]
-    assert [token for one in choices for token in one["token_ids"]] == whole["token_ids"]
+    assert "".join(choice["text"] for choice in choices) == whole["text"]
+    assert [token for choice in choices for token in choice["token_ids"]] == whole["token_ids"]
 
 
 def test_a_stream_says_its_usage_when_asked(world):
@@ -274,8 +274,8 @@ def test_a_server_that_is_not_there_is_unavailable_soon():
     replica.close()
 
 
-def _apart(one: dict[int, float], other: dict[int, float]) -> float:
-    return max((abs(one[token] - other[token]) for token in one.keys() & other.keys()), default=99.0)
+def _distance(left: dict[int, float], right: dict[int, float]) -> float:
+    return max((abs(left[token] - right[token]) for token in left.keys() & right.keys()), default=99.0)
 
 
 def _streamed(world: World, path: str, **body: Any) -> list[dict[str, Any]]:

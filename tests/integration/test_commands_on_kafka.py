@@ -64,9 +64,12 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
         ),
     ]
     assert sent[0]["uid"] == "clorad-cli#c1"
-    assert {one["topic"] for one in sent} == {"clorad.feedback"}
+    assert {record["topic"] for record in sent} == {"clorad.feedback"}
     until(lambda: (installed.folder / "clorad.db").exists() and installed.ready(), log)
-    until(lambda: sum(one["lag"] for one in installed.json("status", "--lag")["partitions"]) == 0, log)
+    until(
+        lambda: sum(partition["lag"] for partition in installed.json("status", "--lag")["partitions"]) == 0,
+        log,
+    )
 
     status = installed.json("status")
     assert status["events"] == {"total": 4, "applied": 1, "open": 2, "retracted": 1}
@@ -78,7 +81,10 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
     again = installed.json(
         "send", "correction", *about, "--rejected", "no", "--corrected", "yes", "--id", "c1"
     )
-    until(lambda: sum(one["lag"] for one in installed.json("status", "--lag")["partitions"]) == 0, log)
+    until(
+        lambda: sum(partition["lag"] for partition in installed.json("status", "--lag")["partitions"]) == 0,
+        log,
+    )
     audit = installed.json("audit", "--verify")
     assert (audit["clean"], audit["verified"], audit["records"], audit["unread"]) == (True, True, 6, 0)
     assert (audit["stored"], audit["dead"], audit["duplicates"]) == (4, 1, 1)
@@ -89,9 +95,8 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
             "UPDATE ranges SET records = records - 1, duplicates = duplicates - 1 WHERE duplicates > 0"
         )
     audit = installed.json("audit", "--verify", ok=False)
-    assert [one["what"].endswith("0 records kept, 1 in the topic") for one in audit["disagreements"]] == [
-        True
-    ]
+    disagreements = [disagreement["what"] for disagreement in audit["disagreements"]]
+    assert [text.endswith("0 records kept, 1 in the topic") for text in disagreements] == [True]
 
 
 def test_topics_that_may_lose_feedback_are_said_when_they_were_there_already(
@@ -102,9 +107,9 @@ def test_topics_that_may_lose_feedback_are_said_when_they_were_there_already(
     assert installation.clorad("topics", "create") == "all topics were there already\n"
     RealKafka(broker.bootstrap).delete(Topics().feedback)
     RealKafka(broker.bootstrap).create_named(Topics().feedback, cleanup_policy="compact")
-    said = installation.refused("topics", "create")
-    assert said.startswith(f"clorad: {Topics().feedback}: cleanup.policy is compact: ")
-    assert said.count("\n") == 1
+    complaint = installation.refused("topics", "create")
+    assert complaint.startswith(f"clorad: {Topics().feedback}: cleanup.policy is compact: ")
+    assert complaint.count("\n") == 1
 
 
 def test_a_dead_letter_is_put_right_and_sent_again(shipping: Installation) -> None:
@@ -160,37 +165,37 @@ def test_a_broker_that_is_away_is_one_exception() -> None:
 
 
 def scraped(installation: Installation, *, role: int) -> dict[str, dict[str, set[str]]]:
-    """What one role shows of ours: by metric, the values of its labels."""
+    """The metrics of clorad that one role exports: by metric and label, its values."""
     url = f"http://127.0.0.1:{installation.health_port + role}/metrics"
     with urllib.request.urlopen(url, timeout=5) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
-    found: dict[str, dict[str, set[str]]] = {}
+    labels_by_metric: dict[str, dict[str, set[str]]] = {}
     for family in (family for family in families if family.name.startswith("clorad_")):
         for sample in family.samples:
             name = family.name if family.type == "histogram" else sample.name
-            labels = found.setdefault(name, {})
+            labels = labels_by_metric.setdefault(name, {})
             for label, value in sample.labels.items():
                 if label != "le" and not label.startswith("otel_") and value:
                     labels.setdefault(label, set()).add(value)
-    return found
+    return labels_by_metric
 
 
 def test_what_roles_show_to_prometheus_is_what_the_catalogue_says(shipping: Installation) -> None:
-    """A good event and one for nobody; the fleet role leads, and tells what is in the ledger."""
+    """A usable event and one for an unknown agent. The fleet role leads and exports the ledger's metrics."""
     about = ("--author", "ann", "--prompt", "cancel", "--rejected", "a", "--corrected", "b")
     for agent in ("billing", "nobody"):
         shipping.clorad("send", "correction", "--agent", agent, *about)
     until(shipping.ready, shipping.log)
     until(shipping.caught_up, shipping.log)
 
-    def told() -> dict[str, dict[str, set[str]]]:
+    def scraped_metrics() -> dict[str, dict[str, set[str]]]:
         return scraped(shipping, role=0) | scraped(shipping, role=2)
 
     until(
-        lambda: "event" in told().get("clorad_ledger_last_timestamp_seconds", {}).get("what", ()),
+        lambda: "event" in scraped_metrics().get("clorad_ledger_last_timestamp_seconds", {}).get("what", ()),
         shipping.log,
     )
-    rows, shown = catalogue(), told()
+    rows, shown = catalogue(), scraped_metrics()
     assert {
         "clorad_feedback_lag",
         "clorad_ledger_agents",

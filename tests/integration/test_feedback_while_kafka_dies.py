@@ -38,8 +38,8 @@ class Person:
                 answer = self.gateway.send("/v1/feedback", event(id))
                 self.answers[answer.status_code] += 1
                 if answer.status_code == 202:
-                    told = answer.json()
-                    self.promised[id] = (told["partition"], told["offset"])
+                    document = answer.json()
+                    self.promised[id] = (document["partition"], document["offset"])
                     break
                 self.stopping.wait(0.05)  # or those who are refused at once would take all of the machine
 
@@ -49,13 +49,13 @@ def in_topic(cluster: Kafka) -> dict[tuple[int, int], str]:
     try:
         places = [TopicPartition(TOPIC, number) for number in range(2)]
         consumer.assign(places)
-        missing, found = sum(consumer.end_offsets(places).values()), {}
-        while len(found) < missing:
+        missing, ids = sum(consumer.end_offsets(places).values()), {}
+        while len(ids) < missing:
             for records in consumer.poll(timeout_ms=1000).values():
                 for record in records:
                     assert json.loads(record.value)["agent"] == "billing"
-                    found[record.partition, record.offset] = dict(record.headers)["ce_id"].decode()
-        return found
+                    ids[record.partition, record.offset] = dict(record.headers)["ce_id"].decode()
+        return ids
     finally:
         consumer.close()
 
@@ -83,8 +83,8 @@ def test_every_202_is_in_the_topic_though_the_broker_was_killed_meanwhile(own_br
                 wait_until(lambda: count(people, 202) > taken + 100, wait_s_max=WAIT_S)
             finally:
                 stopping.set()
-            for one in talking:
-                one.result(timeout=WAIT_S)
+            for future in talking:
+                future.result(timeout=WAIT_S)
     producer.close()
     assert {code for person in people for code in person.answers} == {202, 503}
     kept = in_topic(cluster)

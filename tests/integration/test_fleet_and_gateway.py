@@ -113,8 +113,10 @@ def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(
                 fake.start()
                 wait_until(
                     lambda url=fake.url: any(
-                        one["url"] == url and one["in_rotation"] and standing.model in one["models"]
-                        for one in gateway.get("/routing").json()["replicas"]
+                        replica["url"] == url
+                        and replica["in_rotation"]
+                        and standing.model in replica["models"]
+                        for replica in gateway.get("/routing").json()["replicas"]
                     ),
                     wait_s_max=30.0,
                 )

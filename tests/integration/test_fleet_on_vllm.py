@@ -58,16 +58,16 @@ def trained(scene: Scene, base: Path, *, seed: int) -> Version:
     [turn] = turn_builder.open_pass(scene.database, "billing").turns
     draft = vllm_server.write_adapter(scene.store / "billing" / f".draft-{turn.id}", seed=seed, base=base)
     (draft / "optimizer.safetensors").write_bytes(b"moments")
-    found = content_hash(draft)
-    path = f"billing/{version_name(turn.number, found)}"
+    hash_of_draft = content_hash(draft)
+    path = f"billing/{version_name(turn.number, hash_of_draft)}"
     final = draft.rename(scene.store / path)
-    facts = manifest(final, found, {"probes": reference(base, final)})
+    facts = manifest(final, hash_of_draft, {"probes": reference(base, final)})
     (final / "manifest.json").write_text(json.dumps(facts))
     made = turns.record_version(
         scene.database,
         turn,
         token=turn.plan.token,
-        content_hash=found,
+        content_hash=hash_of_draft,
         base_hash=BASE_HASH,
         path=path,
         tokens=100,
@@ -96,11 +96,11 @@ def reference(base: Path, adapter: Path) -> list[dict[str, Any]]:
     for prompt in PROMPTS:
         ids, likely, numbers = list(prompt), [], {"logprobs": [], "base_logprobs": []}
         for _ in range(4):
-            said, frozen = after(taught, ids), after(bare, ids)
-            likely.append(sorted({*said.topk(5).indices.tolist(), *frozen.topk(5).indices.tolist()}))
-            numbers["logprobs"].append(said[likely[-1]].tolist())
+            adapted, frozen = after(taught, ids), after(bare, ids)
+            likely.append(sorted({*adapted.topk(5).indices.tolist(), *frozen.topk(5).indices.tolist()}))
+            numbers["logprobs"].append(adapted[likely[-1]].tolist())
             numbers["base_logprobs"].append(frozen[likely[-1]].tolist())
-            ids.append(int(said.argmax()))
+            ids.append(int(adapted.argmax()))
         probes.append({"prompt_tokens": len(prompt), "token_ids": ids, "likely": likely, **numbers})
     return probes
 
@@ -154,7 +154,7 @@ def shown(gateway: RunningGateway) -> dict[str, Any]:
 
 
 def holds(gateway: RunningGateway, version: Version) -> bool:
-    return any(version.model in one["models"] for one in shown(gateway)["replicas"])
+    return any(version.model in replica["models"] for replica in shown(gateway)["replicas"])
 
 
 def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
@@ -206,11 +206,11 @@ def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
         [candidate]
     )
     replica.close()
-    found = report.parity[candidate.model]
-    assert found.passed
-    assert found.difference_nats < 1e-4
-    assert found.base_difference_nats < 1e-4
-    assert found.distance_nats > 0.1
+    parity = report.parity[candidate.model]
+    assert parity.passed
+    assert parity.difference_nats < 1e-4
+    assert parity.base_difference_nats < 1e-4
+    assert parity.distance_nats > 0.1
 
 
 def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
@@ -226,8 +226,8 @@ def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
         time.sleep(1.0)
         assert not holds(gateway, honest)
         with scene.database.read() as connection:
-            [one] = replica_states(connection)
-        assert "parity" in (one.note or "")
+            [state] = replica_states(connection)
+        assert "parity" in (state.note or "")
 
 
 @pytest.mark.timeout(600)  # it starts a server again

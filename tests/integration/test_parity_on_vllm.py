@@ -76,18 +76,18 @@ def probed(replica: Replica, base: str, path: Path, probes: Probes) -> Parity:
 def asked(replica: Replica, base: str, model: str, probes: Probes) -> Parity:
     questions = [request_of(probe) for probe in probes]
     with ThreadPoolExecutor(8) as pool:
-        served = pool.map(lambda one: replica.continuation(model, *one), questions)
-        bare = pool.map(lambda one: replica.continuation(base, *one), questions)
+        served = pool.map(lambda question: replica.continuation(model, *question), questions)
+        bare = pool.map(lambda question: replica.continuation(base, *question), questions)
         return compare(probes, list(served), list(bare))
 
 
 def test_what_the_engine_trained_passes_within_round_off(vllm, replica, trained):
-    found = probed(replica, vllm.base_name, *trained)
-    assert found.passed
-    assert found.tokens > found.probes, "it says what it was taught"
-    assert found.difference_nats < 1e-4
-    assert found.base_difference_nats < 1e-4
-    assert found.distance_nats > 0.5
+    parity = probed(replica, vllm.base_name, *trained)
+    assert parity.passed
+    assert parity.tokens > parity.probes, "it says what it was taught"
+    assert parity.difference_nats < 1e-4
+    assert parity.base_difference_nats < 1e-4
+    assert parity.distance_nats > 0.5
 
 
 @pytest.mark.parametrize("module", RECIPE.targets)
@@ -99,17 +99,17 @@ def test_an_adapter_that_lost_a_module_fails(vllm, replica, trained, tmp_path, m
         if f".{module}.lora_B" in name:
             weights[name] = torch.zeros_like(tensor)
     save_file(weights, tmp_path / "lost" / WEIGHTS, metadata={"format": "pt"})
-    found = probed(replica, vllm.base_name, tmp_path / "lost", probes)
-    assert found.same_base
-    assert not found.passed
-    assert found.difference_nats > 3 * found.allowed_nats
+    parity = probed(replica, vllm.base_name, tmp_path / "lost", probes)
+    assert parity.same_base
+    assert not parity.passed
+    assert parity.difference_nats > 3 * parity.allowed_nats
 
 
 def test_other_weights_than_the_probed_ones_fail(vllm, replica, trained, tmp_path):
     other, _ = taught(vllm.base, "delete", tmp_path / "other")
-    found = probed(replica, vllm.base_name, other, trained[1])
-    assert found.same_base
-    assert not found.passed
+    parity = probed(replica, vllm.base_name, other, trained[1])
+    assert parity.same_base
+    assert not parity.passed
 
 
 def test_an_adapter_of_another_base_is_told_apart(vllm, replica, tmp_path):
@@ -117,9 +117,9 @@ def test_an_adapter_of_another_base_is_told_apart(vllm, replica, tmp_path):
     weights = load_file(elsewhere / "model.safetensors")
     moved = {name: tensor + 0.3 * tensor.std() * torch.randn_like(tensor) for name, tensor in weights.items()}
     save_file(moved, elsewhere / "model.safetensors", metadata={"format": "pt"})
-    found = probed(replica, vllm.base_name, *taught(elsewhere, "cancel", tmp_path / "foreign"))
-    assert not found.same_base
-    assert not found.passed
+    parity = probed(replica, vllm.base_name, *taught(elsewhere, "cancel", tmp_path / "foreign"))
+    assert not parity.same_base
+    assert not parity.passed
 
 
 def test_the_base_beside_as_many_adapters_as_are_ever_loaded_is_the_base(vllm, replica, trained):
@@ -128,9 +128,9 @@ def test_the_base_beside_as_many_adapters_as_are_ever_loaded_is_the_base(vllm, r
     for model in models:
         replica.load(model, str(own))
     for model in (models[0], models[-1]):
-        found = asked(replica, vllm.base_name, model, probes)
-        assert found.passed
-        assert found.base_difference_nats < 1e-4
+        parity = asked(replica, vllm.base_name, model, probes)
+        assert parity.passed
+        assert parity.base_difference_nats < 1e-4
 
 
 def test_probes_beside_traffic_harm_nobody(vllm, replica, trained):
@@ -147,10 +147,10 @@ def test_probes_beside_traffic_harm_nobody(vllm, replica, trained):
         chatting = [pool.submit(chat, name) for name in (vllm.base_name, model) * 2]
         try:
             probing = [pool.submit(asked, replica, vllm.base_name, model, probes) for _ in range(4)]
-            found = [one.result() for one in probing]
+            parities = [future.result() for future in probing]
         finally:
             over.set()  # else the pool would wait for ever for those who chat
-    assert [one.exception() for one in chatting] == [None] * 4
-    assert all(parity.passed for parity in found)
+    assert [future.exception() for future in chatting] == [None] * 4
+    assert all(parity.passed for parity in parities)
     assert len(answered) > 4
     assert replica.ready()

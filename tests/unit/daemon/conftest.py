@@ -29,7 +29,7 @@ from tests.unit.ledger.turn_builder import (
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a command printed and how it ended."""
 
     code: int
@@ -41,7 +41,7 @@ class Said:
         return json.loads(self.out)
 
 
-Clorad = Callable[..., Said]
+Clorad = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def clorad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     for name in [name for name in os.environ if name.startswith("CLORAD_")]:
         monkeypatch.delenv(name)
 
-    def run(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Said:
+    def run(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["clorad", *words])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         for name, value in (env or {}).items():
@@ -59,8 +59,8 @@ def clorad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
+        captured = capsys.readouterr()
+        return CommandResult(int(ended.value.code or 0), captured.out, captured.err)
 
     return run
 

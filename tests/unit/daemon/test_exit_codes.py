@@ -25,12 +25,12 @@ def raw_codes(tree: ast.AST) -> Iterator[int]:
 
 
 def test_no_other_module_of_the_daemon_names_a_number() -> None:
-    found = {
+    numbers = {
         str(path.relative_to(ROOT)): lines
         for path in sorted((ROOT / "daemon").rglob("*.py"))
         if (lines := list(raw_codes(ast.parse(path.read_text()))))
     }
-    assert found == {}
+    assert numbers == {}
 
 
 def test_the_runbook_lists_every_code() -> None:

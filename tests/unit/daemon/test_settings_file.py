@@ -270,10 +270,10 @@ class TestCommand:
     def test_a_refusal_is_one_line_and_78(self, clorad: Clorad) -> None:
         Path("clorad.toml").write_text("[gateway]\nport = 70000\n")
         for words in (("status",), ("run",), ("intake",), ("config", "--check")):
-            said = clorad(*words)
-            assert said.code == 78
-            assert said.err.startswith("clorad: gateway.port: got int 70000; ")
-            assert said.err.count("\n") == 1
+            result = clorad(*words)
+            assert result.code == 78
+            assert result.err.startswith("clorad: gateway.port: got int 70000; ")
+            assert result.err.count("\n") == 1
 
     def test_effective_settings_are_shown_without_secrets(self, clorad: Clorad) -> None:
         Path("clorad.toml").write_text(
@@ -284,10 +284,10 @@ class TestCommand:
             '[telemetry]\notlp_endpoint = "http://token:hunter2@otel:4318"\n'
         )
         for words in (("config",), ("config", "--json")):
-            said = clorad(*words)
-            assert said.code == 0
-            assert "hunter2" not in said.out
-            assert "SASL_SSL" in said.out
+            result = clorad(*words)
+            assert result.code == 0
+            assert "hunter2" not in result.out
+            assert "SASL_SSL" in result.out
         assert clorad("config", "--check").out == "settings can be used\n"
 
     def test_what_is_shown_can_be_used_as_it_is(self, clorad: Clorad) -> None:

@@ -1,6 +1,6 @@
 """Each alert fires when what it is about happens, and no other does; while all is well, none does.
 
-promtool (of Prometheus) works it out: installations that are well but for one thing, minute by minute.
+promtool (of Prometheus) evaluates the rules, minute by minute, for installations with one fault each.
 """
 
 import json
@@ -193,13 +193,13 @@ QUIET: Mapping[str, Series] = {  # it looks like trouble, and is none
 
 def case(name: str, happening: Series, *alerts: str) -> dict[str, Any]:
     """None fires a minute before it happens; in the end these do, and no other."""
-    told = dict(WELL) | dict(happening)
+    series_values = dict(WELL) | dict(happening)
     firing = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in alerts]
     asked = 'group by (alertname) (ALERTS{alertstate="firing"})'
     return {
         "name": name,
         "interval": "1m",
-        "input_series": [{"series": series, "values": values} for series, values in told.items()],
+        "input_series": [{"series": series, "values": values} for series, values in series_values.items()],
         "promql_expr_test": [
             {"expr": asked, "eval_time": f"{HAPPENS - 1}m", "exp_samples": []},
             {"expr": asked, "eval_time": f"{MINUTES - 1}m", "exp_samples": firing},
@@ -208,10 +208,12 @@ def case(name: str, happening: Series, *alerts: str) -> dict[str, Any]:
 
 
 def promtool(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    found = shutil.which("promtool")
-    if found is None:
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is not on the PATH (on Debian it is in the package prometheus)")
-    return subprocess.run([found, *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [program, *map(str, words)], capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def worked_out(folder: Path, *cases: dict[str, Any]) -> "subprocess.CompletedProcess[str]":

@@ -30,7 +30,9 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
 
 ALL = dict(manifests())
 PODS = {
-    one["metadata"]["name"]: one["spec"]["template"] for one in ALL.values() if one["kind"] in CONTROLLERS
+    document["metadata"]["name"]: document["spec"]["template"]
+    for document in ALL.values()
+    if document["kind"] in CONTROLLERS
 }
 
 
@@ -47,7 +49,7 @@ def container(name: str) -> dict[str, Any]:
 
 def mounts(name: str) -> dict[str, Mapping[str, Any]]:
     """Where each persistent claim or config map lies in the container."""
-    volumes = {one["name"]: one for one in PODS[name]["spec"]["volumes"]}
+    volumes = {volume["name"]: volume for volume in PODS[name]["spec"]["volumes"]}
     return {
         mount["mountPath"]: volumes[mount["name"]]
         for mount in container(name)["volumeMounts"]
@@ -114,9 +116,9 @@ def test_who_needs_the_store_and_the_base_sees_the_same_one(settings: Settings) 
             if at == str(path)
         }
         assert there.keys() == by
-        assert {one["claimName"] for one in there.values()} == {claim}
+        assert {volume["claimName"] for volume in there.values()} == {claim}
         assert f"PersistentVolumeClaim/{claim}" in ALL
-        writers = {name for name, one in there.items() if not one.get("readOnly")}
+        writers = {name for name, volume in there.items() if not volume.get("readOnly")}
         assert writers == ({"learner"} if claim == "adapters" else set())
 
 

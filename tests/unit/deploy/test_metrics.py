@@ -64,16 +64,16 @@ def test_nobody_is_named_by_a_label() -> None:
 
 def test_the_catalogue_has_the_values_that_are_enumerated_in_the_code() -> None:
     rows = catalogue()
-    assert rows["clorad_feedback_records_total"].labels["reason"] == {one.value for one in Reason}
-    assert rows["clorad_gate_decisions_total"].labels["verdict"] == {one.value for one in Verdict}
+    assert rows["clorad_feedback_records_total"].labels["reason"] == {reason.value for reason in Reason}
+    assert rows["clorad_gate_decisions_total"].labels["verdict"] == {verdict.value for verdict in Verdict}
     assert rows["clorad_ledger_agents"].labels["state"] == set(STATES)
-    assert rows["clorad_ledger_stuck"].labels["status"] == {one.value for one in STUCK}
+    assert rows["clorad_ledger_stuck"].labels["status"] == {status.value for status in STUCK}
 
 
-@pytest.mark.parametrize("told", [RULES, DASHBOARD], ids=["alerts", "dashboard"])
-def test_alerts_and_dashboard_ask_for_metrics_and_labels_there_are(told: str) -> None:
+@pytest.mark.parametrize("source", [RULES, DASHBOARD], ids=["alerts", "dashboard"])
+def test_alerts_and_dashboard_ask_for_metrics_and_labels_there_are(source: str) -> None:
     rows = catalogue()
-    asked = expressions(told)
+    asked = expressions(source)
     assert len(asked) > 20
     for expression in asked:
         for name, within in re.findall(r"\b(clorad_\w+)(?:\{([^}]*)\})?", expression):
@@ -88,13 +88,13 @@ def test_alerts_and_dashboard_ask_for_metrics_and_labels_there_are(told: str) ->
         assert set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", expression)))) <= known
         rest = re.sub(r"\{[^}]*\}", "", expression)
         bare = set(re.findall(r"\b([a-z]+(?:_[a-z]+)+)\b(?!\()", rest))
-        assert {one for one in bare if not one.startswith(("clorad_", "group_"))} <= OF_OTHERS
+        assert {name for name in bare if not name.startswith(("clorad_", "group_"))} <= OF_OTHERS
 
 
 def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:
     """What nobody looks at need not be told; two are for whoever looks into one role."""
-    told = "\n".join((*expressions(RULES), *expressions(DASHBOARD)))
-    unseen = {name for name in catalogue() if name not in told}
+    text = "\n".join((*expressions(RULES), *expressions(DASHBOARD)))
+    unseen = {name for name in catalogue() if name not in text}
     assert unseen == {"clorad_ledger_restores"}
 
 
@@ -154,12 +154,14 @@ def sections() -> list[str]:
     return re.findall(r"^##+ (.+)$", RUNBOOK, flags=re.MULTILINE)
 
 
-def expressions(told: str) -> list[str]:
+def expressions(source: str) -> list[str]:
     """The PromQL of the rules (YAML in the shape that this file has) or of the dashboard."""
-    if told is DASHBOARD:
-        return [target["expr"] for panel in json.loads(told)["panels"] for target in panel.get("targets", ())]
-    folded = re.findall(r"expr: >-\n((?: {10}.*\n)+)", told)
-    return [" ".join(one.split()) for one in folded] + re.findall(r"expr: (?!>-)(.+)", told)
+    if source is DASHBOARD:
+        return [
+            target["expr"] for panel in json.loads(source)["panels"] for target in panel.get("targets", ())
+        ]
+    folded = re.findall(r"expr: >-\n((?: {10}.*\n)+)", source)
+    return [" ".join(line.split()) for line in folded] + re.findall(r"expr: (?!>-)(.+)", source)
 
 
 def descriptions_in_the_code() -> Iterator[tuple[str, str]]:
@@ -177,16 +179,16 @@ def descriptions_in_the_code() -> Iterator[tuple[str, str]]:
 
 def labels_in_the_code() -> dict[str, set[str]]:
     """By instrument: the keys of the labels it is given, where it is made or by name in that module."""
-    found: dict[str, set[str]] = defaultdict(set)
+    labels_by_metric: dict[str, set[str]] = defaultdict(set)
     for stage in ("feedback", "serving", "daemon"):
         for path in sorted((ROOT / stage).rglob("*.py")):
             tree = ast.parse(path.read_text())
             made = dict(_made(tree))
             for call in ast.walk(tree):
                 if isinstance(call, ast.Call) and _is_told(call, made):
-                    told: Any = call.func
-                    found[made[told.value.id]] |= _keys(call)
-    return found
+                    method: Any = call.func
+                    labels_by_metric[made[method.value.id]] |= _keys(call)
+    return labels_by_metric
 
 
 def _made(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -202,12 +204,12 @@ def _made(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _is_told(call: ast.Call, made: dict[str, str]) -> bool:
-    told = call.func
+    method = call.func
     return (
-        isinstance(told, ast.Attribute)
-        and told.attr in ("add", "record", "set", "replace")
-        and isinstance(told.value, ast.Name)
-        and told.value.id in made
+        isinstance(method, ast.Attribute)
+        and method.attr in ("add", "record", "set", "replace")
+        and isinstance(method.value, ast.Name)
+        and method.value.id in made
     )
 
 

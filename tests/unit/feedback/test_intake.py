@@ -11,7 +11,7 @@ from feedback.intake import Fenced
 from ledger.errors import LedgerUnavailable
 from ledger.schema import dead_letters, events
 from tests.fakes.kafka import FakeKafka
-from tests.meters import since, told
+from tests.meters import metric_values, since
 from tests.unit.feedback.event_builder import CORRECTION, INTERACTION, build_headers
 from tests.unit.feedback.intake_builder import (
     IntakeLedger,
@@ -61,7 +61,7 @@ def test_what_became_of_records_is_counted_and_how_late_they_were_kept(
     kafka: FakeKafka, ledger: IntakeLedger
 ) -> None:
     topics = kafka.create_all()
-    before, delays = told("clorad.feedback.records"), told("clorad.feedback.delay")
+    before, delays = metric_values("clorad.feedback.records"), metric_values("clorad.feedback.delay")
     send_correction(kafka, topics.feedback, "e1")
     send_correction(kafka, topics.feedback, "e1")
     kafka.send(topics.feedback, b"{")

@@ -83,13 +83,13 @@ class Learner:
     @property
     def candidate(self) -> Made | None:
         settled = {Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN, Verdict.ROLLBACK}
-        return next((one for one in self.made.values() if not settled & set(one.verdicts)), None)
+        return next((version for version in self.made.values() if not settled & set(version.verdicts)), None)
 
 
 agents = st.sampled_from(AGENTS)
 
 
-class Told(RuleBasedStateMachine):
+class LedgerStates(RuleBasedStateMachine):
     """The rules are what can happen; the invariants what must hold after each."""
 
     def __init__(self, database: Database) -> None:
@@ -105,9 +105,9 @@ class Told(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.database.read() as connection:
-            found = against(audit(connection), {("t1", 0): self.offset})
-        assert found.disagreements == ()
-        assert [one.next_offset for one in found.partitions] in ([], [self.offset])
+            result = against(audit(connection), {("t1", 0): self.offset})
+        assert result.disagreements == ()
+        assert [partition.next_offset for partition in result.partitions] in ([], [self.offset])
         self.database.close()
 
     # ── what people say ──────────────────────────────────────────────────────────────────────────
@@ -140,19 +140,19 @@ class Told(RuleBasedStateMachine):
         if event.uid in self.retracted:
             self.events[event.uid].status = Status.RETRACTED
         same = [
-            one
-            for one in self.events.values()
-            if key and (one.event.agent, one.event.key, one.event.kind) == (agent, key, kind)
+            kept
+            for kept in self.events.values()
+            if key and (kept.event.agent, kept.event.key, kept.event.kind) == (agent, key, kind)
         ]
-        newest = max((one.event.revision for one in same), default=0)
-        for one in same:
-            if one.event.revision < newest and one.status is Status.OPEN:
-                one.status = Status.SUPERSEDED
+        newest = max((kept.event.revision for kept in same), default=0)
+        for kept in same:
+            if kept.event.revision < newest and kept.status is Status.OPEN:
+                kept.status = Status.SUPERSEDED
 
     @precondition(lambda self: self.events)
     @rule(data=st.data(), other_body=st.booleans())
     def say_again(self, data: st.DataObject, other_body: bool) -> None:
-        event = data.draw(st.sampled_from(sorted(self.events.values(), key=lambda one: one.seq))).event
+        event = data.draw(st.sampled_from(sorted(self.events.values(), key=lambda kept: kept.seq))).event
         again = build_event(event.id, agent=event.agent, digest="another" if other_body else event.digest)
         done = self.keep(again)
         assert (done.stored, done.duplicates, sum(done.dead.values())) == (
@@ -164,14 +164,14 @@ class Told(RuleBasedStateMachine):
     @precondition(lambda self: self.rows > 2)
     @rule(data=st.data(), known=st.booleans())
     def retract(self, data: st.DataObject, known: bool) -> None:
-        uttered = sorted(one.event.id for one in self.events.values() if one.event.kind in TEACHING)
+        uttered = sorted(kept.event.id for kept in self.events.values() if kept.event.kind in TEACHING)
         target = data.draw(st.sampled_from(uttered)) if known and uttered else f"e{self.rows + 1}"
         event = build_retraction(f"r{self.rows}", target)
         assert self.keep(event).stored == 1
         self.note(event, Status.APPLIED)
         self.retracted.add(f"dev#{target}")
-        if (found := self.events.get(f"dev#{target}")) is not None:
-            found.status = Status.RETRACTED
+        if (known := self.events.get(f"dev#{target}")) is not None:
+            known.status = Status.RETRACTED
 
     def note(self, event: Event, status: Status) -> None:
         self.rows += 1
@@ -208,7 +208,7 @@ class Told(RuleBasedStateMachine):
         known = self.agents[agent]
         if (turn := known.turn) is None:
             return
-        new = [one.seq for one in turn.plan.events]
+        new = [event.seq for event in turn.plan.events]
         if known.stolen or known.champion != turn.plan.parent or not self.unchanged(new):
             with pytest.raises(TurnVoid):
                 record(self.database, turn)
@@ -265,27 +265,27 @@ class Told(RuleBasedStateMachine):
             candidate.verdicts.append(Verdict.ABSTAIN)
         for number in line[:back]:
             known.made[number].verdicts.append(Verdict.ROLLBACK)
-            for one in self.events.values():
-                if one.seq in known.made[number].taught and one.status is Status.OPEN:
-                    one.status = Status.HELD
+            for kept in self.events.values():
+                if kept.seq in known.made[number].taught and kept.status is Status.OPEN:
+                    kept.status = Status.HELD
         known.champion = line[back]
 
     # ── what must hold ───────────────────────────────────────────────────────────────────────────
 
     def unchanged(self, seqs: tuple[int, ...] | list[int]) -> bool:
-        by_seq = {one.seq: one for one in self.events.values()}
+        by_seq = {kept.seq: kept for kept in self.events.values()}
         return all(by_seq[seq].status in USABLE for seq in seqs)
 
     def untaught(self, agent: str) -> list[int]:
         taught = self.agents[agent].taught
         return sorted(
-            one.seq
-            for one in self.events.values()
-            if one.event.agent == agent
-            and one.status is Status.OPEN
-            and one.event.role is Role.TRAIN
-            and one.event.kind in TEACHING
-            and one.seq not in taught
+            kept.seq
+            for kept in self.events.values()
+            if kept.event.agent == agent
+            and kept.status is Status.OPEN
+            and kept.event.role is Role.TRAIN
+            and kept.event.kind in TEACHING
+            and kept.seq not in taught
         )
 
     @invariant()
@@ -293,25 +293,29 @@ class Told(RuleBasedStateMachine):
         with self.database.read() as connection:
             rows = connection.execute(select(schema.events.c.seq, schema.events.c.status)).all()
             assert {row.seq: row.status for row in rows} == {
-                one.seq: one.status for one in self.events.values()
+                kept.seq: kept.status for kept in self.events.values()
             }
-            for found in backlog.backlogs(connection):
-                self.agent_is_as_it_should(connection, found, self.agents[found.agent])
+            for state in backlog.backlogs(connection):
+                self.agent_is_as_it_should(connection, state, self.agents[state.agent])
             unfinished = passes.unfinished_passes(connection)
         running = {agent for agent, known in self.agents.items() if known.turn is not None}
-        assert {turn.plan.agent for one in unfinished for turn in one.turns} == running
+        assert {
+            turn.plan.agent for unfinished_pass in unfinished for turn in unfinished_pass.turns
+        } == running
 
-    def agent_is_as_it_should(self, connection: Connection, found: backlog.Backlog, known: Learner) -> None:
-        waiting = [one.seq for one in event_queries.untaught(connection, found.agent, limit=1000)]
-        assert waiting == self.untaught(found.agent)
-        assert found.untaught == len(waiting)
-        assert found.champion == desired.champion(connection, found.agent) == known.champion
-        assert found.has_candidate == (known.candidate is not None)
-        assert lineage.lineage_of(connection, found.agent, known.champion) == known.lineage
-        decided = [one.verdict for one in decisions.decisions_of(connection, found.agent, known.champion)]
+    def agent_is_as_it_should(self, connection: Connection, state: backlog.Backlog, known: Learner) -> None:
+        waiting = [kept.seq for kept in event_queries.untaught(connection, state.agent, limit=1000)]
+        assert waiting == self.untaught(state.agent)
+        assert state.untaught == len(waiting)
+        assert state.champion == desired.champion(connection, state.agent) == known.champion
+        assert state.has_candidate == (known.candidate is not None)
+        assert lineage.lineage_of(connection, state.agent, known.champion) == known.lineage
+        decided = [
+            decision.verdict for decision in decisions.decisions_of(connection, state.agent, known.champion)
+        ]
         assert (Verdict.PROMOTE if known.champion else Verdict.INITIAL) in decided
 
 
 @pytest.mark.timeout(600)
 def test_the_ledger_and_a_plain_model_tell_the_same(anew: Callable[[], Database]) -> None:
-    run_state_machine_as_test(lambda: Told(anew()), settings=SETTINGS)
+    run_state_machine_as_test(lambda: LedgerStates(anew()), settings=SETTINGS)

@@ -105,10 +105,11 @@ def test_a_database_without_our_tables_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sound_bytes", "found"), [(0, "is no SQLite database"), (4096, "is damaged"), (8 * 4096, "is damaged")]
+    ("sound_bytes", "damage_text"),
+    [(0, "is no SQLite database"), (4096, "is damaged"), (8 * 4096, "is damaged")],
 )
 def test_a_damaged_file_is_refused_by_name_with_what_to_do(
-    tmp_path: Path, sound_bytes: int, found: str
+    tmp_path: Path, sound_bytes: int, damage_text: str
 ) -> None:
     path = tmp_path / "clorad.db"
     database = Database(f"sqlite:///{path}")
@@ -121,10 +122,10 @@ def test_a_damaged_file_is_refused_by_name_with_what_to_do(
     for begin in (database.read, database.write):
         with pytest.raises(LedgerDamaged) as damage, begin() as connection:
             [
-                connection.scalar(select(func.count()).select_from(one))
-                for one in schema.metadata.sorted_tables
+                connection.scalar(select(func.count()).select_from(table))
+                for table in schema.metadata.sorted_tables
             ]
-        assert f"{path} {found}" in str(damage.value)
+        assert f"{path} {damage_text}" in str(damage.value)
         assert "clorad ledger restore" in str(damage.value)
     with pytest.raises(LedgerDamaged):
         database.migrate()

@@ -48,7 +48,7 @@ def build_plan(database: Database, agent: str, token: int, **changed: Any) -> Tu
         "through_seq": newest,
         "token": token,
         "events": tuple(
-            TurnEvent(seq=one.seq, part=TurnPart.NEW, revision=one.event.revision) for one in untaught
+            TurnEvent(seq=kept.seq, part=TurnPart.NEW, revision=kept.event.revision) for kept in untaught
         ),
     }
     return TurnPlan(**{**fields, **changed})
@@ -141,5 +141,5 @@ def refuse(database: Database, version: Version, verdict: Verdict = Verdict.REFU
         decisions.decide(connection, build_decision(version, verdict, **changed))
 
 
-def seqs(found: Sequence[KeptEvent]) -> list[int]:
-    return [one.seq for one in found]
+def seqs(events: Sequence[KeptEvent]) -> list[int]:
+    return [kept.seq for kept in events]

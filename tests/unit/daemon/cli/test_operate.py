@@ -13,9 +13,9 @@ class TestSchema:
         assert clorad("schema", name).json["$schema"].endswith("2020-12/schema")
 
     def test_an_unknown_type_is_answered_with_those_there_are(self, clorad: Clorad) -> None:
-        said = clorad("schema", "applause")
-        assert said.code == 2
-        assert "clorad.correction.v1" in said.err
+        result = clorad("schema", "applause")
+        assert result.code == 2
+        assert "clorad.correction.v1" in result.err
 
 
 def test_kafka_options_as_kafka_python_takes_them_are_taken(clorad: Clorad) -> None:

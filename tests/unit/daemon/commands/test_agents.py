@@ -14,7 +14,7 @@ class TestAgents:
     def test_they_are_listed(self, clorad: Clorad) -> None:
         assert re.search(r"billing +v1-\w{6}", clorad("agents").out)
         assert clorad("agents", "list").out.splitlines()[0] == clorad("agents").out.splitlines()[0]
-        assert [one["name"] for one in clorad("agents", "--json").json] == ["billing", "coder", "sql"]
+        assert [agent["name"] for agent in clorad("agents", "--json").json] == ["billing", "coder", "sql"]
 
     def test_one_is_added_on_the_configured_base(self, clorad: Clorad, tmp_path: Path) -> None:
         base = tmp_path / "base"
@@ -22,9 +22,9 @@ class TestAgents:
         (base / "config.json").write_text("{}")
         (base / "model.safetensors").write_bytes(b"weights")
         words = ("--scorer", "json", "--recipe", "rank=4", "--capture", "--tokens-per-hour-max", "5000")
-        said = clorad("agents", "add", "new", *words, env={"CLORAD_ENGINE__BASE": str(base)})
-        assert (said.code, "declared" in said.out) == (0, True), said.err
-        [new] = [one for one in clorad("agents", "--json").json if one["name"] == "new"]
+        result = clorad("agents", "add", "new", *words, env={"CLORAD_ENGINE__BASE": str(base)})
+        assert (result.code, "declared" in result.out) == (0, True), result.err
+        [new] = [agent for agent in clorad("agents", "--json").json if agent["name"] == "new"]
         assert (new["recipe"], new["scorer"], new["capture"]) == ({"rank": 4}, "json", True)
         assert new["tokens_per_hour_max"] == 5000
         assert re.search(r"new .* 5,000/h ", clorad("agents").out)
@@ -35,11 +35,11 @@ class TestAgents:
         [["--scorer", "guess"], ["--recipe", "rang=4"], ["--recipe", "rank"], ["--recipe", "rank=-1"]],
     )
     def test_what_cannot_be_is_refused_by_name(self, clorad: Clorad, wrong: list[str]) -> None:
-        said = clorad("agents", "add", "new", *wrong)
-        assert said.code == 2
-        assert wrong[0] in said.err
+        result = clorad("agents", "add", "new", *wrong)
+        assert result.code == 2
+        assert wrong[0] in result.err
 
     def test_without_a_base_it_is_refused(self, clorad: Clorad) -> None:
-        said = clorad("agents", "add", "new")
-        assert said.code == 78
-        assert "engine.base" in said.err
+        result = clorad("agents", "add", "new")
+        assert result.code == 78
+        assert "engine.base" in result.err

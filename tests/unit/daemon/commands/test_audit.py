@@ -61,14 +61,14 @@ def stream(url: str) -> Iterator[Stream]:
     database.close()
 
 
-def complaints(found: Audit) -> list[str]:
-    return [one.what for one in found.disagreements]
+def complaints(audit: Audit) -> list[str]:
+    return [disagreement.what for disagreement in audit.disagreements]
 
 
 def test_what_streams_in_meanwhile_is_no_finding(stream: Stream) -> None:
-    found = stream.audited()
-    assert complaints(found) == []
-    assert (found.partitions[0].next_offset, found.partitions[0].unread) == (3, 3)
+    audit = stream.audited()
+    assert complaints(audit) == []
+    assert (audit.partitions[0].next_offset, audit.partitions[0].unread) == (3, 3)
 
 
 def test_a_log_that_lost_records_is_found_in_the_stream(stream: Stream) -> None:
@@ -87,44 +87,49 @@ def test_a_partition_that_nobody_reads_is_all_unread(stream: Stream) -> None:
 
 
 def test_without_a_broker_nothing_is_said_about_ends(stream: Stream) -> None:
-    found = audited_with_broker(stream.database, None)
-    assert complaints(found) == []
-    assert [one.end_offset for one in found.partitions] == [None]
+    audit = audited_with_broker(stream.database, None)
+    assert complaints(audit) == []
+    assert [partition.end_offset for partition in audit.partitions] == [None]
 
 
 @pytest.mark.usefixtures("story")
 class TestAudit:
     def test_a_clean_ledger_is_clean(self, clorad: Clorad) -> None:
-        said = clorad("audit", "--offline")
-        assert said.code == 0
-        assert "clean: every offset has one disposition (the ledger)" in said.out
-        found = clorad("audit", "--offline", "--json").json
-        assert (found["clean"], found["records"], found["stored"], found["dead"]) == (True, 10, 7, 3)
+        result = clorad("audit", "--offline")
+        assert result.code == 0
+        assert "clean: every offset has one disposition (the ledger)" in result.out
+        document = clorad("audit", "--offline", "--json").json
+        assert (document["clean"], document["records"], document["stored"], document["dead"]) == (
+            True,
+            10,
+            7,
+            3,
+        )
 
     def test_a_damaged_one_is_not_and_the_exit_code_says_so(self, clorad: Clorad, story: Path) -> None:
         import sqlite3
 
         with sqlite3.connect(story) as connection:
             connection.execute("DELETE FROM dead_letters WHERE id = 1")
-        said = clorad("audit", "--offline")
-        assert said.code == 1
-        assert "dead letters kept, 1 there" in said.out
-        assert said.err == "clorad: the audit disagrees in 1 place\n"
+        result = clorad("audit", "--offline")
+        assert result.code == 1
+        assert "dead letters kept, 1 there" in result.out
+        assert result.err == "clorad: the audit disagrees in 1 place\n"
         assert clorad("audit", "--offline", "--json").json["clean"] is False
 
     def test_a_broker_that_is_away_is_said_and_not_ignored(self, clorad: Clorad) -> None:
         options = '{"bootstrap_timeout_ms": 500}'
         env = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "CLORAD_KAFKA__OPTIONS": options}
-        said = clorad("audit", env=env)
-        assert (said.code, said.out) == (75, "")
-        assert "Kafka at 127.0.0.1:1 did not answer" in said.err
-        assert said.err.endswith("; --offline audits the ledger alone\n")
+        result = clorad("audit", env=env)
+        assert (result.code, result.out) == (75, "")
+        assert "Kafka at 127.0.0.1:1 did not answer" in result.err
+        assert result.err.endswith("; --offline audits the ledger alone\n")
 
     def test_a_ledger_that_is_not_there_is_said_before_the_broker_is_asked(
         self, clorad: Clorad, tmp_path: Path
     ) -> None:
         away = {"CLORAD_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
         for url, code in (("sqlite:///lost.db", 1), ("postgresql+psycopg://x@127.0.0.1:1/x", 75)):
-            said = clorad("audit", env={**away, "CLORAD_LEDGER__URL": url})
-            assert said.code == code
-            assert "Kafka" not in said.err
+            result = clorad("audit", env={**away, "CLORAD_LEDGER__URL": url})
+            assert result.code == code
+            assert "Kafka" not in result.err

@@ -47,28 +47,28 @@ class TestSend:
     ) -> None:
         Path("broken.json").write_text("{")
         Path("list.json").write_text("[]")
-        said = clorad("send", *words, env=AWAY)
-        assert said.code == 2
-        assert complaint in said.err
-        assert said.err.count("\n") == 1
+        result = clorad("send", *words, env=AWAY)
+        assert result.code == 2
+        assert complaint in result.err
+        assert result.err.count("\n") == 1
 
     def test_texts_are_not_repeated_in_a_complaint(self, clorad: Clorad) -> None:
-        said = clorad("send", "outcome", "--agent", "billing", "--prompt", "my secret", env=AWAY)
-        assert said.code == 2
-        assert "secret" not in said.err
+        result = clorad("send", "outcome", "--agent", "billing", "--prompt", "my secret", env=AWAY)
+        assert result.code == 2
+        assert "secret" not in result.err
 
     def test_an_event_may_come_from_standard_input(self, clorad: Clorad) -> None:
         data = {"agent": "billing", "author": "ann", "corrected": 7}
-        said = clorad("send", "correction", "--file", "-", stdin=json.dumps(data), env=AWAY)
-        assert "corrected: string_type" in said.err
+        result = clorad("send", "correction", "--file", "-", stdin=json.dumps(data), env=AWAY)
+        assert "corrected: string_type" in result.err
 
     def test_what_was_perhaps_sent_can_be_sent_again_under_its_id(
         self, clorad: Clorad, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(broker, "ACK_S_MAX", 1.0)
-        said = clorad("send", "correction", *WHOLE, "--id", "e-17", "--json", env=AWAY)
-        assert (said.code, said.out) == (75, ""), "nothing that a program would take for an answer"
-        assert "--id e-17" in said.err
+        result = clorad("send", "correction", *WHOLE, "--id", "e-17", "--json", env=AWAY)
+        assert (result.code, result.out) == (75, ""), "nothing that a program would take for an answer"
+        assert "--id e-17" in result.err
 
     def test_texts_are_redacted_here_and_names_by_intake(self) -> None:
         redactor = TextsOnly()
@@ -85,8 +85,11 @@ def _found():
 
 
 def test_a_kafka_version_that_is_none_is_refused_in_one_line(clorad: Clorad) -> None:
-    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS__API_VERSION": "newest"})
-    assert (said.code, said.err) == (78, 'clorad: kafka.options: api_version must be like "2.3" or [2, 3]\n')
+    result = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS__API_VERSION": "newest"})
+    assert (result.code, result.err) == (
+        78,
+        'clorad: kafka.options: api_version must be like "2.3" or [2, 3]\n',
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,18 +107,18 @@ def test_kafka_options_of_another_kind_are_refused_in_one_line(
     clorad: Clorad, option: str, expected: str
 ) -> None:
     for words in (("topics", "create"), ("config", "--check")):
-        said = clorad(*words, env={"CLORAD_KAFKA__OPTIONS": option})
-        assert (said.code, said.err.count("\n")) == (78, 1)
-        assert said.err.startswith(f"clorad: kafka.options: {expected}")
+        result = clorad(*words, env={"CLORAD_KAFKA__OPTIONS": option})
+        assert (result.code, result.err.count("\n")) == (78, 1)
+        assert result.err.startswith(f"clorad: kafka.options: {expected}")
 
 
 def test_topics_are_not_made_where_no_broker_answers(clorad: Clorad) -> None:
     options = {"CLORAD_KAFKA__OPTIONS": '{"bootstrap_timeout_ms": 500}'}
-    said = clorad("topics", "create", env={**AWAY, **options})
-    assert (said.code, said.out) == (75, "")
-    assert "Kafka at 127.0.0.1:1 did not answer" in said.err
+    result = clorad("topics", "create", env={**AWAY, **options})
+    assert (result.code, result.out) == (75, "")
+    assert "Kafka at 127.0.0.1:1 did not answer" in result.err
 
 
 def test_options_kafka_python_does_not_know_are_refused(clorad: Clorad) -> None:
-    said = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS": '{"sasl_mechanics": "PLAIN"}'})
-    assert (said.code, "sasl_mechanics" in said.err) == (78, True)
+    result = clorad("topics", "create", env={"CLORAD_KAFKA__OPTIONS": '{"sasl_mechanics": "PLAIN"}'})
+    assert (result.code, "sasl_mechanics" in result.err) == (78, True)

@@ -15,13 +15,13 @@ from tests.unit.engine import tiny_base
 def test_a_sound_machine_passes_on_the_configured_base(clorad: Clorad, tmp_path: Path) -> None:
     base = tiny_base.build_base_directory(tmp_path / "base")
     (tmp_path / "clorad.toml").write_text(f'[engine]\nbase = "{base}"\nthreads = 1\n')
-    said = clorad("engine", "selftest", "--json")
-    assert said.code == 0, said.err
-    assert said.json["kept"] is True
-    assert (said.json["base"], said.json["dtype"], said.json["threads"]) == (str(base), "float32", 1)
-    assert "gradients equal PEFT's" in [check["promise"] for check in said.json["checks"]]
+    result = clorad("engine", "selftest", "--json")
+    assert result.code == 0, result.err
+    assert result.json["kept"] is True
+    assert (result.json["base"], result.json["dtype"], result.json["threads"]) == (str(base), "float32", 1)
+    assert "gradients equal PEFT's" in [check["promise"] for check in result.json["checks"]]
     table = clorad("engine", "selftest").out
-    assert table.count("kept") == len(said.json["checks"])
+    assert table.count("kept") == len(result.json["checks"])
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -35,25 +35,25 @@ def test_a_broken_promise_is_named_and_the_exit_code_says_so(
     with pytest.raises(CommandFailed, match="breaks 1 promise here") as failure:
         show(checks, {"device": "cpu"}, as_json=as_json)
     assert failure.value.code == 1
-    said = capsys.readouterr().out
-    assert "it did not" in said
-    assert ('"kept": false' if as_json else "BROKEN") in said
+    output = capsys.readouterr().out
+    assert "it did not" in output
+    assert ('"kept": false' if as_json else "BROKEN") in output
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
 def test_a_device_that_is_not_there_is_refused_in_one_line(clorad: Clorad, tmp_path: Path) -> None:
     base = tiny_base.build_base_directory(tmp_path / "base")
-    said = clorad("engine", "selftest", "--device", "cuda", env={"CLORAD_ENGINE__BASE": str(base)})
-    assert (said.code, said.out) == (1, "")
-    assert "no CUDA device" in said.err
-    assert said.err.count("\n") == 1
+    result = clorad("engine", "selftest", "--device", "cuda", env={"CLORAD_ENGINE__BASE": str(base)})
+    assert (result.code, result.out) == (1, "")
+    assert "no CUDA device" in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_a_base_that_is_not_there_is_refused_in_one_line(clorad: Clorad) -> None:
-    said = clorad("engine", "selftest", env={"CLORAD_ENGINE__BASE": "nowhere"})
-    assert (said.code, said.out) == (1, "")
-    assert "nothing can be tried: engine.base: no directory" in said.err
-    assert said.err.count("\n") == 1
+    result = clorad("engine", "selftest", env={"CLORAD_ENGINE__BASE": "nowhere"})
+    assert (result.code, result.out) == (1, "")
+    assert "nothing can be tried: engine.base: no directory" in result.err
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("story")

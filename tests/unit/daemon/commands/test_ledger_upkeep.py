@@ -28,8 +28,8 @@ class TestLedger:
         clorad("ledger", "migrate")
         with sqlite3.connect(tmp_path / "clorad.db") as connection:
             connection.execute("ALTER TABLE replicas DROP COLUMN note")
-        said = clorad("ledger", "check")
-        assert (said.code, "differs in 1 place" in said.err) == (1, True)
+        result = clorad("ledger", "check")
+        assert (result.code, "differs in 1 place" in result.err) == (1, True)
 
     def test_an_older_ledger_is_refused_but_can_be_backed_up_and_migrated(
         self, clorad: Clorad, tmp_path: Path
@@ -64,22 +64,24 @@ class TestLedger:
 
     def test_a_file_that_is_no_ledger_is_refused(self, clorad: Clorad, tmp_path: Path) -> None:
         (tmp_path / "clorad.db").write_text("not a database, but long enough to be taken for one" * 50)
-        said = clorad("status")
-        assert (said.code, said.out) == (78, "")
-        assert "is no SQLite database" in said.err
+        result = clorad("status")
+        assert (result.code, result.out) == (78, "")
+        assert "is no SQLite database" in result.err
 
     def test_a_database_that_is_away_is_said(self, clorad: Clorad) -> None:
-        said = clorad("status", env={"CLORAD_LEDGER__URL": "postgresql+psycopg://x@127.0.0.1:1/x"})
-        assert said.code == 75
-        assert said.err.startswith("clorad: the ledger is unavailable (OperationalError: connection failed: ")
-        assert "Connection refused" in said.err
-        assert said.err.endswith("; see ledger.url\n")
-        assert said.err.count("\n") == 1
+        result = clorad("status", env={"CLORAD_LEDGER__URL": "postgresql+psycopg://x@127.0.0.1:1/x"})
+        assert result.code == 75
+        assert result.err.startswith(
+            "clorad: the ledger is unavailable (OperationalError: connection failed: "
+        )
+        assert "Connection refused" in result.err
+        assert result.err.endswith("; see ledger.url\n")
+        assert result.err.count("\n") == 1
 
     def test_a_backup_that_is_not_there_is_said_in_words(self, clorad: Clorad) -> None:
         for words in (("ledger", "check", "lost"), ("ledger", "restore", "lost")):
-            said = clorad(*words)
-            assert (said.code, "lost: No such file or directory" in said.err) == (1, True)
+            result = clorad(*words)
+            assert (result.code, "lost: No such file or directory" in result.err) == (1, True)
 
     @pytest.mark.parametrize(
         "words",
@@ -92,9 +94,9 @@ class TestLedger:
     )
     def test_numbers_beyond_the_ledgers_are_refused(self, clorad: Clorad, words: tuple[str, ...]) -> None:
         clorad("ledger", "migrate")
-        said = clorad(*words)
-        assert said.code == 2
-        assert str(2**63 - 1) in "".join(said.err.split())
+        result = clorad(*words)
+        assert result.code == 2
+        assert str(2**63 - 1) in "".join(result.err.split())
 
 
 class TestBackups:
@@ -105,11 +107,11 @@ class TestBackups:
         refused = clorad("ledger", "restore", "copy.db")
         assert (refused.code, "learner-1" in refused.err) == (1, True), "its lease is live"
         clorad("agents", "add", "later", env={"CLORAD_ENGINE__BASE": str(a_base(story.parent))})
-        said = clorad("ledger", "restore", "copy.db", "--force")
-        assert said.code == 0, said.err
-        assert "the replaced ledger is in copy.db.replaced-" in said.out
-        found = clorad("status", "--json").json
-        assert (list(found["agents"]), found["restores"]) == (["billing", "coder", "sql"], 1)
+        result = clorad("ledger", "restore", "copy.db", "--force")
+        assert result.code == 0, result.err
+        assert "the replaced ledger is in copy.db.replaced-" in result.out
+        document = clorad("status", "--json").json
+        assert (list(document["agents"]), document["restores"]) == (["billing", "coder", "sql"], 1)
 
     @pytest.mark.usefixtures("story")
     def test_a_damaged_ledger_is_named(self, clorad: Clorad) -> None:
@@ -135,13 +137,13 @@ class TestSize:
         (tmp_path / "adapters/billing/v1-000001").mkdir(parents=True)
         (tmp_path / "adapters/billing/v1-000001/weights").write_bytes(b"w" * 2048)
         (tmp_path / "clorad.toml").write_text(f'[store]\npath = "{tmp_path / "adapters"}"\n')
-        found = clorad("ledger", "size", "--json").json
-        assert found["kinds"]["events"]["rows"] == 7
-        assert found["kinds"]["events"]["size_bytes"] > 7 * 100
-        assert found["kinds"]["dead_letters"]["rows"] == 3
-        assert found["store"] == {"directories": 1, "size_bytes": 2048}
-        assert found["would_go"]["interactions"] == {"rows": 0, "size_bytes": 0}
-        assert found["would_go"]["directories"]["rows"] == 1, "v2 was refused; its row says it has files"
+        document = clorad("ledger", "size", "--json").json
+        assert document["kinds"]["events"]["rows"] == 7
+        assert document["kinds"]["events"]["size_bytes"] > 7 * 100
+        assert document["kinds"]["dead_letters"]["rows"] == 3
+        assert document["store"] == {"directories": 1, "size_bytes": 2048}
+        assert document["would_go"]["interactions"] == {"rows": 0, "size_bytes": 0}
+        assert document["would_go"]["directories"]["rows"] == 1, "v2 was refused; its row says it has files"
         shown = clorad("ledger", "size").out
         assert "adapter store: 1 directory, 2.0 KiB" in shown
         assert "(after 30 days, ledger.interactions_days)" in shown

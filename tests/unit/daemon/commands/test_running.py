@@ -119,6 +119,6 @@ def test_killed_it_takes_its_roles_with_it(tmp_path: Path, run: Run) -> None:
 
 
 def test_a_role_that_does_not_exist_cannot_be_left_out(clorad: Clorad) -> None:
-    said = clorad("run", "--without", "dashboard")
-    assert said.code == 2
-    assert "intake, learner, fleet, gateway" in said.err
+    result = clorad("run", "--without", "dashboard")
+    assert result.code == 2
+    assert "intake, learner, fleet, gateway" in result.err

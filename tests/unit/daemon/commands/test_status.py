@@ -18,13 +18,13 @@ pytestmark = pytest.mark.usefixtures("story")
 
 class TestStatus:
     def test_people_see_who_serves_what_and_what_needs_them(self, clorad: Clorad) -> None:
-        said = clorad("status")
-        assert said.code == 0, said.err
-        assert "3 agents · 1 of 2 replicas in rotation" in said.out
-        billing = next(line for line in said.out.splitlines() if line.startswith("billing"))
+        result = clorad("status")
+        assert result.code == 0, result.err
+        assert "3 agents · 1 of 2 replicas in rotation" in result.out
+        billing = next(line for line in result.out.splitlines() if line.startswith("billing"))
         assert re.search(r"v1-\w{6} .*learning v3.* refused .*harm: 4 of 48 prompts became worse", billing)
-        assert re.search(r"sql +v0 .*judging v1-\w{6}", said.out)
-        assert "! dead letters: 2 invalid_json, 1 oversized" in said.out
+        assert re.search(r"sql +v0 .*judging v1-\w{6}", result.out)
+        assert "! dead letters: 2 invalid_json, 1 oversized" in result.out
 
     def test_what_an_agent_waits_for_is_said_in_words(self, clorad: Clorad, story: Path) -> None:
         database = Database(f"sqlite:///{story}")
@@ -32,7 +32,7 @@ class TestStatus:
         assert re.search(r"coder .*waits for more events: 1 of 16", clorad("status").out)
         build_version(database, "coder", tokens=1000)
         with database.read() as connection:
-            [made] = [one for one in undecided(connection) if one.agent == "coder"]
+            [made] = [candidate for candidate in undecided(connection) if candidate.agent == "coder"]
         promote(database, made)
         keep(database, build_event("c2", agent="coder"))
         declare(database, Agent(name="coder", base_hash="b" * 64, tokens_per_hour_max=900))
@@ -43,8 +43,8 @@ class TestStatus:
         assert coder["tokens"]["quota_wait_s"] == pytest.approx(3600.0, abs=60.0)
 
     def test_programs_get_the_same(self, clorad: Clorad) -> None:
-        found = clorad("status", "--json").json
-        billing = found["agents"]["billing"]
+        document = clorad("status", "--json").json
+        billing = document["agents"]["billing"]
         assert billing["version"].startswith("v1-")
         assert billing["backlog"] == {
             "untaught": 2,
@@ -58,23 +58,23 @@ class TestStatus:
         assert billing["turn"]["holder"] == "learner-1"
         assert billing["last_verdict"]["verdict"] == "refuse"
         assert billing["last_verdict"]["judgement"]["wins"] == 8
-        assert found["agents"]["sql"]["candidate"].startswith("v1-")
-        assert found["agents"]["coder"]["last_verdict"] is None
-        assert found["events"]["total"] == 7
-        assert found["dead_letters"] == {"invalid_json": 2, "oversized": 1}
-        assert found["outbox"]["waiting"] == 5
-        assert [one["in_rotation"] for one in found["replicas"]] == [True, False]
-        assert found["partitions"][0]["next_offset"] == 10
-        assert found["partitions"][0]["lag"] is None
+        assert document["agents"]["sql"]["candidate"].startswith("v1-")
+        assert document["agents"]["coder"]["last_verdict"] is None
+        assert document["events"]["total"] == 7
+        assert document["dead_letters"] == {"invalid_json": 2, "oversized": 1}
+        assert document["outbox"]["waiting"] == 5
+        assert [replica["in_rotation"] for replica in document["replicas"]] == [True, False]
+        assert document["partitions"][0]["next_offset"] == 10
+        assert document["partitions"][0]["lag"] is None
 
     def test_roles_on_this_machine_are_asked_how_they_are(self, clorad: Clorad) -> None:
         health = Health()
         health.ready("kafka", False, "no broker")
         with served(health, 0) as port:
             env = {"CLORAD_TELEMETRY__HEALTH_PORT": str(port)}
-            said = clorad("status", env=env).out
+            output = clorad("status", env=env).out
             roles = clorad("status", "--json", env=env).json["roles"]
-        assert "! intake: kafka no broker" in said
+        assert "! intake: kafka no broker" in output
         assert roles["intake"]["checks"]["kafka"]["why"] == "no broker"
         assert list(roles) == ["intake", "learner", "fleet", "gateway"]
         assert clorad("status", "--json", env={"CLORAD_TELEMETRY__HEALTH_PORT": "0"}).json["roles"] == {}

@@ -48,36 +48,36 @@ class TestVersions:
         assert "serves v0" in clorad("versions", "coder").out
 
     def test_a_misspelt_agent_is_answered_with_those_there_are(self, clorad: Clorad) -> None:
-        said = clorad("versions", "biling")
-        assert (said.code, said.err) == (1, "clorad: no agent biling; there are: billing, coder, sql\n")
+        result = clorad("versions", "biling")
+        assert (result.code, result.err) == (1, "clorad: no agent biling; there are: billing, coder, sql\n")
 
 
 @pytest.mark.usefixtures("story")
 class TestWhy:
     def test_it_says_who_taught_what_whether_it_is_better_and_how_to_undo_it(self, clorad: Clorad) -> None:
-        said = clorad("why", "billing@v1").out
-        assert re.search(r"standing +serving", said)
-        assert re.search(r"people +bob \(2\), ann \(1\)", said)
-        assert "8 wins, 1 loss, 3 ties; p = 0.0195 (needs ≤ 0.0250)" in said
+        output = clorad("why", "billing@v1").out
+        assert re.search(r"standing +serving", output)
+        assert re.search(r"people +bob \(2\), ann \(1\)", output)
+        assert "8 wins, 1 loss, 3 ties; p = 0.0195 (needs ≤ 0.0250)" in output
         assert re.search(
-            r"cancel order g1 +It was dropped\. +It is cancelled\. notify: true +0\.00 → 1\.00", said
+            r"cancel order g1 +It was dropped\. +It is cancelled\. notify: true +0\.00 → 1\.00", output
         )
-        assert re.search(r"dev#e0 +correction +ann +cancel order e0", said)
-        assert "to undo: clorad rollback billing --to 0 --reason" in said
+        assert re.search(r"dev#e0 +correction +ann +cancel order e0", output)
+        assert "to undo: clorad rollback billing --to 0 --reason" in output
 
     def test_programs_get_the_same(self, clorad: Clorad) -> None:
-        found = clorad("why", "billing@v1", "--json").json
-        assert [one["uid"] for one in found["taught"]] == ["dev#e0", "dev#e1", "dev#e2"]
-        assert found["authors"] == {"bob": 2, "ann": 1}
-        assert found["decisions"][0]["evidence"]["judgement"]["wins"] == 8
-        assert (found["parent"], found["pass"], found["serving"]) == ("v0", 1, True)
-        assert found["undo"] == "clorad rollback billing --to 0 --reason '…'"
+        document = clorad("why", "billing@v1", "--json").json
+        assert [taught["uid"] for taught in document["taught"]] == ["dev#e0", "dev#e1", "dev#e2"]
+        assert document["authors"] == {"bob": 2, "ann": 1}
+        assert document["decisions"][0]["evidence"]["judgement"]["wins"] == 8
+        assert (document["parent"], document["pass"], document["serving"]) == ("v0", 1, True)
+        assert document["undo"] == "clorad rollback billing --to 0 --reason '…'"
 
     def test_a_refused_version_needs_no_undoing(self, clorad: Clorad) -> None:
-        said = clorad("why", "billing@v2").out
-        assert "not serving" in said
-        assert "harm: 4 of 48 prompts became worse" in said
-        assert "to undo: nothing" in said
+        output = clorad("why", "billing@v2").out
+        assert "not serving" in output
+        assert "harm: 4 of 48 prompts became worse" in output
+        assert "to undo: nothing" in output
 
     @pytest.mark.parametrize(
         ("reference", "complaint", "code"),
@@ -92,10 +92,10 @@ class TestWhy:
     def test_what_was_never_made_is_said_in_one_line(
         self, clorad: Clorad, reference: str, complaint: str, code: int
     ) -> None:
-        said = clorad("why", reference)
-        assert (said.code, said.out) == (code, "")
-        assert complaint in said.err
-        assert said.err.count("\n") == 1
+        result = clorad("why", reference)
+        assert (result.code, result.out) == (code, "")
+        assert complaint in result.err
+        assert result.err.count("\n") == 1
 
     def test_references_are_read_with_and_without_hash(self) -> None:
         assert parse_reference("a.b-c@v12-0af3") == ("a.b-c", 12, "0af3")
@@ -107,10 +107,10 @@ class TestWhy:
 @pytest.mark.usefixtures("story")
 class TestRollback:
     def test_the_agent_goes_back_and_the_decision_has_a_name(self, clorad: Clorad) -> None:
-        said = clorad("rollback", "billing", "--reason", "too short", "--by", "ann")
-        assert re.match(r"billing goes back from v1-\w{6} to v0; ", said.out)
-        found = clorad("why", "billing@v1", "--json").json
-        last = found["decisions"][-1]
+        result = clorad("rollback", "billing", "--reason", "too short", "--by", "ann")
+        assert re.match(r"billing goes back from v1-\w{6} to v0; ", result.out)
+        document = clorad("why", "billing@v1", "--json").json
+        last = document["decisions"][-1]
         assert (last["verdict"], last["by"], last["evidence"]["reasons"]) == (
             "rollback",
             "ann",
@@ -120,5 +120,5 @@ class TestRollback:
         assert "v1 was rolled back" in clorad("receipt", "dev#e1").out
 
     def test_with_nothing_to_go_back_to_it_is_refused(self, clorad: Clorad) -> None:
-        said = clorad("rollback", "coder")
-        assert (said.code, said.err) == (1, "clorad: coder: v0 has no earlier champion\n")
+        result = clorad("rollback", "coder")
+        assert (result.code, result.err) == (1, "clorad: coder: v0 has no earlier champion\n")

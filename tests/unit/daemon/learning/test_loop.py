@@ -27,7 +27,7 @@ from ledger.learning import agents, backlog, event_queries, passes, usage
 from ledger.learning.turns import lease_name
 from ledger.versions import decisions, lineage
 from ledger.versions.evidence import Evidence
-from tests.meters import since, told
+from tests.meters import metric_values, since
 from tests.unit.engine import tiny_base
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_retraction, keep
@@ -56,14 +56,14 @@ class NoRoom:
         return getattr(self._engine, name)
 
     def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
-        return [NotLearned(agent=one.agent, reason="does not fit", again=True) for one in lessons]
+        return [NotLearned(agent=lesson.agent, reason="does not fit", again=True) for lesson in lessons]
 
 
 class NothingNew(NoRoom):
     """An engine whose champions know everything already."""
 
     def learn(self, lessons: Sequence[Lesson], **_: object) -> list[NotLearned]:
-        return [NotLearned(agent=one.agent, reason="known", tokens=321) for one in lessons]
+        return [NotLearned(agent=lesson.agent, reason="known", tokens=321) for lesson in lessons]
 
 
 class Killed(BaseException):
@@ -139,9 +139,9 @@ def made(database: Database) -> dict[str, str]:
     """Content hash of every version, by agent and number."""
     with database.read() as connection:
         return {
-            f"{name} v{one.number}": one.hash
+            f"{name} v{version.number}": version.hash
             for name in ("billing", "sql")
-            for one in lineage.versions_of(connection, name)
+            for version in lineage.versions_of(connection, name)
         }
 
 
@@ -171,10 +171,10 @@ def test_agents_that_are_due_learn_in_one_pass(learner: Learner, database: Datab
     assert start_pass(learner, threading.Event())
     with database.read() as connection:
         recorded = passes.read_pass(connection, 1)
-        waiting = {one.agent: one for one in backlog.backlogs(connection)}
+        waiting = {state.agent: state for state in backlog.backlogs(connection)}
     assert {turn.plan.agent for turn in recorded.turns} == {"billing", "sql"}
     assert set(made(database)) == {"billing v1", "sql v1"}
-    assert all(one.has_candidate for one in waiting.values())
+    assert all(state.has_candidate for state in waiting.values())
     assert not start_pass(learner, threading.Event()), "a candidate without a verdict blocks the next turn"
 
 
@@ -268,7 +268,7 @@ def test_a_pass_that_does_not_fit_into_memory_is_repeated(
 
 def promote(database: Database, agent: str) -> None:
     with database.read() as connection:
-        [candidate] = [one for one in decisions.undecided(connection) if one.agent == agent]
+        [candidate] = [candidate for candidate in decisions.undecided(connection) if candidate.agent == agent]
     turn_builder.promote(database, candidate)
 
 
@@ -277,7 +277,7 @@ def test_what_a_turn_was_trained_on_is_charged_in_the_ledger(learner: Learner, d
     start_pass(learner, threading.Event())
     with database.read() as connection:
         charged = {cost.agent: cost.tokens for cost in usage.recent_costs(connection)}
-        made_of = {one.agent: one for one in decisions.undecided(connection)}
+        made_of = {candidate.agent: candidate for candidate in decisions.undecided(connection)}
     for agent, version in made_of.items():
         assert charged[agent] == read_manifest(learner.store / version.path).metrics.tokens > 0
 
@@ -364,8 +364,8 @@ def test_a_killed_pass_is_resumed_as_recorded_and_gives_the_same_adapters(
         recorded = passes.read_pass(connection, 1)
         assert passes.unfinished_passes(connection) == []
     again = replay(database, learner.engine, learner.store, recorded)
-    assert all(one.same for one in again), "an uninterrupted run gives the same hashes"
-    assert {f"{one.agent} v{one.number}": one.again for one in again} == resumed
+    assert all(replayed.same for replayed in again), "an uninterrupted run gives the same hashes"
+    assert {f"{replayed.agent} v{replayed.number}": replayed.again for replayed in again} == resumed
 
 
 def test_a_living_learners_pass_is_left_alone(learner: Learner, database: Database) -> None:
@@ -386,7 +386,7 @@ def test_an_event_retracted_while_it_is_taught_voids_the_turn(learner: Learner, 
     start_pass(replace(learner, failpoint=retract), threading.Event())
     assert made(database) == {}
     with database.read() as connection:
-        [waiting] = [one for one in backlog.backlogs(connection) if one.agent == "billing"]
+        [waiting] = [state for state in backlog.backlogs(connection) if state.agent == "billing"]
     assert (waiting.untaught, waiting.news) == (5, True), "the rest is due again at once"
     assert start_pass(learner, threading.Event())
     assert set(made(database)) == {"billing v2"}, "numbers are never used twice"
@@ -539,8 +539,8 @@ def test_an_agent_whose_champion_is_damaged_keeps_no_other_from_learning(
         keep(database, *corrections(name, 8, role=Role.GATE, prefix="next "))
     assert start_pass(learner, threading.Event())
     with database.read() as connection:
-        assert [one.agent for one in decisions.undecided(connection)] == ["sql"]
-        [turn] = [one for one in passes.read_pass(connection, 2).turns if one.plan.agent == "billing"]
+        assert [candidate.agent for candidate in decisions.undecided(connection)] == ["sql"]
+        [turn] = [turn for turn in passes.read_pass(connection, 2).turns if turn.plan.agent == "billing"]
         reason = connection.scalar(select(schema.turns.c.reason).where(schema.turns.c.id == turn.id))
     assert reason == f"{champion.name} cannot be read: SafetensorError"
 
@@ -576,7 +576,7 @@ COUNTED = ("turns", "tokens", "events", "steps", "memory.shortages", "pass.agent
 
 def counted_by(work: Callable[[], object]) -> dict[str, dict[object, float]]:
     """What the learner's meters counted meanwhile, by the value of the one label or none."""
-    before = {name: told(f"clorad.learner.{name}") for name in COUNTED}
+    before = {name: metric_values(f"clorad.learner.{name}") for name in COUNTED}
     work()
     counted = {name: since(before[name], f"clorad.learner.{name}") for name in COUNTED}
     return {

@@ -30,10 +30,10 @@ def trained(learner: Learner, engine: WarmEngine, tmp_path: Path, clorad: Clorad
 
 
 def test_a_recorded_pass_gives_the_same_hashes_again(trained: Clorad) -> None:
-    said = trained("replay", "1", "--json")
-    assert said.code == 0, said.err
-    assert (said.json["same"], len(said.json["turns"])) == (True, 2)
-    assert all(turn["recorded"] == turn["again"] for turn in said.json["turns"])
+    result = trained("replay", "1", "--json")
+    assert result.code == 0, result.err
+    assert (result.json["same"], len(result.json["turns"])) == (True, 2)
+    assert all(turn["recorded"] == turn["again"] for turn in result.json["turns"])
     assert "DIFFERENT" not in trained("replay", "1").out
 
 
@@ -41,14 +41,14 @@ def test_another_hash_is_said_and_the_exit_code_says_so(trained: Clorad, tmp_pat
     with sqlite3.connect(tmp_path / "clorad.db") as connection:
         connection.execute("UPDATE versions SET hash = 'f' || substr(hash, 2) WHERE agent = 'sql'")
         connection.execute("UPDATE versions SET hash = 'e' || substr(hash, 2) WHERE agent = 'billing'")
-    said = trained("replay", "1")
-    assert said.code == 1
-    assert "DIFFERENT" in said.out
-    assert said.err == "clorad: pass 1 gave other adapters this time\n"
+    result = trained("replay", "1")
+    assert result.code == 1
+    assert "DIFFERENT" in result.out
+    assert result.err == "clorad: pass 1 gave other adapters this time\n"
 
 
 def test_settings_of_another_form_cannot_repeat_it_and_are_named(trained: Clorad) -> None:
-    said = trained("replay", "1", env={"CLORAD_ENGINE__DTYPE": "bfloat16"})
-    assert (said.code, said.out) == (1, "")
-    assert "pass 1 cannot be repeated here" in said.err
-    assert "bfloat16" in said.err
+    result = trained("replay", "1", env={"CLORAD_ENGINE__DTYPE": "bfloat16"})
+    assert (result.code, result.out) == (1, "")
+    assert "pass 1 cannot be repeated here" in result.err
+    assert "bfloat16" in result.err

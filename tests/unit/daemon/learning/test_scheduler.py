@@ -69,7 +69,7 @@ def test_a_quota_that_has_room_again_and_none_at_all_hold_nobody(usage):
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "reason"),
     [
         ({"untaught": 3}, "more events: 3 of 16"),
         ({"gate_new": 2}, "evidence: 2 of 7"),
@@ -83,8 +83,8 @@ def test_a_quota_that_has_room_again_and_none_at_all_hold_nobody(usage):
         ({"untaught": 1, "gate_new": 0, "oldest_age_s": 100.0}, None),
     ],
 )
-def test_what_an_agent_waits_for_is_said_in_words(missing, told):
-    assert waiting_reason(a_backlog(**missing), FRESHNESS) == told
+def test_what_an_agent_waits_for_is_said_in_words(missing, reason):
+    assert waiting_reason(a_backlog(**missing), FRESHNESS) == reason
 
 
 @pytest.mark.parametrize(("refusals", "needed"), [(0, 7), (1, 8), (2, 9)])
@@ -116,8 +116,8 @@ class Sharing:
         return chosen
 
     def close(self, agent: str, tokens: int) -> None:
-        [at] = [at for at, one in enumerate(self.trained) if one.agent == agent and one.is_open]
-        self.trained[at] = replace(self.trained[at], tokens=tokens, is_open=False)
+        [place] = [place for place, turn in enumerate(self.trained) if turn.agent == agent and turn.is_open]
+        self.trained[place] = replace(self.trained[place], tokens=tokens, is_open=False)
 
     def teach(self, candidates: Iterable[Backlog], cost: Mapping[str, int]) -> tuple[str, ...]:
         """One pass over those who are due."""
@@ -132,11 +132,11 @@ class Sharing:
 
     def share(self, agent: str) -> float:
         """Tokens by weight."""
-        return sum(one.tokens for one in self.trained if one.agent == agent) / self.weights[agent]
+        return sum(turn.tokens for turn in self.trained if turn.agent == agent) / self.weights[agent]
 
     def turn_max(self, agent: str) -> float:
         """Its dearest turn, in tokens by weight."""
-        turns = [one.tokens for one in self.trained if one.agent == agent]
+        turns = [turn.tokens for turn in self.trained if turn.agent == agent]
         return max(turns, default=0) / self.weights[agent]
 
 
@@ -236,9 +236,9 @@ def test_nobody_overdue_is_passed_over_for_longer_than_the_others_need_to_catch_
         share.teach(backlogs(due_now, overdue), dict.fromkeys(NAMES, tokens))
     cheapest = min((tokens for *_, tokens in after), default=1)
     start = dict.fromkeys(NAMES, 0.0)
-    for one in share.trained:
-        start[one.agent] = max(start[one.agent], one.virtual_time) + one.tokens / one.weight
-    reached = max((one.virtual_time for one in share.trained), default=0.0)
+    for turn in share.trained:
+        start[turn.agent] = max(start[turn.agent], turn.virtual_time) + turn.tokens / turn.weight
+    reached = max((turn.virtual_time for turn in share.trained), default=0.0)
     gap = {name: max(0.0, max(start["a"], reached) - max(start[name], reached)) for name in NAMES}
     turns_max = sum(math.floor(gap[name] * weights[name] / cheapest) + 1 for name in NAMES if name != "a")
     for passed_over, (due_now, overdue, tokens) in enumerate(after, start=1):
@@ -256,7 +256,7 @@ def test_a_learner_that_remembers_the_last_turn_of_each_chooses_as_one_that_reme
     share = Sharing(weights)
     for due_now, _, tokens in passes:
         share.teach(backlogs(due_now, ()), dict.fromkeys(NAMES, tokens))
-    last = {one.agent: at for at, one in enumerate(share.trained)}
+    last = {turn.agent: place for place, turn in enumerate(share.trained)}
     some = share.trained[min(forgotten, min(last.values(), default=0)) :]
     everybody = backlogs(NAMES, ())
     assert order(everybody, some) == order(everybody, share.trained)

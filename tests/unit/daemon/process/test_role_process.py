@@ -42,8 +42,8 @@ def wait_for_line(process: "subprocess.Popen[str]", text: str) -> None:
 
 
 def finish(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
-    _, said = process.communicate(timeout=20)
-    return [json.loads(line) for line in said.splitlines()]
+    _, log_text = process.communicate(timeout=20)
+    return [json.loads(line) for line in log_text.splitlines()]
 
 
 def test_a_role_asked_to_stop_ends_with_zero() -> None:
@@ -109,12 +109,12 @@ def test_a_fault_is_logged_without_what_people_wrote(where: str) -> None:
         ),
     }[where]
     process = start(body)
-    said = finish(process)
+    lines = finish(process)
     assert process.returncode == 1
-    [death] = [line for line in said if line["level"] == "critical"]
+    [death] = [line for line in lines if line["level"] == "critical"]
     assert death["fault"] == "KeyError"
     assert any("role" in frame for frame in death["where"])
-    assert "refund" not in json.dumps(said)
+    assert "refund" not in json.dumps(lines)
 
 
 def test_every_line_names_the_role_and_libraries_speak_only_when_it_matters() -> None:
@@ -125,11 +125,11 @@ def test_every_line_names_the_role_and_libraries_speak_only_when_it_matters() ->
         " logging.getLogger('kafka.conn').warning('trouble')\n"
         " threading.Thread(target=lambda: log.info('from a thread', agents=2)).start()\n"
     )
-    said = {line["event"]: line for line in finish(process)}
-    assert "noise" not in said
-    assert said["trouble"]["logger"] == "kafka.conn"
-    assert said["from a thread"]["agents"] == 2
-    assert all(line["role"] == "intake" for line in said.values())
+    lines = {line["event"]: line for line in finish(process)}
+    assert "noise" not in lines
+    assert lines["trouble"]["logger"] == "kafka.conn"
+    assert lines["from a thread"]["agents"] == 2
+    assert all(line["role"] == "intake" for line in lines.values())
 
 
 def test_meters_carry_the_role_and_are_scraped() -> None:
@@ -182,7 +182,7 @@ def test_people_get_lines_instead_of_json() -> None:
         "settings = Settings(telemetry={'log_format': 'console'})\n"
         "def role(settings, stopping, health): log.info('records kept', new=3)"
     )
-    _, said = process.communicate(timeout=20)
-    assert "records kept" in said
-    assert "new=3" in said
-    assert "{" not in said
+    _, lines = process.communicate(timeout=20)
+    assert "records kept" in lines
+    assert "new=3" in lines
+    assert "{" not in lines

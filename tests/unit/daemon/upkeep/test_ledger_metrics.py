@@ -17,7 +17,7 @@ from ledger.learning.agents import Agent, declare
 from ledger.learning.backlog import Backlog
 from ledger.learning.usage import Usage
 from ledger.versions import promotion
-from tests.meters import since, told
+from tests.meters import metric_values, since
 from tests.unit.ledger.event_builder import build_event, keep
 from tests.unit.ledger.turn_builder import build_version, promote
 
@@ -62,26 +62,26 @@ def wait_for(done: Callable[[], bool]) -> None:
 
 
 def states() -> dict[str, float]:
-    return {dict(labels)["state"]: count for labels, count in told(SEEN).items() if count}
+    return {dict(labels)["state"]: count for labels, count in metric_values(SEEN).items() if count}
 
 
 @pytest.mark.usefixtures("quickly")
 def test_agents_are_counted_by_what_they_do_and_only_while_leading(database: Database) -> None:
-    assert told(SEEN) == {}
+    assert metric_values(SEEN) == {}
     with leading(database):
         wait_for(lambda: states() == {"idle": 2})
         keep(database, build_event("1"))
         wait_for(lambda: states() == {"idle": 1, "waiting": 1})
         build_version(database)
         wait_for(lambda: states() == {"idle": 1, "judging": 1})
-        assert told("clorad.ledger.candidates") == {(): 1}
-    assert told(SEEN) == {}
-    assert told("clorad.ledger.candidates") == {}
+        assert metric_values("clorad.ledger.candidates") == {(): 1}
+    assert metric_values(SEEN) == {}
+    assert metric_values("clorad.ledger.candidates") == {}
 
 
 @pytest.mark.usefixtures("quickly")
 def test_decisions_are_counted_while_leading_and_nobody_is_named(database: Database) -> None:
-    before, waits = told("clorad.gate.decisions"), told("clorad.event.to_live")
+    before, waits = metric_values("clorad.gate.decisions"), metric_values("clorad.event.to_live")
     keep(database, build_event("1"))
     promote(database, build_version(database))  # before anybody led: the leader then counted it
     with leading(database):
@@ -112,7 +112,7 @@ def test_what_was_known_is_taken_back_while_the_ledger_is_away(database: Databas
     with leading(going):  # type: ignore[arg-type]
         wait_for(lambda: bool(states()))
         going.away = True
-        wait_for(lambda: told(SEEN) == {})
+        wait_for(lambda: metric_values(SEEN) == {})
         going.away = False
         wait_for(lambda: bool(states()))
 

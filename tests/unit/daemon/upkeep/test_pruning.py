@@ -42,43 +42,43 @@ def folder(path: Path, *, age_s: float = 2 * pruning.QUIET_S) -> Path:
     """A directory with 1,000 bytes in it, last written so long ago."""
     path.mkdir(parents=True)
     (path / "weights").write_bytes(b"w" * 1000)
-    for one in (path / "weights", path):
-        os.utime(one, times=(time.time() - age_s,) * 2)
+    for aged in (path / "weights", path):
+        os.utime(aged, times=(time.time() - age_s,) * 2)
     return path
 
 
 def promoted(database: Database, store: Path, count: int) -> list[Path]:
-    found = []
+    folders = []
     for number in range(count):
         keep(database, build_event(f"e{number}"))
         made = build_version(database)
-        found.append(folder(store / made.path))
+        folders.append(folder(store / made.path))
         promote(database, made)
-    return found
+    return folders
 
 
 def pruned(database: Database, store: Path, keep: int = 1) -> list[PrunedFolder]:
-    told = pruning.prunable_folders(database, store, ["billing", "sql"], keep=keep)
-    found = pruning.prune(database, store, ["billing", "sql"], keep=keep)
-    assert sorted(told, key=str) == sorted(found, key=str), "a dry run says what would happen"
+    announced = pruning.prunable_folders(database, store, ["billing", "sql"], keep=keep)
+    folders = pruning.prune(database, store, ["billing", "sql"], keep=keep)
+    assert sorted(announced, key=str) == sorted(folders, key=str), "a dry run says what would happen"
     believed_in_are_there(database, store)
-    return found
+    return folders
 
 
 def believed_in_are_there(database: Database, store: Path) -> None:
     with database.read() as connection:
-        for one in versions_of(connection, "billing"):
-            assert (store / one.path).is_dir() is (one.pruned_s is None)
+        for version in versions_of(connection, "billing"):
+            assert (store / version.path).is_dir() is (version.pruned_s is None)
 
 
-def names(found: list[PrunedFolder]) -> list[str]:
-    return [one.name for one in found]
+def names(folders: list[PrunedFolder]) -> list[str]:
+    return [folder.name for folder in folders]
 
 
 def test_directories_nobody_needs_go_and_the_ledger_knows(database: Database, store: Path) -> None:
     v1, v2, v3 = promoted(database, store, 3)
-    found = pruned(database, store)
-    assert [(one.name, one.size_bytes) for one in found] == [(v1.name, 1000)]
+    folders = pruned(database, store)
+    assert [(folder.name, folder.size_bytes) for folder in folders] == [(v1.name, 1000)]
     assert sorted((store / "billing").iterdir()) == [v2, v3]
     assert pruned(database, store) == []
 
@@ -90,7 +90,7 @@ def test_killed_after_the_ledger_was_told_the_rest_goes_the_next_time(
     with database.write() as connection:
         mark(connection, unneeded(connection, "billing", keep=1))
     assert v1.is_dir()
-    assert [one.why for one in pruned(database, store)] == ["pruned before"]
+    assert [folder.why for folder in pruned(database, store)] == ["pruned before"]
 
 
 def test_killed_while_removing_the_rest_goes_the_next_time(database: Database, store: Path) -> None:
@@ -126,14 +126,14 @@ def test_a_turns_work_stays_while_it_may_become_a_version(database: Database, st
 def test_what_was_written_just_now_is_let_be(database: Database, store: Path) -> None:
     fresh = folder(store / "billing" / ".draft-7-1", age_s=10.0)
     assert pruned(database, store) == []
-    for one in (fresh, *fresh.iterdir()):
-        os.utime(one, times=(1.0, 1.0))
+    for path in (fresh, *fresh.iterdir()):
+        os.utime(path, times=(1.0, 1.0))
     assert names(pruned(database, store)) == [fresh.name]
 
 
 def test_versions_of_a_ledger_that_went_back_are_unknown_and_go(database: Database, store: Path) -> None:
     folder(store / "billing" / version_name(12, HASH))
-    assert [one.why for one in pruned(database, store)] == ["the ledger knows no such version"]
+    assert [folder.why for folder in pruned(database, store)] == ["the ledger knows no such version"]
 
 
 def test_what_is_not_ours_is_let_be(database: Database, store: Path) -> None:
@@ -159,7 +159,7 @@ class TestCommand:
         assert (tried.code, len(list((store / "billing").iterdir()))) == (0, 5)
         assert "3 directories, 2.9 KiB would go; nothing was changed" in tried.out
         done = installed("versions", "prune", "--keep", "2", "--agent", "billing", "--json").json
-        assert [one["name"][:2] for one in done["directories"]] == ["v1", "v2", "v5"]
+        assert [directory["name"][:2] for directory in done["directories"]] == ["v1", "v2", "v5"]
         assert done["size_bytes"] == 3000
         assert len(list((store / "billing").iterdir())) == 2
         assert "0 directories, 0 B gone" in installed("versions", "prune").out
@@ -181,25 +181,25 @@ class TestCommand:
         self, installed: Clorad, store: Path, database: Database
     ) -> None:
         store.rename(store.with_name("unmounted"))
-        said = installed("versions", "prune", "--keep", "1")
-        assert (said.code, "No such file or directory" in said.err) == (1, True)
+        result = installed("versions", "prune", "--keep", "1")
+        assert (result.code, "No such file or directory" in result.err) == (1, True)
         with database.read() as connection:
-            assert all(one.pruned_s is None for one in versions_of(connection, "billing"))
+            assert all(version.pruned_s is None for version in versions_of(connection, "billing"))
 
     def test_a_store_that_can_only_be_read_is_said_and_nothing_is_marked(
         self, installed: Clorad, tmp_path: Path, database: Database
     ) -> None:
         Path("clorad.toml").write_text('[store]\npath = "/proc/self"\n')  # also root may only read it
-        said = installed("versions", "prune", "--keep", "1")
-        assert (said.code, "may only be read here" in said.err) == (1, True)
+        result = installed("versions", "prune", "--keep", "1")
+        assert (result.code, "may only be read here" in result.err) == (1, True)
         assert installed("versions", "prune", "--keep", "1", "--dry-run").code == 0
         with database.read() as connection:
-            assert all(one.pruned_s is None for one in versions_of(connection, "billing"))
+            assert all(version.pruned_s is None for version in versions_of(connection, "billing"))
 
     def test_one_prunes_at_a_time(self, installed: Clorad, database: Database) -> None:
         leases.acquire(database, ["pruning"], holder="somebody", ttl_s=10)
-        said = installed("versions", "prune")
-        assert (said.code, "somebody else is pruning" in said.err) == (75, True)
+        result = installed("versions", "prune")
+        assert (result.code, "somebody else is pruning" in result.err) == (75, True)
 
     def test_an_agent_may_be_called_like_a_command(self, clorad: Clorad, database: Database) -> None:
         declare(database, Agent(name="prune", base_hash="b" * 64))

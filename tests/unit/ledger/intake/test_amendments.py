@@ -24,7 +24,7 @@ from tests.unit.ledger.event_builder import (
 
 def status(database: Database, id: str, source: str = "dev") -> Status:
     with database.read() as connection:
-        [found] = [one for one in event_queries.event_by_uid(connection, id) if one.event.source == source]
+        [found] = [kept for kept in event_queries.event_by_uid(connection, id) if kept.event.source == source]
     return found.status
 
 
@@ -54,14 +54,14 @@ class TestRetractions:
     @pytest.mark.parametrize("first", ["target", "retraction"])
     def test_only_its_own_source_or_an_administrator_retracts(self, database: Database, first: str) -> None:
         strange = build_retraction("r", "1", source="ops", author="eve")
-        for one in (build_event("1"), strange) if first == "target" else (strange, build_event("1")):
-            keep(database, one)
+        for event in (build_event("1"), strange) if first == "target" else (strange, build_event("1")):
+            keep(database, event)
         assert status(database, "1") is Status.OPEN
 
         admins = frozenset({"root"})
         ruled = build_retraction("s", "2", source="ops", author="root")
-        for one in (build_event("2"), ruled) if first == "target" else (ruled, build_event("2")):
-            keep(database, one, administrators=admins)
+        for event in (build_event("2"), ruled) if first == "target" else (ruled, build_event("2")):
+            keep(database, event, administrators=admins)
         assert status(database, "2") is Status.RETRACTED
 
     def test_another_source_with_the_same_id_is_not_meant(self, database: Database) -> None:
@@ -94,9 +94,9 @@ class TestRetractions:
     def test_the_longest_names_allowed_fit(self, database: Database, first: str) -> None:
         source, id = "s" * 400, "i" * 200
         target = build_event(id, source=source)
-        told = build_retraction("r" * 200, id, source=source, of=source)
-        for one in (target, told) if first == "target" else (told, target):
-            keep(database, one)
+        retraction = build_retraction("r" * 200, id, source=source, of=source)
+        for event in (target, retraction) if first == "target" else (retraction, target):
+            keep(database, event)
         assert status(database, id, source) is Status.RETRACTED
 
 
@@ -209,8 +209,8 @@ CAST: list[Event | Interaction] = [
 
 
 def statuses(database: Database, order: tuple[Event | Interaction, ...]) -> dict[str, str]:
-    for one in order:
-        keep(database, one)
+    for event in order:
+        keep(database, event)
     with database.read() as connection:
         rows = connection.execute(select(schema.events.c.id, schema.events.c.status))
         return {row.id: row.status for row in rows}
@@ -245,46 +245,46 @@ _PARTS = st.lists(
 )
 
 
-_GIVEN = ("source", "key", "amends", "revision", "author", "occurred_s")
+_FIELDS = ("source", "key", "amends", "revision", "author", "occurred_s")
 
 
-def told(part: dict[str, object]) -> Event:
-    named = {name: part[name] for name in _GIVEN}
+def build_event_of(part: dict[str, object]) -> Event:
+    fields = {name: part[name] for name in _FIELDS}
     id = str(part["id"])
     if part["kind"] is Kind.RETRACTION:
         return build_retraction(id, str(part["target"]), source=str(part["source"]), of=str(part["source"]))
     kind = {"kind": part["kind"], "data": {"value": 0.5}} if part["kind"] is Kind.OUTCOME else {}
     waits = {"interaction": "i", "role": None, "prompt_group": None} if part["waits"] else {}
-    return build_event(id, digest=f"{part['source']} {id}", **named, **kind, **waits)
+    return build_event(id, digest=f"{part['source']} {id}", **fields, **kind, **waits)
 
 
 @given(parts=_PARTS, data=st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_order_of_arrival_never_matters(parts: list[dict[str, object]], data: st.DataObject) -> None:
-    cast: list[Event | Interaction] = [*map(told, parts), build_interaction("i")]
+    contents: list[Event | Interaction] = [*map(build_event_of, parts), build_interaction("i")]
     results = []
-    for order in (tuple(cast), tuple(data.draw(st.permutations(cast)))):
+    for order in (tuple(contents), tuple(data.draw(st.permutations(contents)))):
         database = Database("sqlite://")
         with database.write() as connection:
             schema.metadata.create_all(connection)  # ten times quicker than migrating
         declare(database, Agent(name="billing", base_hash="b"))
-        for one in order:
-            keep(database, one)
+        for event in order:
+            keep(database, event)
         with database.read() as connection:
             columns = (schema.events.c.source, schema.events.c.id, schema.events.c.status)
             results.append({tuple(row) for row in connection.execute(select(*columns))})
         database.close()
     assert results[0] == results[1]
-    assert {found[:2] for found in results[0] if found[2] == "superseded"} == replaced_naively(cast)
+    assert {row[:2] for row in results[0] if row[2] == "superseded"} == replaced_naively(contents)
 
 
-def replaced_naively(cast: Sequence[Event | Interaction]) -> set[tuple[str, str]]:
-    """By the contract's words, each pair looked at: sources and ids of what is replaced and not retracted."""
-    events = [one for one in cast if isinstance(one, Event)]
+def replaced_naively(contents: Sequence[Event | Interaction]) -> set[tuple[str, str]]:
+    """Sources and ids of events that are replaced and not retracted, by the contract, for each pair."""
+    events = [content for content in contents if isinstance(content, Event)]
     retracted = {
-        (one.data["target"]["source"], one.data["target"]["id"])
-        for one in events
-        if one.kind is Kind.RETRACTION
+        (event.data["target"]["source"], event.data["target"]["id"])
+        for event in events
+        if event.kind is Kind.RETRACTION
     }
     return {
         (older.source, older.id)
@@ -304,6 +304,6 @@ def replaces(newer: Event, older: Event, key: str, *, among: Sequence[Event]) ->
         return False
     if older.amends != key:
         return True
-    amended = any(one.kind is newer.kind and one.key == key and one.amends != key for one in among)
+    amended = any(event.kind is newer.kind and event.key == key and event.amends != key for event in among)
     times = (newer.occurred_s, older.occurred_s)
     return amended and newer.author == older.author and None not in times and times[0] > times[1]

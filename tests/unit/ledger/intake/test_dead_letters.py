@@ -30,9 +30,9 @@ class TestDeadLetters:
             newest = dead_letters.newest(connection, limit=10)
             assert [letter.reason for letter in newest] == [Reason.EMPTY, Reason.INVALID_UTF8]
             assert len(dead_letters.newest(connection, limit=1)) == 1
-            [found] = dead_letters.newest(connection, limit=10, reason=Reason.INVALID_UTF8)
-            assert dead_letters.read(connection, found.id) == found
-            assert found.value == b"\xff"
+            [letter] = dead_letters.newest(connection, limit=10, reason=Reason.INVALID_UTF8)
+            assert dead_letters.read(connection, letter.id) == letter
+            assert letter.value == b"\xff"
             assert dead_letters.read(connection, 999) is None
 
     def test_one_is_found_by_the_name_it_gives_itself(self, database: Database) -> None:

@@ -46,11 +46,11 @@ def test_what_waited_too_long_is_a_dead_letter_once(database: Database) -> None:
         assert audit(connection).disagreements == ()
         counted = select(*(func.sum(schema.ranges.c[name]) for name in ("records", "stored", "dead")))
         assert tuple(connection.execute(counted).one()) == (4, 2, 2)
-    assert [(one.reason, one.offset) for one in letters] == [(Reason.ORPHAN, 2), (Reason.ORPHAN, 1)]
+    assert [(letter.reason, letter.offset) for letter in letters] == [(Reason.ORPHAN, 2), (Reason.ORPHAN, 1)]
     assert (letters[0].key, letters[0].value) == (b"key", b"bytes 2")
     assert letters[0].headers == (("ce_id", b"1"), ("ce_id", None))
     owed = outbox.pending(database, limit=9)
-    assert [(one.topic, one.value) for one in owed] == [
+    assert [(message.topic, message.value) for message in owed] == [
         (DEAD_LETTERS, b"bytes 1"),
         (DEAD_LETTERS, b"bytes 2"),
     ]

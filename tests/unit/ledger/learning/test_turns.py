@@ -53,7 +53,7 @@ def test_the_order_of_events_within_a_turn_is_kept(database: Database) -> None:
     with database.read() as connection:
         found = passes.read_pass(connection, turn.pass_id)
     assert found is not None
-    assert [(one.seq, one.part) for one in found.turns[0].plan.events] == [
+    assert [(event.seq, event.part) for event in found.turns[0].plan.events] == [
         (3, "new"),
         (1, "new"),
         (2, "new"),
@@ -97,7 +97,7 @@ def test_a_version_taught_with_events_is_recorded_with_its_turn(database: Databa
             ALREADY_KNOWN,
             build_barren(("no texts" * 30)[:200]),
         ]
-        assert [one.number for one in decisions.undecided(connection)] == [1]
+        assert [candidate.number for candidate in decisions.undecided(connection)] == [1]
 
 
 def test_a_turn_makes_one_version_at_most(database: Database) -> None:

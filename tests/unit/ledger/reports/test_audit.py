@@ -29,7 +29,8 @@ def audited(database: Database, ends: dict[tuple[str, int], int] | None = None) 
 
 def complaints(database: Database, ends: dict[tuple[str, int], int] | None = None) -> str:
     return "\n".join(
-        f"{one.topic}[{one.partition}] {one.what}" for one in audited(database, ends).disagreements
+        f"{disagreement.topic}[{disagreement.partition}] {disagreement.what}"
+        for disagreement in audited(database, ends).disagreements
     )
 
 
@@ -53,7 +54,7 @@ def test_what_intake_keeps_is_clean_and_counted(busy: Database) -> None:
     first = result.partitions[0]
     assert (first.began, first.next_offset, first.records) == (0, 6, 4)
     assert (first.stored, first.dead, first.duplicates, first.holes, first.unread) == (2, 1, 1, 2, 0)
-    assert [one.unread for one in result.partitions] == [0, 8, None]
+    assert [partition.unread for partition in result.partitions] == [0, 8, None]
 
 
 def test_a_partition_that_began_late_is_clean(database: Database) -> None:
@@ -117,7 +118,10 @@ class TestRecount:
 
     def recounted(self, database: Database, offsets: list[int], first: int = 0, end: int = 6) -> list[str]:
         with database.read() as connection:
-            return [one.what for one in recount(connection, ("t1", 0), offsets, first=first, end=end)]
+            return [
+                disagreement.what
+                for disagreement in recount(connection, ("t1", 0), offsets, first=first, end=end)
+            ]
 
     def test_the_same_records_agree(self, busy: Database) -> None:
         assert self.recounted(busy, [0, 1, 2, 5]) == []
@@ -165,8 +169,8 @@ def test_whatever_is_kept_is_clean(batches: list[tuple[list[str], int]]) -> None
         if contents or holes:
             keep(database, *contents, holes=holes)
     assert complaints(database) == ""
-    [one] = audited(database).partitions or [None]
-    if one is not None:
-        assert one.records == one.stored + one.dead + one.duplicates
-        assert one.next_offset - one.began == one.records + one.holes
+    [partition] = audited(database).partitions or [None]
+    if partition is not None:
+        assert partition.records == partition.stored + partition.dead + partition.duplicates
+        assert partition.next_offset - partition.began == partition.records + partition.holes
     database.close()

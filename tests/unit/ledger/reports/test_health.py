@@ -33,12 +33,12 @@ def decided(database: Database, number: int) -> tuple[int, list[Decided]]:
 
 
 def test_an_empty_ledger_has_nothing_that_waits_or_is_old(database: Database) -> None:
-    found = look(database)
-    assert [one.agent for one in found.backlogs] == ["billing", "sql"]
-    assert found.stuck == {Status.WAITING: 0, Status.HELD: 0, Status.CONTESTED: 0}
-    assert (found.candidates, found.candidate_age_s, found.pass_age_s) == (0, 0.0, 0.0)
-    assert (found.turns_held, found.turns_left, found.leases) == (0, 0, {})
-    assert set(found.last_s) <= {"decision", "flip"}
+    health = look(database)
+    assert [backlog.agent for backlog in health.backlogs] == ["billing", "sql"]
+    assert health.stuck == {Status.WAITING: 0, Status.HELD: 0, Status.CONTESTED: 0}
+    assert (health.candidates, health.candidate_age_s, health.pass_age_s) == (0, 0.0, 0.0)
+    assert (health.turns_held, health.turns_left, health.leases) == (0, 0, {})
+    assert set(health.last_s) <= {"decision", "flip"}
 
 
 def test_a_turn_is_held_until_its_lease_is_gone(database: Database) -> None:
@@ -57,9 +57,9 @@ def test_a_turn_is_held_until_its_lease_is_gone(database: Database) -> None:
 def test_a_candidate_grows_old_until_its_verdict(database: Database) -> None:
     keep(database, build_event("1"))
     made = build_version(database)
-    found = look(database)
-    assert found.candidates == 1
-    assert found.candidate_age_s == pytest.approx(found.now_s - made.made_s, abs=0.01)
+    health = look(database)
+    assert health.candidates == 1
+    assert health.candidate_age_s == pytest.approx(health.now_s - made.made_s, abs=0.01)
     refuse(database, made)
     assert (look(database).candidates, look(database).candidate_age_s) == (0, 0.0)
 
@@ -102,8 +102,8 @@ def test_decisions_are_told_once_whoever_took_them(database: Database) -> None:
     made = build_version(database)
     promote(database, made)
     promotion.roll_back(database, "billing", to=None, by="ann", reason="worse")
-    newest, found = decided(database, number)
-    assert [(one.verdict, one.by) for one in found] == [
+    newest, decisions = decided(database, number)
+    assert [(decision.verdict, decision.by) for decision in decisions] == [
         (Verdict.PROMOTE, build_decision(made, Verdict.PROMOTE).by),
         (Verdict.ROLLBACK, "ann"),
     ]
@@ -113,19 +113,19 @@ def test_decisions_are_told_once_whoever_took_them(database: Database) -> None:
 def test_a_promotion_says_how_long_each_event_waited_that_was_trained(database: Database) -> None:
     keep(database, build_event("1"), build_event("2"), build_event("3"))
     [turn] = open_pass(database, "billing").turns
-    known, *trained = [one.seq for one in turn.plan.events]
+    known, *trained = [event.seq for event in turn.plan.events]
     made = record(database, turn, results={known: ALREADY_KNOWN} | dict.fromkeys(trained, TRAINED))
     promote(database, made)
-    _, found = decided(database, 0)
-    [decision] = [one for one in found if one.verdict is Verdict.PROMOTE]
+    _, decisions = decided(database, 0)
+    [decision] = [decision for decision in decisions if decision.verdict is Verdict.PROMOTE]
     assert len(decision.waited_s) == 2
     assert all(0.0 <= waited_s < 60.0 for waited_s in decision.waited_s)
 
 
 def test_after_a_restored_backup_it_goes_on_from_what_there_is(database: Database) -> None:
     """Numbers went back: what was decided since is gone, and what comes is told."""
-    newest, found = decided(database, 1_000_000)
-    assert found == []
+    newest, decisions = decided(database, 1_000_000)
+    assert decisions == []
     keep(database, build_event("1"))
     promote(database, build_version(database))
-    assert [one.verdict for one in decided(database, newest)[1]] == [Verdict.PROMOTE]
+    assert [decision.verdict for decision in decided(database, newest)[1]] == [Verdict.PROMOTE]

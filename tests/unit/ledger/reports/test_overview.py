@@ -38,10 +38,10 @@ def evidence(*reasons: str) -> Evidence:
 
 class TestOverview:
     def test_an_empty_ledger_has_a_state_too(self, database: Database) -> None:
-        found = seen(database)
-        assert [agent.name for agent in found.agents] == ["billing", "sql"]
-        assert (found.agents[0].version, found.agents[0].last, found.agents[0].turn) == ("v0", None, None)
-        assert (found.owed, found.dead, found.positions) == (0, {}, ())
+        state = seen(database)
+        assert [agent.name for agent in state.agents] == ["billing", "sql"]
+        assert (state.agents[0].version, state.agents[0].last, state.agents[0].turn) == ("v0", None, None)
+        assert (state.owed, state.dead, state.positions) == (0, {}, ())
 
     def test_what_an_agent_does_is_seen(self, database: Database) -> None:
         keep(database, build_event("1"), build_unusable(), build_unusable(Reason.EMPTY))
@@ -52,15 +52,15 @@ class TestOverview:
         made = record(database, turn)
         assert seen(database).agents[0].candidate == made.name
         promotion.promote(database, made, build_decision(made, Verdict.PROMOTE, evidence=evidence()))
-        found = seen(database)
-        agent = found.agents[0]
+        state = seen(database)
+        agent = state.agents[0]
         assert (agent.version, agent.candidate, agent.turn) == (made.name, None, None)
         assert agent.last is not None
         assert (agent.last.verdict, agent.last.judgement) == (Verdict.PROMOTE, JUDGEMENT)
-        assert dict(found.dead) == {Reason.INVALID_JSON: 1, Reason.EMPTY: 1}
-        assert dict(found.events) == {"open": 1}
-        assert found.owed == 3
-        assert [(one.partition, one.next_offset) for one in found.positions] == [(0, 3)]
+        assert dict(state.dead) == {Reason.INVALID_JSON: 1, Reason.EMPTY: 1}
+        assert dict(state.events) == {"open": 1}
+        assert state.owed == 3
+        assert [(position.partition, position.next_offset) for position in state.positions] == [(0, 3)]
 
     def test_a_turn_nobody_works_on_has_no_holder(self, database: Database) -> None:
         keep(database, build_event("1"))
@@ -73,9 +73,11 @@ class TestOverview:
         assert running.holder is None
 
     def test_replicas_and_leases_are_seen(self, database: Database) -> None:
-        one = routing.ReplicaState(url="http://a", in_rotation=True, base_name="base", models=("m",))
-        routing.record_replicas(database, [one])
+        replica_state = routing.ReplicaState(
+            url="http://a", in_rotation=True, base_name="base", models=("m",)
+        )
+        routing.record_replicas(database, [replica_state])
         lease(database, "sql")
-        found = seen(database)
-        assert [replica.url for replica in found.replicas] == ["http://a"]
-        assert dict(found.holders) == {"agent:sql": "learner-1"}
+        state = seen(database)
+        assert [replica.url for replica in state.replicas] == ["http://a"]
+        assert dict(state.holders) == {"agent:sql": "learner-1"}

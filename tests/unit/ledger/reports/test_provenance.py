@@ -47,15 +47,15 @@ class TestProvenance:
         )
         made = promoted(database)
         with database.read() as connection:
-            found = provenance(connection, "billing", 1)
+            origin = provenance(connection, "billing", 1)
             assert provenance(connection, "billing", 2) is None
-        assert found is not None
-        assert [one.kept.event.id for one in found.taught] == ["1", "2", "3"]
-        assert list(found.authors.items()) == [("bob", 2), ("ann", 1)]
-        assert (found.version, found.parent_name, found.ancestors) == (made, "v0", ("v0",))
-        assert (found.serving, found.withdrawn_with_it) == (True, ())
-        assert [one.verdict for one in found.decisions] == [Verdict.PROMOTE]
-        assert [(one.uid, one.suite, one.after_text) for one in found.examples] == [
+        assert origin is not None
+        assert [taught.kept.event.id for taught in origin.taught] == ["1", "2", "3"]
+        assert list(origin.authors.items()) == [("bob", 2), ("ann", 1)]
+        assert (origin.version, origin.parent_name, origin.ancestors) == (made, "v0", ("v0",))
+        assert (origin.serving, origin.withdrawn_with_it) == (True, ())
+        assert [decision.verdict for decision in origin.decisions] == [Verdict.PROMOTE]
+        assert [(example.uid, example.suite, example.after_text) for example in origin.examples] == [
             ("dev#g1", False, "delete it"),
             ("dev#1", True, None),
         ]
@@ -66,10 +66,10 @@ class TestProvenance:
             keep(database, build_event(id))
             names.append(promoted(database).name)
         with database.read() as connection:
-            found = provenance(connection, "billing", 2)
-        assert found is not None
-        assert found.withdrawn_with_it == (names[2],)
-        assert found.ancestors == (names[0], "v0")
+            origin = provenance(connection, "billing", 2)
+        assert origin is not None
+        assert origin.withdrawn_with_it == (names[2],)
+        assert origin.ancestors == (names[0], "v0")
 
     def test_versions_are_listed_with_what_decided_them(self, database: Database) -> None:
         keep(database, build_event("1"), build_event("2", author="bob"))

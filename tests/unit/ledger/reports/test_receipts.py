@@ -32,8 +32,8 @@ from tests.unit.ledger.turn_builder import (
 
 def receipt_of(database: Database, id: str) -> Receipt:
     with database.read() as connection:
-        [found] = event_queries.event_by_uid(connection, id)
-        return receipt(connection, found)
+        [kept] = event_queries.event_by_uid(connection, id)
+        return receipt(connection, kept)
 
 
 def evidence(*reasons: str) -> Evidence:
@@ -60,10 +60,10 @@ class TestFates:
         made = record(database, turn)
         assert receipt_of(database, "1").fate is Fate.JUDGING
         promote(database, made)
-        found = receipt_of(database, "1")
-        assert found.fate is Fate.LIVE
-        assert found.live_since_s is not None
-        [taken] = found.turns
+        event_receipt = receipt_of(database, "1")
+        assert event_receipt.fate is Fate.LIVE
+        assert event_receipt.live_since_s is not None
+        [taken] = event_receipt.turns
         assert (taken.version, taken.verdict, taken.result, taken.serving) == (
             made.name,
             Verdict.PROMOTE,
@@ -95,18 +95,18 @@ class TestFates:
         keep(database, build_event("1"))
         made = build_version(database)
         refuse(database, made, evidence=Evidence(reasons=("harm: 4 of 48 prompts became worse",)))
-        found = receipt_of(database, "1")
-        assert found.fate is Fate.QUEUED
-        assert found.turns[0].reasons == ("harm: 4 of 48 prompts became worse",)
-        assert found.live_since_s is None
+        event_receipt = receipt_of(database, "1")
+        assert event_receipt.fate is Fate.QUEUED
+        assert event_receipt.turns[0].reasons == ("harm: 4 of 48 prompts became worse",)
+        assert event_receipt.live_since_s is None
 
     def test_an_event_whose_version_was_rolled_back_is_held_and_says_so(self, database: Database) -> None:
         keep(database, build_event("1"))
         promoted(database)
         promotion.roll_back(database, "billing", to=None, by="ann", reason="too short")
-        found = receipt_of(database, "1")
-        assert (found.fate, found.status_reason) == (Fate.OUT, "v1 was rolled back")
-        assert found.turns[0].verdict is Verdict.ROLLBACK
+        event_receipt = receipt_of(database, "1")
+        assert (event_receipt.fate, event_receipt.status_reason) == (Fate.OUT, "v1 was rolled back")
+        assert event_receipt.turns[0].verdict is Verdict.ROLLBACK
 
     def test_a_retracted_event_names_its_retraction(self, database: Database) -> None:
         keep(database, build_event("1"), build_retraction("r", "1"))

@@ -103,10 +103,10 @@ def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) ->
         assert restores(connection) == 1
     again = leases.acquire(database, ["agent/billing", "fleet"], holder="m", ttl_s=5.0)
     assert all(again[name] > taken[name] for name in taken), "a holder from before is fenced"
-    told = outbox.pending(database, limit=100)[-1]
-    assert (told.topic, told.id > last) == ("clorad.lifecycle", True)
+    message = outbox.pending(database, limit=100)[-1]
+    assert (message.topic, message.id > last) == ("clorad.lifecycle", True)
     keep(database, build_unusable())
-    assert outbox.pending(database, limit=100)[-1].id > told.id, "no id names two messages"
+    assert outbox.pending(database, limit=100)[-1].id > message.id, "no id names two messages"
     go_back(database, file.with_name("backup replaced"), force=True)
     with database.read() as connection:
         assert restores(connection) == 2
@@ -114,8 +114,8 @@ def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) ->
 
 def test_what_was_forgotten_since_is_back_and_known_to_be(database: Database, tmp_path: Path) -> None:
     def forget(id: str) -> int | None:
-        one = Subject(kind="event", uids=frozenset({("dev", id)}))
-        return forgetting.forget(database, one, whom=f"print of {id}", by="dpo", reason="asked").erasure
+        subject = Subject(kind="event", uids=frozenset({("dev", id)}))
+        return forgetting.forget(database, subject, whom=f"print of {id}", by="dpo", reason="asked").erasure
 
     assert forget("1") == 1
     file = tmp_path / "backup"
@@ -130,7 +130,7 @@ def test_what_was_forgotten_since_is_back_and_known_to_be(database: Database, tm
     assert kept.event == build_event("2"), "a backup holds what it held"
     assert forget("2") == 3
     with database.read() as connection:
-        assert all(one.finished_s is not None for one in erasures.all_erasures(connection))
+        assert all(erasure.finished_s is not None for erasure in erasures.all_erasures(connection))
 
 
 def test_nobody_loses_a_running_ledger_unasked(database: Database, tmp_path: Path) -> None:

@@ -34,16 +34,16 @@ def families(draw: st.DrawFn) -> Family:
 
 
 def line(family: Family) -> list[int]:
-    found = [family.champion]
-    while found[-1] != BASE:
-        found.append(family.parents[found[-1]])
-    return found[:-1]
+    line = [family.champion]
+    while line[-1] != BASE:
+        line.append(family.parents[line[-1]])
+    return line[:-1]
 
 
 @given(families(), st.integers(1, 5))
 def test_everything_somebody_counts_on_stays(family: Family, keep: int) -> None:
     stays = needed(family, keep=keep)
-    for group in ({family.champion}, family.wanted, family.undecided, family.starts, family.held):
+    for group in ({family.champion}, family.wanted, family.undecided, family.starts, family.loaded):
         assert (group & family.parents.keys()) <= stays
     assert {family.parents[number] for number in family.undecided} - {BASE} <= stays
     assert set(line(family)[:keep]) <= stays <= family.parents.keys()
@@ -51,7 +51,7 @@ def test_everything_somebody_counts_on_stays(family: Family, keep: int) -> None:
 
 @given(families(), st.integers(1, 5))
 def test_nothing_else_does(family: Family, keep: int) -> None:
-    somebodys = {family.champion} | family.wanted | family.undecided | family.starts | family.held
+    somebodys = {family.champion} | family.wanted | family.undecided | family.starts | family.loaded
     somebodys |= {family.parents[number] for number in family.undecided} | set(line(family)[:keep])
     assert needed(family, keep=keep) <= somebodys
 
@@ -69,7 +69,7 @@ def promoted(database: Database, count: int) -> None:
 
 def going(database: Database, *, keep: int = 1) -> list[int]:
     with database.read() as connection:
-        return [one.number for one in pruning.unneeded(connection, "billing", keep=keep)]
+        return [version.number for version in pruning.unneeded(connection, "billing", keep=keep)]
 
 
 def pruned(database: Database, *, keep: int = 1) -> None:
@@ -95,7 +95,7 @@ def test_a_refused_version_goes_and_a_candidate_stays(database: Database) -> Non
 def test_what_is_wanted_stays_for_whatever_purpose(database: Database) -> None:
     promoted(database, 4)
     with database.write() as connection:
-        [second] = [one for one in lineage.versions_of(connection, "billing") if one.number == 2]
+        [second] = [version for version in lineage.versions_of(connection, "billing") if version.number == 2]
         desired.want(connection, second, Purpose.CANARY, share=0.1)
     assert going(database) == [1]
 

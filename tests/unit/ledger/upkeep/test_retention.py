@@ -71,11 +71,11 @@ def test_an_event_that_names_a_conversation_only_keeps_it_too(database: Database
 def test_an_event_that_comes_while_pages_are_walked_through_keeps_its_interaction(database: Database) -> None:
     keep(database, build_interaction("a"), build_interaction("b"), partition=INTERACTIONS)
     aged(database, 31)
-    [found] = retention.pages(database, older_than_s=DAY_S)
+    [ids] = retention.pages(database, older_than_s=DAY_S)
     keep(database, build_event("1", interaction="a", role=None, prompt_group=None))
-    assert retention.delete_unneeded(database, found) == 1
+    assert retention.delete_unneeded(database, ids) == 1
     assert left(database) == ["a"]
-    assert [one.status for one in untaught_events(database, "billing")] == [Status.OPEN]
+    assert [kept.status for kept in untaught_events(database, "billing")] == [Status.OPEN]
 
 
 def test_what_names_a_pruned_interaction_waits_like_for_one_that_never_came(database: Database) -> None:

@@ -47,7 +47,10 @@ def champion(database: Database, agent: str = "billing") -> int:
 
 def verdicts(database: Database, agent: str = "billing") -> list[tuple[int, str]]:
     with database.read() as connection:
-        return [(one.number, one.verdict.value) for one in decisions.decisions_of(connection, agent)]
+        return [
+            (decision.number, decision.verdict.value)
+            for decision in decisions.decisions_of(connection, agent)
+        ]
 
 
 def status(database: Database, seq: int) -> Status:
@@ -172,7 +175,7 @@ class TestRollback:
         turns.drop_turn(database, turn, token=turn.plan.token, reason="", tokens=1, results=known)
         assert status(database, seq) is Status.KNOWN
         promotion.roll_back(database, "billing", to=None, by="ann", reason="")
-        assert [one.seq for one in untaught_events(database, "billing")] == [seq]
+        assert [kept.seq for kept in untaught_events(database, "billing")] == [seq]
         with database.read() as connection:
             [waiting] = [one for one in backlog.backlogs(connection) if one.agent == "billing"]
         assert waiting.news, "what its turn made nothing of was so with another champion"
@@ -207,7 +210,7 @@ class TestRollback:
         build_version(database, "sql")
         promotion.roll_back(database, "billing", to=None, by="ann", reason="")
         with database.read() as connection:
-            assert [one.agent for one in decisions.undecided(connection)] == ["sql"]
+            assert [candidate.agent for candidate in decisions.undecided(connection)] == ["sql"]
 
     @pytest.mark.parametrize("to", [None, 0, 1, 7])
     def test_there_must_be_something_to_go_back_to(self, database: Database, to: int | None) -> None:
@@ -248,7 +251,7 @@ def test_an_unfinished_turn_is_no_version_and_serves_nothing(database: Database)
         assert lineage.version(connection, "billing", turn.number) is None
     record(database, turn)
     with database.read() as connection:
-        assert [one.number for one in decisions.undecided(connection)] == [1]
+        assert [candidate.number for candidate in decisions.undecided(connection)] == [1]
 
 
 def test_a_decision_comes_back_with_its_evidence(database: Database) -> None:

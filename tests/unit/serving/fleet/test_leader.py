@@ -17,7 +17,7 @@ from ledger.versions import desired
 from ledger.versions import routing as table
 from ledger.versions.promotion import roll_back
 from serving.fleet.leader import LEASE, Fleet, build_fleet, run_fleet
-from tests.meters import told
+from tests.meters import metric_values
 from tests.unit.serving.fleet.options_builder import (
     build_fleet_options,
     build_judging_options,
@@ -222,7 +222,8 @@ def test_an_adapter_that_is_no_longer_wanted_is_unloaded(billing):
 def test_only_the_leader_exports_the_fleet_gauges(billing):
     def missing_by_replica() -> dict[str, float]:
         return {
-            dict(labels)["replica"]: count for labels, count in told("clorad.fleet.adapters.missing").items()
+            dict(labels)["replica"]: count
+            for labels, count in metric_values("clorad.fleet.adapters.missing").items()
         }
 
     billing.champion("billing")
@@ -234,10 +235,14 @@ def test_only_the_leader_exports_the_fleet_gauges(billing):
             full.url.removeprefix("http://"): 0,
             refusing.url.removeprefix("http://"): 1,
         }
-        wait_for(lambda: told("clorad.fleet.replicas.in_rotation") == {(): 1})
-        assert told("clorad.fleet.replicas.configured") == {(): 2}
+        wait_for(lambda: metric_values("clorad.fleet.replicas.in_rotation") == {(): 1})
+        assert metric_values("clorad.fleet.replicas.configured") == {(): 2}
     assert missing_by_replica() == {}
-    assert told("clorad.fleet.replicas.in_rotation") == told("clorad.fleet.replicas.configured") == {}
+    assert (
+        metric_values("clorad.fleet.replicas.in_rotation")
+        == metric_values("clorad.fleet.replicas.configured")
+        == {}
+    )
 
 
 def test_replicas_behind_a_key_are_filled_judged_and_swapped(billing):
@@ -248,7 +253,7 @@ def test_replicas_behind_a_key_are_filled_judged_and_swapped(billing):
     keys = {fake.url: fake.api_key for fake in billing.replicas}
     with running(fleet(billing, api_keys=keys)):
         wait_for(lambda: champion(billing) == candidate.number)
-        wait_for(lambda: all(candidate.model in one.models for one in replica_states(billing).values()))
+        wait_for(lambda: all(candidate.model in state.models for state in replica_states(billing).values()))
     for fake in billing.replicas:
         assert set(fake.authorizations) == {f"Bearer {fake.api_key}"}
 

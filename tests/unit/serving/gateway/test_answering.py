@@ -5,7 +5,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.meters import since, told
+from tests.meters import metric_values, since
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RunningGateway,
@@ -144,7 +144,7 @@ def test_an_answer_that_takes_too_long_is_a_504(world: Scene) -> None:
 
 
 def test_every_request_is_counted_by_its_status_only(gateway: RunningGateway) -> None:
-    before = told("clorad.gateway.requests")
+    before = metric_values("clorad.gateway.requests")
     ask_agent(gateway)
     ask_agent(gateway, "sql")
     list(gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True))

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from ledger.versions.desired import Purpose, raise_generation, want
 from ledger.versions.routing import ReplicaState, Route, Routing
 from serving.gateway.routing import choose, version_for
-from tests.meters import told
+from tests.meters import metric_values
 from tests.unit.ledger import turn_builder
 from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, load_adapter, text_of, wait_until
 from tests.unit.serving.scene import Scene
@@ -142,4 +142,4 @@ def test_a_canary_answers_the_same_share_of_conversations_each_time(
 def test_the_gateway_reports_the_generation_it_routes_by(gateway: RunningGateway, world: Scene) -> None:
     with world.database.write() as connection:
         raised = raise_generation(connection)
-    wait_until(lambda: told("clorad.gateway.generation") == {(): raised})
+    wait_until(lambda: metric_values("clorad.gateway.generation") == {(): raised})
