@@ -1,7 +1,7 @@
 """Makes names for the openings of conversations, so that the ledger gives similar conversations one role.
 
-It compares text in lower case without extra white space, so near-duplicates of a gate prompt are never trained
-on. The role itself depends on the ledger's key (`ledger.intake.prompt_roles`).
+It compares text in lower case without extra white space, so near-duplicates of a gate prompt are never
+trained on. The role itself depends on the ledger's key (`ledger.intake.prompt_roles`).
 """
 
 import hashlib
