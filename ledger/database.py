@@ -192,7 +192,8 @@ class Database:
             raise LedgerDamaged(f"Postgres finds its data damaged ({_fault_name(fault.orig)})") from None
         elif sqlstate == _NO_RIGHT:
             raise LedgerRefused(
-                f"the user of ledger.url lacks a right ({_fault_name(fault.orig)}): deploy/postgres has the grants"
+                f"the user of ledger.url lacks a right ({_fault_name(fault.orig)}):"
+                " deploy/postgres has the grants"
             ) from None
         elif sqlstate == _READ_ONLY and not writing:
             return  # `read` asked for a transaction that cannot write
@@ -242,8 +243,8 @@ def _fault_name(fault: BaseException | None) -> str:
     name = getattr(fault, "sqlite_errorname", None) or type(fault).__name__
     if sqlstate := getattr(fault, "sqlstate", None):
         name = f"{sqlstate} {name}"
-    said = " ".join(str(fault).split())[:300]
-    return f"{name}: {said}" if said.startswith(_WHILE_CONNECTING) else str(name)
+    message = " ".join(str(fault).split())[:300]
+    return f"{name}: {message}" if message.startswith(_WHILE_CONNECTING) else str(name)
 
 
 def _on_sqlite_connected(connection: Any, _record: Any) -> None:

@@ -42,3 +42,23 @@ def test_no_folder_holds_more_modules_than_people_overlook(stage: str) -> None:
         if path.name != "__init__.py":
             sizes[str(path.parent.relative_to(ROOT))] += 1
     assert {folder: size for folder, size in sizes.items() if size > MODULES_MAX} == {}
+
+
+def test_each_migration_has_a_number_of_its_own_and_follows_the_one_before() -> None:
+    files = sorted((ROOT / "ledger" / "migrations" / "versions").glob("[0-9]*.py"))
+    numbers = [f"{place:04d}" for place in range(1, len(files) + 1)]
+    assert [path.name.partition("_")[0] for path in files] == numbers
+    for number, path in zip(numbers, files, strict=True):
+        before = None if number == "0001" else f"{int(number) - 1:04d}"
+        assert _constants(path) >= {("revision", number), ("down_revision", before)}, path.name
+
+
+def _constants(path: Path) -> set[tuple[str, object]]:
+    """Names and values of the constants of a module."""
+    return {
+        (target.id, node.value.value)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
