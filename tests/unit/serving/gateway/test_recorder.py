@@ -18,7 +18,7 @@ from feedback.producer import KafkaRecord, NotAcknowledged, Sent
 from feedback.redaction import Redactor
 from serving.gateway.openai_form import CapturedReply
 from serving.gateway.recorder import Capture, Recorder
-from tests.meters import Labels, since, told
+from tests.meters import Labels, metric_values, since
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RecordedSends,
@@ -155,7 +155,7 @@ def test_no_depth_of_a_request_ends_the_gateway(gateway: RunningGateway, world: 
 def test_what_intake_would_refuse_is_not_captured_and_counted_by_its_reason(
     gateway: RunningGateway, body: bytes, fate: str
 ) -> None:
-    before = told(FATES)
+    before = metric_values(FATES)
     assert gateway.send("/v1/chat/completions", body).status_code == 200
     wait_until(lambda: fates_since(before) == {fate: 1})
     ask_agent(gateway)
@@ -166,7 +166,7 @@ def test_what_intake_would_refuse_is_not_captured_and_counted_by_its_reason(
 def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
     gateway: RunningGateway, world: Scene
 ) -> None:
-    before, client = told(FATES), gateway.client()
+    before, client = metric_values(FATES), gateway.client()
     client.completions.create(model="billing", prompt="ask")
     client.chat.completions.create(model="billing", messages=ASK, n=2)
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -186,7 +186,7 @@ def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
 
 
 def test_a_share_that_is_not_sampled_is_counted() -> None:
-    before = told(FATES)
+    before = metric_values(FATES)
     recorder = Recorder(RecordedSends(), Redactor(lambda _: "f"), share=0.0, bytes_max=1000)
     assert not recorder.samples_next()
     assert fates_since(before) == {"not_sampled": 1}
@@ -210,7 +210,7 @@ def build_capture(text: str, **changed: Any) -> Capture:
 
 
 def test_captures_are_bounded_in_bytes_until_kafka_has_them() -> None:
-    before, sends = told(FATES), HeldSends()
+    before, sends = metric_values(FATES), HeldSends()
     recorder = Recorder(sends, Redactor(lambda _: "f"), share=1.0, bytes_max=500_000)
     stopping = threading.Event()
     thread = threading.Thread(target=recorder.run, args=(stopping,))
@@ -230,7 +230,7 @@ def test_captures_are_bounded_in_bytes_until_kafka_has_them() -> None:
 
 
 def test_a_capture_larger_than_an_event_is_dropped_before_redaction() -> None:
-    before, redacted = told(FATES), []
+    before, redacted = metric_values(FATES), []
     recorder = Recorder(HeldSends(), Redactor(redacted.append), share=1.0, bytes_max=10**9)
     recorder.put(build_capture("x", messages_bytes_max=2_000_000))
     recorder.put(build_capture("x" * 300_000))
@@ -244,7 +244,7 @@ def test_a_capture_larger_than_an_event_is_dropped_before_redaction() -> None:
     "messages", [[7], [None], [{"role": "user", "content": object()}], {"a": 1}, ["x" * 10], [[[]]]]
 )
 def test_messages_of_another_form_are_counted_as_invalid(messages: Any) -> None:
-    before, sends = told(FATES), RecordedSends()
+    before, sends = metric_values(FATES), RecordedSends()
     recorder = Recorder(sends, Redactor(lambda _: "f"), share=1.0, bytes_max=10**9)
     recorder.put(build_capture("x", messages=messages))
     recorder.put(build_capture("x"))

@@ -10,7 +10,7 @@ import pytest
 
 from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoints
 from serving.gateway.edge.http_request import HttpRequest
-from tests.meters import since, told
+from tests.meters import metric_values, since
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, build_limits, wait_until
 from tests.unit.serving.scene import Scene
 from tests.unit.serving.scene import scene as build_scene
@@ -81,7 +81,7 @@ def test_the_request_id_of_an_agents_answer_is_its_interaction(server: RunningGa
 
 
 def test_refusals_are_counted_by_reason(server: RunningGateway) -> None:
-    before = told("clorad.gateway.refused")
+    before = metric_values("clorad.gateway.refused")
     ask(server, "GET", "/nothing")
     ask(server, "POST", "/v1/chat/completions", content=b"[")
     counted = {(("reason", "path"),): 1, (("reason", "body_json"),): 1}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.meters import since, told
+from tests.meters import metric_values, since
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RunningGateway,
@@ -159,7 +159,7 @@ def test_a_client_that_sends_one_byte_at_a_time_gains_no_time(world: Scene) -> N
 
 
 def test_idle_connections_make_room_and_requests_are_answered(world: Scene) -> None:
-    before = told("clorad.gateway.refused")
+    before = metric_values("clorad.gateway.refused")
     with limited(world, connections_max=20) as gateway:
         idle = [connected(gateway) for _ in range(60)]
         opened = [connection.__enter__() for connection in idle]
@@ -298,7 +298,7 @@ def test_a_client_that_leaves_frees_the_replica_and_is_not_captured(
 ) -> None:
     silent.says = says
     body = json.dumps({"model": "billing", "stream": streams, "messages": ASK}).encode()
-    before = told("clorad.gateway.requests")
+    before = metric_values("clorad.gateway.requests")
     with capture_logs() as logs, build_gateway(scene.database, request_s_max=60.0) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         with connected(gateway) as client:
