@@ -142,6 +142,45 @@ class Interaction:
     forgotten: int | None = None  # the erasure that took its texts
 
 
+class Signal(StrEnum):
+    """A sign that an answer was bad. Each is counted once a conversation."""
+
+    CORRECTION = "correction"  # somebody corrected or overrode an answer
+    INTERVENTION = "intervention"  # somebody took over, aborted or rejected
+    OUTCOME = "outcome"  # an outcome below zero
+    ERROR = "error"  # the replicas failed, or the answer broke off
+    INVALID_TOOL_CALL = "invalid_tool_call"  # arguments are no JSON object, or the tool was not offered
+    LENGTH = "length"  # an answer that was cut at the limit of tokens, or an empty one
+    REFUSAL = "refusal"  # the model refused to answer
+
+
+FROM_PEOPLE = (Signal.CORRECTION, Signal.INTERVENTION, Signal.OUTCOME)
+"""Signals that arrive as events of the feedback topic."""
+
+FROM_GATEWAYS = (Signal.ERROR, Signal.INVALID_TOOL_CALL, Signal.LENGTH, Signal.REFUSAL)
+"""Signals that gateways see in the answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionCounts:
+    """What one version did since the record before."""
+
+    conversations: int  # that it answered first in this step
+    signals: Mapping[Signal, tuple[str, ...]]  # fingerprints of the conversations that showed each signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveCounts:
+    """One record of one gateway about one agent, while one canary had one share of the conversations."""
+
+    producer: str  # one process of a gateway
+    sequence: int  # of its records about this agent, from 1
+    agent: str
+    canary: str  # version, as in v7-3fa2c1; empty where none had a share
+    share: float  # of the canary; 0 where there was none
+    versions: Mapping[str, VersionCounts]  # by version
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableRecord:
     """Why a record cannot be used. `detail` names fields and types, never what people wrote."""
@@ -168,7 +207,7 @@ class Arrival:
     key: bytes | None
     value: bytes | None  # after redaction
     headers: Headers
-    content: Event | Interaction | UnusableRecord
+    content: Event | Interaction | LiveCounts | UnusableRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

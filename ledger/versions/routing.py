@@ -1,5 +1,6 @@
 """The routing table of gateways, and the state in which the fleet role last saw each replica."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,15 @@ def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
             canary_share=0.0 if canary is None else canary.share,
         )
     return Routing(generation=generation(connection), routes=routes, replicas=replica_states(connection))
+
+
+def is_in_share(conversation: str, version: str, share: float) -> bool:
+    """Whether a conversation belongs to the share of this canary.
+
+    Always the same conversations; a larger share has those of a smaller one, and each canary draws anew.
+    """
+    digest = hashlib.sha256(f"{version}\0{conversation}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < share
 
 
 def replica_states(connection: Connection) -> list[ReplicaState]:

@@ -1,0 +1,81 @@
+"""What becomes of a canary next: it waits, gets a larger share, or is withdrawn. Pure decisions.
+
+A canary passes a step by not being worse until its time is over, but never without a conversation of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ledger.events import Signal
+from serving.canary.sequential_test import Comparison, StepCounts, compare
+
+ALPHA = 0.01
+"""Chance of withdrawing a version that is no worse than its champion."""
+
+SHARES = (0.05, 0.25, 1.0)
+"""A canary's share of the conversations, step after step. The last step is the promotion."""
+
+
+class Move(StrEnum):
+    """What happens to a canary now."""
+
+    WAIT = "wait"
+    ADVANCE = "advance"
+    WITHDRAW = "withdraw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryOptions:
+    """What the operator decides about canaries."""
+
+    share: float  # of the conversations, in the first step; 0: a version is promoted at once
+    s_max: float  # seconds of one step
+    alpha: float = ALPHA  # chance of withdrawing one that is no worse, over signals, steps and looks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRuling:
+    """One look at a canary."""
+
+    move: Move
+    reason: str  # why it is withdrawn or advances, or what it waits for
+    result: Comparison
+
+
+def rule(
+    counts: Mapping[Signal, Sequence[StepCounts]],
+    *,
+    age_s: float,
+    conversations: int,
+    options: CanaryOptions,
+) -> CanaryRuling:
+    """What to do with a canary that has had its share for `age_s` seconds, and so many conversations."""
+    result = compare(counts, alpha=options.alpha)
+    if result.is_worse:
+        assert result.worst is not None
+        return CanaryRuling(
+            move=Move.WITHDRAW, reason=complaint(result.worst, counts[result.worst]), result=result
+        )
+    if age_s < options.s_max:
+        left_s = options.s_max - age_s
+        return CanaryRuling(move=Move.WAIT, reason=f"{left_s:.0f} s more of this step", result=result)
+    if not conversations:
+        return CanaryRuling(move=Move.WAIT, reason="its first conversation", result=result)
+    reason = f"not worse in {conversations} conversations"
+    return CanaryRuling(move=Move.ADVANCE, reason=reason, result=result)
+
+
+def next_share(share: float) -> float:
+    """The share of the step after this one; 1 is the promotion."""
+    return next(larger for larger in (*SHARES, 1.0) if larger > share or larger == 1.0)
+
+
+def complaint(signal: Signal, steps: Sequence[StepCounts]) -> str:
+    """What was seen of the signal, in one line."""
+    canary, champion = sum(step.canary for step in steps), sum(step.champion for step in steps)
+    expected = sum(step.share * (step.canary + step.champion) for step in steps)
+    return (
+        f"worse on live traffic: {signal.value.replace('_', ' ')} in {canary} of its conversations"
+        f" and {champion} of the champion's, where {expected:.1f} of these {canary + champion} were expected"
+    )

@@ -1,0 +1,33 @@
+"""One request to an agent, decoded and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.gateway.openai_form import RequestedExtras
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequest:
+    """What the gateway knows of a request before it asks a replica."""
+
+    path: str
+    agent: str
+    body: Mapping[str, Any]  # as the client sent it, without the fields that are null
+    body_bytes: int
+    interaction: str
+    conversation: str | None
+    turn: int | None
+    extras: RequestedExtras
+    capture: bool
+    began_s: float  # on the monotonic clock
+
+    @property
+    def routed_by(self) -> str:
+        """The conversation that decides on the version; each request without one is its own."""
+        return self.conversation or self.interaction
+
+    def headers(self, version: str | None = None) -> dict[str, str]:
+        """For every answer, errors included; `version` is known once a replica has answered."""
+        headers = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
+        return headers if version is None else {**headers, "x-clorad-version": version}
