@@ -15,7 +15,18 @@ from feedback import wire
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
 from feedback.grouping import openings_of
 from feedback.redaction import RedactionCounts, Redactor
-from ledger.events import Arrival, Event, Headers, Interaction, Kind, Reason, UnusableRecord
+from ledger.events import (
+    Arrival,
+    Event,
+    Headers,
+    Interaction,
+    Kind,
+    LiveCounts,
+    Reason,
+    Signal,
+    UnusableRecord,
+    VersionCounts,
+)
 from ledger.identity import Identity
 
 OVERSIZED_BYTES_KEPT = 64 * 1024
@@ -43,7 +54,7 @@ class Reader:
         suspect = value is not None and self._redactor.suspects(value)
         # Names come from the value or the headers; where neither is suspect, no name is checked again.
         suspect_around = self._redactor.suspects(_around(key, headers))
-        content: Event | Interaction | UnusableRecord
+        content: Event | Interaction | LiveCounts | UnusableRecord
         try:
             envelope = open_envelope(value, headers)
             content = self._content(
@@ -74,7 +85,7 @@ class Reader:
 
     def _content(
         self, envelope: Envelope, raw: bytes, *, suspect: bool, suspect_names: bool
-    ) -> Event | Interaction:
+    ) -> Event | Interaction | LiveCounts:
         model = wire.TYPES.get(envelope.type)
         if model is None:
             raise RecordRefused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
@@ -85,6 +96,8 @@ class Reader:
         fields = wire.own_fields(data)
         redacted = self._redactor.value(fields, self.redacted) if suspect else fields
         name = self._name if suspect_names else _same
+        if isinstance(data, wire.LiveData):
+            return _live_counts(data)
         if isinstance(data, wire.InteractionData):
             return self._interaction(envelope, data, redacted, name, changed=redacted != fields)
         return self._event(envelope, data, redacted, raw, name)
@@ -179,6 +192,23 @@ class Reader:
             return self._redactor.event_data(parsed, counts)
         around = {name: item for name, item in parsed.items() if name != "data"}
         return self._redactor.event_data(around, counts) | {"data": self._redactor.event_data(data, counts)}
+
+
+def _live_counts(data: wire.LiveData) -> LiveCounts:
+    return LiveCounts(
+        producer=data.producer,
+        sequence=data.sequence,
+        agent=data.agent,
+        canary=data.canary,
+        share=data.share,
+        versions={
+            version: VersionCounts(
+                conversations=counts.conversations,
+                signals={Signal(name): tuple(found) for name, found in counts.signals.items()},
+            )
+            for version, counts in data.versions.items()
+        },
+    )
 
 
 def received_s(timestamp_ms: int, now_s: float) -> float:

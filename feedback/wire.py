@@ -17,6 +17,8 @@ _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Identifier = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, pattern=_PRINTABLE)]
 Source = Annotated[str, StringConstraints(max_length=SOURCE_CHARS_MAX, pattern=_PRINTABLE)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,32}$")]
+VersionName = Annotated[str, StringConstraints(max_length=40, pattern=_PRINTABLE)]
 
 
 class ChatMessage(TypedDict, total=False):
@@ -154,7 +156,31 @@ class InteractionData(_Data):
         return self
 
 
-Data = Correction | Intervention | Outcome | Retraction | InteractionData
+class VersionCountsData(BaseModel):
+    """What one version did since the record before."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
+
+    conversations: Annotated[int, Field(ge=0, le=_INTEGER_MAX)]
+    signals: dict[Literal["error", "invalid_tool_call", "length", "refusal"], list[Fingerprint]] = Field(
+        default_factory=dict
+    )
+
+
+class LiveData(_Data):
+    """What a gateway counted of the versions that answered one agent's users, once a second."""
+
+    author: Identifier = "gateway"
+    producer: Annotated[str, StringConstraints(max_length=64, pattern=_PRINTABLE)]
+    """One process of a gateway."""
+    sequence: Annotated[int, Field(ge=1)]
+    """Of its records about this agent."""
+    canary: Annotated[str, StringConstraints(max_length=40)] = ""
+    share: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
+    versions: Annotated[dict[VersionName, VersionCountsData], Field(max_length=64)]
+
+
+Data = Correction | Intervention | Outcome | Retraction | InteractionData | LiveData
 
 TYPES: dict[str, type[Data]] = {
     "clorad.correction.v1": Correction,
@@ -162,6 +188,7 @@ TYPES: dict[str, type[Data]] = {
     "clorad.outcome.v1": Outcome,
     "clorad.retraction.v1": Retraction,
     "clorad.interaction.v1": InteractionData,
+    "clorad.live.v1": LiveData,
 }
 
 
@@ -200,5 +227,6 @@ def _mistake(error: Any) -> str:
 
 _BOUNDS = ("le", "ge", "lt", "gt", "min_length", "max_length", "expected")
 _FIELDS = frozenset(
-    {field for model in TYPES.values() for field in model.model_fields} | {"source", "id", "role", "content"}
+    {field for model in TYPES.values() for field in model.model_fields}
+    | {"source", "id", "role", "content", "conversations", "signals"}
 )

@@ -184,3 +184,37 @@ erasures = Table(  # who had something forgotten, when, why and how many rows; n
     Column("finished_s", Float),  # null: it was interrupted or undone, and must be requested again
     Column("counts", JSON, nullable=False),  # rows by kind
 )
+
+live_producers = Table(  # how far each gateway was read, so that none of its records counts twice
+    "live_producers",
+    metadata,
+    Column("producer", String(64), primary_key=True),
+    Column("agent", String(200), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("seen_s", Float, nullable=False),
+)
+
+live_conversations = Table(  # how many conversations versions answered, a row a minute
+    "live_conversations",
+    metadata,
+    Column("agent", String(200), primary_key=True),
+    Column("canary", String(40), primary_key=True),  # version; empty where none had a share
+    Column("share", Float, primary_key=True),  # of the canary
+    Column("version", String(40), primary_key=True),  # that answered
+    Column("since_s", BigInteger, primary_key=True),
+    Column("conversations", BigInteger, nullable=False),
+    Index(None, "since_s"),
+)
+
+live_signals = Table(  # conversations that showed a signal of trouble, each once
+    "live_signals",
+    metadata,
+    Column("agent", String(200), primary_key=True),
+    Column("canary", String(40), primary_key=True),
+    Column("share", Float, primary_key=True),
+    Column("signal", String(20), primary_key=True),  # `ledger.events.Signal`
+    Column("conversation", String(32), primary_key=True),  # a fingerprint of its name
+    Column("version", String(40), nullable=False),  # that answered first
+    Column("seen_s", Float, nullable=False),
+    Index(None, "seen_s"),
+)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from ledger.feedback_tables import (
@@ -25,6 +26,9 @@ from ledger.feedback_tables import (
     erasures,
     events,
     interactions,
+    live_conversations,
+    live_producers,
+    live_signals,
     openings,
     outbox,
     positions,
@@ -36,14 +40,19 @@ from ledger.metadata import Serial, metadata
 __all__ = [
     "access_keys",
     "agents",
+    "canary_steps",
     "dead_letters",
     "decisions",
     "desired",
     "erasures",
     "events",
     "facts",
+    "holds",
     "interactions",
     "leases",
+    "live_conversations",
+    "live_producers",
+    "live_signals",
     "metadata",
     "openings",
     "outbox",
@@ -75,6 +84,8 @@ agents = Table(
     Column("capture", Boolean, nullable=False),
     Column("weight", Float, nullable=False),
     Column("tokens_per_hour_max", BigInteger),
+    Column("canary_share", Float),  # of the conversations, in the first step; null: the installation's
+    Column("confirm", Boolean, nullable=False, server_default=false()),  # a person must let versions serve
     Column("declared_s", Float, nullable=False),
     CheckConstraint("weight > 0", name="weight"),
 )
@@ -177,8 +188,8 @@ decisions = Table(
     Column("id", Serial, primary_key=True, autoincrement=True),
     Column("agent", String(200), ForeignKey("agents.name"), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("kind", String(20), nullable=False),  # initial, canary, promote, refuse, abstain, rollback
-    Column("by", String(200), nullable=False),  # "gate", or a person's name
+    Column("kind", String(20), nullable=False),  # `ledger.versions.decisions.Verdict`
+    Column("by", String(200), nullable=False),  # "gate", "canary", or a person's name
     Column("evidence", JSON, nullable=False),
     Column("through_seq", BigInteger, nullable=False),  # the agent's newest event at that time
     Column("decided_s", Float, nullable=False),
@@ -194,6 +205,32 @@ desired = Table(
     Column("number", Integer, nullable=False),
     Column("share", Float, nullable=False),  # of traffic; canary only
     Column("since_s", Float, nullable=False),
+)
+
+canary_steps = Table(  # shares of traffic that versions had one after the other; the last one is the whole
+    "canary_steps",
+    metadata,
+    Column("agent", String(200), ForeignKey("agents.name"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # of the version
+    Column("place", Integer, primary_key=True),  # from 0
+    Column("share", Float, nullable=False),
+    Column("through_seq", BigInteger, nullable=False),  # newest event of any agent when it began
+    Column("began_s", Float, nullable=False),
+    Column("ended_s", Float),  # null: the version is being watched
+    Index(None, "ended_s"),
+)
+
+holds = Table(  # agents whose versions are not promoted until somebody resumes them; who, when and why
+    "holds",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("agent", String(200), ForeignKey("agents.name"), nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("held_s", Float, nullable=False),
+    Column("resumed_s", Float),  # null: the agent is on hold
+    Column("resumed_by", String(200)),
+    Index(None, "agent"),
 )
 
 replicas = Table(  # each replica as the fleet role last saw it

@@ -16,6 +16,7 @@ from ledger.identity import Identity, known_identity
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.edge.limits import KIB, MIB, GatewayLimits
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
+from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable
 
@@ -39,6 +40,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         share=options.capture_share,
                         bytes_max=options.limits.captures_mib_max * MIB,
                     ),
+                    live=LiveCounter(producer.send, identity.fingerprint),
                     feedback=FeedbackEndpoint(producer.send, redactor),
                     options=GatewayOptions(
                         host=options.host,

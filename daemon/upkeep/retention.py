@@ -1,4 +1,4 @@
-"""Deletes old interactions that no event names, in short transactions: a loop of the fleet's leader."""
+"""Deletes old interactions that no event names, and old counts of gateways: a loop of the fleet's leader."""
 
 from threading import Event
 
@@ -7,6 +7,7 @@ import structlog
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.upkeep import retention
+from ledger.versions import live_counts
 
 log = structlog.get_logger(__name__)
 
@@ -16,13 +17,14 @@ PAUSE_S = 0.05
 
 
 def run(database: Database, days: int, over: Event, *, every_s: float = EVERY_S) -> None:
-    """Prune now and then every hour until `over` is set. With 0 days nothing is ever deleted."""
+    """Prune now and then every hour until `over` is set. With 0 days no interaction is ever deleted."""
     while not over.is_set():
-        if days:
-            try:
+        try:
+            live_counts.delete_old(database)
+            if days:
                 prune(database, days, over)
-            except LedgerUnavailable as fault:
-                log.warning("interactions not pruned", fault=str(fault))
+        except LedgerUnavailable as fault:
+            log.warning("interactions not pruned", fault=str(fault))
         over.wait(every_s)
 
 

@@ -18,11 +18,12 @@ from ledger.events import (
     Batch,
     Event,
     Interaction,
+    LiveCounts,
     Partition,
     Reason,
     UnusableRecord,
 )
-from ledger.intake import amendments, event_rows, prompt_roles, waiting
+from ledger.intake import amendments, event_rows, live_counts, prompt_roles, waiting
 from ledger.schema import agents, events, interactions, positions, ranges
 
 
@@ -105,6 +106,8 @@ def keep(
         ]
         event_rows.store(connection, fresh, received_s)
         event_rows.store_interactions(connection, captured, received_s)
+        counted = [counts for records in sorted_batches for counts in records.counts]
+        live_counts.store_live_counts(connection, counted, received_s)
         for batch, records in pairs:
             event_rows.store_dead_letters(
                 connection, batch.partition, records.dead, received_s, dead_letter_topic
@@ -131,7 +134,7 @@ def _range(batch: Batch, records: "_SortedBatch", kept_s: float) -> dict[str, An
         "end": batch.end,
         "records": len(batch.arrivals),
         "stored": records.stored,
-        "interactions": len(records.interactions),
+        "interactions": len(records.interactions) + len(records.counts),
         "dead": len(records.dead),
         "duplicates": records.duplicates,
         "kept_s": kept_s,
@@ -146,6 +149,7 @@ class _Known:
     agents: frozenset[str]
     digests: dict[tuple[str, str], str]  # of events, by source and id
     interactions: set[str]
+    sequences: dict[tuple[str, str], int]  # of gateways' counts, by producer and agent
 
 
 def _sort(connection: Connection, batches: Sequence[Batch]) -> list["_SortedBatch"]:
@@ -155,6 +159,9 @@ def _sort(connection: Connection, batches: Sequence[Batch]) -> list["_SortedBatc
         digests=_digests(connection, [event for event in contents if isinstance(event, Event)]),
         interactions=_stored_interactions(
             connection, [content.id for content in contents if isinstance(content, Interaction)]
+        ),
+        sequences=live_counts.sequences(
+            connection, [content for content in contents if isinstance(content, LiveCounts)]
         ),
     )
     return [_SortedBatch.of(batch, known) for batch in batches]
@@ -166,12 +173,13 @@ class _SortedBatch:
 
     events: list[tuple[Arrival, Event]]
     interactions: list[Interaction]
+    counts: list[LiveCounts]
     dead: list[tuple[Arrival, UnusableRecord]]
     duplicates: int
 
     @property
     def stored(self) -> int:
-        return len(self.events) + len(self.interactions)
+        return len(self.events) + len(self.interactions) + len(self.counts)
 
     def give_roles(self, connection: Connection) -> None:
         """Give a role to the events that have their prompt."""
@@ -180,7 +188,7 @@ class _SortedBatch:
 
     @classmethod
     def of(cls, batch: Batch, known: "_Known") -> "_SortedBatch":
-        sorted_batch = cls(events=[], interactions=[], dead=[], duplicates=0)
+        sorted_batch = cls(events=[], interactions=[], counts=[], dead=[], duplicates=0)
         for arrival in batch.arrivals:
             content = arrival.content
             if isinstance(content, UnusableRecord):
@@ -195,6 +203,13 @@ class _SortedBatch:
                 else:
                     known.interactions.add(content.id)
                     sorted_batch.interactions.append(content)
+            elif isinstance(content, LiveCounts):
+                producer = (content.producer, content.agent)
+                if content.sequence <= known.sequences.get(producer, 0):
+                    sorted_batch.duplicates += 1
+                else:
+                    known.sequences[producer] = content.sequence
+                    sorted_batch.counts.append(content)
             else:
                 sorted_batch.place(arrival, content, known.digests)
         return sorted_batch

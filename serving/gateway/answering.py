@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,14 +18,17 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ledger.events import Signal
+from serving.gateway.agent_request import AgentRequest
+from serving.gateway.answer_signs import AnswerSigns
 from serving.gateway.edge.errors import RequestRefused, error_body
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import LARGE_BYTES, count_values, decode_request
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
+from serving.gateway.live_counter import LiveCounter
 from serving.gateway.openai_form import (
     CapturedReply,
-    RequestedExtras,
     harmful_parameter,
     requested_extras,
     sampling_of,
@@ -56,27 +58,6 @@ MODELS = "/v1/models"
 _LAST_EVENT_S_MAX = 1.0  # for a client that reads too slowly to be told that its answer broke off
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentRequest:
-    """One request, decoded and checked."""
-
-    path: str
-    agent: str
-    body: Mapping[str, Any]  # as the client sent it, without the fields that are null
-    body_bytes: int
-    interaction: str
-    conversation: str | None
-    turn: int | None
-    extras: RequestedExtras
-    capture: bool
-    began_s: float  # on the monotonic clock
-
-    def headers(self, version: str | None = None) -> dict[str, str]:
-        """For every answer, errors included; `version` is known once a replica has answered."""
-        headers = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
-        return headers if version is None else {**headers, "x-clorad-version": version}
-
-
 class Responder:
     """Answers requests. Belongs to one event loop."""
 
@@ -85,6 +66,7 @@ class Responder:
         table: RoutingTable,
         forwarder: Forwarder,
         recorder: Recorder,
+        live: LiveCounter,
         *,
         limits: GatewayLimits,
         request_s_max: float,
@@ -93,6 +75,7 @@ class Responder:
         self._forwarder = forwarder
         self._recorder = recorder
         self._limits = limits
+        self._live = live
         self._request_s_max = request_s_max
 
     async def respond(self, http: HttpRequest, path: str) -> ASGIApp:
@@ -166,12 +149,11 @@ class Responder:
 
     def _forward(self, request: AgentRequest) -> AbstractAsyncContextManager[Reply]:
         body = with_capture_extras(request.body) if request.capture else request.body
-        conversation = request.conversation or request.interaction
         return self._forwarder.ask(
             request.path,
             body,
             agent=request.agent,
-            conversation=conversation,
+            conversation=request.routed_by,
             large=request.body_bytes >= LARGE_BYTES,
         )
 
@@ -182,6 +164,9 @@ class Responder:
         answer = reply.body
         if reply.status != 200:
             return JSONResponse(answer, reply.status, headers)
+        signs = AnswerSigns()
+        signs.add(answer["choices"])
+        self._live.answered(request.agent, reply.target, request.routed_by, signs.signals(request.body))
         if request.capture:
             captured = CapturedReply()
             captured.add(answer["choices"][0])
@@ -206,6 +191,7 @@ class Responder:
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
         }
+        signs = AnswerSigns()
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
             async with stack:
@@ -213,12 +199,16 @@ class Responder:
                     async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
                         await send({"type": "http.response.start", "status": 200, "headers": encoded})
                         async for event in reply.events:
+                            signs.add(event.get("choices"))
                             await send(_part(_event(_shown(event, request, captured))))
                         await send(_part(b"data: [DONE]\n\n"))
+                    signals = signs.signals(request.body)
+                    self._live.answered(request.agent, reply.target, request.routed_by, signals)
                     if request.capture:
                         self._capture(request, version, captured)
                 except (ReplicasFailed, TimeoutError) as fault:
                     status = 504 if isinstance(fault, TimeoutError) else 502
+                    self._live.answered(request.agent, reply.target, request.routed_by, [Signal.ERROR])
                     error = error_body("the answer broke off", "api_error", code="broken_stream")
                     async with asyncio.timeout(_LAST_EVENT_S_MAX):
                         await send(_part(_event(error)))
@@ -242,6 +232,8 @@ class Responder:
                 text = f"no answer within {self._request_s_max:.0f} s"
                 refusal = RequestRefused(504, text, "too_slow")
         self._count(request, refusal.status)
+        if refusal.status != 503 and (table := self._table.current):  # a replica had it
+            self._live.failed(table.routes.get(request.agent), request.routed_by)
         log.warning("request failed", agent=request.agent, status=refusal.status, fault=type(fault).__name__)
         return JSONResponse(refusal.body, refusal.status, request.headers() | refusal.headers)
 

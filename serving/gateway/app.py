@@ -25,6 +25,7 @@ from serving.gateway.endpoints import build_endpoints, readiness
 from serving.gateway.feedback_endpoint import ACK_S_MAX as FEEDBACK_ACK_S_MAX
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.forwarding import open_forwarder
+from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable, keep_fresh
 from serving.gateway.shutdown import GatewayServer, ShutdownWatcher
@@ -67,6 +68,7 @@ class Gateway:
 
     table: RoutingTable
     recorder: Recorder
+    live: LiveCounter
     feedback: FeedbackEndpoint
     options: GatewayOptions
 
@@ -87,6 +89,7 @@ def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event
                 gateway.table,
                 forwarder,
                 gateway.recorder,
+                gateway.live,
                 limits=limits,
                 request_s_max=options.request_s_max,
             )
@@ -120,8 +123,9 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
     loops: list[Callable[[], None]] = [
         lambda: keep_fresh(gateway.table, over, poll_s=options.poll_s),
         lambda: gateway.recorder.run(over),
+        lambda: gateway.live.run(over),
     ]
-    with _listening(options.host, options.port) as listening, ThreadPoolExecutor(3) as pool:
+    with _listening(options.host, options.port) as listening, ThreadPoolExecutor(len(loops) + 1) as pool:
         running = [pool.submit(loop) for loop in loops]
         watch = pool.submit(
             ShutdownWatcher(server, delay_s=options.shutdown_delay_s).watch,

@@ -4,7 +4,6 @@ The table is read again when its generation has grown. While the ledger is away 
 a gateway that has read it once can go on answering without the ledger.
 """
 
-import hashlib
 import threading
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -17,7 +16,7 @@ from ledger.database import Database
 from ledger.errors import LedgerRefused, LedgerUnavailable
 from ledger.learning.agents import all_agents
 from ledger.versions.desired import generation
-from ledger.versions.routing import Route, Routing, routing
+from ledger.versions.routing import Route, Routing, is_in_share, routing
 
 log = structlog.get_logger(__name__)
 _generation = metrics.get_meter("serving").create_gauge(
@@ -34,6 +33,8 @@ class RouteTarget:
     url: str
     model: str  # its name on that replica
     version: str  # v7-3fa2c1; v0 for the base
+    canary: str = ""  # version that has a share of the agent's conversations
+    share: float = 0.0
 
 
 def choose(
@@ -46,11 +47,22 @@ def choose(
 ) -> RouteTarget | None:
     """The least busy replica in rotation that lists the agent's version; None where there is none.
 
-    Raises `KeyError` for an agent that is not declared.
+    The champion stands in for a canary that no replica lists. Raises `KeyError` for an agent that is not
+    declared.
     """
-    version, model = version_for(table.routes[agent], conversation)
+    route = table.routes[agent]
+    version, model = version_for(route, conversation)
+    if version == route.canary_version and not _is_held(table, model):
+        version, model = route.version, route.model
+    canary = route.canary_version or ""
     able = [
-        (in_flight.get(replica.url, 0), place, RouteTarget(url=replica.url, model=name, version=version))
+        (
+            in_flight.get(replica.url, 0),
+            place,
+            RouteTarget(
+                url=replica.url, model=name, version=version, canary=canary, share=route.canary_share
+            ),
+        )
         for place, replica in enumerate(table.replicas)
         if replica.in_rotation and replica.url not in avoid
         if (name := replica.base_name if model is None else model if model in replica.models else None)
@@ -60,12 +72,15 @@ def choose(
 
 def version_for(route: Route, conversation: str) -> tuple[str, str | None]:
     """Version and model for a conversation: always the same; each canary draws other conversations."""
-    if (
-        route.canary_version is not None
-        and _fraction(conversation, route.canary_version) < route.canary_share
+    if route.canary_version is not None and is_in_share(
+        conversation, route.canary_version, route.canary_share
     ):
         return route.canary_version, route.canary_model
     return route.version, route.model
+
+
+def _is_held(table: Routing, model: str | None) -> bool:
+    return any(replica.in_rotation and model in replica.models for replica in table.replicas)
 
 
 class RoutingTable:
@@ -107,9 +122,3 @@ def keep_fresh(table: RoutingTable, stopping: threading.Event, *, poll_s: float)
     while not stopping.is_set():
         table.refresh()
         stopping.wait(poll_s)
-
-
-def _fraction(conversation: str, version: str) -> float:
-    """In [0, 1): uniform over conversations, independent between versions."""
-    digest = hashlib.sha256(f"{version}\0{conversation}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

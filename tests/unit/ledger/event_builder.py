@@ -4,14 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.database import Database
-from ledger.events import Arrival, Batch, Event, Interaction, Kind, Partition, Reason, Role, UnusableRecord
+from ledger.events import (
+    Arrival,
+    Batch,
+    Event,
+    Interaction,
+    Kind,
+    LiveCounts,
+    Partition,
+    Reason,
+    Role,
+    UnusableRecord,
+)
 from ledger.intake import transaction
 
 FEEDBACK = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=0)
 INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
 DEAD_LETTERS = "clorad.dead-letters"
 
-Content = Event | Interaction | UnusableRecord
+Content = Event | Interaction | LiveCounts | UnusableRecord
 
 
 def build_event(id: str, **changed: Any) -> Event:

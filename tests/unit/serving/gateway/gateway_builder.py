@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -23,10 +24,12 @@ from ledger.versions.lineage import Version
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
+from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder, Send
 from serving.gateway.routing import RoutingTable
 from tests.unit.serving.scene import Scene
 
+LIVE = "clorad.live.v1"
 ASK = [{"role": "user", "content": "ask 1"}]
 
 
@@ -48,8 +51,17 @@ class RecordedSends:
             future.set_result(Sent(topic=record.topic, partition=0, offset=len(self.records)))
         return future
 
-    def data(self, topic: str) -> list[dict[str, Any]]:
-        return [json.loads(record.value or b"") for record in self.records if record.topic == topic]
+    def data(self, topic: str, *, kind: str = "") -> list[dict[str, Any]]:
+        """Data of the records on the topic, of that type if one is given, else without live counts."""
+        return [
+            json.loads(record.value or b"")
+            for record in self.records
+            if record.topic == topic and (_kind(record) == kind if kind else _kind(record) != LIVE)
+        ]
+
+
+def _kind(record: KafkaRecord) -> str:
+    return (dict(record.headers).get("ce_type") or b"").decode()
 
 
 class RecordedHealth:
@@ -115,6 +127,7 @@ def build_gateway(
     gateway = Gateway(
         table=RoutingTable(database),
         recorder=Recorder(sends, redactor, share=1.0, bytes_max=captures_bytes_max),
+        live=LiveCounter(sends, lambda raw: sha256(raw).hexdigest()),
         feedback=FeedbackEndpoint(send or sends, redactor, ack_s_max=ack_s_max),
         options=build_options(port=free_port(), **options),
     )
