@@ -28,6 +28,7 @@ _VERDICTS = {
     "abstain": ("not decided", "yellow"),
     "rollback": ("rolled back", "magenta"),
     "canary": ("canary", "cyan"),
+    "confirm": ("confirmed", "cyan"),
 }
 
 

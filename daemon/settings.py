@@ -138,6 +138,15 @@ class GateSettings(_Group):
     The gate abstains if it was not measured: an agent without approved replies has no anchors."""
 
 
+class CanarySettings(_Group):
+    """How a version that passed the gate reaches the users."""
+
+    share: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of the conversations that a new version answers first, then 25 %, then all. 0: all at once."""
+    s_max: float = Field(default=1800.0, gt=0)
+    """Seconds of one step at most, and for which a promoted version is watched: most users come within."""
+
+
 class FleetSettings(_Group):
     """The vLLM servers."""
 
@@ -240,6 +249,10 @@ class AgentSettings(_Group):
     """Share of training when several agents are due."""
     tokens_per_hour_max: int | None = Field(default=None, ge=1)
     """Training tokens within 3600 s at which no turn starts; the last turn may exceed it. None: no quota."""
+    canary_share: float | None = Field(default=None, ge=0, le=0.5)
+    """Instead of canary.share, for this agent."""
+    confirm: bool = False
+    """After the gate a version waits until a person promotes or refuses it: for agents with much at stake."""
 
 
 class Settings(BaseSettings):
@@ -259,6 +272,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     learning: LearningSettings = LearningSettings()
     gate: GateSettings = GateSettings()
+    canary: CanarySettings = CanarySettings()
     fleet: FleetSettings = FleetSettings()
     gateway: GatewaySettings = GatewaySettings()
     telemetry: TelemetrySettings = TelemetrySettings()

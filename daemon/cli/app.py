@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli import keys, operate, send, versions
+from daemon.cli import decide, keys, operate, send, versions
 from daemon.cli.author import this_user
 from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
@@ -153,6 +153,11 @@ def agents_add(
     tokens_per_hour_max: Annotated[
         int | None, typer.Option(help="Training tokens an hour after which no turn starts.", min=1)
     ] = None,
+    canary_share: Annotated[
+        float | None,
+        typer.Option(help="Of the conversations, in a version's first step; 0: all at once.", min=0, max=0.5),
+    ] = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="A person must promote its versions.")] = False,
     recipe: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as in rank=8; repeatable.")] = None,
 ) -> None:
     """Declare an agent on the configured base, or bring its settings up to date."""
@@ -166,6 +171,8 @@ def agents_add(
             capture=capture,
             weight=weight,
             tokens_per_hour_max=tokens_per_hour_max,
+            canary_share=canary_share,
+            confirm=confirm,
             recipe=recipe or (),
         )
     )
@@ -225,6 +232,7 @@ app.add_typer(agents, name="agents", rich_help_panel=_ASK)
 app.add_typer(versions.app, name="versions", rich_help_panel=_ASK)
 app.add_typer(send.app, name="send", rich_help_panel=_ACT)
 app.add_typer(keys.app, name="keys", rich_help_panel="Set up")
+decide.add_to(app, act=_ACT)
 operate.add_to(app, ask=_ASK, act=_ACT, set_up="Set up")
 
 

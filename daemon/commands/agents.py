@@ -36,6 +36,8 @@ def add(
     capture: bool,
     weight: float,
     tokens_per_hour_max: int | None,
+    canary_share: float | None,
+    confirm: bool,
     recipe: Sequence[str],
 ) -> str:
     """Declare the agent, or bring its settings up to date. Returns a sentence that says which."""
@@ -45,6 +47,8 @@ def add(
             capture=capture,
             weight=weight,
             tokens_per_hour_max=tokens_per_hour_max,
+            canary_share=canary_share,
+            confirm=confirm,
             recipe=_recipe_changes(recipe),
         )
         agent = agent_of(name, agent_settings, hash_of_base(settings.engine.base, settings.store.path))

@@ -7,13 +7,16 @@ from rich.console import Console
 from rich.text import Text
 
 from daemon.commands.ledger import opened
-from daemon.console import ago, console, count, judgement, lasting, show_json, table, verdict
+from daemon.console import ago, console, count, judgement, lasting, moment, short, show_json, table, verdict
 from daemon.learning.scheduler import freshness_of, waiting_reason
 from daemon.process import probing
 from daemon.settings import Settings
 from daemon.upkeep.capacity import ResourceUse, build_capacity
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
+from ledger.versions.holds import Hold, all_holds
+from serving.canary.steps import CanaryOptions
+from serving.canary.waiting import waiting_candidates
 
 SEEN_S_MAX = 10.0
 """Seconds without a report about the replicas after which no fleet role is assumed to lead."""
@@ -22,8 +25,11 @@ SEEN_S_MAX = 10.0
 def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     """Print the state of everything; with `lag`, ask the broker how many records intake has not read."""
     with opened(settings) as database:
+        canary = CanaryOptions(share=settings.canary.share, s_max=settings.canary.s_max)
         with database.read() as connection:
             state = overview(connection)
+            candidates_wait = waiting_candidates(database, connection, canary)
+            held = all_holds(connection)
         measures = build_capacity(settings, database).measures()
     ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)
     waits = {agent.name: waiting_reason(agent.backlog, freshness) for agent in state.agents}
@@ -34,16 +40,29 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             measure.name: {"used": measure.used, "low": measure.low, "high": measure.high}
             for measure in measures
         }
+        for name, agent in document["agents"].items():
+            hold = held.get(name)
+            agent["candidate_waits_for"] = candidates_wait.get(name)
+            agent["on_hold_by"] = None if hold is None else hold.by
         show_json({**document, "room": room, "roles": readiness})
         return
     out = console()
-    _render(state, waits, ends, out)
-    for line in (*_role_warnings(readiness), *_ledger_warnings(state), *_room_warnings(measures)):
+    _render(state, waits, candidates_wait, ends, out)
+    for line in (
+        *_hold_warnings(held),
+        *_role_warnings(readiness),
+        *_ledger_warnings(state),
+        *_room_warnings(measures),
+    ):
         out.print(Text(f"! {line}", style="yellow"))
 
 
 def _render(
-    state: Overview, waits: Mapping[str, str | None], ends: Mapping[Place, int], out: Console
+    state: Overview,
+    waits: Mapping[str, str | None],
+    candidates_wait: Mapping[str, str],
+    ends: Mapping[Place, int],
+    out: Console,
 ) -> None:
     in_rotation = sum(replica.in_rotation for replica in state.replicas)
     out.print(
@@ -61,7 +80,7 @@ def _render(
             agent.version if agent.canary is None else f"{agent.version} ({agent.share:.0%} {agent.canary})",
             ago(agent.since_s, state.now_s),
             _backlog_cell(agent),
-            _activity_cell(agent, waits[agent.name], state.now_s),
+            _activity_cell(agent, waits[agent.name], candidates_wait.get(agent.name), state.now_s),
             _verdict_cell(agent.last, state.now_s),
         )
     out.print(
@@ -90,6 +109,14 @@ def _ledger_warnings(state: Overview) -> list[str]:
     if contested := state.events.get("contested", 0):
         lines.append(f"{count(contested, 'event')} contested: people disagree, or they made their turns fail")
     return lines
+
+
+def _hold_warnings(held: Mapping[str, Hold]) -> list[str]:
+    """Agents that get no new version until somebody resumes them."""
+    return [
+        f"{hold.agent}: on hold by {hold.by} since {moment(hold.held_s)}: {short(hold.reason)}"
+        for hold in held.values()
+    ]
 
 
 def _room_warnings(measures: Sequence[ResourceUse]) -> list[str]:
@@ -154,10 +181,12 @@ def _backlog_cell(agent: AgentOverview) -> str:
     return f"{agent.backlog.untaught:,} ({lasting(agent.backlog.oldest_age_s)})"
 
 
-def _activity_cell(agent: AgentOverview, waits: str | None, now_s: float) -> str:
+def _activity_cell(agent: AgentOverview, waits: str | None, candidate_waits: str | None, now_s: float) -> str:
     if agent.turn is not None:
         return f"learning v{agent.turn.version}, {lasting(now_s - agent.turn.opened_s)}"
     if agent.candidate is not None:
+        if candidate_waits is not None:
+            return f"{agent.candidate} waits for {candidate_waits}"
         return f"judging {agent.candidate}"
     if not agent.backlog.untaught:
         return "–"
@@ -168,7 +197,7 @@ def _verdict_cell(last: LastVerdict | None, now_s: float) -> Text:
     if last is None:
         return Text("–")
     reasons = "; ".join(last.reasons) or judgement(last.judgement)
-    by = "" if last.by == "gate" else f" by {last.by}"
+    by = "" if last.by in ("gate", "canary") else f" by {last.by}"
     line = Text(f"{last.version} ").append(verdict(last.verdict.value))
     when = ago(last.decided_s, now_s)
     return line.append(f"{by} {when}{f': {reasons}' if reasons else ''}", style="default")

@@ -197,7 +197,7 @@ def _render_why(
 
 
 def _render_decision(decision: Decision, out: Console) -> None:
-    by = "the gate" if decision.by == "gate" else decision.by
+    by = {"gate": "the gate", "canary": "its canary"}.get(decision.by, decision.by)
     line = Text("decided ", style="bold").append(verdict(decision.verdict.value))
     out.print(line.append(f" by {by}, {moment(decision.decided_s)}", style="default"))
     for detail in ("; ".join(decision.evidence.reasons), judgement(decision.evidence.judgement)):

@@ -12,6 +12,8 @@ from daemon.upkeep.ledger_metrics import record_ledger_metrics
 from feedback import outbox
 from feedback.redaction import RedactionCounts, Redactor
 from ledger.identity import ensure_identity
+from serving.canary.steps import CanaryOptions
+from serving.canary.watching import run_canaries
 from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
@@ -28,6 +30,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
         gate = settings.gate
+        canary = CanaryOptions(share=settings.canary.share, s_max=settings.canary.s_max)
         own_fleet = build_fleet(
             database,
             settings.fleet.replicas,
@@ -43,6 +46,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                 judging=JudgingOptions(
                     limits=GateLimits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
                     asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
+                    canary=canary,
                 ),
             ),
             suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
@@ -59,6 +63,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             leader_loops={
                 "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
                 "retention": lambda over: retention.run(database, days, over),
+                "canaries": lambda over: run_canaries(database, canary, over),
                 "ledger-metrics": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
             },
         )

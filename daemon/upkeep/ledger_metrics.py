@@ -83,7 +83,7 @@ _restores = Gauge(
 _decisions = _meter.create_counter(
     "clorad.gate.decisions",
     unit="{decision}",
-    description="decisions about versions, of the gate and of people",
+    description="decisions about versions, of the gate, of canaries and of people",
 )
 _to_live = _meter.create_histogram(
     "clorad.event.to_live",
@@ -107,6 +107,7 @@ STATES = ("idle", "waiting", "due", "learning", "judging")
 _USUAL_DECISIONS = (
     *((verdict, "gate") for verdict in (Verdict.CANARY, Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN)),
     (Verdict.ROLLBACK, "person"),
+    (Verdict.ROLLBACK, "canary"),
 )
 
 
@@ -183,7 +184,7 @@ def _set_gauges(health: LedgerHealth, freshness: Freshness) -> None:
 
 
 def _count(decision: Decided) -> None:
-    by = "gate" if decision.by == "gate" else "person"
+    by = decision.by if decision.by in ("gate", "canary") else "person"
     _decisions.add(1, {"verdict": decision.verdict.value, "by": by})
     for waited_s in decision.waited_s:
         _to_live.record(waited_s)

@@ -29,6 +29,8 @@ class Agent:
     capture: bool = False
     weight: float = 1.0  # share of training when several are due
     tokens_per_hour_max: int | None = None  # training tokens; None: no quota
+    canary_share: float | None = None  # of the conversations, in its first step; None: the installation's
+    confirm: bool = False  # a person must let each version serve
 
 
 def declare(database: Database, agent: Agent) -> bool:
@@ -47,6 +49,8 @@ def declare(database: Database, agent: Agent) -> bool:
             "capture": agent.capture,
             "weight": agent.weight,
             "tokens_per_hour_max": agent.tokens_per_hour_max,
+            "canary_share": agent.canary_share,
+            "confirm": agent.confirm,
         }
         if stored is not None:
             if stored.base_hash != agent.base_hash:
@@ -92,6 +96,8 @@ def all_agents(connection: Connection) -> dict[str, Agent]:
             capture=row.capture,
             weight=row.weight,
             tokens_per_hour_max=row.tokens_per_hour_max,
+            canary_share=row.canary_share,
+            confirm=row.confirm,
         )
         for row in connection.execute(select(agents).order_by(agents.c.name))
     }

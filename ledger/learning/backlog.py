@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+from sqlalchemy.orm import aliased
 
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, Kind, Role, Status
@@ -158,26 +159,35 @@ def _decision_history(connection: Connection, agent: str | None = None) -> dict[
     """Per agent: refusals since the last promotion, and the newest event before its last refusal or
     abstention.
 
+    A canary that was withdrawn was a try like one that was refused; the rollback of a champion begins anew.
     The query reads decisions since that promotion only: evidence is long, and lies before `through_seq` in
     a row.
     """
-    beginnings = [verdict.value for verdict in (Verdict.PROMOTE, Verdict.ROLLBACK, Verdict.INITIAL)]
-    last = select(decisions.c.agent, func.max(decisions.c.id).label("id")).where(
-        decisions.c.kind.in_(beginnings)
+    promoted = aliased(decisions)
+    was_champion = select(literal(1)).where(
+        promoted.c.agent == decisions.c.agent,
+        promoted.c.number == decisions.c.number,
+        promoted.c.kind == Verdict.PROMOTE.value,
     )
+    beginnings = or_(
+        decisions.c.kind.in_([Verdict.PROMOTE.value, Verdict.INITIAL.value]),
+        and_(decisions.c.kind == Verdict.ROLLBACK.value, was_champion.correlate(decisions).exists()),
+    )
+    last = select(decisions.c.agent, func.max(decisions.c.id).label("id")).where(beginnings)
     if agent is not None:
         last = last.where(decisions.c.agent == agent)
     latest = last.group_by(decisions.c.agent).subquery()
+    refused = (Verdict.REFUSE.value, Verdict.ROLLBACK.value)
     query = (
         select(decisions.c.agent, decisions.c.kind, decisions.c.through_seq)
         .join(latest, (latest.c.agent == decisions.c.agent) & (latest.c.id < decisions.c.id))
-        .where(decisions.c.kind.in_([Verdict.REFUSE.value, Verdict.ABSTAIN.value]))
+        .where(decisions.c.kind.in_([Verdict.ABSTAIN.value, *refused]))
         .order_by(decisions.c.id)
     )
     history: dict[str, tuple[int, int]] = {}
     for name, kind, through in connection.execute(query):
         refusals, _ = history.get(name, _NO_HISTORY)
-        history[name] = (refusals + (Verdict(kind) is Verdict.REFUSE), through)
+        history[name] = (refusals + (kind in refused), through)
     return history
 
 

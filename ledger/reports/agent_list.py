@@ -30,6 +30,8 @@ class AgentSummary:
             "capture": self.agent.capture,
             "weight": self.agent.weight,
             "tokens_per_hour_max": self.agent.tokens_per_hour_max,
+            "canary_share": self.agent.canary_share,
+            "confirm": self.agent.confirm,
             "champion": self.champion,
             "untaught": self.untaught,
         }

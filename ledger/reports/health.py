@@ -49,7 +49,7 @@ class Decided:
     """One decision, and how long the events that it brought to users had waited."""
 
     verdict: Verdict
-    by: str  # "gate", or a person's name
+    by: str  # "gate", "canary", or a person's name
     waited_s: tuple[float, ...]  # of a promotion: seconds from storing each trained event to the promotion
 
 

@@ -12,7 +12,8 @@ from ledger.events import Status
 from ledger.intake import outbox
 from ledger.schema import decisions, events, versions
 from ledger.topic_names import LIFECYCLE_TOPIC
-from ledger.versions.desired import Purpose, no_longer_want
+from ledger.versions import canary
+from ledger.versions.desired import Purpose, no_longer_want, raise_generation, share_of
 from ledger.versions.evidence import Evidence, for_display
 from ledger.versions.lineage import Version, read_versions
 
@@ -21,7 +22,8 @@ class Verdict(StrEnum):
     """What was decided about a version."""
 
     INITIAL = "initial"
-    CANARY = "canary"
+    CANARY = "canary"  # it passed the gate and is loaded everywhere, or gets a share of the traffic
+    CONFIRM = "confirm"  # a person lets it serve
     PROMOTE = "promote"
     REFUSE = "refuse"
     ABSTAIN = "abstain"
@@ -92,7 +94,10 @@ def decide(connection: Connection, decision: Decision) -> None:
         )
     )
     if decision.verdict in SETTLED:
+        if share_of(connection, decision.agent):  # gateways route by it
+            raise_generation(connection)
         no_longer_want(connection, decision.agent, Purpose.GATE, Purpose.CANARY)
+        canary.end_steps(connection, decision.agent, decision.number)
     _report(connection, decision)
 
 

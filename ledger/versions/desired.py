@@ -89,6 +89,12 @@ def want(connection: Connection, candidate: Version, purpose: Purpose, *, share:
     connection.execute(insert(desired).values(**row, share=share, since_s=now_s(connection)))
 
 
+def share_of(connection: Connection, agent: str) -> float:
+    """The share of the conversations that the agent's canary answers; 0 where it has none."""
+    query = select(desired.c.share).where(desired.c.agent == agent, desired.c.purpose == Purpose.CANARY.value)
+    return float(connection.scalar(query) or 0.0)
+
+
 def no_longer_want(connection: Connection, agent: str, *purposes: Purpose) -> None:
     """Remove the agent's rows of these purposes from desired state."""
     names = [purpose.value for purpose in purposes]

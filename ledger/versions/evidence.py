@@ -50,6 +50,16 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveComparison:
+    """What a version and the one it is compared with did on live traffic."""
+
+    share: float  # of the conversations that the version had
+    conversations: int  # that it answered
+    capital: float  # of the sequential test (`serving.canary.sequential_test`)
+    signals: Mapping[str, Mapping[str, int]]  # conversations that showed each signal: canary, champion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything that was recorded with one decision. A field that its kind of decision lacks is empty."""
 
@@ -67,6 +77,7 @@ class Evidence:
         default_factory=dict
     )  # URL -> why that replica did not hold the version
     rolled_back_to: int | None = None  # version number
+    live: LiveComparison | None = None
     is_readable: bool = True  # otherwise `reasons` says why not, and the rest is empty
 
     def judged_events(self) -> list[str]:
@@ -103,7 +114,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         )
     reasons = stored.get("reasons") or ([stored["reason"]] if "reason" in stored else [])
     answers = stored.get("answers") or {}
-    numbers = stored.get("judgement")
+    numbers, live = stored.get("judgement"), stored.get("live")
     return Evidence(
         reasons=tuple(map(str, reasons)),
         judgement=None if numbers is None else Judgement(**_known(Judgement, numbers)),
@@ -117,6 +128,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         replicas=stored.get("replicas") or {},
         failed=stored.get("failed") or {},
         rolled_back_to=stored.get("rolled_back_to", stored.get("to")),
+        live=None if live is None else LiveComparison(**_known(LiveComparison, live)),
     )
 
 

@@ -14,9 +14,10 @@ from ledger.events import Status
 from ledger.intake.withdrawn import changed_events, no_evidence
 from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.turn_states import EventOutcome, TurnPart, in_part
+from ledger.versions import canary
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
-from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation
-from ledger.versions.evidence import Evidence
+from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation, want, wanted
+from ledger.versions.evidence import Evidence, LiveComparison
 from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions_of
 
 
@@ -31,25 +32,103 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
         champion_number = champion(connection, candidate.agent)
         if champion_number != candidate.parent:
             raise FlipRefused(f"parent v{candidate.parent} is no longer champion")
-        if candidate.number not in {version.number for version in undecided(connection)}:
-            raise FlipRefused("already decided")
+        _must_be_undecided(connection, candidate)
         if changed := changed_events(connection, candidate.turn_id):
             raise FlipRefused(f"{changed} of its events changed meanwhile")
         if withdrawn := no_evidence(connection, candidate.agent, decision.evidence.judged_events()):
             raise FlipRefused(f"{len(withdrawn)} of the events it was judged by were taken back meanwhile")
         decide(connection, decision)
-        return _flip(connection, candidate.agent, serve=candidate.number, predecessor=champion_number)
+        generation = _flip(connection, candidate.agent, serve=candidate.number, predecessor=champion_number)
+        canary.begin_step(connection, candidate.agent, candidate.number, canary.ALL)
+        return generation
 
 
-def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason: str) -> tuple[int, int]:
+def give_share(database: Database, candidate: Version, share: float, *, by: str, evidence: Evidence) -> None:
+    """Let the candidate answer that share of its agent's conversations.
+
+    Raises `FlipRefused` if it was settled meanwhile, or its parent is no longer champion.
+    """
+    with database.write() as connection:
+        _must_be_undecided(connection, candidate)
+        standing = champion(connection, candidate.agent)
+        if standing != candidate.parent:
+            raise FlipRefused(f"parent v{candidate.parent} is no longer champion")
+        want(connection, candidate, Purpose.CANARY, share=share)
+        canary.begin_step(connection, candidate.agent, candidate.number, share)
+        decide(
+            connection,
+            _decision(connection, candidate.agent, candidate.number, Verdict.CANARY, by, evidence),
+        )
+        raise_generation(connection)
+
+
+def withdraw(database: Database, candidate: Version, *, by: str, evidence: Evidence) -> None:
+    """Take a canary out of the traffic; the champion answers all conversations again.
+
+    What it was taught is put on hold. Raises `FlipRefused` if it was settled meanwhile.
+    """
+    agent, number = candidate.agent, candidate.number
+    with database.write() as connection:
+        _must_be_undecided(connection, candidate)
+        decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
+        _hold(connection, agent, [number])
+
+
+def confirm(database: Database, candidate: Version, *, by: str, reason: str) -> None:
+    """A person lets the candidate serve: the fleet promotes it now, without further steps.
+
+    Raises `FlipRefused` if it has not passed the gate, or was settled.
+    """
+    with database.write() as connection:
+        _must_be_undecided(connection, candidate)
+        if candidate.number not in {
+            row.number
+            for row in wanted(connection)
+            if row.agent == candidate.agent and row.purpose is Purpose.CANARY
+        }:
+            raise FlipRefused("it has not passed the gate")
+        evidence = Evidence(reasons=(reason,) if reason else ())
+        decide(
+            connection,
+            _decision(connection, candidate.agent, candidate.number, Verdict.CONFIRM, by, evidence),
+        )
+
+
+def refuse(database: Database, candidate: Version, *, by: str, reason: str) -> None:
+    """A person refuses the candidate; its events are free for the next try.
+
+    Raises `FlipRefused` if it was settled.
+    """
+    with database.write() as connection:
+        _must_be_undecided(connection, candidate)
+        evidence = Evidence(reasons=(reason,))
+        decide(
+            connection,
+            _decision(connection, candidate.agent, candidate.number, Verdict.REFUSE, by, evidence),
+        )
+
+
+def roll_back(
+    database: Database,
+    agent: str,
+    *,
+    to: int | None,
+    by: str,
+    reason: str,
+    live: LiveComparison | None = None,
+    champion_is: int | None = None,
+) -> tuple[int, int]:
     """Serve an earlier champion again (the predecessor by default). Returns (from, to).
 
     The events that the withdrawn versions were taught are held. The agent goes on with the others, and with
     the events that were not taught because a withdrawn version knew them.
-    Raises `FlipRefused` if there is no such earlier champion, or its files were pruned.
+    Raises `FlipRefused` if there is no such earlier champion, its files were pruned, or the champion is not
+    `champion_is`, if that is given.
     """
     with database.write() as connection:
         champion_number = champion(connection, agent)
+        if champion_is not in (None, champion_number):
+            raise FlipRefused(f"v{champion_is} is no longer champion")
         lineage = lineage_of(connection, agent, champion_number)
         target = to if to is not None else (lineage[1] if len(lineage) > 1 else None)
         if target is None or target == champion_number or target not in lineage:
@@ -66,7 +145,7 @@ def roll_back(database: Database, agent: str, *, to: int | None, by: str, reason
                     _decision(connection, agent, candidate.number, Verdict.ABSTAIN, by, parent_gone),
                 )
         for number in withdrawn:
-            evidence = Evidence(reasons=(reason,), rolled_back_to=target)
+            evidence = Evidence(reasons=(reason,), rolled_back_to=target, live=live)
             decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
         _hold(connection, agent, withdrawn)
         _forget_known(connection, agent, withdrawn)
@@ -84,8 +163,14 @@ def _refuse_pruned(connection: Connection, agent: str, target: int, lineage: Seq
         raise FlipRefused(f"{pruned_notice(pruned[target])}; one can go back to {present}")
 
 
+def _must_be_undecided(connection: Connection, candidate: Version) -> None:
+    if candidate not in undecided(connection):
+        raise FlipRefused("already decided")
+
+
 def _flip(connection: Connection, agent: str, *, serve: int, predecessor: int) -> int:
     no_longer_want(connection, agent, *Purpose)
+    canary.end_steps(connection, agent)
     now = now_s(connection)
     for purpose, number, share in ((Purpose.SERVE, serve, 1.0), (Purpose.PREDECESSOR, predecessor, 0.0)):
         connection.execute(

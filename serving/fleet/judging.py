@@ -24,6 +24,8 @@ from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE, Version
 from ledger.versions.promotion import promote
+from serving.canary.admission import admit
+from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import (
     AnsweredQuestion,
     AskingOptions,
@@ -66,6 +68,7 @@ class JudgingOptions:
     gate_max: int = 128  # gate prompts, the newest
     receipts_max: int = 16  # taught prompts that both models answer, for receipts
     placing_s_max: float = 30.0  # after which a replica that does not hold a candidate counts as failed
+    canary: CanaryOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,16 +220,20 @@ def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
     holders = judging.reports.holders(candidate.model)
     failures = judging.reports.failures(candidate.model)
     waiting = [url for url in rotation if url not in holders and url not in failures]
-    late = state.waited_s > judging.options.placing_s_max
+    # A canary with a share was held before: a replica that restarts is waited for.
+    late = state.waited_s > judging.options.placing_s_max and not state.wanted[Purpose.CANARY].share
     if not rotation or (waiting and not late) or (not holders and not late):
         return False
     if not holders:
         return _give_up(judging, state, failures)
+    if (by := admit(judging.database, candidate, judging.options.canary)) is None:
+        return False
     parities = {url: parity.numbers() for url, parity in holders.items()}
     evidence = replace(canary.evidence, replicas=parities, failed=dict(failures))
     judging.failpoint("fleet-swapping")
     try:
-        generation = promote(judging.database, candidate, _decision(candidate, Verdict.PROMOTE, evidence))
+        decision = replace(_decision(candidate, Verdict.PROMOTE, evidence), by=by)
+        generation = promote(judging.database, candidate, decision)
     except FlipRefused as refusal:
         # The ledger changed, not the candidate: an abstention, which does not count as a try.
         refused = replace(canary.evidence, reasons=(str(refusal),))
@@ -273,7 +280,7 @@ def _read_state(connection: Connection, candidate: Version) -> _CandidateState:
         if row.agent == candidate.agent and row.number == candidate.number
     }
     decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
-    canaries = [decision for decision in decided if decision.verdict is Verdict.CANARY]
+    canaries = [one for one in decided if one.verdict is Verdict.CANARY and one.by == BY]
     champion = (
         None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
     )

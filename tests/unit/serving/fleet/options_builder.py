@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
@@ -21,7 +22,8 @@ def build_replica_options(**changed: Any) -> ReplicaOptions:
 
 def build_judging_options(**changed: Any) -> JudgingOptions:
     asking = AskingOptions(tokens_max=256, in_flight_max=8)
-    return JudgingOptions(**{"limits": build_limits(), "asking": asking, **changed})
+    fields = {"limits": build_limits(), "asking": asking, "canary": CanaryOptions(share=0.0, s_max=1800.0)}
+    return JudgingOptions(**{**fields, **changed})
 
 
 def build_fleet_options(store: Path, **changed: Any) -> FleetOptions:

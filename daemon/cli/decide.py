@@ -1,0 +1,87 @@
+"""Commands by which a person decides: promote or refuse a version, hold or resume an agent."""
+
+from typing import Annotated
+
+import typer
+
+from daemon.cli.author import this_user
+from daemon.cli.context import AsJson, Context, settings_of
+from daemon.exit_codes import ExitCode
+
+Reference = Annotated[str, typer.Argument(metavar="AGENT@vN", help="As in billing@v7.")]
+By = Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")]
+
+
+def add_to(app: typer.Typer, *, act: str) -> None:
+    """Register these commands under their heading in the help."""
+    for command in (promote, refuse, hold, resume):
+        app.command(rich_help_panel=act)(command)
+
+
+def promote(
+    context: Context,
+    version: Reference,
+    reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a version that passed the gate serve now: one that waits for a person, or a canary.
+
+    It also goes through while its agent is on hold.
+    """
+    from daemon.commands.acting import deciding
+    from daemon.console import show_json
+
+    done = deciding.promote(settings_of(context), version, by=by or this_user(), reason=reason)
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{done['agent']}: {done['version']} is promoted as soon as the replicas hold it")
+
+
+def refuse(
+    context: Context,
+    version: Reference,
+    reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a version that has no verdict yet; the agent learns on from its events."""
+    from daemon.commands.acting import deciding
+    from daemon.console import show_json
+
+    _require_reason(reason)
+    done = deciding.refuse(settings_of(context), version, by=by or this_user(), reason=reason)
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{done['agent']}: {done['version']} is refused; gateways follow within a second")
+
+
+def hold(
+    context: Context,
+    agent: str,
+    reason: Annotated[str, typer.Option(help="Kept with the hold.")] = "",
+    by: By = None,
+) -> None:
+    """Promote no version of this agent, and give no canary a larger share, until `clorad resume`."""
+    from daemon.commands.acting import deciding
+
+    _require_reason(reason)
+    is_new = deciding.hold(settings_of(context), agent, by=by or this_user(), reason=reason)
+    typer.echo(f"{agent} is on hold" if is_new else f"{agent} was on hold already")
+
+
+def resume(context: Context, agent: str, by: By = None) -> None:
+    """End the hold of this agent."""
+    from daemon.commands.acting import deciding
+
+    was_held = deciding.resume(settings_of(context), agent, by=by or this_user())
+    typer.echo(f"{agent} goes on" if was_held else f"{agent} was not on hold")
+
+
+def _require_reason(reason: str) -> None:
+    from daemon.console import CommandFailed
+
+    if not reason.strip():
+        raise CommandFailed("--reason is kept with the decision: say why", code=ExitCode.USAGE)

@@ -1,0 +1,75 @@
+"""`clorad promote`, `refuse`, `hold` and `resume`: what a person decides about versions and agents."""
+
+from collections.abc import Callable
+from typing import Any
+
+from daemon.commands.ledger import opened
+from daemon.commands.versions import parse_reference
+from daemon.console import CommandFailed, joined, short
+from daemon.settings import Settings
+from ledger.database import Database
+from ledger.errors import FlipRefused
+from ledger.learning.agents import all_agents
+from ledger.versions import desired, holds, lineage, promotion
+from ledger.versions.lineage import Version
+
+
+def promote(settings: Settings, reference: str, *, by: str, reason: str) -> dict[str, Any]:
+    """Let a candidate serve that passed the gate; the fleet role does it within a second."""
+
+    def confirm(database: Database, candidate: Version) -> None:
+        promotion.confirm(database, candidate, by=by, reason=reason)
+
+    return _decide(settings, reference, confirm) | {"verdict": "confirm", "by": by}
+
+
+def refuse(settings: Settings, reference: str, *, by: str, reason: str) -> dict[str, Any]:
+    """Refuse a candidate; a canary answers nobody any more."""
+
+    def turn_down(database: Database, candidate: Version) -> None:
+        promotion.refuse(database, candidate, by=by, reason=reason)
+
+    return _decide(settings, reference, turn_down) | {"verdict": "refuse", "by": by}
+
+
+def hold(settings: Settings, agent: str, *, by: str, reason: str) -> bool:
+    """Put the agent on hold. Returns whether it was not before."""
+    with opened(settings) as database:
+        _require_agent(database, agent)
+        return holds.hold(database, agent, by=by, reason=reason)
+
+
+def resume(settings: Settings, agent: str, *, by: str) -> bool:
+    """End the agent's hold. Returns whether it was on hold."""
+    with opened(settings) as database:
+        _require_agent(database, agent)
+        return holds.resume(database, agent, by=by)
+
+
+def _decide(
+    settings: Settings, reference: str, decide: Callable[[Database, Version], None]
+) -> dict[str, Any]:
+    agent, number, content_hash = parse_reference(reference)
+    with opened(settings) as database:
+        _require_agent(database, agent)
+        with database.read() as connection:
+            version = lineage.version(connection, agent, number)
+            serves = desired.champion(connection, agent) == number
+        if version is None:
+            raise CommandFailed(f"{agent} has no version {number}")
+        if content_hash is not None and not version.hash.startswith(content_hash):
+            raise CommandFailed(f"{agent}@v{number} is {version.name}, not v{number}-{content_hash}")
+        if serves:
+            raise CommandFailed(f"{agent} serves {version.name}; `clorad rollback {agent}` goes back")
+        try:
+            decide(database, version)
+        except FlipRefused as refusal:
+            raise CommandFailed(f"{agent}@{version.name}: {refusal}") from None
+    return {"agent": agent, "version": version.name}
+
+
+def _require_agent(database: Database, agent: str) -> None:
+    with database.read() as connection:
+        agents = all_agents(connection)
+    if agent not in agents:
+        raise CommandFailed(f"no agent {short(agent, 60)}; there are: {joined(sorted(agents), 'none')}")
