@@ -114,7 +114,10 @@ class LearningSettings(_Group):
     replay_max: int = Field(default=64, ge=0)
     """Taught events that a turn trains again, so that new events do not undo what was taught before."""
     anchors_max: int = Field(default=160, ge=0)
-    """Approved replies trained in a turn, to keep them as they are: without them a turn changes them too."""
+    """Replies that people approved, or did not object to, trained in a turn to keep them as they are. Without
+    them a turn changes them too."""
+    settle_s: float = Field(default=3600.0, ge=0)
+    """Seconds people have to object to a captured reply; then it counts as right where nobody approves."""
     refusals_max: int = Field(default=3, ge=1)
     """Refused candidates in which an event may be new; then it is contested until a person decides."""
     gather_s: float = Field(default=2.0, ge=0, le=600)

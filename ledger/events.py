@@ -181,6 +181,15 @@ class LiveCounts:
     versions: Mapping[str, VersionCounts]  # by version
 
 
+SILENCE = "clorad/silence"
+"""The source in the uid of a captured reply that nobody objected to. The ledger has no event of it."""
+
+
+def silence_uid(interaction: str) -> str:
+    """How manifests and evidence name a captured reply that nobody objected to."""
+    return f"{SILENCE}#{interaction}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableRecord:
     """Why a record cannot be used. `detail` names fields and types, never what people wrote."""

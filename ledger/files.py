@@ -5,6 +5,7 @@ import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 from ledger.errors import LedgerRefused
 
@@ -14,8 +15,13 @@ _MOUNTS = Path("/proc/self/mounts")
 
 
 def file_of_sqlite(database: str) -> Path | None:
-    """The file that a URL's database names, also as `file:PATH?…`; None where it is in memory."""
-    path = database.removeprefix("file:").partition("?")[0]
+    """The file that a URL's database names, also as `file:PATH?…`; None where it is in memory.
+
+    Only after `file:` does SQLite read a query and percent-encoding (https://www.sqlite.org/uri.html).
+    """
+    path = database
+    if database.startswith("file:"):
+        path = unquote(database.removeprefix("file:").partition("?")[0])
     return None if path in ("", ":memory:") else Path(path).absolute()
 
 

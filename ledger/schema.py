@@ -166,6 +166,15 @@ turn_events = Table(
     Index(None, "event_seq"),
 )
 
+turn_replies = Table(  # captured replies that nobody objected to, shown as anchors
+    "turn_replies",
+    metadata,
+    Column("turn_id", Serial, ForeignKey("turns.id"), primary_key=True),
+    Column("interaction", String(200), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Index(None, "interaction"),
+)
+
 versions = Table(
     "versions",
     metadata,

@@ -36,6 +36,7 @@ def choose(
     new: Sequence[KeptEvent],
     taught: Sequence[KeptEvent],
     approvals: Sequence[KeptEvent],
+    silent: Sequence[KeptEvent] = (),
     gate: Sequence[KeptEvent],
     dev: Sequence[KeptEvent],
     interactions: Mapping[str, Interaction],
@@ -46,13 +47,14 @@ def choose(
     """The events of one agent's turn about `new`; the same arguments give the same choice.
 
     `taught` are the events that its champion was trained on, `approvals` its usable approvals of role train,
-    `gate` and `dev` its corrections of those roles. Replay draws from each taught rule in turn. No anchor has
+    `gate` and `dev` its corrections of those roles, `silent` replies that nobody objected to
+    (`rewards.silence`). Replay draws from each taught rule in turn. No anchor has
     the prompt group of a correction. No outdated event is replayed, an anchor or watched.
     """
     history = History(interactions=interactions, conversations={})
     corrections = [*new, *taught, *gate, *dev]
     outdated_seqs = find_outdated(
-        [*approvals, *taught, *dev], corrections=corrections, new=new, history=history
+        [*approvals, *silent, *taught, *dev], corrections=corrections, new=new, history=history
     )
     demonstrations = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
     untaught_approvals = _untaught_approvals(new, taught, approvals, history)
@@ -60,7 +62,7 @@ def choose(
     seqs_used = outdated_seqs | {kept.seq for kept in untaught_approvals}
     unaffected = [
         kept
-        for kept in approvals
+        for kept in (*silent, *approvals)
         if kept.seq not in seqs_used
         and kept.event.prompt_group not in groups
         and kept.event.role is Role.TRAIN

@@ -27,6 +27,7 @@ class SuiteQuestion:
 def suite(
     *,
     approvals: Sequence[KeptEvent],
+    silent: Sequence[KeptEvent] = (),
     taught_gate: Sequence[KeptEvent],
     new: Sequence[KeptEvent],
     corrections: Sequence[KeptEvent],
@@ -37,14 +38,15 @@ def suite(
     """At most `questions_max` questions: gate approvals, and gate corrections of turns already promoted.
 
     `new` are the corrections that the candidate is about (its turn's, and the evidence), `corrections` all of
-    the agent's. At most a third are earlier corrections, drawn from each rule in turn. Half of the approvals
-    are those most similar to the new corrections' prompts, where side effects of a rule would show. Outdated
-    events and prompt groups of `new` are left out.
+    the agent's, `silent` replies that nobody objected to (`rewards.silence`). At most a third are earlier
+    corrections, drawn from each rule in turn. Half of the approvals are those most similar to the new
+    corrections' prompts, where side effects of a rule would show. Outdated events and prompt groups of `new`
+    are left out.
     """
     history = History(interactions=interactions, conversations={})
     all_corrections = [*corrections, *taught_gate, *new]
     outdated_seqs = find_outdated(
-        [*approvals, *taught_gate], corrections=all_corrections, new=new, history=history
+        [*approvals, *silent, *taught_gate], corrections=all_corrections, new=new, history=history
     )
     new_groups = {kept.event.prompt_group for kept in new}
     taught, approved = (
@@ -53,7 +55,7 @@ def suite(
             for kept in group
             if kept.seq not in outdated_seqs and kept.event.prompt_group not in new_groups
         ]
-        for group in (taught_gate, approvals)
+        for group in (taught_gate, (*silent, *approvals))
     )
     asked_again = fair_sample(taught, history, round(questions_max * _TAUGHT_SHARE), seed)
     chosen = sample_approvals(

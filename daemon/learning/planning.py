@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from daemon.learning.preparing import Background, read_background
 from engine.recipe import recipe_from, recipe_values
 from ledger.database import Connection
-from ledger.events import CORRECTING, KeptEvent, Kind, Role, Status
+from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role, Status
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent
 from ledger.learning.backlog import Backlog
+from ledger.learning.silent_replies import silent_replies
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import newest_seq
@@ -23,7 +24,9 @@ from rewards.baseline import baselines_to_json, mean_outcomes
 from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
 from rewards.credit import DEMONSTRATING
+from rewards.episode import Part
 from rewards.labelling import settle_for_planning
+from rewards.silence import is_silence, unopposed
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
@@ -45,6 +48,7 @@ class TurnLimits:
     new_max: int
     replay_max: int
     anchors_max: int
+    settle_s: float  # that people have to object to a captured reply
     refusals_max: int  # refused candidates an event may be new in before a person has to look at it
 
 
@@ -63,6 +67,7 @@ class _Material:
     waiting: Sequence[KeptEvent]
     taught: Sequence[KeptEvent]
     approvals: Sequence[KeptEvent]
+    replies: Sequence[Interaction]  # captures that nobody objected to
     gate: Sequence[KeptEvent]
     dev: Sequence[KeptEvent]
     background: Background
@@ -75,7 +80,7 @@ def plan_turn(
 ) -> PlannedTurn:
     """The agent's next turn. Its `plan` is None where nothing in the backlog can teach."""
     through = newest_seq(connection, agent.name)
-    material = _read_material(connection, agent.name, limits)
+    material = _read_material(connection, agent.name, backlog.champion, limits)
     refused = event_queries.often_refused(connection, agent.name, times=limits.refusals_max)
     marks = _disputes(material, refused)
     undisputed = replace(
@@ -89,13 +94,15 @@ def plan_turn(
         return PlannedTurn(plan=None, marks=marks)
     attempt = backlog.refusals + 1
     seed = _seed(agent.name, through, attempt)
+    interactions = {**material.background.interactions, **{reply.id: reply for reply in material.replies}}
     choice = choose(
         new=new,
         taught=[kept for kept in undisputed.taught if kept.seq not in marks],
         approvals=material.approvals,
+        silent=_silent(material),
         gate=material.gate,
         dev=material.dev,
-        interactions=material.background.interactions,
+        interactions=interactions,
         seed=seed,
         replay_max=limits.replay_max,
         anchors_max=limits.anchors_max,
@@ -110,11 +117,12 @@ def plan_turn(
         through_seq=through,
         token=token,
         events=tuple(_members(choice)),
+        replies=tuple(kept.event.id for kept in choice.parts[Part.ANCHOR] if is_silence(kept.event)),
     )
     return PlannedTurn(plan=plan, marks=marks)
 
 
-def _read_material(connection: Connection, agent: str, limits: TurnLimits) -> _Material:
+def _read_material(connection: Connection, agent: str, champion: int, limits: TurnLimits) -> _Material:
     waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
     waiting += event_queries.not_labelled(connection, agent, limit=limits.new_max - len(waiting))
     taught = event_queries.taught(connection, agent)
@@ -130,6 +138,9 @@ def _read_material(connection: Connection, agent: str, limits: TurnLimits) -> _M
         waiting=waiting,
         taught=taught,
         approvals=approvals,
+        replies=silent_replies(
+            connection, agent, champion=champion, role=Role.TRAIN, settle_s=limits.settle_s
+        ),
         gate=gate,
         dev=dev,
         background=read_background(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
@@ -138,6 +149,13 @@ def _read_material(connection: Connection, agent: str, limits: TurnLimits) -> _M
             event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST
         ),
     )
+
+
+def _silent(material: _Material) -> list[KeptEvent]:
+    """Replies that nobody objected to, as approvals; not where a correction, of any role, says otherwise."""
+    events = [*material.waiting, *material.taught, *material.gate, *material.dev]
+    corrections = [kept for kept in events if kept.event.kind in CORRECTING]
+    return unopposed(material.replies, corrections, history=material.background.history)
 
 
 def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
@@ -182,6 +200,7 @@ def _members(choice: TurnSelection) -> list[TurnEvent]:
         TurnEvent(seq=kept.seq, part=TurnPart(part), revision=kept.event.revision)
         for part, members in choice.parts.items()
         for kept in members
+        if not is_silence(kept.event)
     ]
 
 

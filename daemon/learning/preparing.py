@@ -20,6 +20,7 @@ from rewards.baseline import baselines_from_json
 from rewards.episode import Part
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
+from rewards.silence import silent_approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +54,18 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         events = event_queries.events_by_seq(connection, (event.seq for event in plan.events))
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
         background = read_background(connection, plan.agent, list(events.values()))
+        replies = event_queries.interactions_named(connection, plan.replies)
     parts = {
         part: [events[event.seq] for event in plan.events if event.part is TurnPart(part)] for part in Part
     }
+    parts[Part.ANCHOR] += [
+        silent_approval(replies[id], seq=place - len(plan.replies))
+        for place, id in enumerate(plan.replies)
+        if id in replies
+    ]
+    history = History(
+        interactions={**background.interactions, **replies}, conversations=background.conversations
+    )
     baselines = baselines_from_json(plan.labelling)
     episodes = tuple(
         episode
@@ -63,7 +73,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         for episode in episodes_of_turn(
             members,
             part=part,
-            history=background.history,
+            history=history,
             baselines=baselines,
             around=(*events.values(), *background.amended),
         )

@@ -49,7 +49,9 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                     canary=canary,
                 ),
             ),
-            suite=lambda connection, candidate: suite_questions(connection, candidate, limit=gate.suite_max),
+            suite=lambda connection, candidate: suite_questions(
+                connection, candidate, limit=gate.suite_max, settle_s=settings.learning.settle_s
+            ),
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
             api_keys=settings.fleet.replica_keys(),

@@ -151,7 +151,7 @@ def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, 
     interaction_by_id: dict[str, Interaction] = {}
     for chunk in in_chunks(sorted(set(ids))):
         query = select(interactions).where(interactions.c.id.in_(chunk))
-        interaction_by_id.update({row.id: _interaction(row) for row in connection.execute(query)})
+        interaction_by_id.update({row.id: interaction_of_row(row) for row in connection.execute(query)})
     return interaction_by_id
 
 
@@ -162,7 +162,7 @@ def conversation(connection: Connection, agent: str, name: str) -> list[Interact
         .where(interactions.c.agent == agent, interactions.c.conversation == name)
         .order_by(interactions.c.turn, interactions.c.received_s)
     )
-    return [_interaction(row) for row in connection.execute(query)]
+    return [interaction_of_row(row) for row in connection.execute(query)]
 
 
 def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent]:
@@ -220,7 +220,8 @@ def _event(row: Any) -> Event:
     )
 
 
-def _interaction(row: Any) -> Interaction:
+def interaction_of_row(row: Any) -> Interaction:
+    """The interaction in a whole row of its table."""
     return Interaction(
         id=row.id,
         agent=row.agent,

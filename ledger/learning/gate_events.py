@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
 from ledger.learning.event_queries import events_by_seq, interactions_named, usable
+from ledger.learning.silent_replies import silent_replies
 from ledger.schema import turn_events
 from ledger.turn_states import TurnPart, in_part
 from ledger.versions.lineage import BASE, Version, version
@@ -20,6 +21,7 @@ class SuiteMaterial:
     """Everything that the no-harm suite of a candidate is chosen from, oldest first in each group."""
 
     approvals: Sequence[KeptEvent]  # of role gate
+    replies: Sequence[Interaction]  # of role gate: captures that nobody objected to
     judged_before: Sequence[KeptEvent]  # gate corrections by which the champion or an ancestor was judged
     new: Sequence[KeptEvent]  # the new events of the candidate's turn, and the gate corrections since
     corrections: Sequence[KeptEvent]  # of every role
@@ -45,8 +47,11 @@ def taught_events(connection: Connection, candidate: Version, *, limit: int | No
     return [events[seq] for seq in sorted(events)]
 
 
-def suite_material(connection: Connection, candidate: Version) -> SuiteMaterial:
-    """The events that the candidate's no-harm suite is chosen from (`rewards.suite`)."""
+def suite_material(connection: Connection, candidate: Version, *, settle_s: float) -> SuiteMaterial:
+    """The events and captures that the candidate's no-harm suite is chosen from (`rewards.suite`).
+
+    People had `settle_s` seconds to object to a captured reply.
+    """
     agent, through_seq = candidate.agent, _champion_through_seq(connection, candidate)
     approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
     by_role = {role: usable(connection, agent, role=role, kinds=CORRECTING) for role in Role}
@@ -57,6 +62,9 @@ def suite_material(connection: Connection, candidate: Version) -> SuiteMaterial:
     named = [kept.event.interaction for kept in (*approvals, *corrections, *new)]
     return SuiteMaterial(
         approvals=approvals,
+        replies=silent_replies(
+            connection, agent, champion=candidate.parent, role=Role.GATE, settle_s=settle_s
+        ),
         judged_before=judged_before,
         new=new,
         corrections=corrections,

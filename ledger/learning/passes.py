@@ -14,7 +14,7 @@ from ledger import leases
 from ledger.database import Database, now_s
 from ledger.errors import TurnVoid
 from ledger.learning.turns import Turn, TurnEvent, TurnPlan, lease_name
-from ledger.schema import passes, turn_events, turns
+from ledger.schema import passes, turn_events, turn_replies, turns
 from ledger.turn_states import TurnPart, TurnState
 
 
@@ -114,6 +114,12 @@ def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan
         for event_place, event in enumerate(plan.events)
     ]
     connection.execute(insert(turn_events), rows)
+    if plan.replies:
+        replies = [
+            {"turn_id": turn_id, "interaction": reply, "place": reply_place}
+            for reply_place, reply in enumerate(plan.replies)
+        ]
+        connection.execute(insert(turn_replies), replies)
     return Turn(id=turn_id, pass_id=pass_id, number=number, plan=plan)
 
 
@@ -121,6 +127,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
     members = connection.execute(
         select(turn_events).where(turn_events.c.turn_id == row.id).order_by(turn_events.c.place)
     )
+    replies = select(turn_replies.c.interaction).where(turn_replies.c.turn_id == row.id)
     plan = TurnPlan(
         agent=row.agent,
         parent=row.parent,
@@ -134,6 +141,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
             TurnEvent(seq=member.event_seq, part=TurnPart(member.part), revision=member.revision)
             for member in members
         ),
+        replies=tuple(connection.scalars(replies.order_by(turn_replies.c.place))),
     )
     return Turn(
         id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == TurnState.OPEN

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, update
 
 from ledger import leases
 from ledger.database import Database, now_s
 from ledger.errors import TurnVoid
 from ledger.events import Status
 from ledger.intake.withdrawn import changed_events
-from ledger.schema import events, passes, turn_events, turns, versions
+from ledger.schema import events, interactions, passes, turn_events, turn_replies, turns, versions
 from ledger.turn_states import EventOutcome, EventResult, TurnPart, TurnState, in_part, in_state
 from ledger.versions.desired import champion
 from ledger.versions.lineage import Version
@@ -46,6 +46,7 @@ class TurnPlan:
     through_seq: int
     token: int  # fencing token of the agent's lease
     events: tuple[TurnEvent, ...]
+    replies: tuple[str, ...] = ()  # ids of captured replies that nobody objected to, shown as anchors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,18 @@ def void_reason(connection: Connection, turn: Turn, token: int) -> str | None:
         return "parent is no longer champion"
     if changed := changed_events(connection, turn.id):
         return f"{changed} events changed meanwhile"
+    if forgotten := forgotten_replies(connection, turn.id):
+        return f"{forgotten} captured replies were forgotten meanwhile"
     return None
+
+
+def forgotten_replies(connection: Connection, turn_id: int) -> int:
+    """How many of the captured replies that a turn was given have lost their texts since."""
+    has_texts = exists().where(
+        interactions.c.id == turn_replies.c.interaction, interactions.c.forgotten.is_(None)
+    )
+    query = select(func.count()).where(turn_replies.c.turn_id == turn_id, ~has_texts)
+    return int(connection.scalar(query.select_from(turn_replies)) or 0)
 
 
 def record_version(

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from ledger.database import Database, in_chunks, now_s
-from ledger.events import CORRECTING, Kind, Status
+from ledger.events import CORRECTING, Kind, Status, silence_uid
 from ledger.intake.prompt_roles import forget_openings
 from ledger.schema import (
     dead_letters,
@@ -23,6 +23,7 @@ from ledger.schema import (
     outbox,
     passes,
     turn_events,
+    turn_replies,
     turns,
     waiting_records,
 )
@@ -108,7 +109,11 @@ def _counts(mentions: Mentions) -> dict[str, int]:
 
 
 def _taught(connection: Connection, mentions: Mentions) -> dict[str, list[Version]]:
-    return taught_with(connection, [mention.seq for mention in (*mentions.events, *mentions.bystanders)])
+    return taught_with(
+        connection,
+        [mention.seq for mention in (*mentions.events, *mentions.bystanders)],
+        mentions.interactions,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,7 @@ class _Work:
     def erase(self, mentions: Mentions) -> None:
         """Erase these texts; rows by which others are found come last."""
         uids = frozenset(mention.uid for mention in (*mentions.events, *mentions.bystanders))
+        uids |= {silence_uid(id) for id in mentions.interactions}
         self._each("decisions", mentions.decisions, lambda connection, ids: _unquote(connection, ids, uids))
         self._each("messages", mentions.messages, _withdraw)
         self._each("dead_letters", mentions.letters, self._empty_letters)
@@ -148,6 +154,8 @@ class _Work:
     def _empty_interactions(self, connection: Connection, ids: Sequence[str]) -> None:
         said = select(interactions.c.agent, interactions.c.prompt_group).where(interactions.c.id.in_(ids))
         groups = [(row.agent, row.prompt_group) for row in connection.execute(said)]
+        shown = select(turn_replies.c.turn_id).where(turn_replies.c.interaction.in_(ids))
+        self._void(connection, turns.c.id.in_(shown))
         connection.execute(
             update(interactions)
             .where(interactions.c.id.in_(ids))
@@ -167,7 +175,7 @@ class _Work:
         """Retract events of others: their texts stay, but the interaction they are about is gone."""
         seqs = [mention.seq for mention in bystanders]
         reason = f"what it is about was forgotten: erasure {self.erasure}"
-        self._void(connection, seqs)
+        self._void(connection, _has_one_of(seqs))
         connection.execute(
             update(events)
             .where(events.c.seq.in_(seqs))
@@ -176,7 +184,7 @@ class _Work:
 
     def _empty_events(self, connection: Connection, mentions: Sequence[Mention]) -> None:
         seqs = [mention.seq for mention in mentions]
-        self._void(connection, seqs)
+        self._void(connection, _has_one_of(seqs))
         _forget_records(connection, seqs)
         rows = connection.execute(
             select(events.c.seq, events.c.kind, events.c.data, events.c.agent, events.c.prompt_group).where(
@@ -195,14 +203,9 @@ class _Work:
             connection.execute(changed.values(**values, prompt_group=None, trace=None))
         forget_openings(connection, [(row.agent, row.prompt_group) for row in rows if row.prompt_group])
 
-    def _void(self, connection: Connection, seqs: Sequence[int]) -> None:
-        """Close the open turns that have these events as void, so that they make no version."""
-        query = (
-            select(turns.c.id, turns.c.pass_id)
-            .join(turn_events, turn_events.c.turn_id == turns.c.id)
-            .where(in_state(TurnState.OPEN), turn_events.c.event_seq.in_(seqs))
-            .distinct()
-        )
+    def _void(self, connection: Connection, concerned: ColumnElement[bool]) -> None:
+        """Close the open turns concerned as void, so that they make no version."""
+        query = select(turns.c.id, turns.c.pass_id).where(in_state(TurnState.OPEN), concerned)
         voided = connection.execute(query).all()
         if not voided:
             return
@@ -216,6 +219,10 @@ class _Work:
             .values(closed_s=closed_s)
         )
         erasures.add(connection, self.erasure, "turns", len(voided))
+
+
+def _has_one_of(seqs: Sequence[int]) -> ColumnElement[bool]:
+    return turns.c.id.in_(select(turn_events.c.turn_id).where(turn_events.c.event_seq.in_(seqs)))
 
 
 def _emptied(kind: Kind, data: dict[str, Any]) -> dict[str, Any]:

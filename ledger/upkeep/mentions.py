@@ -13,10 +13,20 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from ledger.database import in_chunks
-from ledger.events import DeadLetter, Status
+from ledger.events import DeadLetter, Status, silence_uid
 from ledger.intake import dead_letters as letters
 from ledger.intake.outbox import from_json
-from ledger.schema import agents, dead_letters, decisions, events, interactions, outbox, turn_events, turns
+from ledger.schema import (
+    agents,
+    dead_letters,
+    decisions,
+    events,
+    interactions,
+    outbox,
+    turn_events,
+    turn_replies,
+    turns,
+)
 from ledger.turn_states import TurnPart, TurnState, in_state
 from ledger.versions import evidence
 from ledger.versions.lineage import Version, versions_of
@@ -83,22 +93,30 @@ def find(connection: Connection, subject: Subject) -> Mentions:
         bystanders=bystanders,
         letters=tuple(letter.id for letter in dead),
         messages=tuple(_messages(connection, dead)),
-        decisions=tuple(_decisions(connection, (*mentions, *bystanders))),
-        turns=tuple(_open_turns(connection, (*mentions, *bystanders))),
+        decisions=tuple(_decisions(connection, (*mentions, *bystanders), unforgotten)),
+        turns=tuple(_open_turns(connection, (*mentions, *bystanders), unforgotten)),
     )
 
 
-def taught_with(connection: Connection, seqs: Sequence[int]) -> dict[str, list[Version]]:
-    """Versions whose turn had one of these events in any part but `dev`; by agent."""
+def taught_with(
+    connection: Connection, seqs: Sequence[int], replies: Sequence[str] = ()
+) -> dict[str, list[Version]]:
+    """Versions whose turn had one of these events in any part but `dev`, or one of these replies; by agent.
+
+    `replies` are ids of interactions.
+    """
     turn_ids: set[int] = set()
+    for ids in in_chunks(replies):
+        shown = select(turn_replies.c.turn_id).where(turn_replies.c.interaction.in_(ids))
+        turn_ids.update(connection.scalars(shown))
     for chunk in in_chunks(seqs):
         query = select(turn_events.c.turn_id).where(
             turn_events.c.event_seq.in_(chunk), turn_events.c.part != TurnPart.DEV.value
         )
         turn_ids.update(connection.scalars(query))
     names: set[str] = set()
-    for chunk in in_chunks(seqs):
-        names.update(connection.scalars(select(events.c.agent).where(events.c.seq.in_(chunk)).distinct()))
+    for chunk in in_chunks(sorted(turn_ids)):
+        names.update(connection.scalars(select(turns.c.agent).where(turns.c.id.in_(chunk)).distinct()))
     versions_by_agent = {
         name: [version for version in versions_of(connection, name) if version.turn_id in turn_ids]
         for name in sorted(names)
@@ -216,18 +234,30 @@ def _messages(connection: Connection, dead: Sequence[DeadLetter]) -> Iterator[in
                 yield row.id
 
 
-def _decisions(connection: Connection, mentions: Sequence[Mention]) -> Iterator[int]:
-    uids = frozenset(mention.uid for mention in mentions)
-    of_agents = select(decisions.c.id).where(decisions.c.agent.in_({mention.agent for mention in mentions}))
-    for page in _pages(connection, of_agents.order_by(decisions.c.id), decisions.c.id) if mentions else ():
+def _decisions(
+    connection: Connection, mentions: Sequence[Mention], captures: set[AgentInteraction]
+) -> Iterator[int]:
+    uids = frozenset(mention.uid for mention in mentions) | {silence_uid(id) for id, _ in captures}
+    names = {mention.agent for mention in mentions} | {agent for _, agent in captures}
+    of_agents = select(decisions.c.id).where(decisions.c.agent.in_(names))
+    for page in _pages(connection, of_agents.order_by(decisions.c.id), decisions.c.id) if uids else ():
         rows = connection.execute(
             select(decisions.c.id, decisions.c.evidence).where(decisions.c.id.in_(page))
         )
         yield from [row.id for row in rows if evidence.from_json(row.evidence).quotes(uids)]
 
 
-def _open_turns(connection: Connection, mentions: Sequence[Mention]) -> list[int]:
+def _open_turns(
+    connection: Connection, mentions: Sequence[Mention], captures: set[AgentInteraction]
+) -> list[int]:
     turn_ids: set[int] = set()
+    for ids in in_chunks(sorted(id for id, _ in captures)):
+        with_replies = (
+            select(turns.c.id)
+            .join(turn_replies, turn_replies.c.turn_id == turns.c.id)
+            .where(in_state(TurnState.OPEN), turn_replies.c.interaction.in_(ids))
+        )
+        turn_ids.update(connection.scalars(with_replies))
     for chunk in in_chunks([mention.seq for mention in mentions]):
         query = (
             select(turns.c.id)

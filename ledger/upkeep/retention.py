@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, func
 from sqlalchemy.orm import aliased
 
 from ledger.database import Database, now_s
-from ledger.schema import events, interactions
+from ledger.schema import events, interactions, turn_replies
 
 PAGE_ROWS = 200
 """Interactions that one transaction reads, or deletes, at most."""
@@ -72,7 +72,7 @@ def _page(connection: Connection, before_s: float, mark: Mark | None) -> tuple[l
 
 
 def _is_unneeded() -> ColumnElement[bool]:
-    """Whether no event names the interaction, its conversation, or another interaction of that conversation.
+    """Whether no turn has it as an anchor, and no event names it, its conversation, or another one of that.
 
     Labels need whole conversations (`rewards.credit`). A forgotten interaction stays, empty: without its row
     it would be stored again if Kafka delivered it again.
@@ -88,8 +88,10 @@ def _is_unneeded() -> ColumnElement[bool]:
         .join(events, events.c.interaction == other.c.id)
         .where(other.c.agent == interactions.c.agent, other.c.conversation == interactions.c.conversation)
     )
+    shown = select(literal(1)).where(turn_replies.c.interaction == interactions.c.id)
     return and_(
         interactions.c.forgotten.is_(None),
+        ~shown.correlate(interactions).exists(),
         ~named.correlate(interactions).exists(),
         ~in_conversation.correlate(interactions).exists(),
         ~other_named.correlate(interactions).exists(),

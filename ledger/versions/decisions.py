@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, literal, select
 
 from ledger.database import now_s
-from ledger.events import Status
+from ledger.events import Status, silence_uid
 from ledger.intake import outbox
-from ledger.schema import decisions, events, versions
+from ledger.schema import decisions, events, interactions, versions
 from ledger.topic_names import LIFECYCLE_TOPIC
 from ledger.versions import canary
 from ledger.versions.desired import Purpose, no_longer_want, raise_generation, share_of
@@ -114,9 +114,12 @@ def _quotable(connection: Connection, decision: Decision) -> Evidence:
     retracted = select(events.c.source, events.c.id).where(
         events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
     )
-    return decision.evidence.without_answers_to(
-        f"{row.source}#{row.id}" for row in connection.execute(retracted)
+    uids = {f"{row.source}#{row.id}" for row in connection.execute(retracted)}
+    forgotten = select(interactions.c.id).where(
+        interactions.c.agent == decision.agent, interactions.c.forgotten.is_not(None)
     )
+    uids |= {silence_uid(id) for id in connection.scalars(forgotten)}
+    return decision.evidence.without_answers_to(uids)
 
 
 def _report(connection: Connection, decision: Decision) -> None:

@@ -9,19 +9,29 @@ from collections.abc import Sequence
 from ledger.database import Connection
 from ledger.learning.gate_events import suite_material
 from ledger.versions.lineage import Version
+from rewards.exchange import History
+from rewards.silence import unopposed
 from rewards.suite import suite
 from serving.fleet.questions import Question
 
 
-def suite_questions(connection: Connection, candidate: Version, *, limit: int) -> Sequence[Question]:
-    """At most `limit` questions, the same for the same candidate and ledger."""
-    material = suite_material(connection, candidate)
+def suite_questions(
+    connection: Connection, candidate: Version, *, limit: int, settle_s: float
+) -> Sequence[Question]:
+    """At most `limit` questions, the same for the same candidate and ledger.
+
+    People had `settle_s` seconds to object to a captured reply that is asked for again.
+    """
+    material = suite_material(connection, candidate, settle_s=settle_s)
+    interactions = {**material.interactions, **{reply.id: reply for reply in material.replies}}
+    history = History(interactions=interactions, conversations={})
     questions = suite(
         approvals=material.approvals,
+        silent=unopposed(material.replies, material.corrections, history=history),
         taught_gate=material.judged_before,
         new=material.new,
         corrections=material.corrections,
-        interactions=material.interactions,
+        interactions=interactions,
         seed=candidate.turn_id,
         questions_max=limit,
     )

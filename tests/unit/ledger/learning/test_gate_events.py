@@ -48,7 +48,7 @@ def test_the_suite_is_chosen_from_approvals_and_from_what_earlier_champions_were
     keep(database, build_event("2"), gate("g2"))
     candidate = build_version(database)
     with database.read() as connection:
-        material = suite_material(connection, candidate)
+        material = suite_material(connection, candidate, settle_s=3600.0)
     assert [kept.event.id for kept in material.approvals] == ["a1"]
     assert [kept.event.id for kept in material.judged_before] == ["g1"]
     assert [kept.event.id for kept in material.new] == ["2", "g2"]

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from ledger import schema
 from ledger.database import Database
 from ledger.errors import TurnVoid
-from ledger.events import Kind, Role
+from ledger.events import Kind, Role, silence_uid
 from ledger.intake import waiting
-from ledger.learning import passes
+from ledger.learning import passes, turns
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import audit
 from ledger.upkeep import erasures, forgetting
@@ -290,6 +290,27 @@ class TestAConversation:
             left = all_rows(database)
             assert not holds(left, mark)
             assert not holds(left, f"MARK dev#n{number}")
+
+    def test_turns_that_were_given_its_replies_are_void_and_versions_of_them_are_named(
+        self, database: Database
+    ) -> None:
+        keep(database, build_capture("t0", "MARK", conversation="c"), partition=INTERACTIONS)
+        keep(database, build_marked_event("1", "OTHER", author="bob"))
+        version = build_version(database, replies=("t0",))
+        uid = silence_uid("t0")
+        quoting = build_evidence(uid, answers={uid: Answers(before="MARK", after="b")})
+        refusal = build_decision(version, decisions.Verdict.REFUSE, evidence=quoting)
+        with database.write() as connection:
+            decisions.decide(connection, refusal)
+        [turn] = open_pass(database, "billing", replies=("t0",)).turns
+        talk = Subject(kind="conversation", names=frozenset({"c"}))
+        forgotten = forget_and_check(database, talk)
+        assert forgotten.counts == {"interactions": 1, "turns": 1, "decisions": 1}
+        assert forgotten.taught == {"billing": [version]}
+        with database.write() as connection:
+            assert turns.void_reason(connection, turn, turn.plan.token) is not None
+            decisions.decide(connection, refusal)
+        assert "MARK" not in all_rows(database), "a verdict that comes afterwards does not quote it either"
 
 
 class TestAnEvent:

@@ -12,7 +12,7 @@ from ledger.reports.audit import audit
 from ledger.upkeep import retention
 from ledger.upkeep.retention import DAY_S
 from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, build_unusable, keep
-from tests.unit.ledger.turn_builder import untaught_events
+from tests.unit.ledger.turn_builder import open_pass, untaught_events
 
 
 def aged(database: Database, days: float) -> None:
@@ -53,6 +53,15 @@ def test_what_an_event_names_stays_and_its_whole_conversation(database: Database
     aged(database, 31)
     loop.prune(database, 30, Event())
     assert left(database) == ["named", "t0", "t1", "t2"]
+
+
+def test_what_a_turn_was_given_as_an_anchor_stays(database: Database) -> None:
+    keep(database, build_interaction("shown"), build_interaction("other"), partition=INTERACTIONS)
+    keep(database, build_event("1"))
+    open_pass(database, "billing", replies=("shown",))
+    aged(database, 31)
+    loop.prune(database, 30, Event())
+    assert left(database) == ["shown"]
 
 
 def test_an_event_that_names_a_conversation_only_keeps_it_too(database: Database) -> None:

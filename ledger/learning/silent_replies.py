@@ -1,0 +1,57 @@
+"""Captured replies that nobody objected to: what an agent may be held to where nobody approves."""
+
+from sqlalchemy import Connection, and_, exists, or_, select
+
+from ledger.database import now_s
+from ledger.events import Interaction, Kind, Role
+from ledger.intake.withdrawn import GONE
+from ledger.learning.event_queries import interaction_of_row
+from ledger.schema import events, interactions
+from ledger.versions.lineage import BASE, lineage_of, version_name, versions_of
+
+NEWEST_MAX = 1000
+"""Replies that are looked at: a turn and a no-harm suite have room for a few hundred."""
+
+
+def silent_replies(
+    connection: Connection,
+    agent: str,
+    *,
+    champion: int,
+    role: Role,
+    settle_s: float,
+    newest: int = NEWEST_MAX,
+) -> list[Interaction]:
+    """The `newest` complete replies of the champion and its ancestors that nobody objected to, oldest first.
+
+    People had `settle_s` seconds to object. An objection is any event but an approval that names the reply,
+    or its conversation. A reply that was cut short, or whose text was redacted, is left out.
+    """
+    line = frozenset(lineage_of(connection, agent, champion))
+    names = [version.name for version in versions_of(connection, agent) if version.number in line]
+    about = or_(
+        events.c.interaction == interactions.c.id,
+        and_(interactions.c.conversation.is_not(None), events.c.conversation == interactions.c.conversation),
+    )
+    objection = exists().where(
+        events.c.agent == interactions.c.agent,
+        events.c.kind.not_in([Kind.APPROVE.value, Kind.RETRACTION.value]),
+        events.c.status.not_in(GONE),
+        about,
+    )
+    query = (
+        select(interactions)
+        .where(
+            interactions.c.agent == agent,
+            interactions.c.role == role.value,
+            interactions.c.version.in_([version_name(BASE, ""), *names]),
+            interactions.c.received_s <= now_s(connection) - settle_s,
+            interactions.c.finish_reason == "stop",
+            interactions.c.completion != "",
+            interactions.c.forgotten.is_(None),
+            ~objection,
+        )
+        .order_by(interactions.c.received_s.desc(), interactions.c.id)
+        .limit(newest)
+    )
+    return [interaction_of_row(row) for row in connection.execute(query)][::-1]

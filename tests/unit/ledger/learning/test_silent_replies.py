@@ -1,0 +1,80 @@
+"""Which captured replies nobody objected to."""
+
+from typing import Any
+
+import pytest
+
+from ledger.database import Database
+from ledger.events import Kind, Role
+from ledger.learning.silent_replies import silent_replies
+from tests.unit.ledger.event_builder import (
+    INTERACTIONS,
+    build_event,
+    build_interaction,
+    build_retraction,
+    keep,
+)
+from tests.unit.ledger.turn_builder import build_version, promote
+
+
+def silent(database: Database, **given: Any) -> list[str]:
+    options = {"champion": 0, "role": Role.TRAIN, "settle_s": 0.0} | given
+    with database.read() as connection:
+        return [reply.id for reply in silent_replies(connection, "billing", **options)]
+
+
+def test_an_objection_is_any_event_about_the_reply_or_its_conversation_but_an_approval(
+    database: Database,
+) -> None:
+    names = ("quiet", "corrected", "approved", "talked", "wrongly")
+    talk = {"talked": "c1", "approved": "c2"}
+    keep(
+        database,
+        *(build_interaction(name, conversation=talk.get(name)) for name in names),
+        partition=INTERACTIONS,
+    )
+    keep(
+        database,
+        build_event("1", interaction="corrected"),
+        build_event("2", interaction="approved", kind=Kind.APPROVE),
+        build_event("3", conversation="c1", kind=Kind.ABORT),
+        build_event("4", interaction="wrongly"),
+        build_retraction("r", "4"),
+    )
+    assert sorted(silent(database)) == ["approved", "quiet", "wrongly"]
+
+
+def test_people_have_some_time_to_object(database: Database) -> None:
+    keep(database, build_interaction("fresh"), partition=INTERACTIONS)
+    assert silent(database, settle_s=3600.0) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"finish_reason": "length"},
+        {"completion": ""},
+        {"role": Role.GATE},
+        {"agent": "sql"},
+        {"version": "v9-abcdef"},
+    ],
+)
+def test_replies_of_others_of_another_role_or_cut_short_are_left_out(
+    database: Database, changed: dict[str, Any]
+) -> None:
+    keep(database, build_interaction("odd", **changed), build_interaction("right"), partition=INTERACTIONS)
+    assert silent(database) == ["right"]
+
+
+def test_what_the_champion_and_its_ancestors_said_counts_the_newest_last(database: Database) -> None:
+    keep(database, build_event("1"))
+    refused = build_version(database)
+    keep(database, build_event("2"))
+    champion = build_version(database)
+    promote(database, champion)
+    keep(database, build_interaction("base"), partition=INTERACTIONS)
+    keep(database, build_interaction("refused", version=refused.name), partition=INTERACTIONS)
+    keep(database, build_interaction("champion", version=champion.name), partition=INTERACTIONS)
+    assert silent(database, champion=champion.number) == ["base", "champion"]
+    assert silent(database, champion=champion.number, newest=1) == ["champion"]
+    assert silent(database) == ["base"]
