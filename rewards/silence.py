@@ -16,7 +16,7 @@ _SIMILARITY_SHARE = 0.8
 _SIMILARITY_MIN = 0.3
 """So like each other are unrelated prompts of one agent: a rule reaches no further."""
 
-_CORRECTIONS_MAX = 256  # newest that replies are compared with
+_CORRECTIONS_MAX = 128  # newest that replies are compared with
 
 
 def unopposed(
@@ -52,24 +52,6 @@ def is_silence(event: Event) -> bool:
     return event.source == SILENCE
 
 
-def _is_reached(prompt: TextFeatures, corrected: Sequence[TextFeatures], reaches: Sequence[float]) -> bool:
-    return any(similarity(prompt, other) >= reach for other, reach in zip(corrected, reaches, strict=True))
-
-
-def _reaches(corrected: Sequence[TextFeatures]) -> list[float]:
-    """For each corrected prompt, from which similarity on a prompt is about the same; 1 where it is alone."""
-    if len(corrected) < 2:
-        return [1.0] * len(corrected)
-    return [
-        max(
-            _SIMILARITY_MIN,
-            _SIMILARITY_SHARE
-            * max(similarity(prompt, other) for at, other in enumerate(corrected) if at != place),
-        )
-        for place, prompt in enumerate(corrected)
-    ]
-
-
 def silent_approval(reply: Interaction, *, seq: int) -> KeptEvent:
     """The reply as if somebody had approved it, under a negative number that no event has."""
     event = Event(
@@ -86,3 +68,21 @@ def silent_approval(reply: Interaction, *, seq: int) -> KeptEvent:
         data={},
     )
     return KeptEvent(seq=seq, event=event, status=Status.OPEN, received_s=0.0)
+
+
+def _is_reached(prompt: TextFeatures, corrected: Sequence[TextFeatures], reaches: Sequence[float]) -> bool:
+    return any(similarity(prompt, other) >= reach for other, reach in zip(corrected, reaches, strict=True))
+
+
+def _reaches(corrected: Sequence[TextFeatures]) -> list[float]:
+    """For each corrected prompt, from which similarity on a prompt is about the same; 1 where it is alone."""
+    if len(corrected) < 2:
+        return [1.0] * len(corrected)
+    return [
+        max(
+            _SIMILARITY_MIN,
+            _SIMILARITY_SHARE
+            * max(similarity(prompt, other) for at, other in enumerate(corrected) if at != place),
+        )
+        for place, prompt in enumerate(corrected)
+    ]
