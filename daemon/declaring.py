@@ -5,6 +5,7 @@ from pathlib import Path
 from daemon.settings import AgentSettings
 from engine import base_memory
 from engine.base_files import base_hash
+from ledger.events import levels_from
 from ledger.learning.agents import Agent
 
 
@@ -32,4 +33,5 @@ def hash_of_base(base: Path, store: Path) -> str:
 
 def agent_of(name: str, settings: AgentSettings, base_hash: str) -> Agent:
     """The agent for the ledger, with the hash of its base."""
-    return Agent(name=name, base_hash=base_hash, **dict(settings))
+    own = {**dict(settings), "trust": levels_from(settings.trust.model_dump())}
+    return Agent(name=name, base_hash=base_hash, **own)

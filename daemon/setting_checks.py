@@ -4,11 +4,13 @@ Each function returns the value, or raises `ValueError` with a text that does no
 password.
 """
 
+import base64
+import binascii
 import ipaddress
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -16,6 +18,11 @@ from pydantic import SecretStr
 from engine.recipe import Recipe, recipe_from
 from serving.fleet.scoring import SCORERS
 
+if TYPE_CHECKING:
+    from daemon.feedback_settings import SignerSettings
+
+_KEY_BYTES = 32  # of an Ed25519 seed and of a public key; a shared secret has as many or more
+_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
 _SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
 _LEDGERS = ("sqlite+pysqlite", "postgresql+psycopg")
@@ -81,6 +88,38 @@ def recipe(changes: dict[str, Any]) -> dict[str, Any]:
     except AssertionError:
         raise ValueError(f"out of range: {', '.join(sorted(changes))} (see engine/recipe.py)") from None
     return changes
+
+
+def key_bytes(text: str) -> str:
+    """Base64 (RFC 4648) of a key of 32 bytes or more."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("must be base64") from None
+    if len(raw) < _KEY_BYTES:
+        raise ValueError(f"must be base64 of {_KEY_BYTES} bytes or more")
+    return text
+
+
+def signer_keys(algorithm: str, secret: SecretStr | None, public_key: str | None) -> None:
+    """A shared secret; or, for Ed25519, a seed or a public key of the right length."""
+    if algorithm == "hmac-sha256" and (secret is None or public_key is not None):
+        raise ValueError("hmac-sha256 needs `secret`, and no `public_key`")
+    if algorithm == "ed25519" and (secret is None) == (public_key is None):
+        raise ValueError("ed25519 needs `public_key`, or the seed as `secret`")
+    given = public_key or (secret.get_secret_value() if secret else "")
+    key_bytes(given)
+    if algorithm == "ed25519" and len(base64.b64decode(given)) != _KEY_BYTES:
+        raise ValueError(f"an ed25519 key is base64 of {_KEY_BYTES} bytes")
+
+
+def signers(known: "Mapping[str, SignerSettings]", sign_as: str | None) -> None:
+    """Names that can stand in an event, and a secret for the one that `clorad send` signs as."""
+    for name in known:
+        if not _KEY_ID.fullmatch(name) or name == "gateway":
+            raise ValueError(f"a key id matches {_KEY_ID.pattern} and is not `gateway`")
+    if sign_as is not None and (sign_as not in known or known[sign_as].secret is None):
+        raise ValueError("sign_as must be one of signers, with its secret")
 
 
 def scorer(name: str) -> str:

@@ -3,23 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from daemon import setting_checks
+from daemon.feedback_settings import FeedbackSettings, TrustSettings
+from daemon.setting_group import SettingGroup as _Group
 
 VARIABLE_PREFIX = "CLORAD_"
-
-
-class _Group(BaseModel):
-    # Defaults are checked too: a relative path would be one folder here and another on a replica.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        validate_default=True,
-        allow_inf_nan=False,  # training would cost an agent of infinite weight nothing
-    )
 
 
 def _absolute(path: Path) -> Path:
@@ -256,6 +247,8 @@ class AgentSettings(_Group):
     """Instead of canary.share, for this agent."""
     confirm: bool = False
     """After the gate a version waits until a person promotes or refuses it: for agents with much at stake."""
+    trust: TrustSettings = TrustSettings()
+    """Which of its events must be signed; those that are not become dead letters (`unsigned`)."""
 
 
 class Settings(BaseSettings):
@@ -270,6 +263,7 @@ class Settings(BaseSettings):
     )
 
     kafka: KafkaSettings = KafkaSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     ledger: LedgerSettings = LedgerSettings()
     store: StoreSettings = StoreSettings()
     engine: EngineSettings = EngineSettings()

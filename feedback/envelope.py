@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from feedback import signing
+from feedback.signing import SignedFields
 from feedback.wire import IDENTIFIER_CHARS_MAX, SOURCE_CHARS_MAX
 from ledger.events import Headers, Reason, UnusableRecord
 
@@ -18,8 +20,9 @@ VALUE_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
 STRUCTURED = "application/cloudevents+json"
 
-_ATTRIBUTES = ("id", "source", "type", "specversion", "time", "traceparent")
+_ATTRIBUTES = ("id", "source", "type", "specversion", "time", "traceparent", *signing.EXTENSIONS)
 _LIMITS = {"id": IDENTIFIER_CHARS_MAX, "source": SOURCE_CHARS_MAX, "type": 100}
+_LIMITS |= dict.fromkeys(signing.EXTENSIONS, IDENTIFIER_CHARS_MAX)
 _ODD_CHARACTERS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,6 +38,9 @@ class Envelope:
     occurred_s: float | None
     trace: str | None
     data: Any
+    signed: SignedFields
+    signer: str | None  # both not checked yet
+    signature: str | None
 
 
 class RecordRefused(Exception):
@@ -58,7 +64,7 @@ def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
         return _structured(parsed)
     attributes = {name: _header(by_name, f"ce_{name}") for name in _ATTRIBUTES}
     attributes["traceparent"] = attributes["traceparent"] or _header(by_name, "traceparent")
-    return _envelope(attributes, parsed)
+    return _envelope(attributes, parsed, raw=value)
 
 
 def parse(value: bytes | None) -> Any:
@@ -145,29 +151,46 @@ def _structured(parsed: Any) -> Envelope:
         raise RecordRefused(Reason.INVALID_SCHEMA, "a structured event is an object")
     if "data_base64" in parsed:
         raise RecordRefused(Reason.INVALID_SCHEMA, "data_base64 is not read; send data")
-    return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parsed.get("data"))
+    return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parsed.get("data"), raw=None)
 
 
-def _envelope(attributes: Mapping[str, Any], data: Any) -> Envelope:
-    for name in ("id", "source", "type"):
-        value = attributes[name]
-        if not isinstance(value, str) or not value:
-            raise RecordRefused(Reason.INVALID_SCHEMA, f"{name}: missing")
-        if len(value) > _LIMITS[name] or _CONTROL.search(value):
-            raise RecordRefused(
-                Reason.INVALID_SCHEMA, f"{name}: at most {_LIMITS[name]} printable characters"
-            )
+def _envelope(attributes: Mapping[str, Any], data: Any, *, raw: bytes | None) -> Envelope:
+    """The event with these attributes. `raw`: the bytes of its data where they are sent as they are."""
+    for name in _LIMITS:
+        _check_attribute(name, attributes[name])
     if attributes["specversion"] != "1.0":
         raise RecordRefused(Reason.INVALID_SCHEMA, "specversion: must be 1.0")
+    occurred_s = _seconds(attributes["time"])
     trace = attributes["traceparent"]
     return Envelope(
         id=attributes["id"],
         source=attributes["source"],
         type=attributes["type"],
-        occurred_s=_seconds(attributes["time"]),
+        occurred_s=occurred_s,
         trace=trace if isinstance(trace, str) and _TRACEPARENT.fullmatch(trace) else None,
         data=data,
+        signed=SignedFields(
+            id=attributes["id"],
+            source=attributes["source"],
+            type=attributes["type"],
+            time=attributes["time"],
+            key=attributes[signing.KEY],
+            rights=attributes[signing.RIGHTS],
+            form="json" if raw is None else "bytes",
+            data=data if raw is None else raw,
+        ),
+        signer=attributes[signing.SIGNER],
+        signature=attributes[signing.SIGNATURE],
     )
+
+
+def _check_attribute(name: str, value: Any) -> None:
+    if value is None and name in signing.EXTENSIONS:
+        return
+    if not isinstance(value, str) or not value:
+        raise RecordRefused(Reason.INVALID_SCHEMA, f"{name}: missing")
+    if len(value) > _LIMITS[name] or _CONTROL.search(value):
+        raise RecordRefused(Reason.INVALID_SCHEMA, f"{name}: at most {_LIMITS[name]} printable characters")
 
 
 def _seconds(time: Any) -> float | None:

@@ -1,17 +1,19 @@
-"""Builds the Kafka record of an event to send: a CloudEvent in binary mode, checked and redacted."""
+"""Builds the Kafka record of an event to send: a CloudEvent in binary mode, checked, redacted and signed."""
 
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from feedback import wire
+from feedback import signing, wire
 from feedback.producer import KafkaRecord
 from feedback.redaction import RedactionCounts, Redactor
+from feedback.signing import SignedFields, SigningKey
 
 
 def build_event_record(
@@ -24,10 +26,13 @@ def build_event_record(
     event_id: str | None = None,
     at: datetime | None = None,
     trace: str | None = None,
+    key_id: str | None = None,
+    rights: Iterable[str] = (),
 ) -> KafkaRecord:
     """The record for one event of `kind` (`correction`, … or a full type).
 
-    Raises `ValueError`, which names the wrong fields.
+    `key_id` is the API key that named the author, with its `rights`; intake believes both only where
+    `signed_record` signed them. Raises `ValueError`, which names the wrong fields.
     """
     full = kind if kind in wire.TYPES else f"clorad.{kind}.v1"
     if full not in wire.TYPES:
@@ -52,6 +57,10 @@ def build_event_record(
     }
     if trace is not None:
         headers["traceparent"] = trace
+    if key_id is not None:
+        headers[f"ce_{signing.KEY}"] = key_id
+    if joined := ",".join(sorted(rights)):
+        headers[f"ce_{signing.RIGHTS}"] = joined
     key = kept.get("conversation") or kept.get("key") or identity
     return KafkaRecord(
         topic=topic,
@@ -59,3 +68,21 @@ def build_event_record(
         value=json.dumps(kept, ensure_ascii=False).encode(),
         headers=tuple((name, value.encode()) for name, value in headers.items()),
     )
+
+
+def signed_record(record: KafkaRecord, key: SigningKey) -> KafkaRecord:
+    """The record of `build_event_record` with the signature of `key` on it."""
+    attributes = {name: (value or b"").decode() for name, value in record.headers}
+    fields = SignedFields(
+        id=attributes["ce_id"],
+        source=attributes["ce_source"],
+        type=attributes["ce_type"],
+        time=attributes["ce_time"],
+        key=attributes.get(f"ce_{signing.KEY}"),
+        rights=attributes.get(f"ce_{signing.RIGHTS}"),
+        form="bytes",
+        data=record.value,
+    )
+    extensions = key.extensions(fields)
+    added = tuple((f"ce_{name}", value.encode()) for name, value in extensions.items())
+    return replace(record, headers=(*record.headers, *added))

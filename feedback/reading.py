@@ -4,6 +4,7 @@ Redaction happens here, before any part of the record can reach a disk.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from feedback import wire
+from feedback import signing, wire
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
 from feedback.grouping import openings_of
 from feedback.redaction import RedactionCounts, Redactor
+from feedback.signing import SignatureRefused, Signers, rights_of, trusted_gateway
 from ledger.events import (
     Arrival,
     Event,
@@ -24,6 +26,7 @@ from ledger.events import (
     LiveCounts,
     Reason,
     Signal,
+    Trust,
     UnusableRecord,
     VersionCounts,
 )
@@ -33,14 +36,21 @@ OVERSIZED_BYTES_KEPT = 64 * 1024
 _PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})
 _NAMING_HEADERS = frozenset({"ce_id", "ce_source"})
 
+_SEAL = frozenset({f"ce_{signing.SIGNER}", f"ce_{signing.SIGNATURE}"})
+_SIGNATURE_FORM = re.compile(rb"[A-Za-z0-9+/]{43,86}={1,2}")
+
 _Name = Callable[[Any], Any]
 
 
 class Reader:
-    """Reads records for one ledger. `redacted` counts redactions by kind."""
+    """Reads records for one ledger. `redacted` counts redactions by kind.
 
-    def __init__(self, identity: Identity, redactor: Redactor) -> None:
+    Without `signers` it trusts the ledger's own gateways and nobody else.
+    """
+
+    def __init__(self, identity: Identity, redactor: Redactor, signers: Signers | None = None) -> None:
         self._identity = identity
+        self._signers = signers or Signers([trusted_gateway(identity)])
         self._redactor = redactor
         self.redacted: RedactionCounts = Counter()
 
@@ -68,16 +78,17 @@ class Reader:
         counts = self.redacted if isinstance(content, UnusableRecord) else RedactionCounts()
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
+        kept = self._redact_value(value, counts) if suspect and value is not None else value
+        kept_headers = headers
         if suspect_around:
             key = None if key is None else self._redact_identifier(key, counts)
-            headers = tuple((name, self._redact_header(name, header, counts)) for name, header in headers)
-        return Arrival(
-            offset=offset,
-            key=key,
-            value=self._redact_value(value, counts) if suspect and value is not None else value,
-            headers=headers,
-            content=content,
-        )
+            kept_headers = tuple(
+                (name, self._redact_header(name, header, counts)) for name, header in headers
+            )
+        if (kept, kept_headers) != (value, headers) and not _is_forged(content):
+            # Its signature does not fit any more. Sent again, the record is an unsigned one.
+            kept_headers = tuple((name, header) for name, header in kept_headers if name not in _SEAL)
+        return Arrival(offset=offset, key=key, value=kept, headers=kept_headers, content=content)
 
     def redacted_name(self, name: str) -> str:
         """The name under which the ledger knows an author."""
@@ -86,6 +97,12 @@ class Reader:
     def _content(
         self, envelope: Envelope, raw: bytes, *, suspect: bool, suspect_names: bool
     ) -> Event | Interaction | LiveCounts:
+        try:
+            trust = Trust.UNSIGNED
+            if self._signers.check(envelope.signed, envelope.signer, envelope.signature):
+                trust = Trust.SIGNED
+        except SignatureRefused as refusal:
+            raise RecordRefused(Reason.BAD_SIGNATURE, str(refusal)) from None
         model = wire.TYPES.get(envelope.type)
         if model is None:
             raise RecordRefused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
@@ -100,11 +117,18 @@ class Reader:
             return _live_counts(data)
         if isinstance(data, wire.InteractionData):
             return self._interaction(envelope, data, redacted, name, changed=redacted != fields)
-        return self._event(envelope, data, redacted, raw, name)
+        return self._event(envelope, data, redacted, raw, name, trust)
 
     def _event(
-        self, envelope: Envelope, data: wire.Data, fields: dict[str, Any], raw: bytes, name: _Name
+        self,
+        envelope: Envelope,
+        data: wire.Data,
+        fields: dict[str, Any],
+        raw: bytes,
+        name: _Name,
+        trust: Trust,
     ) -> Event:
+        is_signed = trust is Trust.SIGNED
         kind = data.action if isinstance(data, wire.Intervention) else type(data).__name__.lower()
         if isinstance(data, wire.Retraction):
             fields["target"] = {"source": name(data.target.source), "id": name(data.target.id)}
@@ -125,6 +149,10 @@ class Reader:
             data=fields,
             occurred_s=envelope.occurred_s,
             trace=envelope.trace,
+            trust=trust,
+            signer=envelope.signer if is_signed else None,
+            key_id=name(envelope.signed.key) if is_signed else None,
+            rights=rights_of(envelope.signed.rights) if is_signed else frozenset(),
         )
 
     def _interaction(
@@ -154,7 +182,7 @@ class Reader:
         )
 
     def _redact_header(self, name: str, header: bytes | None, counts: RedactionCounts) -> bytes | None:
-        if header is None or name in _PLAIN_HEADERS:
+        if header is None or _is_plain(name, header):
             return header
         redact = self._redact_identifier if name in _NAMING_HEADERS else self._redactor.binary
         return redact(header, counts)
@@ -223,8 +251,19 @@ def received_s(timestamp_ms: int, now_s: float) -> float:
 def _around(key: bytes | None, headers: Headers) -> bytes:
     """Key and headers that may hold something to redact, joined."""
     return b"\0".join(
-        (key or b"", *(header for name, header in headers if header and name not in _PLAIN_HEADERS))
+        (key or b"", *(header for name, header in headers if header and not _is_plain(name, header)))
     )
+
+
+def _is_plain(name: str, header: bytes) -> bool:
+    """Whether the header cannot hold anything to redact; a signature looks like a secret and is none."""
+    if name == f"ce_{signing.SIGNATURE}":
+        return _SIGNATURE_FORM.fullmatch(header) is not None
+    return name in _PLAIN_HEADERS
+
+
+def _is_forged(content: object) -> bool:
+    return isinstance(content, UnusableRecord) and content.reason is Reason.BAD_SIGNATURE
 
 
 def _same(name: Any) -> Any:

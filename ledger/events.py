@@ -66,6 +66,8 @@ class Reason(StrEnum):
     INVALID_SCHEMA = "invalid_schema"
     EMPTY = "empty"
     CONFLICT = "conflict"
+    BAD_SIGNATURE = "bad_signature"
+    UNSIGNED = "unsigned"  # and the agent demands a signature for what it says
     ORPHAN = "orphan"
     POISON = "poison"
 
@@ -76,6 +78,40 @@ class Openings:
 
     told: tuple[str, ...]  # by what users and tools said: the first message, the first two, and so on
     whole: str | None  # by all, instructions and the agent's own words included; None: there are none
+
+
+ACT_RIGHT = "act"
+"""The right to amend and retract other people's events (`cloradrights` of a signed event)."""
+
+
+class Trust(StrEnum):
+    """The two levels. A signed event has all that an unsigned one has."""
+
+    UNSIGNED = "unsigned"
+    SIGNED = "signed"
+
+    def reaches(self, least: "Trust") -> bool:
+        """Whether this level is at least `least`."""
+        return self is Trust.SIGNED or least is Trust.UNSIGNED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustLevels:
+    """The least level at which events of one agent may do what they say."""
+
+    teach: Trust = Trust.UNSIGNED  # be trained on
+    judge: Trust = Trust.UNSIGNED  # be what candidates are judged by
+    amend: Trust = Trust.UNSIGNED  # replace or complete one's own earlier event
+    retract: Trust = Trust.UNSIGNED  # take one's own earlier event back
+
+    def to_json(self) -> dict[str, str]:
+        """The levels for the ledger; `levels_from` is the reverse."""
+        return {name: getattr(self, name).value for name in self.__slots__}
+
+
+def levels_from(stored: Mapping[str, Any]) -> TrustLevels:
+    """The levels as the ledger has them; what is not stored has its default."""
+    return TrustLevels(**{name: Trust(level) for name, level in stored.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +136,10 @@ class Event:
     data: Mapping[str, Any]  # the wire's `data`
     occurred_s: float | None = None  # by the sender's clock, but never later than Kafka received the record
     trace: str | None = None  # W3C traceparent
+    trust: Trust = Trust.UNSIGNED
+    signer: str | None = None  # id of the key that signed it
+    key_id: str | None = None  # id of the API key by which a gateway knew the author
+    rights: frozenset[str] = frozenset()  # of the author; never without a signature
 
     @property
     def uid(self) -> str:

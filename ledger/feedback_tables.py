@@ -51,6 +51,10 @@ events = Table(
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("forgotten", Integer),  # the erasure that took its texts
+    Column("trust", String(10), nullable=False, server_default="unsigned"),  # `ledger.events.Trust`
+    Column("signer", String(200)),  # id of the key that signed it
+    Column("key_id", String(200)),  # id of the API key by which a gateway knew the author
+    Column("rights", JSON, nullable=False, server_default="[]"),  # of the author; none without a signature
     UniqueConstraint("source", "id"),
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "agent", "status", "role", "kind"),

@@ -23,6 +23,13 @@ class Identity:
         """HMAC-SHA256 in hex."""
         return hmac.digest(self.secret, raw, "sha256").hex()
 
+    def derived_key(self, label: str) -> bytes:
+        """A key of 64 bytes for another purpose than fingerprints; it tells nothing about `secret`.
+
+        SHA-512, so that no key equals a fingerprint: those are of texts that strangers choose.
+        """
+        return hmac.digest(self.secret, f"clorad key: {label}".encode(), "sha512")
+
 
 def known_identity(database: Database) -> Identity | None:
     """The ledger's identity, for readers that must not write; None if it has none yet."""

@@ -87,6 +87,7 @@ agents = Table(
     Column("canary_share", Float),  # of the conversations, in the first step; null: the installation's
     Column("confirm", Boolean, nullable=False, server_default=false()),  # a person must let versions serve
     Column("declared_s", Float, nullable=False),
+    Column("trust", JSON, nullable=False, server_default="{}"),  # `ledger.events.TrustLevels`
     CheckConstraint("weight > 0", name="weight"),
 )
 

@@ -11,10 +11,11 @@ from daemon.exit_codes import ExitCode
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
+from daemon.signers import sending_key
 from feedback import inspection
 from feedback.connection import Cluster
 from feedback.envelope import RecordRefused, open_envelope
-from feedback.event_record import build_event_record
+from feedback.event_record import build_event_record, signed_record
 from feedback.inspection import BrokerAway, Extent
 from feedback.producer import NotAcknowledged, Producer
 from feedback.redaction import RedactionCounts, Redactor
@@ -67,10 +68,19 @@ def send(
     event_id: str | None,
 ) -> dict[str, Any]:
     """Send one event and wait until every in-sync replica has it. Returns its uid, partition and offset."""
+    key = sending_key(settings.feedback)
+    rights = settings.feedback.signers[key.id].rights if key else ()
     try:
         record = build_event_record(
-            kind, data, topic=Topics().feedback, source=source, redactor=TextsOnly(), event_id=event_id
+            kind,
+            data,
+            topic=Topics().feedback,
+            source=source,
+            redactor=TextsOnly(),
+            event_id=event_id,
+            rights=rights,
         )
+        record = signed_record(record, key) if key else record
         open_envelope(record.value, record.headers)  # refuse here what intake would make a dead letter
     except (ValueError, RecordRefused) as complaint:
         raise CommandFailed(f"not sent: {complaint}", code=ExitCode.USAGE) from None

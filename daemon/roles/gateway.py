@@ -2,14 +2,17 @@
 
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing
 
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import RETRY_S, START_S_MAX, cluster_of
 from daemon.settings import LimitSettings, Settings
-from feedback.producer import Producer
+from feedback.event_record import signed_record
+from feedback.producer import KafkaRecord, Producer, Sent
 from feedback.redaction import Redactor
+from feedback.signing import gateway_key
 from ledger.database import Database
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.identity import Identity, known_identity
@@ -30,18 +33,23 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         redactor = Redactor(identity.fingerprint)
         options = settings.gateway
         producer = Producer(cluster_of(settings))
+        key = gateway_key(identity)
+
+        def send(record: KafkaRecord) -> Future[Sent]:
+            return producer.send(signed_record(record, key))
+
         try:
             run_gateway(
                 Gateway(
                     table=RoutingTable(database),
                     recorder=Recorder(
-                        producer.send,
+                        send,
                         redactor,
                         share=options.capture_share,
                         bytes_max=options.limits.captures_mib_max * MIB,
                     ),
-                    live=LiveCounter(producer.send, identity.fingerprint),
-                    feedback=FeedbackEndpoint(producer.send, redactor),
+                    live=LiveCounter(send, identity.fingerprint),
+                    feedback=FeedbackEndpoint(send, redactor),
                     options=GatewayOptions(
                         host=options.host,
                         port=options.port,

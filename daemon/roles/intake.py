@@ -7,6 +7,7 @@ from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import await_agents, cluster_of, open_ledger
 from daemon.settings import KafkaSettings, Settings
+from daemon.signers import trusted_signers
 from daemon.upkeep.capacity import build_capacity
 from feedback.intake import Fenced, Intake
 from feedback.intake_options import IntakeOptions
@@ -26,7 +27,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             cluster_of(settings),
             database,
             identity,
-            Reader(identity, Redactor(identity.fingerprint)),
+            Reader(identity, Redactor(identity.fingerprint), trusted_signers(settings.feedback, identity)),
             intake_options(settings.kafka, administrators=settings.ledger.administrators),
             health=health,
             full=build_capacity(settings, database),

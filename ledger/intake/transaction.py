@@ -21,9 +21,12 @@ from ledger.events import (
     LiveCounts,
     Partition,
     Reason,
+    TrustLevels,
     UnusableRecord,
+    levels_from,
 )
 from ledger.intake import amendments, event_rows, live_counts, prompt_roles, waiting
+from ledger.intake.ownership import unsigned_refusal
 from ledger.schema import agents, events, interactions, positions, ranges
 
 
@@ -146,7 +149,7 @@ def _range(batch: Batch, records: "_SortedBatch", kept_s: float) -> dict[str, An
 class _Known:
     """What is stored, and what this transaction adds: its batches may repeat each other."""
 
-    agents: frozenset[str]
+    agents: Mapping[str, TrustLevels]
     digests: dict[tuple[str, str], str]  # of events, by source and id
     interactions: set[str]
     sequences: dict[tuple[str, str], int]  # of gateways' counts, by producer and agent
@@ -155,7 +158,10 @@ class _Known:
 def _sort(connection: Connection, batches: Sequence[Batch]) -> list["_SortedBatch"]:
     contents = [arrival.content for batch in batches for arrival in batch.arrivals]
     known = _Known(
-        agents=frozenset(connection.scalars(select(agents.c.name))),
+        agents={
+            row.name: levels_from(row.trust)
+            for row in connection.execute(select(agents.c.name, agents.c.trust))
+        },
         digests=_digests(connection, [event for event in contents if isinstance(event, Event)]),
         interactions=_stored_interactions(
             connection, [content.id for content in contents if isinstance(content, Interaction)]
@@ -210,6 +216,8 @@ class _SortedBatch:
                 else:
                     known.sequences[producer] = content.sequence
                     sorted_batch.counts.append(content)
+            elif refusal := unsigned_refusal(content, known.agents[content.agent]):
+                sorted_batch.dead.append((arrival, UnusableRecord(reason=Reason.UNSIGNED, detail=refusal)))
             else:
                 sorted_batch.place(arrival, content, known.digests)
         return sorted_batch

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from ledger.database import Database, now_s
+from ledger.events import TrustLevels, levels_from
 from ledger.schema import agents, decisions, desired
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose, raise_generation
@@ -31,6 +32,7 @@ class Agent:
     tokens_per_hour_max: int | None = None  # training tokens; None: no quota
     canary_share: float | None = None  # of the conversations, in its first step; None: the installation's
     confirm: bool = False  # a person must let each version serve
+    trust: TrustLevels = field(default_factory=TrustLevels)  # that its events must have
 
 
 def declare(database: Database, agent: Agent) -> bool:
@@ -51,6 +53,7 @@ def declare(database: Database, agent: Agent) -> bool:
             "tokens_per_hour_max": agent.tokens_per_hour_max,
             "canary_share": agent.canary_share,
             "confirm": agent.confirm,
+            "trust": agent.trust.to_json(),
         }
         if stored is not None:
             if stored.base_hash != agent.base_hash:
@@ -98,6 +101,7 @@ def all_agents(connection: Connection) -> dict[str, Agent]:
             tokens_per_hour_max=row.tokens_per_hour_max,
             canary_share=row.canary_share,
             confirm=row.confirm,
+            trust=levels_from(row.trust),
         )
         for row in connection.execute(select(agents).order_by(agents.c.name))
     }

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from ledger.database import Database, in_chunks
-from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status, Trust
 from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.learning.backlog import is_untaught
 from ledger.schema import decisions, events, interactions, positions, turn_events, versions
@@ -217,6 +217,10 @@ def _event(row: Any) -> Event:
         data=row.data,
         occurred_s=row.occurred_s,
         trace=row.trace,
+        trust=Trust(row.trust),
+        signer=row.signer,
+        key_id=row.key_id,
+        rights=frozenset(row.rights),
     )
 
 
