@@ -6,8 +6,8 @@ Events that were stored before are unsigned, and agents demand nothing.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
