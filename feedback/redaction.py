@@ -1,154 +1,25 @@
 """Redacts secrets and personal data in people's texts, before the texts reach a disk or Kafka.
 
-Each pattern has a hint, a coarse form of it. All hints together are one RE2 automaton that reads the raw
-bytes once, at about 3 ns a byte. The exact expressions, which are slow and have lookarounds, run on its hits
-only. They start at a literal or a token boundary and have bounded repeats, so hostile text costs linear time.
+Each rule has a hint, a coarse form of it. All hints together are one RE2 automaton that reads the raw bytes
+once, at about 3 ns a byte; the rules, which are slower, run on its hits only. They also run on what
+escapes, invisible characters and base64 hide.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import re2
 
+from feedback.redaction_rules import RULES
+from feedback.redaction_views import BASE64_HINT, HINT, decoded, view_of
+
 RedactionCounts = Counter[str]
 """How often each kind was redacted."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pattern:
-    """One kind of text to redact. Where the expression has a group, only the group is redacted."""
-
-    kind: str
-    hint: str  # RE2; matches the raw JSON of all that the expression matches
-    expression: re.Pattern[str]
-    holds: Callable[[str], bool] = lambda _: True
-
-
-def _pattern(
-    kind: str, hint: str, expression: str, holds: Callable[[str], bool] = lambda _: True, flags: int = 0
-) -> Pattern:
-    return Pattern(kind=kind, hint=hint, expression=re.compile(expression, flags), holds=holds)
-
-
-def _digits(text: str) -> list[int]:
-    return [int(character) for character in text if character.isdecimal()]
-
-
-def _is_card(text: str) -> bool:
-    """Luhn's checksum (ISO/IEC 7812-1), and a first digit that card networks use."""
-    digits = _digits(text)
-    doubled = [
-        digit if place % 2 == 0 else (digit * 2 - 9 * (digit > 4)) for place, digit in enumerate(digits[::-1])
-    ]
-    return sum(doubled) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6) and len(set(digits)) > 1
-
-
-def _is_phone(text: str) -> bool:
-    return 8 <= len(_digits(text)) <= 15
-
-
-def _looks_chosen(text: str) -> bool:
-    """Whether it may be a password and not a word: passwords have a digit or a sign, names of variables
-    none."""
-    return len(text) >= 6 and re.search(r"[^A-Za-z_.]", text) is not None
-
-
-_SECRET_NAME = (
-    r"(?:pass(?:word|wd|phrase)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|api[_-]?key|account[_-]?key"
-    r"|(?:access|auth|refresh|client|private)[_-]?(?:token|secret|key)|credentials?)"
-)
-
-# Hints have no negated classes, white space or quotes: raw JSON spells those with backslashes.
-PATTERNS = (
-    _pattern(
-        "private_key",
-        "PRIVATE KEY",
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r".*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
-        flags=re.DOTALL,
-    ),
-    _pattern("aws_key", "A(?:KI|SI|BI|CC)A[A-Z2-7]{16}", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"),
-    _pattern(
-        "aws_secret",
-        "(?i)aws.{0,30}(?:key|secret)",
-        r"(?i)\baws.{0,30}?(?:key|secret)[^a-z0-9/+]{1,5}([a-z0-9/+]{40})(?![a-z0-9/+])",
-    ),
-    _pattern(
-        "github_token",
-        "gh[pousr]_[A-Za-z0-9]{36}|github_pat_",
-        r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})",
-    ),
-    _pattern(
-        "gitlab_token",
-        "gl(?:pat|dt|rt|cbt|ptt|oas|soat)-",
-        r"\bgl(?:pat|dt|rt|cbt|ptt|oas|soat)-[A-Za-z0-9_=.-]{20,300}",
-    ),
-    _pattern(
-        "slack_token",
-        "xox[abeoprs]-|xapp-[0-9]-|hooks[.]slack[.]com",
-        r"\b(?:xox[abeoprs]-[A-Za-z0-9-]{10,300}|xapp-\d-[A-Za-z0-9-]{10,300}"
-        r"|hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/+]{20,200})",
-    ),
-    _pattern("openai_key", "sk-[A-Za-z0-9_-]{20}", r"\bsk-[A-Za-z0-9_-]{20,300}"),
-    _pattern(
-        "stripe_key",
-        "[sr]k_(?:live|test)_|whsec_",
-        r"\b(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{10,300}",
-    ),
-    _pattern("google_key", "AIza|ya29[.]", r"\b(?:AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,300})"),
-    _pattern(
-        "registry_token",
-        "npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50}|hf_[A-Za-z0-9]{30}|dckr_pat_",
-        r"\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,300}|hf_[A-Za-z0-9]{30,100}"
-        r"|dckr_pat_[A-Za-z0-9_-]{20,100})",
-    ),
-    _pattern(
-        "cloud_token",
-        "do[op]_v1_|dapi[a-f0-9]{32}|shp(?:at|ss)_|SG[.][A-Za-z0-9_-]{16}|hvs[.]|lin_api_",
-        r"\b(?:do[op]_v1_[a-f0-9]{64}|dapi[a-f0-9]{32}|shp(?:at|ss)_[a-fA-F0-9]{32}"
-        r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}|hvs\.[A-Za-z0-9_-]{20,300}"
-        r"|lin_api_[A-Za-z0-9]{30,60})",
-    ),
-    _pattern("telegram_token", "[0-9]{8}:AA", r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])"),
-    _pattern(
-        "jwt",
-        "eyJ[A-Za-z0-9_-]{8}",
-        r"\beyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{0,2000}",
-    ),
-    _pattern(
-        "authorization",
-        "(?i)bearer|basic",
-        r"(?i)\b(?:bearer|authorization[\"']?\s{0,5}[:=]\s{0,5}[\"']?basic)\s{1,5}([a-z0-9._~+/-]{16,8000}={0,2})",
-        _looks_chosen,
-    ),
-    _pattern("url_password", r":\\?/\\?/", r"://[^\s/:@\[\]]{0,100}:([^\s/@\[\]]{1,200})@"),
-    _pattern(
-        "password",
-        f"(?i){_SECRET_NAME}",
-        rf"(?i)(?<![a-z]){_SECRET_NAME}[\"']?\s{{0,3}}(?::|=|=>|\bis\b)\s{{0,3}}[\"']?"
-        r"([^\s\"',;()\[\]{}<>]{6,200})",
-        _looks_chosen,
-    ),
-    _pattern(
-        "email",
-        r"[\w.%+'\x80-\xff-]@(?:[\w\x80-\xff-]|\\u)",  # a domain may begin with an escaped letter
-        r"(?<![\w.%+'-])(?!git@)[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])",
-    ),
-    _pattern("card", "[0-9](?:[ -]?[0-9]){12}", r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])", _is_card),
-    _pattern(
-        "phone",
-        r"[+][0-9][0-9 ().-]{6}|[0-9]{3}(?:[)] ?|[-. ])[0-9]{3}[-.][0-9]{4}",
-        r"(?<![\w+.-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
-        r"|(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-.]\d{4})(?![\w-])",
-        _is_phone,
-    ),
-)
-
-KINDS = frozenset(pattern.kind for pattern in PATTERNS)
+KINDS = frozenset(rule.kind for rule in RULES)
 
 _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(sorted(KINDS))})\]")
 
@@ -156,8 +27,6 @@ NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id
 """Fields with an identifier, in an event's data and in a structured event itself."""
 
 _CHARS_MIN = 6  # the shortest text that a pattern redacts is an address: a@b.de
-_ESCAPED_ASCII = r"\\u00"  # JSON may spell any character so, which hides it from the hints
-_NAMES_A_SECRET = re.compile(rf"(?i).*{_SECRET_NAME}")
 
 
 def placeholders(text: str) -> frozenset[str]:
@@ -182,11 +51,12 @@ class Redactor:
         unknown = kinds - KINDS
         if unknown:
             raise ValueError(f"unknown kinds {sorted(unknown)}; known: {sorted(KINDS)}")
-        patterns = [pattern for pattern in PATTERNS if pattern.kind in kinds]
-        self._patterns = [(pattern, _automaton(pattern.hint)) for pattern in patterns]
-        hints = [_ESCAPED_ASCII, *(pattern.hint for pattern in patterns)] if patterns else ["a^"]
+        rules = [rule for rule in RULES if rule.kind in kinds]
+        self._rules = [(rule, _automaton(rule.hint)) for rule in rules]
+        self._field_rules = [rule for rule in rules if rule.names]
+        self._disguise, self._base64 = (_automaton(hint) for hint in (HINT, BASE64_HINT))
+        hints = [HINT, BASE64_HINT, *(rule.hint for rule in rules)] if rules else ["a^"]
         self._any_hint = _automaton("|".join(f"(?:{hint})" for hint in hints))
-        self._reads_passwords = "password" in kinds
         self._fingerprint = fingerprint
 
     def suspects(self, raw: bytes) -> bool:
@@ -200,10 +70,10 @@ class Redactor:
         raw = text.encode("utf-8", "surrogatepass")
         if self._any_hint.search(raw) is None:
             return text
-        for pattern, hint in self._patterns:
-            if hint.search(raw) is not None:
-                text = _redacted(text, pattern, counts)
-        return text
+        text = self._in_plain_text(text, raw, counts)
+        if self._disguise.search(raw) is not None:
+            text = self._in_view(text, counts)
+        return text if self._base64.search(raw) is None else self._in_base64(text, counts)
 
     def value(self, value: Any, counts: RedactionCounts) -> Any:
         """A JSON value with every string in it redacted, keys too."""
@@ -235,34 +105,69 @@ class Redactor:
         return kept
 
     def binary(self, raw: bytes, counts: RedactionCounts) -> bytes:
-        """Bytes of no known form, redacted as if they were Latin-1."""
+        """Bytes of no known form, redacted as if they were UTF-8, or else Latin-1."""
         if not self.suspects(raw):
             return raw
-        return self.text(raw.decode("latin-1"), counts).encode("latin-1")
+        try:
+            return self.text(raw.decode(), counts).encode()
+        except UnicodeDecodeError:
+            return self.text(raw.decode("latin-1"), counts).encode("latin-1")
 
     def _entry(self, name: str, item: Any, counts: RedactionCounts) -> Any:
         """One entry of an object, redacted: in `{"password": "…"}` name and value are two strings."""
-        if isinstance(item, str) and _NAMES_A_SECRET.fullmatch(name[-80:]) and _looks_chosen(item):
-            if item.startswith("[") or not self._reads_passwords:
-                return self.text(item, counts)
-            counts["password"] += 1
-            return "[password]"
+        if isinstance(item, str):
+            for rule in self._field_rules:
+                if rule.takes_field(name, item):
+                    counts[rule.kind] += 1
+                    return f"[{rule.kind}]"
         return self.value(item, counts)
+
+    def _in_plain_text(self, text: str, raw: bytes, counts: RedactionCounts) -> str:
+        for rule, hint in self._rules:
+            if hint.search(raw) is not None:
+                text = _redacted(text, list(rule.spans(text)), rule.kind, counts)
+        return text
+
+    def _in_view(self, text: str, counts: RedactionCounts) -> str:
+        """The text without what shows only once escapes and invisible characters are undone."""
+        view = view_of(text)
+        raw = b"" if view is None else view.text.encode("utf-8", "surrogatepass")
+        for rule, hint in self._rules:
+            if view is None:
+                break
+            if hint.search(raw) is None:
+                continue
+            spans = [view.span(start, end) for start, end in rule.spans(view.text)]
+            if spans:
+                text = _redacted(text, spans, rule.kind, counts)
+                view = view_of(text)
+        return text
+
+    def _in_base64(self, text: str, counts: RedactionCounts) -> str:
+        """The text without base64 that holds what a rule takes out: all of it goes."""
+        hidden = [
+            (start, end, kind) for start, end, plain in decoded(text) if (kind := self._first_kind(plain))
+        ]
+        for start, end, kind in reversed(hidden):
+            text = _redacted(text, [(start, end)], kind, counts)
+        return text
+
+    def _first_kind(self, text: str) -> str | None:
+        found: RedactionCounts = Counter()
+        self._in_plain_text(text, text.encode("utf-8", "surrogatepass"), found)
+        return next(iter(found), None)
 
 
 def _automaton(hint: str) -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # any bytes are valid Latin-1
-    return re2.compile(hint.encode("latin-1"), options)
+    return re2.compile(hint.encode(), options)
 
 
-def _redacted(text: str, pattern: Pattern, counts: RedactionCounts) -> str:
-    group = pattern.expression.groups  # 0: the whole match
+def _redacted(text: str, spans: Sequence[tuple[int, int]], kind: str, counts: RedactionCounts) -> str:
     pieces, copied_to = [], 0
-    for match in pattern.expression.finditer(text):
-        if pattern.holds(match[group]):
-            start, end = match.span(group)
-            pieces += [text[copied_to:start], f"[{pattern.kind}]"]
-            copied_to = end
-            counts[pattern.kind] += 1
+    for start, end in spans:
+        pieces += [text[copied_to:start], f"[{kind}]"]
+        copied_to = end
+        counts[kind] += 1
     return "".join([*pieces, text[copied_to:]]) if pieces else text
