@@ -22,7 +22,7 @@ _AROUND = ("{}", "before {} after", "first line\n{}\nlast line")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class LabelledForm:
     """One text of the list."""
 
     text: str
@@ -35,17 +35,17 @@ class Form:
         return tuple(around.format(self.text) for around in _AROUND)
 
 
-def read_forms() -> tuple[Form, ...]:
+def read_forms() -> tuple[LabelledForm, ...]:
     """The list, as it is in the repository."""
     table = tomllib.loads(FORMS.read_text(encoding="utf-8"))
     return tuple(
-        Form(text=row["text"].replace(JOINT, ""), source=row["source"], is_secret=label == "secret")
+        LabelledForm(text=row["text"].replace(JOINT, ""), source=row["source"], is_secret=label == "secret")
         for label in ("secret", "ordinary")
         for row in table[label]
     )
 
 
-def measure(forms: Sequence[Form], redactor: Redactor) -> dict[str, Any]:
+def measure(forms: Sequence[LabelledForm], redactor: Redactor) -> dict[str, Any]:
     """Recall over the secrets and false alarms over the ordinary texts, each in three places."""
     changed = {
         (form, place): redactor.text(text, Counter()) != text
@@ -68,7 +68,7 @@ def measure(forms: Sequence[Form], redactor: Redactor) -> dict[str, Any]:
     }
 
 
-def measure_speed(forms: Sequence[Form], redactor: Redactor, *, repeats: int) -> dict[str, float]:
+def measure_speed(forms: Sequence[LabelledForm], redactor: Redactor, *, repeats: int) -> dict[str, float]:
     """MiB a second of ordinary texts, and how the time of a text grows when it is ten times as long."""
     prose = "\n".join(form.text for form in forms if not form.is_secret) * repeats
     everything = "\n".join(form.text for form in forms)

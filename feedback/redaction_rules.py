@@ -24,7 +24,7 @@ _SEPARATOR = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class RedactionRule:
     """One form of text to take out."""
 
     kind: str
@@ -84,9 +84,9 @@ class Rule:
         )
 
 
-def read_rules(table: Mapping[str, Any]) -> tuple[Rule, ...]:
+def read_rules(table: Mapping[str, Any]) -> tuple[RedactionRule, ...]:
     """The rules of a parsed file, in its order. Raises `TypeError` or `KeyError` for an unknown name."""
-    rules = tuple(Rule(**rule) for rule in table["rule"])
+    rules = tuple(RedactionRule(**rule) for rule in table["rule"])
     for rule in rules:
         assert bool(rule.expression) != bool(rule.names), "a rule has an expression or names"
         CHECKS[rule.check]

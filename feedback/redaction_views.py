@@ -34,7 +34,7 @@ _BASE64 = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class PlainView:
     """A text, spelt plainly."""
 
     text: str
@@ -55,7 +55,7 @@ class View:
         return end if is_end else begin
 
 
-def view_of(text: str) -> View | None:
+def view_of(text: str) -> PlainView | None:
     """The plain spelling of the text; None where that is the text itself."""
     pieces: list[str] = []
     starts: list[int] = []
@@ -77,7 +77,7 @@ def view_of(text: str) -> View | None:
     if not read_to:
         return None
     add(text[read_to:], read_to, len(text), is_verbatim=True)
-    return View(text="".join(pieces), starts=tuple(starts), origins=tuple(origins))
+    return PlainView(text="".join(pieces), starts=tuple(starts), origins=tuple(origins))
 
 
 def decoded(text: str) -> Iterator[tuple[int, int, str]]:

@@ -10,9 +10,9 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.redaction import FALSE_ALARMS_MAX, RECALL_MIN, Form, measure, read_forms
+from bench.redaction import FALSE_ALARMS_MAX, RECALL_MIN, LabelledForm, measure, read_forms
 from feedback.redaction import KINDS, Redactor, text_redactor
-from feedback.redaction_rules import RULES, Rule
+from feedback.redaction_rules import RULES, RedactionRule
 from tests.unit.feedback.event_builder import IDENTITY, redact_text
 
 # Put together here, so that no scanner of repositories takes the test for a leak.
@@ -157,7 +157,7 @@ FORMS = read_forms()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}: {rule.source[:30]}")
-def test_what_a_rule_takes_out_its_hint_has_seen(rule: Rule) -> None:
+def test_what_a_rule_takes_out_its_hint_has_seen(rule: RedactionRule) -> None:
     hint = re2.compile(rule.hint.encode(), LATIN1)
     for text in (place for form in FORMS for place in form.places):
         if any(rule.spans(text)):
@@ -175,7 +175,7 @@ def test_the_list_holds_recall_and_false_alarms() -> None:
 @pytest.mark.parametrize(
     "form", [form for form in FORMS if form.is_secret][::7], ids=lambda form: form.source
 )
-def test_a_secret_of_the_list_is_gone_after_one_redaction(form: Form) -> None:
+def test_a_secret_of_the_list_is_gone_after_one_redaction(form: LabelledForm) -> None:
     once, _ = redact_text(form.text)
     assert redact_text(once) == (once, {})
 
