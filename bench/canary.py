@@ -1,139 +1,65 @@
-"""Measures how many bad canaries are withdrawn, how many good ones, and after how many conversations.
+"""Measures how many bad canaries are withdrawn, how many good ones, after how many conversations, how fast.
 
-Simulated conversations go through the real routing and the real decisions. A bad canary is corrected in 15 %
-of its conversations and the champion in 5 %; a good one is corrected as often as the champion. Everything
-else is alike. Each finished stream is written to a journal; a run that was broken off goes on from there.
+A bad canary is corrected in 15 % of its conversations and the champion in 5 %; a good one as often as the
+champion. Simulated streams go through the real decisions; some canaries run on the real ledger and gateway.
+What is finished is written to a journal, and a run that was broken off goes on from there.
 """
 
 import argparse
 import json
 import os
-import random
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from bench.canary_live import LiveRun, run_live
+from bench.canary_streams import BAD, GOOD, OPTIONS, Stream, simulate
 from bench.commit import commit
-from ledger.events import Signal
-from ledger.versions.routing import is_in_share
-from serving.canary.sequential_test import StepCounts
-from serving.canary.steps import SHARES, CanaryOptions, CanaryRuling, Move, next_share, rule
 
-BAD, GOOD = "bad", "good"
-CORRECTED = {BAD: 0.15, GOOD: 0.05}  # of the canary's conversations, by kind of canary
-RATES = {
-    Signal.CORRECTION: 0.05,
-    Signal.INTERVENTION: 0.01,
-    Signal.OUTCOME: 0.02,
-    Signal.ERROR: 0.002,
-    Signal.INVALID_TOOL_CALL: 0.005,
-    Signal.LENGTH: 0.02,
-    Signal.REFUSAL: 0.01,
-}
-CONVERSATIONS_PER_S = 1.0
-LOOK_S = 10.0
-OPTIONS = CanaryOptions(share=SHARES[0], s_max=1800.0)
+STREAMS, LIVE = 1000, 10
+STREAMS_QUICK, LIVE_QUICK = 50, 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
-    """One canary from its first conversation to its end."""
+class FinishedRuns:
+    """A journal: the results of runs that are finished, one JSON line each."""
 
-    kind: str  # bad, good
-    seed: int
-    withdrawn: bool
-    conversations: int  # that the canary had answered by then
-    share: float  # of the step in which it ended
-    reason: str
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._done = {(line["what"], line["kind"], line["seed"]): line for line in self._read()}
 
+    def result(self, what: str, kind: str, seed: int, run: Callable[[], Stream | LiveRun]) -> dict[str, Any]:
+        """The stored result, or that of `run`, which is stored."""
+        key = (what, kind, seed)
+        if key not in self._done:
+            self._done[key] = {"what": what, **asdict(run())}
+            with self._path.open("a") as lines:
+                print(json.dumps(self._done[key]), file=lines)
+        return {name: value for name, value in self._done[key].items() if name != "what"}
 
-@dataclass(slots=True)
-class SimulatedStep:
-    """One step of a canary: its share, its conversations, and those that showed a signal, by arm."""
-
-    share: float
-    conversations: int = 0
-    signals: Counter[tuple[Signal, str]] = field(default_factory=Counter)
-
-    def counts(self, signal: Signal) -> StepCounts:
-        """What the test compares."""
-        canary, champion = self.signals[signal, "canary"], self.signals[signal, "champion"]
-        return StepCounts(share=self.share, canary=canary, champion=champion)
-
-
-def simulate(kind: str, seed: int) -> Stream:
-    """Conversations arrive at one a second until the canary is withdrawn or has passed its last step."""
-    draw = random.Random(f"{kind} {seed}")
-    version = f"v{seed}-{draw.getrandbits(24):06x}"
-    steps = [SimulatedStep(SHARES[0])]
-    while True:
-        ruling = _play_step(kind, steps, version, draw)
-        following = next_share(steps[-1].share)
-        if ruling.move is Move.WITHDRAW or following == 1.0:
-            return Stream(
-                kind=kind,
-                seed=seed,
-                withdrawn=ruling.move is Move.WITHDRAW,
-                conversations=sum(step.conversations for step in steps),
-                share=steps[-1].share,
-                reason=ruling.reason,
-            )
-        steps.append(SimulatedStep(following))
+    def _read(self) -> Iterator[dict[str, Any]]:
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                try:
+                    yield json.loads(line)
+                except ValueError:  # it was being written when the run ended
+                    continue
 
 
-def _play_step(kind: str, steps: list[SimulatedStep], version: str, draw: random.Random) -> CanaryRuling:
-    """The ruling that ends the newest step."""
-    step, number = steps[-1], 0
-    while True:
-        number += 1
-        name = f"{len(steps)}-{draw.getrandbits(64):x}"
-        arm = "canary" if is_in_share(name, version, step.share) else "champion"
-        step.conversations += arm == "canary"
-        for signal, rate in RATES.items():
-            is_corrected = signal is Signal.CORRECTION and arm == "canary"
-            if draw.random() < (CORRECTED[kind] if is_corrected else rate):
-                step.signals[signal, arm] += 1
-        age_s = number / CONVERSATIONS_PER_S
-        if age_s % LOOK_S == 0.0:
-            counts = {signal: tuple(step.counts(signal) for step in steps) for signal in Signal}
-            ruling = rule(counts, age_s=age_s, conversations=step.conversations, options=OPTIONS)
-            if ruling.move is not Move.WAIT:
-                return ruling
-
-
-def run(journal: Path, streams: int) -> list[Stream]:
-    """So many streams of each kind; those in the journal are not simulated again."""
-    done = {(stream.kind, stream.seed): stream for stream in read_journal(journal)}
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with journal.open("a") as lines:
-        for seed in range(streams):
-            for kind in (BAD, GOOD):
-                if (kind, seed) not in done:
-                    done[kind, seed] = simulate(kind, seed)
-                    print(json.dumps(asdict(done[kind, seed])), file=lines, flush=True)
-    return [stream for stream in done.values() if stream.seed < streams]
-
-
-def read_journal(journal: Path) -> Iterator[Stream]:
-    """The streams that an earlier run finished. A line that was cut off is left out."""
-    if not journal.exists():
-        return
-    for line in journal.read_text().splitlines():
-        try:
-            yield Stream(**json.loads(line))
-        except ValueError:
-            continue
-
-
-def figures(streams: list[Stream]) -> dict[str, Any]:
-    """The shares, and how many conversations the withdrawals took."""
+def figures(streams: list[Stream], live: list[LiveRun]) -> dict[str, Any]:
+    """The shares, how many conversations withdrawals took, and how long until gateways followed."""
     by_kind = {kind: [stream for stream in streams if stream.kind == kind] for kind in (BAD, GOOD)}
     withdrawn = {kind: [stream for stream in some if stream.withdrawn] for kind, some in by_kind.items()}
     took = sorted(stream.conversations for stream in withdrawn[BAD])
+    rollbacks = [run.rollback_s for run in live if run.rollback_s is not None]
     good, alpha = len(by_kind[GOOD]), OPTIONS.alpha
     return {
         "bad": len(by_kind[BAD]),
@@ -143,15 +69,48 @@ def figures(streams: list[Stream]) -> dict[str, Any]:
         "good_withdrawn_share_bound": round(alpha + 1.96 * sqrt(alpha * (1.0 - alpha) / good), 4),
         "conversations_p50": _percentile(took, 50),
         "conversations_p95": _percentile(took, 95),
-        "withdrawn_by_share": _by_share(withdrawn),
+        "withdrawn_by_share": {
+            kind: {f"{share:.2f}": count for share, count in sorted(Counter(s.share for s in some).items())}
+            for kind, some in withdrawn.items()
+        },
+        "rollback_s_max": max(rollbacks, default=None),
+        "live": {
+            kind: {
+                "runs": sum(run.kind == kind for run in live),
+                "withdrawn": sum(run.kind == kind and run.withdrawn for run in live),
+                "conversations": [run.conversations for run in live if run.kind == kind],
+            }
+            for kind in (BAD, GOOD)
+        },
     }
 
 
-def _by_share(withdrawn: Mapping[str, list[Stream]]) -> dict[str, dict[str, int]]:
-    return {
-        kind: {f"{share:.2f}": count for share, count in sorted(Counter(one.share for one in some).items())}
-        for kind, some in withdrawn.items()
-    }
+def run(finished: FinishedRuns, *, streams: int, live: int) -> dict[str, Any]:
+    """So many streams and live canaries of each kind."""
+    simulated = [
+        Stream(**finished.result("stream", kind, seed, partial(simulate, kind, seed)))
+        for seed in range(streams)
+        for kind in (BAD, GOOD)
+    ]
+    with _replica() as url:
+        lived = [
+            LiveRun(**finished.result("live", kind, seed, partial(run_live, kind, seed, url)))
+            for seed in range(live)
+            for kind in (BAD, GOOD)
+        ]
+    return figures(simulated, lived)
+
+
+@contextmanager
+def _replica() -> Iterator[str]:
+    """A process that answers as a vLLM replica does; its URL."""
+    started = subprocess.Popen([sys.executable, "-m", "bench.replica", "replica"], stdout=subprocess.PIPE)
+    try:
+        assert started.stdout is not None
+        yield f"http://127.0.0.1:{int(started.stdout.readline())}"
+    finally:
+        started.kill()
+        started.wait()
 
 
 def _percentile(ordered: list[int], percent: int) -> int | None:
@@ -162,12 +121,13 @@ def main() -> None:
     """`python -m bench.canary [--quick] --json`; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
-    parser.add_argument("--quick", action="store_true", help="200 streams of each kind: under a minute")
+    parser.add_argument("--quick", action="store_true", help="few streams, two live canaries: a minute")
     parser.add_argument("--journal", type=Path, help="goes on from this file; .cache/ has one a commit")
     asked = parser.parse_args()
-    began_s, streams = time.monotonic(), 200 if asked.quick else 1000
-    journal = asked.journal or Path(".cache") / f"canary-{commit()}.jsonl"
-    found = figures(run(journal, streams))
+    began_s = time.monotonic()
+    streams, live = (STREAMS_QUICK, LIVE_QUICK) if asked.quick else (STREAMS, LIVE)
+    finished = FinishedRuns(asked.journal or Path(".cache") / f"canary-{commit()}.jsonl")
+    found = run(finished, streams=streams, live=live)
     about = {"seconds": round(time.monotonic() - began_s, 1), "commit": commit(), "cores": os.cpu_count()}
     print(json.dumps({**found, **about}))
 

@@ -11,11 +11,12 @@ from ledger.errors import FlipRefused
 from ledger.events import Event, Kind, Role
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import usable
-from ledger.versions import decisions, desired, lineage
+from ledger.versions import canary, decisions, desired, lineage
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Answers
-from ledger.versions.promotion import roll_back
+from ledger.versions.promotion import confirm, roll_back
+from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
 from serving.fleet.judging import Judging, judge_candidates
 from serving.fleet.questions import questions_of
@@ -571,3 +572,51 @@ def test_a_rollback_to_an_unknown_version_is_refused(billing, bench):
     billing.champion("billing")
     with pytest.raises(FlipRefused):
         roll_back(billing.database, "billing", to=7, by="ann", reason="none")
+
+
+def test_with_a_share_a_version_is_promoted_only_after_its_canary(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    options = CanaryOptions(share=0.25, s_max=1800.0)
+    judge = bench(canary=options)
+    judge.run()
+    assert judge.serving() == lineage.BASE
+    assert [(one.verdict, one.by) for one in judge.decisions()] == [
+        (Verdict.CANARY, "gate"),
+        (Verdict.CANARY, "canary"),
+    ]
+    with billing.database.write() as connection:
+        canary.end_steps(connection, "billing", candidate.number)  # as the watch does after the last step
+    judge.run()
+    assert judge.serving() == candidate.number
+    promoted = judge.decisions()[-1]
+    assert (promoted.verdict, promoted.by) == (Verdict.PROMOTE, "gate")
+    assert len(promoted.evidence.gate) == 8, "the promotion has the gate's evidence"
+
+
+def test_a_canary_keeps_its_share_while_its_only_replica_restarts(billing, bench):
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    judge = bench(canary=CanaryOptions(share=0.25, s_max=1800.0))
+    judge.run()
+    [replica] = billing.replicas
+    replica.die()
+    judge.run(2)
+    assert judge.decisions()[-1].verdict is Verdict.CANARY
+    replica.start()
+    judge.run(2)
+    with billing.database.read() as connection:
+        assert desired.share_of(connection, "billing") == 0.25
+
+
+def test_a_person_promotes_a_version_that_must_be_confirmed(billing, bench):
+    billing.agent("billing", confirm=True)
+    billing.corrections("billing", 8, role=Role.GATE)
+    candidate = billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    assert judge.serving() == lineage.BASE
+    confirm(billing.database, candidate, by="ann", reason="read its answers")
+    judge.run()
+    assert judge.serving() == candidate.number
+    assert (judge.decisions()[-1].verdict, judge.decisions()[-1].by) == (Verdict.PROMOTE, "ann")
