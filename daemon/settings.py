@@ -259,19 +259,18 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        nested_model_default_partial_update=True,
     )
 
-    kafka: KafkaSettings = KafkaSettings()
-    feedback: FeedbackSettings = FeedbackSettings()
-    ledger: LedgerSettings = LedgerSettings()
-    store: StoreSettings = StoreSettings()
-    engine: EngineSettings = EngineSettings()
-    learning: LearningSettings = LearningSettings()
-    gate: GateSettings = GateSettings()
-    canary: CanarySettings = CanarySettings()
-    fleet: FleetSettings = FleetSettings()
-    gateway: GatewaySettings = GatewaySettings()
-    telemetry: TelemetrySettings = TelemetrySettings()
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    learning: LearningSettings = Field(default_factory=LearningSettings)
+    gate: GateSettings = Field(default_factory=GateSettings)
+    canary: CanarySettings = Field(default_factory=CanarySettings)
+    fleet: FleetSettings = Field(default_factory=FleetSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     failpoint: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*(:[1-9][0-9]*)?$")

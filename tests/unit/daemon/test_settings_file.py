@@ -41,6 +41,17 @@ def test_without_a_file_everything_has_a_default() -> None:
     assert settings.agents == {}
 
 
+def test_a_relative_default_is_a_folder_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_settings().store.path == tmp_path / "adapters"
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert read_settings().store.path == other / "adapters"
+    assert read_settings().engine.base == other / "base"
+
+
 def test_the_environment_wins_over_the_file_setting_by_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("clorad.toml").write_text(
         '[kafka]\nbootstrap_servers = "a:1"\ngroup = "g"\n[agents.x]\nscorer = "json"\n'
