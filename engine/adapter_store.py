@@ -1,11 +1,16 @@
-"""The adapter store's folders by name: versions, drafts of turns, and what is on its way out.
+"""The folders of the adapter store by their names: versions, drafts of turns, and folders that are being
+removed.
 
-What goes is renamed first, to a name that nobody takes for a version, so that no reader meets half of one.
+A folder is renamed before it is removed, so that no reader takes a part of it for a version. Learners
+write and rename folders at any time, so a file that was listed may be gone when it is read.
 """
 
+import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,49 +21,59 @@ _GOING = ".going-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """One folder of an agent's, as its name tells. Exactly one of the three is not None, or `is_going`."""
+    """One folder of an agent, by its name: a version, a draft, or a folder that is being removed."""
 
     path: Path
-    number: int | None = None  # a version's
-    draft: tuple[int, int] | None = None  # the turn's, and the fencing token it is written under
-    is_going: bool = False
+    number: int | None = None  # of the version
+    draft: tuple[int, int] | None = None  # the turn, and the fencing token of its writer
+    is_going: bool = False  # its removal has begun
 
 
 def draft_of(store: Path, agent: str, *, turn_id: int, token: int) -> Path:
-    """Where a turn's version is written: of each holder of the agent's lease, a folder of its own."""
+    """The folder in which a turn's version is written; each holder of the agent's lease has its own."""
     return store / agent / f".draft-{turn_id}-{token}"
 
 
 def folders(store: Path, agent: str) -> Iterator[Folder]:
-    """An agent's folders that we made, by name; none where it has no version yet. Raises `OSError`."""
+    """An agent's folders that clorad made, by name; none if it has no version yet. Raises `OSError`."""
     place = store / agent
     for path in sorted(place.iterdir()) if place.is_dir() else ():
-        if found := _VERSION.fullmatch(path.name):
-            yield Folder(path=path, number=int(found["number"]))
-        elif found := _DRAFT.fullmatch(path.name):
-            yield Folder(path=path, draft=(int(found["turn"]), int(found["token"])))
+        if name := _VERSION.fullmatch(path.name):
+            yield Folder(path=path, number=int(name["number"]))
+        elif name := _DRAFT.fullmatch(path.name):
+            yield Folder(path=path, draft=(int(name["turn"]), int(name["token"])))
         elif path.name.startswith(_GOING):
             yield Folder(path=path, is_going=True)
 
 
 def set_aside(path: Path) -> Path:
-    """The folder has a name under which nobody looks for it."""
+    """Rename the folder, so that nobody reads it any more. Returns its new path."""
     aside = path.with_name(f"{_GOING}{path.name.lstrip('.')}")
-    if aside.exists():  # somebody was killed while removing one of that name
+    if aside.exists():  # a process was killed while it removed a folder of that name
         shutil.rmtree(aside)
     return path.rename(aside)
 
 
 def remove(path: Path) -> None:
-    """The folder is gone. Raises `OSError`; part of it may be gone then."""
+    """Remove the folder. Raises `OSError`; a part of it may be gone then."""
     shutil.rmtree(path)
 
 
 def size_bytes(path: Path) -> int:
-    """Of the files in it."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Bytes of the files in the folder. A file that is removed meanwhile does not count."""
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(directory) / name).stat().st_size
+    return total
 
 
 def touched_s(path: Path) -> float:
-    """When it or a file in it was last written, by the store's clock."""
-    return max(one.stat().st_mtime for one in (path, *path.iterdir()))
+    """When the folder or a file in it was last written, by the store's clock; infinity if it is gone."""
+    times_s: list[float] = []
+    with suppress(FileNotFoundError):
+        for part in (path, *path.iterdir()):
+            with suppress(FileNotFoundError):
+                times_s.append(part.stat().st_mtime)
+    return max(times_s, default=math.inf)
