@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from engine.base_files import hash_of_files
-from engine.manifest import read_manifest
+from engine.manifest import DamagedManifest, read_manifest
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -21,7 +21,7 @@ _HASHED = (WEIGHTS, CONFIG, OPTIMIZER)
 
 
 class VersionTaken(Exception):
-    """Another content already has this version's name; the version is not published."""
+    """A directory with other content has this version's name; the version is not published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +54,9 @@ def damaged(directory: Path) -> tuple[str, ...]:
 
 
 def publish(draft: Path, final: Path) -> Path:
-    """`final` is complete and durable, and `draft` is gone.
+    """Rename the complete `draft` to `final`, durably. If `final` has the same content, remove the draft.
 
-    Idempotent: where `final` exists with the same content it is adopted as it stands. Raises `VersionTaken`
-    where it holds other content.
+    Raises `VersionTaken` if `final` has other content or no readable manifest, and `NewerManifest`.
     """
     for path in (*draft.iterdir(), draft):
         fsync(path)
@@ -65,16 +64,25 @@ def publish(draft: Path, final: Path) -> Path:
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.rename(final)
-        except OSError:  # somebody else published meanwhile: their directory is not empty
+        except OSError:  # another process published meanwhile: its directory is not empty
             if not final.exists():
                 raise
     if draft.exists():
-        if content_hash(draft) != read_manifest(final).content_hash:
-            raise VersionTaken(f"{final.parent.name}/{final.name} holds other content")
+        _refuse_other_content(draft, final)
         shutil.rmtree(draft)
     for directory in (final.parent, final.parent.parent):  # the agent's own is new with its first version
         fsync(directory)
     return final
+
+
+def _refuse_other_content(draft: Path, final: Path) -> None:
+    name = f"{final.parent.name}/{final.name}"
+    try:
+        published_hash = read_manifest(final).content_hash
+    except (DamagedManifest, FileNotFoundError):
+        raise VersionTaken(f"{name} exists and has no readable manifest") from None
+    if content_hash(draft) != published_hash:
+        raise VersionTaken(f"{name} exists with other content")
 
 
 def _hashes(directory: Path) -> dict[str, str]:

@@ -9,10 +9,10 @@ from daemon.learning import metrics
 from daemon.learning.event_results import event_results
 from daemon.learning.learner import Learner
 from daemon.learning.preparing import PreparedTurn
-from engine.adapter_files import publish
+from engine.adapter_files import VersionTaken, publish
 from engine.adapter_store import draft_of
 from engine.lesson import Learned, NotLearned
-from engine.manifest import Manifest, write_manifest
+from engine.manifest import Manifest, NewerManifest, write_manifest
 from ledger.errors import TurnVoid
 from ledger.learning import turns
 from ledger.learning.turns import Turn
@@ -25,7 +25,11 @@ log = structlog.get_logger(__name__)
 def record_turn(
     learner: Learner, turn: Turn, prepared: PreparedTurn, result: Learned | NotLearned, *, token: int
 ) -> None:
-    """Close the turn in the ledger, fenced by `token`: made, dropped or void."""
+    """Close the turn in the ledger, fenced by `token`: made, dropped or void.
+
+    A directory in the store that has the version's name and other content makes the turn void. The next turn
+    of the agent has another number, so its version has another name.
+    """
     if isinstance(result, NotLearned) and result.again:
         void_turn(learner, turn, token=token, reason=result.reason)
         return
@@ -48,6 +52,10 @@ def record_turn(
     except TurnVoid as void:
         void_turn(learner, turn, token=token, reason=str(void))
         return
+    except (VersionTaken, NewerManifest) as refusal:
+        log.error("version not published", agent=turn.plan.agent, turn=turn.id, reason=str(refusal))
+        void_turn(learner, turn, token=token, reason=str(refusal))
+        return
     metrics.count_closed_turn(TurnState.MADE, result, result.metrics.tokens, outcomes)
     log.info("version made", agent=version.agent, version=version.name, steps=result.metrics.steps)
 
@@ -68,7 +76,10 @@ def _make_version(
     token: int,
     results: Mapping[int, EventResult],
 ) -> Version:
-    """Write the version directory, then the row that makes it a version. Raises `TurnVoid`."""
+    """Write the version directory, then the row that makes it a version.
+
+    Raises `TurnVoid`, and `VersionTaken` or `NewerManifest` if the store has another directory of that name.
+    """
     draft = draft_of(learner.store, turn.plan.agent, turn_id=turn.id, token=token)
     files = learner.engine.save(learned, draft)
     name = version_name(turn.number, files.content_hash)
