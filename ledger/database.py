@@ -23,6 +23,10 @@ from ledger.revisions import is_newest, load_alembic, upgrade
 BUSY_MS_MAX = 5_000
 """Milliseconds that a writer waits for the lock before it reports the ledger as unavailable."""
 
+MIGRATION_WAIT_MS_MAX = 60_000
+"""Milliseconds that a migration waits for the lock. Roles that start together wait for the one that migrates,
+which takes seconds on a busy machine and longer with a large ledger."""
+
 KEYS_MAX = 400
 """Keys that one query may look up. SQLite allows more bound values, but its planner gets slow with them."""
 
@@ -95,18 +99,22 @@ class Database:
         self.is_sqlite = self._engine.dialect.name == "sqlite"
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, wait_ms_max: int | None = None) -> Iterator[Connection]:
         """One transaction that has the write lock. It commits at the end, and rolls back on any exception.
 
-        Either database has one writer at a time, so nothing that it reads changes before it ends.
+        Either database has one writer at a time, so nothing that it reads changes before it ends. It
+        waits for the lock for `wait_ms_max` milliseconds, or for `BUSY_MS_MAX`.
         Raises `LedgerUnavailable` for every fault of the environment that may pass, and `LedgerDamaged`.
         """
-        with self._world_faults(writing=True), self._engine.connect() as connection, connection.begin():
-            if not self.is_sqlite:
-                limits = {"busy_ms": str(BUSY_MS_MAX), "idle_ms": str(3 * BUSY_MS_MAX)}
-                connection.execute(_POSTGRES_LOCK, limits)
-                connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
-            yield connection
+        wait_ms = BUSY_MS_MAX if wait_ms_max is None else wait_ms_max
+        with self._world_faults(writing=True), self._engine.connect() as connection:
+            connection.execution_options(clorad_wait_ms=wait_ms)
+            with connection.begin():
+                if not self.is_sqlite:
+                    limits = {"busy_ms": str(wait_ms), "idle_ms": str(3 * BUSY_MS_MAX)}
+                    connection.execute(_POSTGRES_LOCK, limits)
+                    connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -135,7 +143,7 @@ class Database:
             if is_newest(connection):
                 return
         load_alembic()  # before the lock is taken: other processes must not wait for the import
-        with self.write() as connection:
+        with self.write(wait_ms_max=MIGRATION_WAIT_MS_MAX) as connection:
             upgrade(connection)
 
     def _make_file(self) -> None:
@@ -147,7 +155,7 @@ class Database:
                 raise LedgerUnavailable(type(fault).__name__) from None
 
     def _file(self) -> Path | None:
-        """SQLite's file; None where it is in memory."""
+        """The SQLite file; None if the ledger is in memory."""
         return file_of_sqlite(str(self._engine.url.database or ""))
 
     def close(self) -> None:
@@ -260,5 +268,9 @@ def _on_sqlite_connected(connection: Any, _record: Any) -> None:
 
 
 def _on_sqlite_begun(connection: Connection) -> None:
-    mode = connection.get_execution_options().get("clorad_begin", "IMMEDIATE")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    options = connection.get_execution_options()
+    wait_ms = options.get("clorad_wait_ms", BUSY_MS_MAX)
+    if wait_ms != connection.info.get("wait_ms", BUSY_MS_MAX):  # a pooled connection keeps its value
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {wait_ms}")
+        connection.info["wait_ms"] = wait_ms
+    connection.exec_driver_sql(f"BEGIN {options.get('clorad_begin', 'IMMEDIATE')}")

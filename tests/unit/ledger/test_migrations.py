@@ -2,19 +2,23 @@
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from ledger import database as database_module
 from ledger.database import Database
+from ledger.errors import LedgerUnavailable
 from ledger.events import Event, Openings
 from ledger.identity import ensure_identity
 from ledger.learning import backlog, event_queries, passes, usage
 from ledger.learning.usage import TurnCost, Usage
 from ledger.reports import provenance
 from ledger.reports.receipts import Fate, Receipt, receipt
+from ledger.revisions import is_newest
 from ledger.versions import routing
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import champion
@@ -227,3 +231,26 @@ class TestALedgerThatTheVersionBeforeFilled:
         with stored.read() as connection:
             assert champion(connection, "billing") == 4
         assert receipt_of(stored, "dev#e34").fate is Fate.LIVE
+
+
+def test_a_migration_waits_longer_for_the_lock_than_another_writer(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Database(empty)
+    with ThreadPoolExecutor(1) as pool:
+        with holder.write():
+            monkeypatch.setattr(database_module, "BUSY_MS_MAX", 100)
+            writing, migrating = Database(empty), Database(empty)
+            migration = pool.submit(migrating.migrate)
+            for _ in range(8):
+                with pytest.raises(LedgerUnavailable), writing.write():
+                    pass
+            assert not migration.done()
+        migration.result(timeout=120)
+    with migrating.write() as connection:
+        assert is_newest(connection)
+    if migrating.is_sqlite:
+        with migrating.read() as connection:
+            assert connection.scalar(text("PRAGMA busy_timeout")) == 100, "only the migration waits longer"
+    for database in (holder, writing, migrating):
+        database.close()
