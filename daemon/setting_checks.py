@@ -73,6 +73,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def host_name(name: str) -> str:
+    """A name without scheme and port, in lower case."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
+        raise ValueError("must be a host's name without scheme and port, as in gateway.example")
+    return name.lower()
+
+
+def origin(url: str) -> str:
+    """What a browser sends as `Origin`: scheme, name, and a port that is not the scheme's own."""
+    if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", url) or url.endswith((":80", ":443")):
+        raise ValueError("must be as a browser writes it: https://chat.example, without path and usual port")
+    return url
+
+
 def header_secret(secret: SecretStr) -> SecretStr:
     """A key or token that can be sent in an HTTP header."""
     if not re.fullmatch(r"[!-~]{1,4096}", secret.get_secret_value()):

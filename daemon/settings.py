@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from daemon import setting_checks
@@ -21,6 +21,9 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Brokers = Annotated[str, AfterValidator(setting_checks.brokers)]
 LedgerUrl = Annotated[str, AfterValidator(setting_checks.ledger_url)]
 ServerUrl = Annotated[str, AfterValidator(setting_checks.server_url)]
+HostName = Annotated[str, AfterValidator(setting_checks.host_name)]
+Origin = Annotated[str, AfterValidator(setting_checks.origin)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 HeaderSecret = Annotated[SecretStr, AfterValidator(setting_checks.header_secret)]
 ScorerName = Annotated[str, AfterValidator(setting_checks.scorer)]
 RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
@@ -203,7 +206,19 @@ class GatewaySettings(_Group):
     """The HTTP server that users talk to."""
 
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on. Beyond loopback it asks for keys, unless `open_beyond_loopback` is set."""
+    access: Literal["open", "keys"] = "open"
+    """`keys`: only who has a key of `clorad keys create`. `open`: whoever reaches the port, as anybody."""
+    open_beyond_loopback: bool = False
+    """Ask other machines for no key either: where something before the gateway keeps strangers out."""
+    hosts: frozenset[HostName] = frozenset()
+    """Names of the gateway in `Host`, besides localhost; checked on loopback, in open mode, and if given."""
+    origins: frozenset[Origin] = frozenset()
+    """Web pages that may call from a browser, as in https://chat.example; others are refused."""
+    author_header: HeaderName | None = None
+    """Header in which a proxy that knows its users names the author of feedback; needs `trusted_proxies`."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses or networks from which `author_header` is believed; from others it is ignored."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on."""
     capture_share: float = Field(default=1.0, ge=0, le=1)
@@ -211,6 +226,12 @@ class GatewaySettings(_Group):
     leave_s: float = Field(default=5.0, ge=0)
     """Seconds to accept requests after SIGTERM, while /readyz answers 503 and load balancers notice it."""
     limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="after")
+    def _author_comes_from_somebody(self) -> Self:
+        if self.author_header is not None and not self.trusted_proxies:
+            raise ValueError("author_header needs trusted_proxies: else anybody could set it")
+        return self
 
 
 class TelemetrySettings(_Group):

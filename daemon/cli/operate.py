@@ -198,8 +198,12 @@ def config(
     read = settings_of(context)
     if check:
         from daemon.commands import broker
+        from daemon.console import CommandFailed
+        from daemon.roles.gateway import openness_fault
 
         broker.cluster(read)  # makes no connection, and refuses options that no client could use
+        if (fault := openness_fault(read.gateway)) is not None:
+            raise CommandFailed(fault, code=ExitCode.CHANGE_NEEDED)
         typer.echo("settings can be used")
     else:
         settings.show(read, as_json=as_json)

@@ -5,10 +5,13 @@ import time
 from concurrent.futures import Future
 from contextlib import closing
 
+import structlog
+
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import RETRY_S, START_S_MAX, cluster_of
-from daemon.settings import LimitSettings, Settings
+from daemon.setting_checks import is_loopback
+from daemon.settings import GatewaySettings, LimitSettings, Settings
 from feedback.event_record import signed_record
 from feedback.producer import KafkaRecord, Producer, Sent
 from feedback.redaction import Redactor
@@ -16,6 +19,9 @@ from feedback.signing import gateway_key
 from ledger.database import Database
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.identity import Identity, known_identity
+from serving.gateway.access.authentication import AuthenticationOptions
+from serving.gateway.access.control import AccessOptions
+from serving.gateway.access.origins import OriginRules
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.edge.limits import KIB, MIB, GatewayLimits
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
@@ -23,9 +29,22 @@ from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable
 
+log = structlog.get_logger(__name__)
+
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
-    """Answer requests until told to stop; then refuse new ones and finish those in flight."""
+    """Answer requests until told to stop; then refuse new ones and finish those in flight.
+
+    Raises `RoleRefused` where the port is taken, or open to others without their knowing.
+    """
+    if (fault := openness_fault(settings.gateway)) is not None:
+        raise RoleRefused(fault)
+    if settings.gateway.access == "open":
+        log.warning(
+            "access is open: whoever reaches the gateway may ask, and feedback says itself whose it is",
+            host=settings.gateway.host,
+            setting="gateway.access",
+        )
     with closing(Database(settings.ledger.url)) as database:
         identity = _wait_for_identity(database, stopping, health)
         if identity is None:
@@ -54,6 +73,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         host=options.host,
                         port=options.port,
                         limits=limits_of(options.limits),
+                        access=access_of(options),
                         request_s_max=settings.fleet.request_s_max,
                         shutdown_delay_s=options.leave_s,
                         api_keys=settings.fleet.replica_keys(),
@@ -66,6 +86,35 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             raise RoleRefused(f"gateway.port: {options.host}:{options.port} cannot be listened on") from None
         finally:
             producer.close()
+
+
+def access_of(settings: GatewaySettings) -> AccessOptions:
+    """Who may come, by which names and from which pages."""
+    listens_here_only, hosts = is_loopback(settings.host), settings.hosts | {settings.host.lower()}
+    return AccessOptions(
+        authentication=AuthenticationOptions(
+            access=settings.access,
+            author_header=settings.author_header,
+            trusted_proxies=tuple(settings.trusted_proxies),
+        ),
+        rules=OriginRules(
+            checks_host=listens_here_only or settings.access == "open" or bool(settings.hosts),
+            is_loopback=listens_here_only,
+            hosts=hosts,
+            origins=settings.origins,
+        ),
+    )
+
+
+def openness_fault(settings: GatewaySettings) -> str | None:
+    """What is wrong where other machines need no key and nobody said that on purpose; None: nothing."""
+    if settings.access == "keys" or is_loopback(settings.host) or settings.open_beyond_loopback:
+        return None
+    return (
+        f"gateway.access is open and gateway.host is {settings.host}: anybody could ask and teach. Set"
+        ' gateway.access = "keys" (`clorad keys create` makes them), or on purpose'
+        " gateway.open_beyond_loopback = true"
+    )
 
 
 def limits_of(settings: LimitSettings) -> GatewayLimits:

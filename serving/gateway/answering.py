@@ -113,6 +113,8 @@ class Responder:
             if value is not None  # clients write null for a field they leave unset, as OpenAI's API allows
         }
         agent = body.get("model")
+        if isinstance(agent, str):
+            http.caller.require_agent(agent)
         if not isinstance(agent, str) or agent not in table.routes:
             raise no_such_agent()
         if not isinstance(body.get("stream", False), bool):

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 
 import structlog
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
+from serving.gateway.access.control import AccessControl, AccessOptions
 from serving.gateway.answering import Responder
 from serving.gateway.edge.application import EdgeApplication, Endpoints
 from serving.gateway.edge.bounded_connection import connection_factory
@@ -38,6 +41,15 @@ _DRAIN_MARGIN_S = 1.0  # a request that runs out of time still gets its 504
 START_S_MAX = 300.0
 """Seconds a gateway waits for a ledger that never answered; then it ends and is started again."""
 
+EXPOSED_HEADERS = (
+    "x-clorad-agent",
+    "x-clorad-version",
+    "x-clorad-interaction",
+    "x-request-id",
+    "retry-after",
+)
+"""Headers of answers that a page of an allowed origin may read."""
+
 
 class LedgerMissing(Exception):
     """The ledger has not answered since the gateway started. The supervisor starts the gateway again."""
@@ -50,6 +62,7 @@ class GatewayOptions:
     host: str
     port: int
     limits: GatewayLimits
+    access: AccessOptions
     request_s_max: float  # the whole answer, its last token included
     shutdown_delay_s: float  # after `/readyz` turned red requests are accepted so long
     poll_s: float = 0.2  # between two reads of the routing generation
@@ -73,7 +86,7 @@ class Gateway:
     options: GatewayOptions
 
 
-def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event) -> EdgeApplication:
+def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event) -> ASGIApp:
     """The application. The caller runs `keep_fresh` for its routing table, and its recorder."""
     options = gateway.options
 
@@ -95,7 +108,18 @@ def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event
             )
             yield build_endpoints(gateway.table, responder, gateway.feedback, stopping)
 
-    return EdgeApplication(endpoints, limits, stopping)
+    access = AccessControl.of(options.access, lambda: gateway.table.keys)
+    app = EdgeApplication(endpoints, limits, access, stopping)
+    if not (origins := options.access.rules.origins):
+        return app
+    # Pages of these origins may call: a browser asks for permission first, and reads the answer's headers.
+    return CORSMiddleware(
+        app,
+        allow_origins=sorted(origins),
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=EXPOSED_HEADERS,
+    )
 
 
 def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthReport) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
+from ledger.access.rights import Grant, Right
 from serving.gateway.answering import CHAT, MODELS, TEXT, Responder, no_such_agent
 from serving.gateway.edge.application import Endpoint, Endpoints
 from serving.gateway.edge.errors import RequestRefused
@@ -29,19 +30,20 @@ def build_endpoints(
     async def give_feedback(request: HttpRequest) -> ASGIApp:
         return await _feedback(request, table, feedback)
 
-    async def models(_: HttpRequest) -> ASGIApp:
+    async def models(request: HttpRequest) -> ASGIApp:
         if table.current is None:
             raise _no_routing()
-        return JSONResponse(model_list(sorted(table.current.routes)))
+        return JSONResponse(model_list(sorted(filter(request.caller.grant.opens, table.current.routes))))
 
     async def model(request: HttpRequest) -> ASGIApp:
         name = request.path.removeprefix(f"{MODELS}/")
-        if table.current is None or name not in table.current.routes:
+        opened = request.caller.grant.opens(name)
+        if table.current is None or not opened or name not in table.current.routes:
             raise no_such_agent()
         return JSONResponse(model_card(name))
 
-    async def routing(_: HttpRequest) -> ASGIApp:
-        return JSONResponse(_routing(table))
+    async def routing(request: HttpRequest) -> ASGIApp:
+        return JSONResponse(_routing(table, request.caller.grant))
 
     async def alive(_: HttpRequest) -> ASGIApp:
         return JSONResponse({"alive": True})
@@ -53,12 +55,12 @@ def build_endpoints(
     return {
         CHAT: Endpoint(method="POST", answer=chat),
         TEXT: Endpoint(method="POST", answer=text),
-        "/v1/feedback": Endpoint(method="POST", answer=give_feedback),
+        "/v1/feedback": Endpoint(method="POST", answer=give_feedback, right=Right.FEEDBACK),
         MODELS: Endpoint(method="GET", answer=models),
         f"{MODELS}/*": Endpoint(method="GET", answer=model),
-        "/routing": Endpoint(method="GET", answer=routing),
-        "/healthz": Endpoint(method="GET", answer=alive),
-        "/readyz": Endpoint(method="GET", answer=ready),
+        "/routing": Endpoint(method="GET", answer=routing, right=Right.READ),
+        "/healthz": Endpoint(method="GET", answer=alive, right=None),
+        "/readyz": Endpoint(method="GET", answer=ready, right=None),
     }
 
 
@@ -84,8 +86,8 @@ def _no_routing() -> RequestRefused:
     return RequestRefused(503, "the agents are not known yet", "no_routing")
 
 
-def _routing(table: RoutingTable) -> dict[str, Any]:
-    """For tools: the table that this gateway routes by now."""
+def _routing(table: RoutingTable, grant: Grant) -> dict[str, Any]:
+    """For tools: the table that this gateway routes by now, as far as it is about the caller's agents."""
     current = table.current
     if current is None:
         return {"generation": None, "agents": {}, "replicas": []}
@@ -93,5 +95,5 @@ def _routing(table: RoutingTable) -> dict[str, Any]:
         {"url": replica.url, "in_rotation": replica.in_rotation, "models": list(replica.models)}
         for replica in current.replicas
     ]
-    versions = {name: route.version for name, route in current.routes.items()}
+    versions = {name: route.version for name, route in current.routes.items() if grant.opens(name)}
     return {"generation": current.generation, "agents": versions, "replicas": replicas}

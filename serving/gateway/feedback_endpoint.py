@@ -23,6 +23,8 @@ from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.events import Reason
 from ledger.topic_names import FEEDBACK_TOPIC
+from serving.gateway.access.attribution import attributed
+from serving.gateway.access.caller import Caller
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.recorder import SOURCE, Send
@@ -68,7 +70,7 @@ class FeedbackEndpoint:
     async def accept(self, http: HttpRequest, agents: AbstractSet[str]) -> AcceptedFeedback:
         """Kafka has the event afterwards. Raises `RequestRefused`: after a 503 it may be sent again."""
         raw = await http.body(VALUE_BYTES_MAX)
-        make = partial(self._record, raw, http.headers, agents)
+        make = partial(self._record, raw, http.headers, agents, http.caller)
         record = make() if len(raw) <= _INLINE_BYTES_MAX else await asyncio.to_thread(make)
         try:
             sent = await asyncio.wait_for(asyncio.wrap_future(self._send(record)), self._ack_s_max)
@@ -80,12 +82,16 @@ class FeedbackEndpoint:
         stored = {name: (value or b"").decode() for name, value in record.headers}
         return AcceptedFeedback(id=stored["ce_id"], source=stored["ce_source"], sent=sent)
 
-    def _record(self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str]) -> KafkaRecord:
+    def _record(
+        self, raw: bytes, headers: Mapping[str, str], agents: AbstractSet[str], caller: Caller
+    ) -> KafkaRecord:
         """The record to send. Raises `RequestRefused`, in words that do not repeat what was sent."""
-        envelope = _opened(raw, headers)
+        envelope = attributed(_opened(raw, headers), caller)
         agent = envelope.data.get("agent")
-        if isinstance(agent, str) and agent not in agents:
-            raise RequestRefused(404, "agent: not declared", "agent")
+        if isinstance(agent, str):
+            caller.require_agent(agent)
+            if agent not in agents:
+                raise RequestRefused(404, "agent: not declared", "agent")
         occurred_s = envelope.occurred_s
         try:
             return build_event_record(

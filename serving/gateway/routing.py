@@ -1,7 +1,7 @@
 """Chooses the version and the replica that answer for an agent, from a table read from the ledger.
 
-The table is read again when its generation has grown. While the ledger is away the last table stays in use:
-a gateway that has read it once can go on answering without the ledger.
+The table, and the clients' keys with it, is read again when its generation has grown. While the ledger is
+away the last table stays in use: a gateway that has read it once can go on answering without the ledger.
 """
 
 import threading
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 from opentelemetry import metrics
 
+from ledger.access.keys import AccessKey, keys_by_id
 from ledger.database import Database
 from ledger.errors import LedgerRefused, LedgerUnavailable
 from ledger.learning.agents import all_agents
@@ -91,6 +92,7 @@ class RoutingTable:
         self._reading = threading.Lock()
         self._away = False
         self.current: Routing | None = None
+        self.keys: Mapping[str, AccessKey] | None = None  # of the gateway's clients, by id
 
     def refresh(self) -> bool:
         """Read it again if it may have changed. Returns whether the ledger answered."""
@@ -100,6 +102,7 @@ class RoutingTable:
                 with self._database.read() as connection:
                     if known is None or generation(connection) != known.generation:
                         captured = {name: agent.capture for name, agent in all_agents(connection).items()}
+                        self.keys = keys_by_id(connection)
                         self.current = routing(connection, captured)
             except (LedgerUnavailable, LedgerRefused) as fault:
                 if not self._away:

@@ -10,6 +10,8 @@ from uuid import uuid4
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ledger.access.rights import Right
+from serving.gateway.access.control import AccessControl
 from serving.gateway.edge.errors import RequestRefused, count_refusal
 from serving.gateway.edge.http_request import HttpRequest, RequestLoad
 from serving.gateway.edge.limits import GatewayLimits
@@ -23,6 +25,7 @@ class Endpoint:
 
     method: str
     answer: Callable[[HttpRequest], Awaitable[ASGIApp]]
+    right: Right | None = Right.TALK  # that the caller must have; None: anybody may ask, from anywhere
 
 
 Endpoints = Mapping[str, Endpoint]
@@ -35,9 +38,11 @@ class EdgeApplication:
         self,
         build: Callable[[], AbstractAsyncContextManager[Endpoints]],
         limits: GatewayLimits,
+        access: AccessControl,
         stopping: threading.Event,
     ) -> None:
         self._build = build
+        self._access = access
         self._stopping = stopping
         self._load = RequestLoad(limits)
         self._endpoints: Endpoints = {}
@@ -65,10 +70,14 @@ class EdgeApplication:
             raise
         finally:
             request.release()
+            self._access.leave(request.caller)
 
     async def _answer(self, request: HttpRequest) -> ASGIApp:
         try:
-            return await self._endpoint(request).answer(request)
+            endpoint = self._endpoint(request)
+            if endpoint.right is not None:
+                request.caller = self._access.admit(request.scope, endpoint.right)
+            return await endpoint.answer(request)
         except RequestRefused as refusal:
             count_refusal(refusal.reason)
             return _refused(refusal)

@@ -39,7 +39,7 @@ class RequestRefused(Exception):
         super().__init__(reason)
         self.status, self.reason = status, reason
         self.body = error_body(text, _kind(status), param=param, code=code)
-        self.headers = dict(headers or {}) | ({"retry-after": RETRY_AFTER_S} if status in (429, 503) else {})
+        self.headers = ({"retry-after": RETRY_AFTER_S} if status in (429, 503) else {}) | dict(headers or {})
 
 
 def count_refusal(reason: str) -> None:

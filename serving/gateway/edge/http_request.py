@@ -6,6 +6,7 @@ from typing import TypeVar
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
+from serving.gateway.access.caller import ANONYMOUS, Caller
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.limits import SMALL_BODY_BYTES, VALUE_BYTES, GatewayLimits
 
@@ -29,6 +30,7 @@ class HttpRequest:
     scope: Scope
     receive: Receive
     load: RequestLoad
+    caller: Caller = ANONYMOUS
     _bytes_held: int = field(default=0)
     _counted: bool = field(default=False)
 

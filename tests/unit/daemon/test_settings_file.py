@@ -214,8 +214,8 @@ def test_values_that_may_be_secrets_are_not_repeated(toml: str) -> None:
         ),
         (
             "[gateway]\nbananas = 1",
-            "gateway.bananas: no such setting in clorad.toml; known: host, port, capture_share, leave_s, "
-            "limits",
+            "gateway.bananas: no such setting in clorad.toml; known: host, access, open_beyond_loopback, "
+            "hosts, origins, author_header, trusted_proxies, port, capture_share, leave_s, limits",
         ),
     ],
 )
@@ -347,3 +347,32 @@ class TestReplicaKeys:
     def test_a_key_for_a_replica_that_is_none_of_ours_is_refused(self) -> None:
         line = refusal(self.REPLICAS + '[fleet.api_keys]\n"http://d:4" = "x"\n')
         assert "api_keys names a URL that is not one of replicas" in line
+
+
+class TestGatewayAccess:
+    def test_pages_names_and_proxies_are_taken_as_they_are_written(self) -> None:
+        Path("clorad.toml").write_text(
+            '[gateway]\naccess = "keys"\nhosts = ["Gateway.Example"]\norigins = ["https://chat.example"]\n'
+            'author_header = "X-Forwarded-User"\ntrusted_proxies = ["10.0.0.7", "fd00::/8"]\n'
+        )
+        gateway = read_settings().gateway
+        assert gateway.hosts == {"gateway.example"}
+        assert [str(network) for network in gateway.trusted_proxies] == ["10.0.0.7/32", "fd00::/8"]
+
+    @pytest.mark.parametrize(
+        ("line", "named"),
+        [
+            ('access = "none"', "gateway.access"),
+            ('hosts = ["http://gateway.example"]', "gateway.hosts"),
+            ('hosts = ["gateway.example:80"]', "gateway.hosts"),
+            ('origins = ["*"]', "gateway.origins"),
+            ('origins = ["https://chat.example/"]', "gateway.origins"),
+            ('origins = ["https://chat.example:443"]', "gateway.origins"),
+            ('origins = ["null"]', "gateway.origins"),
+            ('trusted_proxies = ["anybody"]', "gateway.trusted_proxies"),
+            ('author_header = "x user"', "gateway.author_header"),
+            ('author_header = "x-user"', "author_header needs trusted_proxies"),
+        ],
+    )
+    def test_what_would_open_more_than_it_says_is_refused(self, line: str, named: str) -> None:
+        assert named in refusal(f"[gateway]\n{line}\n")

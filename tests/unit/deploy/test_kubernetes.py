@@ -13,6 +13,7 @@ import yaml
 from daemon.cli.app import app
 from daemon.commands.running import gateway_stop_s_max
 from daemon.process.role_names import ROLES, health_port
+from daemon.roles.gateway import openness_fault
 from daemon.settings import Settings
 from daemon.settings_file import read_settings
 from deploy.vllm.server import LocalReplica
@@ -130,6 +131,12 @@ def test_every_replica_is_one_the_fleet_role_knows(settings: Settings) -> None:
         f"http://vllm-{number}.vllm:{port['port']}" for number in range(replicas["replicas"])
     ]
     assert {"name": "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "value": "True"} in container("vllm")["env"]
+
+
+def test_a_gateway_that_listens_to_the_cluster_asks_for_keys(settings: Settings) -> None:
+    assert settings.gateway.host == "0.0.0.0"
+    assert openness_fault(settings.gateway) is None
+    assert settings.gateway.access == "keys"
 
 
 def test_replicas_ask_for_the_key_that_the_roles_send() -> None:

@@ -21,3 +21,11 @@ class TestSchema:
 def test_kafka_options_as_kafka_python_takes_them_are_taken(clorad: Clorad) -> None:
     options = '{"request_timeout_ms": 500, "linger_ms": 0.5, "acks": "all", "retries": 3, "client_id": "c"}'
     assert clorad("config", "--check", env={"CLORAD_KAFKA__OPTIONS": options}).code == 0
+
+
+def test_a_gateway_that_is_open_to_others_must_be_meant(clorad: Clorad) -> None:
+    others = {"CLORAD_GATEWAY__HOST": "0.0.0.0"}
+    refused = clorad("config", "--check", env=others)
+    assert refused.code == 78
+    assert "gateway.access is open and gateway.host is 0.0.0.0" in refused.err
+    assert clorad("config", "--check", env={**others, "CLORAD_GATEWAY__ACCESS": "keys"}).code == 0

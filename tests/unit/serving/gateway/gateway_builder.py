@@ -13,14 +13,15 @@ from typing import Any
 import httpx
 import openai
 
-from daemon.roles.gateway import limits_of
-from daemon.settings import LimitSettings
+from daemon.roles.gateway import access_of, limits_of
+from daemon.settings import GatewaySettings, LimitSettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from ledger.database import Database
 from ledger.versions import routing as table
 from ledger.versions.lineage import Version
+from serving.gateway.access.control import AccessOptions
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
@@ -88,15 +89,17 @@ class RunningGateway:
     def client(self, **given: Any) -> openai.OpenAI:
         """The official client. It never retries, so that tests see each failure."""
         common = {"base_url": self.url + "/v1", "api_key": "none", "max_retries": 0, "timeout": 20.0}
-        client = openai.OpenAI(**common, **given)
+        client = openai.OpenAI(**{**common, **given})
         self.clients.append(client)
         return client
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10.0, trust_env=False)
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.get(self.url + path, headers=names, timeout=10.0, trust_env=False)
 
     def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        names = {"content-type": "application/json"}
+        names |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return httpx.post(self.url + path, content=content, headers=names, timeout=20.0, trust_env=False)
 
@@ -104,7 +107,12 @@ class RunningGateway:
 def build_options(**changed: Any) -> GatewayOptions:
     """Options for tests: loopback, short waits."""
     usual = {"host": "127.0.0.1", "port": 0, "request_s_max": 10.0, "shutdown_delay_s": 0.0, "poll_s": 0.05}
-    return GatewayOptions(**{"limits": build_limits(), **usual, **changed})
+    return GatewayOptions(**{"limits": build_limits(), "access": build_access(), **usual, **changed})
+
+
+def build_access(**changed: Any) -> AccessOptions:
+    """Access as `daemon.settings` has it by default, with some settings changed."""
+    return access_of(GatewaySettings(**changed))
 
 
 def build_limits(**changed: Any) -> GatewayLimits:

@@ -8,10 +8,17 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from serving.gateway.access.control import AccessControl
 from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoints
 from serving.gateway.edge.http_request import HttpRequest
 from tests.meters import metric_values, since
-from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, build_limits, wait_until
+from tests.unit.serving.gateway.gateway_builder import (
+    RunningGateway,
+    build_access,
+    build_gateway,
+    build_limits,
+    wait_until,
+)
 from tests.unit.serving.scene import Scene
 from tests.unit.serving.scene import scene as build_scene
 
@@ -48,8 +55,8 @@ def ask(server: RunningGateway, method: str, path: str, **given: object) -> http
         ("OPTIONS", "/v1/feedback", 405),
         ("POST", "/healthz", 405),
         ("PUT", "/v1/chat/completions", 405),
-        ("POST", "/v1/chat/completions", 400),
-        ("POST", "/v1/feedback", 400),
+        ("POST", "/v1/chat/completions", 415),
+        ("POST", "/v1/feedback", 415),
     ],
 )
 def test_an_error_on_any_path_has_openais_form_and_a_request_id(
@@ -83,7 +90,8 @@ def test_the_request_id_of_an_agents_answer_is_its_interaction(server: RunningGa
 def test_refusals_are_counted_by_reason(server: RunningGateway) -> None:
     before = metric_values("clorad.gateway.refused")
     ask(server, "GET", "/nothing")
-    ask(server, "POST", "/v1/chat/completions", content=b"[")
+    headers = {"content-type": "application/json"}
+    ask(server, "POST", "/v1/chat/completions", content=b"[", headers=headers)
     counted = {(("reason", "path"),): 1, (("reason", "body_json"),): 1}
     wait_until(lambda: since(before, "clorad.gateway.refused") == counted)
 
@@ -95,9 +103,9 @@ def test_an_endpoint_that_fails_answers_500_and_the_fault_goes_on(fault: type[Ex
 
     @asynccontextmanager
     async def build() -> AsyncIterator[Endpoints]:
-        yield {"/": Endpoint(method="GET", answer=fail)}  # type: ignore[arg-type]
+        yield {"/": Endpoint(method="GET", answer=fail, right=None)}  # type: ignore[arg-type]
 
-    app = EdgeApplication(build, build_limits(), threading.Event())
+    app = EdgeApplication(build, build_limits(), AccessControl.of(build_access(), dict), threading.Event())
 
     async def ask_twice() -> None:
         async with build() as app._endpoints:

@@ -24,9 +24,9 @@ from tests.unit.serving.gateway.gateway_builder import (
 )
 from tests.unit.serving.scene import Scene
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-GET = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
-MODELS = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+MODELS = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def test_headers_beyond_the_bounds_are_refused(gateway: RunningGateway, headers:
 
 def test_a_path_beyond_the_bound_is_refused(gateway: RunningGateway) -> None:
     with connected(gateway) as client:
-        client.sendall(b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+        client.sendall(b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert statuses(read_to_end(client)) == [431]
 
 
@@ -198,8 +198,8 @@ def test_requests_of_one_address_are_bounded_by_the_second(world: Scene) -> None
 
 def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway) -> None:
     with connected(gateway) as client:
-        client.sendall(MODELS + b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n" + GET)
-        client.sendall(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        client.sendall(MODELS + b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n" + GET)
+        client.sendall(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         assert statuses(read_to_end(client)) == [200, 404, 200, 200]
 
 
