@@ -186,3 +186,74 @@ def test_it_runs_as_nobody_in_particular(name: str) -> None:
     }
     assert made["resources"]["limits"]["memory"]
     assert not pod["automountServiceAccountToken"]
+
+
+def policies(kind: str) -> Iterator[tuple[set[str], list[Mapping[str, Any]]]]:
+    """The pods that each policy is about, with its rules of that kind (`ingress`, `egress`)."""
+    for name, made in ALL.items():
+        if name.startswith("NetworkPolicy/") and kind in made["spec"]:
+            yield selected_pods(made["spec"]["podSelector"]), made["spec"][kind]
+
+
+def selected_pods(selector: Mapping[str, Any]) -> set[str]:
+    wanted = {key: {value} for key, value in selector.get("matchLabels", {}).items()}
+    wanted |= {one["key"]: set(one["values"]) for one in selector.get("matchExpressions", [])}
+    return {
+        name
+        for name, pod in PODS.items()
+        if all(pod["metadata"]["labels"].get(key) in values for key, values in wanted.items())
+    }
+
+
+def test_whatever_no_policy_names_is_denied() -> None:
+    spec = ALL["NetworkPolicy/default-deny"]["spec"]
+    assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    for _, rules in [*policies("ingress"), *policies("egress")]:
+        for rule in rules:
+            assert rule.get("from") or rule.get("to"), "a rule without a peer is open to everybody"
+            assert rule["ports"]
+
+
+def test_who_needs_a_server_may_reach_it() -> None:
+    reached: dict[int, set[str]] = {}
+    for pods, rules in policies("egress"):
+        for rule in rules:
+            for port in rule["ports"]:
+                reached.setdefault(port["port"], set()).update(pods)
+    assert reached[53] == set(PODS)
+    assert reached[9092] == {"intake", "fleet", "gateway", "topics"}
+    assert reached[5432] == {"intake", "learner", "fleet", "gateway"}
+    assert reached[8000] == {"fleet", "gateway"}
+    assert all("vllm" not in pods for port, pods in reached.items() if port != 53)
+
+
+def test_only_monitoring_reaches_the_health_ports() -> None:
+    peers = [
+        rule["from"]
+        for _, rules in policies("ingress")
+        for rule in rules
+        if {"port": "health"} in rule["ports"]
+    ]
+    assert peers == [[{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]]
+
+
+def test_the_gateway_alone_has_a_user_of_the_ledger_that_only_reads() -> None:
+    for name in ROLES:
+        secrets = [source["secretRef"]["name"] for source in container(name)["envFrom"]]
+        assert secrets == (["clorad", "clorad-gateway"] if name == "gateway" else ["clorad"])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_no_pod_can_fill_the_disk_of_its_node(name: str) -> None:
+    for volume in PODS[name]["spec"]["volumes"]:
+        if "emptyDir" in volume:
+            assert volume["emptyDir"]["sizeLimit"]
+
+
+def test_every_image_has_a_version() -> None:
+    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["images"]
+    tags = {image["name"]: image["newTag"] for image in listed}
+    for name in PODS:
+        image = container(name)["image"]
+        version = tags.get(image) or image.partition(":")[2]
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?", version), image
