@@ -13,6 +13,7 @@ from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, Sent
 from feedback.reading import Reader
 from feedback.redaction import Redactor
+from feedback.signing import gateway_key
 from ledger.database import Database
 from ledger.events import Batch, Partition
 from ledger.identity import Identity
@@ -95,7 +96,7 @@ def running_canary(
         table=RoutingTable(database),
         recorder=Recorder(loopback.send, redactor, share=0.0, bytes_max=1 << 20),
         live=LiveCounter(loopback.send, identity.fingerprint),
-        feedback=FeedbackEndpoint(loopback.send, redactor),
+        feedback=FeedbackEndpoint(loopback.send, redactor, gateway_key(identity)),
         options=GatewayOptions(
             host="127.0.0.1",
             port=port,

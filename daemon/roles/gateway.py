@@ -68,7 +68,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         bytes_max=options.limits.captures_mib_max * MIB,
                     ),
                     live=LiveCounter(send, identity.fingerprint),
-                    feedback=FeedbackEndpoint(send, redactor),
+                    feedback=FeedbackEndpoint(producer.send, redactor, key),
                     options=GatewayOptions(
                         host=options.host,
                         port=options.port,

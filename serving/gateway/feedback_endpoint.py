@@ -18,9 +18,10 @@ from opentelemetry import metrics
 
 from feedback.counters import start_at_zero
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
-from feedback.event_record import build_event_record
+from feedback.event_record import build_event_record, signed_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.signing import SigningKey
 from ledger.events import Reason
 from ledger.topic_names import FEEDBACK_TOPIC
 from serving.gateway.access.attribution import attributed
@@ -59,11 +60,14 @@ class AcceptedFeedback:
 
 
 class FeedbackEndpoint:
-    """Accepts feedback and sends it to Kafka."""
+    """Accepts feedback and sends it to Kafka, signed where the gateway knows the author."""
 
-    def __init__(self, send: Send, redactor: Redactor, *, ack_s_max: float = ACK_S_MAX) -> None:
+    def __init__(
+        self, send: Send, redactor: Redactor, key: SigningKey, *, ack_s_max: float = ACK_S_MAX
+    ) -> None:
         self._send = send
         self._redactor = redactor
+        self._key = key
         self._ack_s_max = ack_s_max
         start_at_zero(_accepted, *({"fate": fate} for fate in ("kept", *_FATES.values())))
 
@@ -94,7 +98,7 @@ class FeedbackEndpoint:
                 raise RequestRefused(404, "agent: not declared", "agent")
         occurred_s = envelope.occurred_s
         try:
-            return build_event_record(
+            record = build_event_record(
                 envelope.type,
                 envelope.data,
                 topic=FEEDBACK_TOPIC,
@@ -103,9 +107,13 @@ class FeedbackEndpoint:
                 event_id=envelope.id,
                 at=None if occurred_s is None else datetime.fromtimestamp(occurred_s, UTC),
                 trace=envelope.trace,
+                key_id=caller.key_id,
+                rights=caller.vouched_rights,
             )
         except ValueError as fault:
             raise RequestRefused(400, str(fault), "event") from None
+        # Without an author that the gateway knows, the event is what anybody could have sent: unsigned.
+        return record if caller.author is None else signed_record(record, self._key)
 
 
 def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:

@@ -18,7 +18,9 @@ from daemon.settings import GatewaySettings, LimitSettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.signing import gateway_key
 from ledger.database import Database
+from ledger.identity import Identity
 from ledger.versions import routing as table
 from ledger.versions.lineage import Version
 from serving.gateway.access.control import AccessOptions
@@ -31,6 +33,7 @@ from serving.gateway.routing import RoutingTable
 from tests.unit.serving.scene import Scene
 
 LIVE = "clorad.live.v1"
+IDENTITY = Identity(ledger_id="ledger", secret=b"k" * 32)
 ASK = [{"role": "user", "content": "ask 1"}]
 
 
@@ -136,7 +139,7 @@ def build_gateway(
         table=RoutingTable(database),
         recorder=Recorder(sends, redactor, share=1.0, bytes_max=captures_bytes_max),
         live=LiveCounter(sends, lambda raw: sha256(raw).hexdigest()),
-        feedback=FeedbackEndpoint(send or sends, redactor, ack_s_max=ack_s_max),
+        feedback=FeedbackEndpoint(send or sends, redactor, gateway_key(IDENTITY), ack_s_max=ack_s_max),
         options=build_options(port=free_port(), **options),
     )
     health = RecordedHealth()

@@ -8,14 +8,18 @@ import openai
 import pytest
 from sqlalchemy import update
 
+from feedback.reading import Reader
+from feedback.redaction import Redactor
 from ledger.access.keys import create_key, revoke_keys, rotate_key
 from ledger.access.rights import Grant, Right
 from ledger.database import Database
+from ledger.events import Event, Trust
 from ledger.schema import access_keys
 from ledger.topic_names import FEEDBACK_TOPIC
 from tests.meters import metric_values, since
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
+    IDENTITY,
     RunningGateway,
     build_access,
     build_gateway,
@@ -166,6 +170,63 @@ def test_feedback_is_its_senders_whatever_it_says(guarded: RunningGateway) -> No
         "partition": 0,
         "offset": 0,
     }
+
+
+def read_event(gateway: RunningGateway) -> Event:
+    """The last event as intake reads it."""
+    record = gateway.sends.records[-1]
+    arrival = Reader(IDENTITY, Redactor(IDENTITY.fingerprint)).read(
+        offset=0, key=record.key, value=record.value, headers=record.headers, received_s=1e10
+    )
+    assert isinstance(arrival.content, Event)
+    return arrival.content
+
+
+def test_intake_believes_the_keys_author_and_rights(guarded: RunningGateway) -> None:
+    rights = frozenset({Right.FEEDBACK, Right.JUDGE})
+    key, text = create_key(guarded.database, Grant(name="verifier", rights=rights), by="ops")
+    wait_until(lambda: status(guarded, text.text) == 403)
+    claims = {**CORRECTION, "cloradkey": "another", "cloradrights": "act", "cloradsigner": "gateway"}
+    event = {**claims, "specversion": "1.0", "id": "1", "source": "ci"}
+    assert guarded.send("/v1/feedback", event, **bearer(text.text)).status_code == 202
+    stored = read_event(guarded)
+    assert (stored.trust, stored.author, stored.source) == (
+        Trust.SIGNED,
+        "verifier",
+        "clorad/gateway/verifier/ci",
+    )
+    assert (stored.key_id, stored.rights) == (key.id, frozenset({"feedback", "judge"}))
+
+
+def test_a_proxys_people_are_signed_for_without_the_proxys_own_rights(world: Scene) -> None:
+    settings = {"access": "keys", "author_header": "x-user", "trusted_proxies": ["127.0.0.1"]}
+    with build_gateway(world.database, access=build_access(**settings)) as gateway:
+        key = key_for(world.database, "portal", rights=frozenset(Right))
+        wait_until(lambda: status(gateway, key) == 200)
+        sent = gateway.send("/v1/feedback", CORRECTION, x_user="bob", **bearer(key))
+        assert sent.status_code == 202
+        stored = read_event(gateway)
+    assert (stored.trust, stored.author, stored.source) == (Trust.SIGNED, "bob", "clorad/gateway/bob")
+    assert stored.rights.isdisjoint({"act", "judge"})
+
+
+def test_what_an_unknown_client_sends_is_not_signed(gateway: RunningGateway) -> None:
+    claims = {
+        **CORRECTION,
+        "specversion": "1.0",
+        "id": "1",
+        "source": "ide",
+        "cloradkey": "x",
+        "cloradrights": "act",
+    }
+    assert gateway.send("/v1/feedback", claims).status_code == 202
+    stored = read_event(gateway)
+    assert (stored.trust, stored.author, stored.key_id, stored.rights) == (
+        Trust.UNSIGNED,
+        "victim",
+        None,
+        frozenset(),
+    )
 
 
 def test_in_open_mode_feedback_names_its_author_and_cannot_name_a_keys(gateway: RunningGateway) -> None:
