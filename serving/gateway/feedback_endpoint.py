@@ -26,6 +26,7 @@ from ledger.events import Reason
 from ledger.topic_names import FEEDBACK_TOPIC
 from serving.gateway.access.attribution import attributed
 from serving.gateway.access.caller import Caller
+from serving.gateway.edge.cloudevent_headers import kafka_headers
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.recorder import SOURCE, Send
@@ -117,13 +118,8 @@ class FeedbackEndpoint:
 
 
 def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
-    binding = tuple(
-        (name.replace("ce-", "ce_", 1), value.encode("latin-1", "replace"))
-        for name, value in headers.items()
-        if name.startswith("ce-") or name in ("content-type", "traceparent")
-    )
     try:
-        envelope = open_envelope(_completed(raw, headers), binding)
+        envelope = open_envelope(_completed(raw, headers), kafka_headers(headers))
     except RecordRefused as refusal:
         reason = refusal.unusable.reason
         status = 413 if reason is Reason.OVERSIZED else 400
