@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from daemon.roles.gateway import access_of, limits_of
+from daemon.roles.gateway import access_of, fields_of, limits_of
 from daemon.settings import GatewaySettings, LimitSettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, Sent
@@ -101,6 +101,7 @@ def running_canary(
             host="127.0.0.1",
             port=port,
             limits=limits_of(LimitSettings(requests_per_s_max=1_000_000)),
+            fields=fields_of(GatewaySettings()),
             access=access_of(GatewaySettings()),
             request_s_max=30.0,
             shutdown_delay_s=0.0,

@@ -225,6 +225,12 @@ class GatewaySettings(_Group):
     """Share of the interactions that are captured, for agents that opted in."""
     leave_s: float = Field(default=5.0, ge=0)
     """Seconds to accept requests after SIGTERM, while /readyz answers 503 and load balancers notice it."""
+    fields_allowed: tuple[str, ...] = ()
+    """Fields of requests that reach replicas beside those in serving/gateway/edge/request_fields.py."""
+    fields_other: Literal["drop", "refuse"] = "drop"
+    """What becomes of other fields: left out and named in x-clorad-dropped, or the request gets a 400."""
+    media_hosts: tuple[str, ...] = ()
+    """Hosts from which replicas may load images, audio and video; data: URLs are always taken."""
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from serving.gateway.access.control import AccessOptions
 from serving.gateway.access.origins import OriginRules
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.edge.limits import KIB, MIB, GatewayLimits
+from serving.gateway.edge.request_fields import FieldRules
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
@@ -74,6 +75,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         port=options.port,
                         limits=limits_of(options.limits),
                         access=access_of(options),
+                        fields=fields_of(options),
                         request_s_max=settings.fleet.request_s_max,
                         shutdown_delay_s=options.leave_s,
                         api_keys=settings.fleet.replica_keys(),
@@ -132,6 +134,15 @@ def limits_of(settings: LimitSettings) -> GatewayLimits:
         idle_s_max=settings.idle_s_max,
         connections_max=settings.connections_max,
         requests_per_s_max=settings.requests_per_s_max,
+    )
+
+
+def fields_of(settings: GatewaySettings) -> FieldRules:
+    """Which fields of requests pass."""
+    return FieldRules(
+        added=frozenset(settings.fields_allowed),
+        others=settings.fields_other,
+        media_hosts=frozenset(host.lower() for host in settings.media_hosts),
     )
 
 

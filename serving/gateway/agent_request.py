@@ -1,9 +1,10 @@
 """One request to an agent, decoded and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.gateway.edge.request_fields import printable_names
 from serving.gateway.openai_form import RequestedExtras
 
 
@@ -13,7 +14,8 @@ class AgentRequest:
 
     path: str
     agent: str
-    body: Mapping[str, Any]  # as the client sent it, without the fields that are null
+    body: Mapping[str, Any]  # the fields that are passed on
+    dropped: Sequence[str]  # names of the fields that are not passed on
     body_bytes: int
     interaction: str
     conversation: str | None
@@ -30,4 +32,6 @@ class AgentRequest:
     def headers(self, version: str | None = None) -> dict[str, str]:
         """For every answer, errors included; `version` is known once a replica has answered."""
         headers = {"x-clorad-agent": self.agent, "x-clorad-interaction": self.interaction}
+        if self.dropped:
+            headers["x-clorad-dropped"] = printable_names(self.dropped)
         return headers if version is None else {**headers, "x-clorad-version": version}

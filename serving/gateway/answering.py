@@ -25,6 +25,7 @@ from serving.gateway.edge.errors import RequestRefused, error_body
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import LARGE_BYTES, count_values, decode_request
 from serving.gateway.edge.limits import GatewayLimits
+from serving.gateway.edge.request_fields import CHAT, FieldRules
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.openai_form import (
@@ -53,7 +54,6 @@ _durations = _meter.create_histogram(
 CLIENT_GONE = 499
 """In metrics only; nginx uses this number. The client closed its connection, or the gateway had to end."""
 
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 MODELS = "/v1/models"
 _LAST_EVENT_S_MAX = 1.0  # for a client that reads too slowly to be told that its answer broke off
 
@@ -69,6 +69,7 @@ class Responder:
         live: LiveCounter,
         *,
         limits: GatewayLimits,
+        fields: FieldRules,
         request_s_max: float,
     ) -> None:
         self._table = table
@@ -76,6 +77,7 @@ class Responder:
         self._recorder = recorder
         self._limits = limits
         self._live = live
+        self._fields = fields
         self._request_s_max = request_s_max
 
     async def respond(self, http: HttpRequest, path: str) -> ASGIApp:
@@ -107,11 +109,7 @@ class Responder:
         raw = await http.body(self._limits.body_bytes_max)
         if (values := count_values(raw, enough=self._limits.values_max)) <= self._limits.values_max:
             http.hold_values(values)
-        body = {
-            name: value
-            for name, value in (await decode_request(raw, self._limits)).items()
-            if value is not None  # clients write null for a field they leave unset, as OpenAI's API allows
-        }
+        body, dropped = self._fields.apply(path, await decode_request(raw, self._limits))
         agent = body.get("model")
         if isinstance(agent, str):
             http.caller.require_agent(agent)
@@ -128,6 +126,7 @@ class Responder:
             path=path,
             agent=agent,
             body=body,
+            dropped=dropped,
             body_bytes=len(raw),
             interaction=http.id,
             conversation=headers.get("x-clorad-conversation") or None,

@@ -24,6 +24,7 @@ from serving.gateway.edge.application import EdgeApplication, Endpoints
 from serving.gateway.edge.bounded_connection import connection_factory
 from serving.gateway.edge.file_limit import fit_to_file_limit
 from serving.gateway.edge.limits import GatewayLimits
+from serving.gateway.edge.request_fields import FieldRules
 from serving.gateway.endpoints import build_endpoints, readiness
 from serving.gateway.feedback_endpoint import ACK_S_MAX as FEEDBACK_ACK_S_MAX
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
@@ -63,6 +64,7 @@ class GatewayOptions:
     port: int
     limits: GatewayLimits
     access: AccessOptions
+    fields: FieldRules
     request_s_max: float  # the whole answer, its last token included
     shutdown_delay_s: float  # after `/readyz` turned red requests are accepted so long
     poll_s: float = 0.2  # between two reads of the routing generation
@@ -104,6 +106,7 @@ def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event
                 gateway.recorder,
                 gateway.live,
                 limits=limits,
+                fields=options.fields,
                 request_s_max=options.request_s_max,
             )
             yield build_endpoints(gateway.table, responder, gateway.feedback, stopping)

@@ -7,10 +7,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from ledger.access.rights import Grant, Right
-from serving.gateway.answering import CHAT, MODELS, TEXT, Responder, no_such_agent
+from serving.gateway.answering import MODELS, Responder, no_such_agent
 from serving.gateway.edge.application import Endpoint, Endpoints
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
+from serving.gateway.edge.request_fields import CHAT, TEXT
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.openai_form import model_card, model_list
 from serving.gateway.routing import RoutingTable

@@ -215,7 +215,8 @@ def test_values_that_may_be_secrets_are_not_repeated(toml: str) -> None:
         (
             "[gateway]\nbananas = 1",
             "gateway.bananas: no such setting in clorad.toml; known: host, access, open_beyond_loopback, "
-            "hosts, origins, author_header, trusted_proxies, port, capture_share, leave_s, limits",
+            "hosts, origins, author_header, trusted_proxies, port, capture_share, leave_s, fields_allowed, "
+            "fields_other, media_hosts, limits",
         ),
     ],
 )

@@ -26,6 +26,7 @@ from ledger.versions.lineage import Version
 from serving.gateway.access.control import AccessOptions
 from serving.gateway.app import Gateway, GatewayOptions, run_gateway
 from serving.gateway.edge.limits import GatewayLimits
+from serving.gateway.edge.request_fields import FieldRules
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder, Send
@@ -110,7 +111,8 @@ class RunningGateway:
 def build_options(**changed: Any) -> GatewayOptions:
     """Options for tests: loopback, short waits."""
     usual = {"host": "127.0.0.1", "port": 0, "request_s_max": 10.0, "shutdown_delay_s": 0.0, "poll_s": 0.05}
-    return GatewayOptions(**{"limits": build_limits(), "access": build_access(), **usual, **changed})
+    common = {"limits": build_limits(), "fields": FieldRules(), "access": build_access()}
+    return GatewayOptions(**{**common, **usual, **changed})
 
 
 def build_access(**changed: Any) -> AccessOptions:
