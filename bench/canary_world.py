@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+from daemon.limit_settings import LimitSettings
 from daemon.roles.gateway import access_of, fields_of, limits_of
-from daemon.settings import GatewaySettings, LimitSettings
+from daemon.settings import GatewaySettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, Sent
 from feedback.reading import Reader

@@ -7,11 +7,12 @@ from contextlib import closing
 
 import structlog
 
+from daemon.limit_settings import LimitSettings
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import RETRY_S, START_S_MAX, cluster_of
 from daemon.setting_checks import is_loopback
-from daemon.settings import GatewaySettings, LimitSettings, Settings
+from daemon.settings import GatewaySettings, Settings
 from feedback.event_record import signed_record
 from feedback.producer import KafkaRecord, Producer, Sent
 from feedback.redaction import Redactor

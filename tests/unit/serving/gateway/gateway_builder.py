@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import openai
 
+from daemon.limit_settings import LimitSettings
 from daemon.roles.gateway import access_of, limits_of
-from daemon.settings import GatewaySettings, LimitSettings
+from daemon.settings import GatewaySettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
