@@ -10,6 +10,7 @@ from daemon import setting_checks
 from daemon.feedback_settings import FeedbackSettings, TrustSettings
 from daemon.limit_settings import LimitSettings
 from daemon.setting_group import SettingGroup as _Group
+from ledger.events import Signal
 
 VARIABLE_PREFIX = "CLORAD_"
 
@@ -143,6 +144,8 @@ class CanarySettings(_Group):
     """Share of the conversations that a new version answers first, then 25 %, then all. 0: all at once."""
     s_max: float = Field(default=1800.0, gt=0)
     """Seconds of one step at most, and for which a promoted version is watched: most users come within."""
+    ignored: frozenset[Signal] = frozenset()
+    """Signals that withdraw no version, such as `refusal` where agents are taught to refuse."""
 
 
 class FleetSettings(_Group):

@@ -198,7 +198,10 @@ FROM_PEOPLE = (Signal.CORRECTION, Signal.INTERVENTION, Signal.OUTCOME)
 """Signals that arrive as events of the feedback topic."""
 
 FROM_GATEWAYS = (Signal.ERROR, Signal.INVALID_TOOL_CALL, Signal.LENGTH, Signal.REFUSAL)
-"""Signals that gateways see in the answers."""
+"""Signals that gateways see."""
+
+FROM_ANSWERS = (Signal.INVALID_TOOL_CALL, Signal.LENGTH, Signal.REFUSAL)
+"""Signals of what a model says, whatever people want and replicas do at the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

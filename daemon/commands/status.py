@@ -25,10 +25,10 @@ SEEN_S_MAX = 10.0
 def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     """Print the state of everything; with `lag`, ask the broker how many records intake has not read."""
     with opened(settings) as database:
-        canary = CanaryOptions(share=settings.canary.share, s_max=settings.canary.s_max)
+        canary = CanaryOptions(**dict(settings.canary))
         with database.read() as connection:
             state = overview(connection)
-            candidates_wait = waiting_candidates(database, connection, canary)
+            candidates_wait = waiting_candidates(connection, canary)
             held = all_holds(connection)
         measures = build_capacity(settings, database).measures()
     ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)

@@ -30,7 +30,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
         gate = settings.gate
-        canary = CanaryOptions(share=settings.canary.share, s_max=settings.canary.s_max)
+        canary = CanaryOptions(**dict(settings.canary))
         own_fleet = build_fleet(
             database,
             settings.fleet.replicas,

@@ -4,10 +4,12 @@ A canary passes a step by not being worse until its time is over, but never with
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ledger.events import Signal
+from ledger.versions.live_counts import PromotedCounts
+from serving.canary.after_promotion import compare_with_past, past_complaint
 from serving.canary.sequential_test import Comparison, StepCounts, compare
 
 ALPHA = 0.01
@@ -31,7 +33,8 @@ class CanaryOptions:
 
     share: float  # of the conversations, in the first step; 0: a version is promoted at once
     s_max: float  # seconds of one step
-    alpha: float = ALPHA  # chance of withdrawing one that is no worse, over signals, steps and looks
+    alpha: float = ALPHA  # chance of withdrawing one that is no worse: half in its steps, half afterwards
+    ignored: frozenset[Signal] = frozenset()  # signals that withdraw nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ def rule(
     options: CanaryOptions,
 ) -> CanaryRuling:
     """What to do with a canary that has had its share for `age_s` seconds, and so many conversations."""
-    result = compare(counts, alpha=options.alpha)
+    result = compare(_watched(counts, options), alpha=options.alpha / 2)
     if result.is_worse:
         assert result.worst is not None
         return CanaryRuling(
@@ -64,6 +67,27 @@ def rule(
         return CanaryRuling(move=Move.WAIT, reason="its first conversation", result=result)
     reason = f"not worse in {conversations} conversations"
     return CanaryRuling(move=Move.ADVANCE, reason=reason, result=result)
+
+
+def rule_promoted(counts: PromotedCounts, *, age_s: float, seed: str, options: CanaryOptions) -> CanaryRuling:
+    """What to do with a version that was promoted so many seconds ago."""
+    seen = replace(
+        counts, after_shown=tuple(one for one in counts.after_shown if one[0] not in options.ignored)
+    )
+    result = compare_with_past(seen, seed=seed, alpha=options.alpha / 2)
+    if result.is_worse:
+        assert result.worst is not None
+        return CanaryRuling(move=Move.WITHDRAW, reason=past_complaint(result.worst, counts), result=result)
+    if age_s < options.s_max:
+        reason = f"{options.s_max - age_s:.0f} s more of being watched"
+        return CanaryRuling(move=Move.WAIT, reason=reason, result=result)
+    return CanaryRuling(move=Move.ADVANCE, reason="not worse than its predecessor", result=result)
+
+
+def _watched(
+    counts: Mapping[Signal, Sequence[StepCounts]], options: CanaryOptions
+) -> Mapping[Signal, Sequence[StepCounts]]:
+    return {signal: steps for signal, steps in counts.items() if signal not in options.ignored}
 
 
 def next_share(share: float) -> float:

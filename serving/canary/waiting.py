@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 
-from ledger.database import Connection, Database
+from ledger.database import Connection
 from ledger.versions import canary, decisions
 from ledger.versions.desired import Purpose, wanted
 from serving.canary.admission import admission_of
+from serving.canary.observing import CanaryObserver
 from serving.canary.steps import CanaryOptions, Move
-from serving.canary.watching import CanaryWatch
 
 
-def waiting_candidates(
-    database: Database, connection: Connection, options: CanaryOptions
-) -> Mapping[str, str]:
+def waiting_candidates(connection: Connection, options: CanaryOptions) -> Mapping[str, str]:
     """By agent, what its candidate waits for; left out where the gate or the replicas are still at work."""
     passed = {(row.agent, row.number) for row in wanted(connection) if row.purpose is Purpose.CANARY}
-    watch = CanaryWatch(database=database, options=options)
+    observer = CanaryObserver(options=options)
     waits: dict[str, str] = {}
     for candidate in decisions.undecided(connection):
         if (candidate.agent, candidate.number) not in passed:
@@ -25,7 +23,7 @@ def waiting_candidates(
             waits[candidate.agent] = admission.waits_for
         for step in canary.steps_of(connection, candidate.agent, candidate.number):
             if step.is_open:
-                ruling = watch.rule(watch.read(connection, step))
+                ruling = observer.rule(observer.read(connection, step))
                 if ruling.move is Move.WAIT:
                     waits[candidate.agent] = f"{ruling.reason} ({step.share:.0%} of the conversations)"
     return waits

@@ -1,20 +1,29 @@
 """The loop that watches versions: it withdraws what is worse, and gives the others their next share."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
+from ledger import schema
+from ledger.database import Database, now_s
 from ledger.events import LiveCounts, Signal, Status, VersionCounts
 from ledger.versions import canary, decisions, desired, holds
 from ledger.versions.decisions import Decision, Verdict
 from ledger.versions.lineage import Version
 from ledger.versions.routing import is_in_share
 from serving.canary.admission import admit
+from serving.canary.observing import CanaryObserver
 from serving.canary.steps import CanaryOptions
 from serving.canary.watching import CanaryWatch
 from tests.unit.ledger import event_builder, turn_builder
 from tests.unit.serving.scene import Scene
 
 OPTIONS = CanaryOptions(share=0.05, s_max=1800.0)
+
+
+def build_watch(database: Database) -> CanaryWatch:
+    return CanaryWatch(database=database, observer=CanaryObserver(options=OPTIONS))
 
 
 class Watched:
@@ -25,7 +34,7 @@ class Watched:
         scene.agent("billing")
         self.champion = scene.champion("billing")
         self.canary = scene.candidate("billing")
-        self.watch = CanaryWatch(database=self.database, options=OPTIONS)
+        self.watch = build_watch(self.database)
         self._said = self._counted = 0
         self.pass_time(OPTIONS.s_max + 1.0)
         self.watch.look()  # the champion's own watch is over
@@ -192,7 +201,7 @@ def test_the_next_leader_goes_on_with_what_was_counted(watched: Watched) -> None
     watched.correct(2, of_canary=True)
     watched.watch.look()
     watched.correct(10, of_canary=True)
-    CanaryWatch(database=watched.database, options=OPTIONS).look()
+    build_watch(watched.database).look()
     assert watched.share() == 0.0
 
 
@@ -204,3 +213,60 @@ def test_the_watch_of_a_promoted_version_ends_with_its_time(watched: Watched) ->
     watched.watch.look()
     assert watched.is_passed()
     assert watched.serving() == 2
+
+
+def say(watched: Watched, version: Version, *, minutes: int, refusals: int) -> None:
+    """A gateway counted 30 conversations a minute of a version that answered all; so many were refused."""
+    with watched.database.write() as connection:
+        began_s = int(now_s(connection)) // 60 * 60 + 60
+        for minute in range(minutes):
+            since_s = began_s + 60 * minute
+            connection.execute(
+                schema.live_conversations.insert().values(
+                    agent="billing",
+                    canary="",
+                    share=0.0,
+                    version=version.name,
+                    since_s=since_s,
+                    conversations=30,
+                )
+            )
+            for number in range(refusals):
+                connection.execute(
+                    schema.live_signals.insert().values(
+                        agent="billing",
+                        canary="",
+                        share=0.0,
+                        signal=Signal.REFUSAL.value,
+                        conversation=f"{version.number}-{minute}-{number}",
+                        version=version.name,
+                        seen_s=since_s + 1.0,
+                    )
+                )
+
+
+def test_a_promoted_version_that_refuses_more_often_than_its_predecessor_is_rolled_back(
+    watched: Watched,
+) -> None:
+    say(watched, watched.champion, minutes=60, refusals=0)
+    with watched.database.write() as connection:  # the past
+        connection.execute(text("UPDATE live_conversations SET since_s = since_s - 86400"))
+    turn_builder.promote(watched.database, watched.canary)
+    say(watched, watched.canary, minutes=8, refusals=8)
+    watched.watch.look()
+    assert watched.serving() == watched.champion.number
+    decision = watched.last()
+    assert (decision.verdict, decision.by) == (Verdict.ROLLBACK, "canary")
+    assert decision.evidence.reasons == (
+        "worse than its predecessor: refusal in 64 of 240 conversations, 0 of 1800 before",
+    )
+    assert decision.evidence.live is not None
+    assert decision.evidence.live.signals["refusal"] == {"canary": 64, "champion": 0}
+    assert watched.is_passed()
+
+
+def test_a_signal_that_is_ignored_withdraws_no_version(watched: Watched) -> None:
+    watched.watch.observer.options = replace(OPTIONS, ignored=frozenset({Signal.ERROR}))
+    watched.count(conversations=40, errors=30, champion_errors=3)
+    watched.watch.look()
+    assert watched.share() == 0.05
