@@ -75,6 +75,9 @@ class StoreSettings(_Group):
 
     path: AbsolutePath = Path("adapters")
     """Directory of all versions; on shared storage if replicas run on other machines."""
+    group: str | None = Field(default=None, min_length=1)
+    """Group that may read the store: that of vLLM, if it runs as another user. None: as the directory's modes
+    say."""
 
 
 class EngineSettings(_Group):

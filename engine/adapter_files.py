@@ -12,11 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from engine.base_files import hash_of_files
-from engine.manifest import DamagedManifest, read_manifest
+from engine.manifest import MANIFEST, DamagedManifest, read_manifest
+from engine.store_access import share_as_store
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 OPTIMIZER = "optimizer.safetensors"
+_LEFT_BY_NFS = ".nfs"  # a file that somebody removed while another had it open
 _HASHED = (WEIGHTS, CONFIG, OPTIMIZER)
 
 
@@ -47,21 +49,29 @@ def files_of(directory: Path) -> Files:
 
 
 def damaged(directory: Path) -> tuple[str, ...]:
-    """Names of the files that are not what the manifest says; optimizer state may be absent."""
+    """Names of the files that are not what the manifest says; optimizer state may be absent.
+
+    A file that the manifest does not name counts too: vLLM also loads a tokenizer beside an adapter.
+    """
     recorded, found = read_manifest(directory).files, _hashes(directory)
     expected = {name for name in recorded if name != OPTIMIZER or name in found}
-    return tuple(sorted(name for name in expected if found.get(name) != recorded[name]))
+    changed = {name for name in expected if found.get(name) != recorded[name]}
+    names = {path.name for path in directory.iterdir() if not path.name.startswith(_LEFT_BY_NFS)}
+    return tuple(sorted(changed | (names - recorded.keys() - {MANIFEST})))
 
 
 def publish(draft: Path, final: Path) -> Path:
     """Rename the complete `draft` to `final`, durably. If `final` has the same content, remove the draft.
 
+    `final` is in its agent's folder, and that in the store, whose modes decide who may read a version.
     Raises `VersionTaken` if `final` has other content or no readable manifest, and `NewerManifest`.
     """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (final.parent, draft):
+        share_as_store(folder, final.parent.parent)
     for path in (*draft.iterdir(), draft):
         fsync(path)
     if not final.exists():
-        final.parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.rename(final)
         except OSError:  # another process published meanwhile: its directory is not empty

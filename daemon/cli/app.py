@@ -4,6 +4,7 @@ Nothing heavy is imported here: `clorad --help` and `clorad status` must answer 
 that speak to Kafka or train may load a Kafka client or torch.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ SupervisorPid = Annotated[int | None, typer.Option("--supervisor-pid", hidden=Tr
 
 def main() -> None:
     """Run the command line. A refusal prints one line on standard error, and the exit code gives its kind."""
+    os.umask(0o077)  # what roles and commands write holds people's texts, and keys
     try:
         app(args=config_first(sys.argv[1:]))
     except CommandFailed as failure:

@@ -3,6 +3,8 @@
 import threading
 from typing import TYPE_CHECKING
 
+import structlog
+
 from daemon.learning.engine_loading import EngineRefused, load_engine
 from daemon.learning.learner import Learner, LearnerOptions
 from daemon.learning.loop import learn
@@ -12,18 +14,22 @@ from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import declare_agents, lease_holder, open_ledger
-from daemon.settings import Settings
+from daemon.settings import Settings, StoreSettings
 from daemon.upkeep.capacity import build_capacity
+from engine.store_access import StoreRefused, prepare_store
 from ledger.database import Database
 
 if TYPE_CHECKING:
     from engine.warm_engine import WarmEngine
+
+log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Load the base model, then train due agents until told to stop."""
     with open_ledger(settings, stopping, health) as database:
         declare_agents(settings, database)
+        _prepare_store(settings.store)
         health.ready("engine", False, "loading the base model")
         try:
             engine = load_engine(settings.engine)
@@ -31,6 +37,15 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             raise RoleRefused(str(refusal)) from None
         health.ready("engine", True)
         learn(_build_learner(settings, database, engine, health), stopping)
+
+
+def _prepare_store(settings: StoreSettings) -> None:
+    try:
+        prepare_store(settings.path, settings.group)
+    except StoreRefused as refusal:
+        raise RoleRefused(str(refusal)) from None
+    except OSError as fault:  # it may come back; the pass that needs it waits
+        log.warning("store away", fault=type(fault).__name__)
 
 
 def _build_learner(settings: Settings, database: Database, engine: "WarmEngine", health: Health) -> Learner:

@@ -163,6 +163,22 @@ def test_a_version_that_a_newer_clorad_wrote_is_not_taught_further_and_says_why(
         read_adapter(directory)
 
 
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "new_embeddings.safetensors", "adapter_model.bin", ".hidden"]
+)
+def test_a_file_that_the_manifest_does_not_name_is_noticed(tmp_path: Path, name: str) -> None:
+    directory = draft(tmp_path / "v3-0a1b2c")
+    assert damaged(directory) == ()
+    (directory / name).write_text("{}")
+    assert damaged(directory) == (name,)
+
+
+def test_what_nfs_keeps_of_an_open_file_is_no_damage(tmp_path: Path) -> None:
+    directory = draft(tmp_path / "v3-0a1b2c")
+    (directory / ".nfs0000000000000001").write_text("")
+    assert damaged(directory) == ()
+
+
 def test_a_store_that_is_away_is_no_fault_of_the_version(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         read_adapter(tmp_path / "store" / "billing" / "v3-0a1b2c")

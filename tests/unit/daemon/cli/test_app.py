@@ -1,8 +1,12 @@
 """The command line itself: options before and after the command."""
 
+import os
+import sys
 from pathlib import Path
 
-from daemon.cli.app import config_first
+import pytest
+
+from daemon.cli.app import config_first, main
 from tests.unit.daemon.conftest import Clorad
 
 
@@ -22,3 +26,14 @@ def test_the_settings_file_may_be_named_before_or_after_the_command(clorad: Clor
         assert "no ledger at elsewhere.db" in clorad(*words).err
     assert config_first(["send", "--", "--config", "x"]) == ["send", "--", "--config", "x"]
     assert config_first(["a", "--config"]) == ["--config", "a"]
+
+
+def test_whatever_a_command_writes_is_closed_to_other_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["clorad", "--version"])
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(SystemExit):
+            main()
+        assert os.umask(0o022) == 0o077
+    finally:
+        os.umask(before)
