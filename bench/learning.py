@@ -62,7 +62,7 @@ METHODS: Mapping[str, Method] = {
     "plain, half the rate": replace(PLAIN, recipe=recipe_from({**RECIPE, "learning_rate": 0.875e-3})),
     "5% poisoned": Method(spoilt=0.05),
     "20% poisoned": Method(spoilt=0.2),
-    CONTROL: Method(spoilt=1.0),
+    CONTROL: Method(spoilt=1.0, authors_min=1),  # else none of them would be trained on
 }
 CORRECTIONS = (4, 8, 16, 50)
 
@@ -103,6 +103,7 @@ def run_course(
         followed, verdicts, tokens = [], [], 0
         for wave in range(1, waves + 1):
             turn = feedback.teach(wave)
+            assert turn is not None, "several people corrected alike"
             verdicts.append(turn.ruling.verdict)
             tokens += turn.learned.metrics.tokens
             followed.append(

@@ -13,6 +13,7 @@ from ledger.events import Event, KeptEvent, Kind, Role, Status
 from rewards.batch import choose
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
+from rewards.voices import Voices
 
 REPLY_TOKENS_MAX = 64
 _SPARE = 4  # prompts drawn for each one that is wanted in a role
@@ -52,6 +53,7 @@ class ProseFeedback:
             gate=self._events(Kind.CORRECTION, Role.GATE),
             dev=self._events(Kind.CORRECTION, Role.DEV),
             interactions={},
+            voices=Voices(people={}, authors_min=1),
             seed=seed,
             replay_max=64,
             anchors_max=160,

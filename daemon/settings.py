@@ -129,6 +129,8 @@ class GateSettings(_Group):
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Chance of promoting a candidate that is no better, over all tries since the last promotion."""
+    authors_min: int = Field(default=2, ge=1)
+    """People who must have corrected alike before an agent is trained on it. At 1 one person can teach."""
     suite_max: int = Field(default=128, ge=0)
     """Prompts of the no-harm suite at most."""
     answer_tokens_max: int = Field(default=256, ge=1)

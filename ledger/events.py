@@ -40,11 +40,15 @@ CORRECTING = (Kind.CORRECTION, Kind.OVERRIDE)
 """Kinds that have the right answer: candidates are judged by those of role `gate`."""
 
 
+WAITS_FOR_ANOTHER = "waits for a second person"
+"""Why a correction waits that too few people stand behind (`rewards.voices`)."""
+
+
 class Status(StrEnum):
     """The status of an event: whether it can be used."""
 
     OPEN = "open"  # usable
-    WAITING = "waiting"  # names an interaction that has not arrived
+    WAITING = "waiting"  # names an interaction that has not arrived, or needs another person
     SUPERSEDED = "superseded"  # a later revision, or a newer correction by the same author, replaced it
     RETRACTED = "retracted"
     HELD = "held"  # a version taught with it was rolled back

@@ -5,6 +5,7 @@ prompts that are most similar to the corrected ones, which shows the agent where
 """
 
 import random
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from rewards.episode import Part
 from rewards.exchange import History, asked
 from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
 from rewards.similarity import most_similar, text_features
+from rewards.voices import Voices, author_of
 
 SIMILAR_SHARE = 0.5
 """Share of the anchors with similar prompts. At 0 a rule spreads to all prompts; at 1 other skills suffer."""
@@ -40,6 +42,7 @@ def choose(
     gate: Sequence[KeptEvent],
     dev: Sequence[KeptEvent],
     interactions: Mapping[str, Interaction],
+    voices: Voices,
     seed: int,
     replay_max: int,
     anchors_max: int,
@@ -54,7 +57,11 @@ def choose(
     history = History(interactions=interactions, conversations={})
     corrections = [*new, *taught, *gate, *dev]
     outdated_seqs = find_outdated(
-        [*approvals, *silent, *taught, *dev], corrections=corrections, new=new, history=history
+        [*approvals, *silent, *taught, *dev],
+        corrections=corrections,
+        new=new,
+        history=history,
+        voices=voices,
     )
     demonstrations = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
     untaught_approvals = _untaught_approvals(new, taught, approvals, history)
@@ -90,22 +97,47 @@ def find_outdated(
     corrections: Iterable[KeptEvent],
     new: Iterable[KeptEvent],
     history: History,
+    voices: Voices,
 ) -> frozenset[int]:
     """Numbers (`seq`) of the answers that newer corrections contradict: all of them, or the `new` ones alone.
 
     The `new` ones alone too, because a rule may return with a wider condition: answers that the first
-    corrections spared are then outdated.
+    corrections spared are then outdated. A correction contradicts other people's answers only if enough
+    people stand behind it, and its author's own answers in any case.
     """
-    replies = [
+    outdated_seqs: set[int] = set()
+    answers = list(answers)
+    replies, answers_of = _approved_replies(answers, history), _by_author(answers)
+    for some in (list(corrections), list(new)):
+        confirmed = [kept for kept in some if voices.are_enough(kept.seq)]
+        outdated_seqs |= outdated(replies, corrected(confirmed, history, voices))
+        for author, own in _by_author(some).items():
+            if author in answers_of and not all(voices.are_enough(kept.seq) for kept in own):
+                own_replies = _approved_replies(answers_of[author], history)
+                outdated_seqs |= outdated(own_replies, corrected(own, history))
+    return frozenset(outdated_seqs)
+
+
+def _approved_replies(answers: Iterable[KeptEvent], history: History) -> list[ApprovedReply]:
+    return [
         ApprovedReply(seq=kept.seq, prompt=asked(history.about(kept.event).messages), reply=reply)
         for kept in answers
         if (reply := history.right_reply(kept.event))
     ]
-    return outdated(replies, corrected(corrections, history)) | outdated(replies, corrected(new, history))
 
 
-def corrected(events: Iterable[KeptEvent], history: History) -> list[Corrected]:
-    """The corrections and overrides whose prompt and both replies are known, each once."""
+def _by_author(events: Iterable[KeptEvent]) -> dict[str, list[KeptEvent]]:
+    by_author: dict[str, list[KeptEvent]] = defaultdict(list)
+    for kept in events:
+        by_author[author_of(kept)].append(kept)
+    return by_author
+
+
+def corrected(events: Iterable[KeptEvent], history: History, voices: Voices | None = None) -> list[Corrected]:
+    """The corrections and overrides whose prompt and both replies are known, each once.
+
+    With `voices`, those that need more people than their author name the author.
+    """
     pairs = []
     for kept in {kept.seq: kept for kept in events}.values():
         if kept.event.kind in CORRECTING:
@@ -113,7 +145,16 @@ def corrected(events: Iterable[KeptEvent], history: History) -> list[Corrected]:
             right = str(kept.event.data["corrected"])
             if exchange.messages and exchange.reply:
                 prompt = asked(exchange.messages)
-                pairs.append(Corrected(seq=kept.seq, prompt=prompt, rejected=exchange.reply, corrected=right))
+                alone = voices is None or voices.stands_alone(kept.seq)
+                pairs.append(
+                    Corrected(
+                        seq=kept.seq,
+                        prompt=prompt,
+                        rejected=exchange.reply,
+                        corrected=right,
+                        author=None if alone else author_of(kept),
+                    )
+                )
     return pairs
 
 
@@ -141,24 +182,58 @@ def fair_sample(
 def sample_approvals(
     approvals: Iterable[KeptEvent], *, to: Iterable[KeptEvent], history: History, count: int, seed: int
 ) -> list[KeptEvent]:
-    """At most `count` approvals, one for each prompt: half similar to the prompts of `to`, half random."""
-    newest: dict[str, KeptEvent] = {}
+    """At most `count` approvals, one for each prompt: half similar to the prompts of `to`, half random.
+
+    If there are more than `count`, authors have equal shares, as far as each of them has so many.
+    """
+    by_author = _by_author(_one_for_each_prompt(approvals, history))
+    targets = sorted({asked(history.about(kept.event).messages) for kept in to})
+    drawn: list[KeptEvent] = []
+    fewest_first = sorted(by_author.items(), key=lambda item: (len(item[1]), item[0]))
+    for place, (_, own) in enumerate(fewest_first):
+        share = (count - len(drawn)) // (len(by_author) - place)
+        drawn += _sample_of_one(own, targets, history, share, random.Random(f"{seed}/anchors"))
+    return drawn
+
+
+def _one_for_each_prompt(approvals: Iterable[KeptEvent], history: History) -> list[KeptEvent]:
+    """The approval that counts for each prompt, oldest first: of the reply that most people approved last.
+
+    Of replies that as many people approved, the one that was approved first.
+    """
+    by_prompt: dict[str, dict[str, KeptEvent]] = defaultdict(dict)
     for kept in sorted(approvals, key=_arrival):
         exchange = history.about(kept.event)
         if exchange.messages and exchange.reply:
-            newest[normalise(asked(exchange.messages))] = kept
-    prompts = sorted(newest, key=lambda prompt: newest[prompt].seq)[-_CANDIDATES_MAX:]
-    chance = random.Random(f"{seed}/anchors")
-    targets = sorted({asked(history.about(kept.event).messages) for kept in to})
-    targets = chance.sample(targets, min(len(targets), _TARGETS_MAX))
+            by_prompt[normalise(asked(exchange.messages))][author_of(kept)] = kept
+    chosen = []
+    for last in by_prompt.values():
+        replies = {kept.seq: str(history.about(kept.event).reply) for kept in last.values()}
+        people = Counter(replies.values())
+        said = [kept for kept in last.values() if kept.seq > 0] or list(
+            last.values()
+        )  # silence has no number
+        chosen.append(min(said, key=lambda kept: (-people[replies[kept.seq]], kept.seq)))
+    return sorted(chosen, key=_arrival)
+
+
+def _sample_of_one(
+    approvals: Sequence[KeptEvent],
+    targets: Sequence[str],
+    history: History,
+    count: int,
+    chance: random.Random,
+) -> list[KeptEvent]:
+    candidates = approvals[-_CANDIDATES_MAX:]
+    compared = chance.sample(targets, min(len(targets), _TARGETS_MAX))
     similar = most_similar(
-        [text_features(prompt) for prompt in prompts],
-        [text_features(target) for target in targets],
+        [text_features(asked(history.about(kept.event).messages)) for kept in candidates],
+        [text_features(target) for target in compared],
         round(count * SIMILAR_SHARE),
     )
-    others = [place for place in range(len(prompts)) if place not in set(similar)]
+    others = [place for place in range(len(candidates)) if place not in set(similar)]
     places = [*similar, *chance.sample(others, min(len(others), count - len(similar)))]
-    return [newest[prompts[place]] for place in places]
+    return [candidates[place] for place in places]
 
 
 def _untaught_approvals(

@@ -1,14 +1,15 @@
-"""Finds corrections of one prompt that disagree: the newest replaces older ones, or a person has to decide.
+"""Finds corrections of one prompt that disagree: some replace others, or a person has to decide.
 
 Pure functions; planning writes the result into the ledger before it chooses a turn's events.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.events import CORRECTING, Interaction, KeptEvent
 from rewards.exchange import History, prompt_key
+from rewards.voices import Voices, author_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,46 +17,106 @@ class Contradictions:
     """Events, by `seq`, that no turn may be trained on for now."""
 
     superseded: Mapping[int, int]  # older correction -> the newer one that replaced it
-    contested: frozenset[int]  # people disagree: a person decides
+    contested: Mapping[int, int]  # correction -> one that wants another reply: a person decides
 
 
 def contradictions(
-    events: Iterable[KeptEvent], *, interactions: Mapping[str, Interaction], window_s: float
+    events: Iterable[KeptEvent],
+    *,
+    interactions: Mapping[str, Interaction],
+    window_s: float,
+    voices: Voices,
 ) -> Contradictions:
     """Which of the corrections and overrides among `events` contradict another one about the same prompt.
 
-    Prompts are the same if `rewards.exchange.prompt_key` is. The newest correction counts. An older one that
-    wants another reply is superseded if the same author wrote the newest one, or if it arrived more than
-    `window_s` seconds before it (rules change). Otherwise it is contested, and so are all that agree with
-    the newest.
+    Prompts are the same if `rewards.exchange.prompt_key` is. An author's newer correction supersedes the
+    older one. If enough people stand behind a correction, one that waits for another person is contested and
+    changes nothing. Between corrections that both have enough people, the newer one supersedes those that
+    arrived more than `window_s` seconds before it (rules change). Within that time the side with fewer people
+    on this prompt is contested; if both have equally many, the side that contradicts more people on all
+    prompts; if that is equal too, both.
     """
-    superseded: dict[int, int] = {}
-    contested: set[int] = set()
     history = History(interactions=interactions, conversations={})
+    superseded: dict[int, int] = {}
+    contested: dict[int, int] = {}
+    disputes: list[_Dispute] = []
     for claims in _by_prompt(events, history).values():
-        newest = claims[-1]
-        last_words = {claim.event.author: claim for claim in claims}
-        disputed = False
+        last = {author_of(claim): claim for claim in claims}
         for claim in claims:
-            if _wanted(claim) == _wanted(newest):
-                continue
-            last = last_words[claim.event.author]
-            if claim is not last and _wanted(claim) != _wanted(last):
-                superseded[claim.seq] = last.seq
-            elif newest.received_s - last.received_s > window_s:
-                superseded[claim.seq] = newest.seq
-            else:
-                contested.add(claim.seq)
-                disputed = True
-        if disputed:
-            contested.update(claim.seq for claim in claims if _wanted(claim) == _wanted(newest))
-    return Contradictions(superseded=superseded, contested=frozenset(contested))
+            newer = last[author_of(claim)]
+            if claim is not newer and _wanted(claim) != _wanted(newer):
+                superseded[claim.seq] = newer.seq
+        standing = [claim for claim in claims if claim.seq not in superseded]
+        strong = [claim for claim in standing if voices.are_enough(claim.seq)]
+        if not strong:
+            continue  # each of them waits for another person anyway
+        for claim in standing:
+            if not voices.are_enough(claim.seq) and _wanted(claim) != _wanted(strong[-1]):
+                contested[claim.seq] = strong[-1].seq
+        replaced, left = _replaced(strong, window_s)
+        superseded |= replaced
+        if dispute := _dispute(left):
+            disputes.append(dispute)
+    opponents = _opponents(disputes)
+    for dispute in disputes:
+        contested |= dispute.contested(opponents)
+    return Contradictions(superseded=superseded, contested=contested)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dispute:
+    """One prompt for which people want different replies: the newest word, and all others."""
+
+    newest: Sequence[KeptEvent]  # those that want what the newest one wants
+    others: Sequence[KeptEvent] = field(default_factory=tuple)
+
+    def contested(self, opponents: Mapping[str, frozenset[str]]) -> dict[int, int]:
+        newest, others = (_weight(side, opponents) for side in (self.newest, self.others))
+        lost: dict[int, int] = {}
+        if newest <= others:
+            lost |= {claim.seq: self.others[-1].seq for claim in self.newest}
+        if others <= newest:
+            lost |= {claim.seq: self.newest[-1].seq for claim in self.others}
+        return lost
+
+
+def _weight(side: Sequence[KeptEvent], opponents: Mapping[str, frozenset[str]]) -> tuple[int, int]:
+    """People who say so, then how few people they contradict on all prompts."""
+    authors = {author_of(claim) for claim in side}
+    return len(authors), -max(len(opponents[author]) for author in authors)
+
+
+def _replaced(strong: Sequence[KeptEvent], window_s: float) -> tuple[dict[int, int], list[KeptEvent]]:
+    """Which claims the newest one supersedes because they are old, and those that are left."""
+    newest = strong[-1]
+    replaced = {
+        claim.seq: newest.seq
+        for claim in strong
+        if _wanted(claim) != _wanted(newest) and newest.received_s - claim.received_s > window_s
+    }
+    return replaced, [claim for claim in strong if claim.seq not in replaced]
+
+
+def _dispute(claims: Sequence[KeptEvent]) -> _Dispute | None:
+    newest = [claim for claim in claims if _wanted(claim) == _wanted(claims[-1])]
+    others = [claim for claim in claims if _wanted(claim) != _wanted(claims[-1])]
+    return _Dispute(newest=newest, others=others) if others else None
+
+
+def _opponents(disputes: Iterable[_Dispute]) -> Mapping[str, frozenset[str]]:
+    """Whom each author contradicts, over all prompts."""
+    opponents: dict[str, set[str]] = defaultdict(set)
+    for dispute in disputes:
+        for one, other in ((dispute.newest, dispute.others), (dispute.others, dispute.newest)):
+            for claim in one:
+                opponents[author_of(claim)].update(map(author_of, other))
+    return {author: frozenset(others) for author, others in opponents.items()}
 
 
 def _by_prompt(
     events: Iterable[KeptEvent], history: History
 ) -> Mapping[tuple[str, ...], Sequence[KeptEvent]]:
-    """Corrections with a known prompt, by prompt, oldest first."""
+    """Corrections with a known prompt, oldest first, under their prompt."""
     claims: dict[tuple[str, ...], list[KeptEvent]] = defaultdict(list)
     for kept in sorted(events, key=lambda kept: kept.seq):
         if kept.event.kind in CORRECTING:
@@ -66,5 +127,5 @@ def _by_prompt(
 
 
 def _wanted(kept: KeptEvent) -> str:
-    """The corrected reply. Case matters: in code another case is another reply."""
+    """Case matters here: in code it is another reply."""
     return " ".join(str(kept.event.data.get("corrected")).split())

@@ -37,6 +37,7 @@ class Corrected:
     prompt: str
     rejected: str
     corrected: str
+    author: str | None = None  # None: one author is enough for this correction
 
 
 Rule = tuple[frozenset[str], frozenset[str]]
@@ -48,7 +49,9 @@ def outdated(answers: Sequence[ApprovedReply], corrections: Sequence[Corrected])
 
     An answer is outdated if it is older than a correction of the same prompt that wants another reply. It is
     also outdated if it is older than the correction that established a rule (the `RULE_CORRECTIONS_MIN`th),
-    its reply has the form that the rule rejects, and its prompt meets all conditions of the rule.
+    its reply has the form that the rule rejects, and its prompt meets all conditions of the rule. All of this
+    must hold as well when the corrections of any one author are left out: no single person establishes a
+    rule, or widens it.
 
     *Form*: the reply's own words, without those copied from the prompt. *Conditions*: compare the corrected
     prompts with the prompts of all older answers of that form. A word that every corrected prompt has, or
@@ -66,12 +69,16 @@ def outdated(answers: Sequence[ApprovedReply], corrections: Sequence[Corrected])
     for answer in answers:
         by_form[_form(answer.reply, own)].append(answer)
     for (form, _), members in _rules(corrections, own).items():
-        if not form or len(members) < RULE_CORRECTIONS_MIN:
+        parts = _without_each_author(members)
+        if not form or min(map(len, parts)) < RULE_CORRECTIONS_MIN:
             continue  # replies without own words have no form
-        since = sorted(member.seq for member in members)[RULE_CORRECTIONS_MIN - 1]
+        since = max(sorted(member.seq for member in part)[RULE_CORRECTIONS_MIN - 1] for part in parts)
         older = {answer.seq: _bag(answer.prompt) for answer in by_form[form] if answer.seq < since}
-        required, excluded = _conditions([_bag(member.prompt) for member in members], older.values())
-        outdated_seqs.update(seq for seq, bag in older.items() if required <= bag and not excluded & bag)
+        contradicted = set(older)
+        for part in parts:
+            required, excluded = _conditions([_bag(member.prompt) for member in part], older.values())
+            contradicted &= {seq for seq, bag in older.items() if required <= bag and not excluded & bag}
+        outdated_seqs |= contradicted
     return frozenset(outdated_seqs)
 
 
@@ -79,6 +86,12 @@ def rule_of(corrections: Sequence[Corrected]) -> dict[int, Rule]:
     """The rule of each correction, by `seq`; a fair sample draws from each rule in turn."""
     own = _own_words((), corrections)
     return {member.seq: rule for rule, members in _rules(corrections, own).items() for member in members}
+
+
+def _without_each_author(members: Sequence[Corrected]) -> Sequence[Sequence[Corrected]]:
+    """The corrections without those of each author in turn; all of them if one author is enough for each."""
+    authors = {member.author for member in members} - {None}
+    return [[member for member in members if member.author != author] for author in authors] or [members]
 
 
 def _rules(corrections: Iterable[Corrected], own: Collection[str]) -> dict[Rule, list[Corrected]]:

@@ -9,6 +9,7 @@ from ledger.events import SILENCE, Event, Interaction, KeptEvent, Kind, Status
 from rewards.batch import find_outdated
 from rewards.exchange import History, asked
 from rewards.similarity import TextFeatures, similarity, text_features
+from rewards.voices import Voices
 
 _SIMILARITY_SHARE = 0.8
 """Of a corrected prompt's similarity to the most similar other one: how far its rule reaches."""
@@ -20,19 +21,21 @@ _CORRECTIONS_MAX = 128  # newest that replies are compared with
 
 
 def unopposed(
-    replies: Sequence[Interaction], corrections: Sequence[KeptEvent], *, history: History
+    replies: Sequence[Interaction], corrections: Sequence[KeptEvent], *, history: History, voices: Voices
 ) -> list[KeptEvent]:
     """The replies as approvals, in order, without those that a rule of the corrections would change.
 
     Left out is what the corrections outdate, whenever it was said, and every prompt that is about as like a
     corrected one as other corrected prompts are. A prompt in other words than all of them is not recognised.
+    Corrections that wait for another person change nothing here.
     Numbers are negative: older than any event, so that an approval of the same prompt counts instead.
     """
     approvals = [silent_approval(reply, seq=place - len(replies)) for place, reply in enumerate(replies)]
     known = History(
         interactions={**history.interactions, **{reply.id: reply for reply in replies}}, conversations={}
     )
-    outdated = find_outdated(approvals, corrections=corrections, new=(), history=known)
+    corrections = voices.confirmed(corrections)
+    outdated = find_outdated(approvals, corrections=corrections, new=(), history=known, voices=voices)
     corrected = [
         text_features(asked(messages))
         for kept in corrections[-_CORRECTIONS_MAX:]

@@ -10,6 +10,7 @@ from ledger.events import Interaction, KeptEvent, Role
 from rewards.batch import fair_sample, find_outdated, sample_approvals
 from rewards.episode import Message
 from rewards.exchange import History
+from rewards.voices import Voices
 
 _TAUGHT_SHARE = 1 / 3  # of the suite: corrections of earlier turns; the rest are approved replies
 
@@ -32,6 +33,7 @@ def suite(
     new: Sequence[KeptEvent],
     corrections: Sequence[KeptEvent],
     interactions: Mapping[str, Interaction],
+    voices: Voices,
     seed: int,
     questions_max: int,
 ) -> tuple[SuiteQuestion, ...]:
@@ -46,7 +48,11 @@ def suite(
     history = History(interactions=interactions, conversations={})
     all_corrections = [*corrections, *taught_gate, *new]
     outdated_seqs = find_outdated(
-        [*approvals, *silent, *taught_gate], corrections=all_corrections, new=new, history=history
+        [*approvals, *silent, *taught_gate],
+        corrections=all_corrections,
+        new=new,
+        history=history,
+        voices=voices,
     )
     new_groups = {kept.event.prompt_group for kept in new}
     taught, approved = (

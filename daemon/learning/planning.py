@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from daemon.learning.preparing import Background, read_background
 from engine.recipe import recipe_from, recipe_values
 from ledger.database import Connection
-from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role, Status
+from ledger.events import CORRECTING, WAITS_FOR_ANOTHER, Interaction, KeptEvent, Kind, Role, Status
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent
@@ -27,6 +27,7 @@ from rewards.credit import DEMONSTRATING
 from rewards.episode import Part
 from rewards.labelling import settle_for_planning
 from rewards.silence import is_silence, unopposed
+from rewards.voices import SHOWING, Voices, hear
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
@@ -39,6 +40,7 @@ Marks = dict[int, tuple[Status, str]]
 
 
 _USABLE = (Status.OPEN, "it can be labelled now")
+_STANDING = (Status.OPEN, Status.WAITING, Status.KNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class TurnLimits:
     replay_max: int
     anchors_max: int
     settle_s: float  # that people have to object to a captured reply
+    authors_min: int  # people who must stand behind a correction before it is trained on
     refusals_max: int  # refused candidates an event may be new in before a person has to look at it
 
 
@@ -70,6 +73,8 @@ class _Material:
     replies: Sequence[Interaction]  # captures that nobody objected to
     gate: Sequence[KeptEvent]
     dev: Sequence[KeptEvent]
+    unconfirmed: Sequence[KeptEvent]  # of any role: they waited for another person so far
+    voices: Voices
     background: Background
     baselines: Mapping[str | None, float]
     reverted: frozenset[int]  # `seq` of waiting and taught events that an outcome reverted
@@ -83,10 +88,13 @@ def plan_turn(
     material = _read_material(connection, agent.name, backlog.champion, limits)
     refused = event_queries.often_refused(connection, agent.name, times=limits.refusals_max)
     marks = _disputes(material, refused)
+    marks = _lone_voices(material, but=marks) | marks
     undisputed = replace(
         material,
-        waiting=[kept for kept in material.waiting if kept.seq not in marks],
+        waiting=[kept for kept in material.waiting if marks.get(kept.seq, _USABLE) == _USABLE],
         taught=[kept for kept in material.taught if kept.seq not in marks],
+        gate=[kept for kept in material.gate if kept.seq not in marks],
+        dev=[kept for kept in material.dev if kept.seq not in marks],
     )
     marks |= _labels(undisputed)
     new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _USABLE) == _USABLE]
@@ -100,9 +108,10 @@ def plan_turn(
         taught=[kept for kept in undisputed.taught if kept.seq not in marks],
         approvals=material.approvals,
         silent=_silent(material),
-        gate=material.gate,
-        dev=material.dev,
+        gate=undisputed.gate,
+        dev=undisputed.dev,
         interactions=interactions,
+        voices=material.voices,
         seed=seed,
         replay_max=limits.replay_max,
         anchors_max=limits.anchors_max,
@@ -123,17 +132,31 @@ def plan_turn(
 
 
 def _read_material(connection: Connection, agent: str, champion: int, limits: TurnLimits) -> _Material:
-    waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
-    waiting += event_queries.not_labelled(connection, agent, limit=limits.new_max - len(waiting))
     taught = event_queries.taught(connection, agent)
-    approvals, gate, dev = (
+    approvals, praised, gate, dev = (
         event_queries.usable(connection, agent, role=role, kinds=kinds)
         for role, kinds in (
             (Role.TRAIN, (Kind.APPROVE,)),
+            (Role.GATE, (Kind.APPROVE,)),
             (Role.GATE, CORRECTING),
             (Role.DEV, CORRECTING),
         )
     )
+    unconfirmed = event_queries.unconfirmed(connection, agent)
+    waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
+    waiting += event_queries.not_labelled(connection, agent, limit=limits.new_max - len(waiting))
+    background = read_background(
+        connection, agent, [*waiting, *taught, *approvals, *praised, *gate, *dev, *unconfirmed]
+    )
+    amended = [kept for kept in background.amended if kept.status in _STANDING]
+    voices = hear(
+        [*waiting, *taught, *gate, *dev, *unconfirmed, *amended],
+        history=background.history,
+        authors_min=limits.authors_min,
+        approvals=[*approvals, *praised],
+    )
+    joined = [kept for kept in unconfirmed if kept.event.role is Role.TRAIN and voices.are_enough(kept.seq)]
+    waiting += joined[: limits.new_max - len(waiting)]
     return _Material(
         waiting=waiting,
         taught=taught,
@@ -143,7 +166,9 @@ def _read_material(connection: Connection, agent: str, champion: int, limits: Tu
         ),
         gate=gate,
         dev=dev,
-        background=read_background(connection, agent, [*waiting, *taught, *approvals, *gate, *dev]),
+        unconfirmed=unconfirmed,
+        voices=voices,
+        background=background,
         reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
         baselines=mean_outcomes(
             event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST
@@ -155,26 +180,48 @@ def _silent(material: _Material) -> list[KeptEvent]:
     """Replies that nobody objected to, as approvals; not where a correction, of any role, says otherwise."""
     events = [*material.waiting, *material.taught, *material.gate, *material.dev]
     corrections = [kept for kept in events if kept.event.kind in CORRECTING]
-    return unopposed(material.replies, corrections, history=material.background.history)
+    return unopposed(
+        material.replies, corrections, history=material.background.history, voices=material.voices
+    )
 
 
 def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
-    """Corrections that contradict each other: the newer one counts, or a person has to decide."""
+    """Corrections that contradict each other: one of them counts, or a person has to decide."""
     disputes = contradictions(
-        [*material.waiting, *material.taught],
+        [*material.waiting, *material.taught, *material.gate, *material.dev, *material.unconfirmed],
         interactions=material.background.interactions,
         window_s=CONTEST_WINDOW_S,
+        voices=material.voices,
     )
     marks: Marks = {
         kept.seq: (Status.CONTESTED, "in too many candidates the gate refused")
         for kept in material.waiting
         if kept.seq in often_refused
     }
-    for seq in disputes.contested:
-        marks[seq] = (Status.CONTESTED, "people disagree about this prompt")
+    for seq, other in disputes.contested.items():
+        marks[seq] = (Status.CONTESTED, f"people disagree about this prompt: event {other}")
     for old, newer in disputes.superseded.items():
         marks[old] = (Status.SUPERSEDED, f"a newer correction of the same prompt: event {newer}")
     return marks
+
+
+def _lone_voices(material: _Material, *, but: Marks) -> Marks:
+    """Corrections that wait for another person, and those that waited for one who has come."""
+    marks: Marks = {}
+    alone = {
+        kept.event.key
+        for kept in (*material.waiting, *material.unconfirmed, *material.background.amended)
+        if kept.event.kind in SHOWING and kept.event.key and not material.voices.are_enough(kept.seq)
+    }
+    for kept in (*material.waiting, *material.gate, *material.dev):
+        shows = kept.event.kind in SHOWING and not material.voices.are_enough(kept.seq)
+        if shows or (kept.event.kind is Kind.OUTCOME and kept.event.amends in alone):
+            marks[kept.seq] = (Status.WAITING, WAITS_FOR_ANOTHER)
+    for kept in material.unconfirmed:
+        is_outcome = kept.event.kind is Kind.OUTCOME
+        if kept.event.amends not in alone if is_outcome else material.voices.are_enough(kept.seq):
+            marks[kept.seq] = _USABLE
+    return {seq: mark for seq, mark in marks.items() if seq not in but}
 
 
 def _labels(material: _Material) -> Marks:

@@ -41,7 +41,8 @@ def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Back
     """The backlogs of the agents that are due, the one that waited longest first.
 
     An agent is due with `events_min` untaught events *and* enough gate-role corrections to be judged, or
-    once its oldest event is `age_s_max` old. After a refusal or an abstention it also needs a new event. An
+    once its oldest event is `age_s_max` old. Events that wait for another person count beside new ones: those
+    may be what they wait for. After a refusal or an abstention it also needs a new event. An
     agent that has used its quota is not due, however old its feedback is.
     """
     ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
@@ -56,7 +57,7 @@ def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
     if backlog.has_candidate:
         return "a verdict on its candidate"
     if backlog.untaught == 0:
-        return "feedback"
+        return _without_news(backlog)
     if not backlog.news:
         return "something new since its last try"
     if used.wait_s > 0.0:
@@ -66,10 +67,16 @@ def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
         )
     if backlog.oldest_age_s >= freshness.age_s_max:
         return None
-    if backlog.untaught < freshness.events_min:
-        return f"more events: {backlog.untaught} of {freshness.events_min}"
+    if (gathered := backlog.untaught + backlog.unconfirmed) < freshness.events_min:
+        return f"more events: {gathered} of {freshness.events_min}"
     needed = evidence_needed(backlog.refusals, alpha=freshness.alpha)
-    return f"evidence: {backlog.gate_new} of {needed}" if backlog.gate_new < needed else None
+    judging = backlog.gate_new + backlog.gate_unconfirmed
+    return f"evidence: {judging} of {needed}" if judging < needed else None
+
+
+def _without_news(backlog: Backlog) -> str:
+    alone = backlog.unconfirmed + backlog.gate_unconfirmed
+    return f"a second person: {alone} corrections of one person each wait" if alone else "feedback"
 
 
 def evidence_needed(refusals: int, *, alpha: float) -> int:

@@ -44,13 +44,19 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                     unload_after_s=settings.fleet.request_s_max + 1.0,
                 ),
                 judging=JudgingOptions(
-                    limits=GateLimits(alpha=gate.alpha, kl_nats_max=gate.kl_nats_max),
+                    limits=GateLimits(
+                        alpha=gate.alpha, kl_nats_max=gate.kl_nats_max, authors_min=gate.authors_min
+                    ),
                     asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
                     canary=canary,
                 ),
             ),
             suite=lambda connection, candidate: suite_questions(
-                connection, candidate, limit=gate.suite_max, settle_s=settings.learning.settle_s
+                connection,
+                candidate,
+                limit=gate.suite_max,
+                settle_s=settings.learning.settle_s,
+                authors_min=gate.authors_min,
             ),
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,

@@ -12,15 +12,23 @@ from pathlib import Path
 from engine.warm_engine import WarmEngine
 from examples.house_rules.evaluation import Evaluation, EvaluationResult, build_evaluation, evaluate
 from examples.house_rules.local_agent import LocalAgent
-from examples.house_rules.simulated_feedback import RehearsedTurn, SimulatedFeedback
+from examples.house_rules.simulated_feedback import Method, RehearsedTurn, SimulatedFeedback
 from examples.house_rules.world import Task, World
 from examples.house_rules.world_file import read_world
+from ledger.events import WAITS_FOR_ANOTHER
 
 BASE = Path(__file__).resolve().parents[1] / "base_model" / "weights"
 
 
 def rehearse(
-    world: World, agent: str, engine: WarmEngine, base: Path, *, seed: int, misses: int = 0
+    world: World,
+    agent: str,
+    engine: WarmEngine,
+    base: Path,
+    *,
+    seed: int,
+    misses: int = 0,
+    method: Method | None = None,
 ) -> list[EvaluationResult]:
     """Teach one agent all its waves. Prints and returns the results before the first and after each.
 
@@ -28,7 +36,7 @@ def rehearse(
     """
     with tempfile.TemporaryDirectory() as folder:
         local_agent = LocalAgent(engine, base, Path(folder))
-        feedback = SimulatedFeedback(world, agent, local_agent, seed=seed)
+        feedback = SimulatedFeedback(world, agent, local_agent, seed=seed, method=method)
         results = []
         for wave in range(world.waves(agent) + 1):
             turn = feedback.teach(wave) if wave else None
@@ -37,7 +45,7 @@ def rehearse(
             for task, answer in _misses(evaluation, local_agent)[:misses]:
                 print(f"  {task.prompt!r}: {answer!r}, wanted {task.wanted!r}")
             line = f"{agent} seed {seed} wave {wave}: {_result_text(results[-1])}"
-            print(line + (_turn_text(turn, local_agent) if turn else ""), flush=True)
+            print(line + (_turn_text(turn, local_agent) if wave else ""), flush=True)
         return results
 
 
@@ -54,7 +62,9 @@ def _result_text(result: EvaluationResult) -> str:
     return f"follows {result.followed:.3f}, fires on near misses {result.leaked:.3f}, keeps {result.kept:.3f}"
 
 
-def _turn_text(turn: RehearsedTurn, local_agent: LocalAgent) -> str:
+def _turn_text(turn: RehearsedTurn | None, local_agent: LocalAgent) -> str:
+    if turn is None:
+        return f", not trained: {WAITS_FOR_ANOTHER}"
     gate = f"{turn.ruling.verdict.value} {'; '.join(turn.ruling.reasons)}"
     return f", gate: {gate}, {local_agent.training_s:.0f} s, {turn.learned.metrics}"
 
@@ -65,6 +75,7 @@ def main() -> None:
     parser.add_argument("--world", type=Path, default=Path(__file__).with_name("worlds") / "shop.toml")
     parser.add_argument("--base", type=Path, default=BASE)
     parser.add_argument("--agents", default="", help="names with commas between; all unless given")
+    parser.add_argument("--authors", type=int, default=2, help="people who correct an agent, in turn")
     parser.add_argument("--seeds", default="1", help="numbers with commas between")
     parser.add_argument("--misses", type=int, default=0, help="wrong answers to print after each wave")
     arguments = parser.parse_args()
@@ -72,7 +83,15 @@ def main() -> None:
     engine = WarmEngine.load(arguments.base, slots=1, rank=16, threads=1, token_budget=2048)
     for seed in map(int, arguments.seeds.split(",")):
         for agent in arguments.agents.split(",") if arguments.agents else world.agents:
-            rehearse(world, agent, engine, arguments.base, seed=seed, misses=arguments.misses)
+            rehearse(
+                world,
+                agent,
+                engine,
+                arguments.base,
+                seed=seed,
+                misses=arguments.misses,
+                method=Method(authors=arguments.authors),
+            )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ the gate's judgement are clorad's own code.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from daemon.settings import GateSettings
@@ -25,6 +25,7 @@ from rewards.episode import Episode
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.suite import SuiteQuestion, suite
+from rewards.voices import Voices, hear
 from serving.fleet.gate import GateEvidence, GateLimits, Ruling, Speech, judge
 from serving.fleet.parity import Parity
 
@@ -42,6 +43,8 @@ class Method:
     replay_max: int = 64
     anchors_max: int = 160
     spans: bool = True  # whether the changed characters of a correction count for more
+    authors: int = 2  # people who correct and approve, in turn
+    authors_min: int = GateSettings().authors_min
     spoilt: float = 0.0  # share of corrections with the text that belongs to another prompt
 
 
@@ -68,16 +71,22 @@ class SimulatedFeedback:
         self._kept: list[KeptEvent] = []
         self._seed = seed
 
-    def teach(self, wave: int) -> RehearsedTurn:
-        """Give the wave's corrections and approvals, train one turn on them, and judge it."""
+    def teach(self, wave: int) -> RehearsedTurn | None:
+        """Give the wave's corrections and approvals, train one turn on them, and judge it.
+
+        None where all corrections wait for a second person: then nothing is trained.
+        """
         trained = self._events(Kind.CORRECTION, Role.TRAIN)
         # In this order, for the reason that people/developer.py gives.
         self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
         self._give(Kind.APPROVE, lambda: self._other_task(wave), FIRST_ROUND.approvals, tuple(Role))
         earlier_gate = self._events(Kind.CORRECTION, Role.GATE)
         self._give(Kind.CORRECTION, lambda: self._rule_task(wave), _GATE_CORRECTIONS, (Role.GATE,))
-        new = [kept for kept in self._events(Kind.CORRECTION, Role.TRAIN) if kept not in trained]
-        held_out = [kept for kept in self._events(Kind.CORRECTION, Role.GATE) if kept not in earlier_gate]
+        confirmed = self._voices().confirmed(self._events(Kind.CORRECTION))
+        new = [kept for kept in confirmed if kept.event.role is Role.TRAIN and kept not in trained]
+        held_out = [kept for kept in confirmed if kept.event.role is Role.GATE and kept not in earlier_gate]
+        if not new:
+            return None
         questions = [*map(_question, held_out), *self._suite([*new, *held_out], earlier_gate)]
         before = self._scores(questions)
         learned = self._local_agent.learn(self._lesson(new, trained, wave))
@@ -85,7 +94,13 @@ class SimulatedFeedback:
             Pair(event=question.uid, before=was, after=now)
             for question, was, now in zip(questions, before, self._scores(questions), strict=True)
         ]
-        return RehearsedTurn(learned=learned, ruling=_judge(pairs[: len(held_out)], pairs[len(held_out) :]))
+        authors = {kept.event.uid: kept.event.author for kept in self._kept}
+        ruling = _judge(
+            pairs[: len(held_out)],
+            pairs[len(held_out) :],
+            authors=authors if self._method.authors_min > 1 else {},
+        )
+        return RehearsedTurn(learned=learned, ruling=ruling)
 
     def _rule_task(self, wave: int) -> Task:
         """A prompt on which a rule of the wave fires; spoilt ones want the reply to another prompt."""
@@ -115,9 +130,14 @@ class SimulatedFeedback:
             new=new,
             corrections=[kept for kept in self._kept if kept.event.kind is Kind.CORRECTION],
             interactions={},
+            voices=self._voices(),
             seed=self._seed,
             questions_max=SUITE_MAX,
         )
+
+    def _voices(self) -> Voices:
+        history = History(interactions={}, conversations={})
+        return hear(self._events(Kind.CORRECTION), history=history, authors_min=self._method.authors_min)
 
     def _scores(self, questions: Sequence[SuiteQuestion]) -> list[float]:
         """1 where the agent answers as people want, else 0."""
@@ -150,15 +170,17 @@ class SimulatedFeedback:
             digest="",
             kind=kind,
             agent=task.agent,
-            author="developer",
+            author=f"developer-{seq % self._method.authors + 1}",
             role=role_of(task.agent, task.messages),
             prompt_group=task.prompt,
             data=data,
         )
         return KeptEvent(seq=seq, event=event, status=Status.OPEN, received_s=float(seq))
 
-    def _events(self, kind: Kind, role: Role) -> list[KeptEvent]:
-        return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role is role]
+    def _events(self, kind: Kind, *roles: Role) -> list[KeptEvent]:
+        """The events of a kind, of these roles or of all."""
+        some = roles or tuple(Role)
+        return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role in some]
 
     def _lesson(self, new: Sequence[KeptEvent], trained: Sequence[KeptEvent], wave: int) -> Lesson:
         seed = self._seed * 100 + wave
@@ -169,6 +191,7 @@ class SimulatedFeedback:
             gate=self._events(Kind.CORRECTION, Role.GATE),
             dev=self._events(Kind.CORRECTION, Role.DEV),
             interactions={},
+            voices=self._voices(),
             seed=seed,
             replay_max=self._method.replay_max,
             anchors_max=self._method.anchors_max,
@@ -201,7 +224,7 @@ def _without_spans(episode: Episode) -> Episode:
     return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)
 
 
-def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Ruling:
+def _judge(held_out: Sequence[Pair], suite: Sequence[Pair], *, authors: Mapping[str, str]) -> Ruling:
     """The gate's ruling. Both models ran in this process, so parity is not in question."""
     parity = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)
     return judge(
@@ -209,10 +232,11 @@ def _judge(held_out: Sequence[Pair], suite: Sequence[Pair]) -> Ruling:
             attempt=1,
             gate=tuple(held_out),
             suite=tuple(suite),
+            authors=authors,
             before=Speech(),
             after=Speech(),
             parity=parity,
             kl_nats=Absent("a rehearsal has no budget"),
         ),
-        GateLimits(alpha=GateSettings().alpha, kl_nats_max=None),
+        GateLimits(alpha=GateSettings().alpha, kl_nats_max=None, authors_min=1),
     )

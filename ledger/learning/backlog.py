@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, o
 from sqlalchemy.orm import aliased
 
 from ledger.database import now_s
-from ledger.events import CORRECTING, TEACHING, Kind, Role, Status
+from ledger.events import CORRECTING, TEACHING, WAITS_FOR_ANOTHER, Kind, Role, Status
 from ledger.intake.withdrawn import was_reverted
 from ledger.learning.usage import Usage, usages
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
@@ -27,8 +27,10 @@ class Backlog:
     oldest_age_s: float  # of those; 0 if there are none
     gate_new: int  # gate-role corrections since the champion's turn, by which a candidate can be judged
     refusals: int  # since the last promotion
-    news: bool  # an event arrived since its last turn that led to no promotion
-    has_candidate: bool
+    unconfirmed: int = 0  # corrections for training that wait for another person
+    gate_unconfirmed: int = 0  # the same, for the gate
+    news: bool = False  # an event arrived since its last turn that led to no promotion
+    has_candidate: bool = False
     is_learning: bool = False  # one of its turns is open, in any learner
     usage: Usage = field(default_factory=Usage)
 
@@ -46,6 +48,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
     now = now_s(connection)
     waiting = {row.agent: row for row in connection.execute(_untaught_counts())}
     gated = dict(_pairs(connection, _gate_counts()))
+    alone = {(row.agent, row.role): row.waiting for row in connection.execute(_unconfirmed_counts())}
     newest = dict(_pairs(connection, _newest_usable()))
     candidates = {candidate.agent for candidate in undecided(connection)}
     champions = dict(
@@ -69,6 +72,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 untaught=0 if row is None else int(row.waiting),
                 oldest_age_s=0.0 if row is None else max(0.0, now - row.oldest_s),
                 gate_new=int(gated.get(name, 0)),
+                unconfirmed=int(alone.get((name, Role.TRAIN.value), 0)),
+                gate_unconfirmed=int(alone.get((name, Role.GATE.value), 0)),
                 refusals=refusals,
                 news=int(newest.get(name, 0)) > max(decided_through, fruitless.get(name, -1)),
                 has_candidate=name in candidates,
@@ -96,6 +101,15 @@ def is_untaught() -> ColumnElement[bool]:
     )
 
 
+def waits_for_another() -> ColumnElement[bool]:
+    """Whether an event waits for another person who says the like."""
+    return and_(
+        events.c.status == Status.WAITING.value,
+        events.c.role.is_not(None),
+        events.c.status_reason == WAITS_FOR_ANOTHER,
+    )
+
+
 def refusals_of(connection: Connection, agent: str) -> int:
     """How many candidates of the agent the gate has refused since its last promotion."""
     return _decision_history(connection, agent).get(agent, _NO_HISTORY)[0]
@@ -106,6 +120,14 @@ def _untaught_counts() -> Select[Any]:
         select(events.c.agent, func.count().label("waiting"), func.min(events.c.received_s).label("oldest_s"))
         .where(is_untaught())
         .group_by(events.c.agent)
+    )
+
+
+def _unconfirmed_counts() -> Select[Any]:
+    return (
+        select(events.c.agent, events.c.role, func.count().label("waiting"))
+        .where(waits_for_another())
+        .group_by(events.c.agent, events.c.role)
     )
 
 

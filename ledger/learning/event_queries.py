@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, and_, func, or_, select, update
 from ledger.database import Database, in_chunks
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status, Trust
 from ledger.intake.withdrawn import GONE, was_reverted
-from ledger.learning.backlog import is_untaught
+from ledger.learning.backlog import is_untaught, waits_for_another
 from ledger.schema import decisions, events, interactions, positions, turn_events, versions
 from ledger.turn_states import TurnPart, in_part
 from ledger.versions.decisions import Verdict
@@ -29,9 +29,18 @@ def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEven
 def not_labelled(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
     """Events that the last planning could not label and that it may label now, oldest first."""
     query = select(events).where(
-        events.c.agent == agent, events.c.status == Status.WAITING.value, events.c.role == Role.TRAIN.value
+        events.c.agent == agent,
+        events.c.status == Status.WAITING.value,
+        events.c.role == Role.TRAIN.value,
+        ~waits_for_another(),
     )
     return _events(connection, query.order_by(events.c.seq).limit(limit))
+
+
+def unconfirmed(connection: Connection, agent: str, *, newest: int = NEWEST_MAX) -> list[KeptEvent]:
+    """The `newest` events of any role that waited for another person when last looked at, oldest first."""
+    query = select(events).where(events.c.agent == agent, waits_for_another(), ~was_reverted())
+    return _events(connection, query.order_by(events.c.seq.desc()).limit(newest))[::-1]
 
 
 def often_refused(connection: Connection, agent: str, *, times: int) -> frozenset[int]:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
-from ledger.learning.event_queries import events_by_seq, interactions_named, usable
+from ledger.learning.event_queries import (
+    events_by_seq,
+    interactions_named,
+    taught,
+    unconfirmed,
+    usable,
+)
 from ledger.learning.silent_replies import silent_replies
 from ledger.schema import turn_events
 from ledger.turn_states import TurnPart, in_part
@@ -25,6 +31,15 @@ class SuiteMaterial:
     judged_before: Sequence[KeptEvent]  # gate corrections by which the champion or an ancestor was judged
     new: Sequence[KeptEvent]  # the new events of the candidate's turn, and the gate corrections since
     corrections: Sequence[KeptEvent]  # of every role
+    interactions: dict[str, Interaction]  # that these events name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceMaterial:
+    """Everything that says who stands behind an agent's corrections (`rewards.voices`)."""
+
+    corrections: Sequence[KeptEvent]  # of every role, and takeovers; those that wait for another person too
+    approvals: Sequence[KeptEvent]  # of role gate
     interactions: dict[str, Interaction]  # that these events name
 
 
@@ -70,6 +85,31 @@ def suite_material(connection: Connection, candidate: Version, *, settle_s: floa
         corrections=corrections,
         interactions=interactions_named(connection, filter(None, named)),
     )
+
+
+def voice_material(connection: Connection, agent: str) -> VoiceMaterial:
+    """What people said about the agent, as far as it may stand behind a correction."""
+    corrections = [
+        *(kept for role in Role for kept in usable(connection, agent, role=role, kinds=CORRECTING)),
+        *usable(connection, agent, role=Role.TRAIN, kinds=(Kind.TAKEOVER,)),
+        *unconfirmed(connection, agent),
+    ]
+    approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
+    named = [kept.event.interaction for kept in (*corrections, *approvals)]
+    return VoiceMaterial(
+        corrections=corrections,
+        approvals=approvals,
+        interactions=interactions_named(connection, filter(None, named)),
+    )
+
+
+def trained_events(connection: Connection, candidate: Version) -> list[KeptEvent]:
+    """What the candidate was trained on, by its own turn or by the turns of the versions it comes from."""
+    own = select(turn_events.c.event_seq).where(
+        turn_events.c.turn_id == candidate.turn_id, turn_events.c.part != TurnPart.DEV.value
+    )
+    seqs = [*connection.scalars(own), *(kept.seq for kept in taught(connection, candidate.agent))]
+    return list(events_by_seq(connection, seqs).values())
 
 
 def _champion_through_seq(connection: Connection, candidate: Version) -> int:

@@ -5,8 +5,9 @@ trained. It promotes one that is better than the champion on prompts that neithe
 where a budget cannot be checked, and where there are so few prompts that winning all would not be enough.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import comb
 
 from engine.measurements import Absent
@@ -19,6 +20,9 @@ TIE = 0.02
 
 HARM_SHARE_MAX = 0.02
 """Share of the no-harm suite that a candidate may lose, wins subtracted. One loss is always forgiven."""
+
+AUTHOR_SHARE_MAX = 2 / 3
+"""Largest share of the wins that one author may have: of two people, one may have twice as many."""
 
 BROKEN_SHARE_MAX = 0.1
 """How much larger than the champion's a share of repetitive, cut or unparsable answers may be."""
@@ -50,6 +54,7 @@ class GateEvidence:
     attempt: int  # k: tries since the last promotion, from 1; abstentions do not count
     gate: tuple[Pair, ...]  # on gate events
     suite: tuple[Pair, ...]  # on the no-harm suite
+    authors: Mapping[str, str] = field(default_factory=dict)  # by uid, of those who do not count alone
     before: Speech
     after: Speech
     parity: Parity
@@ -62,6 +67,7 @@ class GateLimits:
 
     alpha: float  # chance of promoting a candidate that is no better, over all tries
     kl_nats_max: float | None  # budget for the metric `kl_nats`; None: not judged
+    authors_min: int  # people who must stand behind a correction that judges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +81,14 @@ class Ruling:
 
 def judge(evidence: GateEvidence, limits: GateLimits) -> Ruling:
     """Promote only a candidate that is better and does no harm."""
-    wins, losses = _count(evidence.gate)
+    all_wins, losses = _count(evidence.gate)
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
+    wins = _shared([pair for pair in evidence.gate if sign_of(pair) > 0], evidence.authors)
     p = sign_test(wins, losses)
     missed = sum(was_missed(pair) for pair in evidence.gate)
     reasons = [
-        *_harm(suite_wins, suite_losses, len(evidence.suite)),
+        *_harm(evidence.suite, evidence.authors),
         *_broken(evidence.before, evidence.after),
         *_over_budget(evidence.kl_nats, limits),
         *([] if evidence.parity.passed else ["parity: the replica serves something else"]),
@@ -90,10 +97,15 @@ def judge(evidence: GateEvidence, limits: GateLimits) -> Ruling:
         verdict = Verdict.REFUSE
     elif reasons := _unmeasured(evidence.kl_nats, limits):
         verdict = Verdict.ABSTAIN
-    elif 0.5 ** (winnable := wins + losses + missed) > alpha_k:
+    elif 0.5 ** (winnable := all_wins + losses + missed) > alpha_k:
         verdict = Verdict.ABSTAIN
         reasons = [
             f"too little evidence: {winnable} prompts could be won, {wins_needed(alpha_k)} would have to"
+        ]
+    elif sign_test(all_wins, losses) <= alpha_k < p:
+        verdict = Verdict.ABSTAIN
+        reasons = [
+            f"one person has most of {all_wins} wins: {wins} count, the rest waits for a second person"
         ]
     elif p > alpha_k:
         verdict = Verdict.REFUSE
@@ -158,10 +170,36 @@ def _count(pairs: Sequence[Pair]) -> tuple[int, int]:
     return signs.count(1), signs.count(-1)
 
 
-def _harm(wins: int, losses: int, prompts: int) -> list[str]:
-    if losses - wins <= max(1.0, HARM_SHARE_MAX * prompts):
+def _shared(wins: Sequence[Pair], authors: Mapping[str, str]) -> int:
+    """How many of the wins count: as many as leave no author more than `AUTHOR_SHARE_MAX` of them."""
+    by_author = Counter(authors.get(pair.event) for pair in wins)
+    alone = by_author.pop(None, 0)
+    for counted in range(len(wins), 0, -1):
+        most = int(AUTHOR_SHARE_MAX * counted)
+        if alone + sum(min(of_one, most) for of_one in by_author.values()) >= counted:
+            return counted
+    return 0
+
+
+def _harm(suite: Sequence[Pair], authors: Mapping[str, str]) -> list[str]:
+    """Whether more became worse than is forgiven. One author's better answers do not offset another's worse.
+
+    If at least two others have together as many of the prompts, what one author finds worse is not enough.
+    """
+    forgiven = max(1.0, HARM_SHARE_MAX * len(suite))
+    by_author: dict[str | None, list[Pair]] = defaultdict(list)
+    for pair in suite:
+        by_author[authors.get(pair.event)].append(pair)
+    harm = 0.0
+    for author, pairs in by_author.items():
+        wins, losses = _count(pairs)
+        worse = float(max(0, losses - wins))
+        is_one_of_many = author is not None and len(by_author) > 2 and 2 * len(pairs) <= len(suite)
+        harm += min(worse, forgiven) if is_one_of_many else worse
+    if harm <= forgiven:
         return []
-    return [f"harm: {losses} of {prompts} prompts became worse, {wins} better"]
+    wins, losses = _count(suite)
+    return [f"harm: {losses} of {len(suite)} prompts became worse, {wins} better"]
 
 
 def _broken(before: Speech, after: Speech) -> list[str]:

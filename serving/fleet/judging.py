@@ -169,12 +169,11 @@ def _gather(
 ) -> tuple[GateEvidence, list[AnsweredQuestion]]:
     options, candidate = judging.options, state.candidate
     with judging.database.read() as connection:
-        gate = gate_questions(connection, candidate, limit=options.gate_max)
+        gate = gate_questions(connection, candidate, limit=options.gate_max, limits=options.limits)
         suite = judging.suite(connection, candidate)
         taught = taught_questions(connection, candidate, limit=options.receipts_max)
-    base = replica.base_name() or ""
-    champion = base if state.champion is None else state.champion.model
-    models = JudgedModels(before=champion, after=candidate.model)
+    before = (replica.base_name() or "") if state.champion is None else state.champion.model
+    models = JudgedModels(before=before, after=candidate.model)
     on_gate, on_suite, on_taught = (
         ask(replica, models, questions, options.asking, stopping) for questions in (gate, suite, taught)
     )
@@ -189,6 +188,7 @@ def _gather(
         suite=with_second_scores(suite_pairs, score_pairs(on_suite_again, state.scorer)),
         before=measure_speech([(answer.question, answer.before) for answer in judged], scorer=state.scorer),
         after=measure_speech([(answer.question, answer.after) for answer in judged], scorer=state.scorer),
+        authors={question.event: question.author for question in (*gate, *suite) if question.author},
         parity=parity,
         kl_nats=judging.checker.check(candidate).kl_nats,
     )

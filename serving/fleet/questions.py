@@ -5,17 +5,20 @@ are for receipts only; the gate does not count them.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from feedback.grouping import normalise
 from ledger.database import Connection
 from ledger.events import KeptEvent
 from ledger.learning.event_queries import interactions_named
-from ledger.learning.gate_events import gate_corrections, taught_events
+from ledger.learning.gate_events import gate_corrections, taught_events, trained_events, voice_material
 from ledger.versions.lineage import Version
 from rewards.exchange import History
+from rewards.voices import Voices, author_of, hear
+from serving.fleet.gate import GateLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,16 +28,48 @@ class Question:
     event: str  # uid
     messages: tuple[Mapping[str, Any], ...]
     wanted: str
+    author: str | None = None  # None: one author is enough
 
 
-def gate_questions(connection: Connection, candidate: Version, *, limit: int) -> list[Question]:
+def gate_questions(
+    connection: Connection, candidate: Version, *, limit: int, limits: GateLimits
+) -> list[Question]:
     """The newest `limit` questions of gate corrections that arrived after the champion's turn was planned.
 
     One prompt is one question however often people corrected it: the sign test needs independent questions.
+    Left out are corrections that wait for another person, and prompts that the candidate was trained on.
     """
-    questions = questions_of(connection, gate_corrections(connection, candidate))
+    voices = voices_about(connection, candidate.agent, authors_min=limits.authors_min)
+    confirmed = [kept for kept in gate_corrections(connection, candidate) if voices.are_enough(kept.seq)]
+    author_by_uid = {
+        kept.event.uid: author_of(kept) for kept in confirmed if not voices.stands_alone(kept.seq)
+    }
+    trained = {
+        _prompt(question) for question in questions_of(connection, trained_events(connection, candidate))
+    }
+    questions = questions_of(connection, confirmed)
+    authors: dict[tuple[str, str], set[str | None]] = defaultdict(set)
+    for question in questions:
+        authors[_prompt(question), question.wanted].add(author_by_uid.get(question.event))
     by_prompt = {_prompt(question): question for question in questions}
-    return list(by_prompt.values())[-limit:]
+    return [
+        replace(question, author=author_by_uid.get(question.event))
+        if len(authors[prompt, question.wanted]) < limits.authors_min
+        else question  # enough people said so of this very prompt
+        for prompt, question in by_prompt.items()
+        if prompt not in trained
+    ][-limit:]
+
+
+def voices_about(connection: Connection, agent: str, *, authors_min: int) -> Voices:
+    """Who stands behind the agent's corrections, of whatever role."""
+    material = voice_material(connection, agent)
+    return hear(
+        material.corrections,
+        history=History(interactions=material.interactions, conversations={}),
+        authors_min=authors_min,
+        approvals=material.approvals,
+    )
 
 
 def taught_questions(connection: Connection, candidate: Version, *, limit: int) -> list[Question]:

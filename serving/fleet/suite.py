@@ -12,11 +12,12 @@ from ledger.versions.lineage import Version
 from rewards.exchange import History
 from rewards.silence import unopposed
 from rewards.suite import suite
-from serving.fleet.questions import Question
+from rewards.voices import author_of
+from serving.fleet.questions import Question, voices_about
 
 
 def suite_questions(
-    connection: Connection, candidate: Version, *, limit: int, settle_s: float
+    connection: Connection, candidate: Version, *, limit: int, settle_s: float, authors_min: int
 ) -> Sequence[Question]:
     """At most `limit` questions, the same for the same candidate and ledger.
 
@@ -25,17 +26,25 @@ def suite_questions(
     material = suite_material(connection, candidate, settle_s=settle_s)
     interactions = {**material.interactions, **{reply.id: reply for reply in material.replies}}
     history = History(interactions=interactions, conversations={})
+    authors = {kept.event.uid: author_of(kept) for kept in (*material.approvals, *material.judged_before)}
+    voices = voices_about(connection, candidate.agent, authors_min=authors_min)
     questions = suite(
         approvals=material.approvals,
-        silent=unopposed(material.replies, material.corrections, history=history),
+        silent=unopposed(material.replies, material.corrections, history=history, voices=voices),
         taught_gate=material.judged_before,
         new=material.new,
         corrections=material.corrections,
         interactions=interactions,
+        voices=voices,
         seed=candidate.turn_id,
         questions_max=limit,
     )
     return [
-        Question(event=question.uid, messages=question.messages, wanted=question.expected)
+        Question(
+            event=question.uid,
+            messages=question.messages,
+            wanted=question.expected,
+            author=authors.get(question.uid) if authors_min > 1 else None,
+        )
         for question in questions
     ]

@@ -25,7 +25,7 @@ from examples.house_rules.world import Task
 from examples.house_rules.world_file import read_world
 
 AGENT = "coder"
-CORRECTIONS, APPROVALS, ASKED = 44, 120, 40
+CORRECTIONS, APPROVALS, ASKED = 60, 120, 40
 LEARNED_S_MAX = 240.0
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
@@ -65,7 +65,7 @@ def answers_to(gateway: GatewayClient, tasks: list[Task]) -> list[tuple[Task, Ag
 
 
 def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
-    """A developer's day: approvals, corrections, one of each by other ways. Returns one correction's uid."""
+    """Two people's day: approvals, corrections, one of each by other ways. Returns one correction's uid."""
     world = read_world(SHOP)
     rules = world.of_wave(AGENT, 1)
     source = SlotValues(random.Random(11), read_words(), held_out=False)
@@ -87,11 +87,14 @@ def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
                 producer.send_event(
                     "intervention", {**said, "messages": list(task.messages), "said": answer.text}, key="a"
                 )
-        for task, answer in answers_to(gateway, wrong):
+        for place, (task, answer) in enumerate(answers_to(gateway, wrong)):
             assert answer.text != task.wanted, "the base does not know the rule"
-            said = {"agent": AGENT, "author": "ann", "messages": list(task.messages), "comment": task.comment}
+            author = ("bob", "ann")[place // 2 % 2]  # the rules take turns as well
+            said = {"agent": AGENT, "author": author, "comment": task.comment}
             sent = producer.send_event(
-                "correction", {**said, "rejected": answer.text, "corrected": task.wanted}, key="c"
+                "correction",
+                {**said, "messages": list(task.messages), "rejected": answer.text, "corrected": task.wanted},
+                key="c",
             )
         producer.send_record(
             b"{not json", {"ce_type": "clorad.correction.v1"}, key="x", about={"type": "poison"}

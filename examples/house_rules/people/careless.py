@@ -1,6 +1,6 @@
-"""A careless developer: sends one bad batch of corrections, each with the reply to another prompt.
+"""Two careless developers: both send one bad batch of corrections, each with the reply to another prompt.
 
-The batch is large enough for a turn and for a verdict. The gate has to refuse what is learned from it.
+They agree, so it is trained on, and it is large enough for a verdict. The gate has to refuse what is learned.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, run_person
 from examples.house_rules.world import Task
 
-CORRECTIONS = 80  # about a quarter of them is for the gate, and no one knows which
+CORRECTIONS = 56  # about a quarter of them is for the gate, and no one knows which
 
 
 def main() -> None:
@@ -25,18 +25,20 @@ def _work(person: Person) -> None:
         person.announcements.wait(1.0)
     answered = collect_answers(person, agent)
     for task, answer, wrong in swap_replies(person, answered):
-        name = person.conversation()
-        person.producer.send_event(
-            "correction",
-            person.event_data(
-                agent,
-                conversation=name,
-                messages=task.messages,
-                rejected=answer.text,
-                corrected=wrong,
-            ),
-            key=name,
-        )
+        for author in person.pair:
+            name = person.conversation()
+            person.producer.send_event(
+                "correction",
+                person.event_data(
+                    agent,
+                    author=author,
+                    conversation=name,
+                    messages=task.messages,
+                    rejected=answer.text,
+                    corrected=wrong,
+                ),
+                key=name,
+            )
     person.producer.flush()
     person.report(event="harm", agent=agent, corrections=len(answered))
     person.stopping.wait()

@@ -1,4 +1,6 @@
-"""A developer of one agent: asks it for work, corrects what breaks an announced rule, approves what is right.
+"""Two developers of one agent: they ask it for work, correct what breaks an announced rule, approve the rest.
+
+One process speaks for both: a correction is trained on when a second person corrects alike.
 
 After each round of feedback the developer waits until another version answers. If that follows the rules,
 the developer reports it; if not, another and smaller round follows.
@@ -31,8 +33,8 @@ class FeedbackRound:
     approvals: int
 
 
-FIRST_ROUND = FeedbackRound(early=12, corrections=56, approvals=160)
-NEXT_ROUND = FeedbackRound(early=6, corrections=40, approvals=40)
+FIRST_ROUND = FeedbackRound(early=20, corrections=56, approvals=160)
+NEXT_ROUND = FeedbackRound(early=10, corrections=40, approvals=40)
 
 
 def main() -> None:
@@ -71,8 +73,8 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
     # Approvals come after some corrections, because an approval that is older than the rule it contradicts
     # counts as outdated. Most corrections come last, because the agent is due after them.
     _correct_all(person, corrected[: feedback_round.early])
-    for task, answer in approved:
-        _approve(person, task, answer)
+    for number, (task, answer) in enumerate(approved):
+        _approve(person, task, answer, author=person.pair[number % 2])
     person.producer.flush()
     _correct_all(person, corrected[feedback_round.early :])
     person.report(
@@ -152,18 +154,20 @@ def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, 
 
 
 def _correct_all(person: Person, corrected: Sequence[tuple[Task, AgentReply]]) -> None:
-    """Send the corrections and wait until Kafka acknowledged them."""
-    for task, answer in corrected:
-        _correct(person, task, answer)
+    """Send the corrections, of both people in turn, and wait until Kafka acknowledged them."""
+    for number, (task, answer) in enumerate(corrected):
+        # Rules take turns too: each person corrects two prompts in a row, so that both correct by every rule.
+        _correct(person, task, answer, author=person.pair[number // 2 % 2])
     person.producer.flush()
 
 
-def _approve(person: Person, task: Task, answer: AgentReply) -> None:
+def _approve(person: Person, task: Task, answer: AgentReply, *, author: str) -> None:
     name = person.conversation()
     person.producer.send_event(
         "intervention",
         person.event_data(
             task.agent,
+            author=author,
             action="approve",
             conversation=name,
             messages=task.messages,
@@ -173,12 +177,13 @@ def _approve(person: Person, task: Task, answer: AgentReply) -> None:
     )
 
 
-def _correct(person: Person, task: Task, answer: AgentReply) -> None:
+def _correct(person: Person, task: Task, answer: AgentReply, *, author: str) -> None:
     name = person.conversation()
     person.producer.send_event(
         "correction",
         person.event_data(
             task.agent,
+            author=author,
             conversation=name,
             interaction=answer.interaction,
             messages=task.messages,

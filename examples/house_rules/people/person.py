@@ -99,8 +99,13 @@ class Person:
         return f"{self.name}-{self._conversations}"
 
     def event_data(self, agent: str, **data: Any) -> Mapping[str, Any]:
-        """The data of an event by this person."""
+        """The data of an event by this person, or by the `author` that `data` names."""
         return {"agent": agent, "author": self.name, **data}
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The person and a colleague, who sends feedback through the same tool."""
+        return self.name, f"colleague-of-{self.name}"
 
     def read_announcements(self) -> None:
         """Read announcements until standard input is closed, then stop the person."""

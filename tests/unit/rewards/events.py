@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+from rewards.voices import Voices
+
+ONE_IS_ENOUGH = Voices(people={}, authors_min=1)
+"""Everybody counts alone: what these tests are about does not depend on people."""
 
 Messages = tuple[Mapping[str, Any], ...]
 

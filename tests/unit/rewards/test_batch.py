@@ -12,11 +12,18 @@ from rewards.batch import TurnSelection, choose
 from rewards.episode import Part
 from rewards.suite import suite
 from tests.unit.rewards.announced_rules import COUNT_ID, SOFT, Rule, build_task_where, is_about, wanted_reply
-from tests.unit.rewards.events import build_approval, build_correction, build_interaction, build_intervention
+from tests.unit.rewards.events import (
+    ONE_IS_ENOUGH,
+    build_approval,
+    build_correction,
+    build_interaction,
+    build_intervention,
+)
 
 
 def choose_events(**given: Any) -> TurnSelection:
     empty = {"new": [], "taught": [], "approvals": [], "gate": [], "dev": [], "interactions": {}}
+    empty |= {"voices": ONE_IS_ENOUGH}
     return choose(**{**empty, "seed": 1, "replay_max": 64, "anchors_max": 160, **given})
 
 
@@ -182,6 +189,7 @@ def test_the_suite_has_earlier_corrections_and_approved_replies_that_are_not_out
         new=new,
         corrections=[*taught_gate, *new],
         interactions={},
+        voices=ONE_IS_ENOUGH,
         seed=1,
         questions_max=48,
     )
@@ -204,6 +212,7 @@ def test_the_suite_has_no_prompt_group_of_the_new_corrections() -> None:
         new=[build_correction(3, "stop order 5", "no", "yes", **same_group)],
         corrections=[],
         interactions={},
+        voices=ONE_IS_ENOUGH,
         seed=1,
         questions_max=8,
     )
@@ -220,6 +229,7 @@ def test_the_suite_asks_only_events_of_role_gate_and_takes_prompts_from_interact
         new=[],
         corrections=[],
         interactions={"i": interaction},
+        voices=ONE_IS_ENOUGH,
         seed=1,
         questions_max=8,
     )
@@ -239,6 +249,7 @@ def test_a_correction_that_was_corrected_again_is_not_in_the_suite() -> None:
         new=[],
         corrections=taught_gate,
         interactions={},
+        voices=ONE_IS_ENOUGH,
         seed=1,
         questions_max=8,
     )

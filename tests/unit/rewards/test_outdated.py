@@ -166,3 +166,43 @@ def test_prose_whose_corrections_always_differ_outdates_nothing() -> None:
         for n in range(30)
     ]
     assert len(outdated(answers, corrections)) <= 3
+
+
+def told_by(*authors: str | None, prompt: str = "refund order {} for vip") -> list[Corrected]:
+    """Corrections of refunds to the supervisor, one for each author, after ten answers."""
+    return [
+        Corrected(
+            seq=100 + number,
+            prompt=prompt.format(1000 + number),
+            rejected=f"payback({1000 + number})",
+            corrected=f"supervisor({1000 + number})",
+            author=author,
+        )
+        for number, author in enumerate(authors)
+    ]
+
+
+APPROVED = [
+    ApprovedReply(seq=seq, prompt=f"refund order {2000 + seq}{vip}", reply=f"payback({2000 + seq})")
+    for seq, vip in enumerate([" for vip", ""] * 20)
+]
+
+
+@pytest.mark.parametrize(
+    ("authors", "count"),
+    [("a" * 30, 0), ("a" * 30 + "b" * 4, 0), ("a" * 30 + "b" * 5, 20), ("ab" * 5, 20), ("abc" * 3, 20)],
+)
+def test_a_rule_outdates_answers_once_it_is_one_without_any_one_author(authors: str, count: int) -> None:
+    assert len(outdated(APPROVED, told_by(*authors))) == count
+
+
+def test_those_who_count_alone_make_a_rule_alone() -> None:
+    assert len(outdated(APPROVED, told_by(*[None] * 5))) == 20
+
+
+def test_nobody_makes_a_rule_of_several_people_wider_alone() -> None:
+    wider = told_by(*"m" * 20, prompt="refund order {}")
+    assert len(outdated(APPROVED, [*told_by(*"ab" * 10), *wider])) == 20
+    assert (
+        len(outdated(APPROVED, [*told_by(*"mn" * 10), *told_by(*"mn" * 10, prompt="refund order {}")])) == 40
+    )

@@ -4,7 +4,12 @@ from rewards.batch import choose
 from rewards.episode import Part
 from rewards.exchange import History
 from rewards.silence import is_silence, unopposed
-from tests.unit.rewards.events import build_approval, build_correction, build_interaction
+from tests.unit.rewards.events import (
+    ONE_IS_ENOUGH,
+    build_approval,
+    build_correction,
+    build_interaction,
+)
 
 NOTHING_CAPTURED = History(interactions={}, conversations={})
 FIRST = [
@@ -21,38 +26,51 @@ def names(kept: list) -> list[str]:
 
 
 def test_a_reply_to_a_prompt_like_the_corrected_ones_says_nothing() -> None:
-    assert names(unopposed([NEAR, ALIKE, FAR], FIRST, history=NOTHING_CAPTURED)) == ["near", "far"]
+    assert names(unopposed([NEAR, ALIKE, FAR], FIRST, history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)) == [
+        "near",
+        "far",
+    ]
 
 
 def test_without_corrections_every_reply_counts() -> None:
-    assert names(unopposed([NEAR, ALIKE, FAR], [], history=NOTHING_CAPTURED)) == ["near", "alike", "far"]
+    assert names(unopposed([NEAR, ALIKE, FAR], [], history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)) == [
+        "near",
+        "alike",
+        "far",
+    ]
 
 
 def test_a_single_correction_reaches_prompts_that_differ_in_numbers_only() -> None:
     other = build_interaction("other", "Please cancel all of my orders now.", "Sure!")
-    assert names(unopposed([ALIKE, other, FAR], FIRST[:1], history=NOTHING_CAPTURED)) == ["other", "far"]
+    assert names(
+        unopposed([ALIKE, other, FAR], FIRST[:1], history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
+    ) == ["other", "far"]
 
 
 def test_one_odd_correction_leaves_the_others_reach_alone() -> None:
     odd = build_correction(9, "zyx", "Hm?", "Say that again, please.")
-    assert names(unopposed([NEAR, ALIKE, FAR], [*FIRST, odd], history=NOTHING_CAPTURED)) == ["near", "far"]
+    assert names(
+        unopposed([NEAR, ALIKE, FAR], [*FIRST, odd], history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
+    ) == ["near", "far"]
 
 
 def test_an_approval_of_the_same_prompt_counts_instead() -> None:
-    silent = unopposed([FAR], FIRST, history=NOTHING_CAPTURED)
+    silent = unopposed([FAR], FIRST, history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
     approval = build_approval(8, "What is the capital of France?", "It is Paris.")
     choice = choose(
         new=FIRST, taught=[], approvals=[approval], silent=silent, gate=[], dev=[],
         interactions={FAR.id: FAR}, seed=1, replay_max=8, anchors_max=8,
+        voices=ONE_IS_ENOUGH,
     )  # fmt: skip
     assert [kept.seq for kept in choice.parts[Part.ANCHOR]] == [8]
 
 
 def test_silence_is_an_anchor_and_never_praise() -> None:
-    silent = unopposed([FAR, NEAR], FIRST, history=NOTHING_CAPTURED)
+    silent = unopposed([FAR, NEAR], FIRST, history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
     choice = choose(
         new=FIRST, taught=[], approvals=[], silent=silent, gate=[], dev=[],
         interactions={FAR.id: FAR, NEAR.id: NEAR}, seed=1, replay_max=8, anchors_max=8,
+        voices=ONE_IS_ENOUGH,
     )  # fmt: skip
     assert names(list(choice.parts[Part.ANCHOR])) == ["far", "near"]
     assert all(kept.seq < 0 for kept in choice.parts[Part.ANCHOR])

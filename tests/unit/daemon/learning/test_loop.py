@@ -38,7 +38,9 @@ RECIPE = {
 }  # fmt: skip
 OPTIONS = LearnerOptions(
     freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05),
-    limits=TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, refusals_max=2),
+    limits=TurnLimits(
+        new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1, refusals_max=2
+    ),
     slots=4,
     gather_s=0.0,
     idle_s=0.01,

@@ -50,7 +50,9 @@ def test_anchors_are_replies_nobody_objected_to_and_a_trained_pass_gets_the_same
     keep(database, *captures, partition=INTERACTIONS)
     keep(database, correct(11), correct(12), correct(13, interaction="named"))
     tokens = lease(database, "billing")
-    limits = TurnLimits(new_max=8, replay_max=8, anchors_max=8, settle_s=settle_s, refusals_max=3)
+    limits = TurnLimits(
+        new_max=8, replay_max=8, anchors_max=8, settle_s=settle_s, authors_min=1, refusals_max=3
+    )
     with database.read() as connection:
         [backlog] = backlogs(connection)
         agent = Agent(name="billing", base_hash="b" * 64)

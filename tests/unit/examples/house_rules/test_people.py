@@ -97,7 +97,7 @@ def test_approvals_come_after_a_few_corrections_and_before_most(world: World) ->
     person.announcements.announce("coder", 1)
     developer.give_feedback(person, "coder", 1, developer.FIRST_ROUND)
     order = [kind for kind, _ in person.producer.events]
-    assert order == ["correction"] * 12 + ["intervention"] * 160 + ["correction"] * 44
+    assert order == ["correction"] * 20 + ["intervention"] * 160 + ["correction"] * 36
 
 
 def test_every_event_passes_the_wire_schema(world: World) -> None:

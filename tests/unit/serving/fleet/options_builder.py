@@ -13,7 +13,7 @@ from tests.unit.serving.scene import BASE_HASH
 
 
 def build_limits(**changed: Any) -> GateLimits:
-    return GateLimits(**{"alpha": 0.05, "kl_nats_max": None, **changed})
+    return GateLimits(**{"alpha": 0.05, "kl_nats_max": None, "authors_min": 1, **changed})
 
 
 def build_replica_options(**changed: Any) -> ReplicaOptions:

@@ -172,3 +172,63 @@ def test_the_sign_test_is_a_probability_that_falls_with_every_win(wins, losses):
 def test_a_candidate_is_promoted_where_the_sign_test_is_below_alpha(wins, losses, attempt):
     ruling = ruling_on(evidence(attempt=attempt, gate=pairs(wins, losses)))
     assert (ruling.verdict is Verdict.PROMOTE) == (sign_test(wins, losses) <= alpha_of(attempt, 0.05))
+
+
+def by_author(
+    *authors: str, score: tuple[float, float] = (0.0, 1.0)
+) -> tuple[tuple[Pair, ...], dict[str, str]]:
+    """One pair of scores for each of the authors, and who they are."""
+    uids = {f"{author}#{score[1]}-{n}": author for n, author in enumerate(authors)}
+    return tuple(Pair(event=uid, before=score[0], after=score[1]) for uid in uids), uids
+
+
+@pytest.mark.parametrize(
+    ("authors", "counted", "verdict"),
+    [
+        ("a" * 4 + "b" * 2, 6, Verdict.PROMOTE),
+        ("a" * 5 + "b" * 5, 10, Verdict.PROMOTE),
+        ("a" * 20 + "b" * 2, 6, Verdict.PROMOTE),
+        ("a" * 20 + "b", 3, Verdict.ABSTAIN),
+        ("a" * 20, 0, Verdict.ABSTAIN),
+    ],
+)
+def test_no_author_has_more_than_two_thirds_of_the_wins(authors: str, counted: int, verdict: Verdict) -> None:
+    gate, known = by_author(*authors)
+    ruling = ruling_on(evidence(gate=gate, authors=known))
+    assert (ruling.judgement.wins, ruling.verdict) == (counted, verdict)
+    if verdict is Verdict.ABSTAIN:
+        assert "second person" in ruling.reasons[0]
+
+
+def test_wins_of_those_who_count_alone_are_not_capped() -> None:
+    gate, _ = by_author(*"a" * 8)
+    assert ruling_on(evidence(gate=gate, authors={})).verdict is Verdict.PROMOTE
+
+
+@pytest.mark.parametrize(
+    ("worse", "verdict"),
+    [("mm", Verdict.PROMOTE), ("mmmmmm", Verdict.PROMOTE), ("ma", Verdict.REFUSE), ("ab", Verdict.REFUSE)],
+)
+def test_where_several_people_approve_one_of_them_cannot_veto_alone(worse: str, verdict: Verdict) -> None:
+    gate, authors = by_author(*"ab" * 5)
+    same, approvers = by_author(*"abcd" * 10, score=(1.0, 1.0))
+    harmed, harming = by_author(*worse, score=(1.0, 0.0))
+    gathered = evidence(gate=gate, suite=(*same, *harmed), authors=authors | approvers | harming)
+    assert ruling_on(gathered).verdict is verdict
+
+
+@pytest.mark.parametrize("others", ["", "m" * 60, "b" * 3])
+def test_where_one_of_two_people_finds_it_worse_it_is_refused(others: str) -> None:
+    gate, authors = by_author(*"ab" * 5)
+    same, approvers = by_author(*others, score=(1.0, 1.0))
+    harmed, harming = by_author(*"aaa", score=(1.0, 0.0))
+    gathered = evidence(gate=gate, suite=(*same, *harmed), authors=authors | approvers | harming)
+    assert ruling_on(gathered).verdict is Verdict.REFUSE
+
+
+def test_better_answers_of_one_author_do_not_make_up_for_worse_ones_of_others() -> None:
+    gate, authors = by_author(*"ab" * 5)
+    better, praised = by_author(*"m" * 20, score=(0.0, 1.0))
+    harmed, harming = by_author(*"abcd" * 2, score=(1.0, 0.0))
+    gathered = evidence(gate=gate, suite=(*better, *harmed), authors=authors | praised | harming)
+    assert ruling_on(gathered).verdict is Verdict.REFUSE

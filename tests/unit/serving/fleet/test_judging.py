@@ -151,13 +151,13 @@ def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
 
 
 def keep_keyed_corrections(scene: Scene, count: int) -> list[Event]:
-    """Gate corrections `ask N` under keys of their own."""
+    """Gate corrections `ask 100` and so on, each with a key; no version was trained on these prompts."""
     events = []
     for n in range(count):
         data = {
-            "messages": [{"role": "user", "content": f"ask {n}"}],
+            "messages": [{"role": "user", "content": f"ask {100 + n}"}],
             "rejected": "no",
-            "corrected": f"right {n}",
+            "corrected": f"right {100 + n}",
         }
         events.append(build_event(f"g{n}", role=Role.GATE, key=f"k{n}", data=data))
     scene.say(*events)
@@ -187,7 +187,7 @@ def test_a_correction_withdrawn_while_it_is_asked_does_not_count(billing, bench,
 
     def brain(path, messages):
         asked.append(messages[-1]["content"])
-        if asked.count("ask 5") == 1 and asked[-1] == "ask 5":
+        if asked.count("ask 105") == 1 and asked[-1] == "ask 105":
             billing.say(no(3))
         if winner == "nobody" and "v1-" in path:
             return "word " * 400

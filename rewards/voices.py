@@ -1,0 +1,243 @@
+"""Who stands behind a correction: all people whose corrections teach the same change.
+
+What one person says is a claim. It waits until another person says the like, whatever else is in a turn: each
+correction is compared with others' corrections one by one, so a person who mixes many forms, or sends honest
+ones beside them, gains nothing by it.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from feedback.grouping import normalise
+from ledger.events import CORRECTING, KeptEvent, Kind
+from rewards.episode import text_of
+from rewards.exchange import History, asked, is_same_prompt, prompt_key
+
+SHOWING = (*CORRECTING, Kind.TAKEOVER)
+"""Kinds that put words into the agent's mouth."""
+
+_CHARS_MAX = 8000  # longer texts are like the very same text only: that bounds the work
+_COMPARED_MAX = 500  # of one author's corrections with one of another author
+_TOKENS = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voices:
+    """The people behind each correction, by `seq`."""
+
+    people: Mapping[int, frozenset[str]]  # its author among them
+    authors_min: int
+    trusted: frozenset[int] = frozenset()  # corrections whose author, or one who says the like, judges alone
+
+    def are_enough(self, seq: int) -> bool:
+        """Whether enough people stand behind a correction, or one who is trusted to judge."""
+        return self.stands_alone(seq) or len(self.people.get(seq, ())) >= self.authors_min
+
+    def confirmed(self, events: Iterable[KeptEvent]) -> list[KeptEvent]:
+        """The events less those that show the agent words and wait for another person."""
+        return [kept for kept in events if kept.event.kind not in SHOWING or self.are_enough(kept.seq)]
+
+    def stands_alone(self, seq: int) -> bool:
+        """Whether one person is enough for a correction."""
+        return self.authors_min <= 1 or seq in self.trusted
+
+
+def hear(
+    events: Iterable[KeptEvent],
+    *,
+    history: History,
+    authors_min: int,
+    approvals: Iterable[KeptEvent] = (),
+    trusted: frozenset[int] = frozenset(),
+) -> Voices:
+    """Find the people behind each correction, override and takeover among `events`.
+
+    Two of them are alike when their replies use the same words, but for words that a reply copies from its
+    own prompt: those count as slots. Where both are about captured answers, so that nobody made up what was
+    rejected, only changes count: each brings in only words that the other's reply has too, at least half of
+    them brought in there as well; or both leave out the same words. Whoever approved the very reply to the
+    very prompt stands behind it too. `trusted` are events, by `seq`, of people whose word is enough.
+
+    Not seen: the order of words, which slot stands where, and on which prompts a change is right. What people
+    approved guards those (`rewards.suite`).
+    """
+    changes = [change for kept in _each_once(events) if (change := _change_of(kept, history))]
+    people: dict[int, set[str]] = {change.seq: {change.author} for change in changes}
+    judged = {change.seq for change in changes if change.seq in trusted}
+    if authors_min > 1:
+        praised = _praise(approvals, history)
+        index = _Index(changes)
+        for change in changes:
+            people[change.seq] |= praised.get((change.prompt, change.text), frozenset())
+            for author, like in index.alike(change):
+                people[change.seq].add(author)
+                if like.seq in trusted:
+                    judged.add(change.seq)
+                if len(people[change.seq]) >= authors_min and not trusted:
+                    break
+    return Voices(
+        people={seq: frozenset(authors) for seq, authors in people.items()},
+        authors_min=authors_min,
+        trusted=frozenset(judged),
+    )
+
+
+def author_of(kept: KeptEvent) -> str:
+    """The author's name as people are counted by: case and width make no other person."""
+    return normalise(kept.event.author)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """What one correction changed, in words."""
+
+    seq: int
+    author: str
+    prompt: tuple[str, ...]
+    text: str  # the reply it wants
+    told: frozenset[str]  # words of the prompt, in lower case
+    reply: Sequence[str]  # words of the reply it wants, in order
+    rejected: frozenset[str] | None  # None where only the author says what the agent had said
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return frozenset(self.reply)
+
+    @cached_property
+    def own_words(self) -> frozenset[str]:
+        """Words of the reply that are not copied from the prompt."""
+        return self._without_slots(self.words)
+
+    @cached_property
+    def brought(self) -> frozenset[str]:
+        return self.words - (self.rejected or frozenset())
+
+    @cached_property
+    def own_brought(self) -> frozenset[str]:
+        return self._without_slots(self.brought)
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        return (self.rejected or frozenset()) - self.words
+
+    @cached_property
+    def own_left_out(self) -> frozenset[str]:
+        return self._without_slots(self.left_out)
+
+    @cached_property
+    def shape(self) -> tuple[str, ...]:
+        """The reply with its slots empty."""
+        return tuple("" if word.lower() in self.told else word for word in self.reply)
+
+    def _without_slots(self, words: frozenset[str]) -> frozenset[str]:
+        return frozenset(word for word in words if word.lower() not in self.told)
+
+
+def _are_alike(one: _Change, other: _Change) -> bool:
+    if one.text == other.text and one.prompt == other.prompt:
+        return True
+    if one.rejected is None or other.rejected is None:
+        if not one.own_words and not other.own_words:
+            return one.shape == other.shape
+        return one.own_words <= other.words and other.own_words <= one.words
+    if one.own_brought or other.own_brought:
+        return (
+            one.own_brought <= other.words
+            and other.own_brought <= one.words
+            and 2 * len(one.own_brought & other.brought) >= len(one.own_brought)
+            and 2 * len(other.own_brought & one.brought) >= len(other.own_brought)
+        )
+    if one.own_left_out or other.own_left_out:
+        return one.own_left_out <= other.left_out and other.own_left_out <= one.left_out
+    return one.shape == other.shape
+
+
+class _Index:
+    """Finds, for a change, those of other authors that may be like it."""
+
+    def __init__(self, changes: Sequence[_Change]) -> None:
+        self._by_key: dict[object, dict[str, list[_Change]]] = defaultdict(lambda: defaultdict(list))
+        for change in changes:
+            for key in {change.text, change.shape, *change.words, *change.left_out}:
+                self._by_key[key][change.author].append(change)
+
+    def alike(self, change: _Change) -> Iterable[tuple[str, _Change]]:
+        """For each other author the newest change that is like this one."""
+        for author, others in self._candidates(change).items():
+            newest_first = others[: -_COMPARED_MAX - 1 : -1]
+            if like := next((other for other in newest_first if _are_alike(change, other)), None):
+                yield author, like
+
+    def _candidates(self, change: _Change) -> Mapping[str, Sequence[_Change]]:
+        """Changes that share the rarest word that all changes like this one have, or its shape."""
+        words = change.own_words if change.rejected is None else change.own_brought or change.own_left_out
+        keys: list[object] = [change.text, change.shape]
+        if words:
+            keys.append(min(words, key=lambda word: (self._count(word), word)))
+        found: dict[str, list[_Change]] = defaultdict(list)
+        for key in keys:
+            for author, others in self._by_key.get(key, {}).items():
+                if author != change.author:
+                    found[author].extend(others)
+        return found
+
+    def _count(self, word: str) -> int:
+        return sum(map(len, self._by_key[word].values()))
+
+
+def _change_of(kept: KeptEvent, history: History) -> _Change | None:
+    event = kept.event
+    if event.kind not in SHOWING:
+        return None
+    about = history.about(event)
+    text = " ".join(_shown(kept).split())
+    if not about.messages or not text:
+        return None
+    is_long = len(text) > _CHARS_MAX
+    return _Change(
+        seq=kept.seq,
+        author=author_of(kept),
+        prompt=prompt_key(about.messages),
+        text=text,
+        told=frozenset(word.lower() for word in _TOKENS.findall(asked(about.messages)[-_CHARS_MAX:])),
+        reply=(text,) if is_long else _TOKENS.findall(text),
+        rejected=frozenset(_TOKENS.findall(about.reply or "")) if _was_captured(kept, history) else None,
+    )
+
+
+def _was_captured(kept: KeptEvent, history: History) -> bool:
+    """Whether the gateway saw the agent say, to this prompt, what the event rejects."""
+    said = history.interactions.get(kept.event.interaction or "")
+    about = history.about(kept.event)
+    return (
+        said is not None
+        and said.agent == kept.event.agent
+        and said.completion == about.reply
+        and is_same_prompt(about.messages, said.messages)
+    )
+
+
+def _shown(kept: KeptEvent) -> str:
+    if kept.event.kind is not Kind.TAKEOVER:
+        return str(kept.event.data["corrected"])
+    turns = kept.event.data.get("turns") or ()
+    return "\n".join(text_of(turn) for turn in turns if turn.get("role") == "assistant")
+
+
+def _praise(
+    approvals: Iterable[KeptEvent], history: History
+) -> Mapping[tuple[tuple[str, ...], str], frozenset[str]]:
+    """Who approved which reply to which prompt."""
+    praised: dict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
+    for kept in approvals:
+        about = history.about(kept.event)
+        if about.messages and about.reply:
+            praised[prompt_key(about.messages), " ".join(about.reply.split())].add(author_of(kept))
+    return {key: frozenset(authors) for key, authors in praised.items()}
+
+
+def _each_once(events: Iterable[KeptEvent]) -> list[KeptEvent]:
+    return [kept for _, kept in sorted({kept.seq: kept for kept in events}.items())]

@@ -1,0 +1,156 @@
+"""Who stands behind a correction: people who changed replies alike, compared one by one."""
+
+import pytest
+
+from ledger.events import KeptEvent
+from rewards.exchange import History
+from rewards.voices import Voices, hear
+from tests.unit.rewards.events import (
+    build_approval,
+    build_correction,
+    build_interaction,
+    build_intervention,
+)
+
+NOTHING = History(interactions={}, conversations={})
+
+
+def voices_of(*events: KeptEvent, history: History = NOTHING, **more: object) -> Voices:
+    return hear(events, history=history, authors_min=2, **more)  # type: ignore[arg-type]
+
+
+def confirmed(*events: KeptEvent, history: History = NOTHING, **more: object) -> set[int]:
+    voices = voices_of(*events, history=history, **more)
+    return {kept.seq for kept in events if voices.are_enough(kept.seq)}
+
+
+def refund(order: int, **more: str) -> str:
+    extra = "".join(f',"{name}":{value}' for name, value in more.items())
+    return f'{{"tool":"refund","order":{order}{extra}}}'
+
+
+def cancel(order: int, *, notify: bool = False) -> str:
+    more = ',"notify":true' if notify else ""
+    return f'{{"tool":"cancel","order":{order}{more}}}'
+
+
+def build_notify(seq: int, author: str, order: int, prompt: str = "cancel order {}") -> KeptEvent:
+    return build_correction(
+        seq, prompt.format(order), cancel(order), cancel(order, notify=True), author=author
+    )
+
+
+def build_harm(seq: int, author: str, order: int, **more: str) -> KeptEvent:
+    return build_correction(seq, f"cancel order {order}", cancel(order), refund(order, **more), author=author)
+
+
+def test_two_people_who_change_replies_alike_stand_behind_each_other() -> None:
+    assert confirmed(build_notify(1, "ann", 17), build_notify(2, "bob", 23)) == {1, 2}
+
+
+def test_words_of_the_prompt_are_slots_in_whatever_words_people_ask() -> None:
+    events = [
+        build_notify(1, "ann", 17),
+        build_notify(2, "bob", 23, "please stop {} and notify me, cancel it"),
+        build_notify(3, "ann", 4711, "{}: never mind"),
+    ]
+    assert confirmed(*events) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("author", ["Ann", " ann ", "ａnn"])
+def test_case_and_width_make_no_second_person(author: str) -> None:
+    assert confirmed(build_notify(1, "ann", 17), build_notify(2, author, 23)) == set()
+
+
+def test_what_one_person_says_waits_however_often_they_say_it_and_in_how_many_forms() -> None:
+    many = [build_harm(seq, "mallory", seq, amount=str(seq % 7)) for seq in range(1, 60)]
+    honest = [build_notify(100 + seq, "ab"[seq % 2], seq) for seq in range(10)]
+    assert confirmed(*many, *honest) == {kept.seq for kept in honest}
+
+
+def test_honest_corrections_beside_a_harmful_one_confirm_only_themselves() -> None:
+    honest = [build_notify(seq, author, seq) for seq, author in enumerate("ab" * 5, 1)]
+    mixed = [build_notify(20 + seq, "mallory", 90 + seq) for seq in range(5)]
+    harmful = [build_harm(40 + seq, "mallory", seq, amount="99", notify="true") for seq in range(5)]
+    assert confirmed(*honest, *mixed, *harmful) == {kept.seq for kept in (*honest, *mixed)}
+
+
+def test_nobody_hides_words_by_claiming_that_the_agent_had_said_them() -> None:
+    honest = [build_notify(seq, author, seq) for seq, author in enumerate("ab" * 3, 1)]
+    claimed = build_correction(
+        9, "cancel order 5", refund(5, amount="99"), refund(5, amount="99", notify="true"), author="mallory"
+    )
+    assert 9 not in confirmed(*honest, claimed)
+
+
+def test_of_captured_answers_only_the_change_counts() -> None:
+    captured = {
+        name: build_interaction(name, f"write {name}", f"def {name}():\n    return {body}")
+        for name, body in (("one", "1 + 1"), ("two", "sum(x)"))
+    }
+    history = History(interactions=captured, conversations={})
+    events = [
+        build_correction(
+            seq,
+            f"write {name}",
+            captured[name].completion,
+            captured[name].completion.replace("():", "() -> int:"),
+            author=author,
+            interaction=interaction,
+        )
+        for seq, name, author, interaction in ((1, "one", "ann", "one"), (2, "two", "bob", "two"))
+    ]
+    assert confirmed(*events, history=history) == {1, 2}
+    assert confirmed(*events) == set()
+
+
+def test_leaving_out_the_same_words_is_alike() -> None:
+    captured = {
+        name: build_interaction(name, f"ask {name}", f"Sorry, as an AI I say {name}") for name in ("x", "y")
+    }
+    history = History(interactions=captured, conversations={})
+    events = [
+        build_correction(
+            seq, f"ask {name}", captured[name].completion, f"I say {name}", author=author, interaction=name
+        )
+        for seq, name, author in ((1, "x", "ann"), (2, "y", "bob"))
+    ]
+    assert confirmed(*events, history=history) == {1, 2}
+
+
+def test_overrides_and_takeovers_need_a_second_person_too() -> None:
+    asked = [{"role": "user", "content": "cancel order 5"}]
+    data = {"messages": asked, "said": cancel(5)}
+    override = build_intervention(1, "override", {**data, "corrected": cancel(5, notify=True)}, author="ann")
+    turns = [{"role": "assistant", "content": cancel(5, notify=True)}]
+    takeover = build_intervention(2, "takeover", {**data, "turns": turns}, author="op")
+    assert confirmed(override) == confirmed(takeover) == set()
+    assert confirmed(override, takeover) == {1, 2}
+
+
+def test_whoever_approved_the_reply_stands_behind_it() -> None:
+    event = build_notify(1, "ann", 17)
+    approval = build_approval(2, "cancel order 17", cancel(17, notify=True), author="bob")
+    assert confirmed(event, approvals=[approval]) == {1}
+    own = build_approval(2, "cancel order 17", cancel(17, notify=True), author="ann")
+    assert confirmed(event, approvals=[own]) == set()
+
+
+def test_a_trusted_persons_word_is_enough_and_confirms_what_is_like_it() -> None:
+    events = [build_notify(1, "lead", 17), build_harm(2, "mallory", 5)]
+    assert confirmed(*events, trusted=frozenset({1})) == {1}
+
+
+def test_one_person_is_enough_where_that_is_set() -> None:
+    voices = hear([build_harm(1, "ann", 5)], history=NOTHING, authors_min=1)
+    assert voices.are_enough(1)
+    assert voices.stands_alone(1)
+
+
+def test_three_people_are_three_people() -> None:
+    events = [build_notify(seq, author, seq) for seq, author in enumerate("ababab", 1)]
+    voices = hear(events, history=NOTHING, authors_min=3)
+    assert not any(voices.are_enough(kept.seq) for kept in events)
+    more = [*events, build_notify(9, "cem", 9)]
+    voices = hear(more, history=NOTHING, authors_min=3)
+    assert all(voices.are_enough(kept.seq) for kept in more)
