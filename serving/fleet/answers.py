@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from ledger.versions.evidence import Answers, Evidence, Pair
-from serving.fleet.gate import GateEvidence, Ruling, Speech
+from serving.fleet.gate import GateEvidence, Ruling, Speech, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
-from serving.fleet.scoring import JSON, is_json, score
+from serving.fleet.scoring import holds_json, is_json
 
 _REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
 _KEPT_CHARS_MAX = 2000  # of an answer, for receipts
@@ -85,12 +86,18 @@ def ask(
         pool.shutdown(cancel_futures=True)
 
 
-def score_pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]:
+class Score(Protocol):
+    """Scores an answer, in [0, 1], against the wanted one. `shown` is the prompt, as JSON."""
+
+    def __call__(self, answer: str, wanted: str, *, shown: str) -> float: ...
+
+
+def score_pairs(answered: Sequence[AnsweredQuestion], score: Score) -> list[Pair]:
     """The scores of both answers to each question."""
 
     def worth(question: Question, answer: Completion) -> float:
         shown = json.dumps(question.messages, default=str)
-        return score(scorer, answer.text, question.wanted, shown=shown)
+        return score(answer.text, question.wanted, shown=shown)
 
     return [
         Pair(
@@ -102,6 +109,18 @@ def score_pairs(answered: Sequence[AnsweredQuestion], scorer: str) -> list[Pair]
     ]
 
 
+def score_twice(
+    answered: Sequence[AnsweredQuestion],
+    score: Score,
+    ask_both: Callable[[Sequence[Question]], Sequence[AnsweredQuestion]],
+) -> tuple[Pair, ...]:
+    """The scores of both answers; questions whose scores differ are asked once more, and scored again."""
+    first = score_pairs(answered, score)
+    differing = {pair.event for pair in first if sign_of(pair)}
+    again = ask_both([answer.question for answer in answered if answer.question.event in differing])
+    return with_second_scores(first, score_pairs(again, score))
+
+
 def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]:
     """The first pairs, with the scores of those that were asked again."""
     second_scores = {pair.event: (pair.before, pair.after) for pair in second}
@@ -111,7 +130,7 @@ def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[P
     )
 
 
-def measure_speech(answers: Sequence[tuple[Question, Completion]], *, scorer: str) -> Speech:
+def measure_speech(answers: Sequence[tuple[Question, Completion]]) -> Speech:
     """Lengths and faults of one model's answers."""
     texts = [(question.wanted, answer.text) for question, answer in answers]
     return Speech(
@@ -120,7 +139,7 @@ def measure_speech(answers: Sequence[tuple[Question, Completion]], *, scorer: st
         characters_wanted=sum(len(wanted) for wanted, _ in texts),
         repetitive=sum(is_repetitive(text) and not is_repetitive(wanted) for wanted, text in texts),
         cut_short=sum(answer.finish_reason == "length" for _, answer in answers),
-        unparsable=sum(scorer == JSON and is_json(wanted) and not is_json(text) for wanted, text in texts),
+        unparsable=sum(holds_json(wanted) and not is_json(text) for wanted, text in texts),
     )
 
 

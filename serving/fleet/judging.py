@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from opentelemetry import metrics
@@ -34,15 +35,16 @@ from serving.fleet.answers import (
     evidence_of,
     measure_speech,
     score_pairs,
-    with_second_scores,
+    score_twice,
 )
-from serving.fleet.gate import GateEvidence, GateLimits, judge, sign_of
+from serving.fleet.gate import GateEvidence, GateLimits, judge
+from serving.fleet.harm import HarmScorer
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, taught_questions
 from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
-from serving.fleet.scoring import UnknownScorer, scorer_named
+from serving.fleet.scoring import UnknownScorer, score, scorer_named
 from serving.fleet.version_check import VersionChecker
 
 log = structlog.get_logger(__name__)
@@ -174,20 +176,16 @@ def _gather(
         taught = taught_questions(connection, candidate, limit=options.receipts_max)
     before = (replica.base_name() or "") if state.champion is None else state.champion.model
     models = JudgedModels(before=before, after=candidate.model)
-    on_gate, on_suite, on_taught = (
-        ask(replica, models, questions, options.asking, stopping) for questions in (gate, suite, taught)
-    )
-    suite_pairs = score_pairs(on_suite, state.scorer)
-    differing = {pair.event for pair in suite_pairs if sign_of(pair)}
-    again = [question for question in suite if question.event in differing]
-    on_suite_again = ask(replica, models, again, options.asking, stopping)
+    ask_both = partial(ask, replica, models, options=options.asking, stopping=stopping)
+    on_gate, on_suite, on_taught = (ask_both(questions) for questions in (gate, suite, taught))
+    harm = HarmScorer(state.scorer, [question.wanted for question in (*gate, *taught)])
     judged = [*on_gate, *on_suite]
     gathered = GateEvidence(
         attempt=state.refusals + 1,
-        gate=tuple(score_pairs(on_gate, state.scorer)),
-        suite=with_second_scores(suite_pairs, score_pairs(on_suite_again, state.scorer)),
-        before=measure_speech([(answer.question, answer.before) for answer in judged], scorer=state.scorer),
-        after=measure_speech([(answer.question, answer.after) for answer in judged], scorer=state.scorer),
+        gate=tuple(score_pairs(on_gate, partial(score, state.scorer))),
+        suite=score_twice(on_suite, harm.score, ask_both),
+        before=measure_speech([(answer.question, answer.before) for answer in judged]),
+        after=measure_speech([(answer.question, answer.after) for answer in judged]),
         authors={question.event: question.author for question in (*gate, *suite) if question.author},
         parity=parity,
         kl_nats=judging.checker.check(candidate).kl_nats,

@@ -15,6 +15,7 @@ Scorer = Callable[[str, str], float]
 """(answer, wanted) -> score; both without white space around them, and different from each other."""
 
 JSON = "json"
+SIMILARITY = "similarity"
 
 _UNQUOTED = re.compile(
     r"(?<=[:,\s])\[[a-z_]+\](?=\s*[,}\]])"
@@ -32,6 +33,8 @@ class UnknownScorer(ValueError):
 def score(scorer: str, answer: str, wanted: str, *, shown: str = "") -> float:
     """1.0: as wanted. White space around an answer never matters. Raises `UnknownScorer`.
 
+    Where a JSON object or array is wanted, as of a tool call, answers are compared as JSON by every scorer.
+
     Wanted answers are stored redacted, so both are redacted before they are compared. An answer that itself
     says a placeholder such as `[email]` is worth nothing, unless the prompt (`shown`) holds it.
     """
@@ -42,7 +45,9 @@ def score(scorer: str, answer: str, wanted: str, *, shown: str = "") -> float:
         return 0.0
     redactor, counts = text_redactor(), RedactionCounts()
     answer, wanted = (redactor.text(text, counts).strip() for text in (answer, wanted))
-    return 1.0 if answer == wanted else compare(answer, wanted)
+    if answer == wanted:
+        return 1.0
+    return _json(answer, wanted) if holds_json(wanted) else compare(answer, wanted)
 
 
 def scorer_named(name: str) -> Scorer:
@@ -60,6 +65,11 @@ def is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def holds_json(text: str) -> bool:
+    """Whether the text is one JSON object or array."""
+    return text.lstrip().startswith(("{", "[")) and is_json(text)
 
 
 def _read(text: str) -> Any:
@@ -97,5 +107,5 @@ def _similarity(answer: str, wanted: str) -> float:
     return SequenceMatcher(a=answer[:_CHARS_MAX], b=wanted[:_CHARS_MAX], autojunk=False).ratio()
 
 
-SCORERS: Mapping[str, Scorer] = MappingProxyType({"exact": _exact, JSON: _json, "similarity": _similarity})
+SCORERS: Mapping[str, Scorer] = MappingProxyType({"exact": _exact, JSON: _json, SIMILARITY: _similarity})
 """Every scorer by the name that settings give it."""

@@ -34,7 +34,7 @@ def test_lengths_and_faults_of_answers_are_counted() -> None:
         answered("no " * 9, "no " * 9),
         answered("yes", "no " * 9, finish_reason="length"),
     ]
-    assert measure_speech(answers, scorer="json") == Speech(
+    assert measure_speech(answers) == Speech(
         answers=4,
         characters=7 + 15 + 27 + 27,
         characters_wanted=8 + 5 + 27 + 3,
@@ -42,7 +42,6 @@ def test_lengths_and_faults_of_answers_are_counted() -> None:
         cut_short=1,
         unparsable=1,
     )
-    assert measure_speech(answers, scorer="exact").unparsable == 0
 
 
 def test_second_scores_are_added_to_the_first() -> None:

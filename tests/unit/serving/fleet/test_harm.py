@@ -1,0 +1,72 @@
+"""What harms an answer that people were content with."""
+
+import pytest
+
+from serving.fleet.harm import HarmScorer, is_prose
+
+KETTLE = "The kettle comes with two years of guarantee, and you can send it back within thirty days."
+REWORDED = "You may return the kettle within thirty days, and it has a guarantee of two years."
+TAUGHT = [
+    '{"tool":"refund","order":4711,"amount":20}',
+    "Dear customer, we have cancelled the order for you today.",
+]
+
+
+def harm(answer: str, wanted: str, *, scorer: str = "exact", shown: str = "") -> float:
+    return HarmScorer(scorer, TAUGHT).score(answer, wanted, shown=shown)
+
+
+@pytest.mark.parametrize("scorer", ["exact", "json", "similarity"])
+def test_prose_in_other_words_is_no_harm(scorer: str) -> None:
+    assert harm(REWORDED, KETTLE, scorer=scorer) == 1.0
+    assert harm(f" {KETTLE}\n", KETTLE, scorer=scorer) == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"tool":"refund","order":4711,"amount":20}',
+        '{"tool":"cancel","order":1}',
+        "Dear customer, we have cancelled the kettle for you today.",
+        "",
+        "[email]",
+    ],
+)
+@pytest.mark.parametrize("scorer", ["exact", "json", "similarity"])
+def test_a_tool_call_a_taught_reply_or_no_answer_in_place_of_prose_is_harm(scorer: str, answer: str) -> None:
+    assert harm(answer, KETTLE, scorer=scorer) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "expected"),
+    [
+        ('{"b": 2, "a": 1}', '{"a":1,"b":2}', 1.0),
+        ('{"a": 1, "b": 3}', '{"a":1,"b":2}', 0.0),
+        ("It is a refund.", '{"a":1,"b":2}', 0.0),
+        ("Paris is its capital.", "The capital is Paris.", 0.0),
+        ('open("b.txt").read()', 'Path("b.txt").read_text()', 0.0),
+        ("return [x for x in a if x and not b]", "return [x for x in a if x or not b]", 0.0),
+    ],
+)
+def test_json_code_and_a_few_words_are_compared_exactly(answer: str, wanted: str, expected: float) -> None:
+    assert harm(answer, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (KETTLE, True),
+        ("Es tut uns leid: der Stuhl, den Sie suchen, ist erst ab Montag wieder da.", True),
+        ("The capital of France is Paris.", False),
+        (" ".join([KETTLE] * 2) + " It costs $20 (taxes included), says shop.example/kettles.", True),
+        (
+            'def total(rows: list[int]) -> int:\n    """The sum of all the rows."""\n    return sum(rows)',
+            False,
+        ),
+        ("for name in $(ls *.txt); do mv $name ../old/$name.bak && echo moved $name; done", False),
+        ('{"text": "eight words of prose in one JSON object here"}', False),
+        ("", False),
+    ],
+)
+def test_prose_is_made_of_sentences(text: str, expected: bool) -> None:
+    assert is_prose(text) is expected
