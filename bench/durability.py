@@ -190,7 +190,7 @@ def measure(folder: Path, *, events: int, seed: int) -> dict[str, Any]:
         database,
         agents.Agent(name=AGENT, base_hash="0" * 64, scorer="exact", recipe={}, capture=False, weight=1.0),
     )
-    cluster = Kafka(bootstrap_servers=broker.bootstrap)
+    cluster = Kafka(bootstrap_servers=broker.bootstrap, options={})
     create(cluster, Topics(), partitions=PARTITIONS, replication=1)
     journal = Journal(folder / "journal.jsonl")
     producer = JournalProducer(cluster, Topics().feedback, journal, total=events, partitions=PARTITIONS)

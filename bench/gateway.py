@@ -198,7 +198,7 @@ def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
         broker = LocalBroker(folder / "kafka", free_port())
         broker.start()
         running.callback(broker.kill)
-        cluster = Kafka(bootstrap_servers=broker.bootstrap)
+        cluster = Kafka(bootstrap_servers=broker.bootstrap, options={})
         create(cluster, Topics(), partitions=1, replication=1)
         replica = running.enter_context(_process("-m", "bench.replica", "replica"))
         url = f"http://127.0.0.1:{_port_of(replica)}"

@@ -195,7 +195,7 @@ def measure(folder: Path, size: IntakeLoad) -> dict[str, Any]:
     began_s = time.monotonic()
     broker = LocalBroker(folder / "kafka", free_port())
     broker.start()
-    cluster = Kafka(bootstrap_servers=broker.bootstrap)
+    cluster = Kafka(bootstrap_servers=broker.bootstrap, options={})
     bench = Bench(folder=folder, broker=broker, cluster=cluster)
     figures: dict[str, Any] = {}
     try:

@@ -88,7 +88,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     database = Database(options["ledger"])
-    cluster = Kafka(bootstrap_servers=options["bootstrap"])
+    cluster = Kafka(bootstrap_servers=options["bootstrap"], options={})
     failpoints = Failpoints(options.get("failpoint"))
     reached = _commit_times(Path(options["commits"])) if "commits" in options else failpoints
     if role == "outbox":

@@ -37,7 +37,7 @@ class Kafka:
     bootstrap_servers: str
     client_id: str = "clorad"
     bootstrap_ms_max: int = 30_000
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # passwords are among them
+    options: Mapping[str, Any] = field(repr=False)  # passwords are among them
 
     def __post_init__(self) -> None:
         unknown = set(self.options).difference(*(client.DEFAULT_CONFIG for client in _CLIENTS))

@@ -27,7 +27,7 @@ class RealKafka:
 
     @property
     def cluster(self) -> Kafka:
-        return Kafka(bootstrap_servers=self.bootstrap, bootstrap_ms_max=20_000)
+        return Kafka(bootstrap_servers=self.bootstrap, options={}, bootstrap_ms_max=20_000)
 
     def create(self, partitions: int = 2, **configs: str) -> str:
         """A topic of this test's own."""

@@ -414,7 +414,7 @@ def test_a_cluster_that_is_away_is_the_worlds_fault_and_leaves_nothing_behind() 
     kafka = FakeKafka()
     kafka.away = True
     threads = threading.active_count()
-    for cluster in (kafka, Kafka(bootstrap_servers="127.0.0.1:1", bootstrap_ms_max=300)):
+    for cluster in (kafka, Kafka(bootstrap_servers="127.0.0.1:1", options={}, bootstrap_ms_max=300)):
         for connect in (
             lambda made: made.consumer(group_id="g"),
             lambda made: made.producer(),

@@ -157,7 +157,7 @@ def test_extents_and_offsets_are_what_a_reader_of_committed_records_sees(kafka: 
 
 
 def test_a_broker_that_is_away_is_one_exception() -> None:
-    away = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}", bootstrap_ms_max=500)
+    away = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}", options={}, bootstrap_ms_max=500)
     with pytest.raises(inspection.BrokerAway):
         inspection.extents(away, ["t"])
     with pytest.raises(inspection.BrokerAway):

@@ -62,7 +62,7 @@ def in_topic(cluster: Kafka) -> dict[tuple[int, int], str]:
 
 def test_every_202_is_in_the_topic_though_the_broker_was_killed_meanwhile(own_broker, tmp_path):
     broker = own_broker()
-    cluster = Kafka(bootstrap_servers=broker.bootstrap, bootstrap_ms_max=20_000)
+    cluster = Kafka(bootstrap_servers=broker.bootstrap, options={}, bootstrap_ms_max=20_000)
     create(cluster, Topics(), partitions=2, replication=1)
     producer = Producer(cluster, in_flight_max=WAITING_MAX, ack_s_max=2.0)
     stopping = threading.Event()
