@@ -25,20 +25,13 @@ _KEY_BYTES = 32  # of an Ed25519 seed and of a public key; a shared secret has a
 _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
 _SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
-_LEDGERS = ("sqlite+pysqlite", "postgresql+psycopg")
 
 
 def ledger_url(url: str) -> str:
     """Check that clorad has a driver for the database."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from ledger.files import require_driver  # loads SQLAlchemy, which `clorad --help` must not
 
-    try:
-        dialect = make_url(url).get_dialect()
-    except (ArgumentError, NoSuchModuleError, ValueError, ImportError):
-        dialect = None
-    if dialect is None or f"{dialect.name}+{dialect.driver}" not in _LEDGERS:
-        raise ValueError("must be sqlite:///path or postgresql+psycopg://user@host/database")
+    require_driver(url)
     if _SPACE_IN_SECRET.search(url):  # for `daemon.masking` a URL ends at a space
         raise ValueError("a space in the user-info or after `?` must be written %20")
     return url

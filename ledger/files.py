@@ -1,4 +1,4 @@
-"""The ledger's files on SQLite: where they are, who may read them, and whether the disk can hold them."""
+"""The ledger's URL and its files on SQLite: where they are, who may read them, whether the disk is fit."""
 
 import os
 import sqlite3
@@ -7,15 +7,40 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
 from ledger.errors import LedgerRefused
 
+_DRIVERS = ("sqlite+pysqlite", "postgresql+psycopg")
 _MODE = 0o600  # of the ledger and what SQLite keeps beside it: people's texts and the key of fingerprints
 _BESIDE = ("", "-wal", "-shm", "-journal")
 _MOUNTS = Path("/proc/self/mounts")
 
 
+def require_driver(url: str) -> None:
+    """Raises `ValueError`, without parts of the URL, if clorad has no driver for the database in it."""
+    try:
+        dialect = make_url(url).get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError, ImportError):
+        dialect = None
+    if dialect is None or f"{dialect.name}+{dialect.driver}" not in _DRIVERS:
+        raise ValueError("must be sqlite:///path or postgresql+psycopg://user@host/database")
+
+
+def without_password(url: str) -> str:
+    """The ledger's URL with its password masked, for people."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def file_of_url(url: str) -> Path | None:
+    """The file of an SQLite ledger; None on Postgres, and if the ledger is in memory."""
+    parsed = make_url(url)
+    return file_of_sqlite(str(parsed.database or "")) if parsed.get_backend_name() == "sqlite" else None
+
+
 def file_of_sqlite(database: str) -> Path | None:
-    """The file that a URL's database names, also as `file:PATH?…`; None where it is in memory.
+    """The file that a URL's database names, also as `file:PATH?…`; None if it is in memory.
 
     Only after `file:` does SQLite read a query and percent-encoding (https://www.sqlite.org/uri.html).
     """

@@ -74,6 +74,16 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def schema_differences(connection: Connection) -> int:
+    """In how many places the tables differ from those of this clorad."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from ledger.schema import metadata
+
+    return len(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
 def load_alembic() -> "Config":
     """Alembic's configuration. The first call imports Alembic, which takes 0.25 s that most commands save."""
     from alembic import command  # noqa: F401 - for `upgrade`

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-from sqlalchemy import Connection, make_url
 
 from daemon.console import CommandFailed
 from daemon.settings import Settings
-from ledger.database import Database
+from ledger.database import Connection, Database
+from ledger.files import file_of_url
 from ledger.revisions import require_newest
 
 
@@ -34,9 +32,8 @@ def opened(settings: Settings) -> Iterator[Database]:
 
 def require_file(settings: Settings) -> None:
     """Raises `CommandFailed` if the ledger is an SQLite file that does not exist."""
-    url = make_url(settings.ledger.url)
-    path = url.database
-    if url.get_backend_name() == "sqlite" and path and path != ":memory:" and not Path(path).is_file():
+    path = file_of_url(settings.ledger.url)
+    if path is not None and not path.is_file():
         raise CommandFailed(
             f"no ledger at {path} (ledger.url); `clorad run` or `clorad ledger migrate` makes one"
         )

@@ -1,12 +1,8 @@
 """`clorad ledger …`: creates the ledger, checks it, backs it up, restores it, and shows its size."""
 
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import make_url
 
 from daemon.commands.ledger import opened, reading, require_file
 from daemon.console import CommandFailed, byte_size, console, count, moment, show_json, table
@@ -15,11 +11,12 @@ from daemon.upkeep import pruning
 from engine import adapter_store
 from ledger.database import Database
 from ledger.errors import LedgerRefused, NoCopy, RestoreRefused
+from ledger.files import without_password
 from ledger.learning.agents import all_agents
 from ledger.reports import sizes
 from ledger.reports.audit import audit
 from ledger.reports.sizes import LedgerSize
-from ledger.revisions import known_revisions, refuse_newer
+from ledger.revisions import known_revisions, refuse_newer, schema_differences
 from ledger.upkeep import backup, compaction, copies, retention
 from ledger.upkeep.backup import LedgerProgress
 from ledger.upkeep.erasures import all_erasures
@@ -35,9 +32,7 @@ def migrate(settings: Settings) -> str:
         database.migrate()
     finally:
         database.close()
-    return (
-        f"ledger at the newest schema: {make_url(settings.ledger.url).render_as_string(hide_password=True)}"
-    )
+    return f"ledger at the newest schema: {without_password(settings.ledger.url)}"
 
 
 def check(settings: Settings) -> str:
@@ -46,16 +41,11 @@ def check(settings: Settings) -> str:
     Raises `CommandFailed` if its tables are not exactly those of this version, if it is damaged, or if its
     audit disagrees.
     """
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from ledger.schema import metadata
-
     with reading(settings) as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        differences = schema_differences(connection)
     if differences:
         raise CommandFailed(
-            f"the ledger's schema differs in {len(differences)} places; run `clorad ledger migrate`"
+            f"the ledger's schema differs in {differences} places; run `clorad ledger migrate`"
         )
     _check_sound(settings)
     return "the ledger's schema is the one this version needs; the ledger is sound"
@@ -173,12 +163,10 @@ def _database_bytes(database: Database) -> int:
 
 def _check_sound(settings: Settings) -> None:
     """Check pages and references of an SQLite ledger (Postgres checks its own), and audit either kind."""
-    if copies.is_sqlite(settings.ledger.url):
-        with closing(sqlite3.connect(copies.path_of(settings.ledger.url))) as connection:
-            try:
-                copies.check_pages(connection)
-            except (NoCopy, sqlite3.Error) as fault:
-                raise CommandFailed(f"the ledger is damaged ({fault}); restore a backup") from None
+    try:
+        copies.check_ledger(settings.ledger.url)
+    except NoCopy as fault:
+        raise CommandFailed(f"the ledger is damaged ({fault}); restore a backup") from None
     with reading(settings) as connection:
         disagreements = audit(connection).disagreements
     if disagreements:

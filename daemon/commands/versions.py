@@ -6,7 +6,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.text import Text
-from sqlalchemy import Connection
 
 from daemon.commands.ledger import opened, reading
 from daemon.commands.receipts import gist
@@ -28,6 +27,7 @@ from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from engine.manifest import DamagedManifest, NewerManifest, read_manifest
 from engine.measurements import End, TrainingMetrics
+from ledger.database import Connection
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
 from ledger.learning.agents import all_agents

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import make_url
-
 from daemon.settings import Settings
 from ledger.database import Database
+from ledger.files import file_of_url
 from ledger.reports import load
 
 CHECK_EVERY_S = 5.0
@@ -146,9 +145,8 @@ def build_capacity(settings: Settings, database: Database) -> Capacity:
 
 def written_directories(url: str, store: Path) -> list[Path]:
     """The directories that this installation fills: the store's, and the ledger's if it is a file."""
-    parsed = make_url(url)
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
-    return [store, *([Path(str(parsed.database)).resolve().parent] if is_file else [])]
+    file = file_of_url(url)
+    return [store, *([file.resolve().parent] if file is not None else [])]
 
 
 def _existing(path: Path) -> Path:

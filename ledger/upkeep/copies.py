@@ -107,6 +107,17 @@ def check(file: Path) -> None:
         raise NoCopy(f"{file.name} is no sound ledger ({type(fault).__name__})") from None
 
 
+def check_ledger(url: str) -> None:
+    """Check the pages and references of an SQLite ledger (Postgres checks its own). Raises `NoCopy`."""
+    if not is_sqlite(url):
+        return
+    try:
+        with closing(sqlite3.connect(path_of(url))) as connection:
+            check_pages(connection)
+    except sqlite3.Error as fault:
+        raise NoCopy(str(fault)) from None
+
+
 def check_pages(connection: sqlite3.Connection) -> None:
     """Check an SQLite file for damage, and for rows that refer to missing rows. Raises `NoCopy`."""
     [result] = connection.execute("PRAGMA integrity_check(1)").fetchone()

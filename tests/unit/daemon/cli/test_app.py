@@ -23,7 +23,7 @@ def test_the_settings_file_may_be_named_before_or_after_the_command(clorad: Clor
         ["status", "--config=other.toml"],
         ["status", "--config", "other.toml"],
     ):
-        assert "no ledger at elsewhere.db" in clorad(*words).err
+        assert "elsewhere.db (ledger.url)" in clorad(*words).err
     assert config_first(["send", "--", "--config", "x"]) == ["send", "--", "--config", "x"]
     assert config_first(["a", "--config"]) == ["--config", "a"]
 

@@ -15,7 +15,7 @@ class TestLedger:
     def test_it_is_made_checked_and_made_again(self, clorad: Clorad, tmp_path: Path) -> None:
         missing = clorad("status")
         assert (missing.code, missing.out) == (1, "")
-        assert "no ledger at clorad.db" in missing.err
+        assert "clorad.db (ledger.url)" in missing.err
         assert not (tmp_path / "clorad.db").exists()
         for _ in range(2):
             assert clorad("ledger", "migrate").code == 0
