@@ -24,7 +24,7 @@ import torch
 from bench.commit import commit
 from bench.machine import forget_peak_memory, gemm_peak, peak_device_mib, peak_memory_mib
 from bench.updates import LONG, SHAPES, PeftUpdate, WarmEngineUpdate, sequences
-from engine.calibration import settle
+from engine.calibration import synchronize
 
 QUICK_ROW_S, REPETITIONS, REPETITIONS_SLOW = 1.0, 9, 2
 LONG_AGENTS = 16
@@ -217,10 +217,10 @@ def _interleaved(
     while done <= (REPETITIONS if slowest < QUICK_ROW_S else REPETITIONS_SLOW):
         for name, run in runs.items():
             forget_peak_memory(device)
-            settle(device)
+            synchronize(device)
             start = time.perf_counter()
             run()
-            settle(device)
+            synchronize(device)
             times[name].append(time.perf_counter() - start)
             resident, on_device = peaks[name]
             peaks[name] = max(resident, peak_memory_mib()), max(on_device, peak_device_mib(device))

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from engine.calibration import settle
+from engine.calibration import synchronize
 
 # rows, inner, columns
 _PRODUCTS = {
@@ -23,10 +23,10 @@ def gemm_peak(dtype: torch.dtype, device: torch.device) -> float:
         left = torch.randn(rows, inner, dtype=dtype, device=device)
         right = torch.randn(inner, columns, dtype=dtype, device=device)
         for _ in range(12):
-            settle(device)
+            synchronize(device)
             start = time.perf_counter()
             torch.mm(left, right)
-            settle(device)
+            synchronize(device)
             best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - start))
     return best
 

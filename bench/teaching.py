@@ -21,7 +21,7 @@ from engine.base_model import load_base
 from engine.calibration import mix_below_tokens
 from engine.lesson import Learned, Lesson
 from engine.manifest import Manifest, write_manifest
-from engine.packer import Form
+from engine.packer import PackingOptions
 from engine.recipe import Recipe, recipe_values
 from engine.slots import Slots
 from engine.tokens import load_tokens
@@ -63,7 +63,9 @@ class Teaching:
         self._store = directory / "store"
         model = load_base(base, device="cpu", dtype="float32", rank=max(RANKS), slots=slots)
         tokens = load_tokens(base, vocabulary=model.head_VD.shape[0])
-        form = Form(token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(model, TOKEN_BUDGET))
+        form = PackingOptions(
+            token_budget=TOKEN_BUDGET, mix_below_tokens=mix_below_tokens(model, TOKEN_BUDGET)
+        )
         self._engine = WarmEngine(model, tokens, form, hashes=(base_hash(base), tokenizer_hash(base)))
         self.slots = self._engine._slots = WatchedSlots(model.arena, base_hash=self._engine.base_hash)
         self._versions: dict[str, list[Path]] = {}

@@ -14,7 +14,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from engine.base_model import BaseModel
 from engine.calibration import mix_below_tokens
 from engine.optimizer import StepSizes, step
-from engine.packer import Form, Portion, Tenant
+from engine.packer import PackingOptions, Portion, Tenant
 from engine.recipe import Recipe, Term
 from engine.step import Work, add_step
 from engine.tokens import Sample, TargetTokens
@@ -88,11 +88,11 @@ def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
 
 
 @cache
-def calibrated(shape: str, dtype: torch.dtype, device: torch.device) -> Form:
+def calibrated(shape: str, dtype: torch.dtype, device: torch.device) -> PackingOptions:
     """The form that the engine's own calibration chooses on this device."""
     budget = TOKEN_BUDGET[device.type]
     base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=2)
-    return Form(token_budget=budget, mix_below_tokens=mix_below_tokens(base, budget))
+    return PackingOptions(token_budget=budget, mix_below_tokens=mix_below_tokens(base, budget))
 
 
 class WarmEngineUpdate:
@@ -116,7 +116,7 @@ class WarmEngineUpdate:
             for slot, batch in enumerate(batches)
         ]
 
-    def update(self, work: Work, form: Form) -> None:
+    def update(self, work: Work, form: PackingOptions) -> None:
         add_step(self.base, work, form)
         for tenant, _ in work:
             assert tenant.slot is not None

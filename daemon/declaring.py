@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from daemon.settings import AgentSettings
-from engine import base_memory
+from engine import file_hash_cache
 from engine.base_files import base_hash
 from ledger.events import levels_from
 from ledger.learning.agents import Agent
@@ -22,12 +22,12 @@ def hash_of_base(base: Path, store: Path) -> str:
 
     The first role that starts reads the files; later ones read from the store the hashes of unchanged files.
     """
-    base_memory.recall(store / MEMORY)
+    file_hash_cache.load(store / MEMORY)
     try:
         content_hash = base_hash(base)
     except (OSError, ValueError) as fault:
         raise BaseMissing(f"engine.base: {fault}") from None
-    base_memory.keep(store / MEMORY)
+    file_hash_cache.save(store / MEMORY)
     return content_hash
 
 

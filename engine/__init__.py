@@ -1,1 +1,1 @@
-"""Teaching many agents at once on one warm model."""
+"""Trains LoRA adapters of many agents at once on one base model that stays loaded."""

@@ -1,7 +1,7 @@
-"""A version directory: what is in it, what it is called, and how it comes to exist in one rename.
+"""Hashes, checks and publishes a version directory; one rename makes it visible.
 
-Weights, configuration and optimizer state are hashed; `engine.manifest` says where they come from. Needs no
-torch: the tensors are read and written by `adapter_weights`.
+Weights, configuration and optimizer state are hashed; `engine.manifest` records where they come from. Needs
+no torch: `adapter_weights` reads and writes the tensors.
 """
 
 import os
@@ -28,7 +28,7 @@ class VersionTaken(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """What a version directory holds, by sha256."""
+    """The sha256 hashes of the files in a version directory."""
 
     sha256: Mapping[str, str]  # name -> hex
     content_hash: str  # over all of them
@@ -41,21 +41,21 @@ def content_hash(directory: Path) -> str:
 
 def files_of(directory: Path) -> Files:
     """The hashes of a complete directory; raises `ValueError` where a file is missing."""
-    found = _hashes(directory)
-    if missing := [name for name in _HASHED if name not in found]:
+    hashes = _hashes(directory)
+    if missing := [name for name in _HASHED if name not in hashes]:
         raise ValueError(f"{directory.name} lacks {', '.join(missing)}")
-    lines = "".join(f"{name} {found[name]}\n" for name in _HASHED)
-    return Files(sha256=found, content_hash=sha256(lines.encode()).hexdigest())
+    lines = "".join(f"{name} {hashes[name]}\n" for name in _HASHED)
+    return Files(sha256=hashes, content_hash=sha256(lines.encode()).hexdigest())
 
 
-def damaged(directory: Path) -> tuple[str, ...]:
+def damaged_files(directory: Path) -> tuple[str, ...]:
     """Names of the files that are not what the manifest says; optimizer state may be absent.
 
     A file that the manifest does not name counts too: vLLM also loads a tokenizer beside an adapter.
     """
-    recorded, found = read_manifest(directory).files, _hashes(directory)
-    expected = {name for name in recorded if name != OPTIMIZER or name in found}
-    changed = {name for name in expected if found.get(name) != recorded[name]}
+    recorded, hashes = read_manifest(directory).files, _hashes(directory)
+    expected = {name for name in recorded if name != OPTIMIZER or name in hashes}
+    changed = {name for name in expected if hashes.get(name) != recorded[name]}
     names = {path.name for path in directory.iterdir() if not path.name.startswith(_LEFT_BY_NFS)}
     return tuple(sorted(changed | (names - recorded.keys() - {MANIFEST})))
 
@@ -80,7 +80,10 @@ def publish(draft: Path, final: Path) -> Path:
     if draft.exists():
         _refuse_other_content(draft, final)
         shutil.rmtree(draft)
-    for directory in (final.parent, final.parent.parent):  # the agent's own is new with its first version
+    for directory in (
+        final.parent,
+        final.parent.parent,
+    ):  # the agent's directory is new with its first version
         fsync(directory)
     return final
 
@@ -100,7 +103,7 @@ def _hashes(directory: Path) -> dict[str, str]:
 
 
 def fsync(path: Path) -> None:
-    """The file's bytes, or the directory's entries, survive a power cut."""
+    """Write the file's bytes, or the directory's entries, to disk, so that they survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

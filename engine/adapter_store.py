@@ -1,5 +1,4 @@
-"""The folders of the adapter store by their names: versions, drafts of turns, and folders that are being
-removed.
+"""Names the folders of the adapter store: versions, drafts of turns, and folders that are being removed.
 
 A folder is renamed before it is removed, so that no reader takes a part of it for a version. Learners
 write and rename folders at any time, so a file that was listed may be gone when it is read.
@@ -26,7 +25,7 @@ class Folder:
     path: Path
     number: int | None = None  # of the version
     draft: tuple[int, int] | None = None  # the turn, and the fencing token of its writer
-    is_going: bool = False  # its removal has begun
+    is_being_removed: bool = False  # its removal has begun
 
 
 def draft_of(store: Path, agent: str, *, turn_id: int, token: int) -> Path:
@@ -43,10 +42,10 @@ def folders(store: Path, agent: str) -> Iterator[Folder]:
         elif name := _DRAFT.fullmatch(path.name):
             yield Folder(path=path, draft=(int(name["turn"]), int(name["token"])))
         elif path.name.startswith(_GOING):
-            yield Folder(path=path, is_going=True)
+            yield Folder(path=path, is_being_removed=True)
 
 
-def set_aside(path: Path) -> Path:
+def mark_for_removal(path: Path) -> Path:
     """Rename the folder, so that nobody reads it any more. Returns its new path."""
     aside = path.with_name(f"{_GOING}{path.name.lstrip('.')}")
     if aside.exists():  # a process was killed while it removed a folder of that name
@@ -69,7 +68,7 @@ def size_bytes(path: Path) -> int:
     return total
 
 
-def touched_s(path: Path) -> float:
+def last_written_s(path: Path) -> float:
     """When the folder or a file in it was last written, by the store's clock; infinity if it is gone."""
     times_s: list[float] = []
     with suppress(FileNotFoundError):

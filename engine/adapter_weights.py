@@ -1,6 +1,7 @@
-"""An adapter's tensors, to and from PEFT's file format; its optimizer state beside it in a file of ours.
+"""Reads and writes an adapter's tensors in PEFT's file format, and its optimizer state in a file of clorad's.
 
-PEFT and vLLM read these directories as they are. What the engine cannot continue exactly is refused by name.
+PEFT and vLLM read these directories as they are. An adapter that the engine cannot continue exactly is
+refused, and the message names the reason.
 """
 
 import json
@@ -22,7 +23,7 @@ Matrices = Mapping[str, tuple[Tensor, Tensor]]
 
 _PREFIX = "base_model.model."
 _HASH_PREFIX = "sha256:"
-_BACKEND = "pread"  # files that safetensors (0.8.0) maps leave 5 KiB behind each time they are opened
+_BACKEND = "pread"  # safetensors (0.8.0) leaks 5 KiB each time it opens a file as a memory map
 _INERT = frozenset(
     {
         "auto_mapping",
@@ -30,10 +31,10 @@ _INERT = frozenset(
         "exclude_modules",
         "inference_mode",
         "lora_alpha",
-        "lora_dropout",  # of training alone, and ours has none
-        "megatron_core",  # says nothing without `megatron_config`
+        "lora_dropout",  # for training only, and clorad has none
+        "megatron_core",  # no effect without `megatron_config`
         "peft_version",
-        "qalora_group_size",  # says nothing without `use_qalora`
+        "qalora_group_size",  # no effect without `use_qalora`
         "r",
         "revision",
         "runtime_config",
@@ -47,25 +48,25 @@ _UNDERSTOOD = {
     "peft_type": ("LORA",),
     "task_type": ("CAUSAL_LM", None),
     "bias": ("none", None),
-    # Others begin from changed base weights (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ), or may do so one day.
+    # Others change the base weights at the start (PiSSA, OLoRA, CorDA, LoRA-GA, LoftQ), or may do so later.
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
 }
 """Settings of PEFT of which only these values are understood."""
 
 
 class AdapterRefused(ValueError):
-    """This adapter cannot be taught further here; the message names why. The lesson ends as not learned."""
+    """The engine cannot continue this adapter; the message says why. The lesson ends as not learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adapter:
-    """One agent's adapter at rest: weights, moments and step count, all fp32 on the CPU."""
+    """One agent's adapter outside the arena: weights, moments and step count, all fp32 on the CPU."""
 
     rank: int
     alpha: float
     rslora: bool
     targets: tuple[str, ...]
-    base_hash: str | None  # None: made elsewhere, and it does not say
+    base_hash: str | None  # None: another program made the adapter without a base hash
     weights: Matrices
     first: Matrices | None = None  # moments; None where the optimizer state was dropped
     second: Matrices | None = None
@@ -73,13 +74,13 @@ class Adapter:
 
     @property
     def bytes(self) -> int:
-        """Memory its tensors take."""
+        """Size of its tensors, in bytes."""
         parts = (self.weights, self.first or {}, self.second or {})
         return sum(a.nbytes + b.nbytes for part in parts for a, b in part.values())
 
 
 def write_adapter(adapter: Adapter, draft: Path) -> None:
-    """Weights, configuration and optimizer state are in the draft, on disk."""
+    """Write weights, configuration and optimizer state to the draft, durably."""
     assert adapter.first is not None
     assert adapter.second is not None
     draft.mkdir(parents=True, exist_ok=True)
@@ -92,16 +93,16 @@ def write_adapter(adapter: Adapter, draft: Path) -> None:
 
 
 def read_adapter(directory: Path) -> Adapter:
-    """The adapter of a version directory, or of one PEFT saved.
+    """The adapter of a version directory, or of a directory that PEFT saved.
 
-    Raises `AdapterRefused`, also where its files are damaged or some are missing, or a newer clorad wrote
-    its manifest; `OSError` where the store is away.
+    Raises `AdapterRefused`, also if files are damaged or missing, or if a newer clorad wrote the manifest;
+    `OSError` if the store is unavailable.
     """
     try:
         return _read_adapter(directory)
     except FileNotFoundError as missing:
         if not directory.parent.is_dir():
-            raise  # not one agent's trouble
+            raise  # the store is unavailable, for every agent
         raise AdapterRefused(f"{directory.name} lacks {Path(missing.filename or '').name}") from None
     except AdapterRefused:
         raise
@@ -112,13 +113,13 @@ def read_adapter(directory: Path) -> Adapter:
 
 
 def refuse_mismatch(adapter: Adapter, recipe: Recipe, *, base_hash: str, name: str) -> None:
-    """Raises `AdapterRefused` where the adapter fits neither the base nor the recipe it should go on with."""
+    """Raises `AdapterRefused` if the adapter does not fit the base, or the recipe it is to continue with."""
     if adapter.base_hash not in (None, base_hash):
         raise AdapterRefused(f"{name} was taught on base {adapter.base_hash}, this is base {base_hash}")
-    has = (adapter.rank, adapter.alpha, adapter.rslora, tuple(sorted(adapter.targets)))
-    wants = (recipe.rank, recipe.alpha, recipe.rslora, tuple(sorted(recipe.targets)))
-    if has != wants:
-        raise AdapterRefused(f"{name} has rank, alpha, rslora, targets {has}; the recipe says {wants}")
+    actual = (adapter.rank, adapter.alpha, adapter.rslora, tuple(sorted(adapter.targets)))
+    expected = (recipe.rank, recipe.alpha, recipe.rslora, tuple(sorted(recipe.targets)))
+    if actual != expected:
+        raise AdapterRefused(f"{name} has rank, alpha, rslora, targets {actual}; the recipe says {expected}")
 
 
 def _read_adapter(directory: Path) -> Adapter:

@@ -1,11 +1,11 @@
-"""Where adapters live while they train: one flat fp32 row per slot for weights, gradients and moments.
+"""Holds adapters while they train: one flat fp32 row per slot for weights, gradients and moments.
 
-A layer's A and B are views of those rows, so joining is a row copy and stepping is one fused call.
-An adapter of a lower rank, or with fewer targets, leaves the rest of its row exactly zero: zero times
-anything finite stays zero through forward, backward and optimizer.
+A layer's A and B are views of those rows, so loading an adapter is a row copy and an optimizer step is one
+fused call. An adapter of a lower rank, or with fewer targets, leaves the rest of its row exactly zero: zero
+times anything finite stays zero through forward, backward and optimizer.
 
-Shapes: S slots, R rank of the arena, I inputs, O outputs of a linear, K linears that read the same input,
-P floats in a row.
+Shapes: S slots, R rank of the arena, I inputs, O outputs of a linear, K fused linears (they read the same
+input), P floats in a row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ _ALIGNED_FLOATS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one linear's A (R x I) and Bᵀ (R x O) lie in a row."""
+    """Position of one linear's A (R x I) and Bᵀ (R x O) in a row."""
 
     inputs: int
     outputs: int
@@ -67,7 +67,7 @@ class Arena:
         self.steps = [torch.zeros((), device=device) for _ in range(slots)]
 
     def stacked(self, rows_SP: Tensor, names: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
-        """Views of one joint: all its A in one (S x K·R x I), and each linear's Bᵀ (S x R x O)."""
+        """Views of fused linears: all their A in one (S x K·R x I), and each linear's Bᵀ (S x R x O)."""
         slots, rank = len(rows_SP), self.rank
         places = [self.places[name] for name in names]
         inputs, start = places[0].inputs, places[0].a_start
@@ -85,12 +85,12 @@ class Arena:
         return list(a), [transposed.t() for transposed in b]
 
     def write(self, rows_SP: Tensor, slot: int, matrices: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-        """The slot's row holds exactly `matrices` (name -> A, B of any rank that fits), zeros elsewhere."""
+        """Write `matrices` (name -> A, B of any rank that fits) to the slot's row, and zeros elsewhere."""
         row = rows_SP[slot : slot + 1]
         row.zero_()
         for name, (a, b) in matrices.items():
             rank = a.shape[0]
-            assert rank <= self.rank, "slots.seat refuses these"
+            assert rank <= self.rank, "Slots.load refuses these"
             (into_a,), (into_b,) = self.matrices(row, name)
             into_a[:rank].copy_(a)
             into_b[:, :rank].copy_(b)
@@ -98,24 +98,24 @@ class Arena:
     def read(
         self, rows_SP: Tensor, slot: int, *, rank: int, names: Iterable[str]
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Copies on the CPU of one slot's matrices, cut to the adapter's own rank and targets."""
+        """Copies of one slot's matrices on the CPU, cut to the adapter's own rank and targets."""
         row = rows_SP[slot : slot + 1]
-        found = {}
+        matrices = {}
         for name in names:
             (a,), (b,) = self.matrices(row, name)
-            found[name] = (
+            matrices[name] = (
                 a[:rank].cpu().clone(),
                 b[:, :rank].cpu().clone(memory_format=torch.contiguous_format),
             )
-        return found
+        return matrices
 
     def refresh(self, slot: int) -> None:
-        """What the layers compute with is what the weights say."""
+        """Copy the slot's weights to the shadow that the layers compute with."""
         if self.shadow is not self.weight:
             self.shadow[slot].copy_(self.weight[slot])
 
     def clear(self, slot: int) -> None:
-        """Nothing of the slot's last tenant is left."""
+        """Set everything in the slot to zero."""
         for rows in (self.weight, self.grad, self.first, self.second):
             rows[slot].zero_()
         self.steps[slot].zero_()

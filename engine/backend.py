@@ -1,4 +1,4 @@
-"""What a learner asks of whatever trains its agents: the contract that `engine.warm_engine` keeps.
+"""The interface between learner and engine; `engine.warm_engine` implements it.
 
 Standard library only. Another backend is a class with these members and a branch in
 `daemon.learning.engine_loading`.
@@ -13,11 +13,11 @@ from engine.lesson import Learned, Lesson, NotLearned
 from engine.measurements import Probe
 
 PassForm = Mapping[str, str | int | bool]
-"""How a pass is computed, as plain JSON values. The names are the backend's own; others only keep them."""
+"""How a pass is computed, as plain JSON values. Only the backend reads the names; others store them."""
 
 
 class FormDiffers(ValueError):
-    """This engine cannot repeat a pass of that form; the message names what differs."""
+    """This engine cannot repeat a pass of this form; the message names what differs."""
 
 
 class Backend(Protocol):
@@ -31,10 +31,10 @@ class Backend(Protocol):
         """Tokens of one micro-batch; fewer after a pass that ran out of memory."""
 
     def form(self) -> PassForm:
-        """How a pass is computed now: equal lessons in an equal form give the same bytes."""
+        """How this engine computes a pass now: equal lessons in an equal form give the same bytes."""
 
     def differs(self, form: PassForm) -> list[str]:
-        """The names in which a recorded form is another than this engine can take on; empty: it can."""
+        """Names of the values in a recorded form that this engine cannot adopt; empty if it can repeat it."""
 
     def learn(
         self,
@@ -43,17 +43,17 @@ class Backend(Protocol):
         heartbeat: Callable[[], None] = ...,
         form: PassForm | None = None,
     ) -> list[Learned | NotLearned]:
-        """Teaches all lessons and says what became of each, in their order.
+        """Train all lessons; return the result of each, in their order.
 
-        What `heartbeat` raises abandons the pass and leaves the engine as it was. `form` repeats a pass as it
-        was recorded; raises `FormDiffers` where that is not possible here.
+        If `heartbeat` raises, the pass is abandoned and the engine is as before. `form` repeats a pass as it
+        was recorded; raises `FormDiffers` if this engine cannot.
         """
 
     def save(self, learned: Learned, draft: Path) -> Files:
-        """Writes weights, configuration and optimizer state to the draft directory; returns their hashes.
+        """Write weights, configuration and optimizer state to the draft directory; return their hashes.
 
-        Calling it again with the same arguments writes the same bytes.
+        Idempotent: the same arguments write the same bytes.
         """
 
     def probes(self, version: Learned | Path, lesson: Lesson) -> tuple[Probe, ...]:
-        """What a replica must say if it serves this version, for the manifest."""
+        """The answers that a replica must give if it serves this version, for the manifest."""

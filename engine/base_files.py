@@ -1,14 +1,14 @@
-"""Which base model and which tokenizer a directory holds, as hashes over their files.
+"""Hashes of a base model and of its tokenizer, over the files of their directory.
 
-Adapters, versions and replicas carry these; equality is what makes an adapter fit. No torch needed.
-What was read is known again by `engine.base_memory`: weights of many gigabytes take minutes to read.
+Adapters, versions and replicas have the base's hash; an adapter fits a base with an equal hash. No torch
+needed. `engine.file_hash_cache` remembers hashes: reading weights of many gigabytes takes minutes.
 """
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine import base_memory
+from engine import file_hash_cache
 
 _BLOCK_BYTES = 1 << 20
 _TOKENIZER_FILES = (
@@ -27,13 +27,13 @@ _TOKENIZER_FILES = (
 def base_hash(base: Path) -> str:
     """sha256 (hex) over `config.json` and the weight files, by name and content.
 
-    Raises `ValueError` where there are none, or they changed while they were read; `OSError`.
+    Raises `ValueError` if there are no weight files, or if they change while they are read; `OSError`.
     """
     weights = sorted(base.glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{base} holds no .safetensors weights")
     files = [base / "config.json", *weights]
-    return base_memory.known_or(files, lambda: hash_of_files(files))
+    return file_hash_cache.cached_hash(files, lambda: hash_of_files(files))
 
 
 def tokenizer_hash(base: Path) -> str:

@@ -1,7 +1,7 @@
-"""The frozen base: loaded once, its layers computed by ones that know whose rows are whose.
+"""The frozen base model, loaded once; its layers apply each tenant's adapter to that tenant's rows only.
 
-Any Hugging Face decoder of the families below. What would make packed passes inexact, or leak between
-tenants, is refused by name at load.
+It supports Hugging Face decoders of the families below. A model that would make packed passes inexact, or mix
+tenants, is refused when it is loaded, and the message names the reason.
 
 Shapes: T packed tokens, W of them wanted, D hidden size, V vocabulary.
 """
@@ -22,7 +22,7 @@ from engine.arena import Arena
 from engine.attention import Segment
 from engine.blocks import Group, RowOwners
 from engine.kernels import Kernels, kernels_for
-from engine.layer import JOINTS, Layer, Surroundings, norm_of, unknown_parts
+from engine.layer import FUSED_LINEARS, Layer, PassContext, norm_of, unknown_parts
 from engine.linear import MultiLoRALinear
 from engine.pointwise import rms_norm
 from engine.repeatable import fix_workspaces
@@ -32,29 +32,29 @@ _ROPES = frozenset(
     {"default", "linear", "llama3", "yarn"}
 )  # the others depend on the longest sequence in a pass
 _BLOCK_SIZE, _LEAK_FREE_SIZE = 32, 64
-_ACTIVATIONS = frozenset({"silu", "swish"})  # one function of two names
+_ACTIVATIONS = frozenset({"silu", "swish"})  # two names of one function
 _DECODER_PARTS = frozenset({"embed_tokens", "layers", "norm", "rotary_emb"})
 
 
 class BaseRefused(ValueError):
-    """This base cannot be taught exactly here; the message says why. The role does not start."""
+    """The engine cannot train exactly on this base; the message says why. The role does not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """One packed forward: tokens, their positions, which sequence they continue and whose they are."""
+    """Input of one forward pass: tokens, their positions, the sequences they continue and their tenants."""
 
     token_ids_T: Tensor
     positions_T: Tensor
     segments: Sequence[Segment]
     groups: tuple[Group, ...]
-    wanted: Sequence[int]  # rows whose last hidden state is asked for, ascending
+    wanted: Sequence[int]  # rows whose last hidden state the caller needs, ascending
 
 
 class BaseModel:
     """A frozen decoder whose linears add each tenant's adapter to that tenant's rows.
 
-    Takes `model` apart: it is no model any more afterwards.
+    It takes the layers out of `model`, which cannot be used afterwards.
     """
 
     def __init__(self, model: Any, *, rank: int, slots: int, kernels: Kernels | None = None) -> None:
@@ -71,14 +71,18 @@ class BaseModel:
         self.tokens_max = int(model.config.max_position_embeddings)
         named = dict(model.named_modules())
         prefixes = [name for name, module in named.items() if module in set(decoder.layers)]
-        layers = [[[f"{prefix}.{name}" for name in joint] for joint in JOINTS] for prefix in prefixes]
+        layers = [[[f"{prefix}.{name}" for name in group] for group in FUSED_LINEARS] for prefix in prefixes]
         linears: dict[str, nn.Linear] = {
-            name: named[name] for joints in layers for joint in joints for name in joint
+            name: named[name] for groups_of_linears in layers for group in groups_of_linears for name in group
         }
         _refuse_leaky_products([linear.weight for linear in linears.values()] + [self.head_VD])
         shapes = {name: (linear.in_features, linear.out_features) for name, linear in linears.items()}
         self.arena = Arena(
-            [{name: shapes[name] for name in joint} for joints in layers for joint in joints],
+            [
+                {name: shapes[name] for name in group}
+                for groups_of_linears in layers
+                for group in groups_of_linears
+            ],
             rank=rank,
             slots=slots,
             device=self.device,
@@ -90,19 +94,21 @@ class BaseModel:
         self._rotary, self._norm = decoder.rotary_emb, norm_of(decoder.norm)
         entry = torch.zeros((), device=self.device, requires_grad=True)
         self._layers = []
-        for prefix, joints in zip(prefixes, layers, strict=True):
+        for prefix, groups_of_linears in zip(prefixes, layers, strict=True):
             last = prefix == prefixes[-1]
-            joined = [
-                MultiLoRALinear({name: linears[name] for name in joint}, self.arena, routing, entry)
-                for joint, routing in zip(joints, self._routings(last=last), strict=True)
+            fused = [
+                MultiLoRALinear({name: linears[name] for name in group}, self.arena, routing, entry)
+                for group, routing in zip(groups_of_linears, self._routings(last=last), strict=True)
             ]
-            self._layers.append(Layer(named[prefix], joined, last=last))
-            for name in chain.from_iterable(joints):  # the joints have a copy of their weights
+            self._layers.append(Layer(named[prefix], fused, last=last))
+            for name in chain.from_iterable(
+                groups_of_linears
+            ):  # the fused linears have copies of their weights
                 del linears[name], named[name]
                 model.set_submodule(name, nn.Identity())
 
     def hidden(self, packed: PackedBatch) -> Tensor:
-        """Last hidden states (W x D) of one packed pass; leave the model alone until `backward` is done."""
+        """Last hidden states (W x D) of one packed batch. Call nothing else here until `backward` is done."""
         self._all_rows.route(packed.groups, len(packed.token_ids_T))
         self._wanted_rows.route(_among(packed.groups, packed.wanted), len(packed.wanted))
         x_TD = self._embeddings_VD[packed.token_ids_T]
@@ -112,17 +118,20 @@ class BaseModel:
         return rms_norm(x_TD, *self._norm)
 
     def _routings(self, *, last: bool) -> Sequence[RowOwners]:
-        """Whose rows each joint of a layer computes: in the last layer all see, only the wanted answer."""
-        _seeing, *answering = JOINTS
-        return [self._all_rows, *([self._wanted_rows if last else self._all_rows] * len(answering))]
+        """The rows that each fused linear of a layer computes.
 
-    def _surroundings(self, packed: PackedBatch, x_TD: Tensor) -> Surroundings:
+        In the last layer the first one (keys and values) needs all rows, the others only the wanted rows.
+        """
+        _query_key_value, *others = FUSED_LINEARS
+        return [self._all_rows, *([self._wanted_rows if last else self._all_rows] * len(others))]
+
+    def _surroundings(self, packed: PackedBatch, x_TD: Tensor) -> PassContext:
         heads = self._layers[0].rotated_heads
         cos_THC, sin_THC = (  # one half, the other is the same; written out for every head: read in one go
             angles[0, :, None, : angles.shape[-1] // 2].expand(-1, heads, -1).contiguous()
             for angles in self._rotary(x_TD[None], packed.positions_T[None])
         )
-        return Surroundings(
+        return PassContext(
             attention=self.kernels.attention(packed.segments, self.device),
             cos_THC=cos_THC,
             sin_THC=sin_THC,
@@ -131,17 +140,17 @@ class BaseModel:
 
 
 def load_base(base: Path, *, device: str, dtype: str, rank: int, slots: int) -> BaseModel:
-    """The base of a local directory, ready to teach; raises `BaseRefused` naming what is unsupported."""
+    """The base model of a local directory. Raises `BaseRefused`, which names what is not supported."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BaseRefused("no CUDA device that torch could use here")
-    transformers_logging.disable_progress_bar()  # a service's log is no terminal
+    transformers_logging.disable_progress_bar()  # it would fill the log of a service
     refuse_unsupported(AutoConfig.from_pretrained(base))
     model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
     return BaseModel(model.to(device), rank=rank, slots=slots)
 
 
 def refuse_unsupported(config: Any) -> None:
-    """Raises `BaseRefused` for what the engine does not compute exactly."""
+    """Raises `BaseRefused` if the engine does not compute this architecture exactly."""
     if config.model_type not in _FAMILIES:
         raise BaseRefused(
             f"model type {config.model_type!r} is not supported (nor are mixture-of-experts routers, "
@@ -164,8 +173,10 @@ def refuse_unsupported(config: Any) -> None:
 
 
 def _refuse_leaky_products(weights: Sequence[Tensor]) -> None:
-    """bf16 products on CPUs (oneDNN with AMX, seen in torch 2.13) read past the end of such rows and add what
-    follows times zero: not-a-number in a tenant's first row would enter its neighbour's last.
+    """Raises `BaseRefused` if NaN of one tenant could enter another's rows.
+
+    bf16 products on CPUs (oneDNN with AMX, seen in torch 2.13) read past the end of rows of such sizes and
+    add the next values times zero: NaN in a tenant's first row would enter the last row of the one before.
     """
     if weights[0].device.type != "cpu" or weights[0].dtype != torch.bfloat16:
         return
@@ -178,17 +189,17 @@ def _refuse_leaky_products(weights: Sequence[Tensor]) -> None:
 
 
 def _refuse_unknown_parts(decoder: Any) -> None:
-    found = sorted(_DECODER_PARTS ^ dict(decoder.named_children()).keys())
-    for layer in [] if found else decoder.layers:
-        found = found or unknown_parts(layer)
-    if found:
+    unknown = sorted(_DECODER_PARTS ^ dict(decoder.named_children()).keys())
+    for layer in [] if unknown else decoder.layers:
+        unknown = unknown or unknown_parts(layer)
+    if unknown:
         raise BaseRefused(
-            f"the base has parts that are unknown here, or lacks known ones: {', '.join(found)}"
+            f"the base has parts that are unknown here, or lacks known ones: {', '.join(unknown)}"
         )
 
 
 def _among(groups: Sequence[Group], wanted: Sequence[int]) -> tuple[Group, ...]:
-    """The groups' rows among the wanted ones; a group without any is left out."""
+    """The groups over the wanted rows only; a group without wanted rows is left out."""
     cut = (
         replace(group, start=bisect_left(wanted, group.start), end=bisect_left(wanted, group.end))
         for group in groups

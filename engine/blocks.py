@@ -1,10 +1,10 @@
-"""The rows of a pass as blocks of equal length, each one tenant's, so that one batched product serves all.
+"""Divides the rows of a batch into blocks of equal length, each of one tenant, for one batched product.
 
-Where tenants have equally many rows, blocks are the rows as they lie. Elsewhere rows are copied into cells,
-and what cells without a row make is left behind. A block meets its own tenant's matrices and no others: there
-is no mask across tenants (0 times NaN is NaN).
+If tenants have equally many rows, blocks are views of the rows. Otherwise rows are copied into the cells of
+blocks, and results of empty cells are dropped. Each block is multiplied with its own tenant's matrices only;
+a mask over tenants would not isolate them (0 times NaN is NaN).
 
-Shapes: T rows of the pass, N blocks, L cells of each, S slots, C columns.
+Shapes: T rows of the batch, N blocks, L cells of each, S slots, C columns.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-_BLOCK_COST_ROWS = 32  # what one more block costs, in cells: its matrices are copied
+_BLOCK_COST_ROWS = 32  # cost of one more block, in cells: its matrices are copied
 _LENGTHS = (16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rows `start` up to `end` of a pass belong to the tenant of `slot`."""
+    """Rows `start` up to `end` of a batch belong to the tenant of `slot`."""
 
     slot: int
     start: int
@@ -37,7 +37,7 @@ class _Block:
 
 
 class Blocks:
-    """How the rows of `groups` are cut into blocks; `like` says on which device and in which dtype."""
+    """The rows of `groups` in blocks, with the products over them; device and dtype are those of `like`."""
 
     def __init__(self, groups: Sequence[Group], rows: int, like: Tensor) -> None:
         length = _block_length([group.end - group.start for group in groups])
@@ -49,7 +49,7 @@ class Blocks:
         self._shape = (len(blocks), length, -1)
         self._scale_N11 = torch.tensor([block.scale for block in blocks]).to(like)[:, None, None]
         self._slots = slice_or_index([block.slot for block in blocks], like.device)
-        self._row_of_cell: Tensor | None = None  # None: cells are the rows as they lie
+        self._row_of_cell: Tensor | None = None  # None: the blocks are views of the rows
         full = all(block.end - block.start == length for block in blocks)
         if not full or len(blocks) * length < rows:
             starts_N1, ends_N1 = torch.tensor([(block.start, block.end) for block in blocks]).t()[:, :, None]
@@ -62,17 +62,17 @@ class Blocks:
             )
 
     def of(self, matrices: Tensor) -> Tensor:
-        """What each block's slot has there: S x ... to N x ..., a view where slots follow one another."""
+        """The matrices of each block's slot: S x ... to N x ..., a view if the slots are consecutive."""
         return matrices[self._slots]
 
     def spread(self, x_TC: Tensor) -> Tensor:
-        """Rows to blocks (N x L x C); cells without a row repeat the block's last."""
+        """Rows to blocks (N x L x C); empty cells repeat the block's last row."""
         if self._row_of_cell is None:
             return x_TC.view(self._shape)
         return x_TC.index_select(0, self._row_of_cell).view(self._shape)
 
     def spread_once(self, x_TC: Tensor) -> Tensor:
-        """Rows to blocks (N x L x C); cells without a row are zero, so that no row counts twice."""
+        """Rows to blocks (N x L x C); empty cells are zero, so that no row counts twice."""
         if self._row_of_cell is None:
             return x_TC.view(self._shape)
         cells = x_TC.index_select(0, self._row_of_cell).index_fill_(0, self._empty_cells, 0.0)
@@ -83,11 +83,11 @@ class Blocks:
         return torch.bmm(left_NLC, right_NCR)
 
     def scale_(self, h_NLR: Tensor) -> Tensor:
-        """In place: every row times its tenant's scale."""
+        """Multiply every row by its tenant's scale, in place."""
         return h_NLR.mul_(self._scale_N11)
 
     def add_product(self, into_TC: Tensor, left_NLR: Tensor, right_NRC: Tensor) -> None:
-        """into += left · right, on the blocks' rows alone."""
+        """into += left · right, on the blocks' rows only."""
         if self._row_of_cell is None:
             into_TC.view(self._shape).baddbmm_(left_NLR, right_NRC)
         else:
@@ -99,7 +99,7 @@ class Blocks:
         self._add_to_slots(into_S, torch.bmm(left_N, right_N))
 
     def _add_to_rows(self, into_TC: Tensor, answer_TC: Tensor) -> None:
-        if isinstance(self._rows, Tensor):  # no row is there twice
+        if isinstance(self._rows, Tensor):  # no row occurs twice
             into_TC.index_copy_(0, self._rows, answer_TC.add_(into_TC[self._rows]))
         else:
             into_TC[self._rows].add_(answer_TC)
@@ -113,45 +113,45 @@ class Blocks:
 
 @dataclass(slots=True)
 class RowOwners:
-    """Who owns which rows of the pass under way, read by all linears that compute those rows."""
+    """The tenants of the rows in the present batch, for all linears that compute those rows."""
 
-    form: type[Blocks]
+    blocks_type: type[Blocks]
     groups: tuple[Group, ...] = ()
     rows: int = 0
     _blocks: dict[tuple[Group, ...], Blocks | None] = field(default_factory=dict)
     _by_targets: dict[frozenset[str], Blocks | None] = field(default_factory=dict)
 
     def route(self, groups: tuple[Group, ...], rows: int) -> None:
-        """The next pass's rows belong to `groups`; rows in none of them see the bare base."""
+        """Set the tenants of the next batch's rows; rows in no group use the base alone."""
         self.groups, self.rows = groups, rows
         self._blocks, self._by_targets = {}, {}
 
     def of(self, targets: frozenset[str], like: Tensor) -> Blocks | None:
-        """Blocks of the tenants that adapt any of these linears; None where nobody does."""
+        """Blocks of the tenants that adapt any of these linears; None if no tenant does."""
         if targets not in self._by_targets:
             groups = tuple(group for group in self.groups if targets & group.targets)
             if groups not in self._blocks:
-                self._blocks[groups] = self.form(groups, self.rows, like) if groups else None
+                self._blocks[groups] = self.blocks_type(groups, self.rows, like) if groups else None
             self._by_targets[targets] = self._blocks[groups]
         return self._by_targets[targets]
 
 
 def rows_of(groups: Sequence[Group], device: torch.device) -> slice | Tensor:
-    """The rows that belong to anybody, in order."""
+    """The rows of all tenants, in order."""
     return slice_or_index([row for group in groups for row in range(group.start, group.end)], device)
 
 
 def slice_or_index(slots: Sequence[int], device: torch.device) -> slice | Tensor:
-    """A slice where the slots follow one another: what it cuts out is not copied."""
+    """A slice if the slots are consecutive, because a slice copies nothing; otherwise an index."""
     run = range(slots[0], slots[0] + len(slots))
     return slice(run.start, run.stop) if list(slots) == list(run) else torch.tensor(slots, device=device)
 
 
 def _block_length(lengths: Sequence[int]) -> int:
-    """The length that costs least in cells and blocks; depends on nothing else."""
+    """The length with the lowest cost in cells and blocks; it depends on the lengths only."""
 
     def cost(length: int) -> int:
-        count = sum(-(-rows // length) for rows in lengths)
-        return count * (length + _BLOCK_COST_ROWS) * (1 if count == len(lengths) else 2)
+        blocks = sum(-(-rows // length) for rows in lengths)
+        return blocks * (length + _BLOCK_COST_ROWS) * (1 if blocks == len(lengths) else 2)
 
     return min(sorted({*lengths, *_LENGTHS}, reverse=True), key=cost)

@@ -1,7 +1,7 @@
-"""From how many tokens a step on an agent is better off in micro-batches of its own: measured, in seconds.
+"""Measures from how many tokens a step an agent trains faster in micro-batches of its own.
 
-Small products waste the machine, large ones do not gain by company. The answer is part of the form that a
-pass is recorded with, so that a repeat does not measure again.
+Small matrix products use the machine badly, so small agents share micro-batches; large products gain nothing
+from sharing. The result is part of the recorded form of a pass, so that a repeat does not measure again.
 """
 
 import time
@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from engine.base_model import BaseModel
-from engine.packer import Form, Portion, Tenant
+from engine.packer import PackingOptions, Portion, Tenant
 from engine.recipe import Recipe, Term
 from engine.step import add_step
 from engine.tokens import Sample, TargetTokens
@@ -20,35 +20,37 @@ _SEQUENCE_TOKENS = 32
 _TOKENS = (32, 64, 128, 256, 512)
 _REPETITIONS = 2
 _SECONDS_MAX = 8.0  # a base this slow has large products from the smallest step on
-_GAIN_MIN = 1.05  # alone must be this much faster: company is the default
+_GAIN_MIN = 1.05  # own micro-batches must be faster by this factor; sharing is the default
 
 
 def mix_below_tokens(base: BaseModel, token_budget: int) -> int:
-    """The size of a step from which an agent is alone; the whole budget where company never costs anything.
+    """The tokens of a step from which an agent gets micro-batches of its own.
 
-    Nobody may sit in the arena yet; it is empty again afterwards.
+    It is the whole budget if sharing never costs time.
+
+    Call it while the arena is empty; it is empty again afterwards.
     """
-    together = Form(token_budget=token_budget, mix_below_tokens=token_budget)
-    alone = replace(together, mix_below_tokens=0)
+    mixed = PackingOptions(token_budget=token_budget, mix_below_tokens=token_budget)
+    separate = replace(mixed, mix_below_tokens=0)
     if base.arena.slots < 2:
         return 0
     start = time.perf_counter()
     for tokens in _TOKENS:
         if 2 * tokens > token_budget or time.perf_counter() - start > _SECONDS_MAX:
             break
-        if _seconds(base, tokens, together) > _GAIN_MIN * _seconds(base, tokens, alone):
+        if _seconds(base, tokens, mixed) > _GAIN_MIN * _seconds(base, tokens, separate):
             return tokens
     return token_budget
 
 
-def settle(device: torch.device) -> None:
-    """What the device was asked for is done; without this a GPU is timed while it still works."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished; otherwise a time on a GPU leaves out work that still runs."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _seconds(base: BaseModel, tokens: int, form: Form) -> float:
-    """The best of a few steps of two agents with `tokens` each."""
+def _seconds(base: BaseModel, tokens: int, packing: PackingOptions) -> float:
+    """The shortest time of a few steps of two agents with `tokens` each."""
     recipe = Recipe(rank=base.arena.rank)
     work = [
         (
@@ -60,8 +62,8 @@ def _seconds(base: BaseModel, tokens: int, form: Form) -> float:
     best = float("inf")
     for _ in range(_REPETITIONS + 1):  # the first warms up
         start = time.perf_counter()
-        add_step(base, work, form)
-        settle(base.device)
+        add_step(base, work, packing)
+        synchronize(base.device)
         best = min(best, time.perf_counter() - start)
         for slot in (0, 1):
             base.arena.clear(slot)

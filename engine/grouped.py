@@ -1,10 +1,10 @@
-"""The rows of a pass as they lie, tenant after tenant, for products that serve all tenants in one launch.
+"""Multiplies the rows of all tenants in one launch, without copying them into blocks. For GPUs.
 
-For GPUs, where tenants of unequal length would cost copies or a launch each: `F.grouped_mm` takes every
-tenant's rows as a problem of its own, of any length. Its kernels want rows of whole 16 bytes everywhere, and
-no padding of the tenants as long as the matrices that meet along the rows lie with rows outermost: they do.
+There, tenants of unequal length would cost copies or one launch for each. `F.grouped_mm` takes each tenant's
+rows as one problem of any length. Its kernels need rows of whole 16 bytes, and no padding between tenants as
+long as the matrices that are multiplied along the rows have the rows as outermost dimension, as here.
 
-Shapes as in `engine.blocks`; T rows of N tenants stand for its N x L cells.
+Shapes as in `engine.blocks`; T rows of N tenants replace its N x L cells.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from engine.blocks import Blocks, Group, rows_of, slice_or_index
 
 
 class GroupedRows(Blocks):
-    """Blocks of any length, one a tenant."""
+    """Blocks of any length, one for each tenant."""
 
     def __init__(self, groups: Sequence[Group], rows: int, like: Tensor) -> None:  # noqa: ARG002 as Blocks
         lengths = [group.end - group.start for group in groups]
@@ -29,7 +29,7 @@ class GroupedRows(Blocks):
         self._rows = rows_of(groups, like.device)
 
     def spread(self, x_TC: Tensor) -> Tensor:
-        """The tenants' rows (T x C): a view, unless nobody's rows lie between them."""
+        """The tenants' rows (T x C): a view, unless rows without a tenant lie between them."""
         return x_TC[self._rows]
 
     spread_once = spread
@@ -39,11 +39,11 @@ class GroupedRows(Blocks):
         return F.grouped_mm(left_TC, right_NCR, offs=self._ends_N)
 
     def scale_(self, h_TR: Tensor) -> Tensor:
-        """In place: every row times its tenant's scale."""
+        """Multiply every row by its tenant's scale, in place."""
         return h_TR.mul_(self._scale_T1)
 
     def add_product(self, into_TC: Tensor, left_TR: Tensor, right_NRC: Tensor) -> None:
-        """into += left · right, on the tenants' rows alone."""
+        """into += left · right, on the tenants' rows only."""
         self._add_to_rows(into_TC, self.product(left_TR, right_NRC))
 
     def sum_product(self, into_S: Tensor, left_RT: Tensor, right_TC: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Which form of the low-rank products and of attention a device is given; decided when a base is loaded.
+"""Chooses the implementation of low-rank products and attention for a device, when a base is loaded.
 
-The plain forms run everywhere and are what the others must equal. The choice is part of the form that a pass
-is recorded with.
+The plain implementations run everywhere, and the others must give equal results. The choice is part of the
+recorded form of a pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from engine.blocks import Blocks
 from engine.grouped import GroupedRows
 from engine.varlen import VarlenAttention
 
-# torch's own floor: below it grouped_mm loops, and waits for the GPU to say where each tenant ends
+# torch's own minimum: below it grouped_mm loops over the tenants and waits for the GPU each time
 _GROUPED_CAPABILITY_MIN = (9, 0)
 _GROUPS_MAX = 1023  # of one launch
 _FLASH_CAPABILITY_MIN = (8, 0)
@@ -26,7 +26,7 @@ _ALIGNED = 8  # bf16 numbers in 16 bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernels:
-    """What a base computes with; `attention` is made once a pass."""
+    """The implementations a base computes with; `attention` is built once for each batch."""
 
     products: type[Blocks]
     attention: Callable[[Sequence[Segment], torch.device], Callable[..., Tensor]]
@@ -39,7 +39,7 @@ GROUPED_FLASH = Kernels(products=GroupedRows, attention=VarlenAttention, name="g
 
 
 def kernels_for(arena: Arena, *, head_size: int) -> Kernels:
-    """The kernels for the base this arena was made for."""
+    """The kernels for the base of this arena."""
     rows = arena.shadow
     if rows.device.type != "cuda":
         return PLAIN

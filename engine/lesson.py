@@ -1,7 +1,7 @@
-"""What goes into the engine and what comes out: a lesson, and what became of it.
+"""A lesson is the engine's input, and its result is the engine's output.
 
-A lesson is one agent's turn as the engine sees it: where to start from, how, and from which episodes.
-Standard library only, so that the roles that never train can name these.
+A lesson is one agent's turn for the engine: the parent version, the recipe and the episodes. Standard library
+only, so that roles that never train can import it.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedEvents:
-    """Events that could not be used, or a step that was not taken, and why."""
+    """Events of an episode that could not be used, or of a step that was not taken, and the reason."""
 
     events: tuple[str, ...]
     reason: str
@@ -34,7 +34,7 @@ class RefusedEvents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """An adapter that finished its lesson; `WarmEngine.save` writes it down."""
+    """An adapter that finished its lesson; `WarmEngine.save` writes it to disk."""
 
     agent: str
     parent: Path | None
@@ -52,8 +52,8 @@ class NotLearned:
 
     agent: str
     reason: str
-    tokens: int = 0  # of the steps it took; where it took none, of what was read to find that out
-    again: bool = False  # nothing about the lesson was at fault: it is worth repeating as it is
+    tokens: int = 0  # of the steps it took; if it took none, of the samples that were read
+    again: bool = False  # the lesson is not the cause: it may be tried again unchanged
     refused: tuple[RefusedEvents, ...] = ()
     skipped: tuple[RefusedEvents, ...] = ()
     already_known: tuple[str, ...] = ()

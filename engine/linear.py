@@ -1,8 +1,8 @@
 """Frozen linears that add each tenant's low-rank product to that tenant's own rows, and to no others.
 
-Linears that read the same input (query, key and value; gate and up) are one here: one product with the base,
-one with all their A. The backward pass computes no gradient of the frozen weight and adds those of A and B
-straight into the arena.
+Linears that read the same input (query, key and value; gate and up) are fused: one product with the base, one
+with all their A. The backward pass computes no gradient of the frozen weights, and adds the gradients of A
+and B directly to the arena.
 
 Shapes: T rows (tokens) of a packed pass, I inputs, O outputs of all linears together, K linears, R rank;
 N blocks of L cells (see `engine.blocks`).
@@ -21,7 +21,7 @@ from engine.blocks import Blocks, RowOwners
 
 
 class MultiLoRALinear:
-    """What linears with the same input answer, side by side."""
+    """Fused linears: they read the same input, and their outputs are columns of one tensor."""
 
     def __init__(
         self, linears: Mapping[str, nn.Linear], arena: Arena, routing: RowOwners, entry: Tensor
@@ -41,7 +41,7 @@ class MultiLoRALinear:
         self._routing, self._entry = routing, entry  # the entry makes the first layer's output differentiable
 
     def __call__(self, x_TI: Tensor) -> Tensor:
-        """Rows through the base, plus each tenant's own adapter on its own rows."""
+        """The base's output for all rows, plus each tenant's adapter on that tenant's rows."""
         blocks = self._routing.of(self._targets, x_TI)
         if blocks is None:
             return F.linear(x_TI, self.weight_OI, self.bias_O)
@@ -50,7 +50,7 @@ class MultiLoRALinear:
 
 
 class _GroupedLoRA(torch.autograd.Function):
-    """y = xWᵀ + b, then per block y += s·(xAᵀ)Bᵀ. Keeps x and s·xAᵀ for the way back."""
+    """y = xWᵀ + b, then per block y += s·(xAᵀ)Bᵀ. Keeps x and s·xAᵀ for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x_TI: Tensor, _entry: Tensor, layer: MultiLoRALinear, blocks: Blocks) -> Tensor:

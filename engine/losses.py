@@ -1,7 +1,7 @@
-"""Losses as plain tensor functions over target log-probabilities; nothing is averaged here.
+"""Losses as plain tensor functions over target log-probabilities; they sum and do not average.
 
-Every coefficient already carries its agent's normaliser of this step, so parts of a step in different
-micro-batches add up to the step's loss.
+Every coefficient already includes its agent's normaliser for the step, so the micro-batches of a step add up
+to the step's loss.
 
 Shapes: N target tokens, D hidden size, V vocabulary, P pairs.
 """
@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHUNK_LOGITS_MAX = 1 << 25  # logits held at once while a chunk is worked on: 128 MiB in fp32
-_KEPT_LOGITS_MAX = 1 << 24  # logits kept for the way back (64 MiB); more are computed again
+_CHUNK_LOGITS_MAX = 1 << 25  # logits in memory at once, for one chunk: 128 MiB in fp32
+_KEPT_LOGITS_MAX = 1 << 24  # logits kept for the backward pass (64 MiB); more are computed again
 
 
 def target_logprobs(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor) -> Tensor:
-    """Log-probability (nats, fp32, N) of each target under the head; full logits exist a chunk at a time."""
+    """Log-probability (nats, fp32, N) of each target under the head; full logits exist for one chunk only."""
     logprob_N: Tensor = _TargetLogprobs.apply(hidden_ND, head_VD, target_N)  # type: ignore[no-untyped-call]
     return logprob_N
 
@@ -57,7 +57,7 @@ def preference_loss(
 def policy_loss(
     logprob_N: Tensor,  # under the weights being trained; grad
     champion_N: Tensor,  # under the champion the lesson started from; no grad
-    importance_N: Tensor,  # capped π_champion / π_spoken; no grad
+    importance_N: Tensor,  # capped π_champion / π_sampled; no grad
     advantage_N: Tensor,  # in [-1, 1]
     weight_N: Tensor,
     *,
@@ -67,24 +67,24 @@ def policy_loss(
     """Clipped policy gradient (PPO, Schulman et al. 2017; bounds as in DAPO) and which tokens it clipped."""
     assert not champion_N.requires_grad
     ratio_N = (logprob_N - champion_N).exp()
-    free_N = ratio_N * advantage_N
-    held_N = ratio_N.clamp(clip_low, clip_high) * advantage_N
-    loss = -(weight_N * importance_N * torch.minimum(free_N, held_N)).sum()
-    return loss, (held_N < free_N).detach()
+    unclipped_N = ratio_N * advantage_N
+    clipped_N = ratio_N.clamp(clip_low, clip_high) * advantage_N
+    loss = -(weight_N * importance_N * torch.minimum(unclipped_N, clipped_N)).sum()
+    return loss, (clipped_N < unclipped_N).detach()
 
 
 class _TargetLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor) -> Tensor:
         logprob_N = hidden_ND.new_empty(len(target_N), dtype=torch.float32)
-        keeping = ctx.needs_input_grad[0] and target_N.numel() * head_VD.shape[0] <= _KEPT_LOGITS_MAX
-        kept = []
+        keeps = ctx.needs_input_grad[0] and target_N.numel() * head_VD.shape[0] <= _KEPT_LOGITS_MAX
+        kept_logps = []
         for rows in _chunks(len(target_N), head_VD.shape[0]):
             logp_CV = _log_softmax(hidden_ND[rows], head_VD)
             logprob_N[rows] = logp_CV.gather(1, target_N[rows, None])[:, 0]
-            if keeping:
-                kept.append(logp_CV)
-        ctx.kept = kept
+            if keeps:
+                kept_logps.append(logp_CV)
+        ctx.kept = kept_logps
         ctx.save_for_backward(hidden_ND, head_VD, target_N)
         return logprob_N
 
@@ -107,8 +107,8 @@ class _ForwardKL(torch.autograd.Function):
     def forward(ctx: Any, hidden_ND: Tensor, champion_ND: Tensor, head_VD: Tensor) -> Tensor:
         kl_N = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32)
         for rows in _chunks(len(hidden_ND), head_VD.shape[0]):
-            was_CV = _log_softmax(champion_ND[rows], head_VD)
-            kl_N[rows] = (was_CV.exp() * (was_CV - _log_softmax(hidden_ND[rows], head_VD))).sum(-1)
+            champion_CV = _log_softmax(champion_ND[rows], head_VD)
+            kl_N[rows] = (champion_CV.exp() * (champion_CV - _log_softmax(hidden_ND[rows], head_VD))).sum(-1)
         ctx.save_for_backward(hidden_ND, champion_ND, head_VD)
         return kl_N
 

@@ -1,7 +1,7 @@
-"""A version's manifest: where the version comes from, in which format that is written, and how it is read.
+"""Reads and writes a version's manifest, the file that says where the version comes from.
 
-Every format that a release has written is read. A newer one is refused by name, which is no damage: the
-clorad that wrote it reads it.
+Every format that a release has written can be read. A manifest of a newer format is refused, and the message
+names both formats: the file is not damaged, and the clorad that wrote it can read it.
 """
 
 import json
@@ -16,29 +16,29 @@ from engine.measurements import Probe, TrainingMetrics
 MANIFEST = "manifest.json"
 
 _SINCE_FORMAT_3 = ("ended", "learned_share", "kept_share", "learning_rate")
-_SIGNAL = "signal_"  # what the names of signals begin with in format 1
+_SIGNAL = "signal_"  # prefix of the names of signals in format 1
 
 FORMAT = 3
-"""Written by this code. Format 1 has no number, and leaves out metrics that were not measured; format 2 has
-the number, and says of every metric what it is or why it is absent; format 3 says how the lesson ended."""
+"""The format that this code writes. Format 1 has no number and leaves out metrics that were not measured.
+Format 2 has the number, and each metric or why it is absent. Format 3 says how the lesson ended."""
 
 
 class NewerManifest(Exception):
-    """The manifest has a format that this code does not know; the message names both and the way out.
+    """The manifest has a newer format than this code knows; the message names both, and what to do.
 
-    The version is sound: it is neither served nor taught further here, and nothing is decided about it.
+    The version is not damaged. It is not served or trained further here, and no decision is taken about it.
     """
 
 
 class DamagedManifest(ValueError):
-    """The file is no manifest of the format it claims; the message names what is wrong with it."""
+    """The file is not a manifest of its stated format; the message names the fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Where a version comes from: enough to name the event behind every gradient, and to make it again.
+    """Where a version comes from: it names the events behind every gradient, and suffices to train it again.
 
-    A field that a later format adds has a default, which stands for it in older files.
+    A field that a later format adds has a default, which is its value for older files.
     """
 
     agent: str
@@ -54,7 +54,7 @@ class Manifest:
     metrics: TrainingMetrics
     files: Mapping[str, str]  # name -> sha256
     content_hash: str
-    probes: Sequence[Probe]  # what a replica must say to be believed
+    probes: Sequence[Probe]  # the answers that a replica must give before it serves the version
     format: int = FORMAT  # of the file it was read from
 
 
@@ -70,7 +70,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 
 def write_manifest(draft: Path, manifest: Manifest) -> None:
-    """The draft says where it comes from, in the present format."""
+    """Write the manifest to the draft, in the present format."""
     assert manifest.format == FORMAT, "older formats are only read"
     values = {
         **{field.name: getattr(manifest, field.name) for field in fields(Manifest)},
@@ -83,7 +83,7 @@ def write_manifest(draft: Path, manifest: Manifest) -> None:
 def read_manifest(directory: Path) -> Manifest:
     """A version's manifest, of any format up to the present one.
 
-    Raises `NewerManifest`, `DamagedManifest` where fields are missing, unknown or wrong, and `OSError`.
+    Raises `NewerManifest`, `DamagedManifest` if fields are missing, unknown or wrong, and `OSError`.
     """
     name = f"{MANIFEST} of {directory.name}"
     content = (directory / MANIFEST).read_bytes()
@@ -92,7 +92,7 @@ def read_manifest(directory: Path) -> Manifest:
         number = _format_of(values)
         if number <= FORMAT:
             return _manifest_from(values, number)
-    except ValueError as fault:  # no UTF-8, no JSON, or not what a manifest holds
+    except ValueError as fault:  # not UTF-8, not JSON, or not the fields of a manifest
         raise DamagedManifest(f"{name}: {fault}") from None
     raise NewerManifest(
         f"{name} has format {number}, this clorad reads formats 1 to {FORMAT}: "
@@ -120,25 +120,25 @@ def _manifest_from(values: dict[str, Any], number: int) -> Manifest:
     metrics = _metrics_of_format_1(values["metrics"]) if number == 1 else values["metrics"]
     if number < 3:
         metrics = {**dict.fromkeys(_SINCE_FORMAT_3), **metrics}
-    read = {
+    parsed = {
         "format": number,
         "metrics": TrainingMetrics.from_json(metrics),
         "probes": tuple(Probe.from_json(probe) for probe in values["probes"]),
     }
-    return Manifest(**{**values, **read})
+    return Manifest(**{**values, **parsed})
 
 
 def _metrics_of_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics of format 1 as format 2 has them."""
-    plain = {name: value for name, value in values.items() if not name.startswith(_SIGNAL)}
+    """Metrics of format 1, in format 2."""
+    metrics = {name: value for name, value in values.items() if not name.startswith(_SIGNAL)}
     return {
         "clipped_share": None,
         "dev_loss_first_nats": None,
         "dev_loss_last_nats": None,
         "kl_nats": {"absent": "not measured, and a manifest of format 1 does not say why"},
-        **plain,
+        **metrics,
         "stopped_early": bool(values.get("stopped_early")),
         "signals": {
-            name.removeprefix(_SIGNAL): pull for name, pull in values.items() if name.startswith(_SIGNAL)
+            name.removeprefix(_SIGNAL): size for name, size in values.items() if name.startswith(_SIGNAL)
         },
     }

@@ -1,7 +1,7 @@
-"""What an engine measures of an adapter it trained: the numbers of the training, and probes for replicas.
+"""What an engine measures of an adapter that it trained: metrics of the training, and probes for replicas.
 
-Standard library only: the gate and the fleet read these without torch. `to_json` and `from_json` are for the
-manifest (`engine.manifest`) alone.
+Standard library only: the gate and the fleet role read these without torch. Only the manifest
+(`engine.manifest`) uses `to_json` and `from_json`.
 """
 
 from collections.abc import Mapping
@@ -27,29 +27,29 @@ _OPTIONAL = frozenset(
 
 
 class End(StrEnum):
-    """Why a lesson stopped learning at its full rate."""
+    """Why a lesson's cooldown began."""
 
-    LEARNED = "learned"  # its corrections are the adapter's first choice, and its anchors are kept
-    STEPS = "steps"  # the recipe allows no more
+    LEARNED = "learned"  # its corrections are the adapter's first choice, and its anchors still are
+    STEPS = "steps"  # the recipe allows no more steps
     DEV = "dev"  # the loss on its dev episodes rose
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A number that was not measured, and why."""
+    """The reason why a number was not measured."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingMetrics:
-    """What a lesson came to, in numbers.
+    """The numbers of one lesson.
 
-    A number that an operator can set a budget for says why where it is absent; the others may be None.
+    A number that an operator can set a budget for is never None: `Absent` says why it was not measured.
     """
 
     steps: int  # optimizer steps taken
-    steps_skipped: int  # their gradient was not finite
+    steps_skipped: int  # not taken: their gradient was not finite
     stopped_early: bool  # the loss on the dev episodes rose
     new: int  # episodes by part of the batch
     replay: int
@@ -61,11 +61,11 @@ class TrainingMetrics:
     gradient_norm_max: float  # L2, before clipping
     loss_first_nats: float  # of the first and the last step taken, all terms with their coefficients
     loss_last_nats: float
-    signals: Mapping[Term, float]  # loss term -> mean pull on the log-probabilities, a step
+    signals: Mapping[Term, float]  # loss term -> mean size of its gradient by the log-probabilities, per step
     clipped_share: float | None  # of the policy term's tokens; None: it had none
-    dev_loss_first_nats: float | None  # mean over the dev episodes; None: too few to be watched
+    dev_loss_first_nats: float | None  # mean over the dev episodes; None: too few of them
     dev_loss_last_nats: float | None
-    ended: End | None  # None in manifests of before format 3, as are the next three
+    ended: End | None  # None in manifests before format 3, like the next three
     learned_share: (
         float | None
     )  # of its corrections, with every wanted token the likeliest; None: it had none
@@ -80,27 +80,26 @@ class TrainingMetrics:
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Back from JSON values. Raises `ValueError` naming the fields that are missing, unknown or wrong."""
+        """From JSON values. Raises `ValueError`, which names fields that are missing, unknown or wrong."""
         _refuse_other_fields(cls, values)
         wrong = [name for name, value in values.items() if not _is_metric(name, value)]
         if wrong:
             raise ValueError(f"metrics of another type: {', '.join(sorted(wrong))}")
         kl, signals = values["kl_nats"], values["signals"]
-        read = {
+        parsed = {
             "ended": None if values["ended"] is None else End(values["ended"]),
-            "signals": {Term(term): pull for term, pull in signals.items()},
+            "signals": {Term(term): size for term, size in signals.items()},
             "kl_nats": Absent(kl["absent"]) if isinstance(kl, dict) else kl,
         }
-        return cls(**{**values, **read})
+        return cls(**{**values, **parsed})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A prompt, the first tokens of a reply, and how likely the engine holds the likeliest tokens there.
+    """A prompt, the first tokens of a reply, and the engine's log-probabilities of the likeliest tokens.
 
-    Each row of `likely`, `logprobs` and `base_logprobs` belongs to one token of the reply and says what could
-    stand there: token ids likely to the adapter or to the bare base, and the log-probabilities (nats) that
-    each of the two gives them.
+    Each row of `likely`, `logprobs` and `base_logprobs` belongs to one token of the reply: the token ids that
+    are likely there for the adapter or for the base alone, and the log-probabilities (nats) of both.
     """
 
     token_ids: tuple[int, ...]  # the prompt and, from `prompt_tokens` on, the reply
@@ -110,7 +109,7 @@ class Probe:
     base_logprobs: tuple[tuple[float, ...], ...]  # without it
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where the rows do not belong to the reply."""
+        """Raises `ValueError` if the rows do not fit the reply."""
         likely, ours, bare = (
             [len(row) for row in rows] for rows in (self.likely, self.logprobs, self.base_logprobs)
         )
@@ -130,7 +129,7 @@ class Probe:
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Back from JSON values. Raises `ValueError` where they are no probe."""
+        """From JSON values. Raises `ValueError` if they are not a probe."""
         _refuse_other_fields(cls, values)
         return cls(
             token_ids=_row_of(values["token_ids"], int),
@@ -172,7 +171,7 @@ def _refuse_other_fields(noun: type, values: Any) -> None:
 def _is_metric(name: str, value: Any) -> bool:
     if name == "signals":
         known = isinstance(value, dict) and value.keys() <= set(Term)
-        return known and all(type(pull) in (int, float) for pull in value.values())
+        return known and all(type(size) in (int, float) for size in value.values())
     if name == "ended":
         return value is None or value in set(End)
     if name == "stopped_early":

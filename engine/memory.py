@@ -1,6 +1,6 @@
-"""Out of memory costs one retry with half of the token budget; a second time ends the pass.
+"""Retries a computation that ran out of memory once, with half of the token budget; then the pass ends.
 
-And what a pass took goes back to the system when it is over.
+It also returns unused memory to the operating system after a pass.
 """
 
 import ctypes
@@ -13,35 +13,37 @@ Result = TypeVar("Result")
 
 
 class OutOfMemory(Exception):
-    """Half of the token budget was too much as well. The pass ends; its lessons are not learned."""
+    """Half of the token budget did not fit either. The pass ends; its lessons are not learned."""
 
 
 def within_memory(
-    compute: Callable[[int], Result], *, token_budget: int, forget: Callable[[], None] = lambda: None
+    compute: Callable[[int], Result], *, token_budget: int, undo: Callable[[], None] = lambda: None
 ) -> tuple[Result, int]:
-    """What `compute` makes of a token budget, and the budget that fitted: go on with that.
+    """The result of `compute`, and the token budget that fitted, with which the caller should continue.
 
-    `forget` undoes what a failed try left behind; raises `OutOfMemory` after the second.
+    `undo` removes what a failed try left behind. Raises `OutOfMemory` after the second failed try.
     """
     try:
         return compute(token_budget), token_budget
     except RuntimeError as fault:
         if not _is_out_of_memory(fault):
             raise
-    smaller = max(1, token_budget // 2)  # out here, where the fault no longer holds on to activations
-    forget()
+    smaller = max(1, token_budget // 2)  # outside the except block: the exception keeps activations alive
+    undo()
     try:
         return compute(smaller), smaller
     except RuntimeError as fault:
         if not _is_out_of_memory(fault):
             raise
-        forget()
+        undo()
         raise OutOfMemory(f"a step does not fit into memory at {smaller} tokens") from fault
 
 
-def give_back() -> None:
-    """What the heap holds and nobody uses is the system's again: a process that learns for weeks would keep a
-    little more after every pass. With glibc; elsewhere nothing happens."""
+def release_memory() -> None:
+    """Return unused heap memory to the operating system: otherwise a process grows a little with every pass.
+
+    With glibc; elsewhere it does nothing.
+    """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 

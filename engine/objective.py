@@ -1,6 +1,7 @@
-"""What one micro-batch adds to each tenant's gradient, and what the champion made of the same samples.
+"""Computes the gradients of one micro-batch, and the champion's log-probabilities of the same samples.
 
-All loss terms of all tenants are one scalar for one backward; no tenant's rows enter another's terms.
+The loss terms of all tenants add up to one scalar, for one backward pass; no tenant's rows enter another's
+terms.
 
 Shapes: N target tokens of the micro-batch, D hidden size.
 """
@@ -13,7 +14,7 @@ import torch
 from engine.base_model import BaseModel
 from engine.losses import read_targets, target_logprobs
 from engine.memory import within_memory
-from engine.packer import Form, MicroBatch, Portion, Reference, Tenant, pack
+from engine.packer import MicroBatch, PackingOptions, Portion, Reference, Tenant, pack
 from engine.recipe import Term
 from engine.terms import LOSSES, TenantRows, TermLoss
 from engine.tokens import Sample
@@ -21,38 +22,40 @@ from engine.tokens import Sample
 
 @dataclass(slots=True)
 class Signals:
-    """Sums over a step of one tenant: the loss, and how hard each term pulled. A term that should act and
-    shows zero has silently done nothing."""
+    """Sums over a step of one tenant: the loss, and the size of each term's gradient.
+
+    If the size is zero for a term that has samples, the term had no effect.
+    """
 
     loss: float = 0.0
-    pull: dict[Term, float] = field(default_factory=dict)
+    gradient_size: dict[Term, float] = field(default_factory=dict)
     clipped_tokens: int = 0
     policy_tokens: int = 0
 
     def add(self, term: Term, part: TermLoss) -> None:
-        """Notes a term of one micro-batch."""
+        """Add a term of one micro-batch."""
         self.loss += float(part.loss.detach())
-        self.pull[term] = self.pull.get(term, 0.0) + float(part.pull)
+        self.gradient_size[term] = self.gradient_size.get(term, 0.0) + float(part.gradient_size)
         self.policy_tokens += part.policy_tokens
         self.clipped_tokens += part.clipped_tokens
 
     def join(self, other: "Signals") -> None:
-        """Adds another micro-batch of the same step."""
+        """Add the sums of another micro-batch of the same step."""
         self.loss += other.loss
-        for term, pull in other.pull.items():
-            self.pull[term] = self.pull.get(term, 0.0) + pull
+        for term, size in other.gradient_size.items():
+            self.gradient_size[term] = self.gradient_size.get(term, 0.0) + size
         self.clipped_tokens += other.clipped_tokens
         self.policy_tokens += other.policy_tokens
 
 
 def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
-    """Adds the gradients of every tenant in the micro-batch to the arena. Returns signals by slot."""
+    """Add the gradients of every tenant in the micro-batch to the arena. Returns signals by slot."""
     hidden_ND = base.hidden(batch.packed).index_select(0, batch.row_N)
     logprob_N = target_logprobs(hidden_ND, base.head_VD, batch.target_N)
     signals: dict[int, Signals] = {}
     total = torch.zeros((), device=base.device)
     for tenant, placed in batch.placed:
-        assert tenant.slot is not None, "the bare base learns nothing"
+        assert tenant.slot is not None, "the base alone is not trained"
         rows = TenantRows(
             tenant=tenant,
             placed=placed,
@@ -61,11 +64,11 @@ def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
             logprob_N=logprob_N,
             head_VD=base.head_VD,
         )
-        noted = signals.setdefault(tenant.slot, Signals())
+        tenant_signals = signals.setdefault(tenant.slot, Signals())
         for term, loss_of in LOSSES.items():
             if rows.entering(term):
                 part = loss_of(rows)
-                noted.add(term, part)
+                tenant_signals.add(term, part)
                 total = total + part.loss
     total.backward()  # type: ignore[no-untyped-call]
     return signals
@@ -79,15 +82,15 @@ def read_references(
     token_budget: int,
     hidden_too: Sequence[bool],
 ) -> list[tuple[Reference, ...]]:
-    """What the tenant's present weights make of each sample's answers; keeps hidden states where asked.
+    """Log-probabilities of each sample's answers under the tenant's present weights.
 
-    Raises `OutOfMemory`.
+    With hidden states for the samples whose `hidden_too` is true. Raises `OutOfMemory`.
     """
-    found, _ = within_memory(
+    references, _ = within_memory(
         lambda tokens: _read(base, tenant, samples, token_budget=tokens, hidden_too=hidden_too),
         token_budget=token_budget,
     )
-    return found
+    return references
 
 
 @torch.no_grad()
@@ -100,19 +103,23 @@ def _read(
     hidden_too: Sequence[bool],
 ) -> list[tuple[Reference, ...]]:
     portions = [Portion(sample=sample) for sample in samples]
-    found: dict[int, tuple[Reference, ...]] = {}
-    keeps = {id(portion): keep for portion, keep in zip(portions, hidden_too, strict=True)}
-    for batch in pack([(tenant, portions)], Form(token_budget=token_budget, mix_below_tokens=0), base.device):
+    references: dict[int, tuple[Reference, ...]] = {}
+    hidden_by_portion = {
+        id(portion): keeps_hidden for portion, keeps_hidden in zip(portions, hidden_too, strict=True)
+    }
+    for batch in pack(
+        [(tenant, portions)], PackingOptions(token_budget=token_budget, mix_below_tokens=0), base.device
+    ):
         hidden_ND = base.hidden(batch.packed).index_select(0, batch.row_N)
         logprob_N, top_N = read_targets(hidden_ND, base.head_VD, batch.target_N)
         for placed in batch.placed[0][1]:
-            keep = keeps[id(placed.portion)]
-            found[id(placed.portion)] = tuple(
+            keeps_hidden = hidden_by_portion[id(placed.portion)]
+            references[id(placed.portion)] = tuple(
                 Reference(
                     logprob_N=logprob_N[start:end].clone(),
                     top_N=top_N[start:end].clone(),
-                    hidden_ND=hidden_ND[start:end].clone() if keep else None,
+                    hidden_ND=hidden_ND[start:end].clone() if keeps_hidden else None,
                 )
                 for start, end in placed.ranges
             )
-    return [found[id(portion)] for portion in portions]
+    return [references[id(portion)] for portion in portions]

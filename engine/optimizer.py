@@ -1,6 +1,6 @@
-"""AdamW, one adapter at a time over its own flat row: own learning rate, step count, clip and finite check.
+"""AdamW for one adapter at a time, on its flat row: with its own learning rate, step count and clipping.
 
-Only the row of the slot that steps is touched, so idle tenants stay bit-identical. Source of the update:
+Only the row of the slot that steps is written, so idle tenants stay bit-identical. Source of the update:
 Loshchilov & Hutter, Decoupled Weight Decay Regularization (ICLR 2019), as in `torch.optim.AdamW`.
 """
 
@@ -17,7 +17,7 @@ _NORM_EPSILON = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSizes:
-    """What one adapter's step is taken with."""
+    """The numbers of one adapter's optimizer step."""
 
     learning_rate: float
     beta1: float
@@ -29,8 +29,8 @@ class StepSizes:
 def step(arena: Arena, slot: int, sizes: StepSizes) -> float:
     """One AdamW step of one slot. Returns the gradient's L2 norm before clipping.
 
-    A norm that is not finite means no step was taken: weights, moments and step count are as before.
-    Either way the slot's gradient is zero afterwards.
+    If the norm is not finite, no step is taken: weights, moments and step count stay as they are. In both
+    cases the slot's gradient is zero afterwards.
     """
     grad_P = arena.grad[slot]
     norm = float(torch.linalg.vector_norm(grad_P))

@@ -1,6 +1,7 @@
-"""What lies between the products: normalisation, rotation and gate, with frozen parameters, in few passes.
+"""The pointwise operations of a layer: normalisation, rotary embedding and gate, with frozen parameters.
 
-The base's own numbers; small products are cheap on a CPU, and what reads and writes every row is not.
+Each reads and writes the rows as few times as possible: on a CPU that costs more than small matrix products.
+The results are the modelling code's.
 
 Shapes: T rows, H heads, D head size, C half of it, F intermediate size.
 """
@@ -44,8 +45,8 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         x, inverse, weight = ctx.saved_tensors
         wide, scaled = x.float(), (grads[0] * weight).float()
-        along = torch.linalg.vecdot(scaled, wide).unsqueeze(-1).mul_(inverse.square()).div_(-x.shape[-1])
-        return scaled.addcmul_(wide, along).mul_(inverse).to(x.dtype), None, None
+        projection = torch.linalg.vecdot(scaled, wide).unsqueeze(-1).mul_(inverse.square()).div_(-x.shape[-1])
+        return scaled.addcmul_(wide, projection).mul_(inverse).to(x.dtype), None, None
 
 
 class _Rotated(torch.autograd.Function):
@@ -62,9 +63,9 @@ class _Rotated(torch.autograd.Function):
 
 def _turn(x_THD: Tensor, cos_THC: Tensor, sin_THC: Tensor, direction: float) -> Tensor:
     y_THD = torch.empty(x_THD.shape, dtype=x_THD.dtype, device=x_THD.device)
-    (left, right), (into_left, into_right) = x_THD.chunk(2, -1), y_THD.chunk(2, -1)
-    torch.mul(left, cos_THC, out=into_left).addcmul_(right, sin_THC, value=-direction)
-    torch.mul(right, cos_THC, out=into_right).addcmul_(left, sin_THC, value=direction)
+    (left, right), (left_out, right_out) = x_THD.chunk(2, -1), y_THD.chunk(2, -1)
+    torch.mul(left, cos_THC, out=left_out).addcmul_(right, sin_THC, value=-direction)
+    torch.mul(right, cos_THC, out=right_out).addcmul_(left, sin_THC, value=direction)
     return y_THD
 
 
@@ -72,16 +73,16 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:
         left, right = gate_up.chunk(2, -1)
-        opened = F.silu(left)
-        ctx.save_for_backward(gate_up, opened)
-        return opened * right
+        activated = F.silu(left)
+        ctx.save_for_backward(gate_up, activated)
+        return activated * right
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor]:
-        gate_up, opened = ctx.saved_tensors
+        gate_up, activated = ctx.saved_tensors
         left, right = gate_up.chunk(2, -1)
         grad_gate_up = torch.empty_like(gate_up)
-        into_left, into_right = grad_gate_up.chunk(2, -1)
-        torch.mul(grads[0], opened, out=into_right)
-        torch.ops.aten.silu_backward.grad_input(grads[0] * right, left, grad_input=into_left)
+        left_out, right_out = grad_gate_up.chunk(2, -1)
+        torch.mul(grads[0], activated, out=right_out)
+        torch.ops.aten.silu_backward.grad_input(grads[0] * right, left, grad_input=left_out)
         return (grad_gate_up,)

@@ -1,7 +1,7 @@
-"""Token sequences of one tenant in which a shared beginning is computed once.
+"""A radix tree of one tenant's token sequences: a shared beginning is computed once.
 
-A radix tree: a node is a run of tokens that continues its ancestors. Runs are split only where enough is
-shared to pay for one more attention call. Never between tenants: their adapters differ, so their rows do.
+A node is a run of tokens that continues its ancestors. A run is split only if enough tokens are shared to pay
+for one more attention call. Tenants never share: their adapters differ, and so do their rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,12 @@ class _Node:
     token_ids: Tokens
     position: int  # of its first token in the sequence
     children: list["_Node"] = field(default_factory=list)
-    row: int = -1  # of its first token in the pass, once laid out
+    row: int = -1  # of its first token in the batch, set by `lay_out`
 
 
 @dataclass(slots=True)
 class Layout:
-    """The tree's tokens in the order a pass computes them."""
+    """The tree's tokens in the order of the batch's rows."""
 
     token_ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Layout:
 
 
 class PrefixTree:
-    """Grows by whole sequences; `tokens` is what a pass over it computes."""
+    """Grows by whole sequences; `tokens` is the number of rows that a batch of it computes."""
 
     def __init__(self, *, share: bool) -> None:
         self.tokens = 0
@@ -40,7 +40,7 @@ class PrefixTree:
         self._roots: list[_Node] = []
 
     def add(self, sequence: Tokens) -> None:
-        """The sequence can be looked up after `lay_out`."""
+        """Add a sequence; `rows` finds it after `lay_out`."""
         siblings, position = self._roots, 0
         while sequence:
             node, shared = self._best(siblings, sequence)
@@ -53,7 +53,7 @@ class PrefixTree:
             siblings, sequence, position = node.children, sequence[shared:], position + shared
 
     def missing(self, sequence: Tokens) -> int:
-        """How many tokens adding the sequence would cost."""
+        """How many tokens `add` would add for this sequence."""
         siblings = self._roots
         while sequence:
             node, shared = self._best(siblings, sequence)
@@ -63,18 +63,18 @@ class PrefixTree:
         return 0
 
     def lay_out(self, into: Layout) -> None:
-        """Appends the tree's tokens, ancestors before their descendants."""
+        """Append the tree's tokens, ancestors before their descendants."""
         for root in self._roots:
             _lay_out(root, (), into)
 
     def rows(self, sequence: Tokens) -> list[int]:
-        """The pass's row of each token of a sequence that was added before `lay_out`."""
-        found = next(_paths(self._roots, sequence), None)
-        assert found is not None, "only sequences that were added have rows"
-        return found
+        """The row of each token of a sequence that was added before `lay_out`."""
+        rows = next(_paths(self._roots, sequence), None)
+        assert rows is not None, "only sequences that were added have rows"
+        return rows
 
     def _best(self, siblings: Sequence[_Node], sequence: Tokens) -> tuple[_Node | None, int]:
-        """The sibling to go on in and how far, or none where too little is shared."""
+        """The sibling that shares most tokens, and how many; None if too few are shared."""
         best, furthest = None, 0
         if not self._share:
             return best, furthest
@@ -88,27 +88,27 @@ class PrefixTree:
 
 
 def common(left: Tokens, right: Tokens) -> int:
-    """Length of the beginning two sequences have in common."""
-    for index, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other:
+    """Number of tokens at the beginning that two sequences share."""
+    for index, (left_token, right_token) in enumerate(zip(left, right, strict=False)):
+        if left_token != right_token:
             return index
     return min(len(left), len(right))
 
 
 def _split(node: _Node, at: int) -> None:
-    """The node ends after `at` tokens; the rest of it is its only child."""
-    rest = _Node(node.token_ids[at:], node.position + at, node.children)
-    node.token_ids, node.children = node.token_ids[:at], [rest]
+    """Divide the node after `at` tokens; the remainder becomes its only child."""
+    remainder = _Node(node.token_ids[at:], node.position + at, node.children)
+    node.token_ids, node.children = node.token_ids[:at], [remainder]
 
 
 def _lay_out(node: _Node, ancestors: tuple[int, ...], into: Layout) -> None:
     node.row = len(into.token_ids)
     into.token_ids.extend(node.token_ids)
     into.positions.extend(range(node.position, node.position + len(node.token_ids)))
-    here = len(into.segments)
+    index = len(into.segments)
     into.segments.append(Segment(len(node.token_ids), ancestors))
     for child in node.children:
-        _lay_out(child, (*ancestors, here), into)
+        _lay_out(child, (*ancestors, index), into)
 
 
 def _paths(siblings: Sequence[_Node], sequence: Tokens) -> Iterator[list[int]]:
@@ -121,5 +121,5 @@ def _paths(siblings: Sequence[_Node], sequence: Tokens) -> Iterator[list[int]]:
         if shared == len(sequence):
             yield rows
         elif shared == len(node.token_ids):
-            for rest in _paths(node.children, sequence[shared:]):
-                yield rows + rest
+            for later_rows in _paths(node.children, sequence[shared:]):
+                yield rows + later_rows

@@ -1,7 +1,8 @@
-"""Probes: what a replica must say if it serves the adapter that was trained, over the base it was trained on.
+"""Makes probes: log-probabilities that a replica must give if it serves the trained adapter over its base.
 
-At the first tokens of some replies, how likely the likeliest tokens are. Not of the reply alone: what was
-learned well stays certain with half of the adapter missing; what comes second and third moves (measured).
+A probe has the likeliest tokens at the first tokens of a reply. The reply's own tokens are not enough: a
+reply that was learned well stays certain even if half of the adapter is missing; the second and third
+likeliest tokens change (measured).
 """
 
 from collections.abc import Sequence
@@ -29,33 +30,35 @@ _DECIMALS = 6  # float32 differs by more between two implementations
 def probes_of(
     base: BaseModel, tenant: Tenant, samples: Sequence[Sample], *, token_budget: int
 ) -> tuple[Probe, ...]:
-    """A few replies and what adapter and bare base make of their first tokens, for the manifest."""
-    chosen = [_beginning(sample) for sample in _telling(samples)]
-    taught, bare = (
-        [_logprobs(base, found[0].hidden_ND) for found in read]
-        for read in (
-            read_references(base, one, chosen, token_budget=token_budget, hidden_too=[True] * len(chosen))
-            for one in (tenant, Tenant(slot=None, recipe=tenant.recipe))
+    """A few replies with log-probabilities of adapter and base at their first tokens, for the manifest."""
+    chosen = [_beginning(sample) for sample in _choose_samples(samples)]
+    adapter, base_alone = (
+        [_logprobs(base, references[0].hidden_ND) for references in references_of_samples]
+        for references_of_samples in (
+            read_references(
+                base, model_tenant, chosen, token_budget=token_budget, hidden_too=[True] * len(chosen)
+            )
+            for model_tenant in (tenant, Tenant(slot=None, recipe=tenant.recipe))
         )
     )
-    return tuple(_probe(*parts) for parts in zip(chosen, taught, bare, strict=True))
+    return tuple(_probe(*parts) for parts in zip(chosen, adapter, base_alone, strict=True))
 
 
-def _telling(samples: Sequence[Sample]) -> list[Sample]:
-    """What shows best whether an adapter and its base are the right ones.
+def _choose_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples that best distinguish an adapter and its base from others.
 
-    First of all replies it was newly taught: it says them, its base does not. Then some others from all over
-    the lesson, which the base is likelier to say too.
+    First newly taught replies: the adapter gives them, the base does not. Then other samples, evenly spaced
+    over the lesson, whose replies the base is likelier to give too.
     """
     new = [sample for sample in samples if sample.part is Part.NEW and (sample.advantage or 0.0) >= 0.0]
-    known = {id(sample) for sample in new}
-    others = [sample for sample in samples if id(sample) not in known and sample.part is not Part.DEV]
+    new_ids = {id(sample) for sample in new}
+    others = [sample for sample in samples if id(sample) not in new_ids and sample.part is not Part.DEV]
     first = _spread(new, _PROBES_NEW_MAX)
     return [*first, *_spread(others, _PROBES_MAX - len(first))]
 
 
 def _spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
-    """At most `count` samples from all over."""
+    """At most `count` of the samples, evenly spaced."""
     return samples[:: max(1, -(-len(samples) // count))]
 
 
@@ -67,19 +70,19 @@ def _beginning(sample: Sample) -> Sample:
 
 
 def _logprobs(base: BaseModel, hidden_ND: Tensor | None) -> Tensor:
-    assert hidden_ND is not None, "asked for"
+    assert hidden_ND is not None, "read with hidden_too"
     return (hidden_ND @ base.head_VD.t()).float().log_softmax(-1)
 
 
-def _probe(sample: Sample, taught_NV: Tensor, bare_NV: Tensor) -> Probe:
-    either = torch.cat([logprob_NV.topk(_LIKELY).indices for logprob_NV in (taught_NV, bare_NV)], dim=1)
+def _probe(sample: Sample, adapter_NV: Tensor, base_NV: Tensor) -> Probe:
+    either = torch.cat([logprob_NV.topk(_LIKELY).indices for logprob_NV in (adapter_NV, base_NV)], dim=1)
     likely = tuple(tuple(sorted(set(row))) for row in either.tolist())
     return Probe(
         token_ids=(*sample.prompt_ids, *sample.reply.token_ids),
         prompt_tokens=len(sample.prompt_ids),
         likely=likely,
-        logprobs=_rounded(taught_NV, likely),
-        base_logprobs=_rounded(bare_NV, likely),
+        logprobs=_rounded(adapter_NV, likely),
+        base_logprobs=_rounded(base_NV, likely),
     )
 
 

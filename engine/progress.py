@@ -1,7 +1,7 @@
-"""How far a lesson is: which corrections are learned, how far anchors moved, whether dev episodes get better.
+"""Measures a lesson's progress: learned corrections, changed anchors, and the loss on dev episodes.
 
-A turn goes on until it has learned what it is about, or a bound is reached. Every number here comes from the
-lesson's own slot, so the same pass ends each of its lessons at the same step.
+A turn continues until its corrections are learned or it reaches a bound. All numbers come from the lesson's
+own slot, so a repeated pass ends each lesson at the same step.
 """
 
 import math
@@ -17,28 +17,31 @@ from engine.objective import read_references
 from engine.packer import Reference, Tenant
 from engine.tokens import Sample
 
-LOOK_STEPS = 4
-"""Optimizer steps between two looks: a look costs about as much as a step's forward pass."""
+CHECK_STEPS = 4
+"""Optimizer steps between two progress checks: a check costs about as much as a step's forward pass."""
 
 LEARNED_SHARE = 0.95
-"""Of the watched corrections. All of fewer than 20; of more, one in twenty may contradict the others."""
+"""Share of the watched corrections that must be learned. Below 20 corrections all must be; above, one in
+twenty may contradict the others."""
 
 KEPT_SHARE = 0.998
-"""Of the tokens of anchors that were the champion's first choice. A reply that changed course differs in a
-few of its tokens. Measured on the example base: with 0.99, rules leaked where no anchor stood."""
+"""Share of the anchors' tokens that must stay the first choice, of those that are the champion's. A changed
+reply differs in a few tokens only. Measured on the example base: with 0.99, rules spread to other prompts."""
 
-DEV_EPISODES_MIN = 8  # fewer say nothing about when to stop
+DEV_EPISODES_MIN = 8  # fewer do not show when to stop
 _RISES_MAX = 2  # of the dev loss, in a row
 _CORRECTIONS_MAX = 64  # that are watched
 _ANCHORS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What the adapter made of the watched samples at one step. None: there are none."""
+class ProgressCheck:
+    """Numbers of the watched samples at one step. None: there are no such samples."""
 
-    learned_share: float | None  # of the corrections: every token of the wanted reply is the likeliest
-    kept_share: float | None  # of the anchors' tokens that were the champion's first choice: they still are
+    learned_share: float | None  # corrections whose every wanted token is the likeliest
+    kept_share: (
+        float | None
+    )  # of the anchors' tokens that were the champion's first choice, those that still are
     dev_loss_nats: float | None  # mean over the dev episodes, by mass
 
     @property
@@ -48,10 +51,10 @@ class Look:
         return kept and self.learned_share is not None and self.learned_share >= LEARNED_SHARE
 
 
-def dev_loss_rises(looks: Sequence[Look]) -> bool:
-    """Whether the loss on the dev episodes rose at the last two looks."""
+def dev_loss_rises(looks: Sequence[ProgressCheck]) -> bool:
+    """Whether the loss on the dev episodes rose at each of the last two checks."""
     last = [look.dev_loss_nats for look in looks[-_RISES_MAX - 1 :] if look.dev_loss_nats is not None]
-    return len(last) > _RISES_MAX and all(now > before for before, now in pairwise(last))
+    return len(last) > _RISES_MAX and all(after > before for before, after in pairwise(last))
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:
@@ -73,7 +76,7 @@ class WatchedSamples:
         tenant: Tenant,
         *,
         corrections: Sequence[Sample],
-        anchors: Sequence[tuple[Sample, Reference]],  # with what the champion made of them
+        anchors: Sequence[tuple[Sample, Reference]],  # with the champion's log-probabilities
         dev: Sequence[Sample],
         token_budget: int,
     ) -> None:
@@ -84,19 +87,19 @@ class WatchedSamples:
         self._anchors = list(anchors)
         self._dev = list(dev) if len(dev) >= DEV_EPISODES_MIN else []
 
-    def look(self) -> Look:
-        """What the slot's present weights make of the watched samples."""
+    def check(self) -> ProgressCheck:
+        """Measure the watched samples under the slot's present weights."""
         anchors = [sample for sample, _ in self._anchors]
         read = self._read([*self._corrections, *self._dev, *anchors], hidden_too=False)
         first_dev, first_anchor = len(self._corrections), len(self._corrections) + len(self._dev)
-        return Look(
+        return ProgressCheck(
             learned_share=_learned_share(read[:first_dev]),
             dev_loss_nats=_loss(self._dev, read[first_dev:first_anchor]),
             kept_share=_kept_share(read[first_anchor:], [reference for _, reference in self._anchors]),
         )
 
     @torch.no_grad()
-    def moved_nats(self) -> float | None:
+    def kl_nats(self) -> float | None:
         """Forward KL from the champion on anchors, mean over tokens; None: there are none."""
         if not self._anchors:
             return None
@@ -123,8 +126,8 @@ def _kept_share(now: Sequence[Reference], champion: Sequence[Reference]) -> floa
         return None
     pairs = list(zip(now, champion, strict=True))
     first = sum(int(before.top_N.sum()) for _, before in pairs)
-    still = sum(int((after.top_N & before.top_N).sum()) for after, before in pairs)
-    return still / first if first else None
+    kept = sum(int((after.top_N & before.top_N).sum()) for after, before in pairs)
+    return kept / first if first else None
 
 
 def _learned_share(replies: Sequence[Reference]) -> float | None:

@@ -1,4 +1,4 @@
-"""How fast an adapter learns on a base where nobody says: a learning rate by the width of the base."""
+"""The default learning rate of an adapter, by the width of the base."""
 
 from engine.recipe import Recipe
 
@@ -9,7 +9,7 @@ _ALPHA = 32.0
 
 
 def peak_rate(recipe: Recipe, *, width: int) -> float:
-    """The recipe's learning rate; where it has none, 5e-4 (2000 / width)^0.781 for adapters of alpha 32.
+    """The recipe's learning rate; if it has none, 5e-4 (2000 / width)^0.781 for adapters of alpha 32.
 
     The rule and its constants: Schulman et al., "LoRA Without Regret" (2025), and the hyperparameter page of
     Tinker's documentation. The rate does not depend on the rank where the scale is alpha / rank; with another
@@ -17,5 +17,5 @@ def peak_rate(recipe: Recipe, *, width: int) -> float:
     """
     if recipe.learning_rate is not None:
         return recipe.learning_rate
-    usual_scale = _ALPHA / recipe.rank
-    return float(_RATE * (_WIDTH / width) ** _EXPONENT * usual_scale / recipe.scale)
+    default_scale = _ALPHA / recipe.rank
+    return float(_RATE * (_WIDTH / width) ** _EXPONENT * default_scale / recipe.scale)

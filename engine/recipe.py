@@ -1,4 +1,4 @@
-"""How one agent is taught in one turn: optimizer, batch shares, loss terms. Stored with every turn.
+"""The recipe of a turn: how an agent is trained (optimizer, batch shares, loss terms). The turn stores it.
 
 The defaults are for real models; the tiny example base needs a larger learning rate.
 """
@@ -14,12 +14,13 @@ from typing import Any
 class Term(StrEnum):
     """One term of the loss.
 
-    A term is which samples it takes (`engine.schedule`), a function (`engine.objective`) and a coefficient.
+    A term has a rule which samples enter it (`engine.schedule`), a function (`engine.terms`) and a
+    coefficient.
     """
 
     SUPERVISED = "supervised"  # cross entropy on the replies people want
     PREFERENCE = "preference"  # DPO on a wanted reply against a rejected one
-    POLICY = "policy"  # clipped policy gradient on the agent's own words
+    POLICY = "policy"  # clipped policy gradient on replies that the agent sampled
     KL = "kl"  # forward KL from the champion on anchors
 
 
@@ -31,7 +32,7 @@ COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
         Term.KL: 0.0,
     }
 )
-"""What each term is multiplied by where a recipe does not say."""
+"""The default coefficient of each term."""
 
 _OLDER_NAMES: Mapping[str, Term] = {
     "sft_weight": Term.SUPERVISED,
@@ -39,28 +40,30 @@ _OLDER_NAMES: Mapping[str, Term] = {
     "policy_weight": Term.POLICY,
     "kl_weight": Term.KL,
 }
-"""Names of single coefficients in recipes that were stored or configured before there were terms."""
+"""Names of coefficients in older recipes, stored or configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides an adapter besides its episodes, its parent and its seed."""
+    """Everything that determines an adapter, besides its episodes, its parent and its seed."""
 
     rank: int = 16
     alpha: float = 32.0
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    steps: int = 100  # optimizer steps a turn at most; it ends before where its corrections are learned
-    steps_min: int = 24  # and takes so many at least
-    epochs: float = 3.0  # over new episodes with an advantage: nothing says when those are learned
+    steps: int = 100  # optimizer steps of a turn at most; it ends earlier once its corrections are learned
+    steps_min: int = 24  # optimizer steps of a turn at least
+    epochs: float = 3.0  # over new episodes with an advantage, which have no sign of being learned
     warmup_steps: int = 4
     learning_rate: float | None = None  # None: by the width of the base (`engine.rates`)
     final_rate: float = 0.1  # share of the learning rate left at the last step
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.0
-    clip_norm: float = 1.0  # of one agent's gradient; other agents' never enter
-    carry_moments: bool = False  # start from the champion's optimizer state; with it rules leak more
+    clip_norm: float = 1.0  # L2 norm of one agent's gradient
+    carry_moments: bool = (
+        False  # start from the champion's optimizer state; then rules spread to other prompts
+    )
     new_per_step: int = 8
     replay_per_step: int = 6
     anchors_per_step: int = 16
@@ -71,7 +74,7 @@ class Recipe:
     preference_beta: float = 0.1
     policy_clip_low: float = 0.8
     policy_clip_high: float = 1.28
-    importance_max: float = 2.0  # cap on pi_champion / mu
+    importance_max: float = 2.0  # upper bound of pi_champion / pi_sampled
     tokens_max: int = 2048  # longest prompt + reply; longer episodes are refused with a reason
 
     def __post_init__(self) -> None:
@@ -86,14 +89,14 @@ class Recipe:
 
     @property
     def scale(self) -> float:
-        """What the adapter's product is multiplied by."""
+        """The factor of the adapter's product."""
         return float(self.alpha / (self.rank**0.5 if self.rslora else self.rank))
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from stored or configured values; what they leave out has its default.
+    """A recipe from stored or configured values; missing values have their defaults.
 
-    Raises `ValueError` naming what is not known, `AssertionError` where a value is out of range.
+    Raises `ValueError`, which names unknown values, and `AssertionError` if a value is out of range.
     """
     known = {setting.name for setting in fields(Recipe)}
     if unknown := sorted(values.keys() - known - _OLDER_NAMES.keys()):

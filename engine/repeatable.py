@@ -1,7 +1,7 @@
-"""The same bits each time: what torch has to be told for it.
+"""Sets torch up so that the same computation gives the same bits each time.
 
-A GPU's matrix products need a fixed workspace, chosen before the first of them; flash attention's backward
-pass adds in a fixed order only where an operation without such an order would be an error, not a warning.
+A GPU's matrix products need a fixed workspace, which must be set before the first product. The backward pass
+of flash attention adds in a fixed order only if operations without such an order are errors, not warnings.
 """
 
 import os
@@ -13,14 +13,16 @@ import torch
 
 
 def fix_workspaces() -> None:
-    """cuBLAS repeats itself, unless told otherwise; without effect once it has computed something."""
+    """Give cuBLAS a fixed workspace, unless the environment sets one. No effect after its first product."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Within, torch takes the algorithms that give the same bits each time; raises `RuntimeError` at an
-    operation that has none."""
+    """In the block, torch uses algorithms that give the same bits each time.
+
+    An operation without such an algorithm raises `RuntimeError`.
+    """
     memory: Any = torch.utils.deterministic
     before, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     warned = torch.is_deterministic_algorithms_warn_only_enabled()

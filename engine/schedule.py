@@ -1,7 +1,7 @@
-"""Which samples form each step of a lesson, and how much each counts.
+"""Chooses the samples of each step of a lesson, and their coefficients.
 
-Each part (new, replay, anchor) is a pool walked in seeded shuffles, so every sample comes as often as
-any other; shares are fixed per lesson and each loss term is divided by its own mass.
+Each part (new, replay, anchor) is a pool in a seeded random order, shuffled again after each round, so all
+its samples come equally often. Shares are fixed for a lesson, and each loss term is divided by its own mass.
 """
 
 import math
@@ -13,16 +13,16 @@ from engine.recipe import Recipe, Term
 from engine.tokens import Sample
 from rewards.episode import Part
 
-TAKES: Mapping[Term, Callable[[Sample], bool]] = {
+ENTERS: Mapping[Term, Callable[[Sample], bool]] = {
     Term.SUPERVISED: lambda sample: sample.advantage is None,
     Term.PREFERENCE: lambda sample: sample.rejected is not None,
     Term.POLICY: lambda sample: sample.advantage is not None,
     Term.KL: lambda sample: sample.part is Part.ANCHOR and sample.advantage is None,
 }
-"""Which samples enter a term."""
+"""Whether a sample enters a term."""
 
 _SHARED_BY_PART = frozenset({Term.SUPERVISED})
-"""Terms in which each part of the batch has its share; the others take all samples alike."""
+"""Terms in which each part of the batch has its share; the other terms do not distinguish parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,37 +34,37 @@ class Drawn:
 
 
 def steps_by_epochs(recipe: Recipe, new: int) -> int:
-    """Optimizer steps for so many new episodes: `epochs` over them, within the recipe's bounds."""
+    """Optimizer steps for `epochs` over `new` episodes, within the recipe's bounds."""
     return min(recipe.steps, max(recipe.steps_min, math.ceil(recipe.epochs * new / recipe.new_per_step)))
 
 
 @dataclass(slots=True, kw_only=True)
 class Length:
-    """How long a lesson is: it learns at its full rate until something ends that, then cools down.
+    """The length of a lesson: it trains at its full rate, and ends with a cooldown.
 
-    The cooldown is a fifth of all steps, the rate falling linearly to `final_rate`. So a lesson of unknown
-    length needs no plan (Hu et al., "MiniCPM", 2404.06395; Hägele et al., 2405.18392). One whose length is
-    fixed cools down from its first step on.
+    The cooldown is a fifth of all steps; in it the rate falls linearly to `final_rate`. So the length need
+    not be known at the start (Hu et al., "MiniCPM", 2404.06395; Hägele et al., 2405.18392). A lesson of fixed
+    length cools down from its first step on.
     """
 
     steps_min: int
-    steps: int  # the last one; known for certain once the lesson cools down
-    cools_from: int | None = None
+    steps: int  # at most; the exact number once the cooldown begins
+    cools_from: int | None = None  # first step of the cooldown; None: not known yet
 
     def __post_init__(self) -> None:
         if self.steps_min == self.steps:
             self.cools_from = 0
 
     def must_cool(self, step: int) -> bool:
-        """Whether a cooldown that began later than after `step` steps would not fit."""
+        """Whether the cooldown must begin after `step` steps to fit into `steps`."""
         return step + _cooldown(step) >= self.steps
 
     def may_cool(self, step: int) -> bool:
-        """Whether the lesson may end with a cooldown that begins after `step` steps."""
+        """Whether a cooldown that begins after `step` steps reaches `steps_min`."""
         return step + _cooldown(step) >= self.steps_min
 
     def cool(self, step: int) -> None:
-        """The lesson ends with a cooldown that begins now."""
+        """Begin the cooldown after `step` steps."""
         self.steps = min(self.steps, step + _cooldown(step))
         self.cools_from = step
 
@@ -82,7 +82,7 @@ def _cooldown(step: int) -> int:
 
 
 def draw(samples: Sequence[Sample], recipe: Recipe, seed: int) -> Iterator[list[Drawn]]:
-    """Endless steps; the same samples, recipe and seed give the same steps."""
+    """An endless sequence of steps; the same samples, recipe and seed give the same steps."""
     per_step = {
         Part.NEW: (recipe.new_per_step, recipe.new_share),
         Part.REPLAY: (recipe.replay_per_step, recipe.replay_share),
@@ -94,8 +94,8 @@ def draw(samples: Sequence[Sample], recipe: Recipe, seed: int) -> Iterator[list[
         if count > 0
     }
     pools = {part: pool for part, pool in pools.items() if pool}
-    whole = sum(per_step[part][1] for part in pools)
-    shares = {part: per_step[part][1] / whole for part in pools}
+    total_share = sum(per_step[part][1] for part in pools)
+    shares = {part: per_step[part][1] / total_share for part in pools}
     walks = {part: _cycle(pool, random.Random(f"{seed}/{part}")) for part, pool in pools.items()}
     counts = {part: min(per_step[part][0], len(pool)) for part, pool in pools.items()}
     while True:
@@ -111,12 +111,12 @@ def _cycle(pool: Sequence[int], chance: random.Random) -> Iterator[int]:
 
 
 def _distinct(walk: Iterator[int], count: int) -> dict[int, int]:
-    """The next `count` of the walk and how often each came: at a seam between shuffles one may come twice."""
-    times: dict[int, int] = {}
+    """The next `count` samples and how often each came: between two shuffles a sample may come twice."""
+    counts: dict[int, int] = {}
     for _ in range(count):
         index = next(walk)
-        times[index] = times.get(index, 0) + 1
-    return times
+        counts[index] = counts.get(index, 0) + 1
+    return counts
 
 
 def _weigh(
@@ -125,7 +125,7 @@ def _weigh(
     shares: Mapping[Part, float],
     recipe: Recipe,
 ) -> list[Drawn]:
-    """Each sample's coefficient in every term it enters."""
+    """Each sample's coefficient in every term that it enters."""
     mass = {
         index: samples[index].mass * times
         for times_by_index in drawn.values()
@@ -135,17 +135,17 @@ def _weigh(
     for term in Term:
         if recipe.coefficients[term] > 0.0:
             for pool, share in _pools(samples, mass, shares, term):
-                whole = sum(mass[index] for index in pool)
+                pool_mass = sum(mass[index] for index in pool)
                 for index in pool:
-                    coefficients[index][term] = recipe.coefficients[term] * share * mass[index] / whole
-    return [Drawn(index=index, coefficients=given) for index, given in coefficients.items()]
+                    coefficients[index][term] = recipe.coefficients[term] * share * mass[index] / pool_mass
+    return [Drawn(index=index, coefficients=by_term) for index, by_term in coefficients.items()]
 
 
 def _pools(
     samples: Sequence[Sample], drawn: Iterable[int], shares: Mapping[Part, float], term: Term
 ) -> Iterator[tuple[list[int], float]]:
-    """The drawn samples that enter the term, in pools of which each has its share of the term."""
-    entering = [index for index in drawn if TAKES[term](samples[index])]
+    """The drawn samples that enter the term, in pools, with each pool's share of the term."""
+    entering = [index for index in drawn if ENTERS[term](samples[index])]
     if term not in _SHARED_BY_PART:
         yield entering, 1.0
         return

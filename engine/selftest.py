@@ -1,6 +1,7 @@
-"""Does the engine keep its promises on this machine, with this base? A minute's answer.
+"""Checks the engine's promises on this machine with this base; takes about a minute.
 
-Gradients against PEFT, co-tenants that change nothing, a broken tenant that harms nobody, repeats to the bit.
+It compares gradients with PEFT's, checks that tenants do not affect each other and that NaN in one tenant
+stays there, and that a repeated step gives the same bits.
 """
 
 import random
@@ -18,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from engine.arena import Arena
 from engine.base_model import BaseModel, load_base
 from engine.optimizer import StepSizes, step
-from engine.packer import Form, Portion, Tenant
+from engine.packer import PackingOptions, Portion, Tenant
 from engine.recipe import Recipe, Term
 from engine.repeatable import repeatable
 from engine.slots import fresh_weights
@@ -28,14 +29,14 @@ from rewards.episode import Part
 
 _AGENTS = 3
 _RECIPE = Recipe(rank=8, alpha=16.0)
-_FORM = Form(token_budget=1 << 20, mix_below_tokens=1 << 20)
+_FORM = PackingOptions(token_budget=1 << 20, mix_below_tokens=1 << 20)
 _SIZES = StepSizes(learning_rate=1e-3, beta1=0.9, beta2=0.95, weight_decay=0.1, clip_norm=1.0)
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # relative L2; bf16 keeps three digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One promise and what was found."""
+    """The result for one promise."""
 
     promise: str
     kept: bool
@@ -44,11 +45,11 @@ class Check:
 
 
 def selftest(base: Path, *, device: str, dtype: str, threads: int) -> list[Check]:
-    """Tries the engine's promises on the operator's own base; raises `BaseRefused` for an unsupported one."""
+    """Check the engine's promises on the operator's own base. Raises `BaseRefused` if it is not supported."""
     torch.set_num_threads(threads)
     model = load_base(base, device=device, dtype=dtype, rank=_RECIPE.rank, slots=_AGENTS)
     work = _work(int(model.head_VD.shape[0]))
-    _seat(model.arena)
+    _load_adapters(model.arena)
     tolerance = _TOLERANCE[model.dtype]
     checks: Sequence[tuple[str, Callable[[], tuple[bool, str]]]] = (
         ("gradients equal PEFT's", lambda: _like_peft(model, work, base, tolerance)),
@@ -61,52 +62,55 @@ def selftest(base: Path, *, device: str, dtype: str, threads: int) -> list[Check
     for promise, check in checks:
         start = time.perf_counter()
         with repeatable():  # as every pass is computed
-            kept, found = check()
-        results.append(Check(promise=promise, kept=kept, found=found, seconds=time.perf_counter() - start))
+            kept, detail = check()
+        results.append(Check(promise=promise, kept=kept, found=detail, seconds=time.perf_counter() - start))
     return results
 
 
 def _like_peft(model: BaseModel, work: Work, base: Path, tolerance: float) -> tuple[bool, str]:
     gradients = _gradients(model, work)
     slot, portion = 1, work[1][1][0]
-    theirs = _peft_gradients(base, model, slot, portion)
+    peft = _peft_gradients(base, model, slot, portion)
     worst = 0.0
     for name in model.arena.places:
         for letter, rows in zip("AB", model.arena.matrices(gradients, name), strict=True):
-            worst = max(worst, _relative(rows[slot], theirs[f"{name}.lora_{letter}"]))
+            worst = max(worst, _relative(rows[slot], peft[f"{name}.lora_{letter}"]))
     return worst <= tolerance, f"largest relative difference of a matrix {worst:.1e}, at most {tolerance:.0e}"
 
 
 def _like_alone(model: BaseModel, work: Work, tolerance: float) -> tuple[bool, str]:
     together = _gradients(model, work)
-    worst = max(_relative(_gradients(model, [one])[slot], together[slot]) for slot, one in enumerate(work))
+    worst = max(_relative(_gradients(model, [item])[slot], together[slot]) for slot, item in enumerate(work))
     return worst <= tolerance, f"largest relative difference {worst:.1e}, at most {tolerance:.0e}"
 
 
 def _idle(model: BaseModel, work: Work) -> tuple[bool, str]:
     arena = model.arena
     whole = (arena.weight, arena.grad, arena.first, arena.second, arena.shadow)
-    mine = [*(rows[1] for rows in whole), arena.steps[1]]
-    before = [row.clone() for row in mine]
+    rows_of_idle = [*(rows[1] for rows in whole), arena.steps[1]]
+    before = [row.clone() for row in rows_of_idle]
     add_step(model, [work[0], work[2]], _FORM)
     for slot in (0, 2):
         step(arena, slot, _SIZES)
-    same = all(torch.equal(was, now) for was, now in zip(before, mine, strict=True))
+    same = all(torch.equal(before_row, row) for before_row, row in zip(before, rows_of_idle, strict=True))
     return same, "weights, gradient, moments and step count compared after two others stepped"
 
 
 def _broken(model: BaseModel, work: Work) -> tuple[bool, str]:
     healthy = _gradients(model, work)
-    kept = model.arena.weight[1].clone()
+    weights_before = model.arena.weight[1].clone()
     model.arena.weight[1].fill_(float("nan"))
     model.arena.refresh(1)
     broken = _gradients(model, work)
     finite = bool(torch.isfinite(broken[[0, 2]]).all())
     same = torch.equal(broken[[0, 2]], healthy[[0, 2]])
-    seen = not bool(torch.isfinite(broken[1]).all())
-    model.arena.weight[1].copy_(kept)
+    broken_is_nan = not bool(torch.isfinite(broken[1]).all())
+    model.arena.weight[1].copy_(weights_before)
     model.arena.refresh(1)
-    return finite and seen, f"others {'bit-identical' if same else 'equal to round-off'} beside not-a-number"
+    return (
+        finite and broken_is_nan,
+        f"others {'bit-identical' if same else 'equal to round-off'} beside not-a-number",
+    )
 
 
 def _repeat(model: BaseModel, work: Work) -> tuple[bool, str]:
@@ -143,8 +147,8 @@ def _peft_gradients(base: Path, model: BaseModel, slot: int, portion: Portion) -
     }
 
 
-def _seat(arena: Arena) -> None:
-    """Adapters in the middle of their lessons, each agent its own: nothing of them is zero."""
+def _load_adapters(arena: Arena) -> None:
+    """Load a different adapter for each agent, as in the middle of training: no number is zero."""
     for slot in range(_AGENTS):
         fresh = fresh_weights(arena, list(arena.places), rank=_RECIPE.rank, seed=slot)
         chance = torch.Generator().manual_seed(100 + slot)
@@ -160,7 +164,7 @@ def _seat(arena: Arena) -> None:
 
 
 def _work(vocabulary: int) -> Work:
-    """One sequence an agent, of different lengths."""
+    """One sequence for each agent, of different lengths."""
     chance = random.Random(0)
     work = []
     for slot in range(_AGENTS):
@@ -174,5 +178,5 @@ def _work(vocabulary: int) -> Work:
     return work
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm().clamp_min(1e-30))
+def _relative(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm().clamp_min(1e-30))

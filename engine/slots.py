@@ -1,7 +1,7 @@
-"""Which agent sits in which slot while it learns; the version store is the cold tier.
+"""Loads agents' adapters into slots of the arena while they train, and frees the slots again.
 
-Attach reads a version, detach drops it. Parsed versions are kept in memory up to a bound, one an agent, the
-longest unused dropped first; a version never changes, so its path is its key.
+Parsed versions stay in memory up to a bound, one for each agent; the least recently used is dropped first. A
+version never changes, so its path is its key.
 """
 
 from collections import OrderedDict
@@ -19,22 +19,22 @@ PARSED_BYTES_MAX = 1 << 30
 
 
 class Slots:
-    """The arena's rows, lent out lowest first."""
+    """The arena's slots; the lowest free one is used next."""
 
     def __init__(self, arena: Arena, *, base_hash: str, parsed_bytes_max: int = PARSED_BYTES_MAX) -> None:
         self._arena, self._base_hash = arena, base_hash
         self._parsed_bytes_max = parsed_bytes_max
         self._free = list(range(arena.slots))
         self._parsed: OrderedDict[Path, tuple[Path, Adapter]] = OrderedDict()  # by the agent's directory
-        self.parsed_bytes = 0  # what parsed versions take
+        self.parsed_bytes = 0  # size of the parsed versions in memory
 
     @property
     def free(self) -> int:
-        """How many more can sit down."""
+        """Number of free slots."""
         return len(self._free)
 
     def attach(self, lesson: Lesson) -> int:
-        """The lesson's champion, or its fresh adapter, is in a slot; raises `AdapterRefused`."""
+        """Load the lesson's champion, or a fresh adapter, into a slot. Raises `AdapterRefused`."""
         recipe = lesson.recipe
         if recipe.rank > self._arena.rank:
             raise AdapterRefused(f"rank {recipe.rank} is above the engine's {self._arena.rank}")
@@ -51,10 +51,10 @@ class Slots:
         else:
             adapter = self.read(lesson.parent)
             refuse_mismatch(adapter, recipe, base_hash=self._base_hash, name=lesson.parent.name)
-        return self.seat(adapter, moments_too=recipe.carry_moments)
+        return self.load(adapter, moments_too=recipe.carry_moments)
 
-    def seat(self, adapter: Adapter, *, moments_too: bool) -> int:
-        """The adapter is in a free slot, bit for bit; without its moments it starts counting steps anew."""
+    def load(self, adapter: Adapter, *, moments_too: bool) -> int:
+        """Load the adapter into a free slot, bit for bit; without its moments its step count starts at 0."""
         self._refuse_misfit(adapter)
         arena = self._arena
         slot = self._free.pop(0)
@@ -68,7 +68,7 @@ class Slots:
         return slot
 
     def copy(self, slot: int, recipe: Recipe) -> Adapter:
-        """What is in the slot now, as it would be saved."""
+        """A copy of the slot's adapter, for saving."""
         arena, names = self._arena, self.names(recipe)
         weights, first, second = (
             arena.read(rows, slot, rank=recipe.rank, names=names)
@@ -87,17 +87,17 @@ class Slots:
         )
 
     def detach(self, slot: int) -> None:
-        """The slot is free and holds nothing."""
+        """Free the slot and set it to zero."""
         assert slot not in self._free
         self._arena.clear(slot)
         self._free.append(slot)
         self._free.sort()
 
     def read(self, directory: Path) -> Adapter:
-        """The parsed version, from memory where it is the one of its agent's that was read last."""
+        """The parsed version; from memory if it is the last one that was read for its agent."""
         agent = directory.parent
-        known, adapter = self._parsed.get(agent, (None, None))
-        if adapter is None or known != directory:
+        directory_read, adapter = self._parsed.get(agent, (None, None))
+        if adapter is None or directory_read != directory:
             self._forget(agent)
             adapter = read_adapter(directory)
             self._parsed[agent] = (directory, adapter)
@@ -108,7 +108,7 @@ class Slots:
         return adapter
 
     def names(self, recipe: Recipe) -> list[str]:
-        """The linears a recipe adapts; raises `AdapterRefused` for a target this base does not have."""
+        """The linears that a recipe adapts. Raises `AdapterRefused` for a target that this base lacks."""
         names = [name for name in self._arena.places if name.rsplit(".", 1)[-1] in recipe.targets]
         if missing := set(recipe.targets) - {name.rsplit(".", 1)[-1] for name in names}:
             raise AdapterRefused(

@@ -1,4 +1,4 @@
-"""One step's gradients of all agents: packed, computed micro-batch by micro-batch, summed in the arena."""
+"""Computes one step's gradients of all agents: packs micro-batches and sums their gradients in the arena."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,32 +6,37 @@ from dataclasses import replace
 from engine.base_model import BaseModel
 from engine.memory import within_memory
 from engine.objective import Signals, add_gradients
-from engine.packer import Form, Portion, Tenant, pack
+from engine.packer import PackingOptions, Portion, Tenant, pack
 
 Work = Sequence[tuple[Tenant, Sequence[Portion]]]
 
 
-def add_step(base: BaseModel, work: Work, form: Form) -> tuple[dict[int, Signals], Form]:
-    """The gradients of a step are in the arena, which held none before. Returns signals by slot, and the form
-    that fitted into memory: go on with that. Raises `OutOfMemory`."""
-    signals, fitting = within_memory(
-        lambda tokens: _add(base, work, replace(form, token_budget=tokens)),
-        token_budget=form.token_budget,
-        forget=lambda: _forget(base, work),
+def add_step(
+    base: BaseModel, work: Work, packing: PackingOptions
+) -> tuple[dict[int, Signals], PackingOptions]:
+    """Compute the gradients of a step into the arena, which held none before.
+
+    Returns the signals by slot, and the packing that fitted into memory, with which the caller should
+    continue. Raises `OutOfMemory`.
+    """
+    signals, tokens_fitting = within_memory(
+        lambda tokens: _add(base, work, replace(packing, token_budget=tokens)),
+        token_budget=packing.token_budget,
+        undo=lambda: _clear_gradients(base, work),
     )
-    return signals, replace(form, token_budget=fitting)
+    return signals, replace(packing, token_budget=tokens_fitting)
 
 
-def _add(base: BaseModel, work: Work, form: Form) -> dict[int, Signals]:
+def _add(base: BaseModel, work: Work, packing: PackingOptions) -> dict[int, Signals]:
     signals = {tenant.slot: Signals() for tenant, _ in work if tenant.slot is not None}
-    for batch in pack(work, form, base.device):
-        for slot, heard in add_gradients(base, batch).items():
-            signals[slot].join(heard)
+    for batch in pack(work, packing, base.device):
+        for slot, batch_signals in add_gradients(base, batch).items():
+            signals[slot].join(batch_signals)
     return signals
 
 
-def _forget(base: BaseModel, work: Work) -> None:
-    """No half of a step is left in the arena."""
+def _clear_gradients(base: BaseModel, work: Work) -> None:
+    """Remove the gradients of a step that did not finish."""
     for tenant, _ in work:
         if tenant.slot is not None:
             base.arena.grad[tenant.slot].zero_()

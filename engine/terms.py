@@ -1,4 +1,4 @@
-"""The terms of the loss, each a function of one tenant's rows in one micro-batch.
+"""The terms of the loss: each is a function of one tenant's rows in one micro-batch.
 
 Shapes: N target tokens, D hidden size, V vocabulary, P pairs.
 """
@@ -16,7 +16,7 @@ from engine.recipe import Term
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TenantRows:
-    """What a micro-batch holds of one tenant, for the terms of its loss."""
+    """One tenant's part of a micro-batch."""
 
     tenant: Tenant
     placed: Sequence[Placed]
@@ -35,7 +35,7 @@ class TermLoss:
     """One term of one tenant in one micro-batch."""
 
     loss: Tensor  # coefficients included
-    pull: Tensor  # sum of coefficient x |gradient by log-probability|
+    gradient_size: Tensor  # sum of coefficient x |gradient by log-probability|
     policy_tokens: int = 0
     clipped_tokens: int = 0
 
@@ -44,8 +44,8 @@ def _supervised(rows: TenantRows) -> TermLoss:
     start, end = rows.placed[0].ranges[0][0], rows.placed[-1].ranges[-1][1]
     weight_N, logprob_N = rows.batch.supervised_N[start:end], rows.logprob_N[start:end]
     with torch.no_grad():
-        pull = (weight_N * (1.0 - logprob_N.exp())).sum()
-    return TermLoss(loss=supervised_loss(logprob_N, weight_N), pull=pull)
+        gradient_size = (weight_N * (1.0 - logprob_N.exp())).sum()
+    return TermLoss(loss=supervised_loss(logprob_N, weight_N), gradient_size=gradient_size)
 
 
 def _preference(rows: TenantRows) -> TermLoss:
@@ -62,16 +62,18 @@ def _preference(rows: TenantRows) -> TermLoss:
     weight_P = logprob_N.new_tensor([pair.portion.coefficient(Term.PREFERENCE) for pair in pairs])
     beta = rows.tenant.recipe.preference_beta
     with torch.no_grad():
-        pull = (weight_P * beta * torch.sigmoid(-beta * (gains[0] - gains[1]))).sum()
-    return TermLoss(loss=preference_loss(gains[0], gains[1], weight_P, beta=beta), pull=pull)
+        gradient_size = (weight_P * beta * torch.sigmoid(-beta * (gains[0] - gains[1]))).sum()
+    return TermLoss(
+        loss=preference_loss(gains[0], gains[1], weight_P, beta=beta), gradient_size=gradient_size
+    )
 
 
 def _policy(rows: TenantRows) -> TermLoss:
-    judged, recipe = rows.entering(Term.POLICY), rows.tenant.recipe
-    now_N = torch.cat([rows.logprob_N[slice(*placed.ranges[0])] for placed in judged])
-    champion_N = torch.cat([placed.portion.references[0].logprob_N for placed in judged])
-    replies = [(placed.portion, placed.portion.sample.reply) for placed in judged]
-    spoken_N, weight_N, advantage_N = (
+    samples, recipe = rows.entering(Term.POLICY), rows.tenant.recipe
+    now_N = torch.cat([rows.logprob_N[slice(*placed.ranges[0])] for placed in samples])
+    champion_N = torch.cat([placed.portion.references[0].logprob_N for placed in samples])
+    replies = [(placed.portion, placed.portion.sample.reply) for placed in samples]
+    sampled_N, weight_N, advantage_N = (
         now_N.new_tensor(values)
         for values in (
             [value for _, reply in replies for value in reply.sampled_logprobs],
@@ -83,7 +85,7 @@ def _policy(rows: TenantRows) -> TermLoss:
             [portion.sample.advantage or 0.0 for portion, reply in replies for _ in reply.token_ids],
         )
     )
-    importance_N = (champion_N - spoken_N).exp().clamp_max(recipe.importance_max)
+    importance_N = (champion_N - sampled_N).exp().clamp_max(recipe.importance_max)
     loss, clipped_N = policy_loss(
         now_N,
         champion_N,
@@ -95,8 +97,13 @@ def _policy(rows: TenantRows) -> TermLoss:
     )
     with torch.no_grad():
         ratio_N = (now_N - champion_N).exp()
-        pull = (weight_N * importance_N * ratio_N * advantage_N.abs())[~clipped_N].sum()
-    return TermLoss(loss=loss, pull=pull, policy_tokens=len(clipped_N), clipped_tokens=int(clipped_N.sum()))
+        gradient_size = (weight_N * importance_N * ratio_N * advantage_N.abs())[~clipped_N].sum()
+    return TermLoss(
+        loss=loss,
+        gradient_size=gradient_size,
+        policy_tokens=len(clipped_N),
+        clipped_tokens=int(clipped_N.sum()),
+    )
 
 
 def _kl(rows: TenantRows) -> TermLoss:
@@ -110,7 +117,7 @@ def _kl(rows: TenantRows) -> TermLoss:
     ]
     weight_N = now_ND.new_tensor(weights, dtype=torch.float32)
     loss = (forward_kl(now_ND, champion_ND, rows.head_VD) * weight_N).sum()
-    return TermLoss(loss=loss, pull=loss.detach())
+    return TermLoss(loss=loss, gradient_size=loss.detach())
 
 
 LOSSES: Mapping[Term, Callable[[TenantRows], TermLoss]] = {

@@ -1,9 +1,9 @@
-"""How the threads of a product wait for one another: `os.environ.update(WAITS | os.environ)`, before torch.
+"""Environment variables that set how torch's threads wait; they must be set before torch is imported.
 
-Threads that spin without end are thirty times slower where cores are shared (measured: each waits for one
-that is scheduled away); threads that sleep at once pay some 60 µs of waking for every small product. So they
-look for a millisecond, which costs little where cores are shared, and sleep then.
+Threads that always spin are thirty times slower on shared cores (measured: each waits for a thread that is
+not running). Threads that sleep at once pay some 60 µs of waking for every small product. With these values a
+thread spins for a millisecond and then sleeps. Use: `os.environ.update(WAITS | os.environ)`.
 """
 
 WAITS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "20000"}
-"""For GNU OpenMP, which torch's wheels carry; it reads them when it is loaded. A look takes some 50 ns."""
+"""For GNU OpenMP, which torch's wheels contain; it reads them when it is loaded. A spin takes some 50 ns."""

@@ -1,7 +1,7 @@
-"""Episodes as token ids: what the base reads, what it should say, and what each token of that is worth.
+"""Tokenises episodes: prompt ids, the target tokens of the reply, and the weight of each target.
 
-The prompt is rendered by the base's own chat template, as the serving fleet renders it. A reply is its
-tokens and the token that ends a turn, always a target: an agent must also learn where to stop.
+The base's own chat template renders the prompt, as vLLM does. The token that ends a turn is always a target:
+an agent must also learn where to stop.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _REFUSED_TEMPLATE = (TemplateError, TypeError, ValueError, KeyError)
 
 
 class UnusableEpisode(ValueError):
-    """An episode the engine cannot teach from; it is reported with its events and the turn goes on."""
+    """An episode that the engine cannot train on; it is reported with its events, and the turn continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class TargetTokens:
 
     token_ids: tuple[int, ...]
     weights: tuple[float, ...]
-    sampled_logprobs: tuple[float, ...] = ()  # under the version that spoke; empty for written answers
+    sampled_logprobs: tuple[float, ...] = ()  # under the version that sampled them; empty for written replies
 
     def __post_init__(self) -> None:
         assert self.token_ids
@@ -50,7 +50,7 @@ class Sample:
 
     @property
     def answers(self) -> tuple[TargetTokens, ...]:
-        """The reply, and what was rejected where there is a pair."""
+        """The reply, and the rejected reply if there is one."""
         return (self.reply,) if self.rejected is None else (self.reply, self.rejected)
 
 
@@ -69,9 +69,9 @@ class Tokens:
         self.end_of_turn_id = self._find_end_of_turn()
 
     def sample(self, episode: Episode, *, tokens_max: int) -> Sample:
-        """The episode as tokens; raises `UnusableEpisode` with the reason it cannot be taught from."""
+        """The episode as tokens. Raises `UnusableEpisode` with the reason."""
         prompt_ids = tuple(self.prompt_ids(episode.messages))
-        reply = self._spoken(episode) if episode.advantage is not None else self.answer(episode.reply)
+        reply = self._sampled(episode) if episode.advantage is not None else self.answer(episode.reply)
         rejected = self.answer(episode.rejected) if episode.rejected is not None else None
         longest = max(len(answer.token_ids) for answer in (reply, rejected) if answer is not None)
         read = (*prompt_ids, *(token for answer in (reply, rejected) if answer for token in answer.token_ids))
@@ -90,11 +90,11 @@ class Tokens:
         )
 
     def text_ids(self, text: str) -> list[int]:
-        """Token ids of a text as it stands: nothing added."""
+        """Token ids of a text, without any added token."""
         return [int(token) for token in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as the base reads it, up to where the agent begins to speak."""
+        """The prompt as the base reads it, up to the first token of the agent's reply."""
         plain = [_with_plain_text(message) for message in messages]
         try:
             text: str = self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
@@ -108,50 +108,50 @@ class Tokens:
         """Token ids of the rendered prompt."""
         return self.text_ids(self.render(messages))
 
-    def answer(self, said: Weighted) -> TargetTokens:
-        """A written answer's tokens, the end of the turn included, and their weights."""
-        if not said.text:
+    def answer(self, reply: Weighted) -> TargetTokens:
+        """Tokens and weights of a written reply, with the token that ends the turn."""
+        if not reply.text:
             raise UnusableEpisode("empty target")
-        encoded = self._tokenizer(said.text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = self._tokenizer(reply.text, add_special_tokens=False, return_offsets_mapping=True)
         ids = [int(token) for token in encoded["input_ids"]]
         if not self._control_ids.isdisjoint(ids):
             raise UnusableEpisode("control tokens inside the target")
-        changed = [_overlap(start, end, said) for start, end in encoded["offset_mapping"]]
+        changed = [_overlap(start, end, reply) for start, end in encoded["offset_mapping"]]
         return TargetTokens(token_ids=(*ids, self.end_of_turn_id), weights=_weights([*changed, 0.0]))
 
-    def _spoken(self, episode: Episode) -> TargetTokens:
-        spoken = episode.sampled
-        if spoken is None:
+    def _sampled(self, episode: Episode) -> TargetTokens:
+        sampled = episode.sampled
+        if sampled is None:
             raise UnusableEpisode("an advantage without the tokens that were sampled")
-        if not spoken.token_ids:
+        if not sampled.token_ids:
             raise UnusableEpisode("empty target")
-        if not all(0 <= token < self._vocabulary for token in spoken.token_ids):
+        if not all(0 <= token < self._vocabulary for token in sampled.token_ids):
             raise UnusableEpisode("sampled tokens from another vocabulary")
-        share = 1.0 / len(spoken.token_ids)
+        share = 1.0 / len(sampled.token_ids)
         return TargetTokens(
-            token_ids=spoken.token_ids,
-            weights=(share,) * len(spoken.token_ids),
-            sampled_logprobs=spoken.logprobs,
+            token_ids=sampled.token_ids,
+            weights=(share,) * len(sampled.token_ids),
+            sampled_logprobs=sampled.logprobs,
         )
 
     def _find_end_of_turn(self) -> int:
-        """The token the template writes after an assistant's words."""
-        asked: list[Message] = [{"role": "user", "content": _SENTINEL}]
-        said = [*asked, {"role": "assistant", "content": _SENTINEL}]
+        """The token that the template writes after an assistant's message."""
+        question: list[Message] = [{"role": "user", "content": _SENTINEL}]
+        dialogue = [*question, {"role": "assistant", "content": _SENTINEL}]
         try:
-            text = self._tokenizer.apply_chat_template(said, tokenize=False)
+            text = self._tokenizer.apply_chat_template(dialogue, tokenize=False)
         except _REFUSED_TEMPLATE as refusal:
             raise BaseRefused("the chat template cannot render an assistant's turn") from refusal
-        after = self.text_ids(text[text.rindex(_SENTINEL) + len(_SENTINEL) :])
-        if after and after[0] in self._control_ids:
-            return after[0]
+        after_ids = self.text_ids(text[text.rindex(_SENTINEL) + len(_SENTINEL) :])
+        if after_ids and after_ids[0] in self._control_ids:
+            return after_ids[0]
         if self._tokenizer.eos_token_id is None:
             raise BaseRefused("neither the chat template nor the tokenizer says what ends a turn")
         return int(self._tokenizer.eos_token_id)
 
 
 def load_tokens(base: Path, *, vocabulary: int) -> Tokens:
-    """The tokenizer of a base directory; raises `BaseRefused` naming what is unsupported."""
+    """The tokenizer of a base directory. Raises `BaseRefused`, which names what is not supported."""
     return Tokens(AutoTokenizer.from_pretrained(base), vocabulary=vocabulary)
 
 
@@ -161,15 +161,15 @@ def _with_plain_text(message: Message) -> dict[str, Any]:
     return dict(message)
 
 
-def _overlap(start: int, end: int, said: Weighted) -> float:
-    """Weighted characters of the token that lie inside the answer's spans."""
-    return sum(max(0, min(end, span.end) - max(start, span.start)) * span.weight for span in said.spans)
+def _overlap(start: int, end: int, reply: Weighted) -> float:
+    """Weighted number of the token's characters that lie inside the reply's spans."""
+    return sum(max(0, min(end, span.end) - max(start, span.start)) * span.weight for span in reply.spans)
 
 
 def _weights(changed: Sequence[float]) -> tuple[float, ...]:
-    """Half on the changed tokens, in proportion; half on the rest, alike. All alike where nothing changed."""
+    """Half on the changed tokens, in proportion; half on the others, equally. All equal if none changed."""
     total = sum(changed)
     if total <= 0.0:
         return (1.0 / len(changed),) * len(changed)
-    rest = sum(1 for value in changed if value == 0.0)
-    return tuple(0.5 * value / total if value > 0.0 else 0.5 / rest for value in changed)
+    unchanged = sum(1 for value in changed if value == 0.0)
+    return tuple(0.5 * value / total if value > 0.0 else 0.5 / unchanged for value in changed)

@@ -1,8 +1,8 @@
-"""Causal attention over all segments of a pass in one launch, for a flash kernel with variable lengths.
+"""Causal attention over all segments of a batch in one launch, for a flash kernel with variable lengths.
 
-A segment's keys are those of the segments it continues and then its own, copied into that order in every
-layer; its queries are the last of them, which is what the kernel's causal mask (aligned bottom right) means.
-The kernel is handed in, so that all but the kernel is tested where there is no GPU.
+A segment's keys are those of the segments it continues, then its own; they are copied into that order in
+every layer. Its queries are the last of these rows, as the kernel's causal mask (aligned bottom right)
+requires. The kernel is an argument, so that everything but the kernel is tested without a GPU.
 
 Shapes: T packed tokens, n segments, S key rows of them all, H query heads, K key/value heads, D head size.
 """
@@ -19,7 +19,7 @@ from engine.attention import Segment, index_of, key_rows, select_rows
 
 
 class VarlenAttention:
-    """Attention over the same segments, layer after layer; `kernel` is called as torch's `varlen_attn` is."""
+    """Attention over the same segments in every layer; `kernel` is called like torch's `varlen_attn`."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class VarlenAttention:
     ) -> None:
         lengths = [segment.length for segment in segments]
         ends = [0, *accumulate(lengths)]
-        seen = key_rows(segments)
-        key_lengths = [len(rows) for rows in seen]
+        visible_rows = key_rows(segments)
+        key_lengths = [len(rows) for rows in visible_rows]
         self._kernel = kernel
         self._query_max, self._key_max = max(lengths), max(key_lengths)
         self._query_ends_n1 = torch.tensor(ends, dtype=torch.int32, device=device)
         self._key_ends_n1 = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32, device=device)
-        self._key_rows_S = index_of([row for one in seen for row in one], device)
+        self._key_rows_S = index_of([row for segment_rows in visible_rows for row in segment_rows], device)
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
         """query (T x H x D), key and value (T x K x D) to T x H x D."""

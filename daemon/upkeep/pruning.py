@@ -79,7 +79,7 @@ def _prune(database: Database, store: Path, agent: str, keep: int, quiet_s: floa
     if idle:
         return []
     removed: list[PrunedFolder] = []
-    set_aside: list[Path] = []
+    marked: list[Path] = []
     with database.write() as connection:
         agent_versions, writers = versions_of(connection, agent), pruning.writers(connection, agent)
         unneeded = pruning.unneeded(connection, agent, keep=keep)
@@ -87,20 +87,22 @@ def _prune(database: Database, store: Path, agent: str, keep: int, quiet_s: floa
         for folder in quiet_folders:
             if why := _leftover_reason(folder, agent_versions, writers):
                 removed.append(_pruned_folder(agent, folder.path.name, why, folder.path))
-                set_aside.append(folder.path if folder.is_going else adapter_store.set_aside(folder.path))
+                marked.append(
+                    folder.path if folder.is_being_removed else adapter_store.mark_for_removal(folder.path)
+                )
     for version in unneeded:  # after the commit: until then the ledger says that their folders are there
         directory = store / version.path
         removed.append(_pruned_folder(agent, version.name, "nobody needs it", directory))
         if directory.exists():
-            set_aside.append(adapter_store.set_aside(directory))
-    for path in dict.fromkeys(set_aside):  # two may have the same name
+            marked.append(adapter_store.mark_for_removal(directory))
+    for path in dict.fromkeys(marked):  # two may have the same name
         adapter_store.remove(path)
     return removed
 
 
 def _leftover_reason(folder: Folder, agent_versions: list[Version], writers: Writers) -> str:
     """Why no role needs the folder and no learner can make a version of it; empty if one may."""
-    if folder.is_going:
+    if folder.is_being_removed:
         return "a removal that was not finished"
     if folder.draft is not None:
         return "" if folder.draft in writers.drafts else "a draft that its learner left"
@@ -111,7 +113,7 @@ def _leftover_reason(folder: Folder, agent_versions: list[Version], writers: Wri
 
 
 def _is_quiet(folder: Folder, quiet_s: float) -> bool:
-    return folder.is_going or time.time() - adapter_store.touched_s(folder.path) >= quiet_s
+    return folder.is_being_removed or time.time() - adapter_store.last_written_s(folder.path) >= quiet_s
 
 
 def _pruned_folder(agent: str, name: str, why: str, path: Path) -> PrunedFolder:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.adapter_files import damaged
+from engine.adapter_files import damaged_files
 from engine.manifest import DamagedManifest, read_manifest
 from engine.measurements import Absent, Probe
 from ledger.versions.lineage import Version
@@ -87,7 +87,7 @@ class VersionChecker:
         self._store.stat()  # raises where the store is away: no fault of the version
         try:
             manifest = read_manifest(path)
-            damaged_files = damaged(path)
+            damaged = damaged_files(path)
         except (FileNotFoundError, NotADirectoryError) as missing:
             since_s = self._missing_since_s.setdefault(version.model, time.monotonic())
             if time.monotonic() - since_s < BEHIND_S_MAX:
@@ -97,8 +97,8 @@ class VersionChecker:
             )
         except DamagedManifest as damage:
             return VersionCheck(path=str(path), complaint=str(damage))
-        if manifest.content_hash != version.hash or damaged_files:
-            difference = ", ".join(damaged_files) or manifest.content_hash[:12]
+        if manifest.content_hash != version.hash or damaged:
+            difference = ", ".join(damaged) or manifest.content_hash[:12]
             return VersionCheck(path=str(path), complaint=f"not what was trained: {difference}")
         return VersionCheck(
             path=str(path),

@@ -1,4 +1,4 @@
-"""Bases on disk, made once a session, and one thread so that tests cannot slow each other down."""
+"""Base models on disk, made once for a session, and one thread, so that tests do not slow each other down."""
 
 import os
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import torch
 from engine.warm_engine import WarmEngine
 from tests.unit.engine import tiny_base
 
-# a busy machine is no fault of the code
+# on a busy machine an example may take long
 hypothesis.settings.register_profile("any speed", deadline=None)
 hypothesis.settings.load_profile("any speed")
 
@@ -31,12 +31,12 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
+    directories: dict[str, Path] = {}
 
     def base_of(family: str) -> Path:
-        if family not in made:
-            made[family] = tiny_base.build_base_directory(tmp_path_factory.mktemp(family), family)
-        return made[family]
+        if family not in directories:
+            directories[family] = tiny_base.build_base_directory(tmp_path_factory.mktemp(family), family)
+        return directories[family]
 
     return base_of
 

@@ -1,7 +1,7 @@
-"""What the engine's tests run on: this machine's devices, each with the kernels it can be given.
+"""The devices that the engine's tests run on, each with the kernels that it supports.
 
-Where there is no GPU, the GPU's forms run on the CPU all the same; of flash attention only the kernel itself
-is another, written out below.
+Without a GPU, the GPU's implementations run on the CPU too; only the kernel of flash attention is replaced,
+by the function below.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from engine.varlen import VarlenAttention
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """`kernels` of none: those the base chooses for the device itself."""
+    """A device with its kernels; `kernels` None: the base chooses them."""
 
     name: str
     device: str = "cpu"
@@ -34,7 +34,7 @@ class Machine:
 def varlen_attention_by_masks(
     query, key, value, query_ends, key_ends, query_max, key_max, *, scale, window_size, enable_gqa
 ):
-    """What `torch.nn.attention.varlen.varlen_attn` promises, with full masks, one sequence after another."""
+    """The result of `torch.nn.attention.varlen.varlen_attn`, by full masks, sequence by sequence."""
     assert window_size == (-1, 0), "causal"
     assert enable_gqa
     assert query_ends.dtype == key_ends.dtype == torch.int32
@@ -76,4 +76,4 @@ on_every_machine: Callable = pytest.mark.parametrize("machine", MACHINES, ids=st
 on_every_fp32_machine: Callable = pytest.mark.parametrize(
     "machine", [machine for machine in MACHINES if machine.dtype == torch.float32], ids=str
 )
-"""For terms that are differences from what the champion said: bf16 has too few digits for those."""
+"""For terms that are differences from the champion's numbers: bf16 has too few digits for those."""

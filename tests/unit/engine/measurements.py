@@ -1,4 +1,4 @@
-"""Training metrics with nothing remarkable about them."""
+"""Builds ordinary training metrics."""
 
 from dataclasses import replace
 from typing import Any

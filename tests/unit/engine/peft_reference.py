@@ -1,4 +1,4 @@
-"""The slow way, which the engine must equal: PEFT, one sample at a time, full logits."""
+"""The reference that the engine must equal: PEFT, one sample at a time, full logits."""
 
 import torch
 import torch.nn.functional as F
@@ -63,22 +63,22 @@ def _loss(model: torch.nn.Module, portion: Portion, recipe: Recipe) -> torch.Ten
     loss = -portion.coefficient(Term.SUPERVISED) * (weights * now).sum()
     if portion.coefficient(Term.PREFERENCE):
         rejected = answer_logprobs(model, sample.prompt_ids, sample.rejected.token_ids)
-        chosen_was, rejected_was = (reference.logprob_N.cpu() for reference in portion.references)
-        margin = (now - chosen_was).sum() - (rejected - rejected_was).sum()
+        champion_chosen, champion_rejected = (reference.logprob_N.cpu() for reference in portion.references)
+        margin = (now - champion_chosen).sum() - (rejected - champion_rejected).sum()
         loss = loss - portion.coefficient(Term.PREFERENCE) * F.logsigmoid(recipe.preference_beta * margin)
     if portion.coefficient(Term.POLICY):
-        was = portion.references[0].logprob_N.cpu()
-        ratio = (now - was).exp()
+        champion = portion.references[0].logprob_N.cpu()
+        ratio = (now - champion).exp()
         importance = (
-            (was - torch.tensor(sample.reply.sampled_logprobs)).exp().clamp(max=recipe.importance_max)
+            (champion - torch.tensor(sample.reply.sampled_logprobs)).exp().clamp(max=recipe.importance_max)
         )
-        held = ratio.clamp(recipe.policy_clip_low, recipe.policy_clip_high)
-        gain = torch.minimum(ratio * sample.advantage, held * sample.advantage)
+        clipped = ratio.clamp(recipe.policy_clip_low, recipe.policy_clip_high)
+        gain = torch.minimum(ratio * sample.advantage, clipped * sample.advantage)
         loss = loss - portion.coefficient(Term.POLICY) * (weights * importance * gain).sum()
     if portion.coefficient(Term.KL):
         ids = torch.tensor([[*sample.prompt_ids, *sample.reply.token_ids]])
         now_V = model(input_ids=ids).logits[0, len(sample.prompt_ids) - 1 : -1].log_softmax(-1)
         head = model.get_base_model().get_output_embeddings().weight
-        was_V = (portion.references[0].hidden_ND.cpu().float() @ head.t()).log_softmax(-1)
-        loss = loss + portion.coefficient(Term.KL) * (was_V.exp() * (was_V - now_V)).sum(-1).mean()
+        champion_V = (portion.references[0].hidden_ND.cpu().float() @ head.t()).log_softmax(-1)
+        loss = loss + portion.coefficient(Term.KL) * (champion_V.exp() * (champion_V - now_V)).sum(-1).mean()
     return loss

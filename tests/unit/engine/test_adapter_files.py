@@ -1,4 +1,4 @@
-"""Version directories: PEFT reads them, they exist whole or not at all, and their name is their content."""
+"""Version directories: PEFT reads them, a rename publishes them whole, their hash is of the content."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from bench.machine import resident_memory_mib
-from engine.adapter_files import VersionTaken, content_hash, damaged, files_of, publish
+from engine.adapter_files import VersionTaken, content_hash, damaged_files, files_of, publish
 from engine.adapter_weights import AdapterRefused, Matrices, read_adapter, write_adapter
 from engine.manifest import Manifest, read_manifest, write_manifest
 from engine.objective import read_references
@@ -27,17 +27,17 @@ def moments(weights: Matrices) -> dict[str, object]:
 @pytest.mark.parametrize(
     "recipe", [RECIPE, Recipe(rank=4, alpha=4.0, rslora=True, targets=("q_proj", "v_proj"))]
 )
-def test_peft_loads_a_version_and_says_the_same(tmp_path: Path, recipe: Recipe):
+def test_peft_loads_a_version_and_gives_the_same_logprobs(tmp_path: Path, recipe: Recipe):
     engine = TinyEngine(recipes=[recipe])
     write_adapter(engine.slots.copy(0, recipe), tmp_path)
     model = PeftModel.from_pretrained(tiny_base.build_model(), tmp_path).eval()
     sample = TOKENS.sample(tiny_base.build_episode("what?", "that and more"), tokens_max=512)
-    ((ours,),) = read_references(
+    ((reference,),) = read_references(
         engine.base, engine.tenants[0], [sample], token_budget=512, hidden_too=[False]
     )
     with torch.no_grad():
-        theirs = peft_reference.answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
-    torch.testing.assert_close(ours.logprob_N, theirs, rtol=0, atol=1e-5)
+        peft_logprobs = peft_reference.answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
+    torch.testing.assert_close(reference.logprob_N, peft_logprobs, rtol=0, atol=1e-5)
 
 
 def test_peft_would_write_the_same_tensors_under_the_same_names(tmp_path: Path):
@@ -67,29 +67,29 @@ def test_reading_versions_again_and_again_takes_no_memory(tmp_path: Path):
     assert growth_mib() < 1.0
 
 
-def test_an_adapter_made_by_peft_can_be_taught_further(tmp_path: Path):
+def test_an_adapter_made_by_peft_can_be_read(tmp_path: Path):
     engine = TinyEngine(recipes=[RECIPE])
     peft_reference.build_peft_model(tiny_base.build_model(), engine.adapters[0]).save_pretrained(tmp_path)
-    found = read_adapter(tmp_path)
-    assert found.base_hash is None
-    assert found.steps == 0
-    assert found.rank == 8
+    adapter = read_adapter(tmp_path)
+    assert adapter.base_hash is None
+    assert adapter.steps == 0
+    assert adapter.rank == 8
     for name, (a, b) in engine.adapters[0].weights.items():
-        assert torch.equal(found.weights[name][0], a)
-        assert torch.equal(found.weights[name][1], b)
+        assert torch.equal(adapter.weights[name][0], a)
+        assert torch.equal(adapter.weights[name][1], b)
 
 
-def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path):
+def test_an_adapter_is_read_back_to_the_bit(tmp_path: Path):
     engine = TinyEngine(recipes=[RECIPE])
     adapter = tiny_base.build_adapter(
         RECIPE, engine.adapters[0].weights, **moments(engine.adapters[0].weights)
     )
     write_adapter(adapter, tmp_path)
-    found = read_adapter(tmp_path)
-    assert (found.rank, found.alpha, found.steps, found.base_hash) == (8, 16.0, 7, "b")
-    assert found.first is not None
+    read_back = read_adapter(tmp_path)
+    assert (read_back.rank, read_back.alpha, read_back.steps, read_back.base_hash) == (8, 16.0, 7, "b")
+    assert read_back.first is not None
     for name, (a, _) in adapter.weights.items():
-        assert torch.equal(found.first[name][0], a)
+        assert torch.equal(read_back.first[name][0], a)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,9 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path):
         ({"peft_type": "IA3"}, "IA3"),
     ],
 )
-def test_what_cannot_be_continued_is_refused_by_name(tmp_path: Path, change: dict[str, object], named: str):
+def test_an_adapter_that_cannot_be_continued_is_refused_by_name(
+    tmp_path: Path, change: dict[str, object], named: str
+):
     engine = TinyEngine(recipes=[RECIPE])
     write_adapter(engine.adapters[0], tmp_path)
     config = tmp_path / "adapter_config.json"
@@ -155,7 +157,7 @@ def test_a_version_that_is_damaged_or_not_whole_is_refused_by_name(tmp_path: Pat
             read_adapter(directory)
 
 
-def test_a_version_that_a_newer_clorad_wrote_is_not_taught_further_and_says_why(tmp_path: Path) -> None:
+def test_a_version_that_a_newer_clorad_wrote_is_refused_with_a_reason(tmp_path: Path) -> None:
     directory = draft(tmp_path / "v3-0a1b2c")
     manifest = directory / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
@@ -168,15 +170,15 @@ def test_a_version_that_a_newer_clorad_wrote_is_not_taught_further_and_says_why(
 )
 def test_a_file_that_the_manifest_does_not_name_is_noticed(tmp_path: Path, name: str) -> None:
     directory = draft(tmp_path / "v3-0a1b2c")
-    assert damaged(directory) == ()
+    assert damaged_files(directory) == ()
     (directory / name).write_text("{}")
-    assert damaged(directory) == (name,)
+    assert damaged_files(directory) == (name,)
 
 
 def test_what_nfs_keeps_of_an_open_file_is_no_damage(tmp_path: Path) -> None:
     directory = draft(tmp_path / "v3-0a1b2c")
     (directory / ".nfs0000000000000001").write_text("")
-    assert damaged(directory) == ()
+    assert damaged_files(directory) == ()
 
 
 def test_a_store_that_is_away_is_no_fault_of_the_version(tmp_path: Path):
@@ -222,7 +224,7 @@ def test_publishing_moves_the_whole_draft_at_once(tmp_path: Path):
     final = publish(draft(tmp_path / ".draft-1"), tmp_path / "a" / "v1")
     assert not (tmp_path / ".draft-1").exists()
     assert read_manifest(final).content_hash == content_hash(final)
-    assert damaged(final) == ()
+    assert damaged_files(final) == ()
 
 
 def test_publishing_the_same_content_again_adopts_what_is_there(tmp_path: Path):
@@ -248,9 +250,9 @@ def test_the_hash_is_of_content_alone(tmp_path: Path):
 def test_a_damaged_file_is_named_and_dropped_optimizer_state_is_no_damage(tmp_path: Path):
     version = draft(tmp_path / "v1")
     (version / "optimizer.safetensors").unlink()
-    assert damaged(version) == ()
+    assert damaged_files(version) == ()
     with pytest.raises(ValueError, match=r"lacks optimizer\.safetensors"):
         content_hash(version)
     weights = version / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    assert damaged(version) == ("adapter_model.safetensors",)
+    assert damaged_files(version) == ("adapter_model.safetensors",)

@@ -43,10 +43,10 @@ def test_a_file_that_is_removed_between_listing_and_reading_does_not_count(tmp_p
 def test_a_file_that_is_removed_meanwhile_does_not_change_when_a_folder_was_written(tmp_path: Path) -> None:
     began_s = time.time() - 1.0
     with files_coming_and_going(tmp_path):
-        times_s = [adapter_store.touched_s(tmp_path) for _ in range(500)]
+        times_s = [adapter_store.last_written_s(tmp_path) for _ in range(500)]
     assert all(began_s <= time_s < math.inf for time_s in times_s)
 
 
 def test_a_folder_that_is_gone_was_written_never_long_ago(tmp_path: Path) -> None:
-    assert adapter_store.touched_s(tmp_path / "gone") == math.inf
+    assert adapter_store.last_written_s(tmp_path / "gone") == math.inf
     assert adapter_store.size_bytes(tmp_path / "gone") == 0

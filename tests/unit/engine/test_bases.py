@@ -1,4 +1,4 @@
-"""What the engine would not compute exactly is refused by name; hashes say which base it is."""
+"""Supported bases give the modelling code's numbers, others are refused; hashes identify a base."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_supported_base_has_a_place_for_each_of_its_linears(base_of, family):
 
 
 @pytest.mark.parametrize("family", sorted(tiny_base.FAMILIES))
-def test_a_pass_says_what_the_modelling_code_says(family):
+def test_hidden_states_equal_those_of_the_modelling_code(family):
     model, ids = _with_ids(family)
     expected = _modelled(model, ids)
     torch.testing.assert_close(_passed(model, ids), expected, rtol=1e-5, atol=1e-5)
@@ -57,9 +57,9 @@ def test_in_bf16_a_pass_is_as_near_to_the_exact_answer_as_the_modelling_code(fam
     model, ids = _with_ids(family)
     model = model.to(torch.bfloat16)
     exact = _modelled(deepcopy(model).float(), ids)
-    theirs = torch.linalg.vector_norm(_modelled(model, ids) - exact)
-    ours = torch.linalg.vector_norm(_passed(model, ids) - exact)
-    assert 0.0 < ours < 1.1 * theirs
+    modelling_error = torch.linalg.vector_norm(_modelled(model, ids) - exact)
+    engine_error = torch.linalg.vector_norm(_passed(model, ids) - exact)
+    assert 0.0 < engine_error < 1.1 * modelling_error
 
 
 def _with_ids(family):
@@ -91,35 +91,35 @@ def test_a_layer_with_a_part_the_engine_does_not_know_is_refused_by_name():
         BaseModel(model, rank=4, slots=2)
 
 
-def the_bases_norm(x, angles):
+def norms(x, angles):
     own = Qwen3RMSNorm(32).to(x.dtype).requires_grad_(False)
     own.weight.copy_(torch.linspace(-2.0, 2.0, 32))
     return own(x), rms_norm(x, own.weight, own.variance_epsilon)
 
 
-def the_bases_rotation(x, angles):
+def rotations(x, angles):
     cos, sin = (torch.cat([values, values], -1).to(x.dtype) for values in (angles.cos(), angles.sin()))
     expected, _ = apply_rotary_pos_emb(x, x, cos, sin)
     half = [values[:, None, :16].expand(-1, 7, -1) for values in (cos, sin)]
     return expected, rotate(x, *half)
 
 
-def the_bases_gate(x, angles):
+def gates(x, angles):
     left, right = x.chunk(2, -1)
     return torch.nn.functional.silu(left) * right, gate(x)
 
 
-@pytest.mark.parametrize("both", [the_bases_norm, the_bases_rotation, the_bases_gate])
+@pytest.mark.parametrize("expected_and_actual", [norms, rotations, gates])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_lies_between_the_products_and_its_gradient_are_the_bases_own(dtype, both):
+def test_pointwise_operations_and_their_gradients_equal_the_modelling_code(dtype, expected_and_actual):
     torch.manual_seed(0)
     x = torch.randn(5, 7, 32, dtype=dtype, requires_grad=True)
-    expected, found = both(x, torch.rand(5, 16))
+    expected, actual = expected_and_actual(x, torch.rand(5, 16))
     grad = torch.randn_like(expected)
     tolerance = {"rtol": 2e-2, "atol": 1e-2} if dtype == torch.bfloat16 else {}  # rounded at other places
-    torch.testing.assert_close(found, expected, **tolerance)
-    (expected_grad,), (found_grad,) = (torch.autograd.grad(y, x, grad) for y in (expected, found))
-    torch.testing.assert_close(found_grad, expected_grad, **tolerance)
+    torch.testing.assert_close(actual, expected, **tolerance)
+    (expected_grad,), (actual_grad,) = (torch.autograd.grad(y, x, grad) for y in (expected, actual))
+    torch.testing.assert_close(actual_grad, expected_grad, **tolerance)
 
 
 def test_the_hash_is_of_weights_and_configuration(tmp_path: Path):

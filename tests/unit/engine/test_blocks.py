@@ -1,4 +1,4 @@
-"""Blocks compute what a loop over tenants would: any lengths, any slots, rows that are nobody's."""
+"""Blocks give the results of a loop over tenants, for any lengths and slots, and rows without a tenant."""
 
 import pytest
 import torch
@@ -24,21 +24,21 @@ def passes(draw: st.DrawFn) -> tuple[list[Group], int]:
 
 
 @pytest.mark.parametrize(
-    ("form", "dtype", "tolerance"),
+    ("blocks_type", "dtype", "tolerance"),
     [(Blocks, torch.float64, EXACT), (Blocks, torch.float32, ROUNDED), (GroupedRows, torch.float32, ROUNDED)],
 )
 @given(given_pass=passes())
-def test_products_are_those_of_a_loop_over_tenants(form, dtype, tolerance, given_pass):
+def test_products_are_those_of_a_loop_over_tenants(blocks_type, dtype, tolerance, given_pass):
     groups, rows = given_pass
     x, a = torch.randn(rows, COLUMNS, dtype=dtype), torch.randn(SLOTS, RANK, COLUMNS, dtype=dtype)
     into, grads = torch.randn_like(x), torch.randn_like(a)
     expected, expected_grads = into.clone(), grads.clone()
     for group in groups:
-        own = slice(group.start, group.end)
-        h = group.scale * x[own] @ a[group.slot].t()
-        expected[own] += h @ a[group.slot]
-        expected_grads[group.slot] += h.t() @ x[own]
-    blocks = form(groups, rows, x)
+        rows_of_group = slice(group.start, group.end)
+        h = group.scale * x[rows_of_group] @ a[group.slot].t()
+        expected[rows_of_group] += h @ a[group.slot]
+        expected_grads[group.slot] += h.t() @ x[rows_of_group]
+    blocks = blocks_type(groups, rows, x)
     h = blocks.scale_(blocks.product(blocks.spread(x), blocks.of(a).transpose(1, 2)))
     blocks.add_product(into, h, blocks.of(a))
     blocks.sum_product(grads, h.transpose(-2, -1), blocks.spread_once(x))
@@ -46,14 +46,14 @@ def test_products_are_those_of_a_loop_over_tenants(form, dtype, tolerance, given
     torch.testing.assert_close(grads, expected_grads, **tolerance)
 
 
-@pytest.mark.parametrize("form", [Blocks, GroupedRows])
+@pytest.mark.parametrize("blocks_type", [Blocks, GroupedRows])
 @given(given_pass=passes(), broken=st.integers(0, SLOTS - 1))
-def test_not_a_number_stays_with_its_tenant(form, given_pass, broken):
+def test_not_a_number_stays_with_its_tenant(blocks_type, given_pass, broken):
     groups, rows = given_pass
     x, a = torch.randn(rows, COLUMNS), torch.randn(SLOTS, RANK, COLUMNS)
     a[broken] = float("nan")
     into, grads = torch.zeros_like(x), torch.zeros_like(a)
-    blocks = form(groups, rows, x)
+    blocks = blocks_type(groups, rows, x)
     h = blocks.product(blocks.spread(x), blocks.of(a).transpose(1, 2))
     blocks.add_product(into, h, blocks.of(a))
     blocks.sum_product(grads, h.transpose(-2, -1), blocks.spread_once(x))

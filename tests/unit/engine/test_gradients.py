@@ -1,4 +1,4 @@
-"""What the packed pass adds to the arena is what PEFT computes one adapter at a time."""
+"""The gradients that a packed batch adds to the arena equal PEFT's, one adapter at a time."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def test_packed_gradients_equal_peft_one_at_a_time(family, machine):
 @on_every_machine
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1)])
 def test_ranks_scales_and_targets_of_their_own_equal_peft(machine, order):
-    """In an order that is not the slots', and with tenants between others that do not adapt what those do."""
+    """Tenants in another order than their slots, some of which adapt other linears than their neighbours."""
     recipes = [
         Recipe(rank=8, alpha=16.0),
         Recipe(rank=4, alpha=4.0, rslora=True),
@@ -77,8 +77,8 @@ def test_every_term_equals_its_written_out_form(episodes, coefficients, share, m
 
 def test_character_weights_reach_the_gradient():
     engine = TinyEngine(recipes=[RECIPE])
-    said = Weighted(text="delete from t", spans=(Span(start=0, end=6, weight=2.0),))
-    episode = replace(build_demonstrations("a", 1)[0], reply=said)
+    reply = Weighted(text="delete from t", spans=(Span(start=0, end=6, weight=2.0),))
+    episode = replace(build_demonstrations("a", 1)[0], reply=reply)
     work = [(engine.tenants[0], engine.portions(engine.tenants[0], [episode], supervised=1.0))]
     engine.run(work)
     engine.assert_like_peft(0, work[0][1])
@@ -107,10 +107,10 @@ def test_shared_prompts_change_nothing_but_round_off(machine):
 
 
 @on_every_machine
-def test_a_bf16_base_teaches_what_an_fp32_base_would(machine):
+def test_gradients_on_a_bf16_base_are_near_those_on_an_fp32_base(machine):
     grads = []
-    for on in (PLAIN_CPU, replace(machine, dtype=torch.bfloat16)):
-        engine = TinyEngine(recipes=[RECIPE, RECIPE], machine=on)
+    for machine_of_base in (PLAIN_CPU, replace(machine, dtype=torch.bfloat16)):
+        engine = TinyEngine(recipes=[RECIPE, RECIPE], machine=machine_of_base)
         work = [
             (tenant, engine.portions(tenant, build_demonstrations("ab"[n], 3), supervised=1.0))
             for n, tenant in enumerate(engine.tenants)

@@ -25,7 +25,7 @@ def test_a_role_that_does_not_train_does_not_load_torch(module: str) -> None:
 
 
 def test_the_engine_needs_nothing_of_the_daemons() -> None:
-    """torch, transformers, peft, safetensors and numpy are enough."""
+    """It imports torch, transformers, peft, safetensors and numpy, and none of the daemon's libraries."""
     code = (
         "import engine.warm_engine, engine.selftest, sys; "
         "sys.exit(bool({'structlog', 'pydantic', 'sqlalchemy', 'kafka'} & set(sys.modules)))"

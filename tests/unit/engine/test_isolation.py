@@ -1,4 +1,4 @@
-"""No tenant touches another: not by what it learns, not by being broken, not by being there."""
+"""No tenant changes another one: neither its training, nor NaN in its weights, nor its presence."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def rows(engine: TinyEngine, slot: int) -> list[torch.Tensor]:
 
 
 def busy_and_idle(tenants: list[tuple[int, int, int]], machine: Machine) -> tuple[TinyEngine, list, int]:
-    """Work for tenants of (samples, rank, length), and the slot of one more in the middle of its lesson."""
+    """Work for tenants of (samples, rank, length), and the slot of one more tenant that is idle."""
     recipes = [Recipe(rank=rank, alpha=2.0 * rank) for _, rank, _ in tenants]
     engine = TinyEngine(recipes=[*recipes, RECIPE], machine=machine)
     idle = engine.tenants[-1].slot
@@ -74,7 +74,10 @@ def test_a_tenant_that_does_not_step_stays_bit_identical_with_weight_decay_on(ma
         engine.run([work[0], work[2]])
         for slot in (0, 2):
             step(engine.base.arena, slot, SIZES)
-    assert all(torch.equal(was, now) for was, now in zip(before, rows(engine, 1), strict=True))
+    assert all(
+        torch.equal(before_row, after_row)
+        for before_row, after_row in zip(before, rows(engine, 1), strict=True)
+    )
 
 
 def test_a_skipped_step_changes_nothing_but_clears_the_gradient():
@@ -82,7 +85,10 @@ def test_a_skipped_step_changes_nothing_but_clears_the_gradient():
     before = rows(engine, 0)
     engine.base.arena.grad[0, 3] = float("inf")
     assert step(engine.base.arena, 0, SIZES) == float("inf")
-    assert all(torch.equal(was, now) for was, now in zip(before, rows(engine, 0), strict=True))
+    assert all(
+        torch.equal(before_row, after_row)
+        for before_row, after_row in zip(before, rows(engine, 0), strict=True)
+    )
 
 
 @on_every_machine
@@ -98,7 +104,10 @@ def test_co_batched_equals_alone_to_round_off(machine, threads, tenants, token_b
     together = engine.base.arena.grad.clone()
     for tenant, _ in work:
         step(engine.base.arena, tenant.slot, replace(SIZES, learning_rate=1e-30))
-    assert all(torch.equal(was, now) for was, now in zip(before, rows(engine, idle), strict=True))
+    assert all(
+        torch.equal(before_row, after_row)
+        for before_row, after_row in zip(before, rows(engine, idle), strict=True)
+    )
     for tenant, portions in work:
         engine.run([(tenant, portions)])
         assert (
@@ -119,7 +128,10 @@ def test_without_mixing_co_tenants_change_no_bit(machine, threads, tenants, toke
     for tenant, portions in work:
         engine.run([(tenant, portions)], token_budget=token_budget, mixed=False)
         assert torch.equal(together[tenant.slot], engine.base.arena.grad[tenant.slot])
-    assert all(torch.equal(was, now) for was, now in zip(before, rows(engine, idle), strict=True))
+    assert all(
+        torch.equal(before_row, after_row)
+        for before_row, after_row in zip(before, rows(engine, idle), strict=True)
+    )
 
 
 def state_of(learned: object) -> dict[str, torch.Tensor]:
@@ -141,7 +153,7 @@ def test_whole_lessons_without_mixing_are_bitwise_independent_of_co_tenants(warm
 
 
 def test_a_lesson_that_breaks_is_reported_with_its_events_and_the_others_go_on(warm):
-    """The third tenant's learning rate is absurd: its weights leave the numbers, nobody else's do."""
+    """The third tenant's learning rate is far too high: its weights become NaN, the others stay finite."""
     engine = warm()
     calm = [tiny_base.build_lesson("a"), tiny_base.build_lesson("b")]
     wild = tiny_base.with_recipe(

@@ -1,4 +1,4 @@
-"""A device is given the kernels it has, and what the GPU's are given means what the plain ones compute."""
+"""Each device gets the kernels that it supports, and the GPU's give the results of the plain ones."""
 
 from dataclasses import replace
 
@@ -42,8 +42,8 @@ def test_all_segments_in_one_launch_see_what_each_sees_alone(segments):
     ]
     torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
     grads = [torch.autograd.grad(answer, given_heads, grad) for answer in answers]
-    for one, other in zip(*grads, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for grad_of_first, grad_of_second in zip(*grads, strict=True):
+        torch.testing.assert_close(grad_of_first, grad_of_second, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ def test_target_logprobs_and_their_gradient_are_those_of_log_softmax():
     weight = torch.rand(37)
     plain = F.log_softmax(hidden @ head.t(), -1).gather(1, target[:, None])[:, 0]
     (expected,) = torch.autograd.grad(-(weight * plain).sum(), hidden)
-    found = target_logprobs(hidden, head, target)
-    torch.testing.assert_close(found, plain)
-    (grad,) = torch.autograd.grad(supervised_loss(found, weight), hidden)
+    logprob = target_logprobs(hidden, head, target)
+    torch.testing.assert_close(logprob, plain)
+    (grad,) = torch.autograd.grad(supervised_loss(logprob, weight), hidden)
     torch.testing.assert_close(grad, expected)
 
 
@@ -36,12 +36,12 @@ def test_target_logprobs_and_their_gradient_are_those_of_log_softmax():
 def test_forward_kl_and_its_gradient_are_the_plain_forms():
     hidden, head, _ = given()
     champion = torch.randn(37, 16)
-    was, now = (F.log_softmax(h @ head.t(), -1) for h in (champion, hidden))
-    plain = (was.exp() * (was - now)).sum(-1)
+    champion_logp, logp = (F.log_softmax(h @ head.t(), -1) for h in (champion, hidden))
+    plain = (champion_logp.exp() * (champion_logp - logp)).sum(-1)
     (expected,) = torch.autograd.grad(plain.sum(), hidden)
-    found = forward_kl(hidden, champion, head)
-    torch.testing.assert_close(found, plain)
-    (grad,) = torch.autograd.grad(found.sum(), hidden)
+    kl = forward_kl(hidden, champion, head)
+    torch.testing.assert_close(kl, plain)
+    (grad,) = torch.autograd.grad(kl.sum(), hidden)
     torch.testing.assert_close(grad, expected)
 
 
@@ -55,14 +55,14 @@ def test_reading_targets_says_which_were_likeliest():
     torch.testing.assert_close(logprob, F.log_softmax(logits, -1).gather(1, target[:, None])[:, 0].detach())
 
 
-def test_a_policy_moves_towards_good_words_away_from_bad_ones_and_stops_at_the_clip():
-    was = torch.full((4,), -1.0)
-    now = torch.tensor([-1.0, -1.0, -0.5, -1.5], requires_grad=True)
+def test_the_policy_gradient_has_the_sign_of_the_advantage_and_is_zero_beyond_the_clip():
+    champion = torch.full((4,), -1.0)
+    logprob = torch.tensor([-1.0, -1.0, -0.5, -1.5], requires_grad=True)
     advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
     loss, clipped = policy_loss(
-        now, was, torch.ones(4), advantage, torch.full((4,), 0.25), clip_low=0.8, clip_high=1.28
+        logprob, champion, torch.ones(4), advantage, torch.full((4,), 0.25), clip_low=0.8, clip_high=1.28
     )
     loss.backward()
     assert clipped.tolist() == [False, False, True, True]
-    assert now.grad is not None
-    assert now.grad.tolist() == pytest.approx([-0.25, 0.25, 0.0, 0.0])
+    assert logprob.grad is not None
+    assert logprob.grad.tolist() == pytest.approx([-0.25, 0.25, 0.0, 0.0])

@@ -1,7 +1,7 @@
-"""Manifests of every format are read; what is unknown in one is refused by name.
+"""Manifests of every format are read; unknown fields and formats are refused by name.
 
-`samples/format_N` holds a version that the code of that format wrote, and the pass that made it. A new format
-gets a folder of its own, made by the code that writes it; older folders never change.
+`samples/format_N` has a version that the code of that format wrote, and the pass that made it. For a new
+format, add a folder that the new code wrote; older folders never change.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.adapter_files import damaged
+from engine.adapter_files import damaged_files
 from engine.adapter_weights import read_adapter
 from engine.backend import FormDiffers
 from engine.lesson import Learned, Lesson
@@ -50,7 +50,7 @@ def test_a_version_of_every_format_is_read_whole(sample: Path) -> None:
     assert f"format_{manifest.format}" == sample.name
     assert (manifest.agent, manifest.version) == ("billing", version_in(sample).name)
     assert manifest.events["new"] == ["desk#1", "desk#2", "desk#3", "desk#4"]
-    assert damaged(version_in(sample)) == ()
+    assert damaged_files(version_in(sample)) == ()
     assert manifest.metrics.signals.keys() == {"supervised", "preference", "policy", "kl"}
     assert manifest.metrics.kl_nats == pytest.approx(0.0089, abs=1e-4)
     assert (manifest.metrics.ended is None) == (manifest.format < 3)
@@ -74,12 +74,12 @@ def test_the_pass_of_every_format_is_repeated_or_refused_by_name(
     assert isinstance(learned, Learned)
     then = read_adapter(version_in(sample))
     for name, matrices in then.weights.items():
-        for before, now in zip(matrices, learned.state.weights[name], strict=True):
+        for before, after in zip(matrices, learned.state.weights[name], strict=True):
             # to the bit on the machine that made the sample; other processors round otherwise
-            torch.testing.assert_close(now, before, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
 
 
-def test_what_format_1_left_out_is_absent_with_a_reason(tmp_path: Path) -> None:
+def test_metrics_that_format_1_left_out_are_absent_with_a_reason(tmp_path: Path) -> None:
     values = json.loads((version_in(SAMPLES / "format_1") / "manifest.json").read_text())["metrics"]
     del values["kl_nats"], values["clipped_share"]
     metrics = read_manifest(copy_with(tmp_path / "v1-0a1b2c", metrics=values)).metrics
@@ -97,7 +97,7 @@ def test_every_field_since_the_first_format_has_a_default() -> None:
     assert [field.name for field in later if field.default is MISSING] == []
 
 
-def test_a_newer_format_is_refused_naming_both_and_the_way_out(tmp_path: Path) -> None:
+def test_a_newer_format_is_refused_with_both_formats_and_what_to_do(tmp_path: Path) -> None:
     newer = copy_with(tmp_path / "v9-0a1b2c", format=FORMAT + 1, a_field_of_tomorrow=1)
     with pytest.raises(NewerManifest) as refusal:
         read_manifest(newer)
@@ -120,7 +120,7 @@ def test_a_newer_format_is_refused_naming_both_and_the_way_out(tmp_path: Path) -
         ({"probes": [{"token_ids": [1, 2]}]}, "Probe lacks base_logprobs"),
     ],
 )
-def test_what_is_no_manifest_is_damage_and_says_what(
+def test_a_file_that_is_not_a_manifest_is_damaged_with_a_reason(
     tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(DamagedManifest, match=f"v1-0a1b2c: {reason}"):
@@ -128,7 +128,7 @@ def test_what_is_no_manifest_is_damage_and_says_what(
 
 
 @pytest.mark.parametrize("content", [b"", b"torn {", b"[]", b"\xff\xfe"])
-def test_a_torn_manifest_is_damage(tmp_path: Path, content: bytes) -> None:
+def test_a_torn_manifest_is_damaged(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(DamagedManifest, match=tmp_path.name):
         read_manifest(tmp_path)
@@ -146,7 +146,7 @@ def lesson_from(values: dict[str, Any]) -> Lesson:
 
 
 def _episode_from(values: dict[str, Any]) -> Episode:
-    rejected, spoken = values["rejected"], values["spoken"]
+    rejected, sampled = values["rejected"], values["spoken"]
     return Episode(
         events=tuple(values["events"]),
         part=Part(values["part"]),
@@ -154,7 +154,7 @@ def _episode_from(values: dict[str, Any]) -> Episode:
         reply=_weighted_from(values["reply"]),
         rejected=None if rejected is None else _weighted_from(rejected),
         advantage=values["advantage"],
-        sampled=spoken and SampledTokens(**{name: tuple(numbers) for name, numbers in spoken.items()}),
+        sampled=sampled and SampledTokens(**{name: tuple(numbers) for name, numbers in sampled.items()}),
         mass=values["mass"],
     )
 

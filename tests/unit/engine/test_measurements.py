@@ -1,4 +1,4 @@
-"""Metrics and probes go into the manifest and come back as they were; anything else is refused by name."""
+"""Metrics and probes are read from JSON as they were written; other values are refused by name."""
 
 import json
 from typing import Any
@@ -72,7 +72,7 @@ def test_a_probe_of_another_shape_is_refused(changes: dict[str, Any], reason: st
 
 
 @pytest.mark.parametrize("values", [None, [], "probe"])
-def test_what_is_no_object_is_refused(values: Any) -> None:
+def test_a_value_that_is_not_an_object_is_refused(values: Any) -> None:
     for noun in (Probe, TrainingMetrics):
         with pytest.raises(ValueError, match="not a JSON object"):
             noun.from_json(values)

@@ -1,4 +1,4 @@
-"""One row's step is torch's AdamW with that row's own settings."""
+"""A step of one slot equals torch's AdamW with that slot's settings."""
 
 import pytest
 import torch
@@ -8,23 +8,23 @@ from engine.optimizer import StepSizes, step
 from tests.unit.engine.machines import on_every_device
 
 
-def arena(slots: int, device: str = "cpu") -> Arena:
+def build_arena(slots: int, device: str = "cpu") -> Arena:
     torch.manual_seed(0)
-    made = Arena(
+    rows = Arena(
         [{"l.q_proj": (24, 40), "l.v_proj": (24, 16)}],
         rank=8,
         slots=slots,
         device=torch.device(device),
         dtype=torch.float32,
     )
-    made.weight.normal_()
-    return made
+    rows.weight.normal_()
+    return rows
 
 
 @on_every_device
 @pytest.mark.parametrize("clip_norm", [1e9, 0.5])
 def test_each_slot_steps_as_torch_adamw_would_with_its_own_rate_and_count(clip_norm, device):
-    rows = arena(3, device)
+    rows = build_arena(3, device)
     starts = [row.cpu() for row in rows.weight.clone()]
     all_sizes = [
         StepSizes(learning_rate=rate, beta1=0.9, beta2=0.99, weight_decay=0.05, clip_norm=clip_norm)
@@ -54,7 +54,7 @@ def test_each_slot_steps_as_torch_adamw_would_with_its_own_rate_and_count(clip_n
 
 
 def test_a_row_of_lower_rank_keeps_its_padding_exactly_zero():
-    rows = arena(1)
+    rows = build_arena(1)
     weights = {"l.q_proj": (torch.randn(3, 24), torch.randn(40, 3))}
     rows.write(rows.weight, 0, weights)
     rows.write(rows.grad, 0, {"l.q_proj": (torch.randn(3, 24), torch.randn(40, 3))})
@@ -65,6 +65,6 @@ def test_a_row_of_lower_rank_keeps_its_padding_exactly_zero():
 
 
 def test_a_row_starts_aligned_so_that_every_slot_gives_the_same_bits():
-    rows = arena(2)
+    rows = build_arena(2)
     starts = [rows.places["l.q_proj"].a_start, *(place.b_start for place in rows.places.values())]
     assert all(start * 4 % 64 == 0 for start in (*starts, rows.row_floats))

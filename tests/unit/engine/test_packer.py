@@ -1,11 +1,11 @@
-"""What is packed is what was given: every sequence whole, shared beginnings once, nothing over budget."""
+"""Packed batches have every sequence whole, shared beginnings once, and at most the budget of tokens."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.packer import Form, MicroBatch, Portion, Tenant, pack
+from engine.packer import MicroBatch, PackingOptions, Portion, Tenant, pack
 from engine.prefix_tree import SHARED_TOKENS_MIN, Layout, PrefixTree
 from engine.recipe import Term
 from engine.tokens import Sample, TargetTokens
@@ -22,18 +22,18 @@ SEQUENCES = st.lists(
 
 
 def sample(prompt: tuple[int, ...], *answers: tuple[int, ...]) -> Sample:
-    made = [TargetTokens(token_ids=ids, weights=(1 / len(ids),) * len(ids)) for ids in answers]
+    targets = [TargetTokens(token_ids=ids, weights=(1 / len(ids),) * len(ids)) for ids in answers]
     return Sample(
         events=("s#1",),
         part=Part.NEW,
         mass=1.0,
         prompt_ids=prompt,
-        reply=made[0],
-        rejected=made[1] if len(made) > 1 else None,
+        reply=targets[0],
+        rejected=targets[1] if len(targets) > 1 else None,
     )
 
 
-def seen_by(batch: MicroBatch, row: int) -> list[int]:
+def tokens_before(batch: MicroBatch, row: int) -> list[int]:
     """The tokens that the row of a pass attends to, in order."""
     starts = [0]
     for segment in batch.packed.segments:
@@ -46,7 +46,7 @@ def seen_by(batch: MicroBatch, row: int) -> list[int]:
 
 
 @given(SEQUENCES, st.booleans())
-def test_every_sequence_of_a_tree_is_found_whole(sequences, share):
+def test_rows_of_a_tree_give_every_sequence_whole(sequences, share):
     tree, layout = PrefixTree(share=share), Layout()
     for sequence in sequences:
         before, expected = tree.tokens, tree.missing(sequence)
@@ -71,7 +71,7 @@ def test_every_sequence_of_a_tree_is_found_whole(sequences, share):
 def test_every_target_is_predicted_from_its_own_context_and_no_batch_exceeds_the_budget(
     tenants, token_budget, share, mix_below
 ):
-    form = Form(token_budget=token_budget, mix_below_tokens=mix_below, share_prefixes=share)
+    packing = PackingOptions(token_budget=token_budget, mix_below_tokens=mix_below, share_prefixes=share)
     work = [
         (
             Tenant(slot=slot, recipe=RECIPE),
@@ -82,50 +82,52 @@ def test_every_target_is_predicted_from_its_own_context_and_no_batch_exceeds_the
         )
         for slot, (prompts, answers) in enumerate(tenants)
     ]
-    batches = pack(work, form, torch.device("cpu"))
+    batches = pack(work, packing, torch.device("cpu"))
     count = 0
     for batch in batches:
-        portions = [one for _, placed in batch.placed for one in placed]
+        portions = [portion_placed for _, placed in batch.placed for portion_placed in placed]
         assert batch.tokens <= token_budget or len(portions) == 1
         assert [group.end for group in batch.packed.groups[:-1]] == [g.start for g in batch.packed.groups[1:]]
         for (tenant, placed), group in zip(batch.placed, batch.packed.groups, strict=True):
             assert group.slot == tenant.slot
-            for one in placed:
+            for portion_placed in placed:
                 count += 1
-                for answer, (start, end) in zip(one.portion.sample.answers, one.ranges, strict=True):
+                for answer, (start, end) in zip(
+                    portion_placed.portion.sample.answers, portion_placed.ranges, strict=True
+                ):
                     assert tuple(batch.target_N[start:end].tolist()) == answer.token_ids
                     for offset, wanted in enumerate(batch.row_N[start:end].tolist()):
                         row = batch.packed.wanted[wanted]
-                        expected = [*one.portion.sample.prompt_ids, *answer.token_ids[:offset]]
-                        assert seen_by(batch, row) == expected
+                        expected = [*portion_placed.portion.sample.prompt_ids, *answer.token_ids[:offset]]
+                        assert tokens_before(batch, row) == expected
                         assert group.start <= row < group.end
     assert count == sum(len(portions) for _, portions in work)
 
 
 @pytest.mark.parametrize(("portions", "sizes"), [(8, [160]), (12, [120, 120]), (17, [120, 100, 120])])
-def test_passes_are_as_few_as_the_budget_allows_and_about_equally_large(portions, sizes):
+def test_batches_are_as_few_as_the_budget_allows_and_of_about_equal_size(portions, sizes):
     work = [
         (Tenant(slot=0, recipe=RECIPE), [Portion(sample=sample((n,) * 10, (1,) * 11))])
         for n in range(portions)
     ]
-    batches = pack(work, Form(token_budget=160, mix_below_tokens=160), torch.device("cpu"))
+    batches = pack(work, PackingOptions(token_budget=160, mix_below_tokens=160), torch.device("cpu"))
     assert [batch.tokens for batch in batches] == sizes
 
 
 def test_answers_to_one_prompt_stay_together_where_the_budget_allows():
     prompts = [tuple(range(n, n + 30)) for n in (0, 100, 200)]
     portions = [Portion(sample=sample(prompt, (n, 3) * 10)) for prompt in prompts for n in (1, 2)]
-    form = Form(token_budget=110, mix_below_tokens=0)
-    batches = pack([(Tenant(slot=0, recipe=RECIPE), portions)], form, torch.device("cpu"))
+    packing = PackingOptions(token_budget=110, mix_below_tokens=0)
+    batches = pack([(Tenant(slot=0, recipe=RECIPE), portions)], packing, torch.device("cpu"))
     assert [batch.tokens for batch in batches] == [30 + 19 + 19] * 3
 
 
-def test_a_tenant_with_little_is_not_cut():
+def test_a_small_tenant_is_not_cut():
     work = [
         (Tenant(slot=n, recipe=RECIPE), [Portion(sample=sample((n, m) * 5, (1,) * 6)) for m in range(3)])
         for n in range(5)
     ]
-    batches = pack(work, Form(token_budget=180, mix_below_tokens=180), torch.device("cpu"))
+    batches = pack(work, PackingOptions(token_budget=180, mix_below_tokens=180), torch.device("cpu"))
     assert [[len(placed) for _, placed in batch.placed] for batch in batches] == [[3, 3, 3], [3, 3]]
 
 
@@ -133,11 +135,11 @@ def test_a_common_system_prompt_is_computed_once_for_an_agent_and_once_for_each_
     system = tuple(range(100))
     portions = [Portion(sample=sample((*system, 200 + n, 7), (1, 2, 3))) for n in range(5)]
     work = [(Tenant(slot=slot, recipe=RECIPE), portions) for slot in (0, 1)]
-    (batch,) = pack(work, Form(token_budget=4096, mix_below_tokens=4096), torch.device("cpu"))
+    (batch,) = pack(work, PackingOptions(token_budget=4096, mix_below_tokens=4096), torch.device("cpu"))
     assert batch.tokens == 2 * (100 + 5 * 4)
 
 
-def test_a_conversation_that_goes_on_shares_what_was_said():
+def test_a_conversation_shares_its_earlier_turns():
     first, reply, more = tuple(range(50)), tuple(range(60, 90)), tuple(range(100, 130))
     portions = [
         Portion(sample=sample(first, (*reply, 2))),
@@ -145,7 +147,7 @@ def test_a_conversation_that_goes_on_shares_what_was_said():
     ]
     (batch,) = pack(
         [(Tenant(slot=0, recipe=RECIPE), portions)],
-        Form(token_budget=4096, mix_below_tokens=0),
+        PackingOptions(token_budget=4096, mix_below_tokens=0),
         torch.device("cpu"),
     )
     assert batch.tokens == 50 + 30 + 30 + 1

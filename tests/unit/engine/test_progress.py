@@ -1,4 +1,4 @@
-"""When a turn has learned what it is about."""
+"""When a lesson counts as learned, and when it ends."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from engine.lesson import Learned, Lesson
 from engine.measurements import End
-from engine.progress import Look, dev_loss_rises, spread
+from engine.progress import ProgressCheck, dev_loss_rises, spread
 from engine.recipe import Recipe
 from engine.warm_engine import WarmEngine
 from rewards.episode import Part
@@ -18,14 +18,16 @@ Warm = Callable[..., WarmEngine]
 RECIPE = replace(tiny_base.QUICK, steps=200, steps_min=8, learning_rate=2e-2, rank=4, new_per_step=4)
 
 
-def build_look(*, learned: float | None = 1.0, kept: float | None = 1.0, dev: float | None = None) -> Look:
-    return Look(learned_share=learned, kept_share=kept, dev_loss_nats=dev)
+def build_check(
+    *, learned: float | None = 1.0, kept: float | None = 1.0, dev: float | None = None
+) -> ProgressCheck:
+    return ProgressCheck(learned_share=learned, kept_share=kept, dev_loss_nats=dev)
 
 
 def build_lesson(*pairs: tuple[str, str], recipe: Recipe = RECIPE) -> Lesson:
     episodes = tuple(
-        tiny_base.build_episode(asked, reply, events=(f"s#{place}",))
-        for place, (asked, reply) in enumerate(pairs)
+        tiny_base.build_episode(prompt, reply, events=(f"s#{place}",))
+        for place, (prompt, reply) in enumerate(pairs)
     )
     return Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes)
 
@@ -37,24 +39,24 @@ def learn(engine: WarmEngine, lesson: Lesson) -> Learned:
 
 
 @pytest.mark.parametrize(
-    ("look", "learned"),
+    ("check", "learned"),
     [
-        (build_look(), True),
-        (build_look(kept=None), True),
-        (build_look(learned=0.9), False),
-        (build_look(kept=0.98), False),
-        (build_look(learned=None), False),
+        (build_check(), True),
+        (build_check(kept=None), True),
+        (build_check(learned=0.9), False),
+        (build_check(kept=0.98), False),
+        (build_check(learned=None), False),
     ],
 )
 def test_a_lesson_is_learned_where_its_corrections_are_and_its_anchors_are_kept(
-    look: Look, learned: bool
+    check: ProgressCheck, learned: bool
 ) -> None:
-    assert look.learned is learned
+    assert check.learned is learned
 
 
 def test_a_dev_loss_rises_where_it_rose_twice_in_a_row() -> None:
     def rises(*losses: float | None) -> bool:
-        return dev_loss_rises([build_look(dev=loss) for loss in losses])
+        return dev_loss_rises([build_check(dev=loss) for loss in losses])
 
     assert rises(1.0, 1.1, 1.2)
     assert not rises(1.0, 1.2)
@@ -84,14 +86,14 @@ def test_a_lesson_that_contradicts_itself_ends_at_its_bound(warm: Warm) -> None:
 
 
 def test_a_lesson_goes_on_until_its_anchors_are_kept(warm: Warm, tmp_path: Path) -> None:
-    """The champion answers the anchor; the corrections' prompts are so alike that a rule leaks without it."""
+    """The champion answers the anchor. Without it the rule would spread, as the prompts are so similar."""
     engine = warm()
     engine.save(learn(engine, build_lesson(("ac", "fine"))), tmp_path / "v1")
     anchor = tiny_base.build_episode("ac", "fine", part=Part.ANCHOR)
     rule = build_lesson(("aa", "zzzz"), ("ab", "zzzz"))
-    beside = replace(rule, parent=tmp_path / "v1", episodes=(*rule.episodes, anchor))
-    watched = replace(beside, recipe=replace(RECIPE, anchors_per_step=0, steps=40))
-    taught, only_watched = (learn(engine, lesson).metrics for lesson in (beside, watched))
+    with_anchor = replace(rule, parent=tmp_path / "v1", episodes=(*rule.episodes, anchor))
+    watched = replace(with_anchor, recipe=replace(RECIPE, anchors_per_step=0, steps=40))
+    taught, only_watched = (learn(engine, lesson).metrics for lesson in (with_anchor, watched))
     assert (taught.ended, taught.learned_share, taught.kept_share) == (End.LEARNED, 1.0, 1.0)
     assert (only_watched.ended, only_watched.learned_share) == (End.STEPS, 1.0)
     assert only_watched.kept_share is not None
@@ -100,20 +102,20 @@ def test_a_lesson_goes_on_until_its_anchors_are_kept(warm: Warm, tmp_path: Path)
 
 def test_the_same_pass_ends_at_the_same_step_beside_others_and_again(warm: Warm) -> None:
     lessons = [build_lesson(("a", "yes")), replace(build_lesson(("b", "well then")), agent="b")]
-    first, again = (warm().learn(lessons) for _ in range(2))
-    for one, other in zip(first, again, strict=True):
-        assert isinstance(one, Learned)
-        assert isinstance(other, Learned)
-        assert one.metrics == other.metrics
+    first, second = (warm().learn(lessons) for _ in range(2))
+    for result, other_result in zip(first, second, strict=True):
+        assert isinstance(result, Learned)
+        assert isinstance(other_result, Learned)
+        assert result.metrics == other_result.metrics
 
 
 def test_a_lesson_without_corrections_takes_its_epochs(warm: Warm) -> None:
     recipe = replace(RECIPE, steps_min=2, epochs=8.0, new_per_step=2)
-    praised = tuple(
+    episodes = tuple(
         tiny_base.build_episode(
             f"p{n}", "well", advantage=0.5, sampled=tiny_base.build_sampled_tokens("well", -5.0)
         )
         for n in range(2)
     )
-    metrics = learn(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=praised)).metrics
+    metrics = learn(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes)).metrics
     assert (metrics.ended, metrics.steps, metrics.learned_share) == (End.STEPS, 8, None)

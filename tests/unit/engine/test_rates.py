@@ -1,4 +1,4 @@
-"""The learning rate where a recipe names none."""
+"""The learning rate if the recipe has none."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_narrow_bases_learn_faster() -> None:
 
 
 def test_the_rate_does_not_depend_on_the_rank_and_makes_up_for_another_scale() -> None:
-    usual = peak_rate(Recipe(rank=16, alpha=32.0), width=576)
-    assert peak_rate(Recipe(rank=4, alpha=32.0), width=576) == pytest.approx(usual)
-    assert peak_rate(Recipe(rank=16, alpha=64.0), width=576) == pytest.approx(usual / 2)
-    assert peak_rate(Recipe(rank=16, alpha=32.0, rslora=True), width=576) == pytest.approx(usual / 4)
+    rate = peak_rate(Recipe(rank=16, alpha=32.0), width=576)
+    assert peak_rate(Recipe(rank=4, alpha=32.0), width=576) == pytest.approx(rate)
+    assert peak_rate(Recipe(rank=16, alpha=64.0), width=576) == pytest.approx(rate / 2)
+    assert peak_rate(Recipe(rank=16, alpha=32.0, rslora=True), width=576) == pytest.approx(rate / 4)

@@ -1,4 +1,4 @@
-"""Recipes that were stored or configured under older names are read; what is unknown is refused by name."""
+"""Recipes with older names are read; unknown values are refused by name."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_a_recipe_comes_back_from_its_json_as_it_was() -> None:
     assert recipe_from(json.loads(json.dumps(recipe_values(recipe)))) == recipe
 
 
-def test_what_a_recipe_leaves_out_has_its_default() -> None:
+def test_missing_values_have_their_defaults() -> None:
     assert recipe_from({}) == Recipe()
     assert recipe_from({"coefficients": {"kl": 0.1}}).coefficients == {**COEFFICIENTS, Term.KL: 0.1}
     assert recipe_from({"kl_weight": 0.1}) == recipe_from({"coefficients": {"kl": 0.1}})
@@ -47,7 +47,7 @@ def test_what_a_recipe_leaves_out_has_its_default() -> None:
         ({"kl_weight": 0.1, "coefficients": {"kl": 0.2}}, "kl is given twice"),
     ],
 )
-def test_what_is_unknown_is_refused_by_name(values: dict[str, Any], reason: str) -> None:
+def test_unknown_values_are_refused_by_name(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         recipe_from(values)
 

@@ -1,4 +1,4 @@
-"""Within, what cannot repeat itself is an error; what it is outside is as it was before."""
+"""In the block an operation that cannot repeat its bits is an error; after it, settings are as before."""
 
 import os
 
@@ -9,7 +9,7 @@ from engine.repeatable import fix_workspaces, repeatable
 
 
 def write_over(x: torch.Tensor) -> torch.Tensor:
-    """torch has no order for this one."""
+    """An operation for which torch has no fixed order."""
     return x.put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
 
 
@@ -20,7 +20,7 @@ def test_an_operation_that_cannot_repeat_itself_is_an_error_within_and_not_outsi
 
 
 @pytest.mark.parametrize("warn_only", [True, False])
-def test_what_was_set_before_is_set_again(warn_only):
+def test_the_earlier_settings_are_restored(warn_only):
     torch.use_deterministic_algorithms(True, warn_only=warn_only)
     try:
         with repeatable():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.recipe import Recipe, Term, recipe_from
-from engine.schedule import TAKES, Drawn, Length, draw, steps_by_epochs
+from engine.schedule import ENTERS, Drawn, Length, draw, steps_by_epochs
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
 from tests.unit.engine import tiny_base
@@ -67,7 +67,7 @@ def test_every_term_of_every_step_sums_to_its_weight(new, replay, anchors, seed,
 
 
 def test_every_term_says_which_samples_it_takes() -> None:
-    assert set(TAKES) == set(Term)
+    assert set(ENTERS) == set(Term)
 
 
 def test_masses_are_relative_within_a_part():

@@ -1,4 +1,4 @@
-"""The self-test finds its promises kept on a sound machine, and says what it measured."""
+"""The self-test passes on a sound machine, and reports its measurements."""
 
 import pytest
 

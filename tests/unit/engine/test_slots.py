@@ -1,4 +1,4 @@
-"""Attach and detach are copies: any slot, any rank that fits, bit for bit."""
+"""Adapters are copied to and from slots bit for bit, for any slot and any rank that fits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.unit.engine.tiny_engine import RECIPE, TinyEngine, build_demonstratio
 SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
 
 
-def teach(engine: TinyEngine, number: int, steps: int) -> None:
+def train_steps(engine: TinyEngine, number: int, steps: int) -> None:
     for count in range(steps):
         tenant = engine.tenants[number]
         engine.run([(tenant, engine.portions(tenant, build_demonstrations("a", 2 + count), supervised=1.0))])
@@ -25,16 +25,16 @@ def teach(engine: TinyEngine, number: int, steps: int) -> None:
 
 def test_moving_to_another_slot_through_the_store_changes_no_bit_of_the_next_step(tmp_path: Path):
     engine = TinyEngine(recipes=[RECIPE, RECIPE, RECIPE])
-    teach(engine, 0, 3)
+    train_steps(engine, 0, 3)
     write_adapter(engine.slots.copy(0, RECIPE), tmp_path)
     engine.slots.detach(2)
-    slot = engine.slots.seat(read_adapter(tmp_path), moments_too=True)
+    slot = engine.slots.load(read_adapter(tmp_path), moments_too=True)
     assert slot == 2
     arena = engine.base.arena
     for whole in (arena.weight, arena.first, arena.second):
         assert torch.equal(whole[0], whole[2])
-    teach(engine, 0, 2)
-    teach(engine, 2, 2)
+    train_steps(engine, 0, 2)
+    train_steps(engine, 2, 2)
     for whole in (arena.weight, arena.first, arena.second):
         assert torch.equal(whole[0], whole[2])
     assert int(arena.steps[0]) == int(arena.steps[2]) == 5
@@ -45,7 +45,7 @@ def test_rank_four_in_a_larger_arena_learns_what_it_would_in_its_own(rank: int):
     recipe = Recipe(rank=4, alpha=8.0)
     own, larger = TinyEngine(recipes=[recipe], rank=4), TinyEngine(recipes=[recipe], rank=rank)
     for engine in (own, larger):
-        teach(engine, 0, 3)
+        train_steps(engine, 0, 3)
     for (a, b), (a_large, b_large) in zip(
         own.slots.copy(0, recipe).weights.values(), larger.slots.copy(0, recipe).weights.values(), strict=True
     ):
@@ -56,14 +56,14 @@ def test_rank_four_in_a_larger_arena_learns_what_it_would_in_its_own(rank: int):
     assert not padding[1][0][:, 4:].any()
 
 
-def test_a_fork_of_a_version_is_the_version_and_going_back_is_exact(tmp_path: Path):
+def test_a_version_can_be_restored_exactly(tmp_path: Path):
     engine = TinyEngine(recipes=[RECIPE, RECIPE])
-    teach(engine, 0, 2)
+    train_steps(engine, 0, 2)
     champion = engine.slots.copy(0, RECIPE)
     write_adapter(champion, tmp_path)
-    teach(engine, 0, 2)
+    train_steps(engine, 0, 2)
     engine.slots.detach(0)
-    assert engine.slots.seat(read_adapter(tmp_path), moments_too=True) == 0
+    assert engine.slots.load(read_adapter(tmp_path), moments_too=True) == 0
     again = engine.slots.copy(0, RECIPE)
     for name, (a, b) in champion.weights.items():
         assert torch.equal(a, again.weights[name][0])
@@ -73,7 +73,7 @@ def test_a_fork_of_a_version_is_the_version_and_going_back_is_exact(tmp_path: Pa
 
 def test_a_free_slot_holds_nothing_of_its_last_tenant():
     engine = TinyEngine(recipes=[RECIPE, RECIPE])
-    teach(engine, 1, 1)
+    train_steps(engine, 1, 1)
     engine.slots.detach(1)
     arena = engine.base.arena
     assert not any(whole[1].any() for whole in (arena.weight, arena.grad, arena.first, arena.second))
@@ -93,7 +93,7 @@ def test_a_new_agents_adapter_is_pefts_initialisation_and_the_same_for_a_seed():
     assert 0.9 * 48**-0.5 < float(a[0].abs().max()) <= 48**-0.5
 
 
-def test_what_does_not_fit_is_refused_by_name(tmp_path: Path):
+def test_an_adapter_that_does_not_fit_is_refused_by_name(tmp_path: Path):
     engine = TinyEngine(recipes=[RECIPE])
     write_adapter(engine.slots.copy(0, RECIPE), tmp_path / "v1")
     engine.slots.detach(0)
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path):
         attach(tiny_base.with_recipe(tiny_base.build_lesson(parent=tmp_path / "v2"), rank=8, alpha=16.0))
 
 
-def test_one_version_an_agent_stays_parsed_and_the_longest_unused_go_first(tmp_path: Path):
+def test_one_parsed_version_per_agent_stays_in_memory_and_the_least_recently_used_is_dropped(tmp_path: Path):
     engine = TinyEngine(recipes=[RECIPE])
     adapter = engine.slots.copy(0, RECIPE)
     versions = [tmp_path / agent / version for agent in "abc" for version in ("v1", "v2")]
@@ -121,9 +121,9 @@ def test_one_version_an_agent_stays_parsed_and_the_longest_unused_go_first(tmp_p
     newer = [slots.read(version) for version in (a1, a2)][1]
     assert slots.read(a2) is newer
     assert slots.parsed_bytes == parsed
-    other = slots.read(b1)
+    version_of_b = slots.read(b1)
     slots.read(a2)
     slots.read(c1)
     assert slots.parsed_bytes == 2 * parsed
     assert slots.read(a2) is newer
-    assert slots.read(b1) is not other
+    assert slots.read(b1) is not version_of_b

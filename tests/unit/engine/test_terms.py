@@ -1,4 +1,4 @@
-"""Every term of the loss has its function; that each is right, `test_gradients` shows."""
+"""Every term of the loss has a function; `test_gradients` checks the functions."""
 
 from engine.recipe import Term
 from engine.terms import LOSSES

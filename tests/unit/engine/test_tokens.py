@@ -1,4 +1,4 @@
-"""Texts with weighted characters become token ids with weighted targets."""
+"""Episodes become prompt ids and weighted target tokens."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ TOKENS = Tokens(TOKENIZER, vocabulary=288)
 END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 
 
-def test_a_prompt_is_what_the_chat_template_renders_up_to_the_agents_words():
+def test_a_prompt_is_rendered_by_the_chat_template_up_to_the_reply():
     messages = ({"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"})
     assert TOKENS.render(messages) == (
         "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
@@ -44,7 +44,7 @@ def test_half_of_the_mass_lies_on_what_was_changed():
     assert answer.weights[0] == answer.weights[-1] == pytest.approx(0.5 / 7)
 
 
-def test_of_a_correction_half_lies_on_its_changes_and_the_end_of_the_turn_is_one_token_of_the_rest():
+def test_half_of_a_corrections_mass_lies_on_its_changes_and_the_end_counts_as_unchanged():
     _, corrected = weigh('{"tool":"cancel","order":10}', '{"tool":"cancel","order":10,"notify":true}')
     answer = TOKENS.answer(corrected)
     changed = corrected.text.index(',"notify":true')
@@ -91,13 +91,13 @@ def test_every_targets_weights_are_positive_and_sum_to_one(text, data):
         ),
     ],
 )
-def test_what_cannot_be_taught_from_is_refused_with_its_reason(episode, reason):
+def test_an_unusable_episode_is_refused_with_its_reason(episode, reason):
     with pytest.raises(UnusableEpisode, match=reason) as caught:
         TOKENS.sample(episode, tokens_max=512)
     assert "xxx" not in str(caught.value)
 
 
-def test_own_words_are_the_tokens_that_were_sampled():
+def test_the_targets_of_an_advantage_are_the_sampled_tokens():
     sample = TOKENS.sample(
         tiny_base.build_episode("a", "hey", advantage=-1.0, sampled=tiny_base.build_sampled_tokens("hey")),
         tokens_max=512,
@@ -107,7 +107,7 @@ def test_own_words_are_the_tokens_that_were_sampled():
     assert TOKENIZER.decode(sample.reply.token_ids) == "hey<|im_end|>"
 
 
-def test_a_template_that_refuses_refuses_only_the_episode():
+def test_an_episode_that_the_chat_template_refuses_is_unusable():
     strict = tiny_base.build_tokenizer()
     strict.chat_template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception(messages[0].content) }}{% endif %}"

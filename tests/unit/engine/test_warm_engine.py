@@ -1,4 +1,4 @@
-"""Lessons in, adapters out: repeatable, resumable, and honest about what was left out."""
+"""Lessons become adapters: repeatably, from a parent version, and with a report of what was left out."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Warm = Callable[..., WarmEngine]
 
 
 def learned(engine: WarmEngine, *lessons: Lesson) -> list[Learned]:
-    form = {**engine.form(), "mix_below_tokens": 128}  # whatever this machine's calibration came to
+    form = {**engine.form(), "mix_below_tokens": 128}  # whatever calibration measured on this machine
     results = engine.learn(lessons, form=form)
     assert all(isinstance(result, Learned) for result in results)
     return results
@@ -38,8 +38,10 @@ def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path, d
         tiny_base.with_recipe(tiny_base.build_lesson("ccc"), rank=8),
     ]
     hashes = []
-    on = {"device": device, "dtype": dtype}
-    for attempt, engine in enumerate((warm(**on), warm(**on))):  # another process would load the base again
+    options = {"device": device, "dtype": dtype}
+    for attempt, engine in enumerate(
+        (warm(**options), warm(**options))
+    ):  # another process would load the base again
         for result in learned(engine, *lessons):
             hashes.append(engine.save(result, tmp_path / f"{attempt}-{result.agent}").content_hash)
     assert hashes[:3] == hashes[3:]
@@ -47,7 +49,7 @@ def test_the_same_pass_twice_gives_the_same_hashes(warm: Warm, tmp_path: Path, d
     assert len(set(hashes)) == 3
 
 
-def test_an_engine_that_taught_others_before_teaches_the_same(warm: Warm, tmp_path: Path):
+def test_an_engine_that_trained_others_before_gives_the_same_adapter(warm: Warm, tmp_path: Path):
     used, fresh = warm(), warm()
     learned(used, tiny_base.build_lesson("zz"), tiny_base.build_lesson("y"))
     hashes = [
@@ -82,14 +84,14 @@ def test_a_lesson_goes_on_from_its_parent_and_its_moments(warm: Warm, tmp_path: 
 def test_more_lessons_than_slots_take_their_turns(warm: Warm):
     few, many = warm(slots=2, mixing="never"), warm(slots=8, mixing="never")
     lessons = [tiny_base.with_recipe(tiny_base.build_lesson("a" * (n + 1)), steps=4 + n) for n in range(5)]
-    for one, other in zip(learned(few, *lessons), learned(many, *lessons), strict=True):
-        assert one.agent == other.agent
-        for name, (a, b) in one.state.weights.items():
-            assert torch.equal(a, other.state.weights[name][0])
-            assert torch.equal(b, other.state.weights[name][1])
+    for result, other_result in zip(learned(few, *lessons), learned(many, *lessons), strict=True):
+        assert result.agent == other_result.agent
+        for name, (a, b) in result.state.weights.items():
+            assert torch.equal(a, other_result.state.weights[name][0])
+            assert torch.equal(b, other_result.state.weights[name][1])
 
 
-def test_what_peft_would_have_learned(warm: Warm):
+def test_a_whole_lesson_equals_peft_and_adamw(warm: Warm):
     """A whole lesson, step by step, against PEFT and torch's AdamW."""
     recipe = replace(
         tiny_base.QUICK, steps=3, steps_min=3, warmup_steps=0, final_rate=1.0, clip_norm=1e9, new_per_step=4
@@ -101,7 +103,7 @@ def test_what_peft_would_have_learned(warm: Warm):
     start = replace(given, recipe=replace(recipe, learning_rate=1e-12))
     (before,) = learned(warm(), start)
     model = peft_reference.build_peft_model(tiny_base.build_model(), before.state)
-    trained = [p for name, p in model.named_parameters() if "lora_" in name]
+    trained = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
     tokenizer = tiny_base.build_tokenizer()
     for _ in range(3):
@@ -118,16 +120,16 @@ def test_what_peft_would_have_learned(warm: Warm):
         optimizer.step()
     named = dict(model.named_parameters())
     for name, (a, b) in result.state.weights.items():
-        for letter, found in (("A", a), ("B", b)):
+        for letter, actual in (("A", a), ("B", b)):
             expected = named[f"base_model.model.{name}.lora_{letter}.default.weight"]
-            torch.testing.assert_close(found, expected.detach(), rtol=0, atol=2e-4)
+            torch.testing.assert_close(actual, expected.detach(), rtol=0, atol=2e-4)
 
 
 def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(warm: Warm, tmp_path: Path):
     engine = warm()
-    only = tiny_base.build_episode("what?", "ok", events=("s#1",))
+    known = tiny_base.build_episode("what?", "ok", events=("s#1",))
     recipe = replace(tiny_base.QUICK, steps=150, steps_min=150, learning_rate=2e-2, rank=8)
-    first = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(only,))
+    first = Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=(known,))
     (taught,) = learned(engine, first)
     engine.save(taught, tmp_path / "v1")
     (again,) = engine.learn([replace(first, parent=tmp_path / "v1")])
@@ -135,7 +137,7 @@ def test_a_correction_the_champion_already_answers_is_reported_and_not_taught(wa
     assert again.already_known == ("s#1",)
     assert again.tokens == taught.metrics.tokens / 150, "read once, as in every step"
     other = tiny_base.build_episode("what now?", "something else entirely", events=("s#2",))
-    (mixed,) = engine.learn([replace(first, parent=tmp_path / "v1", episodes=(only, other))])
+    (mixed,) = engine.learn([replace(first, parent=tmp_path / "v1", episodes=(known, other))])
     assert isinstance(mixed, Learned)
     assert mixed.already_known == ("s#1",)
     assert mixed.metrics.new == 1
@@ -145,7 +147,9 @@ def test_episodes_that_cannot_be_used_are_named_and_the_rest_is_taught(warm: War
     given = tiny_base.build_lesson("a")
     bad = tiny_base.build_episode("why?", "", events=("s#empty",))
     (result,) = learned(warm(), replace(given, episodes=(bad, *given.episodes)))
-    assert [(one.events, one.reason) for one in result.refused] == [(("s#empty",), "empty target")]
+    assert [(refusal.events, refusal.reason) for refusal in result.refused] == [
+        (("s#empty",), "empty target")
+    ]
     assert result.metrics.new == 4
 
 
@@ -179,8 +183,8 @@ def test_a_pass_that_is_abandoned_leaves_the_engine_as_it_was(warm: Warm, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         engine.learn([tiny_base.build_lesson("a"), tiny_base.build_lesson("b")], heartbeat=abandon)
     hashes = [
-        one.save(learned(one, tiny_base.build_lesson("a"))[0], tmp_path / str(n)).content_hash
-        for n, one in enumerate((engine, warm()))
+        used_engine.save(learned(used_engine, tiny_base.build_lesson("a"))[0], tmp_path / str(n)).content_hash
+        for n, used_engine in enumerate((engine, warm()))
     ]
     assert hashes[0] == hashes[1]
 
@@ -196,21 +200,21 @@ def test_a_pass_out_of_memory_fails_cleanly_and_fits_when_it_is_repeated(warm: W
     assert "memory" in failed.reason
     assert small._slots.free == 4
     assert not small._base.arena.weight.any()
-    assert small.form()["token_budget"] == 256, "half of it was tried, and did not fit"
+    assert small.form()["token_budget"] == 256, "half of it did not fit either"
     assert isinstance(small.learn([lesson])[0], NotLearned), "nor does a quarter"
     assert isinstance(small.learn([lesson])[0], Learned)
     assert small.form()["token_budget"] == 64
-    same = [
-        one.save(result, tmp_path / str(n)).content_hash
-        for n, (one, result) in enumerate(
+    hashes = [
+        used_engine.save(result, tmp_path / str(n)).content_hash
+        for n, (used_engine, result) in enumerate(
             [(small, small.learn([lesson])[0]), (plain, learned(plain, lesson)[0])]
         )
     ]
-    assert same[0] == same[1], "a pass in the smaller budget is any pass in that budget"
+    assert hashes[0] == hashes[1], "a pass in the smaller budget is any pass in that budget"
 
 
 def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
-    """A log-probability that is none: the steps it is drawn in are skipped, with their events' names."""
+    """A log-probability that is NaN: the steps with this sample are skipped, and their events are named."""
     engine = warm()
     calm = tiny_base.build_lesson("calm")
     broken = tiny_base.build_episode(
@@ -225,7 +229,7 @@ def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
     other, result = engine.learn([calm, hit])
     assert isinstance(result, Learned)
     assert result.skipped
-    assert all("s#nan" in one.events for one in result.skipped), "only steps that drew it"
+    assert all("s#nan" in step_skipped.events for step_skipped in result.skipped), "only steps that drew it"
     assert len(result.skipped) + result.metrics.steps == 8
     assert all(torch.isfinite(a).all() and torch.isfinite(b).all() for a, b in result.state.weights.values())
     (alone,) = engine.learn([calm])
@@ -249,25 +253,30 @@ def test_learning_stops_early_when_dev_episodes_get_worse_twice(warm: Warm, tmp_
     """The champion answers the dev episodes well; the new ones contradict them, and one another."""
     engine = warm()
     recipe = replace(tiny_base.QUICK, steps=40, steps_min=10, epochs=30.0, learning_rate=2e-2, new_per_step=8)
-    said = Lesson(
+    first_lesson = Lesson(
         agent="a",
         parent=None,
         recipe=recipe,
         seed=1,
         episodes=tuple(tiny_base.build_episode(f"q{n}", "zzzz") for n in range(8)),
     )
-    engine.save(learned(engine, replace(said, recipe=replace(recipe, steps_min=40)))[0], tmp_path / "v1")
-    dev = [replace(one, part=Part.DEV) for one in said.episodes]
+    engine.save(
+        learned(engine, replace(first_lesson, recipe=replace(recipe, steps_min=40)))[0], tmp_path / "v1"
+    )
+    dev = [replace(episode, part=Part.DEV) for episode in first_lesson.episodes]
     new = [tiny_base.build_episode(f"q{n}", "aaaa") for n in range(8)] + [
         tiny_base.build_episode("q0", "bbbb")
     ]
-    given = replace(said, parent=tmp_path / "v1", episodes=(*new, *dev))
-    stopped, on = learned(engine, given, replace(given, episodes=(*new, *dev[:7])))
+    given = replace(first_lesson, parent=tmp_path / "v1", episodes=(*new, *dev))
+    stopped, not_stopped = learned(engine, given, replace(given, episodes=(*new, *dev[:7])))
     assert stopped.metrics.stopped_early
     assert stopped.metrics.ended is End.DEV
-    assert stopped.metrics.steps == 20  # looks at 8, 12 and 16 see two rises; then it cools down
+    assert stopped.metrics.steps == 20  # checks at 8, 12 and 16 see two rises; then the cooldown
     assert stopped.metrics.dev_loss_last_nats > stopped.metrics.dev_loss_first_nats
-    assert (on.metrics.ended, on.metrics.steps) == (End.STEPS, 40)  # seven dev episodes say too little
+    assert (not_stopped.metrics.ended, not_stopped.metrics.steps) == (
+        End.STEPS,
+        40,
+    )  # seven dev episodes are too few
 
 
 def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
@@ -286,7 +295,7 @@ def test_a_lesson_says_how_far_it_moved_the_agent_on_its_anchors(warm: Warm):
     assert "no anchors" in unmeasured.reason
 
 
-def test_every_term_that_should_act_shows_a_signal(warm: Warm):
+def test_every_term_with_samples_has_a_signal(warm: Warm):
     recipe = replace(tiny_base.QUICK, coefficients={**COEFFICIENTS, Term.PREFERENCE: 1.0, Term.KL: 0.05})
     episodes = (
         tiny_base.build_episode("a", "yes", rejected=Weighted(text="no")),
@@ -297,10 +306,10 @@ def test_every_term_that_should_act_shows_a_signal(warm: Warm):
     )
     (result,) = learned(warm(), Lesson(agent="a", parent=None, recipe=recipe, seed=1, episodes=episodes))
     assert set(result.metrics.signals) == set(Term)
-    assert all(pull > 0 for pull in result.metrics.signals.values())
+    assert all(size > 0 for size in result.metrics.signals.values())
 
 
-def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
+def test_probes_have_the_log_probabilities_of_adapter_and_base(warm: Warm, tmp_path: Path):
     engine = warm()
     given = tiny_base.build_lesson("a")
     (result,) = learned(engine, given)
@@ -308,7 +317,7 @@ def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
     probes = engine.probes(result, given)
     assert probes == engine.probes(tmp_path, given)
     assert 1 <= len(probes) <= 6
-    model, bare = (
+    model, base_alone = (
         peft_reference.build_peft_model(tiny_base.build_model(), result.state),
         tiny_base.build_model(),
     )
@@ -316,14 +325,14 @@ def test_probes_carry_what_serving_must_match(warm: Warm, tmp_path: Path):
         ids, begins = probe.token_ids, probe.prompt_tokens
         assert 0 < begins < len(ids) <= begins + 8
         for at, likely in enumerate(probe.likely):
-            for rows, said_by in ((probe.logprobs, model), (probe.base_logprobs, bare)):
-                expected = peft_reference.next_logprobs(said_by, ids[: begins + at])
+            for rows, reference in ((probe.logprobs, model), (probe.base_logprobs, base_alone)):
+                expected = peft_reference.next_logprobs(reference, ids[: begins + at])
                 assert rows[at] == pytest.approx(expected[list(likely)].tolist(), abs=1e-4)
                 assert set(expected.topk(4).indices.tolist()) <= set(likely)
         assert probe.logprobs != probe.base_logprobs
 
 
-def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(warm: Warm):
+def test_most_probes_are_the_first_tokens_of_newly_taught_replies(warm: Warm):
     engine = warm()
     given = tiny_base.build_lesson("a", words=9)
     long = tiny_base.build_episode("a long one", "y" * 200, part=Part.ANCHOR)
@@ -333,14 +342,16 @@ def test_probes_are_mostly_what_was_newly_taught_and_only_the_beginning_of_it(wa
     given = replace(given, episodes=(bad, *given.episodes, long))
     (result,) = learned(engine, given)
     probes = engine.probes(result, given)
-    asked = {tuple(TOKENS.sample(one, tokens_max=512).prompt_ids): one for one in given.episodes}
-    parts = [asked[probe.token_ids[: probe.prompt_tokens]] for probe in probes]
-    assert [one.part for one in parts][:3] == [Part.NEW] * 3
-    assert {one.part for one in parts[3:]} & {Part.REPLAY, Part.ANCHOR}
+    episode_of_prompt = {
+        tuple(TOKENS.sample(episode, tokens_max=512).prompt_ids): episode for episode in given.episodes
+    }
+    parts = [episode_of_prompt[probe.token_ids[: probe.prompt_tokens]] for probe in probes]
+    assert [episode.part for episode in parts][:3] == [Part.NEW] * 3
+    assert {episode.part for episode in parts[3:]} & {Part.REPLAY, Part.ANCHOR}
     assert all(len(probe.likely) <= 8 for probe in probes)
 
 
-def test_the_form_says_what_a_pass_depends_on(warm: Warm):
+def test_the_form_has_everything_that_a_pass_depends_on(warm: Warm):
     form = warm().form()
     assert {"token_budget", "mix_below_tokens", "threads", "device", "dtype", "kernels", "torch"} <= set(form)
     assert form == json.loads(json.dumps(form))
@@ -358,7 +369,7 @@ def test_a_pass_is_repeated_in_the_form_it_was_recorded_with(warm: Warm, tmp_pat
         warm(rank=16, slots=2).learn(lessons, form=first.form())
 
 
-def test_a_form_that_names_what_this_engine_does_one_way_is_taken_on_where_it_says_that_way(
+def test_a_form_with_the_name_of_a_removed_option_is_accepted_with_the_value_that_is_left(
     warm: Warm,
 ) -> None:
     engine = warm()

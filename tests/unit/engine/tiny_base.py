@@ -1,4 +1,4 @@
-"""Random bases small enough to be made in a test, with byte-level tokenizers: nothing is downloaded."""
+"""Builds small base models with random weights and byte-level tokenizers; nothing is downloaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,15 +29,15 @@ _TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, and three control tokens."""
+    """One token for each byte, and three control tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*_SPECIAL, *alphabet])}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(_SPECIAL)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(_SPECIAL)
     return PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=["<|im_start|>"],
@@ -66,17 +66,17 @@ def build_config(family: str = "qwen3", **changes: object) -> object:
 def build_model(family: str = "qwen3", *, seed: int = 0, **changes: object) -> torch.nn.Module:
     """Random weights, biases too where the family has them."""
     torch.manual_seed(seed)
-    made = AutoModelForCausalLM.from_config(build_config(family, **changes))
+    model = AutoModelForCausalLM.from_config(build_config(family, **changes))
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             parameter.normal_(0.0, 0.15) if parameter.ndim > 1 else parameter.add_(
                 0.1 * torch.randn_like(parameter)
             )
-    return made.eval()
+    return model.eval()
 
 
 def build_base_directory(directory: Path, family: str = "qwen3", *, seed: int = 0, **changes: object) -> Path:
-    """A base as an operator has it on disk."""
+    """A base model in a directory, as an operator has it."""
     build_model(family, seed=seed, **changes).save_pretrained(directory)
     build_tokenizer().save_pretrained(directory)
     return directory
@@ -95,16 +95,16 @@ QUICK = Recipe(
 )
 
 
-def build_episode(asked: str, reply: str, *, part: Part = Part.NEW, **more: object) -> Episode:
+def build_episode(prompt: str, reply: str, *, part: Part = Part.NEW, **more: object) -> Episode:
     """A correction by default."""
-    more.setdefault("events", (f"test#{part}-{asked}-{reply}",))
+    more.setdefault("events", (f"test#{part}-{prompt}-{reply}",))
     return Episode(
-        part=part, messages=({"role": "user", "content": asked},), reply=Weighted(text=reply), **more
+        part=part, messages=({"role": "user", "content": prompt},), reply=Weighted(text=reply), **more
     )
 
 
 def build_sampled_tokens(reply: str, logprob: float = -1.0) -> SampledTokens:
-    """What a version sampled, byte tokens, each as likely."""
+    """The sampled tokens of a reply, one for each byte, all with the same log-probability."""
     ids = build_tokenizer()(reply, add_special_tokens=False)["input_ids"]
     return SampledTokens(token_ids=(*ids, 2), logprobs=(logprob,) * (len(ids) + 1))
 
@@ -128,7 +128,7 @@ def with_recipe(given: Lesson, **changes: object) -> Lesson:
 
 
 def build_adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:
-    """An adapter at rest."""
+    """An adapter with these weights, outside the arena."""
     values = {
         "rank": recipe.rank,
         "alpha": recipe.alpha,
@@ -141,5 +141,5 @@ def build_adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:
 
 
 def copy_matrices(weights: Matrices) -> Matrices:
-    """The same numbers elsewhere in memory."""
+    """A copy of the matrices."""
     return {name: (a.clone(), b.clone()) for name, (a, b) in weights.items()}

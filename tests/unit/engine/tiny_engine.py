@@ -1,10 +1,10 @@
-"""Tenants with random, non-zero adapters on one base, and episodes for them to learn from."""
+"""A tiny base with random, non-zero adapters in its slots, and episodes for them."""
 
 import torch
 
 from engine.base_model import BaseModel, PackedBatch
 from engine.objective import read_references
-from engine.packer import Form, Portion, Tenant, pack
+from engine.packer import PackingOptions, Portion, Tenant, pack
 from engine.recipe import Recipe, Term
 from engine.slots import Slots, fresh_weights
 from engine.step import add_step
@@ -65,13 +65,13 @@ class TinyEngine:
                     self.base.arena, names, rank=recipe.rank, seed=number
                 ).items()
             }
-            slot = self.slots.seat(tiny_base.build_adapter(recipe, weights), moments_too=False)
+            slot = self.slots.load(tiny_base.build_adapter(recipe, weights), moments_too=False)
             self.adapters.append(self.slots.copy(slot, recipe))
             self.tenants.append(Tenant(slot=slot, recipe=recipe))
 
     def portions(self, tenant: Tenant, episodes: list[Episode], **coefficients: float) -> list[Portion]:
-        samples = [TOKENS.sample(one, tokens_max=512) for one in episodes]
-        read = read_references(
+        samples = [TOKENS.sample(episode, tokens_max=512) for episode in episodes]
+        references_of_samples = read_references(
             self.base,
             tenant,
             samples,
@@ -84,11 +84,11 @@ class TinyEngine:
                 references=references,
                 coefficients={Term(term): value / (n + 1) for term, value in coefficients.items()},
             )
-            for n, (sample, references) in enumerate(zip(samples, read, strict=True))
+            for n, (sample, references) in enumerate(zip(samples, references_of_samples, strict=True))
         ]
 
     def drift(self) -> None:
-        """The adapters have moved since the references were read, as after a few steps."""
+        """Change the adapters after the references were read, as a few steps would."""
         torch.manual_seed(9)
         for number, tenant in enumerate(self.tenants):
             moved = {
@@ -99,51 +99,56 @@ class TinyEngine:
             self.adapters[number] = self.slots.copy(tenant.slot, self.recipes[number])
 
     def run(self, work, *, token_budget: int = 512, mixed: bool = True, share: bool = True) -> int:
-        """The work's gradients are in the arena; returns how many micro-batches that took."""
+        """Compute the work's gradients into the arena; returns the number of micro-batches."""
         self.base.arena.grad.zero_()
-        form = Form(token_budget=token_budget, mix_below_tokens=1 << 30 if mixed else 0, share_prefixes=share)
-        add_step(self.base, work, form)
-        return len(pack(work, form, torch.device("cpu")))
+        packing = PackingOptions(
+            token_budget=token_budget, mix_below_tokens=1 << 30 if mixed else 0, share_prefixes=share
+        )
+        add_step(self.base, work, packing)
+        return len(pack(work, packing, torch.device("cpu")))
 
     def assert_like_peft(self, number: int, portions: list[Portion]) -> None:
-        """Relative to all of the adapter's gradient: each matrix of it in fp32, the whole of it in bf16."""
+        """Compare with PEFT, relative to the whole gradient: each matrix in fp32, all together in bf16."""
         recipe, slot, tolerance = self.recipes[number], self.tenants[number].slot, self.machine.tolerance
         model = peft_reference.build_peft_model(tiny_base.build_model(self.family), self.adapters[number])
         expected = peft_reference.gradients(model, portions, recipe)
-        found = self.base.arena.read(
+        actual = self.base.arena.read(
             self.base.arena.grad, slot, rank=recipe.rank, names=self.slots.names(recipe)
         )
         largest = max(float(value.abs().max()) for value in expected.values())
         assert largest > 0
-        assert len(expected) == 2 * len(found)
-        ours = {
-            f"{name}.lora_{letter}": one
-            for name, ab in found.items()
-            for letter, one in zip("AB", ab, strict=True)
+        assert len(expected) == 2 * len(actual)
+        actual_by_name = {
+            f"{name}.lora_{letter}": matrix
+            for name, ab in actual.items()
+            for letter, matrix in zip("AB", ab, strict=True)
         }
         if self.machine.dtype == torch.bfloat16:
-            whole = [torch.cat([each[name].flatten() for name in expected]) for each in (ours, expected)]
+            whole = [
+                torch.cat([gradients[name].flatten() for name in expected])
+                for gradients in (actual_by_name, expected)
+            ]
             assert relative_distance(*whole) <= tolerance
         else:
             for name, value in expected.items():
-                assert float((ours[name] - value).abs().max()) <= tolerance * max(1.0, largest)
+                assert float((actual_by_name[name] - value).abs().max()) <= tolerance * max(1.0, largest)
 
 
-def relative_distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+def relative_distance(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """L2 distance over L2 norm."""
-    return float((found - expected).norm() / expected.norm())
+    return float((actual - expected).norm() / expected.norm())
 
 
 class LimitedBase:
-    """A base on a device that holds so many tokens of a pass and no more."""
+    """A base on a device whose memory suffices for `tokens_max` tokens of a batch."""
 
     def __init__(self, base: BaseModel, *, tokens_max: int) -> None:
-        self._base, self._held_max = base, tokens_max
+        self._base, self._tokens_max = base, tokens_max
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._base, name)
 
     def hidden(self, packed: PackedBatch) -> torch.Tensor:
-        if packed.token_ids_T.numel() > self._held_max:
+        if packed.token_ids_T.numel() > self._tokens_max:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self._base.hidden(packed)

@@ -27,7 +27,7 @@ from ledger.learning import agents, backlog, event_queries, passes, usage
 from ledger.learning.turns import lease_name
 from ledger.versions import decisions, lineage
 from ledger.versions.evidence import Evidence
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.engine import tiny_base
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_retraction, keep
@@ -580,7 +580,7 @@ def counted_by(work: Callable[[], object]) -> dict[str, dict[object, float]]:
     """What the learner's meters counted meanwhile, by the value of the one label or none."""
     before = {name: metric_values(f"clorad.learner.{name}") for name in COUNTED}
     work()
-    counted = {name: since(before[name], f"clorad.learner.{name}") for name in COUNTED}
+    counted = {name: metric_increases(before[name], f"clorad.learner.{name}") for name in COUNTED}
     return {
         name: {(labels[0][1] if labels else ""): value for labels, value in values.items()}
         for name, values in counted.items()

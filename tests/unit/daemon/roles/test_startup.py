@@ -10,7 +10,7 @@ from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles import startup
 from daemon.settings import Settings
-from engine import base_memory
+from engine import file_hash_cache
 from ledger.database import Database
 from ledger.learning.agents import Agent, all_agents, declare
 
@@ -64,7 +64,7 @@ def test_told_to_stop_it_waits_no_longer(settings: Settings, ledger: Database) -
 def test_where_the_base_is_it_declares_them_and_keeps_what_it_read(
     settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base_memory, "CALM_S_MIN", -3600.0)  # as if nobody had touched it for an hour
+    monkeypatch.setattr(file_hash_cache, "UNCHANGED_S_MIN", -3600.0)  # as if unchanged for an hour
     settings.engine.base.mkdir()
     (settings.engine.base / "config.json").write_text("{}")
     (settings.engine.base / "model.safetensors").write_bytes(b"weights")

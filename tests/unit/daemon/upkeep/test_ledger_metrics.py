@@ -17,7 +17,7 @@ from ledger.learning.agents import Agent, declare
 from ledger.learning.backlog import Backlog
 from ledger.learning.usage import Usage
 from ledger.versions import promotion
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.ledger.event_builder import build_event, keep
 from tests.unit.ledger.turn_builder import build_version, promote
 
@@ -89,13 +89,13 @@ def test_decisions_are_counted_while_leading_and_nobody_is_named(database: Datab
         keep(database, build_event("2"), build_event("3"))
         promote(database, build_version(database))
         promotion.roll_back(database, "billing", to=None, by="ann@example.org", reason="worse")
-        wait_for(lambda: len(since(before, "clorad.gate.decisions")) == 2)
-    counted = since(before, "clorad.gate.decisions")
+        wait_for(lambda: len(metric_increases(before, "clorad.gate.decisions")) == 2)
+    counted = metric_increases(before, "clorad.gate.decisions")
     assert {dict(labels)["verdict"]: (dict(labels)["by"], count) for labels, count in counted.items()} == {
         "promote": ("gate", 1),
         "rollback": ("person", 1),
     }
-    assert since(waits, "clorad.event.to_live") == {(): 2}
+    assert metric_increases(waits, "clorad.event.to_live") == {(): 2}
 
 
 @pytest.mark.usefixtures("quickly")

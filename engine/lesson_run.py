@@ -1,7 +1,7 @@
-"""One lesson under way in its slot: what it draws next, which steps it took, when it is over.
+"""Runs one lesson in its slot: the samples of the next step, the steps taken, and when the lesson ends.
 
-The champion's view of the samples is read once, before the first step: what it already answers is not
-taught, and preference, policy and KL terms are measured against it.
+The champion's log-probabilities of the samples are read once, before the first step. Samples that it already
+answers as corrected are left out; preference, policy and KL terms compare with them.
 """
 
 import math
@@ -14,7 +14,7 @@ from engine.measurements import Absent, End, TrainingMetrics
 from engine.objective import Signals, read_references
 from engine.optimizer import StepSizes, step
 from engine.packer import Portion, Reference, Tenant
-from engine.progress import LOOK_STEPS, Look, WatchedSamples, dev_loss_rises, watched_anchors
+from engine.progress import CHECK_STEPS, ProgressCheck, WatchedSamples, dev_loss_rises, watched_anchors
 from engine.rates import peak_rate
 from engine.recipe import Recipe, Term
 from engine.schedule import Drawn, Length, draw, steps_by_epochs
@@ -33,8 +33,8 @@ def tokenise(lesson: Lesson, tokens: Tokens, *, tokens_max: int) -> tuple[list[S
     return samples, refused
 
 
-class Course:
-    """A lesson in a slot."""
+class LessonRun:
+    """A lesson that is trained in a slot."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ class Course:
         taught = [sample for sample in samples if sample.part is not Part.DEV]
         self._dev = [sample for sample in samples if sample.part is Part.DEV and sample.advantage is None]
         self._watched: list[tuple[Sample, Reference]] = []
-        known = self._read_champion(taught)
-        self.already_known = tuple(event for index in known for event in taught[index].events)
+        known_places = self._read_champion(taught)
+        self.already_known = tuple(event for index in known_places for event in taught[index].events)
         self._references = {
             new: self._references[old]
-            for new, old in enumerate(index for index in range(len(taught)) if index not in known)
+            for new, old in enumerate(index for index in range(len(taught)) if index not in known_places)
             if old in self._references
         }
-        self._samples = [sample for index, sample in enumerate(taught) if index not in known]
+        self._samples = [sample for index, sample in enumerate(taught) if index not in known_places]
         new = [sample for sample in self._samples if sample.part is Part.NEW]
         corrections = [sample for sample in new if sample.advantage is None]
         self._new, self.step = len(new), 0
@@ -74,20 +74,20 @@ class Course:
             token_budget=token_budget,
         )
         self._length = _length(
-            lesson.recipe, corrections=len(corrections), judged=len(new) - len(corrections)
+            lesson.recipe, corrections=len(corrections), with_advantage=len(new) - len(corrections)
         )
         self._peak = peak_rate(lesson.recipe, width=base.width)
-        self._looks: list[Look] = []
+        self._checks: list[ProgressCheck] = []
         self._ended = End.STEPS
         self._draws = draw(self._samples, lesson.recipe, lesson.seed)
         self._drawn: list[Drawn] = []
         self._portions: list[Portion] = []
-        self._heard: list[Signals] = []
+        self._signals: list[Signals] = []
         self._norm_max, self.tokens = 0.0, 0
 
     @property
     def anything_new(self) -> bool:
-        """Whether there is anything to teach that the champion does not know."""
+        """Whether there are new samples that the champion does not answer as corrected."""
         return self._new > 0
 
     @property
@@ -110,7 +110,7 @@ class Course:
         return self._portions
 
     def take_step(self, signals: Signals) -> None:
-        """The slot has stepped with the gradient that is in the arena, or the step is noted as skipped."""
+        """Update the slot with the gradient in the arena; the step is skipped if that is not finite."""
         recipe = self.lesson.recipe
         sizes = StepSizes(
             learning_rate=self._length.rate(self._peak, self.step, recipe),
@@ -122,7 +122,7 @@ class Course:
         norm = step(self._base.arena, self.slot, sizes)
         if math.isfinite(norm):
             self._norm_max = max(self._norm_max, norm)
-            self._heard.append(signals)
+            self._signals.append(signals)
         else:
             self.skipped.append(
                 RefusedEvents(
@@ -136,7 +136,7 @@ class Course:
             self._cool_where_learned()
 
     def finish(self, adapter: Adapter) -> Learned:
-        """What the lesson came to. The slot still holds its weights."""
+        """The result of the lesson. The slot still holds its weights."""
         return Learned(
             agent=self.lesson.agent,
             parent=self.lesson.parent,
@@ -153,44 +153,48 @@ class Course:
         return tuple(dict.fromkeys(events))
 
     def _read_champion(self, taught: Sequence[Sample]) -> set[int]:
-        """Fills the references the terms need. Returns the corrections the champion already answers."""
+        """Read the references of the terms. Returns the corrections that the champion answers already."""
         recipe = self.lesson.recipe
-        corrections = {i for i, one in enumerate(taught) if one.part is Part.NEW and one.advantage is None}
-        anchors = [i for i, one in enumerate(taught) if one.part is Part.ANCHOR]
+        corrections = {
+            index
+            for index, sample in enumerate(taught)
+            if sample.part is Part.NEW and sample.advantage is None
+        }
+        anchors = [index for index, sample in enumerate(taught) if sample.part is Part.ANCHOR]
         watched = watched_anchors(anchors)
-        kept = set(anchors if recipe.coefficients[Term.KL] > 0.0 else watched)
-        judged = {i for i, one in enumerate(taught) if one.advantage is not None}
+        with_hidden = set(anchors if recipe.coefficients[Term.KL] > 0.0 else watched)
+        with_advantage = {index for index, sample in enumerate(taught) if sample.advantage is not None}
         pairs_count = recipe.coefficients[Term.PREFERENCE] > 0.0
-        paired = {i for i, one in enumerate(taught) if one.rejected is not None and pairs_count}
-        wanted = sorted(corrections | kept | judged | paired)
+        paired = {index for index, sample in enumerate(taught) if sample.rejected is not None and pairs_count}
+        wanted = sorted(corrections | with_hidden | with_advantage | paired)
         self.tokens_read = _tokens_of(taught[index] for index in wanted)
-        found = read_references(
+        references = read_references(
             self._base,
             self.tenant,
             [taught[index] for index in wanted],
             token_budget=self._token_budget,
-            hidden_too=[index in kept for index in wanted],
+            hidden_too=[index in with_hidden for index in wanted],
         )
-        self._references = dict(zip(wanted, found, strict=True))
+        self._references = dict(zip(wanted, references, strict=True))
         self._watched = [(taught[index], self._references[index][0]) for index in watched]
         return {index for index in corrections if bool(self._references[index][0].top_N.all())}
 
     def _cool_where_learned(self) -> None:
-        """The cooldown begins where the lesson is learned, its dev episodes get worse, or no step is left."""
+        """Begin the cooldown if the lesson is learned, its dev loss rises, or no other step is left."""
         if self._length.must_cool(self.step):
             self._length.cool(self.step)
-        elif self.step % LOOK_STEPS == 0 and self._length.may_cool(self.step):
-            self._looks.append(self._watch.look())
-            if self._looks[-1].learned or dev_loss_rises(self._looks):
-                self._ended = End.LEARNED if self._looks[-1].learned else End.DEV
+        elif self.step % CHECK_STEPS == 0 and self._length.may_cool(self.step):
+            self._checks.append(self._watch.check())
+            if self._checks[-1].learned or dev_loss_rises(self._checks):
+                self._ended = End.LEARNED if self._checks[-1].learned else End.DEV
                 self._length.cool(self.step)
 
     def _metrics(self) -> TrainingMetrics:
-        steps, last = self._heard, self._watch.look()
+        steps, last = self._signals, self._watch.check()
         assert steps, "a lesson of which no step was taken is not learned"
         counts = {part: sum(sample.part is part for sample in self._samples) for part in Part}
         policy_tokens = sum(signals.policy_tokens for signals in steps)
-        terms = sorted({term for signals in steps for term in signals.pull})
+        terms = sorted({term for signals in steps for term in signals.gradient_size})
         return TrainingMetrics(
             steps=len(steps),
             steps_skipped=len(self.skipped),
@@ -206,15 +210,16 @@ class Course:
             loss_first_nats=steps[0].loss,
             loss_last_nats=steps[-1].loss,
             signals={
-                term: sum(signals.pull.get(term, 0.0) for signals in steps) / len(steps) for term in terms
+                term: sum(signals.gradient_size.get(term, 0.0) for signals in steps) / len(steps)
+                for term in terms
             },
             clipped_share=sum(signals.clipped_tokens for signals in steps) / policy_tokens
             if policy_tokens
             else None,
-            dev_loss_first_nats=[*self._looks, last][0].dev_loss_nats,
+            dev_loss_first_nats=[*self._checks, last][0].dev_loss_nats,
             dev_loss_last_nats=last.dev_loss_nats,
             kl_nats=Absent("the lesson had no anchors: nobody has approved replies of this agent")
-            if (moved_nats := self._watch.moved_nats()) is None
+            if (moved_nats := self._watch.kl_nats()) is None
             else moved_nats,
             ended=self._ended,
             learned_share=last.learned_share,
@@ -223,14 +228,14 @@ class Course:
         )
 
 
-def _length(recipe: Recipe, *, corrections: int, judged: int) -> Length:
-    """Nothing says when a lesson without corrections is learned: it takes its epochs."""
-    by_epochs = steps_by_epochs(recipe, judged) if judged else recipe.steps_min
+def _length(recipe: Recipe, *, corrections: int, with_advantage: int) -> Length:
+    """A lesson without corrections has no sign of being learned: its length is its epochs."""
+    by_epochs = steps_by_epochs(recipe, with_advantage) if with_advantage else recipe.steps_min
     return Length(steps_min=by_epochs, steps=recipe.steps if corrections else by_epochs)
 
 
 def _tokens_of(samples: Iterable[Sample]) -> int:
-    """A prompt counts with each of its answers."""
+    """Tokens of prompts and answers; a prompt counts once for each of its answers."""
     return sum(
         len(sample.prompt_ids) + len(answer.token_ids) for sample in samples for answer in sample.answers
     )
