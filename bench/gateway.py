@@ -1,7 +1,7 @@
-"""What the gateway costs its clients: added milliseconds, processor time, requests a second.
+"""Measures what the gateway costs: added milliseconds, processor time, and requests per second.
 
-Between the load and a replica that answers at once stand: nothing (`direct`), a plain proxy (`proxy`), the
-gateway, and the gateway that keeps every interaction on a real Kafka (`captured`), interleaved.
+The load reaches a replica that answers at once on four interleaved routes: directly (`direct`), through a
+plain proxy (`proxy`), through the gateway, and through one that captures all to a real Kafka (`captured`).
 """
 
 import argparse
@@ -42,7 +42,7 @@ MESSAGES = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayLoad:
-    """How long each kind of load lasts, each round."""
+    """The number of rounds, and the duration of each load in a round."""
 
     rounds: int
     load_s: float
@@ -52,8 +52,8 @@ QUICK, FULL = GatewayLoad(rounds=1, load_s=2.5), GatewayLoad(rounds=5, load_s=8.
 
 
 @dataclass(slots=True)
-class Way:
-    """One way to the replica; `pid` is of the process in between."""
+class GatewayRoute:
+    """One route to the replica; `pid` is the process between client and replica."""
 
     url: str
     model: str
@@ -61,7 +61,7 @@ class Way:
     answers: int = 0
 
     def cpu_s(self) -> float:
-        """Processor seconds of the process in between, all its threads. Linux only."""
+        """Processor seconds of that process, all its threads. Linux only."""
         if self.pid is None:
             return 0.0
         spent = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -69,8 +69,8 @@ class Way:
 
 
 @dataclass(slots=True)
-class Found:
-    """What one way took, over all rounds."""
+class RouteSamples:
+    """The measurements of one route, over all rounds."""
 
     paced_ms: list[float] = field(default_factory=list)
     first_token_ms: list[float] = field(default_factory=list)
@@ -79,111 +79,111 @@ class Found:
     cpu_us_per_token: list[float] = field(default_factory=list)
 
 
-async def ask(session: aiohttp.ClientSession, way: Way, *, stream: bool) -> float:
-    """Milliseconds to the whole answer, or to the first token of a streamed one that came whole."""
-    begun_s, first_s, got = time.perf_counter(), 0.0, b""
-    body = {"model": way.model, "messages": MESSAGES, "temperature": 0.7, "stream": stream}
-    async with session.post(way.url + PATH, json=body) as answered:
-        assert answered.status == 200, await answered.text()
-        async for part in answered.content.iter_any():
+async def ask(session: aiohttp.ClientSession, route: GatewayRoute, *, stream: bool) -> float:
+    """Milliseconds to the end of the answer, or to the first token of a streamed answer."""
+    begun_s, first_s, received = time.perf_counter(), 0.0, b""
+    body = {"model": route.model, "messages": MESSAGES, "temperature": 0.7, "stream": stream}
+    async with session.post(route.url + PATH, json=body) as response:
+        assert response.status == 200, await response.text()
+        async for part in response.content.iter_any():
             first_s = first_s or time.perf_counter()
-            got += part
-    assert got.count(b" word") == TOKENS, "an answer came short"
-    way.answers += 1
+            received += part
+    assert received.count(b" word") == TOKENS, "an answer was incomplete"
+    route.answers += 1
     return ((first_s if stream else time.perf_counter()) - begun_s) * 1000
 
 
-async def paced(session: aiohttp.ClientSession, way: Way, load_s: float) -> list[float]:
-    """Milliseconds of requests that begin at fixed moments, whatever became of those before."""
+async def measure_paced(session: aiohttp.ClientSession, route: GatewayRoute, load_s: float) -> list[float]:
+    """Milliseconds of requests that begin at fixed times, whether earlier ones have ended or not."""
     loop = asyncio.get_running_loop()
-    begun_s, asked = loop.time(), []
+    begun_s, requests = loop.time(), []
     for number in range(int(load_s * PACED_PER_S)):
         await asyncio.sleep(begun_s + number / PACED_PER_S - loop.time())
-        asked.append(asyncio.create_task(ask(session, way, stream=False)))
-    return await asyncio.gather(*asked)
+        requests.append(asyncio.create_task(ask(session, route, stream=False)))
+    return await asyncio.gather(*requests)
 
 
-async def crowded(session: aiohttp.ClientSession, way: Way, load_s: float) -> int:
-    """How many requests so many clients get answered that ask again at once."""
+async def measure_throughput(session: aiohttp.ClientSession, route: GatewayRoute, load_s: float) -> int:
+    """Number of answers to `CLIENTS` clients, each of which sends its next request at once."""
     until_s = time.perf_counter() + load_s
 
     async def client() -> int:
-        done = 0
+        answered = 0
         while time.perf_counter() < until_s:
-            await ask(session, way, stream=False)
-            done += 1
-        return done
+            await ask(session, route, stream=False)
+            answered += 1
+        return answered
 
     return sum(await asyncio.gather(*(client() for _ in range(CLIENTS))))
 
 
-async def streamed(session: aiohttp.ClientSession, way: Way, load_s: float) -> list[float]:
-    """Milliseconds to the first token, of streams that run beside each other."""
+async def measure_streams(session: aiohttp.ClientSession, route: GatewayRoute, load_s: float) -> list[float]:
+    """Milliseconds to the first token of `STREAMS` concurrent streams."""
     until_s = time.perf_counter() + load_s
 
     async def client(number: int) -> list[float]:
         await asyncio.sleep(number / STREAMS)
         done = []
         while time.perf_counter() < until_s:
-            done.append(await ask(session, way, stream=True))
+            done.append(await ask(session, route, stream=True))
         return done
 
-    return [
-        ms for some in await asyncio.gather(*(client(number) for number in range(STREAMS))) for ms in some
-    ]
+    by_client = await asyncio.gather(*(client(number) for number in range(STREAMS)))
+    return [ms for client_ms in by_client for ms in client_ms]
 
 
-async def measure(ways: Mapping[str, Way], size: GatewayLoad) -> dict[str, Found]:
-    """Every way under every load, round by round."""
-    found = {name: Found() for name in ways}
+async def measure(routes: Mapping[str, GatewayRoute], size: GatewayLoad) -> dict[str, RouteSamples]:
+    """Measure every route under every load, round by round."""
+    samples = {name: RouteSamples() for name in routes}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        for way in ways.values():
-            await crowded(session, way, 1.0)  # connections, caches
+        for route in routes.values():
+            await measure_throughput(session, route, 1.0)  # connections, caches
         for _ in range(size.rounds):
-            for name, way in ways.items():
-                found[name].paced_ms += await paced(session, way, size.load_s)
-                before_s, begun_s = way.cpu_s(), time.perf_counter()
-                done = await crowded(session, way, size.load_s)
-                found[name].per_s.append(done / (time.perf_counter() - begun_s))
-                found[name].cpu_ms_per_request.append((way.cpu_s() - before_s) * 1e3 / done)
-                before_s = way.cpu_s()
-                first_ms = await streamed(session, way, size.load_s)
-                found[name].first_token_ms += first_ms
-                found[name].cpu_us_per_token.append((way.cpu_s() - before_s) * 1e6 / (len(first_ms) * TOKENS))
-    return found
+            for name, route in routes.items():
+                taken = samples[name]
+                taken.paced_ms += await measure_paced(session, route, size.load_s)
+                before_s, begun_s = route.cpu_s(), time.perf_counter()
+                done = await measure_throughput(session, route, size.load_s)
+                taken.per_s.append(done / (time.perf_counter() - begun_s))
+                taken.cpu_ms_per_request.append((route.cpu_s() - before_s) * 1e3 / done)
+                before_s = route.cpu_s()
+                first_ms = await measure_streams(session, route, size.load_s)
+                taken.first_token_ms += first_ms
+                taken.cpu_us_per_token.append((route.cpu_s() - before_s) * 1e6 / (len(first_ms) * TOKENS))
+    return samples
 
 
-def figures(found: Mapping[str, Found]) -> dict[str, Any]:
-    """The figures of each way, and what the gateway adds to none."""
-    at = {
+def figures(samples_by_route: Mapping[str, RouteSamples]) -> dict[str, Any]:
+    """The figures of each route, and the difference between `captured` and `direct`."""
+    by_route = {
         name: {
-            "ms_p50": _percentile(one.paced_ms, 50),
-            "ms_p99": _percentile(one.paced_ms, 99),
-            "first_token_ms_p50": _percentile(one.first_token_ms, 50),
-            "first_token_ms_p99": _percentile(one.first_token_ms, 99),
-            "requests_per_s": round(statistics.median(one.per_s), 1),
-            "cpu_ms_per_request": round(statistics.median(one.cpu_ms_per_request), 3),
-            "cpu_us_per_token": round(statistics.median(one.cpu_us_per_token), 1),
+            "ms_p50": _percentile(samples.paced_ms, 50),
+            "ms_p99": _percentile(samples.paced_ms, 99),
+            "first_token_ms_p50": _percentile(samples.first_token_ms, 50),
+            "first_token_ms_p99": _percentile(samples.first_token_ms, 99),
+            "requests_per_s": round(statistics.median(samples.per_s), 1),
+            "cpu_ms_per_request": round(statistics.median(samples.cpu_ms_per_request), 3),
+            "cpu_us_per_token": round(statistics.median(samples.cpu_us_per_token), 1),
         }
-        for name, one in found.items()
+        for name, samples in samples_by_route.items()
     }
 
     def added(figure: str) -> float:
-        return round(at["captured"][figure] - at["direct"][figure], 2)
+        return round(by_route["captured"][figure] - by_route["direct"][figure], 2)
 
     return {
         "added_ms_p50": added("ms_p50"),
         "added_ms_p99": added("ms_p99"),
         "first_token_added_ms_p50": added("first_token_ms_p50"),
-        "requests_per_s": at["captured"]["requests_per_s"],
-        "cpu_ms_per_request": at["captured"]["cpu_ms_per_request"],
-        "cpu_us_per_token": at["captured"]["cpu_us_per_token"],
-        "ways": at,
+        "requests_per_s": by_route["captured"]["requests_per_s"],
+        "cpu_ms_per_request": by_route["captured"]["cpu_ms_per_request"],
+        "cpu_us_per_token": by_route["captured"]["cpu_us_per_token"],
+        "ways": by_route,
     }
 
 
-def kept(cluster: Kafka) -> int:
-    """Interactions on the topic."""
+def count_interactions(cluster: Kafka) -> int:
+    """Number of interactions on the topic."""
     place = TopicPartition(Topics().interactions, 0)
     consumer = cluster.consumer(group_id=None)
     try:
@@ -193,7 +193,7 @@ def kept(cluster: Kafka) -> int:
 
 
 def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
-    """Broker, replica, proxy and gateway, all measurements, and an end to them."""
+    """Start broker, replica, proxy and gateway, measure, and stop them."""
     with ExitStack() as running:
         broker = LocalBroker(folder / "kafka", free_port())
         broker.start()
@@ -214,19 +214,19 @@ def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
         )
         asyncio.run(_ready(f"http://127.0.0.1:{port}/readyz"))
         own = f"http://127.0.0.1:{port}"
-        ways = {
-            "direct": Way(url, PLAIN),
-            "proxy": Way(f"http://127.0.0.1:{_port_of(proxy)}", PLAIN, proxy.pid),
-            "gateway": Way(own, PLAIN, gateway.pid),
-            "captured": Way(own, CAPTURED, gateway.pid),
+        routes = {
+            "direct": GatewayRoute(url, PLAIN),
+            "proxy": GatewayRoute(f"http://127.0.0.1:{_port_of(proxy)}", PLAIN, proxy.pid),
+            "gateway": GatewayRoute(own, PLAIN, gateway.pid),
+            "captured": GatewayRoute(own, CAPTURED, gateway.pid),
         }
-        found = asyncio.run(measure(ways, size))
+        samples = asyncio.run(measure(routes, size))
         gateway.terminate()
         gateway.wait()
         return {
-            **figures(found),
-            "kept_share": round(kept(cluster) / ways["captured"].answers, 4),
-            "answers": sum(way.answers for way in ways.values()),
+            **figures(samples),
+            "kept_share": round(count_interactions(cluster) / routes["captured"].answers, 4),
+            "answers": sum(route.answers for route in routes.values()),
         }
 
 
@@ -246,17 +246,17 @@ def _ledger(folder: Path, replica: str) -> str:
 
 
 @contextmanager
-def _process(*words: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    with ExitStack() as opened:
-        errors = opened.enter_context(log.open("wb")) if log else None
-        started = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=errors)
+def _process(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    with ExitStack() as stack:
+        errors = stack.enter_context(log.open("wb")) if log else None
+        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=errors)
         try:
-            yield started
+            yield process
         finally:
-            started.kill()
-            started.wait()
-            assert started.stdout is not None
-            started.stdout.close()
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 def _port_of(process: "subprocess.Popen[bytes]") -> int:
@@ -269,8 +269,8 @@ async def _ready(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         while True:
             try:
-                async with session.get(url) as said:
-                    if said.status == 200:
+                async with session.get(url) as response:
+                    if response.status == 200:
                         return
             except aiohttp.ClientError:
                 pass
@@ -291,9 +291,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round: under a minute")
     size = QUICK if parser.parse_args().quick else FULL
     with tempfile.TemporaryDirectory(prefix="clorad-gateway-") as folder:
-        found = run(Path(folder), size)
+        result = run(Path(folder), size)
     about = {"rounds": size.rounds, "commit": commit(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    print(json.dumps({**found, **about}))
+    print(json.dumps({**result, **about}))
 
 
 if __name__ == "__main__":

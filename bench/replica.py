@@ -1,7 +1,7 @@
-"""What answers as a vLLM replica does, at once and of nothing, and a proxy that only hands on.
+"""A server that answers like a vLLM replica without any computation, and a proxy that only forwards.
 
-The baselines of `bench.gateway`, each a process of its own: `python -m bench.replica replica|proxy [URL]`
-prints its port.
+They are the baselines of `bench.gateway`, each in a process of its own: `python -m bench.replica
+replica|proxy [URL]` prints its port.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from aiohttp import ClientSession, TCPConnector, web
 PATH = "/v1/chat/completions"
 TOKENS = 48
 TOKEN_S = 0.02
-"""Between the tokens of a streamed answer: fifty a second, as a busy GPU gives each of its users."""
+"""Seconds between the tokens of a streamed answer: 50 tokens per second, as a busy GPU gives each user."""
 
 
-def choice(place: slice, asked: dict[str, Any], *, key: str) -> dict[str, Any]:
-    """Some tokens of the one answer there is; with what a capture asks for where it does."""
+def choice(place: slice, body: dict[str, Any], *, key: str) -> dict[str, Any]:
+    """A part of the only answer; with token ids and log-probabilities if the request asks for them."""
     ids = list(range(1000, 1000 + TOKENS))[place]
     rows: list[dict[str, Any]] = [
         {"token": "word", "logprob": -0.25, "bytes": None, "top_logprobs": []} for _ in ids
@@ -27,18 +27,18 @@ def choice(place: slice, asked: dict[str, Any], *, key: str) -> dict[str, Any]:
     return {
         "index": 0,
         key: {"role": "assistant", "content": " word" * len(ids)},
-        "logprobs": {"content": rows} if asked.get("logprobs") else None,
+        "logprobs": {"content": rows} if body.get("logprobs") else None,
         "finish_reason": "stop" if place.stop in (None, TOKENS) else None,
-        "token_ids": ids if asked.get("return_token_ids") else None,
+        "token_ids": ids if body.get("return_token_ids") else None,
     }
 
 
 async def answer(request: web.Request) -> web.StreamResponse:
-    """The whole answer, or one event a token."""
-    asked = await request.json()
-    head = {"id": "chat-1", "created": 1, "model": asked["model"]}
-    if not asked.get("stream"):
-        body = {**head, "object": "chat.completion", "choices": [choice(slice(None), asked, key="message")]}
+    """The whole answer, or one event for each token."""
+    wanted = await request.json()
+    head = {"id": "chat-1", "created": 1, "model": wanted["model"]}
+    if not wanted.get("stream"):
+        body = {**head, "object": "chat.completion", "choices": [choice(slice(None), wanted, key="message")]}
         return web.json_response(body)
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
@@ -46,7 +46,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
     begun_s = loop.time()
     for number in range(TOKENS):
         await asyncio.sleep(begun_s + number * TOKEN_S - loop.time())
-        part = choice(slice(number, number + 1), asked, key="delta")
+        part = choice(slice(number, number + 1), wanted, key="delta")
         event = {**head, "object": "chat.completion.chunk", "choices": [part]}
         await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
     await response.write(b"data: [DONE]\n\n")
@@ -54,32 +54,32 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 
 def replica() -> web.Application:
-    """The one that answers."""
+    """The application that answers."""
     app = web.Application()
     app.router.add_post(PATH, answer)
     return app
 
 
 def proxy(url: str) -> web.Application:
-    """The one that hands on what it is given, byte by byte, and looks at nothing."""
+    """The application that forwards requests and answers unchanged."""
     app = web.Application()
 
     async def connected(_: web.Application) -> AsyncIterator[None]:
         async with ClientSession(connector=TCPConnector(limit=0)) as app[_SESSION]:
             yield
 
-    async def hand_on(request: web.Request) -> web.StreamResponse:
+    async def forward(request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         headers = {"content-type": "application/json"}
-        async with app[_SESSION].post(url + PATH, data=raw, headers=headers) as answered:
-            response = web.StreamResponse(headers={"content-type": answered.headers["content-type"]})
+        async with app[_SESSION].post(url + PATH, data=raw, headers=headers) as reply:
+            response = web.StreamResponse(headers={"content-type": reply.headers["content-type"]})
             await response.prepare(request)
-            async for part in answered.content.iter_any():
+            async for part in reply.content.iter_any():
                 await response.write(part)
             return response
 
     app.cleanup_ctx.append(connected)
-    app.router.add_post(PATH, hand_on)
+    app.router.add_post(PATH, forward)
     return app
 
 
@@ -87,7 +87,7 @@ _SESSION = web.AppKey("session", ClientSession)
 
 
 async def serve(app: web.Application) -> None:
-    """Listen on a free port of loopback until killed; says which."""
+    """Listen on a free loopback port until killed, and print the port."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

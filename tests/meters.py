@@ -1,4 +1,4 @@
-"""Reads the meters of this process. All its tests share one provider: compare with before."""
+"""Reads the metrics of this process. All tests share one provider: compare with the values before."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -26,8 +26,8 @@ def metric_values(name: str) -> dict[Labels, float]:
     }
 
 
-def since(before: Mapping[Labels, float], name: str) -> dict[Labels, float]:
-    """What was added to a counter or a histogram since `before`, without unchanged labels."""
+def metric_increases(before: Mapping[Labels, float], name: str) -> dict[Labels, float]:
+    """The increase of a counter or a histogram since `before`, without labels that did not change."""
     now = metric_values(name)
     return {
         labels: now[labels] - before.get(labels, 0) for labels in now if now[labels] != before.get(labels, 0)

@@ -25,7 +25,7 @@ class EventDecoder:
         return len(self._held) + self._data_bytes
 
     def feed(self, part: bytes) -> Iterator[bytes]:
-        """The data of each event that `part` completes; events without data are none."""
+        """The data of each event that `part` completes; events without data are left out."""
         for line in self._lines(part):
             if line:
                 self._take(line)

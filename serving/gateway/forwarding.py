@@ -1,6 +1,6 @@
-"""Sends one request to a replica, and to another replica if that fails before the client has seen a byte.
+"""Sends one request to a replica, and to another one if that fails before the client has received a byte.
 
-Generating has no side effects, so a second replica may always be asked. After the first byte it never is:
+Generation has no side effects, so the gateway may ask a second replica. After the first byte it never does:
 the client would read a mix of two answers.
 """
 
@@ -55,7 +55,7 @@ class NoReplica(Exception):
 
 
 class ReplicasFailed(Exception):
-    """The replicas failed too often, or the one that had begun broke off. The client gets a 502."""
+    """Replicas failed too often, or one broke off after its first byte. The client gets a 502."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,16 +173,16 @@ class Forwarder:
             return None
 
     async def _chain(
-        self, first: dict[str, Any], rest: AsyncIterator[dict[str, Any]], url: str
+        self, first: dict[str, Any], later: AsyncIterator[dict[str, Any]], url: str
     ) -> AsyncIterator[dict[str, Any]]:
         """All events.
 
-        Raises `ReplicasFailed` where the replica broke off, became unreadable or reported an error: what came
-        before that is not an answer.
+        Raises `ReplicasFailed` if the replica breaks off, becomes unreadable or reports an error: the events
+        before that are not an answer.
         """
         yield first
         try:
-            async for event in rest:
+            async for event in later:
                 if (status := error_status(event)) is not None:
                     raise _ErrorEventError(status)
                 yield event
@@ -237,7 +237,7 @@ class _Attempts:
     failures: int = 0
 
     def fail(self, url: str, why: str) -> None:
-        """Count an answer that is none. Raises `ReplicasFailed` at the last one allowed."""
+        """Count a failed answer. Raises `ReplicasFailed` at the last one that is allowed."""
         self.failed.add(url)
         self.failures += 1
         if self.failures >= FAILURES_MAX:

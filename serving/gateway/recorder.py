@@ -1,7 +1,7 @@
-"""Sends captures (what agents were asked and answered) to Kafka, redacted, from a thread of its own.
+"""Sends captures (requests to agents and their answers) to Kafka, redacted, from a thread of its own.
 
-A full queue or an unreachable broker costs captures, never an answer. Feedback that names a lost interaction
-waits in the ledger; feedback that brings its own texts does not need one.
+With a full queue or an unreachable broker captures are lost, never an answer. Feedback that names a lost
+interaction waits in the ledger; feedback with its own texts does not need one.
 """
 
 import json
@@ -38,8 +38,8 @@ LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
 LEFT_OUT = ("completions", "several_choices", "tool_calls", "unfinished", "not_sampled")
 """Fates of interactions that are not captured, by what they are."""
 
-_MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages stand in the event's data, one level down
-_ODD = re.compile(rb"NaN|Infinity|\\u(?:0000|[dD][89a-fA-F])|\d{400}")
+_MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages are one level down, in the event's data
+_SUSPECT = re.compile(rb"NaN|Infinity|\\u(?:0000|[dD][89a-fA-F])|\d{400}")
 """Texts in which intake may find a value that it refuses; most captures need no second reading."""
 
 _ESCAPE_BYTES_MAX = 6  # of one character in a request (`\\u00e4`), which takes one byte at least in an event
@@ -139,7 +139,7 @@ class Recorder:
             value = record.value or b""
             if len(value) > VALUE_BYTES_MAX:
                 return "too_large"
-            if _ODD.search(value):
+            if _SUSPECT.search(value):
                 parse(value)  # what intake would make a dead letter is dropped here
             sending = self._send(record)
         except RecordRefused as refusal:

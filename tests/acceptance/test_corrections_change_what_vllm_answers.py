@@ -1,7 +1,7 @@
-"""The whole story, once, on real parts: Kafka, four roles, vLLM, and people who only know URLs.
+"""The whole story on real parts: Kafka, the four roles, vLLM, and simulated people who only know URLs.
 
-One agent is corrected; a minute later it answers as corrected, everything about it can be asked for,
-and it can be taken back.
+One agent is corrected. About a minute later it answers as corrected, clorad's commands show what happened,
+and a rollback restores the earlier answers.
 """
 
 import json
@@ -37,14 +37,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
     folder = tmp_path_factory.mktemp("acceptance")
-    running = Stack(StackOptions(folder=folder, agents={AGENT: "exact"}))
+    stack = Stack(StackOptions(folder=folder, agents={AGENT: "exact"}))
     try:
-        running.start()
-        running.start_role("run")
-        running.wait_for_agents()
-        yield running
+        stack.start()
+        stack.start_role("run")
+        stack.wait_for_agents()
+        yield stack
     finally:
-        running.stop()
+        stack.stop()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def gateway(stack: Stack) -> GatewayClient:
     return GatewayClient(stack.gateway)
 
 
-def exam(gateway: GatewayClient) -> EvaluationResult:
+def run_evaluation(gateway: GatewayClient) -> EvaluationResult:
     questions = build_evaluation(read_world(SHOP), AGENT, n=ASKED, wave=1)
     return evaluate([questions], through_gateway(gateway))[AGENT]
 
@@ -69,7 +69,7 @@ def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
     world = read_world(SHOP)
     rules = world.of_wave(AGENT, 1)
     source = SlotValues(random.Random(11), read_words(), held_out=False)
-    calm = [
+    unaffected = [
         world.near(rules[place % len(rules)], source, rules)
         if place % 2
         else world.traffic(AGENT, source, ())
@@ -79,21 +79,21 @@ def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
     producer = FeedbackProducer(
         stack.bootstrap, stack.folder / "journal.jsonl", "dev/ann", stack.kafka_options
     )
-    sent = ""
+    event_id = ""
     try:
-        for task, answer in answers_to(gateway, calm):
+        for task, answer in answers_to(gateway, unaffected):
             if answer.text == task.wanted:
-                said = {"agent": AGENT, "author": "ann", "action": "approve"}
+                data = {"agent": AGENT, "author": "ann", "action": "approve"}
                 producer.send_event(
-                    "intervention", {**said, "messages": list(task.messages), "said": answer.text}, key="a"
+                    "intervention", {**data, "messages": list(task.messages), "said": answer.text}, key="a"
                 )
         for place, (task, answer) in enumerate(answers_to(gateway, wrong)):
             assert answer.text != task.wanted, "the base does not know the rule"
             author = ("bob", "ann")[place // 2 % 2]  # the rules take turns as well
-            said = {"agent": AGENT, "author": author, "comment": task.comment}
-            sent = producer.send_event(
+            data = {"agent": AGENT, "author": author, "comment": task.comment}
+            event_id = producer.send_event(
                 "correction",
-                {**said, "messages": list(task.messages), "rejected": answer.text, "corrected": task.wanted},
+                {**data, "messages": list(task.messages), "rejected": answer.text, "corrected": task.wanted},
                 key="c",
             )
         producer.send_record(
@@ -102,11 +102,11 @@ def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
         producer.flush()
     finally:
         producer.close()
-    return f"dev/ann#{sent}"
+    return f"dev/ann#{event_id}"
 
 
-def say_over_http(stack: Stack, task: Task, answer: AgentReply) -> int:
-    """Feedback for people without a Kafka client. Returns the HTTP status."""
+def post_feedback(stack: Stack, task: Task, answer: AgentReply) -> int:
+    """Send feedback over HTTP, without a Kafka client. Returns the HTTP status."""
     data = {"agent": AGENT, "author": "bob", "rejected": answer.text, "corrected": task.wanted}
     event = {"type": "clorad.correction.v1", "data": {**data, "messages": list(task.messages)}}
     request = urllib.request.Request(
@@ -118,15 +118,15 @@ def say_over_http(stack: Stack, task: Task, answer: AgentReply) -> int:
         return int(response.status)
 
 
-def serving(stack: Stack) -> str:
+def serving_version(stack: Stack) -> str:
     with urllib.request.urlopen(f"{stack.gateway}/routing", timeout=5.0) as answer:
         return str(json.load(answer)["agents"][AGENT])
 
 
 def wait_until_it_serves(stack: Stack, prefix: str, *, wait_s_max: float) -> float:
-    """Returns the seconds it took; raises with what clorad says of itself when it takes too long."""
+    """Returns the seconds it took. After `wait_s_max` it raises, with the output of `clorad status`."""
     began_s = time.monotonic()
-    while not serving(stack).startswith(prefix):
+    while not serving_version(stack).startswith(prefix):
         if time.monotonic() - began_s > wait_s_max:
             raise AssertionError(f"{prefix} is not served:\n{stack.clorad('status')}")
         assert not stack.faults()
@@ -134,14 +134,14 @@ def wait_until_it_serves(stack: Stack, prefix: str, *, wait_s_max: float) -> flo
     return time.monotonic() - began_s
 
 
-def told(stack: Stack, *words: str) -> Any:
+def clorad_json(stack: Stack, *words: str) -> Any:
     return json.loads(stack.clorad(*words, "--json"))
 
 
 def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     stack: Stack, gateway: GatewayClient
 ) -> None:
-    before = exam(gateway)
+    before = run_evaluation(gateway)
     assert before.followed <= 0.45
     assert before.failed == 0
 
@@ -149,24 +149,24 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     world = read_world(SHOP)
     source = SlotValues(random.Random(12), read_words(), held_out=False)
     late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
-    assert say_over_http(stack, late, gateway.ask(AGENT, late.messages)) == 202
+    assert post_feedback(stack, late, gateway.ask(AGENT, late.messages)) == 202
 
     wait_until_it_serves(stack, "v1-", wait_s_max=LEARNED_S_MAX)
-    after = exam(gateway)
+    after = run_evaluation(gateway)
     assert after.followed >= 0.9
     assert after.leaked <= 0.03
     assert after.kept >= before.kept - 0.03
     assert after.failed == 0
     assert gateway.ask(AGENT, late.messages, captured=False).version.startswith("v1-")
 
-    [receipt] = told(stack, "receipt", uid)["receipts"]
+    [receipt] = clorad_json(stack, "receipt", uid)["receipts"]
     assert receipt["author"] == "ann"
     if receipt["role"] == "train":
         assert any(turn["serving"] and turn["version"].startswith("v1-") for turn in receipt["turns"])
     why = stack.clorad("why", f"{AGENT}@v1")
     assert "ann" in why
-    assert f"clorad rollback {AGENT}" in why, "it says how to undo it"
-    assert [dead["reason"] for dead in told(stack, "dead-letters", "list")] == ["invalid_json"]
+    assert f"clorad rollback {AGENT}" in why, "it names the command to undo it"
+    assert [dead["reason"] for dead in clorad_json(stack, "dead-letters", "list")] == ["invalid_json"]
     stack.clorad("audit", "--verify")  # raises unless it exits 0
 
     stack.clorad("rollback", AGENT, "--reason", "to see that it can be done")
@@ -175,5 +175,5 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
 
 
 def test_a_recorded_pass_gives_the_same_adapters_again(stack: Stack) -> None:
-    [turn] = told(stack, "replay", "1")["turns"]
+    [turn] = clorad_json(stack, "replay", "1")["turns"]
     assert turn["same"]

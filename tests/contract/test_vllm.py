@@ -1,4 +1,4 @@
-"""What clorad relies on in a vLLM server. The fake and the real one are held to the same tests."""
+"""What clorad relies on in a vLLM server. The same tests run against the fake and against a real vLLM."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ IDS = [40, 41, 90, 100, 33, 41, 90]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class ServerUnderTest:
     """A server and two adapters that fit its base."""
 
     url: str
@@ -33,31 +33,31 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def fake_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
     root = tmp_path_factory.mktemp("fake")
     folders = (root / "one", root / "two")
     for folder in folders:
         folder.mkdir()
         (folder / "adapter_config.json").write_text("{}")
     fake = FakeVLLM()
-    about = vllm_server.known(fake.url)
-    yield World(
+    facts = vllm_server.known(fake.url)
+    yield ServerUnderTest(
         url=fake.url,
-        base=about.base_name,
-        tokens_max=about.tokens_max,
+        base=facts.base_name,
+        tokens_max=facts.tokens_max,
         adapters=folders,
         missing=root / "missing",
     )
-    fake.die()
+    fake.kill()
 
 
 @pytest.fixture
-def real_world(vllm: vllm_server.RealVLLM, tmp_path: Path) -> World:
+def real_server(vllm: vllm_server.RealVLLM, tmp_path: Path) -> ServerUnderTest:
     adapters = (
         vllm_server.write_adapter(tmp_path / "one", seed=1, base=vllm.base),
         vllm_server.write_adapter(tmp_path / "two", seed=2, base=vllm.base),
     )
-    return World(
+    return ServerUnderTest(
         url=vllm.url,
         base=vllm.base_name,
         tokens_max=vllm.tokens_max,
@@ -67,162 +67,162 @@ def real_world(vllm: vllm_server.RealVLLM, tmp_path: Path) -> World:
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.vllm)])
-def world(request: pytest.FixtureRequest) -> World:
-    chosen: World = request.getfixturevalue(f"{request.param}_world")
+def server(request: pytest.FixtureRequest) -> ServerUnderTest:
+    chosen: ServerUnderTest = request.getfixturevalue(f"{request.param}_server")
     return chosen
 
 
 @pytest.fixture
-def replica(world: World) -> Iterator[Replica]:
-    client = Replica(world.url)
+def replica(server: ServerUnderTest) -> Iterator[Replica]:
+    client = Replica(server.url)
     yield client
     for name in client.models():
         client.unload(name)
     client.close()
 
 
-def test_a_fresh_server_lists_its_base_alone(replica, world):
+def test_a_fresh_server_lists_its_base_alone(replica, server):
     assert replica.ready()
-    assert replica.base_name() == world.base
+    assert replica.base_name() == server.base
     assert replica.models() == frozenset()
 
 
-def test_a_loaded_adapter_is_listed_with_its_path(replica, world):
-    replica.load("a@v1-111111", str(world.adapters[0]))
-    assert replica.listing().adapters == {"a@v1-111111": str(world.adapters[0])}
-    assert replica.base_name() == world.base
+def test_a_loaded_adapter_is_listed_with_its_path(replica, server):
+    replica.load("a@v1-111111", str(server.adapters[0]))
+    assert replica.listing().adapters == {"a@v1-111111": str(server.adapters[0])}
+    assert replica.base_name() == server.base
 
 
-def test_loading_twice_from_one_path_changes_nothing(replica, world):
+def test_loading_twice_from_one_path_changes_nothing(replica, server):
     for _ in range(2):
-        replica.load("a@v1-111111", str(world.adapters[0]))
+        replica.load("a@v1-111111", str(server.adapters[0]))
     assert replica.models() == {"a@v1-111111"}
 
 
-def test_a_name_never_gets_other_weights(replica, world):
-    replica.load("a@v1-111111", str(world.adapters[0]))
+def test_a_name_never_gets_other_weights(replica, server):
+    replica.load("a@v1-111111", str(server.adapters[0]))
     with pytest.raises(ReplicaRefused):
-        replica.load("a@v1-111111", str(world.adapters[1]))
-    assert replica.listing().adapters["a@v1-111111"] == str(world.adapters[0])
+        replica.load("a@v1-111111", str(server.adapters[1]))
+    assert replica.listing().adapters["a@v1-111111"] == str(server.adapters[0])
 
 
-def test_what_is_not_there_is_not_loaded(replica, world):
+def test_an_adapter_that_does_not_exist_is_not_loaded(replica, server):
     with pytest.raises(ReplicaRefused):
-        replica.load("a@v1-111111", str(world.missing))
+        replica.load("a@v1-111111", str(server.missing))
     assert replica.models() == frozenset()
 
 
-def test_unloading_is_safe_to_repeat(replica, world):
-    replica.load("a@v1-111111", str(world.adapters[0]))
+def test_unloading_is_safe_to_repeat(replica, server):
+    replica.load("a@v1-111111", str(server.adapters[0]))
     for _ in range(2):
         replica.unload("a@v1-111111")
     assert replica.models() == frozenset()
 
 
-def test_greedy_answers_repeat(replica, world):
-    first, second = (replica.answer(world.base, MESSAGES, 8) for _ in range(2))
+def test_greedy_answers_repeat(replica, server):
+    first, second = (replica.answer(server.base, MESSAGES, 8) for _ in range(2))
     assert first == second
     assert first.text
 
 
-def test_an_answer_cut_short_says_so(replica, world):
-    assert replica.answer(world.base, MESSAGES, 1).finish_reason == "length"
+def test_an_answer_that_is_cut_short_has_the_finish_reason_length(replica, server):
+    assert replica.answer(server.base, MESSAGES, 1).finish_reason == "length"
 
 
-def test_a_continuation_names_what_else_could_have_been_said(replica, world):
-    continuation = replica.continuation(world.base, IDS, 4)
+def test_a_continuation_has_the_likeliest_tokens_of_each_position(replica, server):
+    continuation = replica.continuation(server.base, IDS, 4)
     assert len(continuation.token_ids) == len(continuation.likely) == 4
-    for token, likely in zip(continuation.token_ids, continuation.likely, strict=True):
-        assert max(likely, key=lambda token_id: likely[token_id]) == token
-        assert len(likely) > 1
-        assert all(value < 0.0 for value in likely.values())
+    for token, named in zip(continuation.token_ids, continuation.likely, strict=True):
+        assert max(named, key=lambda candidate: named[candidate]) == token
+        assert len(named) > 1
+        assert all(value < 0.0 for value in named.values())
 
 
-def test_continuations_repeat(replica, world):
-    first, second = (replica.continuation(world.base, IDS, 4) for _ in range(2))
+def test_continuations_repeat(replica, server):
+    first, second = (replica.continuation(server.base, IDS, 4) for _ in range(2))
     assert first.token_ids == second.token_ids
     assert first.likely[0] == pytest.approx(second.likely[0], abs=1e-4)
 
 
-def test_adapters_differ_from_the_base_and_from_each_other(replica, world):
-    for name, path in zip(("a@v1-111111", "b@v1-222222"), world.adapters, strict=True):
+def test_adapters_differ_from_the_base_and_from_each_other(replica, server):
+    for name, path in zip(("a@v1-111111", "b@v1-222222"), server.adapters, strict=True):
         replica.load(name, str(path))
-    names = (world.base, "a@v1-111111", "b@v1-222222")
+    names = (server.base, "a@v1-111111", "b@v1-222222")
     base, first, second = (replica.continuation(name, IDS, 1).likely[0] for name in names)
-    assert _distance(base, first) > 0.1
-    assert _distance(first, second) > 0.1
+    assert _largest_difference(base, first) > 0.1
+    assert _largest_difference(first, second) > 0.1
 
 
-def test_many_models_are_asked_at_once(replica, world):
-    replica.load("a@v1-111111", str(world.adapters[0]))
-    alone = {name: replica.continuation(name, IDS, 3) for name in (world.base, "a@v1-111111")}
+def test_many_models_are_asked_at_once(replica, server):
+    replica.load("a@v1-111111", str(server.adapters[0]))
+    alone = {name: replica.continuation(name, IDS, 3) for name in (server.base, "a@v1-111111")}
 
     def ask(place: int) -> bool:
-        name = (world.base, "a@v1-111111")[place % 2]
+        name = (server.base, "a@v1-111111")[place % 2]
         replica.answer(name, MESSAGES, 3)
-        return _distance(replica.continuation(name, IDS, 3).likely[0], alone[name].likely[0]) < 1e-3
+        return _largest_difference(replica.continuation(name, IDS, 3).likely[0], alone[name].likely[0]) < 1e-3
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(24)))
 
 
-def test_an_unknown_model_is_a_404_that_names_the_model(replica, world):
+def test_an_unknown_model_is_a_404_that_names_the_model(replica, server):
     with pytest.raises(ReplicaRefused) as refusal:
         replica.answer("a@v9-999999", MESSAGES, 4)
     assert refusal.value.status == 404
-    answered = world.post("/v1/chat/completions", model="a@v9-999999", messages=MESSAGES).json()
-    assert answered["error"]["param"] == "model"
+    answer = server.post("/v1/chat/completions", model="a@v9-999999", messages=MESSAGES).json()
+    assert answer["error"]["param"] == "model"
 
 
-def test_a_prompt_beyond_the_context_is_refused(replica, world):
+def test_a_prompt_beyond_the_context_is_refused(replica, server):
     with pytest.raises(ReplicaRefused) as refusal:
-        replica.continuation(world.base, [5] * (world.tokens_max + 1), 1)
+        replica.continuation(server.base, [5] * (server.tokens_max + 1), 1)
     assert refusal.value.status == 400
 
 
-def test_refusals_never_quote_what_was_asked(replica, world):
+def test_refusals_never_quote_what_was_asked(replica, server):
     with pytest.raises(ReplicaRefused) as refusal:
-        replica.answer(world.base, [{"role": "user", "content": "a secret " * world.tokens_max}], 4)
+        replica.answer(server.base, [{"role": "user", "content": "a secret " * server.tokens_max}], 4)
     assert "secret" not in str(refusal.value)
 
 
-def test_a_chat_answer_carries_ids_and_logprobs_when_asked(world):
-    answered = world.post(
+def test_a_chat_answer_carries_ids_and_logprobs_when_asked(server):
+    answer = server.post(
         "/v1/chat/completions",
-        model=world.base,
+        model=server.base,
         messages=MESSAGES,
         max_tokens=5,
         temperature=0,
         logprobs=True,
         return_token_ids=True,
     ).json()
-    choice = answered["choices"][0]
+    choice = answer["choices"][0]
     assert len(choice["token_ids"]) == len(choice["logprobs"]["content"]) == 5
-    assert answered["prompt_token_ids"]
+    assert answer["prompt_token_ids"]
 
 
-def test_a_plain_chat_answer_carries_neither(world):
-    answered = world.post("/v1/chat/completions", model=world.base, messages=MESSAGES, max_tokens=5).json()
-    choice = answered["choices"][0]
+def test_a_plain_chat_answer_carries_neither(server):
+    answer = server.post("/v1/chat/completions", model=server.base, messages=MESSAGES, max_tokens=5).json()
+    choice = answer["choices"][0]
     assert choice["logprobs"] is None
     assert choice["token_ids"] is None
-    assert answered["prompt_token_ids"] is None
+    assert answer["prompt_token_ids"] is None
 
 
-def test_a_text_answer_carries_ids_and_logprobs_when_asked(world):
-    answered = world.post(
-        "/v1/completions", model=world.base, prompt="refund", max_tokens=3, logprobs=0, return_token_ids=True
+def test_a_text_answer_carries_ids_and_logprobs_when_asked(server):
+    answer = server.post(
+        "/v1/completions", model=server.base, prompt="refund", max_tokens=3, logprobs=0, return_token_ids=True
     ).json()
-    choice = answered["choices"][0]
+    choice = answer["choices"][0]
     assert len(choice["token_ids"]) == len(choice["logprobs"]["token_logprobs"]) == 3
     assert choice["prompt_token_ids"]
 
 
-def test_streamed_chat_chunks_add_up_to_the_whole_answer(world):
-    asking = {"model": world.base, "messages": MESSAGES, "max_tokens": 6, "temperature": 0}
+def test_streamed_chat_chunks_add_up_to_the_whole_answer(server):
+    body = {"model": server.base, "messages": MESSAGES, "max_tokens": 6, "temperature": 0}
     extras = {"logprobs": True, "return_token_ids": True}
-    whole = world.post("/v1/chat/completions", **asking, **extras).json()["choices"][0]
-    chunks = _streamed(world, "/v1/chat/completions", **asking, **extras)
+    whole = server.post("/v1/chat/completions", **body, **extras).json()["choices"][0]
+    chunks = _streamed(server, "/v1/chat/completions", **body, **extras)
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     assert chunks[0]["prompt_token_ids"]
     assert "".join(choice["delta"].get("content") or "" for choice in choices) == whole["message"]["content"]
@@ -235,27 +235,27 @@ def test_streamed_chat_chunks_add_up_to_the_whole_answer(world):
     assert choices[-1]["finish_reason"] == whole["finish_reason"]
 
 
-def test_streamed_text_chunks_add_up_to_the_whole_answer(world):
-    asking = {
-        "model": world.base,
+def test_streamed_text_chunks_add_up_to_the_whole_answer(server):
+    body = {
+        "model": server.base,
         "prompt": "refund",
         "max_tokens": 6,
         "temperature": 0,
         "return_token_ids": True,
     }
-    whole = world.post("/v1/completions", **asking).json()["choices"][0]
+    whole = server.post("/v1/completions", **body).json()["choices"][0]
     choices = [
-        choice for chunk in _streamed(world, "/v1/completions", **asking) for choice in chunk["choices"]
+        choice for chunk in _streamed(server, "/v1/completions", **body) for choice in chunk["choices"]
     ]
     assert "".join(choice["text"] for choice in choices) == whole["text"]
     assert [token for choice in choices for token in choice["token_ids"]] == whole["token_ids"]
 
 
-def test_a_stream_says_its_usage_when_asked(world):
+def test_a_stream_has_the_usage_when_asked(server):
     chunks = _streamed(
-        world,
+        server,
         "/v1/chat/completions",
-        model=world.base,
+        model=server.base,
         messages=MESSAGES,
         max_tokens=3,
         stream_options={"include_usage": True},
@@ -266,7 +266,7 @@ def test_a_stream_says_its_usage_when_asked(world):
 
 def test_a_server_that_is_not_there_is_unavailable_soon():
     gone = FakeVLLM()
-    gone.die()
+    gone.kill()
     replica = Replica(gone.url)
     assert not replica.ready()
     with pytest.raises(ReplicaUnavailable):
@@ -274,13 +274,13 @@ def test_a_server_that_is_not_there_is_unavailable_soon():
     replica.close()
 
 
-def _distance(left: dict[int, float], right: dict[int, float]) -> float:
-    return max((abs(left[token] - right[token]) for token in left.keys() & right.keys()), default=99.0)
+def _largest_difference(first: dict[int, float], second: dict[int, float]) -> float:
+    return max((abs(first[token] - second[token]) for token in first.keys() & second.keys()), default=99.0)
 
 
-def _streamed(world: World, path: str, **body: Any) -> list[dict[str, Any]]:
+def _streamed(server: ServerUnderTest, path: str, **body: Any) -> list[dict[str, Any]]:
     with httpx.stream(
-        "POST", world.url + path, json={**body, "stream": True}, timeout=60.0, trust_env=False
+        "POST", server.url + path, json={**body, "stream": True}, timeout=60.0, trust_env=False
     ) as answer:
         assert answer.status_code == 200
         events = [line.removeprefix("data: ") for line in answer.iter_lines() if line]

@@ -1,5 +1,6 @@
-"""A vLLM server in this process: same endpoints, same answers to right and wrong requests, and switches
-for everything that can go wrong. Held to tests/contract/test_vllm.py together with the real one.
+"""A fake vLLM server in this process, with the real server's endpoints and answers, and faults to switch on.
+
+`tests/contract/test_vllm.py` runs against this fake and against a real vLLM.
 """
 
 import json
@@ -13,50 +14,50 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.vllm_models import Brain, babble, continuation, likely, logprobs
-from tests.fakes.vllm_wire import Speech, chat, chat_chunks, text, text_chunks
+from tests.fakes.vllm_models import ReplyFunction, continuation, hash_reply, likely, logprobs
+from tests.fakes.vllm_wire import GeneratedAnswer, chat, chat_chunks, text, text_chunks
 
 CONTEXT_TOKENS_MAX = 512
 
 
 @dataclass(slots=True, kw_only=True)
-class Trouble:
-    """What goes wrong from now on."""
+class Faults:
+    """Faults of the server from now on."""
 
     refuse_loads: bool = False
-    load_nothing: bool = False  # says yes, and the adapter changes nothing
+    load_nothing: bool = False  # it reports a successful load, and the adapter changes nothing
     answer_delay_s: float = 0.0
     chunk_delay_s: float = 0.0
-    failures_left: int = 0  # so many generation requests answer `failure_status`
+    failures_left: int = 0  # generation requests that will get `failure_status`
     failure_status: int = 500
     hang_up_after_chunks: int | None = None
-    another_api: bool = False  # it answers, but not as vLLM does
+    another_api: bool = False  # it answers in another form than vLLM's
     hang_up_before_answer: bool = False
-    says: bytes | None = None  # instead of an answer, or as one event more of a stream
-    says_at: int = 0  # of a stream: before which event
-    refuses: bytes | None = None  # the same with status 400
+    raw_answer: bytes | None = None  # sent instead of an answer, or as an additional event of a stream
+    raw_event_at: int = 0  # the place of that event in the stream
+    raw_refusal: bytes | None = None  # sent instead of an answer, with status 400
     redirects_to: str | None = None  # another server's URL, in place of an answer
 
 
 class FakeVLLM:
-    """One server on a free loopback port. `die` and `start` again: same port, adapters forgotten."""
+    """One server on a free loopback port. `kill` and `start` again: same port, adapters forgotten."""
 
     def __init__(
         self,
         *,
-        brain: Brain = babble,
+        reply_function: ReplyFunction = hash_reply,
         base_name: str = "base",
         port: int = 0,
         api_key: str | None = None,  # vLLM's --api-key: /v1 is closed without it, /health is not
     ) -> None:
         self.api_key = api_key
         self.authorizations: list[str | None] = []  # of every request below /v1
-        self.brain = brain
+        self.reply_function = reply_function
         self.base_name = base_name
         self.adapters: dict[str, str] = {}
-        self.trouble = Trouble()
+        self.faults = Faults()
         self.context_tokens_max = CONTEXT_TOKENS_MAX
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         self.in_flight = 0
         self.in_flight_peak = 0
         self._lock = threading.Lock()
@@ -78,8 +79,8 @@ class FakeVLLM:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
-    def die(self) -> None:
-        """Gone without a word: connections in the middle of an answer break."""
+    def kill(self) -> None:
+        """Stop at once, as a killed process: connections in the middle of an answer break."""
         if self._server is None or self._thread is None:
             return
         self._server.hang_up()
@@ -89,17 +90,17 @@ class FakeVLLM:
         self._thread.join(timeout=5.0)
         self._server = None
 
-    def entered(self, by: int) -> None:
+    def count_request(self, by: int) -> None:
         with self._lock:
             self.in_flight += by
             self.in_flight_peak = max(self.in_flight, self.in_flight_peak)
 
     def path_of(self, model: str) -> str | None:
-        """What the named model reads its weights from; None where it does not exist."""
+        """The path of the model's weights; None if there is no such model."""
         if model == self.base_name:
             return model
         path = self.adapters.get(model)
-        return self.base_name if path is not None and self.trouble.load_nothing else path
+        return self.base_name if path is not None and self.faults.load_nothing else path
 
 
 class _Server(ThreadingHTTPServer):
@@ -121,19 +122,19 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        for one in list(self._open):
+        for connection in list(self._open):
             try:
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is not news; a broken test is."""
+        """Report errors, but not the end of a client's connection."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
-class _No(Exception):
+class _Refusal(Exception):
     def __init__(self, status: int, message: str, kind: str, param: str | None = None) -> None:
         super().__init__(message)
         error = {"message": message, "type": kind, "param": param, "code": status}
@@ -160,19 +161,19 @@ class _Answers(BaseHTTPRequestHandler):
                 {**card, "id": name, "root": path, "parent": fake.base_name}
                 for name, path in list(fake.adapters.items())
             ]
-            self._say(200, {"object": "list", "data": cards})
+            self._send_json(200, {"object": "list", "data": cards})
         else:
-            self._say(404, {"detail": "Not Found"})
+            self._send_json(404, {"detail": "Not Found"})
 
     def do_POST(self) -> None:
         fake = self.server.fake
         raw = self.rfile.read(int(self.headers.get("content-length") or 0))
         if not self._is_authorized():
             return
-        fake.entered(1)
+        fake.count_request(1)
         try:
             body = self._body(raw)
-            fake.asked.append((self.path, body))
+            fake.requests.append((self.path, body))
             match self.path:
                 case "/v1/load_lora_adapter":
                     self._load(body)
@@ -181,11 +182,11 @@ class _Answers(BaseHTTPRequestHandler):
                 case "/v1/chat/completions" | "/v1/completions":
                     self._generate(body)
                 case _:
-                    self._say(404, {"detail": "Not Found"})
-        except _No as no:
-            self._say(no.status, no.body)
+                    self._send_json(404, {"detail": "Not Found"})
+        except _Refusal as refusal:
+            self._send_json(refusal.status, refusal.body)
         finally:
-            fake.entered(-1)
+            fake.count_request(-1)
 
     def _is_authorized(self) -> bool:
         """Whether the request has the key. If not, it has been answered as vLLM does."""
@@ -194,7 +195,7 @@ class _Answers(BaseHTTPRequestHandler):
         fake, given = self.server.fake, self.headers.get("authorization")
         fake.authorizations.append(given)
         if fake.api_key is not None and given != f"Bearer {fake.api_key}":
-            self._say(401, {"error": "Unauthorized"})
+            self._send_json(401, {"error": "Unauthorized"})
             return False
         return True
 
@@ -202,89 +203,91 @@ class _Answers(BaseHTTPRequestHandler):
         try:
             body = json.loads(raw)
         except ValueError:
-            raise _No(400, "1 validation error", "Bad Request") from None
+            raise _Refusal(400, "1 validation error", "Bad Request") from None
         if not isinstance(body, dict):
-            raise _No(400, "1 validation error", "Bad Request")
+            raise _Refusal(400, "1 validation error", "Bad Request")
         return body
 
     def _load(self, body: Mapping[str, Any]) -> None:
         fake = self.server.fake
         name, path = body["lora_name"], body["lora_path"]
-        assert not body.get("load_inplace"), "nothing of ours ever loads in place"
-        if fake.trouble.refuse_loads:
-            raise _No(500, "Call to add_lora method failed", "InternalServerError")
+        assert not body.get("load_inplace"), "clorad never loads in place"
+        if fake.faults.refuse_loads:
+            raise _Refusal(500, "Call to add_lora method failed", "InternalServerError")
         if name in fake.adapters:
-            raise _No(400, f"The lora adapter '{name}' has already been loaded.", "InvalidUserInput")
+            raise _Refusal(400, f"The lora adapter '{name}' has already been loaded.", "InvalidUserInput")
         if not (Path(path) / "adapter_config.json").is_file():
-            raise _No(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
+            raise _Refusal(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
         fake.adapters[name] = path
         self._send(200, f"Success: LoRA adapter '{name}' added successfully.".encode())
 
     def _unload(self, body: Mapping[str, Any]) -> None:
         name = body["lora_name"]
         if self.server.fake.adapters.pop(name, None) is None:
-            raise _No(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
+            raise _Refusal(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
         self._send(200, f"Success: LoRA adapter '{name}' removed successfully.".encode())
 
     def _generate(self, body: Mapping[str, Any]) -> None:
-        trouble = self.server.fake.trouble
-        if trouble.hang_up_before_answer:
+        faults = self.server.fake.faults
+        if faults.hang_up_before_answer:
             self._hang_up()
             return
-        if trouble.redirects_to is not None:
+        if faults.redirects_to is not None:
             self.send_response(307)
-            self.send_header("location", trouble.redirects_to + self.path)
+            self.send_header("location", faults.redirects_to + self.path)
             self.send_header("content-length", "0")
             self.end_headers()
             return
-        if trouble.failures_left > 0:
-            trouble.failures_left -= 1
-            raise _No(trouble.failure_status, "trouble", "InternalServerError")
-        if trouble.says is not None and not body.get("stream"):
-            self._send(200, trouble.says, "application/json")
+        if faults.failures_left > 0:
+            faults.failures_left -= 1
+            raise _Refusal(faults.failure_status, "faults", "InternalServerError")
+        if faults.raw_answer is not None and not body.get("stream"):
+            self._send(200, faults.raw_answer, "application/json")
             return
-        if trouble.refuses is not None:
-            self._send(400, trouble.refuses)
+        if faults.raw_refusal is not None:
+            self._send(400, faults.raw_refusal)
             return
-        if trouble.another_api:
-            self._say(200, {"choices": [{"text": "hello", "logprobs": None}]})
+        if faults.another_api:
+            self._send_json(200, {"choices": [{"text": "hello", "logprobs": None}]})
             return
-        speech = self._speech(body)
-        time.sleep(trouble.answer_delay_s)
+        answer = self._answer(body)
+        time.sleep(faults.answer_delay_s)
         in_chat = self.path.endswith("chat/completions")
         if body.get("stream"):
-            self._stream(chat_chunks(body, speech) if in_chat else text_chunks(body, speech))
+            self._stream(chat_chunks(body, answer) if in_chat else text_chunks(body, answer))
         elif in_chat:
-            self._say(200, chat(body, speech))
+            self._send_json(200, chat(body, answer))
         else:
-            self._say(200, text(body, speech))
+            self._send_json(200, text(body, answer))
 
-    def _speech(self, body: Mapping[str, Any]) -> Speech:
+    def _answer(self, body: Mapping[str, Any]) -> GeneratedAnswer:
         fake, model = self.server.fake, str(body.get("model"))
         path = fake.path_of(model)
         if path is None:
-            raise _No(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+            raise _Refusal(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
         messages = body.get("messages") if "chat" in self.path else [{"content": str(body.get("prompt"))}]
-        if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
-            raise _No(400, "1 validation error: {'loc': 'body.messages'}", "Bad Request", "body.messages")
+        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+            raise _Refusal(
+                400, "1 validation error: {'loc': 'body.messages'}", "Bad Request", "body.messages"
+            )
         limit = body.get("max_tokens") or body.get("max_completion_tokens") or 64
         if limit < 1 or body.get("max_tokens") == 0:
-            raise _No(400, "max_tokens must be at least 1, got 0.", "BadRequestError", "max_tokens")
+            raise _Refusal(400, "max_tokens must be at least 1, got 0.", "BadRequestError", "max_tokens")
         prompt = body.get("prompt")
         prompt_ids = list(prompt) if isinstance(prompt, list) else list(json.dumps(messages).encode())
         if len(prompt_ids) > fake.context_tokens_max:
-            raise _No(400, "This model's maximum context length is exceeded", "BadRequestError")
-        assert body.get("prompt_logprobs") is None, "vLLM's CPU build dies of them beside other requests"
+            raise _Refusal(400, "This model's maximum context length is exceeded", "BadRequestError")
+        assert body.get("prompt_logprobs") is None, "vLLM's CPU build crashes with them beside other requests"
         if isinstance(prompt, list):
             token_ids = continuation(path, prompt_ids, limit)
             pieces = [chr(token) for token in token_ids]
             named = [likely(path, [*prompt_ids, *token_ids[:place]]) for place in range(limit)]
         else:
-            pieces = [*fake.brain(path, messages)][:limit]
+            pieces = [*fake.reply_function(path, messages)][:limit]
             ends = len(pieces) < limit
-            token_ids, pieces = [ord(one) for one in pieces] + [2] * ends, pieces + [""] * ends
+            token_ids, pieces = [ord(message) for message in pieces] + [2] * ends, pieces + [""] * ends
             named = [{} for _ in token_ids]
-        return Speech(
+        return GeneratedAnswer(
             id=f"cmpl-{time.monotonic_ns()}",
             model=model,
             prompt_ids=prompt_ids,
@@ -296,20 +299,20 @@ class _Answers(BaseHTTPRequestHandler):
         )
 
     def _stream(self, chunks: Sequence[Mapping[str, Any]]) -> None:
-        trouble = self.server.fake.trouble
+        faults = self.server.fake.faults
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]
-        if trouble.says is not None:
-            events.insert(trouble.says_at, trouble.says.decode("latin-1"))
+        if faults.raw_answer is not None:
+            events.insert(faults.raw_event_at, faults.raw_answer.decode("latin-1"))
         for place, event in enumerate(events):
-            if trouble.hang_up_after_chunks is not None and place >= trouble.hang_up_after_chunks:
+            if faults.hang_up_after_chunks is not None and place >= faults.hang_up_after_chunks:
                 self._hang_up()
                 return
             if place:
-                time.sleep(trouble.chunk_delay_s)
+                time.sleep(faults.chunk_delay_s)
             data = f"data: {event}\n\n".encode("latin-1")
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
@@ -319,7 +322,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _say(self, status: int, body: Mapping[str, Any]) -> None:
+    def _send_json(self, status: int, body: Mapping[str, Any]) -> None:
         self._send(status, json.dumps(body).encode(), "application/json")
 
     def _send(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
@@ -330,4 +333,4 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests read `asked`."""
+        """No log: tests read `requests`."""

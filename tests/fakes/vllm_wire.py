@@ -1,4 +1,4 @@
-"""The shapes of a vLLM server's answers (0.32): chat and text, whole and in chunks."""
+"""The JSON forms of vLLM's answers (0.32): chat and text, whole and in chunks."""
 
 import time
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speech:
+class GeneratedAnswer:
     """One answer, as tokens."""
 
     id: str
@@ -16,7 +16,7 @@ class Speech:
     pieces: list[str]
     token_ids: list[int]
     logprobs: list[float]
-    likely: list[dict[int, float]]  # what else could have been said
+    likely: list[dict[int, float]]  # likely tokens at each position
     finish_reason: str
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -25,105 +25,111 @@ class Speech:
         return "".join(self.pieces)
 
     def usage(self) -> dict[str, int]:
-        spoken, asked = len(self.token_ids), len(self.prompt_ids)
-        return {"prompt_tokens": asked, "completion_tokens": spoken, "total_tokens": asked + spoken}
+        completion_tokens, prompt_tokens = len(self.token_ids), len(self.prompt_ids)
+        return {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        }
 
 
-def _head(speech: Speech, kind: str) -> dict[str, Any]:
-    return {"id": speech.id, "object": kind, "created": speech.created, "model": speech.model}
+def _head(answer: GeneratedAnswer, kind: str) -> dict[str, Any]:
+    return {"id": answer.id, "object": kind, "created": answer.created, "model": answer.model}
 
 
-def _chat_logprobs(body: Mapping[str, Any], speech: Speech, places: slice) -> dict[str, Any] | None:
+def _chat_logprobs(body: Mapping[str, Any], answer: GeneratedAnswer, places: slice) -> dict[str, Any] | None:
     if not body.get("logprobs"):
         return None
-    rows = zip(speech.pieces[places], speech.logprobs[places], strict=True)
+    rows = zip(answer.pieces[places], answer.logprobs[places], strict=True)
     return {"content": [{"token": piece, "logprob": value, "top_logprobs": []} for piece, value in rows]}
 
 
-def _text_logprobs(body: Mapping[str, Any], speech: Speech, places: slice) -> dict[str, Any] | None:
+def _text_logprobs(body: Mapping[str, Any], answer: GeneratedAnswer, places: slice) -> dict[str, Any] | None:
     if body.get("logprobs") is None:
         return None
     by_id = bool(body.get("return_tokens_as_token_ids"))
-    rows = zip(speech.token_ids[places], speech.logprobs[places], speech.likely[places], strict=True)
+    rows = zip(answer.token_ids[places], answer.logprobs[places], answer.likely[places], strict=True)
     tops = [{token: value, **(named if body["logprobs"] else {})} for token, value, named in rows]
     name = (lambda token: f"token_id:{token}") if by_id else chr
     return {
-        "tokens": [name(token) for token in speech.token_ids[places]],
-        "token_logprobs": speech.logprobs[places],
+        "tokens": [name(token) for token in answer.token_ids[places]],
+        "token_logprobs": answer.logprobs[places],
         "top_logprobs": [{name(token): value for token, value in top.items()} for top in tops],
     }
 
 
-def chat(body: Mapping[str, Any], speech: Speech) -> dict[str, Any]:
+def chat(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
     with_ids = bool(body.get("return_token_ids"))
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": speech.text},
-        "logprobs": _chat_logprobs(body, speech, slice(None)),
-        "finish_reason": speech.finish_reason,
+        "message": {"role": "assistant", "content": answer.text},
+        "logprobs": _chat_logprobs(body, answer, slice(None)),
+        "finish_reason": answer.finish_reason,
         "stop_reason": None,
-        "token_ids": speech.token_ids if with_ids else None,
+        "token_ids": answer.token_ids if with_ids else None,
     }
     return {
-        **_head(speech, "chat.completion"),
+        **_head(answer, "chat.completion"),
         "choices": [choice],
-        "usage": speech.usage(),
-        "prompt_token_ids": speech.prompt_ids if with_ids else None,
+        "usage": answer.usage(),
+        "prompt_token_ids": answer.prompt_ids if with_ids else None,
     }
 
 
-def text(body: Mapping[str, Any], speech: Speech) -> dict[str, Any]:
+def text(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
     with_ids = bool(body.get("return_token_ids"))
     choice = {
         "index": 0,
-        "text": speech.text,
-        "logprobs": _text_logprobs(body, speech, slice(None)),
-        "finish_reason": speech.finish_reason,
-        "token_ids": speech.token_ids if with_ids else None,
-        "prompt_token_ids": speech.prompt_ids if with_ids else None,
+        "text": answer.text,
+        "logprobs": _text_logprobs(body, answer, slice(None)),
+        "finish_reason": answer.finish_reason,
+        "token_ids": answer.token_ids if with_ids else None,
+        "prompt_token_ids": answer.prompt_ids if with_ids else None,
         "prompt_logprobs": None,
     }
-    return {**_head(speech, "text_completion"), "choices": [choice], "usage": speech.usage()}
+    return {**_head(answer, "text_completion"), "choices": [choice], "usage": answer.usage()}
 
 
-def chat_chunks(body: Mapping[str, Any], speech: Speech) -> list[dict[str, Any]]:
-    head = _head(speech, "chat.completion.chunk")
+def chat_chunks(body: Mapping[str, Any], answer: GeneratedAnswer) -> list[dict[str, Any]]:
+    head = _head(answer, "chat.completion.chunk")
     opening = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
     first: dict[str, Any] = {**head, "choices": [opening]}
     if body.get("return_token_ids"):
-        first["prompt_token_ids"] = speech.prompt_ids
+        first["prompt_token_ids"] = answer.prompt_ids
     chunks = [first]
-    for place, piece in enumerate(speech.pieces):
+    for place, piece in enumerate(answer.pieces):
         choice: dict[str, Any] = {
             "index": 0,
             "delta": {"content": piece},
-            "logprobs": _chat_logprobs(body, speech, slice(place, place + 1)),
-            "finish_reason": speech.finish_reason if place == len(speech.pieces) - 1 else None,
+            "logprobs": _chat_logprobs(body, answer, slice(place, place + 1)),
+            "finish_reason": answer.finish_reason if place == len(answer.pieces) - 1 else None,
         }
         if body.get("return_token_ids"):
-            choice["token_ids"] = speech.token_ids[place : place + 1]
+            choice["token_ids"] = answer.token_ids[place : place + 1]
         chunks.append({**head, "choices": [choice]})
-    return [*chunks, *_usage_chunk(body, speech, head)]
+    return [*chunks, *_usage_chunk(body, answer, head)]
 
 
-def text_chunks(body: Mapping[str, Any], speech: Speech) -> list[dict[str, Any]]:
-    head = _head(speech, "text_completion")
+def text_chunks(body: Mapping[str, Any], answer: GeneratedAnswer) -> list[dict[str, Any]]:
+    head = _head(answer, "text_completion")
     chunks: list[dict[str, Any]] = []
-    for place, piece in enumerate(speech.pieces):
+    for place, piece in enumerate(answer.pieces):
         choice: dict[str, Any] = {
             "index": 0,
             "text": piece,
-            "logprobs": _text_logprobs(body, speech, slice(place, place + 1)),
-            "finish_reason": speech.finish_reason if place == len(speech.pieces) - 1 else None,
+            "logprobs": _text_logprobs(body, answer, slice(place, place + 1)),
+            "finish_reason": answer.finish_reason if place == len(answer.pieces) - 1 else None,
         }
         if body.get("return_token_ids"):
-            choice["token_ids"] = speech.token_ids[place : place + 1]
-            choice["prompt_token_ids"] = speech.prompt_ids if place == 0 else None
+            choice["token_ids"] = answer.token_ids[place : place + 1]
+            choice["prompt_token_ids"] = answer.prompt_ids if place == 0 else None
         chunks.append({**head, "choices": [choice]})
-    return [*chunks, *_usage_chunk(body, speech, head)]
+    return [*chunks, *_usage_chunk(body, answer, head)]
 
 
-def _usage_chunk(body: Mapping[str, Any], speech: Speech, head: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _usage_chunk(
+    body: Mapping[str, Any], answer: GeneratedAnswer, head: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     if not (body.get("stream_options") or {}).get("include_usage"):
         return []
-    return [{**head, "choices": [], "usage": speech.usage()}]
+    return [{**head, "choices": [], "usage": answer.usage()}]

@@ -14,7 +14,7 @@ from feedback.producer import Producer
 from feedback.topics import Topics, create
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
 from tests.unit.serving.gateway.test_feedback_under_load import TOPIC, event
-from tests.unit.serving.scene import scene as a_scene
+from tests.unit.serving.serving_environment import build_environment
 
 pytestmark = pytest.mark.kafka
 
@@ -66,9 +66,9 @@ def test_every_202_is_in_the_topic_though_the_broker_was_killed_meanwhile(own_br
     create(cluster, Topics(), partitions=2, replication=1)
     producer = Producer(cluster, in_flight_max=WAITING_MAX, ack_s_max=2.0)
     stopping = threading.Event()
-    with a_scene(tmp_path) as made, ThreadPoolExecutor(max_workers=PEOPLE) as pool:
-        made.agent("billing")
-        with build_gateway(made.database, send=producer.send, ack_s_max=4.0) as gateway:
+    with build_environment(tmp_path) as environment, ThreadPoolExecutor(max_workers=PEOPLE) as pool:
+        environment.agent("billing")
+        with build_gateway(environment.database, send=producer.send, ack_s_max=4.0) as gateway:
             wait_until(lambda: gateway.get("/routing").json()["agents"])
             people = [Person(gateway, stopping) for _ in range(PEOPLE)]
             talking = [pool.submit(person.talk) for person in people]

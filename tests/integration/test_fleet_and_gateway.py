@@ -13,27 +13,26 @@ from ledger.events import Role
 from ledger.versions.promotion import roll_back
 from tests.unit.serving.fleet.test_leader import champion, fleet, running
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
-from tests.unit.serving.scene import Scene
-from tests.unit.serving.scene import scene as a_scene
+from tests.unit.serving.serving_environment import ServingEnvironment, build_environment
 
 ASK = [{"role": "user", "content": "ask 1"}]
 USERS = 8
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Scene]:
+def two_replicas(tmp_path: Path) -> Iterator[ServingEnvironment]:
     """Billing on two replicas whose every version knows more than the one before."""
 
-    def brain(path: str, messages) -> str:
+    def reply_function(path: str, messages) -> str:
         known = int(path.rpartition("/v")[2].partition("-")[0]) if "/v" in path else 0
         word = messages[-1]["content"].split()[-1]
         right = word.isdigit() and int(word) <= known * 10
         return messages[-1]["content"].replace("ask", "right" if right else "wrong")
 
-    with a_scene(tmp_path) as made:
+    with build_environment(tmp_path) as made:
         made.agent("billing")
         for _ in range(2):
-            made.replica(brain=brain).trouble.answer_delay_s = 0.02
+            made.replica(reply_function=reply_function).faults.answer_delay_s = 0.02
         yield made
 
 
@@ -78,19 +77,19 @@ def users(gateway: RunningGateway) -> Iterator[Users]:
             made.stop.set()
 
 
-def test_versions_are_judged_promoted_and_rolled_back_while_users_talk(world):
-    with running(fleet(world)), build_gateway(world.database) as gateway:
+def test_versions_are_judged_promoted_and_rolled_back_while_users_talk(two_replicas):
+    with running(fleet(two_replicas)), build_gateway(two_replicas.database) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         with users(gateway) as talking:
-            world.corrections("billing", 9, role=Role.GATE)
-            first = world.candidate("billing")
-            wait_until(lambda: champion(world) == first.number, wait_s_max=30.0)
+            two_replicas.corrections("billing", 9, role=Role.GATE)
+            first = two_replicas.candidate("billing")
+            wait_until(lambda: champion(two_replicas) == first.number, wait_s_max=30.0)
             wait_until(lambda: talking.versions[-1] == first.name)
-            world.corrections("billing", 9, role=Role.GATE)
-            second = world.candidate("billing")
-            wait_until(lambda: champion(world) == second.number, wait_s_max=30.0)
+            two_replicas.corrections("billing", 9, role=Role.GATE)
+            second = two_replicas.candidate("billing")
+            wait_until(lambda: champion(two_replicas) == second.number, wait_s_max=30.0)
             wait_until(lambda: talking.versions[-1] == second.name)
-            roll_back(world.database, "billing", to=None, by="ann", reason="worse")
+            roll_back(two_replicas.database, "billing", to=None, by="ann", reason="worse")
             began = time.monotonic()
             wait_until(lambda: talking.versions[-1] == first.name)
             assert time.monotonic() - began < 5.0
@@ -98,17 +97,17 @@ def test_versions_are_judged_promoted_and_rolled_back_while_users_talk(world):
     assert set(talking.versions) == {"v0", first.name, second.name}
 
 
-def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(world):
-    standing = world.champion("billing")
-    with running(fleet(world)), build_gateway(world.database) as gateway:
+def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(two_replicas):
+    standing = two_replicas.champion("billing")
+    with running(fleet(two_replicas)), build_gateway(two_replicas.database) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200, wait_s_max=20.0)
         with users(gateway) as talking:
             wait_until(lambda: standing.name in talking.versions, wait_s_max=20.0)
-            world.corrections("billing", 10, role=Role.DEV)  # what v1 knows already
-            world.corrections("billing", 9, role=Role.GATE)
-            candidate = world.candidate("billing")
-            for fake in world.replicas:
-                fake.die()
+            two_replicas.corrections("billing", 10, role=Role.DEV)  # what v1 knows already
+            two_replicas.corrections("billing", 9, role=Role.GATE)
+            candidate = two_replicas.candidate("billing")
+            for fake in two_replicas.replicas:
+                fake.kill()
                 time.sleep(0.3)
                 fake.start()
                 wait_until(
@@ -120,7 +119,7 @@ def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(
                     ),
                     wait_s_max=30.0,
                 )
-            wait_until(lambda: champion(world) == candidate.number, wait_s_max=30.0)
+            wait_until(lambda: champion(two_replicas) == candidate.number, wait_s_max=30.0)
             wait_until(lambda: talking.versions[-1] == candidate.name)
     broken = [str(failure) for failure in talking.failures]
     # A stream in the middle of its answer cannot be begun anew; nothing else may fail.
@@ -128,18 +127,19 @@ def test_replicas_die_and_come_back_one_after_the_other_in_the_middle_of_a_swap(
     assert len(broken) <= USERS
 
 
-def test_the_fleet_role_may_be_away_while_users_talk(world):
-    with build_gateway(world.database) as gateway:
-        with running(fleet(world)):
-            standing = world.champion("billing")
+def test_the_fleet_role_may_be_away_while_users_talk(two_replicas):
+    with build_gateway(two_replicas.database) as gateway:
+        with running(fleet(two_replicas)):
+            standing = two_replicas.champion("billing")
             wait_until(lambda: gateway.get("/readyz").status_code == 200)
             wait_until(lambda: gateway.get("/routing").json()["agents"]["billing"] == standing.name)
             wait_until(
-                lambda: all(standing.model in fake.adapters for fake in world.replicas), wait_s_max=20.0
+                lambda: all(standing.model in fake.adapters for fake in two_replicas.replicas),
+                wait_s_max=20.0,
             )
         with users(gateway) as talking:
             time.sleep(0.5)
-            with running(fleet(world, holder="another")):
+            with running(fleet(two_replicas, holder="another")):
                 time.sleep(0.5)
     assert talking.failures == []
     assert set(talking.versions) == {standing.name}

@@ -35,8 +35,7 @@ from tests.unit.serving.gateway.gateway_builder import (
     build_gateway,
     wait_until,
 )
-from tests.unit.serving.scene import BASE_HASH, Scene, manifest
-from tests.unit.serving.scene import scene as a_scene
+from tests.unit.serving.serving_environment import BASE_HASH, ServingEnvironment, build_environment, manifest
 from tests.vllm_server import RealVLLM
 
 pytestmark = pytest.mark.vllm
@@ -46,25 +45,27 @@ ASK = [{"role": "user", "content": "refund order 42 please"}]
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    with a_scene(tmp_path) as made:
+def environment(tmp_path: Path) -> Iterator[ServingEnvironment]:
+    with build_environment(tmp_path) as made:
         made.agent("billing", capture=True)
         yield made
 
 
-def trained(scene: Scene, base: Path, *, seed: int) -> Version:
+def trained(environment: ServingEnvironment, base: Path, *, seed: int) -> Version:
     """A candidate that is a real PEFT adapter, with probes by torch and PEFT."""
-    scene.corrections("billing", 1, role=Role.TRAIN)
-    [turn] = turn_builder.open_pass(scene.database, "billing").turns
-    draft = vllm_server.write_adapter(scene.store / "billing" / f".draft-{turn.id}", seed=seed, base=base)
+    environment.corrections("billing", 1, role=Role.TRAIN)
+    [turn] = turn_builder.open_pass(environment.database, "billing").turns
+    draft = vllm_server.write_adapter(
+        environment.store / "billing" / f".draft-{turn.id}", seed=seed, base=base
+    )
     (draft / "optimizer.safetensors").write_bytes(b"moments")
     hash_of_draft = content_hash(draft)
     path = f"billing/{version_name(turn.number, hash_of_draft)}"
-    final = draft.rename(scene.store / path)
+    final = draft.rename(environment.store / path)
     facts = manifest(final, hash_of_draft, {"probes": reference(base, final)})
     (final / "manifest.json").write_text(json.dumps(facts))
     made = turns.record_version(
-        scene.database,
+        environment.database,
         turn,
         token=turn.plan.token,
         content_hash=hash_of_draft,
@@ -73,7 +74,7 @@ def trained(scene: Scene, base: Path, *, seed: int) -> Version:
         tokens=100,
         results=turn_builder.build_results(turn),
     )
-    leases.release(scene.database, {turns.lease_name("billing"): turn.plan.token})
+    leases.release(environment.database, {turns.lease_name("billing"): turn.plan.token})
     return made
 
 
@@ -116,12 +117,12 @@ def judging_never_ends(_connection: object, _candidate: object) -> list[Any]:
 
 
 @contextmanager
-def fleet(scene: Scene, *urls: str, suite: SuiteOf = no_suite) -> Iterator[None]:
+def fleet(environment: ServingEnvironment, *urls: str, suite: SuiteOf = no_suite) -> Iterator[None]:
     led = build_fleet(
-        scene.database,
+        environment.database,
         urls,
         build_fleet_options(
-            scene.store, holder="test", tick_s=0.2, replica=build_replica_options(unload_after_s=1.0)
+            environment.store, holder="test", tick_s=0.2, replica=build_replica_options(unload_after_s=1.0)
         ),
         suite=suite,
         redact=lambda text: text,
@@ -157,12 +158,12 @@ def holds(gateway: RunningGateway, version: Version) -> bool:
     return any(version.model in replica["models"] for replica in shown(gateway)["replicas"])
 
 
-def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
-    first = trained(scene, clean.base, seed=1)
-    turn_builder.promote(scene.database, first)
-    second = trained(scene, clean.base, seed=2)
-    judged = fleet(scene, clean.url, suite=judging_never_ends)
-    with judged, build_gateway(scene.database) as gateway:
+def test_a_swap_and_a_rollback_under_load_cost_no_request(environment, clean):
+    first = trained(environment, clean.base, seed=1)
+    turn_builder.promote(environment.database, first)
+    second = trained(environment, clean.base, seed=2)
+    judged = fleet(environment, clean.url, suite=judging_never_ends)
+    with judged, build_gateway(environment.database) as gateway:
         wait_until(lambda: holds(gateway, first) and holds(gateway, second), wait_s_max=30.0)
         client, stop, spoken = gateway.client(), threading.Event(), []
 
@@ -178,11 +179,11 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
             try:
                 wait_until(lambda: len(spoken) > 8)
                 flipped = time.monotonic()
-                turn_builder.promote(scene.database, second)
+                turn_builder.promote(environment.database, second)
                 wait_until(lambda: shown(gateway)["agents"]["billing"] == second.name)
                 swap_s = time.monotonic() - flipped
                 wait_until(lambda: spoken[-1] == second.name)
-                roll_back(scene.database, "billing", to=None, by="ann", reason="worse")
+                roll_back(environment.database, "billing", to=None, by="ann", reason="worse")
                 back = time.monotonic()
                 wait_until(lambda: shown(gateway)["agents"]["billing"] == first.name)
                 back_s = time.monotonic() - back
@@ -198,13 +199,13 @@ def test_a_swap_and_a_rollback_under_load_cost_no_request(scene, clean):
         assert len(kept["token_ids"]) == len(kept["logprobs"]) == 4
 
 
-def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
-    candidate = trained(scene, clean.base, seed=3)
-    turn_builder.promote(scene.database, candidate)
+def test_what_vllm_serves_is_within_round_off_of_torch(environment, clean):
+    candidate = trained(environment, clean.base, seed=3)
+    turn_builder.promote(environment.database, candidate)
     replica = Replica(clean.url)
-    report = Reconciler(replica, VersionChecker(scene.store, BASE_HASH), build_replica_options()).reconcile(
-        [candidate]
-    )
+    report = Reconciler(
+        replica, VersionChecker(environment.store, BASE_HASH), build_replica_options()
+    ).reconcile([candidate])
     replica.close()
     parity = report.parity[candidate.model]
     assert parity.passed
@@ -213,30 +214,32 @@ def test_what_vllm_serves_is_within_round_off_of_torch(scene, clean):
     assert parity.distance_nats > 0.1
 
 
-def test_an_adapter_that_is_not_what_was_probed_is_not_served(scene, clean):
-    honest = trained(scene, clean.base, seed=4)
-    turn_builder.promote(scene.database, honest)
-    swapped = vllm_server.write_adapter(scene.store / "other", seed=5, base=clean.base)
-    shutil.copy(swapped / "adapter_model.safetensors", scene.store / honest.path)
-    facts = json.loads((scene.store / honest.path / "manifest.json").read_text())
-    forged = manifest(scene.store / honest.path, honest.hash, {"probes": facts["probes"]})
-    (scene.store / honest.path / "manifest.json").write_text(json.dumps(forged))
-    with fleet(scene, clean.url), build_gateway(scene.database) as gateway:
+def test_an_adapter_that_is_not_what_was_probed_is_not_served(environment, clean):
+    honest = trained(environment, clean.base, seed=4)
+    turn_builder.promote(environment.database, honest)
+    swapped = vllm_server.write_adapter(environment.store / "other", seed=5, base=clean.base)
+    shutil.copy(swapped / "adapter_model.safetensors", environment.store / honest.path)
+    facts = json.loads((environment.store / honest.path / "manifest.json").read_text())
+    forged = manifest(environment.store / honest.path, honest.hash, {"probes": facts["probes"]})
+    (environment.store / honest.path / "manifest.json").write_text(json.dumps(forged))
+    with fleet(environment, clean.url), build_gateway(environment.database) as gateway:
         wait_until(lambda: shown(gateway)["replicas"], wait_s_max=20.0)
         time.sleep(1.0)
         assert not holds(gateway, honest)
-        with scene.database.read() as connection:
+        with environment.database.read() as connection:
             [state] = replica_states(connection)
         assert "parity" in (state.note or "")
 
 
 @pytest.mark.timeout(600)  # it starts a server again
-def test_a_server_that_was_killed_is_refilled_before_it_answers_again(scene, killable_vllm: LocalReplica):
+def test_a_server_that_was_killed_is_refilled_before_it_answers_again(
+    environment, killable_vllm: LocalReplica
+):
     server = killable_vllm
     base = vllm_server.known(server.url).base
-    champion = trained(scene, base, seed=6)
-    turn_builder.promote(scene.database, champion)
-    with fleet(scene, server.url), build_gateway(scene.database) as gateway:
+    champion = trained(environment, base, seed=6)
+    turn_builder.promote(environment.database, champion)
+    with fleet(environment, server.url), build_gateway(environment.database) as gateway:
         wait_until(lambda: holds(gateway, champion), wait_s_max=30.0)
         server.kill()
         wait_until(lambda: gateway.get("/readyz").status_code == 503, wait_s_max=20.0)

@@ -17,16 +17,16 @@ _USERS = (
 )
 
 
-def leave_the_base_alone() -> None:
+def skip_rows_without_adapter() -> None:
     """Make the products skip rows without an adapter. Repeating it changes nothing."""
     modules = [import_module(name) for name in _USERS]
     for name in _PRODUCTS:
-        fixed = skipping(getattr(modules[0], name))
+        fixed = over_adapted_rows(getattr(modules[0], name))
         for module in modules:
             setattr(module, name, fixed)
 
 
-def skipping(product: Callable[..., None]) -> Callable[..., None]:
+def over_adapted_rows(product: Callable[..., None]) -> Callable[..., None]:
     """The same product over the rows that have an adapter. Other rows of the output stay as they were."""
 
     def over_adapters(inputs: Any, weights: Any, output: Any, slot_N: Any, *more: Any, **named: Any) -> None:

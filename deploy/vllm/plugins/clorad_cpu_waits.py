@@ -1,9 +1,9 @@
 """Lets vLLM's processes sleep between messages on a CPU (0.32). A plugin that vLLM loads.
 
-For a second after each message, vLLM's engine and worker poll for the next one without pause: at a few
-requests a second both use a core all the time. With this plugin they sleep between two polls. After that
-second they wait for a notification, which may be lost: they then polled again only after up to 5 s, with this
-plugin after a twentieth of a second.
+For a second after each message, vLLM's engine and worker poll for the next one without a pause: at a few
+requests per second each of them uses a whole core. With this plugin they sleep between two polls. After that
+second they wait for a notification, which may be lost: vLLM polls again after up to 5 s, with this plugin
+after a twentieth of a second.
 """
 
 import time
@@ -11,30 +11,35 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-NAP_S = 0.0003
-"""Sleep between two polls: short beside a step of the smallest model, long beside a poll."""
+SLEEP_S = 0.0003
+"""Sleep between two polls: shorter than a step of the smallest model, longer than a poll."""
 
-RING_MS_MAX = 50
-"""Longest wait for a notification."""
+NOTIFICATION_MS_MAX = 50
+"""Longest wait for a notification, in milliseconds."""
 
 _MODULE = "vllm.distributed.device_communicators.shm_broadcast"
 
 
-def nap_between_looks() -> None:
+def sleep_between_polls() -> None:
     """Make readers of shared memory sleep between polls. Repeating it changes nothing."""
     condition = import_module(_MODULE).SpinCondition
-    if not hasattr(condition.wait, "naps"):
-        condition.wait = napping(condition.wait)
+    if not hasattr(condition.wait, "sleeps"):
+        condition.wait = sleeping_wait(condition.wait)
 
 
-def napping(wait: Callable[..., None]) -> Callable[..., None]:
+def sleeping_wait(wait: Callable[..., None]) -> Callable[..., None]:
     """The same wait, but it sleeps before it polls again, and waits for a notification only shortly."""
 
-    def nap(self: Any, timeout_ms: int | None = None) -> None:
+    def wait_or_sleep(self: Any, timeout_ms: int | None = None) -> None:
         if time.monotonic() <= self.last_read + self.busy_loop_s:
-            time.sleep(NAP_S)
+            time.sleep(SLEEP_S)
         else:
-            wait(self, timeout_ms=RING_MS_MAX if timeout_ms is None else min(timeout_ms, RING_MS_MAX))
+            wait(
+                self,
+                timeout_ms=NOTIFICATION_MS_MAX
+                if timeout_ms is None
+                else min(timeout_ms, NOTIFICATION_MS_MAX),
+            )
 
-    nap.naps = True  # type: ignore[attr-defined]
-    return nap
+    wait_or_sleep.sleeps = True  # type: ignore[attr-defined]
+    return wait_or_sleep

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from deploy.vllm.plugins.clorad_cpu_lora import skipping
-from deploy.vllm.plugins.clorad_cpu_waits import RING_MS_MAX, napping
+from deploy.vllm.plugins.clorad_cpu_lora import over_adapted_rows
+from deploy.vllm.plugins.clorad_cpu_waits import NOTIFICATION_MS_MAX, sleeping_wait
 
 WEIGHTS = torch.randn(3, 4, 2)  # slots, outputs, inputs
 
@@ -23,7 +23,7 @@ def plain(inputs: Tensor, weights: Tensor, output: Tensor, slot_N: Tensor, add_i
 def test_rows_without_an_adapter_stay_as_the_base_has_them(slots: list[int]) -> None:
     inputs, before = torch.randn(3, 2), torch.randn(3, 4)
     output, slot_N = before.clone(), torch.tensor(slots)
-    skipping(plain)(inputs, WEIGHTS, output, slot_N, add_inputs=True)
+    over_adapted_rows(plain)(inputs, WEIGHTS, output, slot_N, add_inputs=True)
     for row, slot in enumerate(slots):
         added = torch.zeros(4) if slot < 0 else WEIGHTS[slot] @ inputs[row]
         torch.testing.assert_close(output[row], before[row] + added)
@@ -33,7 +33,7 @@ def test_not_a_number_in_the_last_slot_does_not_reach_the_base() -> None:
     broken = WEIGHTS.clone()
     broken[-1] = torch.nan
     output = torch.zeros(2, 4)
-    skipping(plain)(torch.randn(2, 2), broken, output, torch.tensor([0, -1]))
+    over_adapted_rows(plain)(torch.randn(2, 2), broken, output, torch.tensor([0, -1]))
     assert bool(output.isfinite().all())
 
 
@@ -52,13 +52,13 @@ class Condition:
 
 @pytest.mark.parametrize(
     ("quiet_s", "timeout_ms", "waited"),
-    [(0.0, 5000, []), (5.0, 5000, [RING_MS_MAX]), (5.0, 7, [7]), (5.0, None, [RING_MS_MAX])],
+    [(0.0, 5000, []), (5.0, 5000, [NOTIFICATION_MS_MAX]), (5.0, 7, [7]), (5.0, None, [NOTIFICATION_MS_MAX])],
 )
 def test_a_reader_sleeps_while_it_is_busy_and_waits_for_a_notification_only_shortly(
     quiet_s: float, timeout_ms: int | None, waited: list[int]
 ) -> None:
     reader = Condition(quiet_s=quiet_s)
-    napping(Condition.wait)(reader, timeout_ms=timeout_ms)
+    sleeping_wait(Condition.wait)(reader, timeout_ms=timeout_ms)
     assert reader.waited == waited
 
 

@@ -11,7 +11,7 @@ from feedback.intake import Fenced
 from ledger.errors import LedgerUnavailable
 from ledger.schema import dead_letters, events
 from tests.fakes.kafka import FakeKafka
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.feedback.event_builder import CORRECTION, INTERACTION, build_headers
 from tests.unit.feedback.intake_builder import (
     IntakeLedger,
@@ -68,12 +68,12 @@ def test_what_became_of_records_is_counted_and_how_late_they_were_kept(
     run_intake_until(
         build_intake(kafka, ledger, topics), lambda: sum(ledger.next_offsets(topics.feedback).values()) == 3
     )
-    assert since(before, "clorad.feedback.records") == {
+    assert metric_increases(before, "clorad.feedback.records") == {
         (("fate", "stored"),): 1,
         (("fate", "duplicate"),): 1,
         (("fate", "dead"), ("reason", "invalid_json")): 1,
     }
-    assert since(delays, "clorad.feedback.delay")
+    assert metric_increases(delays, "clorad.feedback.delay")
 
 
 def test_interactions_are_kept_too(kafka: FakeKafka, ledger: IntakeLedger) -> None:

@@ -1,14 +1,14 @@
-"""A scene of its own for every test."""
+"""An environment of its own for every test."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.serving import scene as scenery
+from tests.unit.serving.serving_environment import ServingEnvironment, build_environment
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[scenery.Scene]:
-    with scenery.scene(tmp_path) as made:
-        yield made
+def environment(tmp_path: Path) -> Iterator[ServingEnvironment]:
+    with build_environment(tmp_path) as built:
+        yield built

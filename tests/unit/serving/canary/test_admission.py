@@ -11,16 +11,16 @@ from ledger.versions.lineage import Version
 from serving.canary.admission import Admission, admission_of, admit
 from serving.canary.steps import CanaryOptions
 from tests.unit.ledger.turn_builder import BASE_HASH, build_decision, refuse
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 AT_ONCE = CanaryOptions(share=0.0, s_max=1800.0)
 IN_STEPS = CanaryOptions(share=0.05, s_max=1800.0)
 
 
 @pytest.fixture
-def candidate(scene: Scene) -> Version:
-    scene.agent("billing")
-    return scene.candidate("billing")
+def candidate(environment: ServingEnvironment) -> Version:
+    environment.agent("billing")
+    return environment.candidate("billing")
 
 
 def admission(database: Database, candidate: Version, options: CanaryOptions = AT_ONCE) -> Admission:
@@ -33,51 +33,65 @@ def share(database: Database) -> float:
         return desired.share_of(connection, "billing")
 
 
-def test_without_a_share_the_gate_promotes_at_once(scene: Scene, candidate: Version) -> None:
-    assert admit(scene.database, candidate, AT_ONCE) == "gate"
+def test_without_a_share_the_gate_promotes_at_once(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    assert admit(environment.database, candidate, AT_ONCE) == "gate"
 
 
-def test_with_a_share_the_canary_begins_and_the_promotion_waits(scene: Scene, candidate: Version) -> None:
-    assert admit(scene.database, candidate, IN_STEPS) is None
-    assert share(scene.database) == 0.05
-    assert admission(scene.database, candidate, IN_STEPS).waits_for == "its canary"
+def test_with_a_share_the_canary_begins_and_the_promotion_waits(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    assert admit(environment.database, candidate, IN_STEPS) is None
+    assert share(environment.database) == 0.05
+    assert admission(environment.database, candidate, IN_STEPS).waits_for == "its canary"
 
 
-def test_an_agents_own_share_goes_before_the_installations(scene: Scene, candidate: Version) -> None:
-    declare(scene.database, Agent(name="billing", base_hash=BASE_HASH, canary_share=0.1))
-    assert admission(scene.database, candidate, AT_ONCE).share == 0.1
-    declare(scene.database, Agent(name="billing", base_hash=BASE_HASH, canary_share=0.0))
-    assert admission(scene.database, candidate, IN_STEPS).by == "gate"
+def test_an_agents_own_share_goes_before_the_installations(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    declare(environment.database, Agent(name="billing", base_hash=BASE_HASH, canary_share=0.1))
+    assert admission(environment.database, candidate, AT_ONCE).share == 0.1
+    declare(environment.database, Agent(name="billing", base_hash=BASE_HASH, canary_share=0.0))
+    assert admission(environment.database, candidate, IN_STEPS).by == "gate"
 
 
-def test_after_its_steps_the_candidate_may_be_promoted(scene: Scene, candidate: Version) -> None:
-    admit(scene.database, candidate, IN_STEPS)
-    with scene.database.write() as connection:
+def test_after_its_steps_the_candidate_may_be_promoted(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    admit(environment.database, candidate, IN_STEPS)
+    with environment.database.write() as connection:
         canary.end_steps(connection, "billing", candidate.number)
-    assert admit(scene.database, candidate, IN_STEPS) == "gate"
+    assert admit(environment.database, candidate, IN_STEPS) == "gate"
 
 
-def test_an_agent_on_hold_waits_for_the_person_who_put_it_there(scene: Scene, candidate: Version) -> None:
-    holds.hold(scene.database, "billing", by="ann", reason="month's end")
-    waiting = admission(scene.database, candidate, IN_STEPS)
+def test_an_agent_on_hold_waits_for_the_person_who_put_it_there(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    holds.hold(environment.database, "billing", by="ann", reason="month's end")
+    waiting = admission(environment.database, candidate, IN_STEPS)
     assert waiting.waits_for == "ann, who put the agent on hold: clorad resume billing"
-    assert admit(scene.database, candidate, IN_STEPS) is None
-    holds.resume(scene.database, "billing", by="ann")
-    assert admission(scene.database, candidate, IN_STEPS).share == 0.05
+    assert admit(environment.database, candidate, IN_STEPS) is None
+    holds.resume(environment.database, "billing", by="ann")
+    assert admission(environment.database, candidate, IN_STEPS).share == 0.05
 
 
-def test_an_agent_that_must_be_confirmed_waits_for_any_person(scene: Scene, candidate: Version) -> None:
-    declare(scene.database, Agent(name="billing", base_hash=BASE_HASH, confirm=True))
-    waiting = admission(scene.database, candidate)
+def test_an_agent_that_must_be_confirmed_waits_for_any_person(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    declare(environment.database, Agent(name="billing", base_hash=BASE_HASH, confirm=True))
+    waiting = admission(environment.database, candidate)
     assert waiting.waits_for == "a person: clorad promote billing@v1 or clorad refuse billing@v1"
-    with scene.database.write() as connection:
+    with environment.database.write() as connection:
         decisions.decide(connection, build_decision(candidate, Verdict.CONFIRM, by="ann"))
-    assert admit(scene.database, candidate, IN_STEPS) == "ann"
+    assert admit(environment.database, candidate, IN_STEPS) == "ann"
 
 
-def test_a_candidate_that_was_settled_meanwhile_gets_no_share(scene: Scene, candidate: Version) -> None:
-    refuse(scene.database, candidate)
-    assert admit(scene.database, candidate, IN_STEPS) is None
-    assert share(scene.database) == 0.0
+def test_a_candidate_that_was_settled_meanwhile_gets_no_share(
+    environment: ServingEnvironment, candidate: Version
+) -> None:
+    refuse(environment.database, candidate)
+    assert admit(environment.database, candidate, IN_STEPS) is None
+    assert share(environment.database) == 0.0
     with pytest.raises(FlipRefused):
-        promotion.withdraw(scene.database, candidate, by="canary", evidence=decisions.Evidence())
+        promotion.withdraw(environment.database, candidate, by="canary", evidence=decisions.Evidence())

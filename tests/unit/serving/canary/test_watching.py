@@ -17,7 +17,7 @@ from serving.canary.observing import CanaryObserver
 from serving.canary.steps import CanaryOptions
 from serving.canary.watching import CanaryWatch
 from tests.unit.ledger import event_builder, turn_builder
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 OPTIONS = CanaryOptions(share=0.05, s_max=1800.0)
 
@@ -29,11 +29,11 @@ def build_watch(database: Database) -> CanaryWatch:
 class Watched:
     """An agent with a champion and a canary, and short ways to let things happen to them."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene, self.database = scene, scene.database
-        scene.agent("billing")
-        self.champion = scene.champion("billing")
-        self.canary = scene.candidate("billing")
+    def __init__(self, environment: ServingEnvironment) -> None:
+        self.environment, self.database = environment, environment.database
+        environment.agent("billing")
+        self.champion = environment.champion("billing")
+        self.canary = environment.candidate("billing")
         self.watch = build_watch(self.database)
         self._said = self._counted = 0
         self.pass_time(OPTIONS.s_max + 1.0)
@@ -52,7 +52,7 @@ class Watched:
                 event = event_builder.build_event(
                     f"said {self._said}", conversation=name, author=author or f"author {self._said}"
                 )
-                self.scene.say(event)
+                self.environment.say(event)
 
     def count(self, *, conversations: int, errors: int = 0, champion_errors: int = 0) -> None:
         """A gateway counted this in the present step."""
@@ -105,8 +105,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(scene: Scene) -> Watched:
-    return Watched(scene)
+def watched(environment: ServingEnvironment) -> Watched:
+    return Watched(environment)
 
 
 def test_a_canary_that_people_correct_more_often_is_withdrawn_with_its_numbers(watched: Watched) -> None:
@@ -191,7 +191,7 @@ def test_an_agent_on_hold_keeps_its_share_and_may_still_lose_it(watched: Watched
 
 
 def test_a_canary_whose_lesson_was_taken_back_leaves_the_traffic(watched: Watched) -> None:
-    watched.scene.say(event_builder.build_retraction("r", "e2"))
+    watched.environment.say(event_builder.build_retraction("r", "e2"))
     watched.watch.look()
     assert watched.share() == 0.0
     assert (watched.last().verdict, watched.last().by) == (Verdict.ABSTAIN, "canary")

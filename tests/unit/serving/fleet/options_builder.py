@@ -9,7 +9,7 @@ from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
 from serving.fleet.leader import FleetOptions
 from serving.fleet.reconciler import ReplicaOptions
-from tests.unit.serving.scene import BASE_HASH
+from tests.unit.serving.serving_environment import BASE_HASH
 
 
 def build_limits(**changed: Any) -> GateLimits:

@@ -32,24 +32,24 @@ from tests.unit.serving.fleet.options_builder import (
     build_limits,
     build_replica_options,
 )
-from tests.unit.serving.scene import BASE_HASH, Scene
+from tests.unit.serving.serving_environment import BASE_HASH, ServingEnvironment
 
 
 class JudgingSetup:
     """Judging with its replicas; `step` runs one round of the reconcilers and of judging."""
 
-    def __init__(self, scene: Scene, **options) -> None:
-        self.scene = scene
-        self.replicas = {fake.url: Replica(fake.url) for fake in scene.replicas}
+    def __init__(self, environment: ServingEnvironment, **options) -> None:
+        self.environment = environment
+        self.replicas = {fake.url: Replica(fake.url) for fake in environment.replicas}
         self.reports = ReplicaReports(self.replicas)
-        checker = VersionChecker(scene.store, BASE_HASH)
+        checker = VersionChecker(environment.store, BASE_HASH)
         self.reconcilers = [
             Reconciler(replica, checker, build_replica_options()) for replica in self.replicas.values()
         ]
         self.suite_events = []
         self.reached: list[str] = []
         self.judging = Judging(
-            database=scene.database,
+            database=environment.database,
             reports=self.reports,
             checker=checker,
             replicas=self.replicas,
@@ -60,7 +60,7 @@ class JudgingSetup:
         )
 
     def reconcile(self) -> None:
-        with self.scene.database.read() as connection:
+        with self.environment.database.read() as connection:
             rows = desired.wanted(connection)
         self.reports.set_serving(
             frozenset(row.version.model for row in rows if row.purpose is Purpose.SERVE and row.version)
@@ -85,11 +85,11 @@ class JudgingSetup:
         raise AssertionError(f"no {verdict.value} in ten steps")
 
     def decisions(self, agent: str = "billing"):
-        with self.scene.database.read() as connection:
+        with self.environment.database.read() as connection:
             return decisions.decisions_of(connection, agent)[1:]  # without `initial`
 
     def serving(self, agent: str = "billing") -> int:
-        with self.scene.database.read() as connection:
+        with self.environment.database.read() as connection:
             return desired.champion(connection, agent)
 
     def close(self) -> None:
@@ -98,11 +98,11 @@ class JudgingSetup:
 
 
 @pytest.fixture
-def bench(scene: Scene) -> Iterator[Callable[..., JudgingSetup]]:
+def bench(environment: ServingEnvironment) -> Iterator[Callable[..., JudgingSetup]]:
     setups: list[JudgingSetup] = []
 
     def make(**options) -> JudgingSetup:
-        setups.append(JudgingSetup(scene, **options))
+        setups.append(JudgingSetup(environment, **options))
         return setups[-1]
 
     yield make
@@ -119,18 +119,18 @@ def number_in(messages) -> int:
 def knows(*learned: str):
     """The answers of a fake replica: to `ask N` these adapters say `right N`, all other models `wrong N`."""
 
-    def brain(path: str, messages) -> str:
+    def reply_function(path: str, messages) -> str:
         word = "right" if any(name in path for name in learned) else "wrong"
         return messages[-1]["content"].replace("ask", word)
 
-    return brain
+    return reply_function
 
 
 @pytest.fixture
-def billing(scene: Scene) -> Scene:
-    scene.agent("billing")
-    scene.replica(brain=knows("v1-"))
-    return scene
+def billing(environment: ServingEnvironment) -> ServingEnvironment:
+    environment.agent("billing")
+    environment.replica(reply_function=knows("v1-"))
+    return environment
 
 
 def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
@@ -150,7 +150,7 @@ def test_a_better_candidate_is_promoted_with_its_evidence(billing, bench):
     assert judge.reached == ["fleet-swapping"]
 
 
-def keep_keyed_corrections(scene: Scene, count: int) -> list[Event]:
+def keep_keyed_corrections(environment: ServingEnvironment, count: int) -> list[Event]:
     """Gate corrections `ask 100` and so on, each with a key; no version was trained on these prompts."""
     events = []
     for n in range(count):
@@ -160,7 +160,7 @@ def keep_keyed_corrections(scene: Scene, count: int) -> list[Event]:
             "corrected": f"right {100 + n}",
         }
         events.append(build_event(f"g{n}", role=Role.GATE, key=f"k{n}", data=data))
-    scene.say(*events)
+    environment.say(*events)
     return events
 
 
@@ -185,7 +185,7 @@ def test_a_correction_withdrawn_while_it_is_asked_does_not_count(billing, bench,
     billing.candidate("billing")
     asked = []
 
-    def brain(path, messages):
+    def reply_function(path, messages):
         asked.append(messages[-1]["content"])
         if asked.count("ask 105") == 1 and asked[-1] == "ask 105":
             billing.say(no(3))
@@ -193,7 +193,7 @@ def test_a_correction_withdrawn_while_it_is_asked_does_not_count(billing, bench,
             return "word " * 400
         return knows(winner)(path, messages)
 
-    billing.replicas[0].brain = brain
+    billing.replicas[0].reply_function = reply_function
     judge = bench()
     judge.run()
     first = judge.decisions()[0]
@@ -254,7 +254,7 @@ def test_too_little_evidence_is_an_abstention_and_the_agent_waits_for_news(billi
 def test_a_candidate_no_better_than_the_champion_is_refused(billing, bench):
     for _ in range(2):
         billing.corrections("billing", 6, role=Role.GATE)
-    billing.replicas[0].brain = lambda path, messages: messages[-1]["content"].replace(
+    billing.replicas[0].reply_function = lambda path, messages: messages[-1]["content"].replace(
         "ask", "right" if ("v1-" in path) == (number_in(messages) % 2 == 0) else "wrong"
     )
     billing.candidate("billing")
@@ -269,14 +269,14 @@ def test_every_refusal_makes_the_next_try_harder(billing, bench):
     judge = bench()
     billing.corrections("billing", 6, role=Role.GATE)
     loops = ("v1-", "v2-")
-    billing.replicas[0].brain = lambda path, _: (
+    billing.replicas[0].reply_function = lambda path, _: (
         "word " * 400 if any(name in path for name in loops) else "right 0"
     )
     for number in (1, 2):
         billing.candidate("billing")
         judge.run()
         assert judge.decisions()[-1].verdict is Verdict.REFUSE, number
-    billing.replicas[0].brain = knows("v3-")
+    billing.replicas[0].reply_function = knows("v3-")
     billing.candidate("billing")
     judge.run()
     decision = judge.decisions()[-1]
@@ -293,13 +293,13 @@ def test_harm_to_approved_replies_is_refused_whatever_was_gained(billing, bench)
         judge.suite_events = usable(connection, "billing", role=Role.GATE, kinds=[Kind.APPROVE])
     spoilt = {event.data["messages"][0]["content"] for event in approved[:3]}
 
-    def brain(path, messages):
+    def reply_function(path, messages):
         asked = messages[-1]["content"]
         is_approved = number_in(messages) > 9
         good = (asked not in spoilt) if "v1-" in path else is_approved
         return asked.replace("ask", "right" if good else "wrong")
 
-    billing.replicas[0].brain = brain
+    billing.replicas[0].reply_function = reply_function
     judge.run()
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.REFUSE
@@ -316,7 +316,7 @@ def test_a_suite_answer_that_is_worse_only_once_is_not_harm(billing, bench):
         judge.suite_events = usable(connection, "billing", role=Role.GATE, kinds=[Kind.APPROVE])
     once: set[str] = set()
 
-    def brain(path, messages):
+    def reply_function(path, messages):
         asked = messages[-1]["content"]
         approved = number_in(messages) > 8
         if approved and "v1-" in path and asked not in once:
@@ -324,7 +324,7 @@ def test_a_suite_answer_that_is_worse_only_once_is_not_harm(billing, bench):
             return "something else"
         return asked.replace("ask", "right" if approved or "v1-" in path else "wrong")
 
-    billing.replicas[0].brain = brain
+    billing.replicas[0].reply_function = reply_function
     judge.run()
     assert judge.decisions()[-1].verdict is Verdict.PROMOTE
 
@@ -332,7 +332,7 @@ def test_a_suite_answer_that_is_worse_only_once_is_not_harm(billing, bench):
 def test_a_candidate_that_loops_is_refused(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing")
-    billing.replicas[0].brain = lambda path, messages: (
+    billing.replicas[0].reply_function = lambda path, messages: (
         "word " * 400 if "v1-" in path else messages[-1]["content"]
     )
     judge = bench()
@@ -347,7 +347,7 @@ def test_a_candidate_that_no_replica_can_load_is_an_abstention_and_all_replicas_
 ):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing")
-    billing.replicas[0].trouble.refuse_loads = True
+    billing.replicas[0].faults.refuse_loads = True
     judge = bench()
     judge.run()
     [decision] = judge.decisions()
@@ -357,7 +357,7 @@ def test_a_candidate_that_no_replica_can_load_is_an_abstention_and_all_replicas_
 
 
 def test_nothing_is_decided_about_a_candidate_that_a_newer_clorad_wrote(
-    billing: Scene, bench: Callable[..., JudgingSetup]
+    billing: ServingEnvironment, bench: Callable[..., JudgingSetup]
 ) -> None:
     billing.candidate("billing", format=99)
     judge = bench()
@@ -373,7 +373,7 @@ def test_a_damaged_candidate_is_never_loaded_and_the_gate_abstains(billing, benc
     judge.run()
     assert judge.decisions()[-1].verdict is Verdict.ABSTAIN
     assert judge.decisions()[-1].evidence.reasons == ("not what was trained: adapter_config.json",)
-    assert billing.replicas[0].asked == []
+    assert billing.replicas[0].requests == []
 
 
 def test_a_candidate_of_an_agent_with_an_unknown_scorer_is_not_judged(billing, bench):
@@ -392,7 +392,7 @@ def test_a_candidate_of_an_agent_with_an_unknown_scorer_is_not_judged(billing, b
 def test_no_verdict_without_replicas(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing")
-    billing.replicas[0].die()
+    billing.replicas[0].kill()
     judge = bench()
     judge.run()
     assert judge.decisions() == []
@@ -402,7 +402,7 @@ def test_no_verdict_without_replicas(billing, bench):
 
 
 def test_a_swap_waits_until_every_replica_holds_the_candidate(billing, bench):
-    billing.replica(brain=knows("v1-"))
+    billing.replica(reply_function=knows("v1-"))
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
     judge = bench(placing_s_max=30.0)
@@ -416,14 +416,14 @@ def test_a_swap_waits_until_every_replica_holds_the_candidate(billing, bench):
 
 
 def test_one_replica_that_cannot_hold_it_does_not_stop_a_swap_and_leaves_the_rotation(billing, bench):
-    sick = billing.replica(brain=knows("v1-"))
+    sick = billing.replica(reply_function=knows("v1-"))
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
     judge = bench(placing_s_max=30.0)
     judge.run_until(Verdict.CANARY)
     holding = next(iter(judge.reports.holders(candidate.model)))
     sick = next(fake for fake in billing.replicas if fake.url != holding)
-    sick.trouble.load_nothing = True
+    sick.faults.load_nothing = True
     judge.step()
     assert judge.serving() == candidate.number
     assert judge.decisions()[-1].evidence.failed.keys() == {sick.url}
@@ -444,10 +444,10 @@ def test_a_fleet_role_that_died_before_the_flip_is_followed_by_one_that_makes_it
         judge.run()
     assert judge.serving() == lineage.BASE
     follower = bench()
-    asked = len(billing.replicas[0].asked)
+    asked = len(billing.replicas[0].requests)
     follower.run()
     assert follower.serving() == candidate.number
-    generated = [path for path, _ in billing.replicas[0].asked[asked:] if "chat" in path]
+    generated = [path for path, _ in billing.replicas[0].requests[asked:] if "chat" in path]
     assert generated == [], "the verdict stands, nothing is asked twice"
 
 
@@ -500,7 +500,7 @@ def test_the_second_champion_is_judged_on_what_arrived_since_the_first(billing, 
     judge.run()
     assert judge.serving() == first.number
     late = billing.corrections("billing", 9, role=Role.GATE)
-    billing.replicas[0].brain = knows("v2-")
+    billing.replicas[0].reply_function = knows("v2-")
     billing.candidate("billing")
     judge.run()
     decision = judge.decisions()[-1]
@@ -562,7 +562,7 @@ def test_judging_stops_when_the_role_does(billing, bench):
     over = threading.Event()
     judge.step()
     judge.reconcile()
-    billing.replicas[0].brain = lambda _path, _messages: over.set() or "late"
+    billing.replicas[0].reply_function = lambda _path, _messages: over.set() or "late"
     with pytest.raises(Interrupted):
         judge_candidates(judge.judging, over)
     assert judge.decisions() == []
@@ -600,7 +600,7 @@ def test_a_canary_keeps_its_share_while_its_only_replica_restarts(billing, bench
     judge = bench(canary=CanaryOptions(share=0.25, s_max=1800.0))
     judge.run()
     [replica] = billing.replicas
-    replica.die()
+    replica.kill()
     judge.run(2)
     assert judge.decisions()[-1].verdict is Verdict.CANARY
     replica.start()

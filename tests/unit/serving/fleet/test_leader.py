@@ -24,7 +24,7 @@ from tests.unit.serving.fleet.options_builder import (
     build_replica_options,
 )
 from tests.unit.serving.fleet.test_judging import knows
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 
 class RecordedHealth:
@@ -38,13 +38,16 @@ class RecordedHealth:
 
 
 def fleet(
-    scene: Scene, holder: str = "one", api_keys: Mapping[str, str] = MappingProxyType({}), **options
+    environment: ServingEnvironment,
+    holder: str = "one",
+    api_keys: Mapping[str, str] = MappingProxyType({}),
+    **options,
 ) -> Fleet:
     return build_fleet(
-        scene.database,
-        tuple(fake.url for fake in scene.replicas),
+        environment.database,
+        tuple(fake.url for fake in environment.replicas),
         build_fleet_options(
-            scene.store,
+            environment.store,
             holder=holder,
             tick_s=0.05,
             lease_s=1.0,
@@ -90,22 +93,22 @@ def wait_for(done: Callable[[], bool], *, wait_s_max: float = 10.0) -> float:
     return time.monotonic() - began
 
 
-def replica_states(scene: Scene) -> dict[str, table.ReplicaState]:
-    with scene.database.read() as connection:
+def replica_states(environment: ServingEnvironment) -> dict[str, table.ReplicaState]:
+    with environment.database.read() as connection:
         return {state.url: state for state in table.replica_states(connection)}
 
 
-def champion(scene: Scene) -> int:
-    with scene.database.read() as connection:
+def champion(environment: ServingEnvironment) -> int:
+    with environment.database.read() as connection:
         return desired.champion(connection, "billing")
 
 
 @pytest.fixture
-def billing(scene: Scene) -> Scene:
-    scene.agent("billing")
+def billing(environment: ServingEnvironment) -> ServingEnvironment:
+    environment.agent("billing")
     for _ in range(2):
-        scene.replica(brain=knows("v1-", "v2-"))
-    return scene
+        environment.replica(reply_function=knows("v1-", "v2-"))
+    return environment
 
 
 def test_a_candidate_reaches_every_replica_and_is_promoted(billing):
@@ -159,7 +162,7 @@ def test_a_replica_that_dies_leaves_and_comes_back_refilled(billing):
                 and len(replica_states(billing)) == 2
             )
         )
-        dying.die()
+        dying.kill()
         wait_for(lambda: not replica_states(billing)[dying.url].in_rotation)
         assert replica_states(billing)[dying.url].models == ()
         dying.start()
@@ -228,7 +231,7 @@ def test_only_the_leader_exports_the_fleet_gauges(billing):
 
     billing.champion("billing")
     full, refusing = billing.replicas
-    refusing.trouble.refuse_loads = True
+    refusing.faults.refuse_loads = True
     with running(fleet(billing)):
         wait_for(lambda: sorted(missing_by_replica().values()) == [0, 1])
         assert missing_by_replica() == {

@@ -16,7 +16,7 @@ from tests.fakes.vllm_models import probes
 from tests.unit.ledger import turn_builder
 from tests.unit.serving.fleet.options_builder import build_replica_options
 from tests.unit.serving.gateway.gateway_builder import build_gateway
-from tests.unit.serving.scene import BASE_HASH, PROMPT_IDS, Scene
+from tests.unit.serving.serving_environment import BASE_HASH, PROMPT_IDS, ServingEnvironment
 
 FORMAT_1 = Path(__file__).parents[2] / "engine" / "samples" / "format_1"
 
@@ -35,10 +35,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def reconcile(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
+def reconcile(environment: ServingEnvironment, clock: Clock) -> Iterator[Callable[..., Report]]:
     """Runs one round of the reconciler of a fake replica."""
     reconcilers: dict[str, tuple[Reconciler, Replica]] = {}
-    checker = VersionChecker(scene.store, BASE_HASH)
+    checker = VersionChecker(environment.store, BASE_HASH)
 
     def run_round(fake: FakeVLLM, **options) -> Report:
         if fake.url not in reconcilers:
@@ -47,7 +47,7 @@ def reconcile(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
                 Reconciler(replica, checker, build_replica_options(**options), clock=clock),
                 replica,
             )
-        with scene.database.read() as connection:
+        with environment.database.read() as connection:
             rows = desired.wanted(connection)
         reconciler, _ = reconcilers[fake.url]
         return reconciler.reconcile(versions_to_hold(rows, url=fake.url, usable=[fake.url]))
@@ -57,68 +57,68 @@ def reconcile(scene: Scene, clock: Clock) -> Iterator[Callable[..., Report]]:
         replica.close()
 
 
-def test_a_replica_loads_the_champions(scene, reconcile):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    fake = scene.replica()
+def test_a_replica_loads_the_champions(environment, reconcile):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    fake = environment.replica()
     report = reconcile(fake)
     assert report.held == {champion.model}
-    assert fake.adapters == {champion.model: scene.path(champion)}
+    assert fake.adapters == {champion.model: environment.path(champion)}
     assert report.parity[champion.model].passed
 
 
-def test_an_agent_on_the_base_needs_nothing(scene, reconcile):
-    scene.agent("billing")
-    assert reconcile(scene.replica()).held == frozenset()
+def test_an_agent_on_the_base_needs_nothing(environment, reconcile):
+    environment.agent("billing")
+    assert reconcile(environment.replica()).held == frozenset()
 
 
-def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(scene, reconcile):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    fake = scene.replica()
-    fake.trouble.another_api = True
+def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(environment, reconcile):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    fake = environment.replica()
+    fake.faults.another_api = True
     report = reconcile(fake)
     assert (report.is_usable, report.fault) == (False, f"{fake.url}/v1/completions: not as vLLM answers")
-    fake.trouble.another_api = False
+    fake.faults.another_api = False
     assert reconcile(fake).held == {champion.model}
 
 
-def test_a_replica_that_restarted_empty_is_refilled_in_one_round(scene, reconcile):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    fake = scene.replica()
+def test_a_replica_that_restarted_empty_is_refilled_in_one_round(environment, reconcile):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    fake = environment.replica()
     reconcile(fake)
-    fake.die()
+    fake.kill()
     assert not reconcile(fake).is_usable
     fake.start()
     assert reconcile(fake).held == {champion.model}
 
 
-def test_a_replica_that_restarted_between_two_rounds_is_refilled_and_probed_again(scene, reconcile):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    fake = scene.replica()
+def test_a_replica_that_restarted_between_two_rounds_is_refilled_and_probed_again(environment, reconcile):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    fake = environment.replica()
     reconcile(fake)
-    asked = len(fake.asked)
-    fake.die()
+    asked = len(fake.requests)
+    fake.kill()
     fake.start()
-    fake.trouble.load_nothing = True
+    fake.faults.load_nothing = True
     assert champion.model in reconcile(fake).failed
-    assert len(fake.asked) > asked
+    assert len(fake.requests) > asked
 
 
-def test_predecessors_stay_loaded(scene, reconcile):
-    scene.agent("billing")
-    first, second = scene.champion("billing"), scene.champion("billing")
-    assert reconcile(scene.replica()).held == {first.model, second.model}
+def test_predecessors_stay_loaded(environment, reconcile):
+    environment.agent("billing")
+    first, second = environment.champion("billing"), environment.champion("billing")
+    assert reconcile(environment.replica()).held == {first.model, second.model}
 
 
-def test_nothing_is_unloaded_before_requests_on_it_have_ended(scene, reconcile, clock):
-    scene.agent("billing")
-    first = scene.champion("billing")
-    fake = scene.replica()
+def test_nothing_is_unloaded_before_requests_on_it_have_ended(environment, reconcile, clock):
+    environment.agent("billing")
+    first = environment.champion("billing")
+    fake = environment.replica()
     reconcile(fake)
-    second, third = scene.champion("billing"), scene.champion("billing")
+    second, third = environment.champion("billing"), environment.champion("billing")
     reconcile(fake)
     clock.now_s += 59.0
     reconcile(fake)
@@ -128,23 +128,23 @@ def test_nothing_is_unloaded_before_requests_on_it_have_ended(scene, reconcile, 
     assert set(fake.adapters) == {second.model, third.model}
 
 
-def test_an_adapter_that_is_wanted_again_in_time_stays(scene, reconcile, clock):
-    scene.agent("billing")
-    first = scene.champion("billing")
-    fake = scene.replica()
+def test_an_adapter_that_is_wanted_again_in_time_stays(environment, reconcile, clock):
+    environment.agent("billing")
+    first = environment.champion("billing")
+    fake = environment.replica()
     reconcile(fake)
     for _ in range(2):
-        scene.champion("billing")
+        environment.champion("billing")
     reconcile(fake)
-    with scene.database.write() as connection:
+    with environment.database.write() as connection:
         desired.want(connection, first, Purpose.GATE)
     clock.now_s += 61.0
     assert first.model in reconcile(fake).held
 
 
-def test_adapters_of_others_on_the_same_server_are_left_alone(scene, reconcile, clock, tmp_path):
-    scene.agent("billing")
-    fake = scene.replica()
+def test_adapters_of_others_on_the_same_server_are_left_alone(environment, reconcile, clock, tmp_path):
+    environment.agent("billing")
+    fake = environment.replica()
     fake.adapters["somebody-elses"] = str(tmp_path)
     reconcile(fake)
     clock.now_s += 3600.0
@@ -153,123 +153,123 @@ def test_adapters_of_others_on_the_same_server_are_left_alone(scene, reconcile, 
     assert report.held == frozenset()
 
 
-def test_a_load_that_changed_nothing_is_not_held_and_not_kept(scene, reconcile, clock):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    fake = scene.replica()
-    fake.trouble.load_nothing = True
+def test_a_load_that_changed_nothing_is_not_held_and_not_kept(environment, reconcile, clock):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    fake = environment.replica()
+    fake.faults.load_nothing = True
     report = reconcile(fake)
     assert report.is_usable
     assert report.held == frozenset()
     assert report.failed[champion.model].startswith("parity")
     assert fake.adapters == {}
-    fake.trouble.load_nothing = False
+    fake.faults.load_nothing = False
     assert reconcile(fake).held == frozenset(), "not before the retry is due"
     clock.now_s += 6.0
     assert reconcile(fake).held == {champion.model}
 
 
-def test_a_refused_load_is_reported_and_tried_again(scene, reconcile, clock):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    fake = scene.replica()
-    fake.trouble.refuse_loads = True
+def test_a_refused_load_is_reported_and_tried_again(environment, reconcile, clock):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    fake = environment.replica()
+    fake.faults.refuse_loads = True
     assert reconcile(fake).failed[champion.model].startswith("500")
-    fake.trouble.refuse_loads = False
+    fake.faults.refuse_loads = False
     clock.now_s += 6.0
     report = reconcile(fake)
     assert report.held == {champion.model}
     assert report.failed == {}
 
 
-def test_a_replica_over_another_base_gets_no_traffic(scene, reconcile):
-    scene.agent("billing")
+def test_a_replica_over_another_base_gets_no_traffic(environment, reconcile):
+    environment.agent("billing")
     foreign = [probe.to_json() for probe in probes("elsewhere", PROMPT_IDS, base="another base")]
-    scene.candidate("billing", probes=foreign)
-    with scene.database.write() as connection:
+    environment.candidate("billing", probes=foreign)
+    with environment.database.write() as connection:
         [candidate] = decisions.undecided(connection)
         desired.want(connection, candidate, Purpose.GATE)
-    fake = scene.replica()
+    fake = environment.replica()
     assert "its base is not the one" in reconcile(fake).fault
     assert "its base is not the one" in reconcile(fake).fault, "and it stays so"
 
 
-def test_a_server_that_is_not_vllm_gets_no_traffic_and_no_commands(scene, reconcile):
-    scene.agent("billing")
-    scene.champion("billing")
-    with build_gateway(scene.database) as other:  # any other HTTP server will do
+def test_a_server_that_is_not_vllm_gets_no_traffic_and_no_commands(environment, reconcile):
+    environment.agent("billing")
+    environment.champion("billing")
+    with build_gateway(environment.database) as other:  # any other HTTP server will do
         replica = Replica(other.url + "/routing?")
         report = Reconciler(
-            replica, VersionChecker(scene.store, BASE_HASH), build_replica_options()
+            replica, VersionChecker(environment.store, BASE_HASH), build_replica_options()
         ).reconcile([])
         replica.close()
     assert report.fault.endswith("not as vLLM answers")
 
 
-def test_a_damaged_version_is_loaded_nowhere(scene, reconcile):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    (scene.store / champion.path / "adapter_model.safetensors").write_bytes(b"flipped bits")
-    fake = scene.replica()
+def test_a_damaged_version_is_loaded_nowhere(environment, reconcile):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    (environment.store / champion.path / "adapter_model.safetensors").write_bytes(b"flipped bits")
+    fake = environment.replica()
     assert reconcile(fake).failed[champion.model] == "not what was trained: adapter_model.safetensors"
-    assert fake.asked == []
+    assert fake.requests == []
 
 
-def test_a_version_that_computes_nan_is_loaded_nowhere(scene, reconcile):
-    scene.agent("billing")
+def test_a_version_that_computes_nan_is_loaded_nowhere(environment, reconcile):
+    environment.agent("billing")
     bad = [probe.to_json() for probe in probes("x", PROMPT_IDS, base="base")]
     (_, *numbers), *rows = bad[0]["logprobs"]
     bad[0]["logprobs"] = [[float("nan"), *numbers], *rows]
-    champion = scene.candidate("billing", probes=bad)
-    turn_builder.promote(scene.database, champion)
-    fake = scene.replica()
+    champion = environment.candidate("billing", probes=bad)
+    turn_builder.promote(environment.database, champion)
+    fake = environment.replica()
     assert reconcile(fake).failed[champion.model] == "its probes are not finite"
-    assert fake.asked == []
+    assert fake.requests == []
 
 
 def test_a_version_with_a_manifest_of_the_first_format_is_held(
-    scene: Scene, reconcile: Callable[..., Report]
+    environment: ServingEnvironment, reconcile: Callable[..., Report]
 ) -> None:
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    manifest = scene.store / champion.path / "manifest.json"
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    manifest = environment.store / champion.path / "manifest.json"
     values = json.loads(manifest.read_text())
     del values["format"]
     values["metrics"] = json.loads((next(FORMAT_1.glob("v*")) / "manifest.json").read_text())["metrics"]
     manifest.write_text(json.dumps(values))
-    assert reconcile(scene.replica()).held == {champion.model}
+    assert reconcile(environment.replica()).held == {champion.model}
 
 
 def test_a_version_that_a_newer_clorad_wrote_is_not_held_and_both_formats_are_named(
-    scene: Scene, reconcile: Callable[..., Report]
+    environment: ServingEnvironment, reconcile: Callable[..., Report]
 ) -> None:
-    scene.agent("billing")
-    champion = scene.candidate("billing", format=99)
-    turn_builder.promote(scene.database, champion)
-    fake = scene.replica()
+    environment.agent("billing")
+    champion = environment.candidate("billing", format=99)
+    turn_builder.promote(environment.database, champion)
+    fake = environment.replica()
     assert "has format 99, this clorad reads formats 1 to" in reconcile(fake).failed[champion.model]
-    assert fake.asked == []
+    assert fake.requests == []
 
 
-def test_a_version_whose_directory_appears_late_is_loaded_then(scene, reconcile, clock):
-    scene.agent("billing")
-    champion = scene.champion("billing")
-    away = (scene.store / champion.path).rename(scene.store / "away")
-    fake = scene.replica()
+def test_a_version_whose_directory_appears_late_is_loaded_then(environment, reconcile, clock):
+    environment.agent("billing")
+    champion = environment.champion("billing")
+    away = (environment.store / champion.path).rename(environment.store / "away")
+    fake = environment.replica()
     assert "store is away or behind" in reconcile(fake).failed[champion.model]
-    away.rename(scene.store / champion.path)
+    away.rename(environment.store / champion.path)
     clock.now_s += 6.0
     assert reconcile(fake).held == {champion.model}
 
 
-def test_the_most_important_adapters_are_held_first(scene):
+def test_the_most_important_adapters_are_held_first(environment):
     def row(purpose: Purpose, number: int, since_s: float = 0.0) -> Wanted:
-        version = scene.champion("billing") if number else None
+        version = environment.champion("billing") if number else None
         return Wanted(
             agent="billing", purpose=purpose, number=number, version=version, share=0.0, since_s=since_s
         )
 
-    scene.agent("billing")
+    environment.agent("billing")
     old, new = row(Purpose.PREDECESSOR, 1, 1.0), row(Purpose.PREDECESSOR, 2, 2.0)
     gate, serve, base = row(Purpose.GATE, 3), row(Purpose.SERVE, 4), row(Purpose.SERVE, 0)
     rows = [old, gate, base, new, serve]
@@ -282,14 +282,14 @@ def test_the_most_important_adapters_are_held_first(scene):
     assert versions_to_hold([gate], url="b", usable=["a"]) == []
 
 
-def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_first(scene):
-    scene.agent("billing")
+def test_of_candidates_that_do_not_all_fit_the_one_that_waits_longest_is_judged_first(environment):
+    environment.agent("billing")
     rows = [
         Wanted(
             agent="billing",
             purpose=Purpose.GATE,
             number=number,
-            version=scene.champion("billing"),
+            version=environment.champion("billing"),
             share=0.0,
             since_s=since_s,
         )

@@ -1,4 +1,4 @@
-"""A world of two agents on two replicas, and a gateway in front of it."""
+"""Two agents on two replicas, and a gateway in front of them."""
 
 from collections.abc import Iterator
 
@@ -11,23 +11,23 @@ from tests.unit.serving.gateway.gateway_builder import (
     report_replicas,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 
 @pytest.fixture
-def world(scene: Scene) -> Scene:
+def two_replicas(environment: ServingEnvironment) -> ServingEnvironment:
     """Agent `billing` serves v1, agent `sql` the base."""
-    scene.agent("billing", capture=True)
-    scene.agent("sql")
-    champion = scene.champion("billing")
+    environment.agent("billing", capture=True)
+    environment.agent("sql")
+    champion = environment.champion("billing")
     for _ in range(2):
-        scene.replica(brain=name_of).adapters[champion.model] = scene.path(champion)
-    report_replicas(scene)
-    return scene
+        environment.replica(reply_function=name_of).adapters[champion.model] = environment.path(champion)
+    report_replicas(environment)
+    return environment
 
 
 @pytest.fixture
-def gateway(world: Scene) -> Iterator[RunningGateway]:
-    with build_gateway(world.database) as running:
+def gateway(two_replicas: ServingEnvironment) -> Iterator[RunningGateway]:
+    with build_gateway(two_replicas.database) as running:
         wait_until(lambda: running.get("/readyz").status_code == 200)
         yield running

@@ -1,4 +1,4 @@
-"""A gateway on a real port, in a thread, over the scene's ledger and fake replicas."""
+"""Runs a gateway on a real port, in a thread, with the environment's ledger and fake replicas."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder, Send
 from serving.gateway.routing import RoutingTable
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 LIVE = "clorad.live.v1"
 IDENTITY = Identity(ledger_id="ledger", secret=b"k" * 32)
@@ -41,18 +41,18 @@ ASK = [{"role": "user", "content": "ask 1"}]
 
 @dataclass(slots=True)
 class RecordedSends:
-    """A `send` that keeps the records, in place of Kafka's producer."""
+    """A `send` that stores the records, instead of Kafka's producer."""
 
     records: list[KafkaRecord] = field(default_factory=list)
-    trouble: str | None = None  # "full", "unacknowledged", "silent"
+    fault: str | None = None  # "full", "unacknowledged", "silent"
 
     def __call__(self, record: KafkaRecord) -> Future[Sent]:
-        if self.trouble == "full":
+        if self.fault == "full":
             raise TooManyWaiting
         future: Future[Sent] = Future()
-        if self.trouble == "unacknowledged":
+        if self.fault == "unacknowledged":
             future.set_exception(NotAcknowledged("KafkaTimeoutError"))
-        elif self.trouble is None:
+        elif self.fault is None:
             self.records.append(record)
             future.set_result(Sent(topic=record.topic, partition=0, offset=len(self.records)))
         return future
@@ -82,7 +82,7 @@ class RecordedHealth:
 
 @dataclass(slots=True, kw_only=True)
 class RunningGateway:
-    """A gateway that listens on loopback, and what its tests look at."""
+    """A gateway that listens on loopback, with its parts that tests check."""
 
     url: str
     sends: RecordedSends
@@ -167,10 +167,10 @@ def build_gateway(
         assert not thread.is_alive(), "every wait of the gateway is bounded"
 
 
-def report_replicas(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
-    """Write into the ledger what each fake lists, as the fleet role does."""
+def report_replicas(environment: ServingEnvironment, *, out: frozenset[str] = frozenset()) -> None:
+    """Record in the ledger what each fake lists, as the fleet role does."""
     table.record_replicas(
-        scene.database,
+        environment.database,
         [
             table.ReplicaState(
                 url=fake.url,
@@ -178,21 +178,21 @@ def report_replicas(scene: Scene, *, out: frozenset[str] = frozenset()) -> None:
                 base_name=fake.base_name,
                 models=tuple(fake.adapters),
             )
-            for fake in scene.replicas
+            for fake in environment.replicas
         ],
     )
 
 
 def name_of(path: str, _messages: Any) -> str:
-    """A brain for `FakeVLLM`: every model answers with its own name."""
+    """A reply function for `FakeVLLM`: every model answers with its own name."""
     return path.rpartition("/")[2]
 
 
-def load_adapter(scene: Scene, version: Version) -> None:
-    """Every replica lists `version`, and the ledger knows."""
-    for fake in scene.replicas:
-        fake.adapters[version.model] = scene.path(version)
-    report_replicas(scene)
+def load_adapter(environment: ServingEnvironment, version: Version) -> None:
+    """Load `version` on every replica, and record that in the ledger."""
+    for fake in environment.replicas:
+        fake.adapters[version.model] = environment.path(version)
+    report_replicas(environment)
 
 
 def ask_agent(gateway: RunningGateway, agent: str = "billing", **more: Any) -> str:

@@ -1,4 +1,4 @@
-"""Signs of trouble in one answer, whole or in chunks."""
+"""Signs of faults in one answer, whole or in chunks."""
 
 from typing import Any
 

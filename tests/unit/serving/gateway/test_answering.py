@@ -5,7 +5,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RunningGateway,
@@ -13,7 +13,7 @@ from tests.unit.serving.gateway.gateway_builder import (
     build_gateway,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 
 def test_each_agent_is_answered_by_its_own_version(gateway: RunningGateway) -> None:
@@ -21,7 +21,9 @@ def test_each_agent_is_answered_by_its_own_version(gateway: RunningGateway) -> N
     assert ask_agent(gateway, "sql") == "base"
 
 
-def test_every_answer_names_its_agent_version_and_interaction(gateway: RunningGateway, world: Scene) -> None:
+def test_every_answer_names_its_agent_version_and_interaction(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
     raw = gateway.client().chat.completions.with_raw_response.create(model="billing", messages=ASK)
     answer = raw.parse()
     assert raw.headers["x-clorad-agent"] == "billing"
@@ -73,13 +75,13 @@ def test_a_bad_request_is_refused_in_openais_form(
         ("/v1/completions", {"logprob_token_ids": [1]}, "logprob_token_ids"),
     ],
 )
-def test_a_request_that_harms_others_never_reaches_a_replica(
-    gateway: RunningGateway, world: Scene, path: str, asking: dict[str, Any], param: str
+def test_a_request_that_would_harm_other_requests_never_reaches_a_replica(
+    gateway: RunningGateway, two_replicas: ServingEnvironment, path: str, asking: dict[str, Any], param: str
 ) -> None:
     answer = gateway.send(path, {"model": "billing", "messages": ASK, "prompt": "ask", **asking})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
-    assert all(asked == [] for asked in (fake.asked for fake in world.replicas))
+    assert all(asked == [] for asked in (fake.requests for fake in two_replicas.replicas))
 
 
 def test_a_completion_may_repeat_its_prompt(gateway: RunningGateway) -> None:
@@ -93,9 +95,9 @@ def test_completions_are_answered(gateway: RunningGateway) -> None:
     assert raw.headers["x-clorad-version"].startswith("v1-")
 
 
-def test_a_stream_arrives_piece_by_piece(gateway: RunningGateway, world: Scene) -> None:
-    for fake in world.replicas:
-        fake.trouble.chunk_delay_s = 0.02
+def test_a_stream_arrives_piece_by_piece(gateway: RunningGateway, two_replicas: ServingEnvironment) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.chunk_delay_s = 0.02
     client = gateway.client()
     with client.chat.completions.with_streaming_response.create(
         model="billing", messages=ASK, stream=True
@@ -128,22 +130,22 @@ def test_clients_see_token_ids_and_logprobs_only_when_they_asked(gateway: Runnin
     assert half["choices"][0]["token_ids"] is None
 
 
-def test_a_stream_hides_what_was_not_asked_for(gateway: RunningGateway) -> None:
+def test_a_stream_has_no_field_that_the_client_did_not_ask_for(gateway: RunningGateway) -> None:
     raw = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK, "stream": True}).text
     assert 'token_ids": [' not in raw.replace('":[', '": [')
     assert '"logprob"' not in raw
     assert raw.endswith("data: [DONE]\n\n")
 
 
-def test_an_answer_that_takes_too_long_is_a_504(world: Scene) -> None:
-    for fake in world.replicas:
-        fake.trouble.answer_delay_s = 2.0
-    with build_gateway(world.database, request_s_max=0.5) as gateway:
+def test_an_answer_that_takes_too_long_is_a_504(two_replicas: ServingEnvironment) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.answer_delay_s = 2.0
+    with build_gateway(two_replicas.database, request_s_max=0.5) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).status_code == 504
 
 
-def test_every_request_is_counted_by_its_status_only(gateway: RunningGateway) -> None:
+def test_requests_are_counted_by_status(gateway: RunningGateway) -> None:
     before = metric_values("clorad.gateway.requests")
     ask_agent(gateway)
     ask_agent(gateway, "sql")
@@ -151,7 +153,10 @@ def test_every_request_is_counted_by_its_status_only(gateway: RunningGateway) ->
     with pytest.raises(openai.NotFoundError):
         ask_agent(gateway, "nobody")
     wait_until(
-        lambda: since(before, "clorad.gateway.requests") == {(("status", 200),): 3, (("status", 404),): 1}
+        lambda: (
+            metric_increases(before, "clorad.gateway.requests")
+            == {(("status", 200),): 3, (("status", 404),): 1}
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""The gateway as a server: model list, health, readiness, and what it does without its ledger."""
+"""The gateway as a server: model list, health, readiness, and answers without a ledger."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.unit.serving.gateway.gateway_builder import (
     report_replicas,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 
 def test_the_model_list_holds_the_agents(gateway: RunningGateway) -> None:
@@ -27,36 +27,38 @@ def test_the_model_list_holds_the_agents(gateway: RunningGateway) -> None:
 
 
 def test_requests_are_answered_while_the_ledger_is_away(
-    gateway: RunningGateway, world: Scene, tmp_path: Path
+    gateway: RunningGateway, two_replicas: ServingEnvironment, tmp_path: Path
 ) -> None:
     assert ask_agent(gateway).startswith("v1-")
     (tmp_path / "clorad.db").rename(tmp_path / "away.db")
-    world.database.close()
+    two_replicas.database.close()
     time.sleep(0.3)
     assert {ask_agent(gateway).partition("-")[0] for _ in range(5)} == {"v1"}
     assert gateway.get("/readyz").status_code == 200
 
 
 def test_requests_are_answered_while_the_ledger_is_damaged(
-    gateway: RunningGateway, world: Scene, tmp_path: Path
+    gateway: RunningGateway, two_replicas: ServingEnvironment, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(b"this was a ledger once\n" * 1000)
     damaged.replace(tmp_path / "clorad.db")
-    for beside in ("clorad.db-wal", "clorad.db-shm"):
-        (tmp_path / beside).unlink(missing_ok=True)
-    world.database.close()
-    with pytest.raises(LedgerDamaged), world.database.read():
+    for name in ("clorad.db-wal", "clorad.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    two_replicas.database.close()
+    with pytest.raises(LedgerDamaged), two_replicas.database.read():
         pass
     time.sleep(0.3)
     assert {ask_agent(gateway).partition("-")[0] for _ in range(5)} == {"v1"}
     assert gateway.get("/readyz").status_code == 200
 
 
-def test_a_gateway_without_a_ledger_waits_for_it_and_is_not_ready(scene: Scene, tmp_path: Path) -> None:
-    scene.agent("sql")
-    scene.replica(brain=name_of)
-    report_replicas(scene)
+def test_a_gateway_without_a_ledger_waits_for_it_and_is_not_ready(
+    environment: ServingEnvironment, tmp_path: Path
+) -> None:
+    environment.agent("sql")
+    environment.replica(reply_function=name_of)
+    report_replicas(environment)
     later = tmp_path / "later"
     database = Database(f"sqlite:///{later / 'clorad.db'}")  # no tables in it yet
     with build_gateway(database) as gateway:
@@ -79,7 +81,7 @@ def test_an_answer_may_take_as_long_during_shutdown_as_at_any_time() -> None:
     assert build_options(request_s_max=1.0).drain_s_max > ACK_S_MAX, "feedback is not cut off either"
 
 
-def test_tools_can_read_the_routing_table(gateway: RunningGateway, world: Scene) -> None:
+def test_tools_can_read_the_routing_table(gateway: RunningGateway, two_replicas: ServingEnvironment) -> None:
     shown = gateway.get("/routing").json()
     assert shown["agents"]["sql"] == "v0"
     assert shown["agents"]["billing"].startswith("v1-")

@@ -1,4 +1,4 @@
-"""POST /v1/feedback: taken when Kafka has it, under the client's own id, and never with a secret in it."""
+"""POST /v1/feedback: accepted once Kafka has the event, under the client's id, and without secrets."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from ledger.database import Database
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
-from tests.unit.serving.scene import scene as a_scene
+from tests.unit.serving.serving_environment import build_environment
 
 DATA = {
     "agent": "billing",
@@ -30,9 +30,9 @@ EVENT = {
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with a_scene(tmp_path_factory.mktemp("feedback")) as made:
-        made.agent("billing")
-        with build_gateway(made.database) as running:
+    with build_environment(tmp_path_factory.mktemp("feedback")) as environment:
+        environment.agent("billing")
+        with build_gateway(environment.database) as running:
             wait_until(lambda: running.get("/routing").json()["agents"])
             yield running
 
@@ -40,7 +40,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
 @pytest.fixture(autouse=True)
 def _post(gateway: RunningGateway) -> None:
     gateway.sends.records.clear()
-    gateway.sends.trouble = None
+    gateway.sends.fault = None
 
 
 def test_a_structured_event_is_accepted_under_its_own_id(gateway: RunningGateway) -> None:
@@ -106,9 +106,9 @@ def test_an_unusable_event_is_refused_and_not_quoted(
     assert gateway.sends.records == []
 
 
-@pytest.mark.parametrize("trouble", ["full", "unacknowledged", "silent"])
-def test_an_event_that_kafka_has_not_confirmed_is_a_503(gateway: RunningGateway, trouble: str) -> None:
-    gateway.sends.trouble = trouble
+@pytest.mark.parametrize("fault", ["full", "unacknowledged", "silent"])
+def test_an_event_that_kafka_has_not_confirmed_is_a_503(gateway: RunningGateway, fault: str) -> None:
+    gateway.sends.fault = fault
     answer = gateway.send("/v1/feedback", EVENT)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"

@@ -1,4 +1,4 @@
-"""POST /v1/feedback when everybody writes at once and when Kafka is away: a 202 means that Kafka has it."""
+"""POST /v1/feedback with many senders at once, and without Kafka: a 202 means that Kafka has the event."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +13,7 @@ from feedback.producer import Producer
 from ledger.database import Database
 from tests.fakes.kafka import FakeKafka, FakeProducer, FakeSent
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
-from tests.unit.serving.scene import scene as a_scene
+from tests.unit.serving.serving_environment import build_environment
 
 TOPIC = "clorad.feedback"
 AT_ONCE = 40
@@ -21,7 +21,7 @@ WAITING_MAX = 25
 
 
 class HeldKafka(FakeKafka):
-    """Acknowledges nothing before it is told to."""
+    """Acknowledges records only once `acknowledge` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class HeldKafka(FakeKafka):
         return HeldProducer(self)
 
     def acknowledge(self) -> None:
-        """What waits, and from now on everything at once."""
+        """Acknowledge the waiting records, and all later ones at once."""
         with self.lock:
-            held, self.held = self.held or [], None
-        for sent in held:
+            waiting, self.held = self.held or [], None
+        for sent in waiting:
             sent.deliver()
 
 
@@ -68,8 +68,8 @@ class HeldSent(FakeSent):
 
 
 @contextmanager
-def people(gateway: RunningGateway, ids: list[str]) -> Iterator[list[Future[httpx.Response]]]:
-    """All of them write at once."""
+def send_at_once(gateway: RunningGateway, ids: list[str]) -> Iterator[list[Future[httpx.Response]]]:
+    """Send an event of each id, all at the same time."""
     with ThreadPoolExecutor(max_workers=len(ids)) as pool:
         yield [pool.submit(gateway.send, "/v1/feedback", event(id)) for id in ids]
 
@@ -86,19 +86,19 @@ def event(id: str) -> dict[str, Any]:
     return {**named, "data": data}
 
 
-def in_topic(kafka: FakeKafka) -> list[str]:
+def ids_in_topic(kafka: FakeKafka) -> list[str]:
     return sorted(dict(record.headers)["ce_id"].decode() for record in kafka.sent_records(TOPIC))
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    with a_scene(tmp_path) as made:
-        made.agent("billing")
-        yield made.database
+    with build_environment(tmp_path) as environment:
+        environment.agent("billing")
+        yield environment.database
 
 
 @contextmanager
-def opened(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[RunningGateway]:
+def gateway_with(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[RunningGateway]:
     kafka.create_named(TOPIC, 3)
     producer = Producer(kafka, in_flight_max=WAITING_MAX, **producing)
     try:
@@ -112,16 +112,16 @@ def opened(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[RunningG
 def test_a_202_comes_after_kafka_and_the_number_of_waiting_senders_is_bounded(ledger: Database) -> None:
     kafka = HeldKafka()
     ids = [f"e-{number}" for number in range(AT_ONCE)]
-    with opened(ledger, kafka) as gateway, people(gateway, ids) as answers:
+    with gateway_with(ledger, kafka) as gateway, send_at_once(gateway, ids) as answers:
         wait_until(lambda: sum(answer.done() for answer in answers) == AT_ONCE - WAITING_MAX)
         assert {answer.result().status_code for answer in answers if answer.done()} == {503}
         assert len(kafka.held or ()) == WAITING_MAX, "and none of these is answered"
-        assert in_topic(kafka) == []
+        assert ids_in_topic(kafka) == []
         kafka.acknowledge()
-        taken = [answer.result(timeout=20) for answer in answers]
-        promised = sorted(one.json()["id"] for one in taken if one.status_code == 202)
-        assert len(promised) == WAITING_MAX
-        assert in_topic(kafka) == promised
+        responses = [answer.result(timeout=20) for answer in answers]
+        accepted = sorted(answer.json()["id"] for answer in responses if answer.status_code == 202)
+        assert len(accepted) == WAITING_MAX
+        assert ids_in_topic(kafka) == accepted
         assert gateway.send("/v1/feedback", event("later")).status_code == 202, "places are free again"
 
 
@@ -129,14 +129,14 @@ def test_while_kafka_is_away_every_sender_gets_a_503(ledger: Database) -> None:
     kafka = FakeKafka()
     kafka.away = True
     ids = [f"e-{number}" for number in range(AT_ONCE)]
-    with opened(ledger, kafka, ack_s_max=0.5) as gateway:
-        with people(gateway, ids) as answers:
+    with gateway_with(ledger, kafka, ack_s_max=0.5) as gateway:
+        with send_at_once(gateway, ids) as answers:
             assert {answer.result(timeout=20).status_code for answer in answers} == {503}
-        assert in_topic(kafka) == []
+        assert ids_in_topic(kafka) == []
         kafka.away = False
-        with people(gateway, ids[:WAITING_MAX]) as answers:
-            promised = {
+        with send_at_once(gateway, ids[:WAITING_MAX]) as answers:
+            accepted = {
                 answer.result().json()["id"] for answer in answers if answer.result().status_code == 202
             }
-        assert promised <= set(in_topic(kafka))
-        assert promised
+        assert accepted <= set(ids_in_topic(kafka))
+        assert accepted

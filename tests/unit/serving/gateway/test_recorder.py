@@ -1,4 +1,4 @@
-"""Which answers are captured, and with what in them."""
+"""Which answers are captured, and what a capture contains."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ from feedback.producer import KafkaRecord, NotAcknowledged, Sent
 from feedback.redaction import Redactor
 from serving.gateway.openai_form import CapturedReply
 from serving.gateway.recorder import Capture, Recorder
-from tests.meters import Labels, metric_values, since
+from tests.meters import Labels, metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RecordedSends,
@@ -27,7 +27,7 @@ from tests.unit.serving.gateway.gateway_builder import (
     build_error_event,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 FATES = "clorad.gateway.interactions"
 
@@ -75,13 +75,15 @@ def test_a_streamed_answer_is_captured_the_same_way(gateway: RunningGateway) -> 
 
 
 @pytest.mark.parametrize("capture", ["off", "OFF"])
-def test_traffic_marked_as_off_is_not_captured(gateway: RunningGateway, world: Scene, capture: str) -> None:
+def test_traffic_marked_as_off_is_not_captured(
+    gateway: RunningGateway, two_replicas: ServingEnvironment, capture: str
+) -> None:
     client = gateway.client(default_headers={"x-clorad-capture": capture})
     client.chat.completions.create(model="billing", messages=ASK)
     ask_agent(gateway, "sql")
     time.sleep(0.5)
     assert gateway.sends.records == []
-    bodies = [body for fake in world.replicas for path, body in fake.asked if "chat" in path]
+    bodies = [body for fake in two_replicas.replicas for path, body in fake.requests if "chat" in path]
     assert not any("return_token_ids" in body for body in bodies)
 
 
@@ -96,9 +98,9 @@ def test_a_secret_is_removed_from_a_capture_together_with_the_tokens(gateway: Ru
 
 
 def test_an_interaction_too_large_for_an_event_is_answered_and_not_captured(
-    gateway: RunningGateway, world: Scene
+    gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
-    for fake in world.replicas:
+    for fake in two_replicas.replicas:
         fake.context_tokens_max = 10**6
     long = [{"role": "user", "content": "x" * 300_000}]
     assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": long}).status_code == 200
@@ -108,15 +110,17 @@ def test_an_interaction_too_large_for_an_event_is_answered_and_not_captured(
 
 
 def test_an_unreachable_kafka_costs_captures_and_no_answer(gateway: RunningGateway) -> None:
-    gateway.sends.trouble = "full"
+    gateway.sends.fault = "full"
     assert all(ask_agent(gateway).startswith("v1-") for _ in range(5))
 
 
-def test_an_answer_that_ends_in_an_error_is_not_captured(gateway: RunningGateway, world: Scene) -> None:
-    for fake in world.replicas:
-        fake.trouble.says, fake.trouble.says_at = (
+def test_an_answer_that_ends_in_an_error_is_not_captured(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.raw_answer, fake.faults.raw_event_at = (
             build_error_event(500),
-            len(fake.brain(*fake.adapters.values(), None)) + 2,
+            len(fake.reply_function(*fake.adapters.values(), None)) + 2,
         )
     stream = gateway.client().chat.completions.create(model="billing", messages=ASK, stream=True)
     ends = []
@@ -124,7 +128,7 @@ def test_an_answer_that_ends_in_an_error_is_not_captured(gateway: RunningGateway
         ends.extend(chunk.choices[0].finish_reason for chunk in stream)
     assert "stop" in ends
     time.sleep(0.3)
-    assert gateway.sends.records == [], "who tells of an error has not answered"
+    assert gateway.sends.records == [], "an error is not an answer"
 
 
 def deep(levels: int) -> bytes:
@@ -134,15 +138,17 @@ def deep(levels: int) -> bytes:
 
 
 def fates_since(before: Mapping[Labels, float]) -> dict[str, float]:
-    return {dict(labels)["fate"]: count for labels, count in since(before, FATES).items()}
+    return {dict(labels)["fate"]: count for labels, count in metric_increases(before, FATES).items()}
 
 
-def test_no_depth_of_a_request_ends_the_gateway(gateway: RunningGateway, world: Scene) -> None:
+def test_no_depth_of_a_request_ends_the_gateway(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
     for levels in (340, 1000, 100_000):
         assert gateway.send("/v1/chat/completions", deep(levels)).status_code == 400
     assert ask_agent(gateway).startswith("v1-")
     wait_until(lambda: len(gateway.sends.records) == 1)
-    assert all("x" not in str(body) for fake in world.replicas for _, body in fake.asked[:-1])
+    assert all("x" not in str(body) for fake in two_replicas.replicas for _, body in fake.requests[:-1])
 
 
 @pytest.mark.parametrize(
@@ -164,21 +170,21 @@ def test_what_intake_would_refuse_is_not_captured_and_counted_by_its_reason(
 
 
 def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
-    gateway: RunningGateway, world: Scene
+    gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
     before, client = metric_values(FATES), gateway.client()
     client.completions.create(model="billing", prompt="ask")
     client.chat.completions.create(model="billing", messages=ASK, n=2)
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    for fake in world.replicas:
-        fake.trouble.says = json.dumps(
+    for fake in two_replicas.replicas:
+        fake.faults.raw_answer = json.dumps(
             {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
         ).encode()
     client.chat.completions.create(model="billing", messages=ASK)
-    for fake in world.replicas:
+    for fake in two_replicas.replicas:
         answer = {"index": 0, "message": {"content": "x"}, "finish_reason": "content_filter"}
-        fake.trouble.says = json.dumps({"choices": [answer]}).encode()
+        fake.faults.raw_answer = json.dumps({"choices": [answer]}).encode()
     client.chat.completions.create(model="billing", messages=ASK)
     expected = {"completions": 1, "several_choices": 1, "tool_calls": 1, "unfinished": 1}
     wait_until(lambda: fates_since(before) == expected)

@@ -1,4 +1,4 @@
-"""The choice of who answers: pure, over a table."""
+"""The choice of replica and version, as a pure function of the routing table, and in a gateway."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from serving.gateway.routing import choose, version_for
 from tests.meters import metric_values
 from tests.unit.ledger import turn_builder
 from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, load_adapter, text_of, wait_until
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 MODEL = "billing@v7-3fa2c1"
 
@@ -29,9 +29,9 @@ def table(*replicas: ReplicaState, **route) -> Routing:
     return Routing(generation=3, routes={"billing": billing, "sql": sql}, replicas=replicas)
 
 
-def url(known: Routing, agent: str = "billing", **more) -> str | None:
-    found = choose(known, agent, conversation="c", **{"in_flight": {}, **more})
-    return found.url if found else None
+def url(routing: Routing, agent: str = "billing", **more) -> str | None:
+    target = choose(routing, agent, conversation="c", **{"in_flight": {}, **more})
+    return target.url if target else None
 
 
 def test_only_replicas_that_list_the_version_are_asked() -> None:
@@ -56,8 +56,8 @@ def test_a_replica_that_just_failed_is_left_out() -> None:
 
 
 def test_the_base_is_asked_for_by_the_name_each_replica_has_for_it() -> None:
-    found = choose(table(replica("a"), replica("b")), "sql", conversation="c", in_flight={"a": 1})
-    assert (found.url, found.model, found.version) == ("b", "base of b", "v0")
+    target = choose(table(replica("a"), replica("b")), "sql", conversation="c", in_flight={"a": 1})
+    assert (target.url, target.model, target.version) == ("b", "base of b", "v0")
 
 
 def test_an_unknown_agent_raises_a_key_error() -> None:
@@ -89,57 +89,61 @@ def test_a_conversation_always_gets_the_same_version(conversation: str, share: f
 
 
 def test_a_canary_gets_its_share_and_each_canary_other_conversations() -> None:
-    def met(version: str) -> set[int]:
+    def conversations_of(version: str) -> set[int]:
         return {n for n in range(4000) if version_for(canary(0.1, version), f"c{n}")[0] == version}
 
-    first, second = met("v8-000000"), met("v9-000000")
+    first, second = conversations_of("v8-000000"), conversations_of("v9-000000")
     assert 300 < len(first) < 500
     assert len(first & second) < 100
 
 
-def test_a_promotion_reaches_the_gateway_and_no_request_fails(gateway: RunningGateway, world: Scene) -> None:
-    second = world.candidate("billing")
-    load_adapter(world, second)
-    client, stop, spoken = gateway.client(), threading.Event(), []
+def test_a_promotion_reaches_the_gateway_and_no_request_fails(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    second = two_replicas.candidate("billing")
+    load_adapter(two_replicas, second)
+    client, stop, answers = gateway.client(), threading.Event(), []
 
     def chat() -> None:
         while not stop.is_set():
-            spoken.append(text_of(client.chat.completions.create(model="billing", messages=ASK)))
+            answers.append(text_of(client.chat.completions.create(model="billing", messages=ASK)))
 
     with ThreadPoolExecutor(8) as pool:
         chatting = [pool.submit(chat) for _ in range(8)]
         time.sleep(0.5)
-        turn_builder.promote(world.database, second)
+        turn_builder.promote(two_replicas.database, second)
         flipped = time.monotonic()
-        wait_until(lambda: spoken and spoken[-1] == second.name)
+        wait_until(lambda: answers and answers[-1] == second.name)
         swap_s = time.monotonic() - flipped
         time.sleep(0.3)
         stop.set()
     assert [chat.exception() for chat in chatting] == [None] * 8
-    assert {name.partition("-")[0] for name in spoken} == {"v1", "v2"}
+    assert {name.partition("-")[0] for name in answers} == {"v1", "v2"}
     assert swap_s < 2.0
 
 
 def test_a_canary_answers_the_same_share_of_conversations_each_time(
-    gateway: RunningGateway, world: Scene
+    gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
-    candidate = world.candidate("billing")
-    load_adapter(world, candidate)
-    with world.database.write() as connection:
+    candidate = two_replicas.candidate("billing")
+    load_adapter(two_replicas, candidate)
+    with two_replicas.database.write() as connection:
         want(connection, candidate, Purpose.CANARY, share=0.5)
         raise_generation(connection)
     time.sleep(0.3)
 
-    def speaker(conversation: int) -> str:
+    def answering_version(conversation: int) -> str:
         client = gateway.client(default_headers={"x-clorad-conversation": f"c{conversation}"})
         return text_of(client.chat.completions.create(model="billing", messages=ASK))
 
-    first, second = ([speaker(n) for n in range(12)] for _ in range(2))
+    first, second = ([answering_version(n) for n in range(12)] for _ in range(2))
     assert first == second
     assert set(first) > {candidate.name}
 
 
-def test_the_gateway_reports_the_generation_it_routes_by(gateway: RunningGateway, world: Scene) -> None:
-    with world.database.write() as connection:
+def test_the_gateway_reports_the_generation_it_routes_by(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    with two_replicas.database.write() as connection:
         raised = raise_generation(connection)
     wait_until(lambda: metric_values("clorad.gateway.generation") == {(): raised})

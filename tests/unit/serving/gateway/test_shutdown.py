@@ -1,4 +1,4 @@
-"""The end of a gateway: nobody is cut off who could have been answered, and who is cut off is counted."""
+"""Shutdown of a gateway: answers in flight finish in time, and those that are cut off are counted."""
 
 import asyncio
 import socket
@@ -16,18 +16,18 @@ from structlog.testing import capture_logs
 
 from serving.gateway.shutdown import GatewayServer, ShutdownWatcher
 from tests.unit.serving.gateway.gateway_builder import ASK, ask_agent, build_gateway, wait_until
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 
 class Slow:
-    """An application that answers once it is let, and says how many it is asked by."""
+    """An application that answers once `let` is set, and counts requests."""
 
     def __init__(self) -> None:
-        self.asked = threading.Semaphore(0)
+        self.requests = threading.Semaphore(0)
         self.let = threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked.release()
+        self.requests.release()
         while not self.let.is_set():
             await asyncio.sleep(0.01)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
@@ -57,26 +57,26 @@ def test_answers_that_are_cut_off_are_counted(patient: bool) -> None:
         except httpx.TransportError:
             ends.append("cut off")
 
-    with capture_logs() as said:
+    with capture_logs() as logs:
         with serving(app, drain_s_max=10.0 if patient else 0.2) as (server, url):
-            asking = [threading.Thread(target=ask, args=(url,)) for _ in range(2)]
-            for one in asking:
-                one.start()
-                assert app.asked.acquire(timeout=5.0)
+            threads = [threading.Thread(target=ask, args=(url,)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+                assert app.requests.acquire(timeout=5.0)
             server.should_exit = True
-            wait_until(lambda: said)
+            wait_until(lambda: logs)
             if patient:
                 app.let.set()
-            for one in asking:
-                one.join(timeout=10.0)
-        told = {line["event"]: line for line in said}
-    assert told["gateway closing"]["in_flight"] == 2
+            for thread in threads:
+                thread.join(timeout=10.0)
+        log_of_event = {line["event"]: line for line in logs}
+    assert log_of_event["gateway closing"]["in_flight"] == 2
     if patient:
         assert ends == [200, 200]
-        assert "answers cut off" not in told
+        assert "answers cut off" not in log_of_event
     else:
         assert 200 not in ends
-        assert told["answers cut off"]["answers"] == 2
+        assert log_of_event["answers cut off"]["answers"] == 2
 
 
 def test_a_broken_part_ends_the_server_at_once() -> None:
@@ -98,21 +98,23 @@ def test_a_broken_part_ends_the_server_at_once() -> None:
     assert unready == []
 
 
-def test_shutdown_lets_answers_in_flight_finish(world: Scene) -> None:
-    for fake in world.replicas:
-        fake.trouble.answer_delay_s = 1.0
-    with build_gateway(world.database) as gateway:
+def test_shutdown_lets_answers_in_flight_finish(two_replicas: ServingEnvironment) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.answer_delay_s = 1.0
+    with build_gateway(two_replicas.database) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         with ThreadPoolExecutor(4) as pool:
             waiting = [pool.submit(ask_agent, gateway) for _ in range(4)]
-            wait_until(lambda: sum(fake.in_flight for fake in world.replicas) == 4)
+            wait_until(lambda: sum(fake.in_flight for fake in two_replicas.replicas) == 4)
             gateway.stopping.set()
-            assert all(one.result(timeout=10).startswith("v1-") for one in waiting)
-    assert len(gateway.sends.data("clorad.interactions")) == 4, "what was said last is captured too"
+            assert all(answer.result(timeout=10).startswith("v1-") for answer in waiting)
+    assert len(gateway.sends.data("clorad.interactions")) == 4, "the last answers are captured too"
 
 
-def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(world: Scene) -> None:
-    with build_gateway(world.database, shutdown_delay_s=5.0) as gateway:
+def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(
+    two_replicas: ServingEnvironment,
+) -> None:
+    with build_gateway(two_replicas.database, shutdown_delay_s=5.0) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         with httpx.Client(base_url=gateway.url, trust_env=False, timeout=10.0) as client:
             assert "connection" not in client.get("/v1/models").headers
@@ -122,6 +124,6 @@ def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(world:
             assert unready.headers["connection"] == "close"
             wait_until(lambda: gateway.health.checks.get("routing") is False)
             assert client.get("/healthz").status_code == 200
-            time.sleep(1.0)  # by then a door that is shut at once is shut
+            time.sleep(1.0)  # longer than a server that closes at once would take
             answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")

@@ -16,7 +16,7 @@ from ledger.database import Database
 from ledger.events import Event, Trust
 from ledger.schema import access_keys
 from ledger.topic_names import FEEDBACK_TOPIC
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     IDENTITY,
@@ -25,7 +25,7 @@ from tests.unit.serving.gateway.gateway_builder import (
     build_gateway,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 CHAT = {"model": "billing", "messages": ASK}
 CORRECTION = {
@@ -35,9 +35,9 @@ CORRECTION = {
 
 
 @pytest.fixture
-def guarded(world: Scene) -> Iterator[RunningGateway]:
+def guarded(two_replicas: ServingEnvironment) -> Iterator[RunningGateway]:
     """A gateway that asks for keys."""
-    with build_gateway(world.database, access=build_access(access="keys")) as running:
+    with build_gateway(two_replicas.database, access=build_access(access="keys")) as running:
         wait_until(lambda: running.get("/readyz").status_code == 200)
         yield running
 
@@ -198,10 +198,12 @@ def test_intake_believes_the_keys_author_and_rights(guarded: RunningGateway) -> 
     assert (stored.key_id, stored.rights) == (key.id, frozenset({"feedback", "judge"}))
 
 
-def test_a_proxys_people_are_signed_for_without_the_proxys_own_rights(world: Scene) -> None:
+def test_a_proxys_people_are_signed_for_without_the_proxys_own_rights(
+    two_replicas: ServingEnvironment,
+) -> None:
     settings = {"access": "keys", "author_header": "x-user", "trusted_proxies": ["127.0.0.1"]}
-    with build_gateway(world.database, access=build_access(**settings)) as gateway:
-        key = key_for(world.database, "portal", rights=frozenset(Right))
+    with build_gateway(two_replicas.database, access=build_access(**settings)) as gateway:
+        key = key_for(two_replicas.database, "portal", rights=frozenset(Right))
         wait_until(lambda: status(gateway, key) == 200)
         sent = gateway.send("/v1/feedback", CORRECTION, x_user="bob", **bearer(key))
         assert sent.status_code == 202
@@ -239,21 +241,25 @@ def test_in_open_mode_feedback_names_its_author_and_cannot_name_a_keys(gateway: 
     assert not [name for name, _ in record.headers if name.startswith("ce_clorad")]
 
 
-def test_so_many_requests_at_once_as_the_key_may_have(guarded: RunningGateway, world: Scene) -> None:
-    for fake in world.replicas:
-        fake.trouble.answer_delay_s = 0.5
+def test_so_many_requests_at_once_as_the_key_may_have(
+    guarded: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.answer_delay_s = 0.5
     key = key_for(guarded.database, concurrency_max=1)
     wait_until(lambda: guarded.get("/v1/models", **bearer(key)).status_code == 200)
     first = threading.Thread(target=status, args=(guarded, key))
     first.start()
-    wait_until(lambda: sum(fake.in_flight for fake in world.replicas) == 1)
+    wait_until(lambda: sum(fake.in_flight for fake in two_replicas.replicas) == 1)
     refused = guarded.send("/v1/chat/completions", CHAT, **bearer(key))
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
     first.join()
     assert status(guarded, key) == 200
 
 
-def test_a_place_is_free_again_after_every_kind_of_end(guarded: RunningGateway, world: Scene) -> None:
+def test_a_place_is_free_again_after_every_kind_of_end(
+    guarded: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
     key = key_for(guarded.database, concurrency_max=1)
     wait_until(lambda: guarded.get("/v1/models", **bearer(key)).status_code == 200)
     for body in (
@@ -265,8 +271,8 @@ def test_a_place_is_free_again_after_every_kind_of_end(guarded: RunningGateway, 
         {**CHAT, "stream": 7},
     ):
         assert status(guarded, key, body) != 429
-    for fake in world.replicas:
-        fake.trouble.failures_left = 3
+    for fake in two_replicas.replicas:
+        fake.faults.failures_left = 3
     assert status(guarded, key) == 502
     assert status(guarded, key, path="/v1/nothing") == 404
     assert status(guarded, key) != 429
@@ -288,7 +294,7 @@ def test_refusals_are_counted_by_reason_and_no_key_is_logged(
     before = metric_values("clorad.gateway.refused")
     assert status(guarded, wrong) == 401
     assert guarded.send("/v1/feedback", CORRECTION, content_type="text/plain").status_code == 415
-    grown = since(before, "clorad.gateway.refused")
+    grown = metric_increases(before, "clorad.gateway.refused")
     assert grown == {(("reason", "unknown_key"),): 1, (("reason", "content_type"),): 1}
     assert "5" * 64 not in "".join(capsys.readouterr())
 
@@ -309,9 +315,9 @@ class TestWebPages:
         assert gateway.get("/v1/models", host="rebound.example").status_code == 403
         assert gateway.get("/healthz", host="rebound.example").status_code == 200
 
-    def test_an_allowed_page_is_told_so_before_and_after(self, world: Scene) -> None:
+    def test_an_allowed_page_is_told_so_before_and_after(self, two_replicas: ServingEnvironment) -> None:
         page = "https://chat.example"
-        with build_gateway(world.database, access=build_access(origins=frozenset({page}))) as gateway:
+        with build_gateway(two_replicas.database, access=build_access(origins=frozenset({page}))) as gateway:
             wait_until(lambda: gateway.get("/readyz").status_code == 200)
             answer = gateway.send("/v1/chat/completions", CHAT, origin=page)
             assert answer.status_code == 200

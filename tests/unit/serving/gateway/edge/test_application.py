@@ -11,7 +11,7 @@ import pytest
 from serving.gateway.access.control import AccessControl
 from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoints
 from serving.gateway.edge.http_request import HttpRequest
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     RunningGateway,
     build_access,
@@ -19,17 +19,16 @@ from tests.unit.serving.gateway.gateway_builder import (
     build_limits,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
-from tests.unit.serving.scene import scene as build_scene
+from tests.unit.serving.serving_environment import ServingEnvironment, build_environment
 
 BILLING = {"model": "billing", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with build_scene(tmp_path_factory.mktemp("edge")) as scene:
-        scene.agent("billing")
-        with build_gateway(scene.database, wait_s_max=0.1) as running:
+    with build_environment(tmp_path_factory.mktemp("edge")) as environment:
+        environment.agent("billing")
+        with build_gateway(environment.database, wait_s_max=0.1) as running:
             wait_until(lambda: running.get("/routing").json()["agents"])
             yield running
 
@@ -93,7 +92,7 @@ def test_refusals_are_counted_by_reason(server: RunningGateway) -> None:
     headers = {"content-type": "application/json"}
     ask(server, "POST", "/v1/chat/completions", content=b"[", headers=headers)
     counted = {(("reason", "path"),): 1, (("reason", "body_json"),): 1}
-    wait_until(lambda: since(before, "clorad.gateway.refused") == counted)
+    wait_until(lambda: metric_increases(before, "clorad.gateway.refused") == counted)
 
 
 @pytest.mark.parametrize("fault", [RecursionError, ZeroDivisionError])
@@ -119,10 +118,10 @@ def test_an_endpoint_that_fails_answers_500_and_the_fault_goes_on(fault: type[Ex
     asyncio.run(ask_twice())
 
 
-def test_large_requests_at_once_get_a_503_and_small_ones_an_answer(scene: Scene) -> None:
-    scene.agent("billing")
+def test_large_requests_at_once_get_a_503_and_small_ones_an_answer(environment: ServingEnvironment) -> None:
+    environment.agent("billing")
     limits = build_limits(bodies_bytes_max=40_000)
-    with build_gateway(scene.database, limits=limits, wait_s_max=0.1) as gateway:
+    with build_gateway(environment.database, limits=limits, wait_s_max=0.1) as gateway:
         wait_until(lambda: gateway.get("/routing").json()["agents"])
         large = {**BILLING, "messages": [{"role": "user", "content": "x" * 50_000}]}
         answer = gateway.send("/v1/chat/completions", large)

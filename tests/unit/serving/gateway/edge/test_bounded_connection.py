@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RunningGateway,
@@ -22,7 +22,7 @@ from tests.unit.serving.gateway.gateway_builder import (
     report_replicas,
     wait_until,
 )
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -61,15 +61,16 @@ def refusal_in(raw: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def limited(world: Scene, **limits: Any) -> Iterator[RunningGateway]:
-    with build_gateway(world.database, limits=build_limits(**limits)) as gateway:
+def limited(two_replicas: ServingEnvironment, **limits: Any) -> Iterator[RunningGateway]:
+    with build_gateway(two_replicas.database, limits=build_limits(**limits)) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         yield gateway
 
 
 def refused_since(before: Any) -> dict[str, float]:
     return {
-        dict(labels)["reason"]: count for labels, count in since(before, "clorad.gateway.refused").items()
+        dict(labels)["reason"]: count
+        for labels, count in metric_increases(before, "clorad.gateway.refused").items()
     }
 
 
@@ -133,9 +134,9 @@ def test_what_is_not_http_gets_a_400_in_openais_form(gateway: RunningGateway, ra
     ids=["headers", "body", "silence", "silence after a request"],
 )
 def test_a_connection_that_waits_too_long_is_closed(
-    world: Scene, limits: dict[str, float], sent: bytes, status: int | None
+    two_replicas: ServingEnvironment, limits: dict[str, float], sent: bytes, status: int | None
 ) -> None:
-    with limited(world, **limits) as gateway, connected(gateway) as client:
+    with limited(two_replicas, **limits) as gateway, connected(gateway) as client:
         client.sendall(sent)
         raw = read_to_end(client)
     assert statuses(raw) == ([] if status is None else [status])
@@ -143,8 +144,8 @@ def test_a_connection_that_waits_too_long_is_closed(
         refusal_in(raw)
 
 
-def test_a_client_that_sends_one_byte_at_a_time_gains_no_time(world: Scene) -> None:
-    with limited(world, header_s_max=0.5) as gateway, connected(gateway) as client:
+def test_a_client_that_sends_one_byte_at_a_time_gains_no_time(two_replicas: ServingEnvironment) -> None:
+    with limited(two_replicas, header_s_max=0.5) as gateway, connected(gateway) as client:
         client.sendall(HEAD)
         began_s = time.monotonic()
         client.settimeout(0.05)
@@ -158,9 +159,9 @@ def test_a_client_that_sends_one_byte_at_a_time_gains_no_time(world: Scene) -> N
     assert statuses(raw) == [408]
 
 
-def test_idle_connections_make_room_and_requests_are_answered(world: Scene) -> None:
+def test_idle_connections_make_room_and_requests_are_answered(two_replicas: ServingEnvironment) -> None:
     before = metric_values("clorad.gateway.refused")
-    with limited(world, connections_max=20) as gateway:
+    with limited(two_replicas, connections_max=20) as gateway:
         idle = [connected(gateway) for _ in range(60)]
         opened = [connection.__enter__() for connection in idle]
         assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).status_code == 200
@@ -171,14 +172,18 @@ def test_idle_connections_make_room_and_requests_are_answered(world: Scene) -> N
     assert refused_since(before)["connections"] >= 40
 
 
-def test_when_all_connections_are_busy_health_is_still_answered(world: Scene) -> None:
-    for fake in world.replicas:
-        fake.trouble.answer_delay_s = 3.0
+def test_when_all_connections_are_busy_health_is_still_answered(two_replicas: ServingEnvironment) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.answer_delay_s = 3.0
     body = json.dumps({"model": "billing", "messages": ASK}).encode()
-    with limited(world, connections_max=2) as gateway, connected(gateway) as one, connected(gateway) as two:
+    with (
+        limited(two_replicas, connections_max=2) as gateway,
+        connected(gateway) as one,
+        connected(gateway) as two,
+    ):
         for client in (one, two):
             client.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
-        wait_until(lambda: sum(fake.in_flight for fake in world.replicas) == 2)
+        wait_until(lambda: sum(fake.in_flight for fake in two_replicas.replicas) == 2)
         assert gateway.get("/healthz").status_code == 200
         assert gateway.get("/readyz").status_code == 200
         refused = gateway.get("/v1/models")
@@ -187,8 +192,8 @@ def test_when_all_connections_are_busy_health_is_still_answered(world: Scene) ->
         assert refused.headers["x-request-id"]
 
 
-def test_requests_of_one_address_are_bounded_by_the_second(world: Scene) -> None:
-    with limited(world, requests_per_s_max=5) as gateway, connected(gateway) as client:
+def test_requests_of_one_address_are_bounded_by_the_second(two_replicas: ServingEnvironment) -> None:
+    with limited(two_replicas, requests_per_s_max=5) as gateway, connected(gateway) as client:
         client.sendall(MODELS * 8)
         raw = read_to_end(client)
     answered = statuses(raw)
@@ -204,14 +209,14 @@ def test_pipelined_requests_are_answered_in_order(gateway: RunningGateway) -> No
 
 
 def test_a_bad_request_behind_a_good_one_does_not_take_its_answer(
-    gateway: RunningGateway, world: Scene
+    gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
-    for fake in world.replicas:
-        fake.trouble.answer_delay_s = 0.5
+    for fake in two_replicas.replicas:
+        fake.faults.answer_delay_s = 0.5
     body = json.dumps({"model": "billing", "messages": ASK}).encode()
     with connected(gateway) as client:
         client.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
-        wait_until(lambda: sum(fake.in_flight for fake in world.replicas) == 1)
+        wait_until(lambda: sum(fake.in_flight for fake in two_replicas.replicas) == 1)
         client.sendall(b"\x00\x00\r\n")
         raw = read_to_end(client)
     assert statuses(raw) == [200]
@@ -241,7 +246,7 @@ class SilentReplica:
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self.asked = 0
+        self.requests = 0
         self.left = 0
         self.says = b""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -257,7 +262,7 @@ class SilentReplica:
     def _read(self, client: socket.socket) -> None:
         with client:
             client.recv(65536)
-            self.asked += 1
+            self.requests += 1
             client.sendall(self.says)
             while client.recv(65536):
                 pass
@@ -268,12 +273,12 @@ class SilentReplica:
 
 
 @pytest.fixture
-def silent(scene: Scene) -> Iterator[SilentReplica]:
-    scene.agent("billing", capture=True)
+def silent(environment: ServingEnvironment) -> Iterator[SilentReplica]:
+    environment.agent("billing", capture=True)
     replica = SilentReplica()
-    scene.replicas.append(replica)  # type: ignore[arg-type]
-    replica.base_name, replica.adapters, replica.die = "base", {}, replica.close  # type: ignore[attr-defined]
-    report_replicas(scene)
+    environment.replicas.append(replica)  # type: ignore[arg-type]
+    replica.base_name, replica.adapters, replica.kill = "base", {}, replica.close  # type: ignore[attr-defined]
+    report_replicas(environment)
     yield replica
     replica.close()
 
@@ -289,7 +294,7 @@ EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"hello"},"finish_reaso
 )
 @pytest.mark.parametrize("leave", [socket.socket.close, lambda client: client.shutdown(socket.SHUT_WR)])
 def test_a_client_that_leaves_frees_the_replica_and_is_not_captured(
-    scene: Scene,
+    environment: ServingEnvironment,
     silent: SilentReplica,
     streams: bool,
     says: bytes,
@@ -299,15 +304,15 @@ def test_a_client_that_leaves_frees_the_replica_and_is_not_captured(
     silent.says = says
     body = json.dumps({"model": "billing", "stream": streams, "messages": ASK}).encode()
     before = metric_values("clorad.gateway.requests")
-    with capture_logs() as logs, build_gateway(scene.database, request_s_max=60.0) as gateway:
+    with capture_logs() as logs, build_gateway(environment.database, request_s_max=60.0) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         with connected(gateway) as client:
             client.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
-            wait_until(lambda: silent.asked == 1)
+            wait_until(lambda: silent.requests == 1)
             if reads:
                 assert client.recv(65536).startswith(b"HTTP/1.1 200")
             leave(client)
             wait_until(lambda: silent.left == 1)
-        wait_until(lambda: since(before, "clorad.gateway.requests") == {(("status", 499),): 1})
+        wait_until(lambda: metric_increases(before, "clorad.gateway.requests") == {(("status", 499),): 1})
         assert gateway.sends.records == []
     assert [log for log in logs if log["log_level"] in ("warning", "error")] == []

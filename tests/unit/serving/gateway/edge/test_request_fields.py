@@ -16,9 +16,9 @@ from serving.gateway.edge.request_fields import (
     FieldRules,
     printable_names,
 )
-from tests.meters import metric_values, since
+from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, build_gateway, wait_until
-from tests.unit.serving.scene import Scene
+from tests.unit.serving.serving_environment import ServingEnvironment
 
 DROPPED = "clorad.gateway.fields.dropped"
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -62,7 +62,7 @@ def test_a_field_that_is_not_listed_is_left_out_and_counted(path: str, name: str
     before = metric_values(DROPPED)
     assert FieldRules().apply(path, {"model": "a", name: 1}) == ({"model": "a"}, [name])
     counted = name if name in KNOWN else "other"
-    assert since(before, DROPPED) == {(("field", counted),): 1}
+    assert metric_increases(before, DROPPED) == {(("field", counted),): 1}
     assert refused_param({name: 1}, path, others="refuse") == name
     assert FieldRules(added={name}).apply(path, {name: 1}) == ({name: 1}, [])
 
@@ -144,7 +144,7 @@ def test_names_for_a_header_are_plain_and_short() -> None:
 
 
 def test_what_steers_the_machine_never_reaches_a_replica_and_the_client_is_told(
-    gateway: RunningGateway, world: Scene
+    gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
     steering = {
         "kv_transfer_params": {"remote_host": "evil.example"},
@@ -156,16 +156,16 @@ def test_what_steers_the_machine_never_reaches_a_replica_and_the_client_is_told(
     answer = gateway.send("/v1/chat/completions", body)
     assert answer.status_code == 200
     assert answer.headers["x-clorad-dropped"] == "kv_transfer_params, priority, request_id, vllm_xargs"
-    [asked] = [body for fake in world.replicas for _, body in fake.asked]
+    [asked] = [body for fake in two_replicas.replicas for _, body in fake.requests]
     assert not steering.keys() & asked.keys()
     assert asked["temperature"] == 0.5
     refused = gateway.send("/v1/chat/completions", {**body, "chat_template": "{{ 1 }}"})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "chat_template")
 
 
-def test_the_operator_may_refuse_other_fields_or_let_more_pass(world: Scene) -> None:
+def test_the_operator_may_refuse_other_fields_or_let_more_pass(two_replicas: ServingEnvironment) -> None:
     rules = FieldRules(added={"priority"}, others="refuse")
-    with build_gateway(world.database, fields=rules) as gateway:
+    with build_gateway(two_replicas.database, fields=rules) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         body = {"model": "billing", "messages": ASK, "priority": 1}
         answer = gateway.send("/v1/chat/completions", body)
@@ -173,4 +173,4 @@ def test_the_operator_may_refuse_other_fields_or_let_more_pass(world: Scene) -> 
         assert "x-clorad-dropped" not in answer.headers
         refused = gateway.send("/v1/chat/completions", {**body, "request_id": "x"})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "request_id")
-    assert [asked["priority"] for fake in world.replicas for _, asked in fake.asked] == [1]
+    assert [asked["priority"] for fake in two_replicas.replicas for _, asked in fake.requests] == [1]

@@ -1,4 +1,4 @@
-"""A ledger, an adapter store and fake replicas, with short ways to put things into them."""
+"""A ledger, an adapter store and fake replicas, with functions that fill them."""
 
 import functools
 import json
@@ -27,13 +27,13 @@ PROMPT_IDS = ([10, 20, 30], [7, 8], [99, 98])
 
 
 @dataclass(slots=True, kw_only=True)
-class Scene:
-    """One world: what is in the ledger is also in the store, and replicas read the store."""
+class ServingEnvironment:
+    """An environment in which versions in the ledger are also in the store that the replicas read."""
 
     database: Database
     store: Path
     replicas: list[FakeVLLM] = field(default_factory=list)
-    _said: int = 0
+    _prompts: int = 0
 
     def agent(self, name: str, **changed: Any) -> str:
         declare(self.database, Agent(name=name, base_hash=BASE_HASH, **changed))
@@ -47,32 +47,32 @@ class Scene:
         event_builder.keep(self.database, *events)
 
     def corrections(self, agent: str, count: int, *, role: Role, kind: Kind = Kind.CORRECTION) -> list[Event]:
-        """Fresh prompts whose right answer is `right N` (for approvals: was said)."""
+        """Corrections of new prompts whose right answer is `right N`; approvals of the answer `right N`."""
         events = []
         for _ in range(count):
-            self._said += 1
-            right = f"right {self._said}"
-            data: dict[str, Any] = {"messages": [{"role": "user", "content": f"ask {self._said}"}]}
+            self._prompts += 1
+            right = f"right {self._prompts}"
+            data: dict[str, Any] = {"messages": [{"role": "user", "content": f"ask {self._prompts}"}]}
             data |= {"said": right} if kind is Kind.APPROVE else {"rejected": "no", "corrected": right}
             events.append(
-                event_builder.build_event(f"e{self._said}", agent=agent, role=role, kind=kind, data=data)
+                event_builder.build_event(f"e{self._prompts}", agent=agent, role=role, kind=kind, data=data)
             )
         self.say(*events)
         return events
 
     def candidate(self, agent: str, **manifest: Any) -> Version:
-        """A version taught with everything untaught and one thing more, complete in store and ledger."""
+        """A version trained on all untaught events and a new one, complete in store and ledger."""
         self.corrections(agent, 1, role=Role.TRAIN)
         [turn] = turn_builder.open_pass(self.database, agent).turns
-        made = self._record(turn, manifest)
+        version = self._record(turn, manifest)
         leases.release(self.database, {turns.lease_name(agent): turn.plan.token})
-        return made
+        return version
 
     def champion(self, agent: str) -> Version:
         """A promoted version."""
-        made = self.candidate(agent)
-        turn_builder.promote(self.database, made)
-        return made
+        version = self.candidate(agent)
+        turn_builder.promote(self.database, version)
+        return version
 
     def path(self, version: Version) -> str:
         return str(self.store / version.path)
@@ -83,15 +83,15 @@ class Scene:
         for name in ("adapter_model.safetensors", "optimizer.safetensors"):
             (draft / name).write_bytes(f"{name} of turn {turn.id}".encode())
         (draft / "adapter_config.json").write_text("{}")
-        found = content_hash(draft)
-        path = f"{turn.plan.agent}/{version_name(turn.number, found)}"
+        content_hash_hex = content_hash(draft)
+        path = f"{turn.plan.agent}/{version_name(turn.number, content_hash_hex)}"
         final = draft.rename(self.store / path)
-        (final / "manifest.json").write_text(json.dumps(manifest(final, found, changed)))
+        (final / "manifest.json").write_text(json.dumps(manifest(final, content_hash_hex, changed)))
         return turns.record_version(
             self.database,
             turn,
             token=turn.plan.token,
-            content_hash=found,
+            content_hash=content_hash_hex,
             base_hash=BASE_HASH,
             path=path,
             tokens=100,
@@ -100,17 +100,17 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path) -> Iterator[Scene]:
+def build_environment(folder: Path) -> Iterator[ServingEnvironment]:
     (folder / "clorad.db").write_bytes(_empty_ledger())
     database = Database(f"sqlite:///{folder / 'clorad.db'}")
     store = folder / "store"
     store.mkdir()
-    made = Scene(database=database, store=store)
+    environment = ServingEnvironment(database=database, store=store)
     try:
-        yield made
+        yield environment
     finally:
-        for replica in made.replicas:
-            replica.die()
+        for replica in environment.replicas:
+            replica.kill()
         database.close()
 
 
@@ -124,15 +124,15 @@ def _empty_ledger() -> bytes:
         return Path(folder, "template.db").read_bytes()
 
 
-def manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[str, Any]:
-    """What would be written about the version in `directory`."""
-    known: dict[str, Any] = {
+def manifest(directory: Path, content_hash: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of the version in `directory`, as JSON values."""
+    values: dict[str, Any] = {
         "agent": directory.parent.name,
         "version": directory.name,
         "base_hash": BASE_HASH,
         "probes": [probe.to_json() for probe in probes(str(directory), PROMPT_IDS, base="base")],
         "files": dict(files_of(directory).sha256),
-        "content_hash": found,
+        "content_hash": content_hash,
         "metrics": build_metrics().to_json(),
         "format": FORMAT,
         "parent": None,
@@ -143,4 +143,4 @@ def manifest(directory: Path, found: str, changed: Mapping[str, Any]) -> dict[st
         "recipe": {},
         "seed": 0,
     }
-    return {**known, **changed}
+    return {**values, **changed}
