@@ -27,6 +27,8 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 
+_ACCESS_KEY = re.compile(r"(clorad_[0-9a-f]{12}_)[0-9a-f]{8,}")  # of `clorad keys`; the id may be seen
+
 # A slash, an at sign and an equals sign may be percent-encoded: one URL may be a parameter of another.
 _USER_INFO = re.compile(r"((?:/|%2f){2})(?:[^\s/?#]*(?:@|%40)|[^\s/?#@:]*:[^\s@]*@)", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&#;]|%3f|%26|%23)([\w.~+%\[\]-]{1,256}?)(=|%3d)([^\s&]*)", re.IGNORECASE)
@@ -40,7 +42,8 @@ _PAIR = re.compile(
 
 
 def mask(text: str) -> str:
-    """The text without user-info and query values of URLs, and without the value of any `password=`."""
+    """The text without user-info and query values of URLs, the value of any `password=`, and our own keys."""
+    text = _ACCESS_KEY.sub(rf"\1{MASK}", text)
     text = _USER_INFO.sub(rf"\1{MASK}@", text)
     text = _BARE_QUERY.sub(rf"\1{MASK}", text)
     text = _PARAMETER.sub(_without_value, text)

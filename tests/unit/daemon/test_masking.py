@@ -20,6 +20,7 @@ from daemon.masking import MASK, is_secret_name, mask, mask_values
 from daemon.process.health import Health
 from daemon.process.telemetry import fault_line, start_logging
 from daemon.settings import Settings, TelemetrySettings
+from ledger.access.key_text import new_key_text
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hunter2"
@@ -270,3 +271,11 @@ def test_all_who_show_texts_mask_them_with_the_one_function() -> None:
         tree = ast.parse((ROOT / "daemon" / f"{module}.py").read_text())
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert "daemon.masking" in imported, module
+
+
+def test_a_key_of_the_gateways_clients_is_known_by_its_form_and_keeps_its_id() -> None:
+    key = new_key_text()
+    for text in (f"client sent {key.text} twice", f"GET /v1/models?x={key.text}", f"Bearer {key.text[:40]}"):
+        masked_text = mask(text)
+        assert key.text.rpartition("_")[2][:8] not in masked_text
+        assert "clorad_" not in masked_text or key.id in masked_text

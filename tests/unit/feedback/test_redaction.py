@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bench.redaction import FALSE_ALARMS_MAX, RECALL_MIN, LabelledForm, measure, read_forms
 from feedback.redaction import KINDS, Redactor, text_redactor
 from feedback.redaction_rules import RULES, RedactionRule
+from ledger.access.key_text import new_key_text
 from tests.unit.feedback.event_builder import IDENTITY, redact_text
 
 # Put together here, so that no scanner of repositories takes the test for a leak.
@@ -66,6 +67,11 @@ ORDINARY = [
     "sk-learn-contrib-package-name-long",
     'credentials: "same-origin"',
 ]
+
+
+def test_a_key_of_our_own_gateway_is_taken_out() -> None:
+    text, counts = redact_text(f"use {new_key_text().text} for it")
+    assert (text, counts) == ("use [token] for it", {"token": 1})
 
 
 @pytest.mark.parametrize("kind", sorted(SECRETS))
