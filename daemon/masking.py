@@ -27,6 +27,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 
+_PUBLIC_NAME = re.compile(r"public[-_.]?key$", re.IGNORECASE)
 _ACCESS_KEY = re.compile(r"(clorad_[0-9a-f]{12}_)[0-9a-f]{8,}")  # of `clorad keys`; the id may be seen
 
 # A slash, an at sign and an equals sign may be percent-encoded: one URL may be a parameter of another.
@@ -70,7 +71,7 @@ def mask_values(value: Any) -> Any:
 
 def is_secret_name(name: str) -> bool:
     """Whether an option of this name is a secret: a password, a key, a token."""
-    return _SECRET_NAME.search(name) is not None
+    return _SECRET_NAME.search(name) is not None and _PUBLIC_NAME.search(name) is None
 
 
 def _without_value(parameter: re.Match[str]) -> str:

@@ -129,7 +129,11 @@ def test_an_option_with_the_name_of_a_secret_is_masked_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["tokens_max", "security_protocol", "ssl_cafile", "tokens_per_hour_max", "api_version", "group"]
+    "name",
+    [
+        *("tokens_max", "security_protocol", "ssl_cafile", "tokens_per_hour_max", "api_version", "group"),
+        *("public_key", "publicKey"),
+    ],
 )
 def test_an_option_with_another_name_is_shown(name: str) -> None:
     assert not is_secret_name(name)
@@ -232,7 +236,8 @@ def unprotected(model: type[BaseModel]) -> list[str]:
     return [
         name
         for name, annotation in settings_of(model)
-        if any(word in name.rpartition(".")[2].lower() for word in ("key", "token", "secret", "password"))
+        if not name.endswith("public_key")
+        and any(word in name.rpartition(".")[2].lower() for word in ("key", "token", "secret", "password"))
         and holds_plain_text(annotation)
     ]
 
