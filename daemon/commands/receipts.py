@@ -15,6 +15,8 @@ from ledger.learning import event_queries
 from ledger.reports.examples import Example
 from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, receipt
 from rewards.episode import first_user_text
+from serving.canary.steps import CanaryOptions
+from serving.canary.waiting import waiting_candidates
 
 FATES = {
     Fate.LIVE: "live: the version that serves was taught it",
@@ -42,6 +44,7 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         events = event_queries.event_by_uid(connection, uid)
         receipts = [receipt(connection, kept) for kept in events]
         letters = [] if receipts else dead_letters.letters_named(connection, uid)
+        waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
     if not receipts and not letters:
         raise CommandFailed(
             f"nothing called {short(uid, 80)} arrived: neither as an event nor as a dead letter"
@@ -56,7 +59,7 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         return
     out = console()
     for event_receipt in receipts:
-        _render_receipt(event_receipt, out)
+        _render_receipt(event_receipt, waits.get(event_receipt.kept.event.agent), out)
     for letter in letters:
         out.print(
             f"dead letter {letter.id}: {letter.reason.value} ({letter.detail}), {moment(letter.received_s)}"
@@ -82,13 +85,13 @@ def gist(kept: KeptEvent) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _render_receipt(event_receipt: Receipt, out: Console) -> None:
+def _render_receipt(event_receipt: Receipt, candidate_waits: str | None, out: Console) -> None:
     kept, event = event_receipt.kept, event_receipt.kept.event
     out.print(Text(short(event.uid, 120), style="bold"))
     out.print(
         fields(
             [
-                ("became", _fate_line(event_receipt)),
+                ("became", _fate_line(event_receipt, candidate_waits)),
                 ("says", f"{event.kind.value} for {event.agent} by {short(event.author, 60)}: {gist(kept)}"),
                 ("stored", f"{moment(kept.received_s)}, {kept.topic}[{kept.partition}] offset {kept.offset}"),
                 ("role", ROLES[event.role]),
@@ -105,7 +108,9 @@ def _render_receipt(event_receipt: Receipt, out: Console) -> None:
             _render_answers(example, out)
 
 
-def _fate_line(event_receipt: Receipt) -> Text:
+def _fate_line(event_receipt: Receipt, candidate_waits: str | None) -> Text:
+    if event_receipt.fate is Fate.JUDGING and candidate_waits is not None:
+        return Text(f"taught to a candidate that passed the gate and waits for {candidate_waits}")
     reason = event_receipt.status_reason
     if event_receipt.fate is Fate.OUT:
         line = Text(f"not used: {event_receipt.kept.status.value}{f' ({reason})' if reason else ''}")

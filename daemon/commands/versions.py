@@ -35,9 +35,11 @@ from ledger.reports.examples import Example
 from ledger.reports.provenance import Provenance, provenance
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
-from ledger.versions.decisions import Decision
+from ledger.versions.decisions import SETTLED, Decision
 from ledger.versions.lineage import BASE, Version
 from rewards.episode import first_user_text
+from serving.canary.steps import CanaryOptions
+from serving.canary.waiting import waiting_candidates
 
 TAUGHT_SHOWN_MAX = 12
 EXAMPLES_SHOWN_MAX = 4
@@ -70,6 +72,7 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
             raise CommandFailed(f"{agent}@v0 is the base model: nobody taught it")
         origin = provenance(connection, agent, number)
         prompts = {} if origin is None else _prompts(connection, _shown_examples(origin))
+        waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
     if origin is None:
         raise CommandFailed(f"{agent} has no version {number}")
     if content_hash is not None and not origin.version.hash.startswith(content_hash):
@@ -79,6 +82,8 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
         show_json({**origin.to_json(), "training": None if training is None else training.to_json()})
     else:
         _render_why(origin, training, prompts, console())
+        if agent in waits and not any(decision.verdict in SETTLED for decision in origin.decisions):
+            console().print(f"waits for {waits[agent]}")
 
 
 def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason: str) -> dict[str, Any]:

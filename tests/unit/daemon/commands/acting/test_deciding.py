@@ -107,6 +107,8 @@ def test_status_says_what_a_candidate_waits_for(clorad: Clorad, database: Databa
     waits = "a person: clorad promote billing@v1 or clorad refuse billing@v1"
     assert clorad("status", "--json").json["agents"]["billing"]["candidate_waits_for"] == waits
     assert "v1-000001 waits for a person" in " ".join(clorad("status").out.split())
+    assert f"waits for {waits}" in clorad("why", "billing@v1").out
+    assert "taught to a candidate that passed the gate and waits for a person" in clorad("receipt", "e1").out
 
 
 def test_status_says_what_a_canary_waits_for(clorad: Clorad, database: Database) -> None:
