@@ -55,6 +55,17 @@ def test_a_replica_that_just_failed_is_left_out() -> None:
     assert url(known, avoid={"a", "b"}) is None
 
 
+def test_the_champion_stands_in_for_a_canary_that_no_replica_lists() -> None:
+    def version(*replicas: ReplicaState, avoid: frozenset[str] = frozenset()) -> str | None:
+        known = table(*replicas, canary_version="v8-000000", canary_model="canary", canary_share=1.0)
+        found = choose(known, "billing", conversation="c", in_flight={}, avoid=avoid)
+        return found.version if found else None
+
+    assert version(replica("a", MODEL), replica("b", MODEL, "canary")) == "v8-000000"
+    assert version(replica("a", MODEL), replica("b", MODEL, "canary", in_rotation=False)) == "v7-3fa2c1"
+    assert version(replica("a", MODEL), replica("b", "canary"), avoid=frozenset({"b"})) is None
+
+
 def test_the_base_is_asked_for_by_the_name_each_replica_has_for_it() -> None:
     target = choose(table(replica("a"), replica("b")), "sql", conversation="c", in_flight={"a": 1})
     assert (target.url, target.model, target.version) == ("b", "base of b", "v0")
@@ -144,6 +155,7 @@ def test_a_canary_answers_the_same_share_of_conversations_each_time(
 def test_the_gateway_reports_the_generation_it_routes_by(
     gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
+    metric_values("clorad.gateway.generation")  # what is set before the first reading is lost
     with two_replicas.database.write() as connection:
         raised = raise_generation(connection)
     wait_until(lambda: metric_values("clorad.gateway.generation") == {(): raised})
