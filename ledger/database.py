@@ -243,7 +243,9 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "begin", _on_sqlite_begun)
         return engine
     # pre_ping: a restarted Postgres must not cost the first transaction afterwards.
-    return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_POSTGRES_CONNECT)
+    engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=_POSTGRES_CONNECT)
+    event.listen(engine, "checkin", _on_postgres_returned)
+    return engine
 
 
 def _fault_name(fault: BaseException | None) -> str:
@@ -265,6 +267,12 @@ def _on_sqlite_connected(connection: Any, _record: Any) -> None:
         granted = connection.execute(f"PRAGMA {pragma}").fetchone()
         if granted is None or granted[0] != expected:
             raise LedgerRefused(f"this build of SQLite does not grant PRAGMA {pragma}={value}: use another")
+
+
+def _on_postgres_returned(connection: Any, _record: Any) -> None:
+    # After `read`, SQLAlchemy leaves False: BEGIN READ WRITE, which overrules a server that is read-only.
+    if connection is not None and not connection.closed:
+        connection.read_only = None
 
 
 def _on_sqlite_begun(connection: Connection) -> None:

@@ -205,6 +205,8 @@ def test_after_a_fail_over_to_a_stand_by_writes_wait_and_go_on_over_new_connecti
 
     make_read_only("on")  # for sessions that begin from now on
     database.close()
+    with database.read() as connection:  # the pool has a connection that was read from
+        assert desired.generation(connection) >= 0
     with (
         pytest.raises(LedgerUnavailable, match="25006 ReadOnlySqlTransaction"),
         database.write() as connection,
