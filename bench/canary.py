@@ -124,11 +124,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few streams, two live canaries: a minute")
     parser.add_argument("--journal", type=Path, help="goes on from this file; .cache/ has one a commit")
     asked = parser.parse_args()
-    began_s = time.monotonic()
+    began_s, measured = time.monotonic(), commit()  # others may commit while it runs
     streams, live = (STREAMS_QUICK, LIVE_QUICK) if asked.quick else (STREAMS, LIVE)
-    finished = FinishedRuns(asked.journal or Path(".cache") / f"canary-{commit()}.jsonl")
+    finished = FinishedRuns(asked.journal or Path(".cache") / f"canary-{measured}.jsonl")
     found = run(finished, streams=streams, live=live)
-    about = {"seconds": round(time.monotonic() - began_s, 1), "commit": commit(), "cores": os.cpu_count()}
+    about = {"seconds": round(time.monotonic() - began_s, 1), "commit": measured, "cores": os.cpu_count()}
     print(json.dumps({**found, **about}))
 
 

@@ -26,8 +26,29 @@ def table() -> str:
         *_durability(_result("durability")),
         *_intake(_result("intake")),
         *_gateway(_result("gateway")),
+        *_canary(_result("canary")),
     ]
     return "".join(f"| {what} | {figure} | {baseline} |\n" for what, figure, baseline in rows)
+
+
+def _canary(result: Mapping[str, Any]) -> Sequence[Row]:
+    return (
+        (
+            f"canaries withdrawn that are corrected in 15% of conversations ({result['bad']:,} streams)",
+            f"{result['bad_rolled_back_share']:.1%}",
+            f"{result['good_withdrawn_share']:.1%} of those corrected in 5%, as the champion",
+        ),
+        (
+            "conversations that such a canary had answered by then, median and 95th percentile",
+            f"{result['conversations_p50']}, {result['conversations_p95']}",
+            "–",
+        ),
+        (
+            "longest time from such a verdict to the last answer of the withdrawn version",
+            f"{result['rollback_s_max']:.1f} s",
+            "–",
+        ),
+    )
 
 
 def _learning(result: Mapping[str, Any]) -> Sequence[Row]:
