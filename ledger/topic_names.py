@@ -3,7 +3,7 @@
 FEEDBACK_TOPIC = "clorad.feedback"
 """Feedback: corrections, interventions, outcomes, retractions."""
 INTERACTIONS_TOPIC = "clorad.interactions"
-"""Interactions that the gateway captured: what agents were asked and what they answered."""
+"""What agents were asked and answered, as gateways captured it, and what gateways count of versions."""
 DEAD_LETTERS_TOPIC = "clorad.dead-letters"
 """Copies of the records that could not be used."""
 LIFECYCLE_TOPIC = "clorad.lifecycle"
