@@ -9,7 +9,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from starlette.datastructures import Headers
@@ -31,9 +31,9 @@ _AUTHOR = re.compile(rf"[^\x00-\x1f\x7f]{{1,{IDENTIFIER_CHARS_MAX}}}")
 class AuthenticationOptions:
     """How clients show who they are."""
 
-    access: Literal["open", "keys"] = "open"
-    author_header: str | None = None  # in which a proxy names the author of feedback
-    trusted_proxies: tuple[Network, ...] = field(default=())  # from whose addresses it is believed
+    access: Literal["open", "keys"]
+    author_header: str | None  # in which a proxy names the author of feedback
+    trusted_proxies: tuple[Network, ...]  # from whose addresses it is believed
 
 
 class Authenticator:

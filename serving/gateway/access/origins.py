@@ -22,8 +22,8 @@ class OriginRules:
 
     checks_host: bool  # on loopback, and wherever anybody may ask without a key
     is_loopback: bool  # what the gateway listens on
-    hosts: AbstractSet[str] = frozenset()  # names that are ours, besides addresses
-    origins: AbstractSet[str] = frozenset()  # of pages that may call: https://chat.example
+    hosts: AbstractSet[str]  # names that are ours, besides addresses
+    origins: AbstractSet[str]  # of pages that may call: https://chat.example
 
     def check(self, method: str, headers: Headers) -> None:
         """Raises `RequestRefused`: 403 for a foreign page or name, 415 for a type that pages may send."""

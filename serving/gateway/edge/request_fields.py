@@ -91,9 +91,9 @@ _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?
 class FieldRules:
     """What the operator decides about fields."""
 
-    added: Collection[str] = ()  # fields that pass beside `ALLOWED`
-    others: Literal["drop", "refuse"] = "drop"
-    media_hosts: Collection[str] = ()  # from which a replica may load images, audio and video
+    added: Collection[str]  # fields that pass beside `ALLOWED`
+    others: Literal["drop", "refuse"]
+    media_hosts: Collection[str]  # from which a replica may load images, audio and video
 
     def apply(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
         """The fields to pass on, and the names of those dropped. Fields that are null count as unset.

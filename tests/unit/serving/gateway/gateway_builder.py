@@ -14,7 +14,7 @@ import httpx
 import openai
 
 from daemon.limit_settings import LimitSettings
-from daemon.roles.gateway import access_of, limits_of
+from daemon.roles.gateway import access_of, fields_of, limits_of
 from daemon.settings import GatewaySettings
 from deploy.kafka.broker import free_port
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
@@ -112,13 +112,18 @@ class RunningGateway:
 def build_options(**changed: Any) -> GatewayOptions:
     """Options for tests: loopback, short waits."""
     usual = {"host": "127.0.0.1", "port": 0, "request_s_max": 10.0, "shutdown_delay_s": 0.0, "poll_s": 0.05}
-    common = {"limits": build_limits(), "fields": FieldRules(), "access": build_access()}
+    common = {"limits": build_limits(), "fields": build_field_rules(), "access": build_access()}
     return GatewayOptions(**{**common, **usual, **changed})
 
 
 def build_access(**changed: Any) -> AccessOptions:
     """Access as `daemon.settings` has it by default, with some settings changed."""
     return access_of(GatewaySettings(**changed))
+
+
+def build_field_rules(**changed: Any) -> FieldRules:
+    """The rules for fields that `daemon.settings` has by default, with some changed."""
+    return replace(fields_of(GatewaySettings()), **changed)
 
 
 def build_limits(**changed: Any) -> GatewayLimits:

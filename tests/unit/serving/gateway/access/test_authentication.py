@@ -16,6 +16,13 @@ CHAT, NOW_S = "/v1/chat/completions", 5000.0
 PROXIES = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8"))
 
 
+def build_options(**changed: Any) -> AuthenticationOptions:
+    """Keys are asked for; no proxy is trusted."""
+    return AuthenticationOptions(
+        **{"access": "keys", "author_header": None, "trusted_proxies": (), **changed}
+    )
+
+
 def ask(
     *keys: AccessKey,
     path: str = CHAT,
@@ -27,7 +34,7 @@ def ask(
     pairs = headers.items() if isinstance(headers, dict) else headers or ()
     raw = [(name.lower().encode(), value.encode("utf-8")) for name, value in pairs]
     authenticator = Authenticator(
-        AuthenticationOptions(**{"access": "keys", **options}),
+        build_options(**options),
         lambda: {key.id: key for key in keys},
         clock=lambda: NOW_S,
     )
@@ -90,7 +97,7 @@ def test_a_key_that_expires_later_counts_until_then() -> None:
 
 def test_before_the_keys_were_read_the_client_is_asked_to_come_again() -> None:
     _, text = build_key()
-    unread = Authenticator(AuthenticationOptions(access="keys"), lambda: None)
+    unread = Authenticator(build_options(), lambda: None)
     raw = [(b"authorization", f"Bearer {text.text}".encode())]
     with pytest.raises(RequestRefused) as refused:
         unread.caller(CHAT, Headers(raw=raw), "127.0.0.1")

@@ -13,11 +13,16 @@ from serving.gateway.edge.request_fields import (
     NEVER_DROPPED,
     RESPONSES,
     TEXT,
-    FieldRules,
     printable_names,
 )
 from tests.meters import metric_increases, metric_values
-from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, build_gateway, wait_until
+from tests.unit.serving.gateway.gateway_builder import (
+    ASK,
+    RunningGateway,
+    build_field_rules,
+    build_gateway,
+    wait_until,
+)
 from tests.unit.serving.serving_environment import ServingEnvironment
 
 DROPPED = "clorad.gateway.fields.dropped"
@@ -40,7 +45,7 @@ ORDINARY = {
 
 def refused_param(body: dict[str, Any], path: str = CHAT, **rules: Any) -> str | None:
     with pytest.raises(RequestRefused) as refusal:
-        FieldRules(**rules).apply(path, body)
+        build_field_rules(**rules).apply(path, body)
     assert refusal.value.status == 400
     param = refusal.value.body["error"]["param"]
     assert isinstance(param, str)
@@ -53,26 +58,26 @@ def part(content: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_fields_pass_unchanged(name: str) -> None:
-    assert FieldRules().apply(CHAT, {name: ORDINARY[name]}) == ({name: ORDINARY[name]}, [])
+    assert build_field_rules().apply(CHAT, {name: ORDINARY[name]}) == ({name: ORDINARY[name]}, [])
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT, RESPONSES, MESSAGES, EMBEDDINGS])
 @pytest.mark.parametrize("name", [*KNOWN, "a_field_of_tomorrow", "__proto__", ""])
 def test_a_field_that_is_not_listed_is_left_out_and_counted(path: str, name: str) -> None:
     before = metric_values(DROPPED)
-    assert FieldRules().apply(path, {"model": "a", name: 1}) == ({"model": "a"}, [name])
+    assert build_field_rules().apply(path, {"model": "a", name: 1}) == ({"model": "a"}, [name])
     counted = name if name in KNOWN else "other"
     assert metric_increases(before, DROPPED) == {(("field", counted),): 1}
     assert refused_param({name: 1}, path, others="refuse") == name
-    assert FieldRules(added={name}).apply(path, {name: 1}) == ({name: 1}, [])
+    assert build_field_rules(added={name}).apply(path, {name: 1}) == ({name: 1}, [])
 
 
 @pytest.mark.parametrize("name", NEVER_DROPPED)
 def test_a_field_that_changes_what_is_asked_is_refused_by_its_name(name: str) -> None:
     assert refused_param({name: "x"}) == name
-    assert FieldRules().apply(CHAT, {name: None}) == ({}, [])
-    assert FieldRules().apply(RESPONSES, {name: False}) == ({}, [])
-    assert FieldRules(added={name}).apply(CHAT, {name: "x"}) == ({name: "x"}, [])
+    assert build_field_rules().apply(CHAT, {name: None}) == ({}, [])
+    assert build_field_rules().apply(RESPONSES, {name: False}) == ({}, [])
+    assert build_field_rules(added={name}).apply(CHAT, {name: "x"}) == ({name: "x"}, [])
 
 
 @pytest.mark.parametrize("argument", ["chat_template", "tokenize"])
@@ -125,7 +130,7 @@ def test_media_that_the_replica_would_fetch_or_unpack_are_refused(content: dict[
     ],
 )
 def test_media_inside_the_request_and_from_hosts_in_the_settings_pass(content: dict[str, Any]) -> None:
-    assert FieldRules(media_hosts={"media.example"}).apply(CHAT, part(content)) == (part(content), [])
+    assert build_field_rules(media_hosts={"media.example"}).apply(CHAT, part(content)) == (part(content), [])
 
 
 def test_urls_in_the_arguments_of_a_tool_call_are_text() -> None:
@@ -135,7 +140,7 @@ def test_urls_in_the_arguments_of_a_tool_call_are_text() -> None:
         "function": {"name": "f", "arguments": {"url": "http://a.example"}},
     }
     body = {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
-    assert FieldRules().apply(CHAT, body) == (body, [])
+    assert build_field_rules().apply(CHAT, body) == (body, [])
 
 
 def test_names_for_a_header_are_plain_and_short() -> None:
@@ -164,7 +169,7 @@ def test_what_steers_the_machine_never_reaches_a_replica_and_the_client_is_told(
 
 
 def test_the_operator_may_refuse_other_fields_or_let_more_pass(two_replicas: ServingEnvironment) -> None:
-    rules = FieldRules(added={"priority"}, others="refuse")
+    rules = build_field_rules(added={"priority"}, others="refuse")
     with build_gateway(two_replicas.database, fields=rules) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
         body = {"model": "billing", "messages": ASK, "priority": 1}
