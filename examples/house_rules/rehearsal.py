@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.measurements import Absent, TrainingMetrics
 from engine.warm_engine import WarmEngine
 from examples.house_rules.evaluation import Evaluation, EvaluationResult, build_evaluation, evaluate
 from examples.house_rules.local_agent import LocalAgent
@@ -66,7 +67,20 @@ def _turn_text(turn: RehearsedTurn | None, local_agent: LocalAgent) -> str:
     if turn is None:
         return f", not trained: {WAITS_FOR_ANOTHER}"
     gate = f"{turn.ruling.verdict.value} {'; '.join(turn.ruling.reasons)}"
-    return f", gate: {gate}, {local_agent.training_s:.0f} s, {turn.learned.metrics}"
+    return f", gate: {gate}, {local_agent.training_s:.0f} s, {metrics_text(turn.learned.metrics)}"
+
+
+def metrics_text(metrics: TrainingMetrics) -> str:
+    """One lesson's metrics in words, with their units."""
+    learned, kept = (
+        "none" if share is None else f"{share:.0%}" for share in (metrics.learned_share, metrics.kept_share)
+    )
+    kl = (
+        f"not measured ({metrics.kl_nats.reason})"
+        if isinstance(metrics.kl_nats, Absent)
+        else f"{metrics.kl_nats:.3f} nats"
+    )
+    return f"{metrics.steps} steps, corrections learned {learned}, anchors kept {kept}, KL on anchors {kl}"
 
 
 def main() -> None:
