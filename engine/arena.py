@@ -34,7 +34,7 @@ class Arena:
 
     def __init__(
         self,
-        joints: Iterable[
+        fused_linears: Iterable[
             Mapping[str, tuple[int, int]]
         ],  # linears with the same input: name -> (inputs, outputs)
         *,
@@ -47,11 +47,11 @@ class Arena:
         self.rank, self.slots = rank, slots
         self.places: dict[str, Place] = {}
         end = 0
-        for joint in joints:
+        for fused in fused_linears:
             a_starts = {}
-            for name, (inputs, _) in joint.items():  # side by side, so that one product serves them all
+            for name, (inputs, _) in fused.items():  # consecutive, so that one product computes them all
                 a_starts[name], end = end, end + rank * inputs
-            for name, (inputs, outputs) in joint.items():
+            for name, (inputs, outputs) in fused.items():
                 b_start = _aligned(end)
                 self.places[name] = Place(
                     inputs=inputs, outputs=outputs, a_start=a_starts[name], b_start=b_start

@@ -207,13 +207,13 @@ def _one_for_each_prompt(approvals: Iterable[KeptEvent], history: History) -> li
         if exchange.messages and exchange.reply:
             by_prompt[normalise(asked(exchange.messages))][author_of(kept)] = kept
     chosen = []
-    for last in by_prompt.values():
-        replies = {kept.seq: str(history.about(kept.event).reply) for kept in last.values()}
+    for last_by_author in by_prompt.values():
+        replies = {kept.seq: str(history.about(kept.event).reply) for kept in last_by_author.values()}
         people = Counter(replies.values())
-        said = [kept for kept in last.values() if kept.seq > 0] or list(
-            last.values()
+        approvals_sent = [kept for kept in last_by_author.values() if kept.seq > 0] or list(
+            last_by_author.values()
         )  # silence has no number
-        chosen.append(min(said, key=lambda kept: (-people[replies[kept.seq]], kept.seq)))
+        chosen.append(min(approvals_sent, key=lambda kept: (-people[replies[kept.seq]], kept.seq)))
     return sorted(chosen, key=_arrival)
 
 

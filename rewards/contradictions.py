@@ -107,9 +107,9 @@ def _opponents(disputes: Iterable[_Dispute]) -> Mapping[str, frozenset[str]]:
     """Whom each author contradicts, over all prompts."""
     opponents: dict[str, set[str]] = defaultdict(set)
     for dispute in disputes:
-        for one, other in ((dispute.newest, dispute.others), (dispute.others, dispute.newest)):
-            for claim in one:
-                opponents[author_of(claim)].update(map(author_of, other))
+        for side, opposite_side in ((dispute.newest, dispute.others), (dispute.others, dispute.newest)):
+            for claim in side:
+                opponents[author_of(claim)].update(map(author_of, opposite_side))
     return {author: frozenset(others) for author, others in opponents.items()}
 
 

@@ -1,8 +1,7 @@
-"""Who stands behind a correction: all people whose corrections teach the same change.
+"""Finds the people behind each correction: all authors whose corrections teach the same change.
 
-What one person says is a claim. It waits until another person says the like, whatever else is in a turn: each
-correction is compared with others' corrections one by one, so a person who mixes many forms, or sends honest
-ones beside them, gains nothing by it.
+A correction by one person alone waits until another person's correction teaches the same change. Corrections
+are compared one by one, so a person gains nothing by mixing many forms, or honest corrections with others.
 """
 
 import re
@@ -17,9 +16,9 @@ from rewards.episode import text_of
 from rewards.exchange import History, asked, is_same_prompt, prompt_key
 
 SHOWING = (*CORRECTING, Kind.TAKEOVER)
-"""Kinds that put words into the agent's mouth."""
+"""Kinds of events that show the agent a reply."""
 
-_CHARS_MAX = 8000  # longer texts are like the very same text only: that bounds the work
+_CHARS_MAX = 8000  # a longer text is like an equal text only, which bounds the work
 _COMPARED_MAX = 500  # of one author's corrections with one of another author
 _TOKENS = re.compile(r"\w+|[^\w\s]")
 
@@ -28,16 +27,16 @@ _TOKENS = re.compile(r"\w+|[^\w\s]")
 class Voices:
     """The people behind each correction, by `seq`."""
 
-    people: Mapping[int, frozenset[str]]  # its author among them
+    people: Mapping[int, frozenset[str]]  # with its own author
     authors_min: int
-    trusted: frozenset[int] = frozenset()  # corrections whose author, or one who says the like, judges alone
+    trusted: frozenset[int] = frozenset()  # corrections by a trusted person, or like a trusted person's
 
     def are_enough(self, seq: int) -> bool:
         """Whether enough people stand behind a correction, or one who is trusted to judge."""
         return self.stands_alone(seq) or len(self.people.get(seq, ())) >= self.authors_min
 
     def confirmed(self, events: Iterable[KeptEvent]) -> list[KeptEvent]:
-        """The events less those that show the agent words and wait for another person."""
+        """The events without those that show the agent a reply and wait for another person."""
         return [kept for kept in events if kept.event.kind not in SHOWING or self.are_enough(kept.seq)]
 
     def stands_alone(self, seq: int) -> bool:
@@ -68,13 +67,13 @@ def hear(
     people: dict[int, set[str]] = {change.seq: {change.author} for change in changes}
     judged = {change.seq for change in changes if change.seq in trusted}
     if authors_min > 1:
-        praised = _praise(approvals, history)
+        approvers = _approvers_of(approvals, history)
         index = _Index(changes)
         for change in changes:
-            people[change.seq] |= praised.get((change.prompt, change.text), frozenset())
-            for author, like in index.alike(change):
+            people[change.seq] |= approvers.get((change.prompt, change.text), frozenset())
+            for author, other_change in index.alike(change):
                 people[change.seq].add(author)
-                if like.seq in trusted:
+                if other_change.seq in trusted:
                     judged.add(change.seq)
                 if len(people[change.seq]) >= authors_min and not trusted:
                     break
@@ -86,19 +85,19 @@ def hear(
 
 
 def author_of(kept: KeptEvent) -> str:
-    """The author's name as people are counted by: case and width make no other person."""
+    """The author's name for counting people; names that differ in case and width only are one person."""
     return normalise(kept.event.author)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Change:
-    """What one correction changed, in words."""
+    """The words that one correction changed."""
 
     seq: int
     author: str
     prompt: tuple[str, ...]
     text: str  # the reply it wants
-    told: frozenset[str]  # words of the prompt, in lower case
+    prompt_words: frozenset[str]  # in lower case
     reply: Sequence[str]  # words of the reply it wants, in order
     rejected: frozenset[str] | None  # None where only the author says what the agent had said
 
@@ -130,33 +129,33 @@ class _Change:
     @cached_property
     def shape(self) -> tuple[str, ...]:
         """The reply with its slots empty."""
-        return tuple("" if word.lower() in self.told else word for word in self.reply)
+        return tuple("" if word.lower() in self.prompt_words else word for word in self.reply)
 
     def _without_slots(self, words: frozenset[str]) -> frozenset[str]:
-        return frozenset(word for word in words if word.lower() not in self.told)
+        return frozenset(word for word in words if word.lower() not in self.prompt_words)
 
 
-def _are_alike(one: _Change, other: _Change) -> bool:
-    if one.text == other.text and one.prompt == other.prompt:
+def _are_alike(first: _Change, second: _Change) -> bool:
+    if first.text == second.text and first.prompt == second.prompt:
         return True
-    if one.rejected is None or other.rejected is None:
-        if not one.own_words and not other.own_words:
-            return one.shape == other.shape
-        return one.own_words <= other.words and other.own_words <= one.words
-    if one.own_brought or other.own_brought:
+    if first.rejected is None or second.rejected is None:
+        if not first.own_words and not second.own_words:
+            return first.shape == second.shape
+        return first.own_words <= second.words and second.own_words <= first.words
+    if first.own_brought or second.own_brought:
         return (
-            one.own_brought <= other.words
-            and other.own_brought <= one.words
-            and 2 * len(one.own_brought & other.brought) >= len(one.own_brought)
-            and 2 * len(other.own_brought & one.brought) >= len(other.own_brought)
+            first.own_brought <= second.words
+            and second.own_brought <= first.words
+            and 2 * len(first.own_brought & second.brought) >= len(first.own_brought)
+            and 2 * len(second.own_brought & first.brought) >= len(second.own_brought)
         )
-    if one.own_left_out or other.own_left_out:
-        return one.own_left_out <= other.left_out and other.own_left_out <= one.left_out
-    return one.shape == other.shape
+    if first.own_left_out or second.own_left_out:
+        return first.own_left_out <= second.left_out and second.own_left_out <= first.left_out
+    return first.shape == second.shape
 
 
 class _Index:
-    """Finds, for a change, those of other authors that may be like it."""
+    """Finds, for a change, the changes of other authors that may be like it."""
 
     def __init__(self, changes: Sequence[_Change]) -> None:
         self._by_key: dict[object, dict[str, list[_Change]]] = defaultdict(lambda: defaultdict(list))
@@ -168,8 +167,8 @@ class _Index:
         """For each other author the newest change that is like this one."""
         for author, others in self._candidates(change).items():
             newest_first = others[: -_COMPARED_MAX - 1 : -1]
-            if like := next((other for other in newest_first if _are_alike(change, other)), None):
-                yield author, like
+            if other_change := next((other for other in newest_first if _are_alike(change, other)), None):
+                yield author, other_change
 
     def _candidates(self, change: _Change) -> Mapping[str, Sequence[_Change]]:
         """Changes that share the rarest word that all changes like this one have, or its shape."""
@@ -177,12 +176,12 @@ class _Index:
         keys: list[object] = [change.text, change.shape]
         if words:
             keys.append(min(words, key=lambda word: (self._count(word), word)))
-        found: dict[str, list[_Change]] = defaultdict(list)
+        candidates: dict[str, list[_Change]] = defaultdict(list)
         for key in keys:
             for author, others in self._by_key.get(key, {}).items():
                 if author != change.author:
-                    found[author].extend(others)
-        return found
+                    candidates[author].extend(others)
+        return candidates
 
     def _count(self, word: str) -> int:
         return sum(map(len, self._by_key[word].values()))
@@ -192,31 +191,33 @@ def _change_of(kept: KeptEvent, history: History) -> _Change | None:
     event = kept.event
     if event.kind not in SHOWING:
         return None
-    about = history.about(event)
+    exchange = history.about(event)
     text = " ".join(_shown(kept).split())
-    if not about.messages or not text:
+    if not exchange.messages or not text:
         return None
     is_long = len(text) > _CHARS_MAX
     return _Change(
         seq=kept.seq,
         author=author_of(kept),
-        prompt=prompt_key(about.messages),
+        prompt=prompt_key(exchange.messages),
         text=text,
-        told=frozenset(word.lower() for word in _TOKENS.findall(asked(about.messages)[-_CHARS_MAX:])),
+        prompt_words=frozenset(
+            word.lower() for word in _TOKENS.findall(asked(exchange.messages)[-_CHARS_MAX:])
+        ),
         reply=(text,) if is_long else _TOKENS.findall(text),
-        rejected=frozenset(_TOKENS.findall(about.reply or "")) if _was_captured(kept, history) else None,
+        rejected=frozenset(_TOKENS.findall(exchange.reply or "")) if _was_captured(kept, history) else None,
     )
 
 
 def _was_captured(kept: KeptEvent, history: History) -> bool:
-    """Whether the gateway saw the agent say, to this prompt, what the event rejects."""
-    said = history.interactions.get(kept.event.interaction or "")
-    about = history.about(kept.event)
+    """Whether the gateway captured the rejected reply as the agent's answer to this prompt."""
+    interaction = history.interactions.get(kept.event.interaction or "")
+    exchange = history.about(kept.event)
     return (
-        said is not None
-        and said.agent == kept.event.agent
-        and said.completion == about.reply
-        and is_same_prompt(about.messages, said.messages)
+        interaction is not None
+        and interaction.agent == kept.event.agent
+        and interaction.completion == exchange.reply
+        and is_same_prompt(exchange.messages, interaction.messages)
     )
 
 
@@ -227,16 +228,16 @@ def _shown(kept: KeptEvent) -> str:
     return "\n".join(text_of(turn) for turn in turns if turn.get("role") == "assistant")
 
 
-def _praise(
+def _approvers_of(
     approvals: Iterable[KeptEvent], history: History
 ) -> Mapping[tuple[tuple[str, ...], str], frozenset[str]]:
-    """Who approved which reply to which prompt."""
-    praised: dict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
+    """The people who approved each reply, by prompt and reply."""
+    approvers: dict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
     for kept in approvals:
-        about = history.about(kept.event)
-        if about.messages and about.reply:
-            praised[prompt_key(about.messages), " ".join(about.reply.split())].add(author_of(kept))
-    return {key: frozenset(authors) for key, authors in praised.items()}
+        exchange = history.about(kept.event)
+        if exchange.messages and exchange.reply:
+            approvers[prompt_key(exchange.messages), " ".join(exchange.reply.split())].add(author_of(kept))
+    return {key: frozenset(authors) for key, authors in approvers.items()}
 
 
 def _each_once(events: Iterable[KeptEvent]) -> list[KeptEvent]:

@@ -39,16 +39,16 @@ class AnswerSigns:
 
     def signals(self, body: Mapping[str, Any]) -> list[Signal]:
         """What the whole answer to this request showed."""
-        found = []
+        signals = []
         if any(map(self._is_broken, self._arguments)) or not self._offered(body).issuperset(
             self._names.values()
         ):
-            found.append(Signal.INVALID_TOOL_CALL)
+            signals.append(Signal.INVALID_TOOL_CALL)
         if "length" in self._finish_reasons or (self._is_empty and not self._arguments):
-            found.append(Signal.LENGTH)
+            signals.append(Signal.LENGTH)
         if self._refused or "content_filter" in self._finish_reasons or _REFUSAL.match(self._opening):
-            found.append(Signal.REFUSAL)
-        return found
+            signals.append(Signal.REFUSAL)
+        return signals
 
     def _add(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("message") or choice.get("delta") or {}
