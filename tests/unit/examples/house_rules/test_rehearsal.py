@@ -13,4 +13,5 @@ def test_metrics_are_printed_with_their_units() -> None:
 
 
 def test_a_metric_that_was_not_measured_is_printed_with_its_reason() -> None:
-    assert metrics_text(build_metrics(kl_nats=Absent("no anchors"))).endswith("KL on anchors not measured (no anchors)")
+    text = metrics_text(build_metrics(kl_nats=Absent("no anchors")))
+    assert text.endswith("KL on anchors not measured (no anchors)")
