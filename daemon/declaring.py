@@ -5,7 +5,7 @@ from pathlib import Path
 from daemon.settings import AgentSettings
 from engine import file_hash_cache
 from engine.base_files import base_hash
-from ledger.events import levels_from
+from ledger.intake.ownership import levels_from
 from ledger.learning.agents import Agent
 
 

@@ -58,7 +58,7 @@ class LedgerSettings(_Group):
     url: LedgerUrl = Field(default="sqlite:///clorad.db", repr=False)
     """SQLAlchemy URL: sqlite:///path or postgresql+psycopg://…"""
     administrators: frozenset[str] = frozenset()
-    """Authors who may retract events of other sources."""
+    """Authors whose signed events may amend and retract what others said."""
     backlog_rows_max: int = Field(default=2_000_000, ge=1)
     """Untaught events and unsent messages at which intake pauses, until there are a fifth fewer."""
     backlog_mib_max: int = Field(default=8192, ge=1)

@@ -14,6 +14,11 @@ _meter = metrics.get_meter("feedback")
 _records = _meter.create_counter(
     "clorad.feedback.records", unit="{record}", description="records read from Kafka, by what became of them"
 )
+_not_yours = _meter.create_counter(
+    "clorad.feedback.not_yours",
+    unit="{event}",
+    description="events stored without effect: they amend or retract another author's event",
+)
 _redactions = _meter.create_counter(
     "clorad.feedback.redactions",
     unit="{redaction}",
@@ -41,6 +46,7 @@ _delay_s = _meter.create_histogram(
 
 def start() -> None:
     """Export every series of records from the start."""
+    start_at_zero(_not_yours)
     start_at_zero(_records, *({"fate": fate} for fate in ("stored", "duplicate")))
     start_at_zero(_records, *({"fate": "dead", "reason": reason.value} for reason in Reason))
 
@@ -49,6 +55,7 @@ def count_records(kept: Kept, *, took_s: float) -> None:
     """Count the records that one transaction stored, and record its duration."""
     _keep_s.record(took_s)
     _records.add(kept.stored, {"fate": "stored"})
+    _not_yours.add(kept.not_yours)
     _records.add(kept.duplicates, {"fate": "duplicate"})
     for reason, number in kept.dead.items():
         _records.add(number, {"fate": "dead", "reason": reason.value})

@@ -50,7 +50,7 @@ class _Data(BaseModel):
     turn: Annotated[int, Field(ge=0, le=_INTEGER_MAX)] | None = None
     """The number of the agent's turn in the conversation, from 0."""
     key: Identifier | None = None
-    """Name of this feedback, so that later events can amend it."""
+    """Name of this feedback among those of its source and author, so that later events can amend it."""
     amends: Identifier | None = None
     """`key` of an event that this one amends. It replaces an event of the same kind whose `revision` is not
     higher, and adds an outcome to an event of another kind. Where one author replaces an event several times

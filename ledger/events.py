@@ -55,6 +55,7 @@ class Status(StrEnum):
     CONTESTED = "contested"  # people disagree, or it made its turn fail; a person decides
     BARREN = "barren"  # no episode can be made of it
     KNOWN = "known"  # the agent answered as corrected before it was taught
+    NOT_YOURS = "not_yours"  # acts on other people's event, without the right to
     APPLIED = "applied"  # a retraction: it took effect, or does when its target arrives
 
 
@@ -100,25 +101,6 @@ class Trust(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustLevels:
-    """The least level at which events of one agent may do what they say."""
-
-    teach: Trust = Trust.UNSIGNED  # be trained on
-    judge: Trust = Trust.UNSIGNED  # be what candidates are judged by
-    amend: Trust = Trust.UNSIGNED  # replace or complete one's own earlier event
-    retract: Trust = Trust.UNSIGNED  # take one's own earlier event back
-
-    def to_json(self) -> dict[str, str]:
-        """The levels for the ledger; `levels_from` is the reverse."""
-        return {name: getattr(self, name).value for name in self.__slots__}
-
-
-def levels_from(stored: Mapping[str, Any]) -> TrustLevels:
-    """The levels as the ledger has them; what is not stored has its default."""
-    return TrustLevels(**{name: Trust(level) for name, level in stored.items()})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One usable CloudEvent of the feedback topic, after redaction."""
 
@@ -144,6 +126,13 @@ class Event:
     signer: str | None = None  # id of the key that signed it
     key_id: str | None = None  # id of the API key by which a gateway knew the author
     rights: frozenset[str] = frozenset()  # of the author; never without a signature
+    acts: bool = False  # may change other people's events
+    claimed_id: str | None = None  # the id it was sent with, where somebody else used that before
+
+    def may_change(self, other: "Event") -> bool:
+        """Whether it may amend or revert the other: it is of the same source and author, or it acts."""
+        is_own = (self.source, self.author) == (other.source, other.author)
+        return self.acts or (is_own and self.trust.reaches(other.trust))
 
     @property
     def uid(self) -> str:

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -14,12 +15,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
 from ledger.metadata import Serial, metadata
 
 _amends, _retracts = text("amends IS NOT NULL"), text("retracts IS NOT NULL")
+_claimed = text("claimed_id IS NOT NULL")
 _in_conversation = text("conversation IS NOT NULL")
 
 events = Table(
@@ -55,6 +58,9 @@ events = Table(
     Column("signer", String(200)),  # id of the key that signed it
     Column("key_id", String(200)),  # id of the API key by which a gateway knew the author
     Column("rights", JSON, nullable=False, server_default="[]"),  # of the author; none without a signature
+    Column("acts", Boolean, nullable=False, server_default=false()),  # may change other people's events
+    Column("claimed_id", String(200)),  # the id it was sent with, where another author used that before
+    Column("restored", JSON(none_as_null=True)),  # by whom, why, when, and from which status
     UniqueConstraint("source", "id"),
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "agent", "status", "role", "kind"),
@@ -62,6 +68,7 @@ events = Table(
     Index(None, "interaction"),
     # Few events have these columns, so the index is small; without it each amendment would read the table.
     Index(None, "agent", "amends", sqlite_where=_amends, postgresql_where=_amends),
+    Index(None, "source", "claimed_id", sqlite_where=_claimed, postgresql_where=_claimed),
     Index(None, "retracts", sqlite_where=_retracts, postgresql_where=_retracts),
     Index(None, "agent", "conversation", sqlite_where=_in_conversation, postgresql_where=_in_conversation),
 )

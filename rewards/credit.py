@@ -49,7 +49,9 @@ Credit = tuple[Episode, ...] | Barren | Deferred
 def reverts(other: Event, event: Event) -> bool:
     """Whether `other` is an outcome that says: the reply a person gave in `event` was reverted."""
     is_about_event = other.kind is Kind.OUTCOME and other.amends is not None and other.amends == event.key
-    return is_about_event and event.kind in DEMONSTRATING and float(other.data["value"]) < 0.0
+    if not is_about_event or not other.may_change(event):
+        return False
+    return event.kind in DEMONSTRATING and float(other.data["value"]) < 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,31 +3,27 @@
 This happens in the transaction that stores the new event. The order of arrival makes no difference.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, not_, or_, select, update
 
-from ledger.database import in_chunks
-from ledger.events import Event, Kind, Status
+from ledger.events import Event, Status, Trust
+from ledger.intake.ownership import can_change
+from ledger.intake.retractions import apply_retractions
 from ledger.schema import events, interactions
 
+_WITHOUT_ROLE = (Status.WAITING.value, Status.NOT_YOURS.value)
 _SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.APPLIED)]
 """A later revision changes no event with one of these. It does replace an event that is held or known."""
 
-_REASON_CHARS_MAX = 200  # of the column; the uid of an event may have 601
 
-
-def apply(connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]) -> None:
+def apply(connection: Connection, fresh: Sequence[Event]) -> None:
     """Make new events change stored ones, and stored ones new events."""
     if not fresh:
         return
     join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
-    for event in fresh:
-        if event.kind is Kind.RETRACTION:
-            _retract(connection, event, administrators)
-    _apply_earlier_retractions(connection, fresh, administrators)
+    apply_retractions(connection, fresh)
     keyed: dict[tuple[str, str], None] = {}
     for event in fresh:
         for key in (event.key, event.amends):
@@ -43,14 +39,20 @@ def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
     waiting = (
         select(events.c.seq, events.c.agent, events.c.key, interactions.c.role, interactions.c.prompt_group)
         .join(interactions, interactions.c.id == events.c.interaction)
-        .where(events.c.status == Status.WAITING.value, events.c.role.is_(None))  # a role never changes
+        .where(events.c.status.in_(_WITHOUT_ROLE), events.c.role.is_(None))  # a role never changes
         .where(events.c.interaction.in_(interaction_ids))
     )
     for row in connection.execute(waiting).all():
         connection.execute(
             update(events)
             .where(events.c.seq == row.seq)
-            .values(role=row.role, prompt_group=row.prompt_group, status=Status.OPEN.value)
+            .values(
+                role=row.role,
+                prompt_group=row.prompt_group,
+                status=case(
+                    (events.c.status == Status.WAITING.value, Status.OPEN.value), else_=events.c.status
+                ),
+            )
         )
         if row.key is not None:
             _inherit(connection, row.agent, row.key)
@@ -58,64 +60,65 @@ def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
 
 def _inherit(connection: Connection, agent: str, key: str) -> None:
     """Give waiting events that amend `key` and name no prompt the role of the event that they amend."""
-    query = select(events.c.role, events.c.prompt_group).where(
-        events.c.agent == agent, events.c.key == key, events.c.role.is_not(None)
+    amending, amended = events.alias("amending"), events.alias("amended")
+    waiting = (
+        select(amending.c.seq)
+        .where(amending.c.agent == agent, amending.c.amends == key, amending.c.interaction.is_(None))
+        .where(amending.c.status == Status.WAITING.value, amending.c.role.is_(None))
     )
-    amended = connection.execute(query.order_by(events.c.revision.desc()).limit(1)).one_or_none()
-    if amended is None:
-        return
-    connection.execute(
-        update(events)
-        .where(events.c.agent == agent, events.c.amends == key, events.c.interaction.is_(None))
-        .where(events.c.status == Status.WAITING.value, events.c.role.is_(None))
-        .values(role=amended.role, prompt_group=amended.prompt_group, status=Status.OPEN.value)
-    )
-
-
-def _retract(connection: Connection, retraction: Event, administrators: frozenset[str]) -> None:
-    target = retraction.data["target"]
-    query = update(events).where(events.c.source == target["source"], events.c.id == target["id"])
-    if retraction.author not in administrators:
-        query = query.where(events.c.source == retraction.source)
-    connection.execute(
-        query.where(events.c.kind != Kind.RETRACTION.value).values(
-            status=Status.RETRACTED.value, status_reason=_named(retraction.source, retraction.id)
+    for seq in connection.scalars(waiting).all():
+        target = (
+            select(amended.c.role, amended.c.prompt_group)
+            .select_from(amended.join(amending, amending.c.seq == seq))
+            .where(amended.c.agent == agent, amended.c.key == key, amended.c.role.is_not(None))
+            .where(can_change(amending, amended))
+            .order_by(amended.c.revision.desc(), amended.c.seq)
+            .limit(1)
         )
-    )
+        row = connection.execute(target).one_or_none()
+        if row is not None:
+            values = {"role": row.role, "prompt_group": row.prompt_group, "status": Status.OPEN.value}
+            connection.execute(update(events).where(events.c.seq == seq).values(**values))
 
 
-def _apply_earlier_retractions(
-    connection: Connection, fresh: Sequence[Event], administrators: frozenset[str]
-) -> None:
-    """Retract those of the new events whose retraction arrived before them."""
-    by_id: dict[str, list[Event]] = defaultdict(list)
-    for event in fresh:
-        if event.kind is not Kind.RETRACTION:
-            by_id[event.id].append(event)
-    for chunk in in_chunks(list(by_id)):
-        query = select(events.c.source, events.c.id, events.c.author, events.c.data).where(
-            events.c.retracts.in_(chunk)
-        )
-        for row in connection.execute(query).all():
-            for event in by_id[row.data["target"]["id"]]:
-                is_target = row.data["target"]["source"] == event.source
-                if is_target and (row.source == event.source or row.author in administrators):
-                    connection.execute(
-                        update(events)
-                        .where(events.c.source == event.source, events.c.id == event.id)
-                        .values(status=Status.RETRACTED.value, status_reason=_named(row.source, row.id))
-                    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Events under one key that are alike in everything that decides what replaces what."""
+
+    kind: str
+    revision: int
+    amending: bool  # amends the key; otherwise it has the key
+    source: str
+    author: str
+    trust: Trust
+    acts: bool
+    last_s: float | None
+
+    @property
+    def owner(self) -> "_Owner":
+        return self.source, self.author, self.trust
+
+    def may_change(self, owner: "_Owner") -> bool:
+        source, author, trust = owner
+        is_own = (self.source, self.author) == (source, author)
+        return self.acts or (is_own and self.trust.reaches(trust))
+
+
+_Owner = tuple[str, str, Trust]
+"""Source, author and trust."""
 
 
 def _replace_older(connection: Connection, agent: str, key: str) -> None:
     """Supersede the events under one feedback key that a later event of the same kind replaces.
 
-    An event replaces another if its revision is higher; or if the revisions are equal and it amends the key
-    that the other has; or if both amend the key, one author wrote both, and it occurred later. Otherwise both
-    stay usable: if two people wrote them they disagree, and planning decides. A replaced event stays replaced
-    also if the later event is retracted: its author no longer meant it.
+    An event replaces another that it may change (`ledger.intake.ownership`) if its revision is higher; or if
+    the revisions are equal and it amends the key that the other has; or if both amend the key, one author
+    wrote both, and it occurred later. Otherwise both stay usable: if two people wrote them they disagree, and
+    planning decides. A replaced event stays replaced also if the later event is retracted: its author no
+    longer meant it. So a key belongs to a source and an author: under the same key of another, it is another.
 
-    An outcome that amends an event of another kind adds to it and replaces nothing.
+    An outcome that amends an event of another kind adds to it and replaces nothing. An event that amends
+    nothing but other people's events has no effect (`not_yours`).
     """
     # Two conditions instead of one, so that the database uses an index for each.
     same = or_(
@@ -123,34 +126,62 @@ def _replace_older(connection: Connection, agent: str, key: str) -> None:
         and_(events.c.agent == agent, events.c.amends == key),
     )
     amending = func.coalesce(events.c.amends == key, false())
-    columns = (events.c.kind, events.c.revision, amending.label("amending"), events.c.author)
+    of_group = (events.c.source, events.c.author, events.c.trust, events.c.acts)
+    columns = (events.c.kind, events.c.revision, amending.label("amending"), *of_group)
     query = select(*columns, func.max(events.c.occurred_s).label("last_s")).where(same).group_by(*columns)
-    groups = connection.execute(query).all()
-    for kind in sorted({group.kind for group in groups}):
-        for older, reason in _replaced([group for group in groups if group.kind == kind], amending):
-            connection.execute(
-                update(events)
-                .where(same, events.c.kind == kind, older, events.c.status.not_in(_SETTLED))
-                .values(status=Status.SUPERSEDED.value, status_reason=reason)
-            )
+    groups = [
+        _Group(**{**row._mapping, "trust": Trust(row.trust)}) for row in connection.execute(query).all()
+    ]
+    for owner in sorted({group.owner for group in groups}):
+        of_owner = and_(
+            events.c.source == owner[0], events.c.author == owner[1], events.c.trust == owner[2].value
+        )
+        for kind in sorted({group.kind for group in groups if group.owner == owner}):
+            of_kind = [group for group in groups if group.kind == kind]
+            for older, reason in _replaced(owner, of_kind, amending):
+                connection.execute(
+                    update(events)
+                    .where(same, of_owner, events.c.kind == kind, older, events.c.status.not_in(_SETTLED))
+                    .where(events.c.restored.is_(None))
+                    .values(status=Status.SUPERSEDED.value, status_reason=reason)
+                )
+        _refuse_or_allow(connection, and_(same, of_owner, amending), owner, groups)
 
 
 def _replaced(
-    groups: Sequence[Any], amending: ColumnElement[bool]
+    owner: _Owner, of_kind: Sequence[_Group], amending: ColumnElement[bool]
 ) -> Iterable[tuple[ColumnElement[bool], str]]:
-    """Conditions for the replaced events of one kind under one key, each with the reason."""
-    newest = max(group.revision for group in groups)
+    """Conditions for the replaced events of one owner and kind under one key, each with the reason."""
+    actors = [group for group in of_kind if group.may_change(owner)]
+    newest = max(group.revision for group in actors)  # the owner's own events are among them
     yield events.c.revision < newest, f"revision {newest}"
-    amenders = [group for group in groups if group.amending and group.revision == newest]
-    if not amenders or all(group.amending for group in groups):
+    amenders = [group for group in actors if group.amending and group.revision == newest]
+    targets = [group.owner for group in of_kind if not group.amending]
+    if not any(amender.may_change(target) for amender in amenders for target in targets):
         return  # they amend no event of this kind, so each may add to an event of another kind
     last = events.c.revision == newest
     yield and_(last, not_(amending)), "amended"
     for group in amenders:
-        if group.last_s is not None:
-            earlier = and_(events.c.author == group.author, events.c.occurred_s < group.last_s)
-            yield and_(last, amending, earlier), "amended again by the same author"
+        if group.last_s is not None and (group.source, group.author) == owner[:2]:
+            yield and_(last, amending, events.c.occurred_s < group.last_s), "amended again by the same author"
 
 
-def _named(source: str, id: str) -> str:
-    return f"{source}#{id}"[:_REASON_CHARS_MAX]
+def _refuse_or_allow(
+    connection: Connection, amending: ColumnElement[bool], owner: _Owner, groups: Sequence[_Group]
+) -> None:
+    """Set the events of one owner that amend the key to `not_yours`, or back, by who else has the key."""
+    targets = {group.owner for group in groups if not group.amending}
+    for acts in sorted({group.acts for group in groups if group.amending and group.owner == owner}):
+        actor = next(
+            group for group in groups if group.amending and group.owner == owner and group.acts is acts
+        )
+        of_actor = and_(amending, events.c.acts.is_(acts))
+        if targets and not any(actor.may_change(target) for target in targets):
+            values = {"status": Status.NOT_YOURS.value, "status_reason": "amends another author's event"}
+            connection.execute(
+                update(events).where(of_actor, events.c.status.not_in(_SETTLED)).values(**values)
+            )
+            continue
+        refused = and_(of_actor, events.c.status == Status.NOT_YOURS.value)
+        usable = case((events.c.role.is_(None), Status.WAITING.value), else_=Status.OPEN.value)
+        connection.execute(update(events).where(refused).values(status=usable, status_reason=None))

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
+from ledger.database import in_chunks
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, UnusableRecord
 from ledger.facts import fact
 from ledger.intake import amendments, outbox
@@ -45,6 +46,8 @@ def store(connection: Connection, fresh: Sequence[tuple[Partition, Arrival, Even
             "signer": event.signer,
             "key_id": event.key_id,
             "rights": sorted(event.rights),
+            "acts": event.acts,
+            "claimed_id": event.claimed_id,
             "topic_id": partition.topic_id,
             "partition": partition.number,
             "offset": arrival.offset,
@@ -52,6 +55,34 @@ def store(connection: Connection, fresh: Sequence[tuple[Partition, Arrival, Even
         for place, (partition, arrival, event) in enumerate(fresh, start=1)
     ]
     connection.execute(insert(events), rows)
+
+
+def confirm(connection: Connection, signed: Sequence[Event]) -> None:
+    """Give stored events, which came unsigned first, what their signed copies prove."""
+    for event in signed:
+        connection.execute(
+            update(events)
+            .where(events.c.source == event.source, events.c.id == event.id)
+            .values(
+                trust=event.trust.value,
+                signer=event.signer,
+                key_id=event.key_id,
+                rights=sorted(event.rights),
+                acts=event.acts,
+            )
+        )
+
+
+def count_not_yours(connection: Connection, fresh: Sequence[Event]) -> int:
+    """How many of the stored events act on other people's events, without the right to."""
+    acting = {(event.source, event.id) for event in fresh if event.amends or event.kind is Kind.RETRACTION}
+    count = 0
+    for chunk in in_chunks(sorted({id for _, id in acting})):
+        query = select(events.c.source, events.c.id).where(
+            events.c.id.in_(chunk), events.c.status == Status.NOT_YOURS.value
+        )
+        count += sum((row.source, row.id) in acting for row in connection.execute(query))
+    return count
 
 
 def _seq_floor(connection: Connection) -> int | None:

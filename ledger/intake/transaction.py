@@ -6,7 +6,7 @@ member or who was stopped for long, sees that the offset has moved and stores no
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -21,13 +21,12 @@ from ledger.events import (
     LiveCounts,
     Partition,
     Reason,
-    TrustLevels,
     UnusableRecord,
-    levels_from,
 )
 from ledger.intake import amendments, event_rows, live_counts, prompt_roles, waiting
-from ledger.intake.ownership import unsigned_refusal
-from ledger.schema import agents, events, interactions, positions, ranges
+from ledger.intake.event_ids import Conflict, Duplicate, StoredIds, identify, read_ids
+from ledger.intake.ownership import TrustLevels, levels_from, may_act, unsigned_refusal
+from ledger.schema import agents, interactions, positions, ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,7 @@ class Kept:
     stored: int
     dead: Mapping[Reason, int]
     duplicates: int
+    not_yours: int = 0  # of those stored: they act on other people's events, and change nothing
 
 
 def next_offset(database: Database, partition: Partition) -> int | None:
@@ -90,14 +90,15 @@ def keep(
     """Store the batches, their dead letters and their offsets in one transaction.
 
     Raises `MovedOn` and changes nothing if a batch does not begin at the partition's next offset. The same
-    event at another offset counts as a duplicate. `administrators` are authors who may retract what others
-    wrote. `reached` is called with "intake-in-transaction" when all is written and nothing committed.
+    event at another offset counts as a duplicate. `administrators` are authors whose signed events may
+    change what others wrote. `reached` is called with "intake-in-transaction" when all is written and nothing
+    committed.
     """
     with database.write() as connection:
         received_s = now_s(connection)
         for batch in batches:
             _advance(connection, batch, received_s)
-        sorted_batches = _sort(connection, batches)
+        sorted_batches = _sort(connection, batches, administrators)
         pairs = list(zip(batches, sorted_batches, strict=True))
         captured = prompt_roles.with_roles(
             connection, [interaction for records in sorted_batches for interaction in records.interactions]
@@ -115,7 +116,10 @@ def keep(
             event_rows.store_dead_letters(
                 connection, batch.partition, records.dead, received_s, dead_letter_topic
             )
-        amendments.apply(connection, [event for _, _, event in fresh], administrators)
+        confirmed = [event for records in sorted_batches for event in records.confirmed]
+        event_rows.confirm(connection, confirmed)
+        amendments.apply(connection, [*(event for _, _, event in fresh), *confirmed])
+        not_yours = event_rows.count_not_yours(connection, [event for _, _, event in fresh])
         for batch, records in pairs:
             waiting.remember(connection, batch.partition, records.events)
         rows = [_range(batch, records, received_s) for batch, records in pairs]
@@ -126,6 +130,7 @@ def keep(
         stored=sum(records.stored for records in sorted_batches),
         dead=Counter(unusable.reason for records in sorted_batches for _, unusable in records.dead),
         duplicates=sum(records.duplicates for records in sorted_batches),
+        not_yours=not_yours,
     )
 
 
@@ -150,19 +155,23 @@ class _Known:
     """What is stored, and what this transaction adds: its batches may repeat each other."""
 
     agents: Mapping[str, TrustLevels]
-    digests: dict[tuple[str, str], str]  # of events, by source and id
+    administrators: frozenset[str]
+    ids: StoredIds
     interactions: set[str]
     sequences: dict[tuple[str, str], int]  # of gateways' counts, by producer and agent
 
 
-def _sort(connection: Connection, batches: Sequence[Batch]) -> list["_SortedBatch"]:
+def _sort(
+    connection: Connection, batches: Sequence[Batch], administrators: frozenset[str]
+) -> list["_SortedBatch"]:
     contents = [arrival.content for batch in batches for arrival in batch.arrivals]
     known = _Known(
         agents={
             row.name: levels_from(row.trust)
             for row in connection.execute(select(agents.c.name, agents.c.trust))
         },
-        digests=_digests(connection, [event for event in contents if isinstance(event, Event)]),
+        administrators=administrators,
+        ids=read_ids(connection, [event for event in contents if isinstance(event, Event)]),
         interactions=_stored_interactions(
             connection, [content.id for content in contents if isinstance(content, Interaction)]
         ),
@@ -178,6 +187,7 @@ class _SortedBatch:
     """The records of a batch by what becomes of them; each is in one place."""
 
     events: list[tuple[Arrival, Event]]
+    confirmed: list[Event]  # stored unsigned before; the signed copy is a duplicate
     interactions: list[Interaction]
     counts: list[LiveCounts]
     dead: list[tuple[Arrival, UnusableRecord]]
@@ -194,7 +204,7 @@ class _SortedBatch:
 
     @classmethod
     def of(cls, batch: Batch, known: "_Known") -> "_SortedBatch":
-        sorted_batch = cls(events=[], interactions=[], counts=[], dead=[], duplicates=0)
+        sorted_batch = cls(events=[], confirmed=[], interactions=[], counts=[], dead=[], duplicates=0)
         for arrival in batch.arrivals:
             content = arrival.content
             if isinstance(content, UnusableRecord):
@@ -219,21 +229,23 @@ class _SortedBatch:
             elif refusal := unsigned_refusal(content, known.agents[content.agent]):
                 sorted_batch.dead.append((arrival, UnusableRecord(reason=Reason.UNSIGNED, detail=refusal)))
             else:
-                sorted_batch.place(arrival, content, known.digests)
+                acting = replace(content, acts=may_act(content, known.administrators))
+                sorted_batch.place(arrival, acting, known.ids)
         return sorted_batch
 
-    def place(self, arrival: Arrival, event: Event, digests: dict[tuple[str, str], str]) -> None:
-        """Sort an event in. A new id is stored; the same body again is a duplicate, another one a
-        conflict."""
-        known = digests.setdefault((event.source, event.id), "")
-        if not known:
-            digests[event.source, event.id] = event.digest
-            self.events.append((arrival, event))
-        elif known == event.digest:
-            self.duplicates += 1
-        else:
-            detail = f"id already kept with another body ({known[:12]}, now {event.digest[:12]})"
-            self.dead.append((arrival, UnusableRecord(reason=Reason.CONFLICT, detail=detail)))
+    def place(self, arrival: Arrival, event: Event, known: StoredIds) -> None:
+        """Sort an event in. A new one is stored; the same body again is a duplicate, another body by the
+        same author a conflict."""
+        match identify(event, known):
+            case Event() as new:
+                self.events.append((arrival, new))
+            case Duplicate(id=id, raises_trust=raises_trust):
+                self.duplicates += 1
+                if raises_trust:
+                    self.confirmed.append(replace(event, id=id))
+            case Conflict(digest=digest):
+                detail = f"id already kept with another body ({digest[:12]}, now {event.digest[:12]})"
+                self.dead.append((arrival, UnusableRecord(reason=Reason.CONFLICT, detail=detail)))
 
 
 def _next_offset(connection: Connection, partition: Partition) -> int | None:
@@ -258,21 +270,6 @@ def _advance(connection: Connection, batch: Batch, now: float) -> None:
     )
     if moved.rowcount != 1:
         raise MovedOn(batch.partition, _next_offset(connection, batch.partition))
-
-
-def _digests(connection: Connection, arriving: Sequence[Event]) -> dict[tuple[str, str], str]:
-    """Digests of those of the arriving events that are stored already."""
-    kept: dict[tuple[str, str], str] = {}
-    by_source: dict[str, list[str]] = {}
-    for event in arriving:
-        by_source.setdefault(event.source, []).append(event.id)
-    for source, ids in by_source.items():  # pairs in one IN would make SQLite read the whole table
-        for chunk in in_chunks(ids):
-            query = select(events.c.id, events.c.digest).where(
-                events.c.source == source, events.c.id.in_(chunk)
-            )
-            kept.update({(source, row.id): row.digest for row in connection.execute(query)})
-    return kept
 
 
 def _stored_interactions(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 
 from ledger.database import in_chunks
 from ledger.events import Kind, Role, Status
+from ledger.intake.ownership import can_change
 from ledger.schema import events, turn_events
 from ledger.turn_states import TurnPart
 
-GONE = tuple(status.value for status in (Status.RETRACTED, Status.SUPERSEDED))
-"""The statuses of events that are withdrawn for good."""
+GONE = tuple(status.value for status in (Status.RETRACTED, Status.SUPERSEDED, Status.NOT_YOURS))
+"""The statuses of events that count no more: withdrawn, or never their author's to say."""
 
 
 def was_reverted() -> ColumnElement[bool]:
@@ -25,6 +26,7 @@ def was_reverted() -> ColumnElement[bool]:
         later.c.kind == Kind.OUTCOME.value,
         later.c.status.not_in(GONE),
         later.c.data["value"].as_float() < 0.0,
+        can_change(later, events),
     )
     return and_(events.c.key.is_not(None), reverting.exists())
 
@@ -66,7 +68,7 @@ def _is_about_nothing() -> ColumnElement[bool]:
 
     def amends_event(with_status: ColumnElement[bool]) -> ColumnElement[bool]:
         query = select(literal(1)).where(amended.c.agent == events.c.agent, with_status)
-        query = query.where(amended.c.kind != Kind.OUTCOME.value)
+        query = query.where(amended.c.kind != Kind.OUTCOME.value, can_change(events, amended))
         # Two conditions instead of one, so that the database uses an index for each.
         return or_(
             *(query.where(name == events.c.amends).exists() for name in (amended.c.key, amended.c.amends))

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from ledger.database import Database, now_s
-from ledger.events import TrustLevels, levels_from
+from ledger.intake.ownership import TrustLevels, levels_from
 from ledger.schema import agents, decisions, desired
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose, raise_generation

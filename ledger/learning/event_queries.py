@@ -148,7 +148,10 @@ def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> li
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
     """Events named `SOURCE#ID` (either may hold more of these signs), or all with that bare id."""
     named = [
-        and_(events.c.source == uid[:place], events.c.id == uid[place + 1 :])
+        and_(
+            events.c.source == uid[:place],
+            or_(events.c.id == uid[place + 1 :], events.c.claimed_id == uid[place + 1 :]),
+        )
         for place, sign in enumerate(uid)
         if sign == "#"
     ]
@@ -230,6 +233,8 @@ def _event(row: Any) -> Event:
         signer=row.signer,
         key_id=row.key_id,
         rights=frozenset(row.rights),
+        acts=row.acts,
+        claimed_id=row.claimed_id,
     )
 
 

@@ -33,6 +33,7 @@ class Fate(StrEnum):
     EVIDENCE = "evidence"  # of role gate or dev: never trained on
     STANDBY = "standby"  # an approval: turns train it as an anchor
     OUT = "out"  # superseded, retracted, held, contested, barren, known; the status says which
+    NOT_YOURS = "not_yours"  # acts on other people's event, without the right to
     DONE = "done"  # a retraction, applied
 
 
@@ -159,6 +160,8 @@ def fate_of(kept: KeptEvent, receipts: Iterable[TurnReceipt]) -> Fate:
             return Fate.DONE
         case Status.WAITING:
             return Fate.WAITING
+        case Status.NOT_YOURS:
+            return Fate.NOT_YOURS
         case Status.OPEN:
             pass
         case _:

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from feedback.event_record import build_event_record, signed_record
 from feedback.intake import Fenced
+from feedback.redaction import Redactor
+from feedback.signing import gateway_key
 from ledger.errors import LedgerUnavailable
+from ledger.identity import ensure_identity
 from ledger.schema import dead_letters, events
 from tests.fakes.kafka import FakeKafka
 from tests.meters import metric_increases, metric_values
@@ -311,20 +315,28 @@ def test_a_partition_that_is_always_busy_keeps_no_other_waiting_after_a_record_n
         wait_until(is_found, wait_s=10.0)
 
 
-def test_an_administrator_who_is_an_address_may_retract_what_others_wrote(
-    kafka: FakeKafka, ledger: IntakeLedger
+@pytest.mark.parametrize(("is_signed", "expected"), [(True, "retracted"), (False, "open")])
+def test_an_administrator_who_is_an_address_may_retract_what_others_wrote_by_a_signed_event(
+    kafka: FakeKafka, ledger: IntakeLedger, is_signed: bool, expected: str
 ) -> None:
     topics = kafka.create_all(partitions=1)
     send_correction(kafka, topics.feedback, "e1")
-    target = {"source": "ide", "id": "e1"}
-    retraction = {"agent": "sql", "author": "root@example.com", "target": target}
-    headers = build_headers("retraction", ce_id=b"r1", ce_source=b"office")
-    kafka.send(topics.feedback, json.dumps(retraction).encode(), headers=headers, partition=0)
+    identity = ensure_identity(ledger.database)
+    data = {"agent": "sql", "author": "root@example.com", "target": {"source": "ide", "id": "e1"}}
+    record = build_event_record(
+        "retraction",
+        data,
+        topic=topics.feedback,
+        source="office",
+        redactor=Redactor(identity.fingerprint),
+    )
+    record = signed_record(record, gateway_key(identity)) if is_signed else record
+    kafka.send(topics.feedback, record.value, headers=record.headers, partition=0)
     run_intake_until(
         build_intake(kafka, ledger, topics, administrators=frozenset({"root@example.com"})),
         lambda: ledger.records_kept(topics.feedback) == 2,
     )
-    assert ledger.column(select(events.c.status).where(events.c.id == "e1")) == ["retracted"]
+    assert ledger.column(select(events.c.status).where(events.c.id == "e1")) == [expected]
 
 
 def test_a_record_nobody_can_decode_is_a_dead_letter_if_the_operator_says_so(

@@ -41,13 +41,9 @@ def build_event(id: str, **changed: Any) -> Event:
     return Event(**{**fields, **changed})
 
 
-def build_retraction(
-    id: str, target: str, *, source: str = "dev", of: str = "dev", author: str = "ann"
-) -> Event:
+def build_retraction(id: str, target: str, *, of: str = "dev", **changed: Any) -> Event:
     data = {"target": {"source": of, "id": target}}
-    return build_event(
-        id, kind=Kind.RETRACTION, source=source, author=author, role=None, prompt_group=None, data=data
-    )
+    return build_event(id, kind=Kind.RETRACTION, role=None, prompt_group=None, data=data, **changed)
 
 
 def build_outcome(id: str, value: float, **changed: Any) -> Event:

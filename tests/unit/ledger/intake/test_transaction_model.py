@@ -129,9 +129,13 @@ class Model:
 
     def status(self, record: ModelRecord) -> Status:
         if record.kind == "retraction":
-            return Status.APPLIED
-        retracted = [other.about for other, _ in self.events.values() if other.kind == "retraction"]
-        if record.id in retracted:
+            target = self.events.get(str(record.about))
+            is_of_another_agent = target is not None and target[0].agent != record.agent
+            return Status.NOT_YOURS if is_of_another_agent else Status.APPLIED
+        retracted = [
+            (other.about, other.agent) for other, _ in self.events.values() if other.kind == "retraction"
+        ]
+        if (record.id, record.agent) in retracted:
             return Status.RETRACTED
         return Status.WAITING if record.about and record.about not in self.interactions else Status.OPEN
 
