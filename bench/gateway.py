@@ -9,12 +9,10 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,17 +21,13 @@ import aiohttp
 from kafka import TopicPartition
 
 from bench.commit import commit
+from bench.gateway_processes import CAPTURED, PLAIN, make_ledger, port_of, ready, start_python
 from bench.replica import PATH, TOKENS
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics, create
-from ledger.database import Database
-from ledger.identity import ensure_identity
-from ledger.learning import agents
-from ledger.versions import routing
 
-PACED_PER_S, CLIENTS, STREAMS, READY_S_MAX = 50.0, 32, 40, 60.0
-PLAIN, CAPTURED = "plain", "captured"  # agents
+PACED_PER_S, CLIENTS, STREAMS = 50.0, 32, 40
 MESSAGES = [
     {"role": "system", "content": "You look after orders. " + "Answer with one call and nothing else. " * 20},
     {"role": "user", "content": "cancel order 1042, it was charged twice and the customer is waiting"},
@@ -59,6 +53,7 @@ class GatewayRoute:
     model: str
     pid: int | None = None
     answers: int = 0
+    api_key: str | None = None
 
     def cpu_s(self) -> float:
         """Processor seconds of that process, all its threads. Linux only."""
@@ -83,7 +78,8 @@ async def ask(session: aiohttp.ClientSession, route: GatewayRoute, *, stream: bo
     """Milliseconds to the end of the answer, or to the first token of a streamed answer."""
     begun_s, first_s, received = time.perf_counter(), 0.0, b""
     body = {"model": route.model, "messages": MESSAGES, "temperature": 0.7, "stream": stream}
-    async with session.post(route.url + PATH, json=body) as response:
+    headers = {} if route.api_key is None else {"authorization": f"Bearer {route.api_key}"}
+    async with session.post(route.url + PATH, json=body, headers=headers) as response:
         assert response.status == 200, await response.text()
         async for part in response.content.iter_any():
             first_s = first_s or time.perf_counter()
@@ -157,10 +153,10 @@ def figures(samples_by_route: Mapping[str, RouteSamples]) -> dict[str, Any]:
     """The figures of each route, and the difference between `captured` and `direct`."""
     by_route = {
         name: {
-            "ms_p50": _percentile(samples.paced_ms, 50),
-            "ms_p99": _percentile(samples.paced_ms, 99),
-            "first_token_ms_p50": _percentile(samples.first_token_ms, 50),
-            "first_token_ms_p99": _percentile(samples.first_token_ms, 99),
+            "ms_p50": percentile(samples.paced_ms, 50),
+            "ms_p99": percentile(samples.paced_ms, 99),
+            "first_token_ms_p50": percentile(samples.first_token_ms, 50),
+            "first_token_ms_p99": percentile(samples.first_token_ms, 99),
             "requests_per_s": round(statistics.median(samples.per_s), 1),
             "cpu_ms_per_request": round(statistics.median(samples.cpu_ms_per_request), 3),
             "cpu_us_per_token": round(statistics.median(samples.cpu_us_per_token), 1),
@@ -200,23 +196,24 @@ def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
         running.callback(broker.kill)
         cluster = Kafka(bootstrap_servers=broker.bootstrap, options={})
         create(cluster, Topics(), partitions=1, replication=1)
-        replica = running.enter_context(_process("-m", "bench.replica", "replica"))
-        url = f"http://127.0.0.1:{_port_of(replica)}"
-        proxy = running.enter_context(_process("-m", "bench.replica", "proxy", url))
+        replica = running.enter_context(start_python("-m", "bench.replica", "replica"))
+        url = f"http://127.0.0.1:{port_of(replica)}"
+        proxy = running.enter_context(start_python("-m", "bench.replica", "proxy", url))
         port = free_port()
         config = folder / "clorad.toml"
         config.write_text(
-            f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n[ledger]\nurl = "{_ledger(folder, url)}"\n'
+            f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n'
+            f'[ledger]\nurl = "{make_ledger(folder, url)}"\n'
             f'[fleet]\nreplicas = ["{url}"]\n[gateway]\nport = {port}\n'
         )
         gateway = running.enter_context(
-            _process("-m", "daemon", "--config", str(config), "gateway", log=folder / "gateway.log")
+            start_python("-m", "daemon", "--config", str(config), "gateway", log=folder / "gateway.log")
         )
-        asyncio.run(_ready(f"http://127.0.0.1:{port}/readyz"))
+        asyncio.run(ready(f"http://127.0.0.1:{port}/readyz"))
         own = f"http://127.0.0.1:{port}"
         routes = {
             "direct": GatewayRoute(url, PLAIN),
-            "proxy": GatewayRoute(f"http://127.0.0.1:{_port_of(proxy)}", PLAIN, proxy.pid),
+            "proxy": GatewayRoute(f"http://127.0.0.1:{port_of(proxy)}", PLAIN, proxy.pid),
             "gateway": GatewayRoute(own, PLAIN, gateway.pid),
             "captured": GatewayRoute(own, CAPTURED, gateway.pid),
         }
@@ -230,68 +227,31 @@ def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
         }
 
 
-def _ledger(folder: Path, replica: str) -> str:
-    """A ledger in which the replica is in rotation and both agents serve the base."""
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    database = Database(url)
-    database.migrate()
-    ensure_identity(database)
-    for name in (PLAIN, CAPTURED):
-        agents.declare(database, agents.Agent(name=name, base_hash="0" * 64, capture=name == CAPTURED))
-    routing.record_replicas(
-        database, [routing.ReplicaState(url=replica, in_rotation=True, base_name="base", models=())]
-    )
-    database.close()
-    return url
-
-
-@contextmanager
-def _process(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    with ExitStack() as stack:
-        errors = stack.enter_context(log.open("wb")) if log else None
-        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=errors)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
-
-
-def _port_of(process: "subprocess.Popen[bytes]") -> int:
-    assert process.stdout is not None
-    return int(process.stdout.readline())
-
-
-async def _ready(url: str) -> None:
-    until_s = time.monotonic() + READY_S_MAX
-    async with aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            if time.monotonic() > until_s:
-                raise TimeoutError("the gateway did not become ready")
-            await asyncio.sleep(0.1)
-
-
-def _percentile(values: list[float], percent: int) -> float:
+def percentile(values: list[float], percent: int) -> float:
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 2)
 
 
 def main() -> None:
-    """`python -m bench.gateway [--quick] --json`; the last line is one JSON object."""
+    """`python -m bench.gateway [--quick] [--against CHECKOUT] --json`; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
     parser.add_argument("--quick", action="store_true", help="one short round: under a minute")
-    size = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another commit's work tree: its gateway beside ours, which asks for keys and counts limits",
+    )
+    options = parser.parse_args()
+    size = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory(prefix="clorad-gateway-") as folder:
-        result = run(Path(folder), size)
+        if options.against is None:
+            result = run(Path(folder), size)
+        else:
+            from bench.gateway_comparison import compare
+
+            result = compare(Path(folder), size, options.against.resolve())
     about = {"rounds": size.rounds, "commit": commit(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
     print(json.dumps({**result, **about}))
 
