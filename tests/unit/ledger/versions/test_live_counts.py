@@ -2,10 +2,11 @@
 
 from sqlalchemy import text
 
+from ledger import schema
 from ledger.database import Database
 from ledger.events import LiveCounts, Signal, VersionCounts
 from ledger.reports.audit import audit
-from ledger.versions.live_counts import canary_counts, delete_old
+from ledger.versions.live_counts import canary_counts, delete_old, promoted_counts
 from tests.unit.ledger.event_builder import INTERACTIONS, build_interaction, keep
 
 V6, V7 = "v6-aaaaaa", "v7-bbbbbb"
@@ -88,3 +89,30 @@ def test_old_counts_are_deleted_and_new_ones_stay(database: Database) -> None:
             connection.execute(text(f"UPDATE {table} SET {column} = {column} - 900000"))
     assert delete_old(database) == 3
     assert (conversations(database), errors(database)) == ((0, 0), (0, 0))
+
+
+def test_a_promoted_version_is_counted_from_the_first_whole_minute_on(database: Database) -> None:
+    promoted_s = 1_800_000_030.0
+    rows = (  # version, conversations, since_s
+        (V6, 19, 1_799_999_940),
+        (V6, 7, 1_800_000_060),  # answers that were under way
+        (V7, 5, 1_800_000_000),
+        (V7, 30, 1_800_000_060),
+        (V7, 20, 1_800_000_120),
+    )
+    with database.write() as connection:
+        for version, number, since_s in rows:
+            place = {"agent": "billing", "canary": "", "share": 0.0, "version": version}
+            connection.execute(
+                schema.live_conversations.insert().values(**place, since_s=since_s, conversations=number)
+            )
+            signal = {**place, "signal": Signal.LENGTH.value, "conversation": f"{version} {since_s}"}
+            connection.execute(schema.live_signals.insert().values(**signal, seen_s=since_s + 1.0))
+    with database.read() as connection:
+        counts = promoted_counts(connection, "billing", version=V7, predecessor=V6, promoted_s=promoted_s)
+    assert (counts.before, counts.before_shown) == (19, {Signal.LENGTH: 1})
+    assert counts.after == ((1_800_000_060, 30), (1_800_000_120, 20))
+    assert sorted(counts.after_shown) == [
+        (Signal.LENGTH, 1_800_000_061.0),
+        (Signal.LENGTH, 1_800_000_121.0),
+    ]
