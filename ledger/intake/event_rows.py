@@ -10,6 +10,9 @@ from ledger.facts import fact
 from ledger.intake import amendments, outbox
 from ledger.schema import dead_letters, events, interactions
 
+DEAD_HEADERS = "clorad.dead."
+"""Prefix of the headers that clorad adds to the copy of a dead letter."""
+
 SEQ_FLOOR = "seq_floor"
 """The fact that holds the largest number of an event whose row was deleted."""
 
@@ -180,4 +183,4 @@ def _cause(partition: Partition, arrival: Arrival, unusable: UnusableRecord) -> 
         "partition": str(partition.number),
         "offset": str(arrival.offset),
     }
-    return tuple((f"clorad.dead.{name}", value.encode()) for name, value in facts.items())
+    return tuple((f"{DEAD_HEADERS}{name}", value.encode()) for name, value in facts.items())

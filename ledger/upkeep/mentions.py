@@ -15,7 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 from ledger.database import in_chunks
 from ledger.events import DeadLetter, Status, silence_uid
 from ledger.intake import dead_letters as letters
+from ledger.intake.event_rows import DEAD_HEADERS
 from ledger.intake.outbox import from_json
+from ledger.intake.redrive import REDRIVEN
 from ledger.schema import (
     agents,
     dead_letters,
@@ -229,8 +231,10 @@ def _messages(connection: Connection, dead: Sequence[DeadLetter]) -> Iterator[in
             headers = {
                 name: (value or b"").decode("utf-8", "replace") for name, value in from_json(row.headers)
             }
-            place = tuple(headers.get(f"clorad.dead.{name}", "") for name in ("topic", "partition", "offset"))
-            if place in places or headers.get("clorad_redriven") in letter_ids:
+            place = tuple(
+                headers.get(f"{DEAD_HEADERS}{name}", "") for name in ("topic", "partition", "offset")
+            )
+            if place in places or headers.get(REDRIVEN) in letter_ids:
                 yield row.id
 
 

@@ -14,6 +14,7 @@ from deploy.kafka.broker import LocalBroker, free_port
 from feedback import inspection
 from feedback.connection import Kafka
 from feedback.topics import Topics
+from ledger.topic_names import FEEDBACK_TOPIC
 from tests.catalogue import catalogue
 from tests.installation import Installation
 from tests.kafka_broker import RealKafka
@@ -64,7 +65,7 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
         ),
     ]
     assert sent[0]["uid"] == "clorad-cli#c1"
-    assert {record["topic"] for record in sent} == {"clorad.feedback"}
+    assert {record["topic"] for record in sent} == {FEEDBACK_TOPIC}
     until(lambda: (installed.folder / "clorad.db").exists() and installed.ready(), log)
     until(
         lambda: sum(partition["lag"] for partition in installed.json("status", "--lag")["partitions"]) == 0,
@@ -124,7 +125,7 @@ def test_a_dead_letter_is_put_right_and_sent_again(shipping: Installation) -> No
     assert letter["offset"] == sent["offset"]
 
     [would] = shipping.json("dead-letters", "redrive", "--all", "--dry-run")["letters"]
-    assert (would["record"]["topic"], would["record"]["value"]) == ("clorad.feedback", letter["value"])
+    assert (would["record"]["topic"], would["record"]["value"]) == (FEEDBACK_TOPIC, letter["value"])
     until(shipping.caught_up, log)
     assert shipping.json("status")["dead_letters"] == {"unknown_agent": 1}, "a dry run sends nothing"
 

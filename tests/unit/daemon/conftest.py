@@ -15,6 +15,7 @@ from daemon.cli.app import main
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Event, Reason, Role
 from ledger.learning.agents import Agent, declare
+from ledger.topic_names import DEAD_LETTERS_TOPIC
 from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
 from tests.unit.ledger.event_builder import FEEDBACK, build_event, build_unusable, keep
@@ -120,4 +121,4 @@ def bury(database: Database, value: bytes) -> None:
     content = build_unusable(Reason.INVALID_JSON)
     arrival = Arrival(offset=start, key=b"k", value=value, headers=headers, content=content)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
-    transaction.keep(database, [batch], dead_letter_topic="clorad.dead-letters")
+    transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS_TOPIC)

@@ -17,10 +17,11 @@ from ledger.events import (
     UnusableRecord,
 )
 from ledger.intake import transaction
+from ledger.topic_names import DEAD_LETTERS_TOPIC, FEEDBACK_TOPIC, INTERACTIONS_TOPIC
 
-FEEDBACK = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=0)
-INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
-DEAD_LETTERS = "clorad.dead-letters"
+FEEDBACK = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=0)
+INTERACTIONS = Partition(cluster_id="c1", topic=INTERACTIONS_TOPIC, topic_id="t2", number=0)
+DEAD_LETTERS = DEAD_LETTERS_TOPIC
 
 Content = Event | Interaction | LiveCounts | UnusableRecord
 

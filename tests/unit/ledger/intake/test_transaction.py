@@ -10,6 +10,7 @@ from ledger.events import Event, KeptEvent, Partition, Reason, Role, Status
 from ledger.intake import outbox, transaction
 from ledger.learning import event_queries
 from ledger.reports.audit import audit
+from ledger.topic_names import FEEDBACK_TOPIC
 from tests.unit.ledger.event_builder import (
     DEAD_LETTERS,
     FEEDBACK,
@@ -50,7 +51,7 @@ def test_an_event_comes_back_as_it_was_kept(database: Database) -> None:
     assert found.event == event
     assert (found.status, found.topic, found.partition, found.offset) == (
         Status.OPEN,
-        "clorad.feedback",
+        FEEDBACK_TOPIC,
         0,
         1,
     )
@@ -80,7 +81,7 @@ def test_whoever_writes_second_keeps_nothing_and_learns_where_to_read_on(databas
 
 
 def test_one_batch_too_late_takes_back_the_whole_transaction(database: Database) -> None:
-    other = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
+    other = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=1)
     transaction.start_at(database, other, 0)
     keep(database, build_event("1"))
     batches = [build_batch(0, [build_event("2")], partition=other), build_batch(0, [build_event("3")])]
@@ -142,7 +143,7 @@ def test_a_dead_letter_is_kept_whole_and_owed_to_kafka(database: Database) -> No
     keep(database, build_event("1"), build_unusable())
     with database.read() as connection:
         row = connection.execute(select(schema.dead_letters)).one()
-    assert (row.topic, row.partition, row.offset, row.reason) == ("clorad.feedback", 0, 1, "invalid_json")
+    assert (row.topic, row.partition, row.offset, row.reason) == (FEEDBACK_TOPIC, 0, 1, "invalid_json")
     assert (row.key, row.value) == (b"key", b"bytes 1")
     assert outbox.from_json(row.headers) == (("ce_id", b"1"), ("ce_id", None))
     [owed] = outbox.pending(database, limit=10)
@@ -168,10 +169,10 @@ def test_a_record_without_key_and_value_can_be_a_dead_letter(database: Database)
 
 def test_a_topic_made_again_starts_a_partition_of_its_own(database: Database) -> None:
     keep(database, build_event("1"))
-    again = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t9", number=0)
+    again = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t9", number=0)
     keep(database, build_event("2"), partition=again)
     assert transaction.next_offset(database, FEEDBACK) == 1
-    assert transaction.known_topic_ids(database, "clorad.feedback") == {"t1": "c1", "t9": "c1"}
+    assert transaction.known_topic_ids(database, FEEDBACK_TOPIC) == {"t1": "c1", "t9": "c1"}
 
 
 class TestInteractions:
@@ -250,7 +251,7 @@ def test_partitions_kept_together_may_repeat_each_other(database: Database) -> N
     ]
     batches = []
     for number, some in enumerate(contents):
-        partition = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=number)
+        partition = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=number)
         transaction.start_at(database, partition, 0)
         batches.append(build_batch(0, some, partition=partition, holes=number))
     result = transaction.keep(database, batches, dead_letter_topic=DEAD_LETTERS)

@@ -29,6 +29,7 @@ from ledger.intake import transaction, waiting
 from ledger.intake.redrive import redrive
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import against, audit
+from ledger.topic_names import FEEDBACK_TOPIC, INTERACTIONS_TOPIC
 from tests.unit.ledger.event_builder import (
     DEAD_LETTERS,
     FEEDBACK,
@@ -38,8 +39,8 @@ from tests.unit.ledger.event_builder import (
     build_retraction,
 )
 
-OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
-INTERACTIONS = Partition(cluster_id="c1", topic="clorad.interactions", topic_id="t2", number=0)
+OTHER = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=1)
+INTERACTIONS = Partition(cluster_id="c1", topic=INTERACTIONS_TOPIC, topic_id="t2", number=0)
 SETTINGS = settings(
     max_examples=25,
     stateful_step_count=25,

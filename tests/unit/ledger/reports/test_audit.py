@@ -10,6 +10,7 @@ from ledger.database import Database
 from ledger.events import Partition
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import Audit, against, audit, recount
+from ledger.topic_names import FEEDBACK_TOPIC
 from tests.unit.ledger.event_builder import (
     FEEDBACK,
     INTERACTIONS,
@@ -19,7 +20,7 @@ from tests.unit.ledger.event_builder import (
     keep,
 )
 
-OTHER = Partition(cluster_id="c1", topic="clorad.feedback", topic_id="t1", number=1)
+OTHER = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=1)
 
 
 def audited(database: Database, ends: dict[tuple[str, int], int] | None = None) -> Audit:

@@ -14,6 +14,7 @@ from ledger.intake import outbox
 from ledger.learning import event_queries
 from ledger.reports.audit import audit
 from ledger.revisions import known_revisions
+from ledger.topic_names import LIFECYCLE_TOPIC
 from ledger.upkeep import copies, erasures, forgetting
 from ledger.upkeep.backup import back_up, restore, restores
 from ledger.upkeep.mentions import Subject
@@ -104,7 +105,7 @@ def test_what_must_never_go_back_does_not(database: Database, tmp_path: Path) ->
     again = leases.acquire(database, ["agent/billing", "fleet"], holder="m", ttl_s=5.0)
     assert all(again[name] > taken[name] for name in taken), "a holder from before is fenced"
     message = outbox.pending(database, limit=100)[-1]
-    assert (message.topic, message.id > last) == ("clorad.lifecycle", True)
+    assert (message.topic, message.id > last) == (LIFECYCLE_TOPIC, True)
     keep(database, build_unusable())
     assert outbox.pending(database, limit=100)[-1].id > message.id, "no id names two messages"
     go_back(database, file.with_name("backup replaced"), force=True)

@@ -17,6 +17,7 @@ from ledger.intake import waiting
 from ledger.learning import passes, turns
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import audit
+from ledger.topic_names import FEEDBACK_TOPIC
 from ledger.upkeep import erasures, forgetting
 from ledger.upkeep.mentions import Subject
 from ledger.versions import decisions
@@ -145,7 +146,7 @@ class TestAPerson:
     ) -> None:
         store_dead_letter(database, b'{"author": "anna", "said": "OTHER"}')
         store_dead_letter(database, value, headers=(("ce_subject", b"MARK"),))
-        again = (schema.outbox.insert(), {"topic": "clorad.feedback", "key": b"k", "value": value})
+        again = (schema.outbox.insert(), {"topic": FEEDBACK_TOPIC, "key": b"k", "value": value})
         with database.write() as connection:
             headers = [["clorad_redriven", "Mg=="]]  # letter 2
             connection.execute(again[0].values(**again[1], headers=headers, created_s=1.0, sent_s=5.0))
