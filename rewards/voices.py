@@ -12,6 +12,7 @@ from functools import cached_property
 
 from feedback.grouping import normalise
 from ledger.events import CORRECTING, KeptEvent, Kind
+from ledger.intake.ownership import JUDGE_RIGHT
 from rewards.episode import text_of
 from rewards.exchange import History, asked, is_same_prompt, prompt_key
 
@@ -50,7 +51,6 @@ def hear(
     history: History,
     authors_min: int,
     approvals: Iterable[KeptEvent] = (),
-    trusted: frozenset[int] = frozenset(),
 ) -> Voices:
     """Find the people behind each correction, override and takeover among `events`.
 
@@ -58,13 +58,15 @@ def hear(
     own prompt: those count as slots. Where both are about captured answers, so that nobody made up what was
     rejected, only changes count: each brings in only words that the other's reply has too, at least half of
     them brought in there as well; or both leave out the same words. Whoever approved the very reply to the
-    very prompt stands behind it too. `trusted` are events, by `seq`, of people whose word is enough.
+    very prompt stands behind it too. An author with the right to judge is enough.
 
     Not seen: the order of words, which slot stands where, and on which prompts a change is right. What people
     approved guards those (`rewards.suite`).
     """
-    changes = [change for kept in _each_once(events) if (change := _change_of(kept, history))]
+    events = _each_once(events)
+    changes = [change for kept in events if (change := _change_of(kept, history))]
     people: dict[int, set[str]] = {change.seq: {change.author} for change in changes}
+    trusted = {kept.seq for kept in events if JUDGE_RIGHT in kept.event.rights}
     judged = {change.seq for change in changes if change.seq in trusted}
     if authors_min > 1:
         approvers = _approvers_of(approvals, history)

@@ -12,8 +12,12 @@ Reference = Annotated[str, typer.Argument(metavar="AGENT@vN", help="As in billin
 By = Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")]
 
 
+contested = typer.Typer(help="What people disagree about.", no_args_is_help=True)
+
+
 def add_to(app: typer.Typer, *, act: str) -> None:
     """Register these commands under their heading in the help."""
+    app.add_typer(contested, name="contested", rich_help_panel=act)
     for command in (promote, refuse, hold, resume):
         app.command(rich_help_panel=act)(command)
 
@@ -85,3 +89,56 @@ def _require_reason(reason: str) -> None:
 
     if not reason.strip():
         raise CommandFailed("--reason is kept with the decision: say why", code=ExitCode.USAGE)
+
+
+@contested.command("list")
+def contested_list(
+    context: Context,
+    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most, the newest.", min=1, max=1000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List contested events: what each wants, and what others want."""
+    from daemon.commands.acting import contested as commands
+
+    commands.show(settings_of(context), agent=agent, limit=limit, as_json=as_json)
+
+
+@contested.command("settle")
+def contested_settle(
+    context: Context,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="SOURCE#ID, or a bare id.")],
+    reason: Annotated[str, typer.Option(help="Kept with the event.")] = "",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let an event count, also without a second person; what contradicts it on the same prompt does not."""
+    from daemon.commands.acting import contested as commands
+    from daemon.console import show_json
+
+    _require_reason(reason)
+    done = commands.settle(settings_of(context), event, by=by or this_user(), reason=reason)
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{done['event']} counts from now on, against {len(done['superseded'])} others")
+
+
+@contested.command("retract")
+def contested_retract(
+    context: Context,
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="SOURCE#ID, or a bare id.")],
+    reason: Annotated[str, typer.Option(help="Kept with the event.")] = "",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a contested event back: it is trained on no more."""
+    from daemon.commands.acting import contested as commands
+    from daemon.console import show_json
+
+    _require_reason(reason)
+    done = commands.retract(settings_of(context), event, by=by or this_user(), reason=reason)
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{done['event']} is retracted")

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from daemon.learning.preparing import Background, read_background
 from engine.recipe import recipe_from, recipe_values
 from ledger.database import Connection
-from ledger.events import CORRECTING, WAITS_FOR_ANOTHER, Interaction, KeptEvent, Kind, Role, Status
+from ledger.events import (
+    CORRECTING,
+    WAITS_FOR_ANOTHER,
+    Interaction,
+    KeptEvent,
+    Kind,
+    Role,
+    Status,
+)
+from ledger.intake.ownership import JUDGE_RIGHT
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent
@@ -196,7 +205,7 @@ def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
     marks: Marks = {
         kept.seq: (Status.CONTESTED, "in too many candidates the gate refused")
         for kept in material.waiting
-        if kept.seq in often_refused
+        if kept.seq in often_refused and JUDGE_RIGHT not in kept.event.rights
     }
     for seq, other in disputes.contested.items():
         marks[seq] = (Status.CONTESTED, f"people disagree about this prompt: event {other}")

@@ -32,6 +32,10 @@ def levels_from(stored: Mapping[str, Any]) -> TrustLevels:
     return TrustLevels(**{name: Trust(level) for name, level in stored.items()})
 
 
+JUDGE_RIGHT = "judge"
+"""The right to be believed without a second person, for a verifier or a lead (`rewards.voices`)."""
+
+
 def unsigned_refusal(event: Event, levels: TrustLevels) -> str:
     """Why the event cannot be stored with the trust it has; empty where it can."""
     short = [use for use, least in _uses(event, levels) if not event.trust.reaches(least)]

@@ -1,5 +1,7 @@
 """Who stands behind a correction: people who changed replies alike, compared one by one."""
 
+from dataclasses import replace
+
 import pytest
 
 from ledger.events import KeptEvent
@@ -136,9 +138,12 @@ def test_whoever_approved_the_reply_stands_behind_it() -> None:
     assert confirmed(event, approvals=[own]) == set()
 
 
-def test_a_trusted_persons_word_is_enough_and_confirms_what_is_like_it() -> None:
-    events = [build_notify(1, "lead", 17), build_harm(2, "mallory", 5)]
-    assert confirmed(*events, trusted=frozenset({1})) == {1}
+def test_the_word_of_somebody_with_the_right_to_judge_is_enough_and_confirms_what_is_like_it() -> None:
+    lead = build_notify(1, "lead", 17)
+    lead = replace(lead, event=replace(lead.event, rights=frozenset({"judge"})))
+    voices = voices_of(lead, build_notify(2, "ann", 23), build_harm(3, "mallory", 5))
+    assert [voices.are_enough(seq) for seq in (1, 2, 3)] == [True, True, False]
+    assert voices.stands_alone(1)
 
 
 def test_one_person_is_enough_where_that_is_set() -> None:

@@ -1,0 +1,34 @@
+"""A learner for `bench.poison` that trains the example base with clorad's engine, and answers with it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon.learning.preparing import prepare_turn
+from engine.warm_engine import WarmEngine
+from examples.house_rules.local_agent import LocalAgent
+from examples.house_rules.rehearsal import BASE
+from ledger.database import Database
+from ledger.learning.turns import Turn
+
+
+class EngineLearner:
+    """One agent in this process."""
+
+    def __init__(self, engine: WarmEngine, folder: Path) -> None:
+        self._folder = folder
+        self._agent = LocalAgent(engine, BASE, folder)
+
+    def learn(self, database: Database, turn: Turn) -> None:
+        """Train the turn as the learner role would."""
+        self._agent.learn(prepare_turn(database, self._folder, turn).lesson)
+
+    def answer(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """The greedy reply."""
+        return self._agent.replies([messages])[0]
+
+
+def engine_learner() -> Callable[[Path], EngineLearner]:
+    """Makes learners that share one engine."""
+    engine = WarmEngine.load(BASE, slots=1, rank=16, threads=1, token_budget=2048)
+    return lambda folder: EngineLearner(engine, folder)

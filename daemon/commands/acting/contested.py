@@ -1,0 +1,75 @@
+"""`clorad contested`: shows what people disagree about, and settles it for one side or retracts one."""
+
+from typing import Any
+
+from daemon.commands.ledger import opened, reading
+from daemon.console import CommandFailed, console, moment, short, show_json, table
+from daemon.settings import Settings
+from ledger.database import Database
+from ledger.events import KeptEvent
+from ledger.learning import contested, event_queries
+from ledger.learning.event_queries import interactions_named
+from rewards.exchange import History, asked, is_same_prompt
+
+
+def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) -> None:
+    """Print the newest contested events with what stands beside them."""
+    with reading(settings) as connection:
+        found = contested.contested(connection, agent=agent, limit=limit)
+    if as_json:
+        show_json([one.to_json() for one in found])
+        return
+    rows = table("EVENT", "AGENT", "AUTHOR", "PROMPT", "WANTS", "OTHERS WANT", "WHY", "WHEN")
+    for one in found:
+        others = [_wanted(other) for other in one.beside if _wanted(other) != _wanted(one.kept)]
+        rows.add_row(
+            short(one.kept.event.uid, 60),
+            one.kept.event.agent,
+            short(one.kept.event.author, 20),
+            short(asked(tuple(one.kept.event.data.get("messages") or ())), 40),
+            short(_wanted(one.kept), 40),
+            short("; ".join(dict.fromkeys(others)), 40),
+            short(one.reason, 60),
+            moment(one.kept.received_s),
+        )
+    console().print(rows if found else "nothing is contested")
+
+
+def settle(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, Any]:
+    """Let one event count from now on; what wants another reply to the same prompt no longer does."""
+    with opened(settings) as database:
+        kept = _contested_event(database, uid)
+        with database.read() as connection:
+            beside = contested.beside_it(connection, kept)
+            named = [one.event.interaction for one in (kept, *beside) if one.event.interaction]
+            history = History(interactions=interactions_named(connection, named), conversations={})
+        prompt = history.about(kept.event).messages
+        against = [
+            other
+            for other in beside
+            if is_same_prompt(prompt, history.about(other.event).messages) and _wanted(other) != _wanted(kept)
+        ]
+        contested.settle(database, kept, against, by=by, reason=reason)
+    return {"event": kept.event.uid, "superseded": [other.event.uid for other in against], "by": by}
+
+
+def retract(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, Any]:
+    """Take a contested event back."""
+    with opened(settings) as database:
+        kept = _contested_event(database, uid)
+        contested.retract(database, kept, by=by, reason=reason)
+    return {"event": kept.event.uid, "by": by}
+
+
+def _contested_event(database: Database, uid: str) -> KeptEvent:
+    with database.read() as connection:
+        events = event_queries.event_by_uid(connection, uid)
+        found = [one for kept in events for one in contested.contested(connection, seq=kept.seq)]
+    if len(found) != 1:
+        complaint = "several contested events are" if found else "no contested event is"
+        raise CommandFailed(f"{complaint} called {short(uid, 80)}; `clorad contested list` has them")
+    return found[0].kept
+
+
+def _wanted(kept: KeptEvent) -> str:
+    return " ".join(str(kept.event.data.get("corrected") or "").split())

@@ -1,0 +1,103 @@
+"""Contested events: what people disagree about, and what an administrator decides about it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from ledger.database import Database
+from ledger.events import KeptEvent, Status
+from ledger.intake.ownership import JUDGE_RIGHT
+from ledger.intake.withdrawn import GONE
+from ledger.learning.event_queries import events_by_seq
+from ledger.schema import events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContestedEvent:
+    """One event that waits for a decision, and the events of the same prompt group that stand."""
+
+    kept: KeptEvent
+    reason: str
+    beside: tuple[KeptEvent, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The event with its texts, and the other side."""
+        return {**_side(self.kept), "reason": self.reason, "beside": [_side(other) for other in self.beside]}
+
+
+def contested(
+    connection: Connection, *, agent: str | None = None, seq: int | None = None, limit: int = 100
+) -> list[ContestedEvent]:
+    """The newest contested events, of all agents or of one, or the one with this number."""
+    query = select(events.c.seq, events.c.status_reason).where(events.c.status == Status.CONTESTED.value)
+    if agent is not None:
+        query = query.where(events.c.agent == agent)
+    if seq is not None:
+        query = query.where(events.c.seq == seq)
+    reasons = {
+        row.seq: row.status_reason or ""
+        for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    }
+    by_seq = events_by_seq(connection, reasons)
+    return [
+        ContestedEvent(kept=by_seq[seq], reason=reason, beside=tuple(beside_it(connection, by_seq[seq])))
+        for seq, reason in reasons.items()
+    ]
+
+
+def beside_it(connection: Connection, kept: KeptEvent) -> list[KeptEvent]:
+    """The agent's other events of the same kind in the same prompt group that were not withdrawn."""
+    query = select(events.c.seq).where(
+        events.c.agent == kept.event.agent,
+        events.c.prompt_group == kept.event.prompt_group,
+        events.c.kind == kept.event.kind.value,
+        events.c.seq != kept.seq,
+        events.c.status.not_in(GONE),
+    )
+    others = events_by_seq(connection, connection.scalars(query.limit(100)))
+    return [others[seq] for seq in sorted(others)]
+
+
+def settle(
+    database: Database, kept: KeptEvent, against: Iterable[KeptEvent], *, by: str, reason: str
+) -> None:
+    """The event counts from now on, without a second person; `against` does not. The reason is stored."""
+    why = _why("settled", by, reason)
+    with database.write() as connection:
+        _set(connection, kept, Status.OPEN, why, rights=sorted(kept.event.rights | {JUDGE_RIGHT}))
+        for other in against:
+            _set(connection, other, Status.SUPERSEDED, why)
+
+
+def retract(database: Database, kept: KeptEvent, *, by: str, reason: str) -> None:
+    """The event is retracted. Who and why is stored."""
+    with database.write() as connection:
+        _set(connection, kept, Status.RETRACTED, _why("retracted", by, reason))
+
+
+def _set(connection: Connection, kept: KeptEvent, status: Status, why: str, **more: Any) -> None:
+    connection.execute(
+        update(events)
+        .where(events.c.seq == kept.seq, events.c.status.not_in(GONE))
+        .values(status=status.value, status_reason=why, **more)
+    )
+
+
+def _why(done: str, by: str, reason: str) -> str:
+    return f"{done} by {by}: {reason}"[:200]
+
+
+def _side(kept: KeptEvent) -> dict[str, Any]:
+    event = kept.event
+    return {
+        "event": event.uid,
+        "agent": event.agent,
+        "author": event.author,
+        "kind": event.kind.value,
+        "status": kept.status.value,
+        "received_s": kept.received_s,
+        "messages": event.data.get("messages", []),
+        "corrected": event.data.get("corrected"),
+    }

@@ -1,0 +1,47 @@
+"""The attack benchmark: its bound, that one attacker changes nothing, and that finished cells are kept."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from bench.poison import WORLD, Cell, bound_95, cells_of, figures, run_cell
+from examples.house_rules.world_file import read_world
+
+ATTACK = Cell(attackers="1", events=10, sharing=False, authors=4, authors_min=2, engine=False)
+
+
+@pytest.mark.parametrize(
+    ("promoted", "tried", "bound"), [(0, 120, 0.0247), (0, 1, 0.95), (1, 20, 0.2161), (5, 5, 1.0)]
+)
+def test_the_bound_is_that_of_clopper_and_pearson(promoted: int, tried: int, bound: float) -> None:
+    assert bound_95(promoted, tried) == pytest.approx(bound, abs=1e-4)
+
+
+def test_what_one_attacker_says_waits_and_the_honest_rule_beside_it_is_promoted() -> None:
+    world = read_world(WORLD)
+    alone = run_cell(world, ATTACK, [0], None)
+    assert (alone.promoted, alone.waited) == (0, 1)
+    shared = run_cell(world, replace(ATTACK, sharing=True, events=30), [0], None)
+    assert (shared.promoted, shared.verdicts) == (0, {"promote": 1})
+
+
+def test_where_one_person_is_enough_the_attack_is_trained_on() -> None:
+    cell = run_cell(read_world(WORLD), replace(ATTACK, authors_min=1, events=30), [0], None)
+    assert cell.waited == 0
+
+
+def test_the_figures_count_attackers_who_are_alone_apart_from_those_who_collude() -> None:
+    cells = [
+        replace(ATTACK, tried=20, verdicts={}),
+        replace(ATTACK, attackers="2", tried=20, promoted=3, verdicts={}),
+        replace(ATTACK, attackers="0", tried=4, promoted=4, verdicts={}),
+    ]
+    result = figures(cells)
+    assert (result["harmful_promoted"], result["harmful_tried"]) == (0, 20)
+    assert (result["collusion"]["harmful_promoted"], result["honest_promoted_share"]) == (3, 1.0)
+
+
+def test_a_finished_cell_is_read_back_as_it_was_written() -> None:
+    for cell in cells_of(read_world(WORLD), engine=False, authors_min=2):
+        assert Cell(**json.loads(json.dumps(asdict(cell)))).key == cell.key
