@@ -23,7 +23,7 @@ from serving.gateway.agent_request import AgentRequest
 from serving.gateway.answer_signs import AnswerSigns
 from serving.gateway.edge.errors import RequestRefused, error_body
 from serving.gateway.edge.http_request import HttpRequest
-from serving.gateway.edge.json_text import LARGE_BYTES, count_values, decode_request
+from serving.gateway.edge.json_text import LARGE_BYTES, count_request, decode_request
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.edge.request_fields import CHAT, FieldRules
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
@@ -107,8 +107,7 @@ class Responder:
         if table is None:
             raise RequestRefused(503, "the routing is not known yet", "no_routing")
         raw = await http.body(self._limits.body_bytes_max)
-        if (values := count_values(raw, enough=self._limits.values_max)) <= self._limits.values_max:
-            http.hold_values(values)
+        http.hold_values(await count_request(raw, self._limits))
         body, dropped = self._fields.apply(path, await decode_request(raw, self._limits))
         agent = body.get("model")
         if isinstance(agent, str):

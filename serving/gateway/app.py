@@ -32,7 +32,7 @@ from serving.gateway.forwarding import open_forwarder
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable, keep_fresh
-from serving.gateway.shutdown import GatewayServer, ShutdownWatcher
+from serving.gateway.shutdown import ACCEPTED_AT_ONCE, BACKLOG, GatewayServer, ShutdownWatcher
 from serving.health_report import HealthReport
 
 log = structlog.get_logger(__name__)
@@ -139,6 +139,7 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
             lifespan="on",
             http=connection_factory(limits),
             ws="none",
+            backlog=ACCEPTED_AT_ONCE,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # a client could name any address, and have its requests counted there
@@ -175,7 +176,7 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
 def _listening(host: str, port: int) -> socket.socket:
     """A socket bound here: a port that is taken is an `OSError`, where uvicorn would end the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _readiness_check(table: RoutingTable, health: HealthReport) -> Callable[[], None]:

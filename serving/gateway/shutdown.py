@@ -18,6 +18,12 @@ log = structlog.get_logger(__name__)
 
 _TICK_S = 0.2
 
+BACKLOG = 2048
+"""Connections that the operating system keeps until the gateway accepts them."""
+
+ACCEPTED_AT_ONCE = 16
+"""Connections that are accepted before others are served: a thousand at once would take a quarter second."""
+
 
 class ShutdownWatcher:
     """Ends a server in order. `watch` runs in a thread of its own for as long as the server does."""
@@ -70,6 +76,12 @@ class GatewayServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """The role's signal handlers set `stopping`; uvicorn installs none."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. asyncio also takes `Config.backlog` for how many connections it accepts at once."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections; answers in flight end, or are cut off after `drain_s_max`."""

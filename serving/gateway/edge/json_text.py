@@ -8,13 +8,16 @@ import asyncio
 import json
 import math
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from feedback.envelope import depth_of
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.limits import GatewayLimits
+
+Result = TypeVar("Result")
 
 LARGE_BYTES = 64 * 1024
 """From here on a text is decoded in a thread: below, the change of threads costs more than it spares."""
@@ -24,19 +27,25 @@ _THREAD = ThreadPoolExecutor(1, thread_name_prefix="json")
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
+async def count_request(raw: bytes, limits: GatewayLimits) -> int:
+    """At most how many JSON values a body holds, counted beside the event loop where it is large.
+
+    Raises `RequestRefused` (400) above `values_max`.
+    """
+    values = await _beside(len(raw), partial(count_values, raw, enough=limits.values_max))
+    if values > limits.values_max:
+        text = f"the body holds more than {limits.values_max} JSON values"
+        raise RequestRefused(400, text, "body_values", code="too_many_values")
+    return values
+
+
 async def decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
     """The same as `decode_now`, beside the event loop where the text is large."""
-    read = partial(decode_now, raw, limits)
-    if len(raw) < LARGE_BYTES:
-        return read()
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
+    return await _beside(len(raw), partial(decode_now, raw, limits))
 
 
 def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
-    """The object in a request's body, decoded in the thread of the caller. Raises `RequestRefused` (400)."""
-    if count_values(raw, enough=limits.values_max) > limits.values_max:
-        text = f"the body holds more than {limits.values_max} JSON values"
-        raise RequestRefused(400, text, "body_values", code="too_many_values")
+    """The object in a request's body, whose values are counted. Raises `RequestRefused` (400)."""
     try:
         body = decode_strictly(raw)
     except RecursionError:
@@ -45,16 +54,14 @@ def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
         raise RequestRefused(400, "the body is not JSON", "body_json") from None
     if not isinstance(body, dict):
         raise RequestRefused(400, "the body must be an object", "body_json")
-    if raw.count(b"[") + raw.count(b"{") > limits.depth_max and depth_of(body) > limits.depth_max:
+    if _count(raw, b"[{") > limits.depth_max and depth_of(body) > limits.depth_max:
         raise _too_deep(limits)
     return body
 
 
 async def encode(value: Any, *, large: bool) -> bytes:
     """JSON in ASCII."""
-    if not large:
-        return json.dumps(value).encode()
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, lambda: json.dumps(value).encode())
+    return await _beside(LARGE_BYTES if large else 0, lambda: json.dumps(value).encode())
 
 
 def decode_strictly(raw: bytes) -> Any:
@@ -70,14 +77,16 @@ def decode_strictly(raw: bytes) -> Any:
 
 def count_values(raw: bytes, *, enough: int) -> int:
     """An upper bound of the JSON values in a text; without what strings hold where that exceeds `enough`."""
-    coarse = _separators(raw)
+    coarse = 1 + _count(raw, b",[{")
     if coarse <= enough:
         return coarse
-    unescaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # each quote left begins or ends a string
-    quotes = unescaped.count(b'"')
+    unescaped = raw
+    if b"\\" in raw:
+        unescaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # each quote left begins or ends a string
+    quotes = _count(unescaped, b'"')
     if quotes > 4 * enough:  # two a string, and no more names than values
         return 1 + quotes // 4
-    return _separators(b"".join(unescaped.split(b'"')[::2]))
+    return 1 + _count(b"".join(unescaped.split(b'"')[::2]), b",[{")
 
 
 def _too_deep(limits: GatewayLimits) -> RequestRefused:
@@ -85,8 +94,16 @@ def _too_deep(limits: GatewayLimits) -> RequestRefused:
     return RequestRefused(400, text, "body_depth", code="too_deep")
 
 
-def _separators(raw: bytes) -> int:
-    return 1 + raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+def _count(raw: bytes, characters: bytes) -> int:
+    """How many of these characters there are. `bytes.count` takes ten times as long where there are many."""
+    return len(raw) - len(raw.translate(None, characters))
+
+
+async def _beside(size: int, read: Callable[[], Result]) -> Result:
+    """The result, computed in a thread where the text is large."""
+    if size < LARGE_BYTES:
+        return read()
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
 
 
 def _finite(digits: str) -> float:

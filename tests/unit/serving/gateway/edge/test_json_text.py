@@ -12,7 +12,13 @@ from hypothesis import strategies as some
 
 from feedback.envelope import depth_of
 from serving.gateway.edge.errors import RequestRefused
-from serving.gateway.edge.json_text import LARGE_BYTES, count_values, decode_now, decode_request
+from serving.gateway.edge.json_text import (
+    LARGE_BYTES,
+    count_request,
+    count_values,
+    decode_now,
+    decode_request,
+)
 from tests.unit.serving.gateway.gateway_builder import build_limits
 
 LIMITS = build_limits()
@@ -28,7 +34,10 @@ JSON = some.recursive(
 
 
 def decode(raw: bytes, **limits: Any) -> dict[str, Any]:
-    return decode_now(raw, build_limits(**limits) if limits else LIMITS)
+    bounds = build_limits(**limits) if limits else LIMITS
+    if count_values(raw, enough=bounds.values_max) > bounds.values_max:
+        asyncio.run(count_request(raw, bounds))  # it raises
+    return decode_now(raw, bounds)
 
 
 def values_in(value: Any) -> int:
