@@ -21,8 +21,8 @@ PLAIN, CAPTURED = "plain", "captured"
 READY_S_MAX = 60.0
 
 
-def make_ledger(folder: Path, replica: str) -> str:
-    """A ledger in which the replica is in rotation and both agents serve the base."""
+def make_ledger(folder: Path, *replicas: str) -> str:
+    """A ledger in which the replicas are in rotation and both agents serve the base."""
     url = f"sqlite:///{folder / 'ledger.db'}"
     database = Database(url)
     database.migrate()
@@ -30,7 +30,11 @@ def make_ledger(folder: Path, replica: str) -> str:
     for name in (PLAIN, CAPTURED):
         agents.declare(database, agents.Agent(name=name, base_hash="0" * 64, capture=name == CAPTURED))
     routing.record_replicas(
-        database, [routing.ReplicaState(url=replica, in_rotation=True, base_name="base", models=())]
+        database,
+        [
+            routing.ReplicaState(url=replica, in_rotation=True, base_name="base", models=())
+            for replica in replicas
+        ],
     )
     database.close()
     return url

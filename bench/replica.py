@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import ClientSession, TCPConnector, web
 
+from bench.attackers import BREAKS
+
 PATH = "/v1/chat/completions"
 TOKENS = 48
 TOKEN_S = 0.02
@@ -36,6 +38,8 @@ def choice(place: slice, body: dict[str, Any], *, key: str) -> dict[str, Any]:
 async def answer(request: web.Request) -> web.StreamResponse:
     """The whole answer, or one event for each token."""
     wanted = await request.json()
+    if wanted.get("user") == BREAKS and request.transport is not None:
+        request.transport.abort()
     head = {"id": "chat-1", "created": 1, "model": wanted["model"]}
     if not wanted.get("stream"):
         body = {**head, "object": "chat.completion", "choices": [choice(slice(None), wanted, key="message")]}
@@ -55,7 +59,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 def replica() -> web.Application:
     """The application that answers."""
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post(PATH, answer)
     return app
 

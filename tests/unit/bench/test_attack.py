@@ -1,0 +1,34 @@
+"""What the attack benchmark calls unnoticed."""
+
+from typing import Any
+
+import pytest
+
+from bench.attack import Honest, within_bars
+
+UNNOTICED: dict[str, Any] = {
+    "gateway_alive": True,
+    "others_failed": 0,
+    "feedback_lost": 0,
+    "rss_growth_mib": 64.0,
+    "others_latency_ratio_p99": 9.0,
+    "others_latency_ms_p99": 30.0,
+}
+
+
+def test_an_attack_is_unnoticed_when_others_wait_briefly_or_hardly_longer_than_before() -> None:
+    assert within_bars(UNNOTICED)
+    assert within_bars({**UNNOTICED, "others_latency_ms_p99": 500.0, "others_latency_ratio_p99": 3.0})
+    assert not within_bars({**UNNOTICED, "others_latency_ms_p99": 31.0, "others_latency_ratio_p99": 3.1})
+
+
+@pytest.mark.parametrize(
+    "seen", [{"gateway_alive": False}, {"others_failed": 1}, {"feedback_lost": 1}, {"rss_growth_mib": 64.1}]
+)
+def test_whatever_else_others_notice_counts(seen: dict[str, Any]) -> None:
+    assert not within_bars({**UNNOTICED, **seen})
+
+
+def test_without_any_answer_others_wait_for_ever() -> None:
+    assert Honest().p99_ms == float("inf")
+    assert Honest(ms=[float(ms) for ms in range(1, 101)]).p99_ms == 100.0
