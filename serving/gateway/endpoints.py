@@ -11,6 +11,7 @@ from serving.gateway.answering import MODELS, Responder, no_such_agent
 from serving.gateway.edge.application import Endpoint, Endpoints
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
+from serving.gateway.edge.openapi import FEEDBACK, OPENAPI, openapi_document
 from serving.gateway.edge.request_fields import CHAT, TEXT
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.openai_form import model_card, model_list
@@ -43,6 +44,11 @@ def build_endpoints(
             raise no_such_agent()
         return JSONResponse(model_card(name))
 
+    document = openapi_document()
+
+    async def openapi(_: HttpRequest) -> ASGIApp:
+        return JSONResponse(document)
+
     async def routing(request: HttpRequest) -> ASGIApp:
         return JSONResponse(_routing(table, request.caller.grant))
 
@@ -56,12 +62,13 @@ def build_endpoints(
     return {
         CHAT: Endpoint(method="POST", answer=chat),
         TEXT: Endpoint(method="POST", answer=text),
-        "/v1/feedback": Endpoint(method="POST", answer=give_feedback, right=Right.FEEDBACK),
+        FEEDBACK: Endpoint(method="POST", answer=give_feedback, right=Right.FEEDBACK),
         MODELS: Endpoint(method="GET", answer=models),
         f"{MODELS}/*": Endpoint(method="GET", answer=model),
         "/routing": Endpoint(method="GET", answer=routing, right=Right.READ),
         "/healthz": Endpoint(method="GET", answer=alive, right=None),
         "/readyz": Endpoint(method="GET", answer=ready, right=None),
+        OPENAPI: Endpoint(method="GET", answer=openapi, right=None),
     }
 
 
