@@ -3,6 +3,7 @@
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
+import base64
 import json
 import math
 import re
@@ -24,6 +25,8 @@ _ATTRIBUTES = ("id", "source", "type", "specversion", "time", "traceparent", *si
 _LIMITS = {"id": IDENTIFIER_CHARS_MAX, "source": SOURCE_CHARS_MAX, "type": 100}
 _LIMITS |= dict.fromkeys(signing.EXTENSIONS, IDENTIFIER_CHARS_MAX)
 _ODD_CHARACTERS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_LEAP_SECOND = re.compile(r"(T\d\d:\d\d:)60")
+_SCHEMA_ID_BYTES = 5  # a zero and four bytes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -62,6 +65,12 @@ def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
     bare = "ce_id" not in by_name and isinstance(parsed, dict) and "specversion" in parsed
     if bare or content_type.startswith(STRUCTURED):
         return _structured(parsed)
+    if "ce_id" not in by_name:
+        dashed = any(name.startswith("ce-") for name in by_name)
+        why = "they begin with `ce-`; on Kafka with `ce_`" if dashed else "there is none"
+        raise RecordRefused(
+            Reason.INVALID_SCHEMA, f"id: missing; binary mode needs the header ce_id, and {why}"
+        )
     attributes = {name: _header(by_name, f"ce_{name}") for name in _ATTRIBUTES}
     attributes["traceparent"] = attributes["traceparent"] or _header(by_name, "traceparent")
     return _envelope(attributes, parsed, raw=value)
@@ -73,6 +82,7 @@ def parse(value: bytes | None) -> Any:
         raise RecordRefused(Reason.EMPTY, "no value")
     if len(value) > VALUE_BYTES_MAX:
         raise RecordRefused(Reason.OVERSIZED, f"{len(value)} bytes, at most {VALUE_BYTES_MAX}")
+    value = _without_framing(value)
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as fault:
@@ -91,6 +101,21 @@ def parse(value: bytes | None) -> Any:
     if _ODD_CHARACTERS.search(value) and not _is_text(parsed):
         raise RecordRefused(Reason.INVALID_JSON, "a NUL character or half a surrogate pair")
     return parsed
+
+
+def _without_framing(value: bytes) -> bytes:
+    """The JSON without what writers put before it: a byte order mark, or Confluent's schema id."""
+    if value[:1] == b"\0" and len(value) > _SCHEMA_ID_BYTES:
+        value = value[_SCHEMA_ID_BYTES:]
+    return value.removeprefix(b"\xef\xbb\xbf")
+
+
+def decoded_or_not(encoded: Any) -> Any:
+    """The JSON value in base64, for what is kept of a record; a mark where there is none."""
+    try:
+        return parse(base64.b64decode(encoded, validate=True))
+    except (TypeError, ValueError, RecordRefused):
+        return "[not JSON]"
 
 
 def depth_of(value: Any) -> int:
@@ -150,8 +175,18 @@ def _structured(parsed: Any) -> Envelope:
     if not isinstance(parsed, dict):
         raise RecordRefused(Reason.INVALID_SCHEMA, "a structured event is an object")
     if "data_base64" in parsed:
-        raise RecordRefused(Reason.INVALID_SCHEMA, "data_base64 is not read; send data")
+        raw = _from_base64(parsed)
+        return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parse(raw), raw=raw)
     return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parsed.get("data"), raw=None)
+
+
+def _from_base64(event: Mapping[str, Any]) -> bytes:
+    if "data" in event or not isinstance(event["data_base64"], str):
+        raise RecordRefused(Reason.INVALID_SCHEMA, "data_base64: a text, and no data beside it")
+    try:
+        return base64.b64decode(event["data_base64"], validate=True)
+    except ValueError:
+        raise RecordRefused(Reason.INVALID_SCHEMA, "data_base64: not base64") from None
 
 
 def _envelope(attributes: Mapping[str, Any], data: Any, *, raw: bytes | None) -> Envelope:
@@ -197,9 +232,11 @@ def _seconds(time: Any) -> float | None:
     if time is None:
         return None
     try:
-        moment = datetime.fromisoformat(time)
+        # RFC 3339 allows small letters (5.6) and a leap second (5.7), which datetime does not know.
+        text, leaps = _LEAP_SECOND.subn(r"\g<1>59", time.upper())
+        moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            return moment.timestamp()
-    except (TypeError, ValueError, OverflowError):
+            return moment.timestamp() + leaps
+    except (AttributeError, TypeError, ValueError, OverflowError):
         pass
     raise RecordRefused(Reason.INVALID_SCHEMA, "time: not an RFC 3339 time with its zone")

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import signing, wire
-from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
+from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, decoded_or_not, open_envelope, parse
 from feedback.grouping import openings_of
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignatureRefused, Signers, rights_of, trusted_gateway
@@ -55,20 +55,33 @@ class Reader:
         self.redacted: RedactionCounts = Counter()
 
     def read(
-        self, *, offset: int, key: bytes | None, value: bytes | None, headers: Headers, received_s: float
+        self,
+        *,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        received_s: float,
+        any_captures: bool = True,
     ) -> Arrival:
         """The record's content, with key, value and headers redacted.
 
+        `any_captures`: interactions and counts are read also if no gateway signed them.
+
         An event cannot have occurred after Kafka received it: a later time is replaced by `received_s`.
         """
-        suspect = value is not None and self._redactor.suspects(value)
+        suspect = value is not None and (b"data_base64" in value or self._redactor.suspects(value))
         # Names come from the value or the headers; where neither is suspect, no name is checked again.
         suspect_around = self._redactor.suspects(_around(key, headers))
         content: Event | Interaction | LiveCounts | UnusableRecord
         try:
             envelope = open_envelope(value, headers)
             content = self._content(
-                envelope, value or b"", suspect=suspect, suspect_names=suspect or suspect_around
+                envelope,
+                value or b"",
+                suspect=suspect,
+                suspect_names=suspect or suspect_around,
+                any_captures=any_captures,
             )
             if isinstance(content, Event) and content.occurred_s is not None:
                 content = replace(content, occurred_s=min(content.occurred_s, received_s))
@@ -95,7 +108,13 @@ class Reader:
         return self._redactor.name(name, RedactionCounts())
 
     def _content(
-        self, envelope: Envelope, raw: bytes, *, suspect: bool, suspect_names: bool
+        self,
+        envelope: Envelope,
+        raw: bytes,
+        *,
+        suspect: bool,
+        suspect_names: bool,
+        any_captures: bool,
     ) -> Event | Interaction | LiveCounts:
         try:
             trust = Trust.UNSIGNED
@@ -103,6 +122,9 @@ class Reader:
                 trust = Trust.SIGNED
         except SignatureRefused as refusal:
             raise RecordRefused(Reason.BAD_SIGNATURE, str(refusal)) from None
+        is_gateways = trust is Trust.SIGNED and envelope.signer == signing.GATEWAY
+        if envelope.type in wire.GATEWAY_TYPES and not (is_gateways or any_captures):
+            raise RecordRefused(Reason.UNSIGNED, "on this topic only a gateway says this, and signs it")
         model = wire.TYPES.get(envelope.type)
         if model is None:
             raise RecordRefused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")
@@ -215,6 +237,10 @@ class Reader:
     def _redact_json(self, parsed: Any, counts: RedactionCounts) -> Any:
         if not isinstance(parsed, dict):
             return self._redactor.value(parsed, counts)
+        if "specversion" in parsed and "data_base64" in parsed:
+            encoded = parsed["data_base64"]
+            parsed = {name: item for name, item in parsed.items() if name != "data_base64"}
+            parsed["data"] = decoded_or_not(encoded)  # in base64 nothing can be redacted
         data = parsed.get("data")
         if "specversion" not in parsed or not isinstance(data, dict):
             return self._redactor.event_data(parsed, counts)

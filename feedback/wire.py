@@ -190,6 +190,8 @@ TYPES: dict[str, type[Data]] = {
     "clorad.interaction.v1": InteractionData,
     "clorad.live.v1": LiveData,
 }
+GATEWAY_TYPES = frozenset({"clorad.interaction.v1", "clorad.live.v1"})
+"""What only gateways say."""
 
 
 def own_fields(data: Data) -> dict[str, Any]:
