@@ -161,6 +161,9 @@ class Placement:
         if partition.topic in self.topic_ids.recreated or self._options.first_start == "beginning":
             return first
         if self._options.first_start == "end":
-            return end
+            initial = transaction.initial_partitions(
+                self._database, self.ledger_partition(partition), now=len(source.ends(partition.topic))
+            )
+            return end if partition.partition < initial else first  # a later one has nothing from before
         # This ledger's own note there means that it was restored from an earlier backup: read all again.
         return committed[0] if committed is not None and committed[1] == "" else first

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from ledger.database import Database, in_chunks, now_s
 from ledger.errors import MovedOn
@@ -23,10 +23,13 @@ from ledger.events import (
     Reason,
     UnusableRecord,
 )
+from ledger.facts import fact, set_fact
 from ledger.intake import amendments, event_rows, live_counts, prompt_roles, waiting
 from ledger.intake.event_ids import Conflict, Duplicate, StoredIds, identify, read_ids
 from ledger.intake.ownership import TrustLevels, levels_from, may_act, unsigned_refusal
 from ledger.schema import agents, interactions, positions, ranges
+
+_FACT_CHARS_MAX = 40  # of a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,19 @@ def known_topic_ids(database: Database, topic: str) -> dict[str, str]:
     query = select(positions.c.topic_id, positions.c.cluster_id).where(positions.c.topic == topic).distinct()
     with database.read() as connection:
         return {row.topic_id: row.cluster_id for row in connection.execute(query)}
+
+
+def initial_partitions(database: Database, partition: Partition, *, now: int) -> int:
+    """How many partitions the topic had when this ledger first read it; `now` if that is the first time."""
+    name = f"partitions {partition.topic_id}"[:_FACT_CHARS_MAX]
+    begun = select(func.max(positions.c.partition)).where(positions.c.topic_id == partition.topic_id)
+    with database.write() as connection:
+        initial = fact(connection, name)
+        if initial is None:
+            last = connection.scalar(begun)  # of a ledger from before this was remembered
+            initial = str(now if last is None else last + 1)
+            set_fact(connection, name, initial)
+        return int(initial)
 
 
 def start_at(database: Database, partition: Partition, offset: int) -> int:

@@ -14,7 +14,7 @@ from feedback.signing import gateway_key
 from ledger.errors import LedgerUnavailable
 from ledger.identity import ensure_identity
 from ledger.schema import dead_letters, events
-from tests.fakes.kafka import FakeKafka
+from tests.fakes.kafka import FakeKafka, FakeLog
 from tests.meters import metric_increases, metric_values
 from tests.unit.feedback.event_builder import CORRECTION, INTERACTION, build_headers
 from tests.unit.feedback.intake_builder import (
@@ -378,3 +378,21 @@ def test_a_flood_of_dead_letters_makes_intake_rest_before_all_of_it_is_one(
         rounds = health.rounds
         wait_until(lambda: health.rounds > rounds + 10)
     assert len(ledger.dead_letter_reasons()) < 400
+
+
+def test_a_partition_that_appears_later_is_read_from_its_beginning_under_first_start_end(
+    kafka: FakeKafka, ledger: IntakeLedger
+) -> None:
+    topics = kafka.create_all(partitions=2)
+    for partition in (0, 1):
+        send_correction(kafka, topics.feedback, f"before {partition}", partition=partition)
+    begun = {0: 1, 1: 1}
+    run_intake_until(
+        build_intake(kafka, ledger, topics, first_start="end"),
+        lambda: ledger.next_offsets(topics.feedback) == begun,
+    )
+    kafka.topics[topics.feedback].logs.append(FakeLog())
+    for number in range(3):  # before intake knows the partition
+        send_correction(kafka, topics.feedback, f"new {number}", partition=2)
+    run_intake_until(build_intake(kafka, ledger, topics, first_start="end"), lambda: len(ledger.ids()) == 3)
+    assert ledger.ids() == ["new 0", "new 1", "new 2"]
