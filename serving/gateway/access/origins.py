@@ -1,11 +1,13 @@
 """Refuses requests that a foreign web page makes a browser send, and requests to a name that is not ours.
 
-A browser sends some POSTs to any address without asking first: those whose content type is plain text or a
-form's (the safelisted ones of the Fetch standard). And a page whose name is made to point at a loopback
+A browser sends some POSTs to any address without asking first: those whose content type is plain text, a
+form's (the safelisted ones of the Fetch standard) or missing. It names the page in `Origin`; a request with
+neither that nor `Sec-Fetch-Site` comes from no page. And a page whose name is made to point at a loopback
 address (DNS rebinding) is of one origin with whatever listens there, unless that looks at `Host`.
 """
 
 import ipaddress
+import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -13,7 +15,8 @@ from starlette.datastructures import Headers
 
 from serving.gateway.edge.errors import RequestRefused
 
-_LOCAL_NAME = "localhost"
+_SINGLE_LABEL = re.compile(r"[a-z_][a-z0-9_-]*")
+"""`localhost`, a service's name in a cluster: nobody can register such a name and make it point here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +39,14 @@ class OriginRules:
         ):
             text = "Origin: pages of that origin may not call this gateway (gateway.origins)"
             raise RequestRefused(403, text, "origin")
-        if method == "POST" and not _is_json(headers.getlist("content-type")):
+        kinds = headers.getlist("content-type")
+        is_from_program = not kinds and not origins and "sec-fetch-site" not in headers
+        if method == "POST" and not is_from_program and not _is_json(kinds):
             text = "content-type: application/json, or application/cloudevents+json"
             raise RequestRefused(415, text, "content_type")
 
     def _is_ours(self, name: str) -> bool:
-        if name in self.hosts or name == _LOCAL_NAME:
+        if name in self.hosts or _SINGLE_LABEL.fullmatch(name):
             return True
         try:
             address = ipaddress.ip_address(name)

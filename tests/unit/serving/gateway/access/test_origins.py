@@ -57,8 +57,13 @@ def test_what_a_page_may_post_unasked_is_not_read(kind: str) -> None:
     assert status(BEYOND, content_type=kind) == 415
 
 
-def test_a_post_without_a_type_or_with_two_is_not_read() -> None:
-    assert status(LOOPBACK, content_type=()) == 415
+def test_a_post_without_a_type_is_read_where_no_browser_sent_it() -> None:
+    assert status(LOOPBACK, content_type=()) == 200
+    assert status(LOOPBACK, content_type=(), origin="http://127.0.0.1:8080") == 415
+    assert status(LOOPBACK, content_type=(), sec_fetch_site="same-origin") == 415
+
+
+def test_a_post_with_two_types_is_not_read() -> None:
     assert status(LOOPBACK, content_type=("application/json", "text/plain")) == 415
 
 
@@ -131,6 +136,11 @@ def test_on_loopback_a_name_that_is_not_ours_is_refused(host: str) -> None:
     ],
 )
 def test_our_own_names_are_let_in(host: str) -> None:
+    assert status(LOOPBACK, host=host) == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "x", "clorad-gateway", "gateway_1:80"])
+def test_a_name_of_one_label_is_ours_since_nobody_can_register_it(host: str) -> None:
     assert status(LOOPBACK, host=host) == 200
 
 
