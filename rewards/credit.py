@@ -211,7 +211,8 @@ class CreditTable:
             return None
         for other in reversed(self.others):
             replaces = other.event.kind is not Kind.OUTCOME and other.event.amends == event.amends
-            if other.event.uid != event.uid and (other.event.key == event.amends or replaces):
+            is_named = other.event.key == event.amends or replaces
+            if other.event.uid != event.uid and is_named and event.may_change(other.event):
                 return other
         return None
 

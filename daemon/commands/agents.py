@@ -10,6 +10,7 @@ from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, ago, console, show_json, table
 from daemon.declaring import BaseMissing, agent_of, hash_of_base
 from daemon.exit_codes import ExitCode
+from daemon.feedback_settings import TrustSettings
 from daemon.settings import AgentSettings, Settings
 from daemon.settings_file import one_line
 from ledger.learning.agents import declare
@@ -50,6 +51,7 @@ def add(
             canary_share=canary_share,
             confirm=confirm,
             recipe=_recipe_changes(recipe),
+            trust=settings.agents[name].trust if name in settings.agents else TrustSettings(),
         )
         agent = agent_of(name, agent_settings, hash_of_base(settings.engine.base, settings.store.path))
     except ValidationError as refusal:

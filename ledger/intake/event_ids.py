@@ -68,11 +68,9 @@ def identify(event: Event, stored: StoredIds) -> Event | Duplicate | Conflict:
     """The event under the name it is stored by, if it is new; `stored` then has it too."""
     users = stored.setdefault((event.source, event.id), [])
     for user in users:
-        if user.author != event.author:
-            continue
-        if user.digest == event.digest:
+        if user.digest == event.digest:  # the same bytes, though the author's name was forgotten since
             return Duplicate(id=user.id, raises_trust=not user.trust.reaches(event.trust))
-        if user.trust.reaches(event.trust):
+        if user.author == event.author and user.trust.reaches(event.trust):
             return Conflict(digest=user.digest)
     if not users:
         users.append(_user(event))

@@ -49,10 +49,13 @@ def may_act(event: Event, administrators: frozenset[str]) -> bool:
 
 
 def can_change(actor: Any, target: Any) -> ColumnElement[bool]:
-    """Whether `actor` may change `target`: two aliases of the table of events."""
+    """Whether `actor` may change `target`: two aliases of the table of events.
+
+    The author's name of a forgotten event is gone: for it the source decides alone.
+    """
     own = and_(
         actor.c.source == target.c.source,
-        actor.c.author == target.c.author,
+        or_(actor.c.author == target.c.author, actor.c.forgotten.is_not(None)),
         or_(actor.c.trust == Trust.SIGNED.value, target.c.trust == Trust.UNSIGNED.value),
     )
     return or_(actor.c.acts.is_(True), own)

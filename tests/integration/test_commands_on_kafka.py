@@ -59,7 +59,7 @@ def test_what_is_sent_from_the_shell_is_kept_shown_and_audited(installed: Instal
         installed.json("send", "correction", *about, "--rejected", "no", "--corrected", "yes", "--id", "c1"),
         installed.json("send", "intervention", *about, "--action", "approve", "--said", "yes"),
         installed.json("send", "outcome", *about, "--value", "0.5", "--said", "yes"),
-        installed.json("send", "retraction", "clorad-cli#c1", "--agent", "billing"),
+        installed.json("send", "retraction", "clorad-cli#c1", "--agent", "billing", "--author", "ann"),
         installed.json(
             "send", "correction", "--agent", "nobody", *about[2:], "--rejected", "a", "--corrected", "b"
         ),

@@ -98,7 +98,7 @@ class LedgerStates(RuleBasedStateMachine):
         for name in AGENTS:
             declare(self.database, Agent(name=name, base_hash="b"))
         self.events: dict[str, Kept] = {}
-        self.retracted: set[str] = set()
+        self.retracted: dict[str, str] = {}  # uid of the target -> agent that the retraction names
         self.agents = {name: Learner() for name in AGENTS}
         self.offset = 0
         self.rows = 0
@@ -137,7 +137,7 @@ class LedgerStates(RuleBasedStateMachine):
         event = build_event(f"e{self.rows}", agent=agent, kind=kind, role=role, key=key, revision=revision)
         assert self.keep(event, holes).stored == 1
         self.note(event, Status.OPEN)
-        if event.uid in self.retracted:
+        if self.retracted.get(event.uid) == agent:
             self.events[event.uid].status = Status.RETRACTED
         same = [
             kept
@@ -166,12 +166,14 @@ class LedgerStates(RuleBasedStateMachine):
     def retract(self, data: st.DataObject, known: bool) -> None:
         uttered = sorted(kept.event.id for kept in self.events.values() if kept.event.kind in TEACHING)
         target = data.draw(st.sampled_from(uttered)) if known and uttered else f"e{self.rows + 1}"
-        event = build_retraction(f"r{self.rows}", target)
+        stored = self.events.get(f"dev#{target}")
+        agent = data.draw(agents) if stored is None else stored.event.agent
+        event = build_retraction(f"r{self.rows}", target, agent=agent)
         assert self.keep(event).stored == 1
         self.note(event, Status.APPLIED)
-        self.retracted.add(f"dev#{target}")
-        if (known := self.events.get(f"dev#{target}")) is not None:
-            known.status = Status.RETRACTED
+        self.retracted[f"dev#{target}"] = agent
+        if stored is not None:
+            stored.status = Status.RETRACTED
 
     def note(self, event: Event, status: Status) -> None:
         self.rows += 1

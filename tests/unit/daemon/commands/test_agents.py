@@ -1,10 +1,14 @@
 """`clorad agents`: showing and declaring agents."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ledger.database import Database
+from ledger.events import Trust
+from ledger.learning.agents import all_agents
 from tests.unit.daemon.conftest import Clorad
 
 pytestmark = pytest.mark.usefixtures("story")
@@ -29,6 +33,21 @@ class TestAgents:
         assert new["tokens_per_hour_max"] == 5000
         assert re.search(r"new .* 5,000/h ", clorad("agents").out)
         assert "learns on base bbbbbbbbbbbb" in clorad("agents", "add", "sql").err
+
+    def test_whom_an_agent_believes_stays_as_the_settings_say(self, clorad: Clorad, tmp_path: Path) -> None:
+        base = tmp_path / "base"
+        base.mkdir()
+        (base / "config.json").write_text("{}")
+        (base / "model.safetensors").write_bytes(b"weights")
+        (tmp_path / "clorad.toml").write_text('[agents.new.trust]\nteach = "signed"\n')
+        result = clorad("agents", "add", "new", env={"CLORAD_ENGINE__BASE": str(base)})
+        assert result.code == 0, result.err
+        with (
+            closing(Database(f"sqlite:///{tmp_path / 'clorad.db'}")) as database,
+            database.read() as connection,
+        ):
+            [trust] = [agent.trust for agent in all_agents(connection) if agent.name == "new"]
+        assert trust.teach is Trust.SIGNED
 
     @pytest.mark.parametrize(
         "wrong",

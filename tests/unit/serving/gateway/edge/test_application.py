@@ -54,8 +54,8 @@ def ask(server: RunningGateway, method: str, path: str, **given: object) -> http
         ("OPTIONS", "/v1/feedback", 405),
         ("POST", "/healthz", 405),
         ("PUT", "/v1/chat/completions", 405),
-        ("POST", "/v1/chat/completions", 415),
-        ("POST", "/v1/feedback", 415),
+        ("POST", "/v1/chat/completions", 400),
+        ("POST", "/v1/feedback", 400),
     ],
 )
 def test_an_error_on_any_path_has_openais_form_and_a_request_id(
