@@ -46,7 +46,7 @@ class TestAgents:
             closing(Database(f"sqlite:///{tmp_path / 'clorad.db'}")) as database,
             database.read() as connection,
         ):
-            [trust] = [agent.trust for agent in all_agents(connection) if agent.name == "new"]
+            trust = all_agents(connection)["new"].trust
         assert trust.teach is Trust.SIGNED
 
     @pytest.mark.parametrize(
