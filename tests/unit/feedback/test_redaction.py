@@ -61,7 +61,7 @@ ORDINARY = [
     "version 192.168.10.1 of 2026-11-22",
     "the secret is not to hurry",
     "see https://example.com/a:b?c=d",
-    "PWD=/home/user/dir1",
+    "PWD=/srv/project/dir1",
     "private_key: /etc/ssl/key.pem",
     "passwd: x:1000",
     "sk-learn-contrib-package-name-long",
