@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, insert, literal, select
 
-from ledger.database import now_s
+from ledger.database import in_chunks, now_s
 from ledger.events import Status, silence_uid
 from ledger.intake import outbox
 from ledger.schema import decisions, events, interactions, versions
@@ -115,10 +115,12 @@ def _quotable(connection: Connection, decision: Decision) -> Evidence:
         events.c.agent == decision.agent, events.c.status == Status.RETRACTED.value
     )
     uids = {f"{row.source}#{row.id}" for row in connection.execute(retracted)}
-    forgotten = select(interactions.c.id).where(
-        interactions.c.agent == decision.agent, interactions.c.forgotten.is_not(None)
-    )
-    uids |= {silence_uid(id) for id in connection.scalars(forgotten)}
+    answered = [uid.removeprefix(silence_uid("")) for uid in decision.evidence.answers]
+    for ids in in_chunks(answered):
+        forgotten = select(interactions.c.id).where(
+            interactions.c.id.in_(ids), interactions.c.forgotten.is_not(None)
+        )
+        uids |= {silence_uid(id) for id in connection.scalars(forgotten)}
     return decision.evidence.without_answers_to(uids)
 
 
