@@ -3,8 +3,8 @@
 An event's own texts take precedence over the interaction that it names; the interaction supplies the rest.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from feedback.grouping import normalise
 from ledger.events import Event, Interaction, Kind, Role
@@ -31,6 +31,12 @@ class History:
 
     interactions: Mapping[str, Interaction]  # by id
     conversations: Mapping[str, Sequence[Interaction]]  # by name, oldest first
+
+    def including(self, captures: Iterable[Interaction]) -> "History":
+        """The same history, and these captures."""
+        return replace(
+            self, interactions={**self.interactions, **{capture.id: capture for capture in captures}}
+        )
 
     def about(self, event: Event) -> Exchange:
         """The exchange the event is about."""

@@ -29,17 +29,15 @@ def unopposed(
     corrected one as other corrected prompts are. A prompt in other words than all of them is not recognised.
     Corrections that wait for another person change nothing here.
     Numbers are negative: older than any event, so that an approval of the same prompt counts instead.
+    `history` has the replies too.
     """
     approvals = [silent_approval(reply, seq=place - len(replies)) for place, reply in enumerate(replies)]
-    known = History(
-        interactions={**history.interactions, **{reply.id: reply for reply in replies}}, conversations={}
-    )
     corrections = voices.confirmed(corrections)
-    outdated = find_outdated(approvals, corrections=corrections, new=(), history=known, voices=voices)
+    outdated = find_outdated(approvals, corrections=corrections, new=(), history=history, voices=voices)
     corrected = [
         text_features(asked(messages))
         for kept in corrections[-_CORRECTIONS_MAX:]
-        if (messages := known.about(kept.event).messages)
+        if (messages := history.about(kept.event).messages)
     ]
     reaches = _reaches(corrected)
     return [

@@ -34,6 +34,7 @@ from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
 from rewards.credit import DEMONSTRATING
 from rewards.episode import Part
+from rewards.exchange import History
 from rewards.labelling import settle_for_planning
 from rewards.silence import is_silence, unopposed
 from rewards.voices import SHOWING, Voices, hear
@@ -111,15 +112,17 @@ def plan_turn(
         return PlannedTurn(plan=None, marks=marks)
     attempt = backlog.refusals + 1
     seed = _seed(agent.name, through, attempt)
-    interactions = {**material.background.interactions, **{reply.id: reply for reply in material.replies}}
+    history = History(interactions=material.background.interactions, conversations={}).including(
+        material.replies
+    )
     choice = choose(
         new=new,
         taught=[kept for kept in undisputed.taught if kept.seq not in marks],
         approvals=material.approvals,
-        silent=_silent(material),
+        silent=_silent(material, history),
         gate=undisputed.gate,
         dev=undisputed.dev,
-        interactions=interactions,
+        interactions=history.interactions,
         voices=material.voices,
         seed=seed,
         replay_max=limits.replay_max,
@@ -185,13 +188,11 @@ def _read_material(connection: Connection, agent: str, champion: int, limits: Tu
     )
 
 
-def _silent(material: _Material) -> list[KeptEvent]:
+def _silent(material: _Material, history: History) -> list[KeptEvent]:
     """Replies that nobody objected to, as approvals; not where a correction, of any role, says otherwise."""
     events = [*material.waiting, *material.taught, *material.gate, *material.dev]
     corrections = [kept for kept in events if kept.event.kind in CORRECTING]
-    return unopposed(
-        material.replies, corrections, history=material.background.history, voices=material.voices
-    )
+    return unopposed(material.replies, corrections, history=history, voices=material.voices)
 
 
 def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:

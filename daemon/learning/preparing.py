@@ -63,9 +63,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         for place, id in enumerate(plan.replies)
         if id in replies
     ]
-    history = History(
-        interactions={**background.interactions, **replies}, conversations=background.conversations
-    )
+    history = background.history.including(replies.values())
     baselines = baselines_from_json(plan.labelling)
     episodes = tuple(
         episode

@@ -24,8 +24,7 @@ def suite_questions(
     People had `settle_s` seconds to object to a captured reply that is asked for again.
     """
     material = suite_material(connection, candidate, settle_s=settle_s)
-    interactions = {**material.interactions, **{reply.id: reply for reply in material.replies}}
-    history = History(interactions=interactions, conversations={})
+    history = History(interactions=material.interactions, conversations={}).including(material.replies)
     authors = {kept.event.uid: author_of(kept) for kept in (*material.approvals, *material.judged_before)}
     voices = voices_about(connection, candidate.agent, authors_min=authors_min)
     questions = suite(
@@ -34,7 +33,7 @@ def suite_questions(
         taught_gate=material.judged_before,
         new=material.new,
         corrections=material.corrections,
-        interactions=interactions,
+        interactions=history.interactions,
         voices=voices,
         seed=candidate.turn_id,
         questions_max=limit,

@@ -1,5 +1,6 @@
 """Captured replies that nobody objected to, as anchors."""
 
+from ledger.events import Interaction, KeptEvent
 from rewards.batch import choose
 from rewards.episode import Part
 from rewards.exchange import History
@@ -21,19 +22,24 @@ FAR = build_interaction("far", "What is the capital of France?", "Paris.")
 ALIKE = build_interaction("alike", "Please cancel order 4711 now.", "Sure!")
 
 
+def build_silence(replies: list[Interaction], corrections: list[KeptEvent]) -> list[KeptEvent]:
+    history = NOTHING_CAPTURED.including(replies)
+    return unopposed(replies, corrections, history=history, voices=ONE_IS_ENOUGH)
+
+
 def names(kept: list) -> list[str]:
     return [approval.event.id for approval in kept]
 
 
 def test_a_reply_to_a_prompt_like_the_corrected_ones_says_nothing() -> None:
-    assert names(unopposed([NEAR, ALIKE, FAR], FIRST, history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)) == [
+    assert names(build_silence([NEAR, ALIKE, FAR], FIRST)) == [
         "near",
         "far",
     ]
 
 
 def test_without_corrections_every_reply_counts() -> None:
-    assert names(unopposed([NEAR, ALIKE, FAR], [], history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)) == [
+    assert names(build_silence([NEAR, ALIKE, FAR], [])) == [
         "near",
         "alike",
         "far",
@@ -42,20 +48,16 @@ def test_without_corrections_every_reply_counts() -> None:
 
 def test_a_single_correction_reaches_prompts_that_differ_in_numbers_only() -> None:
     other = build_interaction("other", "Please cancel all of my orders now.", "Sure!")
-    assert names(
-        unopposed([ALIKE, other, FAR], FIRST[:1], history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
-    ) == ["other", "far"]
+    assert names(build_silence([ALIKE, other, FAR], FIRST[:1])) == ["other", "far"]
 
 
 def test_one_odd_correction_leaves_the_others_reach_alone() -> None:
     odd = build_correction(9, "zyx", "Hm?", "Say that again, please.")
-    assert names(
-        unopposed([NEAR, ALIKE, FAR], [*FIRST, odd], history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
-    ) == ["near", "far"]
+    assert names(build_silence([NEAR, ALIKE, FAR], [*FIRST, odd])) == ["near", "far"]
 
 
 def test_an_approval_of_the_same_prompt_counts_instead() -> None:
-    silent = unopposed([FAR], FIRST, history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
+    silent = build_silence([FAR], FIRST)
     approval = build_approval(8, "What is the capital of France?", "It is Paris.")
     choice = choose(
         new=FIRST, taught=[], approvals=[approval], silent=silent, gate=[], dev=[],
@@ -66,7 +68,7 @@ def test_an_approval_of_the_same_prompt_counts_instead() -> None:
 
 
 def test_silence_is_an_anchor_and_never_praise() -> None:
-    silent = unopposed([FAR, NEAR], FIRST, history=NOTHING_CAPTURED, voices=ONE_IS_ENOUGH)
+    silent = build_silence([FAR, NEAR], FIRST)
     choice = choose(
         new=FIRST, taught=[], approvals=[], silent=silent, gate=[], dev=[],
         interactions={FAR.id: FAR, NEAR.id: NEAR}, seed=1, replay_max=8, anchors_max=8,
