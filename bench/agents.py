@@ -12,7 +12,6 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import torch
 from bench.commit import commit
 from bench.crowd import episode
 from bench.machine import resident_memory_mib
+from bench.percentile import percentile
 from bench.sharing import FRESHNESS, SLOTS, WINDOW_S, share
 from bench.teaching import Teaching
 
@@ -56,8 +56,8 @@ def measure(directory: Path, *, virtual_s: float, overloaded_s: float) -> dict[s
     return {
         "agents": AGENTS,
         "slots": SLOTS,
-        "attach_ms_p50": round(_quantile(attach_ms, 0.50), 3),
-        "attach_ms_p99": round(_quantile(attach_ms, 0.99), 3),
+        "attach_ms_p50": round(percentile(attach_ms, 50), 3),
+        "attach_ms_p99": round(percentile(attach_ms, 99), 3),
         "jain_fair_share": usual.jain_fair_share,
         "oldest_wait_s_max": usual.oldest_wait_s_max,
         "age_max_s": FRESHNESS.age_s_max,
@@ -73,10 +73,6 @@ def measure(directory: Path, *, virtual_s: float, overloaded_s: float) -> dict[s
         "threads": torch.get_num_threads(),
         "took_s": round(time.perf_counter() - started, 1),
     }
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from bench.attackers import ATTACKS, BEGUN
 from bench.commit import commit
 from bench.gateway import MESSAGES
 from bench.gateway_processes import PLAIN, make_ledger, port_of, ready, start_python
+from bench.percentile import percentile
 from bench.replica import PATH
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
@@ -51,8 +52,7 @@ class Honest:
 
     @property
     def p99_ms(self) -> float:
-        ordered = sorted(self.ms)
-        return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] if ordered else float("inf")
+        return percentile(self.ms, 99) if self.ms else float("inf")
 
 
 async def ask(session: aiohttp.ClientSession, url: str, honest: Honest) -> None:

@@ -23,6 +23,8 @@ from typing import Any
 from bench.canary_live import LiveRun, run_live
 from bench.canary_streams import BAD, GOOD, OPTIONS, Stream, simulate
 from bench.commit import commit
+from bench.finished_runs import append_run, read_runs
+from bench.percentile import percentile
 
 STREAMS, LIVE = 1000, 10
 STREAMS_QUICK, LIVE_QUICK = 50, 1
@@ -32,26 +34,16 @@ class FinishedRuns:
     """A journal: the results of runs that are finished, one JSON line each."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._done = {(line["what"], line["kind"], line["seed"]): line for line in self._read()}
+        self._done = {(line["what"], line["kind"], line["seed"]): line for line in read_runs(path)}
 
     def result(self, what: str, kind: str, seed: int, run: Callable[[], Stream | LiveRun]) -> dict[str, Any]:
         """The stored result, or that of `run`, which is stored."""
         key = (what, kind, seed)
         if key not in self._done:
             self._done[key] = {"what": what, **asdict(run())}
-            with self._path.open("a") as lines:
-                print(json.dumps(self._done[key]), file=lines)
+            append_run(self._path, self._done[key])
         return {name: value for name, value in self._done[key].items() if name != "what"}
-
-    def _read(self) -> Iterator[dict[str, Any]]:
-        if self._path.exists():
-            for line in self._path.read_text().splitlines():
-                try:
-                    yield json.loads(line)
-                except ValueError:  # it was being written when the run ended
-                    continue
 
 
 def figures(streams: list[Stream], live: list[LiveRun]) -> dict[str, Any]:
@@ -67,8 +59,8 @@ def figures(streams: list[Stream], live: list[LiveRun]) -> dict[str, Any]:
         "bad_rolled_back_share": round(len(withdrawn[BAD]) / len(by_kind[BAD]), 4),
         "good_withdrawn_share": round(len(withdrawn[GOOD]) / good, 4),
         "good_withdrawn_share_bound": round(alpha + 1.96 * sqrt(alpha * (1.0 - alpha) / good), 4),
-        "conversations_p50": _percentile(took, 50),
-        "conversations_p95": _percentile(took, 95),
+        "conversations_p50": percentile(took, 50) if took else None,
+        "conversations_p95": percentile(took, 95) if took else None,
         "withdrawn_by_share": {
             kind: {f"{share:.2f}": count for share, count in sorted(Counter(s.share for s in some).items())}
             for kind, some in withdrawn.items()
@@ -111,10 +103,6 @@ def _replica() -> Iterator[str]:
     finally:
         started.kill()
         started.wait()
-
-
-def _percentile(ordered: list[int], percent: int) -> int | None:
-    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else None
 
 
 def main() -> None:

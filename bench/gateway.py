@@ -22,6 +22,7 @@ from kafka import TopicPartition
 
 from bench.commit import commit
 from bench.gateway_processes import CAPTURED, PLAIN, make_ledger, port_of, ready, start_python
+from bench.percentile import percentile
 from bench.replica import PATH, TOKENS
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
@@ -153,10 +154,10 @@ def figures(samples_by_route: Mapping[str, RouteSamples]) -> dict[str, Any]:
     """The figures of each route, and the difference between `captured` and `direct`."""
     by_route = {
         name: {
-            "ms_p50": percentile(samples.paced_ms, 50),
-            "ms_p99": percentile(samples.paced_ms, 99),
-            "first_token_ms_p50": percentile(samples.first_token_ms, 50),
-            "first_token_ms_p99": percentile(samples.first_token_ms, 99),
+            "ms_p50": round(percentile(samples.paced_ms, 50), 2),
+            "ms_p99": round(percentile(samples.paced_ms, 99), 2),
+            "first_token_ms_p50": round(percentile(samples.first_token_ms, 50), 2),
+            "first_token_ms_p99": round(percentile(samples.first_token_ms, 99), 2),
             "requests_per_s": round(statistics.median(samples.per_s), 1),
             "cpu_ms_per_request": round(statistics.median(samples.cpu_ms_per_request), 3),
             "cpu_us_per_token": round(statistics.median(samples.cpu_us_per_token), 1),
@@ -225,11 +226,6 @@ def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
             "kept_share": round(count_interactions(cluster) / routes["captured"].answers, 4),
             "answers": sum(route.answers for route in routes.values()),
         }
-
-
-def percentile(values: list[float], percent: int) -> float:
-    ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 2)
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from bench.gateway import (
     RouteSamples,
     measure_paced,
     measure_throughput,
-    percentile,
 )
 from bench.gateway_processes import CAPTURED, PLAIN, make_ledger, port_of, ready, start_python
+from bench.percentile import percentile
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics, create
@@ -142,7 +142,7 @@ async def _in_turns(routes: Mapping[str, GatewayRoute], size: GatewayLoad) -> di
 
 
 def _figures(samples_by_route: Mapping[str, RouteSamples]) -> dict[str, Any]:
-    p50_ms = {name: percentile(samples.paced_ms, 50) for name, samples in samples_by_route.items()}
+    p50_ms = {name: round(percentile(samples.paced_ms, 50), 2) for name, samples in samples_by_route.items()}
     cpu_ms = {
         name: statistics.median(samples.cpu_ms_per_request) for name, samples in samples_by_route.items()
     }

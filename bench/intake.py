@@ -27,6 +27,7 @@ from bench.backlog import fill, pace
 from bench.commit import commit
 from bench.journal import AGENT
 from bench.member import Member
+from bench.percentile import percentile
 from deploy.kafka.broker import LocalBroker, free_port
 from feedback.connection import Kafka
 from feedback.topics import Topics, create
@@ -161,9 +162,9 @@ def latencies_ms(bench: Bench, topics: dict[str, str], size: IntakeLoad) -> dict
     stored_s = {row.id: committed[bisect_left(committed, row.received_s)] for row in kept if row.id in sent_s}
     figures = {}
     for name, then_s in (("acknowledged_ms", acknowledged_s), ("latency_ms", stored_s)):
-        times_ms = sorted((then_s[id] - begin_s) * 1000 for id, begin_s in sent_s.items())
-        figures[f"{name}_p50"] = times_ms[len(times_ms) // 2]
-        figures[f"{name}_p99"] = times_ms[len(times_ms) * 99 // 100]
+        times_ms = [(then_s[id] - begin_s) * 1000 for id, begin_s in sent_s.items()]
+        figures[f"{name}_p50"] = percentile(times_ms, 50)
+        figures[f"{name}_p99"] = percentile(times_ms, 99)
     return figures
 
 

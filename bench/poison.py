@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.commit import commit
+from bench.finished_runs import append_run, read_runs
 from bench.poison_ledger import judged, store, turn_about
 from daemon.settings import GateSettings
 from examples.base_model.slots import SlotValues, read_words
@@ -279,8 +280,7 @@ def main() -> None:
     arguments = parser.parse_args()
     world = read_world(WORLD)
     wanted = cells_of(world, engine=arguments.engine, authors_min=arguments.authors_min)
-    lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
-    finished = {cell.key: cell for cell in (Cell(**json.loads(line)) for line in lines)}
+    finished = {cell.key: cell for cell in (Cell(**run) for run in read_runs(arguments.out))}
     engine = None
     if arguments.engine:
         from bench.poison_engine import engine_learner
@@ -290,8 +290,7 @@ def main() -> None:
         if cell.key not in finished:
             seeds = arguments.seeds or (3 if arguments.engine else 20 if cell.attackers != "0" else 4)
             finished[cell.key] = run_cell(world, cell, range(seeds), engine)
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(asdict(finished[cell.key])) + "\n")
+            append_run(arguments.out, asdict(finished[cell.key]))
     result = figures([finished[cell.key] for cell in wanted])
     print(json.dumps(result, indent=1) if arguments.json else {**result, "cells": len(wanted)})
 

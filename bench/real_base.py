@@ -19,6 +19,7 @@ from engine.threads import WAITS
 os.environ.update(WAITS | os.environ)  # before torch
 
 from bench.commit import commit
+from bench.finished_runs import append_run, read_runs
 from bench.prose_feedback import REPLY_TOKENS_MAX, FeedbackPlan, ProseFeedback, counted
 from bench.prose_model import ProseModel
 from engine.lesson import Learned
@@ -93,7 +94,7 @@ def course(
 def main() -> None:
     """`python -m bench.real_base [--agents support,coder] [--recipe '{"steps":60}'] --json`."""
     given = _arguments()
-    world, runs = read_prose_world(), _finished(given.runs)
+    world, runs = read_prose_world(), read_runs(given.runs)
     engine = WarmEngine.load(REAL_BASE, slots=given.slots, rank=16, threads=given.threads, token_budget=1024)
     results = []
     folder = ROOT / ".cache" / "real_base_versions"
@@ -112,8 +113,7 @@ def main() -> None:
             run = next((run for run in runs if asked.items() <= run.items()), None)
             if run is None:
                 run = course(engine, world, asked, base=REAL_BASE, folder=folder)
-                with given.runs.open("a") as file:
-                    file.write(json.dumps(run) + "\n")
+                append_run(given.runs, run)
             results.append(run)
     print(json.dumps(_summary(results)))
 
@@ -135,10 +135,6 @@ def _arguments() -> argparse.Namespace:
         "--runs", type=Path, default=RUNS, help="finished runs are read from and appended to it"
     )
     return parser.parse_args()
-
-
-def _finished(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
