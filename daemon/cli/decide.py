@@ -1,6 +1,7 @@
 """Commands by which a person decides: promote or refuse a version, hold or resume an agent."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +10,9 @@ from daemon.cli.context import AsJson, Context, settings_of
 from daemon.exit_codes import ExitCode
 
 Reference = Annotated[str, typer.Argument(metavar="AGENT@vN", help="As in billing@v7.")]
+EventUid = Annotated[str, typer.Argument(metavar="EVENT", help="SOURCE#ID, or a bare id.")]
+DecisionReason = Annotated[str, typer.Option(help="Kept with the decision.")]
+EventReason = Annotated[str, typer.Option(help="Kept with the event.")]
 By = Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")]
 
 
@@ -25,7 +29,7 @@ def add_to(app: typer.Typer, *, act: str) -> None:
 def promote(
     context: Context,
     version: Reference,
-    reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    reason: DecisionReason = "",
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,32 +38,32 @@ def promote(
     It also goes through while its agent is on hold.
     """
     from daemon.commands.acting import deciding
-    from daemon.console import show_json
 
     done = deciding.promote(settings_of(context), version, by=by or this_user(), reason=reason)
-    if as_json:
-        show_json(done)
-    else:
-        typer.echo(f"{done['agent']}: {done['version']} is promoted as soon as the replicas hold it")
+    _show(
+        done,
+        f"{done['agent']}: {done['version']} is promoted as soon as the replicas hold it",
+        as_json=as_json,
+    )
 
 
 def refuse(
     context: Context,
     version: Reference,
-    reason: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    reason: DecisionReason = "",
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Refuse a version that has no verdict yet; the agent learns on from its events."""
     from daemon.commands.acting import deciding
-    from daemon.console import show_json
 
     _require_reason(reason)
     done = deciding.refuse(settings_of(context), version, by=by or this_user(), reason=reason)
-    if as_json:
-        show_json(done)
-    else:
-        typer.echo(f"{done['agent']}: {done['version']} is refused; gateways follow within a second")
+    _show(
+        done,
+        f"{done['agent']}: {done['version']} is refused; gateways follow within a second",
+        as_json=as_json,
+    )
 
 
 def hold(
@@ -82,6 +86,15 @@ def resume(context: Context, agent: str, by: By = None) -> None:
 
     was_held = deciding.resume(settings_of(context), agent, by=by or this_user())
     typer.echo(f"{agent} goes on" if was_held else f"{agent} was not on hold")
+
+
+def _show(done: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
+    from daemon.console import show_json
+
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(sentence)
 
 
 def _require_reason(reason: str) -> None:
@@ -107,38 +120,32 @@ def contested_list(
 @contested.command("settle")
 def contested_settle(
     context: Context,
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="SOURCE#ID, or a bare id.")],
-    reason: Annotated[str, typer.Option(help="Kept with the event.")] = "",
+    event: EventUid,
+    reason: EventReason = "",
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Let an event count, also without a second person; what contradicts it on the same prompt does not."""
     from daemon.commands.acting import contested as commands
-    from daemon.console import show_json
 
     _require_reason(reason)
     done = commands.settle(settings_of(context), event, by=by or this_user(), reason=reason)
-    if as_json:
-        show_json(done)
-    else:
-        typer.echo(f"{done['event']} counts from now on, against {len(done['superseded'])} others")
+    _show(
+        done, f"{done['event']} counts from now on, against {len(done['superseded'])} others", as_json=as_json
+    )
 
 
 @contested.command("retract")
 def contested_retract(
     context: Context,
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="SOURCE#ID, or a bare id.")],
-    reason: Annotated[str, typer.Option(help="Kept with the event.")] = "",
+    event: EventUid,
+    reason: EventReason = "",
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a contested event back: it is trained on no more."""
     from daemon.commands.acting import contested as commands
-    from daemon.console import show_json
 
     _require_reason(reason)
     done = commands.retract(settings_of(context), event, by=by or this_user(), reason=reason)
-    if as_json:
-        show_json(done)
-    else:
-        typer.echo(f"{done['event']} is retracted")
+    _show(done, f"{done['event']} is retracted", as_json=as_json)
