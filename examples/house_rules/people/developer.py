@@ -67,7 +67,10 @@ def _teach(person: Person, agent: str, wave: int) -> None:
 
 
 def give_feedback(person: Person, agent: str, wave: int, feedback_round: FeedbackRound) -> str:
-    """Send one round of feedback and wait until Kafka acknowledged it. Returns the version it is about."""
+    """Send one round of feedback and wait until Kafka acknowledged it.
+
+    Returns the version that the round should replace; empty where it found too little for a turn.
+    """
     approved = _approvals(person, agent, wave, feedback_round.approvals)
     corrected = _corrections(person, agent, wave, feedback_round)
     # Approvals come after some corrections, because an approval that is older than the rule it contradicts
@@ -80,7 +83,8 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
     person.report(
         event="feedback", agent=agent, wave=wave, corrections=len(corrected), approvals=len(approved)
     )
-    return corrected[-1][1].version if corrected else ""
+    makes_a_turn = len(corrected) > feedback_round.early
+    return corrected[-1][1].version if makes_a_turn else ""
 
 
 def _corrections(

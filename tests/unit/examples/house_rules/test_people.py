@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,32 @@ def test_a_round_of_feedback_holds_enough_for_a_turn_and_its_judgement(world: Wo
     developer.give_feedback(person, "sql", 1, developer.FIRST_ROUND)
     kinds = Counter(kind for kind, _ in person.producer.events)
     assert kinds == {"correction": 56, "intervention": 160}
+
+
+class ForgetfulGateway(FakeGateway):
+    """A gateway whose agents follow the rules but for so many answers."""
+
+    def __init__(self, *, mistakes: int) -> None:
+        super().__init__(follow=True)
+        self._left = iter(range(mistakes))
+
+    def ask(self, agent: str, messages: Sequence[Mapping[str, str]], **given: Any) -> AgentReply:
+        answer = super().ask(agent, messages, **given)
+        is_about_rule = asked[messages[-1]["content"]][0] == "fires"
+        if is_about_rule and next(self._left, None) is not None:
+            return replace(answer, text="as ever")
+        return answer
+
+
+@pytest.mark.parametrize(("mistakes", "version"), [(0, ""), (3, ""), (10, ""), (11, "v0")])
+def test_a_round_that_finds_too_little_for_a_turn_waits_for_no_other_version(
+    world: World, mistakes: int, version: str
+) -> None:
+    gateway = ForgetfulGateway(mistakes=mistakes)
+    person = Person("kim", ["coder"], world, gateway, RecordingProducer(), seed=1)
+    person.announcements.announce("coder", 1)
+    assert developer.give_feedback(person, "coder", 1, developer.NEXT_ROUND) == version
+    assert sum(kind == "correction" for kind, _ in person.producer.events) == mistakes
 
 
 def test_approvals_come_after_a_few_corrections_and_before_most(world: World) -> None:
