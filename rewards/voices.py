@@ -14,7 +14,7 @@ from feedback.grouping import normalise
 from ledger.events import CORRECTING, KeptEvent, Kind
 from ledger.intake.ownership import JUDGE_RIGHT
 from rewards.episode import text_of
-from rewards.exchange import History, asked, is_same_prompt, prompt_key
+from rewards.exchange import Exchange, History, asked, is_same_prompt, prompt_key
 
 SHOWING = (*CORRECTING, Kind.TAKEOVER)
 """Kinds of events that show the agent a reply."""
@@ -207,14 +207,15 @@ def _change_of(kept: KeptEvent, history: History) -> _Change | None:
             word.lower() for word in _TOKENS.findall(asked(exchange.messages)[-_CHARS_MAX:])
         ),
         reply=(text,) if is_long else _TOKENS.findall(text),
-        rejected=frozenset(_TOKENS.findall(exchange.reply or "")) if _was_captured(kept, history) else None,
+        rejected=frozenset(_TOKENS.findall(exchange.reply or ""))
+        if _was_captured(kept, exchange, history)
+        else None,
     )
 
 
-def _was_captured(kept: KeptEvent, history: History) -> bool:
+def _was_captured(kept: KeptEvent, exchange: Exchange, history: History) -> bool:
     """Whether the gateway captured the rejected reply as the agent's answer to this prompt."""
     interaction = history.interactions.get(kept.event.interaction or "")
-    exchange = history.about(kept.event)
     return (
         interaction is not None
         and interaction.agent == kept.event.agent
