@@ -14,16 +14,15 @@ import structlog
 from opentelemetry import metrics
 
 from engine.manifest import NewerManifest
-from ledger.database import Connection, Database, now_s
+from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
 from ledger.intake.withdrawn import no_evidence
-from ledger.learning.agents import all_agents
-from ledger.learning.backlog import refusals_of
-from ledger.versions import decisions, desired, lineage
+from ledger.learning.candidate_states import GATE, CandidateState, candidate_states
+from ledger.versions import decisions, desired
 from ledger.versions.decisions import Decision, Verdict
-from ledger.versions.desired import Purpose, Wanted
+from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
-from ledger.versions.lineage import BASE, Version
+from ledger.versions.lineage import Version
 from ledger.versions.promotion import promote
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
@@ -55,8 +54,6 @@ _duration = metrics.get_meter("serving").create_histogram(
     explicit_bucket_boundaries_advisory=(1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
 )
 
-BY = "gate"
-
 SuiteOf = Callable[[Connection, Version], Sequence[Question]]
 """The no-harm suite of a candidate: what it must not do worse than the champion."""
 
@@ -87,30 +84,25 @@ class Judging:
     failpoint: Callable[[str], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CandidateState:
-    """What the ledger knows about one candidate."""
-
-    candidate: Version
-    champion: Version | None  # None: the base
-    wanted: Mapping[Purpose, Wanted]
-    canary: Decision | None  # the gate's decision to load it everywhere, while that is wanted
-    refusals: int  # since the last promotion
-    scorer: str
-    waited_s: float  # since it was wanted for its present purpose
-
-
 def judge_candidates(judging: Judging, stopping: threading.Event) -> bool:
-    """Take every undecided candidate one step further. Returns whether any step was taken."""
-    with judging.database.read() as connection:
-        states = [_read_state(connection, candidate) for candidate in decisions.undecided(connection)]
+    """Take every candidate before its judgement one step further. Returns whether any step was taken."""
     # Candidates that wait for a load come first: replicas load them while others are asked.
-    states.sort(key=lambda state: bool(state.wanted))
-    steps_taken = [_step(judging, state, stopping) for state in states]
+    states = sorted(_read_states(judging), key=lambda state: bool(state.wanted))
+    steps_taken = [_step(judging, state, stopping) for state in states if not state.has_passed]
     return any(steps_taken)
 
 
-def _step(judging: Judging, state: _CandidateState, stopping: threading.Event) -> bool:
+def promote_candidates(judging: Judging, stopping: threading.Event) -> bool:
+    """Promote every candidate that passed the gate and is loaded. Returns whether any step was taken.
+
+    In a thread of its own: asking the next candidate takes a minute, and would delay them so long.
+    """
+    states = _read_states(judging)
+    steps_taken = [_step(judging, state, stopping) for state in states if state.has_passed]
+    return any(steps_taken)
+
+
+def _step(judging: Judging, state: CandidateState, stopping: threading.Event) -> bool:
     if stopping.is_set():
         return False
     try:
@@ -126,7 +118,7 @@ def _step(judging: Judging, state: _CandidateState, stopping: threading.Event) -
     return _judge(judging, state, stopping)
 
 
-def _complaint(judging: Judging, state: _CandidateState) -> str | None:
+def _complaint(judging: Judging, state: CandidateState) -> str | None:
     """Why the candidate can neither be judged nor served; None where it can. Raises like `check`."""
     if state.canary is not None and not state.canary.evidence.is_readable:
         return "; ".join(state.canary.evidence.reasons)
@@ -137,7 +129,7 @@ def _complaint(judging: Judging, state: _CandidateState) -> str | None:
     return judging.checker.check(state.candidate).complaint
 
 
-def _want_for_gate(judging: Judging, state: _CandidateState) -> bool:
+def _want_for_gate(judging: Judging, state: CandidateState) -> bool:
     with judging.database.write() as connection:
         if not _is_undecided(connection, state.candidate):
             return False
@@ -145,7 +137,7 @@ def _want_for_gate(judging: Judging, state: _CandidateState) -> bool:
     return True
 
 
-def _judge(judging: Judging, state: _CandidateState, stopping: threading.Event) -> bool:
+def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -> bool:
     """Ask the questions, judge the answers and record the verdict, once a replica holds the candidate."""
     candidate = state.candidate
     holders = judging.reports.holders(candidate.model)
@@ -167,7 +159,7 @@ def _judge(judging: Judging, state: _CandidateState, stopping: threading.Event) 
 
 
 def _gather(
-    judging: Judging, state: _CandidateState, replica: Replica, parity: Parity, stopping: threading.Event
+    judging: Judging, state: CandidateState, replica: Replica, parity: Parity, stopping: threading.Event
 ) -> tuple[GateEvidence, list[AnsweredQuestion]]:
     options, candidate = judging.options, state.candidate
     with judging.database.read() as connection:
@@ -193,7 +185,7 @@ def _gather(
     return gathered, [*on_gate, *on_suite, *on_taught]
 
 
-def _load_everywhere(judging: Judging, state: _CandidateState, evidence: Evidence) -> bool:
+def _load_everywhere(judging: Judging, state: CandidateState, evidence: Evidence) -> bool:
     """Make it a canary of share 0: every replica loads and probes it before it answers anybody."""
     candidate = state.candidate
     with judging.database.write() as connection:
@@ -208,7 +200,7 @@ def _load_everywhere(judging: Judging, state: _CandidateState, evidence: Evidenc
     return True
 
 
-def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
+def _swap(judging: Judging, state: CandidateState, canary: Decision) -> bool:
     """Promote the candidate once every replica in rotation holds it or failed to load it.
 
     A replica that fails leaves the rotation. At least one must hold the candidate.
@@ -240,13 +232,13 @@ def _swap(judging: Judging, state: _CandidateState, canary: Decision) -> bool:
     return True
 
 
-def _give_up(judging: Judging, state: _CandidateState, failures: Mapping[str, str]) -> bool:
+def _give_up(judging: Judging, state: CandidateState, failures: Mapping[str, str]) -> bool:
     """Abstain: no question was asked, so there is no evidence against the candidate's events."""
     evidence = Evidence(reasons=("no replica could hold it",), failed=dict(failures))
     return _settle(judging, state, Verdict.ABSTAIN, evidence)
 
 
-def _settle(judging: Judging, state: _CandidateState, verdict: Verdict, evidence: Evidence) -> bool:
+def _settle(judging: Judging, state: CandidateState, verdict: Verdict, evidence: Evidence) -> bool:
     """Record the verdict, unless the candidate was settled meanwhile."""
     candidate = state.candidate
     with judging.database.write() as connection:
@@ -265,33 +257,15 @@ def _decision(candidate: Version, verdict: Verdict, evidence: Evidence) -> Decis
         agent=candidate.agent,
         number=candidate.number,
         verdict=verdict,
-        by=BY,
+        by=GATE,
         evidence=evidence,
         through_seq=candidate.through_seq,
     )
 
 
-def _read_state(connection: Connection, candidate: Version) -> _CandidateState:
-    wanted = {
-        row.purpose: row
-        for row in desired.wanted(connection)
-        if row.agent == candidate.agent and row.number == candidate.number
-    }
-    decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
-    canaries = [one for one in decided if one.verdict is Verdict.CANARY and one.by == BY]
-    champion = (
-        None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
-    )
-    since_s = max((row.since_s for row in wanted.values()), default=0.0)
-    return _CandidateState(
-        candidate=candidate,
-        champion=champion,
-        wanted=wanted,
-        canary=canaries[-1] if canaries and Purpose.CANARY in wanted else None,
-        refusals=refusals_of(connection, candidate.agent),
-        scorer=all_agents(connection)[candidate.agent].scorer,
-        waited_s=now_s(connection) - since_s if wanted else 0.0,
-    )
+def _read_states(judging: Judging) -> list[CandidateState]:
+    with judging.database.read() as connection:
+        return candidate_states(connection)
 
 
 def _is_undecided(connection: Connection, candidate: Version) -> bool:

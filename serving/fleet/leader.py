@@ -1,7 +1,8 @@
 """Runs the fleet role: replicas load the adapters that the ledger wants, and each candidate gets a decision.
 
 The process that has the lease leads; others stand by. The leader runs one loop for each replica, one that
-records what the replicas hold, and one that judges and promotes. Gateways read the result from the ledger.
+records what the replicas hold, one that judges, and one that promotes. Gateways read the result from the
+ledger.
 """
 
 import threading
@@ -23,7 +24,7 @@ from ledger.heartbeat import Leased, hold_leases
 from ledger.versions.desired import Purpose, Wanted, wanted
 from ledger.versions.routing import record_replicas
 from serving.fleet.answers import Interrupted
-from serving.fleet.judging import Judging, JudgingOptions, SuiteOf, judge_candidates
+from serving.fleet.judging import Judging, JudgingOptions, SuiteOf, judge_candidates, promote_candidates
 from serving.fleet.reconciler import Reconciler, ReplicaOptions, versions_to_hold
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.replica_reports import ReplicaReports
@@ -161,7 +162,8 @@ def lead(fleet: Fleet, leased: Leased, stopping: threading.Event, leader_loops: 
             for reconciler in reconcilers
         ),
         lambda ending: run_report_loop(fleet, ending),
-        lambda ending: run_judging_loop(fleet, ending),
+        lambda ending: run_judging_loop(fleet, judge_candidates, ending),
+        lambda ending: run_judging_loop(fleet, promote_candidates, ending),
         *leader_loops.values(),
     ]
     log.info("leading the fleet", replicas=sorted(fleet.replicas), token=leased.tokens[LEASE])
@@ -230,12 +232,14 @@ def run_report_loop(fleet: Fleet, ending: threading.Event) -> None:
         ending.wait(min(0.1, fleet.options.tick_s))
 
 
-def run_judging_loop(fleet: Fleet, ending: threading.Event) -> None:
-    """Judge candidates until each has a decision, and promote those that the gate lets pass."""
+def run_judging_loop(
+    fleet: Fleet, take_steps: Callable[[Judging, threading.Event], bool], ending: threading.Event
+) -> None:
+    """Judge candidates until `ending` is set, or promote those that passed, as `take_steps` does."""
     while not ending.is_set():
         pause_s = min(0.2, fleet.options.tick_s)
         try:
-            if judge_candidates(fleet.judging, ending):
+            if take_steps(fleet.judging, ending):
                 pause_s = 0.0
         except (ReplicaUnavailable, ReplicaRefused, LedgerUnavailable) as fault:
             log.warning("judging broke off, it begins again", fault=str(fault)[:200])

@@ -18,7 +18,7 @@ from ledger.versions.evidence import Answers
 from ledger.versions.promotion import confirm, roll_back
 from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
-from serving.fleet.judging import Judging, judge_candidates
+from serving.fleet.judging import Judging, judge_candidates, promote_candidates
 from serving.fleet.questions import questions_of
 from serving.fleet.reconciler import Reconciler, versions_to_hold
 from serving.fleet.replica import Replica
@@ -71,7 +71,8 @@ class JudgingSetup:
 
     def step(self) -> bool:
         self.reconcile()
-        return judge_candidates(self.judging, threading.Event())
+        promoted = promote_candidates(self.judging, threading.Event())
+        return judge_candidates(self.judging, threading.Event()) or promoted
 
     def run(self, steps: int = 6) -> None:
         for _ in range(steps):
@@ -408,7 +409,7 @@ def test_a_swap_waits_until_every_replica_holds_the_candidate(billing, bench):
     judge = bench(placing_s_max=30.0)
     judge.run_until(Verdict.CANARY)
     assert len(judge.reports.holders(candidate.model)) == 1
-    assert not judge_candidates(judge.judging, threading.Event())
+    assert not promote_candidates(judge.judging, threading.Event())
     assert judge.serving() == lineage.BASE
     judge.step()
     assert judge.serving() == candidate.number

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from tests.unit.serving.fleet.options_builder import (
     build_judging_options,
     build_replica_options,
 )
-from tests.unit.serving.fleet.test_judging import knows
+from tests.unit.serving.fleet.test_judging import knows, number_in
 from tests.unit.serving.serving_environment import ServingEnvironment
 
 
@@ -98,9 +98,9 @@ def replica_states(environment: ServingEnvironment) -> dict[str, table.ReplicaSt
         return {state.url: state for state in table.replica_states(connection)}
 
 
-def champion(environment: ServingEnvironment) -> int:
+def champion(environment: ServingEnvironment, agent: str = "billing") -> int:
     with environment.database.read() as connection:
-        return desired.champion(connection, "billing")
+        return desired.champion(connection, agent)
 
 
 @pytest.fixture
@@ -118,6 +118,35 @@ def test_a_candidate_reaches_every_replica_and_is_promoted(billing):
         wait_for(lambda: champion(billing) == candidate.number)
         wait_for(lambda: all(candidate.model in state.models for state in replica_states(billing).values()))
     assert all(state.in_rotation for state in replica_states(billing).values())
+
+
+def test_a_candidate_that_passed_is_promoted_while_the_next_one_is_asked(
+    billing: ServingEnvironment,
+) -> None:
+    billing.agent("shipping")
+    candidates = {}
+    for agent in ("billing", "shipping"):
+        billing.corrections(agent, 8, role=Role.GATE)
+        candidates[agent] = billing.candidate(agent)
+    asked: list[str] = []
+    promoted = threading.Event()
+
+    def answer(path: str, messages: Sequence[Mapping[str, str]]) -> str:
+        agent = next((agent for agent, candidate in candidates.items() if candidate.path in path), "")
+        if agent and number_in(messages):
+            asked.append(agent)
+            if agent != asked[0]:
+                assert promoted.wait(5.0), f"{asked[0]} was to be promoted first"
+        return knows("v1-")(path, messages)
+
+    for replica in billing.replicas:
+        replica.reply_function = answer
+    with running(fleet(billing)):
+        wait_for(lambda: bool(asked))
+        wait_for(lambda: champion(billing, asked[0]) == candidates[asked[0]].number, wait_s_max=5.0)
+        promoted.set()
+        for agent, candidate in candidates.items():
+            wait_for(lambda agent=agent, number=candidate.number: champion(billing, agent) == number)  # type: ignore[misc]
 
 
 def test_an_adapter_beyond_the_capacity_is_logged_and_the_champion_stays(billing):

@@ -1,0 +1,63 @@
+"""Reads how far each candidate is: what replicas are to load it for, and what the gate has decided so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ledger.database import Connection, now_s
+from ledger.learning.agents import all_agents
+from ledger.learning.backlog import refusals_of
+from ledger.versions import decisions, desired, lineage
+from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.desired import Purpose, Wanted
+from ledger.versions.lineage import BASE, Version
+
+GATE = "gate"
+"""Who decided, where the gate did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateState:
+    """What the ledger knows about one candidate."""
+
+    candidate: Version
+    champion: Version | None  # None: the base
+    wanted: Mapping[Purpose, Wanted]
+    canary: Decision | None  # the gate's decision to load it everywhere, while that is wanted
+    refusals: int  # since the last promotion
+    scorer: str
+    waited_s: float  # since it was wanted for its present purpose
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the gate let it pass."""
+        return self.canary is not None
+
+
+def candidate_states(connection: Connection) -> list[CandidateState]:
+    """The state of every candidate without a verdict."""
+    return [_state(connection, candidate) for candidate in decisions.undecided(connection)]
+
+
+def _state(connection: Connection, candidate: Version) -> CandidateState:
+    wanted = {
+        row.purpose: row
+        for row in desired.wanted(connection)
+        if row.agent == candidate.agent and row.number == candidate.number
+    }
+    decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
+    canaries = [
+        decision for decision in decided if decision.verdict is Verdict.CANARY and decision.by == GATE
+    ]
+    champion = (
+        None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
+    )
+    since_s = max((row.since_s for row in wanted.values()), default=0.0)
+    return CandidateState(
+        candidate=candidate,
+        champion=champion,
+        wanted=wanted,
+        canary=canaries[-1] if canaries and Purpose.CANARY in wanted else None,
+        refusals=refusals_of(connection, candidate.agent),
+        scorer=all_agents(connection)[candidate.agent].scorer,
+        waited_s=now_s(connection) - since_s if wanted else 0.0,
+    )
