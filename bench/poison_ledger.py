@@ -24,8 +24,8 @@ from ledger.versions.lineage import BASE, Version
 from serving.fleet.gate import GateEvidence, GateLimits, Speech, judge
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions
-from serving.fleet.scoring import score
 from serving.fleet.suite import suite_questions
+from serving.scoring.scorers import score
 
 _PARTITION = Partition(cluster_id="c", topic="clorad.feedback", topic_id="t", number=0)
 _SAME = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)

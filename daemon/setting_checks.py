@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from engine.recipe import Recipe, recipe_from
-from serving.fleet.scoring import SCORERS
+from serving.scoring.scorers import SCORERS
 
 if TYPE_CHECKING:
     from daemon.feedback_settings import SignerSettings

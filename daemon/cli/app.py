@@ -22,7 +22,7 @@ from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
 from daemon.masking import mask
 from ledger.errors import LedgerRefused, LedgerUnavailable
-from serving.fleet.scoring import SCORERS
+from serving.scoring.scorers import SCORERS
 
 if TYPE_CHECKING:
     from daemon.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 from examples.base_model.skills import BrokenSkillsError, Skill, Skills, read_skills
 from examples.base_model.slots import SlotValues, read_words, slots_in
 from examples.house_rules.world import Rule, World
-from serving.fleet.scoring import SCORERS
+from serving.scoring.scorers import SCORERS
 
 _RULE_KEYS = {"name", "agent", "wave", "intent", "when", "unless", "reply", "comment", "near"}
 _DRAWS = 200

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from examples.base_model.slots import bounds, fill, slots_in
-from serving.fleet.scoring import SCORERS
+from serving.scoring.scorers import SCORERS
 
 LINDENHOF = Path(__file__).parent / "worlds" / "lindenhof.toml"
 EXAM_NUMBER = 3  # of a range, the exam has the numbers that leave this remainder

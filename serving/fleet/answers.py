@@ -16,7 +16,7 @@ from ledger.versions.evidence import Answers, Evidence, Pair
 from serving.fleet.gate import GateEvidence, Ruling, Speech, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
-from serving.fleet.scoring import holds_json, is_json
+from serving.scoring.scorers import holds_json, is_json
 
 _REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
 _KEPT_CHARS_MAX = 2000  # of an answer, for receipts

@@ -37,14 +37,14 @@ from serving.fleet.answers import (
     score_twice,
 )
 from serving.fleet.gate import GateEvidence, GateLimits, judge
-from serving.fleet.harm import HarmScorer
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, taught_questions
 from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
-from serving.fleet.scoring import UnknownScorer, score, scorer_named
 from serving.fleet.version_check import VersionChecker
+from serving.scoring.harm import HarmScorer
+from serving.scoring.scorers import UnknownScorer, score, scorer_named
 
 log = structlog.get_logger(__name__)
 _duration = metrics.get_meter("serving").create_histogram(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from rewards.similarity import TextFeatures, similarity, text_features
-from serving.fleet.scoring import SIMILARITY, holds_json, score
+from serving.scoring.scorers import SIMILARITY, holds_json, score
 
 PROSE_WORDS_MIN = 8
 """A text of fewer words is compared exactly: there is little to reword in it."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from serving.fleet.scoring import SCORERS, UnknownScorer, score
+from serving.scoring.scorers import SCORERS, UnknownScorer, score
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.fleet.harm import HarmScorer, is_prose
+from serving.scoring.harm import HarmScorer, is_prose
 
 KETTLE = "The kettle comes with two years of guarantee, and you can send it back within thirty days."
 REWORDED = "You may return the kettle within thirty days, and it has a guarantee of two years."
