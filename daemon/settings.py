@@ -238,8 +238,8 @@ class TelemetrySettings(_Group):
 class AgentSettings(_Group):
     """One agent, declared at start."""
 
-    scorer: ScorerName = "exact"
-    """The function by which the gate compares an answer with the wanted one."""
+    scorer: ScorerName = "auto"
+    """How the gate compares an answer with the wanted one; `auto`: as fits the wanted answer's form."""
     recipe: RecipeChanges = Field(default_factory=dict)
     """Differences from the default recipe (engine/recipe.py)."""
     capture: bool = False

@@ -149,7 +149,7 @@ def agents_add(
     name: Annotated[str, typer.Argument(help="The name under which it is served.")],
     scorer: Annotated[
         str, typer.Option(help=f"How the gate compares answers: {', '.join(SCORERS)}.")
-    ] = "exact",
+    ] = "auto",
     capture: Annotated[bool, typer.Option("--capture", help="Store its interactions.")] = False,
     weight: Annotated[float, typer.Option(help="Share of training when several are due.", min=1e-6)] = 1.0,
     tokens_per_hour_max: Annotated[

@@ -25,7 +25,7 @@ class Agent:
 
     name: str
     base_hash: str
-    scorer: str = "exact"  # a key of `serving.scoring.scorers.SCORERS`
+    scorer: str = "auto"  # a key of `serving.scoring.scorers.SCORERS`
     recipe: Mapping[str, Any] = field(default_factory=dict)  # differences from the default recipe
     capture: bool = False
     weight: float = 1.0  # share of training when several are due

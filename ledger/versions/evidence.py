@@ -25,6 +25,7 @@ class Pair:
     before: float
     after: float
     again: tuple[float, float] | None = None
+    by: str = ""  # the comparison, such as `json` or `prose`; empty in decisions of an older clorad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,8 @@ class Evidence:
         assert self.is_readable, "evidence that could not be read is never written"
         always = ("reasons",) if self.judgement is None else ("reasons", "gate", "suite", "answers")
         values = {name: value for name, value in asdict(self).items() if name != "is_readable"}
+        for pairs in ("gate", "suite"):
+            values[pairs] = tuple(_pair_json(pair) for pair in values[pairs])
         return {"format": FORMAT} | {
             name: value for name, value in values.items() if name in always or value not in (None, (), {})
         }
@@ -147,9 +150,14 @@ def _pairs(stored: Mapping[str, Any], name: str) -> tuple[Pair, ...]:
             before=float(pair["before"]),
             after=float(pair["after"]),
             again=None if pair.get("again") is None else (float(pair["again"][0]), float(pair["again"][1])),
+            by=str(pair.get("by") or ""),
         )
         for pair in stored.get(name) or ()
     )
+
+
+def _pair_json(pair: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in pair.items() if value or name != "by"}
 
 
 def _known(shape: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:

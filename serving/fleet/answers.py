@@ -9,14 +9,14 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 from ledger.versions.evidence import Answers, Evidence, Pair
 from serving.fleet.gate import GateEvidence, Ruling, Speech, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
-from serving.scoring.scorers import holds_json, is_json
+from serving.scoring.forms import holds_json, is_json
 
 _REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
 _KEPT_CHARS_MAX = 2000  # of an answer, for receipts
@@ -86,24 +86,29 @@ def ask(
         pool.shutdown(cancel_futures=True)
 
 
-class Score(Protocol):
-    """Scores an answer, in [0, 1], against the wanted one. `shown` is the prompt, as JSON."""
+class AnswerScorer(Protocol):
+    """Scores answers of one candidate and of its champion."""
 
-    def __call__(self, answer: str, wanted: str, *, shown: str) -> float: ...
+    def score(self, answer: str, wanted: str, *, shown: str) -> float:
+        """A number in [0, 1]. `shown` is the prompt, as JSON."""
+
+    def comparison(self, wanted: str) -> str:
+        """The name of the comparison that this wanted answer gets."""
 
 
-def score_pairs(answered: Sequence[AnsweredQuestion], score: Score) -> list[Pair]:
+def score_pairs(answered: Sequence[AnsweredQuestion], scorer: AnswerScorer) -> list[Pair]:
     """The scores of both answers to each question."""
 
     def worth(question: Question, answer: Completion) -> float:
         shown = json.dumps(question.messages, default=str)
-        return score(answer.text, question.wanted, shown=shown)
+        return scorer.score(answer.text, question.wanted, shown=shown)
 
     return [
         Pair(
             event=answer.question.event,
             before=worth(answer.question, answer.before),
             after=worth(answer.question, answer.after),
+            by=scorer.comparison(answer.question.wanted),
         )
         for answer in answered
     ]
@@ -111,23 +116,20 @@ def score_pairs(answered: Sequence[AnsweredQuestion], score: Score) -> list[Pair
 
 def score_twice(
     answered: Sequence[AnsweredQuestion],
-    score: Score,
+    scorer: AnswerScorer,
     ask_both: Callable[[Sequence[Question]], Sequence[AnsweredQuestion]],
 ) -> tuple[Pair, ...]:
     """The scores of both answers; questions whose scores differ are asked once more, and scored again."""
-    first = score_pairs(answered, score)
+    first = score_pairs(answered, scorer)
     differing = {pair.event for pair in first if sign_of(pair)}
     again = ask_both([answer.question for answer in answered if answer.question.event in differing])
-    return with_second_scores(first, score_pairs(again, score))
+    return with_second_scores(first, score_pairs(again, scorer))
 
 
 def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]:
     """The first pairs, with the scores of those that were asked again."""
     second_scores = {pair.event: (pair.before, pair.after) for pair in second}
-    return tuple(
-        Pair(event=pair.event, before=pair.before, after=pair.after, again=second_scores.get(pair.event))
-        for pair in first
-    )
+    return tuple(replace(pair, again=second_scores.get(pair.event)) for pair in first)
 
 
 def measure_speech(answers: Sequence[tuple[Question, Completion]]) -> Speech:

@@ -43,8 +43,9 @@ from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
+from serving.scoring.gain import GainScorer
 from serving.scoring.harm import HarmScorer
-from serving.scoring.scorers import UnknownScorer, score, scorer_named
+from serving.scoring.scorers import UnknownScorer, scorer_named
 
 log = structlog.get_logger(__name__)
 _duration = metrics.get_meter("serving").create_histogram(
@@ -170,12 +171,12 @@ def _gather(
     models = JudgedModels(before=before, after=candidate.model)
     ask_both = partial(ask, replica, models, options=options.asking, stopping=stopping)
     on_gate, on_suite, on_taught = (ask_both(questions) for questions in (gate, suite, taught))
-    harm = HarmScorer(state.scorer, [question.wanted for question in (*gate, *taught)])
+    wanted = [question.wanted for question in (*gate, *taught)]
     judged = [*on_gate, *on_suite]
     gathered = GateEvidence(
         attempt=state.refusals + 1,
-        gate=tuple(score_pairs(on_gate, partial(score, state.scorer))),
-        suite=score_twice(on_suite, harm.score, ask_both),
+        gate=tuple(score_pairs(on_gate, GainScorer(state.scorer, wanted))),
+        suite=score_twice(on_suite, HarmScorer(state.scorer, wanted), ask_both),
         before=measure_speech([(answer.question, answer.before) for answer in judged]),
         after=measure_speech([(answer.question, answer.after) for answer in judged]),
         authors={question.event: question.author for question in (*gate, *suite) if question.author},

@@ -1,30 +1,13 @@
 """Scores answers to prompts of the no-harm suite: a reworded answer is no harm, another decision is."""
 
-import re
 from collections.abc import Sequence
 
 from rewards.similarity import TextFeatures, similarity, text_features
-from serving.scoring.scorers import SIMILARITY, holds_json, score
-
-PROSE_WORDS_MIN = 8
-"""A text of fewer words is compared exactly: there is little to reword in it."""
-
-_CODE_SHARE_MAX = 0.03
-"""Signs of code for each word, at most: `name(`, `x[0]`, `{`, `=`, `$`, an indented line and so on."""
+from serving.scoring.forms import Form, form_of, holds_json
+from serving.scoring.scorers import AUTO, SIMILARITY, comparison_of, score
 
 _UNRELATED_MAX = 0.2
 """Texts so little similar share only common words."""
-
-_WORDS = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_CODE = re.compile(r"\w[(\[]|[\[\]{}=<>$|\\`_]|^[ \t]+\S", re.MULTILINE)
-
-
-def is_prose(text: str) -> bool:
-    """Whether the text is made of sentences: no JSON, no code, and not just a few words."""
-    words = len(_WORDS.findall(text))
-    if words < PROSE_WORDS_MIN or holds_json(text):
-        return False
-    return len(_CODE.findall(text.strip())) <= _CODE_SHARE_MAX * words
 
 
 class HarmScorer:
@@ -35,15 +18,23 @@ class HarmScorer:
         self._scorer = scorer
         self._taught: tuple[TextFeatures, ...] = tuple(text_features(text) for text in dict.fromkeys(taught))
 
+    def comparison(self, wanted: str) -> str:
+        """The name of the comparison that this wanted answer gets, for the decision's evidence."""
+        return comparison_of(self._scorer, wanted)
+
     def score(self, answer: str, wanted: str, *, shown: str = "") -> float:
         """1.0: no harm. A wanted answer that is no prose is compared as the agent's scorer says.
 
-        Prose may be worded in another way. It may not become JSON (a tool call, say), nor nothing, nor be
-        more similar to a reply that was taught than to the wanted one. Raises `UnknownScorer`.
+        Text around fenced code may be worded in another way, the code may not change. Prose may be worded in
+        another way. It may not become JSON (a tool call, say), nor nothing, nor be more similar to a reply
+        that was taught than to the wanted one. Raises `UnknownScorer`.
         """
         exact = score(self._scorer, answer, wanted, shown=shown)
-        if exact == 1.0 or not is_prose(wanted):
+        form = form_of(wanted)
+        if exact == 1.0 or form not in (Form.PROSE, Form.MIXED):
             return exact
+        if form is Form.MIXED:
+            return float(score(AUTO, answer, wanted, shown=shown) > 0.0)
         if holds_json(answer) or score(SIMILARITY, answer, wanted, shown=shown) == 0.0:
             return 0.0  # another form, no answer, or a placeholder
         features = text_features(answer)

@@ -4,22 +4,26 @@ Settings, the command line and world files read the names in `SCORERS`; a new sc
 Standard library only: the command line loads this module to refuse a misspelt name.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from types import MappingProxyType
-from typing import Any
+
+from serving.scoring import nearness
+from serving.scoring.forms import Block, Form, fenced_blocks, form_of, holds_json, is_json, read_json
+from serving.scoring.python_code import is_same_python
 
 Scorer = Callable[[str, str], float]
 """(answer, wanted) -> score; both without white space around them, and different from each other."""
 
+AUTO = "auto"
 JSON = "json"
 SIMILARITY = "similarity"
 
 _UNQUOTED = re.compile(
     r"(?<=[:,\s])\[[a-z_]+\](?=\s*[,}\]])"
 )  # a number that redaction replaced, as `[card]`
+_PYTHON = frozenset({"python", "py", "python3"})  # names of the language in fences
 _CHARS_MAX = 4000  # similarity takes quadratic time; beyond this the beginnings are compared
 
 
@@ -58,38 +62,47 @@ def scorer_named(name: str) -> Scorer:
     return compare
 
 
-def is_json(text: str) -> bool:
-    """Whether the text is one JSON value (NaN and infinities are none)."""
-    try:
-        _read(text)
-    except (ValueError, RecursionError):
+def comparison_of(scorer: str, wanted: str) -> str:
+    """The name of the comparison by which this scorer judges answers where this one is wanted."""
+    form = form_of(wanted)
+    return form.value if form is Form.JSON or scorer in (AUTO, JSON) else scorer
+
+
+def are_same_blocks(blocks: Sequence[Block], wanted: Sequence[Block]) -> bool:
+    """Whether the same blocks are there in this order: Python by its tokens, JSON as JSON, others exactly."""
+    return len(blocks) == len(wanted) and all(map(_is_same_block, blocks, wanted))
+
+
+def _auto(answer: str, wanted: str) -> float:
+    """The form of the wanted answer chooses the comparison."""
+    match form_of(wanted):
+        case Form.PYTHON:
+            return float(is_same_python(answer, wanted))
+        case Form.PROSE:
+            return _nearness(answer, wanted)
+        case Form.MIXED:
+            return _mixed(answer, wanted)
+        case _:
+            return _json(answer, wanted)
+
+
+def _mixed(answer: str, wanted: str) -> float:
+    """0 if a fenced block differs. Else half, and the other half for the text around the blocks."""
+    (blocks, text), (blocks_wanted, text_wanted) = fenced_blocks(answer), fenced_blocks(wanted)
+    if not are_same_blocks(blocks, blocks_wanted):
+        return 0.0
+    text, text_wanted = text.strip(), text_wanted.strip()
+    return 1.0 if text == text_wanted else 0.5 + 0.5 * _nearness(text, text_wanted)
+
+
+def _is_same_block(block: Block, wanted: Block) -> bool:
+    if block.language != wanted.language:
         return False
-    return True
-
-
-def holds_json(text: str) -> bool:
-    """Whether the text is one JSON object or array."""
-    return text.lstrip().startswith(("{", "[")) and is_json(text)
-
-
-def _read(text: str) -> Any:
-    return _plain(json.loads(text, parse_constant=_refuse))
-
-
-def _plain(value: Any) -> Any:
-    """The value, in a form in which `true` differs from 1 as in JSON; in Python they are equal."""
-    match value:
-        case bool():
-            return ("truth", value)
-        case list():
-            return [_plain(item) for item in value]
-        case dict():
-            return {name: _plain(item) for name, item in value.items()}
-    return value
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)
+    if block.text.rstrip() == wanted.text.rstrip():
+        return True
+    if wanted.language in _PYTHON:
+        return is_same_python(block.text, wanted.text)
+    return bool(wanted.language == JSON and _json(block.text, wanted.text))
 
 
 def _exact(_answer: str, _wanted: str) -> float:
@@ -97,9 +110,16 @@ def _exact(_answer: str, _wanted: str) -> float:
 
 
 def _json(answer: str, wanted: str) -> float:
-    """Equal as JSON; where the wanted text is no JSON, as exact."""
+    """Equal as JSON; where the wanted text is no JSON object or array, as exact."""
     answer, wanted = (_UNQUOTED.sub(r'"\g<0>"', text) for text in (answer, wanted))
-    return float(is_json(wanted) and is_json(answer) and _read(answer) == _read(wanted))
+    try:
+        return float(holds_json(wanted) and is_json(answer) and read_json(answer) == read_json(wanted))
+    except RecursionError:
+        return 0.0
+
+
+def _nearness(answer: str, wanted: str) -> float:
+    return nearness.nearness(nearness.sequences_of(answer), nearness.sequences_of(wanted))
 
 
 def _similarity(answer: str, wanted: str) -> float:
@@ -107,5 +127,7 @@ def _similarity(answer: str, wanted: str) -> float:
     return SequenceMatcher(a=answer[:_CHARS_MAX], b=wanted[:_CHARS_MAX], autojunk=False).ratio()
 
 
-SCORERS: Mapping[str, Scorer] = MappingProxyType({"exact": _exact, JSON: _json, SIMILARITY: _similarity})
-"""Every scorer by the name that settings give it."""
+SCORERS: Mapping[str, Scorer] = MappingProxyType(
+    {AUTO: _auto, "exact": _exact, JSON: _auto, SIMILARITY: _similarity}
+)
+"""Every scorer by the name that settings give it. Of `auto` and `json` the latter is the older name."""

@@ -119,7 +119,7 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ('[agents.billing]\nscorrer = "json"', ["agents.billing.scorrer", "no such setting", "scorer"]),
         (
             '[agents.billing]\nscorer = "guess"',
-            ["agents.billing.scorer", "must be one of exact, json, similarity"],
+            ["agents.billing.scorer", "must be one of auto, exact, json, similarity"],
         ),
         ("[learning]\nevents_min = 0", ["learning.events_min", "int 0", "greater than or equal to 1"]),
         ('[learning]\nevents_min = "many"', ["learning.events_min", "str", "integer"]),

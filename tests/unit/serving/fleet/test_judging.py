@@ -386,7 +386,7 @@ def test_a_candidate_of_an_agent_with_an_unknown_scorer_is_not_judged(billing, b
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.ABSTAIN
     assert decision.evidence.reasons == (
-        "the scorer of the agent: guess is no scorer; there are exact, json, similarity",
+        "the scorer of the agent: guess is no scorer; there are auto, exact, json, similarity",
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.scoring.harm import HarmScorer, is_prose
+from serving.scoring.harm import HarmScorer
 
 KETTLE = "The kettle comes with two years of guarantee, and you can send it back within thirty days."
 REWORDED = "You may return the kettle within thirty days, and it has a guarantee of two years."
@@ -44,29 +44,11 @@ def test_a_tool_call_a_taught_reply_or_no_answer_in_place_of_prose_is_harm(score
         ('{"a": 1, "b": 3}', '{"a":1,"b":2}', 0.0),
         ("It is a refund.", '{"a":1,"b":2}', 0.0),
         ("Paris is its capital.", "The capital is Paris.", 0.0),
+        (f"{REWORDED}\n```\nls -l\n```", f"{KETTLE}\n```\nls -l\n```", 1.0),
+        (f"{KETTLE}\n```\nls\n```", f"{KETTLE}\n```\nls -l\n```", 0.0),
         ('open("b.txt").read()', 'Path("b.txt").read_text()', 0.0),
         ("return [x for x in a if x and not b]", "return [x for x in a if x or not b]", 0.0),
     ],
 )
 def test_json_code_and_a_few_words_are_compared_exactly(answer: str, wanted: str, expected: float) -> None:
     assert harm(answer, wanted) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (KETTLE, True),
-        ("Es tut uns leid: der Stuhl, den Sie suchen, ist erst ab Montag wieder da.", True),
-        ("The capital of France is Paris.", False),
-        (" ".join([KETTLE] * 2) + " It costs $20 (taxes included), says shop.example/kettles.", True),
-        (
-            'def total(rows: list[int]) -> int:\n    """The sum of all the rows."""\n    return sum(rows)',
-            False,
-        ),
-        ("for name in $(ls *.txt); do mv $name ../old/$name.bak && echo moved $name; done", False),
-        ('{"text": "eight words of prose in one JSON object here"}', False),
-        ("", False),
-    ],
-)
-def test_prose_is_made_of_sentences(text: str, expected: bool) -> None:
-    assert is_prose(text) is expected

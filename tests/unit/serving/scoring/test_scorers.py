@@ -1,4 +1,4 @@
-"""Scorers: total, in [0, 1], 1 for the wanted answer and only there."""
+"""Scorers: total, in [0, 1], 1 for the wanted answer."""
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,18 @@ from serving.scoring.scorers import SCORERS, UnknownScorer, score
         ("similarity", "abcd", "abcd", 1.0),
         ("similarity", "abcd", "abce", 0.75),
         ("similarity", "abcd", "wxyz", 0.0),
+        ("auto", "Fix: login", "fix: login", 0.0),
+        ("auto", "42.0", "42", 0.0),
+        ("auto", '{"b": [2], "a": 1}', '{"a":1,"b":[2]}', 1.0),
+        ("auto", '{"card": 4111111111111111, "n": 1}', '{"n": 1, "card": [card]}', 1.0),
+        ("auto", "total = sum( rows )  # of all", "total = sum(rows)", 1.0),
+        ("auto", "total = sum(row)", "total = sum(rows)", 0.0),
+        ("exact", "total = sum( rows )", "total = sum(rows)", 0.0),
+        ("auto", "Use:\n```python\nf( x )\n```\n", "Use:\n```python\nf(x)\n```", 1.0),
+        ("auto", "Use:\n```python\nf(y)\n```\n", "Use:\n```python\nf(x)\n```", 0.0),
+        ("auto", "Use:\n```\nf( x )\n```\n", "Use:\n```\nf(x)\n```", 0.0),
+        ("auto", '```json\n{"b":2,"a":1}\n```', '```json\n{"a": 1, "b": 2}\n```', 1.0),
+        ("auto", "```sh\nls\n```\n```sh\nrm x\n```", "```sh\nls\n```", 0.0),
         ("exact", "Write to help@shop.example.", "Write to [email].", 1.0),
         ("exact", "Write to [email].", "Write to [email].", 0.0),
         ("exact", "Write to the desk.", "Write to [email].", 0.0),
@@ -54,5 +66,5 @@ def test_a_placeholder_that_the_prompt_holds_may_be_said() -> None:
 
 @pytest.mark.parametrize("name", ["guess", "", "JSON"])
 def test_an_unknown_scorer_is_an_error_that_names_those_there_are(name: str) -> None:
-    with pytest.raises(UnknownScorer, match="there are exact, json, similarity"):
+    with pytest.raises(UnknownScorer, match="there are auto, exact, json, similarity"):
         score(name, "yes", "yes")
