@@ -28,6 +28,7 @@ os.environ.update(WAITS | os.environ)  # before torch
 
 import torch
 
+from bench import real_base
 from bench.commit import commit
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
@@ -175,14 +176,23 @@ def _engine() -> WarmEngine:
 
 
 def main() -> None:
-    """`python -m bench.learning [--quick] --json`; the last line is one JSON object."""
+    """`python -m bench.learning [--base smollm2] [--quick] --json`; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", choices=("example", "smollm2"), default="example")
     parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
     parser.add_argument(
         "--quick", action="store_true", help="one agent, its first wave, the method and its control"
     )
     parser.add_argument("--seeds", type=int, default=3)
+    real_base.options(parser)
     arguments = parser.parse_args()
+    if arguments.base == "smollm2":
+        print(json.dumps(real_base.measure(arguments)))
+    else:
+        print(json.dumps(_example_report(arguments)))
+
+
+def _example_report(arguments: argparse.Namespace) -> dict[str, Any]:
     began_s = time.monotonic()
     if arguments.quick:
         some = {name: METHODS[name] for name in ("clorad", CONTROL)}
@@ -196,7 +206,7 @@ def main() -> None:
         }
     promoted = report["methods"][CONTROL]["verdicts"].get(Verdict.PROMOTE.value, 0)
     about = {"seconds": round(time.monotonic() - began_s), "commit": commit(), "cores": os.cpu_count()}
-    print(json.dumps({**report, "control_promoted": promoted, **about}))
+    return {**report, "control_promoted": promoted, **about}
 
 
 if __name__ == "__main__":

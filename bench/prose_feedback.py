@@ -1,22 +1,35 @@
-"""Feedback in natural language as the ledger would hold it, and the lesson that clorad makes of it."""
+"""Feedback in natural language as the ledger would hold it, and the lesson that clorad makes of it.
 
+Nobody approves anything. Users ask about the rules and about other things; people correct a part of the
+wrong answers. What nobody objected to is what anchors and the no-harm suite can be chosen from.
+"""
+
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.prose_model import ProseModel
+from bench.prose_model import ProseModel, ProseReply
+from daemon.settings import GateSettings, LearningSettings
 from engine.lesson import Lesson
 from engine.recipe import Recipe
 from examples.house_rules.rehearsed_roles import role_of
-from examples.real_base.prose_world import ProsePrompt, ProseWorld
-from ledger.events import Event, KeptEvent, Kind, Role, Status
+from examples.real_base.prose_world import ProsePrompt, ProseRule, ProseWorld
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from rewards.batch import choose
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
-from rewards.voices import Voices
+from rewards.silence import unopposed
+from rewards.suite import SuiteQuestion, suite
+from rewards.voices import Voices, hear
 
-REPLY_TOKENS_MAX = 64
-_SPARE = 4  # prompts drawn for each one that is wanted in a role
+REPLY_TOKENS_MAX = 48
+CORRECTED_SHARE = 0.3
+"""Share of the wrong answers that somebody corrects."""
+
+_UNCORRECTED_MAX = 12  # wrong answers a rule that are captured: to generate all takes longer than to train
+_AUTHORS = 2
+_PROMPTS_MAX = 40  # drawn for each correction to train on: three in ten are corrected, five of eight of those
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,41 +37,62 @@ class FeedbackPlan:
     """How much people say in a wave."""
 
     corrections: int  # of role train, a rule; those of the other roles come beside them as by hash
-    approvals: int  # near misses and chat, half each, of any role; 0: people never approve
+    beside: int  # prompts about other things, near misses and chat half each, of any role
     shuffled: bool = False  # the control: every correction has the text of another prompt
+
+    @property
+    def authors_min(self) -> int:
+        """The default; shuffled corrections are never alike, and would not be trained on at all."""
+        return 1 if self.shuffled else GateSettings().authors_min
 
 
 @dataclass(slots=True, kw_only=True)
 class ProseFeedback:
-    """All feedback on one agent."""
+    """All traffic of one agent and all feedback on it."""
 
     world: ProseWorld
     agent: str
     model: ProseModel
     plan: FeedbackPlan
     seed: int
-    kept: list[KeptEvent] = field(default_factory=list)
+    kept: list[KeptEvent] = field(default_factory=list)  # corrections
+    captured: list[Interaction] = field(default_factory=list)  # replies that nobody objected to
+    earlier: int = 0  # corrections before the last wave
+
+    def ask(self, wave: int) -> None:
+        """Users ask the agent as it is now, and people correct a part of what is wrong."""
+        self.earlier = len(self.kept)
+        for rule in self.world.of_wave(self.agent, wave):
+            corrected, others = self._about(rule)
+            wanted = [str(prompt.wanted) for prompt in corrected]
+            if self.plan.shuffled:
+                wanted = [*wanted[1:], wanted[0]]
+            self._correct(corrected, wanted)
+            self._capture(others)
+        for kind in ("near", "chat"):
+            seed = f"{self.seed} {wave}"
+            self._capture(
+                self.world.beside(self.agent, kind, self.plan.beside // 2, seed=seed, held_out=False)
+            )
 
     def lesson(self, wave: int, *, parent: Path | None, recipe: Recipe) -> Lesson:
-        """People gave the wave's feedback; this is the turn about it."""
-        taught = self._events(Kind.CORRECTION, Role.TRAIN)
-        self._correct(wave)
-        self._approve(wave)
-        new = [kept for kept in self._events(Kind.CORRECTION, Role.TRAIN) if kept not in taught]
+        """The turn about the last wave's corrections."""
+        history = self._history()
+        new, taught = self._events(Role.TRAIN)
         seed = self.seed * 100 + wave
         choice = choose(
             new=new,
             taught=taught,
-            approvals=self._events(Kind.APPROVE, Role.TRAIN),
-            gate=self._events(Kind.CORRECTION, Role.GATE),
-            dev=self._events(Kind.CORRECTION, Role.DEV),
-            interactions={},
-            voices=Voices(people={}, authors_min=1),
+            approvals=(),
+            silent=self._silent(Role.TRAIN),
+            gate=[*self._events(Role.GATE)[0], *self._events(Role.GATE)[1]],
+            dev=[*self._events(Role.DEV)[0], *self._events(Role.DEV)[1]],
+            interactions=history.interactions,
+            voices=self._voices(),
             seed=seed,
-            replay_max=64,
-            anchors_max=160,
+            replay_max=LearningSettings().replay_max,
+            anchors_max=LearningSettings().anchors_max,
         )
-        history = History(interactions={}, conversations={})
         episodes = tuple(
             episode
             for part, members in choice.parts.items()
@@ -66,56 +100,123 @@ class ProseFeedback:
         )
         return Lesson(agent=self.agent, parent=parent, recipe=recipe, seed=seed, episodes=episodes)
 
-    def _correct(self, wave: int) -> None:
-        for rule in self.world.of_wave(self.agent, wave):
-            asked = self.world.about(
-                rule, self.plan.corrections * _SPARE, seed=str(self.seed), held_out=False
-            )
-            chosen, trained = list[ProsePrompt](), 0
-            for prompt in asked:
-                if trained == self.plan.corrections:
-                    break
-                trained += role_of(self.agent, prompt.messages) is Role.TRAIN
-                chosen.append(prompt)
-            wanted = [str(prompt.wanted) for prompt in chosen]
-            if self.plan.shuffled:
-                wanted = [*wanted[1:], wanted[0]]
-            self._keep(Kind.CORRECTION, chosen, wanted)
-
-    def _approve(self, wave: int) -> None:
-        """Approve what the base says beside the rules: later versions must still say it."""
-        each = self.plan.approvals // 2
-        for kind in ("near", "chat"):
-            prompts = self.world.beside(self.agent, kind, each, seed=f"{self.seed} {wave}", held_out=False)
-            self._keep(Kind.APPROVE, prompts, [""] * len(prompts))
-
-    def _keep(self, kind: Kind, prompts: Sequence[ProsePrompt], wanted: Sequence[str]) -> None:
-        replies = self.model.base_replies(
-            [prompt.messages for prompt in prompts], tokens_max=REPLY_TOKENS_MAX
+    def questions(self) -> tuple[list[SuiteQuestion], list[SuiteQuestion]]:
+        """The gate's questions about the last wave, and its no-harm suite."""
+        new, judged_before = self._events(Role.GATE)
+        asked = suite(
+            approvals=(),
+            silent=self._silent(Role.GATE),
+            taught_gate=judged_before,
+            new=[*self._events(Role.TRAIN)[0], *new],
+            corrections=self.kept,
+            interactions=self._history().interactions,
+            voices=self._voices(),
+            seed=self.seed,
+            questions_max=GateSettings().suite_max,
         )
-        for prompt, reply, right in zip(prompts, replies, wanted, strict=True):
-            if kind is Kind.APPROVE and reply:
-                self._add(kind, prompt, {"said": reply})
-            if kind is Kind.CORRECTION:
-                self._add(kind, prompt, {"rejected": reply or "…", "corrected": right})
+        return [_question(kept) for kept in new], list(asked)
 
-    def _add(self, kind: Kind, prompt: ProsePrompt, texts: dict[str, str]) -> None:
+    def newly_taught(self) -> list[str]:
+        """The corrected replies that the last wave is trained on."""
+        return [str(kept.event.data["corrected"]) for kept in self._events(Role.TRAIN)[0]]
+
+    @property
+    def authors(self) -> dict[str, str]:
+        """Who corrected, by uid, where nobody counts alone."""
+        alone = self.plan.authors_min <= 1
+        return {} if alone else {kept.event.uid: kept.event.author for kept in self.kept}
+
+    def _about(self, rule: ProseRule) -> tuple[list[ProsePrompt], list[ProsePrompt]]:
+        """Prompts about a rule whose answers are corrected, and those whose answers are not."""
+        chance = random.Random(f"{self.seed} {rule.name} corrected")
+        prompts = self.world.about(
+            rule, self.plan.corrections * _PROMPTS_MAX, seed=str(self.seed), held_out=False
+        )
+        corrected: list[ProsePrompt] = []
+        others: list[ProsePrompt] = []
+        trained = 0
+        for prompt in prompts:
+            if trained == self.plan.corrections:
+                break
+            if chance.random() < CORRECTED_SHARE:
+                trained += role_of(self.agent, prompt.messages) is Role.TRAIN
+                corrected.append(prompt)
+            else:
+                others.append(prompt)
+        return corrected, others[:_UNCORRECTED_MAX]
+
+    def _correct(self, prompts: Sequence[ProsePrompt], wanted: Sequence[str]) -> None:
+        for prompt, reply, right in zip(prompts, self._replies(prompts), wanted, strict=True):
+            if reply.text != right:
+                self._add(prompt, rejected=reply.text, corrected=right)
+
+    def _capture(self, prompts: Sequence[ProsePrompt]) -> None:
+        """Store the whole replies as the gateway does; those that were cut are no anchors."""
+        for prompt, reply in zip(prompts, self._replies(prompts), strict=True):
+            if reply.ended and reply.text:
+                self.captured.append(
+                    Interaction(
+                        id=f"capture-{len(self.captured)}",
+                        agent=self.agent,
+                        version="",
+                        conversation=None,
+                        turn=None,
+                        messages=prompt.messages,
+                        completion=reply.text,
+                        token_ids=None,
+                        logprobs=None,
+                        sampling={},
+                        finish_reason="stop",
+                        prompt_group=prompt.text,
+                        role=role_of(self.agent, prompt.messages),
+                    )
+                )
+
+    def _replies(self, prompts: Sequence[ProsePrompt]) -> list[ProseReply]:
+        return self.model.replies([prompt.messages for prompt in prompts], tokens_max=REPLY_TOKENS_MAX)
+
+    def _add(self, prompt: ProsePrompt, *, rejected: str, corrected: str) -> None:
         seq = len(self.kept) + 1
         event = Event(
             source="bench",
             id=str(seq),
             digest="",
-            kind=kind,
+            kind=Kind.CORRECTION,
             agent=self.agent,
-            author="developer",
+            author=f"developer-{seq % _AUTHORS}",
             role=role_of(self.agent, prompt.messages),
             prompt_group=prompt.text,
-            data={"messages": list(prompt.messages), **texts},
+            data={"messages": list(prompt.messages), "rejected": rejected, "corrected": corrected},
         )
         self.kept.append(KeptEvent(seq=seq, event=event, status=Status.OPEN, received_s=float(seq)))
 
-    def _events(self, kind: Kind, role: Role) -> list[KeptEvent]:
-        return [kept for kept in self.kept if kept.event.kind is kind and kept.event.role is role]
+    def _events(self, role: Role) -> tuple[list[KeptEvent], list[KeptEvent]]:
+        """The confirmed corrections of a role: those of the last wave, and those before."""
+        confirmed = [kept for kept in self._voices().confirmed(self.kept) if kept.event.role is role]
+        return (
+            [kept for kept in confirmed if kept.seq > self.earlier],
+            [kept for kept in confirmed if kept.seq <= self.earlier],
+        )
+
+    def _silent(self, role: Role) -> list[KeptEvent]:
+        replies = [capture for capture in self.captured if capture.role is role]
+        return unopposed(replies, self.kept, history=self._history(), voices=self._voices())
+
+    def _voices(self) -> Voices:
+        return hear(self.kept, history=self._history(), authors_min=self.plan.authors_min)
+
+    def _history(self) -> History:
+        return History(interactions={capture.id: capture for capture in self.captured}, conversations={})
+
+
+def _question(kept: KeptEvent) -> SuiteQuestion:
+    event = kept.event
+    return SuiteQuestion(
+        seq=kept.seq,
+        uid=event.uid,
+        messages=tuple(event.data["messages"]),
+        expected=str(event.data["corrected"]),
+    )
 
 
 def counted(lesson: Lesson) -> dict[str, int]:

@@ -16,8 +16,17 @@ import torch
 
 from rewards.episode import Message
 
-_BATCH = 16
+_BATCH = 64  # a step of generation reads all weights, whatever the number of replies
+_SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 Asked = Sequence[Sequence[Message]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProseReply:
+    """A generated reply."""
+
+    text: str
+    ended: bool  # False: cut at the limit of tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +49,7 @@ class ProseModel:
         self._model: Any = self._base
         self._adapted = False
         self._cache_path = cache
-        self._cache: dict[str, str | None] = json.loads(cache.read_text()) if cache.is_file() else {}
+        self._cache: dict[str, tuple[str, bool]] = json.loads(cache.read_text()) if cache.is_file() else {}
 
     def use(self, version: Path) -> None:
         """Answer with this version's adapter from now on."""
@@ -51,24 +60,32 @@ class ProseModel:
         self._model = PeftModel.from_pretrained(self._base, version).eval()
         self._adapted = True
 
-    def base_replies(self, prompts: Asked, *, tokens_max: int) -> list[str | None]:
-        """The bare base's greedy replies; None where it does not end within `tokens_max`. Kept in a file."""
-        keys = [self._key(prompt, tokens_max) for prompt in prompts]
-        missing = [place for place, key in enumerate(keys) if key not in self._cache]
-        if missing:
-            with self._bare():
-                for place, reply in zip(
-                    missing,
-                    self._generate([prompts[place] for place in missing], tokens_max),
-                    strict=True,
-                ):
-                    self._cache[keys[place]] = reply
-            self._cache_path.write_text(json.dumps(self._cache))
-        return [self._cache[key] for key in keys]
+    def replies(self, prompts: Asked, *, tokens_max: int) -> list[ProseReply]:
+        """The greedy replies. Those of the bare base are kept in a file."""
+        return (
+            self._generate(prompts, tokens_max) if self._adapted else self.base_replies(prompts, tokens_max)
+        )
 
-    def beginnings(self, prompts: Asked, *, tokens: int) -> list[str]:
-        """How the adapter's greedy replies begin."""
-        return [str(text) for text in self._generate(prompts, tokens, whole=False)]
+    def base_replies(self, prompts: Asked, tokens_max: int) -> list[ProseReply]:
+        """The bare base's greedy replies. Kept in a file."""
+        return self._kept(prompts, tokens_max, seed=None)
+
+    def sampled_by_base(self, prompts: Asked, tokens_max: int, *, seed: int) -> list[ProseReply]:
+        """Replies of the bare base sampled at temperature 1. Kept in a file."""
+        return self._kept(prompts, tokens_max, seed=seed)
+
+    def _kept(self, prompts: Asked, tokens_max: int, *, seed: int | None) -> list[ProseReply]:
+        keys = [_key(prompt, tokens_max, seed) for prompt in prompts]
+        missing = [place for place, key in enumerate(keys) if key not in self._cache]
+        for first in range(0, len(missing), _BATCH):
+            places = missing[first : first + _BATCH]
+            with self._bare():
+                replies = self._generate([prompts[place] for place in places], tokens_max, seed=seed)
+            self._cache |= {
+                keys[place]: (reply.text, reply.ended) for place, reply in zip(places, replies, strict=True)
+            }
+            self._cache_path.write_text(json.dumps(self._cache))
+        return [ProseReply(text=text, ended=ended) for text, ended in (self._cache[key] for key in keys)]
 
     @torch.no_grad()
     def read(self, prompts: Asked, answers: Sequence[str]) -> list[AnswerReading]:
@@ -103,8 +120,12 @@ class ProseModel:
         text = self._tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
         return [int(token) for token in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
 
-    def _generate(self, prompts: Asked, tokens: int, *, whole: bool = True) -> list[str | None]:
-        replies: list[str | None] = []
+    def _generate(self, prompts: Asked, tokens: int, *, seed: int | None = None) -> list[ProseReply]:
+        """Greedy replies, or with a seed those sampled at temperature 1."""
+        if seed is not None:
+            torch.manual_seed(seed)
+        sampling: dict[str, Any] = {"do_sample": False} if seed is None else _SAMPLING
+        replies: list[ProseReply] = []
         for first in range(0, len(prompts), _BATCH):
             texts = [
                 self._tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
@@ -112,12 +133,13 @@ class ProseModel:
             ]
             inputs = self._tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
             with torch.no_grad():
-                ids = self._model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+                ids = self._model.generate(**inputs, max_new_tokens=tokens, **sampling)
             for row in ids[:, inputs["input_ids"].shape[1] :].tolist():
-                ended = self._end in row
                 text = self._tokenizer.decode(row, skip_special_tokens=True)
-                replies.append(text if ended or not whole else None)
+                replies.append(ProseReply(text=text, ended=self._end in row))
         return replies
 
-    def _key(self, prompt: Sequence[Message], tokens: int) -> str:
-        return hashlib.sha256(json.dumps([list(prompt), tokens]).encode()).hexdigest()[:16]
+
+def _key(prompt: Sequence[Message], tokens: int, seed: int | None) -> str:
+    asked = [list(prompt), tokens] if seed is None else [list(prompt), tokens, seed]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]

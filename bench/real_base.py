@@ -1,183 +1,281 @@
-"""Measures what a pretrained base learns in natural language: rules followed, near misses, other talk kept.
+"""Measures what a pretrained base learns in natural language: `python -m bench.learning --base smollm2`.
 
-`make real-base` first. Corrections go through clorad's own labelling, choice of batch and engine; the exam
+`make real-base` first. Nobody approves anything, people correct three in ten wrong answers, and everything is
+as the defaults say. Corrections go through clorad's own labelling, choice of batch, engine and gate; the exam
 asks held-out phrasings with held-out slot values. Each finished run is appended to a file, and a run that is
 in the file is not repeated.
 """
 
 import argparse
 import json
-import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
-
-from engine.threads import WAITS
-
-os.environ.update(WAITS | os.environ)  # before torch
 
 from bench.commit import commit
 from bench.finished_runs import append_run, read_runs
 from bench.prose_feedback import REPLY_TOKENS_MAX, FeedbackPlan, ProseFeedback, counted
-from bench.prose_model import ProseModel
+from bench.prose_model import ProseModel, ProseReply
 from engine.lesson import Learned
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
+from examples.house_rules.rehearsed_gate import rule
 from examples.real_base.make import REAL_BASE, ROOT
 from examples.real_base.prose_world import ProsePrompt, ProseWorld, read_prose_world
+from ledger.versions.decisions import Verdict
+from rewards.similarity import similarity, text_features
+from rewards.suite import SuiteQuestion
+from serving.fleet.answers import AnsweredQuestion, measure_speech, score_pairs
+from serving.fleet.gate import Ruling
+from serving.fleet.questions import Question
+from serving.fleet.replica import Completion
+from serving.scoring.gain import GainScorer
+from serving.scoring.harm import HarmScorer
 
 RUNS = ROOT / ".cache" / "real_base_runs.jsonl"
-MARK_TOKENS = 8  # enough to tell how a reply begins
 QUESTIONS = 12  # of each kind, and of each rule
+ANSWER_TOKENS_MAX = 96  # of the gate's answers: the longest reply by a rule has some 70
+CORRECTIONS = 16  # of role train, a rule
+BESIDE = 48  # prompts about other things, a wave
+
+FOLLOWED_MIN, OVER_BASE_MAX, KEPT_MIN = 0.9, 0.02, 0.97
+"""A candidate is good by the exam if it follows and keeps so much, and fires on so few near misses more."""
 
 
 def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[str, Any]:
-    """Shares on held-out prompts: rules followed by wave, near misses and chat."""
+    """Shares on held-out prompts: rules followed by wave, near misses leaked, other replies kept."""
     followed = {}
     for number in range(1, wave + 1):
         prompts = [
             prompt
-            for rule in world.of_wave(agent, number)
-            for prompt in world.about(rule, QUESTIONS, seed="exam", held_out=True)
+            for about in world.of_wave(agent, number)
+            for prompt in world.about(about, QUESTIONS, seed="exam", held_out=True)
         ]
         readings = model.read(_messages(prompts), [str(prompt.wanted) for prompt in prompts])
-        followed[str(number)] = _share([reading.first_choice for reading in readings])
+        followed[str(number)] = _share(reading.first_choice for reading in readings)
     near = world.beside(agent, "near", QUESTIONS, seed="exam", held_out=True)
     chat = world.beside(agent, "chat", QUESTIONS, seed="exam", held_out=True)
+    other = _messages([*near, *chat])
+    before = model.base_replies(other, REPLY_TOKENS_MAX)
+    after = model.replies(other, tokens_max=REPLY_TOKENS_MAX)
+    samples = [model.sampled_by_base(other, REPLY_TOKENS_MAX, seed=seed) for seed in (1, 2)]
+    harm = HarmScorer(world.agents[agent].scorer, _taught(world, agent, wave))
+    marks = world.marks(agent)
+    readings = model.read(other, [reply.text for reply in before])
     return {
         "followed": followed,
-        "near_leaked": _marked(world, model, agent, near),
-        "chat_marked": _marked(world, model, agent, chat),
-        **_kept("near", model, near),
-        **_kept("chat", model, chat),
+        "near_leaked": _share(reply.text.startswith(marks) for reply in after[: len(near)]),
+        "near_leaked_by_base": _share(reply.text.startswith(marks) for reply in before[: len(near)]),
+        "decision_kept": _share(
+            harm.score(now.text, was.text) == 1.0 for was, now in zip(before, after, strict=True)
+        ),
+        "likeness": _likeness(before, after),
+        "likeness_of_samples": _likeness(*samples),
+        "same_share": round(statistics.fmean(reading.same_share for reading in readings), 4),
+        "kl_nats": round(statistics.fmean(reading.kl_nats for reading in readings), 4),
     }
 
 
-def course(
-    engine: WarmEngine, world: ProseWorld, given: Mapping[str, Any], *, base: Path, folder: Path
+def run_agent(
+    engine: WarmEngine, world: ProseWorld, given: Mapping[str, Any], *, folder: Path
 ) -> dict[str, Any]:
-    """One agent taught so many waves; what each came to."""
-    model = ProseModel(base, cache=ROOT / ".cache" / "real_base_replies.json")
-    plan = FeedbackPlan(
-        corrections=given["corrections"], approvals=given["approvals"], shuffled=given["shuffled"]
-    )
+    """One agent taught so many waves; what each came to. The next wave builds on every candidate."""
+    model = ProseModel(REAL_BASE, cache=ROOT / ".cache" / "real_base_replies.json")
+    plan = FeedbackPlan(corrections=given["corrections"], beside=given["beside"], shuffled=given["shuffled"])
     agent = given["agent"]
     feedback = ProseFeedback(world=world, agent=agent, model=model, plan=plan, seed=given["seed"])
     parent, waves = None, []
     for wave in range(1, given["waves"] + 1):
+        feedback.ask(wave)
         lesson = feedback.lesson(wave, parent=parent, recipe=recipe_from(given["recipe"]))
         print(f"{agent} wave {wave}: {counted(lesson)}", flush=True)
+        gate, suite = feedback.questions()
+        before = _answers(model, [*gate, *suite])
         started_s = time.monotonic()
         (learned,) = engine.learn([lesson])
-        trained_s = time.monotonic() - started_s
+        trained_s = round(time.monotonic() - started_s)
         if not isinstance(learned, Learned):
-            waves.append({"not_learned": learned.reason, "trained_s": round(trained_s)})
+            waves.append({"not_learned": learned.reason, "trained_s": trained_s})
             break
         parent = folder / f"{agent}-{lesson.seed}-{time.time_ns()}"
         engine.save(learned, parent)
         model.use(parent)
-        marks = exam(world, model, agent, wave)
+        after = _answers(model, [*gate, *suite])
+        ruling = _ruling(feedback, gate, suite, before, after)
         waves.append(
             {
-                **marks,
+                **exam(world, model, agent, wave),
+                "verdict": ruling.verdict.value,
+                "reasons": ruling.reasons,
+                "corrections_sent": len(feedback.kept),
                 "episodes": counted(lesson),
                 "metrics": learned.metrics.to_json(),
-                "trained_s": round(trained_s),
+                "trained_s": trained_s,
             }
         )
         print(json.dumps(waves[-1]), flush=True)
     return {**given, "waves_done": waves, "commit": commit()}
 
 
-def main() -> None:
-    """`python -m bench.real_base [--agents support,coder] [--recipe '{"steps":60}'] --json`."""
-    given = _arguments()
-    world, runs = read_prose_world(), read_runs(given.runs)
-    engine = WarmEngine.load(REAL_BASE, slots=given.slots, rank=16, threads=given.threads, token_budget=1024)
-    results = []
-    folder = ROOT / ".cache" / "real_base_versions"
-    for seed in range(1, given.seeds + 1):
-        for agent in given.agents.split(","):
-            asked = {
-                "agent": agent,
-                "seed": seed,
-                "waves": min(given.waves, world.waves(agent)),
-                "corrections": given.corrections,
-                "approvals": given.approvals,
-                "shuffled": given.shuffled,
-                "recipe": json.loads(given.recipe),
-                "name": given.name,
-            }
-            run = next((run for run in runs if asked.items() <= run.items()), None)
-            if run is None:
-                run = course(engine, world, asked, base=REAL_BASE, folder=folder)
-                append_run(given.runs, run)
-            results.append(run)
-    print(json.dumps(_summary(results)))
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.real_base", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
-    parser.add_argument("--agents", default="support,coder,writer")
-    parser.add_argument("--waves", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--corrections", type=int, default=8, help="of role train, a rule")
-    parser.add_argument("--approvals", type=int, default=40, help="a wave; 0: nobody approves")
-    parser.add_argument("--shuffled", action="store_true", help="corrections with texts of other prompts")
-    parser.add_argument("--recipe", default="{}", help="JSON; the defaults unless given")
-    parser.add_argument("--name", default="", help="tells runs of different code apart")
-    parser.add_argument("--slots", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--runs", type=Path, default=RUNS, help="finished runs are read from and appended to it"
-    )
-    return parser.parse_args()
-
-
-def _summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    last = [run["waves_done"][-1] for run in runs if "followed" in run["waves_done"][-1]]
-    if not last:
-        return {"runs": len(runs), "learned": 0}
-    shares = [statistics.fmean(wave["followed"].values()) for wave in last]
+def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures over all runs; those of the control say only how many of its candidates were promoted."""
+    taught = [run["waves_done"] for run in runs if not run["shuffled"]]
+    last = [waves[-1] for waves in taught if "followed" in waves[-1]]
+    control = [wave for run in runs if run["shuffled"] for wave in run["waves_done"]]
+    good = [wave for waves in taught for wave in waves if _is_good(wave)]
+    changes = [
+        waves[-1]["followed"][wave] - waves[int(wave) - 1]["followed"][wave]
+        for waves in taught
+        if "followed" in waves[-1]
+        for wave in list(waves[-1]["followed"])[:-1]
+    ]
+    over_base = [wave["near_leaked"] - wave["near_leaked_by_base"] for wave in last]
     return {
-        "runs": len(runs),
+        "runs": len(taught),
         "learned": len(last),
-        "followed": round(statistics.fmean(shares), 4),
-        "near_leaked": round(statistics.fmean(wave["near_leaked"] for wave in last), 4),
-        "chat_kl_nats": round(statistics.fmean(wave["chat_kl_nats"] for wave in last), 4),
-        "trained_s": round(statistics.fmean(wave["trained_s"] for wave in last)),
+        "followed": _mean(statistics.fmean(wave["followed"].values()) for wave in last),
+        "near_miss_over_base_pp": _points(over_base),
+        "bwt_pp": _points(changes),
+        "decision_kept": _mean(wave["decision_kept"] for wave in last),
+        "likeness": _mean(wave["likeness"] for wave in last),
+        "likeness_of_samples": _mean(wave["likeness_of_samples"] for wave in last),
+        "kl_nats": _mean(wave["kl_nats"] for wave in last),
+        "control_promoted": sum(_is_promoted(wave) for wave in control),
+        "control_candidates": len(control),
+        "good_promoted_share": _mean(_is_promoted(wave) for wave in good),
+        "good_candidates": len(good),
+        "corrections_sent": _mean(wave["corrections_sent"] for wave in last),
+        "trained_s": _mean(wave["trained_s"] for wave in last),
         "commit": commit(),
     }
 
 
-def _kept(kind: str, model: ProseModel, prompts: Sequence[ProsePrompt]) -> dict[str, float]:
-    """How far the adapter moved from the base's own replies."""
-    replies = model.base_replies(_messages(prompts), tokens_max=REPLY_TOKENS_MAX)
-    known = [(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True) if reply]
-    readings = model.read(_messages([prompt for prompt, _ in known]), [reply for _, reply in known])
-    return {
-        f"{kind}_same_share": round(statistics.fmean(reading.same_share for reading in readings), 4),
-        f"{kind}_kl_nats": round(statistics.fmean(reading.kl_nats for reading in readings), 4),
-    }
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only a pretrained base has."""
+    group = parser.add_argument_group("only with --base smollm2")
+    group.add_argument("--agents", default="support,coder,writer")
+    group.add_argument("--waves", type=int, default=2)
+    group.add_argument("--corrections", type=int, default=CORRECTIONS, help="of role train, a rule")
+    group.add_argument("--recipe", default="{}", help="JSON; the defaults unless given")
+    group.add_argument("--name", default="", help="tells runs of different code apart")
+    group.add_argument("--threads", type=int, default=2)
+    group.add_argument("--no-control", action="store_true", help="leave the shuffled control out")
+    group.add_argument("--runs", type=Path, default=RUNS, help="file of finished runs")
 
 
-def _marked(world: ProseWorld, model: ProseModel, agent: str, prompts: Sequence[ProsePrompt]) -> float:
-    """Share of the replies that begin as a rule's would."""
-    beginnings = model.beginnings(_messages(prompts), tokens=MARK_TOKENS)
-    marks = world.marks(agent)
-    return _share([beginning.startswith(marks) for beginning in beginnings])
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The report on a pretrained base, from runs that are in the file and runs that are added to it."""
+    world = read_prose_world()
+    agents, waves = ["support"] if arguments.quick else arguments.agents.split(","), arguments.waves
+    seeds = range(1, 1 + (1 if arguments.quick else arguments.seeds))
+    planned = [(seed, agent, False) for seed, agent in product(seeds, agents)]
+    if not arguments.no_control:
+        planned += [(1, agent, True) for agent in agents]
+    engine, results = None, []
+    for seed, agent, shuffled in planned:
+        asked = {
+            "agent": agent,
+            "seed": seed,
+            "waves": 1 if arguments.quick or shuffled else min(waves, world.waves(agent)),
+            "corrections": arguments.corrections,
+            "beside": BESIDE,
+            "shuffled": shuffled,
+            "recipe": json.loads(arguments.recipe),
+            "name": arguments.name,
+        }
+        finished = read_runs(arguments.runs)
+        run = next((run for run in reversed(finished) if asked.items() <= run.items()), None)
+        if run is None:
+            engine = engine or WarmEngine.load(
+                REAL_BASE, slots=1, rank=16, threads=arguments.threads, token_budget=1024
+            )
+            run = run_agent(engine, world, asked, folder=ROOT / ".cache" / "real_base_versions")
+            append_run(arguments.runs, run)
+        results.append(run)
+    return summarise(results)
+
+
+def _ruling(
+    feedback: ProseFeedback,
+    gate: Sequence[SuiteQuestion],
+    suite: Sequence[SuiteQuestion],
+    before: Sequence[ProseReply],
+    after: Sequence[ProseReply],
+) -> Ruling:
+    """What the gate decides of these answers."""
+    answered = [
+        AnsweredQuestion(
+            question=Question(event=asked.uid, messages=asked.messages, wanted=asked.expected),
+            before=_completion(was),
+            after=_completion(now),
+        )
+        for asked, was, now in zip([*gate, *suite], before, after, strict=True)
+    ]
+    scorer = feedback.world.agents[feedback.agent].scorer
+    wanted = [*(asked.expected for asked in gate), *feedback.newly_taught()]
+    return rule(
+        score_pairs(answered[: len(gate)], GainScorer(scorer, wanted)),
+        score_pairs(answered[len(gate) :], HarmScorer(scorer, wanted)),
+        authors=feedback.authors,
+        before=measure_speech([(answer.question, answer.before) for answer in answered]),
+        after=measure_speech([(answer.question, answer.after) for answer in answered]),
+    )
+
+
+def _answers(model: ProseModel, asked: Sequence[SuiteQuestion]) -> list[ProseReply]:
+    return model.replies([question.messages for question in asked], tokens_max=ANSWER_TOKENS_MAX)
+
+
+def _completion(reply: ProseReply) -> Completion:
+    return Completion(text=reply.text, finish_reason="stop" if reply.ended else "length")
+
+
+def _taught(world: ProseWorld, agent: str, wave: int) -> list[str]:
+    """Some replies by the rules so far."""
+    return [
+        str(prompt.wanted)
+        for number in range(1, wave + 1)
+        for about in world.of_wave(agent, number)
+        for prompt in world.about(about, QUESTIONS, seed="taught", held_out=False)
+    ]
+
+
+def _likeness(some: Sequence[ProseReply], others: Sequence[ProseReply]) -> float:
+    """Mean similarity of two replies to each prompt, by words and trigrams."""
+    return _mean(
+        similarity(text_features(one.text), text_features(other.text))
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def _is_good(wave: Mapping[str, Any]) -> bool:
+    return (
+        "followed" in wave
+        and statistics.fmean(wave["followed"].values()) >= FOLLOWED_MIN
+        and wave["near_leaked"] - wave["near_leaked_by_base"] <= OVER_BASE_MAX
+        and wave["decision_kept"] >= KEPT_MIN
+    )
+
+
+def _is_promoted(wave: Mapping[str, Any]) -> bool:
+    return bool(wave.get("verdict") == Verdict.PROMOTE.value)
 
 
 def _messages(prompts: Sequence[ProsePrompt]) -> list[tuple[Mapping[str, str], ...]]:
     return [prompt.messages for prompt in prompts]
 
 
-def _share(values: Sequence[bool]) -> float:
-    return round(sum(values) / len(values), 4)
+def _share(values: Iterable[bool]) -> float:
+    return _mean(float(value) for value in values)
 
 
-if __name__ == "__main__":
-    main()
+def _points(shares: Sequence[float]) -> float | None:
+    return round(100 * statistics.fmean(shares), 2) if shares else None
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return round(statistics.fmean(numbers), 4) if numbers else float("nan")

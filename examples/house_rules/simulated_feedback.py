@@ -5,17 +5,17 @@ the gate's judgement are clorad's own code.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from daemon.settings import GateSettings
 from engine.lesson import Learned, Lesson
-from engine.measurements import Absent
 from engine.recipe import Recipe, recipe_from
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.local_agent import LocalAgent
 from examples.house_rules.people.developer import FIRST_ROUND, NEAR_SHARE
 from examples.house_rules.recipe import RECIPE
+from examples.house_rules.rehearsed_gate import rule
 from examples.house_rules.rehearsed_roles import role_of
 from examples.house_rules.world import Task, World
 from ledger.events import Event, KeptEvent, Kind, Role, Status
@@ -26,8 +26,7 @@ from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.suite import SuiteQuestion, suite
 from rewards.voices import Voices, hear
-from serving.fleet.gate import GateEvidence, GateLimits, Ruling, Speech, judge
-from serving.fleet.parity import Parity
+from serving.fleet.gate import Ruling
 
 SUITE_MAX = 48  # as in the demo
 _GATE_CORRECTIONS = 10  # in each wave
@@ -95,7 +94,7 @@ class SimulatedFeedback:
             for question, was, now in zip(questions, before, self._scores(questions), strict=True)
         ]
         authors = {kept.event.uid: kept.event.author for kept in self._kept}
-        ruling = _judge(
+        ruling = rule(
             pairs[: len(held_out)],
             pairs[len(held_out) :],
             authors=authors if self._method.authors_min > 1 else {},
@@ -222,21 +221,3 @@ def _without_spans(episode: Episode) -> Episode:
     """The episode with every character of equal weight."""
     rejected = episode.rejected and replace(episode.rejected, spans=())
     return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)
-
-
-def _judge(held_out: Sequence[Pair], suite: Sequence[Pair], *, authors: Mapping[str, str]) -> Ruling:
-    """The gate's ruling. Both models ran in this process, so parity is not in question."""
-    parity = Parity(probes=1, tokens=1, distance_nats=1.0, difference_nats=0.0, base_difference_nats=0.0)
-    return judge(
-        GateEvidence(
-            attempt=1,
-            gate=tuple(held_out),
-            suite=tuple(suite),
-            authors=authors,
-            before=Speech(),
-            after=Speech(),
-            parity=parity,
-            kl_nats=Absent("a rehearsal has no budget"),
-        ),
-        GateLimits(alpha=GateSettings().alpha, kl_nats_max=None, authors_min=1),
-    )
