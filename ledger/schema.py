@@ -149,6 +149,7 @@ turns = Table(
     Column("reason", String(200)),
     Column("tokens", BigInteger, nullable=False, server_default="0"),  # its cost; 0 while open, and if void
     Column("closed_s", Float),
+    Column("retry", JSON(none_as_null=True)),  # `ledger.learning.retries.Retry`; null: it is no retry
     UniqueConstraint("pass_id", "place"),
     Index(None, "agent", "state"),
     Index(None, "closed_s"),

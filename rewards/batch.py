@@ -46,6 +46,7 @@ def choose(
     seed: int,
     replay_max: int,
     anchors_max: int,
+    similar_share: float = SIMILAR_SHARE,
 ) -> TurnSelection:
     """The events of one agent's turn about `new`; the same arguments give the same choice.
 
@@ -82,7 +83,14 @@ def choose(
         Part.REPLAY: fair_sample(
             [kept for kept in demonstrations if kept.seq not in outdated_seqs], history, replay_max, seed
         ),
-        Part.ANCHOR: sample_approvals(unaffected, to=new, history=history, count=anchors_max, seed=seed),
+        Part.ANCHOR: sample_approvals(
+            unaffected,
+            to=new,
+            history=history,
+            count=anchors_max,
+            seed=seed,
+            similar_share=similar_share,
+        ),
         Part.DEV: dev_corrections[-_DEV_MAX:],
     }
     return TurnSelection(
@@ -180,9 +188,15 @@ def fair_sample(
 
 
 def sample_approvals(
-    approvals: Iterable[KeptEvent], *, to: Iterable[KeptEvent], history: History, count: int, seed: int
+    approvals: Iterable[KeptEvent],
+    *,
+    to: Iterable[KeptEvent],
+    history: History,
+    count: int,
+    seed: int,
+    similar_share: float = SIMILAR_SHARE,
 ) -> list[KeptEvent]:
-    """At most `count` approvals, one for each prompt: half similar to the prompts of `to`, half random.
+    """At most `count` approvals, one for each prompt: a share similar to the prompts of `to`, others random.
 
     If there are more than `count`, authors have equal shares, as far as each of them has so many.
     """
@@ -192,7 +206,8 @@ def sample_approvals(
     fewest_first = sorted(by_author.items(), key=lambda item: (len(item[1]), item[0]))
     for place, (_, own) in enumerate(fewest_first):
         share = (count - len(drawn)) // (len(by_author) - place)
-        drawn += _sample_of_one(own, targets, history, share, random.Random(f"{seed}/anchors"))
+        chance = random.Random(f"{seed}/anchors")
+        drawn += _sample_of_one(own, targets, history, share, round(share * similar_share), chance)
     return drawn
 
 
@@ -222,6 +237,7 @@ def _sample_of_one(
     targets: Sequence[str],
     history: History,
     count: int,
+    similar_count: int,
     chance: random.Random,
 ) -> list[KeptEvent]:
     candidates = approvals[-_CANDIDATES_MAX:]
@@ -229,7 +245,7 @@ def _sample_of_one(
     similar = most_similar(
         [text_features(asked(history.about(kept.event).messages)) for kept in candidates],
         [text_features(target) for target in compared],
-        round(count * SIMILAR_SHARE),
+        similar_count,
     )
     others = [place for place in range(len(candidates)) if place not in set(similar)]
     places = [*similar, *chance.sample(others, min(len(others), count - len(similar)))]

@@ -12,8 +12,11 @@ from daemon.settings import Settings
 from ledger.events import KeptEvent, Kind, Role
 from ledger.intake import dead_letters
 from ledger.learning import event_queries
+from ledger.learning.retries import NextTry, upcoming_try
 from ledger.reports.examples import Example
 from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, receipt
+from ledger.turn_states import TurnPart
+from ledger.versions.decisions import Verdict
 from rewards.episode import first_user_text
 from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
@@ -46,6 +49,10 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         receipts = [receipt(connection, kept) for kept in events]
         letters = [] if receipts else dead_letters.letters_named(connection, uid)
         waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
+        upcoming = {
+            agent: upcoming_try(connection, agent, refusals_max=settings.learning.refusals_max)
+            for agent in {event_receipt.kept.event.agent for event_receipt in receipts}
+        }
     if not receipts and not letters:
         raise CommandFailed(
             f"nothing called {short(uid, 80)} arrived: neither as an event nor as a dead letter"
@@ -53,7 +60,10 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     if as_json:
         show_json(
             {
-                "receipts": [event_receipt.to_json() for event_receipt in receipts],
+                "receipts": [
+                    {**event_receipt.to_json(), "next": _next_text(event_receipt, upcoming)}
+                    for event_receipt in receipts
+                ],
                 "dead_letters": [dead_letters.to_json(letter) for letter in letters],
             }
         )
@@ -61,6 +71,8 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     out = console()
     for event_receipt in receipts:
         _render_receipt(event_receipt, waits.get(event_receipt.kept.event.agent), out)
+        if follows := _next_text(event_receipt, upcoming):
+            out.print(f"next: {follows}")
     for letter in letters:
         out.print(
             f"dead letter {letter.id}: {letter.reason.value} ({letter.detail}), {moment(letter.received_s)}"
@@ -107,6 +119,15 @@ def _render_receipt(event_receipt: Receipt, candidate_waits: str | None, out: Co
         if example.before_text is not None:
             out.print(Text(f"changed with it: {short(example.uid, 60)}", style="bold"))
             _render_answers(example, out)
+
+
+def _next_text(event_receipt: Receipt, upcoming: Mapping[str, NextTry]) -> str | None:
+    """What comes next for an event whose last candidate was refused; None for every other event."""
+    taught_in = [turn for turn in event_receipt.turns if turn.part is TurnPart.NEW]
+    was_refused = bool(taught_in) and taught_in[-1].verdict is Verdict.REFUSE
+    if event_receipt.fate is not Fate.QUEUED or not was_refused:
+        return None
+    return upcoming[event_receipt.kept.event.agent].text
 
 
 def _fate_line(event_receipt: Receipt, candidate_waits: str | None) -> Text:

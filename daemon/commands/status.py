@@ -8,10 +8,11 @@ from rich.text import Text
 
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, moment, short, show_json, table, verdict
-from daemon.learning.scheduler import freshness_of, waiting_reason
+from daemon.learning.scheduler import freshness_of, next_turn, waiting_reason
 from daemon.process import probing
 from daemon.settings import Settings
 from daemon.upkeep.capacity import ResourceUse, build_capacity
+from ledger.learning.retries import NextTry
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
 from ledger.versions.holds import Hold, all_holds
@@ -33,9 +34,11 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
         measures = build_capacity(settings, database).measures()
     ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)
     waits = {agent.name: waiting_reason(agent.backlog, freshness) for agent in state.agents}
+    turns = {agent.name: next_turn(agent.backlog, freshness) for agent in state.agents}
     readiness = probing.roles(settings)
     if as_json:
-        document = state.to_json(waits_for=waits, ends=ends)
+        next_turns = {name: turn.text if turn.at_once else None for name, turn in turns.items()}
+        document = state.to_json(waits_for=waits, next_turns=next_turns, ends=ends)
         room = {
             measure.name: {"used": measure.used, "low": measure.low, "high": measure.high}
             for measure in measures
@@ -47,7 +50,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
         show_json({**document, "room": room, "roles": readiness})
         return
     out = console()
-    _render(state, waits, candidates_wait, ends, out)
+    _render(state, waits, turns, candidates_wait, ends, out)
     for line in (
         *_hold_warnings(held),
         *_role_warnings(readiness),
@@ -60,6 +63,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
 def _render(
     state: Overview,
     waits: Mapping[str, str | None],
+    turns: Mapping[str, NextTry],
     candidates_wait: Mapping[str, str],
     ends: Mapping[Place, int],
     out: Console,
@@ -80,7 +84,9 @@ def _render(
             agent.version if agent.canary is None else f"{agent.version} ({agent.share:.0%} {agent.canary})",
             ago(agent.since_s, state.now_s),
             _backlog_cell(agent),
-            _activity_cell(agent, waits[agent.name], candidates_wait.get(agent.name), state.now_s),
+            _activity_cell(
+                agent, waits[agent.name], turns[agent.name], candidates_wait.get(agent.name), state.now_s
+            ),
             _verdict_cell(agent.last, state.now_s),
         )
     out.print(
@@ -181,7 +187,9 @@ def _backlog_cell(agent: AgentOverview) -> str:
     return f"{agent.backlog.untaught:,} ({lasting(agent.backlog.oldest_age_s)})"
 
 
-def _activity_cell(agent: AgentOverview, waits: str | None, candidate_waits: str | None, now_s: float) -> str:
+def _activity_cell(
+    agent: AgentOverview, waits: str | None, upcoming: NextTry, candidate_waits: str | None, now_s: float
+) -> str:
     if agent.turn is not None:
         return f"learning v{agent.turn.version}, {lasting(now_s - agent.turn.opened_s)}"
     if agent.candidate is not None:
@@ -190,7 +198,8 @@ def _activity_cell(agent: AgentOverview, waits: str | None, candidate_waits: str
         return f"judging {agent.candidate}"
     if not agent.backlog.untaught:
         return "–"
-    return "due" if waits is None else f"waits for {waits}"
+    activity = "due" if waits is None else f"waits for {waits}"
+    return f"{activity}; next: {upcoming.text}" if upcoming.at_once else activity
 
 
 def _verdict_cell(last: LastVerdict | None, now_s: float) -> Text:

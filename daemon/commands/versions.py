@@ -31,6 +31,7 @@ from ledger.database import Connection
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
 from ledger.learning.agents import all_agents
+from ledger.learning.retries import what_follows
 from ledger.reports.examples import Example
 from ledger.reports.provenance import Provenance, provenance
 from ledger.reports.version_list import VersionSummary, version_list
@@ -73,15 +74,18 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
         origin = provenance(connection, agent, number)
         prompts = {} if origin is None else _prompts(connection, _shown_examples(origin))
         waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
+        refusals_max = settings.learning.refusals_max
+        follows = what_follows(connection, agent, number, refusals_max=refusals_max)
     if origin is None:
         raise CommandFailed(f"{agent} has no version {number}")
     if content_hash is not None and not origin.version.hash.startswith(content_hash):
         raise CommandFailed(f"{agent}@v{number} is {origin.version.name}, not v{number}-{content_hash}")
     training = _training(settings, origin.version)
     if as_json:
-        show_json({**origin.to_json(), "training": None if training is None else training.to_json()})
+        measured = None if training is None else training.to_json()
+        show_json({**origin.to_json(), "training": measured, "next": follows})
     else:
-        _render_why(origin, training, prompts, console())
+        _render_why(origin, training, prompts, follows, console())
         if agent in waits and not any(decision.verdict in SETTLED for decision in origin.decisions):
             console().print(f"waits for {waits[agent]}")
 
@@ -164,7 +168,11 @@ _ENDED = {
 
 
 def _render_why(
-    origin: Provenance, training: TrainingMetrics | None, prompts: Mapping[str, str], out: Console
+    origin: Provenance,
+    training: TrainingMetrics | None,
+    prompts: Mapping[str, str],
+    follows: str | None,
+    out: Console,
 ) -> None:
     version = origin.version
     if origin.champion == version.number:
@@ -182,6 +190,7 @@ def _render_why(
                 ("standing", standing),
                 ("made", f"{moment(version.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
                 ("files", version.path if version.pruned_s is None else f"pruned {moment(version.pruned_s)}"),
+                *([] if origin.retry is None else [("try", origin.retry.text)]),
                 ("training", training_line(training)),
                 ("taught", f"{count(len(origin.taught), 'event')}{beside}"),
                 ("people", joined([f"{name} ({number})" for name, number in origin.authors.items()])),
@@ -191,6 +200,8 @@ def _render_why(
     )
     for decision in origin.decisions:
         _render_decision(decision, out)
+    if follows is not None:
+        out.print(f"next: {follows}")
     _render_examples(_shown_examples(origin), prompts, out)
     _render_taught(origin, out)
     out.print()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from daemon.learning.preparing import Background, read_background
+from daemon.learning.remedies import adjusted_recipe, anchors_of
 from engine.recipe import recipe_from, recipe_values
 from ledger.database import Connection
 from ledger.events import (
@@ -25,6 +26,7 @@ from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent
 from ledger.learning.backlog import Backlog
+from ledger.learning.retries import next_try
 from ledger.learning.silent_replies import silent_replies
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
@@ -110,6 +112,9 @@ def plan_turn(
     new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _USABLE) == _USABLE]
     if not new:
         return PlannedTurn(plan=None, marks=marks)
+    retry = next_try(backlog.last_try, champion=backlog.champion, refusals_max=limits.refusals_max).retry
+    remedies = () if retry is None else retry.remedies
+    anchors_max, similar_share = anchors_of(remedies, anchors_max=limits.anchors_max)
     attempt = backlog.refusals + 1
     seed = _seed(agent.name, through, attempt)
     history = History(interactions=material.background.interactions, conversations={}).including(
@@ -126,12 +131,13 @@ def plan_turn(
         voices=material.voices,
         seed=seed,
         replay_max=limits.replay_max,
-        anchors_max=limits.anchors_max,
+        anchors_max=anchors_max,
+        similar_share=similar_share,
     )
     plan = TurnPlan(
         agent=agent.name,
         parent=backlog.champion,
-        recipe=recipe_values(recipe_from(agent.recipe)),
+        recipe=recipe_values(adjusted_recipe(recipe_from(agent.recipe), remedies)),
         labelling=baselines_to_json(material.baselines),
         seed=seed,
         attempt=attempt,
@@ -139,6 +145,7 @@ def plan_turn(
         token=token,
         events=tuple(_members(choice)),
         replies=tuple(kept.event.id for kept in choice.parts[Part.ANCHOR] if is_silence(kept.event)),
+        retry=retry,
     )
     return PlannedTurn(plan=plan, marks=marks)
 

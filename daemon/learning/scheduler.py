@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from daemon.settings import Settings
 from ledger.learning.backlog import Backlog
+from ledger.learning.retries import NextTry, next_try
 from ledger.learning.usage import TurnCost
 
 
@@ -21,6 +22,7 @@ class Freshness:
     events_min: int  # untaught events that make an agent due
     age_s_max: float  # seconds after which the oldest event alone makes it due
     alpha: float  # of the gate: it decides how much evidence a turn needs to be worth its cost
+    refusals_max: int  # candidates in a row that may be refused without anything new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,12 @@ class ChosenAgents:
 def freshness_of(settings: Settings) -> Freshness:
     """When feedback is due, by the settings."""
     learning = settings.learning
-    return Freshness(events_min=learning.events_min, age_s_max=learning.age_s_max, alpha=settings.gate.alpha)
+    return Freshness(
+        events_min=learning.events_min,
+        age_s_max=learning.age_s_max,
+        alpha=settings.gate.alpha,
+        refusals_max=learning.refusals_max,
+    )
 
 
 def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Backlog]:
@@ -42,8 +49,9 @@ def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Back
 
     An agent is due with `events_min` untaught events *and* enough gate-role corrections to be judged, or
     once its oldest event is `age_s_max` old. Events that wait for another person count beside new ones: those
-    may be what they wait for. After a refusal or an abstention it also needs a new event. An
-    agent that has used its quota is not due, however old its feedback is.
+    may be what they wait for. After an abstention it also needs a new event. After a refusal it is due at
+    once if there is another way to try and enough to judge that by (`ledger.learning.retries`), else it needs
+    a new event too. An agent that has used its quota is not due, however old its feedback is.
     """
     ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
     return sorted(ready, key=lambda backlog: (-backlog.oldest_age_s, backlog.agent))
@@ -58,20 +66,29 @@ def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
         return "a verdict on its candidate"
     if backlog.untaught == 0:
         return _without_news(backlog)
-    if not backlog.news:
+    upcoming = next_turn(backlog, freshness)
+    if not backlog.news and not upcoming.at_once:
         return "something new since its last try"
     if used.wait_s > 0.0:
         return (
             f"its quota, {math.ceil(used.wait_s / 60)} min:"
             f" {used.tokens:,} of {used.tokens_max:,} tokens in the last hour"
         )
+    needed = evidence_needed(backlog.refusals, alpha=freshness.alpha)
+    judging = backlog.gate_new + backlog.gate_unconfirmed
+    shortage = f"evidence: {judging} of {needed}" if judging < needed else None
+    if upcoming.at_once and (shortage is None or not backlog.news):
+        return shortage
     if backlog.oldest_age_s >= freshness.age_s_max:
         return None
     if (gathered := backlog.untaught + backlog.unconfirmed) < freshness.events_min:
         return f"more events: {gathered} of {freshness.events_min}"
-    needed = evidence_needed(backlog.refusals, alpha=freshness.alpha)
-    judging = backlog.gate_new + backlog.gate_unconfirmed
-    return f"evidence: {judging} of {needed}" if judging < needed else None
+    return shortage
+
+
+def next_turn(backlog: Backlog, freshness: Freshness) -> NextTry:
+    """How the agent's next turn differs from a first try."""
+    return next_try(backlog.last_try, champion=backlog.champion, refusals_max=freshness.refusals_max)
 
 
 def _without_news(backlog: Backlog) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, WAITS_FOR_ANOTHER, Kind, Role, Status
 from ledger.intake.withdrawn import was_reverted
+from ledger.learning.retries import LastTry, last_tries
 from ledger.learning.usage import Usage, usages
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
 from ledger.turn_states import TurnPart, TurnState, in_part, in_state
@@ -33,6 +34,7 @@ class Backlog:
     has_candidate: bool = False
     is_learning: bool = False  # one of its turns is open, in any learner
     usage: Usage = field(default_factory=Usage)
+    last_try: LastTry | None = None  # None: it had no turn
 
 
 def stamp(connection: Connection) -> tuple[int, int, int]:
@@ -61,6 +63,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
     fruitless = dict(_pairs(connection, _fruitless_turns()))
     learning = set(connection.scalars(select(turns.c.agent).where(turns.c.closed_s.is_(None))))
     used = usages(connection)
+    tries = last_tries(connection)
     backlog_list = []
     for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
         row = waiting.get(name)
@@ -79,6 +82,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 has_candidate=name in candidates,
                 is_learning=name in learning,
                 usage=used[name],
+                last_try=tries.get(name),
             )
         )
     return backlog_list

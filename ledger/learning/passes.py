@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from ledger import leases
 from ledger.database import Database, now_s
 from ledger.errors import TurnVoid
+from ledger.learning.retries import retry_from
 from ledger.learning.turns import Turn, TurnEvent, TurnPlan, lease_name
 from ledger.schema import passes, turn_events, turn_replies, turns
 from ledger.turn_states import TurnPart, TurnState
@@ -100,6 +101,7 @@ def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan
             through_seq=plan.through_seq,
             token=plan.token,
             state=TurnState.OPEN.value,
+            retry=None if plan.retry is None else plan.retry.to_json(),
         )
     )
     turn_id = _new_id(inserted.inserted_primary_key)
@@ -142,6 +144,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
             for member in members
         ),
         replies=tuple(connection.scalars(replies.order_by(turn_replies.c.place))),
+        retry=retry_from(row.retry),
     )
     return Turn(
         id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == TurnState.OPEN

@@ -15,6 +15,7 @@ from ledger.database import Database, now_s
 from ledger.errors import TurnVoid
 from ledger.events import Status
 from ledger.intake.withdrawn import changed_events
+from ledger.learning.retries import Retry
 from ledger.schema import events, interactions, passes, turn_events, turn_replies, turns, versions
 from ledger.turn_states import EventOutcome, EventResult, TurnPart, TurnState, in_part, in_state
 from ledger.versions.desired import champion
@@ -47,6 +48,7 @@ class TurnPlan:
     token: int  # fencing token of the agent's lease
     events: tuple[TurnEvent, ...]
     replies: tuple[str, ...] = ()  # ids of captured replies that nobody objected to, shown as anchors
+    retry: Retry | None = None  # None: it is no other try after a refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,8 +82,8 @@ class AgentOverview:
     backlog: Backlog
     last: LastVerdict | None
 
-    def to_json(self, *, waits_for: str | None) -> dict[str, Any]:
-        """The agent for programs. `waits_for`: what it needs before it is due, by the scheduler."""
+    def to_json(self, *, waits_for: str | None, next_turn: str | None) -> dict[str, Any]:
+        """The agent for programs, with what it needs before it is due, and what follows its last refusal."""
         usage = self.backlog.usage
         return {
             "version": self.version,
@@ -97,6 +97,7 @@ class AgentOverview:
                 "refusals": self.backlog.refusals,
             },
             "waits_for": waits_for,
+            "next": next_turn,
             "tokens": {
                 "last_hour": usage.tokens,
                 "per_hour_max": usage.tokens_max,
@@ -139,11 +140,23 @@ class Overview:
     holders: Mapping[str, str]  # of leases, by the lease's name
     restores: int  # how often a backup was restored
 
-    def to_json(self, *, waits_for: Mapping[str, str | None], ends: Mapping[Place, int]) -> dict[str, Any]:
-        """The overview for programs. `waits_for` is by agent; `ends` are the broker's, empty if not asked."""
+    def to_json(
+        self,
+        *,
+        waits_for: Mapping[str, str | None],
+        next_turns: Mapping[str, str | None],
+        ends: Mapping[Place, int],
+    ) -> dict[str, Any]:
+        """The overview for programs.
+
+        `waits_for` and `next_turns` are by agent; `ends` are the broker's, empty if not asked.
+        """
         return {
             "generation": self.generation,
-            "agents": {agent.name: agent.to_json(waits_for=waits_for[agent.name]) for agent in self.agents},
+            "agents": {
+                agent.name: agent.to_json(waits_for=waits_for[agent.name], next_turn=next_turns[agent.name])
+                for agent in self.agents
+            },
             "events": {"total": sum(self.events.values()), **self.events},
             "dead_letters": {reason.value: number for reason, number in self.dead.items()},
             "outbox": {"waiting": self.owed, "oldest_age_s": round(self.owed_age_s, 1)},

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from ledger.events import KeptEvent
 from ledger.learning.event_queries import events_by_seq
+from ledger.learning.retries import Retry, retry_from
 from ledger.reports.affected_versions import rollback_command
 from ledger.reports.examples import Example, changed_examples
 from ledger.schema import events, turn_events, turns
@@ -54,6 +55,7 @@ class Provenance:
     attempt: int
     seed: int
     recipe: Mapping[str, Any]
+    retry: Retry | None  # None: its turn was no other try after a refusal
     taught: tuple[TaughtEvent, ...]
     shown: Mapping[str, int]  # events of the other parts (replay, anchor, dev), counted
     erasures: tuple[Erasure, ...]  # that took texts of any of these events
@@ -88,6 +90,7 @@ class Provenance:
             "attempt": self.attempt,
             "seed": self.seed,
             "recipe": dict(self.recipe),
+            "retry": None if self.retry is None else self.retry.to_json(),
             "authors": dict(self.authors),
             "taught": [taught.to_json() for taught in self.taught],
             "shown": dict(self.shown),
@@ -120,6 +123,7 @@ def provenance(connection: Connection, agent: str, number: int) -> Provenance | 
         attempt=turn.attempt,
         seed=turn.seed,
         recipe=turn.recipe,
+        retry=retry_from(turn.retry),
         taught=taught,
         shown=shown,
         erasures=_erasures(connection, made.turn_id),

@@ -24,6 +24,7 @@ from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.events import Event, Kind, Role, Status
 from ledger.learning import agents, backlog, event_queries, passes, usage
+from ledger.learning.retries import Remedy, Retry
 from ledger.learning.turns import lease_name
 from ledger.versions import decisions, lineage
 from ledger.versions.evidence import Evidence
@@ -37,7 +38,7 @@ RECIPE = {
     "new_per_step": 4, "replay_per_step": 2, "anchors_per_step": 2,
 }  # fmt: skip
 OPTIONS = LearnerOptions(
-    freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05),
+    freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05, refusals_max=2),
     limits=TurnLimits(
         new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1, refusals_max=2
     ),
@@ -308,7 +309,7 @@ def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
     assert start_pass(learner, threading.Event()), "nothing was used yet: one turn may overshoot"
     promote(database, "billing")
     keep(database, *corrections("billing", 6, prefix="more "))
-    impatient = replace(OPTIONS, freshness=Freshness(events_min=4, age_s_max=0.0, alpha=0.05))
+    impatient = replace(OPTIONS, freshness=Freshness(events_min=4, age_s_max=0.0, alpha=0.05, refusals_max=2))
     assert not start_pass(replace(learner, options=impatient, pacing=Pacing()), threading.Event())
     another = replace(learner, options=impatient, pacing=Pacing(), holder="learner-2")
     assert not start_pass(another, threading.Event()), "nor with another learner"
@@ -618,3 +619,56 @@ def test_what_came_to_nothing_is_counted_by_how(
         "tokens": {"": 321},
         "pass.agents": {"": 1},
     }
+
+
+def refuse_candidate(database: Database, reason: str) -> lineage.Version:
+    """The gate refuses the agent's candidate."""
+    with database.read() as connection:
+        [candidate] = decisions.undecided(connection)
+    turn_builder.refuse(database, candidate, evidence=Evidence(reasons=(reason,)))
+    return candidate
+
+
+def recipe_of(database: Database, number: int) -> tuple[int, int, Retry | None]:
+    """Steps at most, anchors of a step, and the retry of the turn that made a version."""
+    with database.read() as connection:
+        recorded = passes.read_pass(connection, number)
+    [turn] = recorded.turns
+    return turn.plan.recipe["steps"], turn.plan.recipe["anchors_per_step"], turn.plan.retry
+
+
+def test_after_a_refusal_another_try_comes_by_itself_with_a_remedy_for_the_cause(
+    learner: Learner, database: Database
+) -> None:
+    keep(database, *corrections("billing", 6), *corrections("billing", 12, role=Role.GATE))
+    bold = replace(learner, options=replace(OPTIONS, limits=replace(OPTIONS.limits, refusals_max=3),
+        freshness=replace(OPTIONS.freshness, refusals_max=3)))  # fmt: skip
+    assert start_pass(bold, threading.Event())
+    refuse_candidate(database, "not better: 0 wins, 0 losses, 12 wrong as before, p = 1.0000 > 0.0250")
+    assert start_pass(replace(bold, pacing=Pacing()), threading.Event()), "nothing new is needed"
+    refuse_candidate(database, "harm: 8 of 13 prompts became worse, 0 better")
+    assert start_pass(replace(bold, pacing=Pacing()), threading.Event())
+    refuse_candidate(database, "harm: 8 of 13 prompts became worse, 0 better")
+    assert not start_pass(replace(bold, pacing=Pacing()), threading.Event()), "each remedy once"
+    assert [recipe_of(database, number) for number in (1, 2, 3)] == [
+        (3, 2, None),
+        (6, 2, Retry(after=1, remedies=(Remedy.LONGER,))),
+        (6, 4, Retry(after=2, remedies=(Remedy.LONGER, Remedy.ANCHORS))),
+    ]
+
+
+def test_a_killed_learner_leaves_the_same_retry_to_the_next(learner: Learner, database: Database) -> None:
+    keep(database, *corrections("billing", 6), *corrections("billing", 12, role=Role.GATE))
+    assert start_pass(learner, threading.Event())
+    refuse_candidate(database, "harm: 8 of 13 prompts became worse, 0 better")
+    with pytest.raises(Killed):
+        start_pass(
+            replace(learner, pacing=Pacing(), failpoint=killed_at("learner-training")), threading.Event()
+        )
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE leases SET until_s = 0")
+    assert resume_pass(replace(learner, holder="learner-2"), threading.Event())
+    assert recipe_of(database, 2) == (3, 4, Retry(after=1, remedies=(Remedy.ANCHORS,)))
+    with database.read() as connection:
+        again = replay(database, learner.engine, learner.store, passes.read_pass(connection, 2))
+    assert all(replayed.same for replayed in again)

@@ -17,9 +17,12 @@ from daemon.learning.scheduler import (
     waiting_reason,
 )
 from ledger.learning.backlog import Backlog
+from ledger.learning.retries import LastTry
 from ledger.learning.usage import TurnCost, Usage
+from ledger.versions.causes import Cause
+from ledger.versions.decisions import Verdict
 
-FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05)
+FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05, refusals_max=3)
 
 
 def a_backlog(agent: str = "billing", **changes) -> Backlog:
@@ -264,3 +267,30 @@ def test_a_learner_that_remembers_the_last_turn_of_each_chooses_as_one_that_reme
 
 def order(candidates: Sequence[Backlog], trained: Sequence[TurnCost]) -> tuple[str, ...]:
     return choose_agents(candidates, trained, slots=len(candidates), age_s_max=math.inf).agents
+
+
+REFUSED = LastTry(
+    number=1,
+    parent=0,
+    retry=None,
+    verdict=Verdict.REFUSE,
+    by="gate",
+    causes=frozenset({Cause.NOT_BETTER}),
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, None),
+        ({"untaught": 1}, None),  # a retry is about the same events
+        ({"gate_new": 7}, "evidence: 7 of 8"),
+        ({"gate_new": 7, "oldest_age_s": 1e6}, "evidence: 7 of 8"),  # the gate could only abstain
+        ({"refusals": 3}, "evidence: 9 of 10"),
+        ({"last_try": replace(REFUSED, by="ann")}, "something new since its last try"),
+        ({"usage": SPENT}, "its quota, 12 min: 51,200 of 50,000 tokens in the last hour"),
+    ],
+)
+def test_after_a_refusal_another_try_needs_nothing_but_evidence(changed, reason):
+    refused = {"refusals": 1, "news": False, "last_try": REFUSED}
+    assert waiting_reason(a_backlog(**{**refused, **changed}), FRESHNESS) == reason

@@ -15,7 +15,7 @@ from ledger.learning.event_queries import event_by_uid, mark, usable
 from tests.unit.ledger.event_builder import build_event, build_outcome, keep
 
 LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2, refusals_max=3)
-FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05)
+FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.meters import metric_increases, metric_values
 from tests.unit.ledger.event_builder import build_event, keep
 from tests.unit.ledger.turn_builder import build_version, promote
 
-FRESHNESS = Freshness(events_min=2, age_s_max=3600.0, alpha=0.05)
+FRESHNESS = Freshness(events_min=2, age_s_max=3600.0, alpha=0.05, refusals_max=3)
 SEEN = "clorad.ledger.agents"
 
 
