@@ -14,6 +14,7 @@ from feedback import signing, wire
 from feedback.producer import KafkaRecord
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignedFields, SigningKey
+from feedback.token_ids import IdsLeftOut
 
 
 def build_event_record(
@@ -42,10 +43,12 @@ def build_event_record(
     except ValidationError as fault:
         raise ValueError(wire.complaint(fault)) from None
     counts: RedactionCounts = Counter()
-    kept = redactor.event_data(data, counts)
-    if counts and full == "clorad.interaction.v1":
-        kept.pop("token_ids", None)  # they would still spell what was redacted
-        kept.pop("logprobs", None)
+    ids = wire.IDS if full == "clorad.interaction.v1" else ()
+    kept = redactor.event_data({name: data[name] for name in data if name not in ids}, counts)
+    if ids and counts:
+        kept["ids_left_out"] = IdsLeftOut.REDACTED.value  # they would still spell what was redacted
+    else:
+        kept |= {name: data[name] for name in ids if name in data}
     identity = redactor.name(event_id or str(uuid.uuid4()), counts)
     headers = {
         "ce_specversion": "1.0",

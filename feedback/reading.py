@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from feedback import signing, wire
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, decoded_or_not, open_envelope, parse
+from feedback.gateway_records import interaction_of, live_counts_of
 from feedback.grouping import openings_of
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignatureRefused, Signers, rights_of, trusted_gateway
@@ -25,10 +26,8 @@ from ledger.events import (
     Kind,
     LiveCounts,
     Reason,
-    Signal,
     Trust,
     UnusableRecord,
-    VersionCounts,
 )
 from ledger.identity import Identity
 
@@ -133,12 +132,13 @@ class Reader:
         except ValidationError as fault:
             raise RecordRefused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
         fields = wire.own_fields(data)
+        fields.pop("prompt_token_ids", None)  # numbers: no text to redact
         redacted = self._redactor.value(fields, self.redacted) if suspect else fields
         name = self._name if suspect_names else _same
         if isinstance(data, wire.LiveData):
-            return _live_counts(data)
+            return live_counts_of(data)
         if isinstance(data, wire.InteractionData):
-            return self._interaction(envelope, data, redacted, name, changed=redacted != fields)
+            return interaction_of(name(envelope.id), data, redacted, name, changed=redacted != fields)
         return self._event(envelope, data, redacted, raw, name, trust)
 
     def _event(
@@ -175,32 +175,6 @@ class Reader:
             signer=envelope.signer if is_signed else None,
             key_id=name(envelope.signed.key) if is_signed else None,
             rights=rights_of(envelope.signed.rights) if is_signed else frozenset(),
-        )
-
-    def _interaction(
-        self,
-        envelope: Envelope,
-        data: wire.InteractionData,
-        fields: dict[str, Any],
-        name: _Name,
-        *,
-        changed: bool,
-    ) -> Interaction:
-        # Ids and log-probabilities would still spell what redaction took out of the text.
-        tokens = None if changed or data.token_ids is None else tuple(data.token_ids)
-        return Interaction(
-            id=name(envelope.id),
-            agent=data.agent,
-            version=data.version,
-            conversation=name(data.conversation),
-            turn=data.turn,
-            messages=tuple(fields["messages"]),
-            completion=fields["completion"],
-            token_ids=tokens,
-            logprobs=None if tokens is None or data.logprobs is None else tuple(data.logprobs),
-            sampling=fields["sampling"],
-            finish_reason=data.finish_reason,
-            openings=openings_of(fields["messages"]),
         )
 
     def _redact_header(self, name: str, header: bytes | None, counts: RedactionCounts) -> bytes | None:
@@ -243,26 +217,15 @@ class Reader:
             parsed["data"] = decoded_or_not(encoded)  # in base64 nothing can be redacted
         data = parsed.get("data")
         if "specversion" not in parsed or not isinstance(data, dict):
-            return self._redactor.event_data(parsed, counts)
+            return self._redact_data(parsed, counts)
         around = {name: item for name, item in parsed.items() if name != "data"}
-        return self._redactor.event_data(around, counts) | {"data": self._redactor.event_data(data, counts)}
+        return self._redactor.event_data(around, counts) | {"data": self._redact_data(data, counts)}
 
-
-def _live_counts(data: wire.LiveData) -> LiveCounts:
-    return LiveCounts(
-        producer=data.producer,
-        sequence=data.sequence,
-        agent=data.agent,
-        canary=data.canary,
-        share=data.share,
-        versions={
-            version: VersionCounts(
-                conversations=counts.conversations,
-                signals={Signal(name): tuple(found) for name, found in counts.signals.items()},
-            )
-            for version, counts in data.versions.items()
-        },
-    )
+    def _redact_data(self, data: dict[str, Any], counts: RedactionCounts) -> dict[str, Any]:
+        """An event's data, redacted; token ids go where they would still spell what was taken out."""
+        texts = {name: item for name, item in data.items() if name not in wire.IDS}
+        redacted = self._redactor.event_data(texts, counts)
+        return data if redacted == texts else redacted
 
 
 def received_s(timestamp_ms: int, now_s: float) -> float:

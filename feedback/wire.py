@@ -9,9 +9,16 @@ from typing import Annotated, Any, Literal, Required, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
+from feedback import token_ids
+from feedback.token_ids import IdsLeftOut
+
 IDENTIFIER_CHARS_MAX = 200
 SOURCE_CHARS_MAX = 400
+TOOLS_MAX = 128
+"""Tools of one request: as many as OpenAI's API takes."""
+
 _INTEGER_MAX = 2**31 - 1
+_NAMES_MAX = 64
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Identifier = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, pattern=_PRINTABLE)]
@@ -148,11 +155,37 @@ class InteractionData(_Data):
     logprobs: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
     sampling: dict[str, Any] = Field(default_factory=dict)
     finish_reason: Annotated[str, StringConstraints(max_length=40)] | None = None
+    reply: dict[str, Any] | None = None
+    """The assistant message, where it is more than the text of `completion`: with tool calls or reasoning."""
+    tools: Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    rendering: dict[str, Any] = Field(default_factory=dict)
+    """Other fields of the request from which the chat template made the prompt."""
+    restrictions: Annotated[list[Identifier], Field(max_length=_NAMES_MAX)] = Field(default_factory=list)
+    """Fields of the request because of which other tokens could not be sampled: a grammar, a cut, a bias.
+    The log-probabilities are of what was left."""
+    prompt_token_ids: str | None = None
+    """The prompt as the model read it: 32-bit numbers, low byte first, compressed (RFC 1950), in base64."""
+    ids_left_out: Annotated[IdsLeftOut, Field(strict=False)] | None = None
+    """Why there are no `prompt_token_ids`."""
 
     @model_validator(mode="after")
     def _has_one_logprob_a_token(self) -> Self:
         tokens, logprobs = self.token_ids or (), self.logprobs or ()
         _require(not logprobs or len(tokens) == len(logprobs), "as many logprobs as token_ids")
+        return self
+
+    @property
+    def packed_prompt(self) -> bytes | None:
+        """`prompt_token_ids` as bytes (`feedback.token_ids`)."""
+        return None if self.prompt_token_ids is None else token_ids.from_text(self.prompt_token_ids)
+
+    @model_validator(mode="after")
+    def _has_a_readable_prompt(self) -> Self:
+        if (packed := self.packed_prompt) is not None:
+            token_ids.unpack(packed)
         return self
 
 
@@ -179,6 +212,12 @@ class LiveData(_Data):
     share: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] = 0.0
     versions: Annotated[dict[VersionName, VersionCountsData], Field(max_length=64)]
 
+
+IDS = ("token_ids", "logprobs", "prompt_token_ids")
+"""Fields of an interaction that hold numbers, which spell its texts: redaction of those removes them."""
+
+REQUEST_FIELDS = ("tools", "tool_choice", "chat_template_kwargs", "response_format")
+"""Fields of an OpenAI request that an interaction keeps under their own names."""
 
 Data = Correction | Intervention | Outcome | Retraction | InteractionData | LiveData
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -169,6 +169,11 @@ class Interaction:
     logprobs: tuple[float, ...] | None
     sampling: Mapping[str, Any]
     finish_reason: str | None
+    reply: Mapping[str, Any] | None = None  # the assistant message, where it is more than `completion`
+    request: Mapping[str, Any] = field(default_factory=dict)  # tools and whatever else the prompt was made of
+    restrictions: tuple[str, ...] = ()  # fields of the request that kept other tokens from being sampled
+    packed_prompt: bytes | None = None  # the ids of the prompt that the model read (`feedback.token_ids`)
+    ids_left_out: str | None = None  # why there are none, where its gateway said so
     prompt_group: str = ""
     role: Role | None = None  # None before it is stored
     openings: Openings | None = None  # before it is stored

@@ -98,6 +98,11 @@ interactions = Table(
     Column("logprobs", JSON),
     Column("sampling", JSON, nullable=False),
     Column("finish_reason", String(40)),
+    Column("reply", JSON(none_as_null=True)),  # the assistant message, where it is more than `completion`
+    Column("request", JSON, nullable=False, server_default="{}"),  # tools, arguments of the template, …
+    Column("restrictions", JSON, nullable=False, server_default="[]"),
+    Column("packed_prompt", LargeBinary),  # the ids of the prompt that the model read
+    Column("ids_left_out", String(20)),  # why there are none
     Column("prompt_group", String(64), nullable=False),
     Column("role", String(10), nullable=False),
     Column("received_s", Float, nullable=False),

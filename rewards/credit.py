@@ -77,6 +77,8 @@ class CreditTable:
             return Deferred("waits for its interaction")
         if event.role is not (Role.DEV if self.part is Part.DEV else Role.TRAIN):
             return Deferred("kept for judging")
+        if self.history.had_more_than_text(event):
+            return Deferred("was asked with tools, which cannot be rendered yet")
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
             return Barren(reason)

@@ -63,6 +63,11 @@ class History:
         field = _RIGHT.get(event.kind)
         return None if field is None else event.data.get(field) or self.about(event).reply
 
+    def had_more_than_text(self, event: Event) -> bool:
+        """Whether the interaction that the event is about had tools, or an answer that is more than text."""
+        named = self._named(event)
+        return named is not None and bool(named.reply or named.request)
+
     def creditable_turns(self, event: Event, about: Exchange) -> dict[int, Exchange]:
         """The turns of the event's conversation whose sampled tokens are known, by number and in order.
 

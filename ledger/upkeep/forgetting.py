@@ -165,6 +165,11 @@ class _Work:
                 token_ids=None,
                 logprobs=None,
                 sampling={},
+                reply=None,
+                request={},
+                restrictions=[],
+                packed_prompt=None,
+                ids_left_out=None,
                 prompt_group="",
                 forgotten=self.erasure,
             )

@@ -52,6 +52,8 @@ def delete_unneeded(database: Database, ids: Sequence[str]) -> int:
 def would_go(connection: Connection, *, older_than_s: float) -> tuple[int, int]:
     """How many interactions would be deleted now, and the bytes of their texts."""
     size = func.length(cast(interactions.c.messages, Text)) + func.length(interactions.c.completion)
+    size += func.length(cast(interactions.c.request, Text))
+    size += func.coalesce(func.length(interactions.c.packed_prompt), 0)
     query = select(func.count(), func.sum(size)).where(
         interactions.c.received_s < now_s(connection) - older_than_s, _is_unneeded()
     )

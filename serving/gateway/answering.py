@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ledger.events import Signal
 from serving.gateway.agent_request import AgentRequest
 from serving.gateway.answer_signs import AnswerSigns
+from serving.gateway.captured_parts import CapturedReply, request_of, restrictions_of, sampling_of
 from serving.gateway.edge.errors import RequestRefused, error_body
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import LARGE_BYTES, count_request, decode_request
@@ -29,10 +30,8 @@ from serving.gateway.edge.request_fields import CHAT, FieldRules
 from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.openai_form import (
-    CapturedReply,
     harmful_parameter,
     requested_extras,
-    sampling_of,
     with_capture_extras,
     without_extras,
 )
@@ -169,7 +168,7 @@ class Responder:
         self._live.answered(request.agent, reply.target, request.routed_by, signs.signals(request.body))
         if request.capture:
             captured = CapturedReply()
-            captured.add(answer["choices"][0])
+            captured.add(answer)
             self._capture(request, version, captured)
         without_extras(answer, request.extras)
         answer["model"] = request.agent
@@ -251,6 +250,8 @@ class Responder:
                 messages=request.body["messages"],
                 messages_bytes_max=request.body_bytes,
                 sampling=sampling_of(request.body),
+                request=request_of(request.body),
+                restrictions=restrictions_of(request.body),
                 reply=reply,
             )
         )
@@ -276,9 +277,8 @@ def _part(octets: bytes) -> dict[str, Any]:
 
 
 def _shown(chunk: dict[str, Any], request: AgentRequest, captured: CapturedReply) -> dict[str, Any]:
-    for choice in chunk.get("choices") or ():
-        if request.capture:
-            captured.add(choice)
+    if request.capture:
+        captured.add(chunk)
     without_extras(chunk, request.extras)
     if "model" in chunk:
         chunk["model"] = request.agent

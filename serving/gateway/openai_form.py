@@ -1,29 +1,13 @@
 """OpenAI's forms: what a capture adds to a request, what the client sees of the answer, the list of models.
 
-Token ids and log-probabilities are captured when the tokens are sampled: a text that is tokenised later can
-give other tokens. Pure functions. A replica's answer is checked here, once.
+Pure functions. A replica's answer is checked here, once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from serving.gateway.edge.json_text import decode_strictly
-
-SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "seed",
-    "max_tokens",
-    "max_completion_tokens",
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-)
-"""Parameters of a request that say how its answer is sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,33 +16,6 @@ class RequestedExtras:
 
     token_ids: bool
     logprobs: bool
-
-
-@dataclass(slots=True)
-class CapturedReply:
-    """The parts of one answer, collected from a whole answer or from its chunks."""
-
-    text: str = ""
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish_reason: str | None = None
-    plain: bool = True  # text only: no tool call
-
-    def add(self, choice: Mapping[str, Any]) -> None:
-        """Add one choice of a chat answer, or the part of it in one chunk."""
-        message = choice.get("message") or choice.get("delta") or {}
-        self.plain = self.plain and not message.get("tool_calls") and not message.get("function_call")
-        self.text += message.get("content") or ""
-        self.token_ids += choice.get("token_ids") or []
-        self.logprobs += [row["logprob"] for row in (choice.get("logprobs") or {}).get("content") or []]
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-
-    @property
-    def flaw(self) -> str | None:
-        """Why it is not captured; None where it is: text only, ended by itself or at its token limit."""
-        if not self.plain:
-            return "tool_calls"
-        return None if self.finish_reason in ("stop", "length") else "unfinished"
 
 
 def requested_extras(body: Mapping[str, Any]) -> RequestedExtras:
@@ -109,6 +66,8 @@ def read_chunk(raw: bytes) -> dict[str, Any]:
     choices = chunk.get("choices") or []
     if not isinstance(choices, list) or not all(map(_is_choice, choices)):
         raise UnreadableReply("choices in another form")
+    if not _all_are(int, chunk.get("prompt_token_ids") or []):
+        raise UnreadableReply("prompt_token_ids in another form")
     return chunk
 
 
@@ -143,11 +102,6 @@ def without_extras(answer: dict[str, Any], extras: RequestedExtras) -> None:
             choice["logprobs"] = None
 
 
-def sampling_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The sampling parameters that the client gave."""
-    return {name: body[name] for name in SAMPLING if body.get(name) is not None}
-
-
 def _is_choice(choice: Any) -> bool:
     """Whether each field that `CapturedReply` and `without_extras` read is absent or of the right type."""
     if not isinstance(choice, dict):
@@ -165,8 +119,8 @@ def _is_choice(choice: Any) -> bool:
 
 
 def _all_are(kind: type, values: Any) -> bool:
-    accepted = (int, float) if kind is float else kind
-    return isinstance(values, list) and all(isinstance(value, accepted) for value in values)
+    accepted = (int, float) if kind is float else (kind,)
+    return isinstance(values, list) and all(issubclass(kept, accepted) for kept in set(map(type, values)))
 
 
 def model_card(agent: str) -> dict[str, Any]:

@@ -9,21 +9,23 @@ import queue
 import random
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from opentelemetry import metrics
 
+from feedback import token_ids
 from feedback.counters import start_at_zero
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, depth_of, parse
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.token_ids import IdsLeftOut
 from ledger.topic_names import INTERACTIONS_TOPIC
-from serving.gateway.openai_form import CapturedReply
+from serving.gateway.captured_parts import CapturedReply
 
 log = structlog.get_logger(__name__)
 _captured = metrics.get_meter("serving").create_counter(
@@ -35,7 +37,7 @@ SOURCE = "clorad/gateway"
 LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
 """Fates of captures that something prevented: these are alerted on."""
 
-LEFT_OUT = ("completions", "several_choices", "tool_calls", "unfinished", "not_sampled")
+LEFT_OUT = ("completions", "several_choices", "unreadable_calls", "unfinished", "not_sampled")
 """Fates of interactions that are not captured, by what they are."""
 
 _MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages are one level down, in the event's data
@@ -45,6 +47,8 @@ _SUSPECT = re.compile(rb"NaN|Infinity|\\u(?:0000|[dD][89a-fA-F])|\d{400}")
 _ESCAPE_BYTES_MAX = 6  # of one character in a request (`\\u00e4`), which takes one byte at least in an event
 _CHARACTER_BYTES_MAX = 4  # of one byte of a request, in memory: one wide character makes a whole text wide
 _TOKEN_BYTES = 100  # of one token's id and log-probability, in memory
+_PROMPT_TOKEN_BYTES = 40  # of one token's id, in memory
+_CALL_CHARACTERS = 200  # of one tool call: its names, and what holds them
 
 # One capture's content, whatever it is, must not end the gateway.
 _CAPTURE_FAULTS = (
@@ -73,13 +77,19 @@ class Capture:
     messages: list[Mapping[str, Any]]
     messages_bytes_max: int  # of the request they came in
     sampling: Mapping[str, Any]
+    request: Mapping[str, Any] = field(default_factory=dict)  # tools, arguments of the template, …
+    restrictions: Sequence[str] = ()
     reply: CapturedReply
 
     @property
     def memory_bytes(self) -> int:
         """What it takes at most while it waits."""
-        reply_bytes = len(self.reply.text) * _CHARACTER_BYTES_MAX + len(self.reply.token_ids) * _TOKEN_BYTES
-        return self.messages_bytes_max * _CHARACTER_BYTES_MAX + reply_bytes
+        reply = self.reply
+        characters = len(reply.text) + len(reply.reasoning)
+        characters += sum(len(call["arguments"]) + _CALL_CHARACTERS for call in reply.calls.values())
+        reply_bytes = characters * _CHARACTER_BYTES_MAX + len(reply.token_ids) * _TOKEN_BYTES
+        prompt_bytes = len(reply.prompt_ids or ()) * _PROMPT_TOKEN_BYTES
+        return self.messages_bytes_max * _CHARACTER_BYTES_MAX + reply_bytes + prompt_bytes
 
 
 class Recorder:
@@ -131,11 +141,13 @@ class Recorder:
     def _record(self, capture: Capture, held: int) -> str | None:
         """Send one capture. Returns its fate if that is known by now."""
         try:
-            if depth_of(capture.messages) > _MESSAGES_DEPTH_MAX:
+            if max(map(depth_of, (capture.messages, capture.request))) > _MESSAGES_DEPTH_MAX:
                 return "too_deep"
             if not _fits(capture):
                 return "too_large"
-            record = self._event(capture)
+            record = self._event(capture, _prompt_of(capture.reply))
+            if len(record.value or b"") > VALUE_BYTES_MAX:
+                record = self._event(capture, {"ids_left_out": IdsLeftOut.TOO_LARGE.value})
             value = record.value or b""
             if len(value) > VALUE_BYTES_MAX:
                 return "too_large"
@@ -154,8 +166,10 @@ class Recorder:
         sending.add_done_callback(lambda future: self._sent(future, held))
         return None
 
-    def _event(self, capture: Capture) -> KafkaRecord:
+    def _event(self, capture: Capture, prompt: Mapping[str, str]) -> KafkaRecord:
         data: dict[str, Any] = {
+            **capture.request,
+            **prompt,
             "agent": capture.agent,
             "author": "gateway",
             "version": capture.version,
@@ -164,6 +178,10 @@ class Recorder:
             "sampling": dict(capture.sampling),
             "finish_reason": capture.reply.finish_reason,
         }
+        if (message := capture.reply.message) is not None:
+            data["reply"] = message
+        if capture.restrictions:
+            data["restrictions"] = list(capture.restrictions)
         if len(capture.reply.token_ids) == len(capture.reply.logprobs):
             data |= {"token_ids": capture.reply.token_ids, "logprobs": capture.reply.logprobs}
         if capture.conversation is not None:
@@ -195,6 +213,13 @@ class Recorder:
     def _release(self, held: int) -> None:
         with self._counting:
             self._bytes_held -= held
+
+
+def _prompt_of(reply: CapturedReply) -> dict[str, str]:
+    """The fields that say what the model read, or why that is not known."""
+    if not reply.prompt_ids:
+        return {"ids_left_out": IdsLeftOut.NOT_REPORTED.value}
+    return {"prompt_token_ids": token_ids.to_text(token_ids.pack(reply.prompt_ids))}
 
 
 def _fits(capture: Capture) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
 from feedback.grouping import openings_of
 from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
+from feedback.token_ids import pack, to_text, unpack
 from ledger.events import Event, Interaction, Kind, Reason, UnusableRecord
 from tests.unit.feedback.event_builder import (
     CORRECTION,
@@ -271,6 +272,70 @@ def test_an_interaction_that_redaction_changed_loses_its_tokens() -> None:
     assert changed.completion == "write to [email]"
     assert changed.token_ids is None
     assert changed.logprobs is None
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": '{"item": "bolts"}'}}
+WHOLE = INTERACTION | {
+    "completion": "",
+    "reply": {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    "tools": [{"type": "function", "function": {"name": "stock"}}],
+    "tool_choice": "required",
+    "chat_template_kwargs": {"enable_thinking": False},
+    "rendering": {"reasoning_effort": "low"},
+    "restrictions": ["tool_choice"],
+    "prompt_token_ids": to_text(pack([1, 70_000])),
+}
+
+
+def test_an_interaction_is_read_whole() -> None:
+    read = read_record(WHOLE, "interaction").content
+    assert read.reply == WHOLE["reply"]
+    assert read.request == {
+        "tools": WHOLE["tools"],
+        "tool_choice": "required",
+        "chat_template_kwargs": {"enable_thinking": False},
+        "reasoning_effort": "low",
+    }
+    assert read.restrictions == ("tool_choice",)
+    assert unpack(read.packed_prompt) == (1, 70_000)
+    assert read.ids_left_out is None
+
+
+def test_what_is_redacted_in_a_tool_takes_the_ids_of_the_prompt_with_it() -> None:
+    tool = {"type": "function", "function": {"name": "mail", "description": "to a.b@example.com"}}
+    read = read_record(WHOLE | {"tools": [tool]}, "interaction").content
+    assert read.request["tools"][0]["function"]["description"] == "to [email]"
+    assert (read.packed_prompt, read.token_ids, read.ids_left_out) == (None, None, "redacted")
+
+
+def test_a_dead_letter_with_redacted_texts_has_no_ids_that_spell_them() -> None:
+    secret = WHOLE | {"agent": 7, "messages": [{"role": "user", "content": "mail a.b@example.com"}]}
+    for data, kept in ((secret, False), (WHOLE | {"agent": 7}, True)):
+        letter = read_record(data, "interaction")
+        assert isinstance(letter.content, UnusableRecord)
+        stored = json.loads(letter.value)
+        assert {name in stored for name in ("token_ids", "logprobs", "prompt_token_ids")} == {kept}
+
+
+def test_an_interaction_of_an_older_gateway_has_nothing_more_and_says_nothing_about_it() -> None:
+    read = read_record(INTERACTION, "interaction").content
+    assert (read.reply, read.request, read.restrictions) == (None, {}, ())
+    assert (read.packed_prompt, read.ids_left_out) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "detail"),
+    [
+        ({"prompt_token_ids": "é"}, "data: not base64"),
+        ({"prompt_token_ids": "AAAA"}, "data: not in zlib's form"),
+        ({"tools": [{}] * 129}, "tools: too_long (128)"),
+        ({"ids_left_out": "lost"}, "ids_left_out: enum ('redacted', 'too_large' or 'not_reported')"),
+    ],
+)
+def test_a_part_of_an_interaction_in_another_form_is_a_dead_letter(changed: Any, detail: str) -> None:
+    read = read_record(WHOLE | changed, "interaction").content
+    assert isinstance(read, UnusableRecord)
+    assert (read.reason, read.detail) == (Reason.INVALID_SCHEMA, detail)
 
 
 def test_an_author_who_is_an_address_stays_one_author_without_it() -> None:

@@ -207,8 +207,18 @@ class TestInteractions:
         assert keep(database, build_interaction("i1"), partition=INTERACTIONS).duplicates == 1
 
     def test_an_interaction_comes_back_as_it_was_kept(self, database: Database) -> None:
-        whole = build_interaction("i1", conversation="c", turn=1)
-        redacted = build_interaction("i2", conversation="c", turn=0, token_ids=None, logprobs=None)
+        whole = build_interaction(
+            "i1",
+            conversation="c",
+            turn=1,
+            reply={"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]},
+            request={"tools": [{"type": "function"}], "reasoning_effort": "low"},
+            restrictions=("top_k",),
+            packed_prompt=b"\x00packed",
+        )
+        redacted = build_interaction(
+            "i2", conversation="c", turn=0, token_ids=None, logprobs=None, ids_left_out="redacted"
+        )
         keep(database, whole, redacted, partition=INTERACTIONS)
         with database.read() as connection:
             assert event_queries.interactions_named(connection, ["i1", "i2", "i3"]) == {

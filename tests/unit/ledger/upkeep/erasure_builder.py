@@ -44,7 +44,15 @@ def build_capture(id: str, marker: str, **changed: Any) -> Interaction:
     """An interaction that has the marker in each of its texts."""
     messages = ({"role": "user", "content": f"{marker} asks"},)
     return build_interaction(
-        id, messages=messages, completion=f"{marker} hears", sampling={"stop": marker}, **changed
+        id,
+        messages=messages,
+        completion=f"{marker} hears",
+        sampling={"stop": marker},
+        reply={"role": "assistant", "content": f"{marker} hears", "reasoning": marker},
+        request={"tools": [{"type": "function", "function": {"name": marker}}]},
+        restrictions=(f"{marker}_k",),
+        packed_prompt=f"{marker} packed".encode(),
+        **changed,
     )
 
 

@@ -41,7 +41,7 @@ def test_what_no_event_is_about_goes_after_its_days_and_the_audit_stays_clean(da
 
 
 def _size() -> int:
-    return len('[{"role": "user", "content": "hello"}]') + len("hi")
+    return len('[{"role": "user", "content": "hello"}]') + len("hi") + len("{}")
 
 
 def test_what_an_event_names_stays_and_its_whole_conversation(database: Database) -> None:

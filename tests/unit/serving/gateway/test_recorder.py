@@ -1,6 +1,7 @@
 """Which answers are captured, and what a capture contains."""
 
 import json
+import random
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from feedback.envelope import parse
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent
 from feedback.redaction import Redactor
-from serving.gateway.openai_form import CapturedReply
+from feedback.token_ids import from_text, unpack
+from serving.gateway.captured_parts import CapturedReply
 from serving.gateway.recorder import Capture, Recorder
 from tests.meters import Labels, metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
@@ -29,6 +31,7 @@ from tests.unit.serving.gateway.gateway_builder import (
 )
 from tests.unit.serving.serving_environment import ServingEnvironment
 
+TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {"type": "object"}}}]
 FATES = "clorad.gateway.interactions"
 
 
@@ -60,6 +63,7 @@ def test_an_answer_of_a_capturing_agent_is_captured_with_its_tokens(gateway: Run
     assert (data["conversation"], data["turn"]) == ("c1", 3)
     assert data["sampling"] == {"temperature": 0.5, "max_tokens": 40}
     assert len(data["token_ids"]) == len(data["logprobs"]) > 0
+    assert unpack(from_text(data["prompt_token_ids"]))
     assert data["finish_reason"] == "stop"
 
 
@@ -96,6 +100,75 @@ def test_a_secret_is_removed_from_a_capture_together_with_the_tokens(gateway: Ru
     assert "4111" not in json.dumps(data)
     assert "token_ids" not in data
     assert "logprobs" not in data
+    assert (data["ids_left_out"], "prompt_token_ids" in data) == ("redacted", False)
+
+
+def test_an_answer_with_tool_calls_is_captured_whole(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": '{"item": "bolts"}'}}
+    message = {"role": "assistant", "content": None, "reasoning": None, "tool_calls": [call]}
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": "tool_calls",
+        "token_ids": [7, 8],
+        "logprobs": {"content": [{"logprob": -0.5}, {"logprob": 0.0}]},
+    }
+    for fake in two_replicas.replicas:
+        fake.faults.raw_answer = json.dumps(
+            {"choices": [choice], "prompt_token_ids": [1, 70_000, 3]}
+        ).encode()
+    asked = {"tools": TOOLS, "tool_choice": "required", "chat_template_kwargs": {"enable_thinking": False}}
+    shown = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK, **asked}).json()
+    assert shown["choices"][0]["message"] == message
+    wait_until(lambda: gateway.sends.records)
+    [data] = gateway.sends.data("clorad.interactions")
+    assert {name: data[name] for name in asked} == asked
+    assert data["reply"] == {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert (data["completion"], data["token_ids"]) == ("", [7, 8])
+    assert data["restrictions"] == ["tool_choice"]
+    assert unpack(from_text(data["prompt_token_ids"])) == (1, 70_000, 3)
+    assert "ids_left_out" not in data
+
+
+def test_a_stream_of_tool_calls_is_captured_as_one_message(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    def event(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        return json.dumps({"choices": [choice], **more})
+
+    begun = {"index": 0, "id": "c1", "type": "function", "function": {"name": "stock", "arguments": ""}}
+    stream = [
+        event({"role": "assistant", "content": ""}, prompt_token_ids=[1, 2]),
+        event({"tool_calls": [begun]}),
+        event({"tool_calls": [{"index": 0, "function": {"arguments": '{"item": '}}]}),
+        event({"tool_calls": [{"index": 0, "function": {"arguments": '"bolts"}'}}]}, "tool_calls"),
+        "[DONE]",
+    ]
+    for fake in two_replicas.replicas:
+        fake.faults.raw_answer = "\n\ndata: ".join(stream).encode()
+    body = {"model": "billing", "messages": ASK, "tools": TOOLS, "stream": True}
+    gateway.send("/v1/chat/completions", body)
+    wait_until(lambda: gateway.sends.records)
+    [data] = gateway.sends.data("clorad.interactions")
+    function = {"name": "stock", "arguments": '{"item": "bolts"}'}
+    assert data["reply"]["tool_calls"] == [{"id": "c1", "type": "function", "function": function}]
+    assert unpack(from_text(data["prompt_token_ids"])) == (1, 2)
+
+
+def test_a_prompt_whose_ids_do_not_fit_is_captured_without_them_and_says_so() -> None:
+    sends, stopping = RecordedSends(), threading.Event()
+    recorder = Recorder(sends, Redactor(lambda _: "f"), share=1.0, bytes_max=10**9)
+    chance = random.Random(0)
+    prompt_ids = [chance.randrange(150_000) for _ in range(40_000)]
+    reply = CapturedReply(text="fine", finish_reason="stop", prompt_ids=prompt_ids)
+    recorder.put(build_capture("x" * 160_000, reply=reply))
+    stopping.set()
+    recorder.run(stopping)
+    [data] = sends.data("clorad.interactions")
+    assert (data["ids_left_out"], "prompt_token_ids" in data) == ("too_large", False)
 
 
 def test_an_interaction_too_large_for_an_event_is_answered_and_not_captured(
@@ -176,7 +249,7 @@ def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
     before, client = metric_values(FATES), gateway.client()
     client.completions.create(model="billing", prompt="ask")
     client.chat.completions.create(model="billing", messages=ASK, n=2)
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = {"id": "1", "type": "function", "function": {"arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     for fake in two_replicas.replicas:
         fake.faults.raw_answer = json.dumps(
@@ -187,7 +260,7 @@ def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
         answer = {"index": 0, "message": {"content": "x"}, "finish_reason": "content_filter"}
         fake.faults.raw_answer = json.dumps({"choices": [answer]}).encode()
     client.chat.completions.create(model="billing", messages=ASK)
-    expected = {"completions": 1, "several_choices": 1, "tool_calls": 1, "unfinished": 1}
+    expected = {"completions": 1, "several_choices": 1, "unreadable_calls": 1, "unfinished": 1}
     wait_until(lambda: fates_since(before) == expected)
     assert gateway.sends.records == []
 

@@ -1,0 +1,155 @@
+"""The parts of a request and of its answer that a capture keeps.
+
+Token ids and log-probabilities are captured when the tokens are sampled: a text that is tokenised later can
+give other tokens. Pure functions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+"""Parameters of a request that say how its answer is sampled."""
+
+REQUEST_FIELDS = ("tools", "tool_choice", "chat_template_kwargs", "response_format")
+"""Fields that a capture keeps under their own names: of them the prompt is made, or they bind the answer."""
+
+RENDERING_FIELDS = (
+    "documents",
+    "reasoning_effort",
+    "add_generation_prompt",
+    "continue_final_message",
+    "add_special_tokens",
+    "truncate_prompt_tokens",
+    "truncation_side",
+)
+"""Other fields of which the prompt is made (vLLM 0.32, chat_completion/protocol.py, `build_chat_params`)."""
+
+UNRESTRICTED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "top_p": (1,),
+        "top_k": (0, -1),
+        "min_p": (0,),
+        "presence_penalty": (0,),
+        "frequency_penalty": (0,),
+        "repetition_penalty": (1,),
+        "logit_bias": ({},),
+        "min_tokens": (0,),
+        "bad_words": ([],),
+        "ignore_eos": (False,),
+        "tool_choice": ("auto", "none"),
+        "response_format": ({"type": "text"},),
+        "watermarking": (False,),
+        **dict.fromkeys(("allowed_token_ids", "structured_outputs", "thinking_token_budget"), ()),
+        **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()),
+    }
+)
+"""Fields because of which other tokens could not be sampled, and values that change nothing."""
+
+COMPLETE = ("stop", "length", "tool_calls")
+"""Reasons to finish of an answer that ended by itself or at its token limit."""
+
+
+@dataclass(slots=True)
+class CapturedReply:
+    """The parts of one answer with one choice, collected from a whole answer or from its chunks."""
+
+    text: str = ""
+    reasoning: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    prompt_ids: list[int] | None = None
+    finish_reason: str | None = None
+    calls: dict[int, dict[str, Any]] = field(default_factory=dict)  # of tools, by their place in the answer
+    readable: bool = True  # every part of a tool call is in OpenAI's form
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Add a chat answer, or one chunk of it."""
+        self.prompt_ids = answer.get("prompt_token_ids") or self.prompt_ids
+        for choice in answer.get("choices") or ():
+            self._add(choice)
+
+    def _add(self, choice: Mapping[str, Any]) -> None:
+        message = choice.get("message") or choice.get("delta") or {}
+        self.text += message.get("content") or ""
+        if reasoning := message.get("reasoning") or message.get("reasoning_content"):
+            self.reasoning += reasoning if isinstance(reasoning, str) else ""
+        if calls := message.get("tool_calls"):
+            self._add_calls(calls)
+        self.readable = self.readable and not message.get("function_call")
+        self.token_ids += choice.get("token_ids") or []
+        self.logprobs += [row["logprob"] for row in (choice.get("logprobs") or {}).get("content") or []]
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    def _add_calls(self, calls: Any) -> None:
+        """Add calls, or their next parts: a stream names a call by its index and sends its text in pieces."""
+        for place, part in enumerate(calls if isinstance(calls, list) else (None,)):
+            function = part.get("function") if isinstance(part, dict) else None
+            index = part.get("index", place) if isinstance(part, dict) else None
+            if not isinstance(function, dict) or not isinstance(index, int):
+                self.readable = False
+                return
+            call = self.calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
+            for name, piece in (("id", part.get("id")), *function.items()):
+                if isinstance(piece, str) and name in call:
+                    call[name] = call[name] + piece if name == "arguments" else call[name] or piece
+
+    @property
+    def flaw(self) -> str | None:
+        """Why it is not captured; None where it ended by itself or at its token limit, and can be read."""
+        if not self.readable or not all(call["name"] for call in self.calls.values()):
+            return "unreadable_calls"
+        return None if self.finish_reason in COMPLETE else "unfinished"
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """The assistant message; None where it is the text and nothing else."""
+        if not self.calls and not self.reasoning:
+            return None
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.reasoning:
+            message["reasoning"] = self.reasoning
+        if self.calls:
+            message["tool_calls"] = [
+                {
+                    "id": call["id"],
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": call["arguments"]},
+                }
+                for _, call in sorted(self.calls.items())
+            ]
+        return message
+
+
+def sampling_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling parameters that the client gave."""
+    return {name: body[name] for name in SAMPLING if body.get(name) is not None}
+
+
+def request_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What else the client gave that made the prompt or bound the answer, as fields of an interaction."""
+    request = {name: body[name] for name in REQUEST_FIELDS if body.get(name) is not None}
+    rendering = {name: body[name] for name in RENDERING_FIELDS if body.get(name) is not None}
+    return {**request, "rendering": rendering} if rendering else request
+
+
+def restrictions_of(body: Mapping[str, Any]) -> list[str]:
+    """The fields of the request because of which other tokens could not be sampled."""
+    return [
+        name
+        for name, harmless in UNRESTRICTED.items()
+        if (value := body.get(name)) is not None and value not in harmless
+    ]
