@@ -54,3 +54,7 @@ class NoCopy(Exception):
 
 class RestoreRefused(Exception):
     """A person should check something before this backup is restored; `force` restores it anyway."""
+
+
+class EventDecisionRefused(Exception):
+    """What a person wants to decide about an event cannot be decided; one line says why. Nothing changed."""

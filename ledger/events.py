@@ -51,6 +51,7 @@ class Status(StrEnum):
     WAITING = "waiting"  # names an interaction that has not arrived, or needs another person
     SUPERSEDED = "superseded"  # a later revision, or a newer correction by the same author, replaced it
     RETRACTED = "retracted"
+    UNDONE = "undone"  # it withdrew an event that a person restored: it counts no more, nor does what it did
     HELD = "held"  # a version taught with it was rolled back
     CONTESTED = "contested"  # people disagree, or it made its turn fail; a person decides
     BARREN = "barren"  # no episode can be made of it

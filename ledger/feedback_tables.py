@@ -60,7 +60,6 @@ events = Table(
     Column("rights", JSON, nullable=False, server_default="[]"),  # of the author; none without a signature
     Column("acts", Boolean, nullable=False, server_default=false()),  # may change other people's events
     Column("claimed_id", String(200)),  # the id it was sent with, where another author used that before
-    Column("restored", JSON(none_as_null=True)),  # by whom, why, when, and from which status
     UniqueConstraint("source", "id"),
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "agent", "status", "role", "kind"),
@@ -71,6 +70,30 @@ events = Table(
     Index(None, "source", "claimed_id", sqlite_where=_claimed, postgresql_where=_claimed),
     Index(None, "retracts", sqlite_where=_retracts, postgresql_where=_retracts),
     Index(None, "agent", "conversation", sqlite_where=_in_conversation, postgresql_where=_in_conversation),
+)
+
+# What people decided about events that were stored already. An event that waited in vain is deleted later, so
+# nothing here refers to the table of events.
+event_decisions = Table(
+    "event_decisions",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("verdict", String(20), nullable=False),  # `ledger.learning.event_decisions.EventVerdict`
+    Column("event_seq", Serial, nullable=False),  # that it was about
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_s", Float, nullable=False),
+    Column("undone_by", Serial),  # the later decision that undid it
+)
+
+event_changes = Table(  # the events that a decision changed; who undoes it puts back `before`
+    "event_changes",
+    metadata,
+    Column("decision_id", Serial, ForeignKey("event_decisions.id"), primary_key=True),
+    Column("event_seq", Serial, primary_key=True),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+    Index(None, "event_seq"),
 )
 
 waiting_records = Table(  # the records of events that wait: they become dead letters if it never arrives

@@ -24,6 +24,8 @@ from sqlalchemy import (
 from ledger.feedback_tables import (
     dead_letters,
     erasures,
+    event_changes,
+    event_decisions,
     events,
     interactions,
     live_conversations,
@@ -45,6 +47,8 @@ __all__ = [
     "decisions",
     "desired",
     "erasures",
+    "event_changes",
+    "event_decisions",
     "events",
     "facts",
     "holds",

@@ -14,7 +14,7 @@ from rewards.episode import Episode, Part
 from rewards.exchange import History
 from rewards.success import successes
 
-_GONE = (Status.RETRACTED, Status.SUPERSEDED, Status.NOT_YOURS)
+_GONE = (Status.RETRACTED, Status.SUPERSEDED, Status.UNDONE, Status.NOT_YOURS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Commands by which a person decides: promote or refuse a version, hold or resume an agent."""
+"""Commands by which a person decides about versions, agents and events, and takes back what was decided."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from daemon.cli.author import this_user
-from daemon.cli.context import AsJson, Context, settings_of
+from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.exit_codes import ExitCode
 
 Reference = Annotated[str, typer.Argument(metavar="AGENT@vN", help="As in billing@v7.")]
@@ -22,7 +22,7 @@ contested = typer.Typer(help="What people disagree about.", no_args_is_help=True
 def add_to(app: typer.Typer, *, act: str) -> None:
     """Register these commands under their heading in the help."""
     app.add_typer(contested, name="contested", rich_help_panel=act)
-    for command in (promote, refuse, hold, resume):
+    for command in (promote, refuse, hold, resume, retract, restore, undo):
         app.command(rich_help_panel=act)(command)
 
 
@@ -86,6 +86,55 @@ def resume(context: Context, agent: str, by: By = None) -> None:
 
     was_held = deciding.resume(settings_of(context), agent, by=by or this_user())
     typer.echo(f"{agent} goes on" if was_held else f"{agent} was not on hold")
+
+
+def retract(
+    context: Context, event: EventUid, reason: EventReason = "", by: By = None, as_json: AsJson = False
+) -> None:
+    """Take anybody's event back: it is neither trained on nor judged by any more."""
+    from daemon.commands.acting import withdrawn
+
+    _require_reason(reason)
+    done = withdrawn.retract(settings_of(context), event, by=by or this_user(), reason=reason)
+    _show(done, f"{done['event']} is retracted{_then(done)}", as_json=as_json)
+
+
+def restore(
+    context: Context, event: EventUid, reason: EventReason = "", by: By = None, as_json: AsJson = False
+) -> None:
+    """Let an event count again that was retracted, amended, reverted or held; what withdrew it is undone."""
+    from daemon.commands.acting import withdrawn
+
+    _require_reason(reason)
+    done = withdrawn.restore(settings_of(context), event, by=by or this_user(), reason=reason)
+    against = f"; undone: {', '.join(done['changed'])}" if done["changed"] else ""
+    _show(done, f"{done['event']} counts again{against}{_then(done)}", as_json=as_json)
+
+
+def undo(
+    context: Context,
+    number: Annotated[int, typer.Argument(metavar="DECISION", help="As in a receipt.", max=NUMBER_MAX)],
+    reason: EventReason = "",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back what was decided about an event: a settlement, a retraction, a restoration, an undo."""
+    from daemon.commands.acting import withdrawn
+
+    _require_reason(reason)
+    done = withdrawn.undo(settings_of(context), number, by=by or this_user(), reason=reason)
+    changed = ", ".join((done["event"], *done["changed"]))
+    _show(done, f"decision {number} is undone; as before: {changed}{_then(done)}", as_json=as_json)
+
+
+def _then(done: Mapping[str, Any]) -> str:
+    """How to undo it, and which versions learned from what counts no more."""
+    taught = [version for affected in done["taught"] for version in affected["serving"]]
+    back = [affected["go_back"] for affected in done["taught"] if affected["go_back"]]
+    learned = (
+        f"\n{', '.join(taught)} learned from it and serves; to go back: {'; '.join(back)}" if back else ""
+    )
+    return f" (decision {done['id']}; `clorad undo {done['id']}` takes it back){learned}"
 
 
 def _show(done: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:

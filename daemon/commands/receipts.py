@@ -12,6 +12,7 @@ from daemon.settings import Settings
 from ledger.events import KeptEvent, Kind, Role
 from ledger.intake import dead_letters
 from ledger.learning import event_queries
+from ledger.learning.event_decisions import EventDecision
 from ledger.learning.retries import NextTry, upcoming_try
 from ledger.reports.examples import Example
 from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, receipt
@@ -111,6 +112,8 @@ def _render_receipt(event_receipt: Receipt, candidate_waits: str | None, out: Co
             ]
         )
     )
+    for decision in event_receipt.decided:
+        out.print(_decision_line(decision))
     for turn in event_receipt.turns:
         out.print(_turn_line(turn))
     for judged in event_receipt.judged:
@@ -142,6 +145,14 @@ def _fate_line(event_receipt: Receipt, candidate_waits: str | None) -> Text:
     if event_receipt.live_since_s is not None:
         line.append(f", since {moment(event_receipt.live_since_s)}")
     return line
+
+
+def _decision_line(decision: EventDecision) -> Text:
+    line = Text(f"decision {decision.id}", style="bold")
+    line.append(f": {decision.verdict} of {short(decision.event, 60)} by {decision.by}, ", "default")
+    line.append(f"{moment(decision.decided_s)}: {decision.reason}", "default")
+    undone = "" if decision.undone_by is None else f" (undone by decision {decision.undone_by})"
+    return line.append(undone, "default")
 
 
 def _turn_line(turn: TurnReceipt) -> Text:

@@ -14,7 +14,7 @@ from ledger.intake.retractions import apply_retractions
 from ledger.schema import events, interactions
 
 _WITHOUT_ROLE = (Status.WAITING.value, Status.NOT_YOURS.value)
-_SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.APPLIED)]
+_SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.UNDONE, Status.APPLIED)]
 """A later revision changes no event with one of these. It does replace an event that is held or known."""
 
 
@@ -118,7 +118,7 @@ def _replace_older(connection: Connection, agent: str, key: str) -> None:
     longer meant it. So a key belongs to a source and an author: under the same key of another, it is another.
 
     An outcome that amends an event of another kind adds to it and replaces nothing. An event that amends
-    nothing but other people's events has no effect (`not_yours`).
+    nothing but other people's events has no effect (`not_yours`), nor has one that a person undid.
     """
     # Two conditions instead of one, so that the database uses an index for each.
     same = or_(
@@ -128,7 +128,8 @@ def _replace_older(connection: Connection, agent: str, key: str) -> None:
     amending = func.coalesce(events.c.amends == key, false())
     of_group = (events.c.source, events.c.author, events.c.trust, events.c.acts)
     columns = (events.c.kind, events.c.revision, amending.label("amending"), *of_group)
-    query = select(*columns, func.max(events.c.occurred_s).label("last_s")).where(same).group_by(*columns)
+    in_force = and_(same, events.c.status != Status.UNDONE.value)
+    query = select(*columns, func.max(events.c.occurred_s).label("last_s")).where(in_force).group_by(*columns)
     groups = [
         _Group(**{**row._mapping, "trust": Trust(row.trust)}) for row in connection.execute(query).all()
     ]
@@ -142,7 +143,6 @@ def _replace_older(connection: Connection, agent: str, key: str) -> None:
                 connection.execute(
                     update(events)
                     .where(same, of_owner, events.c.kind == kind, older, events.c.status.not_in(_SETTLED))
-                    .where(events.c.restored.is_(None))
                     .values(status=Status.SUPERSEDED.value, status_reason=reason)
                 )
         _refuse_or_allow(connection, and_(same, of_owner, amending), owner, groups)

@@ -1,6 +1,7 @@
 """Applies retractions to the events they name, whichever of the two arrives first.
 
-A retraction of somebody else's event changes nothing; its status says so (`not_yours`).
+A retraction of somebody else's event changes nothing; its status says so (`not_yours`). One that a person
+undid has no effect, however often Kafka delivers it (`ledger.learning.event_decisions`).
 """
 
 from collections.abc import Sequence
@@ -31,22 +32,23 @@ def apply_retractions(connection: Connection, fresh: Sequence[Event]) -> None:
 def _retract(connection: Connection, source: str, id: str) -> None:
     """Apply the stored retraction of that name to the events it names and may change."""
     retraction, target = events.alias("retraction"), events.alias("target")
+    columns = (retraction.c[name] for name in ("seq", "agent", "acts", "data", "status"))
     row = connection.execute(
-        select(retraction.c.seq, retraction.c.agent, retraction.c.acts, retraction.c.data).where(
-            retraction.c.source == source, retraction.c.id == id
-        )
+        select(*columns).where(retraction.c.source == source, retraction.c.id == id)
     ).one()
+    if row.status == Status.UNDONE.value:
+        return
     named = _is_named(target, row)
     named_and_own = (
         select(target.c.seq)
         .select_from(target.join(retraction, retraction.c.seq == row.seq))
-        .where(named, can_change(retraction, target))
+        .where(named, target.c.agent == row.agent, can_change(retraction, target))
     )
     own = list(connection.scalars(named_and_own))
     if own:
         connection.execute(
             update(events)
-            .where(events.c.seq.in_(own))
+            .where(events.c.seq.in_(own), events.c.status != Status.UNDONE.value)
             .values(status=Status.RETRACTED.value, status_reason=f"{source}#{id}"[:REASON_CHARS_MAX])
         )
     is_anothers = not own and connection.scalar(select(target.c.seq).where(named).limit(1)) is not None
@@ -55,7 +57,9 @@ def _retract(connection: Connection, source: str, id: str) -> None:
         .where(events.c.seq == row.seq)
         .values(
             status=(Status.NOT_YOURS if is_anothers else Status.APPLIED).value,
-            status_reason="the event it names is another author's" if is_anothers else None,
+            status_reason="the event it names is another author's, or another agent's"
+            if is_anothers
+            else None,
         )
     )
 
@@ -67,6 +71,5 @@ def _is_named(target: Any, retraction: Any) -> ColumnElement[bool]:
     return and_(
         target.c.source == source,
         sent_so,
-        target.c.agent == retraction.agent,
         target.c.kind != Kind.RETRACTION.value,
     )

@@ -13,8 +13,10 @@ from ledger.intake.ownership import can_change
 from ledger.schema import events, turn_events
 from ledger.turn_states import TurnPart
 
-GONE = tuple(status.value for status in (Status.RETRACTED, Status.SUPERSEDED, Status.NOT_YOURS))
-"""The statuses of events that count no more: withdrawn, or never their author's to say."""
+GONE = tuple(
+    status.value for status in (Status.RETRACTED, Status.SUPERSEDED, Status.UNDONE, Status.NOT_YOURS)
+)
+"""The statuses of events that count no more: withdrawn, undone, or never their author's to say."""
 
 
 def was_reverted() -> ColumnElement[bool]:
@@ -77,6 +79,6 @@ def _is_about_nothing() -> ColumnElement[bool]:
     return and_(
         events.c.kind == Kind.OUTCOME.value,
         events.c.amends.is_not(None),
-        amends_event(amended.c.status == Status.RETRACTED.value),
+        amends_event(amended.c.status.in_((Status.RETRACTED.value, Status.UNDONE.value))),
         ~amends_event(amended.c.status.not_in(GONE)),
     )

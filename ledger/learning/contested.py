@@ -1,14 +1,11 @@
-"""Contested events: what people disagree about, and what an administrator decides about it."""
+"""Contested events: what people disagree about. `ledger.learning.event_decisions` settles it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
-from ledger.database import Database
 from ledger.events import KeptEvent, Status
-from ledger.intake.ownership import JUDGE_RIGHT
 from ledger.intake.withdrawn import GONE
 from ledger.learning.event_queries import events_by_seq
 from ledger.schema import events
@@ -58,35 +55,6 @@ def beside_it(connection: Connection, kept: KeptEvent) -> list[KeptEvent]:
     )
     others = events_by_seq(connection, connection.scalars(query.limit(100)))
     return [others[seq] for seq in sorted(others)]
-
-
-def settle(
-    database: Database, kept: KeptEvent, against: Iterable[KeptEvent], *, by: str, reason: str
-) -> None:
-    """The event counts from now on, without a second person; `against` does not. The reason is stored."""
-    why = _why("settled", by, reason)
-    with database.write() as connection:
-        _set(connection, kept, Status.OPEN, why, rights=sorted(kept.event.rights | {JUDGE_RIGHT}))
-        for other in against:
-            _set(connection, other, Status.SUPERSEDED, why)
-
-
-def retract(database: Database, kept: KeptEvent, *, by: str, reason: str) -> None:
-    """The event is retracted. Who and why is stored."""
-    with database.write() as connection:
-        _set(connection, kept, Status.RETRACTED, _why("retracted", by, reason))
-
-
-def _set(connection: Connection, kept: KeptEvent, status: Status, why: str, **more: Any) -> None:
-    connection.execute(
-        update(events)
-        .where(events.c.seq == kept.seq, events.c.status.not_in(GONE))
-        .values(status=status.value, status_reason=why, **more)
-    )
-
-
-def _why(done: str, by: str, reason: str) -> str:
-    return f"{done} by {by}: {reason}"[:200]
 
 
 def _side(kept: KeptEvent) -> dict[str, Any]:

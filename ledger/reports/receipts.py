@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from ledger.events import TEACHING, KeptEvent, Kind, Role, Status
+from ledger.learning.event_decisions import EventDecision, decisions_about
 from ledger.reports.examples import Example, changed_examples, examples_of
 from ledger.schema import decisions, events, turn_events, turns, versions
 from ledger.turn_states import EventResult, TurnPart, TurnState, stored_result
@@ -32,7 +33,7 @@ class Fate(StrEnum):
     WAITING = "waiting"  # for an interaction it names
     EVIDENCE = "evidence"  # of role gate or dev: never trained on
     STANDBY = "standby"  # an approval: turns train it as an anchor
-    OUT = "out"  # superseded, retracted, held, contested, barren, known; the status says which
+    OUT = "out"  # superseded, retracted, undone, held, contested, barren, known; the status says which
     NOT_YOURS = "not_yours"  # acts on other people's event, without the right to
     DONE = "done"  # a retraction, applied
 
@@ -105,6 +106,7 @@ class Receipt:
     judged: tuple[JudgedPrompt, ...]
     live_since_s: float | None
     examples: tuple[Example, ...]  # other prompts that the version it went live with answers better
+    decided: tuple[EventDecision, ...] = ()  # what people decided about it, oldest first
 
     def to_json(self) -> dict[str, Any]:
         """The receipt for programs."""
@@ -130,6 +132,7 @@ class Receipt:
             "turns": [turn.to_json() for turn in self.turns],
             "judged": [prompt.to_json() for prompt in self.judged],
             "changed": [example.to_json() for example in self.examples],
+            "decided": [decision.to_json() for decision in self.decided],
         }
 
 
@@ -150,6 +153,7 @@ def receipt(connection: Connection, kept: KeptEvent) -> Receipt:
         judged=tuple(_judged_prompts(connection, agent, kept.event.uid, decided)),
         live_since_s=None if live is None else live.decided_s,
         examples=() if live is None else _better_answers(live, decided),
+        decided=tuple(decisions_about(connection, kept.seq)),
     )
 
 

@@ -191,15 +191,13 @@ class _Work:
         seqs = [mention.seq for mention in mentions]
         self._void(connection, _has_one_of(seqs))
         _forget_records(connection, seqs)
-        rows = connection.execute(
-            select(events.c.seq, events.c.kind, events.c.data, events.c.agent, events.c.prompt_group).where(
-                events.c.seq.in_(seqs)
-            )
-        ).all()
+        columns = (events.c[name] for name in ("seq", "kind", "data", "agent", "prompt_group", "status"))
+        rows = connection.execute(select(*columns).where(events.c.seq.in_(seqs))).all()
         for row in rows:
             kind = Kind(row.kind)
             values: dict[str, Any] = {"data": _emptied(kind, row.data), "forgotten": self.erasure}
-            if kind is not Kind.RETRACTION:  # a retraction stays in force
+            # A retraction stays in force; and where a person undid an act, it stays undone.
+            if kind is not Kind.RETRACTION and row.status != Status.UNDONE.value:
                 reason = f"forgotten: erasure {self.erasure}"
                 values |= {"status": Status.RETRACTED.value, "status_reason": reason}
             if self.names_author:

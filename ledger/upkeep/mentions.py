@@ -184,7 +184,8 @@ def _unforgotten(connection: Connection, named: set[AgentInteraction]) -> set[Ag
 
 
 def _needs_interaction(row: Any) -> bool:
-    return row.status != Status.RETRACTED.value and "messages" not in row.data
+    withdrawn = (Status.RETRACTED.value, Status.UNDONE.value)
+    return row.status not in withdrawn and "messages" not in row.data
 
 
 def _mention(row: Any) -> Mention:

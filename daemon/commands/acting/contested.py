@@ -7,7 +7,7 @@ from daemon.console import CommandFailed, console, moment, short, show_json, tab
 from daemon.settings import Settings
 from ledger.database import Database
 from ledger.events import KeptEvent
-from ledger.learning import contested, event_queries
+from ledger.learning import contested, event_decisions, event_queries
 from ledger.learning.event_queries import interactions_named
 from rewards.exchange import History, asked, is_same_prompt
 
@@ -49,16 +49,17 @@ def settle(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, A
             for other in beside
             if is_same_prompt(prompt, history.about(other.event).messages) and _wanted(other) != _wanted(kept)
         ]
-        contested.settle(database, kept, against, by=by, reason=reason)
-    return {"event": kept.event.uid, "superseded": [other.event.uid for other in against], "by": by}
+        decision = event_decisions.settle(database, kept, against, by=by, reason=reason)
+    uid, superseded = kept.event.uid, [other.event.uid for other in against]
+    return {"event": uid, "superseded": superseded, "by": by, "decision": decision.id}
 
 
 def retract(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, Any]:
     """Take a contested event back."""
     with opened(settings) as database:
         kept = _contested_event(database, uid)
-        contested.retract(database, kept, by=by, reason=reason)
-    return {"event": kept.event.uid, "by": by}
+        decision = event_decisions.retract(database, kept, by=by, reason=reason)
+    return {"event": kept.event.uid, "by": by, "decision": decision.id}
 
 
 def _contested_event(database: Database, uid: str) -> KeptEvent:

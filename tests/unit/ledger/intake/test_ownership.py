@@ -176,7 +176,7 @@ class TestActsOnOthersEvents:
     def test_a_retraction_that_names_another_agent_has_no_effect(self, database: Database) -> None:
         demand(database, retract=SIGNED)
         keep(database, ANN, build_retraction("x", "of ann", of="ide", source="ide", agent="sql"))
-        assert statuses(database)["ide#of ann"] is Status.OPEN
+        assert statuses(database) == {"ide#of ann": Status.OPEN, "ide#x": Status.NOT_YOURS}
 
     def test_an_act_that_was_refused_counts_once_its_own_event_arrives(self, database: Database) -> None:
         keep(database, of_mallory("strange", key="k"), replace(ANN, id="x", key=None, amends="k"))

@@ -10,7 +10,7 @@ from ledger.database import Database
 from ledger.events import Event, Status
 from ledger.learning.agents import Agent, all_agents, declare
 from ledger.learning.backlog import backlogs
-from ledger.learning.event_queries import event_by_uid, mark
+from ledger.learning.event_queries import event_by_uid, events_by_seq, mark
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
 
@@ -46,12 +46,8 @@ def plan(database: Database) -> set[str]:
         planned = plan_turn(connection, all_agents(connection)["billing"], waiting, token=1, limits=LIMITS)
     mark(database, planned.marks)
     seqs = {event.seq for event in planned.plan.events} if planned.plan else set()
-    return {id for id in "abm" if kept_seq(database, id) in seqs}
-
-
-def kept_seq(database: Database, id: str) -> int:
     with database.read() as connection:
-        return event_by_uid(connection, f"dev#{id}")[0].seq
+        return {kept.event.id for kept in events_by_seq(connection, seqs).values()}
 
 
 def status(database: Database, id: str) -> Status:
@@ -70,10 +66,13 @@ def test_both_sides_are_listed(clorad: Clorad, database: Database) -> None:
 
 def test_what_is_settled_counts_without_a_second_person(clorad: Clorad, database: Database) -> None:
     settled = clorad("contested", "settle", "dev#m", "--by", "lead", "--reason", "new price", "--json")
-    assert settled.json == {"event": "dev#m", "superseded": ["dev#a"], "by": "lead"}
+    assert settled.json == {"event": "dev#m", "superseded": ["dev#a"], "by": "lead", "decision": 1}
     assert (status(database, "m"), status(database, "a")) == (Status.OPEN, Status.SUPERSEDED)
     assert "m" in plan(database)
     assert "settled by lead: new price" in clorad("receipt", "dev#a").out
+    clorad("undo", "1", "--by", "lead", "--reason", "the old price")
+    assert plan(database) == {"a", "b"}
+    assert (status(database, "m"), status(database, "a")) == (Status.CONTESTED, Status.OPEN)
 
 
 def test_what_is_retracted_is_gone(clorad: Clorad, database: Database) -> None:
