@@ -39,7 +39,7 @@ def test_no_module_is_longer_than_people_read() -> None:
 def test_no_folder_holds_more_modules_than_people_overlook(stage: str) -> None:
     sizes = defaultdict(int)
     for path in python_files(stage):
-        if path.name != "__init__.py":
+        if path.name != "__init__.py" and "migrations" not in path.parts:  # these are read one at a time
             sizes[str(path.parent.relative_to(ROOT))] += 1
     assert {folder: size for folder, size in sizes.items() if size > MODULES_MAX} == {}
 
