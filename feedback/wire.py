@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from feedback import token_ids
+from feedback.reply_form import BRANCHES, AssistantMessage, Reply, check_results, check_wanted
 from feedback.token_ids import IdsLeftOut
 
 IDENTIFIER_CHARS_MAX = 200
@@ -23,7 +24,6 @@ _NAMES_MAX = 64
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Identifier = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, pattern=_PRINTABLE)]
 Source = Annotated[str, StringConstraints(max_length=SOURCE_CHARS_MAX, pattern=_PRINTABLE)]
-Text = Annotated[str, StringConstraints(min_length=1)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,32}$")]
 VersionName = Annotated[str, StringConstraints(max_length=40, pattern=_PRINTABLE)]
 
@@ -70,12 +70,30 @@ class _Data(BaseModel):
 COMMON = frozenset(_Data.model_fields)
 
 
-class Correction(_Data):
-    """A developer rewrote the agent's reply."""
+class _Feedback(_Data):
+    """What feedback about a reply may say itself about the request."""
 
     messages: Messages | None = None
-    rejected: Text | None = None
-    corrected: Text
+    tools: Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)] | None = None
+    """The tools that the request offered, as OpenAI's API takes them."""
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Arguments of the chat template, as the request gave them."""
+
+    @model_validator(mode="after")
+    def _calls_belong_together(self) -> Self:
+        """Checks of what older producers do not send: what they sent is read as ever."""
+        replies = [getattr(self, name, None) for name in ("rejected", "said", "corrected")]
+        if self.tools is not None or any(isinstance(reply, AssistantMessage) for reply in replies):
+            check_wanted(replies[-1], self.tools)
+            check_results([*(self.messages or ()), *(getattr(self, "turns", None) or ())])
+        return self
+
+
+class Correction(_Feedback):
+    """A developer rewrote the agent's reply."""
+
+    rejected: Reply | None = None
+    corrected: Reply
     comment: str | None = None
 
     @model_validator(mode="after")
@@ -86,17 +104,16 @@ class Correction(_Data):
         return self
 
 
-class Intervention(_Data):
+class Intervention(_Feedback):
     """An operator stepped in, or approved the reply."""
 
     action: Literal["takeover", "override", "abort", "approve", "reject"]
     reason: str | None = None
-    messages: Messages | None = None
-    said: Text | None = None
-    corrected: Text | None = None
+    said: Reply | None = None
+    corrected: Reply | None = None
     """The operator's reply instead (override)."""
     turns: Messages | None = None
-    """The turns from the takeover to the hand-back: the operator's (role assistant) and the user's."""
+    """The turns from the takeover to the hand-back: of the operator (role assistant), tools and the user."""
 
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
@@ -111,14 +128,13 @@ class Intervention(_Data):
         return self
 
 
-class Outcome(_Data):
+class Outcome(_Feedback):
     """How something ended, as a number."""
 
     value: Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
     scope: Literal["final", "all"] = "final"
     """Whether the value is for the last agent turn or for all of them."""
-    messages: Messages | None = None
-    said: Text | None = None
+    said: Reply | None = None
 
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
@@ -155,7 +171,7 @@ class InteractionData(_Data):
     logprobs: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
     sampling: dict[str, Any] = Field(default_factory=dict)
     finish_reason: Annotated[str, StringConstraints(max_length=40)] | None = None
-    reply: dict[str, Any] | None = None
+    reply: AssistantMessage | None = None
     """The assistant message, where it is more than the text of `completion`: with tool calls or reasoning."""
     tools: Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -253,7 +269,8 @@ def _require(value: object, name: str) -> None:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    known = [str(step) if isinstance(step, int) or step in _FIELDS else "?" for step in location]
+    steps = [step for step in location if step not in BRANCHES]
+    known = [str(step) if isinstance(step, int) or step in _FIELDS else "?" for step in steps]
     return ".".join(known) or "data"
 
 
@@ -270,4 +287,5 @@ _BOUNDS = ("le", "ge", "lt", "gt", "min_length", "max_length", "expected")
 _FIELDS = frozenset(
     {field for model in TYPES.values() for field in model.model_fields}
     | {"source", "id", "role", "content", "conversations", "signals"}
+    | {"tool_calls", "type", "function", "name", "arguments", "reasoning"}
 )

@@ -14,6 +14,7 @@ from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
 from rewards.episode import Part
 from rewards.exchange import History, asked
 from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
+from rewards.replies import reply_text
 from rewards.similarity import most_similar, text_features
 from rewards.voices import Voices, author_of
 
@@ -150,7 +151,7 @@ def corrected(events: Iterable[KeptEvent], history: History, voices: Voices | No
     for kept in {kept.seq: kept for kept in events}.values():
         if kept.event.kind in CORRECTING:
             exchange = history.about(kept.event)
-            right = str(kept.event.data["corrected"])
+            right = reply_text(kept.event.data["corrected"])
             if exchange.messages and exchange.reply:
                 prompt = asked(exchange.messages)
                 alone = voices is None or voices.stands_alone(kept.seq)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.events import CORRECTING, Interaction, KeptEvent
 from rewards.exchange import History, prompt_key
+from rewards.replies import reply_text
 from rewards.voices import Voices, author_of
 
 
@@ -128,4 +129,4 @@ def _by_prompt(
 
 def _wanted(kept: KeptEvent) -> str:
     """Case matters here: in code it is another reply."""
-    return " ".join(str(kept.event.data.get("corrected")).split())
+    return " ".join(reply_text(kept.event.data.get("corrected") or "").split())

@@ -13,6 +13,7 @@ from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
 from rewards.episode import Episode, Message, Part, Weighted, text_of
 from rewards.exchange import Exchange, History
 from rewards.redacted import reason_of, without_placeholders
+from rewards.replies import reply_text
 from rewards.spans import weigh
 from rewards.success import Successes
 
@@ -77,7 +78,7 @@ class CreditTable:
             return Deferred("waits for its interaction")
         if event.role is not (Role.DEV if self.part is Part.DEV else Role.TRAIN):
             return Deferred("kept for judging")
-        if self.history.had_more_than_text(event):
+        if self.history.has_more_than_text(event):
             return Deferred("was asked with tools, which cannot be rendered yet")
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
@@ -100,7 +101,7 @@ class CreditTable:
 
     def _corrected(self, event: Event, *, mass: float = 1.0) -> Credit:
         exchange = self.history.about(event)
-        corrected = str(event.data["corrected"])
+        corrected = reply_text(event.data["corrected"])
         if not exchange.messages:
             return Barren(_UNASKED)
         if exchange.reply == corrected and not placeholders(corrected):

@@ -5,7 +5,7 @@ that the engine imports from `rewards/`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -40,10 +40,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighted:
-    """A reply that an agent gave or should give, and the weights of its parts."""
+    """A reply that an agent gave or should give, and the weights of its parts.
+
+    The engine trains the sampled tokens where they are known, else the message as the base's template renders
+    it, else the text. `text` of a message is what it is compared by.
+    """
 
     text: str
     spans: tuple[Span, ...] = ()  # none: every character weighs the same
+    message: Message | None = None  # the assistant message, where it is more than the text
+    sampled_ids: tuple[int, ...] = ()  # what the agent sampled when it gave this reply, the end included
 
     def __post_init__(self) -> None:
         assert all(span.end <= len(self.text) for span in self.spans), "spans lie inside their text"
@@ -77,6 +83,13 @@ class Episode:
     rejected: Weighted | None = None
     advantage: float | None = None
     sampled: SampledTokens | None = None
+    prompt_ids: tuple[
+        int, ...
+    ] = ()  # the prompt that was served, token by token; empty where it is not known
+    rendering: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # tools and other fields of the prompt's request
+    asked_s: float = 0.0  # Unix time of the request: templates may write the date
     mass: float = 1.0  # credit weight; an ordinary correction has 1
 
     def __post_init__(self) -> None:

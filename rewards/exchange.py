@@ -3,13 +3,18 @@
 An event's own texts take precedence over the interaction that it names; the interaction supplies the rest.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from feedback import token_ids
 from feedback.grouping import normalise
 from ledger.events import Event, Interaction, Kind, Role
 from rewards.episode import Message, SampledTokens, text_of
+from rewards.replies import Reply, calls_of, is_same_reply, reply_text, said_in
 
+_OWN_REQUEST = ("tools", "chat_template_kwargs")
 _RIGHT = {Kind.APPROVE: "said", Kind.CORRECTION: "corrected", Kind.OVERRIDE: "corrected"}
 
 
@@ -18,11 +23,31 @@ class Exchange:
     """A prompt and the agent's reply, as far as they are known."""
 
     messages: tuple[Message, ...]  # empty where unknown
-    reply: str | None
-    sampled: SampledTokens | None  # only if this reply was sampled for this prompt
+    said: Reply | None  # the agent's reply
+    sampled: SampledTokens | None  # only if this reply was sampled for this prompt, from all tokens
     sampled_for: tuple[Message, ...]  # the prompt as it was when the tokens were sampled
+    sampled_ids: tuple[int, ...] = ()  # of this reply, also where only some tokens could be sampled
+    packed_prompt: bytes | None = None  # the ids of the prompt that was served, if `messages` are that prompt
+    served_prompt: bytes | None = None  # the ids of the prompt that the tokens were sampled for
+    request: Mapping[str, Any] = field(default_factory=dict)  # tools and other fields of the prompt's request
+    restrictions: tuple[str, ...] = ()  # why only some tokens could be sampled
     turn: int  # which of the conversation's agent turns, from 0
     conversation: str | None
+
+    @property
+    def reply(self) -> str | None:
+        """What is compared of the agent's reply (`rewards.replies.reply_text`)."""
+        return None if self.said is None else reply_text(self.said)
+
+    @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        """The prompt `messages` as it was served, token by token; empty where it is not known."""
+        return _unpacked(self.packed_prompt)
+
+    @property
+    def sampled_prompt_ids(self) -> tuple[int, ...]:
+        """The prompt `sampled_for` as it was served, token by token; empty where it is not known."""
+        return _unpacked(self.served_prompt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,48 +68,75 @@ class History:
         named = self._named(event)
         own = tuple(event.data.get("messages") or ())
         messages = own or (named.messages if named else ())
-        reply = event.data.get("rejected") or event.data.get("said") or (named.completion if named else None)
-        sampled, sampled_for = None, messages
-        if named and messages and reply == named.completion and is_same_prompt(messages, named.messages):
-            sampled = _sampled_tokens(named)
-            sampled_for = messages if _has_same_texts(messages, named.messages) else named.messages
+        said = event.data.get("rejected") or event.data.get("said") or (said_by(named) if named else None)
         turn = _turn_of(named) if named else _assistant_turns(messages)
-        return Exchange(
+        exchange = Exchange(
             messages=messages,
-            reply=reply,
-            sampled=sampled,
-            sampled_for=sampled_for,
+            said=said,
+            sampled=None,
+            sampled_for=messages,
+            request={**(named.request if named else {}), **_own_request(event)},
             turn=turn if event.turn is None else event.turn,
             conversation=event.conversation or (named.conversation if named else None),
         )
+        if named is None or not messages or not _is_asked_alike(event, named):
+            return exchange
+        has_same_texts = _has_same_texts(messages, named.messages)
+        if has_same_texts:
+            exchange = replace(exchange, packed_prompt=named.packed_prompt)
+        elif not is_same_prompt(messages, named.messages):
+            return exchange
+        if said is None or not is_same_reply(said, said_by(named)):
+            return exchange
+        return replace(
+            exchange,
+            sampled=None if named.restrictions else _sampled_tokens(named),
+            sampled_for=messages if has_same_texts else named.messages,
+            sampled_ids=named.token_ids or (),
+            served_prompt=named.packed_prompt,
+            restrictions=named.restrictions,
+        )
 
     def right_reply(self, event: Event) -> str | None:
-        """The reply that this event wants: the approved or the corrected one."""
-        field = _RIGHT.get(event.kind)
-        return None if field is None else event.data.get(field) or self.about(event).reply
+        """What is compared of the reply that this event wants: the approved or the corrected one."""
+        reply = self.wanted(event)
+        return None if reply is None else reply_text(reply)
 
-    def had_more_than_text(self, event: Event) -> bool:
-        """Whether the interaction that the event is about had tools, or an answer that is more than text."""
+    def wanted(self, event: Event) -> Reply | None:
+        """The reply that this event wants: the approved or the corrected one."""
+        name = _RIGHT.get(event.kind)
+        return None if name is None else event.data.get(name) or self.about(event).said
+
+    def has_more_than_text(self, event: Event) -> bool:
+        """Whether the event, or its interaction, has tools or more than a text as a reply."""
+        own = [event.data.get(name) for name in ("rejected", "said", "corrected")]
         named = self._named(event)
-        return named is not None and bool(named.reply or named.request)
+        of_interaction = named is not None and bool(named.reply or named.request)
+        return of_interaction or bool(_own_request(event)) or any(isinstance(reply, Mapping) for reply in own)
 
     def creditable_turns(self, event: Event, about: Exchange) -> dict[int, Exchange]:
         """The turns of the event's conversation whose sampled tokens are known, by number and in order.
 
-        Only turns of role `train`: requests of one conversation may have different prompt groups.
+        Only turns that were sampled from all tokens, and only turns of role `train`: requests of one
+        conversation may have different prompt groups.
         """
         interactions = self._captured(event, about.conversation)
         return {
             number: Exchange(
                 messages=interaction.messages,
-                reply=interaction.completion,
+                said=said_by(interaction),
                 sampled=_sampled_tokens(interaction),
                 sampled_for=interaction.messages,
+                sampled_ids=interaction.token_ids or (),
+                packed_prompt=interaction.packed_prompt,
+                served_prompt=interaction.packed_prompt,
+                request=interaction.request,
                 turn=number,
                 conversation=interaction.conversation,
             )
             for number, interaction in sorted(interactions.items())
-            if interaction.role is Role.TRAIN and interaction.messages and _sampled_tokens(interaction)
+            if interaction.role is Role.TRAIN and interaction.messages
+            if not interaction.restrictions and _sampled_tokens(interaction)
         }
 
     def _named(self, event: Event) -> Interaction | None:
@@ -112,11 +164,18 @@ def asked(messages: Sequence[Message]) -> str:
 
 
 def prompt_key(messages: Sequence[Message]) -> tuple[str, ...]:
-    """Equal for the same prompt: every role and every text, normalised as for prompt groups.
+    """Equal for the same prompt: every role, every text, normalised as for prompt groups, and every call.
 
     Other fields do not count: clients add and drop them.
     """
-    return tuple(f"{message.get('role')} {normalise(text_of(message))}" for message in messages)
+    return tuple(
+        f"{message.get('role')} {normalise(text_of(message))}{_called_in(message)}" for message in messages
+    )
+
+
+def said_by(interaction: Interaction) -> Reply:
+    """The agent's reply in an interaction."""
+    return interaction.reply or interaction.completion
 
 
 def is_same_prompt(prompt: Sequence[Message], other: Sequence[Message]) -> bool:
@@ -133,11 +192,30 @@ def _assistant_turns(messages: Sequence[Message]) -> int:
 
 
 def _sampled_tokens(interaction: Interaction) -> SampledTokens | None:
-    token_ids, logprobs = interaction.token_ids, interaction.logprobs
-    if not token_ids or not logprobs or len(token_ids) != len(logprobs):
+    ids, logprobs = interaction.token_ids, interaction.logprobs
+    if not ids or not logprobs or len(ids) != len(logprobs):
         return None  # captured without them, or redaction changed the text
-    return SampledTokens(token_ids=token_ids, logprobs=logprobs)
+    return SampledTokens(token_ids=ids, logprobs=logprobs)
 
 
 def _has_same_texts(own: Sequence[Message], captured: Sequence[Message]) -> bool:
-    return [text_of(message) for message in own] == [text_of(message) for message in captured]
+    return [said_in(message) for message in own] == [said_in(message) for message in captured]
+
+
+def _called_in(message: Message) -> str:
+    calls = calls_of(message)
+    return f" {json.dumps(calls, sort_keys=True)}" if calls else ""
+
+
+def _own_request(event: Event) -> dict[str, Any]:
+    """The fields of the request that the event itself gives."""
+    return {name: event.data[name] for name in _OWN_REQUEST if event.data.get(name) is not None}
+
+
+def _is_asked_alike(event: Event, named: Interaction) -> bool:
+    """Whether the event says nothing else about the request than what was captured of it."""
+    return all(named.request.get(name) == value for name, value in _own_request(event).items())
+
+
+def _unpacked(packed_prompt: bytes | None) -> tuple[int, ...]:
+    return () if packed_prompt is None else token_ids.unpack(packed_prompt)

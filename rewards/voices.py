@@ -13,8 +13,8 @@ from functools import cached_property
 from feedback.grouping import normalise
 from ledger.events import CORRECTING, KeptEvent, Kind
 from ledger.intake.ownership import JUDGE_RIGHT
-from rewards.episode import text_of
-from rewards.exchange import Exchange, History, asked, is_same_prompt, prompt_key
+from rewards.exchange import Exchange, History, asked, is_same_prompt, prompt_key, said_by
+from rewards.replies import reply_text
 
 SHOWING = (*CORRECTING, Kind.TAKEOVER)
 """Kinds of events that show the agent a reply."""
@@ -219,16 +219,16 @@ def _was_captured(kept: KeptEvent, exchange: Exchange, history: History) -> bool
     return (
         interaction is not None
         and interaction.agent == kept.event.agent
-        and interaction.completion == exchange.reply
+        and reply_text(said_by(interaction)) == exchange.reply
         and is_same_prompt(exchange.messages, interaction.messages)
     )
 
 
 def _shown(kept: KeptEvent) -> str:
     if kept.event.kind is not Kind.TAKEOVER:
-        return str(kept.event.data["corrected"])
+        return reply_text(kept.event.data["corrected"])
     turns = kept.event.data.get("turns") or ()
-    return "\n".join(text_of(turn) for turn in turns if turn.get("role") == "assistant")
+    return "\n".join(reply_text(turn) for turn in turns if turn.get("role") == "assistant")
 
 
 def _approvers_of(

@@ -19,6 +19,7 @@ from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, re
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import Verdict
 from rewards.episode import first_user_text
+from rewards.replies import reply_text
 from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
 
@@ -93,9 +94,9 @@ def gist(kept: KeptEvent) -> str:
         return f"{prompt} {data.get('value')}".strip()
     if event.kind is Kind.RETRACTION:
         return short("{source}#{id}".format(**data["target"]), 60)
-    parts = [prompt, "" if answer is None else f"“{short(answer, 40)}”"]
+    parts = [prompt, "" if answer is None else f"“{short(reply_text(answer), 40)}”"]
     if corrected is not None:
-        parts.append(f"→ “{short(corrected, 40)}”")
+        parts.append(f"→ “{short(reply_text(corrected), 40)}”")
     return " ".join(part for part in parts if part)
 
 

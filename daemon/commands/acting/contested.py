@@ -10,6 +10,7 @@ from ledger.events import KeptEvent
 from ledger.learning import contested, event_decisions, event_queries
 from ledger.learning.event_queries import interactions_named
 from rewards.exchange import History, asked, is_same_prompt
+from rewards.replies import reply_text
 
 
 def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) -> None:
@@ -73,4 +74,4 @@ def _contested_event(database: Database, uid: str) -> KeptEvent:
 
 
 def _wanted(kept: KeptEvent) -> str:
-    return " ".join(str(kept.event.data.get("corrected") or "").split())
+    return " ".join(reply_text(kept.event.data.get("corrected") or "").split())

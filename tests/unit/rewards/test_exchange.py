@@ -1,7 +1,12 @@
 """Prompt, reply and sampled tokens of an event, from its own texts and from the interaction it names."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from feedback.token_ids import pack
 from rewards.episode import Part
-from rewards.exchange import History, is_same_prompt
+from rewards.exchange import Exchange, History, is_same_prompt
 from rewards.labelling import episodes_of_turn
 from tests.unit.rewards.events import build_interaction, build_intervention, build_prompt
 
@@ -35,3 +40,70 @@ def test_prompts_with_other_roles_or_fewer_messages_differ() -> None:
     assert is_same_prompt(prompt, build_prompt("STOP ORDER 5"))
     assert not is_same_prompt(prompt, prompt[1:])
     assert not is_same_prompt(prompt, ({**prompt[0], "role": "user"}, prompt[1]))
+
+
+TOOLS = [{"type": "function", "function": {"name": "stock"}}]
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": '{"item": "nuts"}'}}
+    ],
+}
+ACTING = replace(
+    build_interaction("acting", "bolts?", ""),
+    reply=CALL,
+    request={"tools": TOOLS, "reasoning_effort": "low"},
+    packed_prompt=pack((7, 8, 70_000)),
+)
+
+
+def about(data: Mapping[str, Any], **changed: Any) -> Exchange:
+    interaction = replace(ACTING, **changed)
+    history = History(interactions={"acting": interaction}, conversations={})
+    return history.about(build_intervention(1, "reject", data, interaction="acting").event)
+
+
+def test_a_reply_with_calls_was_asked_with_what_was_captured() -> None:
+    exchange = about({})
+    assert exchange.said == CALL
+    assert exchange.reply == '{"arguments": {"item": "nuts"}, "name": "stock"}'
+    assert exchange.request == ACTING.request
+    assert exchange.prompt_ids == exchange.sampled_prompt_ids == (7, 8, 70_000)
+    assert exchange.sampled_ids == (1, 2, 3)
+
+
+def test_a_call_that_a_client_sends_back_in_another_spelling_is_the_one_that_was_sampled() -> None:
+    function = {"name": "stock", "arguments": {"item": "nuts"}}
+    said = {**CALL, "tool_calls": [{"id": "x", "type": "function", "function": function}]}
+    assert about({"messages": list(build_prompt("bolts?")), "said": said}).sampled is not None
+    assert about({"messages": list(build_prompt("bolts?")), "said": "nuts"}).sampled is None
+
+
+def test_tokens_of_which_only_some_could_be_sampled_have_no_log_probabilities_to_learn_from() -> None:
+    exchange = about({}, restrictions=("tool_choice",))
+    assert exchange.sampled is None
+    assert (exchange.sampled_ids, exchange.restrictions) == ((1, 2, 3), ("tool_choice",))
+
+
+def test_an_event_that_says_other_tools_is_about_another_prompt() -> None:
+    other = [{"type": "function", "function": {"name": "order"}}]
+    assert about({"tools": TOOLS}).prompt_ids == (7, 8, 70_000)
+    exchange = about({"tools": other})
+    assert exchange.request == {"tools": other, "reasoning_effort": "low"}
+    assert (exchange.prompt_ids, exchange.sampled, exchange.sampled_ids) == ((), None, ())
+    assert about({"chat_template_kwargs": {"enable_thinking": False}}).prompt_ids == ()
+
+
+def test_the_ids_of_a_prompt_are_not_those_of_its_other_spelling() -> None:
+    spelled = {"messages": list(build_prompt("BOLTS?"))}
+    exchange = about(spelled)
+    assert exchange.prompt_ids == ()
+    assert exchange.sampled_prompt_ids == (7, 8, 70_000)
+
+
+def test_prompts_with_other_calls_in_them_differ() -> None:
+    other = {**CALL, "tool_calls": [{"id": "c1", "function": {"name": "stock", "arguments": "{}"}}]}
+    asked = build_prompt("bolts?")
+    assert not is_same_prompt((*asked, CALL), (*asked, other))
+    assert is_same_prompt((*asked, CALL), (*asked, {**CALL, "name": "agent"}))

@@ -1,0 +1,128 @@
+"""Defines and checks replies on the wire: a text, or an assistant message with tool calls and reasoning.
+
+The form is that of OpenAI's chat messages; `reasoning` is vLLM's field. What a person wants can be said: its
+arguments are JSON objects, and it calls tools that were offered. What an agent said is taken as it is.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+CALLS_MAX = 128
+"""Tool calls of one message: as many as a request may have tools."""
+
+_NAME_CHARS_MAX = 200
+_TEXT, _MESSAGE = "text", "message"
+BRANCHES = (_TEXT, _MESSAGE)
+"""Names of the two forms, as pydantic puts them into the place of an error."""
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=_NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class CalledFunction(_Form):
+    """The function that a call names."""
+
+    name: Name
+    arguments: str | dict[str, Any] = ""
+
+
+class ToolCall(_Form):
+    """One call of a tool."""
+
+    id: Annotated[str, StringConstraints(max_length=_NAME_CHARS_MAX)] | None = None
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class AssistantMessage(_Form):
+    """One assistant message: a text, tool calls, or both. Other fields are dropped."""
+
+    role: Literal["assistant"]
+    content: str | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=CALLS_MAX)] | None = None
+    reasoning: Annotated[
+        str | None, Field(validation_alias=AliasChoices("reasoning", "reasoning_content"))
+    ] = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.content and not self.tool_calls and not self.reasoning:
+            raise ValueError("needs content, tool_calls or reasoning")
+        return self
+
+    @model_serializer
+    def _as_openai_has_it(self) -> dict[str, Any]:
+        """Without fields that say nothing; `content` is there also where it is null."""
+        message: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.reasoning:
+            message["reasoning"] = self.reasoning
+        if self.tool_calls:
+            message["tool_calls"] = [call.model_dump(exclude_none=True) for call in self.tool_calls]
+        return message
+
+
+def _form_of(reply: Any) -> str:
+    return _MESSAGE if isinstance(reply, dict | AssistantMessage) else _TEXT
+
+
+Reply = Annotated[
+    Annotated[str, StringConstraints(min_length=1), Tag(_TEXT)] | Annotated[AssistantMessage, Tag(_MESSAGE)],
+    Discriminator(_form_of),
+]
+"""What an agent said or should have said."""
+
+
+def check_wanted(reply: Any, tools: Sequence[Mapping[str, Any]] | None) -> None:
+    """Raise `ValueError` where a wanted reply calls what cannot be called; the text quotes nothing."""
+    if not isinstance(reply, AssistantMessage):
+        return
+    if not reply.content and not reply.tool_calls:
+        raise ValueError("corrected: needs content or tool_calls")
+    offered = None if tools is None else {_name_of(tool) for tool in tools}
+    for place, call in enumerate(reply.tool_calls or ()):
+        if not _is_object(call.function.arguments):
+            raise ValueError(f"corrected.tool_calls.{place}.function.arguments: no JSON object")
+        if offered is not None and call.function.name not in offered:
+            raise ValueError(f"corrected.tool_calls.{place}.function.name: none of the event's tools")
+
+
+def check_results(messages: Iterable[Mapping[str, Any]] | None) -> None:
+    """Raise `ValueError` where a message is the result of a call that no message before it made."""
+    called: set[Any] = set()
+    for place, message in enumerate(messages or ()):
+        calls = message.get("tool_calls")
+        called.update(call.get("id") for call in (calls or ()) if isinstance(call, dict))
+        if message.get("role") == "tool" and message.get("tool_call_id") not in called:
+            raise ValueError(f"messages.{place}: a tool's result without its call")
+
+
+def _name_of(tool: Mapping[str, Any]) -> Any:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, Mapping) else None
+
+
+def _is_object(arguments: str | dict[str, Any]) -> bool:
+    if isinstance(arguments, dict):
+        return True
+    try:
+        return isinstance(json.loads(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        return False
