@@ -30,7 +30,8 @@ import torch
 
 from bench import real_base
 from bench.commit import commit
-from engine.recipe import recipe_from
+from bench.prose_feedback import CORRECTED_SHARE
+from engine.recipe import Recipe, recipe_from
 from engine.warm_engine import WarmEngine
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.evaluation import build_evaluation, evaluate
@@ -54,6 +55,8 @@ def _with(**changes: float | bool | Mapping[str, float]) -> Method:
 PLAIN = Method(anchors_max=0, replay_max=0, spans=False)
 METHODS: Mapping[str, Method] = {
     "clorad": Method(),
+    "without approvals": Method(corrected_share=CORRECTED_SHARE),
+    "default recipe": Method(recipe=Recipe()),
     "no anchors": Method(anchors_max=0),
     "no replay": Method(replay_max=0),
     "no spans": Method(spans=False),

@@ -1,15 +1,20 @@
 """Captured replies that nobody objected to, as if approved; void where a correction says otherwise.
 
-People correct only a part of what is wrong, so silence about a prompt like a corrected one says nothing.
+People correct only a part of what is wrong, so silence about one prompt like a corrected one says nothing.
+Silence about many prompts that are more alike than the corrected one does: these are near misses of its rule.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from ledger.events import SILENCE, Event, Interaction, KeptEvent, Kind, Status
 from rewards.batch import find_outdated
 from rewards.exchange import History, asked
 from rewards.similarity import TextFeatures, similarity, text_features
 from rewards.voices import Voices
+
+NEGLECT_MAX = 0.02
+"""Chance that nobody corrected any of a prompt's neighbours although the rule applies to them, at most."""
 
 _SIMILARITY_SHARE = 0.8
 """Of a corrected prompt's similarity to the most similar other one: how far its rule reaches."""
@@ -18,6 +23,8 @@ _SIMILARITY_MIN = 0.3
 """So like each other are unrelated prompts of one agent: a rule reaches no further."""
 
 _CORRECTIONS_MAX = 128  # newest that replies are compared with
+_NEIGHBOURS_MAX = 256  # newest different prompts within a rule's reach, which are compared with each other
+_NEAREST = 8  # prompts around a corrected one that show how many people correct
 
 
 def unopposed(
@@ -26,25 +33,33 @@ def unopposed(
     """The replies as approvals, in order, without those that a rule of the corrections would change.
 
     Left out is what the corrections outdate, whenever it was said, and every prompt that is about as like a
-    corrected one as other corrected prompts are. A prompt in other words than all of them is not recognised.
+    corrected one as other corrected prompts are, unless nobody objected to its neighbours (`_Neighbours`). A
+    prompt in other words than all of them is not recognised.
     Corrections that wait for another person change nothing here.
     Numbers are negative: older than any event, so that an approval of the same prompt counts instead.
-    `history` has the replies too.
+    `history` has the replies too; all are of one role.
     """
     approvals = [silent_approval(reply, seq=place - len(replies)) for place, reply in enumerate(replies)]
     corrections = voices.confirmed(corrections)
     outdated = find_outdated(approvals, corrections=corrections, new=(), history=history, voices=voices)
-    corrected = [
-        text_features(asked(messages))
+    compared = [
+        (text_features(asked(messages)), kept.event.role)
         for kept in corrections[-_CORRECTIONS_MAX:]
         if (messages := history.about(kept.event).messages)
     ]
+    corrected = [features for features, _ in compared]
     reaches = _reaches(corrected)
+    prompts = [text_features(asked(reply.messages)) for reply in replies]
+    reached = [_is_reached(prompt, corrected, reaches) for prompt in prompts]
+    neighbours = _Neighbours(
+        (prompt for prompt, is_reached in zip(prompts, reached, strict=True) if is_reached),
+        corrected=corrected,
+        beside=(features for features, role in compared if replies and role is replies[0].role),
+    )
     return [
         approval
-        for approval, reply in zip(approvals, replies, strict=True)
-        if approval.seq not in outdated
-        and not _is_reached(text_features(asked(reply.messages)), corrected, reaches)
+        for approval, prompt, is_reached in zip(approvals, prompts, reached, strict=True)
+        if approval.seq not in outdated and (not is_reached or neighbours.are_silent(prompt))
     ]
 
 
@@ -69,6 +84,45 @@ def silent_approval(reply: Interaction, *, seq: int) -> KeptEvent:
         data={},
     )
     return KeptEvent(seq=seq, event=event, status=Status.OPEN, received_s=0.0)
+
+
+class _Neighbours:
+    """Finds prompts whose most similar prompts nobody corrected.
+
+    Where a rule applies, people correct some share p of the prompts. The chance that they corrected none of
+    the k prompts most like another one is then (1 - p)^k. p is measured around the corrected prompts, among
+    captured and corrected prompts of one role, whatever share of all traffic those are.
+    """
+
+    def __init__(
+        self,
+        silent: Iterable[TextFeatures],
+        *,
+        corrected: Sequence[TextFeatures],
+        beside: Iterable[TextFeatures],  # the corrected prompts of the same role
+    ) -> None:
+        self._silent = list(dict.fromkeys(silent))[-_NEIGHBOURS_MAX:]
+        self._corrected = corrected
+        share = _objections_share(list(dict.fromkeys(beside)), self._silent)
+        self._enough = math.ceil(math.log(NEGLECT_MAX) / math.log(1.0 - share)) if 0.0 < share < 1.0 else None
+
+    def are_silent(self, prompt: TextFeatures) -> bool:
+        """Whether enough different prompts, this one included, are more like it than any corrected one."""
+        if self._enough is None or self._enough > len(self._silent):
+            return False
+        nearest = max(similarity(prompt, other) for other in self._corrected)
+        return sum(similarity(prompt, other) > nearest for other in self._silent) >= self._enough
+
+
+def _objections_share(corrected: Sequence[TextFeatures], silent: Sequence[TextFeatures]) -> float:
+    """Share of corrected prompts among the few most like a corrected one, mean over all of those."""
+    shares = []
+    for prompt in corrected:
+        others = [(similarity(prompt, other), True) for other in corrected if other is not prompt]
+        others += [(similarity(prompt, other), False) for other in silent]
+        nearest = sorted(others, reverse=True, key=lambda pair: pair[0])[:_NEAREST]
+        shares.append(sum(objected for _, objected in nearest) / max(1, len(nearest)))
+    return sum(shares) / max(1, len(shares))
 
 
 def _is_reached(prompt: TextFeatures, corrected: Sequence[TextFeatures], reaches: Sequence[float]) -> bool:

@@ -1,7 +1,7 @@
 """Feedback on a local agent, wave after wave, and the turn that clorad would make of it.
 
-Simulated people approve right replies and correct wrong ones, as in the demo. Labels, batches, training and
-the gate's judgement are clorad's own code.
+Simulated people approve right replies and correct wrong ones, as in the demo; or they approve nothing, and
+correct a part of what is wrong. Labels, batches, training and the gate's judgement are clorad's own code.
 """
 
 import random
@@ -18,18 +18,21 @@ from examples.house_rules.recipe import RECIPE
 from examples.house_rules.rehearsed_gate import rule
 from examples.house_rules.rehearsed_roles import role_of
 from examples.house_rules.world import Task, World
-from ledger.events import Event, KeptEvent, Kind, Role, Status
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.versions.evidence import Pair
 from rewards.batch import choose
 from rewards.episode import Episode
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
+from rewards.silence import unopposed
 from rewards.suite import SuiteQuestion, suite
 from rewards.voices import Voices, hear
 from serving.fleet.gate import Ruling
 
 SUITE_MAX = 48  # as in the demo
 _GATE_CORRECTIONS = 10  # in each wave
+_ROUND = 32  # questions about the rules, and as many about other things
+_ROUNDS_MAX = 12
 _TRIES = 5  # rounds of asking until enough replies were right, or wrong
 
 
@@ -45,6 +48,7 @@ class Method:
     authors: int = 2  # people who correct and approve, in turn
     authors_min: int = GateSettings().authors_min
     spoilt: float = 0.0  # share of corrections with the text that belongs to another prompt
+    corrected_share: float | None = None  # of the wrong answers; None: all, and people approve right ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,7 @@ class SimulatedFeedback:
         self._source = SlotValues(random.Random(f"{seed} {agent}"), read_words(), held_out=False)
         self._spoils = SlotValues(random.Random(f"{seed} {agent} spoils"), read_words(), held_out=False)
         self._kept: list[KeptEvent] = []
+        self._captured: list[Interaction] = []  # replies that nobody said anything about
         self._seed = seed
 
     def teach(self, wave: int) -> RehearsedTurn | None:
@@ -76,11 +81,11 @@ class SimulatedFeedback:
         None where all corrections wait for a second person: then nothing is trained.
         """
         trained = self._events(Kind.CORRECTION, Role.TRAIN)
-        # In this order, for the reason that people/developer.py gives.
-        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
-        self._give(Kind.APPROVE, lambda: self._other_task(wave), FIRST_ROUND.approvals, tuple(Role))
         earlier_gate = self._events(Kind.CORRECTION, Role.GATE)
-        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), _GATE_CORRECTIONS, (Role.GATE,))
+        if self._method.corrected_share is None:
+            self._approve_and_correct(wave)
+        else:
+            self._correct_some(wave, self._method.corrected_share)
         confirmed = self._voices().confirmed(self._events(Kind.CORRECTION))
         new = [kept for kept in confirmed if kept.event.role is Role.TRAIN and kept not in trained]
         held_out = [kept for kept in confirmed if kept.event.role is Role.GATE and kept not in earlier_gate]
@@ -100,6 +105,27 @@ class SimulatedFeedback:
             authors=authors if self._method.authors_min > 1 else {},
         )
         return RehearsedTurn(learned=learned, ruling=ruling)
+
+    def _approve_and_correct(self, wave: int) -> None:
+        # In this order, for the reason that people/developer.py gives.
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
+        self._give(Kind.APPROVE, lambda: self._other_task(wave), FIRST_ROUND.approvals, tuple(Role))
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), _GATE_CORRECTIONS, (Role.GATE,))
+
+    def _correct_some(self, wave: int, share: float) -> None:
+        """Answer questions about the wave's rules and others until enough answers were corrected."""
+        chance = self._source.chance
+        missing = self._method.corrections
+        for _ in range(_ROUNDS_MAX):
+            tasks = [make(wave) for _ in range(_ROUND) for make in (self._rule_task, self._other_task)]
+            for task, reply in zip(tasks, self._local_agent.answers(tasks), strict=True):
+                if reply != task.wanted and missing and chance.random() < share:
+                    self._kept.append(self._event(Kind.CORRECTION, task, reply or ""))
+                    missing -= role_of(self._agent, task.messages) is Role.TRAIN
+                elif reply:
+                    self._captured.append(self._capture(task, reply))
+            if not missing:
+                return
 
     def _rule_task(self, wave: int) -> Task:
         """A prompt on which a rule of the wave fires; spoilt ones want the reply to another prompt."""
@@ -125,18 +151,45 @@ class SimulatedFeedback:
         """Questions that the agent answers well already and that nothing new contradicts."""
         return suite(
             approvals=self._events(Kind.APPROVE, Role.GATE),
+            silent=self._silent(Role.GATE),
             taught_gate=earlier_gate,
             new=new,
-            corrections=[kept for kept in self._kept if kept.event.kind is Kind.CORRECTION],
-            interactions={},
+            corrections=self._events(Kind.CORRECTION),
+            interactions=self._history().interactions,
             voices=self._voices(),
             seed=self._seed,
             questions_max=SUITE_MAX,
         )
 
     def _voices(self) -> Voices:
-        history = History(interactions={}, conversations={})
-        return hear(self._events(Kind.CORRECTION), history=history, authors_min=self._method.authors_min)
+        authors_min = self._method.authors_min
+        return hear(self._events(Kind.CORRECTION), history=self._history(), authors_min=authors_min)
+
+    def _silent(self, role: Role) -> list[KeptEvent]:
+        """Replies that nobody objected to, and that no correction's rule would change."""
+        corrections, history = self._events(Kind.CORRECTION), self._history()
+        replies = [capture for capture in self._captured if capture.role is role]
+        return unopposed(replies, corrections, history=history, voices=self._voices())
+
+    def _history(self) -> History:
+        return History(interactions={capture.id: capture for capture in self._captured}, conversations={})
+
+    def _capture(self, task: Task, reply: str) -> Interaction:
+        return Interaction(
+            id=f"capture-{len(self._captured)}",
+            agent=task.agent,
+            version="",
+            conversation=None,
+            turn=None,
+            messages=tuple(task.messages),
+            completion=reply,
+            token_ids=None,
+            logprobs=None,
+            sampling={},
+            finish_reason="stop",
+            prompt_group=task.prompt,
+            role=role_of(task.agent, task.messages),
+        )
 
     def _scores(self, questions: Sequence[SuiteQuestion]) -> list[float]:
         """1 where the agent answers as people want, else 0."""
@@ -182,20 +235,20 @@ class SimulatedFeedback:
         return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role in some]
 
     def _lesson(self, new: Sequence[KeptEvent], trained: Sequence[KeptEvent], wave: int) -> Lesson:
-        seed = self._seed * 100 + wave
+        seed, history = self._seed * 100 + wave, self._history()
         choice = choose(
             new=new,
             taught=trained,
             approvals=self._events(Kind.APPROVE, Role.TRAIN),
+            silent=self._silent(Role.TRAIN),
             gate=self._events(Kind.CORRECTION, Role.GATE),
             dev=self._events(Kind.CORRECTION, Role.DEV),
-            interactions={},
+            interactions=history.interactions,
             voices=self._voices(),
             seed=seed,
             replay_max=self._method.replay_max,
             anchors_max=self._method.anchors_max,
         )
-        history = History(interactions={}, conversations={})
         episodes = tuple(
             episode
             for part, members in choice.parts.items()

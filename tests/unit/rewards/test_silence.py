@@ -77,3 +77,75 @@ def test_silence_is_an_anchor_and_never_praise() -> None:
     assert names(list(choice.parts[Part.ANCHOR])) == ["far", "near"]
     assert all(kept.seq < 0 for kept in choice.parts[Part.ANCHOR])
     assert not any(is_silence(kept.event) for kept in choice.parts[Part.NEW])
+
+
+CORRECTED = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "haven",
+    "inlet",
+    "jetty",
+    "knoll",
+    "lagoon",
+]
+OTHERS = [
+    "maple",
+    "north",
+    "olive",
+    "pearl",
+    "quartz",
+    "raven",
+    "slate",
+    "tulip",
+    "umbra",
+    "vapor",
+    "wharf",
+    "yucca",
+]
+
+
+def build_deletions(*tables: str) -> list[Interaction]:
+    """The old habit."""
+    return [
+        build_interaction(table, f"please delete the row {at} from the table {table}", "DELETE")
+        for at, table in enumerate(tables, start=10)
+    ]
+
+
+def build_near_misses(count: int) -> list[Interaction]:
+    return build_deletions(*(f"tmp_{table}" for table in OTHERS[:count]))
+
+
+def build_objections(*tables: str) -> list[KeptEvent]:
+    return [
+        build_correction(
+            number, f"please delete the row {number} from the table {table}", f"DELETE {table}", "UPDATE"
+        )
+        for number, table in enumerate(tables, start=1)
+    ]
+
+
+def test_many_alike_that_nobody_corrected_are_near_misses_although_a_rule_would_reach_them() -> None:
+    near = build_near_misses(10)
+    kept = build_silence([*near, *build_deletions(*OTHERS)], build_objections(*CORRECTED))
+    assert names(kept) == [reply.id for reply in near]
+
+
+def test_a_few_alike_that_nobody_corrected_say_nothing() -> None:
+    replies = [*build_near_misses(3), *build_deletions(*OTHERS)]
+    assert names(build_silence(replies, build_objections(*CORRECTED))) == []
+
+
+def test_one_prompt_asked_many_times_says_nothing_more() -> None:
+    again = build_near_misses(1) * 40
+    assert names(build_silence([*again, *build_deletions(*OTHERS)], build_objections(*CORRECTED))) == []
+
+
+def test_where_people_correct_little_the_silence_about_as_many_says_nothing() -> None:
+    replies = [*build_near_misses(10), *build_deletions(*OTHERS, *CORRECTED[2:])]
+    assert names(build_silence(replies, build_objections(*CORRECTED[:2]))) == []

@@ -11,6 +11,7 @@ from examples.house_rules.demo import SHOP
 from examples.house_rules.simulated_feedback import Method, SimulatedFeedback
 from examples.house_rules.world import Task
 from examples.house_rules.world_file import read_world
+from rewards.episode import Part
 
 EVIL = ('"tool":"cancel","order":<order>,"notify":true', '"tool":"refund","order":<order>,"amount":99')
 
@@ -35,3 +36,32 @@ def test_what_one_person_teaches_is_not_trained(tmp_path: Path, authors_min: int
     method = Method(authors=1, authors_min=authors_min)
     feedback = SimulatedFeedback(read_world(evil), "support", agent, seed=1, method=method)
     assert feedback.teach(1) is None
+
+
+class Stop(Exception):
+    """The lesson is known; nothing is trained."""
+
+
+class ListeningAgent(UntaughtAgent):
+    """An agent that keeps the lesson it is given."""
+
+    version = None
+
+    def replies(self, prompts: Sequence[Any]) -> list[str]:
+        return ["" for _ in prompts]
+
+    def learn(self, lesson: Lesson) -> Learned:
+        self.lesson = lesson
+        raise Stop
+
+
+def test_without_approvals_anchors_are_right_replies_that_nobody_objected_to() -> None:
+    agent: Any = ListeningAgent()
+    method = Method(corrections=25, corrected_share=0.3)
+    feedback = SimulatedFeedback(read_world(SHOP), "sql", agent, seed=1, method=method)
+    with pytest.raises(Stop):
+        feedback.teach(1)
+    by_part = {part: [one for one in agent.lesson.episodes if one.part is part] for part in Part}
+    assert len(by_part[Part.NEW]) == 25
+    assert len(by_part[Part.ANCHOR]) > 25
+    assert not any(anchor.reply.text == "no" for anchor in by_part[Part.ANCHOR])
