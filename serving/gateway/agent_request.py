@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.gateway.edge.request_fields import printable_names
+from serving.gateway.forms.answer_form import AnswerForm
 from serving.gateway.openai_form import RequestedExtras
 
 
@@ -12,7 +13,7 @@ from serving.gateway.openai_form import RequestedExtras
 class AgentRequest:
     """What the gateway knows of a request before it asks a replica."""
 
-    path: str
+    form: AnswerForm
     agent: str
     body: Mapping[str, Any]  # the fields that are passed on
     dropped: Sequence[str]  # names of the fields that are not passed on
@@ -21,8 +22,13 @@ class AgentRequest:
     conversation: str | None
     turn: int | None
     extras: RequestedExtras
-    capture: bool
+    chat: Mapping[str, Any] | None  # what is captured of it, as a chat request; None: nothing is
     began_s: float  # on the monotonic clock
+
+    @property
+    def capture(self) -> bool:
+        """Whether this interaction is captured."""
+        return self.chat is not None
 
     @property
     def routed_by(self) -> str:

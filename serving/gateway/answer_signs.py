@@ -90,5 +90,6 @@ class AnswerSigns:
         tools = body.get("tools")
         if not isinstance(tools, list):
             return set(self._names.values())
-        functions = [tool.get("function") for tool in tools if isinstance(tool, dict)]
+        # Chats have a function in each tool; in the other APIs a tool is one.
+        functions = [tool.get("function") or tool for tool in tools if isinstance(tool, dict)]
         return {str(function.get("name")) for function in functions if isinstance(function, dict)}

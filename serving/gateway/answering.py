@@ -1,11 +1,10 @@
 """Answers one request: decodes it, asks a replica, removes what the client did not ask for, captures it.
 
-Every request ends with an answer in OpenAI's form, errors included. Headers name the agent, the version and
-the interaction.
+Every request ends with an answer in the form of its path, errors included. Headers name the agent, the
+version and the interaction.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -14,7 +13,6 @@ from typing import Any
 
 import structlog
 from opentelemetry import metrics
-from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,19 +20,15 @@ from ledger.events import Signal
 from serving.gateway.agent_request import AgentRequest
 from serving.gateway.answer_signs import AnswerSigns
 from serving.gateway.captured_parts import CapturedReply, request_of, restrictions_of, sampling_of
-from serving.gateway.edge.errors import RequestRefused, error_body
+from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import LARGE_BYTES, count_request, decode_request
 from serving.gateway.edge.limits import GatewayLimits
-from serving.gateway.edge.request_fields import CHAT, FieldRules
-from serving.gateway.forwarding import Forwarder, NoReplica, ReplicasFailed, Reply
+from serving.gateway.edge.request_fields import FieldRules
+from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
+from serving.gateway.forwarding import Forwarder, NoReplica, PathMissing, ReplicasFailed, Reply
 from serving.gateway.live_counter import LiveCounter
-from serving.gateway.openai_form import (
-    harmful_parameter,
-    requested_extras,
-    with_capture_extras,
-    without_extras,
-)
+from serving.gateway.openai_form import requested_extras
 from serving.gateway.recorder import Capture, Recorder
 from serving.gateway.routing import RoutingTable
 
@@ -79,10 +73,10 @@ class Responder:
         self._fields = fields
         self._request_s_max = request_s_max
 
-    async def respond(self, http: HttpRequest, path: str) -> ASGIApp:
-        """The answer to a chat or completion request. Raises `RequestRefused`."""
+    async def respond(self, http: HttpRequest, form: AnswerForm) -> ASGIApp:
+        """The answer to a request of this form. Raises `RequestRefused`."""
         try:
-            request = await self._read(http, path)
+            request = await self._read(http, form)
         except RequestRefused as refusal:
             _requests.add(1, {"status": refusal.status})
             refusal.headers["x-clorad-interaction"] = http.id
@@ -92,7 +86,7 @@ class Responder:
                 try:
                     async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
                         reply = await stack.enter_async_context(self._forward(request))
-                except (NoReplica, ReplicasFailed, TimeoutError) as fault:
+                except (NoReplica, PathMissing, ReplicasFailed, TimeoutError) as fault:
                     return self._failed(request, fault)
                 if reply.events is None:
                     return self._whole(request, reply)
@@ -101,13 +95,13 @@ class Responder:
             self._count(request, CLIENT_GONE)
             raise
 
-    async def _read(self, http: HttpRequest, path: str) -> AgentRequest:
+    async def _read(self, http: HttpRequest, form: AnswerForm) -> AgentRequest:
         table = self._table.current
         if table is None:
             raise RequestRefused(503, "the routing is not known yet", "no_routing")
         raw = await http.body(self._limits.body_bytes_max)
         http.hold_values(await count_request(raw, self._limits))
-        body, dropped = self._fields.apply(path, await decode_request(raw, self._limits))
+        body, dropped = self._fields.apply(form.path, await decode_request(raw, self._limits))
         agent = body.get("model")
         if isinstance(agent, str):
             http.caller.require_agent(agent)
@@ -115,13 +109,11 @@ class Responder:
             raise no_such_agent()
         if not isinstance(body.get("stream", False), bool):
             raise RequestRefused(400, "stream: true, false or null", "field", param="stream")
-        if (name := harmful_parameter(body, chat=path == CHAT)) is not None:
-            text = f"{name}: not available here, it would harm other requests"
-            raise RequestRefused(400, text, "field", param=name)
+        form.check(body)
         headers = http.headers
         turn = headers.get("x-clorad-turn", "")
         return AgentRequest(
-            path=path,
+            form=form,
             agent=agent,
             body=body,
             dropped=dropped,
@@ -130,27 +122,25 @@ class Responder:
             conversation=headers.get("x-clorad-conversation") or None,
             turn=int(turn) if turn.isdecimal() and len(turn) < 10 else None,
             extras=requested_extras(body),
-            capture=table.routes[agent].capture and self._captures(path, body, headers),
+            chat=self._to_capture(form, body)
+            if table.routes[agent].capture and headers.get("x-clorad-capture", "").lower() != "off"
+            else None,
             began_s=time.monotonic(),
         )
 
-    def _captures(self, path: str, body: Mapping[str, Any], headers: Headers) -> bool:
-        """Whether this interaction is to be captured; what cannot be is counted."""
-        if headers.get("x-clorad-capture", "").lower() == "off":
-            return False
-        if path != CHAT:
-            self._recorder.count("completions")
-        elif body.get("n", 1) != 1:
-            self._recorder.count("several_choices")
-        elif isinstance(body.get("messages"), list):  # otherwise the replica refuses it
-            return self._recorder.samples_next()
-        return False
+    def _to_capture(self, form: AnswerForm, body: dict[str, Any]) -> Mapping[str, Any] | None:
+        """An interaction that is to be captured, as a chat request; what cannot be is counted."""
+        if (flaw := form.flaw(body)) is not None:
+            self._recorder.count(flaw)
+            return None
+        chat = form.as_chat(body)  # none: a form that is no conversation, or that the replica refuses
+        return chat if chat is not None and self._recorder.samples_next() else None
 
     def _forward(self, request: AgentRequest) -> AbstractAsyncContextManager[Reply]:
-        body = with_capture_extras(request.body) if request.capture else request.body
+        form = request.form
         return self._forwarder.ask(
-            request.path,
-            body,
+            form,
+            form.with_capture_extras(request.body) if request.capture else request.body,
             agent=request.agent,
             conversation=request.routed_by,
             large=request.body_bytes >= LARGE_BYTES,
@@ -159,20 +149,19 @@ class Responder:
     def _whole(self, request: AgentRequest, reply: Reply) -> ASGIApp:
         version = reply.target.version
         self._count(request, reply.status)
-        headers = request.headers(version)
-        answer = reply.body
-        if reply.status != 200:
-            return JSONResponse(answer, reply.status, headers)
-        signs = AnswerSigns()
-        signs.add(answer["choices"])
-        self._live.answered(request.agent, reply.target, request.routed_by, signs.signals(request.body))
+        headers, form, answer = request.headers(version), request.form, reply.answer
+        if answer is None:
+            return JSONResponse(form.refusal(reply.status, reply.error), reply.status, headers)
+        if form.is_conversation:
+            signs = AnswerSigns()
+            signs.add(answer.choices)
+            self._live.answered(request.agent, reply.target, request.routed_by, signs.signals(request.body))
         if request.capture:
             captured = CapturedReply()
-            captured.add(answer)
+            captured.add(answer.chat)
             self._capture(request, version, captured)
-        without_extras(answer, request.extras)
-        answer["model"] = request.agent
-        return JSONResponse(answer, headers=headers)
+        form.show(answer.data, request.agent, request.extras)
+        return JSONResponse(answer.data, headers=headers)
 
     async def _send_stream(
         self,
@@ -185,7 +174,7 @@ class Responder:
     ) -> None:
         """Send the events that the client asked for; the last one is an error where the answer broke off."""
         assert reply.events is not None
-        version, captured, status = reply.target.version, CapturedReply(), 200
+        version, captured, status, form = reply.target.version, CapturedReply(), 200, request.form
         headers = request.headers(version) | {
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
@@ -198,9 +187,9 @@ class Responder:
                     async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
                         await send({"type": "http.response.start", "status": 200, "headers": encoded})
                         async for event in reply.events:
-                            signs.add(event.get("choices"))
-                            await send(_part(_event(_shown(event, request, captured))))
-                        await send(_part(b"data: [DONE]\n\n"))
+                            signs.add(event.choices)
+                            await send(_part(_shown(event, request, captured)))
+                        await send(_part(form.end))
                     signals = signs.signals(request.body)
                     self._live.answered(request.agent, reply.target, request.routed_by, signals)
                     if request.capture:
@@ -208,9 +197,8 @@ class Responder:
                 except (ReplicasFailed, TimeoutError) as fault:
                     status = 504 if isinstance(fault, TimeoutError) else 502
                     self._live.answered(request.agent, reply.target, request.routed_by, [Signal.ERROR])
-                    error = error_body("the answer broke off", "api_error", code="broken_stream")
                     async with asyncio.timeout(_LAST_EVENT_S_MAX):
-                        await send(_part(_event(error)))
+                        await send(_part(form.encode_event(form.broken_event())))
                 await send({"type": "http.response.body", "body": b""})
         except (asyncio.CancelledError, TimeoutError) as fault:
             status = CLIENT_GONE
@@ -221,22 +209,29 @@ class Responder:
                 self._recorder.count("unfinished")
             self._count(request, status)
 
-    def _failed(self, request: AgentRequest, fault: NoReplica | ReplicasFailed | TimeoutError) -> ASGIApp:
+    def _failed(
+        self, request: AgentRequest, fault: NoReplica | PathMissing | ReplicasFailed | TimeoutError
+    ) -> ASGIApp:
         match fault:
             case NoReplica():
                 refusal = RequestRefused(503, "no replica can answer for this agent right now", "no_replica")
+            case PathMissing():
+                text = "no replica has this path; the models that they serve have others"
+                refusal = RequestRefused(404, text, "path_missing")
             case ReplicasFailed():
                 refusal = RequestRefused(502, "the replicas failed on this request", "replicas_failed")
             case _:
                 text = f"no answer within {self._request_s_max:.0f} s"
                 refusal = RequestRefused(504, text, "too_slow")
         self._count(request, refusal.status)
-        if refusal.status != 503 and (table := self._table.current):  # a replica had it
+        if refusal.status in (502, 504) and (table := self._table.current):  # a replica had it
             self._live.failed(table.routes.get(request.agent), request.routed_by)
         log.warning("request failed", agent=request.agent, status=refusal.status, fault=type(fault).__name__)
-        return JSONResponse(refusal.body, refusal.status, request.headers() | refusal.headers)
+        body = refusal.body_for(request.form.path)
+        return JSONResponse(body, refusal.status, request.headers() | refusal.headers)
 
     def _capture(self, request: AgentRequest, version: str, reply: CapturedReply) -> None:
+        assert request.chat is not None
         if reply.flaw is not None:
             self._recorder.count(reply.flaw)
             return
@@ -247,11 +242,11 @@ class Responder:
                 version=version,
                 conversation=request.conversation,
                 turn=request.turn,
-                messages=request.body["messages"],
+                messages=request.chat["messages"],
                 messages_bytes_max=request.body_bytes,
-                sampling=sampling_of(request.body),
-                request=request_of(request.body),
-                restrictions=restrictions_of(request.body),
+                sampling=sampling_of(request.chat),
+                request=request_of(request.chat),
+                restrictions=restrictions_of(request.chat),
                 reply=reply,
             )
         )
@@ -267,22 +262,16 @@ def no_such_agent() -> RequestRefused:
     return RequestRefused(404, text, "model", param="model", code="model_not_found")
 
 
-def _event(data: dict[str, Any]) -> bytes:
-    """One server-sent event."""
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
-
-
 def _part(octets: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": octets, "more_body": True}
 
 
-def _shown(chunk: dict[str, Any], request: AgentRequest, captured: CapturedReply) -> dict[str, Any]:
+def _shown(event: AnswerPart, request: AgentRequest, captured: CapturedReply) -> bytes:
+    """The event as the client gets it; what is captured of it is added to `captured`."""
     if request.capture:
-        captured.add(chunk)
-    without_extras(chunk, request.extras)
-    if "model" in chunk:
-        chunk["model"] = request.agent
-    return chunk
+        captured.add(event.chat)
+    request.form.show(event.data, request.agent, request.extras)
+    return request.form.encode_event(event.data)
 
 
 def _loop_time(monotonic_s: float) -> float:

@@ -1,6 +1,7 @@
 """The paths of the gateway: agents as models, feedback, health, and the routing table for tools."""
 
 import threading
+from functools import partial
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -12,8 +13,8 @@ from serving.gateway.edge.application import Endpoint, Endpoints
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.openapi import FEEDBACK, OPENAPI, openapi_document
-from serving.gateway.edge.request_fields import CHAT, TEXT
 from serving.gateway.feedback_endpoint import FeedbackEndpoint
+from serving.gateway.forms.paths import FORMS
 from serving.gateway.openai_form import model_card, model_list
 from serving.gateway.routing import RoutingTable
 
@@ -22,12 +23,6 @@ def build_endpoints(
     table: RoutingTable, responder: Responder, feedback: FeedbackEndpoint, stopping: threading.Event
 ) -> Endpoints:
     """Every path with what answers it."""
-
-    async def chat(request: HttpRequest) -> ASGIApp:
-        return await responder.respond(request, CHAT)
-
-    async def text(request: HttpRequest) -> ASGIApp:
-        return await responder.respond(request, TEXT)
 
     async def give_feedback(request: HttpRequest) -> ASGIApp:
         return await _feedback(request, table, feedback)
@@ -59,9 +54,11 @@ def build_endpoints(
         ok, why = (False, "asked to stop") if stopping.is_set() else readiness(table)
         return JSONResponse({"ready": ok, "why": why}, 200 if ok else 503)
 
-    return {
-        CHAT: Endpoint(method="POST", answer=chat),
-        TEXT: Endpoint(method="POST", answer=text),
+    asked = {
+        path: Endpoint(method="POST", answer=partial(responder.respond, form=form))
+        for path, form in FORMS.items()
+    }
+    return asked | {
         FEEDBACK: Endpoint(method="POST", answer=give_feedback, right=Right.FEEDBACK),
         MODELS: Endpoint(method="GET", answer=models),
         f"{MODELS}/*": Endpoint(method="GET", answer=model),

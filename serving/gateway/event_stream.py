@@ -1,12 +1,36 @@
 """Decodes server-sent events as the WHATWG HTML standard says (section 9.2, "Parsing an event stream").
 
 Lines end with LF, CRLF or CR. `data` fields of one event are joined by line breaks. Comments and the fields
-`event`, `id` and `retry` are skipped: OpenAI's streams carry everything in `data`.
+`event`, `id` and `retry` are skipped: all streams here carry everything in `data`.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+
+from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 
 _BOM = b"\xef\xbb\xbf"
+_EVENT_BYTES_MAX = 16 * 1024 * 1024
+
+
+async def read_events(content: aiohttp.StreamReader, form: AnswerForm) -> AsyncIterator[AnswerPart]:
+    """Each event of an answer of this form, up to the last one.
+
+    Raises `UnreadableReply`, and `ClientPayloadError` where the stream ends too early.
+    """
+    decoder = EventDecoder()
+    async for part in content.iter_any():
+        for data in decoder.feed(part):
+            event = form.read_event(data)
+            if event is None:
+                return
+            yield event
+            if event.is_last:
+                return
+        if decoder.held_bytes > _EVENT_BYTES_MAX:
+            break
+    raise aiohttp.ClientPayloadError("the stream ended early")
 
 
 class EventDecoder:

@@ -19,8 +19,9 @@ import structlog
 from opentelemetry import metrics
 
 from serving.gateway.edge.json_text import encode
-from serving.gateway.event_stream import EventDecoder
-from serving.gateway.openai_form import UnreadableReply, error_status, read_answer, read_chunk, read_json
+from serving.gateway.event_stream import read_events
+from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
+from serving.gateway.openai_form import UnreadableReply, read_json
 from serving.gateway.routing import RouteTarget, RoutingTable, choose
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,9 @@ again after its restart.
 WRONG_KEY = (401, 403)
 """How a replica, or a proxy before it, answers a request without the key that it was started with."""
 
+NOT_IMPLEMENTED = 501
+"""A replica has the path, but not for its model. That is nobody's fault, and the client is told."""
+
 AVOIDED_S = 1.0
 """Seconds for which a replica that broke off or was unreadable is asked last: the fleet role must notice."""
 
@@ -47,11 +51,14 @@ _RECHECK_S = 0.1
 _REREAD_S_MAX = 1.0
 _CONNECT_S_MAX = 2.0
 _KEEP_ALIVE_S_MAX = 4.0  # below uvicorn's 5 s: never pick a connection the server is about to close
-_EVENT_BYTES_MAX = 16 * 1024 * 1024
 
 
 class NoReplica(Exception):
     """No replica could take the request in time. The client gets a 503 and may try again."""
+
+
+class PathMissing(Exception):
+    """No replica that could answer has the path. The client gets a 404."""
 
 
 class ReplicasFailed(Exception):
@@ -60,12 +67,13 @@ class ReplicasFailed(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """One replica's answer, decoded: either `body`, read to its end, or `events` still arriving."""
+    """One replica's answer, decoded: a whole `answer`, an `error`, or `events` still arriving."""
 
     target: RouteTarget
     status: int
-    body: Any = None  # of status 200: an object with choices
-    events: AsyncIterator[dict[str, Any]] | None = None
+    answer: AnswerPart | None = None
+    error: Any = None
+    events: AsyncIterator[AnswerPart] | None = None
 
 
 @dataclass(slots=True)
@@ -81,12 +89,12 @@ class Forwarder:
 
     @asynccontextmanager
     async def ask(
-        self, path: str, body: Mapping[str, Any], *, agent: str, conversation: str, large: bool
+        self, form: AnswerForm, body: Mapping[str, Any], *, agent: str, conversation: str, large: bool
     ) -> AsyncIterator[Reply]:
         """The answer of a replica that has the model; a stream has arrived up to its first event.
 
         `large`: the body is encoded beside the event loop. Raises `KeyError` (no such agent), `NoReplica`,
-        `ReplicasFailed`. The caller bounds the time.
+        `PathMissing`, `ReplicasFailed`. The caller bounds the time.
         """
         attempts = _Attempts(until_s=time.monotonic() + self.wait_s_max)
         while True:
@@ -94,7 +102,7 @@ class Forwarder:
             self.in_flight[target.url] += 1
             try:
                 async with AsyncExitStack() as stack:
-                    reply = await self._attempt(stack, path, body, target, attempts, large=large)
+                    reply = await self._attempt(stack, form, body, target, attempts, large=large)
                     if reply is not None:
                         yield reply
                         return
@@ -103,16 +111,19 @@ class Forwarder:
             _retried.add(1)
 
     async def _next(self, attempts: "_Attempts", agent: str, conversation: str) -> RouteTarget:
-        """The next replica to ask; waits while there is none. Raises `NoReplica`."""
+        """The next replica to ask; waits while there is none. Raises `NoReplica`, `PathMissing`."""
         while True:
             table = self.table.current
             assert table is not None, "checked by the gateway before it forwards"
-            for avoid in (attempts.failed | self._avoided(), attempts.failed):
+            failed = attempts.failed | attempts.without_path
+            for avoid in (failed | self._avoided(), failed):
                 target = choose(
                     table, agent, conversation=conversation, in_flight=self.in_flight, avoid=avoid
                 )
                 if target is not None:
                     return target
+            if attempts.without_path and not attempts.failed:
+                raise PathMissing(agent)
             if time.monotonic() > attempts.until_s:
                 raise NoReplica(agent)
             await self._refresh()
@@ -122,7 +133,7 @@ class Forwarder:
     async def _attempt(
         self,
         stack: AsyncExitStack,
-        path: str,
+        form: AnswerForm,
         body: Mapping[str, Any],
         target: RouteTarget,
         attempts: "_Attempts",
@@ -135,30 +146,37 @@ class Forwarder:
             # Redirects are not followed: another server must not get the replica's key.
             answer = await stack.enter_async_context(
                 self.session.post(
-                    target.url + path, data=data, headers=self._headers(target.url), allow_redirects=False
+                    target.url + form.path,
+                    data=data,
+                    headers=self._headers(target.url),
+                    allow_redirects=False,
                 )
             )
             status, events = answer.status, None
             if status in WRONG_KEY:  # our key, not the client's: it could do nothing about it
                 raise _ReplicaKeyRefusedError(status)
-            if status == 200 and body.get("stream"):
-                events = _events(answer)
+            if status == 200 and form.is_conversation and body.get("stream"):
+                events = read_events(answer.content, form)
                 first = await anext(events)
-                status = error_status(first) or status
+                status = first.error_status or status
+            if answer.status == 404 and _lacks_path(await answer.read()):
+                attempts.without_path.add(target.url)
+                return None
             if status == 404:  # the replica no longer has the model: the table is old
                 attempts.failed.add(target.url)
                 await self._refresh()
                 return None
-            if status >= 500:
+            if status >= 500 and status != NOT_IMPLEMENTED:
                 attempts.fail(target.url, f"status {status}")
                 return None
             if events is not None and status == 200:
                 return Reply(target=target, status=200, events=self._chain(first, events, target.url))
             if events is not None:
-                return Reply(target=target, status=status, body=first)
+                return Reply(target=target, status=status, error=first.data)
             raw = await answer.read()
-            decoded = read_answer(raw) if answer.status == 200 else read_json(raw)
-            return Reply(target=target, status=answer.status, body=decoded)
+            if status == 200:
+                return Reply(target=target, status=200, answer=form.read_answer(raw))
+            return Reply(target=target, status=status, error=read_json(raw))
         except UnreadableReply as fault:
             self._avoid(target.url, fault)
             attempts.fail(target.url, str(fault))
@@ -173,8 +191,8 @@ class Forwarder:
             return None
 
     async def _chain(
-        self, first: dict[str, Any], later: AsyncIterator[dict[str, Any]], url: str
-    ) -> AsyncIterator[dict[str, Any]]:
+        self, first: AnswerPart, later: AsyncIterator[AnswerPart], url: str
+    ) -> AsyncIterator[AnswerPart]:
         """All events.
 
         Raises `ReplicasFailed` if the replica breaks off, becomes unreadable or reports an error: the events
@@ -183,8 +201,8 @@ class Forwarder:
         yield first
         try:
             async for event in later:
-                if (status := error_status(event)) is not None:
-                    raise _ErrorEventError(status)
+                if event.error_status is not None:
+                    raise _ErrorEventError(event.error_status)
                 yield event
         except _ErrorEventError as error:
             if error.status >= 500:  # other errors are caused by the request
@@ -216,6 +234,14 @@ class Forwarder:
         return {url for url, until_s in self._avoided_until_s.items() if now < until_s}
 
 
+def _lacks_path(body: bytes) -> bool:
+    """Whether this 404 is about the path (FastAPI's own answer), not about the model."""
+    try:
+        return bool(read_json(body) == {"detail": "Not Found"})
+    except UnreadableReply:
+        return False
+
+
 class _ReplicaKeyRefusedError(Exception):
     """A replica does not take the key in the settings. The fleet role takes it out of rotation."""
 
@@ -234,6 +260,7 @@ class _Attempts:
 
     until_s: float
     failed: set[str] = field(default_factory=set)
+    without_path: set[str] = field(default_factory=set)
     failures: int = 0
 
     def fail(self, url: str, why: str) -> None:
@@ -257,19 +284,3 @@ async def open_forwarder(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S_MAX)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
         yield Forwarder(table, session, wait_s_max, api_keys)
-
-
-async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    """Each server-sent event before `[DONE]`.
-
-    Raises `UnreadableReply`, and `ClientPayloadError` where the stream ends too early.
-    """
-    decoder = EventDecoder()
-    async for part in answer.content.iter_any():
-        for data in decoder.feed(part):
-            if data == b"[DONE]":
-                return
-            yield read_chunk(data)
-        if decoder.held_bytes > _EVENT_BYTES_MAX:
-            break
-    raise aiohttp.ClientPayloadError("the stream ended early")

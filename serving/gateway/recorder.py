@@ -37,7 +37,15 @@ SOURCE = "clorad/gateway"
 LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
 """Fates of captures that something prevented: these are alerted on."""
 
-LEFT_OUT = ("completions", "several_choices", "unreadable_calls", "unfinished", "not_sampled")
+LEFT_OUT = (
+    "completions",
+    "embeddings",
+    "several_choices",
+    "unreadable_calls",
+    "not_text",
+    "unfinished",
+    "not_sampled",
+)
 """Fates of interactions that are not captured, by what they are."""
 
 _MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages are one level down, in the event's data

@@ -11,6 +11,11 @@ import httpx
 import pytest
 
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
+from serving.gateway.captured_parts import CapturedReply
+from serving.gateway.edge.request_fields import MESSAGES as MESSAGES_PATH
+from serving.gateway.edge.request_fields import RESPONSES
+from serving.gateway.event_stream import EventDecoder
+from serving.gateway.forms.paths import FORMS
 from tests import vllm_server
 from tests.fakes.vllm import FakeVLLM
 
@@ -262,6 +267,33 @@ def test_a_stream_has_the_usage_when_asked(server):
     )
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.parametrize("path", [RESPONSES, MESSAGES_PATH])
+def test_other_apis_stream_what_they_answer_whole(server, path):
+    form = FORMS[path]
+    body = {"model": server.base, "input": MESSAGES, "messages": MESSAGES, "temperature": 0}
+    body |= {"max_tokens": 6} if path == MESSAGES_PATH else {"max_output_tokens": 6}
+    whole = form.read_answer(server.post(path, **body).content)
+    decoder = EventDecoder()
+    stream = server.post(path, **body, stream=True).content
+    parts = [form.read_event(data) for data in decoder.feed(stream)]
+    assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
+    collected, streamed = CapturedReply(), CapturedReply()
+    collected.add(whole.chat)
+    for part in parts:
+        streamed.add(part.chat)
+    assert streamed.text == collected.text != ""
+    assert streamed.finish_reason == collected.finish_reason == "length"
+    assert server.post(path, **{**body, "model": "a@v9-999999"}).status_code == 404
+
+
+def test_a_path_that_a_server_lacks_is_a_404_about_no_model(server):
+    answer = server.post("/v1/embeddings", model=server.base, input="x")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+    assert server.post("/v1/messages/count_tokens", model=server.base, messages=MESSAGES).json()[
+        "input_tokens"
+    ]
 
 
 def test_a_server_that_is_not_there_is_unavailable_soon():

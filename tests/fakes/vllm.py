@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.vllm_models import ReplyFunction, continuation, hash_reply, likely, logprobs
+from tests.fakes.vllm_other_wire import as_chat, message, message_events, response, response_events
 from tests.fakes.vllm_wire import GeneratedAnswer, chat, chat_chunks, text, text_chunks
 
 CONTEXT_TOKENS_MAX = 512
@@ -56,6 +57,8 @@ class FakeVLLM:
         self.base_name = base_name
         self.adapters: dict[str, str] = {}
         self.faults = Faults()
+        self.missing_paths: set[str] = set()  # as a version of vLLM that does not have them yet
+        self.vectors: Mapping[str, Any] | None = None  # the answer of a model that embeds; None: it generates
         self.context_tokens_max = CONTEXT_TOKENS_MAX
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.in_flight = 0
@@ -174,17 +177,26 @@ class _Answers(BaseHTTPRequestHandler):
         try:
             body = self._body(raw)
             fake.requests.append((self.path, body))
-            match self.path:
+            match self.path if self.path not in fake.missing_paths else "":
                 case "/v1/load_lora_adapter":
                     self._load(body)
                 case "/v1/unload_lora_adapter":
                     self._unload(body)
-                case "/v1/chat/completions" | "/v1/completions":
+                case "/v1/chat/completions" | "/v1/completions" | "/v1/responses" | "/v1/messages":
                     self._generate(body)
+                case "/v1/embeddings" if fake.vectors is not None:
+                    self._send_json(200, fake.vectors)
+                case "/v1/messages/count_tokens":
+                    tokens = len(self._answer(as_chat(self.path, body)).prompt_ids)
+                    self._send_json(200, {"input_tokens": tokens})
                 case _:
                     self._send_json(404, {"detail": "Not Found"})
         except _Refusal as refusal:
-            self._send_json(refusal.status, refusal.body)
+            error = refusal.body
+            if self.path.startswith("/v1/messages") and error["error"]["type"] != "Bad Request":
+                inner = {name: error["error"][name] for name in ("type", "message")}
+                error = {"type": "error", "error": inner}
+            self._send_json(refusal.status, error)
         finally:
             fake.count_request(-1)
 
@@ -250,22 +262,27 @@ class _Answers(BaseHTTPRequestHandler):
         if faults.another_api:
             self._send_json(200, {"choices": [{"text": "hello", "logprobs": None}]})
             return
-        answer = self._answer(body)
+        is_completion = self.path.endswith("completions")
+        answer = self._answer(body if is_completion else as_chat(self.path, body))
         time.sleep(faults.answer_delay_s)
-        in_chat = self.path.endswith("chat/completions")
+        whole, events = {
+            "/v1/chat/completions": (chat(body, answer), chat_chunks(body, answer)),
+            "/v1/completions": (text(body, answer), text_chunks(body, answer)),
+            "/v1/responses": (response(body, answer), response_events(body, answer)),
+            "/v1/messages": (message(answer), message_events(answer)),
+        }[self.path]
         if body.get("stream"):
-            self._stream(chat_chunks(body, answer) if in_chat else text_chunks(body, answer))
-        elif in_chat:
-            self._send_json(200, chat(body, answer))
+            self._stream(events, is_named=not is_completion)
         else:
-            self._send_json(200, text(body, answer))
+            self._send_json(200, whole)
 
     def _answer(self, body: Mapping[str, Any]) -> GeneratedAnswer:
         fake, model = self.server.fake, str(body.get("model"))
         path = fake.path_of(model)
         if path is None:
             raise _Refusal(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
-        messages = body.get("messages") if "chat" in self.path else [{"content": str(body.get("prompt"))}]
+        is_chat = self.path != "/v1/completions"
+        messages = body.get("messages") if is_chat else [{"content": str(body.get("prompt"))}]
         if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
             raise _Refusal(
                 400, "1 validation error: {'loc': 'body.messages'}", "Bad Request", "body.messages"
@@ -298,13 +315,14 @@ class _Answers(BaseHTTPRequestHandler):
             finish_reason="stop" if token_ids[-1] == 2 else "length",
         )
 
-    def _stream(self, chunks: Sequence[Mapping[str, Any]]) -> None:
+    def _stream(self, chunks: Sequence[Mapping[str, Any]], *, is_named: bool) -> None:
         faults = self.server.fake.faults
         self.send_response(200)
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        events = [*(json.dumps(chunk) for chunk in chunks), "[DONE]"]
+        events = [json.dumps(chunk) for chunk in chunks] + ([] if is_named else ["[DONE]"])
+        names = [f"event: {chunk['type']}\n" if is_named else "" for chunk in chunks]
         if faults.raw_answer is not None:
             events.insert(faults.raw_event_at, faults.raw_answer.decode("latin-1"))
         for place, event in enumerate(events):
@@ -313,7 +331,8 @@ class _Answers(BaseHTTPRequestHandler):
                 return
             if place:
                 time.sleep(faults.chunk_delay_s)
-            data = f"data: {event}\n\n".encode("latin-1")
+            name = names[place] if place < len(names) else ""
+            data = f"{name}data: {event}\n\n".encode("latin-1")
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")

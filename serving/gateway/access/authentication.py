@@ -18,11 +18,10 @@ from feedback.wire import IDENTIFIER_CHARS_MAX
 from ledger.access.key_text import read_key_text
 from ledger.access.keys import AccessKey
 from serving.gateway.access.caller import Caller
-from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.errors import RequestRefused, is_anthropic
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_ANTHROPIC = "/v1/messages"
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _AUTHOR = re.compile(rf"[^\x00-\x1f\x7f]{{1,{IDENTIFIER_CHARS_MAX}}}")
 
@@ -92,7 +91,7 @@ class Authenticator:
 def _given_key(path: str, headers: Headers) -> str | None:
     """The text given as a key. Raises `RequestRefused` where there are two."""
     given = headers.getlist("authorization")
-    if not given and (path == _ANTHROPIC or path.startswith(f"{_ANTHROPIC}/")):
+    if not given and is_anthropic(path):
         given = [f"Bearer {key}" for key in headers.getlist("x-api-key")]
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""Finds the endpoint of a request's path; gives every answer a request id, and every error OpenAI's form."""
+"""Finds the endpoint of a request's path; gives answers a request id, and errors their clients' form."""
 
 import asyncio
 import threading
@@ -62,11 +62,11 @@ class EdgeApplication:
         except asyncio.CancelledError:  # the client left while it waited, or shutdown took too long
             if not sending.begun:
                 refusal = RequestRefused(503, "the gateway shuts down", "shutdown")
-                await _refused(refusal)(scope, receive, sending)
+                await _refused(refusal, request)(scope, receive, sending)
         except BaseException:
             if not sending.begun:
                 refusal = RequestRefused(500, "the gateway failed on this request", "internal")
-                await _refused(refusal)(scope, receive, sending)
+                await _refused(refusal, request)(scope, receive, sending)
             raise
         finally:
             request.release()
@@ -80,7 +80,7 @@ class EdgeApplication:
             return await endpoint.answer(request)
         except RequestRefused as refusal:
             count_refusal(refusal.reason)
-            return _refused(refusal)
+            return _refused(refusal, request)
 
     def _endpoint(self, request: HttpRequest) -> Endpoint:
         endpoint = self._endpoints.get(request.path)
@@ -122,5 +122,5 @@ class _Sending:
         await self._send(message)
 
 
-def _refused(refusal: RequestRefused) -> JSONResponse:
-    return JSONResponse(refusal.body, refusal.status, refusal.headers)
+def _refused(refusal: RequestRefused, request: HttpRequest) -> JSONResponse:
+    return JSONResponse(refusal.body_for(request.path), refusal.status, refusal.headers)

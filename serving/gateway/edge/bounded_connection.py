@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1 connection with bounds: bytes and number of headers, seconds for each part of a request.
 
 uvicorn's parser (httptools) has no limits of its own; uvicorn's other parser (h11) has some, and costs a
-quarter more CPU a request. What exceeds a bound is refused in OpenAI's form, and its connection is closed.
+quarter more CPU a request. What exceeds a bound is refused, and its connection is closed.
 When a client leaves, the task that answers it is cancelled: its replica must not go on for nobody.
 """
 
@@ -194,7 +194,8 @@ class BoundedConnection(HttpToolsProtocol):
             self._all.admit(self, self._network, cycle.scope["path"])
         except RequestRefused as refusal:
             count_refusal(refusal.reason)
-            app = JSONResponse(refusal.body, refusal.status, {REQUEST_ID: uuid4().hex, **refusal.headers})
+            body, headers = refusal.body_for(cycle.scope["path"]), {REQUEST_ID: uuid4().hex}
+            app = JSONResponse(body, refusal.status, headers | refusal.headers)
             cycle.keep_alive = False
         self._answering = cycle
         self._task = self.loop.create_task(cycle.run_asgi(app))
@@ -249,7 +250,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _write(self, refusal: RequestRefused) -> None:
         if not self.transport.is_closing():
-            self.transport.write(_response(refusal))
+            path = self.url.partition(b"?")[0].decode("latin-1") if self._part else ""
+            self.transport.write(_response(refusal, path))
 
     def _close_after_reading(self) -> None:
         """Close after `LINGER_S`, in which the client may read what was written."""
@@ -274,8 +276,8 @@ def connection_factory(limits: GatewayLimits) -> Any:
     return partial(BoundedConnection, all_connections=Connections(limits, clock_s=time.monotonic))
 
 
-def _response(refusal: RequestRefused) -> bytes:
-    body = json.dumps(refusal.body).encode()
+def _response(refusal: RequestRefused, path: str) -> bytes:
+    body = json.dumps(refusal.body_for(path)).encode()
     headers = {
         "content-type": "application/json",
         "content-length": str(len(body)),

@@ -1,6 +1,6 @@
 """The gateway's OpenAPI document (https://spec.openapis.org/oas/v3.1.0), published at /openapi.json.
 
-It names every path, the headers that are clorad's own, and the form of every error. What a chat request may
+It names every path, the headers that are clorad's own, and the form of every error. What a request may
 hold beside that is OpenAI's and vLLM's matter; the fields that pass are in `request_fields`.
 """
 
@@ -9,7 +9,16 @@ from importlib.metadata import version
 from typing import Any
 
 from feedback.wire import TYPES
-from serving.gateway.edge.request_fields import ALLOWED, CHAT, TEXT
+from serving.gateway.edge.errors import is_anthropic
+from serving.gateway.edge.request_fields import (
+    ALLOWED,
+    CHAT,
+    EMBEDDINGS,
+    MESSAGES,
+    RESPONSES,
+    TEXT,
+    TOKENS,
+)
 
 FEEDBACK, OPENAPI = "/v1/feedback", "/openapi.json"
 
@@ -19,10 +28,15 @@ _OBJECT = {"type": "object"}
 _ASKED: Mapping[str, tuple[str, str, str]] = {
     CHAT: ("chat", "Answers a conversation. The model is an agent.", "messages"),
     TEXT: ("complete", "Continues a text. The model is an agent.", "prompt"),
+    RESPONSES: ("respond", "Answers as OpenAI's Responses API. The model is an agent.", "input"),
+    MESSAGES: ("message", "Answers as Anthropic's Messages API. The model is an agent.", "messages"),
+    TOKENS: ("count_tokens", "Counts the tokens of a request to /v1/messages.", "messages"),
+    EMBEDDINGS: ("embed", "Texts as vectors, where the replicas' model has any.", "input"),
 }
 _INPUTS: Mapping[str, Any] = {
     "messages": {"type": "array", "items": _OBJECT},
     "prompt": {},
+    "input": {},
 }
 
 
@@ -43,7 +57,14 @@ def openapi_document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "clorad gateway", "version": version("clorad")},
         "paths": paths,
-        "components": {"schemas": {**_event_schemas(), "Error": _error(), "Readiness": _readiness()}},
+        "components": {
+            "schemas": {
+                **_event_schemas(),
+                "Error": _error(),
+                "AnthropicError": _anthropic_error(),
+                "Readiness": _readiness(),
+            }
+        },
     }
 
 
@@ -58,9 +79,10 @@ def _generation(path: str) -> dict[str, Any]:
     properties: dict[str, Any] = {field: {} for field in sorted(ALLOWED[path])}
     properties |= {
         "model": {**_TEXT, "description": "an agent"},
-        "stream": {"type": ["boolean", "null"]},
         asked: _INPUTS[asked],
     }
+    if "stream" in ALLOWED[path]:
+        properties["stream"] = {"type": ["boolean", "null"]}
     schema = {"type": "object", "required": ["model", asked], "properties": properties}
     answers = {"application/json": {"schema": _OBJECT}, "text/event-stream": {"schema": _TEXT}}
     return {
@@ -80,7 +102,7 @@ def _generation(path: str) -> dict[str, Any]:
                 },
                 "content": answers,
             },
-            **_errors(),
+            **_errors(path),
         },
     }
 
@@ -127,11 +149,12 @@ def _read(name: str, summary: str, *, ready: bool = False) -> dict[str, Any]:
     return {"operationId": name, "summary": summary, "responses": {**answers, **_errors()}}
 
 
-def _errors() -> dict[str, Any]:
-    schema = {"$ref": f"{_SCHEMAS}Error"}
+def _errors(path: str = "") -> dict[str, Any]:
+    whose, name = ("Anthropic", "AnthropicError") if is_anthropic(path) else ("OpenAI", "Error")
+    schema = {"$ref": _SCHEMAS + name}
     return {
         "default": {
-            "description": "an error in OpenAI's form",
+            "description": f"an error in {whose}'s form",
             "headers": {"x-request-id": {"schema": _TEXT}},
             "content": {"application/json": {"schema": schema}},
         }
@@ -156,6 +179,11 @@ def _error() -> dict[str, Any]:
     }
     error = {"type": "object", "required": ["message", "type"], "properties": fields}
     return {"type": "object", "required": ["error"], "properties": {"error": error}}
+
+
+def _anthropic_error() -> dict[str, Any]:
+    fields = {"type": {"const": "error"}, "error": {"type": "object", "required": ["type", "message"]}}
+    return {"type": "object", "required": ["type", "error"], "properties": fields}
 
 
 def _readiness() -> dict[str, Any]:

@@ -23,6 +23,7 @@ _dropped = metrics.get_meter("serving").create_counter(
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 RESPONSES, MESSAGES, EMBEDDINGS = "/v1/responses", "/v1/messages", "/v1/embeddings"
+TOKENS = f"{MESSAGES}/count_tokens"
 
 _GENERATION = frozenset(
     {
@@ -57,6 +58,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     MESSAGES: frozenset({"model", "messages", "system", "max_tokens", "stop_sequences", "stream", "metadata"})
     | {"temperature", "top_p", "top_k", "tools", "tool_choice", "thinking", "output_config", "cache_salt"}
     | {"chat_template_kwargs", "watermarking", "service_tier"},
+    TOKENS: frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
+    | {"chat_template_kwargs"},
     EMBEDDINGS: frozenset({"model", "input", "messages", "dimensions", "encoding_format", "user", "padding"})
     | {"truncate_prompt_tokens", "truncation_side", "add_special_tokens", "add_generation_prompt"}
     | {"continue_final_message", "chat_template_kwargs", "use_activation", "embed_dtype", "endianness"},

@@ -42,7 +42,7 @@ def ask(server: RunningGateway, method: str, path: str, **given: object) -> http
     [
         ("GET", "/", 404),
         ("GET", "/nothing", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/audio/transcriptions", 404),
         ("GET", "/v1/models/nobody", 404),
         ("GET", "/v1/models/", 404),
         ("GET", "/v1/models/a/b", 404),

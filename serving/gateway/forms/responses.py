@@ -1,0 +1,149 @@
+"""OpenAI's Responses API: an answer is a list of items, and the last event of a stream repeats all of it.
+
+Captured are exchanges of plain texts: what the replica makes a chat of without loss (vLLM 0.32,
+vllm/entrypoints/openai/responses/utils.py). Their tokens are not reported on this path.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from serving.gateway.edge.request_fields import RESPONSES
+from serving.gateway.forms.answer_form import (
+    BROKE_OFF,
+    AnswerForm,
+    AnswerPart,
+    chat_content,
+    object_in,
+    objects_in,
+    read_object,
+    text_in,
+    texts_of_parts,
+    tool_call,
+)
+from serving.gateway.openai_form import RequestedExtras, UnreadableReply
+
+_LAST = ("response.completed", "response.incomplete", "response.failed")
+_FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_PLAIN = frozenset(
+    {
+        *("model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "top_k", "min_p"),
+        *("seed", "stop", "presence_penalty", "frequency_penalty", "repetition_penalty", "stream", "user"),
+        *("metadata", "store", "include", "top_logprobs", "service_tier", "truncation", "cache_salt"),
+        *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include_reasoning"),
+    }
+)
+"""Fields that change neither the prompt, beside the messages, nor which answers are allowed."""
+
+_ROLES = ("user", "assistant", "system", "developer")
+_TEXTS = ("input_text", "output_text", "text")
+
+
+class ResponsesForm(AnswerForm):
+    """`/v1/responses`."""
+
+    path = RESPONSES
+    not_captured = "not_text"
+
+    def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        asked, instructions = body.get("input"), body.get("instructions")
+        items = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+        is_plain = body.keys() <= _PLAIN and isinstance(instructions or "", str)
+        if not is_plain or not isinstance(items, list) or not items:
+            return None
+        messages: list[Mapping[str, Any]] = (
+            [{"role": "system", "content": instructions}] if instructions else []
+        )
+        for item in items:
+            texts = _texts_of(item)
+            if texts is None:
+                return None
+            messages.append({"role": item["role"], "content": chat_content(texts)})
+        return {**body, "messages": messages, "max_tokens": body.get("max_output_tokens")}
+
+    def read_answer(self, raw: bytes) -> AnswerPart:
+        answer = read_object(raw)
+        if "output" not in answer:
+            raise UnreadableReply("no output")
+        return AnswerPart(data=answer, chat=_chat(answer))
+
+    def read_event(self, raw: bytes) -> AnswerPart | None:
+        event = read_object(raw)
+        kind = text_in(event, "type")
+        if kind == "error" or event.get("error"):
+            return AnswerPart(data=event, error_status=500)
+        response = object_in(event, "response")
+        if kind not in _LAST:
+            return AnswerPart(data=event)
+        if kind == "response.failed":
+            return AnswerPart(data=event, error_status=500, is_last=True)
+        return AnswerPart(data=event, chat=_chat(response), is_last=True)
+
+    def show(self, data: dict[str, Any], agent: str, extras: RequestedExtras) -> None:
+        super().show(data, agent, extras)
+        if isinstance(response := data.get("response"), dict):
+            super().show(response, agent, extras)
+
+    def encode_event(self, data: Mapping[str, Any]) -> bytes:
+        return named_event(data)
+
+    def broken_event(self) -> dict[str, Any]:
+        fields = {"code": "broken_stream", "message": BROKE_OFF, "param": None}
+        return {"type": "error", **fields, "sequence_number": 0}
+
+
+def named_event(data: Mapping[str, Any]) -> bytes:
+    """One server-sent event that is also named by its type."""
+    name = str(data.get("type", "message")).translate({10: None, 13: None})
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+
+
+def _texts_of(item: Any) -> list[str] | None:
+    """The texts of a message in a request's input; None where it holds anything else."""
+    if (
+        not isinstance(item, dict)
+        or item.get("type", "message") != "message"
+        or item.get("role") not in _ROLES
+    ):
+        return None
+    content = item.get("content")
+    if isinstance(content, str):
+        return [content]
+    texts = texts_of_parts(content, kinds=_TEXTS)
+    if texts is not None and item["role"] == "assistant" and len(texts) > 1:
+        return None  # vLLM takes the first alone
+    return texts
+
+
+def _chat(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The response as a chat answer. Raises `UnreadableReply`."""
+    texts, refusals, thoughts = [], [], []
+    calls: list[dict[str, Any]] = []
+    for item in objects_in(response, "output"):
+        kind = text_in(item, "type")
+        if kind == "message":
+            for part in objects_in(item, "content"):
+                texts.append(text_in(part, "text"))
+                refusals.append(text_in(part, "refusal"))
+        elif kind == "reasoning":
+            thoughts += [text_in(part, "text") for part in objects_in(item, "content")]
+        else:
+            arguments = text_in(item, "arguments") if kind == "function_call" else "{}"
+            call_id, name = text_in(item, "call_id"), text_in(item, "name")
+            calls.append(tool_call(len(calls), call_id=call_id, name=name, arguments=arguments))
+    message = {
+        "role": "assistant",
+        "content": "".join(texts),
+        "refusal": "".join(refusals) or None,
+        "reasoning": "".join(thoughts) or None,
+        "tool_calls": calls,
+    }
+    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(response, bool(calls))}
+    return {"choices": [choice]}
+
+
+def _finish_reason(response: Mapping[str, Any], has_calls: bool) -> str | None:
+    if text_in(response, "status") == "incomplete":
+        why = text_in(object_in(response, "incomplete_details"), "reason")
+        return _FINISH_REASONS.get(why, why)
+    return "tool_calls" if has_calls else "stop"

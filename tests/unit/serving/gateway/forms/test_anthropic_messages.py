@@ -1,0 +1,184 @@
+"""Anthropic's Messages API in front of fake replicas, asked by its official client."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import pytest
+
+from serving.gateway.forms.anthropic_messages import MessagesForm
+from serving.gateway.openai_form import UnreadableReply
+from tests.meters import metric_increases, metric_values
+from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, wait_until
+from tests.unit.serving.serving_environment import ServingEnvironment
+
+FATES = "clorad.gateway.interactions"
+FORM = MessagesForm()
+
+
+@pytest.fixture
+def client(gateway: RunningGateway) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=gateway.url, api_key="none", max_retries=0, timeout=20.0) as official:
+        yield official
+
+
+def test_an_agent_answers_and_the_answer_is_stamped(client: anthropic.Anthropic) -> None:
+    raw = client.messages.with_raw_response.create(model="billing", messages=ASK, max_tokens=40)  # type: ignore[arg-type]
+    answer = raw.parse()
+    [block] = answer.content
+    assert block.type == "text"
+    assert block.text == raw.headers["x-clorad-version"]
+    assert answer.model == raw.headers["x-clorad-agent"] == "billing"
+    assert len(raw.headers["x-clorad-interaction"]) == 32
+
+
+def test_a_stream_is_passed_on_with_the_agent_as_its_model(client: anthropic.Anthropic) -> None:
+    with client.messages.stream(model="billing", messages=ASK, max_tokens=40) as stream:  # type: ignore[arg-type]
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text.startswith("v1-")
+    assert (final.model, final.stop_reason) == ("billing", "end_turn")
+
+
+def test_tokens_are_counted(client: anthropic.Anthropic) -> None:
+    assert client.messages.count_tokens(model="billing", messages=ASK).input_tokens > 0  # type: ignore[arg-type]
+
+
+def test_errors_have_anthropics_form(
+    client: anthropic.Anthropic, gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    with pytest.raises(anthropic.NotFoundError) as unknown:
+        client.messages.create(model="nobody", messages=ASK, max_tokens=4)  # type: ignore[arg-type]
+    assert unknown.value.type == "not_found_error"
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        for body in (b"{not json", {"model": "billing", "messages": "ask", "max_tokens": 4}):
+            answer = gateway.send(path, body)
+            assert answer.status_code == 400
+            assert answer.json()["type"] == "error"
+            assert answer.json()["error"]["type"] == "invalid_request_error"
+            assert answer.json()["error"]["message"]
+        refused = gateway.get(path)
+        assert (refused.status_code, refused.json()["type"]) == (405, "error")
+    for fake in two_replicas.replicas:
+        fake.faults.failures_left = 2
+    with pytest.raises(anthropic.InternalServerError) as failed:
+        client.messages.create(model="billing", messages=ASK, max_tokens=4)  # type: ignore[arg-type]
+    assert failed.value.type == "api_error"
+
+
+def test_a_stream_that_breaks_off_ends_with_an_error(
+    client: anthropic.Anthropic, two_replicas: ServingEnvironment
+) -> None:
+    for fake in two_replicas.replicas:
+        fake.faults.hang_up_after_chunks = 4
+    with (
+        pytest.raises(anthropic.APIStatusError, match="broke off"),
+        client.messages.stream(model="billing", messages=ASK, max_tokens=40) as stream,  # type: ignore[arg-type]
+    ):
+        stream.until_done()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_exchange_of_texts_is_captured_as_a_chat(gateway: RunningGateway, stream: bool) -> None:
+    cached = {"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}
+    said = [
+        {"role": "user", "content": "ask 1"},
+        {"role": "assistant", "content": [{"type": "text", "text": "yes"}]},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ]
+    body = {"model": "billing", "system": [cached], "messages": said, "max_tokens": 40, "stream": stream}
+    answer = gateway.send("/v1/messages", {**body, "stop_sequences": ["\n"]})
+    wait_until(lambda: gateway.sends.data("clorad.interactions"))
+    [data] = gateway.sends.data("clorad.interactions")
+    assert data["messages"] == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "ask 1"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ]
+    assert data["completion"] == data["version"] == answer.headers["x-clorad-version"]
+    assert data["sampling"] == {"max_tokens": 40, "stop": ["\n"]}
+    assert data["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"messages": [{"role": "system", "content": "be brief"}, *ASK]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1"}]}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]},
+        {"messages": ASK, "system": "x-anthropic-billing-header: a"},
+        {"messages": ASK, "tools": [{"name": "f", "input_schema": {"type": "object"}}]},
+        {"messages": ASK, "thinking": {"type": "adaptive"}},
+        {"messages": ASK, "output_config": {"effort": "low"}},
+    ],
+)
+def test_what_is_no_exchange_of_texts_is_not_captured(asked: dict[str, Any]) -> None:
+    assert FORM.flaw({"model": "billing", "max_tokens": 40, **asked}) == "not_text"
+
+
+def test_what_is_not_captured_is_answered_and_counted(gateway: RunningGateway) -> None:
+    before = metric_values(FATES)
+    body = {"model": "billing", "max_tokens": 40, "messages": ASK, "thinking": {"type": "adaptive"}}
+    assert gateway.send("/v1/messages", body).status_code == 200
+    assert metric_increases(before, FATES) == {(("fate", "not_text"),): 1}
+
+
+def test_calls_and_thoughts_of_a_stream_add_up_as_in_a_whole_answer() -> None:
+    events = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "name": "f"}},
+        {
+            "type": "content_block_delta",
+            "index": 1,
+            "delta": {"type": "input_json_delta", "partial_json": "{}"},
+        },
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "ping"},
+    ]
+    parts = [FORM.read_event(json.dumps(event).encode()) for event in events]
+    deltas = [choice["delta"] for part in parts if part is not None for choice in part.choices]
+    assert [delta.get("reasoning") for delta in deltas[:2]] == [None, "hm"]
+    calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert [call["index"] for call in calls] == [1, 1]
+    assert "".join(call["function"]["arguments"] for call in calls) == "{}"
+    assert parts[4] is not None
+    assert parts[4].choices[0]["finish_reason"] == "tool_calls"
+    whole = {
+        "content": [{"type": "thinking", "thinking": "hm"}, {"type": "tool_use", "name": "f", "input": {}}]
+    }
+    [choice] = FORM.read_answer(json.dumps(whole).encode()).choices
+    assert choice["message"]["reasoning"] == "hm"
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"content": "x"}',
+        b'{"content": [7]}',
+        b'{"content": [{"type": "text", "text": 7}]}',
+        b'{"content": [], "stop_reason": 7}',
+    ],
+)
+def test_an_answer_in_another_form_is_unreadable(words: bytes) -> None:
+    with pytest.raises(UnreadableReply):
+        FORM.read_answer(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b'{"type": 7}',
+        b'{"type": "content_block_delta", "delta": 7}',
+        b'{"type": "message_delta", "delta": []}',
+    ],
+)
+def test_an_event_in_another_form_is_unreadable(words: bytes) -> None:
+    with pytest.raises(UnreadableReply):
+        FORM.read_event(words)
