@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from daemon.learning.parts import FIRST_TRY
 from daemon.learning.planning import TurnLimits, plan_turn
 from daemon.settings import GateSettings, LearningSettings
 from engine.measurements import Absent
@@ -66,7 +67,6 @@ def judged(
         anchors_max=learning.anchors_max,
         settle_s=learning.settle_s,
         authors_min=authors_min,
-        refusals_max=learning.refusals_max,
     )
     name = turns.lease_name(agent)
     with hold_leases(database, [name], holder="bench", ttl_s=TTL_S_MAX) as leased:
@@ -74,7 +74,12 @@ def judged(
             [waiting] = backlog.backlogs(connection)
             token = leased.tokens[name]
             planned = plan_turn(
-                connection, all_agents(connection)[agent], waiting, token=token, limits=limits
+                connection,
+                all_agents(connection)[agent],
+                waiting,
+                token=token,
+                limits=limits,
+                readiness=FIRST_TRY,
             )
         event_queries.mark(database, planned.marks)
         if planned.plan is None:

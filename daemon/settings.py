@@ -118,7 +118,7 @@ class LearningSettings(_Group):
     settle_s: float = Field(default=3600.0, ge=0)
     """Seconds people have to object to a captured reply; then it counts as right where nobody approves."""
     refusals_max: int = Field(default=3, ge=1)
-    """Refused candidates in which an event may be new; then it is contested until a person decides."""
+    """Refused candidates that a batch may make; then it is tried in halves, to find what is bad in it."""
     gather_s: float = Field(default=2.0, ge=0, le=600)
     """Seconds that the first due agent waits for others: one pass for several costs less than one for
     each."""

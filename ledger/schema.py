@@ -154,6 +154,7 @@ turns = Table(
     Column("tokens", BigInteger, nullable=False, server_default="0"),  # its cost; 0 while open, and if void
     Column("closed_s", Float),
     Column("retry", JSON(none_as_null=True)),  # `ledger.learning.retries.Retry`; null: it is no retry
+    Column("judged_seq", BigInteger),  # see ledger/learning/judged.py; null: `through_seq`
     UniqueConstraint("pass_id", "place"),
     Index(None, "agent", "state"),
     Index(None, "closed_s"),

@@ -13,9 +13,10 @@ from ledger.events import KeptEvent, Kind, Role
 from ledger.intake import dead_letters
 from ledger.learning import event_queries
 from ledger.learning.event_decisions import EventDecision
-from ledger.learning.retries import NextTry, upcoming_try
+from ledger.learning.retries import NextTry
 from ledger.reports.examples import Example
 from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, receipt
+from ledger.reports.upcoming import upcoming_try
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import Verdict
 from rewards.episode import first_user_text

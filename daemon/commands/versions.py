@@ -31,9 +31,9 @@ from ledger.database import Connection
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
 from ledger.learning.agents import all_agents
-from ledger.learning.retries import what_follows
 from ledger.reports.examples import Example
 from ledger.reports.provenance import Provenance, provenance
+from ledger.reports.upcoming import what_follows
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
 from ledger.versions.decisions import SETTLED, Decision

@@ -12,7 +12,7 @@ import structlog
 from daemon.learning import metrics
 from daemon.learning.learner import Learner, Stopped
 from daemon.learning.planning import plan_turn
-from daemon.learning.scheduler import choose_agents, due_backlogs
+from daemon.learning.scheduler import choose_agents, due_backlogs, readiness
 from daemon.learning.training import lease_tokens, train_pass
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
@@ -115,7 +115,14 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
             token = leased.tokens.get(turns.lease_name(name))
             if token is None or not due_backlogs([by_agent[name]], learner.options.freshness):
                 continue
-            planned = plan_turn(connection, agent, by_agent[name], token=token, limits=learner.options.limits)
+            planned = plan_turn(
+                connection,
+                agent,
+                by_agent[name],
+                token=token,
+                limits=learner.options.limits,
+                readiness=readiness(by_agent[name], learner.options.freshness),
+            )
             marks.update(planned.marks)
             if planned.plan is not None:
                 plans.append(planned.plan)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from daemon.learning.parts import Readiness, choose_new
 from daemon.learning.preparing import Background, read_background
 from daemon.learning.remedies import adjusted_recipe, anchors_of
 from engine.recipe import recipe_from, recipe_values
@@ -21,12 +22,11 @@ from ledger.events import (
     Role,
     Status,
 )
-from ledger.intake.ownership import JUDGE_RIGHT
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent
 from ledger.learning.backlog import Backlog
-from ledger.learning.retries import next_try
+from ledger.learning.judged import judged_apart, judged_through
 from ledger.learning.silent_replies import silent_replies
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
@@ -64,7 +64,6 @@ class TurnLimits:
     anchors_max: int
     settle_s: float  # that people have to object to a captured reply
     authors_min: int  # people who must stand behind a correction before it is trained on
-    refusals_max: int  # refused candidates an event may be new in before a person has to look at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +92,18 @@ class _Material:
 
 
 def plan_turn(
-    connection: Connection, agent: Agent, backlog: Backlog, *, token: int, limits: TurnLimits
+    connection: Connection,
+    agent: Agent,
+    backlog: Backlog,
+    *,
+    token: int,
+    limits: TurnLimits,
+    readiness: Readiness,
 ) -> PlannedTurn:
-    """The agent's next turn. Its `plan` is None where nothing in the backlog can teach."""
+    """The agent's next turn. Its `plan` is None where nothing in the backlog can teach, or be tried now."""
     through = newest_seq(connection, agent.name)
     material = _read_material(connection, agent.name, backlog.champion, limits)
-    refused = event_queries.often_refused(connection, agent.name, times=limits.refusals_max)
-    marks = _disputes(material, refused)
+    marks = _disputes(material)
     marks = _lone_voices(material, but=marks) | marks
     undisputed = replace(
         material,
@@ -109,11 +113,18 @@ def plan_turn(
         dev=[kept for kept in material.dev if kept.seq not in marks],
     )
     marks |= _labels(undisputed)
-    new = [kept for kept in undisputed.waiting if marks.get(kept.seq, _USABLE) == _USABLE]
-    if not new:
+    judged_seq = judged_through(connection, agent.name, backlog.champion)
+    judged = judged_apart(connection, agent.name, backlog.champion)
+    chosen = choose_new(
+        readiness,
+        [kept for kept in undisputed.waiting if marks.get(kept.seq, _USABLE) == _USABLE],
+        gate=[k for k in undisputed.gate if k.seq > judged_seq and k.event.uid not in judged],
+        history=material.background.history,
+    )
+    marks |= chosen.alone
+    if not chosen.new:
         return PlannedTurn(plan=None, marks=marks)
-    retry = next_try(backlog.last_try, champion=backlog.champion, refusals_max=limits.refusals_max).retry
-    remedies = () if retry is None else retry.remedies
+    remedies = () if chosen.retry is None else chosen.retry.remedies
     anchors_max, similar_share = anchors_of(remedies, anchors_max=limits.anchors_max)
     attempt = backlog.refusals + 1
     seed = _seed(agent.name, through, attempt)
@@ -121,7 +132,7 @@ def plan_turn(
         material.replies
     )
     choice = choose(
-        new=new,
+        new=chosen.new,
         taught=[kept for kept in undisputed.taught if kept.seq not in marks],
         approvals=material.approvals,
         silent=_silent(material, history),
@@ -145,7 +156,8 @@ def plan_turn(
         token=token,
         events=tuple(_members(choice)),
         replies=tuple(kept.event.id for kept in choice.parts[Part.ANCHOR] if is_silence(kept.event)),
-        retry=retry,
+        retry=chosen.retry,
+        judged_seq=judged_seq if chosen.retry is not None and chosen.retry.is_apart else None,
     )
     return PlannedTurn(plan=plan, marks=marks)
 
@@ -202,7 +214,7 @@ def _silent(material: _Material, history: History) -> list[KeptEvent]:
     return unopposed(material.replies, corrections, history=history, voices=material.voices)
 
 
-def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
+def _disputes(material: _Material) -> Marks:
     """Corrections that contradict each other: one of them counts, or a person has to decide."""
     disputes = contradictions(
         [*material.waiting, *material.taught, *material.gate, *material.dev, *material.unconfirmed],
@@ -210,11 +222,7 @@ def _disputes(material: _Material, often_refused: frozenset[int]) -> Marks:
         window_s=CONTEST_WINDOW_S,
         voices=material.voices,
     )
-    marks: Marks = {
-        kept.seq: (Status.CONTESTED, "in too many candidates the gate refused")
-        for kept in material.waiting
-        if kept.seq in often_refused and JUDGE_RIGHT not in kept.event.rights
-    }
+    marks: Marks = {}
     for seq, other in disputes.contested.items():
         marks[seq] = (Status.CONTESTED, f"people disagree about this prompt: event {other}")
     for old, newer in disputes.superseded.items():

@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from daemon.learning.parts import Readiness
 from daemon.settings import Settings
 from ledger.learning.backlog import Backlog
 from ledger.learning.retries import NextTry, next_try
-from ledger.learning.usage import TurnCost
+from ledger.learning.usage import TurnCost, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Freshness:
     events_min: int  # untaught events that make an agent due
     age_s_max: float  # seconds after which the oldest event alone makes it due
     alpha: float  # of the gate: it decides how much evidence a turn needs to be worth its cost
-    refusals_max: int  # candidates in a row that may be refused without anything new
+    refusals_max: int  # candidates of one batch that may be refused; then it is divided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,31 +65,68 @@ def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
         return "its turn to be over"
     if backlog.has_candidate:
         return "a verdict on its candidate"
-    if backlog.untaught == 0:
+    whole, upcoming = _whole_waits_for(backlog, freshness), next_turn(backlog, freshness)
+    if whole is None or backlog.untaught == 0 or not upcoming.has_parts:
+        return whole
+    if used.wait_s > 0.0:
+        return _quota(used)
+    if upcoming.has_untried_parts and backlog.oldest_age_s >= freshness.age_s_max:
+        return None
+    return _shortage(backlog, freshness)
+
+
+def readiness(backlog: Backlog, freshness: Freshness) -> Readiness:
+    """What the next turn of an agent that is due may be about."""
+    return Readiness(
+        upcoming=next_turn(backlog, freshness),
+        needed=evidence_needed(backlog.refusals, alpha=freshness.alpha),
+        is_overdue=backlog.oldest_age_s >= freshness.age_s_max,
+        rest_is_due=_whole_waits_for(backlog, freshness) is None,
+    )
+
+
+def _whole_waits_for(backlog: Backlog, freshness: Freshness) -> str | None:
+    """What a turn about all untaught events waits for, parts of refused batches left out."""
+    used, upcoming = backlog.usage, next_turn(backlog, freshness)
+    untaught = backlog.untaught - upcoming.in_parts
+    if untaught <= 0:
         return _without_news(backlog)
-    upcoming = next_turn(backlog, freshness)
     if not backlog.news and not upcoming.at_once:
         return "something new since its last try"
     if used.wait_s > 0.0:
-        return (
-            f"its quota, {math.ceil(used.wait_s / 60)} min:"
-            f" {used.tokens:,} of {used.tokens_max:,} tokens in the last hour"
-        )
-    needed = evidence_needed(backlog.refusals, alpha=freshness.alpha)
-    judging = backlog.gate_new + backlog.gate_unconfirmed
-    shortage = f"evidence: {judging} of {needed}" if judging < needed else None
+        return _quota(used)
+    shortage = _shortage(backlog, freshness)
     if upcoming.at_once and (shortage is None or not backlog.news):
         return shortage
     if backlog.oldest_age_s >= freshness.age_s_max:
         return None
-    if (gathered := backlog.untaught + backlog.unconfirmed) < freshness.events_min:
+    if (gathered := untaught + backlog.unconfirmed) < freshness.events_min:
         return f"more events: {gathered} of {freshness.events_min}"
     return shortage
 
 
 def next_turn(backlog: Backlog, freshness: Freshness) -> NextTry:
     """How the agent's next turn differs from a first try."""
-    return next_try(backlog.last_try, champion=backlog.champion, refusals_max=freshness.refusals_max)
+    return next_try(
+        backlog.last_try,
+        champion=backlog.champion,
+        refusals=backlog.refusals,
+        refusals_max=freshness.refusals_max,
+    )
+
+
+def _quota(used: Usage) -> str:
+    return (
+        f"its quota, {math.ceil(used.wait_s / 60)} min:"
+        f" {used.tokens:,} of {used.tokens_max:,} tokens in the last hour"
+    )
+
+
+def _shortage(backlog: Backlog, freshness: Freshness) -> str | None:
+    """How much evidence is missing; None if there is enough."""
+    needed = evidence_needed(backlog.refusals, alpha=freshness.alpha)
+    judging = backlog.gate_new + backlog.gate_unconfirmed
+    return f"evidence: {judging} of {needed}" if judging < needed else None
 
 
 def _without_news(backlog: Backlog) -> str:

@@ -9,7 +9,9 @@ from sqlalchemy.orm import aliased
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, WAITS_FOR_ANOTHER, Kind, Role, Status
 from ledger.intake.withdrawn import was_reverted
-from ledger.learning.retries import LastTry, last_tries
+from ledger.learning.judged import champions_apart, judged_apart
+from ledger.learning.last_tries import last_tries
+from ledger.learning.retries import LastTry
 from ledger.learning.usage import Usage, usages
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
 from ledger.turn_states import TurnPart, TurnState, in_part, in_state
@@ -64,6 +66,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
     learning = set(connection.scalars(select(turns.c.agent).where(turns.c.closed_s.is_(None))))
     used = usages(connection)
     tries = last_tries(connection)
+    for name, number in champions_apart(connection):
+        gated[name] = max(0, gated.get(name, 0) - len(judged_apart(connection, name, number)))
     backlog_list = []
     for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
         row = waiting.get(name)
@@ -138,7 +142,8 @@ def _unconfirmed_counts() -> Select[Any]:
 def _gate_counts() -> Select[Any]:
     """Gate-role corrections newer than the newest event that planning of the champion's turn saw."""
     through = (
-        select(versions.c.through_seq)
+        select(func.coalesce(turns.c.judged_seq, turns.c.through_seq))
+        .join(versions, versions.c.turn_id == turns.c.id)
         .join(desired, (desired.c.agent == versions.c.agent) & (desired.c.number == versions.c.number))
         .where(desired.c.purpose == Purpose.SERVE.value, versions.c.agent == events.c.agent)
         .scalar_subquery()

@@ -9,9 +9,8 @@ from ledger.database import Database, in_chunks
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status, Trust
 from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.learning.backlog import is_untaught, waits_for_another
-from ledger.schema import decisions, events, interactions, positions, turn_events, versions
+from ledger.schema import events, interactions, positions, turn_events
 from ledger.turn_states import TurnPart, in_part
-from ledger.versions.decisions import Verdict
 from ledger.versions.desired import taught_turns
 
 NEWEST_MAX = 4000
@@ -41,26 +40,6 @@ def unconfirmed(connection: Connection, agent: str, *, newest: int = NEWEST_MAX)
     """The `newest` events of any role that waited for another person when last looked at, oldest first."""
     query = select(events).where(events.c.agent == agent, waits_for_another(), ~was_reverted())
     return _events(connection, query.order_by(events.c.seq.desc()).limit(newest))[::-1]
-
-
-def often_refused(connection: Connection, agent: str, *, times: int) -> frozenset[int]:
-    """Events (by `seq`) that were new in at least `times` candidates that the gate refused."""
-    query = (
-        select(turn_events.c.event_seq)
-        .join(versions, versions.c.turn_id == turn_events.c.turn_id)
-        .join(
-            decisions,
-            and_(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number),
-        )
-        .where(
-            versions.c.agent == agent,
-            in_part(TurnPart.NEW),
-            decisions.c.kind == Verdict.REFUSE.value,
-        )
-        .group_by(turn_events.c.event_seq)
-        .having(func.count() >= times)
-    )
-    return frozenset(connection.scalars(query))
 
 
 def mark(database: Database, marks: Mapping[int, tuple[Status, str]]) -> None:

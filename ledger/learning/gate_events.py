@@ -16,10 +16,11 @@ from ledger.learning.event_queries import (
     unconfirmed,
     usable,
 )
+from ledger.learning.judged import judged_apart, judged_through
 from ledger.learning.silent_replies import silent_replies
 from ledger.schema import turn_events
 from ledger.turn_states import TurnPart, in_part
-from ledger.versions.lineage import BASE, Version, version
+from ledger.versions.lineage import BASE, Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +45,17 @@ class VoiceMaterial:
 
 
 def gate_corrections(connection: Connection, candidate: Version) -> list[KeptEvent]:
-    """Gate corrections newer than the newest event that planning of the champion's turn saw, oldest first."""
-    after_seq = _champion_through_seq(connection, candidate)
-    return usable(connection, candidate.agent, role=Role.GATE, kinds=CORRECTING, after_seq=after_seq)
+    """Gate corrections by which neither the champion nor an ancestor was judged, oldest first."""
+    agent, parent = candidate.agent, candidate.parent
+    later = usable(
+        connection,
+        agent,
+        role=Role.GATE,
+        kinds=CORRECTING,
+        after_seq=judged_through(connection, agent, parent),
+    )
+    judged = judged_apart(connection, agent, parent)
+    return [kept for kept in later if kept.event.uid not in judged]
 
 
 def taught_events(connection: Connection, candidate: Version, *, limit: int | None = None) -> list[KeptEvent]:
@@ -67,11 +76,12 @@ def suite_material(connection: Connection, candidate: Version, *, settle_s: floa
 
     People had `settle_s` seconds to object to a captured reply.
     """
-    agent, through_seq = candidate.agent, _champion_through_seq(connection, candidate)
+    agent, judged_seq = candidate.agent, judged_through(connection, candidate.agent, candidate.parent)
+    apart = judged_apart(connection, agent, candidate.parent)
     approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
     by_role = {role: usable(connection, agent, role=role, kinds=CORRECTING) for role in Role}
-    judged_before = [kept for kept in by_role[Role.GATE] if kept.seq <= through_seq]
-    later = [kept for kept in by_role[Role.GATE] if kept.seq > through_seq]
+    judged_before = [kept for kept in by_role[Role.GATE] if kept.seq <= judged_seq or kept.event.uid in apart]
+    later = [kept for kept in by_role[Role.GATE] if kept.seq > judged_seq and kept.event.uid not in apart]
     new = [*taught_events(connection, candidate), *later]
     corrections = [kept for group in by_role.values() for kept in group]
     named = [kept.event.interaction for kept in (*approvals, *corrections, *new)]
@@ -110,8 +120,3 @@ def trained_events(connection: Connection, candidate: Version) -> list[KeptEvent
     )
     seqs = [*connection.scalars(own), *(kept.seq for kept in taught(connection, candidate.agent))]
     return list(events_by_seq(connection, seqs).values())
-
-
-def _champion_through_seq(connection: Connection, candidate: Version) -> int:
-    champion = version(connection, candidate.agent, candidate.parent)
-    return 0 if champion is None else champion.through_seq

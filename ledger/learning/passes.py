@@ -102,6 +102,7 @@ def _write_turn(connection: Connection, pass_id: int, place: int, plan: TurnPlan
             token=plan.token,
             state=TurnState.OPEN.value,
             retry=None if plan.retry is None else plan.retry.to_json(),
+            judged_seq=plan.judged_seq,
         )
     )
     turn_id = _new_id(inserted.inserted_primary_key)
@@ -145,6 +146,7 @@ def _turn(connection: Connection, row: Any) -> Turn:
         ),
         replies=tuple(connection.scalars(replies.order_by(turn_replies.c.place))),
         retry=retry_from(row.retry),
+        judged_seq=row.judged_seq,
     )
     return Turn(
         id=row.id, pass_id=row.pass_id, number=row.number, plan=plan, is_open=row.state == TurnState.OPEN

@@ -1,25 +1,23 @@
-"""What an agent tries after a refused candidate: derived from its last turn and the decision about it.
+"""What an agent tries after a refused candidate: a function of its last turn and the decision about it.
 
-Only turns and decisions are stored, so a learner that dies between two turns is followed by one that plans
-the same. Every try counts for the gate as the one before.
+First a remedy for the reason, then the batch in halves, until what fails alone is known. Nothing but turns
+and decisions is stored, so a learner that dies between two turns is followed by one that plans the same.
+Every try counts for the gate as the one before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-
-from ledger.database import in_chunks
-from ledger.schema import decisions, turns, versions
-from ledger.turn_states import TurnState
-from ledger.versions.causes import DID_HARM, FELL_SHORT, Cause, causes_of
+from ledger.versions.causes import DID_HARM, FELL_SHORT, Cause
 from ledger.versions.decisions import Verdict
-from ledger.versions.desired import champion
 
 GATE = "gate"
 """Who took a decision that a retry may follow. What a person refused waits for something new."""
+
+_REFUSALS_FACTOR = 4
+"""After so many times `refusals_max` refusals without a promotion, only something new leads to a try."""
 
 
 class Remedy(StrEnum):
@@ -38,27 +36,79 @@ _REMEDIES = ((DID_HARM, Remedy.ANCHORS), (FELL_SHORT, Remedy.LONGER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """Why a turn is another try, as it is stored in the turn's row."""
+class BatchPart:
+    """A part of a refused batch, which waits for its turn."""
 
-    after: int  # number of the refused version that it follows
-    remedies: tuple[Remedy, ...]  # since the last turn that was no retry, in the order they were added
+    seqs: tuple[int, ...]  # of its events
+    after: int  # number of the refused version that was taught the whole batch
+    remedies: tuple[Remedy, ...] = ()
+    tried_seq: int = 0  # the newest event when the gate could not judge it; 0: it was not tried
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "seqs": list(self.seqs),
+            "after": self.after,
+            "remedies": [remedy.value for remedy in self.remedies],
+            "tried_seq": self.tried_seq,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Why a turn is not a first try of all that is new, as it is stored in the turn's row."""
+
+    after: int | None  # number of the refused version that it follows; None: only parts wait beside it
+    remedies: tuple[Remedy, ...] = ()  # since the last turn that was no retry, in the order they were added
+    is_part: bool = False  # it is about a part of the refused batch alone
+    waiting: tuple[BatchPart, ...] = ()  # parts of refused batches that it leaves out
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it leaves out events that wait: the gate judges it by prompts like its own alone."""
+        return self.is_part or bool(self.waiting)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing differs from a first try."""
+        return self.after is None and not self.waiting
 
     @property
     def text(self) -> str:
         """The retry in words."""
-        return ", ".join((f"another try after v{self.after}", *(_WORDS[remedy] for remedy in self.remedies)))
+        if self.after is None:
+            return "without the parts of a refused batch that wait"
+        what = "a part of the batch of" if self.is_part else "another try after"
+        return ", ".join((f"{what} v{self.after}", *(_WORDS[remedy] for remedy in self.remedies)))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"after": self.after, "remedies": [remedy.value for remedy in self.remedies]}
+        return {
+            "after": self.after,
+            "remedies": [remedy.value for remedy in self.remedies],
+            "is_part": self.is_part,
+            "waiting": [part.to_json() for part in self.waiting],
+        }
 
 
 def retry_from(stored: Mapping[str, Any] | None) -> Retry | None:
     """The retry in a row of `turns`; None where the turn was none."""
     if stored is None:
         return None
-    return Retry(after=stored["after"], remedies=tuple(map(Remedy, stored["remedies"])))
+    return Retry(
+        after=stored["after"],
+        remedies=tuple(map(Remedy, stored["remedies"])),
+        is_part=stored.get("is_part", False),
+        waiting=tuple(
+            BatchPart(
+                seqs=tuple(part["seqs"]),
+                after=part["after"],
+                remedies=tuple(map(Remedy, part["remedies"])),
+                tried_seq=part["tried_seq"],
+            )
+            for part in stored.get("waiting", ())
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +117,9 @@ class LastTry:
 
     number: int  # of the version that the turn made, or would have made
     parent: int
+    through_seq: int  # the newest event that its planning saw
     retry: Retry | None
+    new: tuple[int, ...]  # `seq` of its new events
     verdict: Verdict | None  # None: it made no version, or is undecided
     by: str = ""
     causes: frozenset[Cause] = frozenset()
@@ -75,111 +127,71 @@ class LastTry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextTry:
-    """How the next turn differs from a first try."""
+    """How the next turn differs from a first try of all that is new."""
 
-    retry: Retry | None = None
-    at_once: bool = False  # it needs nothing new, only enough evidence
+    retry: Retry | None = None  # of a turn about everything but the parts in its `waiting`
+    at_once: bool = False  # that turn needs nothing new, only enough evidence
+    divides: BatchPart | None = None  # the refused batch that is divided now
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts of a refused batch wait for their turns."""
+        return self.divides is not None or (self.retry is not None and bool(self.retry.waiting))
+
+    @property
+    def has_untried_parts(self) -> bool:
+        """Whether one of them was in no turn of its own yet."""
+        waiting = () if self.retry is None else self.retry.waiting
+        return self.divides is not None or any(not part.tried_seq for part in waiting)
+
+    @property
+    def in_parts(self) -> int:
+        """How many events wait in parts, or are in the batch that is divided."""
+        waiting = () if self.retry is None else self.retry.waiting
+        divided = 0 if self.divides is None else len(self.divides.seqs)
+        return divided + sum(len(part.seqs) for part in waiting)
 
     @property
     def text(self) -> str:
         """What comes next, in words."""
-        if not self.at_once:
-            return "a turn once there is something new"
-        assert self.retry is not None
-        return self.retry.text
+        if self.divides is not None:
+            return f"the batch of v{self.divides.after} in halves"
+        if self.at_once and self.retry is not None:
+            return self.retry.text
+        if self.has_parts:
+            return "parts of a refused batch, each once there is enough to judge it by"
+        return "a turn once there is something new"
 
 
-def next_try(last: LastTry | None, *, champion: int, refusals_max: int) -> NextTry:
-    """What follows the last try: a remedy for the cause of its refusal, each at most once.
+def next_try(last: LastTry | None, *, champion: int, refusals: int, refusals_max: int) -> NextTry:
+    """What follows the last try, by its verdict; `refusals` are those since the last promotion.
 
-    At most `refusals_max` candidates in a row are tried without anything new.
+    A batch that the gate refused is tried again with a remedy for the cause: at most `refusals_max` times,
+    and each remedy once. If that fails too it is divided, and so is every part of it that is refused. A part
+    that the gate could not judge waits for evidence of its own.
     """
-    if last is None or last.verdict is Verdict.PROMOTE or last.parent != champion:
+    if last is None or champion != (last.number if last.verdict is Verdict.PROMOTE else last.parent):
         return NextTry()
-    if last.verdict is not Verdict.REFUSE or last.by != GATE:
-        return NextTry(retry=last.retry)
+    waiting = () if last.retry is None else last.retry.waiting
+    beside = Retry(after=None, waiting=waiting) if waiting else None
+    if last.verdict is Verdict.PROMOTE:
+        return NextTry(retry=beside)
     tried = () if last.retry is None else last.retry.remedies
-    wanted = (remedy for causes, remedy in _REMEDIES if causes & last.causes and remedy not in tried)
-    remedy = next(wanted, None)
-    if remedy is None or len(tried) + 1 >= refusals_max:
-        return NextTry(retry=last.retry)
-    return NextTry(retry=Retry(after=last.number, remedies=(*tried, remedy)), at_once=True)
-
-
-def last_tries(connection: Connection, agent: str | None = None) -> dict[str, LastTry]:
-    """The last try of every agent (or of one) that had a turn, by name."""
-    trained = turns.c.state.in_([TurnState.MADE.value, TurnState.DROPPED.value])
-    newest = select(func.max(turns.c.id).label("id")).where(trained).group_by(turns.c.agent)
-    if agent is not None:
-        newest = newest.where(turns.c.agent == agent)
-    query = select(turns.c.agent, turns.c.number, turns.c.parent, turns.c.retry, versions.c.turn_id)
-    query = query.outerjoin(versions, versions.c.turn_id == turns.c.id)
-    rows = connection.execute(query.where(turns.c.id.in_(newest))).all()
-    decided = _decided(connection, [row.turn_id for row in rows if row.turn_id is not None])
-    tries = {}
-    for row in rows:
-        verdict, by, causes = decided.get(row.turn_id, (None, "", frozenset()))
-        tries[row.agent] = LastTry(
-            number=row.number,
-            parent=row.parent,
-            retry=retry_from(row.retry),
-            verdict=verdict,
-            by=by,
-            causes=causes,
-        )
-    return tries
-
-
-def follower(connection: Connection, agent: str, number: int) -> tuple[int, Retry] | None:
-    """The number and the retry of the first turn that followed the version's refusal; None: there is none."""
-    query = select(turns.c.number, turns.c.retry).where(
-        turns.c.agent == agent, turns.c.number > number, turns.c.retry.is_not(None)
+    is_part = last.retry is not None and last.retry.is_part
+    whole = BatchPart(seqs=last.new, after=last.number, remedies=tried, tried_seq=last.through_seq)
+    is_refused = (
+        last.verdict is Verdict.REFUSE
+        and last.by == GATE
+        and bool(last.causes & (DID_HARM | FELL_SHORT))
+        and refusals < refusals_max * _REFUSALS_FACTOR
     )
-    for later, stored in connection.execute(query.order_by(turns.c.number)):
-        retry = retry_from(stored)
-        if retry is not None and retry.after == number:
-            return later, retry
-    return None
-
-
-def what_follows(connection: Connection, agent: str, number: int, *, refusals_max: int) -> str | None:
-    """What came or comes after the refused version, in words; None if nothing follows from its refusal."""
-    if (later := follower(connection, agent, number)) is not None:
-        return f"v{later[0]}, {later[1].text}"
-    last = last_tries(connection, agent).get(agent)
-    if last is None or last.number != number or last.verdict is not Verdict.REFUSE:
-        return None
-    return upcoming_try(connection, agent, refusals_max=refusals_max).text
-
-
-def upcoming_try(connection: Connection, agent: str, *, refusals_max: int) -> NextTry:
-    """How the agent's next turn differs from a first try."""
-    last = last_tries(connection, agent).get(agent)
-    return next_try(last, champion=champion(connection, agent), refusals_max=refusals_max)
-
-
-def _decided(
-    connection: Connection, turn_ids: Sequence[int]
-) -> dict[int, tuple[Verdict, str, frozenset[Cause]]]:
-    """The last decision about the version of each turn, who took it, and the causes if it is a refusal."""
-    decided = {}
-    for ids in in_chunks(turn_ids):
-        about = (decisions.c.agent == versions.c.agent) & (decisions.c.number == versions.c.number)
-        newest = (
-            select(versions.c.turn_id, func.max(decisions.c.id).label("id"))
-            .join(decisions, about)
-            .where(versions.c.turn_id.in_(ids))
-            .group_by(versions.c.turn_id)
-            .subquery()
-        )
-        query = select(newest.c.turn_id, decisions.c.id, decisions.c.kind, decisions.c.by)
-        for row in connection.execute(query.join(newest, newest.c.id == decisions.c.id)).all():
-            reasons = _reasons(connection, row.id) if row.kind == Verdict.REFUSE.value else ()
-            decided[row.turn_id] = (Verdict(row.kind), row.by, causes_of(reasons))
-    return decided
-
-
-def _reasons(connection: Connection, decision_id: int) -> Iterable[str]:
-    """The reasons alone: the answers beside them in the evidence are long."""
-    query = select(decisions.c.evidence["reasons"]).where(decisions.c.id == decision_id)
-    return map(str, connection.scalar(query) or ())
+    if not is_refused:
+        if not is_part:
+            return NextTry(retry=last.retry)
+        return NextTry(retry=Retry(after=None, waiting=(*waiting, whole)))
+    wanted = (remedy for causes, remedy in _REMEDIES if causes & last.causes and remedy not in tried)
+    remedy = None if is_part or len(tried) + 1 >= refusals_max else next(wanted, None)
+    if remedy is None:
+        return NextTry(retry=beside, divides=whole)
+    again = Retry(after=last.number, remedies=(*tried, remedy), waiting=waiting)
+    return NextTry(retry=again, at_once=True)

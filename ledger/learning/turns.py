@@ -49,6 +49,7 @@ class TurnPlan:
     events: tuple[TurnEvent, ...]
     replies: tuple[str, ...] = ()  # ids of captured replies that nobody objected to, shown as anchors
     retry: Retry | None = None  # None: it is no other try after a refusal
+    judged_seq: int | None = None  # `ledger.learning.judged`; None: `through_seq`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

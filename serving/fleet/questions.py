@@ -6,17 +6,19 @@ are for receipts only; the gate does not count them.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from feedback.grouping import normalise
 from ledger.database import Connection
 from ledger.events import KeptEvent
-from ledger.learning.event_queries import interactions_named
+from ledger.learning.event_queries import NEWEST_MAX, interactions_named, untaught
 from ledger.learning.gate_events import gate_corrections, taught_events, trained_events, voice_material
+from ledger.learning.last_tries import retry_of
 from ledger.versions.lineage import Version
 from rewards.exchange import History
+from rewards.halves import nearest_to
 from rewards.voices import Voices, author_of, hear
 from serving.fleet.gate import GateLimits
 
@@ -37,10 +39,12 @@ def gate_questions(
     """The newest `limit` questions of gate corrections that arrived after the champion's turn was planned.
 
     One prompt is one question however often people corrected it: the sign test needs independent questions.
-    Left out are corrections that wait for another person, and prompts that the candidate was trained on.
+    Left out are corrections that wait for another person, and prompts that the candidate was trained on. A
+    candidate whose turn left out a part of a refused batch is judged by prompts like its own events alone.
     """
     voices = voices_about(connection, candidate.agent, authors_min=limits.authors_min)
     confirmed = [kept for kept in gate_corrections(connection, candidate) if voices.are_enough(kept.seq)]
+    confirmed = _like_its_own(connection, candidate, confirmed)
     author_by_uid = {
         kept.event.uid: author_of(kept) for kept in confirmed if not voices.stands_alone(kept.seq)
     }
@@ -59,6 +63,23 @@ def gate_questions(
         for prompt, question in by_prompt.items()
         if prompt not in trained
     ][-limit:]
+
+
+def _like_its_own(
+    connection: Connection, candidate: Version, corrections: Sequence[KeptEvent]
+) -> list[KeptEvent]:
+    """The corrections that may judge the candidate: all, if its turn left out no untaught events."""
+    retry = retry_of(connection, candidate.turn_id)
+    if retry is None or not retry.is_apart:
+        return list(corrections)
+    own = taught_events(connection, candidate)
+    seqs = {kept.seq for kept in own}
+    left_out = [
+        kept for kept in untaught(connection, candidate.agent, limit=NEWEST_MAX) if kept.seq not in seqs
+    ]
+    named = [kept.event.interaction for kept in (*corrections, *own, *left_out)]
+    history = History(interactions=interactions_named(connection, filter(None, named)), conversations={})
+    return nearest_to(corrections, own, left_out, history)
 
 
 def voices_about(connection: Connection, agent: str, *, authors_min: int) -> Voices:

@@ -64,7 +64,7 @@ class ServingEnvironment:
         """A version trained on all untaught events and a new one, complete in store and ledger."""
         self.corrections(agent, 1, role=Role.TRAIN)
         [turn] = turn_builder.open_pass(self.database, agent).turns
-        version = self._record(turn, manifest)
+        version = self.record(turn, **manifest)
         leases.release(self.database, {turns.lease_name(agent): turn.plan.token})
         return version
 
@@ -77,7 +77,8 @@ class ServingEnvironment:
     def path(self, version: Version) -> str:
         return str(self.store / version.path)
 
-    def _record(self, turn: turns.Turn, changed: Mapping[str, Any]) -> Version:
+    def record(self, turn: turns.Turn, **changed: Any) -> Version:
+        """The version of an open turn, complete in store and ledger."""
         draft = self.store / turn.plan.agent / f".draft-{turn.id}"
         draft.mkdir(parents=True)
         for name in ("adapter_model.safetensors", "optimizer.safetensors"):

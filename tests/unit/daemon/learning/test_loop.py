@@ -14,7 +14,7 @@ from daemon.learning.loop import learn, resume_pass, start_pass
 from daemon.learning.pacing import Pacing
 from daemon.learning.planning import TurnLimits
 from daemon.learning.replay import replay
-from daemon.learning.scheduler import Freshness
+from daemon.learning.scheduler import Freshness, next_turn
 from daemon.process.health import Health
 from engine.lesson import Lesson, NotLearned
 from engine.manifest import read_manifest
@@ -39,9 +39,7 @@ RECIPE = {
 }  # fmt: skip
 OPTIONS = LearnerOptions(
     freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05, refusals_max=2),
-    limits=TurnLimits(
-        new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1, refusals_max=2
-    ),
+    limits=TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1),
     slots=4,
     gather_s=0.0,
     idle_s=0.01,
@@ -437,33 +435,6 @@ def test_contradicting_corrections_are_settled_before_the_turn(learner: Learner,
     }
 
 
-def test_feedback_in_too_many_refused_candidates_waits_for_a_person(
-    learner: Learner, database: Database
-) -> None:
-    make_due(database, "billing")
-    for attempt in range(1, 3):
-        assert start_pass(learner, threading.Event()), attempt
-        with database.write() as connection:
-            [candidate] = decisions.undecided(connection)
-            refusal = decisions.Decision(
-                agent="billing",
-                number=candidate.number,
-                verdict=decisions.Verdict.REFUSE,
-                by="gate",
-                evidence=Evidence(),
-                through_seq=candidate.through_seq,
-            )
-            decisions.decide(connection, refusal)
-        keep(database, *corrections("billing", 2, prefix=f"news {attempt} "))
-    keep(database, *corrections("billing", 4, prefix="fresh "))
-    keep(database, *corrections("billing", 4, role=Role.GATE, prefix="fresh "))
-    assert start_pass(learner, threading.Event())
-    with database.read() as connection:
-        held = event_queries.event_by_uid(connection, "dev#billing-train-0")[0]
-        fresh = event_queries.event_by_uid(connection, "dev#fresh billing-train-0")[0]
-    assert (held.status, fresh.status) == (Status.CONTESTED, Status.OPEN)
-
-
 def test_of_an_event_with_several_replies_one_that_is_trained_will_do(
     learner: Learner, database: Database
 ) -> None:
@@ -641,15 +612,17 @@ def test_after_a_refusal_another_try_comes_by_itself_with_a_remedy_for_the_cause
     learner: Learner, database: Database
 ) -> None:
     keep(database, *corrections("billing", 6), *corrections("billing", 12, role=Role.GATE))
-    bold = replace(learner, options=replace(OPTIONS, limits=replace(OPTIONS.limits, refusals_max=3),
-        freshness=replace(OPTIONS.freshness, refusals_max=3)))  # fmt: skip
+    patient = replace(OPTIONS, freshness=replace(OPTIONS.freshness, refusals_max=3))
+    bold = replace(learner, options=patient)
     assert start_pass(bold, threading.Event())
     refuse_candidate(database, "not better: 0 wins, 0 losses, 12 wrong as before, p = 1.0000 > 0.0250")
     assert start_pass(replace(bold, pacing=Pacing()), threading.Event()), "nothing new is needed"
     refuse_candidate(database, "harm: 8 of 13 prompts became worse, 0 better")
     assert start_pass(replace(bold, pacing=Pacing()), threading.Event())
     refuse_candidate(database, "harm: 8 of 13 prompts became worse, 0 better")
-    assert not start_pass(replace(bold, pacing=Pacing()), threading.Event()), "each remedy once"
+    with database.read() as connection:
+        [state] = [state for state in backlog.backlogs(connection) if state.agent == "billing"]
+    assert next_turn(state, bold.options.freshness).divides is not None, "each remedy once"
     assert [recipe_of(database, number) for number in (1, 2, 3)] == [
         (3, 2, None),
         (6, 2, Retry(after=1, remedies=(Remedy.LONGER,))),

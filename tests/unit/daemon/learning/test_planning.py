@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.learning.parts import FIRST_TRY
 from daemon.learning.planning import TurnLimits, plan_turn
 from daemon.learning.preparing import prepare_turn
 from ledger.database import Database
@@ -50,13 +51,13 @@ def test_anchors_are_replies_nobody_objected_to_and_a_trained_pass_gets_the_same
     keep(database, *captures, partition=INTERACTIONS)
     keep(database, correct(11), correct(12), correct(13, interaction="named"))
     tokens = lease(database, "billing")
-    limits = TurnLimits(
-        new_max=8, replay_max=8, anchors_max=8, settle_s=settle_s, authors_min=1, refusals_max=3
-    )
+    limits = TurnLimits(new_max=8, replay_max=8, anchors_max=8, settle_s=settle_s, authors_min=1)
     with database.read() as connection:
         [backlog] = backlogs(connection)
         agent = Agent(name="billing", base_hash="b" * 64)
-        plan = plan_turn(connection, agent, backlog, token=tokens["billing"], limits=limits).plan
+        plan = plan_turn(
+            connection, agent, backlog, token=tokens["billing"], limits=limits, readiness=FIRST_TRY
+        ).plan
     assert plan is not None
     assert set(plan.replies) == expected
     assert {event.part for event in plan.events} == {TurnPart.NEW}

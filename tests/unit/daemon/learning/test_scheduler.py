@@ -14,10 +14,11 @@ from daemon.learning.scheduler import (
     choose_agents,
     due_backlogs,
     evidence_needed,
+    readiness,
     waiting_reason,
 )
 from ledger.learning.backlog import Backlog
-from ledger.learning.retries import LastTry
+from ledger.learning.retries import BatchPart, LastTry, Retry
 from ledger.learning.usage import TurnCost, Usage
 from ledger.versions.causes import Cause
 from ledger.versions.decisions import Verdict
@@ -276,6 +277,8 @@ REFUSED = LastTry(
     verdict=Verdict.REFUSE,
     by="gate",
     causes=frozenset({Cause.NOT_BETTER}),
+    through_seq=40,
+    new=tuple(range(20)),
 )
 
 
@@ -294,3 +297,30 @@ REFUSED = LastTry(
 def test_after_a_refusal_another_try_needs_nothing_but_evidence(changed, reason):
     refused = {"refusals": 1, "news": False, "last_try": REFUSED}
     assert waiting_reason(a_backlog(**{**refused, **changed}), FRESHNESS) == reason
+
+
+PARTS = (BatchPart(seqs=(1, 2, 3), after=1), BatchPart(seqs=(4, 5), after=1))
+AFTER_A_PART = replace(REFUSED, verdict=Verdict.PROMOTE, retry=Retry(after=1, is_part=True, waiting=PARTS))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "rest_is_due"),
+    [
+        ({"untaught": 5}, None, False),  # only the parts are left
+        ({"untaught": 5, "gate_new": 6}, "evidence: 6 of 7", False),
+        (
+            {"untaught": 5, "usage": SPENT},
+            "its quota, 12 min: 51,200 of 50,000 tokens in the last hour",
+            False,
+        ),
+        ({"untaught": 20, "news": True}, None, False),  # 15 are not enough for a turn of their own
+        ({"untaught": 21, "news": True}, None, True),
+        ({"untaught": 0}, "feedback", False),
+    ],
+)
+def test_parts_of_a_refused_batch_need_evidence_and_what_is_new_beside_them_is_counted_apart(
+    changed, reason, rest_is_due
+):
+    backlog = a_backlog(**{"champion": 1, "news": False, "last_try": AFTER_A_PART, **changed})
+    assert waiting_reason(backlog, FRESHNESS) == reason
+    assert readiness(backlog, FRESHNESS).rest_is_due == rest_is_due

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.learning.parts import FIRST_TRY
 from daemon.learning.planning import PlannedTurn, TurnLimits, plan_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, waiting_reason
 from ledger.database import Database
@@ -14,7 +15,7 @@ from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.event_queries import event_by_uid, mark, usable
 from tests.unit.ledger.event_builder import build_event, build_outcome, keep
 
-LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2, refusals_max=3)
+LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
 FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3)
 
 
@@ -43,7 +44,7 @@ def plan(database: Database, limits: TurnLimits = LIMITS) -> PlannedTurn:
     with database.read() as connection:
         [waiting] = backlogs(connection)
         agent = all_agents(connection)["billing"]
-        planned = plan_turn(connection, agent, waiting, token=1, limits=limits)
+        planned = plan_turn(connection, agent, waiting, token=1, limits=limits, readiness=FIRST_TRY)
     mark(database, planned.marks)
     return planned
 
@@ -119,9 +120,7 @@ def test_the_same_prompts_with_another_text_of_one_person_stall_nobody(database:
 
 def test_a_team_of_one_learns_where_that_is_set(database: Database) -> None:
     keep(database, *(build_correction(f"a{n}", "ann") for n in range(3)))
-    limits = TurnLimits(
-        new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1, refusals_max=3
-    )
+    limits = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1)
     assert new_events(database, plan(database, limits)) == {"a0", "a1", "a2"}
 
 

@@ -6,16 +6,9 @@ import pytest
 
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare
-from ledger.learning.retries import (
-    LastTry,
-    NextTry,
-    Remedy,
-    Retry,
-    last_tries,
-    next_try,
-    upcoming_try,
-    what_follows,
-)
+from ledger.learning.last_tries import last_tries
+from ledger.learning.retries import BatchPart, LastTry, NextTry, Remedy, Retry, next_try
+from ledger.reports.upcoming import upcoming_try, what_follows
 from ledger.versions.causes import Cause
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Evidence
@@ -41,13 +34,13 @@ def database(tmp_path: Path) -> Database:
 def build_last(**changed: object) -> LastTry:
     fields = {
         "number": 3, "parent": BASE, "retry": None, "verdict": Verdict.REFUSE, "by": "gate",
-        "causes": frozenset({Cause.NOT_BETTER}),
+        "causes": frozenset({Cause.NOT_BETTER}), "new": (1, 2, 3), "through_seq": 9,
     }  # fmt: skip
     return LastTry(**{**fields, **changed})
 
 
-def after(last: LastTry | None, *, champion: int = BASE, refusals_max: int = 3) -> NextTry:
-    return next_try(last, champion=champion, refusals_max=refusals_max)
+def after(last: LastTry | None, *, champion: int = BASE, refusals: int = 1, refusals_max: int = 3) -> NextTry:
+    return next_try(last, champion=champion, refusals=refusals, refusals_max=refusals_max)
 
 
 def build_refused(database: Database, *reasons: str, **changed: object) -> Version:
@@ -81,15 +74,47 @@ def test_a_remedy_is_added_to_the_one_before_and_each_is_tried_once() -> None:
     harmed = after(build_last(retry=longer, causes=frozenset({Cause.HARM})))
     assert harmed.retry == Retry(after=3, remedies=(Remedy.LONGER, Remedy.ANCHORS))
     again_short = after(build_last(retry=longer))
-    assert again_short == NextTry(retry=longer), "it keeps its steps for when something new comes"
+    assert again_short.divides == BatchPart(
+        seqs=(1, 2, 3), after=3, remedies=(Remedy.LONGER,), tried_seq=9
+    ), "it keeps its steps"
 
 
-def test_no_more_candidates_in_a_row_are_refused_than_the_bound() -> None:
+def test_a_batch_that_was_refused_as_often_as_the_bound_says_is_divided() -> None:
     longer = Retry(after=1, remedies=(Remedy.LONGER,))
     harmed = build_last(retry=longer, causes=frozenset({Cause.HARM}))
     assert after(harmed, refusals_max=3).at_once
-    assert not after(harmed, refusals_max=2).at_once
-    assert not after(build_last(), refusals_max=1).at_once
+    assert after(harmed, refusals_max=2).divides
+    assert after(build_last(), refusals_max=1).divides
+
+
+WAITING = (BatchPart(seqs=(7, 8), after=2),)
+
+
+def test_a_part_that_is_refused_is_divided_at_once_and_the_others_wait_on() -> None:
+    part = Retry(after=2, is_part=True, waiting=WAITING)
+    upcoming = after(build_last(retry=part))
+    assert upcoming.divides == BatchPart(seqs=(1, 2, 3), after=3, tried_seq=9)
+    assert upcoming.retry == Retry(after=None, waiting=WAITING)
+    assert upcoming.in_parts == 5
+
+
+def test_a_part_that_could_not_be_judged_waits_behind_the_others() -> None:
+    part = Retry(after=2, is_part=True, waiting=WAITING)
+    upcoming = after(build_last(retry=part, verdict=Verdict.ABSTAIN))
+    back = BatchPart(seqs=(1, 2, 3), after=3, tried_seq=9)
+    assert upcoming == NextTry(retry=Retry(after=None, waiting=(*WAITING, back)))
+
+
+def test_after_a_promoted_part_the_others_are_tried() -> None:
+    part = Retry(after=2, is_part=True, waiting=WAITING)
+    promoted = build_last(retry=part, verdict=Verdict.PROMOTE)
+    assert after(promoted, champion=3).retry == Retry(after=None, waiting=WAITING)
+    assert after(promoted, champion=2) == NextTry(), "it was rolled back since"
+
+
+def test_after_many_refusals_without_a_promotion_nothing_is_tried_by_itself() -> None:
+    assert after(build_last(), refusals=11).at_once
+    assert after(build_last(), refusals=12) == NextTry()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +134,7 @@ def test_what_another_recipe_cannot_mend_waits_for_something_new(changed: dict[s
 
 def test_a_promotion_and_another_champion_begin_anew() -> None:
     longer = Retry(after=1, remedies=(Remedy.LONGER,))
-    assert after(build_last(retry=longer, verdict=Verdict.PROMOTE)) == NextTry()
+    assert after(build_last(retry=longer, verdict=Verdict.PROMOTE), champion=3) == NextTry()
     assert after(build_last(retry=longer), champion=2) == NextTry()
     assert after(None) == NextTry()
 
@@ -145,6 +170,14 @@ def test_the_last_decision_about_the_last_turn_counts(database: Database) -> Non
     assert not upcoming(database).at_once
 
 
+def test_parts_are_stored_with_their_turn(database: Database) -> None:
+    parts = (BatchPart(seqs=(4, 5), after=1, remedies=(Remedy.LONGER,), tried_seq=3),)
+    retry = Retry(after=1, remedies=(Remedy.ANCHORS,), is_part=True, waiting=parts)
+    build_version(database, retry=retry, judged_seq=0)
+    with database.read() as connection:
+        assert last_tries(connection)["billing"].retry == retry
+
+
 def test_what_follows_a_refusal_is_told_before_and_after_it_came(database: Database) -> None:
     first = build_refused(database, SHORT)
 
@@ -155,6 +188,6 @@ def test_what_follows_a_refusal_is_told_before_and_after_it_came(database: Datab
     assert follows(first.number) == "another try after v1, with twice as many steps"
     second = build_refused(database, SHORT, retry=upcoming(database).retry)
     assert follows(first.number) == "v2, another try after v1, with twice as many steps"
-    assert follows(second.number) == "a turn once there is something new"
+    assert follows(second.number) == "the batch of v2 in halves"
     third = build_version(database)
     assert follows(third.number) is None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.learning.parts import FIRST_TRY
 from daemon.learning.planning import TurnLimits, plan_turn
 from ledger.database import Database
 from ledger.events import Event, Status
@@ -14,7 +15,7 @@ from ledger.learning.event_queries import event_by_uid, events_by_seq, mark
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
 
-LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2, refusals_max=3)
+LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
 
 
 def build_correction(id: str, author: str, prompt: str, corrected: str) -> Event:
@@ -43,7 +44,14 @@ def plan(database: Database) -> set[str]:
     """Plan a turn and mark events as it says. Returns what is new in it."""
     with database.read() as connection:
         [waiting] = backlogs(connection)
-        planned = plan_turn(connection, all_agents(connection)["billing"], waiting, token=1, limits=LIMITS)
+        planned = plan_turn(
+            connection,
+            all_agents(connection)["billing"],
+            waiting,
+            token=1,
+            limits=LIMITS,
+            readiness=FIRST_TRY,
+        )
     mark(database, planned.marks)
     seqs = {event.seq for event in planned.plan.events} if planned.plan else set()
     with database.read() as connection:

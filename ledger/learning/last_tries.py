@@ -1,0 +1,97 @@
+"""Reads each agent's last turn and what was decided about its version, and what followed a refusal."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, func, select
+
+from ledger.database import in_chunks
+from ledger.learning.retries import LastTry, Retry, retry_from
+from ledger.schema import decisions, turn_events, turns, versions
+from ledger.turn_states import TurnPart, TurnState, in_part
+from ledger.versions.causes import Cause, causes_of
+from ledger.versions.decisions import Verdict
+
+_Decided = tuple[Verdict, str, frozenset[Cause]]
+"""The last decision about a version, who took it, and the causes if it is a refusal."""
+
+
+def last_tries(connection: Connection, agent: str | None = None) -> dict[str, LastTry]:
+    """The last try of every agent (or of one) that had a turn, by name."""
+    trained = turns.c.state.in_([TurnState.MADE.value, TurnState.DROPPED.value])
+    newest = select(func.max(turns.c.id)).where(trained).group_by(turns.c.agent)
+    if agent is not None:
+        newest = newest.where(turns.c.agent == agent)
+    columns = (turns.c.id, turns.c.agent, turns.c.number, turns.c.parent, turns.c.through_seq, turns.c.retry)
+    rows = connection.execute(select(*columns).where(turns.c.id.in_(newest))).all()
+    decided = _decided(connection, [row.id for row in rows])
+    promoted = {turn for turn, (verdict, *_) in decided.items() if verdict is Verdict.PROMOTE}
+    new = _new_events(connection, [row.id for row in rows if row.id not in promoted])
+    tries = {}
+    for row in rows:
+        verdict, by, causes = decided.get(row.id, (None, "", frozenset()))
+        tries[row.agent] = LastTry(
+            number=row.number,
+            parent=row.parent,
+            through_seq=row.through_seq,
+            retry=retry_from(row.retry),
+            new=tuple(new.get(row.id, ())),
+            verdict=verdict,
+            by=by,
+            causes=causes,
+        )
+    return tries
+
+
+def retry_of(connection: Connection, turn_id: int) -> Retry | None:
+    """Why the turn is another try; None where it is none."""
+    return retry_from(connection.scalar(select(turns.c.retry).where(turns.c.id == turn_id)))
+
+
+def follower(connection: Connection, agent: str, number: int) -> tuple[int, Retry] | None:
+    """The number and the retry of the first turn that followed the version's refusal; None: there is none."""
+    query = select(turns.c.number, turns.c.retry).where(
+        turns.c.agent == agent, turns.c.number > number, turns.c.retry.is_not(None)
+    )
+    for later, stored in connection.execute(query.order_by(turns.c.number)):
+        retry = retry_from(stored)
+        if retry is not None and retry.after == number:
+            return later, retry
+    return None
+
+
+def _new_events(connection: Connection, turn_ids: Sequence[int]) -> dict[int, list[int]]:
+    """The new events of each turn, in their order there."""
+    new: dict[int, list[int]] = defaultdict(list)
+    for ids in in_chunks(turn_ids):
+        query = select(turn_events.c.turn_id, turn_events.c.event_seq).where(
+            turn_events.c.turn_id.in_(ids), in_part(TurnPart.NEW)
+        )
+        for turn_id, seq in connection.execute(query.order_by(turn_events.c.turn_id, turn_events.c.place)):
+            new[turn_id].append(seq)
+    return new
+
+
+def _decided(connection: Connection, turn_ids: Sequence[int]) -> dict[int, _Decided]:
+    """What was decided last about the version of each turn that has one."""
+    decided = {}
+    for ids in in_chunks(turn_ids):
+        about = (decisions.c.agent == versions.c.agent) & (decisions.c.number == versions.c.number)
+        newest = (
+            select(versions.c.turn_id, func.max(decisions.c.id).label("id"))
+            .join(decisions, about)
+            .where(versions.c.turn_id.in_(ids))
+            .group_by(versions.c.turn_id)
+            .subquery()
+        )
+        query = select(newest.c.turn_id, decisions.c.id, decisions.c.kind, decisions.c.by)
+        for row in connection.execute(query.join(newest, newest.c.id == decisions.c.id)).all():
+            reasons = _reasons(connection, row.id) if row.kind == Verdict.REFUSE.value else ()
+            decided[row.turn_id] = (Verdict(row.kind), row.by, causes_of(reasons))
+    return decided
+
+
+def _reasons(connection: Connection, decision_id: int) -> Iterable[str]:
+    """The reasons alone: the answers beside them in the evidence are long."""
+    query = select(decisions.c.evidence["reasons"]).where(decisions.c.id == decision_id)
+    return map(str, connection.scalar(query) or ())
