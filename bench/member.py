@@ -127,7 +127,7 @@ def _intake(
 
 def _intake_options(options: Mapping[str, Any]) -> IntakeOptions:
     """The defaults of the settings, but for what the benchmark asks for."""
-    defaults = intake_options(KafkaSettings(group=GROUP), administrators=frozenset())
+    defaults = intake_options(KafkaSettings(group=GROUP), administrators=frozenset(), unsigned_captures=True)
     changed = {name: value for name, value in options.items() if name in _CHANGEABLE}
     return replace(defaults, topics=Topics(**options.get("topics", {})), **changed)
 

@@ -23,9 +23,9 @@ class EngineLearner:
         """Train the turn as the learner role would."""
         self._agent.learn(prepare_turn(database, self._folder, turn).lesson)
 
-    def answer(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The greedy reply."""
-        return self._agent.replies([messages])[0]
+    def answers(self, prompts: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+        """The greedy replies."""
+        return self._agent.replies(prompts)
 
 
 def engine_learner() -> Callable[[Path], EngineLearner]:

@@ -24,7 +24,7 @@ from ledger.versions.evidence import Pair
 from ledger.versions.lineage import BASE, Version
 from serving.fleet.gate import GateEvidence, GateLimits, Speech, judge
 from serving.fleet.parity import Parity
-from serving.fleet.questions import Question, gate_questions
+from serving.fleet.questions import gate_questions
 from serving.fleet.suite import suite_questions
 from serving.scoring.scorers import score
 
@@ -120,20 +120,21 @@ def _verdict(
             connection, candidate, limit=settings.suite_max, settle_s=3600.0, authors_min=authors_min
         )
 
-    def pair(question: Question) -> Pair:
-        before = prompts[str(question.messages[-1]["content"])].old
-        after = learner.answer(question.messages)
-        return Pair(
+    questions = (*gate, *suite)
+    answers = learner.answers([question.messages for question in questions]) if questions else []
+    pairs = [
+        Pair(
             event=question.event,
-            before=score(scorer, before, question.wanted),
-            after=score(scorer, after, question.wanted),
+            before=score(scorer, prompts[str(question.messages[-1]["content"])].old, question.wanted),
+            after=score(scorer, answer, question.wanted),
         )
-
+        for question, answer in zip(questions, answers, strict=True)
+    ]
     evidence = GateEvidence(
         attempt=plan.attempt,
-        gate=tuple(map(pair, gate)),
-        suite=tuple(map(pair, suite)),
-        authors={question.event: question.author for question in (*gate, *suite) if question.author},
+        gate=tuple(pairs[: len(gate)]),
+        suite=tuple(pairs[len(gate) :]),
+        authors={question.event: question.author for question in questions if question.author},
         before=Speech(),
         after=Speech(),
         parity=_SAME,

@@ -36,6 +36,9 @@ class FeedbackSettings(SettingGroup):
 
     signers: dict[str, SignerSettings] = Field(default_factory=dict, repr=False)
     """Producers that sign their events, by key id (`cloradsigner`)."""
+    unsigned_captures: bool = False
+    """Believe interactions and live counts on `clorad.interactions` that no gateway signed: for records of an
+    older clorad, whose gateways did not sign, or of a recorder of your own."""
     sign_as: str | None = None
     """Key id, one of `signers` with its secret, with which `clorad send` signs; None: it does not."""
 

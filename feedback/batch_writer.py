@@ -36,7 +36,7 @@ class BatchWriter:
         self._placement = placement
         self._reader = reader
         self._dead_letter_topic = options.topics.dead_letters
-        self._interactions_topic = options.topics.interactions
+        self._captures_topic = options.topics.interactions if options.unsigned_captures else None
         self._administrators = frozenset(map(reader.redacted_name, options.administrators))
         self._reached = reached
 
@@ -83,7 +83,7 @@ class BatchWriter:
                     value=record.value,
                     headers=tuple(record.headers),
                     received_s=received_s(record.timestamp, now_s),
-                    any_captures=polled.partition.topic == self._interactions_topic,
+                    any_captures=polled.partition.topic == self._captures_topic,
                 )
                 for record in polled.records
             ),

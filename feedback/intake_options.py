@@ -20,6 +20,7 @@ class IntakeOptions:
     records_max: int  # that one poll returns
     join_s_max: float  # seconds that feedback waits for its interaction
     administrators: frozenset[str]
+    unsigned_captures: bool  # on the interactions topic, what no gateway signed is read too
     topics: Topics = field(default_factory=Topics)
     session_ms: int = SESSION_MS
     still_s_max: float = 120.0  # seconds behind and at the same offset, until intake reports it

@@ -121,9 +121,10 @@ class Reader:
                 trust = Trust.SIGNED
         except SignatureRefused as refusal:
             raise RecordRefused(Reason.BAD_SIGNATURE, str(refusal)) from None
-        is_gateways = trust is Trust.SIGNED and envelope.signer == signing.GATEWAY
+        speaks = envelope.signer == signing.GATEWAY or envelope.source == signing.GATEWAY_SOURCE
+        is_gateways = trust is Trust.SIGNED and speaks
         if envelope.type in wire.GATEWAY_TYPES and not (is_gateways or any_captures):
-            raise RecordRefused(Reason.UNSIGNED, "on this topic only a gateway says this, and signs it")
+            raise RecordRefused(Reason.UNSIGNED, "only a gateway says this, and signs it")
         model = wire.TYPES.get(envelope.type)
         if model is None:
             raise RecordRefused(Reason.UNKNOWN_TYPE, f"known: {', '.join(wire.TYPES)}")

@@ -30,6 +30,8 @@ EXTENSIONS = (KEY, RIGHTS, SIGNER, SIGNATURE)
 
 GATEWAY = "gateway"
 """Id of the key with which gateways sign. It follows from the ledger's secret and needs no setting."""
+GATEWAY_SOURCE = "clorad/gateway"
+"""Source of what gateways say themselves: interactions and counts."""
 KEY_BYTES_MIN = 32
 """Of a secret for HMAC-SHA256; an Ed25519 seed or public key has exactly as many."""
 

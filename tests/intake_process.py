@@ -71,7 +71,7 @@ def main() -> int:
         identity,
         Reader(identity, Redactor(identity.fingerprint)),
         replace(
-            intake_options(KafkaSettings(group="g"), administrators=frozenset()),
+            intake_options(KafkaSettings(group="g"), administrators=frozenset(), unsigned_captures=True),
             **{"topics": topics, "session_ms": 2000, "records_max": 50} | given.get("options", {}),
         ),
         health=_PrintedHealth(),

@@ -28,7 +28,11 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             database,
             identity,
             Reader(identity, Redactor(identity.fingerprint), trusted_signers(settings.feedback, identity)),
-            intake_options(settings.kafka, administrators=settings.ledger.administrators),
+            intake_options(
+                settings.kafka,
+                administrators=settings.ledger.administrators,
+                unsigned_captures=settings.feedback.unsigned_captures,
+            ),
             health=health,
             full=build_capacity(settings, database),
             reached=Failpoints(settings.failpoint),
@@ -39,7 +43,9 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             raise RoleRefused(f"kafka: {refusal}") from None
 
 
-def intake_options(kafka: KafkaSettings, *, administrators: frozenset[str]) -> IntakeOptions:
+def intake_options(
+    kafka: KafkaSettings, *, administrators: frozenset[str], unsigned_captures: bool
+) -> IntakeOptions:
     """Intake's options in these settings."""
     return IntakeOptions(
         group=kafka.group,
@@ -49,4 +55,5 @@ def intake_options(kafka: KafkaSettings, *, administrators: frozenset[str]) -> I
         records_max=kafka.records_max,
         join_s_max=kafka.join_s_max,
         administrators=administrators,
+        unsigned_captures=unsigned_captures,
     )

@@ -23,6 +23,7 @@ from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, depth_o
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.signing import GATEWAY_SOURCE
 from feedback.token_ids import IdsLeftOut
 from ledger.topic_names import INTERACTIONS_TOPIC
 from serving.gateway.captured_parts import CapturedReply
@@ -32,7 +33,7 @@ _captured = metrics.get_meter("serving").create_counter(
     "clorad.gateway.interactions", unit="{interaction}", description="captures, by what became of them"
 )
 
-SOURCE = "clorad/gateway"
+SOURCE = GATEWAY_SOURCE
 
 LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
 """Fates of captures that something prevented: these are alerted on."""

@@ -19,6 +19,7 @@ from feedback.intake import Intake
 from feedback.intake_options import IntakeOptions
 from feedback.reading import Reader
 from feedback.redaction import Redactor
+from feedback.signing import Signers
 from feedback.topics import Topics
 from ledger.database import Database
 from ledger.identity import ensure_identity
@@ -103,8 +104,11 @@ def build_ledger(folder: Path) -> IntakeLedger:
 
 
 def build_intake_options(**changed: Any) -> IntakeOptions:
-    """The defaults of the settings, but for `changed`."""
-    return replace(intake_options(KafkaSettings(group="g"), administrators=frozenset()), **changed)
+    """The defaults of the settings, but for `changed`; interactions need no signature."""
+    return replace(
+        intake_options(KafkaSettings(group="g"), administrators=frozenset(), unsigned_captures=True),
+        **changed,
+    )
 
 
 def build_intake(
@@ -115,6 +119,7 @@ def build_intake(
     health: RecordedHealth | None = None,
     full: Callable[[], str] = lambda: "",
     reached: Callable[[str], None] = lambda _: None,
+    signers: Signers | None = None,
     **options: Any,
 ) -> Intake:
     identity = ensure_identity(ledger.database)
@@ -122,7 +127,7 @@ def build_intake(
         cluster,
         ledger.database,
         identity,
-        Reader(identity, Redactor(identity.fingerprint)),
+        Reader(identity, Redactor(identity.fingerprint), signers),
         build_intake_options(**{"topics": topics, "session_ms": 6000} | options),
         health=health or RecordedHealth(),
         full=full,

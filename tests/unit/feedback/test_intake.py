@@ -2,18 +2,29 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from feedback.event_record import build_event_record, signed_record
 from feedback.intake import Fenced
+from feedback.producer import KafkaRecord
 from feedback.redaction import Redactor
-from feedback.signing import gateway_key
+from feedback.signing import (
+    GATEWAY_SOURCE,
+    Algorithm,
+    Signers,
+    SigningKey,
+    TrustedSigner,
+    gateway_key,
+    trusted_gateway,
+)
 from ledger.errors import LedgerUnavailable
 from ledger.identity import ensure_identity
-from ledger.schema import dead_letters, events
+from ledger.schema import dead_letters, events, ranges
 from tests.fakes.kafka import FakeKafka, FakeLog
 from tests.meters import metric_increases, metric_values
 from tests.unit.feedback.event_builder import CORRECTION, INTERACTION, build_headers
@@ -87,6 +98,53 @@ def test_interactions_are_kept_too(kafka: FakeKafka, ledger: IntakeLedger) -> No
         build_intake(kafka, ledger, topics), lambda: ledger.records_kept(topics.interactions) == 1
     )
     assert ledger.dead_letter_reasons() == []
+
+
+LIVE = {
+    "agent": "sql",
+    "producer": "p",
+    "sequence": 1,
+    "canary": "",
+    "share": 0.0,
+    "versions": {"v0": {"conversations": 3, "signals": {}}},
+}
+
+
+@pytest.mark.parametrize(("kind", "data"), [("interaction", INTERACTION), ("live", LIVE)])
+def test_what_gateways_say_is_kept_only_where_a_gateway_signed_it(
+    kafka: FakeKafka, ledger: IntakeLedger, kind: str, data: dict[str, Any]
+) -> None:
+    topics = kafka.create_all(partitions=1)
+    identity = ensure_identity(ledger.database)
+    ours, others = gateway_key(identity), replace(gateway_key(identity), secret=b"x" * 32)
+    proxy = SigningKey(id="proxy", algorithm=Algorithm.HMAC_SHA256, secret=b"p" * 32)
+    trusted_proxy = TrustedSigner(
+        id=proxy.id,
+        algorithm=proxy.algorithm,
+        key=proxy.secret,
+        sources=frozenset({GATEWAY_SOURCE}),
+        rights=None,
+    )
+
+    def build_record(number: int) -> KafkaRecord:
+        return build_event_record(
+            kind,
+            data | {"sequence": number} if kind == "live" else data,
+            topic=topics.interactions,
+            source=GATEWAY_SOURCE,
+            redactor=Redactor(identity.fingerprint),
+            event_id=f"i{number}",
+        )
+
+    first, second = build_record(1), build_record(2)
+    sent = [first, *(signed_record(first, key) for key in (others, ours)), signed_record(second, proxy)]
+    for record in sent:
+        kafka.send(topics.interactions, record.value, headers=record.headers)
+    signers = Signers([trusted_gateway(identity), trusted_proxy])
+    intake = build_intake(kafka, ledger, topics, signers=signers, unsigned_captures=False)
+    run_intake_until(intake, lambda: ledger.records_kept(topics.interactions) == len(sent))
+    assert ledger.dead_letter_reasons() == ["unsigned", "bad_signature"]
+    assert ledger.column(select(func.sum(ranges.c.interactions))) == [2]
 
 
 def test_a_restart_goes_on_where_it_stopped(kafka: FakeKafka, ledger: IntakeLedger) -> None:
