@@ -1,11 +1,15 @@
 """The attack benchmark: its bound, that one attacker changes nothing, and that finished cells are kept."""
 
 import json
-from dataclasses import asdict, replace
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from bench.poison import WORLD, Cell, bound_95, cells_of, figures, run_cell
+from bench.finished_runs import append_run
+from bench.poison import WORLD, bound_95, cells_of, figures, main, run_cell
+from bench.poison_history import Cell
 from examples.house_rules.world_file import read_world
 
 ATTACK = Cell(attackers="1", events=10, sharing=False, authors=4, authors_min=2, engine=False)
@@ -42,6 +46,18 @@ def test_the_figures_count_attackers_who_are_alone_apart_from_those_who_collude(
     assert (result["collusion"]["harmful_promoted"], result["honest_promoted_share"]) == (3, 1.0)
 
 
-def test_a_finished_cell_is_read_back_as_it_was_written() -> None:
-    for cell in cells_of(read_world(WORLD), engine=False, authors_min=2):
-        assert Cell(**json.loads(json.dumps(asdict(cell)))).key == cell.key
+def test_a_measurement_goes_on_with_the_runs_that_are_not_in_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.jsonl"
+    cells = cells_of(read_world(WORLD), engine=False, authors_min=2)
+    for cell in cells:
+        append_run(file, {"cell": cell.key, "seed": 0, "verdict": "promote", "changed": True})
+    append_run(file, {"cell": cells[0].key, "seed": 1, "verdict": "waits", "changed": False})
+    monkeypatch.setattr(
+        sys, "argv", ["poison", "--json", "--out", str(file), "--seeds", "2", "--minutes", "0"]
+    )
+    main()
+    result = json.loads(capsys.readouterr().out)
+    assert (result["harmful_promoted"], result["harmful_tried"]) == (6, 7)
+    assert result["cells"][0]["verdicts"] == {"promote": 1, "waits": 1}
