@@ -55,8 +55,9 @@ test: lint  ## everything: lint, unit, contract, integration, acceptance (10 min
 faults: setup  ## every row of the fault table on real brokers (`make test` runs the most telling ones); SOAK_S=1200
 	FAULTS=all $(BIN)/python -m pytest tests/faults
 
-demo: setup  ## agents learn house rules from corrections while you watch; CHAOS=1 kills things, WORLD=path changes them
-	$(BIN)/python -m examples.house_rules.demo $(if $(CHAOS),--chaos) $(if $(WORLD),--world $(WORLD)) $(DEMO)
+demo: setup $(if $(filter smollm2,$(BASE)),real-base)  ## agents learn house rules while you watch; FULL=1: in two waves, CHAOS=1 kills things, BASE=smollm2: a real base
+	$(BIN)/python -m $(if $(filter smollm2,$(BASE)),examples.real_base.demo,examples.house_rules.demo \
+	  $(if $(FULL),--full) $(if $(CHAOS),--chaos) $(if $(WORLD),--world $(WORLD))) $(DEMO)
 
 base-model: setup  ## make the tiny base model again (fixed number of steps, 10 to 15 minutes)
 	$(BIN)/python -m examples.base_model.make --out examples/base_model/weights

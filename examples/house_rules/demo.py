@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.house_rules import report
-from examples.house_rules.demo_run import DemoFailedError, DemoOptions, DemoRun
+from examples.house_rules.demo_options import DemoOptions
+from examples.house_rules.demo_run import DemoFailedError, DemoRun
 from examples.house_rules.ledger_view import LedgerView
+from examples.house_rules.recipe import SETTLE_S
 from examples.house_rules.report import Figures, Goal
 from examples.house_rules.stack import BASE, ROOT, Stack, StackFailedError, StackOptions
 from examples.house_rules.view import View
-from examples.house_rules.world import World
 from examples.house_rules.world_file import BrokenWorldError, read_world
 
 SHOP = Path(__file__).with_name("worlds") / "shop.toml"
@@ -40,7 +41,10 @@ def main(words: Sequence[str] | None = None) -> int:
             )
         )
         console.print("starting Kafka, vLLM and clorad …")
-        stack.start()
+        console.print(
+            f"people have {SETTLE_S:.0f} s to object to an answer: learning.settle_s, an hour by default"
+        )
+        stack.launch()
         if stack.broker == "mock":
             console.print(_MOCK)
         ledger = LedgerView(stack.ledger_url)
@@ -63,7 +67,7 @@ def _run(options: DemoOptions, stack: Stack, ledger: LedgerView, console: Consol
     with View(progress, console) as view:
         figures = DemoRun(options, stack, ledger, view, progress).run()
         view.save_svg(stack.folder / "view.svg")
-    reached = report.goals(figures, whole=options.whole, chaos=options.chaos)
+    reached = report.goals(figures, whole=options.whole, full=options.full, chaos=options.chaos)
     report.write(stack.folder / "report.json", report.as_json(figures, reached))
     _show(console, figures, reached)
     if (uid := ledger.first_taught()) is not None:
@@ -79,6 +83,10 @@ def _show(console: Console, figures: Figures, reached: Sequence[Goal]) -> None:
         mark, style = ("✓", "green") if goal.met else ("✗", "red")
         console.print(f"{mark} {goal.what}: {goal.got}", style=style, markup=False, soft_wrap=True)
     met = sum(goal.met for goal in reached)
+    if figures.first_followed_s is not None:
+        console.print(
+            f"an agent followed its first rule {figures.first_followed_s:.0f} s after vLLM was ready"
+        )
     console.print(
         f"{met} of {len(reached)} goals met in {figures.seconds:.0f} s; figures in .demo/report.json"
     )
@@ -87,7 +95,10 @@ def _show(console: Console, figures: Figures, reached: Sequence[Goal]) -> None:
 def _options(arguments: argparse.Namespace) -> DemoOptions:
     if not (BASE / "config.json").is_file():
         raise StackFailedError("no base model in examples/base_model/weights; make it with: make base-model")
-    world: World = read_world(arguments.world)
+    full = arguments.full or arguments.chaos
+    world = read_world(arguments.world)
+    if not full:
+        world = world.up_to(1)
     count = 1 if arguments.first_form else arguments.agents or len(world.agents)
     if not 1 <= count <= len(world.agents):
         raise BrokenWorldError(f"{arguments.world.name} has {len(world.agents)} agents, not {count}")
@@ -96,10 +107,11 @@ def _options(arguments: argparse.Namespace) -> DemoOptions:
         world_file=arguments.world.resolve(),
         agents=world.agents[:count],
         whole=not arguments.first_form,
+        full=full,
         chaos=arguments.chaos,
-        n=100,
+        n=100 if full else 70,
         seed=arguments.seed,
-        seconds_max=2400.0 if arguments.chaos else 1500.0,
+        seconds_max=2400.0 if full else 1500.0,
     )
 
 
@@ -107,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.house_rules.demo", description=__doc__)
     parser.add_argument("--world", type=Path, default=SHOP, help="a world file (WORLDS.md)")
     parser.add_argument("--agents", type=int, default=None, help="only the first N agents of the world")
-    parser.add_argument("--chaos", action="store_true", help="kill roles and a replica while it runs")
+    parser.add_argument("--full", action="store_true", help="every wave, a bad batch, and more requests")
+    parser.add_argument("--chaos", action="store_true", help="the same, while roles and a replica are killed")
     parser.add_argument("--first-form", action="store_true", help="one agent and one developer, nothing else")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts that people think of")
     return parser

@@ -4,16 +4,15 @@
 questions in evaluation.py, the screen in view.py, the figures in recording.py and report.py.
 """
 
+import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from examples.house_rules.chaos import FAILPOINTS, Chaos
+from examples.house_rules.demo_options import DemoOptions
 from examples.house_rules.evaluation import (
-    Evaluation,
     EvaluationResult,
     build_evaluation,
     evaluate,
@@ -23,18 +22,17 @@ from examples.house_rules.ledger_view import LedgerView
 from examples.house_rules.people.feedback_producer import TOPIC
 from examples.house_rules.people.gateway import GatewayClient
 from examples.house_rules.processes import PeopleProcesses, PersonOptions
-from examples.house_rules.progress import AgentProgress, DemoProgress
+from examples.house_rules.progress import DemoProgress
 from examples.house_rules.recording import DemoCounts, FigureSources, RoutingWatch
 from examples.house_rules.report import Figures
+from examples.house_rules.sampling import sample
 from examples.house_rules.stack import Stack
 from examples.house_rules.view import View
-from examples.house_rules.world import Task, World
 
 TICK_S = 0.5
-SAMPLE_S = 6.0  # between two samples of held-out prompts, for the curves on the screen
-SAMPLED = 3
 INTAKE_S_MAX = 120.0
 DRAIN_S_MAX = 60.0
+STORED_S_MAX = 4.0  # from a developer's last acknowledged event until the ledger has it
 SETTLE_S_MAX = 240.0  # for the verdict on the bad batch, and for the last kill
 
 _FOR_ALL_AGENTS = ("operator", "environment", "load", "poison")
@@ -42,25 +40,6 @@ _FOR_ALL_AGENTS = ("operator", "environment", "load", "poison")
 
 class DemoFailedError(RuntimeError):
     """The demo cannot go on. The message says why in one line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoOptions:
-    """Which world is run, and how."""
-
-    world: World
-    world_file: Path
-    agents: tuple[str, ...]
-    whole: bool  # with operator, environment, load, careless developer and poison
-    chaos: bool
-    n: int  # questions of each kind in an evaluation
-    seed: int
-    seconds_max: float
-
-    def progress(self, broker: str) -> DemoProgress:
-        """The progress at the start: every agent, nothing followed yet."""
-        agents = {agent: AgentProgress(agent=agent, waves=self.world.waves(agent)) for agent in self.agents}
-        return DemoProgress(title=self.world.title, broker=broker, agents=agents)
 
 
 class DemoRun:
@@ -74,7 +53,8 @@ class DemoRun:
         self._ledger = ledger
         self._view = view
         self._progress = progress
-        self._people = PeopleProcesses(stack, options.world_file, seed=options.seed)
+        waves = max(map(options.world.waves, options.agents))
+        self._people = PeopleProcesses(stack, options.world_file, waves=waves, seed=options.seed)
         self._chaos = Chaos(stack, ledger, FAILPOINTS if options.chaos else {})
         self._answers = through_gateway(GatewayClient(stack.gateway))
         self._evaluations = [build_evaluation(options.world, agent, n=options.n) for agent in options.agents]
@@ -88,19 +68,28 @@ class DemoRun:
             chaos=self._chaos,
             journals=self._people.journals,
         )
-        self._started = time.monotonic()
+        self._ready_s: float | None = None  # when vLLM had answered once (monotonic)
+        self._first_followed_s: float | None = None
         self._finished = threading.Event()
         self._bad_batch: str | None = None  # the agent that gets the bad batch
-        self._rush = False
+        self._rush = 0
+        self._fed_s: dict[str, float] = {}  # when developers who wait for another version gave feedback
 
     def run(self) -> Figures:
         """Run every step and return the figures. Raises `DemoFailedError` or `StackFailedError`."""
-        sampler = threading.Thread(target=self._sample, name="sample", daemon=True)
+        sampler = threading.Thread(
+            target=sample,
+            args=(self._evaluations, self._answers, self._counts, self._progress, self._finished),
+            daemon=True,
+        )
         try:
-            self._chaos.start()
+            self._progress.headline = "vLLM starts"
+            self._chaos.start()  # roles and people start while vLLM does
+            self._start_people()
+            self._stack.wait_ready()
+            self._ready_s = time.monotonic()
             self._stack.wait_for_agents()
             self._wait_for_intake()
-            self._start_people()
             before = self._evaluate("what the base model does by itself")
             self._routing_watch.start()
             sampler.start()
@@ -112,7 +101,13 @@ class DemoRun:
             after = self._evaluate("every question is asked again")
             self._drain()
             self._progress.headline = "the end"
-            return self._sources.figures(before, after, bad_batch=self._bad_batch, seconds=self._seconds())
+            return self._sources.figures(
+                before,
+                after,
+                bad_batch=self._bad_batch,
+                first_followed_s=self._first_followed_s,
+                seconds=self._seconds(),
+            )
         finally:
             self._finished.set()
             self._routing_watch.stop()
@@ -149,12 +144,19 @@ class DemoRun:
                 self._people.start(PersonOptions(name=name, module=name, agents=agents))
 
     def _teach(self) -> None:
-        """Announce waves until every agent follows all its rules; each agent goes at its own pace."""
+        """Announce waves until every agent follows all its rules; each agent goes at its own pace.
+
+        The others begin when the first agent is being trained: its pass is short, they share the next one.
+        """
         self._progress.headline = "agents learn their house rules"
-        for agent in self._options.agents:
-            self._announce(agent, 1)
+        first, *others = self._options.agents
+        self._announce(first, 1)
         while any(agent.followed < agent.waves for agent in self._progress.agents.values()):
             self._tick()
+            if others and (self._progress.agents[first].learning or self._progress.agents[first].verdict):
+                for agent in others:
+                    self._announce(agent, 1)
+                others = []
 
     def _settle(self) -> None:
         """Wait for the verdict on the bad batch, and until every planned kill has happened."""
@@ -188,7 +190,8 @@ class DemoRun:
             raise DemoFailedError(f"not done after {self._options.seconds_max:.0f} s")
         self._read_reports()
         self._read_ledger()
-        if "load" in self._people.names and self._rush != (rush := self._ledger.is_judging()):
+        rush = self._options.rushing if self._ledger.is_judging() else 0
+        if "load" in self._people.names and self._rush != rush:
             self._rush = rush
             self._people.set_rush("load", rush)
         self._view.refresh()
@@ -206,6 +209,8 @@ class DemoRun:
             case "followed":
                 self._mark_followed(report["agent"], report["wave"])
             case "feedback":
+                if report["makes_a_turn"]:
+                    self._fed_s[report["agent"]] = report["at_s"]
                 self._show(f"{person}: {report['corrections']} corrections, {report['approvals']} approvals")
             case "interventions":
                 self._show(f"{person}: stepped in {report['count']} times at {report['agent']}")
@@ -217,14 +222,24 @@ class DemoRun:
         agent = self._progress.agents[name]
         agent.followed = wave
         self._show(f"{name}: follows the rules of wave {wave}")
+        if self._first_followed_s is None:
+            self._first_followed_s = self._seconds()
+            self._show_change(name)
         if self._options.chaos:
             self._chaos.empty_a_replica(self._show)
         if wave < agent.waves:
             self._announce(name, wave + 1)
-        elif self._options.whole and self._bad_batch is None:
+        elif self._options.whole and self._options.full and self._bad_batch is None:
             self._bad_batch = name
             self._people.start(PersonOptions(name="careless", module="careless", agents=[name]))
             self._people.announce(["careless"], name, wave)
+
+    def _show_change(self, name: str) -> None:
+        """What people see of it: a correction, the answers before and after, and how long it took."""
+        change = self._ledger.first_change(name)
+        taken = [delay.text for delay in self._sources.delays() if delay.agent == name]
+        for line in (*(change.lines if change else ()), *taken):
+            self._show(f"  {line}")
 
     def _show_verdict(self, name: str, verdict: str) -> None:
         self._show(f"{name}: {verdict}")
@@ -238,6 +253,9 @@ class DemoRun:
             if (agent := progress.agents.get(name)) is not None:
                 if state.verdict != agent.verdict:
                     self._show_verdict(name, state.verdict)
+                if state.lacks_events and self._fed_s.get(name, math.inf) < time.time() - STORED_S_MAX:
+                    del self._fed_s[name]
+                    self._people.report_refusal([_developer(name)], name)
                 agent.version, agent.backlog = state.version, state.backlog
                 agent.learning, agent.verdict = state.learning, state.verdict
         recent_s = time.time() - 10.0
@@ -246,22 +264,6 @@ class DemoRun:
         progress.requests_per_s = sum(request.ended_s > recent_s for request in requests[-2000:]) / 10.0
         progress.stored, progress.dead = self._ledger.stored(), sum(self._ledger.dead().values())
         progress.promoted, progress.kills = len(self._ledger.promotions()), len(self._chaos.kills)
-
-    def _sample(self) -> None:
-        """Ask a few held-out prompts at a time, for the curves; figures come from the evaluations."""
-        round_number = 0
-        while not self._finished.wait(SAMPLE_S):
-            for evaluation in self._evaluations:
-                tasks = _some(evaluation, round_number)
-                answers = self._answers(tasks)
-                self._counts.evaluation_requests += len(answers)
-                self._counts.evaluation_failed += sum(answer is None for answer in answers)
-                agent = self._progress.agents[evaluation.agent]
-                agent.evaluated = None
-                right = [answer == task.wanted for task, answer in zip(tasks, answers, strict=True)]
-                agent.recent.extend(right)
-                agent.history.append(agent.accuracy)
-            round_number += 1
 
     def _stop_people(self) -> None:
         self._people.stop()
@@ -275,7 +277,7 @@ class DemoRun:
         self._read_ledger()
 
     def _seconds(self) -> float:
-        return time.monotonic() - self._started
+        return 0.0 if self._ready_s is None else time.monotonic() - self._ready_s
 
     def _show(self, line: str) -> None:
         self._progress.seconds = self._seconds()
@@ -284,8 +286,3 @@ class DemoRun:
 
 def _developer(agent: str) -> str:
     return f"developer-{agent}"
-
-
-def _some(evaluation: Evaluation, round_number: int) -> Sequence[Task]:
-    first = round_number * SAMPLED * 7 % len(evaluation.fires)  # in jumps, so that every rule is sampled
-    return [evaluation.fires[(first + step * 11) % len(evaluation.fires)] for step in range(SAMPLED)]

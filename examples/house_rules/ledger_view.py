@@ -5,16 +5,29 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from daemon.learning.scheduler import Freshness, waiting_reason
+from daemon.settings import GateSettings, LearningSettings
+from examples.house_rules.recipe import AGE_S_MAX, EVENTS_MIN
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.intake import dead_letters
-from ledger.learning.backlog import backlogs
+from ledger.learning.backlog import Backlog, backlogs
+from ledger.learning.event_queries import event_by_uid
+from ledger.reports.examples import changed_examples
+from ledger.reports.timeline import Timeline, timelines
 from ledger.schema import dead_letters as dead_letter_rows
 from ledger.schema import decisions, events, positions, turn_events, turns, versions
 from ledger.turn_states import EventOutcome, TurnPart, TurnState, in_part, in_state
 from ledger.versions.decisions import SETTLED, Verdict, decisions_of, undecided
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import version_name
+
+_FRESHNESS = Freshness(
+    events_min=EVENTS_MIN,
+    age_s_max=AGE_S_MAX,
+    alpha=GateSettings().alpha,
+    refusals_max=LearningSettings().refusals_max,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +38,27 @@ class AgentState:
     backlog: int
     learning: bool
     verdict: str
+    lacks_events: bool  # more corrections would let it learn now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One held-out prompt that people corrected: the answers before and after the agent was taught."""
+
+    asked: str
+    before: str
+    corrected: str
+    after: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The change in words."""
+        return (
+            f"asked:     {self.asked}",
+            f"before:    {self.before}",
+            f"corrected: {self.corrected}",
+            f"after:     {self.after}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +90,7 @@ class LedgerView:
                         backlog=backlog.untaught,
                         learning=_is_learning(connection, backlog.agent),
                         verdict=_last_verdict(connection, backlog.agent),
+                        lacks_events=_lacks_events(backlog),
                     )
                     for backlog in backlogs(connection)
                 }
@@ -112,6 +147,28 @@ class LedgerView:
                 )
                 for row in connection.execute(query)
             ]
+
+    def timelines(self) -> list[Timeline]:
+        """How long each promoted version took, in order of promotion."""
+        with self._database.read() as connection:
+            return timelines(connection)
+
+    def first_change(self, agent: str) -> Change | None:
+        """The prompt that the agent's first promoted version improved most; None where there is none."""
+        with self._database.read() as connection:
+            promoted = (one for one in decisions_of(connection, agent) if one.verdict is Verdict.PROMOTE)
+            if (first := next(promoted, None)) is None:
+                return None
+            examples = [one for one in changed_examples(first.evidence) if not one.suite]
+            if not examples or not (kept := event_by_uid(connection, examples[0].uid)):
+                return None
+            data = kept[0].event.data
+        return Change(
+            asked=data["messages"][-1]["content"],
+            before=examples[0].before_text or "",
+            corrected=str(data["corrected"]),
+            after=examples[0].after_text or "",
+        )
 
     def refusals(self, agent: str, *, after_s: float = 0.0) -> int:
         """How many of the agent's candidates were refused after `after_s` (Unix time)."""
@@ -174,6 +231,12 @@ class LedgerView:
         with self._database.read() as connection:
             pass_id = connection.scalar(select(func.max(turns.c.pass_id)))
         return None if pass_id is None else int(pass_id)
+
+
+def _lacks_events(backlog: Backlog) -> bool:
+    """Whether it waits for more events, or for more held-out corrections than chance gave it."""
+    reason = waiting_reason(backlog, _FRESHNESS) or ""
+    return backlog.untaught > 0 and reason.startswith(("more events", "evidence"))
 
 
 def _champion_name(connection: Connection, agent: str, number: int) -> str:

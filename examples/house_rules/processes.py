@@ -27,9 +27,10 @@ class PersonOptions:
 class PeopleProcesses:
     """The people that run. `reports` has what they report, in order."""
 
-    def __init__(self, stack: Stack, world: Path, *, seed: int) -> None:
+    def __init__(self, stack: Stack, world: Path, *, waves: int, seed: int) -> None:
         self._stack = stack
         self._world = world
+        self._waves = waves
         self._seed = seed
         self._people: dict[str, subprocess.Popen[str]] = {}
         self.reports: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
@@ -42,6 +43,7 @@ class PeopleProcesses:
         command = [
             *(sys.executable, "-m", f"examples.house_rules.people.{options.module}"),
             *("--name", options.name, "--agents", ",".join(options.agents), "--world", str(self._world)),
+            *("--waves", str(self._waves)),
             *("--gateway", self._stack.gateway, "--bootstrap", self._stack.bootstrap),
             *("--journal", str(self.journals / f"{options.name}.jsonl"), "--seed", str(self._seed)),
             *("--kafka-options", json.dumps(self._stack.kafka_options)),
@@ -91,9 +93,9 @@ class PeopleProcesses:
                 person.kill()
                 person.wait(STOP_S_MAX)
 
-    def set_rush(self, name: str, on: bool) -> None:
-        """Tell this person to send requests without pauses, or to go back to normal."""
-        self._send([name], {"rush": on})
+    def set_rush(self, name: str, threads: int) -> None:
+        """Tell this person how many threads are to send requests without pauses; 0: back to normal."""
+        self._send([name], {"rush": threads})
 
     def _send(self, names: Sequence[str], announcement: Mapping[str, Any]) -> None:
         for name in names:

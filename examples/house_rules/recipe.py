@@ -6,8 +6,14 @@ more steps (`python -m bench.learning` measures it).
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+EVENTS_MIN, AGE_S_MAX = 20, 3600.0
+
+SETTLE_S = 3.0
+"""Seconds that people have to object to an answer: here they do at once. The default is an hour."""
 
 RECIPE: Mapping[str, Any] = {
     "learning_rate": 1.75e-3,
@@ -18,10 +24,21 @@ RECIPE: Mapping[str, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseOptions:
+    """A base model, and what fits it on two cores. The defaults fit the example base."""
+
+    path: Path
+    recipe: Mapping[str, Any] = field(default_factory=lambda: RECIPE)
+    threads: int = 1  # of the learner
+    in_flight_max: int = 16  # questions of the gate at once
+    suite_max: int = 48
+
+
 def clorad_toml(
     *,
     folder: Path,
-    base: Path,
+    base: BaseOptions,
     bootstrap: str,
     kafka_options: Mapping[str, Any],
     first_start: str,
@@ -30,14 +47,18 @@ def clorad_toml(
     ledger_url: str,
     agents: Mapping[str, str],
 ) -> str:
-    """The text of clorad.toml: one machine, one learner thread, agents with their scorers."""
+    """The text of clorad.toml: one machine, agents with their scorers."""
     sections: dict[str, Mapping[str, Any]] = {
         "kafka": {"bootstrap_servers": bootstrap, "group": "clorad-demo", "first_start": first_start},
         "ledger": {"url": ledger_url},
         "store": {"path": str(folder / "adapters")},
-        "engine": {"base": str(base), "threads": 1},
-        "learning": {"events_min": 20, "anchors_max": 160, "age_s_max": 3600, "gather_s": 6.0},
-        "gate": {"suite_max": 48, "answer_tokens_max": 64, "in_flight_max": 16},
+        "engine": {"base": str(base.path), "threads": base.threads},
+        "learning": {"events_min": EVENTS_MIN, "age_s_max": AGE_S_MAX, "settle_s": SETTLE_S},
+        "gate": {
+            "suite_max": base.suite_max,
+            "answer_tokens_max": 64,
+            "in_flight_max": base.in_flight_max,
+        },
         "fleet": {"replicas": list(replicas)},
         "gateway": {"port": gateway_port, "leave_s": 0.0},
     }
@@ -45,7 +66,8 @@ def clorad_toml(
         sections["kafka.options"] = kafka_options
     for name, scorer in agents.items():
         sections[f"agents.{name}"] = {"scorer": scorer, "capture": True}
-        sections[f"agents.{name}.recipe"] = RECIPE
+        if base.recipe:
+            sections[f"agents.{name}.recipe"] = base.recipe
     return "\n".join(
         f"[{section}]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in entries.items())
         for section, entries in sections.items()

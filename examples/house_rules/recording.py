@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.house_rules.chaos import Chaos
+from examples.house_rules.delays import Delay, acknowledgements, delays
 from examples.house_rules.evaluation import EvaluationResult
 from examples.house_rules.ledger_view import LedgerView
 from examples.house_rules.people.feedback_producer import TOPIC
@@ -96,6 +97,10 @@ class FigureSources:
         acknowledged = {(line["partition"], line["offset"]) for line in self.journal()}
         return len(acknowledged - self.ledger.places(TOPIC))
 
+    def delays(self) -> list[Delay]:
+        """How long the promoted versions took, in order of promotion."""
+        return delays(self.ledger.timelines(), acknowledgements(self.journal()))
+
     def bad_batch_refused(self, agent: str) -> bool:
         """Whether a candidate of the agent was refused after the bad batch was sent."""
         harm_s = self.counts.harm_s
@@ -107,6 +112,7 @@ class FigureSources:
         after: Mapping[str, EvaluationResult],
         *,
         bad_batch: str | None,
+        first_followed_s: float | None,
         seconds: float,
     ) -> Figures:
         """All figures. `bad_batch` is the agent that the bad batch was sent to; None where there was none."""
@@ -127,6 +133,8 @@ class FigureSources:
             evaluation_failed=self.counts.evaluation_failed,
             swaps=self._swaps(),
             event_to_live_s=self.ledger.events_to_live_s(),
+            delays=self.delays(),
+            first_followed_s=first_followed_s,
             events_produced=len(self.journal()),
             events_stored=self.ledger.stored(),
             events_missing=self.missing(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.house_rules.chaos import Kill
+from examples.house_rules.delays import Delay
 from examples.house_rules.evaluation import EvaluationResult
 from examples.house_rules.people.poison import REASONS
 from examples.house_rules.stack import ROOT
@@ -54,6 +55,8 @@ class Figures:
     evaluation_failed: int
     swaps: Sequence[Swap]
     event_to_live_s: Sequence[float]
+    delays: Sequence[Delay]  # of the promoted versions, from the last correction to the first answer
+    first_followed_s: float | None  # from vLLM's first answer until an agent followed its first rule
     events_produced: int
     events_stored: int
     events_missing: int  # Kafka acknowledged them and the ledger does not have them
@@ -100,9 +103,16 @@ class Goal:
     got: str
 
 
-def goals(figures: Figures, *, whole: bool, chaos: bool) -> list[Goal]:
-    """The goals about learning and, where `whole` had people for it, about traffic and bad input."""
-    reached = [goal for name, agent in figures.agents.items() for goal in _of_agent(name, agent, whole=whole)]
+def goals(figures: Figures, *, whole: bool, full: bool, chaos: bool) -> list[Goal]:
+    """The goals about learning and, where `whole` had people for it, about traffic and bad input.
+
+    A `full` run has every wave, a bad batch, and more traffic.
+    """
+    reached = [
+        goal
+        for name, agent in figures.agents.items()
+        for goal in _of_agent(name, agent, whole=whole, versions_min=2 if full else 1)
+    ]
     reached.append(_goal("no request failed", figures.failed == 0, figures.failed))
     reached.append(_goal("audit clean", figures.audit == "clean", figures.audit))
     reached.append(
@@ -114,24 +124,27 @@ def goals(figures: Figures, *, whole: bool, chaos: bool) -> list[Goal]:
     )
     if not whole:
         return reached
+    requests, in_flight, spanning = (1500, 16, 100) if full else (300, 8, 20)
     reached += [
         _goal(
             "two agents or more in one pass", figures.agents_per_pass_max >= 2, figures.agents_per_pass_max
         ),
-        _goal("the bad batch was refused", figures.bad_batch_refused is True, figures.bad_batch_refused),
-        _goal("1,500 requests or more", len(figures.requests) >= 1500, len(figures.requests)),
+        _goal(f"{requests:,} requests or more", len(figures.requests) >= requests, len(figures.requests)),
         _goal(
-            "16 or more in flight at promotions",
-            figures.in_flight_at_swaps_min >= 16,
+            f"{in_flight} or more in flight at promotions",
+            figures.in_flight_at_swaps_min >= in_flight,
             figures.in_flight_at_swaps_min,
         ),
-        _goal("100 or more span a swap", figures.spanning >= 100, figures.spanning),
+        _goal(f"{spanning} or more span a swap", figures.spanning >= spanning, figures.spanning),
         _goal(
             "poison set aside with its reasons",
             set(REASONS) <= set(figures.dead_letters),
             dict(figures.dead_letters),
         ),
     ]
+    if full:
+        refused = figures.bad_batch_refused
+        reached.append(_goal("the bad batch was refused", refused is True, refused))
     if chaos:
         same = bool(figures.replayed) and all(figures.replayed.values())
         reached.append(_goal("killed passes replay to the same hashes", same, dict(figures.replayed)))
@@ -152,6 +165,8 @@ def as_json(figures: Figures, reached: Sequence[Goal]) -> dict[str, Any]:
         "swap_ms_p50": round(_quantile(swap_ms, 0.5)),
         "event_to_live_s_p50": round(_quantile(figures.event_to_live_s, 0.5), 1),
         "event_to_live_s_p95": round(_quantile(figures.event_to_live_s, 0.95), 1),
+        "first_followed_s": figures.first_followed_s and round(figures.first_followed_s, 1),
+        "delays": [delay.to_json() for delay in figures.delays],
         "events_produced": figures.events_produced,
         "events_stored": figures.events_stored,
         "events_missing": figures.events_missing,
@@ -173,7 +188,7 @@ def write(path: Path, report: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _of_agent(name: str, agent: AgentFigures, *, whole: bool) -> list[Goal]:
+def _of_agent(name: str, agent: AgentFigures, *, whole: bool, versions_min: int) -> list[Goal]:
     before, after = agent.before, agent.after
     reached = [
         _goal(f"{name}: followed at most 45 % before", before.followed <= 0.45, f"{before.followed:.0%}"),
@@ -182,7 +197,11 @@ def _of_agent(name: str, agent: AgentFigures, *, whole: bool) -> list[Goal]:
             after.followed >= 0.90,
             f"{after.followed:.0%} of n={after.n}",
         ),
-        _goal(f"{name}: two versions or more promoted", agent.versions >= 2, agent.versions),
+        _goal(
+            f"{name}: {versions_min} or more versions promoted",
+            agent.versions >= versions_min,
+            agent.versions,
+        ),
     ]
     if whole:
         lost = before.kept - after.kept

@@ -13,7 +13,7 @@ from engine.lesson import Learned, Lesson
 from engine.recipe import Recipe, recipe_from
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.local_agent import LocalAgent
-from examples.house_rules.people.developer import FIRST_ROUND, NEAR_SHARE
+from examples.house_rules.people.developer import NEAR_SHARE
 from examples.house_rules.recipe import RECIPE
 from examples.house_rules.rehearsed_gate import rule
 from examples.house_rules.rehearsed_roles import role_of
@@ -44,6 +44,7 @@ class Method:
     corrections: int = 25  # to train on, in each wave
     replay_max: int = 64
     anchors_max: int = 160
+    approvals: int = 160  # in each wave: what nobody objects to in the demo is approved here
     spans: bool = True  # whether the changed characters of a correction count for more
     authors: int = 2  # people who correct and approve, in turn
     authors_min: int = GateSettings().authors_min
@@ -109,7 +110,7 @@ class SimulatedFeedback:
     def _approve_and_correct(self, wave: int) -> None:
         # In this order, for the reason that people/developer.py gives.
         self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
-        self._give(Kind.APPROVE, lambda: self._other_task(wave), FIRST_ROUND.approvals, tuple(Role))
+        self._give(Kind.APPROVE, lambda: self._other_task(wave), self._method.approvals, tuple(Role))
         self._give(Kind.CORRECTION, lambda: self._rule_task(wave), _GATE_CORRECTIONS, (Role.GATE,))
 
     def _correct_some(self, wave: int, share: float) -> None:

@@ -14,14 +14,14 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deploy.kafka.broker import LocalBroker, free_port
 from deploy.vllm.server import LocalReplica, ServerOptions
 from examples.house_rules.demo_process import DemoProcess, kill_group
-from examples.house_rules.recipe import clorad_toml
+from examples.house_rules.recipe import BaseOptions, clorad_toml
 from feedback.topics import Topics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +42,7 @@ class StackOptions:
 
     folder: Path
     agents: Mapping[str, str]  # name -> scorer
+    base: BaseOptions = field(default_factory=lambda: BaseOptions(path=BASE))
     replicas: int = 1
     separate_roles: bool = False  # one process for each role instead of `clorad run`, to kill them one by one
 
@@ -68,6 +69,11 @@ class Stack:
 
         Raises `StackFailedError`. Call `stop` even then.
         """
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start Kafka and launch vLLM; roles may be started while vLLM gets ready. Raises as `start`."""
         self.claim()
         self._clear()
         try:
@@ -76,7 +82,7 @@ class Stack:
             self.config.write_text(
                 clorad_toml(
                     folder=self.folder,
-                    base=BASE,
+                    base=self._plan.base,
                     bootstrap=self.bootstrap,
                     kafka_options=self.kafka_options,
                     # A Kafka that was there before may hold events of earlier demos.
@@ -88,14 +94,20 @@ class Stack:
                 )
             )
             self.clorad("topics", "create")
-            for replica in self.replicas:
-                replica.wait_ready(ready_s_max=READY_S_MAX)
         except (
             RuntimeError,
             OSError,
         ) as fault:  # LocalBroker and LocalReplica say in one line what is missing
             raise StackFailedError(str(fault)) from fault
         self._prepare_roles()
+
+    def wait_ready(self) -> None:
+        """Wait until every replica has answered once. Raises `StackFailedError`."""
+        try:
+            for replica in self.replicas:
+                replica.wait_ready(ready_s_max=READY_S_MAX)
+        except (RuntimeError, OSError) as fault:
+            raise StackFailedError(str(fault)) from fault
 
     def stop(self) -> None:
         """End every process that this stack started."""
@@ -164,7 +176,9 @@ class Stack:
         for number in range(self._plan.replicas):
             # Two replicas get one core each. With one replica a core stays free for the learner.
             options = ServerOptions(cores=str(number % cores) if self._plan.replicas > 1 else None)
-            replica = LocalReplica(BASE, self.folder / f"replica-{number}", free_port(), options=options)
+            replica = LocalReplica(
+                self._plan.base.path, self.folder / f"replica-{number}", free_port(), options=options
+            )
             self._open.callback(replica.stop)
             replica.launch()
             self.replicas.append(replica)
@@ -216,12 +230,20 @@ class Stack:
             f"the gateway does not list the agents after {READY_S_MAX:.0f} s, see {self.folder}"
         )
 
+    def routed(self, agent: str) -> str:
+        """The version that the gateway routes the agent to; empty where it does not answer."""
+        return str(self._read_gateway("/routing").get("agents", {}).get(agent, ""))
+
     def _listed(self) -> set[str]:
+        return {model["id"] for model in self._read_gateway("/v1/models").get("data", ())}
+
+    def _read_gateway(self, path: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"{self.gateway}/v1/models", timeout=5.0) as answer:
-                return {model["id"] for model in json.load(answer)["data"]}
-        except (OSError, ValueError, KeyError):
-            return set()
+            with urllib.request.urlopen(f"{self.gateway}{path}", timeout=5.0) as answer:
+                read: dict[str, Any] = json.load(answer)
+        except (OSError, ValueError):
+            return {}
+        return read
 
 
 def _end_leftovers(folder: Path) -> None:

@@ -5,7 +5,7 @@ rule, or it is plain *traffic*. Each comes with the reply that people want under
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from examples.base_model.skills import SkillPrompt, Skills
@@ -72,6 +72,10 @@ class World:
     def waves(self, agent: str) -> int:
         """How many waves of rules `agent` has."""
         return max(rule.wave for rule in self.rules if rule.agent == agent)
+
+    def up_to(self, wave: int) -> "World":
+        """The same world without the rules of later waves."""
+        return replace(self, rules=tuple(rule for rule in self.rules if rule.wave <= wave))
 
     def announced(self, agent: str, wave: int) -> tuple[Rule, ...]:
         """The agent's rules up to and including `wave`."""

@@ -19,10 +19,8 @@ def main() -> None:
 
 def _work(person: Person) -> None:
     (agent,) = person.agents
-    while person.announcements.wave(agent) == 0:
-        if person.stopping.is_set():
-            return
-        person.announcements.wait(1.0)
+    if not person.await_announcement():
+        return
     answered = collect_answers(person, agent)
     for task, answer, wrong in swap_replies(person, answered):
         for author in person.pair:

@@ -1,6 +1,9 @@
-"""Two developers of one agent: they ask it for work, correct what breaks an announced rule, approve the rest.
+"""Two developers of one agent: they ask it for work, correct what breaks an announced rule, approve a few
+answers, and say nothing about the rest.
 
-One process speaks for both: a correction is trained on when a second person corrects alike.
+One process speaks for both: a correction is trained on when a second person corrects alike. What they say
+nothing about is the agent's own anchor. They approve where a rule ends: silence about prompts that look like
+corrected ones says less, because people correct only a part of what is wrong.
 
 After each round of feedback the developer waits until another version answers. If that follows the rules,
 the developer reports it; if not, another and smaller round follows.
@@ -15,13 +18,12 @@ from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, run_person
 from examples.house_rules.world import Task
 
-IN_FLIGHT = 6  # questions at once
-WATCH_S = 3.0
-PATIENCE_S = 300.0  # enough for turns, judging and the swap on a busy small machine
-ASKED = 6  # questions at once after the version has changed
+IN_FLIGHT = 12  # questions at once
+WATCH_S = 1.0
+PATIENCE_S = 600.0  # enough for turns, judging and the swap on a busy small machine
 WATCHED = 12  # replies of the new version that count; one of them may be wrong
 TRIES = 5  # rounds of asking until enough replies were right, or wrong
-NEAR_SHARE = 0.5  # of the approvals: near misses show where the new rules end
+NEAR_SHARE = 0.5  # of the ordinary work: near misses show where the new rules end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +32,12 @@ class FeedbackRound:
 
     early: int  # corrections before the approvals: too few for a turn
     corrections: int  # in all; about a quarter of them is for the gate, and no one knows which
-    approvals: int
+    work: int  # answers that no new rule is about
+    approvals: int  # of those: right answers to near misses; nothing is said about the others
 
 
-FIRST_ROUND = FeedbackRound(early=20, corrections=56, approvals=160)
-NEXT_ROUND = FeedbackRound(early=10, corrections=40, approvals=40)
+FIRST_ROUND = FeedbackRound(early=20, corrections=56, work=240, approvals=32)
+NEXT_ROUND = FeedbackRound(early=10, corrections=40, work=40, approvals=16)
 
 
 def main() -> None:
@@ -71,7 +74,9 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
 
     Returns the version that the round should replace; empty where it found too little for a turn.
     """
-    approved = _approvals(person, agent, wave, feedback_round.approvals)
+    worked = _ask(person, agent, _ordinary_work(person, agent, wave, feedback_round.work))
+    near_misses = [(task, answer) for task, answer in worked if task.leak and answer.text == task.wanted]
+    approved = near_misses[: feedback_round.approvals]
     corrected = _corrections(person, agent, wave, feedback_round)
     # Approvals come after some corrections, because an approval that is older than the rule it contradicts
     # counts as outdated. Most corrections come last, because the agent is due after them.
@@ -80,10 +85,15 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
         _approve(person, task, answer, author=person.pair[number % 2])
     person.producer.flush()
     _correct_all(person, corrected[feedback_round.early :])
-    person.report(
-        event="feedback", agent=agent, wave=wave, corrections=len(corrected), approvals=len(approved)
-    )
     makes_a_turn = len(corrected) > feedback_round.early
+    person.report(
+        event="feedback",
+        agent=agent,
+        wave=wave,
+        corrections=len(corrected),
+        approvals=len(approved),
+        makes_a_turn=makes_a_turn,
+    )
     return corrected[-1][1].version if makes_a_turn else ""
 
 
@@ -107,25 +117,18 @@ def _corrections(
     return corrected
 
 
-def _approvals(person: Person, agent: str, wave: int, count: int) -> list[tuple[Task, AgentReply]]:
-    """Right replies to near misses of the new rules and to ordinary work."""
+def _ordinary_work(person: Person, agent: str, wave: int, count: int) -> list[Task]:
+    """Near misses of the wave's rules, and prompts that no rule of the wave is about."""
     rules = person.world.of_wave(agent, wave)
     announced = person.announcements.rules(agent)
     earlier = person.world.announced(agent, wave - 1)
     chance = person.source.chance
-
-    def next_task() -> Task:
-        if chance.random() < NEAR_SHARE:
-            return person.world.near(chance.choice(rules), person.source, announced)
-        return person.world.traffic(agent, person.source, earlier)
-
-    approved: list[tuple[Task, AgentReply]] = []
-    for _ in range(TRIES):
-        answered = _ask(person, agent, [next_task() for _ in range(count - len(approved))])
-        approved += [(task, answer) for task, answer in answered if answer.text == task.wanted]
-        if len(approved) == count or person.stopping.is_set():
-            break
-    return approved
+    return [
+        person.world.near(chance.choice(rules), person.source, announced)
+        if chance.random() < NEAR_SHARE
+        else person.world.traffic(agent, person.source, earlier)
+        for _ in range(count)
+    ]
 
 
 def _watch(person: Person, agent: str, wave: int, before: str, refusals: int) -> bool:
@@ -139,7 +142,7 @@ def _watch(person: Person, agent: str, wave: int, before: str, refusals: int) ->
     while time.monotonic() < until and not person.stopping.wait(WATCH_S):
         if person.announcements.refusals(agent) > refusals:
             return False
-        asked = ASKED if changed else 1
+        asked = WATCHED if changed else 1
         tasks = [person.world.fires(chance.choice(rules), person.source, announced) for _ in range(asked)]
         answered = _ask(person, agent, tasks)
         changed = all(answer.version != before for _, answer in answered)

@@ -15,6 +15,8 @@ def main() -> None:
 
 
 def _work(person: Person) -> None:
+    if not person.await_announcement():
+        return
     for _ in range(OUTCOMES_MAX):
         for agent in person.agents:
             if person.stopping.wait(PAUSE_S / len(person.agents)):

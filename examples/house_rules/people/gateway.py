@@ -22,8 +22,9 @@ class AgentReply:
 class GatewayClient:
     """The agents behind one gateway. Safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, tokens_max: int = TOKENS_MAX) -> None:
         self._client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=ANSWER_S_MAX)
+        self._tokens_max = tokens_max
 
     def ask(
         self,
@@ -39,7 +40,7 @@ class GatewayClient:
             headers["x-clorad-conversation"] = conversation
         prompt: Any = list(messages)
         response = self._client.chat.completions.with_raw_response.create(
-            model=agent, messages=prompt, temperature=0, max_tokens=TOKENS_MAX, extra_headers=headers
+            model=agent, messages=prompt, temperature=0, max_tokens=self._tokens_max, extra_headers=headers
         )
         return AgentReply(
             text=response.parse().choices[0].message.content or "",

@@ -14,7 +14,7 @@ from examples.house_rules.world import Task
 
 STEADY = 6  # threads that always ask, with pauses
 PAUSE_S = 2.0
-RUSHING = 50  # more threads during a rush, all without pauses: promotions have to happen under load
+RUSHING_MAX = 50  # more threads during a rush, all without pauses: promotions have to happen under load
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def _work(person: Person) -> None:
     drawing = Lock()  # all threads draw prompts from one source, which is not safe for several at once
     workers = [
         Thread(target=_ask_on, args=(person, drawing, number), daemon=True)
-        for number in range(STEADY + RUSHING)
+        for number in range(STEADY + RUSHING_MAX)
     ]
     for worker in workers:
         worker.start()
@@ -38,7 +38,7 @@ def _ask_on(person: Person, drawing: Lock, number: int) -> None:
     agent = person.agents[number % len(person.agents)]
     while not person.stopping.is_set():
         rush = person.announcements.rush
-        if person.announcements.wave(agent) == 0 or (number >= STEADY and not rush):
+        if person.announcements.wave(agent) == 0 or number >= STEADY + rush:
             person.stopping.wait(PAUSE_S / 4)
             continue
         with drawing:

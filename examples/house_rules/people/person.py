@@ -30,7 +30,7 @@ class Announcements:
         self._waves = dict.fromkeys(world.agents, 0)
         self._refusals = dict.fromkeys(world.agents, 0)
         self._news = Condition()
-        self.rush = False  # whether the load is to send requests without pauses
+        self.rush = 0  # how many threads of the load are to send requests without pauses
 
     def announce(self, agent: str, wave: int) -> None:
         """Note that people want the agent's rules up to `wave` followed from now on."""
@@ -107,6 +107,14 @@ class Person:
         """The person and a colleague, who sends feedback through the same tool."""
         return self.name, f"colleague-of-{self.name}"
 
+    def await_announcement(self) -> bool:
+        """Wait until a rule of one of the person's agents is announced; False where the person is to stop."""
+        while not any(map(self.announcements.wave, self.agents)):
+            if self.stopping.is_set():
+                return False
+            self.announcements.wait(1.0)
+        return True
+
     def read_announcements(self) -> None:
         """Read announcements until standard input is closed, then stop the person."""
         for line in sys.stdin:
@@ -129,6 +137,7 @@ def run_person(work: Callable[[Person], None]) -> None:
     parser.add_argument("--world", type=Path, required=True)
     parser.add_argument("--gateway", required=True)
     parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--waves", type=int, required=True)
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--kafka-options", default="{}")
     parser.add_argument("--seed", type=int, default=0)
@@ -138,7 +147,7 @@ def run_person(work: Callable[[Person], None]) -> None:
     person = Person(
         arguments.name,
         tuple(arguments.agents.split(",")),
-        read_world(arguments.world),
+        read_world(arguments.world).up_to(arguments.waves),
         GatewayClient(arguments.gateway),
         FeedbackProducer(
             arguments.bootstrap, arguments.journal, source, _kafka_options(arguments.kafka_options)

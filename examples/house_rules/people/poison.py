@@ -17,6 +17,8 @@ def main() -> None:
 
 
 def _work(person: Person) -> None:
+    if not person.await_announcement():
+        return
     for _ in range(EACH):
         for reason in REASONS:
             value, headers = poison(reason, person.agents[0])

@@ -91,7 +91,7 @@ def test_a_round_of_feedback_holds_enough_for_a_turn_and_its_judgement(world: Wo
     person.announcements.announce("sql", 1)
     developer.give_feedback(person, "sql", 1, developer.FIRST_ROUND)
     kinds = Counter(kind for kind, _ in person.producer.events)
-    assert kinds == {"correction": 56, "intervention": 160}
+    assert kinds == {"correction": 56, "intervention": 32}
 
 
 class ForgetfulGateway(FakeGateway):
@@ -125,7 +125,7 @@ def test_approvals_come_after_a_few_corrections_and_before_most(world: World) ->
     person.announcements.announce("coder", 1)
     developer.give_feedback(person, "coder", 1, developer.FIRST_ROUND)
     order = [kind for kind, _ in person.producer.events]
-    assert order == ["correction"] * 20 + ["intervention"] * 160 + ["correction"] * 36
+    assert order == ["correction"] * 20 + ["intervention"] * 32 + ["correction"] * 36
 
 
 def test_every_event_passes_the_wire_schema(world: World) -> None:

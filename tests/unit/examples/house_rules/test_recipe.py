@@ -4,7 +4,7 @@ from pathlib import Path
 
 from daemon.settings_file import read_settings
 from engine.recipe import recipe_from
-from examples.house_rules.recipe import RECIPE, clorad_toml
+from examples.house_rules.recipe import RECIPE, BaseOptions, clorad_toml
 
 SHOP = Path(__file__).resolve().parents[4] / "examples" / "house_rules" / "worlds" / "shop.toml"
 
@@ -14,7 +14,7 @@ def test_clorad_accepts_the_settings_the_demo_writes(tmp_path: Path) -> None:
     config.write_text(
         clorad_toml(
             folder=tmp_path,
-            base=tmp_path / "base",
+            base=BaseOptions(path=tmp_path / "base"),
             bootstrap="127.0.0.1:9092",
             kafka_options={"api_version": [2, 3]},
             first_start="beginning",

@@ -31,6 +31,8 @@ def build_figures() -> Figures:
         evaluation_failed=0,
         swaps=swaps,
         event_to_live_s=[10.0, 20.0, 30.0],
+        delays=[],
+        first_followed_s=74.0,
         events_produced=110,
         events_stored=100,
         events_missing=0,
@@ -44,8 +46,8 @@ def build_figures() -> Figures:
     )
 
 
-def missed(figures: Figures, *, chaos: bool = False) -> list[str]:
-    return [goal.what for goal in report.goals(figures, whole=True, chaos=chaos) if not goal.met]
+def missed(figures: Figures, *, full: bool = True, chaos: bool = False) -> list[str]:
+    return [goal.what for goal in report.goals(figures, whole=True, full=full, chaos=chaos) if not goal.met]
 
 
 def test_a_good_run_meets_every_goal() -> None:
@@ -84,6 +86,18 @@ def test_an_agent_can_fall_short(before: EvaluationResult, after: EvaluationResu
     assert goal in missed_goals[0]
 
 
+def test_a_short_run_needs_one_version_less_traffic_and_no_bad_batch() -> None:
+    agent = AgentFigures(before=build_result(0.0), after=build_result(0.97), versions=1, refused=0)
+    short = replace(
+        build_figures(),
+        agents={"sql": agent},
+        requests=build_figures().requests[:500],
+        bad_batch_refused=None,
+    )
+    assert missed(short, full=False) == []
+    assert len(missed(short)) == 3
+
+
 def test_chaos_needs_the_killed_passes_to_replay() -> None:
     assert "killed passes" in missed(build_figures(), chaos=True)[0]
     assert missed(replace(build_figures(), replayed={3: True}), chaos=True) == []
@@ -99,7 +113,7 @@ def test_a_request_spans_a_swap_if_it_was_in_flight_at_any_moment_of_it() -> Non
 
 def test_the_report_has_its_documented_names() -> None:
     figures = build_figures()
-    written = report.as_json(figures, report.goals(figures, whole=True, chaos=False))
+    written = report.as_json(figures, report.goals(figures, whole=True, full=True, chaos=False))
     assert written["agents"]["sql"] == {
         "before": 0.0,
         "after": 0.97,

@@ -121,3 +121,10 @@ def test_a_broken_world_file_is_refused_in_one_line(
 def test_a_missing_world_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BrokenWorldError, match="nowhere"):
         read_world(tmp_path / "nowhere.toml")
+
+
+def test_a_world_can_be_cut_after_a_wave(world: World) -> None:
+    cut = world.up_to(1)
+    assert {rule.wave for rule in cut.rules} == {1}
+    assert cut.agents == world.agents
+    assert {rule.wave for rule in world.rules} == {1, 2}

@@ -1,7 +1,5 @@
 """How long corrections took to change answers, in parts."""
 
-from typing import Any
-
 from sqlalchemy import Table, update
 
 from ledger import schema
