@@ -9,7 +9,7 @@ import binascii
 import ipaddress
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -129,11 +129,23 @@ def signers(known: "Mapping[str, SignerSettings]", sign_as: str | None) -> None:
         raise ValueError("sign_as must be one of signers, with its secret")
 
 
-def scorer(name: str) -> str:
-    """Check that the gate has a scorer of this name."""
-    if name not in SCORERS:
-        raise ValueError(f"must be one of {', '.join(SCORERS)}")
-    return name
+def scorer(name: str, own: Iterable[str], *, setting: str) -> None:
+    """Check that the gate has a scorer of this name; `own` are those of the settings."""
+    if name in SCORERS or name in own:
+        return
+    from serving.scoring.registry import scorer_names  # looks through all that is installed
+
+    if name not in (names := scorer_names(list(own))):
+        raise ValueError(f"{setting} must be one of {', '.join(names)}")
+
+
+def own_scorers(names: Iterable[str]) -> None:
+    """Check that servers have names of their own, which agents can give."""
+    for name in names:
+        if name in SCORERS or not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name):
+            raise ValueError(
+                f"scorers: a name has 1 to 40 letters, digits, . _ - and is none of {', '.join(SCORERS)}"
+            )
 
 
 def _refuse_other_kinds(changes: Mapping[str, Any]) -> None:

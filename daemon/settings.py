@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from daemon import setting_checks
 from daemon.feedback_settings import FeedbackSettings, TrustSettings
 from daemon.limit_settings import LimitSettings
+from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
 from ledger.events import Signal
 
@@ -27,7 +28,7 @@ HostName = Annotated[str, AfterValidator(setting_checks.host_name)]
 Origin = Annotated[str, AfterValidator(setting_checks.origin)]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 HeaderSecret = Annotated[SecretStr, AfterValidator(setting_checks.header_secret)]
-ScorerName = Annotated[str, AfterValidator(setting_checks.scorer)]
+ScorerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
 RecipeChanges = Annotated[dict[str, Any], AfterValidator(setting_checks.recipe)]
 
 
@@ -136,7 +137,11 @@ class GateSettings(_Group):
     answer_tokens_max: int = Field(default=256, ge=1)
     """Tokens of an answer that the gate asks for, at most."""
     in_flight_max: int = Field(default=8, ge=1, le=256)
-    """Requests that the gate sends to one replica at once."""
+    """Requests that the gate sends to one replica, or to a scorer, at once."""
+    scorer_s_max: float = Field(default=30.0, gt=0)
+    """Seconds that a scorer of your own may take for one prompt; later the prompt has no score."""
+    scoring_s_max: float = Field(default=600.0, gt=0)
+    """Seconds that it may take for all prompts of a candidate: other candidates wait meanwhile."""
     kl_nats_max: float | None = Field(default=None, gt=0)
     """How far a turn may move an agent on its anchors (forward KL, nats a token). Not set: not judged.
     The gate abstains if it was not measured: an agent without approved replies has no anchors."""
@@ -277,5 +282,13 @@ class Settings(BaseSettings):
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     failpoint: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*(:[1-9][0-9]*)?$")
+
+    @model_validator(mode="after")
+    def _scorers_are_known(self) -> Self:
+        setting_checks.own_scorers(self.scorers)
+        for name, agent in self.agents.items():
+            setting_checks.scorer(agent.scorer, self.scorers, setting=f"agents.{name}.scorer")
+        return self

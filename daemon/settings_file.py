@@ -58,6 +58,8 @@ def one_line(refusal: ValidationError) -> str:
     if first["type"] == "extra_forbidden":  # within JSON in a variable; other names were checked before
         return f"{_dotted(path)}: no such setting; {_hint(path, _dotted)}"
     reason = first["msg"].removeprefix("Value error, ")  # pydantic's, before the text of `setting_checks`
+    if not path:  # about several settings, which it names
+        return reason
     return f"{_dotted(path)}: got {type(first['input']).__name__}{_if_no_text(first['input'])}; {reason}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from daemon import setting_checks
 from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, ago, console, show_json, table
 from daemon.declaring import BaseMissing, agent_of, hash_of_base
@@ -42,6 +43,10 @@ def add(
     recipe: Sequence[str],
 ) -> str:
     """Declare the agent, or bring its settings up to date. Returns a sentence that says which."""
+    try:
+        setting_checks.scorer(scorer, settings.scorers, setting="--scorer")
+    except ValueError as refusal:
+        raise CommandFailed(str(refusal), code=ExitCode.USAGE) from None
     try:
         agent_settings = AgentSettings(
             scorer=scorer,

@@ -176,7 +176,12 @@ def _render_judged(judged: JudgedPrompt, out: Console) -> None:
     part = "no-harm suite" if example.suite else "evidence"
     line = Text(f"judged {judged.version}", style="bold").append(f" ({part}) ", "default")
     line.append(verdict(judged.verdict.value))
-    out.print(line.append(f": score {example.before:.2f} → {example.after:.2f}", "default"))
+    by = f" by {example.by}" if example.by else ""
+    said = f", the judge preferred {' and '.join(example.verdicts)}" if example.verdicts else ""
+    scores = f": score {example.before:.2f} → {example.after:.2f}{by}{said}"
+    out.print(
+        line.append(scores if example.unscored is None else f": no score: {example.unscored}", "default")
+    )
     if example.before_text is not None:
         _render_answers(example, out)
 

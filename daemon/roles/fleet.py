@@ -5,6 +5,7 @@ import threading
 from daemon.learning.scheduler import freshness_of
 from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
+from daemon.roles.scorers import registry_of
 from daemon.roles.startup import cluster_of, configured_base_hash, declare_agents, lease_holder, open_ledger
 from daemon.settings import Settings
 from daemon.upkeep import retention
@@ -18,6 +19,7 @@ from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
 from serving.fleet.leader import FleetOptions, build_fleet, run_fleet
+from serving.fleet.own_scores import ScoringOptions
 from serving.fleet.reconciler import ReplicaOptions
 from serving.fleet.suite import suite_questions
 
@@ -48,6 +50,11 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         alpha=gate.alpha, kl_nats_max=gate.kl_nats_max, authors_min=gate.authors_min
                     ),
                     asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
+                    scoring=ScoringOptions(
+                        wait_s_max=gate.scorer_s_max,
+                        total_s_max=gate.scoring_s_max,
+                        in_flight_max=gate.in_flight_max,
+                    ),
                     canary=canary,
                 ),
             ),
@@ -61,6 +68,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
             api_keys=settings.fleet.replica_keys(),
+            scorers=registry_of(settings),
             failpoint=failpoint,
         )
         publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)

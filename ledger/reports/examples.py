@@ -1,6 +1,6 @@
 """Prompts by which a version was judged, with its own answers and those of its parent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.versions.evidence import Evidence, Pair
@@ -16,23 +16,34 @@ class Example:
     after: float
     before_text: str | None
     after_text: str | None
+    by: str = ""  # the comparison that gave the scores
+    verdicts: tuple[str, ...] = ()  # of a judge: before, after or tie
+    unscored: str | None = None  # why the prompt has no score; both are 0 then
 
     def to_json(self) -> dict[str, Any]:
         """The example for programs."""
         return {
             "event": self.uid,
-            "score_before": self.before,
-            "score_after": self.after,
+            "score_before": self.before if self.unscored is None else None,
+            "score_after": self.after if self.unscored is None else None,
             "before": self.before_text,
             "after": self.after_text,
+            "by": self.by,
+            "verdicts": list(self.verdicts),
+            "unscored": self.unscored,
         }
 
 
 def examples_of(evidence: Evidence) -> tuple[Example, ...]:
-    """Every prompt in a decision's evidence, those of gate events first."""
+    """Every prompt in a decision's evidence: of gate events, of the suite, and those without a score."""
+    unscored = (
+        replace(_example(evidence, Pair(event=uid, before=0.0, after=0.0), suite=False), unscored=why)
+        for uid, why in evidence.unscored.items()
+    )
     return (
         *(_example(evidence, pair, suite=False) for pair in evidence.gate),
         *(_example(evidence, pair, suite=True) for pair in evidence.suite),
+        *unscored,
     )
 
 
@@ -51,4 +62,6 @@ def _example(evidence: Evidence, pair: Pair, *, suite: bool) -> Example:
         after=pair.after,
         before_text=None if answers is None else answers.before,
         after_text=None if answers is None else answers.after,
+        by=pair.by,
+        verdicts=evidence.verdicts.get(pair.event, ()),
     )

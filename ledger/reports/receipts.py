@@ -88,10 +88,7 @@ class JudgedPrompt:
             "verdict": self.verdict.value,
             "decided_s": self.decided_s,
             "suite": self.example.suite,
-            "score_before": self.example.before,
-            "score_after": self.example.after,
-            "before": self.example.before_text,
-            "after": self.example.after_text,
+            **{name: value for name, value in self.example.to_json().items() if name != "event"},
         }
 
 

@@ -79,11 +79,13 @@ class Evidence:
     )  # URL -> why that replica did not hold the version
     rolled_back_to: int | None = None  # version number
     live: LiveComparison | None = None
+    unscored: Mapping[str, str] = field(default_factory=dict)  # uid -> why its prompt has no score
+    verdicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # uid -> a judge's, by order
     is_readable: bool = True  # otherwise `reasons` says why not, and the rest is empty
 
     def judged_events(self) -> list[str]:
         """Uids of the events by whose prompts the gate judged the version."""
-        return [pair.event for pair in (*self.gate, *self.suite)]
+        return [*(pair.event for pair in (*self.gate, *self.suite)), *self.unscored]
 
     def quotes(self, uids: frozenset[str]) -> bool:
         """Whether it has answers to the prompt of one of these events."""
@@ -132,6 +134,8 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         failed=stored.get("failed") or {},
         rolled_back_to=stored.get("rolled_back_to", stored.get("to")),
         live=None if live is None else LiveComparison(**_known(LiveComparison, live)),
+        unscored=stored.get("unscored") or {},
+        verdicts={uid: tuple(map(str, said)) for uid, said in (stored.get("verdicts") or {}).items()},
     )
 
 

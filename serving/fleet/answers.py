@@ -7,9 +7,10 @@ score well on them and still generate nonsense.
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 from ledger.versions.evidence import Answers, Evidence, Pair
@@ -160,6 +161,7 @@ def evidence_of(
     *,
     replica: str,
     redact: Callable[[str], str],
+    verdicts: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Evidence:
     """What the ledger keeps of a decision. `answers` are texts for receipts: never for logs or topics.
 
@@ -174,6 +176,8 @@ def evidence_of(
         gate=gathered.gate,
         suite=gathered.suite,
         speech={"before": asdict(gathered.before), "after": asdict(gathered.after)},
+        unscored={**gathered.gate_unscored, **gathered.suite_unscored},
+        verdicts=verdicts,
         answers={
             answer.question.event: Answers(
                 before=redact(answer.before.text[:_KEPT_CHARS_MAX]),

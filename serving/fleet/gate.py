@@ -7,7 +7,7 @@ where a budget cannot be checked, and where there are so few prompts that winnin
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import comb
 
 from engine.measurements import Absent
@@ -58,6 +58,8 @@ class GateEvidence:
     attempt: int  # k: tries since the last promotion, from 1; abstentions do not count
     gate: tuple[Pair, ...]  # on gate events
     suite: tuple[Pair, ...]  # on the no-harm suite
+    gate_unscored: Mapping[str, str] = field(default_factory=dict)  # uid -> why the scorer gave no number
+    suite_unscored: Mapping[str, str] = field(default_factory=dict)
     authors: Mapping[str, str] = field(default_factory=dict)  # by uid, of those who do not count alone
     before: Speech
     after: Speech
@@ -84,7 +86,39 @@ class Ruling:
 
 
 def judge(evidence: GateEvidence, limits: GateLimits) -> Ruling:
-    """Promote only a candidate that is better and does no harm."""
+    """Promote only a candidate that is better and does no harm.
+
+    Where prompts have no score, the verdict must be the same if all of them were lost and if all were won.
+    Otherwise the gate abstains: a scorer that fails on bad answers must not make a candidate look good.
+    """
+    ruling = _rule(evidence, limits)
+    missing = [*evidence.gate_unscored.values(), *evidence.suite_unscored.values()]
+    if not missing:
+        return ruling
+    extremes = (_rule(_filled(evidence, score), limits).verdict for score in (0.0, 1.0))
+    if ruling.verdict is not Verdict.ABSTAIN and all(verdict is ruling.verdict for verdict in extremes):
+        return ruling
+    asked = len(missing) + len(evidence.gate) + len(evidence.suite)
+    why, _ = Counter(missing).most_common(1)[0]
+    reason = f"scorer: {len(missing)} of {asked} prompts have no score: {why}"
+    others = ruling.reasons if ruling.verdict is Verdict.ABSTAIN else ()
+    return replace(ruling, verdict=Verdict.ABSTAIN, reasons=(reason, *others))
+
+
+def _filled(evidence: GateEvidence, after: float) -> GateEvidence:
+    """The evidence, with this score of the candidate where there is none; the champion has the other."""
+
+    def filled(pairs: tuple[Pair, ...], missing: Mapping[str, str]) -> tuple[Pair, ...]:
+        return (*pairs, *(Pair(event=uid, before=1.0 - after, after=after) for uid in missing))
+
+    return replace(
+        evidence,
+        gate=filled(evidence.gate, evidence.gate_unscored),
+        suite=filled(evidence.suite, evidence.suite_unscored),
+    )
+
+
+def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
     all_wins, losses = _count(evidence.gate)
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)

@@ -26,26 +26,18 @@ from ledger.versions.lineage import Version
 from ledger.versions.promotion import promote
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
-from serving.fleet.answers import (
-    AnsweredQuestion,
-    AskingOptions,
-    JudgedModels,
-    ask,
-    evidence_of,
-    measure_speech,
-    score_pairs,
-    score_twice,
-)
+from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of, measure_speech
 from serving.fleet.gate import GateEvidence, GateLimits, judge
+from serving.fleet.gathering import Gathered, Questions, gather
+from serving.fleet.own_scores import OwnScoring, ScoringOptions
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, taught_questions
 from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
-from serving.scoring.gain import GainScorer
-from serving.scoring.harm import HarmScorer
-from serving.scoring.scorers import UnknownScorer, scorer_named
+from serving.scoring.registry import ScorerRegistry
+from serving.scoring.scorers import UnknownScorer
 
 log = structlog.get_logger(__name__)
 _duration = metrics.get_meter("serving").create_histogram(
@@ -68,6 +60,7 @@ class JudgingOptions:
     gate_max: int = 128  # gate prompts, the newest
     receipts_max: int = 16  # taught prompts that both models answer, for receipts
     placing_s_max: float = 30.0  # after which a replica that does not hold a candidate counts as failed
+    scoring: ScoringOptions
     canary: CanaryOptions
 
 
@@ -82,6 +75,7 @@ class Judging:
     suite: SuiteOf
     redact: Callable[[str], str]  # applied to answers before they are kept
     options: JudgingOptions
+    scorers: ScorerRegistry
     failpoint: Callable[[str], None] = lambda _: None
 
 
@@ -124,7 +118,7 @@ def _complaint(judging: Judging, state: CandidateState) -> str | None:
     if state.canary is not None and not state.canary.evidence.is_readable:
         return "; ".join(state.canary.evidence.reasons)
     try:
-        scorer_named(state.scorer)
+        judging.scorers.check(state.scorer)
     except UnknownScorer as unknown:
         return f"the scorer of the agent: {unknown}"
     return judging.checker.check(state.candidate).complaint
@@ -150,10 +144,17 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
     url = judging_replica(candidate.model, sorted(holders))
     assert url is not None
     began_s = time.monotonic()
-    gathered, answered = _gather(judging, state, judging.replicas[url], holders[url], stopping)
+    judged, gathered = _gather(judging, state, judging.replicas[url], holders[url], stopping)
     _duration.record(time.monotonic() - began_s)
-    ruling = judge(gathered, judging.options.limits)
-    evidence = evidence_of(gathered, ruling, answered, replica=url, redact=judging.redact)
+    ruling = judge(judged, judging.options.limits)
+    evidence = evidence_of(
+        judged,
+        ruling,
+        gathered.answered,
+        replica=url,
+        redact=judging.redact,
+        verdicts=gathered.gate.verdicts,
+    )
     if ruling.verdict is Verdict.PROMOTE:
         return _load_everywhere(judging, state, evidence)
     return _settle(judging, state, ruling.verdict, evidence)
@@ -161,29 +162,41 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
 
 def _gather(
     judging: Judging, state: CandidateState, replica: Replica, parity: Parity, stopping: threading.Event
-) -> tuple[GateEvidence, list[AnsweredQuestion]]:
+) -> tuple[GateEvidence, Gathered]:
     options, candidate = judging.options, state.candidate
     with judging.database.read() as connection:
-        gate = gate_questions(connection, candidate, limit=options.gate_max, limits=options.limits)
-        suite = judging.suite(connection, candidate)
-        taught = taught_questions(connection, candidate, limit=options.receipts_max)
+        questions = Questions(
+            gate=gate_questions(connection, candidate, limit=options.gate_max, limits=options.limits),
+            suite=judging.suite(connection, candidate),
+            taught=taught_questions(connection, candidate, limit=options.receipts_max),
+        )
     before = (replica.base_name() or "") if state.champion is None else state.champion.model
     models = JudgedModels(before=before, after=candidate.model)
     ask_both = partial(ask, replica, models, options=options.asking, stopping=stopping)
-    on_gate, on_suite, on_taught = (ask_both(questions) for questions in (gate, suite, taught))
-    wanted = [question.wanted for question in (*gate, *taught)]
-    judged = [*on_gate, *on_suite]
-    gathered = GateEvidence(
+    with judging.scorers.opened(state.scorer) as opened:
+        own = (
+            None
+            if opened is None
+            else OwnScoring(
+                opened, name=state.scorer, options=options.scoring, redact=judging.redact, stopping=stopping
+            )
+        )
+        gathered = gather(questions, ask_both, scorer=state.scorer, own=own)
+    judged = [*gathered.on_gate, *gathered.on_suite]
+    asked = (*questions.gate, *questions.suite)
+    evidence = GateEvidence(
         attempt=state.refusals + 1,
-        gate=tuple(score_pairs(on_gate, GainScorer(state.scorer, wanted))),
-        suite=score_twice(on_suite, HarmScorer(state.scorer, wanted), ask_both),
+        gate=gathered.gate.pairs,
+        suite=gathered.suite.pairs,
+        gate_unscored=gathered.gate.missing,
+        suite_unscored=gathered.suite.missing,
         before=measure_speech([(answer.question, answer.before) for answer in judged]),
         after=measure_speech([(answer.question, answer.after) for answer in judged]),
-        authors={question.event: question.author for question in (*gate, *suite) if question.author},
+        authors={question.event: question.author for question in asked if question.author},
         parity=parity,
         kl_nats=judging.checker.check(candidate).kl_nats,
     )
-    return gathered, [*on_gate, *on_suite, *on_taught]
+    return evidence, gathered
 
 
 def _load_everywhere(judging: Judging, state: CandidateState, evidence: Evidence) -> bool:

@@ -30,6 +30,7 @@ from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
 from serving.health_report import HealthReport
+from serving.scoring.registry import ScorerRegistry
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
@@ -94,6 +95,7 @@ def build_fleet(
     redact: Callable[[str], str],
     health: HealthReport,
     api_keys: Mapping[str, str] = MappingProxyType({}),
+    scorers: ScorerRegistry | None = None,
     failpoint: Callable[[str], None] = lambda _: None,
 ) -> Fleet:
     """A fleet of these replicas, with their keys by URL (without a slash at its end).
@@ -111,6 +113,7 @@ def build_fleet(
         suite=suite,
         redact=redact,
         options=options.judging,
+        scorers=scorers or ScorerRegistry(wait_s_max=options.judging.scoring.wait_s_max),
         failpoint=failpoint,
     )
     return Fleet(

@@ -1,11 +1,11 @@
 """Scores an answer against the one that a person wanted, with a number in [0, 1], by the agent's scorer.
 
-Settings, the command line and world files read the names in `SCORERS`; a new scorer is added here only.
+Settings, the command line and world files read the names in `SCORERS`; a built-in scorer is added here only.
 Standard library only: the command line loads this module to refuse a misspelt name.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from types import MappingProxyType
 
@@ -30,8 +30,8 @@ _CHARS_MAX = 4000  # similarity takes quadratic time; beyond this the beginnings
 class UnknownScorer(ValueError):
     """There is no scorer of this name; the text names those there are. A person has to correct the agent."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name[:40]} is no scorer; there are {', '.join(SCORERS)}")
+    def __init__(self, name: str, names: Iterable[str] = ()) -> None:
+        super().__init__(f"{name[:40]} is no scorer; there are {', '.join(names or SCORERS)}")
 
 
 def score(scorer: str, answer: str, wanted: str, *, shown: str = "") -> float:
@@ -130,4 +130,4 @@ def _similarity(answer: str, wanted: str) -> float:
 SCORERS: Mapping[str, Scorer] = MappingProxyType(
     {AUTO: _auto, "exact": _exact, JSON: _auto, SIMILARITY: _similarity}
 )
-"""Every scorer by the name that settings give it. Of `auto` and `json` the latter is the older name."""
+"""Every built-in scorer by the name that settings give it. `json` is an older name of `auto`."""

@@ -119,8 +119,19 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ('[agents.billing]\nscorrer = "json"', ["agents.billing.scorrer", "no such setting", "scorer"]),
         (
             '[agents.billing]\nscorer = "guess"',
-            ["agents.billing.scorer", "must be one of auto, exact, json, similarity"],
+            ["agents.billing.scorer must be one of auto, exact, json, similarity"],
         ),
+        (
+            '[scorers.quality]\nkind = "judge"\nurl = "http://a/v1"',
+            ["scorers.quality", "a judge needs `model`"],
+        ),
+        (
+            '[scorers.quality]\nkind = "judge"\nurl = "http://a/v1"\nmodel = "m"\nprompt = "none.txt"',
+            ["scorers.quality", "prompt: no such file"],
+        ),
+        ('[scorers.policy]\nkind = "smtp"\nurl = "http://a"', ["scorers.policy.kind", "'http' or 'judge'"]),
+        ('[scorers.policy]\nkind = "http"\nurl = "a"', ["scorers.policy.url", "must be http://host:port"]),
+        ('[scorers.exact]\nkind = "http"\nurl = "http://a"', ["scorers: a name has"]),
         ("[learning]\nevents_min = 0", ["learning.events_min", "int 0", "greater than or equal to 1"]),
         ('[learning]\nevents_min = "many"', ["learning.events_min", "str", "integer"]),
         ("[learning]\ngather_s = 6000", ["learning.gather_s", "6000", "less than or equal to 600"]),

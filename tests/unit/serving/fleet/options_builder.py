@@ -8,6 +8,7 @@ from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
 from serving.fleet.leader import FleetOptions
+from serving.fleet.own_scores import ScoringOptions
 from serving.fleet.reconciler import ReplicaOptions
 from tests.unit.serving.serving_environment import BASE_HASH
 
@@ -22,7 +23,13 @@ def build_replica_options(**changed: Any) -> ReplicaOptions:
 
 def build_judging_options(**changed: Any) -> JudgingOptions:
     asking = AskingOptions(tokens_max=256, in_flight_max=8)
-    fields = {"limits": build_limits(), "asking": asking, "canary": CanaryOptions(share=0.0, s_max=1800.0)}
+    scoring = ScoringOptions(wait_s_max=5.0, total_s_max=60.0, in_flight_max=8)
+    fields: dict[str, Any] = {
+        "limits": build_limits(),
+        "asking": asking,
+        "scoring": scoring,
+        "canary": CanaryOptions(share=0.0, s_max=1800.0),
+    }
     return JudgingOptions(**{**fields, **changed})
 
 

@@ -232,3 +232,48 @@ def test_better_answers_of_one_author_do_not_make_up_for_worse_ones_of_others() 
     harmed, harming = by_author(*"abcd" * 2, score=(1.0, 0.0))
     gathered = evidence(gate=gate, suite=(*better, *harmed), authors=authors | praised | harming)
     assert ruling_on(gathered).verdict is Verdict.REFUSE
+
+
+def unscored(count: int, why: str = "silent for 30 s") -> dict[str, str]:
+    return {f"none#{n}": why for n in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "missing", "verdict"),
+    [
+        (12, 0, 1, Verdict.PROMOTE),  # 12 of 13 are enough even if it was lost
+        (6, 0, 1, Verdict.ABSTAIN),  # 6 of 7 would not be
+        (0, 20, 2, Verdict.REFUSE),  # 2 of 22 would not be enough
+        (10, 4, 3, Verdict.ABSTAIN),  # 13 of 17 would be enough
+        (0, 0, 12, Verdict.ABSTAIN),
+    ],
+)
+def test_prompts_without_a_score_never_count_as_wins(
+    wins: int, losses: int, missing: int, verdict: Verdict
+) -> None:
+    ruling = ruling_on(evidence(gate=pairs(wins, losses), gate_unscored=unscored(missing)))
+    assert ruling.verdict is verdict
+    told = f"scorer: {missing} of {wins + losses + missing + 48} prompts have no score: silent for 30 s"
+    assert (ruling.reasons[:1] == (told,)) == (verdict is Verdict.ABSTAIN)
+
+
+def test_prompts_of_the_suite_without_a_score_may_be_harm() -> None:
+    assert ruling_on(evidence(suite_unscored=unscored(1))).verdict is Verdict.PROMOTE
+    assert ruling_on(evidence(suite_unscored=unscored(3))).verdict is Verdict.ABSTAIN
+    harmful = evidence(suite=pairs(0, 9, 40), suite_unscored=unscored(3))
+    assert ruling_on(harmful).verdict is Verdict.REFUSE
+
+
+@given(
+    wins=some.integers(0, 20),
+    losses=some.integers(0, 20),
+    missing=some.integers(0, 12),
+    lost=some.integers(0, 12),
+)
+def test_a_missing_score_changes_no_verdict_whatever_it_would_have_been(
+    wins: int, losses: int, missing: int, lost: int
+) -> None:
+    lost = min(lost, missing)
+    known = ruling_on(evidence(gate=pairs(wins + missing - lost, losses + lost))).verdict
+    without = ruling_on(evidence(gate=pairs(wins, losses), gate_unscored=unscored(missing))).verdict
+    assert without in (known, Verdict.ABSTAIN)

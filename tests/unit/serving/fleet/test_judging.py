@@ -1,8 +1,9 @@
 """From a candidate to a verdict, with a real ledger and fake replicas whose answers the test sets."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -24,6 +25,8 @@ from serving.fleet.reconciler import Reconciler, versions_to_hold
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
+from serving.scoring.own import NoScore, Scored
+from serving.scoring.registry import ScorerRegistry
 from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction
@@ -34,11 +37,15 @@ from tests.unit.serving.fleet.options_builder import (
 )
 from tests.unit.serving.serving_environment import BASE_HASH, ServingEnvironment
 
+Bench = Callable[..., "JudgingSetup"]
+
 
 class JudgingSetup:
     """Judging with its replicas; `step` runs one round of the reconcilers and of judging."""
 
-    def __init__(self, environment: ServingEnvironment, **options) -> None:
+    def __init__(
+        self, environment: ServingEnvironment, scorers: ScorerRegistry | None = None, **options
+    ) -> None:
         self.environment = environment
         self.replicas = {fake.url: Replica(fake.url) for fake in environment.replicas}
         self.reports = ReplicaReports(self.replicas)
@@ -56,6 +63,7 @@ class JudgingSetup:
             suite=lambda connection, _: questions_of(connection, self.suite_events),
             redact=lambda text: text,
             options=build_judging_options(**{"placing_s_max": 0.0, **options}),
+            scorers=scorers or ScorerRegistry(wait_s_max=5.0),
             failpoint=self.reached.append,
         )
 
@@ -621,3 +629,97 @@ def test_a_person_promotes_a_version_that_must_be_confirmed(billing, bench):
     judge.run()
     assert judge.serving() == candidate.number
     assert (judge.decisions()[-1].verdict, judge.decisions()[-1].by) == (Verdict.PROMOTE, "ann")
+
+
+class OwnScorerFake:
+    """A scorer whose numbers come from a function of wanted answer and answers."""
+
+    is_relative = False
+
+    def __init__(self, function: Callable[[str, Sequence[str]], Sequence[float]]) -> None:
+        self.function = function
+        self.closed = 0
+        self.asked: list[Sequence[str]] = []
+
+    def score(self, messages: Any, wanted: Any, answers: Any) -> Scored:
+        self.asked.append(answers)
+        values = tuple(self.function(wanted, answers))
+        verdict = "first" if values[0] > values[1] else "second"
+        return Scored(values=values, verdicts=(verdict,) * 2 if self.is_relative else ())
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def likes_what_is_right(wanted: str, answers: Sequence[str]) -> list[float]:
+    return [0.9 if answer == wanted else 0.2 for answer in answers]
+
+
+def fails(_wanted: str, _answers: Sequence[str]) -> list[float]:
+    raise NoScore("silent for 30 s")
+
+
+def test_a_scorer_of_the_users_own_decides(billing: ServingEnvironment, bench: Bench) -> None:
+    gate = billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.agent("billing", scorer="policy")
+    own = OwnScorerFake(likes_what_is_right)
+    judge = bench(scorers=ScorerRegistry({"policy": lambda: own}, wait_s_max=1.0))
+    judge.run()
+    decision = judge.decisions()[-1]
+    assert decision.verdict is Verdict.PROMOTE
+    assert {pair.by for pair in decision.evidence.gate} == {"policy"}
+    assert {(pair.before, pair.after) for pair in decision.evidence.gate} == {(0.2, 0.9)}
+    assert len(gate) == len(own.asked) == 8
+    assert own.closed == 1
+    firsts = {answers[0].split()[0] for answers in own.asked}
+    assert firsts == {"right", "wrong"}, "the order does not say whose an answer is"
+
+
+def test_a_scorer_that_fails_ends_in_an_abstention_that_says_why(
+    billing: ServingEnvironment, bench: Bench
+) -> None:
+    gate = billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.agent("billing", scorer="policy")
+    own = OwnScorerFake(fails)
+    judge = bench(scorers=ScorerRegistry({"policy": lambda: own}, wait_s_max=1.0))
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.ABSTAIN
+    assert decision.evidence.reasons[0].startswith("scorer: 8 of 8 prompts have no score: ")
+    assert set(decision.evidence.unscored) == {event.uid for event in gate}
+    assert "silent for 30 s" in decision.evidence.unscored.values()
+    assert len(own.asked) < 8, "it is not tried for ever"
+    assert judge.serving() == lineage.BASE
+
+
+def test_a_judge_compares_prose_and_its_verdicts_are_stored(
+    billing: ServingEnvironment, bench: Bench
+) -> None:
+    prose = "Dear customer, thank you very much for asking us about order"
+    events = [
+        build_event(
+            f"p{n}",
+            role=Role.GATE,
+            data={
+                "messages": [{"role": "user", "content": f"ask {100 + n}"}],
+                "rejected": "no",
+                "corrected": f"{prose} {100 + n}",
+            },
+        )
+        for n in range(8)
+    ]
+    billing.say(*events)
+    billing.replicas[0].reply_function = lambda path, messages: (
+        f"It is about {messages[-1]['content']}, for which we thank you" if "v1-" in path else "no idea"
+    )
+    billing.candidate("billing")
+    billing.agent("billing", scorer="quality")
+    own = OwnScorerFake(lambda _wanted, answers: [float(answer.startswith("It")) for answer in answers])
+    own.is_relative = True
+    judge = bench(scorers=ScorerRegistry({"quality": lambda: own}, wait_s_max=1.0))
+    judge.run()
+    decision = judge.decisions()[-1]
+    assert decision.verdict is Verdict.PROMOTE
+    assert decision.evidence.verdicts == {event.uid: ("after", "after") for event in events}

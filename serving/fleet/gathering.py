@@ -1,0 +1,82 @@
+"""Asks both models the questions about a candidate, and scores their answers for the gate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from serving.fleet.answers import AnsweredQuestion, score_pairs, score_twice, with_second_scores
+from serving.fleet.gate import sign_of
+from serving.fleet.own_scores import OwnScoring, Scores
+from serving.fleet.questions import Question
+from serving.scoring.forms import Form, form_of
+from serving.scoring.gain import GainScorer
+from serving.scoring.harm import HarmScorer
+from serving.scoring.scorers import AUTO
+
+AskBoth = Callable[[Sequence[Question]], list[AnsweredQuestion]]
+"""Both models' answers to these questions."""
+
+_JUDGED = (Form.PROSE, Form.MIXED)
+"""Forms that a judge is asked about. Of the others it is known without it whether they are as wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """The questions about one candidate."""
+
+    gate: Sequence[Question]
+    suite: Sequence[Question]
+    taught: Sequence[Question]  # for receipts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The answers and their scores."""
+
+    on_gate: list[AnsweredQuestion]
+    on_suite: list[AnsweredQuestion]
+    on_taught: list[AnsweredQuestion]
+    gate: Scores
+    suite: Scores
+
+    @property
+    def answered(self) -> list[AnsweredQuestion]:
+        """All answers."""
+        return [*self.on_gate, *self.on_suite, *self.on_taught]
+
+
+def gather(questions: Questions, ask_both: AskBoth, *, scorer: str, own: OwnScoring | None) -> Gathered:
+    """Ask and score. `own` is the agent's scorer unless it is built in. Raises as `ask_both` and `own` do."""
+    on_gate, on_suite, on_taught = (
+        ask_both(asked) for asked in (questions.gate, questions.suite, questions.taught)
+    )
+    wanted = [question.wanted for question in (*questions.gate, *questions.taught)]
+    if own is None:
+        gate = Scores(pairs=tuple(score_pairs(on_gate, GainScorer(scorer, wanted))))
+        suite = Scores(pairs=score_twice(on_suite, HarmScorer(scorer, wanted), ask_both))
+    elif own.is_relative:
+        gate = _judged(on_gate, own, wanted)
+        suite = Scores(pairs=score_twice(on_suite, HarmScorer(AUTO, wanted), ask_both))
+    else:
+        gate, suite = own.scores(on_gate), _own_twice(on_suite, own, ask_both)
+    return Gathered(on_gate=on_gate, on_suite=on_suite, on_taught=on_taught, gate=gate, suite=suite)
+
+
+def _judged(on_gate: Sequence[AnsweredQuestion], own: OwnScoring, wanted: Sequence[str]) -> Scores:
+    """Prose by the judge, what can be compared by the form of the wanted answer."""
+    is_prose = [form_of(answer.question.wanted) in _JUDGED for answer in on_gate]
+    others = [answer for answer, judged in zip(on_gate, is_prose, strict=True) if not judged]
+    scores = own.scores([answer for answer, judged in zip(on_gate, is_prose, strict=True) if judged])
+    pairs = (*scores.pairs, *score_pairs(others, GainScorer(AUTO, wanted)))
+    return Scores(pairs=pairs, missing=scores.missing, verdicts=scores.verdicts)
+
+
+def _own_twice(on_suite: Sequence[AnsweredQuestion], own: OwnScoring, ask_both: AskBoth) -> Scores:
+    """Scores of the suite; questions whose scores differ are asked once more, and scored again."""
+    first = own.scores(on_suite)
+    differing = {pair.event for pair in first.pairs if sign_of(pair)}
+    again = own.scores(
+        ask_both([answer.question for answer in on_suite if answer.question.event in differing])
+    )
+    return Scores(
+        pairs=with_second_scores(first.pairs, again.pairs), missing=first.missing, verdicts=first.verdicts
+    )
