@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ class Honest:
     ms: list[float] = field(default_factory=list)
     failed: int = 0
     feedback: list[str] = field(default_factory=list)  # ids sent
+    accepted: set[str] = field(default_factory=set)  # ids that were answered with 202
     refusals: Counter[int] = field(default_factory=Counter)  # of feedback, by status
     rss_mib: list[float] = field(default_factory=list)
 
@@ -78,6 +79,7 @@ async def give_feedback(session: aiohttp.ClientSession, url: str, honest: Honest
         try:
             async with session.post(f"{url}/v1/feedback", json=body) as answer:
                 if answer.status == 202:
+                    honest.accepted.add(event)
                     return
                 honest.refusals[answer.status] += 1
         except (aiohttp.ClientError, TimeoutError):
@@ -132,7 +134,9 @@ def measure(
                 "others_failed": during.failed,
                 "rss_growth_mib": round(max(during.rss_mib) - quiet.rss_mib[-1], 1),
                 "feedback_sent": len(during.feedback),
-                "feedback_lost": topic.missing(during.feedback),
+                "feedback_accepted": len(during.accepted),
+                "feedback_lost": topic.missing(during.accepted),
+                "feedback_given_up": len(during.feedback) - len(during.accepted),
                 "feedback_refused": dict(during.refusals),
                 "attacker_answers": dict(answers),
             }
@@ -147,7 +151,7 @@ def within_bars(row: dict[str, Any]) -> bool:
     """Whether nobody but the attacker noticed the attack."""
     return bool(
         row["gateway_alive"]
-        and row["others_failed"] == row["feedback_lost"] == 0
+        and row["others_failed"] == row["feedback_lost"] == row["feedback_given_up"] == 0
         and row["rss_growth_mib"] <= BARS["rss_growth_mib"]
         and (
             row["others_latency_ratio_p99"] <= BARS["latency_ratio"]
@@ -185,7 +189,7 @@ class FeedbackTopic:
         self._consumer.seek_to_beginning()
         self._ids: set[str] = set()
 
-    def missing(self, ids: Sequence[str]) -> int:
+    def missing(self, ids: Iterable[str]) -> int:
         """How many of these events are not on the topic."""
         [place] = self._consumer.assignment()
         end = self._consumer.end_offsets([place])[place]

@@ -12,6 +12,8 @@ class LimitSettings(SettingGroup):
     """KiB of a request's body: 128,000 tokens of text, every character escaped, and an image fit."""
     bodies_mib_max: int = Field(default=64, ge=1)
     """MiB of all larger bodies being read or answered, decoded; beyond, large requests get a 503."""
+    large_mib_per_s_max: int = Field(default=4, ge=1)
+    """MiB a second of bodies above 64 KiB from one key or address, twice that at once; beyond, a 429."""
     depth_max: int = Field(default=64, ge=8, le=500)
     """Levels of lists and objects in a body; JSON schemas of tools take two levels a level."""
     values_max: int = Field(default=100_000, ge=1000)

@@ -125,6 +125,7 @@ def limits_of(settings: LimitSettings) -> GatewayLimits:
     return GatewayLimits(
         body_bytes_max=settings.body_kib_max * KIB,
         bodies_bytes_max=settings.bodies_mib_max * MIB,
+        large_bytes_per_s_max=settings.large_mib_per_s_max * MIB,
         depth_max=settings.depth_max,
         values_max=settings.values_max,
         requests_max=settings.requests_max,

@@ -22,8 +22,8 @@ from serving.gateway.answer_signs import AnswerSigns
 from serving.gateway.captured_parts import CapturedReply, request_of, restrictions_of, sampling_of
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
-from serving.gateway.edge.json_text import LARGE_BYTES, count_request, decode_request
-from serving.gateway.edge.limits import GatewayLimits
+from serving.gateway.edge.json_text import count_request, decode_request
+from serving.gateway.edge.limits import LARGE_BODY_BYTES, GatewayLimits
 from serving.gateway.edge.request_fields import FieldRules
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 from serving.gateway.forwarding import Forwarder, NoReplica, PathMissing, ReplicasFailed, Reply
@@ -143,7 +143,7 @@ class Responder:
             form.with_capture_extras(request.body) if request.capture else request.body,
             agent=request.agent,
             conversation=request.routed_by,
-            large=request.body_bytes >= LARGE_BYTES,
+            large=request.body_bytes >= LARGE_BODY_BYTES,
         )
 
     def _whole(self, request: AgentRequest, reply: Reply) -> ASGIApp:

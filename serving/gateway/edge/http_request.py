@@ -1,5 +1,6 @@
 """One HTTP request as the endpoints see it: headers, and a body that is read within bounds."""
 
+import time
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -7,8 +8,10 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from serving.gateway.access.caller import ANONYMOUS, Caller
+from serving.gateway.edge.byte_budget import ByteBudget
+from serving.gateway.edge.connections import network_of
 from serving.gateway.edge.errors import RequestRefused
-from serving.gateway.edge.limits import SMALL_BODY_BYTES, VALUE_BYTES, GatewayLimits
+from serving.gateway.edge.limits import LARGE_BODY_BYTES, SMALL_BODY_BYTES, VALUE_BYTES, GatewayLimits
 
 Octets = TypeVar("Octets", bytes, bytearray)
 
@@ -20,6 +23,10 @@ class RequestLoad:
     limits: GatewayLimits
     bytes_held: int = 0  # of large bodies, read or being read
     requests: int = 0  # whose body is there and whose answer is not complete
+    budget: ByteBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.budget = ByteBudget(self.limits.large_bytes_per_s_max, time.monotonic)
 
 
 @dataclass(slots=True)
@@ -33,6 +40,7 @@ class HttpRequest:
     caller: Caller = ANONYMOUS
     _bytes_held: int = field(default=0)
     _counted: bool = field(default=False)
+    _bytes_spent: int = field(default=0)  # of the client's budget
 
     @property
     def method(self) -> str:
@@ -50,12 +58,15 @@ class HttpRequest:
     async def body(self, bytes_max: int) -> bytes:
         """The whole body.
 
-        Raises `RequestRefused`: 413 above `bytes_max`, 503 where the gateway has no room left. Raises
-        `ConnectionResetError` where the client closed its connection.
+        Raises `RequestRefused`: 413 above `bytes_max`, 429 where the client's budget of large bodies is used
+        up, 503 where the gateway has no room left. Raises `ConnectionResetError` where the client closed its
+        connection.
         """
         announced = self.headers.get("content-length", "")
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > bytes_max):
             raise _too_large(bytes_max)
+        if announced.isdecimal():
+            self._spend(int(announced))
         message = await self._next()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -90,7 +101,22 @@ class HttpRequest:
         if body_bytes > bytes_max:
             raise _too_large(bytes_max)
         if body_bytes > SMALL_BODY_BYTES:
+            self._spend(body_bytes)
             self._hold_bytes(body_bytes)
+
+    def _spend(self, body_bytes: int) -> None:
+        """Take a large body from the client's budget, as far as it was not taken yet."""
+        if body_bytes > max(LARGE_BODY_BYTES, self._bytes_spent):
+            self.load.budget.take(self._client, body_bytes - self._bytes_spent)
+            self._bytes_spent = body_bytes
+
+    @property
+    def _client(self) -> str:
+        """Who sends this: a key, else a network."""
+        if self.caller.key_id is not None:
+            return self.caller.key_id
+        client = self.scope.get("client")
+        return network_of(client[0]) if client else ""
 
     def _hold_bytes(self, total: int) -> None:
         more = total - self._bytes_held

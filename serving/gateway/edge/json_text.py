@@ -15,12 +15,9 @@ from typing import Any, TypeVar
 
 from feedback.envelope import depth_of
 from serving.gateway.edge.errors import RequestRefused
-from serving.gateway.edge.limits import GatewayLimits
+from serving.gateway.edge.limits import LARGE_BODY_BYTES, GatewayLimits
 
 Result = TypeVar("Result")
-
-LARGE_BYTES = 64 * 1024
-"""From here on a text is decoded in a thread: below, the change of threads costs more than it spares."""
 
 # One thread: large texts wait for each other, and small ones do not wait for them.
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="json")
@@ -61,7 +58,7 @@ def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
 
 async def encode(value: Any, *, large: bool) -> bytes:
     """JSON in ASCII."""
-    return await _beside(LARGE_BYTES if large else 0, lambda: json.dumps(value).encode())
+    return await _beside(LARGE_BODY_BYTES if large else 0, lambda: json.dumps(value).encode())
 
 
 def decode_strictly(raw: bytes) -> Any:
@@ -101,7 +98,7 @@ def _count(raw: bytes, characters: bytes) -> int:
 
 async def _beside(size: int, read: Callable[[], Result]) -> Result:
     """The result, computed in a thread where the text is large."""
-    if size < LARGE_BYTES:
+    if size < LARGE_BODY_BYTES:
         return read()
     return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
 

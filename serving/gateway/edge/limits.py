@@ -7,6 +7,9 @@ KIB, MIB = 1024, 1024 * 1024
 SMALL_BODY_BYTES = 16 * KIB
 """Smaller bodies are free; larger ones share `bodies_bytes_max`, so that they crowd out only each other."""
 
+LARGE_BODY_BYTES = 64 * KIB
+"""Larger bodies are decoded beside the event loop, and each client has a budget of them."""
+
 VALUE_BYTES = 64
 """What one decoded JSON value costs in memory, about: a list or a number with its place in the parent."""
 
@@ -17,6 +20,7 @@ class GatewayLimits:
 
     body_bytes_max: int
     bodies_bytes_max: int  # of all bodies above `SMALL_BODY_BYTES` that are being read or answered
+    large_bytes_per_s_max: int  # of bodies above `LARGE_BODY_BYTES`, from one client
     depth_max: int  # levels of lists and objects in a body
     values_max: int  # JSON values in a body
     requests_max: int  # being answered at once

@@ -10,6 +10,7 @@ UNNOTICED: dict[str, Any] = {
     "gateway_alive": True,
     "others_failed": 0,
     "feedback_lost": 0,
+    "feedback_given_up": 0,
     "rss_growth_mib": 64.0,
     "others_latency_ratio_p99": 9.0,
     "others_latency_ms_p99": 30.0,
@@ -23,7 +24,14 @@ def test_an_attack_is_unnoticed_when_others_wait_briefly_or_hardly_longer_than_b
 
 
 @pytest.mark.parametrize(
-    "seen", [{"gateway_alive": False}, {"others_failed": 1}, {"feedback_lost": 1}, {"rss_growth_mib": 64.1}]
+    "seen",
+    [
+        {"gateway_alive": False},
+        {"others_failed": 1},
+        {"feedback_lost": 1},
+        {"feedback_given_up": 1},
+        {"rss_growth_mib": 64.1},
+    ],
 )
 def test_whatever_else_others_notice_counts(seen: dict[str, Any]) -> None:
     assert not within_bars({**UNNOTICED, **seen})

@@ -4,17 +4,18 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from serving.gateway.shutdown import GatewayServer, ShutdownWatcher
+from serving.gateway.shutdown import ACCEPTED_AT_ONCE, GatewayServer, ShutdownWatcher
 from tests.unit.serving.gateway.gateway_builder import ASK, ask_agent, build_gateway, wait_until
 from tests.unit.serving.serving_environment import ServingEnvironment
 
@@ -127,3 +128,37 @@ def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(
             time.sleep(1.0)  # longer than a server that closes at once would take
             answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
+CLIENTS = 10 * ACCEPTED_AT_ONCE
+
+
+async def most_accepted_in_a_turn() -> int:
+    """Of `CLIENTS` connections that wait, how many at most one turn of the loop opened."""
+    opened, most = 0, 0
+
+    class Counting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            nonlocal opened
+            opened += 1
+
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0), backlog=CLIENTS) as listening:
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(CLIENTS)]
+        server = await loop.create_server(Counting, sock=listening, backlog=ACCEPTED_AT_ONCE)
+        while opened < CLIENTS:
+            before = opened
+            await asyncio.sleep(0)
+            most = max(most, opened - before)
+        for client in clients:
+            client.close()
+        server.close()
+    return most
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_turn_of_the_loop_accepts_a_few_connections(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert 0 < runner.run(most_accepted_in_a_turn()) <= ACCEPTED_AT_ONCE

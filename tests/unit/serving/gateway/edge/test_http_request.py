@@ -88,3 +88,13 @@ def test_requests_are_counted_from_the_end_of_their_bodies_to_the_end_of_their_a
 def test_a_client_that_leaves_while_it_sends_raises() -> None:
     with pytest.raises(ConnectionResetError):
         read(build_request(RequestLoad(build_limits())))
+
+
+@pytest.mark.parametrize("length", [100 * KIB, None])
+def test_large_bodies_of_one_client_have_a_budget_and_small_ones_have_none(length: int | None) -> None:
+    load = RequestLoad(build_limits(large_bytes_per_s_max=KIB))
+    parts = (b"a" * 50 * KIB, b"a" * 50 * KIB)
+    assert len(read(build_request(load, *parts, length=length))) == 100 * KIB
+    refused = build_request(load, *parts, length=length)
+    assert refusal_of(lambda: read(refused)) == (429, "body_rate")
+    assert len(read(build_request(load, b"a" * 60 * KIB))) == 60 * KIB

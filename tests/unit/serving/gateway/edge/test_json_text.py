@@ -13,12 +13,12 @@ from hypothesis import strategies as some
 from feedback.envelope import depth_of
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.json_text import (
-    LARGE_BYTES,
     count_request,
     count_values,
     decode_now,
     decode_request,
 )
+from serving.gateway.edge.limits import LARGE_BODY_BYTES
 from tests.unit.serving.gateway.gateway_builder import build_limits
 
 LIMITS = build_limits()
@@ -76,7 +76,7 @@ def test_a_body_beyond_a_bound_is_refused_by_its_reason(raw: bytes, reason: str)
     assert (refusal.value.status, refusal.value.reason) == (400, reason)
 
 
-@pytest.mark.parametrize("size", [10, LARGE_BYTES + 10])
+@pytest.mark.parametrize("size", [10, LARGE_BODY_BYTES + 10])
 def test_texts_of_any_size_are_decoded_by_the_event_loop(size: int) -> None:
     value = {"x": "y" * size}
     assert asyncio.run(decode_request(json.dumps(value).encode(), LIMITS)) == value
