@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.measurements import TrainingMetrics
+from engine.measurements import RateTry, TrainingMetrics
 from engine.recipe import Recipe
 from rewards.episode import Episode
 
@@ -43,6 +43,8 @@ class Learned:
     refused: tuple[RefusedEvents, ...]  # episodes that were left out
     skipped: tuple[RefusedEvents, ...]  # optimizer steps that were not taken: their gradient was not finite
     already_known: tuple[str, ...]  # uids of events the champion already answers as corrected
+    tries: tuple[RateTry, ...] = ()  # the learning rates that were tried; empty: there was one
+    tokens_beside: int = 0  # of the tries that are not the result
     state: Any = field(repr=False, compare=False)  # the engine's own: weights and moments
 
 

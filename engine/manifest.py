@@ -11,16 +11,17 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from engine.measurements import Probe, TrainingMetrics
+from engine.measurements import Probe, RateTry, TrainingMetrics
 
 MANIFEST = "manifest.json"
 
 _SINCE_FORMAT_3 = ("ended", "learned_share", "kept_share", "learning_rate")
 _SIGNAL = "signal_"  # prefix of the names of signals in format 1
 
-FORMAT = 3
+FORMAT = 4
 """The format that this code writes. Format 1 has no number and leaves out metrics that were not measured.
-Format 2 has the number, and each metric or why it is absent. Format 3 says how the lesson ended."""
+Format 2 has the number, and each metric or why it is absent. Format 3 says how the lesson ended. Format 4
+says which learning rates were tried."""
 
 
 class NewerManifest(Exception):
@@ -55,6 +56,7 @@ class Manifest:
     files: Mapping[str, str]  # name -> sha256
     content_hash: str
     probes: Sequence[Probe]  # the answers that a replica must give before it serves the version
+    tries: Sequence[RateTry] = ()  # the learning rates that were tried; empty: there was one
     format: int = FORMAT  # of the file it was read from
 
 
@@ -76,6 +78,7 @@ def write_manifest(draft: Path, manifest: Manifest) -> None:
         **{field.name: getattr(manifest, field.name) for field in fields(Manifest)},
         "metrics": manifest.metrics.to_json(),
         "probes": [probe.to_json() for probe in manifest.probes],
+        "tries": [rate_try.to_json() for rate_try in manifest.tries],
     }
     (draft / MANIFEST).write_text(json.dumps(values, indent=1, sort_keys=True))
 
@@ -111,6 +114,8 @@ def _format_of(values: Any) -> int:
 
 def _manifest_from(values: dict[str, Any], number: int) -> Manifest:
     required = {field.name for field in fields(Manifest) if field.default is MISSING}
+    if not isinstance(values.get("tries", []), list):
+        raise ValueError("it has fields of another type: tries")
     if missing := sorted(required - values.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}")
     if unknown := sorted(values.keys() - {field.name for field in fields(Manifest)}):
@@ -124,6 +129,7 @@ def _manifest_from(values: dict[str, Any], number: int) -> Manifest:
         "format": number,
         "metrics": TrainingMetrics.from_json(metrics),
         "probes": tuple(Probe.from_json(probe) for probe in values["probes"]),
+        "tries": tuple(RateTry.from_json(tried) for tried in values.get("tries", ())),
     }
     return Manifest(**{**values, **parsed})
 

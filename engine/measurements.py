@@ -95,6 +95,34 @@ class TrainingMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateTry:
+    """One learning rate at which a lesson was tried."""
+
+    learning_rate: float  # at its highest
+    steps: int
+    loss_nats: float  # mean over the episodes that choose among the tries
+    kept_share: float | None  # as in `TrainingMetrics`
+    is_chosen: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """From JSON values. Raises `ValueError` if they are not a try."""
+        _refuse_other_fields(cls, values)
+        kept = values["kept_share"]
+        return cls(
+            learning_rate=_row_of([values["learning_rate"]], float)[0],
+            steps=_row_of([values["steps"]], int)[0],
+            loss_nats=_row_of([values["loss_nats"]], float)[0],
+            kept_share=None if kept is None else _row_of([kept], float)[0],
+            is_chosen=values["is_chosen"] is True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A prompt, the first tokens of a reply, and the engine's log-probabilities of the likeliest tokens.
 
@@ -146,7 +174,7 @@ Number = TypeVar("Number", int, float)
 def _row_of(values: Any, kind: type[Number]) -> tuple[Number, ...]:
     """The list's numbers; a float may be written as a whole number."""
     if any(type(value) not in (int, kind) for value in _list_of(values)):
-        raise ValueError(f"a probe needs lists of {kind.__name__} numbers")
+        raise ValueError(f"these must be {kind.__name__} numbers")
     return tuple(kind(value) for value in values)
 
 

@@ -121,6 +121,16 @@ class WatchedSamples:
         return [references[0] for references in read]
 
 
+def loss_on(base: BaseModel, tenant: Tenant, samples: Sequence[Sample], *, token_budget: int) -> float | None:
+    """Weighted cross entropy of the samples' replies, mean by mass; None: there are no samples."""
+    if not samples:
+        return None
+    read = read_references(
+        base, tenant, samples, token_budget=token_budget, hidden_too=[False] * len(samples)
+    )
+    return _loss(samples, [references[0] for references in read])
+
+
 def _kept_share(now: Sequence[Reference], champion: Sequence[Reference]) -> float | None:
     if not champion:
         return None

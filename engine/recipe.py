@@ -34,6 +34,9 @@ COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
 )
 """The default coefficient of each term."""
 
+TRIES_MAX = 8
+"""Learning rates that a lesson may be tried at: each takes a slot, and as long as the lesson alone."""
+
 _OLDER_NAMES: Mapping[str, Term] = {
     "sft_weight": Term.SUPERVISED,
     "preference_weight": Term.PREFERENCE,
@@ -56,6 +59,7 @@ class Recipe:
     epochs: float = 3.0  # over new episodes with an advantage, which have no sign of being learned
     warmup_steps: int = 4
     learning_rate: float | None = None  # None: by the width of the base (`engine.rates`)
+    tries: tuple[float, ...] = (1.0,)  # multiples of the learning rate, tried side by side (`engine.tries`)
     final_rate: float = 0.1  # share of the learning rate left at the last step
     beta1: float = 0.9
     beta2: float = 0.95
@@ -82,6 +86,8 @@ class Recipe:
         assert self.steps >= 1
         assert self.learning_rate is None or 0 < self.learning_rate < 1
         assert self.steps_min <= self.steps
+        assert 1 <= len(self.tries) <= TRIES_MAX
+        assert all(0.0 < factor <= 100.0 for factor in self.tries)
         assert self.new_per_step > 0
         assert min(self.replay_per_step, self.anchors_per_step) >= 0
         assert self.coefficients.keys() == set(Term)
@@ -103,8 +109,9 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
         raise ValueError(f"unknown recipe settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     given = {name: value for name, value in values.items() if name in known}
     given["coefficients"] = _coefficients_from(values)
-    if "targets" in given:
-        given["targets"] = tuple(given["targets"])
+    for name in ("targets", "tries"):
+        if name in given:
+            given[name] = tuple(given[name])
     return Recipe(**given)
 
 
@@ -113,6 +120,7 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
     return {
         **asdict(recipe),
         "targets": list(recipe.targets),
+        "tries": list(recipe.tries),
         "coefficients": {term.value: recipe.coefficients[term] for term in Term},
     }
 

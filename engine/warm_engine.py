@@ -23,11 +23,13 @@ from engine.measurements import Probe
 from engine.memory import OutOfMemory, release_memory
 from engine.packer import PackingOptions, Tenant
 from engine.probes import probes_of
+from engine.progress import loss_on
 from engine.repeatable import repeatable
 from engine.slots import Slots
 from engine.step import add_step
 from engine.tokens import Tokens, load_tokens
-from rewards.episode import Part
+from engine.tries import TriedLesson, TriedResult, learn_in_tries
+from rewards.episode import Episode, Part
 
 Mixing = Literal["auto", "never"]
 
@@ -113,7 +115,8 @@ class WarmEngine:
         between steps; if it raises, the pass is abandoned and the engine is as before. `form` repeats a pass
         as it was recorded; raises `FormDiffers` if this engine cannot. A step that does not fit into memory
         halves the token budget, also for later passes. If half does not fit either, the unfinished lessons
-        are not learned and may be tried again.
+        are not learned and may be tried again. A lesson may be trained at several learning rates
+        (`engine.tries`).
         """
         if form is not None and (names := self.differs(form)):
             raise FormDiffers(f"the pass was computed with another {', '.join(names)}")
@@ -124,37 +127,50 @@ class WarmEngine:
                 token_budget=int(form["token_budget"]), mix_below_tokens=int(form["mix_below_tokens"])
             )
         )
-        waiting = list(enumerate(lessons))
+        return learn_in_tries(
+            lessons,
+            lambda tried: self._train(tried, packing, heartbeat),
+            width=self._base.width,
+        )
+
+    def _train(
+        self, tried: Sequence[TriedLesson], packing: PackingOptions, heartbeat: Callable[[], None]
+    ) -> list[TriedResult]:
+        """Train lessons together; return the result of each, in their order."""
+        waiting = list(enumerate(tried))
         runs: dict[int, LessonRun] = {}
-        results: dict[int, Learned | NotLearned] = {}
+        results: dict[int, TriedResult] = {}
         try:
             with repeatable():
                 while waiting or runs:
                     while waiting and self._slots.free:
-                        index, lesson = waiting.pop(0)
+                        index, next_lesson = waiting.pop(0)
                         heartbeat()
-                        run = self._start(lesson, packing)
+                        run = self._start(next_lesson.lesson, packing)
                         if isinstance(run, LessonRun):
                             runs[index] = run
                         else:
-                            results[index] = run
+                            results[index] = TriedResult(result=run)
                     heartbeat()
                     packing = self._step(list(runs.values()), packing)
                     for index in [index for index, run in runs.items() if run.over]:
-                        results[index] = self._finish(runs.pop(index))
+                        results[index] = self._finish(runs.pop(index), tried[index].judges, packing)
         except OutOfMemory as fault:
-            tried = packing.token_budget
-            self._shrink(tried // 2)
+            token_budget = packing.token_budget
+            self._shrink(token_budget // 2)
+            may_fit = token_budget > _TOKEN_BUDGET_MIN
             results |= {
-                index: NotLearned(agent=lesson.agent, reason=str(fault), again=tried > _TOKEN_BUDGET_MIN)
-                for index, lesson in enumerate(lessons)
+                index: TriedResult(
+                    result=NotLearned(agent=unfinished.lesson.agent, reason=str(fault), again=may_fit)
+                )
+                for index, unfinished in enumerate(tried)
                 if index not in results
             }
         finally:
             for run in runs.values():
                 self._slots.detach(run.slot)
             release_memory()
-        return [results[index] for index in range(len(lessons))]
+        return [results[index] for index in range(len(tried))]
 
     def save(self, learned: Learned, draft: Path) -> Files:
         """Write weights, configuration and optimizer state to the draft directory; return their hashes."""
@@ -211,17 +227,24 @@ class WarmEngine:
         smaller = min(self._packing.token_budget, max(_TOKEN_BUDGET_MIN, token_budget))
         self._packing = replace(self._packing, token_budget=smaller)
 
-    def _finish(self, run: LessonRun) -> Learned | NotLearned:
+    def _finish(self, run: LessonRun, judges: Sequence[Episode], packing: PackingOptions) -> TriedResult:
+        """The result of a lesson that is over, and its loss on the judges. Its slot is free afterwards."""
         try:
             if len(run.skipped) < run.step:
-                return run.finish(self._slots.copy(run.slot, run.lesson.recipe))
+                learned = run.finish(self._slots.copy(run.slot, run.lesson.recipe))
+                judged = replace(run.lesson, episodes=tuple(judges))
+                samples, _ = tokenise(judged, self._tokens, tokens_max=self._base.tokens_max)
+                loss_nats = loss_on(self._base, run.tenant, samples, token_budget=packing.token_budget)
+                return TriedResult(result=learned, loss_nats=loss_nats)
         finally:
             self._slots.detach(run.slot)
-        return NotLearned(
-            agent=run.lesson.agent,
-            reason="no step had a finite gradient",
-            tokens=run.tokens,
-            refused=run.refused,
-            skipped=tuple(run.skipped),
-            already_known=run.already_known,
+        return TriedResult(
+            result=NotLearned(
+                agent=run.lesson.agent,
+                reason="no step had a finite gradient",
+                tokens=run.tokens,
+                refused=run.refused,
+                skipped=tuple(run.skipped),
+                already_known=run.already_known,
+            )
         )

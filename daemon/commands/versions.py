@@ -1,7 +1,7 @@
 """`clorad versions`, `why` and `rollback`: show versions and where one comes from, and go back to one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -25,8 +25,8 @@ from daemon.console import (
 )
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
-from engine.manifest import DamagedManifest, NewerManifest, read_manifest
-from engine.measurements import End, TrainingMetrics
+from engine.manifest import DamagedManifest, Manifest, NewerManifest, read_manifest
+from engine.measurements import End, RateTry, TrainingMetrics
 from ledger.database import Connection
 from ledger.errors import FlipRefused
 from ledger.learning import event_queries
@@ -80,12 +80,15 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
         raise CommandFailed(f"{agent} has no version {number}")
     if content_hash is not None and not origin.version.hash.startswith(content_hash):
         raise CommandFailed(f"{agent}@v{number} is {origin.version.name}, not v{number}-{content_hash}")
-    training = _training(settings, origin.version)
+    manifest = _manifest(settings, origin.version)
+    training = None if manifest is None else manifest.metrics
+    tries = () if manifest is None else manifest.tries
     if as_json:
         measured = None if training is None else training.to_json()
-        show_json({**origin.to_json(), "training": measured, "next": follows})
+        tried = [rate_try.to_json() for rate_try in tries]
+        show_json({**origin.to_json(), "training": measured, "tries": tried, "next": follows})
     else:
-        _render_why(origin, training, prompts, follows, console())
+        _render_why(origin, training_line(training), tries_line(tries), prompts, follows, console())
         if agent in waits and not any(decision.verdict in SETTLED for decision in origin.decisions):
             console().print(f"waits for {waits[agent]}")
 
@@ -136,10 +139,10 @@ def _summary_cells(summary: VersionSummary) -> tuple[str | Text, ...]:
     )
 
 
-def _training(settings: Settings, version: Version) -> TrainingMetrics | None:
-    """The training metrics in the version's manifest; None if no manifest can be read here."""
+def _manifest(settings: Settings, version: Version) -> Manifest | None:
+    """The version's manifest; None if it cannot be read here."""
     try:
-        return read_manifest(settings.store.path / version.path).metrics
+        return read_manifest(settings.store.path / version.path)
     except (OSError, DamagedManifest, NewerManifest):
         return None
 
@@ -160,6 +163,15 @@ def training_line(training: TrainingMetrics | None) -> str:
     return line
 
 
+def tries_line(tries: Sequence[RateTry]) -> str:
+    """The learning rates that were tried, with their losses, and which was chosen; empty if there was one."""
+    return "; ".join(
+        f"{tried.learning_rate:.2g}: loss {tried.loss_nats:.3f} nats after {count(tried.steps, 'step')}"
+        + (", chosen" if tried.is_chosen else "")
+        for tried in tries
+    )
+
+
 _ENDED = {
     End.LEARNED: "until its corrections were learned",
     End.STEPS: "as many as its recipe allows",
@@ -169,7 +181,8 @@ _ENDED = {
 
 def _render_why(
     origin: Provenance,
-    training: TrainingMetrics | None,
+    training: str,
+    tries: str,
     prompts: Mapping[str, str],
     follows: str | None,
     out: Console,
@@ -191,7 +204,8 @@ def _render_why(
                 ("made", f"{moment(version.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
                 ("files", version.path if version.pruned_s is None else f"pruned {moment(version.pruned_s)}"),
                 *([] if origin.retry is None else [("try", origin.retry.text)]),
-                ("training", training_line(training)),
+                ("training", training),
+                *([("rates tried", tries)] if tries else []),
                 ("taught", f"{count(len(origin.taught), 'event')}{beside}"),
                 ("people", joined([f"{name} ({number})" for name, number in origin.authors.items()])),
                 ("ancestry", " ← ".join((version.name, *origin.ancestors))),

@@ -56,7 +56,8 @@ def record_turn(
         log.error("version not published", agent=turn.plan.agent, turn=turn.id, reason=str(refusal))
         void_turn(learner, turn, token=token, reason=str(refusal))
         return
-    metrics.count_closed_turn(TurnState.MADE, result, result.metrics.tokens, outcomes)
+    tokens = result.metrics.tokens + result.tokens_beside
+    metrics.count_closed_turn(TurnState.MADE, result, tokens, outcomes)
     log.info("version made", agent=version.agent, version=version.name, steps=result.metrics.steps)
 
 
@@ -95,6 +96,7 @@ def _make_version(
         recipe=turn.plan.recipe,
         seed=turn.plan.seed,
         metrics=learned.metrics,
+        tries=learned.tries,
         files=files.sha256,
         content_hash=files.content_hash,
         probes=learner.engine.probes(learned, prepared.lesson),
@@ -109,7 +111,7 @@ def _make_version(
         content_hash=files.content_hash,
         base_hash=learner.engine.base_hash,
         path=f"{turn.plan.agent}/{name}",
-        tokens=learned.metrics.tokens,
+        tokens=learned.metrics.tokens + learned.tokens_beside,
         results=results,
     )
     learner.failpoint("learner-recorded")

@@ -13,6 +13,9 @@ from rewards.batch import SIMILAR_SHARE
 _STEPS_FACTOR = 2
 """Measured on a pretrained base: a turn of 24 steps had learned nothing, one of 60 nearly everything."""
 
+_TRIES = (1.0, 3.0, 0.3)
+"""Multiples of the learning rate: by such a factor the rule of `engine.rates` may miss the best one."""
+
 _ANCHORS_FACTOR = 2
 _ANCHOR_SHARE_MAX = 0.6
 """Of a step's mass: with more, a turn learns its corrections too slowly."""
@@ -22,12 +25,18 @@ _NEAR_MISSES_SHARE = 0.75
 
 
 def adjusted_recipe(recipe: Recipe, remedies: Iterable[Remedy]) -> Recipe:
-    """The recipe of a retry. A longer turn has more steps at least too: one that has learned goes on."""
+    """The recipe of a retry.
+
+    A longer turn has more steps at least too, so that one that has learned goes on, and tries several rates.
+    """
     for remedy in remedies:
         match remedy:
             case Remedy.LONGER:
                 recipe = replace(
-                    recipe, steps=recipe.steps * _STEPS_FACTOR, steps_min=recipe.steps_min * _STEPS_FACTOR
+                    recipe,
+                    steps=recipe.steps * _STEPS_FACTOR,
+                    steps_min=recipe.steps_min * _STEPS_FACTOR,
+                    tries=recipe.tries if len(recipe.tries) > 1 else _TRIES,
                 )
             case Remedy.ANCHORS:
                 recipe = replace(

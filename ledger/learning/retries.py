@@ -28,7 +28,7 @@ class Remedy(StrEnum):
 
 
 _WORDS: Mapping[Remedy, str] = {
-    Remedy.LONGER: "with twice as many steps",
+    Remedy.LONGER: "with twice as many steps and the best of several learning rates",
     Remedy.ANCHORS: "with more replies that must stay as they are, near misses first",
 }
 

@@ -55,6 +55,7 @@ def test_a_version_of_every_format_is_read_whole(sample: Path) -> None:
     assert manifest.metrics.kl_nats == pytest.approx(0.0089, abs=1e-4)
     assert (manifest.metrics.ended is None) == (manifest.format < 3)
     assert manifest.probes[0].reply
+    assert [tried.is_chosen for tried in manifest.tries] == ([True, False] if manifest.format > 3 else [])
     adapter = read_adapter(version_in(sample))
     assert (adapter.rank, adapter.base_hash, adapter.steps) == (2, manifest.base_hash, 6)
 
@@ -118,6 +119,8 @@ def test_a_newer_format_is_refused_with_both_formats_and_what_to_do(tmp_path: Pa
         ({"files": None, "seed": "1"}, "it has fields of another type: files, seed"),
         ({"metrics": {"steps": 3}}, "TrainingMetrics lacks already_known"),
         ({"probes": [{"token_ids": [1, 2]}]}, "Probe lacks base_logprobs"),
+        ({"tries": 3}, "it has fields of another type: tries"),
+        ({"tries": [{"steps": 6}]}, "RateTry lacks is_chosen"),
     ],
 )
 def test_a_file_that_is_not_a_manifest_is_damaged_with_a_reason(

@@ -185,9 +185,15 @@ def test_what_follows_a_refusal_is_told_before_and_after_it_came(database: Datab
         with database.read() as connection:
             return what_follows(connection, "billing", number, refusals_max=3)
 
-    assert follows(first.number) == "another try after v1, with twice as many steps"
+    assert (
+        follows(first.number)
+        == "another try after v1, with twice as many steps and the best of several learning rates"
+    )
     second = build_refused(database, SHORT, retry=upcoming(database).retry)
-    assert follows(first.number) == "v2, another try after v1, with twice as many steps"
+    assert (
+        follows(first.number)
+        == "v2, another try after v1, with twice as many steps and the best of several learning rates"
+    )
     assert follows(second.number) == "the batch of v2 in halves"
     third = build_version(database)
     assert follows(third.number) is None
