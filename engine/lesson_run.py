@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from engine.adapter_weights import Adapter
 from engine.base_model import BaseModel
+from engine.chat_template import UnusableEpisode
 from engine.lesson import Learned, Lesson, RefusedEvents
 from engine.measurements import Absent, End, TrainingMetrics
 from engine.objective import Signals, read_references
@@ -18,7 +19,7 @@ from engine.progress import CHECK_STEPS, ProgressCheck, WatchedSamples, dev_loss
 from engine.rates import peak_rate
 from engine.recipe import Recipe, Term
 from engine.schedule import Drawn, Length, draw, steps_by_epochs
-from engine.tokens import Sample, Tokens, UnusableEpisode
+from engine.tokens import Sample, Tokens
 from rewards.episode import Part
 
 

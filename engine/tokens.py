@@ -1,26 +1,23 @@
 """Tokenises episodes: prompt ids, the target tokens of the reply, and the weight of each target.
 
-The base's own chat template renders the prompt, as vLLM does. The token that ends a turn is always a target:
-an agent must also learn where to stop.
+What was served and sampled is trained token by token where it was captured; the rest is rendered by the chat
+template of the base, as vLLM does it. The token that ends a turn is a target, so that agents learn to stop.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from engine.base_model import BaseRefused
-from rewards.episode import Episode, Message, Part, Weighted, text_of
+from engine.chat_template import REFUSED_TEMPLATE, ChatTemplate, UnusableEpisode, arguments_of
+from rewards.episode import Episode, Message, Part, Weighted
 
 _SENTINEL = "clorad"
-_REFUSED_TEMPLATE = (TemplateError, TypeError, ValueError, KeyError)
-
-
-class UnusableEpisode(ValueError):
-    """An episode that the engine cannot train on; it is reported with its events, and the turn continues."""
+_CELLS_MAX = 1_000_000  # tokens of one reply x tokens of the other: about a second in the worst case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +44,7 @@ class Sample:
     reply: TargetTokens
     rejected: TargetTokens | None = None
     advantage: float | None = None
+    is_rendered: bool = False  # the prompt is not known as it was served; it was rendered from its messages
 
     @property
     def answers(self) -> tuple[TargetTokens, ...]:
@@ -63,6 +61,7 @@ class Tokens:
         if not tokenizer.chat_template:
             raise BaseRefused("a tokenizer without a chat template is not supported")
         self._tokenizer, self._vocabulary = tokenizer, vocabulary
+        self._template = ChatTemplate(tokenizer)
         self._control_ids = frozenset(tokenizer.all_special_ids) | {
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
         }
@@ -70,9 +69,11 @@ class Tokens:
 
     def sample(self, episode: Episode, *, tokens_max: int) -> Sample:
         """The episode as tokens. Raises `UnusableEpisode` with the reason."""
-        prompt_ids = tuple(self.prompt_ids(episode.messages))
-        reply = self._sampled(episode) if episode.advantage is not None else self.answer(episode.reply)
-        rejected = self.answer(episode.rejected) if episode.rejected is not None else None
+        prompt_ids = episode.prompt_ids or tuple(self._rendered_ids(episode))
+        if episode.advantage is not None:
+            reply, rejected = self._sampled(episode), None
+        else:
+            reply, rejected = self._answers(episode)
         longest = max(len(answer.token_ids) for answer in (reply, rejected) if answer is not None)
         read = (*prompt_ids, *(token for answer in (reply, rejected) if answer for token in answer.token_ids))
         if max(read) >= self._vocabulary:
@@ -84,6 +85,7 @@ class Tokens:
             part=episode.part,
             mass=episode.mass,
             prompt_ids=prompt_ids,
+            is_rendered=not episode.prompt_ids,
             reply=reply,
             rejected=rejected,
             advantage=episode.advantage,
@@ -94,30 +96,85 @@ class Tokens:
         return [int(token) for token in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as the base reads it, up to the first token of the agent's reply."""
-        plain = [_with_plain_text(message) for message in messages]
+        """The prompt of a request without anything but messages, up to the first token of the reply."""
+        return self._template.prompt(messages, {}, asked_s=0.0)
+
+    def _rendered_ids(self, episode: Episode) -> list[int]:
+        return self.text_ids(
+            self._template.prompt(episode.messages, episode.request, asked_s=episode.asked_s)
+        )
+
+    def _answers(self, episode: Episode) -> tuple[TargetTokens, TargetTokens | None]:
+        """The targets of the reply and of the rejected reply.
+
+        Where one of them is more than a text, half of the mass lies on the tokens that the other does not
+        have. A rejected reply that cannot be rendered is left out: the other one still shows what is right.
+        """
+        reply = self._answer(episode, episode.reply)
+        if episode.rejected is None:
+            return reply, None
+        if _is_written(episode.reply) and _is_written(episode.rejected):
+            return reply, self._answer(episode, episode.rejected)
         try:
-            text: str = self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
-        except _REFUSED_TEMPLATE:
-            raise UnusableEpisode(
-                "the chat template refuses these messages"
-            ) from None  # its text may quote them
-        return text
+            rejected = self._answer(episode, episode.rejected)
+        except UnusableEpisode:
+            return reply, None
+        changed, changed_back = _changed(reply.token_ids, rejected.token_ids)
+        return (
+            replace(reply, weights=_weights(changed)),
+            replace(rejected, weights=_weights(changed_back)),
+        )
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the rendered prompt."""
-        return self.text_ids(self.render(messages))
-
-    def answer(self, reply: Weighted) -> TargetTokens:
-        """Tokens and weights of a written reply, with the token that ends the turn."""
+    def _answer(self, episode: Episode, reply: Weighted) -> TargetTokens:
+        """What the agent has to generate after the prompt to give this reply, and the weights."""
+        if reply.sampled_ids:
+            return TargetTokens(token_ids=reply.sampled_ids, weights=_weights([0.0] * len(reply.sampled_ids)))
         if not reply.text:
             raise UnusableEpisode("empty target")
-        encoded = self._tokenizer(reply.text, add_special_tokens=False, return_offsets_mapping=True)
+        message = reply.message or {"role": "assistant", "content": reply.text}
+        self._check_texts(message)
+        self._check_border(episode)
+        text = self._template.continuation(
+            episode.messages, message, episode.request, asked_s=episode.asked_s
+        )
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = [int(token) for token in encoded["input_ids"]]
-        if not self._control_ids.isdisjoint(ids):
-            raise UnusableEpisode("control tokens inside the target")
-        changed = [_overlap(start, end, reply) for start, end in encoded["offset_mapping"]]
-        return TargetTokens(token_ids=(*ids, self.end_of_turn_id), weights=_weights([*changed, 0.0]))
+        offsets = encoded["offset_mapping"]
+        ends = self._end_of_turn(ids, [text[start:end] for start, end in offsets])
+        shift = 0 if reply.message is not None else _place_of(reply.text, text)
+        changed = [_overlap(start - shift, end - shift, reply) for start, end in offsets[:ends]]
+        if ends and ids[ends - 1] in self._control_ids:
+            return TargetTokens(token_ids=tuple(ids[:ends]), weights=_weights(changed))
+        return TargetTokens(token_ids=(*ids[:ends], self.end_of_turn_id), weights=_weights([*changed, 0.0]))
+
+    def _end_of_turn(self, ids: Sequence[int], pieces: Sequence[str]) -> int:
+        """How many tokens the turn has: up to the last control token, if nothing but white space follows."""
+        ends = max(
+            (place for place, token in enumerate(ids, start=1) if token in self._control_ids), default=0
+        )
+        return len(ids) if "".join(pieces[ends:]).strip() else ends
+
+    def _check_texts(self, message: Message) -> None:
+        """Raise `UnusableEpisode` where a reply holds control tokens, or arguments that are no object."""
+        calls = message.get("tool_calls") or ()
+        functions = [call.get("function") or {} for call in calls if isinstance(call, Mapping)]
+        arguments = [arguments_of(function) for function in functions]
+        if None in arguments:
+            raise UnusableEpisode("a tool call whose arguments are no JSON object")
+        names = [function.get("name") for function in functions]
+        for text in _texts_in([message.get("content"), message.get("reasoning"), names, arguments]):
+            if not self._control_ids.isdisjoint(self.text_ids(text)):
+                raise UnusableEpisode("control tokens inside the target")
+
+    def _check_border(self, episode: Episode) -> None:
+        """Raise `UnusableEpisode` where the served prompt does not open the reply as the template does."""
+        served = episode.prompt_ids
+        if not served or served == tuple(self._rendered_ids(episode)):
+            return
+        opening = self._template.opening(episode.messages, episode.request, asked_s=episode.asked_s)
+        opening_ids = tuple(self.text_ids(opening))
+        if served[len(served) - len(opening_ids) :] != opening_ids:
+            raise UnusableEpisode("the served prompt ends otherwise than the chat template renders it")
 
     def _sampled(self, episode: Episode) -> TargetTokens:
         sampled = episode.sampled
@@ -140,9 +197,10 @@ class Tokens:
         dialogue = [*question, {"role": "assistant", "content": _SENTINEL}]
         try:
             text = self._tokenizer.apply_chat_template(dialogue, tokenize=False)
-        except _REFUSED_TEMPLATE as refusal:
+            ends = text.rindex(_SENTINEL) + len(_SENTINEL)
+        except REFUSED_TEMPLATE as refusal:
             raise BaseRefused("the chat template cannot render an assistant's turn") from refusal
-        after_ids = self.text_ids(text[text.rindex(_SENTINEL) + len(_SENTINEL) :])
+        after_ids = self.text_ids(text[ends:])
         if after_ids and after_ids[0] in self._control_ids:
             return after_ids[0]
         if self._tokenizer.eos_token_id is None:
@@ -155,10 +213,43 @@ def load_tokens(base: Path, *, vocabulary: int) -> Tokens:
     return Tokens(AutoTokenizer.from_pretrained(base), vocabulary=vocabulary)
 
 
-def _with_plain_text(message: Message) -> dict[str, Any]:
-    if isinstance(message.get("content"), list):
-        return {**message, "content": text_of(message)}
-    return dict(message)
+def _is_written(reply: Weighted) -> bool:
+    """Whether the reply is a text, of which its spans know what was changed."""
+    return reply.message is None and not reply.sampled_ids
+
+
+def _texts_in(value: Any) -> Iterable[str]:
+    """Every string in a JSON value, names of fields too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield name
+            yield from _texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts_in(item)
+
+
+def _place_of(reply: str, text: str) -> int:
+    """Where the reply's first character stands in what the template wrote. Raises `UnusableEpisode`."""
+    if (place := text.find(reply)) >= 0:
+        return place
+    trimmed = reply.strip()
+    if not trimmed or (place := text.find(trimmed)) < 0:
+        raise UnusableEpisode("the chat template changes the reply")
+    return place - reply.index(trimmed)
+
+
+def _changed(reply: Sequence[int], other: Sequence[int]) -> tuple[list[float], list[float]]:
+    """For each token 1.0 where the other reply does not have it, else 0.0."""
+    if len(reply) * len(other) > _CELLS_MAX:
+        return [0.0] * len(reply), [0.0] * len(other)
+    marks = [1.0] * len(reply), [1.0] * len(other)
+    for block in SequenceMatcher(None, reply, other, autojunk=False).get_matching_blocks():
+        marks[0][block.a : block.a + block.size] = [0.0] * block.size
+        marks[1][block.b : block.b + block.size] = [0.0] * block.size
+    return marks
 
 
 def _overlap(start: int, end: int, reply: Weighted) -> float:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from feedback.redaction import placeholders
 from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
-from rewards.episode import Episode, Message, Part, Weighted, text_of
+from rewards.episode import Episode, Message, Part, Weighted
 from rewards.exchange import Exchange, History
 from rewards.redacted import reason_of, without_placeholders
-from rewards.replies import reply_text
+from rewards.replies import Reply, as_said, is_same_reply, is_text, reply_text, uncallable
 from rewards.spans import weigh
 from rewards.success import Successes
 
@@ -28,6 +28,7 @@ NOT_THE_AGENT = frozenset({"environment fault", "policy change"})  # reasons tha
 DEMONSTRATING = (*CORRECTING, Kind.TAKEOVER)
 _UNSAMPLED = "no record of what was sampled"
 _UNASKED = "no record of the prompt"
+_RESTRICTED = "only some tokens could be sampled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,6 @@ class CreditTable:
             return Deferred("waits for its interaction")
         if event.role is not (Role.DEV if self.part is Part.DEV else Role.TRAIN):
             return Deferred("kept for judging")
-        if self.history.has_more_than_text(event):
-            return Deferred("was asked with tools, which cannot be rendered yet")
         reason = " ".join(str(event.data.get("reason", "")).lower().replace("_", " ").split())
         if reason in NOT_THE_AGENT:
             return Barren(reason)
@@ -101,30 +100,44 @@ class CreditTable:
 
     def _corrected(self, event: Event, *, mass: float = 1.0) -> Credit:
         exchange = self.history.about(event)
-        corrected = reply_text(event.data["corrected"])
+        corrected: Reply = event.data["corrected"]
         if not exchange.messages:
             return Barren(_UNASKED)
-        if exchange.reply == corrected and not placeholders(corrected):
+        if (flaw := uncallable(corrected, exchange.request)) is not None:
+            return Barren(flaw)
+        is_same = exchange.said is not None and is_same_reply(exchange.said, corrected)
+        if is_same and not placeholders(reply_text(corrected)):
             return Barren("nothing was changed")
         if not exchange.reply:
-            return (self._demonstration(event, exchange.messages, Weighted(text=corrected), mass=mass),)
-        rejected, reply = weigh(exchange.reply, corrected)
-        return (self._demonstration(event, exchange.messages, reply, rejected=rejected, mass=mass),)
+            return (self._demonstration(event, exchange, as_said(corrected), mass=mass),)
+        if exchange.said is not None and is_text(exchange.said) and is_text(corrected):
+            rejected, reply = weigh(exchange.reply, reply_text(corrected))
+        else:
+            rejected = as_said(exchange.said or "", exchange.sampled_ids)
+            reply = as_said(corrected)
+        return (self._demonstration(event, exchange, reply, rejected=rejected, mass=mass),)
 
     def _taken_over(self, event: Event, *, mass: float = 1.0) -> Credit:
         exchange = self.history.about(event)
         if not exchange.messages:
             return Barren(_UNASKED)
         turns: Sequence[Message] = tuple(event.data.get("turns") or ())
-        demonstrations = tuple(
-            self._demonstration(
-                event, (*exchange.messages, *turns[:place]), Weighted(text=text_of(turn)), mass=mass
-            )
+        spoken = [
+            place
             for place, turn in enumerate(turns)
-            if turn.get("role") == "assistant" and text_of(turn).strip()
+            if turn.get("role") == "assistant" and reply_text(turn).strip()
+        ]
+        callable_turns = [place for place in spoken if uncallable(turns[place], exchange.request) is None]
+        demonstrations = tuple(
+            self._demonstration(event, exchange.after(turns[:place]), as_said(turns[place]), mass=mass)
+            for place in callable_turns
         )
         if not demonstrations:
-            return Barren("the operator's turns have no text")
+            return Barren(
+                "the operator calls a tool that was not offered"
+                if spoken
+                else "the operator's turns have no text"
+            )
         return (*demonstrations, *self._before(event, exchange, BEFORE_TAKEOVER))
 
     def _aborted(self, event: Event) -> Credit:
@@ -132,7 +145,7 @@ class CreditTable:
         own_turn = (self._advantage(event, exchange, ABORTED[0]),) if exchange.sampled else ()
         episodes = (*own_turn, *self._before(event, exchange, ABORTED[1:]))
         if not episodes:
-            return Barren(_UNSAMPLED)
+            return Barren(_unsampled(exchange))
         if self.successes and not self.successes.has_kind_of(exchange.messages):
             return Deferred("no demonstration or success of that kind")
         return episodes
@@ -142,9 +155,13 @@ class CreditTable:
         if event.kind is Kind.APPROVE and self.part is not Part.NEW:
             if not exchange.messages or not exchange.reply:
                 return Barren(_UNASKED)
-            return (self._demonstration(event, exchange.messages, Weighted(text=exchange.reply)),)
+            return (
+                self._demonstration(
+                    event, exchange.as_sampled(), as_said(exchange.said or "", exchange.sampled_ids)
+                ),
+            )
         if exchange.sampled is None:
-            return Barren(_UNSAMPLED)
+            return Barren(_unsampled(exchange))
         surprise_nats = -sum(exchange.sampled.logprobs) / len(exchange.sampled.logprobs)
         if surprise_nats < CERTAIN_NATS:
             return Barren("already certain")
@@ -171,7 +188,7 @@ class CreditTable:
             captured = self.history.creditable_turns(event, exchange)
             turns += [turn for number, turn in captured.items() if number < exchange.turn]
         if not turns:
-            return Barren(_UNSAMPLED)
+            return Barren(_unsampled(exchange))
         return tuple(self._advantage(event, turn, advantage, mass=1.0 / len(turns)) for turn in turns)
 
     def _lasted(self, event: Event, earlier: Event, value: float) -> Credit:
@@ -233,16 +250,18 @@ class CreditTable:
             events=(event.uid,) if earlier is None else (event.uid, earlier.uid),
             part=self.part,
             messages=exchange.sampled_for,
-            reply=Weighted(text=exchange.reply or ""),
+            reply=as_said(exchange.said or ""),
             advantage=value,
             sampled=exchange.sampled,
+            prompt_ids=exchange.sampled_prompt_ids,
+            request=exchange.request,
             mass=mass,
         )
 
     def _demonstration(
         self,
         event: Event,
-        messages: tuple[Message, ...],
+        exchange: Exchange,
         reply: Weighted,
         *,
         rejected: Weighted | None = None,
@@ -251,8 +270,15 @@ class CreditTable:
         return Episode(
             events=(event.uid,),
             part=self.part,
-            messages=messages,
+            messages=exchange.messages,
             reply=reply,
             rejected=rejected,
+            prompt_ids=exchange.prompt_ids,
+            request=exchange.request,
             mass=mass,
         )
+
+
+def _unsampled(exchange: Exchange) -> str:
+    """Why the exchange has no sampled tokens to learn from by their log-probabilities."""
+    return f"{_RESTRICTED}: {', '.join(exchange.restrictions)}" if exchange.restrictions else _UNSAMPLED

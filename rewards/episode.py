@@ -83,12 +83,8 @@ class Episode:
     rejected: Weighted | None = None
     advantage: float | None = None
     sampled: SampledTokens | None = None
-    prompt_ids: tuple[
-        int, ...
-    ] = ()  # the prompt that was served, token by token; empty where it is not known
-    rendering: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # tools and other fields of the prompt's request
+    prompt_ids: tuple[int, ...] = ()  # the prompt that was served, token by token; empty where not known
+    request: Mapping[str, Any] = field(default_factory=dict)  # tools and what else the prompt was made of
     asked_s: float = 0.0  # Unix time of the request: templates may write the date
     mass: float = 1.0  # credit weight; an ordinary correction has 1
 

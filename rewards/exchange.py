@@ -39,6 +39,16 @@ class Exchange:
         """What is compared of the agent's reply (`rewards.replies.reply_text`)."""
         return None if self.said is None else reply_text(self.said)
 
+    def after(self, turns: Sequence[Message]) -> "Exchange":
+        """The exchange after more turns of the conversation, whose prompts nobody served."""
+        return replace(self, messages=(*self.messages, *turns), packed_prompt=None) if turns else self
+
+    def as_sampled(self) -> "Exchange":
+        """The exchange with the prompt as it was when the reply was sampled, where that is known."""
+        if not self.sampled_ids:
+            return self
+        return replace(self, messages=self.sampled_for, packed_prompt=self.served_prompt)
+
     @property
     def prompt_ids(self) -> tuple[int, ...]:
         """The prompt `messages` as it was served, token by token; empty where it is not known."""
@@ -106,13 +116,6 @@ class History:
         """The reply that this event wants: the approved or the corrected one."""
         name = _RIGHT.get(event.kind)
         return None if name is None else event.data.get(name) or self.about(event).said
-
-    def has_more_than_text(self, event: Event) -> bool:
-        """Whether the event, or its interaction, has tools or more than a text as a reply."""
-        own = [event.data.get(name) for name in ("rejected", "said", "corrected")]
-        named = self._named(event)
-        of_interaction = named is not None and bool(named.reply or named.request)
-        return of_interaction or bool(_own_request(event)) or any(isinstance(reply, Mapping) for reply in own)
 
     def creditable_turns(self, event: Event, about: Exchange) -> dict[int, Exchange]:
         """The turns of the event's conversation whose sampled tokens are known, by number and in order.

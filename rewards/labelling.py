@@ -5,7 +5,7 @@ was planned with, and always gets the same ones: a pass can be repeated.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.events import KeptEvent, Status
 from rewards.balance import balance
@@ -96,7 +96,8 @@ def _labels(events: Iterable[KeptEvent], table: CreditTable) -> _Labels:
             case Deferred(reason):
                 labels.deferred[kept.seq] = reason
             case episodes:
-                labels.credited[kept.seq] = episodes
+                asked_s = kept.received_s if kept.event.occurred_s is None else kept.event.occurred_s
+                labels.credited[kept.seq] = tuple(replace(episode, asked_s=asked_s) for episode in episodes)
     return labels
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rewards.episode import Message, text_of
+from rewards.episode import Message, Weighted, text_of
 
 Reply = str | Message
 """What an agent said or should have said."""
@@ -42,6 +42,27 @@ def calls_of(message: Message) -> list[tuple[str, Any]]:
     """Name and arguments of each call, in order. Arguments that are no JSON object stay the text they are."""
     calls = message.get("tool_calls")
     return [_called(call) for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
+
+
+def as_said(reply: Reply, sampled_ids: tuple[int, ...] = ()) -> Weighted:
+    """The reply to train on, all parts weighing the same; `sampled_ids` are its tokens, if known."""
+    message = None if is_text(reply) else message_of(reply)
+    return Weighted(text=reply_text(reply), message=message, sampled_ids=sampled_ids)
+
+
+def uncallable(reply: Reply, request: Mapping[str, Any]) -> str | None:
+    """Why the reply cannot be wanted of an agent that was asked so; None where it can."""
+    calls = [] if isinstance(reply, str) else calls_of(reply)
+    tools = request.get("tools")
+    if calls and not tools:
+        return "calls a tool, and no tools are known"
+    functions = [tool.get("function") for tool in tools or () if isinstance(tool, Mapping)]
+    offered = {str(function.get("name")) for function in functions if isinstance(function, Mapping)}
+    if not offered.issuperset(name for name, _ in calls):
+        return "calls a tool that was not offered"
+    if not all(isinstance(arguments, dict) for _, arguments in calls):
+        return "calls a tool with arguments that are no JSON object"
+    return None
 
 
 def is_same_reply(reply: Reply, other: Reply) -> bool:

@@ -1,11 +1,14 @@
 """Episodes become prompt ids and weighted target tokens."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.base_model import BaseRefused
-from engine.tokens import Tokens, UnusableEpisode
+from engine.chat_template import UnusableEpisode
+from engine.tokens import TargetTokens, Tokens
 from rewards.episode import Episode, Part, SampledTokens, Span, Weighted
 from rewards.spans import weigh
 from tests.unit.engine import tiny_base
@@ -15,12 +18,17 @@ TOKENS = Tokens(TOKENIZER, vocabulary=288)
 END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 
 
+def answer_to(reply: Weighted) -> TargetTokens:
+    episode = replace(tiny_base.build_episode("a", "b"), reply=reply)
+    return TOKENS.sample(episode, tokens_max=512).reply
+
+
 def test_a_prompt_is_rendered_by_the_chat_template_up_to_the_reply():
     messages = ({"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"})
     assert TOKENS.render(messages) == (
         "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert TOKENIZER.decode(TOKENS.prompt_ids(messages)) == TOKENS.render(messages)
+    assert TOKENIZER.decode(TOKENS.text_ids(TOKENS.render(messages))) == TOKENS.render(messages)
 
 
 def test_a_message_in_parts_reads_as_its_text():
@@ -31,14 +39,14 @@ def test_a_message_in_parts_reads_as_its_text():
 
 
 def test_the_end_of_the_turn_is_always_a_target():
-    answer = TOKENS.answer(Weighted(text="ok"))
+    answer = answer_to(Weighted(text="ok"))
     assert TOKENS.end_of_turn_id == END
     assert answer.token_ids[-1] == END
     assert answer.weights == (1 / 3, 1 / 3, 1 / 3)
 
 
 def test_half_of_the_mass_lies_on_what_was_changed():
-    answer = TOKENS.answer(Weighted(text="abcdefgh", spans=(Span(start=2, end=4, weight=1.0),)))
+    answer = answer_to(Weighted(text="abcdefgh", spans=(Span(start=2, end=4, weight=1.0),)))
     assert answer.weights[2:4] == (0.25, 0.25)
     assert sum(answer.weights) == pytest.approx(1.0)
     assert answer.weights[0] == answer.weights[-1] == pytest.approx(0.5 / 7)
@@ -46,7 +54,7 @@ def test_half_of_the_mass_lies_on_what_was_changed():
 
 def test_half_of_a_corrections_mass_lies_on_its_changes_and_the_end_counts_as_unchanged():
     _, corrected = weigh('{"tool":"cancel","order":10}', '{"tool":"cancel","order":10,"notify":true}')
-    answer = TOKENS.answer(corrected)
+    answer = answer_to(corrected)
     changed = corrected.text.index(',"notify":true')
     assert sum(answer.weights[changed : changed + 14]) == pytest.approx(0.5)
     unchanged = len(corrected.text) - 14
@@ -55,7 +63,7 @@ def test_half_of_a_corrections_mass_lies_on_its_changes_and_the_end_counts_as_un
 
 def test_spans_weigh_against_each_other():
     spans = (Span(start=0, end=1, weight=3.0), Span(start=2, end=3, weight=1.0))
-    answer = TOKENS.answer(Weighted(text="abc", spans=spans))
+    answer = answer_to(Weighted(text="abc", spans=spans))
     assert answer.weights == pytest.approx((0.375, 0.25, 0.125, 0.25))
 
 
@@ -63,7 +71,7 @@ def test_spans_weigh_against_each_other():
 def test_every_targets_weights_are_positive_and_sum_to_one(text, data):
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    answer = TOKENS.answer(Weighted(text=text, spans=(Span(start=start, end=end, weight=2.0),)))
+    answer = answer_to(Weighted(text=text, spans=(Span(start=start, end=end, weight=2.0),)))
     assert sum(answer.weights) == pytest.approx(1.0)
     assert min(answer.weights) > 0
     assert len(answer.token_ids) == len(text.encode()) + 1
