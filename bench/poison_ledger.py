@@ -24,7 +24,7 @@ from ledger.versions.evidence import Pair
 from ledger.versions.lineage import BASE, Version
 from serving.fleet.gate import GateEvidence, GateLimits, Speech, judge
 from serving.fleet.parity import Parity
-from serving.fleet.questions import gate_questions
+from serving.fleet.questions import gate_questions, voices_about
 from serving.fleet.suite import suite_questions
 from serving.scoring.scorers import score
 
@@ -115,10 +115,9 @@ def _verdict(
     )
     with database.read() as connection:
         scorer = all_agents(connection)[plan.agent].scorer
-        gate = gate_questions(connection, candidate, limit=128, limits=limits)
-        suite = suite_questions(
-            connection, candidate, limit=settings.suite_max, settle_s=3600.0, authors_min=authors_min
-        )
+        voices = voices_about(connection, plan.agent, authors_min=authors_min)
+        gate = gate_questions(connection, candidate, voices, limit=128)
+        suite = suite_questions(connection, candidate, voices, limit=settings.suite_max, settle_s=3600.0)
 
     questions = (*gate, *suite)
     answers = learner.answers([question.messages for question in questions]) if questions else []

@@ -7,6 +7,13 @@ from ledger.schema import facts
 
 RESTORES = "restores"
 
+_NAME_CHARS_MAX = 40  # of the column
+
+
+def partitions_of_topic(topic_id: str) -> str:
+    """The name of the fact how many partitions a topic had when its first one was read."""
+    return f"partitions {topic_id}"[:_NAME_CHARS_MAX]
+
 
 def fact(connection: Connection, name: str) -> str | None:
     """The value under the name; None if it was never set."""

@@ -105,19 +105,22 @@ def _rules(corrections: Iterable[Corrected], own: Collection[str]) -> dict[Rule,
 def _own_words(answers: Iterable[ApprovedReply], corrections: Iterable[Corrected]) -> frozenset[str]:
     """Words that at least two replies use although their prompts lack them; other words were copied.
 
-    At least two, because one reply may copy a word of its prompt wrongly; that word is no part of a form.
+    At least two, because one reply may copy a word of its prompt wrongly; that word is no part of a form. All
+    replies in one author's corrections count as one, so that nobody can widen forms alone.
     """
-    replies = chain(
-        ((answer.prompt, answer.reply) for answer in answers),
-        (
-            (correction.prompt, text)
-            for correction in corrections
-            for text in (correction.rejected, correction.corrected)
-        ),
-    )
     uses = Counter[str]()
-    for prompt, reply in replies:
-        uses.update(_bag(reply) - _bag(prompt))
+    by_author: dict[str, set[str]] = defaultdict(set)
+    for answer in answers:
+        uses.update(_bag(answer.reply) - _bag(answer.prompt))
+    for correction in corrections:
+        for text in (correction.rejected, correction.corrected):
+            added = _bag(text) - _bag(correction.prompt)
+            if correction.author is None:
+                uses.update(added)
+            else:
+                by_author[correction.author] |= added
+    for used in by_author.values():
+        uses.update(used)
     return frozenset(word for word, count in uses.items() if count >= 2 and not word.startswith("#"))
 
 

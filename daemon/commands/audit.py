@@ -59,7 +59,12 @@ def audited_with_broker(
     with database.read() as connection:
         audited = audit(connection)
     extents = ask() if ask is not None else ()
-    audited = against(audited, {(extent.topic_id, extent.partition): extent.end for extent in extents})
+    by_place = {(extent.topic_id, extent.partition): extent for extent in extents}
+    audited = against(
+        audited,
+        ends={place: extent.end for place, extent in by_place.items()},
+        firsts={place: extent.first for place, extent in by_place.items()},
+    )
     read = {(partition.topic_id, partition.partition): partition for partition in audited.partitions}
     recounted: tuple[Disagreement, ...] = ()
     for extent in extents if read_again is not None else ():

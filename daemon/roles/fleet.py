@@ -1,6 +1,7 @@
 """The fleet role. One process leads: it loads and judges versions and sends the outbox; the others wait."""
 
 import threading
+from functools import partial
 
 from daemon.learning.scheduler import freshness_of
 from daemon.process.failpoints import Failpoints
@@ -58,13 +59,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                     canary=canary,
                 ),
             ),
-            suite=lambda connection, candidate: suite_questions(
-                connection,
-                candidate,
-                limit=gate.suite_max,
-                settle_s=settings.learning.settle_s,
-                authors_min=gate.authors_min,
-            ),
+            suite=partial(suite_questions, limit=gate.suite_max, settle_s=settings.learning.settle_s),
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
             api_keys=settings.fleet.replica_keys(),

@@ -32,6 +32,9 @@ def levels_from(stored: Mapping[str, Any]) -> TrustLevels:
     return TrustLevels(**{name: Trust(level) for name, level in stored.items()})
 
 
+FORGOTTEN_AUTHOR = "forgotten-"
+"""How the name begins that stands for a forgotten author's; the number of the erasure follows."""
+
 JUDGE_RIGHT = "judge"
 """The right to be believed without a second person, for a verifier or a lead (`rewards.voices`)."""
 
@@ -51,11 +54,12 @@ def may_act(event: Event, administrators: frozenset[str]) -> bool:
 def can_change(actor: Any, target: Any) -> ColumnElement[bool]:
     """Whether `actor` may change `target`: two aliases of the table of events.
 
-    The author's name of a forgotten event is gone: for it the source decides alone.
+    Of an event whose author was forgotten the name is gone: for it the source decides alone.
     """
+    is_nameless = and_(actor.c.forgotten.is_not(None), actor.c.author.startswith(FORGOTTEN_AUTHOR))
     own = and_(
         actor.c.source == target.c.source,
-        or_(actor.c.author == target.c.author, actor.c.forgotten.is_not(None)),
+        or_(actor.c.author == target.c.author, is_nameless),
         or_(actor.c.trust == Trust.SIGNED.value, target.c.trust == Trust.UNSIGNED.value),
     )
     return or_(actor.c.acts.is_(True), own)

@@ -23,13 +23,11 @@ from ledger.events import (
     Reason,
     UnusableRecord,
 )
-from ledger.facts import fact, set_fact
+from ledger.facts import fact, partitions_of_topic, set_fact
 from ledger.intake import amendments, event_rows, live_counts, prompt_roles, waiting
 from ledger.intake.event_ids import Conflict, Duplicate, StoredIds, identify, read_ids
 from ledger.intake.ownership import TrustLevels, levels_from, may_act, unsigned_refusal
 from ledger.schema import agents, interactions, positions, ranges
-
-_FACT_CHARS_MAX = 40  # of a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,7 @@ def known_topic_ids(database: Database, topic: str) -> dict[str, str]:
 
 def initial_partitions(database: Database, partition: Partition, *, now: int) -> int:
     """How many partitions the topic had when this ledger first read it; `now` if that is the first time."""
-    name = f"partitions {partition.topic_id}"[:_FACT_CHARS_MAX]
+    name = partitions_of_topic(partition.topic_id)
     begun = select(func.max(positions.c.partition)).where(positions.c.topic_id == partition.topic_id)
     with database.write() as connection:
         initial = fact(connection, name)

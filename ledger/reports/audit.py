@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
+from ledger.facts import fact, partitions_of_topic
 from ledger.reports.audit_checks import (
     SHOWN_MAX,
     Finding,
@@ -22,6 +23,8 @@ from ledger.schema import dead_letters, events, positions, ranges
 
 Place = tuple[str, int]
 """Topic id and partition."""
+
+_NO_FIRSTS: Mapping[Place, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class PartitionAudit:
     duplicates: int
     holes: int  # offsets without a record: control records, aborted, compacted
     given_up: int  # offsets that retention deleted or that cannot be decoded, recorded as gaps
+    is_later: bool = False  # the topic did not have it when it was first read
 
     @property
     def unread(self) -> int | None:
@@ -121,17 +125,21 @@ def audit(connection: Connection) -> Audit:
     )
 
 
-def against(audited: Audit, ends: Mapping[Place, int]) -> Audit:
-    """The same audit with the broker's end offsets, which must be read after the ledger.
+def against(audited: Audit, ends: Mapping[Place, int], firsts: Mapping[Place, int] = _NO_FIRSTS) -> Audit:
+    """The same audit with the broker's end offsets, and its first ones, which must be read after the ledger.
 
     A log only grows, so an end that is read later is at or above the ledger's next offset; the offsets
-    between them are unread. If the end is below the next offset, the log has lost records.
+    between them are unread. If the end is below the next offset, the log has lost records. A partition that
+    appeared later has nothing from before clorad: it must have been read from its beginning.
     """
     partitions = tuple(
         replace(partition, end_offset=ends.get((partition.topic_id, partition.partition)))
         for partition in audited.partitions
     )
-    return Audit(partitions=partitions, disagreements=(*audited.disagreements, *_wrong_ends(partitions)))
+    return Audit(
+        partitions=partitions,
+        disagreements=(*audited.disagreements, *_wrong_ends(partitions), *_skipped(partitions, firsts)),
+    )
 
 
 def recount(
@@ -185,7 +193,8 @@ def _partitions(connection: Connection) -> Iterable[PartitionAudit]:
         )
         .order_by(positions.c.topic, positions.c.topic_id, positions.c.partition)
     )
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
+        initial = fact(connection, partitions_of_topic(row.topic_id))
         yield PartitionAudit(
             topic=row.topic,
             topic_id=row.topic_id,
@@ -198,6 +207,7 @@ def _partitions(connection: Connection) -> Iterable[PartitionAudit]:
             duplicates=int(row.duplicates or 0),
             holes=int(row.holes or 0),
             given_up=int(row.given_up or 0),
+            is_later=initial is not None and row.partition >= int(initial),
         )
 
 
@@ -205,6 +215,14 @@ def _wrong_ends(partitions: Iterable[PartitionAudit]) -> Iterable[Disagreement]:
     for partition in partitions:
         if partition.end_offset is not None and partition.end_offset < partition.next_offset:
             what = f"read up to {partition.next_offset}, but the topic ends at {partition.end_offset}"
+            yield Disagreement(topic=partition.topic, partition=partition.partition, what=what)
+
+
+def _skipped(partitions: Iterable[PartitionAudit], firsts: Mapping[Place, int]) -> Iterable[Disagreement]:
+    for partition in partitions:
+        first = firsts.get((partition.topic_id, partition.partition))
+        if partition.is_later and first is not None and first < partition.began:
+            what = f"it appeared later, and offsets {first} to {partition.began} were never read"
             yield Disagreement(topic=partition.topic, partition=partition.partition, what=what)
 
 

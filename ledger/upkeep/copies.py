@@ -19,6 +19,7 @@ from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger.errors import NoCopy
+from ledger.files import file_of_url
 from ledger.schema import metadata
 
 TRIES_S_MAX = 30.0
@@ -35,8 +36,10 @@ def is_sqlite(url: str) -> bool:
 
 
 def path_of(url: str) -> Path:
-    """The file of an SQLite ledger."""
-    return Path(str(make_url(url).database))
+    """The file of an SQLite ledger, also where its URL names it as `file:PATH?…`."""
+    path = file_of_url(url)
+    assert path is not None, "a ledger in memory is not copied"
+    return path
 
 
 def url_of(path: Path) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, up
 
 from ledger.database import Database, in_chunks, now_s
 from ledger.events import CORRECTING, Kind, Status, silence_uid
+from ledger.intake.ownership import FORGOTTEN_AUTHOR
 from ledger.intake.prompt_roles import forget_openings
 from ledger.schema import (
     dead_letters,
@@ -201,7 +202,7 @@ class _Work:
                 reason = f"forgotten: erasure {self.erasure}"
                 values |= {"status": Status.RETRACTED.value, "status_reason": reason}
             if self.names_author:
-                values["author"] = f"forgotten-{self.erasure}"
+                values["author"] = f"{FORGOTTEN_AUTHOR}{self.erasure}"
             changed = update(events).where(events.c.seq == row.seq)
             connection.execute(changed.values(**values, prompt_group=None, trace=None))
         forget_openings(connection, [(row.agent, row.prompt_group) for row in rows if row.prompt_group])

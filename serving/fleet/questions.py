@@ -20,7 +20,6 @@ from ledger.versions.lineage import Version
 from rewards.exchange import History
 from rewards.halves import nearest_to
 from rewards.voices import Voices, author_of, hear
-from serving.fleet.gate import GateLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Question:
 
 
 def gate_questions(
-    connection: Connection, candidate: Version, *, limit: int, limits: GateLimits
+    connection: Connection, candidate: Version, voices: Voices, *, limit: int
 ) -> list[Question]:
     """The newest `limit` questions of gate corrections that arrived after the champion's turn was planned.
 
@@ -42,7 +41,6 @@ def gate_questions(
     Left out are corrections that wait for another person, and prompts that the candidate was trained on. A
     candidate whose turn left out a part of a refused batch is judged by prompts like its own events alone.
     """
-    voices = voices_about(connection, candidate.agent, authors_min=limits.authors_min)
     confirmed = [kept for kept in gate_corrections(connection, candidate) if voices.are_enough(kept.seq)]
     confirmed = _like_its_own(connection, candidate, confirmed)
     author_by_uid = {
@@ -58,7 +56,7 @@ def gate_questions(
     by_prompt = {_prompt(question): question for question in questions}
     return [
         replace(question, author=author_by_uid.get(question.event))
-        if len(authors[prompt, question.wanted]) < limits.authors_min
+        if len(authors[prompt, question.wanted]) < voices.authors_min
         else question  # enough people said so of this very prompt
         for prompt, question in by_prompt.items()
         if prompt not in trained

@@ -12,12 +12,12 @@ from ledger.versions.lineage import Version
 from rewards.exchange import History
 from rewards.silence import unopposed
 from rewards.suite import suite
-from rewards.voices import author_of
-from serving.fleet.questions import Question, voices_about
+from rewards.voices import Voices, author_of
+from serving.fleet.questions import Question
 
 
 def suite_questions(
-    connection: Connection, candidate: Version, *, limit: int, settle_s: float, authors_min: int
+    connection: Connection, candidate: Version, voices: Voices, *, limit: int, settle_s: float
 ) -> Sequence[Question]:
     """At most `limit` questions, the same for the same candidate and ledger.
 
@@ -26,7 +26,6 @@ def suite_questions(
     material = suite_material(connection, candidate, settle_s=settle_s)
     history = History(interactions=material.interactions, conversations={}).including(material.replies)
     authors = {kept.event.uid: author_of(kept) for kept in (*material.approvals, *material.judged_before)}
-    voices = voices_about(connection, candidate.agent, authors_min=authors_min)
     questions = suite(
         approvals=material.approvals,
         silent=unopposed(material.replies, material.corrections, history=history, voices=voices),
@@ -43,7 +42,7 @@ def suite_questions(
             event=question.uid,
             messages=question.messages,
             wanted=question.expected,
-            author=authors.get(question.uid) if authors_min > 1 else None,
+            author=authors.get(question.uid) if voices.authors_min > 1 else None,
         )
         for question in questions
     ]

@@ -160,7 +160,7 @@ class Simulation:
 
 
 def _with_suite(setup: JudgingSetup) -> Judging:
-    suite = partial(suite_questions, limit=128, settle_s=3600.0, authors_min=1)
+    suite = partial(suite_questions, limit=128, settle_s=3600.0)
     return replace(setup.judging, suite=suite)
 
 

@@ -206,3 +206,27 @@ def test_nobody_makes_a_rule_of_several_people_wider_alone() -> None:
     assert (
         len(outdated(APPROVED, [*told_by(*"mn" * 10), *told_by(*"mn" * 10, prompt="refund order {}")])) == 40
     )
+
+
+def test_nobody_gives_replies_a_form_alone_by_which_a_rule_outdates_answers() -> None:
+    answers = [
+        ApprovedReply(seq=seq, prompt=f"drop order {2000 + seq}", reply=f"drop {2000 + seq}")
+        for seq in range(20)
+    ]
+
+    def told(authors: str, prompt: str) -> list[Corrected]:
+        return [
+            Corrected(
+                seq=100 + place,
+                prompt=prompt.format(1000 + place),
+                rejected=f"drop {1000 + place}",
+                corrected=f"cancel {1000 + place}",
+                author=author,
+            )
+            for place, author in enumerate(authors)
+        ]
+
+    rule = told("ab" * 10, "drop order {}")
+    assert outdated(answers, rule) == frozenset(), "the replies only copy words of their prompts"
+    assert outdated(answers, [*rule, *told("m" * 30, "get rid of order {}")]) == frozenset()
+    assert len(outdated(answers, [*rule, *told("mn" * 15, "get rid of order {}")])) == 20

@@ -13,11 +13,14 @@ from sqlalchemy import select
 
 from ledger.database import Database
 from ledger.events import Event, Kind, Reason, Role, Status, Trust
+from ledger.identity import ensure_identity
 from ledger.intake.ownership import TrustLevels
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent, declare
 from ledger.schema import events, metadata
+from ledger.upkeep.forgetting import forget
+from ledger.upkeep.mentions import Subject
 from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction, keep
 
 SIGNED = Trust.SIGNED
@@ -312,3 +315,18 @@ def ledger_after(contents: Sequence[Event]) -> dict[str, tuple[Status, bool]]:
             rows = connection.execute(select(events).where(events.c.author == "ann")).all()
             gone = reverted(connection, [row.seq for row in rows])
             return {row.id: (Status(row.status), row.seq in gone) for row in rows}
+
+
+def test_a_retraction_whose_conversation_was_forgotten_still_meets_its_own_authors_event_only(
+    database: Database,
+) -> None:
+    ensure_identity(database)
+    keep(
+        database, build_retraction("r", "of ann", of="ide", source="ide", author="mallory", conversation="c")
+    )
+    forgotten = forget(
+        database, Subject(kind="conversation", names=frozenset({"c"})), whom="w", by="dpo", reason="asked"
+    )
+    assert forgotten.counts["events"] == 1
+    keep(database, ANN)
+    assert statuses(database) == {"ide#of ann": Status.OPEN, "ide#r": Status.NOT_YOURS}

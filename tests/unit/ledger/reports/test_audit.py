@@ -1,5 +1,7 @@
 """The audit finds every way in which an offset could have no disposition, or two."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from sqlalchemy import delete, insert, update
 from ledger import schema
 from ledger.database import Database
 from ledger.events import Partition
+from ledger.intake.transaction import initial_partitions, start_at
 from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import Audit, against, audit, recount
 from ledger.topic_names import FEEDBACK_TOPIC
@@ -141,6 +144,26 @@ class TestRecount:
 
     def test_records_that_came_later_do_not_matter(self, busy: Database) -> None:
         assert self.recounted(busy, [0, 1, 2, 5, 6, 7]) == []
+
+
+class TestPartitionsThatAppearLater:
+    def complaints(self, database: Database, first: int) -> list[str]:
+        for number, offset in ((0, 7), (1, 5)):
+            place = replace(FEEDBACK, number=number)
+            initial_partitions(database, place, now=1)
+            start_at(database, place, offset)
+        with database.read() as connection:
+            firsts = {("t1", 0): first, ("t1", 1): first}
+            result = against(audit(connection), {("t1", 0): 9, ("t1", 1): 9}, firsts)
+        return [f"{found.partition}: {found.what}" for found in result.disagreements]
+
+    def test_one_whose_first_records_were_skipped_is_found(self, database: Database) -> None:
+        assert self.complaints(database, first=0) == [
+            "1: it appeared later, and offsets 0 to 5 were never read"
+        ]
+
+    def test_one_whose_first_records_are_gone_is_not(self, database: Database) -> None:
+        assert self.complaints(database, first=5) == []
 
 
 @given(

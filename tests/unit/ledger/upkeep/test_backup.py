@@ -70,6 +70,16 @@ def test_a_restored_ledger_is_the_one_that_was_backed_up(database: Database, tmp
     assert ids(database) == ["1", "2", "3", "4"], "what it was is kept too"
 
 
+def test_a_ledger_whose_url_names_a_file_uri_is_backed_up_and_restored(tmp_path: Path) -> None:
+    url = f"sqlite:///file:{tmp_path}/clo%72ad.db?uri=true"
+    with closing(Database(url)) as ledger:
+        ledger.migrate()
+        back_up(url, tmp_path / "backup")
+    restore(url, tmp_path / "backup", replaced=tmp_path / "replaced")
+    assert (tmp_path / "replaced").is_file()
+    copies.check(tmp_path / "clorad.db")
+
+
 @pytest.mark.parametrize("name", ["#1", "who?", "100%20", "ä b"])
 def test_files_and_folders_may_be_called_anything(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
