@@ -1,7 +1,7 @@
 """Replies of agents: a text, or an OpenAI assistant message with tool calls and reasoning.
 
-Where replies are compared as texts, a message has the text of its calls: names and arguments, as JSON whose
-spelling does not matter. Pure functions.
+Where replies are compared as texts, a message has the text of its calls: a JSON array of names and arguments,
+in one spelling. So whatever compares JSON compares calls: in order, and by their arguments. Pure functions.
 """
 
 import json
@@ -25,7 +25,7 @@ def is_text(reply: Reply) -> bool:
 
 
 def reply_text(reply: Reply) -> str:
-    """What is compared of a reply: its calls, one a line, or its text where it calls nothing.
+    """What is compared of a reply: its calls as a JSON array, or its text where it calls nothing.
 
     A text beside calls does not count, nor do reasoning and the ids of calls.
     """
@@ -34,8 +34,8 @@ def reply_text(reply: Reply) -> str:
     calls = calls_of(reply)
     if not calls:
         return text_of(reply)
-    called = [{"name": name, "arguments": arguments} for name, arguments in calls]
-    return "\n".join(json.dumps(call, ensure_ascii=False, sort_keys=True) for call in called)
+    called = [f'{{"name": {_json(name)}, "arguments": {_json(arguments)}}}' for name, arguments in calls]
+    return f"[{', '.join(called)}]"
 
 
 def calls_of(message: Message) -> list[tuple[str, Any]]:
@@ -77,6 +77,10 @@ def is_same_reply(reply: Reply, other: Reply) -> bool:
 def said_in(message: Message) -> tuple[str, str]:
     """The text of a message and its calls: equal for messages that say the same."""
     return text_of(message), json.dumps(calls_of(message), sort_keys=True)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _called(call: Mapping[str, Any]) -> tuple[str, Any]:

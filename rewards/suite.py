@@ -4,7 +4,8 @@ All come from events of role `gate`, which an event has from its arrival on; no 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ledger.events import Interaction, KeptEvent, Role
 from rewards.batch import fair_sample, find_outdated, sample_approvals
@@ -22,6 +23,7 @@ class SuiteQuestion:
     seq: int
     uid: str
     messages: tuple[Message, ...]
+    request: Mapping[str, Any] = field(default_factory=dict)  # tools and what else the prompt was made of
     expected: str
 
 
@@ -73,10 +75,16 @@ def suite(
 def _questions(events: Iterable[KeptEvent], history: History) -> tuple[SuiteQuestion, ...]:
     questions = []
     for kept in sorted(events, key=lambda kept: kept.seq):
-        messages = history.about(kept.event).messages
+        exchange = history.about(kept.event)
         expected = history.right_reply(kept.event)
-        if messages and expected and kept.event.role is Role.GATE:
+        if exchange.messages and expected and kept.event.role is Role.GATE:
             questions.append(
-                SuiteQuestion(seq=kept.seq, uid=kept.event.uid, messages=messages, expected=expected)
+                SuiteQuestion(
+                    seq=kept.seq,
+                    uid=kept.event.uid,
+                    messages=exchange.messages,
+                    request=exchange.request,
+                    expected=expected,
+                )
             )
     return tuple(questions)

@@ -1,6 +1,6 @@
 """Captured replies that nobody objected to: what an agent may be held to where nobody approves."""
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, or_, select
 
 from ledger.database import now_s
 from ledger.events import Interaction, Kind, Role
@@ -44,8 +44,8 @@ def silent_replies(
             interactions.c.role == role.value,
             interactions.c.version.in_([version_name(BASE, ""), *names]),
             interactions.c.received_s <= now_s(connection) - settle_s,
-            interactions.c.finish_reason == "stop",
-            interactions.c.completion != "",
+            interactions.c.finish_reason.in_(("stop", "tool_calls")),
+            or_(interactions.c.completion != "", interactions.c.reply.is_not(None)),
             interactions.c.forgotten.is_(None),
             ~to_reply,
             ~to_conversation,

@@ -71,7 +71,7 @@ def ask(
             raise Interrupted
         try:
             before, after = (
-                replica.answer(model, question.messages, options.tokens_max)
+                replica.answer(model, question.messages, options.tokens_max, request=question.request)
                 for model in (models.before, models.after)
             )
         except ReplicaRefused as refusal:

@@ -7,7 +7,7 @@ are for receipts only; the gate does not count them.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from feedback.grouping import normalise
@@ -28,7 +28,8 @@ class Question:
 
     event: str  # uid
     messages: tuple[Mapping[str, Any], ...]
-    wanted: str
+    request: Mapping[str, Any] = field(default_factory=dict)  # tools and what else the agent was asked with
+    wanted: str  # a JSON array where calls are wanted (`rewards.replies.reply_text`)
     author: str | None = None  # None: one author is enough
 
 
@@ -104,9 +105,11 @@ def questions_of(connection: Connection, kept: Iterable[KeptEvent]) -> list[Ques
     questions = []
     for event in events:
         wanted = history.right_reply(event)
-        messages = history.about(event).messages
-        if wanted and messages:
-            questions.append(Question(event=event.uid, messages=messages, wanted=wanted))
+        exchange = history.about(event)
+        if wanted and exchange.messages:
+            questions.append(
+                Question(event=event.uid, messages=exchange.messages, request=exchange.request, wanted=wanted)
+            )
     return questions
 
 

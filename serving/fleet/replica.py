@@ -8,9 +8,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import httpx
+
+from rewards.replies import reply_text
 
 TRIES_MAX = 3
 RETRY_WAIT_S = 0.1
@@ -53,7 +56,7 @@ class Listing:
 class Completion:
     """The greedy answer of a model."""
 
-    text: str
+    text: str  # its calls as a JSON array, where it calls tools (`rewards.replies.reply_text`)
     finish_reason: str  # "length": it reached the limit of tokens
 
 
@@ -143,14 +146,26 @@ class Replica:
             if refusal.status != httpx.codes.NOT_FOUND:
                 raise
 
-    def answer(self, model: str, messages: Sequence[Mapping[str, Any]], max_tokens: int) -> Completion:
-        """The greedy answer of `model` to `messages`. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
-        body = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
+    def answer(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        max_tokens: int,
+        *,
+        request: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Completion:
+        """The greedy answer of `model` to `messages`; `request` has tools and other fields of the request.
+
+        Raises `ReplicaUnavailable`, `ReplicaRefused`.
+        """
+        asked = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
+        body = {**request, **asked}
         response = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
         with self._as_vllm_answers("/v1/chat/completions"):
             choice = response.json()["choices"][0]
-            text = choice["message"].get("content") or ""
-            return Completion(text=text, finish_reason=choice.get("finish_reason") or "")
+            return Completion(
+                text=reply_text(choice["message"]), finish_reason=choice.get("finish_reason") or ""
+            )
 
     def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:
         """The greedy continuation of these tokens by `model`. Raises `ReplicaUnavailable`, `ReplicaRefused`.

@@ -41,6 +41,7 @@ def suite_questions(
         Question(
             event=question.uid,
             messages=question.messages,
+            request=question.request,
             wanted=question.expected,
             author=authors.get(question.uid) if voices.authors_min > 1 else None,
         )

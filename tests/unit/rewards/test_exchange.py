@@ -67,7 +67,7 @@ def about(data: Mapping[str, Any], **changed: Any) -> Exchange:
 def test_a_reply_with_calls_was_asked_with_what_was_captured() -> None:
     exchange = about({})
     assert exchange.said == CALL
-    assert exchange.reply == '{"arguments": {"item": "nuts"}, "name": "stock"}'
+    assert exchange.reply == '[{"name": "stock", "arguments": {"item": "nuts"}}]'
     assert exchange.request == ACTING.request
     assert exchange.prompt_ids == exchange.sampled_prompt_ids == (7, 8, 70_000)
     assert exchange.sampled_ids == (1, 2, 3)
