@@ -17,7 +17,7 @@ _records = _meter.create_counter(
 _not_yours = _meter.create_counter(
     "clorad.feedback.not_yours",
     unit="{event}",
-    description="events stored without effect: they amend or retract another author's event",
+    description="events stored without effect: they amend or retract another author's or agent's event",
 )
 _redactions = _meter.create_counter(
     "clorad.feedback.redactions",

@@ -33,7 +33,7 @@ FATES = {
     Fate.EVIDENCE: "kept for judging, never trained on",
     Fate.STANDBY: "shown in turns as what should not change",
     Fate.OUT: "not used",
-    Fate.NOT_YOURS: "without effect: it acts on another author's event",
+    Fate.NOT_YOURS: "without effect: it acts on another author's or agent's event",
     Fate.DONE: "applied",
 }
 

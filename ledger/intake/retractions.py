@@ -1,6 +1,6 @@
 """Applies retractions to the events they name, whichever of the two arrives first.
 
-A retraction of somebody else's event changes nothing; its status says so (`not_yours`). One that a person
+A retraction of another author's or agent's event changes nothing; its status says so (`not_yours`). One that a person
 undid has no effect, however often Kafka delivers it (`ledger.learning.event_decisions`).
 """
 

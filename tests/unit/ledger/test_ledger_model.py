@@ -98,7 +98,7 @@ class LedgerStates(RuleBasedStateMachine):
         for name in AGENTS:
             declare(self.database, Agent(name=name, base_hash="b"))
         self.events: dict[str, Kept] = {}
-        self.retracted: dict[str, str] = {}  # uid of the target -> agent that the retraction names
+        self.retractions: dict[str, Event] = {}  # by the uid of the target
         self.agents = {name: Learner() for name in AGENTS}
         self.offset = 0
         self.rows = 0
@@ -137,8 +137,11 @@ class LedgerStates(RuleBasedStateMachine):
         event = build_event(f"e{self.rows}", agent=agent, kind=kind, role=role, key=key, revision=revision)
         assert self.keep(event, holes).stored == 1
         self.note(event, Status.OPEN)
-        if self.retracted.get(event.uid) == agent:
-            self.events[event.uid].status = Status.RETRACTED
+        if retraction := self.retractions.get(event.uid):
+            if retraction.agent == agent:
+                self.events[event.uid].status = Status.RETRACTED
+            else:
+                self.events[retraction.uid].status = Status.NOT_YOURS
         same = [
             kept
             for kept in self.events.values()
@@ -171,7 +174,7 @@ class LedgerStates(RuleBasedStateMachine):
         event = build_retraction(f"r{self.rows}", target, agent=agent)
         assert self.keep(event).stored == 1
         self.note(event, Status.APPLIED)
-        self.retracted[f"dev#{target}"] = agent
+        self.retractions[f"dev#{target}"] = event
         if stored is not None:
             stored.status = Status.RETRACTED
 

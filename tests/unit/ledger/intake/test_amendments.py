@@ -67,6 +67,15 @@ class TestRetractions:
             keep(database, event, administrators=admins)
         assert status(database, "2") is Status.RETRACTED
 
+    @pytest.mark.parametrize("first", ["target", "retraction"])
+    def test_another_agents_event_stays_and_the_retraction_says_why(
+        self, database: Database, first: str
+    ) -> None:
+        target, retraction = build_event("1", agent="sql"), build_retraction("r", "1", agent="billing")
+        for event in (target, retraction) if first == "target" else (retraction, target):
+            keep(database, event)
+        assert (status(database, "1"), status(database, "r")) == (Status.OPEN, Status.NOT_YOURS)
+
     def test_another_source_with_the_same_id_is_not_meant(self, database: Database) -> None:
         keep(
             database,
