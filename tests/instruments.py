@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("ledger", "feedback", "rewards", "engine", "serving", "daemon")
+STAGES = ("ledger", "feedback", "rewards", "serving", "daemon")  # `engine` may not load opentelemetry
 
 Made = tuple[str, str, str]  # kind, name, unit
 

@@ -8,6 +8,7 @@ import pytest
 from ledger import schema
 from ledger.database import Database
 from tests import postgres_server
+from tests.unit.ledger.ledger_builder import write_ledger
 
 
 @pytest.fixture(scope="session")
@@ -18,15 +19,6 @@ def postgres() -> Iterator[str]:
             yield url
     except postgres_server.NoPostgres as missing:
         pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ledger") / "template.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +37,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A migrated, empty ledger of its own."""
     if request.param == "sqlite":
         path = tmp_path / "clorad.db"
-        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        write_ledger(path)
         return f"sqlite:///{path}"
     shared: str = request.getfixturevalue("postgres_ledger")
     postgres_server.empty_database(shared, [table.name for table in schema.metadata.sorted_tables])
@@ -56,14 +48,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def anew(url: str, request: pytest.FixtureRequest) -> Callable[[], Database]:
     """Opens that ledger, emptied of what was in it: for tests that tell many stories."""
 
+    database = Database(url)  # always the same: SQLAlchemy compiles each statement once for each engine
+
     def opened() -> Database:
+        database.close()
         if url.startswith("sqlite"):
             path = Path(url.removeprefix("sqlite:///"))
             for beside in path.parent.glob(f"{path.name}-*"):
                 beside.unlink()
-            path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+            write_ledger(path)
         else:
             postgres_server.empty_database(url, [table.name for table in schema.metadata.sorted_tables])
-        return Database(url)
+        return database
 
     return opened

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import pytest
 from daemon.cli.app import main
 from ledger.database import Database
 from ledger.events import Arrival, Batch, Event, Reason, Role
-from ledger.learning.agents import Agent, declare
 from ledger.topic_names import DEAD_LETTERS_TOPIC
 from ledger.versions import promotion, routing
 from ledger.versions.decisions import Verdict
 from tests.unit.ledger.event_builder import FEEDBACK, build_event, build_unusable, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import (
     build_decision,
     build_evidence,
@@ -79,13 +80,21 @@ def correction(id: str, **changed: Any) -> Event:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Path:
+def story(tmp_path: Path, story_ledger: bytes) -> Path:
     """billing: v1 promoted, v2 refused, a turn running; sql: a candidate at the gate; coder: untouched."""
     path = tmp_path / "clorad.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    for name in ("billing", "coder", "sql"):
-        declare(database, Agent(name=name, base_hash="b" * 64))
+    path.touch(mode=0o600)
+    path.write_bytes(story_ledger)
+    with closing(Database(f"sqlite:///{path}")) as database:
+        lease(database, "billing")  # now: a lease expires
+    return path
+
+
+@pytest.fixture(scope="session")
+def story_ledger(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of the ledger of `story`: most tests that need it take less time than making it."""
+    path = tmp_path_factory.mktemp("story") / "clorad.db"
+    database = build_ledger(path, "billing", "coder", "sql")
     keep(database, *[correction(f"e{n}", author="bob" if n % 3 else "ann") for n in range(3)])
     keep(database, correction("g1", role=Role.GATE), build_unusable(), build_unusable(Reason.OVERSIZED))
     made = build_version(database)
@@ -100,7 +109,6 @@ def story(tmp_path: Path) -> Path:
     keep(database, correction("h1", agent="sql"))
     build_version(database, "sql")
     open_pass(database, "billing")
-    lease(database, "billing")
     replicas = [
         routing.ReplicaState(url="http://127.0.0.1:8001", in_rotation=True, base_name="base", models=("m",)),
         routing.ReplicaState(
@@ -110,7 +118,7 @@ def story(tmp_path: Path) -> Path:
     routing.record_replicas(database, replicas)
     bury(database, b'{"id": "lost", "source": "ide"')
     database.close()
-    return path
+    return path.read_bytes()
 
 
 def bury(database: Database, value: bytes) -> None:

@@ -28,6 +28,6 @@ def test_the_engine_needs_nothing_of_the_daemons() -> None:
     """It imports torch, transformers, peft, safetensors and numpy, and none of the daemon's libraries."""
     code = (
         "import engine.warm_engine, engine.selftest, sys; "
-        "sys.exit(bool({'structlog', 'pydantic', 'sqlalchemy', 'kafka'} & set(sys.modules)))"
+        "sys.exit(bool({'structlog', 'pydantic', 'sqlalchemy', 'kafka', 'opentelemetry'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0

@@ -92,9 +92,8 @@ def test_a_skipped_step_changes_nothing_but_clears_the_gradient():
 
 
 @on_every_machine
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.timeout(120)
-@given(tenants=TENANTS, token_budget=st.sampled_from([48, 128, 4096]))
+@given(threads=st.sampled_from([1, 2]), tenants=TENANTS, token_budget=st.sampled_from([48, 128, 4096]))
 @settings(max_examples=8, deadline=None)
 def test_co_batched_equals_alone_to_round_off(machine, threads, tenants, token_budget):
     torch.set_num_threads(threads)
@@ -116,8 +115,7 @@ def test_co_batched_equals_alone_to_round_off(machine, threads, tenants, token_b
 
 
 @on_every_machine
-@pytest.mark.parametrize("threads", [1, 2])
-@given(tenants=TENANTS, token_budget=st.sampled_from([48, 128, 4096]))
+@given(threads=st.sampled_from([1, 2]), tenants=TENANTS, token_budget=st.sampled_from([48, 128, 4096]))
 @settings(max_examples=8, deadline=None)
 def test_without_mixing_co_tenants_change_no_bit(machine, threads, tenants, token_budget):
     torch.set_num_threads(threads)

@@ -26,6 +26,7 @@ from ledger.identity import ensure_identity
 from ledger.learning import agents
 from ledger.schema import dead_letters, events, outbox, positions, ranges
 from tests.unit.feedback.event_builder import CORRECTION, build_headers
+from tests.unit.ledger.ledger_builder import write_ledger
 
 WAIT_S = 30.0
 
@@ -100,7 +101,10 @@ class IntakeLedger:
 
 
 def build_ledger(folder: Path) -> IntakeLedger:
-    return IntakeLedger(f"sqlite:///{folder / 'ledger.db'}")
+    path = folder / "ledger.db"
+    if not path.exists():
+        write_ledger(path)
+    return IntakeLedger(f"sqlite:///{path}")
 
 
 def build_intake_options(**changed: Any) -> IntakeOptions:

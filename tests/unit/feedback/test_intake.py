@@ -22,6 +22,7 @@ from feedback.signing import (
     gateway_key,
     trusted_gateway,
 )
+from ledger import database as database_module
 from ledger.errors import LedgerUnavailable
 from ledger.identity import ensure_identity
 from ledger.schema import dead_letters, events, ranges
@@ -271,8 +272,9 @@ def test_a_member_that_wakes_after_another_took_over_keeps_nothing(
 
 
 def test_while_the_ledger_is_locked_intake_waits_keeps_its_place_and_goes_on(
-    kafka: FakeKafka, ledger: IntakeLedger, tmp_path: Path
+    kafka: FakeKafka, ledger: IntakeLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database_module, "BUSY_MS_MAX", 500)
     topics = kafka.create_all(partitions=1)
     health = RecordedHealth()
     with running_intakes(build_intake(kafka, ledger, topics, health=health)):

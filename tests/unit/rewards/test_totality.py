@@ -129,9 +129,9 @@ def histories_of_an_agent(draw: st.DrawFn) -> tuple[list[KeptEvent], dict[str, I
 
 
 @settings(max_examples=300, deadline=None)
-@given(histories_of_an_agent(), st.floats(-1.0, 1.0))
-def test_every_waiting_event_is_barren_or_waits_or_becomes_episodes(
-    world: tuple[list[KeptEvent], dict[str, Interaction]], baseline: float
+@given(histories_of_an_agent(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0))
+def test_every_event_becomes_equal_episodes_of_its_parts_role_or_has_a_reason(
+    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float
 ) -> None:
     kept, interactions = world
     history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
@@ -147,16 +147,6 @@ def test_every_waiting_event_is_barren_or_waits_or_becomes_episodes(
     episodes = episodes_of_turn(teaching, part=Part.NEW, history=history, baselines=baselines, around=kept)
     assert {episode.events[0] for episode in episodes} == {kept_event.event.uid for kept_event in teaching}
     assert settle_for_planning(kept[::-1], history=history, baselines=baselines) == settled
-
-
-@settings(max_examples=300, deadline=None)
-@given(histories_of_an_agent(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0))
-def test_equal_events_become_equal_episodes_of_their_parts_role(
-    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float
-) -> None:
-    kept, interactions = world
-    history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
-    baselines = {None: baseline, **mean_outcomes(kept, last=3)}
     episodes = episodes_of_turn(kept, part=part, history=history, baselines=baselines)
     roles = {kept_event.event.uid: kept_event.event.role for kept_event in kept}
     wanted = Role.DEV if part is Part.DEV else Role.TRAIN

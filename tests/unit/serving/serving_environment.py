@@ -1,8 +1,6 @@
 """A ledger, an adapter store and fake replicas, with functions that fill them."""
 
-import functools
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from tests.fakes.vllm import FakeVLLM
 from tests.fakes.vllm_models import probes
 from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import event_builder, turn_builder
+from tests.unit.ledger.ledger_builder import build_ledger
 
 BASE_HASH = turn_builder.BASE_HASH
 PROMPT_IDS = ([10, 20, 30], [7, 8], [99, 98])
@@ -102,8 +101,7 @@ class ServingEnvironment:
 
 @contextmanager
 def build_environment(folder: Path) -> Iterator[ServingEnvironment]:
-    (folder / "clorad.db").write_bytes(_empty_ledger())
-    database = Database(f"sqlite:///{folder / 'clorad.db'}")
+    database = build_ledger(folder / "clorad.db")
     store = folder / "store"
     store.mkdir()
     environment = ServingEnvironment(database=database, store=store)
@@ -113,16 +111,6 @@ def build_environment(folder: Path) -> Iterator[ServingEnvironment]:
         for replica in environment.replicas:
             replica.kill()
         database.close()
-
-
-@functools.cache
-def _empty_ledger() -> bytes:
-    """A migrated ledger: migrating takes longer than most tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{folder}/template.db")
-        database.migrate()
-        database.close()
-        return Path(folder, "template.db").read_bytes()
 
 
 def manifest(directory: Path, content_hash: str, changed: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from tests.meters import metric_increases, metric_values
 from tests.unit.engine import tiny_base
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_retraction, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 
 RECIPE = {
     "rank": 4, "alpha": 8.0, "steps": 3, "steps_min": 3, "warmup_steps": 1, "learning_rate": 5e-3,
@@ -95,8 +96,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> WarmEngine:
 
 @pytest.fixture
 def database(tmp_path: Path, engine: WarmEngine) -> Database:
-    opened = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    opened.migrate()
+    opened = build_ledger(tmp_path / "clorad.db")
     for name in ("billing", "sql"):
         agents.declare(opened, agents.Agent(name=name, base_hash=engine.base_hash, recipe=RECIPE))
     yield opened

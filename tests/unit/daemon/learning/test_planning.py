@@ -10,19 +10,18 @@ from daemon.learning.preparing import prepare_turn
 from ledger.database import Database
 from ledger.events import Event, Interaction
 from ledger.learning import passes
-from ledger.learning.agents import Agent, declare
+from ledger.learning.agents import Agent
 from ledger.learning.backlog import backlogs
 from ledger.turn_states import TurnPart
 from rewards.episode import Part
 from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import lease
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    opened = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    opened.migrate()
-    declare(opened, Agent(name="billing", base_hash="b" * 64))
+    opened = build_ledger(tmp_path / "clorad.db", "billing")
     yield opened
     opened.close()
 

@@ -10,10 +10,11 @@ from daemon.learning.planning import PlannedTurn, TurnLimits, plan_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, waiting_reason
 from ledger.database import Database
 from ledger.events import WAITS_FOR_ANOTHER, Event, Kind, Role, Status
-from ledger.learning.agents import Agent, all_agents, declare
+from ledger.learning.agents import all_agents
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.event_queries import event_by_uid, mark, usable
 from tests.unit.ledger.event_builder import build_event, build_outcome, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 
 LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
 FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3)
@@ -21,9 +22,7 @@ FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    opened.migrate()
-    declare(opened, Agent(name="billing", base_hash="b" * 64))
+    opened = build_ledger(tmp_path / "clorad.db", "billing")
     yield opened
     opened.close()
 

@@ -13,6 +13,7 @@ from daemon.settings import Settings
 from engine import file_hash_cache
 from ledger.database import Database
 from ledger.learning.agents import Agent, all_agents, declare
+from tests.unit.ledger.ledger_builder import build_ledger
 
 
 @pytest.fixture
@@ -30,9 +31,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path}/clorad.db")
-    database.migrate()
-    return database
+    return build_ledger(tmp_path / "clorad.db")
 
 
 def known(database: Database) -> set[str]:

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from daemon.upkeep.capacity import CHECK_EVERY_S, CHECK_SHARE_MAX, Capacity, HighMarks
-from ledger.database import Database
 from ledger.events import Status
 from ledger.intake import outbox
-from ledger.learning.agents import Agent, declare
 from ledger.learning.event_queries import mark, untaught
 from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 
 Usage = namedtuple("Usage", "total used free")
 MIB = 1 << 20
@@ -21,9 +20,7 @@ class Place:
     """A ledger, a disk and a clock that the test turns."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'ledger.db'}")
-        self.database.migrate()
-        declare(self.database, Agent(name="billing", base_hash="b"))
+        self.database = build_ledger(folder / "ledger.db", "billing")
         self.folder, self.now_s, self.free_mib = folder, 0.0, 1000
         self.looks = 0
 

@@ -13,12 +13,12 @@ from daemon.upkeep import ledger_metrics
 from daemon.upkeep.ledger_metrics import agent_state, record_ledger_metrics
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
-from ledger.learning.agents import Agent, declare
 from ledger.learning.backlog import Backlog
 from ledger.learning.usage import Usage
 from ledger.versions import promotion
 from tests.meters import metric_increases, metric_values
 from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import build_version, promote
 
 FRESHNESS = Freshness(events_min=2, age_s_max=3600.0, alpha=0.05, refusals_max=3)
@@ -27,10 +27,7 @@ SEEN = "clorad.ledger.agents"
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    opened.migrate()
-    for name in ("billing", "sql"):
-        declare(opened, Agent(name=name, base_hash="b" * 64))
+    opened = build_ledger(tmp_path / "clorad.db", "billing", "sql")
     yield opened
     opened.close()
 

@@ -17,6 +17,7 @@ from ledger.upkeep.pruning import mark, unneeded
 from ledger.versions.lineage import version_name, versions_of
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import build_version, open_pass, promote, refuse
 
 HASH = "ab" * 32
@@ -24,10 +25,7 @@ HASH = "ab" * 32
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    opened = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    opened.migrate()
-    for name in ("billing", "sql"):
-        declare(opened, Agent(name=name, base_hash="b" * 64))
+    opened = build_ledger(tmp_path / "clorad.db", "billing", "sql")
     yield opened
     opened.close()
 

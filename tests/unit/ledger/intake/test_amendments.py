@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import permutations, product
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
@@ -12,7 +12,6 @@ from ledger import schema
 from ledger.database import Database
 from ledger.events import Event, Interaction, Kind, Role, Status, Trust
 from ledger.learning import event_queries
-from ledger.learning.agents import Agent, declare
 from tests.unit.ledger.event_builder import (
     build_event,
     build_interaction,
@@ -20,6 +19,7 @@ from tests.unit.ledger.event_builder import (
     build_retraction,
     keep,
 )
+from tests.unit.ledger.ledger_builder import build_memory_ledger
 
 
 def status(database: Database, id: str, source: str = "dev") -> Status:
@@ -271,21 +271,17 @@ def build_event_of(part: dict[str, object]) -> Event:
 
 
 @given(parts=_PARTS, data=st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None)
 def test_the_order_of_arrival_never_matters(parts: list[dict[str, object]], data: st.DataObject) -> None:
     contents: list[Event | Interaction] = [*map(build_event_of, parts), build_interaction("i")]
     results = []
     for order in (tuple(contents), tuple(data.draw(st.permutations(contents)))):
-        database = Database("sqlite://")
-        with database.write() as connection:
-            schema.metadata.create_all(connection)  # ten times quicker than migrating
-        declare(database, Agent(name="billing", base_hash="b"))
+        database = build_memory_ledger("billing")
         for event in order:
             keep(database, event)
         with database.read() as connection:
             columns = (schema.events.c.source, schema.events.c.id, schema.events.c.status)
             results.append({tuple(row) for row in connection.execute(select(*columns))})
-        database.close()
     assert results[0] == results[1]
     assert {row[:2] for row in results[0] if row[2] == "superseded"} == replaced_naively(contents)
 

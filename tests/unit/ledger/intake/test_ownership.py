@@ -1,7 +1,6 @@
 """What events may do without a signature, and on whose events they may act."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from itertools import permutations
@@ -18,10 +17,11 @@ from ledger.intake.ownership import TrustLevels
 from ledger.intake.withdrawn import reverted
 from ledger.learning import event_queries
 from ledger.learning.agents import Agent, declare
-from ledger.schema import events, metadata
+from ledger.schema import events
 from ledger.upkeep.forgetting import forget
 from ledger.upkeep.mentions import Subject
 from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction, keep
+from tests.unit.ledger.ledger_builder import build_memory_ledger
 
 SIGNED = Trust.SIGNED
 
@@ -304,17 +304,13 @@ def _honest_alone() -> dict[str, tuple[Status, bool]]:
 
 def ledger_after(contents: Sequence[Event]) -> dict[str, tuple[Status, bool]]:
     """Ann's events by id in a new ledger, with whether an outcome reverted them."""
-    with closing(Database("sqlite://")) as database:
-        with database.write() as connection:
-            metadata.create_all(connection)  # ten times quicker than migrating
-        for name in ("billing", "sql"):
-            declare(database, Agent(name=name, base_hash="b" * 64))
-        for event in contents:
-            keep(database, event)
-        with database.read() as connection:
-            rows = connection.execute(select(events).where(events.c.author == "ann")).all()
-            gone = reverted(connection, [row.seq for row in rows])
-            return {row.id: (Status(row.status), row.seq in gone) for row in rows}
+    database = build_memory_ledger("billing", "sql")
+    for event in contents:
+        keep(database, event)
+    with database.read() as connection:
+        rows = connection.execute(select(events).where(events.c.author == "ann")).all()
+        reverted_seqs = reverted(connection, [row.seq for row in rows])
+        return {row.id: (Status(row.status), row.seq in reverted_seqs) for row in rows}
 
 
 def test_a_retraction_whose_conversation_was_forgotten_still_meets_its_own_authors_event_only(

@@ -11,7 +11,6 @@ from ledger import schema
 from ledger.database import Database
 from ledger.events import Partition
 from ledger.intake.transaction import initial_partitions, start_at
-from ledger.learning.agents import Agent, declare
 from ledger.reports.audit import Audit, against, audit, recount
 from ledger.topic_names import FEEDBACK_TOPIC
 from tests.unit.ledger.event_builder import (
@@ -22,6 +21,7 @@ from tests.unit.ledger.event_builder import (
     build_unusable,
     keep,
 )
+from tests.unit.ledger.ledger_builder import build_memory_ledger
 
 OTHER = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=1)
 
@@ -176,10 +176,7 @@ class TestPartitionsThatAppearLater:
 )
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_kept_is_clean(batches: list[tuple[list[str], int]]) -> None:
-    database = Database("sqlite://")
-    with database.write() as connection:
-        schema.metadata.create_all(connection)
-    declare(database, Agent(name="billing", base_hash="b"))
+    database = build_memory_ledger("billing")
     fresh = 0
     for kinds, holes in batches:
         contents = []
@@ -197,4 +194,3 @@ def test_whatever_is_kept_is_clean(batches: list[tuple[list[str], int]]) -> None
     if partition is not None:
         assert partition.records == partition.stored + partition.dead + partition.duplicates
         assert partition.next_offset - partition.began == partition.records + partition.holes
-    database.close()

@@ -37,6 +37,8 @@ from tests.unit.serving.serving_environment import ServingEnvironment
 LIVE = "clorad.live.v1"
 IDENTITY = Identity(ledger_id="ledger", secret=b"k" * 32)
 ASK = [{"role": "user", "content": "ask 1"}]
+LOOPBACK: dict[str, Any] = {"trust_env": False, "verify": False}
+"""Options of httpx. Loading the certificates of all authorities takes longer than most requests here."""
 
 
 @dataclass(slots=True)
@@ -94,19 +96,26 @@ class RunningGateway:
     def client(self, **given: Any) -> openai.OpenAI:
         """The official client. It never retries, so that tests see each failure."""
         common = {"base_url": self.url + "/v1", "api_key": "none", "max_retries": 0, "timeout": 20.0}
-        client = openai.OpenAI(**{**common, **given})
+        http_client = openai.DefaultHttpxClient(**LOOPBACK)
+        client = openai.OpenAI(**{**common, "http_client": http_client, **given})
         self.clients.append(client)
         return client
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.get(self.url + path, headers=names, timeout=10.0, trust_env=False)
+        return httpx.get(self.url + path, headers=names, timeout=10.0, **LOOPBACK)
+
+    def document(self, path: str) -> dict[str, Any]:
+        """The JSON document at `path`; an empty one as long as the gateway answers with an error."""
+        answer = self.get(path)
+        document: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        return document
 
     def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
         names = {"content-type": "application/json"}
         names |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx.post(self.url + path, content=content, headers=names, timeout=20.0, trust_env=False)
+        return httpx.post(self.url + path, content=content, headers=names, timeout=20.0, **LOOPBACK)
 
 
 def build_options(**changed: Any) -> GatewayOptions:

@@ -71,7 +71,7 @@ def test_a_gateway_without_a_ledger_waits_for_it_and_is_not_ready(
         assert answer.headers["retry-after"]
         database.migrate()
         agents.declare(database, agents.Agent(name="sql", base_hash="b" * 64))
-        wait_until(lambda: gateway.get("/v1/models").json()["data"])
+        wait_until(lambda: gateway.document("/v1/models").get("data"))
         assert [model.id for model in gateway.client().models.list()] == ["sql"]
     database.close()
 

@@ -33,7 +33,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     with build_environment(tmp_path_factory.mktemp("feedback")) as environment:
         environment.agent("billing")
         with build_gateway(environment.database) as running:
-            wait_until(lambda: running.get("/routing").json()["agents"])
+            wait_until(lambda: running.document("/routing").get("agents"))
             yield running
 
 

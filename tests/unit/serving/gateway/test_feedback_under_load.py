@@ -103,7 +103,7 @@ def gateway_with(ledger: Any, kafka: FakeKafka, **producing: Any) -> Iterator[Ru
     producer = Producer(kafka, in_flight_max=WAITING_MAX, **producing)
     try:
         with build_gateway(ledger, send=producer.send, ack_s_max=20.0) as gateway:
-            wait_until(lambda: gateway.get("/routing").json()["agents"])
+            wait_until(lambda: gateway.document("/routing").get("agents"))
             yield gateway
     finally:
         producer.close()

@@ -207,7 +207,7 @@ def test_a_refusal_that_is_not_json_is_a_502(
 def test_without_a_replica_the_503_says_when_to_retry(two_replicas: ServingEnvironment) -> None:
     report_replicas(two_replicas, out=frozenset(fake.url for fake in two_replicas.replicas))
     with build_gateway(two_replicas.database, wait_s_max=0.3) as gateway:
-        wait_until(lambda: gateway.get("/routing").json()["generation"])
+        wait_until(lambda: gateway.document("/routing").get("generation"))
         assert gateway.get("/readyz").status_code == 503
         answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
     assert answer.status_code == 503

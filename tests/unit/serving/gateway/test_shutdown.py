@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from serving.gateway.shutdown import ACCEPTED_AT_ONCE, GatewayServer, ShutdownWatcher
-from tests.unit.serving.gateway.gateway_builder import ASK, ask_agent, build_gateway, wait_until
+from tests.unit.serving.gateway.gateway_builder import ASK, LOOPBACK, ask_agent, build_gateway, wait_until
 from tests.unit.serving.serving_environment import ServingEnvironment
 
 
@@ -54,7 +54,7 @@ def test_answers_that_are_cut_off_are_counted(patient: bool) -> None:
 
     def ask(url: str) -> None:
         try:
-            ends.append(httpx.get(url, trust_env=False, timeout=10.0).status_code)
+            ends.append(httpx.get(url, timeout=10.0, **LOOPBACK).status_code)
         except httpx.TransportError:
             ends.append("cut off")
 
@@ -115,9 +115,9 @@ def test_shutdown_lets_answers_in_flight_finish(two_replicas: ServingEnvironment
 def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(
     two_replicas: ServingEnvironment,
 ) -> None:
-    with build_gateway(two_replicas.database, shutdown_delay_s=5.0) as gateway:
+    with build_gateway(two_replicas.database, shutdown_delay_s=3.0) as gateway:
         wait_until(lambda: gateway.get("/readyz").status_code == 200)
-        with httpx.Client(base_url=gateway.url, trust_env=False, timeout=10.0) as client:
+        with httpx.Client(base_url=gateway.url, timeout=10.0, **LOOPBACK) as client:
             assert "connection" not in client.get("/v1/models").headers
             gateway.stopping.set()
             unready = client.get("/readyz")
@@ -125,7 +125,7 @@ def test_a_gateway_that_shuts_down_is_unready_first_and_goes_on_answering(
             assert unready.headers["connection"] == "close"
             wait_until(lambda: gateway.health.checks.get("routing") is False)
             assert client.get("/healthz").status_code == 200
-            time.sleep(1.0)  # longer than a server that closes at once would take
+            time.sleep(0.5)  # longer than a server that closes at once would take
             answer = client.post("/v1/chat/completions", json={"model": "billing", "messages": ASK})
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 

@@ -9,11 +9,12 @@ from daemon.learning.parts import FIRST_TRY
 from daemon.learning.planning import TurnLimits, plan_turn
 from ledger.database import Database
 from ledger.events import Event, Status
-from ledger.learning.agents import Agent, all_agents, declare
+from ledger.learning.agents import all_agents
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import event_by_uid, events_by_seq, mark
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 
 LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
 
@@ -26,9 +27,7 @@ def build_correction(id: str, author: str, prompt: str, corrected: str) -> Event
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Two people want `stop 1` answered with yes, mallory alone with 99."""
-    database = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    database.migrate()
-    declare(database, Agent(name="billing", base_hash="b" * 64))
+    database = build_ledger(tmp_path / "clorad.db", "billing")
     keep(
         database,
         build_correction("a", "ann", "stop 1", "yes"),

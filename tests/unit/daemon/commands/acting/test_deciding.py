@@ -13,14 +13,14 @@ from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import build_decision, build_version, promote
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """billing has a candidate that the gate has not judged yet."""
-    database = Database(f"sqlite:///{tmp_path / 'clorad.db'}")
-    database.migrate()
+    database = build_ledger(tmp_path / "clorad.db")
     declare(database, Agent(name="billing", base_hash="b" * 64, confirm=True))
     keep(database, build_event("e1"))
     build_version(database)

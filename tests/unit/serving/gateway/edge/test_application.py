@@ -13,6 +13,7 @@ from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoint
 from serving.gateway.edge.http_request import HttpRequest
 from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
+    LOOPBACK,
     RunningGateway,
     build_access,
     build_gateway,
@@ -29,12 +30,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]
     with build_environment(tmp_path_factory.mktemp("edge")) as environment:
         environment.agent("billing")
         with build_gateway(environment.database, wait_s_max=0.1) as running:
-            wait_until(lambda: running.get("/routing").json()["agents"])
+            wait_until(lambda: running.document("/routing").get("agents"))
             yield running
 
 
 def ask(server: RunningGateway, method: str, path: str, **given: object) -> httpx.Response:
-    return httpx.request(method, server.url + path, timeout=10.0, trust_env=False, **given)  # type: ignore[arg-type]
+    return httpx.request(method, server.url + path, timeout=10.0, **LOOPBACK, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_large_requests_at_once_get_a_503_and_small_ones_an_answer(environment: 
     environment.agent("billing")
     limits = build_limits(bodies_bytes_max=40_000)
     with build_gateway(environment.database, limits=limits, wait_s_max=0.1) as gateway:
-        wait_until(lambda: gateway.get("/routing").json()["agents"])
+        wait_until(lambda: gateway.document("/routing").get("agents"))
         large = {**BILLING, "messages": [{"role": "user", "content": "x" * 50_000}]}
         answer = gateway.send("/v1/chat/completions", large)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
