@@ -1,7 +1,7 @@
 """Applies retractions to the events they name, whichever of the two arrives first.
 
-A retraction of another author's or agent's event changes nothing; its status says so (`not_yours`). One that a
-person undid has no effect, however often Kafka delivers it (`ledger.learning.event_decisions`).
+A retraction of another author's or agent's event changes nothing; its status says so (`not_yours`). One that
+a person undid has no effect, however often Kafka delivers it (`ledger.learning.event_decisions`).
 """
 
 from collections.abc import Sequence
