@@ -6,7 +6,7 @@ after an upgrade names the repair that can go.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from traceback import clear_frames
 from typing import Any
 
@@ -14,7 +14,10 @@ from kafka import errors
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
+from kafka.record import default_records, legacy_records
 
+from feedback import unpacking
+from feedback.envelope import VALUE_BYTES_MAX
 from feedback.kafka_security import AccessRefused, refusal_reason
 
 
@@ -25,6 +28,7 @@ def build_client(client_class: Any, configs: Mapping[str, Any]) -> Any:
     `allow_auto_create_topics` does not reach metadata requests, so a mistyped name makes a topic with the
     broker's default retention.
     """
+    bound_unpacking()
     opened: list[PatchedConnections] = []
 
     def connect(**client_configs: Any) -> PatchedConnections:
@@ -38,6 +42,44 @@ def build_client(client_class: Any, configs: Mapping[str, Any]) -> Any:
         for connections in opened:
             connections.close()
         raise
+
+
+def bound_unpacking() -> None:
+    """Make all clients of this process unpack batches within `unpacking.BYTES_MAX`.
+
+    Upstream: a batch is unpacked whole, whatever its size. Afterwards each record of a batch that exceeds the
+    bound has the beginning of the unpacked batch as its value, too large for an event. In the message
+    formats before version 2 the records' offsets are packed too: such a batch cannot be read.
+    """
+    for records in (default_records, legacy_records):
+        records.gzip_decode = unpacking.gzip_decode
+        records.snappy_decode = unpacking.snappy_decode
+        records.lz4_decode = unpacking.lz4_decode
+    default_records.zstd_decode = unpacking.zstd_decode
+    default_records.DefaultRecordBatch.__iter__ = _bounded_records
+
+
+def _bounded_records(batch: Any) -> Iterator[Any]:
+    try:
+        batch._maybe_uncompress()
+    except unpacking.UnpacksTooLarge as fault:
+        beginning = fault.beginning[: VALUE_BYTES_MAX + 1].ljust(VALUE_BYTES_MAX + 1)
+        # Without compaction, which feedback topics do not have, the offsets have no holes.
+        count = min(batch.records_count, batch.last_offset_delta + 1)
+        return (
+            default_records.DefaultRecord(
+                len(beginning),
+                batch.base_offset + place,
+                batch.first_timestamp,
+                batch.timestamp_type,
+                None,
+                beginning,
+                [],
+            )
+            for place in range(count)
+        )
+    unpacked: Iterator[Any] = batch
+    return unpacked
 
 
 def silent_s(client: Any) -> float:

@@ -214,7 +214,7 @@ class Forwarder:
 
     def _headers(self, url: str) -> dict[str, str]:
         """What a replica gets; of the client's own headers nothing, least of all its key."""
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if (api_key := self.api_keys.get(url)) is not None:
             headers["authorization"] = f"Bearer {api_key}"
         return headers
@@ -282,5 +282,8 @@ async def open_forwarder(
     """A forwarder whose connections are closed at the end of the block."""
     connector = aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=_KEEP_ALIVE_S_MAX)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S_MAX)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
+    # Answers are not unpacked: a small one could unpack to gigabytes.
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, trust_env=False, auto_decompress=False
+    ) as session:
         yield Forwarder(table, session, wait_s_max, api_keys)

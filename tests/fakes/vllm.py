@@ -35,6 +35,7 @@ class Faults:
     another_api: bool = False  # it answers in another form than vLLM's
     hang_up_before_answer: bool = False
     raw_answer: bytes | None = None  # sent instead of an answer, or as an additional event of a stream
+    raw_encoding: str | None = None  # content-encoding of `raw_answer`
     raw_event_at: int = 0  # the place of that event in the stream
     raw_refusal: bytes | None = None  # sent instead of an answer, with status 400
     redirects_to: str | None = None  # another server's URL, in place of an answer
@@ -254,7 +255,7 @@ class _Answers(BaseHTTPRequestHandler):
             faults.failures_left -= 1
             raise _Refusal(faults.failure_status, "faults", "InternalServerError")
         if faults.raw_answer is not None and not body.get("stream"):
-            self._send(200, faults.raw_answer, "application/json")
+            self._send(200, faults.raw_answer, "application/json", encoding=faults.raw_encoding)
             return
         if faults.raw_refusal is not None:
             self._send(400, faults.raw_refusal)
@@ -344,8 +345,12 @@ class _Answers(BaseHTTPRequestHandler):
     def _send_json(self, status: int, body: Mapping[str, Any]) -> None:
         self._send(status, json.dumps(body).encode(), "application/json")
 
-    def _send(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
+    def _send(
+        self, status: int, body: bytes, content_type: str = "text/plain", *, encoding: str | None = None
+    ) -> None:
         self.send_response(status)
+        if encoding is not None:
+            self.send_header("content-encoding", encoding)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

@@ -58,11 +58,15 @@ class HttpRequest:
     async def body(self, bytes_max: int) -> bytes:
         """The whole body.
 
-        Raises `RequestRefused`: 413 above `bytes_max`, 429 where the client's budget of large bodies is used
-        up, 503 where the gateway has no room left. Raises `ConnectionResetError` where the client closed its
-        connection.
+        Raises `RequestRefused`: 415 where it is packed, 413 above `bytes_max`, 429 where the client's budget
+        of large bodies is used up, 503 where the gateway has no room left. Raises `ConnectionResetError`
+        where the client closed its connection.
         """
-        announced = self.headers.get("content-length", "")
+        headers = self.headers
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            text = "content-encoding: bodies are taken as they are, not packed"
+            raise RequestRefused(415, text, "content_encoding")
+        announced = headers.get("content-length", "")
         if announced.isdecimal() and (len(announced) > 18 or int(announced) > bytes_max):
             raise _too_large(bytes_max)
         if announced.isdecimal():

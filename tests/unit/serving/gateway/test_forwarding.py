@@ -1,5 +1,6 @@
 """Replicas fail in every way while requests are forwarded."""
 
+import gzip
 import json
 import threading
 import time
@@ -314,3 +315,10 @@ class TestReplicasBehindAKey:
             answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
         assert answer.status_code == 502
         assert other.authorizations == []
+
+
+def test_a_packed_answer_is_not_unpacked(gateway: RunningGateway, two_replicas: ServingEnvironment) -> None:
+    bomb = gzip.compress(bytes(100 * 2**20), compresslevel=1)
+    for fake in two_replicas.replicas:
+        fake.faults.raw_answer, fake.faults.raw_encoding = bomb, "gzip"
+    assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).status_code == 502

@@ -51,6 +51,13 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
     assert refusal_of(lambda: read(unannounced)) == (413, "body_bytes")
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "Identity, gzip"])
+def test_a_packed_body_is_refused_before_it_is_read(encoding: str) -> None:
+    request = build_request(RequestLoad(build_limits()))
+    request.scope["headers"] = [(b"content-encoding", encoding.encode())]
+    assert refusal_of(lambda: read(request)) == (415, "content_encoding")
+
+
 def test_large_bodies_crowd_out_each_other_and_no_small_one() -> None:
     load = RequestLoad(build_limits(bodies_bytes_max=100 * KIB))
     first = build_request(load, b"a" * 60 * KIB)
