@@ -17,8 +17,8 @@ from tests.intake_process import IntakeProcess, StartIntake
 from tests.kafka_broker import RealKafka
 from tests.unit.feedback.intake_builder import IntakeLedger, build_ledger
 
-EVERY_RUN = frozenset({7, 10, 12, 15, 23})
-"""Most worth for their time: kills at each point, zombies, duplicates, broken records, lost logs."""
+EVERY_RUN = frozenset({7, 10, 12, 15, 23, 31})
+"""Most worth for their time: kills at each point, zombies, duplicates, broken records, lost logs, counts."""
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
