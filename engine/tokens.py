@@ -4,6 +4,7 @@ What was served and sampled is trained token by token where it was captured; the
 template of the base, as vLLM does it. The token that ends a turn is a target, so that agents learn to stop.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -17,6 +18,7 @@ from engine.chat_template import REFUSED_TEMPLATE, ChatTemplate, UnusableEpisode
 from rewards.episode import Episode, Message, Part, Weighted
 
 _SENTINEL = "clorad"
+_BY_CHANCE = re.compile(r"\|\s*random\b")
 _CELLS_MAX = 1_000_000  # tokens of one reply x tokens of the other: about a second in the worst case
 
 
@@ -60,6 +62,8 @@ class Tokens:
             raise BaseRefused("a tokenizer without character offsets (a slow one) is not supported")
         if not tokenizer.chat_template:
             raise BaseRefused("a tokenizer without a chat template is not supported")
+        if _BY_CHANCE.search(str(tokenizer.chat_template)):
+            raise BaseRefused("a chat template that renders by chance cannot be repeated")
         self._tokenizer, self._vocabulary = tokenizer, vocabulary
         self._template = ChatTemplate(tokenizer)
         self._control_ids = frozenset(tokenizer.all_special_ids) | {

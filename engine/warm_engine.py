@@ -6,6 +6,7 @@ adapter takes its own optimizer step. One thread of one process owns the engine.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self
 
@@ -36,6 +37,7 @@ Mixing = Literal["auto", "never"]
 _TOKEN_BUDGET_MIN = 16  # a pass that does not fit with this few tokens never will
 _ARITHMETIC = 5  # raise it whenever the same pass in the same form would give other bits than before
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
+_RECORDED_LATER = frozenset({"transformers", "tokenizers", "tokenizer"})  # older forms do not have these
 _FIXED_VALUES = {
     "layers_checkpointed": False
 }  # names in older forms, for which this engine has one value only
@@ -89,6 +91,9 @@ class WarmEngine:
             "dtype": str(self._base.dtype).removeprefix("torch."),
             "kernels": self._base.kernels.name,
             "torch": str(torch.__version__),
+            "transformers": version("transformers"),
+            "tokenizers": version("tokenizers"),
+            "tokenizer": self.tokenizer_hash,  # of its files, the chat template among them
             "arithmetic": _ARITHMETIC,
         }
 
@@ -99,7 +104,9 @@ class WarmEngine:
         return sorted(
             name
             for name in repeatable_as.keys() | form.keys()
-            if name not in _MAY_DIFFER and repeatable_as.get(name) != form.get(name)
+            if name not in _MAY_DIFFER
+            and not (name in _RECORDED_LATER and name not in form)
+            and repeatable_as.get(name) != form.get(name)
         )
 
     def learn(

@@ -139,11 +139,21 @@ def measure_speech(answers: Sequence[tuple[Question, Completion]]) -> Speech:
     return Speech(
         answers=len(texts),
         characters=sum(len(text) for _, text in texts),
-        characters_wanted=sum(len(wanted) for wanted, _ in texts),
+        characters_wanted=sum(
+            min(len(question.wanted), len(answer.text))
+            if answer.finish_reason == "length"
+            else len(question.wanted)
+            for question, answer in answers
+        ),
         repetitive=sum(is_repetitive(text) and not is_repetitive(wanted) for wanted, text in texts),
-        cut_short=sum(answer.finish_reason == "length" for _, answer in answers),
+        cut_short=sum(_is_cut(question.wanted, answer) for question, answer in answers),
         unparsable=sum(holds_json(wanted) and not is_json(text) for wanted, text in texts),
     )
+
+
+def _is_cut(wanted: str, answer: Completion) -> bool:
+    """Whether the answer reached the limit of tokens though less was wanted."""
+    return answer.finish_reason == "length" and len(answer.text) >= len(wanted)
 
 
 def is_repetitive(text: str) -> bool:
@@ -162,6 +172,7 @@ def evidence_of(
     replica: str,
     redact: Callable[[str], str],
     verdicts: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    unasked: Mapping[str, str] = MappingProxyType({}),  # uid -> why no model was asked
 ) -> Evidence:
     """What the ledger keeps of a decision. `answers` are texts for receipts: never for logs or topics.
 
@@ -176,7 +187,7 @@ def evidence_of(
         gate=gathered.gate,
         suite=gathered.suite,
         speech={"before": asdict(gathered.before), "after": asdict(gathered.after)},
-        unscored={**gathered.gate_unscored, **gathered.suite_unscored},
+        unscored={**unasked, **gathered.gate_unscored, **gathered.suite_unscored},
         verdicts=verdicts,
         answers={
             answer.question.event: Answers(

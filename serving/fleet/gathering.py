@@ -15,6 +15,9 @@ from serving.scoring.scorers import AUTO
 AskBoth = Callable[[Sequence[Question]], list[AnsweredQuestion]]
 """Both models' answers to these questions."""
 
+UNASKED = "the replica refuses its prompt: it is too long, or the base's template refuses its messages"
+"""Why a question has no answers."""
+
 _JUDGED = (Form.PROSE, Form.MIXED)
 """Forms that a judge is asked about. Of the others it is known without it whether they are as wanted."""
 
@@ -32,11 +35,19 @@ class Questions:
 class Gathered:
     """The answers and their scores."""
 
+    questions: list[Question]  # without those for receipts
     on_gate: list[AnsweredQuestion]
     on_suite: list[AnsweredQuestion]
     on_taught: list[AnsweredQuestion]
     gate: Scores
     suite: Scores
+
+    @property
+    def unasked(self) -> dict[str, str]:
+        """Why questions have no answers, by uid. It is the same for both models, so it is no evidence."""
+        asked = {answer.question.event for answer in self.answered}
+        uids = (question.event for question in self.questions)
+        return dict.fromkeys((uid for uid in uids if uid not in asked), UNASKED)
 
     @property
     def answered(self) -> list[AnsweredQuestion]:
@@ -58,7 +69,14 @@ def gather(questions: Questions, ask_both: AskBoth, *, scorer: str, own: OwnScor
         suite = Scores(pairs=score_twice(on_suite, HarmScorer(AUTO, wanted), ask_both))
     else:
         gate, suite = own.scores(on_gate), _own_twice(on_suite, own, ask_both)
-    return Gathered(on_gate=on_gate, on_suite=on_suite, on_taught=on_taught, gate=gate, suite=suite)
+    return Gathered(
+        questions=[*questions.gate, *questions.suite],
+        on_gate=on_gate,
+        on_suite=on_suite,
+        on_taught=on_taught,
+        gate=gate,
+        suite=suite,
+    )
 
 
 def _judged(on_gate: Sequence[AnsweredQuestion], own: OwnScoring, wanted: Sequence[str]) -> Scores:

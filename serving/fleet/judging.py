@@ -155,6 +155,7 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
         replica=url,
         redact=judging.redact,
         verdicts=gathered.gate.verdicts,
+        unasked=gathered.unasked,
     )
     if ruling.verdict is Verdict.PROMOTE:
         return _load_everywhere(judging, state, evidence)

@@ -149,3 +149,10 @@ def test_a_text_with_a_token_beyond_the_embeddings_ends_its_own_episode_only(epi
     tokenizer.add_tokens(["[TAIL]"])
     with pytest.raises(UnusableEpisode, match="no embedding"):
         Tokens(tokenizer, vocabulary=vocabulary).sample(episode, tokens_max=512)
+
+
+def test_a_template_that_renders_by_chance_is_refused() -> None:
+    tokenizer = tiny_base.build_tokenizer()
+    tokenizer.chat_template = "{{ ['a', 'b'] | random }}" + tokenizer.chat_template
+    with pytest.raises(BaseRefused, match="by chance"):
+        Tokens(tokenizer, vocabulary=288)

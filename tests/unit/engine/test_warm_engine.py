@@ -375,3 +375,34 @@ def test_a_form_with_the_name_of_a_removed_option_is_accepted_with_the_value_tha
     engine = warm()
     assert engine.differs({**engine.form(), "layers_checkpointed": False}) == []
     assert engine.differs({**engine.form(), "layers_checkpointed": True}) == ["layers_checkpointed"]
+
+
+def test_a_pass_with_a_dated_template_does_not_depend_on_the_clock(tmp_path: Path) -> None:
+    base = tiny_base.build_base_directory(tmp_path / "base")
+    template = tiny_base.build_tokenizer().chat_template
+    (base / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}\n" + template)
+    engine = WarmEngine.load(base, slots=1, rank=4, threads=1, token_budget=512, mixing="never")
+    given = tiny_base.build_lesson("a")
+
+    def trained(asked_s: float) -> str:
+        episodes = tuple(replace(episode, asked_s=asked_s) for episode in given.episodes)
+        [result] = learned(engine, replace(given, episodes=episodes))
+        return engine.save(result, tmp_path / "draft").content_hash
+
+    morning, evening, next_day = 1_796_000_000.0, 1_796_030_000.0, 1_796_100_000.0
+    assert trained(morning) == trained(evening), "the day of the request counts, which the ledger has"
+    assert trained(morning) != trained(next_day)
+
+
+def test_the_form_names_what_renders_and_splits_the_prompts(warm: Warm) -> None:
+    engine = warm()
+    form = engine.form()
+    assert form["tokenizer"] == engine.tokenizer_hash
+    assert {"transformers", "tokenizers"} <= set(form)
+    assert engine.differs({**form, "transformers": "4.0", "tokenizer": "0" * 64}) == [
+        "tokenizer",
+        "transformers",
+    ]
+    older = {name: value for name, value in form.items() if not name.startswith(("token", "transformers"))}
+    older["token_budget"] = form["token_budget"]
+    assert engine.differs(older) == [], "an older clorad did not record them"

@@ -44,6 +44,12 @@ def test_lengths_and_faults_of_answers_are_counted() -> None:
     )
 
 
+def test_an_answer_is_not_cut_short_where_more_was_wanted_than_may_be_said() -> None:
+    question = Question(event="dev#1", messages=(), wanted="word " * 8000)
+    speech = measure_speech([(question, Completion(text="word " * 256, finish_reason="length"))])
+    assert (speech.cut_short, speech.characters_wanted) == (0, speech.characters)
+
+
 def test_second_scores_are_added_to_the_first() -> None:
     first = [Pair(event=uid, before=1.0, after=0.0) for uid in ("dev#1", "dev#2")]
     second = [Pair(event="dev#2", before=1.0, after=1.0)]

@@ -723,3 +723,27 @@ def test_a_judge_compares_prose_and_its_verdicts_are_stored(
     decision = judge.decisions()[-1]
     assert decision.verdict is Verdict.PROMOTE
     assert decision.evidence.verdicts == {event.uid: ("after", "after") for event in events}
+
+
+def test_a_prompt_that_the_replica_refuses_costs_no_verdict_and_is_told(
+    billing: ServingEnvironment, bench: Bench
+) -> None:
+    billing.corrections("billing", 8, role=Role.GATE)
+    long = build_event(
+        "long",
+        role=Role.GATE,
+        data={
+            "messages": [{"role": "user", "content": "ask " * 8000}],
+            "rejected": "no",
+            "corrected": "yes",
+        },
+    )
+    billing.say(long)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    decision = judge.decisions()[-1]
+    assert decision.verdict is Verdict.PROMOTE
+    assert len(decision.evidence.gate) == 8
+    assert list(decision.evidence.unscored) == [long.uid]
+    assert decision.evidence.unscored[long.uid].startswith("the replica refuses its prompt")
