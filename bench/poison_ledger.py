@@ -101,7 +101,12 @@ def _verdict(
     database: Database, turn: Turn, learner: Any, prompts: Mapping[str, Any], authors_min: int
 ) -> Verdict:
     plan, settings = turn.plan, GateSettings()
-    limits = GateLimits(alpha=settings.alpha, kl_nats_max=None, authors_min=authors_min)
+    limits = GateLimits(
+        alpha=settings.alpha,
+        kl_nats_max=None,
+        authors_min=authors_min,
+        suite_min=settings.suite_min,
+    )
     candidate = Version(
         agent=plan.agent,
         number=1,

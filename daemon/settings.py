@@ -134,6 +134,9 @@ class GateSettings(_Group):
     """People who must have corrected alike before an agent is trained on it. At 1 one person can teach."""
     suite_max: int = Field(default=128, ge=0)
     """Prompts of the no-harm suite at most."""
+    suite_min: int = Field(default=2, ge=0)
+    """Prompts of it at least, else the gate abstains, unless a canary follows. One loss is always forgiven,
+    so one prompt shows nothing. 0: a version may serve although nothing shows that it does no harm."""
     answer_tokens_max: int = Field(default=256, ge=1)
     """Tokens of an answer that the gate asks for, at most."""
     in_flight_max: int = Field(default=8, ge=1, le=256)

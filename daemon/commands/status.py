@@ -8,10 +8,18 @@ from rich.text import Text
 
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, moment, short, show_json, table, verdict
-from daemon.learning.scheduler import freshness_of, next_turn, waiting_reason
+from daemon.learning.scheduler import (
+    freshness_of,
+    lacks,
+    next_turn,
+    replies_of,
+    waiting_reason,
+    waits_for_replies,
+)
 from daemon.process import probing
 from daemon.settings import Settings
 from daemon.upkeep.capacity import ResourceUse, build_capacity
+from ledger.learning.agents import all_agents
 from ledger.learning.retries import NextTry
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
@@ -31,9 +39,17 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             state = overview(connection)
             candidates_wait = waiting_candidates(connection, canary)
             held = all_holds(connection)
+            freshness = freshness_of(settings)
+            replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
+            capturing = {name for name, agent in all_agents(connection).items() if agent.capture}
         measures = build_capacity(settings, database).measures()
-    ends, freshness = _ends(settings) if lag else {}, freshness_of(settings)
-    waits = {agent.name: waiting_reason(agent.backlog, freshness) for agent in state.agents}
+    ends = _ends(settings) if lag else {}
+    waits = {
+        agent.name: waiting_reason(agent.backlog, freshness)
+        or waits_for_replies(agent.backlog, replies[agent.name], freshness, captures=agent.name in capturing)
+        for agent in state.agents
+    }
+    missing = {agent.name: lacks(agent.backlog, replies[agent.name], freshness) for agent in state.agents}
     turns = {agent.name: next_turn(agent.backlog, freshness) for agent in state.agents}
     readiness = probing.roles(settings)
     if as_json:
@@ -46,6 +62,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
         for name, agent in document["agents"].items():
             hold = held.get(name)
             agent["candidate_waits_for"] = candidates_wait.get(name)
+            agent["lacks"] = missing[name]
             agent["on_hold_by"] = None if hold is None else hold.by
         show_json({**document, "room": room, "roles": readiness})
         return
@@ -53,6 +70,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     _render(state, waits, turns, candidates_wait, ends, out)
     for line in (
         *_hold_warnings(held),
+        *(f"{name} has {line}" for name, lines in missing.items() for line in lines),
         *_role_warnings(readiness),
         *_ledger_warnings(state),
         *_room_warnings(measures),

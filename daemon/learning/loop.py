@@ -12,12 +12,23 @@ import structlog
 from daemon.learning import metrics
 from daemon.learning.learner import Learner, Stopped
 from daemon.learning.planning import plan_turn
-from daemon.learning.scheduler import choose_agents, due_backlogs, readiness
+from daemon.learning.scheduler import (
+    Freshness,
+    choose_agents,
+    due_backlogs,
+    next_turn,
+    readiness,
+    replies_of,
+    waits_for_replies,
+)
 from daemon.learning.training import lease_tokens, train_pass
+from ledger.database import Connection
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
 from ledger.heartbeat import Leased, hold_leases
 from ledger.learning import agents, backlog, event_queries, passes, turns, usage
+from ledger.learning.agents import Agent
+from ledger.learning.backlog import Backlog
 from ledger.learning.passes import Pass
 from ledger.learning.turns import TurnPlan
 
@@ -115,6 +126,8 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
             token = leased.tokens.get(turns.lease_name(name))
             if token is None or not due_backlogs([by_agent[name]], learner.options.freshness):
                 continue
+            if _waits_for_replies(connection, agent, by_agent[name], learner.options.freshness):
+                continue
             planned = plan_turn(
                 connection,
                 agent,
@@ -128,6 +141,14 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
                 plans.append(planned.plan)
     event_queries.mark(learner.database, marks)
     return plans
+
+
+def _waits_for_replies(connection: Connection, agent: Agent, backlog: Backlog, freshness: Freshness) -> bool:
+    """Whether the turn of an agent that is due waits for replies that must stay as they are."""
+    if not agent.capture and not next_turn(backlog, freshness).needs_suite:
+        return False
+    replies = replies_of(connection, backlog, freshness)
+    return waits_for_replies(backlog, replies, freshness, captures=agent.capture) is not None
 
 
 def _open_pass(learner: Learner, plans: Sequence[TurnPlan], virtual_time: float) -> Pass | None:

@@ -1,4 +1,4 @@
-"""Chooses which agents learn next: pure functions over backlogs, without clock, queue or database.
+"""Chooses which agents learn next: pure functions over backlogs and counts, without clock or queue.
 
 Training time is shared by weight, in tokens. Each agent has an account that grows by its trained tokens
 divided by its weight; the smallest accounts go first (start-time fair queueing, Goyal, Vin & Cheng 1996).
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from daemon.learning.parts import Readiness
 from daemon.settings import Settings
+from ledger.database import Connection
 from ledger.learning.backlog import Backlog
 from ledger.learning.retries import NextTry, next_try
+from ledger.learning.silent_replies import StayingReplies, staying_replies
 from ledger.learning.usage import TurnCost, Usage
 
 
@@ -24,6 +26,8 @@ class Freshness:
     age_s_max: float  # seconds after which the oldest event alone makes it due
     alpha: float  # of the gate: it decides how much evidence a turn needs to be worth its cost
     refusals_max: int  # candidates of one batch that may be refused; then it is divided
+    suite_min: int  # prompts of the no-harm suite without which the gate abstains
+    settle_s: float  # that people have to object to a captured reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ def freshness_of(settings: Settings) -> Freshness:
         age_s_max=learning.age_s_max,
         alpha=settings.gate.alpha,
         refusals_max=learning.refusals_max,
+        suite_min=settings.gate.suite_min,
+        settle_s=learning.settle_s,
     )
 
 
@@ -73,6 +79,55 @@ def waiting_reason(backlog: Backlog, freshness: Freshness) -> str | None:
     if upcoming.has_untried_parts and backlog.oldest_age_s >= freshness.age_s_max:
         return None
     return _shortage(backlog, freshness)
+
+
+def waits_for_replies(
+    backlog: Backlog, replies: StayingReplies, freshness: Freshness, *, captures: bool
+) -> str | None:
+    """What a turn waits for that is due otherwise, in words; None where it may start.
+
+    The traffic of an agent that captures brings replies that nobody objects to: its turn waits for an anchor
+    and a no-harm suite, until its oldest event is `age_s_max` old. After an abstention for want of a suite
+    the same turn would end alike, so it waits for one in any case.
+    """
+    has_suite = replies.suite >= freshness.suite_min
+    if next_turn(backlog, freshness).needs_suite and not has_suite:
+        return f"a no-harm suite: {replies.suite} of {freshness.suite_min} replies"
+    if not captures or backlog.oldest_age_s >= freshness.age_s_max or (has_suite and replies.anchors):
+        return None
+    minutes = math.ceil((freshness.age_s_max - backlog.oldest_age_s) / 60)
+    return f"replies that nobody objects to, {minutes} min at most"
+
+
+def lacks(backlog: Backlog, replies: StayingReplies, freshness: Freshness) -> list[str]:
+    """What an agent with feedback lacks, each with what to do, in words for people."""
+    if not backlog.untaught and not backlog.has_candidate:
+        return []
+    remedy = "send approvals of good answers, or set `capture = true` and let users talk to it"
+    missing = []
+    if not replies.anchors:
+        missing.append(f"no anchors: a turn may change what should stay as it is; {remedy}")
+    if replies.suite < freshness.suite_min:
+        missing.append(f"no no-harm suite: the gate will not promote what it cannot judge; {remedy}")
+    if shortage := _shortage(backlog, freshness):
+        missing.append(f"too few gate prompts ({shortage}): send more corrections, one in four is held out")
+    if alone := backlog.unconfirmed + backlog.gate_unconfirmed:
+        missing.append(
+            f"no second author: {alone} corrections of one person each wait; let somebody else correct alike,"
+            " or set `gate.authors_min = 1`"
+        )
+    return missing
+
+
+def replies_of(connection: Connection, backlog: Backlog, freshness: Freshness) -> StayingReplies:
+    """The replies of an agent that must stay as they are, counted as far as they matter here."""
+    return staying_replies(
+        connection,
+        backlog.agent,
+        champion=backlog.champion,
+        settle_s=freshness.settle_s,
+        enough=max(1, freshness.suite_min),
+    )
 
 
 def readiness(backlog: Backlog, freshness: Freshness) -> Readiness:

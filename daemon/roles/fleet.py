@@ -48,7 +48,10 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                 ),
                 judging=JudgingOptions(
                     limits=GateLimits(
-                        alpha=gate.alpha, kl_nats_max=gate.kl_nats_max, authors_min=gate.authors_min
+                        alpha=gate.alpha,
+                        kl_nats_max=gate.kl_nats_max,
+                        authors_min=gate.authors_min,
+                        suite_min=gate.suite_min,
                     ),
                     asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
                     scoring=ScoringOptions(

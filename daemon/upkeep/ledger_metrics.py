@@ -11,11 +11,19 @@ from collections.abc import Callable, Sequence
 import structlog
 from opentelemetry import metrics
 
-from daemon.learning.scheduler import Freshness, waiting_reason
+from daemon.learning.scheduler import (
+    Freshness,
+    next_turn,
+    readiness,
+    replies_of,
+    waiting_reason,
+    waits_for_replies,
+)
 from feedback.counters import start_at_zero
 from feedback.gauge import Gauge
-from ledger.database import Database
+from ledger.database import Connection, Database
 from ledger.errors import LedgerUnavailable
+from ledger.learning.agents import all_agents
 from ledger.learning.backlog import Backlog
 from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
 from ledger.versions.decisions import Verdict
@@ -134,15 +142,35 @@ def record_ledger_metrics(
         withdraw_gauges()
 
 
+def agent_states(connection: Connection, backlogs: Sequence[Backlog], freshness: Freshness) -> list[str]:
+    """The state of each agent; one that waits for replies that must stay as they are is not due."""
+    capturing = {name for name, agent in all_agents(connection).items() if agent.capture}
+    states = []
+    for backlog in backlogs:
+        state = agent_state(backlog, freshness)
+        if state == "due" and backlog.agent in capturing:
+            replies = replies_of(connection, backlog, freshness)
+            if waits_for_replies(backlog, replies, freshness, captures=True) is not None:
+                state = "waiting"
+        states.append(state)
+    return states
+
+
 def agent_state(backlog: Backlog, freshness: Freshness) -> str:
-    """One of `STATES`. `clorad status` gives the reason for `waiting`."""
+    """One of `STATES`. `clorad status` gives the reason for `waiting`.
+
+    What only planning can find out counts as waiting: whether a part of a refused batch can be judged by now,
+    and whether there is a no-harm suite after an abstention for want of one.
+    """
     if backlog.is_learning:
         return "learning"
     if backlog.has_candidate:
         return "judging"
     if backlog.untaught == 0:
         return "idle"
-    return "due" if waiting_reason(backlog, freshness) is None else "waiting"
+    if waiting_reason(backlog, freshness) is not None or next_turn(backlog, freshness).needs_suite:
+        return "waiting"
+    return "due" if readiness(backlog, freshness).rest_is_due else "waiting"
 
 
 def withdraw_gauges() -> None:
@@ -158,14 +186,14 @@ def _update(database: Database, freshness: Freshness, last_decision: int | None)
         if last_decision is None:
             last_decision = newest_decision(connection)
         newest, decisions = decided_since(connection, last_decision)
-    _set_gauges(health, freshness)
+        states = agent_states(connection, health.backlogs, freshness)
+    _set_gauges(health, states)
     for decision in decisions:
         _count(decision)
     return newest
 
 
-def _set_gauges(health: LedgerHealth, freshness: Freshness) -> None:
-    states = [agent_state(backlog, freshness) for backlog in health.backlogs]
+def _set_gauges(health: LedgerHealth, states: Sequence[str]) -> None:
     due = [backlog for backlog, state in zip(health.backlogs, states, strict=True) if state == "due"]
     agents_by_state = Counter(states)
     _agents.replace((agents_by_state[state], {"state": state}) for state in STATES)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from daemon.learning.scheduler import Freshness, waiting_reason
 from daemon.settings import GateSettings, LearningSettings
-from examples.house_rules.recipe import AGE_S_MAX, EVENTS_MIN
+from examples.house_rules.recipe import AGE_S_MAX, EVENTS_MIN, SETTLE_S
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.intake import dead_letters
@@ -27,6 +27,8 @@ _FRESHNESS = Freshness(
     age_s_max=AGE_S_MAX,
     alpha=GateSettings().alpha,
     refusals_max=LearningSettings().refusals_max,
+    suite_min=GateSettings().suite_min,
+    settle_s=SETTLE_S,
 )
 
 

@@ -36,5 +36,10 @@ def rule(
             parity=_SERVED_AS_TRAINED,
             kl_nats=Absent("a rehearsal has no budget"),
         ),
-        GateLimits(alpha=GateSettings().alpha, kl_nats_max=None, authors_min=1),
+        GateLimits(
+            alpha=GateSettings().alpha,
+            kl_nats_max=None,
+            authors_min=1,
+            suite_min=GateSettings().suite_min,
+        ),
     )

@@ -25,6 +25,7 @@ class CandidateState:
     canary: Decision | None  # the gate's decision to load it everywhere, while that is wanted
     refusals: int  # since the last promotion
     scorer: str
+    canary_share: float | None  # of its agent; None: the installation's
     waited_s: float  # since it was wanted for its present purpose
 
     @property
@@ -51,6 +52,7 @@ def _state(connection: Connection, candidate: Version) -> CandidateState:
     champion = (
         None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
     )
+    agent = all_agents(connection)[candidate.agent]
     since_s = max((row.since_s for row in wanted.values()), default=0.0)
     return CandidateState(
         candidate=candidate,
@@ -58,6 +60,7 @@ def _state(connection: Connection, candidate: Version) -> CandidateState:
         wanted=wanted,
         canary=canaries[-1] if canaries and Purpose.CANARY in wanted else None,
         refusals=refusals_of(connection, candidate.agent),
-        scorer=all_agents(connection)[candidate.agent].scorer,
+        scorer=agent.scorer,
+        canary_share=agent.canary_share,
         waited_s=now_s(connection) - since_s if wanted else 0.0,
     )

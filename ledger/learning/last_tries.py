@@ -13,7 +13,7 @@ from ledger.versions.causes import Cause, causes_of
 from ledger.versions.decisions import Verdict
 
 _Decided = tuple[Verdict, str, frozenset[Cause]]
-"""The last decision about a version, who took it, and the causes if it is a refusal."""
+"""The last decision about a version, who took it, and the causes if it is a refusal or an abstention."""
 
 
 def last_tries(connection: Connection, agent: str | None = None) -> dict[str, LastTry]:
@@ -86,7 +86,8 @@ def _decided(connection: Connection, turn_ids: Sequence[int]) -> dict[int, _Deci
         )
         query = select(newest.c.turn_id, decisions.c.id, decisions.c.kind, decisions.c.by)
         for row in connection.execute(query.join(newest, newest.c.id == decisions.c.id)).all():
-            reasons = _reasons(connection, row.id) if row.kind == Verdict.REFUSE.value else ()
+            has_causes = row.kind in (Verdict.REFUSE.value, Verdict.ABSTAIN.value)
+            reasons = _reasons(connection, row.id) if has_causes else ()
             decided[row.turn_id] = (Verdict(row.kind), row.by, causes_of(reasons))
     return decided
 

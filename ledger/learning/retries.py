@@ -132,6 +132,7 @@ class NextTry:
     retry: Retry | None = None  # of a turn about everything but the parts in its `waiting`
     at_once: bool = False  # that turn needs nothing new, only enough evidence
     divides: BatchPart | None = None  # the refused batch that is divided now
+    needs_suite: bool = False  # the gate could not promote the last version for want of a no-harm suite
 
     @property
     def has_parts(self) -> bool:
@@ -154,6 +155,8 @@ class NextTry:
     @property
     def text(self) -> str:
         """What comes next, in words."""
+        if self.needs_suite:
+            return "the same again once there is a no-harm suite"
         if self.divides is not None:
             return f"the batch of v{self.divides.after} in halves"
         if self.at_once and self.retry is not None:
@@ -176,6 +179,8 @@ def next_try(last: LastTry | None, *, champion: int, refusals: int, refusals_max
     beside = Retry(after=None, waiting=waiting) if waiting else None
     if last.verdict is Verdict.PROMOTE:
         return NextTry(retry=beside)
+    if last.verdict is Verdict.ABSTAIN and Cause.NO_SUITE in last.causes:
+        return NextTry(retry=_again(last), at_once=True, needs_suite=True)
     tried = () if last.retry is None else last.retry.remedies
     is_part = last.retry is not None and last.retry.is_part
     whole = BatchPart(seqs=last.new, after=last.number, remedies=tried, tried_seq=last.through_seq)
@@ -195,3 +200,11 @@ def next_try(last: LastTry | None, *, champion: int, refusals: int, refusals_max
         return NextTry(retry=beside, divides=whole)
     again = Retry(after=last.number, remedies=(*tried, remedy), waiting=waiting)
     return NextTry(retry=again, at_once=True)
+
+
+def _again(last: LastTry) -> Retry | None:
+    """The same turn once more; a part goes back to those that wait, as if it had not been tried."""
+    if last.retry is None or not last.retry.is_part:
+        return last.retry
+    part = BatchPart(seqs=last.new, after=last.retry.after or last.number, remedies=last.retry.remedies)
+    return Retry(after=None, waiting=(part, *last.retry.waiting))

@@ -1,9 +1,11 @@
 """Captured replies that nobody objected to: what an agent may be held to where nobody approves."""
 
-from sqlalchemy import Connection, exists, or_, select
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, func, or_, select
 
 from ledger.database import now_s
-from ledger.events import Interaction, Kind, Role
+from ledger.events import Interaction, Kind, Role, Status
 from ledger.intake.withdrawn import GONE
 from ledger.learning.event_queries import interaction_of_row
 from ledger.schema import events, interactions
@@ -11,6 +13,34 @@ from ledger.versions.lineage import BASE, lineage_of, version_name, versions_of
 
 NEWEST_MAX = 1000
 """Replies that are looked at: a turn and a no-harm suite have room for a few hundred."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StayingReplies:
+    """How many replies of an agent are known that must stay as they are: approved, or left alone."""
+
+    anchors: int  # of role train
+    suite: int  # of role gate
+
+
+def staying_replies(
+    connection: Connection, agent: str, *, champion: int, settle_s: float, enough: int
+) -> StayingReplies:
+    """Counts of the replies that a turn and a no-harm suite can show; of captured ones `enough` at most."""
+    query = select(events.c.role, func.count()).where(
+        events.c.agent == agent, events.c.kind == Kind.APPROVE.value, events.c.status == Status.OPEN.value
+    )
+    approved = {row[0]: int(row[1]) for row in connection.execute(query.group_by(events.c.role))}
+
+    def known(role: Role) -> int:
+        count = approved.get(role.value, 0)
+        if count >= enough:
+            return count
+        return count + len(
+            silent_replies(connection, agent, champion=champion, role=role, settle_s=settle_s, newest=enough)
+        )
+
+    return StayingReplies(anchors=known(Role.TRAIN), suite=known(Role.GATE))
 
 
 def silent_replies(

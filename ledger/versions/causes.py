@@ -1,4 +1,4 @@
-"""Why the gate decided against a candidate, as kinds that other code can act on.
+"""Why the gate did not promote a candidate, as kinds that other code can act on.
 
 Every reason of the gate begins with its cause and a colon, in the words that people read.
 """
@@ -18,6 +18,7 @@ class Cause(StrEnum):
     LENGTH = "length"
     KL = "kl"  # further from the champion than the budget
     PARITY = "parity"  # the replica did not serve what was trained
+    NO_SUITE = "no suite"  # nothing shows that it does no harm
 
 
 FELL_SHORT = frozenset({Cause.NOT_BETTER})

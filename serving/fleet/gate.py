@@ -74,6 +74,7 @@ class GateLimits:
     alpha: float  # chance of promoting a candidate that is no better, over all tries
     kl_nats_max: float | None  # budget for the metric `kl_nats`; None: not judged
     authors_min: int  # people who must stand behind a correction that judges
+    suite_min: int  # prompts of the no-harm suite without which nothing is promoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Ruling:
 
 
 def judge(evidence: GateEvidence, limits: GateLimits) -> Ruling:
-    """Promote only a candidate that is better and does no harm.
+    """Promote only a candidate that is better and does no harm; an empty suite does not show that.
 
     Where prompts have no score, the verdict must be the same if all of them were lost and if all were won.
     Otherwise the gate abstains: a scorer that fails on bad answers must not make a candidate look good.
@@ -150,6 +151,9 @@ def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
         reasons = [
             f"not better: {wins} wins, {losses} losses, {missed} wrong as before, p = {p:.4f} > {alpha_k:.4f}"
         ]
+    elif (shown := len(evidence.suite)) < limits.suite_min:
+        verdict = Verdict.ABSTAIN
+        reasons = [f"no suite: {shown} prompts show that nothing else changed, {limits.suite_min} have to"]
     else:
         verdict = Verdict.PROMOTE
     judgement = Judgement(

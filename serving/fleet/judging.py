@@ -147,7 +147,7 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
     began_s = time.monotonic()
     judged, gathered = _gather(judging, state, judging.replicas[url], holders[url], stopping)
     _duration.record(time.monotonic() - began_s)
-    ruling = judge(judged, judging.options.limits)
+    ruling = judge(judged, _limits(judging, state))
     evidence = evidence_of(
         judged,
         ruling,
@@ -160,6 +160,13 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
     if ruling.verdict is Verdict.PROMOTE:
         return _load_everywhere(judging, state, evidence)
     return _settle(judging, state, ruling.verdict, evidence)
+
+
+def _limits(judging: Judging, state: CandidateState) -> GateLimits:
+    """The gate's limits for a candidate. One with a canary needs no suite: live traffic shows its harm."""
+    limits, share = judging.options.limits, state.canary_share
+    has_canary = (judging.options.canary.share if share is None else share) > 0.0
+    return replace(limits, suite_min=0) if has_canary else limits
 
 
 def _gather(

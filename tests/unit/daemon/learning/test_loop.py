@@ -39,7 +39,9 @@ RECIPE = {
     "new_per_step": 4, "replay_per_step": 2, "anchors_per_step": 2,
 }  # fmt: skip
 OPTIONS = LearnerOptions(
-    freshness=Freshness(events_min=4, age_s_max=3600.0, alpha=0.05, refusals_max=2),
+    freshness=Freshness(
+        events_min=4, age_s_max=3600.0, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0
+    ),
     limits=TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1),
     slots=4,
     gather_s=0.0,
@@ -307,7 +309,12 @@ def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
     assert start_pass(learner, threading.Event()), "nothing was used yet: one turn may overshoot"
     promote(database, "billing")
     keep(database, *corrections("billing", 6, prefix="more "))
-    impatient = replace(OPTIONS, freshness=Freshness(events_min=4, age_s_max=0.0, alpha=0.05, refusals_max=2))
+    impatient = replace(
+        OPTIONS,
+        freshness=Freshness(
+            events_min=4, age_s_max=0.0, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0
+        ),
+    )
     assert not start_pass(replace(learner, options=impatient, pacing=Pacing()), threading.Event())
     another = replace(learner, options=impatient, pacing=Pacing(), holder="learner-2")
     assert not start_pass(another, threading.Event()), "nor with another learner"
@@ -645,3 +652,57 @@ def test_a_killed_learner_leaves_the_same_retry_to_the_next(learner: Learner, da
     with database.read() as connection:
         again = replay(database, learner.engine, learner.store, passes.read_pass(connection, 2))
     assert all(replayed.same for replayed in again)
+
+
+def approvals(agent: str, count: int, *, role: Role) -> list[Event]:
+    return [
+        build_event(
+            f"{agent} likes {role.value} {number}",
+            agent=agent,
+            role=role,
+            kind=Kind.APPROVE,
+            data={"messages": [{"role": "user", "content": f"{agent} greets {number}"}], "said": "hello"},
+        )
+        for number in range(count)
+    ]
+
+
+def test_an_agent_whose_traffic_is_captured_waits_for_replies_that_must_stay_as_they_are(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    billing = agents.Agent(name="billing", base_hash=engine.base_hash, recipe=RECIPE, capture=True)
+    agents.declare(database, billing)
+    strict = replace(OPTIONS.freshness, suite_min=2)
+    waiting = replace(learner, options=replace(OPTIONS, freshness=strict))
+    make_due(database, "billing")
+    assert not start_pass(waiting, threading.Event())
+    keep(database, *approvals("billing", 1, role=Role.TRAIN))
+    assert not start_pass(replace(waiting, pacing=Pacing()), threading.Event()), "no suite yet"
+    keep(database, *approvals("billing", 2, role=Role.GATE))
+    assert start_pass(replace(waiting, pacing=Pacing()), threading.Event())
+
+
+def test_it_waits_no_longer_than_its_feedback_may(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    billing = agents.Agent(name="billing", base_hash=engine.base_hash, recipe=RECIPE, capture=True)
+    agents.declare(database, billing)
+    overdue = replace(OPTIONS.freshness, suite_min=2, age_s_max=1e-6)
+    make_due(database, "billing")
+    assert start_pass(replace(learner, options=replace(OPTIONS, freshness=overdue)), threading.Event())
+
+
+def test_after_an_abstention_for_want_of_a_suite_the_turn_is_repeated_once_there_is_one(
+    learner: Learner, database: Database
+) -> None:
+    strict = replace(learner, options=replace(OPTIONS, freshness=replace(OPTIONS.freshness, suite_min=2)))
+    make_due(database, "billing")
+    assert start_pass(strict, threading.Event())
+    with database.read() as connection:
+        [candidate] = decisions.undecided(connection)
+    reason = "no suite: 0 prompts show that nothing else changed, 2 have to"
+    turn_builder.refuse(database, candidate, decisions.Verdict.ABSTAIN, evidence=Evidence(reasons=(reason,)))
+    assert not start_pass(replace(strict, pacing=Pacing()), threading.Event())
+    keep(database, *approvals("billing", 2, role=Role.GATE))
+    assert start_pass(replace(strict, pacing=Pacing()), threading.Event())
+    assert set(made(database)) == {"billing v1", "billing v2"}

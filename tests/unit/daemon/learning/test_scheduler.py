@@ -14,16 +14,19 @@ from daemon.learning.scheduler import (
     choose_agents,
     due_backlogs,
     evidence_needed,
+    lacks,
     readiness,
     waiting_reason,
+    waits_for_replies,
 )
 from ledger.learning.backlog import Backlog
 from ledger.learning.retries import BatchPart, LastTry, Retry
+from ledger.learning.silent_replies import StayingReplies
 from ledger.learning.usage import TurnCost, Usage
 from ledger.versions.causes import Cause
 from ledger.versions.decisions import Verdict
 
-FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05, refusals_max=3)
+FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0)
 
 
 def a_backlog(agent: str = "billing", **changes) -> Backlog:
@@ -324,3 +327,46 @@ def test_parts_of_a_refused_batch_need_evidence_and_what_is_new_beside_them_is_c
     backlog = a_backlog(**{"champion": 1, "news": False, "last_try": AFTER_A_PART, **changed})
     assert waiting_reason(backlog, FRESHNESS) == reason
     assert readiness(backlog, FRESHNESS).rest_is_due == rest_is_due
+
+
+STRICT = replace(FRESHNESS, suite_min=2, age_s_max=3600.0)
+NOTHING, ENOUGH = StayingReplies(anchors=0, suite=0), StayingReplies(anchors=1, suite=2)
+WITHOUT_SUITE = replace(REFUSED, verdict=Verdict.ABSTAIN, causes=frozenset({Cause.NO_SUITE}))
+
+
+@pytest.mark.parametrize(
+    ("replies", "captures", "changed", "reason"),
+    [
+        (NOTHING, False, {}, None),  # nothing is known to come
+        (NOTHING, True, {}, "replies that nobody objects to, 60 min at most"),
+        (StayingReplies(anchors=9, suite=1), True, {}, "replies that nobody objects to, 60 min at most"),
+        (ENOUGH, True, {}, None),
+        (NOTHING, True, {"oldest_age_s": 3600.0}, None),
+        (NOTHING, False, {"last_try": WITHOUT_SUITE}, "a no-harm suite: 0 of 2 replies"),
+        (NOTHING, True, {"last_try": WITHOUT_SUITE, "oldest_age_s": 1e6}, "a no-harm suite: 0 of 2 replies"),
+        (ENOUGH, False, {"last_try": WITHOUT_SUITE}, None),
+    ],
+)
+def test_a_turn_waits_for_what_must_stay_as_it_is_if_that_is_known_to_come(
+    replies, captures, changed, reason
+):
+    backlog = a_backlog(**{"oldest_age_s": 1.0, **changed})
+    assert waits_for_replies(backlog, replies, STRICT, captures=captures) == reason
+
+
+def test_an_abstention_for_want_of_a_suite_is_followed_by_the_same_turn_without_news():
+    backlog = a_backlog(last_try=WITHOUT_SUITE, news=False)
+    assert waiting_reason(backlog, STRICT) is None
+    assert readiness(backlog, STRICT).upcoming.retry is None
+
+
+def test_what_an_agent_lacks_is_said_with_what_to_do():
+    lines = lacks(a_backlog(gate_new=3, unconfirmed=4), NOTHING, STRICT)
+    assert [line.split(":")[0] for line in lines] == [
+        "no anchors",
+        "no no-harm suite",
+        "too few gate prompts (evidence",
+        "no second author",
+    ]
+    assert lacks(a_backlog(), ENOUGH, STRICT) == []
+    assert lacks(a_backlog(untaught=0), NOTHING, STRICT) == [], "nobody corrects it"

@@ -170,6 +170,16 @@ def test_the_last_decision_about_the_last_turn_counts(database: Database) -> Non
     assert not upcoming(database).at_once
 
 
+def test_an_abstention_for_want_of_a_suite_is_followed_by_the_same_turn() -> None:
+    no_suite = {"verdict": Verdict.ABSTAIN, "causes": frozenset({Cause.NO_SUITE})}
+    assert after(build_last(**no_suite)) == NextTry(at_once=True, needs_suite=True)
+    longer = Retry(after=1, remedies=(Remedy.LONGER,))
+    assert after(build_last(**no_suite, retry=longer)).retry == longer
+    part = Retry(after=2, is_part=True, waiting=WAITING)
+    again = after(build_last(**no_suite, retry=part)).retry
+    assert again == Retry(after=None, waiting=(BatchPart(seqs=(1, 2, 3), after=2), *WAITING))
+
+
 def test_parts_are_stored_with_their_turn(database: Database) -> None:
     parts = (BatchPart(seqs=(4, 5), after=1, remedies=(Remedy.LONGER,), tried_seq=3),)
     retry = Retry(after=1, remedies=(Remedy.ANCHORS,), is_part=True, waiting=parts)

@@ -29,5 +29,11 @@ def test_each_refusal_has_its_cause(changed: dict[str, object], cause: Cause) ->
     assert causes_of(ruling.reasons) == {cause}
 
 
+def test_an_abstention_for_want_of_a_suite_has_its_cause() -> None:
+    ruling = ruling_on(evidence(suite=()), suite_min=2)
+    assert ruling.verdict is Verdict.ABSTAIN
+    assert causes_of(ruling.reasons) == {Cause.NO_SUITE}
+
+
 def test_what_a_person_writes_has_no_cause() -> None:
     assert causes_of(["it sounds rude", "harmless: I think"]) == frozenset()

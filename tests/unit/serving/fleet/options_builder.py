@@ -14,7 +14,7 @@ from tests.unit.serving.serving_environment import BASE_HASH
 
 
 def build_limits(**changed: Any) -> GateLimits:
-    return GateLimits(**{"alpha": 0.05, "kl_nats_max": None, "authors_min": 1, **changed})
+    return GateLimits(**{"alpha": 0.05, "kl_nats_max": None, "authors_min": 1, "suite_min": 0, **changed})
 
 
 def build_replica_options(**changed: Any) -> ReplicaOptions:

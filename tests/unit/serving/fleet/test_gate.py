@@ -277,3 +277,13 @@ def test_a_missing_score_changes_no_verdict_whatever_it_would_have_been(
     known = ruling_on(evidence(gate=pairs(wins + missing - lost, losses + lost))).verdict
     without = ruling_on(evidence(gate=pairs(wins, losses), gate_unscored=unscored(missing))).verdict
     assert without in (known, Verdict.ABSTAIN)
+
+
+def test_without_a_suite_the_gate_abstains_however_much_was_won() -> None:
+    limits = {"suite_min": 2}
+    assert ruling_on(evidence(suite=pairs(0, 0, 2)), **limits).verdict is Verdict.PROMOTE
+    for few in (pairs(0), pairs(0, 0, 1)):
+        ruling = ruling_on(evidence(suite=few), **limits)
+        assert ruling.verdict is Verdict.ABSTAIN
+        assert ruling.reasons == (f"no suite: {len(few)} prompts show that nothing else changed, 2 have to",)
+    assert ruling_on(evidence(suite=(), gate=pairs(4, 4)), **limits).verdict is Verdict.REFUSE

@@ -747,3 +747,17 @@ def test_a_prompt_that_the_replica_refuses_costs_no_verdict_and_is_told(
     assert len(decision.evidence.gate) == 8
     assert list(decision.evidence.unscored) == [long.uid]
     assert decision.evidence.unscored[long.uid].startswith("the replica refuses its prompt")
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(None, Verdict.ABSTAIN), (0.1, Verdict.CANARY)])
+def test_without_a_suite_only_a_canary_may_show_what_a_candidate_does(
+    environment: ServingEnvironment, bench: Bench, share: float | None, verdict: Verdict
+) -> None:
+    environment.agent("billing", canary_share=share)
+    environment.replica(reply_function=knows("v1-"))
+    environment.corrections("billing", 8, role=Role.GATE)
+    environment.candidate("billing")
+    judge = bench(limits=build_limits(suite_min=2))
+    judge.run(steps=3)
+    assert judge.decisions()[0].verdict is verdict
+    assert judge.serving() == lineage.BASE
