@@ -92,7 +92,7 @@ class LedgerView:
                         backlog=backlog.untaught,
                         learning=_is_learning(connection, backlog.agent),
                         verdict=_last_verdict(connection, backlog.agent),
-                        lacks_events=_lacks_events(backlog),
+                        lacks_events=lacks_events(backlog),
                     )
                     for backlog in backlogs(connection)
                 }
@@ -235,7 +235,7 @@ class LedgerView:
         return None if pass_id is None else int(pass_id)
 
 
-def _lacks_events(backlog: Backlog) -> bool:
+def lacks_events(backlog: Backlog) -> bool:
     """Whether it waits for more events, or for more held-out corrections than chance gave it."""
     reason = waiting_reason(backlog, _FRESHNESS) or ""
     return backlog.untaught > 0 and reason.startswith(("more events", "evidence"))

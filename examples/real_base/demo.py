@@ -35,7 +35,7 @@ WAVE = 1
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the demo. Returns 0: every goal met; 1: some were not; 2: it could not run."""
+    """Run the demo. Returns 0: every goal met; 1: some were not; 2: it could not run; 130: interrupted."""
     parser = argparse.ArgumentParser(prog="python -m examples.real_base.demo", description=__doc__)
     parser.add_argument("--agent", default="support", help="one of the world's agents")
     agent: str = parser.parse_args(words).agent
@@ -48,6 +48,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (StackFailedError, OSError) as fault:
         print(f"demo: {fault}")
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; stopping everything")
+        return 130
     finally:
         stack.stop()
     return 0 if all(goal.met for goal in reached) else 1
