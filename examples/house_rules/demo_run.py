@@ -4,7 +4,6 @@
 questions in evaluation.py, the screen in view.py, the figures in recording.py and report.py.
 """
 
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -32,7 +31,6 @@ from examples.house_rules.view import View
 TICK_S = 0.5
 INTAKE_S_MAX = 120.0
 DRAIN_S_MAX = 60.0
-STORED_S_MAX = 4.0  # from a developer's last acknowledged event until the ledger has it
 SETTLE_S_MAX = 240.0  # for the verdict on the bad batch, and for the last kill
 
 _FOR_ALL_AGENTS = ("operator", "environment", "load", "poison")
@@ -73,7 +71,7 @@ class DemoRun:
         self._finished = threading.Event()
         self._bad_batch: str | None = None  # the agent that gets the bad batch
         self._rush = 0
-        self._fed_s: dict[str, float] = {}  # when developers who wait for another version gave feedback
+        self._fed: set[str] = set()  # agents whose developers wait for another version
 
     def run(self) -> Figures:
         """Run every step and return the figures. Raises `DemoFailedError` or `StackFailedError`."""
@@ -210,7 +208,7 @@ class DemoRun:
                 self._mark_followed(report["agent"], report["wave"])
             case "feedback":
                 if report["makes_a_turn"]:
-                    self._fed_s[report["agent"]] = report["at_s"]
+                    self._fed.add(report["agent"])
                 self._show(f"{person}: {report['corrections']} corrections, {report['approvals']} approvals")
             case "interventions":
                 self._show(f"{person}: stepped in {report['count']} times at {report['agent']}")
@@ -253,9 +251,10 @@ class DemoRun:
             if (agent := progress.agents.get(name)) is not None:
                 if state.verdict != agent.verdict:
                     self._show_verdict(name, state.verdict)
-                if state.lacks_events and self._fed_s.get(name, math.inf) < time.time() - STORED_S_MAX:
-                    del self._fed_s[name]
-                    self._people.report_refusal([_developer(name)], name)
+                if state.learning:
+                    self._fed.discard(name)  # the round was enough
+                elif state.lacks_events and name in self._fed and not self._sources.missing():
+                    self._ask_for_more(name)
                 agent.version, agent.backlog = state.version, state.backlog
                 agent.learning, agent.verdict = state.learning, state.verdict
         recent_s = time.time() - 10.0
@@ -264,6 +263,13 @@ class DemoRun:
         progress.requests_per_s = sum(request.ended_s > recent_s for request in requests[-2000:]) / 10.0
         progress.stored, progress.dead = self._ledger.stored(), sum(self._ledger.dead().values())
         progress.promoted, progress.kills = len(self._ledger.promotions()), len(self._chaos.kills)
+
+    def _ask_for_more(self, name: str) -> None:
+        """Tell the developer that the round was too small: chance held out too few corrections."""
+        state = self._ledger.agents().get(name)
+        if state is not None and state.lacks_events:  # still, now that everything is stored
+            self._fed.discard(name)
+            self._people.report_refusal([_developer(name)], name)
 
     def _stop_people(self) -> None:
         self._people.stop()

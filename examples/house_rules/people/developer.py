@@ -109,10 +109,9 @@ def _corrections(
             person.world.fires(rules[number % len(rules)], person.source, announced)
             for number in range(len(corrected), feedback_round.corrections)
         ]
-        corrected += [
-            (task, answer) for task, answer in _ask(person, agent, tasks) if answer.text != task.wanted
-        ]
-        if len(corrected) == feedback_round.corrections or person.stopping.is_set():
+        wrong = [(task, answer) for task, answer in _ask(person, agent, tasks) if answer.text != task.wanted]
+        corrected += wrong
+        if not wrong or len(corrected) == feedback_round.corrections or person.stopping.is_set():
             break
     return corrected
 
