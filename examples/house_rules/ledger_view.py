@@ -10,6 +10,7 @@ from daemon.settings import GateSettings, LearningSettings
 from examples.house_rules.recipe import AGE_S_MAX, EVENTS_MIN, SETTLE_S
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
+from ledger.events import Kind
 from ledger.intake import dead_letters
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.event_queries import event_by_uid
@@ -201,11 +202,14 @@ class LedgerView:
             return [float(seconds) for seconds in connection.scalars(query)]
 
     def first_taught(self) -> str | None:
-        """The first event that a version was trained on, as `source#id`; None where there is none."""
+        """The first correction that a version was trained on, as `source#id`; None where there is none."""
         query = (
             select(events.c.source, events.c.id)
             .join(turn_events, turn_events.c.event_seq == events.c.seq)
-            .where(turn_events.c.outcome == EventOutcome.TRAINED.value)
+            .where(
+                turn_events.c.outcome == EventOutcome.TRAINED.value,
+                events.c.kind == Kind.CORRECTION.value,
+            )
             .order_by(turn_events.c.turn_id, events.c.seq)
             .limit(1)
         )
