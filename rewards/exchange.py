@@ -10,11 +10,18 @@ from typing import Any
 
 from feedback import token_ids
 from feedback.grouping import normalise
+from feedback.token_ids import IdsLeftOut
 from ledger.events import Event, Interaction, Kind, Role
 from rewards.episode import Message, SampledTokens, text_of
 from rewards.replies import Reply, calls_of, is_same_reply, reply_text, said_in
 
 _OWN_REQUEST = ("tools", "chat_template_kwargs")
+_WHY_NO_IDS = {
+    None: "were not captured by the gateway of that time",
+    IdsLeftOut.REDACTED: "were left out, because redaction changed the texts",
+    IdsLeftOut.TOO_LARGE: "did not fit into Kafka's limits",
+    IdsLeftOut.NOT_REPORTED: "were not reported by the replica",
+}
 _RIGHT = {Kind.APPROVE: "said", Kind.CORRECTION: "corrected", Kind.OVERRIDE: "corrected"}
 
 
@@ -106,6 +113,21 @@ class History:
             served_prompt=named.packed_prompt,
             restrictions=named.restrictions,
         )
+
+    def prompt_of(self, event: Event) -> str:
+        """How the prompt of an event is known, in words: as it was served, or rendered again, and why."""
+        exchange, named = self.about(event), self._named(event)
+        if not exchange.messages:
+            return "not known"
+        if exchange.packed_prompt is not None:
+            return f"as it was served, {len(exchange.prompt_ids)} tokens"
+        if named is None:
+            return "rendered from the event's messages"
+        if event.data.get("messages") and not _has_same_texts(exchange.messages, named.messages):
+            return "rendered from the event's messages: another prompt than the captured one"
+        if not _is_asked_alike(event, named):
+            return "rendered with the event's tools: other ones than those captured"
+        return f"rendered from the captured messages: token ids {_why_no_ids(named)}"
 
     def right_reply(self, event: Event) -> str | None:
         """What is compared of the reply that this event wants: the approved or the corrected one."""
@@ -222,3 +244,8 @@ def _is_asked_alike(event: Event, named: Interaction) -> bool:
 
 def _unpacked(packed_prompt: bytes | None) -> tuple[int, ...]:
     return () if packed_prompt is None else token_ids.unpack(packed_prompt)
+
+
+def _why_no_ids(interaction: Interaction) -> str:
+    reason = interaction.ids_left_out
+    return _WHY_NO_IDS[None if reason is None else IdsLeftOut(reason)]

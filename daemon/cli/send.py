@@ -9,6 +9,7 @@ import typer
 
 from daemon.cli.author import this_user
 from daemon.cli.context import AsJson, Context, settings_of
+from daemon.cli.conversation_files import read_conversation, read_message, read_turns
 from daemon.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -50,6 +51,27 @@ File = Annotated[
     ),
 ]
 
+MessagesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--messages",
+        help="A conversation as a JSON file: OpenAI messages, or a request with messages and tools.",
+        rich_help_panel=_ABOUT,
+    ),
+]
+Turn = Annotated[
+    int | None,
+    typer.Option(
+        help="The agent's turn in --messages, from 0 (clorad send turns FILE).",
+        min=0,
+        rich_help_panel=_ABOUT,
+    ),
+]
+CorrectedMessage = Annotated[
+    Path | None,
+    typer.Option(help="What it should have answered: an assistant message with tool calls, a JSON file."),
+]
+
 SOURCE = "clorad-cli"
 
 
@@ -61,6 +83,9 @@ def correction(
     system: System = None,
     rejected: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
     corrected: Annotated[str | None, typer.Option(help="What it should have answered.")] = None,
+    corrected_message: CorrectedMessage = None,
+    messages: MessagesFile = None,
+    turn: Turn = None,
     comment: Annotated[str | None, typer.Option(help="Why.")] = None,
     interaction: Interaction = None,
     conversation: Conversation = None,
@@ -73,10 +98,13 @@ def correction(
     as_json: AsJson = False,
 ) -> None:
     """Send the answer that an agent should have given."""
+    about = read_conversation(messages, turn=turn)
+    said = about.pop("said", None)
     data = {
-        "messages": _messages(system, prompt),
-        "rejected": rejected,
-        "corrected": corrected,
+        **about,
+        "messages": _messages(system, prompt) or about.get("messages"),
+        "rejected": rejected or said,
+        "corrected": corrected or read_message(corrected_message, "--corrected-message"),
         "comment": comment,
         **_common(agent, interaction, conversation, author, key, revision),
     }
@@ -92,6 +120,9 @@ def intervention(
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
     corrected: Annotated[str | None, typer.Option(help="What the operator did instead (override).")] = None,
+    corrected_message: CorrectedMessage = None,
+    messages: MessagesFile = None,
+    turn: Turn = None,
     reason: Annotated[str | None, typer.Option(help="Why.")] = None,
     interaction: Interaction = None,
     conversation: Conversation = None,
@@ -104,11 +135,13 @@ def intervention(
     as_json: AsJson = False,
 ) -> None:
     """Send that a person intervened, or approved the answer. A takeover needs --file for its turns."""
+    about = read_conversation(messages, turn=turn)
     data = {
+        **about,
         "action": action,
-        "messages": _messages(system, prompt),
-        "said": said,
-        "corrected": corrected,
+        "messages": _messages(system, prompt) or about.get("messages"),
+        "said": said or about.get("said"),
+        "corrected": corrected or read_message(corrected_message, "--corrected-message"),
         "reason": reason,
         **_common(agent, interaction, conversation, author, key, revision),
     }
@@ -168,6 +201,17 @@ def retraction(
         raise CommandFailed("an event is named SOURCE#ID", code=ExitCode.USAGE)
     data = {"target": {"source": source, "id": target}, **_common(agent, None, None, author, None, 1)}
     _send(context, "retraction", data, source, event_id, None, as_json)
+
+
+@app.command()
+def turns(
+    file: Annotated[Path, typer.Argument(help="A conversation as a JSON file, as --messages takes it.")],
+) -> None:
+    """Show a conversation with the numbers of the agent's turns, for --turn. Nothing is sent."""
+    from daemon.console import short
+
+    for number, role, text in read_turns(file):
+        typer.echo(f"{'' if number is None else number:>3}  {role:<9}  {short(text)}")
 
 
 def _messages(system: str | None, prompt: str | None) -> list[dict[str, str]] | None:

@@ -20,6 +20,7 @@ from ledger.reports.upcoming import upcoming_try
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import Verdict
 from rewards.episode import first_user_text
+from rewards.exchange import History
 from rewards.replies import reply_text
 from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
@@ -50,6 +51,10 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     with reading(settings) as connection:
         events = event_queries.event_by_uid(connection, uid)
         receipts = [receipt(connection, kept) for kept in events]
+        named = event_queries.interactions_named(
+            connection, [kept.event.interaction or "" for kept in events]
+        )
+        history = History(interactions=named, conversations={})
         letters = [] if receipts else dead_letters.letters_named(connection, uid)
         waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
         upcoming = {
@@ -64,7 +69,11 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         show_json(
             {
                 "receipts": [
-                    {**event_receipt.to_json(), "next": _next_text(event_receipt, upcoming)}
+                    {
+                        **event_receipt.to_json(),
+                        "prompt": _prompt_text(event_receipt.kept, history),
+                        "next": _next_text(event_receipt, upcoming),
+                    }
                     for event_receipt in receipts
                 ],
                 "dead_letters": [dead_letters.to_json(letter) for letter in letters],
@@ -73,7 +82,8 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         return
     out = console()
     for event_receipt in receipts:
-        _render_receipt(event_receipt, waits.get(event_receipt.kept.event.agent), out)
+        waits_for = waits.get(event_receipt.kept.event.agent)
+        _render_receipt(event_receipt, waits_for, _prompt_text(event_receipt.kept, history), out)
         if follows := _next_text(event_receipt, upcoming):
             out.print(f"next: {follows}")
     for letter in letters:
@@ -101,7 +111,16 @@ def gist(kept: KeptEvent) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _render_receipt(event_receipt: Receipt, candidate_waits: str | None, out: Console) -> None:
+def _prompt_text(kept: KeptEvent, history: History) -> str | None:
+    """How the prompt that is taught is known; None where nothing is taught of the event."""
+    if kept.event.kind is Kind.RETRACTION or kept.forgotten is not None:
+        return None
+    return history.prompt_of(kept.event)
+
+
+def _render_receipt(
+    event_receipt: Receipt, candidate_waits: str | None, prompt: str | None, out: Console
+) -> None:
     kept, event = event_receipt.kept, event_receipt.kept.event
     out.print(Text(short(event.uid, 120), style="bold"))
     out.print(
@@ -111,6 +130,7 @@ def _render_receipt(event_receipt: Receipt, candidate_waits: str | None, out: Co
                 ("says", f"{event.kind.value} for {event.agent} by {short(event.author, 60)}: {gist(kept)}"),
                 ("stored", f"{moment(kept.received_s)}, {kept.topic}[{kept.partition}] offset {kept.offset}"),
                 ("role", ROLES[event.role]),
+                *([] if prompt is None else [("prompt", prompt)]),
             ]
         )
     )

@@ -107,3 +107,20 @@ def test_prompts_with_other_calls_in_them_differ() -> None:
     asked = build_prompt("bolts?")
     assert not is_same_prompt((*asked, CALL), (*asked, other))
     assert is_same_prompt((*asked, CALL), (*asked, {**CALL, "name": "agent"}))
+
+
+def prompt_of(data: Mapping[str, Any], *, interaction: str | None = "acting", **changed: Any) -> str:
+    history = History(interactions={"acting": replace(ACTING, **changed)}, conversations={})
+    return history.prompt_of(build_intervention(1, "reject", data, interaction=interaction).event)
+
+
+def test_how_the_prompt_of_an_event_is_known_can_be_said() -> None:
+    asked = {"messages": list(build_prompt("bolts?")), "said": CALL}
+    other = {**asked, "messages": list(build_prompt("nuts?"))}
+    assert prompt_of({}) == prompt_of(asked) == "as it was served, 3 tokens"
+    assert prompt_of(asked, interaction=None) == "rendered from the event's messages"
+    assert prompt_of(other).endswith("another prompt than the captured one")
+    assert prompt_of({"tools": []}).endswith("other ones than those captured")
+    for reason, words in (("redacted", "redaction"), ("too_large", "Kafka"), (None, "of that time")):
+        assert words in prompt_of({}, packed_prompt=None, ids_left_out=reason)
+    assert prompt_of({}, interaction=None) == "not known"
