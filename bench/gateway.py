@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,13 +180,25 @@ def figures(samples_by_route: Mapping[str, RouteSamples]) -> dict[str, Any]:
 
 
 def count_interactions(cluster: Kafka) -> int:
-    """Number of interactions on the topic."""
+    """Number of interactions on the topic, which also has the counts of live signals."""
     place = TopicPartition(Topics().interactions, 0)
     consumer = cluster.consumer(group_id=None)
+    captures = 0
     try:
-        return int(consumer.end_offsets([place])[place])
+        end = consumer.end_offsets([place])[place]
+        consumer.assign([place])
+        consumer.seek_to_beginning()
+        while consumer.position(place) < end:
+            for records in consumer.poll(timeout_ms=1000).values():
+                captures += sum(is_capture(record.headers) for record in records)
+        return captures
     finally:
         consumer.close()
+
+
+def is_capture(headers: Sequence[tuple[str, bytes]]) -> bool:
+    """Whether these are the headers of an interaction."""
+    return dict(headers).get("ce_type") == b"clorad.interaction.v1"
 
 
 def run(folder: Path, size: GatewayLoad) -> dict[str, Any]:
