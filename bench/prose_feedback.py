@@ -62,18 +62,23 @@ class ProseFeedback:
     def ask(self, wave: int) -> None:
         """Users ask the agent as it is now, and people correct a part of what is wrong."""
         self.earlier = len(self.kept)
+        corrected: list[tuple[ProsePrompt, str]] = []
+        others: list[ProsePrompt] = []
         for rule in self.world.of_wave(self.agent, wave):
-            corrected, others = self._about(rule)
-            wanted = [str(prompt.wanted) for prompt in corrected]
-            if self.plan.shuffled:
-                wanted = [*wanted[1:], wanted[0]]
-            self._correct(corrected, wanted)
-            self._capture(others)
+            about, uncorrected = self._about(rule)
+            wanted = [str(prompt.wanted) for prompt in about]
+            corrected += zip(about, [*wanted[1:], wanted[0]] if self.plan.shuffled else wanted, strict=True)
+            others += uncorrected
+        seed = f"{self.seed} {wave}"
         for kind in ("near", "chat"):
-            seed = f"{self.seed} {wave}"
-            self._capture(
-                self.world.beside(self.agent, kind, self.plan.beside // 2, seed=seed, held_out=False)
-            )
+            others += self.world.beside(self.agent, kind, self.plan.beside // 2, seed=seed, held_out=False)
+        prompts = [*(prompt for prompt, _ in corrected), *others]
+        # All at once: a step of generation costs the same for one reply and for many.
+        replies = self.model.replies([prompt.messages for prompt in prompts], tokens_max=REPLY_TOKENS_MAX)
+        for (prompt, right), reply in zip(corrected, replies[: len(corrected)], strict=True):
+            if reply.text != right:
+                self._add(prompt, rejected=reply.text, corrected=right)
+        self._capture(others, replies[len(corrected) :])
 
     def lesson(self, wave: int, *, parent: Path | None, recipe: Recipe) -> Lesson:
         """The turn about the last wave's corrections."""
@@ -145,14 +150,9 @@ class ProseFeedback:
                 others.append(prompt)
         return corrected, others[:_UNCORRECTED_MAX]
 
-    def _correct(self, prompts: Sequence[ProsePrompt], wanted: Sequence[str]) -> None:
-        for prompt, reply, right in zip(prompts, self._replies(prompts), wanted, strict=True):
-            if reply.text != right:
-                self._add(prompt, rejected=reply.text, corrected=right)
-
-    def _capture(self, prompts: Sequence[ProsePrompt]) -> None:
+    def _capture(self, prompts: Sequence[ProsePrompt], replies: Sequence[ProseReply]) -> None:
         """Store the whole replies as the gateway does; those that were cut are no anchors."""
-        for prompt, reply in zip(prompts, self._replies(prompts), strict=True):
+        for prompt, reply in zip(prompts, replies, strict=True):
             if reply.ended and reply.text:
                 self.captured.append(
                     Interaction(
@@ -171,9 +171,6 @@ class ProseFeedback:
                         role=role_of(self.agent, prompt.messages),
                     )
                 )
-
-    def _replies(self, prompts: Sequence[ProsePrompt]) -> list[ProseReply]:
-        return self.model.replies([prompt.messages for prompt in prompts], tokens_max=REPLY_TOKENS_MAX)
 
     def _add(self, prompt: ProsePrompt, *, rejected: str, corrected: str) -> None:
         seq = len(self.kept) + 1

@@ -76,7 +76,7 @@ class ProseModel:
 
     def _kept(self, prompts: Asked, tokens_max: int, *, seed: int | None) -> list[ProseReply]:
         keys = [_key(prompt, tokens_max, seed) for prompt in prompts]
-        missing = [place for place, key in enumerate(keys) if key not in self._cache]
+        missing = [keys.index(key) for key in dict.fromkeys(keys) if key not in self._cache]
         for first in range(0, len(missing), _BATCH):
             places = missing[first : first + _BATCH]
             with self._bare():
