@@ -69,7 +69,7 @@ class TrainingMetrics:
     learned_share: (
         float | None
     )  # of its corrections, with every wanted token the likeliest; None: it had none
-    kept_share: float | None  # of its anchors' tokens: still the first choice; None: it had no anchors
+    kept_share: float | None  # of its anchors' clear first choices: still first; None: it had no anchors
     learning_rate: float | None  # at its highest
     kl_nats: float | Absent  # forward KL from the champion on anchors, mean over tokens
 

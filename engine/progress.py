@@ -25,8 +25,13 @@ LEARNED_SHARE = 0.95
 twenty may contradict the others."""
 
 KEPT_SHARE = 0.998
-"""Share of the anchors' tokens that must stay the first choice, of those that are the champion's. A changed
-reply differs in a few tokens only. Measured on the example base: with 0.99, rules spread to other prompts."""
+"""Share of the anchors' tokens that must stay the first choice, of those that are clearly the champion's. A
+changed reply differs in a few tokens only. Measured on the example base: with 0.99, rules spread to other
+prompts."""
+
+CLEAR_MIN = 0.6
+"""Probability from which on a token is clearly the first choice, if any of the anchors' tokens is. In prose
+two tokens are often about as likely: which of them is first changes with the weights, and says nothing."""
 
 DEV_EPISODES_MIN = 8  # fewer do not show when to stop
 _RISES_MAX = 2  # of the dev loss, in a row
@@ -41,7 +46,7 @@ class ProgressCheck:
     learned_share: float | None  # corrections whose every wanted token is the likeliest
     kept_share: (
         float | None
-    )  # of the anchors' tokens that were the champion's first choice, those that still are
+    )  # of the anchors' tokens that were clearly the champion's first choice, those that still are
     dev_loss_nats: float | None  # mean over the dev episodes, by mass
 
     @property
@@ -55,6 +60,22 @@ def dev_loss_rises(looks: Sequence[ProgressCheck]) -> bool:
     """Whether the loss on the dev episodes rose at each of the last two checks."""
     last = [look.dev_loss_nats for look in looks[-_RISES_MAX - 1 :] if look.dev_loss_nats is not None]
     return len(last) > _RISES_MAX and all(after > before for before, after in pairwise(last))
+
+
+def kept_share(now: Sequence[Reference], champion: Sequence[Reference]) -> float | None:
+    """Share of the champion's clear first choices that are still the first choice; None: there are none."""
+    if not champion:
+        return None
+    pairs = list(zip(now, champion, strict=True))
+    chosen = [before.top_N for _, before in pairs]
+    clear = [before.top_N & (before.logprob_N >= math.log(CLEAR_MIN)) for _, before in pairs]
+    if any(bool(clear_N.any()) for clear_N in clear):
+        chosen = clear
+    first = sum(int(chosen_N.sum()) for chosen_N in chosen)
+    kept = sum(
+        int((after.top_N & chosen_N).sum()) for (after, _), chosen_N in zip(pairs, chosen, strict=True)
+    )
+    return kept / first if first else None
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:
@@ -95,7 +116,7 @@ class WatchedSamples:
         return ProgressCheck(
             learned_share=_learned_share(read[:first_dev]),
             dev_loss_nats=_loss(self._dev, read[first_dev:first_anchor]),
-            kept_share=_kept_share(read[first_anchor:], [reference for _, reference in self._anchors]),
+            kept_share=kept_share(read[first_anchor:], [reference for _, reference in self._anchors]),
         )
 
     @torch.no_grad()
@@ -129,15 +150,6 @@ def loss_on(base: BaseModel, tenant: Tenant, samples: Sequence[Sample], *, token
         base, tenant, samples, token_budget=token_budget, hidden_too=[False] * len(samples)
     )
     return _loss(samples, [references[0] for references in read])
-
-
-def _kept_share(now: Sequence[Reference], champion: Sequence[Reference]) -> float | None:
-    if not champion:
-        return None
-    pairs = list(zip(now, champion, strict=True))
-    first = sum(int(before.top_N.sum()) for _, before in pairs)
-    kept = sum(int((after.top_N & before.top_N).sum()) for after, before in pairs)
-    return kept / first if first else None
 
 
 def _learned_share(replies: Sequence[Reference]) -> float | None:

@@ -21,7 +21,7 @@ class Term(StrEnum):
     SUPERVISED = "supervised"  # cross entropy on the replies people want
     PREFERENCE = "preference"  # DPO on a wanted reply against a rejected one
     POLICY = "policy"  # clipped policy gradient on replies that the agent sampled
-    KL = "kl"  # forward KL from the champion on anchors
+    KL = "kl"  # forward KL from the champion on anchors; above 0 it replaces cross entropy on them
 
 
 COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
@@ -29,7 +29,7 @@ COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
         Term.SUPERVISED: 1.0,
         Term.PREFERENCE: 0.0,  # measured on the example base: no gain, twice the time
         Term.POLICY: 0.5,
-        Term.KL: 0.0,
+        Term.KL: 1.0,
     }
 )
 """The default coefficient of each term."""

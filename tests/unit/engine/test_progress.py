@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.lesson import Learned, Lesson
 from engine.measurements import End
-from engine.progress import ProgressCheck, dev_loss_rises, spread
+from engine.packer import Reference
+from engine.progress import ProgressCheck, dev_loss_rises, kept_share, spread
 from engine.recipe import Recipe
 from engine.warm_engine import WarmEngine
 from rewards.episode import Part
@@ -62,6 +64,24 @@ def test_a_dev_loss_rises_where_it_rose_twice_in_a_row() -> None:
     assert not rises(1.0, 1.2)
     assert not rises(1.0, 1.2, 1.1)
     assert not rises(None, None, None)
+
+
+def build_reference(*tokens: tuple[float, bool]) -> Reference:
+    """Tokens with their probability, and whether they are the first choice."""
+    probabilities, tops = zip(*tokens, strict=True)
+    return Reference(logprob_N=torch.tensor(probabilities).log(), top_N=torch.tensor(tops))
+
+
+def test_a_first_choice_among_likely_ones_may_change() -> None:
+    champion = [build_reference((0.9, True), (0.45, True), (0.3, False))]
+    assert kept_share([build_reference((0.8, True), (0.44, False), (0.3, True))], champion) == 1.0
+    assert kept_share([build_reference((0.4, False), (0.45, True), (0.3, False))], champion) == 0.0
+
+
+def test_where_no_choice_is_clear_all_first_ones_count() -> None:
+    champion = [build_reference((0.5, True), (0.4, True))]
+    assert kept_share([build_reference((0.5, True), (0.3, False))], champion) == 0.5
+    assert kept_share([], []) is None
 
 
 def test_watched_samples_are_spread_evenly_and_bounded() -> None:

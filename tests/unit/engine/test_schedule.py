@@ -11,7 +11,8 @@ from rewards.episode import Part, Weighted
 from tests.unit.engine import tiny_base
 
 TOKENS = Tokens(tiny_base.build_tokenizer(), vocabulary=288)
-RECIPE = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.05}})
+RECIPE = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.0}})
+HOLDING = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.5}})
 
 
 def samples(new: int, replay: int, anchors: int, **more: object) -> list:
@@ -38,6 +39,15 @@ def test_the_supervised_mass_of_a_step_is_shared_between_the_parts():
     assert by_part[Part.ANCHOR] == pytest.approx(0.4)
 
 
+def test_a_kl_term_takes_the_place_and_the_share_of_cross_entropy_on_anchors():
+    pool = samples(20, 20, 40)
+    step = next(draw(pool, HOLDING, 1))
+    anchors = [d for d in step if pool[d.index].part is Part.ANCHOR]
+    assert sum(share(d, Term.SUPERVISED) for d in step) == pytest.approx(0.6)
+    assert sum(share(d, Term.KL) for d in anchors) == pytest.approx(0.5 * 0.4)
+    assert not any(share(d, Term.SUPERVISED) for d in anchors)
+
+
 def test_without_replay_its_share_goes_to_the_others():
     pool = samples(20, 0, 40)
     step = next(draw(pool, RECIPE, 1))
@@ -62,7 +72,6 @@ def test_every_term_of_every_step_sums_to_its_weight(new, replay, anchors, seed,
         step = next(steps)
         assert sum(share(d, Term.SUPERVISED) for d in step) == pytest.approx(1.0)
         assert sum(share(d, Term.PREFERENCE) for d in step) == pytest.approx(1.0 if paired else 0.0)
-        assert sum(share(d, Term.KL) for d in step) == pytest.approx(0.05 if anchors else 0.0)
         assert len({d.index for d in step}) == len(step)
 
 
