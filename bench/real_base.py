@@ -136,19 +136,19 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "runs": len(taught),
         "learned": len(last),
-        "followed": _mean(statistics.fmean(wave["followed"].values()) for wave in last),
+        "followed": _mean_of(statistics.fmean(wave["followed"].values()) for wave in last),
         "near_miss_over_base_pp": _points(over_base),
         "bwt_pp": _points(changes),
-        "decision_kept": _mean(wave["decision_kept"] for wave in last),
-        "likeness": _mean(wave["likeness"] for wave in last),
-        "likeness_of_samples": _mean(wave["likeness_of_samples"] for wave in last),
-        "kl_nats": _mean(wave["kl_nats"] for wave in last),
+        "decision_kept": _mean_of(wave["decision_kept"] for wave in last),
+        "likeness": _mean_of(wave["likeness"] for wave in last),
+        "likeness_of_samples": _mean_of(wave["likeness_of_samples"] for wave in last),
+        "kl_nats": _mean_of(wave["kl_nats"] for wave in last),
         "control_promoted": sum(_is_promoted(wave) for wave in control),
         "control_candidates": len(control),
-        "good_promoted_share": _mean(_is_promoted(wave) for wave in good),
+        "good_promoted_share": _mean_of(_is_promoted(wave) for wave in good),
         "good_candidates": len(good),
-        "corrections_sent": _mean(wave["corrections_sent"] for wave in last),
-        "trained_s": _mean(wave["trained_s"] for wave in last),
+        "corrections_sent": _mean_of(wave["corrections_sent"] for wave in last),
+        "trained_s": _mean_of(wave["trained_s"] for wave in last),
         "commit": commit(),
     }
 
@@ -277,5 +277,10 @@ def _points(shares: Sequence[float]) -> float | None:
 
 
 def _mean(values: Iterable[float]) -> float:
+    return round(statistics.fmean(values), 4)
+
+
+def _mean_of(values: Iterable[float]) -> float | None:
+    """None where nothing was measured."""
     numbers = list(values)
-    return round(statistics.fmean(numbers), 4) if numbers else float("nan")
+    return _mean(numbers) if numbers else None

@@ -1,5 +1,6 @@
 """The bench on a pretrained base: what people say in it, and what its figures count. No base is loaded."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -107,3 +108,10 @@ def test_a_promoted_control_is_counted() -> None:
     assert (
         summarise([build_run(build_wave()), build_run(build_wave(), shuffled=True)])["control_promoted"] == 1
     )
+
+
+def test_what_was_not_measured_is_none() -> None:
+    figures = summarise([build_run({"not_learned": "nothing new to learn from", "trained_s": 1})])
+    assert (figures["runs"], figures["learned"]) == (1, 0)
+    assert {figures["followed"], figures["bwt_pp"], figures["good_promoted_share"]} == {None}
+    json.dumps(figures, allow_nan=False)
