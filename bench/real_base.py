@@ -39,7 +39,7 @@ RUNS = ROOT / ".cache" / "real_base_runs.jsonl"
 QUESTIONS = 12  # of each kind, and of each rule
 ANSWER_TOKENS_MAX = 96  # of the gate's answers: the longest reply by a rule has some 70
 CORRECTIONS = 16  # of role train, a rule
-BESIDE = 48  # prompts about other things, a wave
+BESIDE = 80  # prompts about other things, a wave
 
 FOLLOWED_MIN, OVER_BASE_MAX, KEPT_MIN = 0.9, 0.02, 0.97
 """A candidate is good by the exam if it follows and keeps so much, and fires on so few near misses more."""
