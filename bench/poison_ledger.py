@@ -22,9 +22,9 @@ from ledger.turn_states import TurnPart
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Pair
 from ledger.versions.lineage import BASE, Version
-from serving.fleet.gate import GateEvidence, GateLimits, Speech, judge
+from serving.fleet.gate import AnswerStatistics, GateEvidence, GateLimits, judge
 from serving.fleet.parity import Parity
-from serving.fleet.questions import gate_questions, voices_about
+from serving.fleet.questions import gate_questions, read_supporters
 from serving.fleet.suite import suite_questions
 from serving.scoring.scorers import score
 
@@ -120,9 +120,9 @@ def _verdict(
     )
     with database.read() as connection:
         scorer = all_agents(connection)[plan.agent].scorer
-        voices = voices_about(connection, plan.agent, authors_min=authors_min)
-        gate = gate_questions(connection, candidate, voices, limit=128)
-        suite = suite_questions(connection, candidate, voices, limit=settings.suite_max, settle_s=3600.0)
+        supporters = read_supporters(connection, plan.agent, authors_min=authors_min)
+        gate = gate_questions(connection, candidate, supporters, limit=128)
+        suite = suite_questions(connection, candidate, supporters, limit=settings.suite_max, settle_s=3600.0)
 
     questions = (*gate, *suite)
     answers = learner.answers([question.messages for question in questions]) if questions else []
@@ -139,8 +139,8 @@ def _verdict(
         gate=tuple(pairs[: len(gate)]),
         suite=tuple(pairs[len(gate) :]),
         authors={question.event: question.author for question in questions if question.author},
-        before=Speech(),
-        after=Speech(),
+        before=AnswerStatistics(),
+        after=AnswerStatistics(),
         parity=_SAME,
         kl_nats=Absent("a benchmark has no budget"),
     )

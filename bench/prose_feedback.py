@@ -21,7 +21,7 @@ from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.silence import unopposed
 from rewards.suite import SuiteQuestion, suite
-from rewards.voices import Voices, hear
+from rewards.supporters import Supporters, find_supporters
 
 REPLY_TOKENS_MAX = 48
 CORRECTED_SHARE = 0.3
@@ -93,7 +93,7 @@ class ProseFeedback:
             gate=[*self._events(Role.GATE)[0], *self._events(Role.GATE)[1]],
             dev=[*self._events(Role.DEV)[0], *self._events(Role.DEV)[1]],
             interactions=history.interactions,
-            voices=self._voices(),
+            supporters=self._supporters(),
             seed=seed,
             replay_max=LearningSettings().replay_max,
             anchors_max=LearningSettings().anchors_max,
@@ -115,7 +115,7 @@ class ProseFeedback:
             new=[*self._events(Role.TRAIN)[0], *new],
             corrections=self.kept,
             interactions=self._history().interactions,
-            voices=self._voices(),
+            supporters=self._supporters(),
             seed=self.seed,
             questions_max=GateSettings().suite_max,
         )
@@ -189,7 +189,7 @@ class ProseFeedback:
 
     def _events(self, role: Role) -> tuple[list[KeptEvent], list[KeptEvent]]:
         """The confirmed corrections of a role: those of the last wave, and those before."""
-        confirmed = [kept for kept in self._voices().confirmed(self.kept) if kept.event.role is role]
+        confirmed = [kept for kept in self._supporters().confirmed(self.kept) if kept.event.role is role]
         return (
             [kept for kept in confirmed if kept.seq > self.earlier],
             [kept for kept in confirmed if kept.seq <= self.earlier],
@@ -197,10 +197,10 @@ class ProseFeedback:
 
     def _silent(self, role: Role) -> list[KeptEvent]:
         replies = [capture for capture in self.captured if capture.role is role]
-        return unopposed(replies, self.kept, history=self._history(), voices=self._voices())
+        return unopposed(replies, self.kept, history=self._history(), supporters=self._supporters())
 
-    def _voices(self) -> Voices:
-        return hear(self.kept, history=self._history(), authors_min=self.plan.authors_min)
+    def _supporters(self) -> Supporters:
+        return find_supporters(self.kept, history=self._history(), authors_min=self.plan.authors_min)
 
     def _history(self) -> History:
         return History(interactions={capture.id: capture for capture in self.captured}, conversations={})

@@ -28,7 +28,7 @@ from examples.real_base.prose_world import ProsePrompt, ProseWorld, read_prose_w
 from ledger.versions.decisions import Verdict
 from rewards.similarity import similarity, text_features
 from rewards.suite import SuiteQuestion
-from serving.fleet.answers import AnsweredQuestion, measure_speech, score_pairs
+from serving.fleet.answers import AnsweredQuestion, measure_answers, score_pairs
 from serving.fleet.gate import Ruling
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
@@ -220,8 +220,8 @@ def _ruling(
         score_pairs(answered[: len(gate)], GainScorer(scorer, wanted)),
         score_pairs(answered[len(gate) :], HarmScorer(scorer, wanted)),
         authors=feedback.authors,
-        before=measure_speech([(answer.question, answer.before) for answer in answered]),
-        after=measure_speech([(answer.question, answer.after) for answer in answered]),
+        before=measure_answers([(answer.question, answer.before) for answer in answered]),
+        after=measure_answers([(answer.question, answer.after) for answer in answered]),
     )
 
 

@@ -23,7 +23,7 @@ class SignerSettings(SettingGroup):
     sources: frozenset[str] = Field(min_length=1)
     """CloudEvents sources that it may speak for; `team-a/*` stands for all that begin with `team-a/`."""
     rights: frozenset[Literal["act", "judge"]] = frozenset()
-    """What it may vouch for: `act` on other people's events; `judge`, where one voice is enough."""
+    """What it may vouch for: `act` on other people's events; `judge`, who alone is enough."""
 
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:

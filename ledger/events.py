@@ -41,7 +41,7 @@ CORRECTING = (Kind.CORRECTION, Kind.OVERRIDE)
 
 
 WAITS_FOR_ANOTHER = "waits for a second person"
-"""Why a correction waits that too few people stand behind (`rewards.voices`)."""
+"""Why a correction waits that too few people stand behind (`rewards.supporters`)."""
 
 
 class Status(StrEnum):

@@ -16,7 +16,7 @@ from rewards.exchange import History, asked
 from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
 from rewards.replies import reply_text
 from rewards.similarity import most_similar, text_features
-from rewards.voices import Voices, author_of
+from rewards.supporters import Supporters, author_of
 
 SIMILAR_SHARE = 0.5
 """Share of the anchors with similar prompts. At 0 a rule spreads to all prompts; at 1 other skills suffer."""
@@ -43,7 +43,7 @@ def choose(
     gate: Sequence[KeptEvent],
     dev: Sequence[KeptEvent],
     interactions: Mapping[str, Interaction],
-    voices: Voices,
+    supporters: Supporters,
     seed: int,
     replay_max: int,
     anchors_max: int,
@@ -63,7 +63,7 @@ def choose(
         corrections=corrections,
         new=new,
         history=history,
-        voices=voices,
+        supporters=supporters,
     )
     demonstrations = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
     untaught_approvals = _untaught_approvals(new, taught, approvals, history)
@@ -106,7 +106,7 @@ def find_outdated(
     corrections: Iterable[KeptEvent],
     new: Iterable[KeptEvent],
     history: History,
-    voices: Voices,
+    supporters: Supporters,
 ) -> frozenset[int]:
     """Numbers (`seq`) of the answers that newer corrections contradict: all of them, or the `new` ones alone.
 
@@ -118,10 +118,10 @@ def find_outdated(
     answers = list(answers)
     replies, answers_of = _approved_replies(answers, history), _by_author(answers)
     for some in (list(corrections), list(new)):
-        confirmed = [kept for kept in some if voices.are_enough(kept.seq)]
-        outdated_seqs |= outdated(replies, corrected(confirmed, history, voices))
+        confirmed = [kept for kept in some if supporters.are_enough(kept.seq)]
+        outdated_seqs |= outdated(replies, corrected(confirmed, history, supporters))
         for author, own in _by_author(some).items():
-            if author in answers_of and not all(voices.are_enough(kept.seq) for kept in own):
+            if author in answers_of and not all(supporters.are_enough(kept.seq) for kept in own):
                 own_replies = _approved_replies(answers_of[author], history)
                 outdated_seqs |= outdated(own_replies, corrected(own, history))
     return frozenset(outdated_seqs)
@@ -142,10 +142,12 @@ def _by_author(events: Iterable[KeptEvent]) -> dict[str, list[KeptEvent]]:
     return by_author
 
 
-def corrected(events: Iterable[KeptEvent], history: History, voices: Voices | None = None) -> list[Corrected]:
+def corrected(
+    events: Iterable[KeptEvent], history: History, supporters: Supporters | None = None
+) -> list[Corrected]:
     """The corrections and overrides whose prompt and both replies are known, each once.
 
-    With `voices`, those that need more people than their author name the author.
+    With `supporters`, those that need more people than their author name the author.
     """
     pairs = []
     for kept in {kept.seq: kept for kept in events}.values():
@@ -154,7 +156,7 @@ def corrected(events: Iterable[KeptEvent], history: History, voices: Voices | No
             right = reply_text(kept.event.data["corrected"])
             if exchange.messages and exchange.reply:
                 prompt = asked(exchange.messages)
-                alone = voices is None or voices.stands_alone(kept.seq)
+                alone = supporters is None or supporters.stands_alone(kept.seq)
                 pairs.append(
                     Corrected(
                         seq=kept.seq,

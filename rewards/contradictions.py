@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ledger.events import CORRECTING, Interaction, KeptEvent
 from rewards.exchange import History, prompt_key
 from rewards.replies import reply_text
-from rewards.voices import Voices, author_of
+from rewards.supporters import Supporters, author_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ def contradictions(
     *,
     interactions: Mapping[str, Interaction],
     window_s: float,
-    voices: Voices,
+    supporters: Supporters,
 ) -> Contradictions:
     """Which of the corrections and overrides among `events` contradict another one about the same prompt.
 
@@ -48,11 +48,11 @@ def contradictions(
             if claim is not newer and _wanted(claim) != _wanted(newer):
                 superseded[claim.seq] = newer.seq
         standing = [claim for claim in claims if claim.seq not in superseded]
-        strong = [claim for claim in standing if voices.are_enough(claim.seq)]
+        strong = [claim for claim in standing if supporters.are_enough(claim.seq)]
         if not strong:
             continue  # each of them waits for another person anyway
         for claim in standing:
-            if not voices.are_enough(claim.seq) and _wanted(claim) != _wanted(strong[-1]):
+            if not supporters.are_enough(claim.seq) and _wanted(claim) != _wanted(strong[-1]):
                 contested[claim.seq] = strong[-1].seq
         replaced, left = _replaced(strong, window_s)
         superseded |= replaced

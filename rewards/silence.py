@@ -11,7 +11,7 @@ from ledger.events import SILENCE, Event, Interaction, KeptEvent, Kind, Status
 from rewards.batch import find_outdated
 from rewards.exchange import History, asked
 from rewards.similarity import TextFeatures, similarity, text_features
-from rewards.voices import Voices
+from rewards.supporters import Supporters
 
 NEGLECT_MAX = 0.02
 """Chance that nobody corrected any of a prompt's neighbours although the rule applies to them, at most."""
@@ -28,7 +28,11 @@ _NEAREST = 8  # prompts around a corrected one that show how many people correct
 
 
 def unopposed(
-    replies: Sequence[Interaction], corrections: Sequence[KeptEvent], *, history: History, voices: Voices
+    replies: Sequence[Interaction],
+    corrections: Sequence[KeptEvent],
+    *,
+    history: History,
+    supporters: Supporters,
 ) -> list[KeptEvent]:
     """The replies as approvals, in order, without those that a rule of the corrections would change.
 
@@ -40,8 +44,10 @@ def unopposed(
     `history` has the replies too; all are of one role.
     """
     approvals = [silent_approval(reply, seq=place - len(replies)) for place, reply in enumerate(replies)]
-    corrections = voices.confirmed(corrections)
-    outdated = find_outdated(approvals, corrections=corrections, new=(), history=history, voices=voices)
+    corrections = supporters.confirmed(corrections)
+    outdated = find_outdated(
+        approvals, corrections=corrections, new=(), history=history, supporters=supporters
+    )
     compared = [
         (text_features(asked(messages)), kept.event.role)
         for kept in corrections[-_CORRECTIONS_MAX:]

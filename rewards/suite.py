@@ -11,7 +11,7 @@ from ledger.events import Interaction, KeptEvent, Role
 from rewards.batch import fair_sample, find_outdated, sample_approvals
 from rewards.episode import Message
 from rewards.exchange import History
-from rewards.voices import Voices
+from rewards.supporters import Supporters
 
 _TAUGHT_SHARE = 1 / 3  # of the suite: corrections of earlier turns; the rest are approved replies
 
@@ -35,7 +35,7 @@ def suite(
     new: Sequence[KeptEvent],
     corrections: Sequence[KeptEvent],
     interactions: Mapping[str, Interaction],
-    voices: Voices,
+    supporters: Supporters,
     seed: int,
     questions_max: int,
 ) -> tuple[SuiteQuestion, ...]:
@@ -54,7 +54,7 @@ def suite(
         corrections=all_corrections,
         new=new,
         history=history,
-        voices=voices,
+        supporters=supporters,
     )
     new_groups = {kept.event.prompt_group for kept in new}
     taught, approved = (

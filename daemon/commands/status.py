@@ -38,7 +38,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
         with database.read() as connection:
             state = overview(connection)
             candidates_wait = waiting_candidates(connection, canary)
-            held = all_holds(connection)
+            holds = all_holds(connection)
             freshness = freshness_of(settings)
             replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
             capturing = {name for name, agent in all_agents(connection).items() if agent.capture}
@@ -60,7 +60,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             for measure in measures
         }
         for name, agent in document["agents"].items():
-            hold = held.get(name)
+            hold = holds.get(name)
             agent["candidate_waits_for"] = candidates_wait.get(name)
             agent["lacks"] = missing[name]
             agent["on_hold_by"] = None if hold is None else hold.by
@@ -69,7 +69,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     out = console()
     _render(state, waits, turns, candidates_wait, ends, out)
     for line in (
-        *_hold_warnings(held),
+        *_hold_warnings(holds),
         *(f"{name} has {line}" for name, lines in missing.items() for line in lines),
         *_role_warnings(readiness),
         *_ledger_warnings(state),
@@ -135,11 +135,11 @@ def _ledger_warnings(state: Overview) -> list[str]:
     return lines
 
 
-def _hold_warnings(held: Mapping[str, Hold]) -> list[str]:
+def _hold_warnings(holds: Mapping[str, Hold]) -> list[str]:
     """Agents that get no new version until somebody resumes them."""
     return [
         f"{hold.agent}: on hold by {hold.by} since {moment(hold.held_s)}: {short(hold.reason)}"
-        for hold in held.values()
+        for hold in holds.values()
     ]
 
 

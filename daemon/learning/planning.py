@@ -39,7 +39,7 @@ from rewards.episode import Part
 from rewards.exchange import History
 from rewards.labelling import settle_for_planning
 from rewards.silence import is_silence, unopposed
-from rewards.voices import SHOWING, Voices, hear
+from rewards.supporters import SHOWING, Supporters, find_supporters
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
@@ -85,7 +85,7 @@ class _Material:
     gate: Sequence[KeptEvent]
     dev: Sequence[KeptEvent]
     unconfirmed: Sequence[KeptEvent]  # of any role: they waited for another person so far
-    voices: Voices
+    supporters: Supporters
     background: Background
     baselines: Mapping[str | None, float]
     reverted: frozenset[int]  # `seq` of waiting and taught events that an outcome reverted
@@ -104,7 +104,7 @@ def plan_turn(
     through = newest_seq(connection, agent.name)
     material = _read_material(connection, agent.name, backlog.champion, limits)
     marks = _disputes(material)
-    marks = _lone_voices(material, but=marks) | marks
+    marks = _unsupported(material, but=marks) | marks
     undisputed = replace(
         material,
         waiting=[kept for kept in material.waiting if marks.get(kept.seq, _USABLE) == _USABLE],
@@ -139,7 +139,7 @@ def plan_turn(
         gate=undisputed.gate,
         dev=undisputed.dev,
         interactions=history.interactions,
-        voices=material.voices,
+        supporters=material.supporters,
         seed=seed,
         replay_max=limits.replay_max,
         anchors_max=anchors_max,
@@ -180,13 +180,15 @@ def _read_material(connection: Connection, agent: str, champion: int, limits: Tu
         connection, agent, [*waiting, *taught, *approvals, *praised, *gate, *dev, *unconfirmed]
     )
     amended = [kept for kept in background.amended if kept.status in _STANDING]
-    voices = hear(
+    supporters = find_supporters(
         [*waiting, *taught, *gate, *dev, *unconfirmed, *amended],
         history=background.history,
         authors_min=limits.authors_min,
         approvals=[*approvals, *praised],
     )
-    joined = [kept for kept in unconfirmed if kept.event.role is Role.TRAIN and voices.are_enough(kept.seq)]
+    joined = [
+        kept for kept in unconfirmed if kept.event.role is Role.TRAIN and supporters.are_enough(kept.seq)
+    ]
     waiting += joined[: limits.new_max - len(waiting)]
     return _Material(
         waiting=waiting,
@@ -198,7 +200,7 @@ def _read_material(connection: Connection, agent: str, champion: int, limits: Tu
         gate=gate,
         dev=dev,
         unconfirmed=unconfirmed,
-        voices=voices,
+        supporters=supporters,
         background=background,
         reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
         baselines=mean_outcomes(
@@ -211,7 +213,7 @@ def _silent(material: _Material, history: History) -> list[KeptEvent]:
     """Replies that nobody objected to, as approvals; not where a correction, of any role, says otherwise."""
     events = [*material.waiting, *material.taught, *material.gate, *material.dev]
     corrections = [kept for kept in events if kept.event.kind in CORRECTING]
-    return unopposed(material.replies, corrections, history=history, voices=material.voices)
+    return unopposed(material.replies, corrections, history=history, supporters=material.supporters)
 
 
 def _disputes(material: _Material) -> Marks:
@@ -220,7 +222,7 @@ def _disputes(material: _Material) -> Marks:
         [*material.waiting, *material.taught, *material.gate, *material.dev, *material.unconfirmed],
         interactions=material.background.interactions,
         window_s=CONTEST_WINDOW_S,
-        voices=material.voices,
+        supporters=material.supporters,
     )
     marks: Marks = {}
     for seq, other in disputes.contested.items():
@@ -230,21 +232,21 @@ def _disputes(material: _Material) -> Marks:
     return marks
 
 
-def _lone_voices(material: _Material, *, but: Marks) -> Marks:
+def _unsupported(material: _Material, *, but: Marks) -> Marks:
     """Corrections that wait for another person, and those that waited for one who has come."""
     marks: Marks = {}
     alone = {
         kept.event.key
         for kept in (*material.waiting, *material.unconfirmed, *material.background.amended)
-        if kept.event.kind in SHOWING and kept.event.key and not material.voices.are_enough(kept.seq)
+        if kept.event.kind in SHOWING and kept.event.key and not material.supporters.are_enough(kept.seq)
     }
     for kept in (*material.waiting, *material.gate, *material.dev):
-        shows = kept.event.kind in SHOWING and not material.voices.are_enough(kept.seq)
+        shows = kept.event.kind in SHOWING and not material.supporters.are_enough(kept.seq)
         if shows or (kept.event.kind is Kind.OUTCOME and kept.event.amends in alone):
             marks[kept.seq] = (Status.WAITING, WAITS_FOR_ANOTHER)
     for kept in material.unconfirmed:
         is_outcome = kept.event.kind is Kind.OUTCOME
-        if kept.event.amends not in alone if is_outcome else material.voices.are_enough(kept.seq):
+        if kept.event.amends not in alone if is_outcome else material.supporters.are_enough(kept.seq):
             marks[kept.seq] = _USABLE
     return {seq: mark for seq, mark in marks.items() if seq not in but}
 

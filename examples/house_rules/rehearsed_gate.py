@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from daemon.settings import GateSettings
 from engine.measurements import Absent
 from ledger.versions.evidence import Pair
-from serving.fleet.gate import GateEvidence, GateLimits, Ruling, Speech, judge
+from serving.fleet.gate import AnswerStatistics, GateEvidence, GateLimits, Ruling, judge
 from serving.fleet.parity import Parity
 
 _SERVED_AS_TRAINED = Parity(
@@ -18,8 +18,8 @@ def rule(
     suite: Sequence[Pair],
     *,
     authors: Mapping[str, str],
-    before: Speech | None = None,
-    after: Speech | None = None,
+    before: AnswerStatistics | None = None,
+    after: AnswerStatistics | None = None,
 ) -> Ruling:
     """The ruling on a first try, with the default settings.
 
@@ -31,8 +31,8 @@ def rule(
             gate=tuple(gate),
             suite=tuple(suite),
             authors=authors,
-            before=before or Speech(),
-            after=after or Speech(),
+            before=before or AnswerStatistics(),
+            after=after or AnswerStatistics(),
             parity=_SERVED_AS_TRAINED,
             kl_nats=Absent("a rehearsal has no budget"),
         ),

@@ -26,7 +26,7 @@ from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.silence import unopposed
 from rewards.suite import SuiteQuestion, suite
-from rewards.voices import Voices, hear
+from rewards.supporters import Supporters, find_supporters
 from serving.fleet.gate import Ruling
 
 SUITE_MAX = 48  # as in the demo
@@ -87,7 +87,7 @@ class SimulatedFeedback:
             self._approve_and_correct(wave)
         else:
             self._correct_some(wave, self._method.corrected_share)
-        confirmed = self._voices().confirmed(self._events(Kind.CORRECTION))
+        confirmed = self._supporters().confirmed(self._events(Kind.CORRECTION))
         new = [kept for kept in confirmed if kept.event.role is Role.TRAIN and kept not in trained]
         held_out = [kept for kept in confirmed if kept.event.role is Role.GATE and kept not in earlier_gate]
         if not new:
@@ -157,20 +157,22 @@ class SimulatedFeedback:
             new=new,
             corrections=self._events(Kind.CORRECTION),
             interactions=self._history().interactions,
-            voices=self._voices(),
+            supporters=self._supporters(),
             seed=self._seed,
             questions_max=SUITE_MAX,
         )
 
-    def _voices(self) -> Voices:
+    def _supporters(self) -> Supporters:
         authors_min = self._method.authors_min
-        return hear(self._events(Kind.CORRECTION), history=self._history(), authors_min=authors_min)
+        return find_supporters(
+            self._events(Kind.CORRECTION), history=self._history(), authors_min=authors_min
+        )
 
     def _silent(self, role: Role) -> list[KeptEvent]:
         """Replies that nobody objected to, and that no correction's rule would change."""
         corrections, history = self._events(Kind.CORRECTION), self._history()
         replies = [capture for capture in self._captured if capture.role is role]
-        return unopposed(replies, corrections, history=history, voices=self._voices())
+        return unopposed(replies, corrections, history=history, supporters=self._supporters())
 
     def _history(self) -> History:
         return History(interactions={capture.id: capture for capture in self._captured}, conversations={})
@@ -245,7 +247,7 @@ class SimulatedFeedback:
             gate=self._events(Kind.CORRECTION, Role.GATE),
             dev=self._events(Kind.CORRECTION, Role.DEV),
             interactions=history.interactions,
-            voices=self._voices(),
+            supporters=self._supporters(),
             seed=seed,
             replay_max=self._method.replay_max,
             anchors_max=self._method.anchors_max,

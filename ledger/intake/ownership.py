@@ -36,7 +36,7 @@ FORGOTTEN_AUTHOR = "forgotten-"
 """How the name begins that stands for a forgotten author's; the number of the erasure follows."""
 
 JUDGE_RIGHT = "judge"
-"""The right to be believed without a second person, for a verifier or a lead (`rewards.voices`)."""
+"""The right to be believed without a second person, for a verifier or a lead (`rewards.supporters`)."""
 
 
 def unsigned_refusal(event: Event, levels: TrustLevels) -> str:

@@ -65,8 +65,8 @@ def forget_openings(connection: Connection, groups: Iterable[tuple[str, str]]) -
         for chunk in in_chunks(sorted(some)):
             there = set[str | None]()
             for table in (events, interactions):
-                held = and_(table.c.agent == agent, table.c.prompt_group.in_(chunk))
-                there.update(connection.scalars(select(table.c.prompt_group).where(held).distinct()))
+                has_role = and_(table.c.agent == agent, table.c.prompt_group.in_(chunk))
+                there.update(connection.scalars(select(table.c.prompt_group).where(has_role).distinct()))
             gone = [group for group in chunk if group not in there]
             connection.execute(
                 delete(openings).where(openings.c.agent == agent, openings.c.prompt_group.in_(gone))

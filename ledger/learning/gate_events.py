@@ -36,8 +36,8 @@ class SuiteMaterial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VoiceMaterial:
-    """Everything that says who stands behind an agent's corrections (`rewards.voices`)."""
+class SupporterMaterial:
+    """Everything that says who stands behind an agent's corrections (`rewards.supporters`)."""
 
     corrections: Sequence[KeptEvent]  # of every role, and takeovers; those that wait for another person too
     approvals: Sequence[KeptEvent]  # of role gate
@@ -97,7 +97,7 @@ def suite_material(connection: Connection, candidate: Version, *, settle_s: floa
     )
 
 
-def voice_material(connection: Connection, agent: str) -> VoiceMaterial:
+def supporter_material(connection: Connection, agent: str) -> SupporterMaterial:
     """What people said about the agent, as far as it may stand behind a correction."""
     corrections = [
         *(kept for role in Role for kept in usable(connection, agent, role=role, kinds=CORRECTING)),
@@ -106,7 +106,7 @@ def voice_material(connection: Connection, agent: str) -> VoiceMaterial:
     ]
     approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
     named = [kept.event.interaction for kept in (*corrections, *approvals)]
-    return VoiceMaterial(
+    return SupporterMaterial(
         corrections=corrections,
         approvals=approvals,
         interactions=interactions_named(connection, filter(None, named)),

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from ledger.versions.evidence import Answers, Evidence, Pair
-from serving.fleet.gate import GateEvidence, Ruling, Speech, sign_of
+from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
 from serving.scoring.forms import holds_json, is_json
@@ -133,10 +133,10 @@ def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[P
     return tuple(replace(pair, again=second_scores.get(pair.event)) for pair in first)
 
 
-def measure_speech(answers: Sequence[tuple[Question, Completion]]) -> Speech:
+def measure_answers(answers: Sequence[tuple[Question, Completion]]) -> AnswerStatistics:
     """Lengths and faults of one model's answers."""
     texts = [(question.wanted, answer.text) for question, answer in answers]
-    return Speech(
+    return AnswerStatistics(
         answers=len(texts),
         characters=sum(len(text) for _, text in texts),
         characters_wanted=sum(

@@ -36,7 +36,7 @@ LENGTH_RATIO_MAX = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speech:
+class AnswerStatistics:
     """Lengths and faults of the answers that one model generates; both models get the same prompts."""
 
     answers: int = 0
@@ -61,8 +61,8 @@ class GateEvidence:
     gate_unscored: Mapping[str, str] = field(default_factory=dict)  # uid -> why the scorer gave no number
     suite_unscored: Mapping[str, str] = field(default_factory=dict)
     authors: Mapping[str, str] = field(default_factory=dict)  # by uid, of those who do not count alone
-    before: Speech
-    after: Speech
+    before: AnswerStatistics
+    after: AnswerStatistics
     parity: Parity
     kl_nats: float | Absent  # of the training, from the manifest
 
@@ -245,7 +245,7 @@ def _harm(suite: Sequence[Pair], authors: Mapping[str, str]) -> list[str]:
     return [f"harm: {losses} of {len(suite)} prompts became worse, {wins} better"]
 
 
-def _broken(before: Speech, after: Speech) -> list[str]:
+def _broken(before: AnswerStatistics, after: AnswerStatistics) -> list[str]:
     complaints = []
     for fault in ("repetitive", "cut_short", "unparsable"):
         share_before, share_after = before.share(getattr(before, fault)), after.share(getattr(after, fault))

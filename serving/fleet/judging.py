@@ -24,15 +24,15 @@ from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version
 from ledger.versions.promotion import promote
-from rewards.voices import Voices
+from rewards.supporters import Supporters
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
-from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of, measure_speech
+from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of, measure_answers
 from serving.fleet.gate import GateEvidence, GateLimits, judge
 from serving.fleet.gathering import Gathered, Questions, gather
 from serving.fleet.own_scores import OwnScoring, ScoringOptions
 from serving.fleet.parity import Parity
-from serving.fleet.questions import Question, gate_questions, taught_questions, voices_about
+from serving.fleet.questions import Question, gate_questions, read_supporters, taught_questions
 from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
 from serving.fleet.replica_reports import ReplicaReports
@@ -48,7 +48,7 @@ _duration = metrics.get_meter("serving").create_histogram(
     explicit_bucket_boundaries_advisory=(1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
 )
 
-SuiteOf = Callable[[Connection, Version, Voices], Sequence[Question]]
+SuiteOf = Callable[[Connection, Version, Supporters], Sequence[Question]]
 """The no-harm suite of a candidate: what it must not do worse than the champion."""
 
 
@@ -174,10 +174,10 @@ def _gather(
 ) -> tuple[GateEvidence, Gathered]:
     options, candidate = judging.options, state.candidate
     with judging.database.read() as connection:
-        voices = voices_about(connection, candidate.agent, authors_min=options.limits.authors_min)
+        supporters = read_supporters(connection, candidate.agent, authors_min=options.limits.authors_min)
         questions = Questions(
-            gate=gate_questions(connection, candidate, voices, limit=options.gate_max),
-            suite=judging.suite(connection, candidate, voices),
+            gate=gate_questions(connection, candidate, supporters, limit=options.gate_max),
+            suite=judging.suite(connection, candidate, supporters),
             taught=taught_questions(connection, candidate, limit=options.receipts_max),
         )
     before = (replica.base_name() or "") if state.champion is None else state.champion.model
@@ -200,8 +200,8 @@ def _gather(
         suite=gathered.suite.pairs,
         gate_unscored=gathered.gate.missing,
         suite_unscored=gathered.suite.missing,
-        before=measure_speech([(answer.question, answer.before) for answer in judged]),
-        after=measure_speech([(answer.question, answer.after) for answer in judged]),
+        before=measure_answers([(answer.question, answer.before) for answer in judged]),
+        after=measure_answers([(answer.question, answer.after) for answer in judged]),
         authors={question.event: question.author for question in asked if question.author},
         parity=parity,
         kl_nats=judging.checker.check(candidate).kl_nats,

@@ -209,7 +209,7 @@ def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Eve
             )
         report = reconciler.reconcile(versions[:capacity])
         fleet.reports.add(report)
-        missing = sum(version.model not in report.held for version in versions)
+        missing = sum(version.model not in report.verified for version in versions)
         _missing.set(missing, {"replica": urlsplit(reconciler.url).netloc.rpartition("@")[2]})
         ending.wait(fleet.options.tick_s)
 

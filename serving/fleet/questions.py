@@ -14,12 +14,12 @@ from feedback.grouping import normalise
 from ledger.database import Connection
 from ledger.events import KeptEvent
 from ledger.learning.event_queries import NEWEST_MAX, interactions_named, untaught
-from ledger.learning.gate_events import gate_corrections, taught_events, trained_events, voice_material
+from ledger.learning.gate_events import gate_corrections, supporter_material, taught_events, trained_events
 from ledger.learning.last_tries import retry_of
 from ledger.versions.lineage import Version
 from rewards.exchange import History
 from rewards.halves import nearest_to
-from rewards.voices import Voices, author_of, hear
+from rewards.supporters import Supporters, author_of, find_supporters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Question:
 
 
 def gate_questions(
-    connection: Connection, candidate: Version, voices: Voices, *, limit: int
+    connection: Connection, candidate: Version, supporters: Supporters, *, limit: int
 ) -> list[Question]:
     """The newest `limit` questions of gate corrections that arrived after the champion's turn was planned.
 
@@ -42,10 +42,10 @@ def gate_questions(
     Left out are corrections that wait for another person, and prompts that the candidate was trained on. A
     candidate whose turn left out a part of a refused batch is judged by prompts like its own events alone.
     """
-    confirmed = [kept for kept in gate_corrections(connection, candidate) if voices.are_enough(kept.seq)]
+    confirmed = [kept for kept in gate_corrections(connection, candidate) if supporters.are_enough(kept.seq)]
     confirmed = _like_its_own(connection, candidate, confirmed)
     author_by_uid = {
-        kept.event.uid: author_of(kept) for kept in confirmed if not voices.stands_alone(kept.seq)
+        kept.event.uid: author_of(kept) for kept in confirmed if not supporters.stands_alone(kept.seq)
     }
     trained = {
         _prompt(question) for question in questions_of(connection, trained_events(connection, candidate))
@@ -57,7 +57,7 @@ def gate_questions(
     by_prompt = {_prompt(question): question for question in questions}
     return [
         replace(question, author=author_by_uid.get(question.event))
-        if len(authors[prompt, question.wanted]) < voices.authors_min
+        if len(authors[prompt, question.wanted]) < supporters.authors_min
         else question  # enough people said so of this very prompt
         for prompt, question in by_prompt.items()
         if prompt not in trained
@@ -81,10 +81,10 @@ def _like_its_own(
     return nearest_to(corrections, own, left_out, history)
 
 
-def voices_about(connection: Connection, agent: str, *, authors_min: int) -> Voices:
+def read_supporters(connection: Connection, agent: str, *, authors_min: int) -> Supporters:
     """Who stands behind the agent's corrections, of whatever role."""
-    material = voice_material(connection, agent)
-    return hear(
+    material = supporter_material(connection, agent)
+    return find_supporters(
         material.corrections,
         history=History(interactions=material.interactions, conversations={}),
         authors_min=authors_min,

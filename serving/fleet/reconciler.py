@@ -1,7 +1,7 @@
 """Makes one replica load the adapters that the ledger wants, and reports which ones the replica holds.
 
-Only what the replica lists counts; the reconciler does not remember its own commands. An adapter is *held*
-once the replica lists it and has passed its probes. Only held adapters get traffic.
+Only what the replica lists counts; the reconciler does not remember its own commands. An adapter is
+*verified* once the replica lists it and has passed its probes. Only verified adapters get traffic.
 """
 
 import hashlib
@@ -46,9 +46,9 @@ class Report:
 
     url: str
     base_name: str | None = None
-    held: frozenset[str] = frozenset()  # adapters that it lists and that passed their probes here
+    verified: frozenset[str] = frozenset()  # adapters that it lists and that passed their probes here
     parity: Mapping[str, Parity] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)  # adapter -> why it is not held
+    failed: Mapping[str, str] = field(default_factory=dict)  # adapter -> why it is not verified
     fault: str | None = None  # why the replica itself must get no traffic
 
     @property
@@ -87,8 +87,8 @@ def in_rotation(reports: Sequence[Report], serving: frozenset[str]) -> frozenset
     left, all usable ones stay; the gateway sends a request only to a replica that holds its adapter.
     """
     usable = [report for report in reports if report.is_usable]
-    held_somewhere = serving & frozenset().union(*(report.held for report in usable))
-    complete = frozenset(report.url for report in usable if held_somewhere <= report.held)
+    verified_somewhere = serving & frozenset().union(*(report.verified for report in usable))
+    complete = frozenset(report.url for report in usable if verified_somewhere <= report.verified)
     return complete or frozenset(report.url for report in usable)
 
 
@@ -136,7 +136,7 @@ class Reconciler:
         return Report(
             url=self.url,
             base_name=listing.base_name,
-            held=frozenset(model for model, parity in self._parity.items() if parity.passed),
+            verified=frozenset(model for model, parity in self._parity.items() if parity.passed),
             parity=dict(self._parity),
             failed={model: why for model, (why, _) in self._failed.items()},
             fault=self._other_base,
@@ -148,7 +148,7 @@ class Reconciler:
             del self._parity[model]
 
     def _hold(self, version: Version, listing: Listing, base_name: str) -> None:
-        """Load and probe the version, unless it is held. Afterwards it is held, or `_failed` says why not."""
+        """Load and probe the version. Afterwards it is verified, or `_failed` says why not."""
         model = version.model
         if model in self._parity:
             return
@@ -181,11 +181,11 @@ class Reconciler:
             return compare(check.probes, list(served), list(bare))
 
     def _accept(self, model: str, parity: Parity) -> None:
-        """The adapter is held if it passed its probes; otherwise it is unloaded."""
+        """The adapter is verified if it passed its probes; otherwise it is unloaded."""
         if parity.passed:
             self._parity[model] = parity
             self._failed.pop(model, None)
-            log.info("adapter held", replica=self.url, model=model, difference=parity.difference_nats)
+            log.info("adapter verified", replica=self.url, model=model, difference=parity.difference_nats)
             return
         if parity.same_base:
             difference, allowed = parity.difference_nats, parity.allowed_nats
@@ -197,7 +197,7 @@ class Reconciler:
 
     def _fail(self, model: str, why: str) -> None:
         if self._failed.get(model, ("", 0.0))[0] != why:
-            log.warning("adapter not held", replica=self.url, model=model, why=why)
+            log.warning("adapter not verified", replica=self.url, model=model, why=why)
         self._failed[model] = (why[:200], self._clock())
 
     def _unload_unwanted(self, listing: Listing, wanted: frozenset[str]) -> None:

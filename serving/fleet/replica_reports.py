@@ -54,7 +54,7 @@ class ReplicaReports:
 
     def holders(self, model: str) -> dict[str, Parity]:
         """Replicas in rotation that hold the adapter, and the parity of each."""
-        return {report.url: report.parity[model] for report in self.rotation() if model in report.held}
+        return {report.url: report.parity[model] for report in self.rotation() if model in report.verified}
 
     def failures(self, model: str) -> Mapping[str, str]:
         """Replicas in rotation that were to hold the adapter and do not, and why."""
@@ -77,6 +77,6 @@ class ReplicaReports:
             url=url,
             in_rotation=in_rotation,
             base_name=report.base_name,
-            models=tuple(sorted(report.held)),
+            models=tuple(sorted(report.verified)),
             note=None if note is None else note[:200],
         )

@@ -12,12 +12,12 @@ from ledger.versions.lineage import Version
 from rewards.exchange import History
 from rewards.silence import unopposed
 from rewards.suite import suite
-from rewards.voices import Voices, author_of
+from rewards.supporters import Supporters, author_of
 from serving.fleet.questions import Question
 
 
 def suite_questions(
-    connection: Connection, candidate: Version, voices: Voices, *, limit: int, settle_s: float
+    connection: Connection, candidate: Version, supporters: Supporters, *, limit: int, settle_s: float
 ) -> Sequence[Question]:
     """At most `limit` questions, the same for the same candidate and ledger.
 
@@ -28,12 +28,12 @@ def suite_questions(
     authors = {kept.event.uid: author_of(kept) for kept in (*material.approvals, *material.judged_before)}
     questions = suite(
         approvals=material.approvals,
-        silent=unopposed(material.replies, material.corrections, history=history, voices=voices),
+        silent=unopposed(material.replies, material.corrections, history=history, supporters=supporters),
         taught_gate=material.judged_before,
         new=material.new,
         corrections=material.corrections,
         interactions=history.interactions,
-        voices=voices,
+        supporters=supporters,
         seed=candidate.turn_id,
         questions_max=limit,
     )
@@ -43,7 +43,7 @@ def suite_questions(
             messages=question.messages,
             request=question.request,
             wanted=question.expected,
-            author=authors.get(question.uid) if voices.authors_min > 1 else None,
+            author=authors.get(question.uid) if supporters.authors_min > 1 else None,
         )
         for question in questions
     ]

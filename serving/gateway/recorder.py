@@ -141,13 +141,13 @@ class Recorder:
                 capture = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
-            held = capture.memory_bytes
-            fate = self._record(capture, held)
+            memory_bytes = capture.memory_bytes
+            fate = self._record(capture, memory_bytes)
             if fate is not None:
-                self._release(held)
+                self._release(memory_bytes)
                 self.count(fate)
 
-    def _record(self, capture: Capture, held: int) -> str | None:
+    def _record(self, capture: Capture, memory_bytes: int) -> str | None:
         """Send one capture. Returns its fate if that is known by now."""
         try:
             if max(map(depth_of, (capture.messages, capture.request))) > _MESSAGES_DEPTH_MAX:
@@ -172,7 +172,7 @@ class Recorder:
             why = str(fault) if type(fault) is ValueError else type(fault).__name__
             log.warning("interaction not captured", agent=capture.agent, why=why)
             return "invalid"
-        sending.add_done_callback(lambda future: self._sent(future, held))
+        sending.add_done_callback(lambda future: self._sent(future, memory_bytes))
         return None
 
     def _event(self, capture: Capture, prompt: Mapping[str, str]) -> KafkaRecord:
@@ -206,22 +206,22 @@ class Recorder:
             event_id=capture.id,
         )
 
-    def _sent(self, future: Future[Sent], held: int) -> None:
+    def _sent(self, future: Future[Sent], memory_bytes: int) -> None:
         fault = future.exception()
         assert fault is None or isinstance(fault, NotAcknowledged)
-        self._release(held)
+        self._release(memory_bytes)
         self.count("kept" if fault is None else "not_acknowledged")
 
-    def _hold(self, held: int) -> bool:
+    def _hold(self, memory_bytes: int) -> bool:
         with self._counting:
-            if self._bytes_held + held > self._bytes_max:
+            if self._bytes_held + memory_bytes > self._bytes_max:
                 return False
-            self._bytes_held += held
+            self._bytes_held += memory_bytes
             return True
 
-    def _release(self, held: int) -> None:
+    def _release(self, memory_bytes: int) -> None:
         with self._counting:
-            self._bytes_held -= held
+            self._bytes_held -= memory_bytes
 
 
 def _prompt_of(reply: CapturedReply) -> dict[str, str]:

@@ -106,12 +106,12 @@ def reference(base: Path, adapter: Path) -> list[dict[str, Any]]:
     return probes
 
 
-def no_suite(_connection: object, _candidate: object, _voices: object) -> list[Any]:
+def no_suite(_connection: object, _candidate: object, _supporters: object) -> list[Any]:
     """Nothing to harm."""
     return []
 
 
-def judging_never_ends(_connection: object, _candidate: object, _voices: object) -> list[Any]:
+def judging_never_ends(_connection: object, _candidate: object, _supporters: object) -> list[Any]:
     """For tests that promote by hand: the gate must not be faster."""
     raise LedgerUnavailable("no judging in this test")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
-from rewards.voices import Voices
+from rewards.supporters import Supporters
 
-ONE_IS_ENOUGH = Voices(people={}, authors_min=1)
+ONE_IS_ENOUGH = Supporters(people={}, authors_min=1)
 """Everybody counts alone: what these tests are about does not depend on people."""
 
 Messages = tuple[Mapping[str, Any], ...]

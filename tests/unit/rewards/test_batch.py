@@ -23,7 +23,7 @@ from tests.unit.rewards.events import (
 
 def choose_events(**given: Any) -> TurnSelection:
     empty = {"new": [], "taught": [], "approvals": [], "gate": [], "dev": [], "interactions": {}}
-    empty |= {"voices": ONE_IS_ENOUGH}
+    empty |= {"supporters": ONE_IS_ENOUGH}
     return choose(**{**empty, "seed": 1, "replay_max": 64, "anchors_max": 160, **given})
 
 
@@ -189,7 +189,7 @@ def test_the_suite_has_earlier_corrections_and_approved_replies_that_are_not_out
         new=new,
         corrections=[*taught_gate, *new],
         interactions={},
-        voices=ONE_IS_ENOUGH,
+        supporters=ONE_IS_ENOUGH,
         seed=1,
         questions_max=48,
     )
@@ -212,7 +212,7 @@ def test_the_suite_has_no_prompt_group_of_the_new_corrections() -> None:
         new=[build_correction(3, "stop order 5", "no", "yes", **same_group)],
         corrections=[],
         interactions={},
-        voices=ONE_IS_ENOUGH,
+        supporters=ONE_IS_ENOUGH,
         seed=1,
         questions_max=8,
     )
@@ -229,7 +229,7 @@ def test_the_suite_asks_only_events_of_role_gate_and_takes_prompts_from_interact
         new=[],
         corrections=[],
         interactions={"i": interaction},
-        voices=ONE_IS_ENOUGH,
+        supporters=ONE_IS_ENOUGH,
         seed=1,
         questions_max=8,
     )
@@ -249,7 +249,7 @@ def test_a_correction_that_was_corrected_again_is_not_in_the_suite() -> None:
         new=[],
         corrections=taught_gate,
         interactions={},
-        voices=ONE_IS_ENOUGH,
+        supporters=ONE_IS_ENOUGH,
         seed=1,
         questions_max=8,
     )

@@ -4,22 +4,26 @@ from dataclasses import replace
 
 from rewards.contradictions import Contradictions, contradictions
 from rewards.exchange import History
-from rewards.voices import Voices, hear
+from rewards.supporters import Supporters, find_supporters
 from tests.unit.rewards.events import ONE_IS_ENOUGH, KeptEvent, build_correction
 
 NOTHING = Contradictions(superseded={}, contested={})
 
 
 def contradictions_of(
-    *events: KeptEvent, window_s: float = 100.0, voices: Voices = ONE_IS_ENOUGH
+    *events: KeptEvent, window_s: float = 100.0, supporters: Supporters = ONE_IS_ENOUGH
 ) -> Contradictions:
-    return contradictions(events, interactions={}, window_s=window_s, voices=voices)
+    return contradictions(events, interactions={}, window_s=window_s, supporters=supporters)
 
 
 def contested_by_two(*events: KeptEvent) -> set[int]:
     """What is contested where two people have to correct alike."""
     history = History(interactions={}, conversations={})
-    return set(contradictions_of(*events, voices=hear(events, history=history, authors_min=2)).contested)
+    return set(
+        contradictions_of(
+            *events, supporters=find_supporters(events, history=history, authors_min=2)
+        ).contested
+    )
 
 
 def build_correction_by(
@@ -67,7 +71,9 @@ def test_a_lone_persons_newer_word_does_not_replace_what_two_people_said_long_ag
     old = [build_correction_by(author, seq, "a", at_s=0.0) for seq, author in ((1, "ann"), (2, "bob"))]
     new = build_correction_by("mallory", 3, "b", at_s=1000.0)
     history = History(interactions={}, conversations={})
-    verdict = contradictions_of(*old, new, voices=hear([*old, new], history=history, authors_min=2))
+    verdict = contradictions_of(
+        *old, new, supporters=find_supporters([*old, new], history=history, authors_min=2)
+    )
     assert verdict == Contradictions(superseded={}, contested={3: 2})
 
 

@@ -24,7 +24,7 @@ ALIKE = build_interaction("alike", "Please cancel order 4711 now.", "Sure!")
 
 def build_silence(replies: list[Interaction], corrections: list[KeptEvent]) -> list[KeptEvent]:
     history = NOTHING_CAPTURED.including(replies)
-    return unopposed(replies, corrections, history=history, voices=ONE_IS_ENOUGH)
+    return unopposed(replies, corrections, history=history, supporters=ONE_IS_ENOUGH)
 
 
 def names(kept: list) -> list[str]:
@@ -62,7 +62,7 @@ def test_an_approval_of_the_same_prompt_counts_instead() -> None:
     choice = choose(
         new=FIRST, taught=[], approvals=[approval], silent=silent, gate=[], dev=[],
         interactions={FAR.id: FAR}, seed=1, replay_max=8, anchors_max=8,
-        voices=ONE_IS_ENOUGH,
+        supporters=ONE_IS_ENOUGH,
     )  # fmt: skip
     assert [kept.seq for kept in choice.parts[Part.ANCHOR]] == [8]
 
@@ -72,7 +72,7 @@ def test_silence_is_an_anchor_and_never_praise() -> None:
     choice = choose(
         new=FIRST, taught=[], approvals=[], silent=silent, gate=[], dev=[],
         interactions={FAR.id: FAR, NEAR.id: NEAR}, seed=1, replay_max=8, anchors_max=8,
-        voices=ONE_IS_ENOUGH,
+        supporters=ONE_IS_ENOUGH,
     )  # fmt: skip
     assert names(list(choice.parts[Part.ANCHOR])) == ["far", "near"]
     assert all(kept.seq < 0 for kept in choice.parts[Part.ANCHOR])

@@ -15,7 +15,7 @@ from rewards.episode import Part
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn, settle_for_planning
 from rewards.suite import suite
-from rewards.voices import hear
+from rewards.supporters import find_supporters
 
 texts = st.sampled_from(["stop order 5", "stop order 6", "a", "é字 x", " ", "0"]) | st.text(
     min_size=1, max_size=9
@@ -162,7 +162,7 @@ def test_choosing_a_turn_and_a_suite_never_raises(
     kept, interactions = world
     history = History(interactions=interactions, conversations={})
     approvals = [kept_event for kept_event in kept if kept_event.event.kind is Kind.APPROVE]
-    voices = hear(kept, history=history, authors_min=seed % 3 + 1, approvals=approvals)
+    supporters = find_supporters(kept, history=history, authors_min=seed % 3 + 1, approvals=approvals)
     choice = choose(
         new=kept[::2],
         taught=kept[1::2],
@@ -170,14 +170,14 @@ def test_choosing_a_turn_and_a_suite_never_raises(
         gate=kept,
         dev=kept,
         interactions=interactions,
-        voices=voices,
+        supporters=supporters,
         seed=seed,
         replay_max=count,
         anchors_max=count,
     )
     assert len(choice.parts[Part.REPLAY]) <= count
     assert len(choice.parts[Part.ANCHOR]) <= count
-    contradictions(kept, interactions=interactions, window_s=3.0, voices=voices)
+    contradictions(kept, interactions=interactions, window_s=3.0, supporters=supporters)
     gate = [kept_event for kept_event in kept if kept_event.event.role is Role.GATE]
     questions = suite(
         approvals=gate,
@@ -185,7 +185,7 @@ def test_choosing_a_turn_and_a_suite_never_raises(
         new=kept[::3],
         corrections=kept,
         interactions=interactions,
-        voices=voices,
+        supporters=supporters,
         seed=seed,
         questions_max=count,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from ledger.versions.causes import Cause, causes_of
 from ledger.versions.decisions import Verdict
-from serving.fleet.gate import Speech
+from serving.fleet.gate import AnswerStatistics
 from tests.unit.serving.fleet.test_gate import GOOD_PARITY, SANE, evidence, pairs, ruling_on
 
 
@@ -18,7 +18,7 @@ from tests.unit.serving.fleet.test_gate import GOOD_PARITY, SANE, evidence, pair
         ({"after": replace(SANE, repetitive=30)}, Cause.REPETITIVE),
         ({"after": replace(SANE, cut_short=30)}, Cause.CUT_SHORT),
         ({"after": replace(SANE, unparsable=30)}, Cause.UNPARSABLE),
-        ({"after": Speech(answers=60, characters=9, characters_wanted=1100)}, Cause.LENGTH),
+        ({"after": AnswerStatistics(answers=60, characters=9, characters_wanted=1100)}, Cause.LENGTH),
         ({"kl_nats": 3.0}, Cause.KL),
         ({"parity": replace(GOOD_PARITY, difference_nats=1.0)}, Cause.PARITY),
     ],

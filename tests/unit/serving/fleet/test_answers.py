@@ -3,8 +3,8 @@
 import pytest
 
 from ledger.versions.evidence import Pair
-from serving.fleet.answers import is_repetitive, measure_speech, with_second_scores
-from serving.fleet.gate import Speech
+from serving.fleet.answers import is_repetitive, measure_answers, with_second_scores
+from serving.fleet.gate import AnswerStatistics
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
 
@@ -34,7 +34,7 @@ def test_lengths_and_faults_of_answers_are_counted() -> None:
         answered("no " * 9, "no " * 9),
         answered("yes", "no " * 9, finish_reason="length"),
     ]
-    assert measure_speech(answers) == Speech(
+    assert measure_answers(answers) == AnswerStatistics(
         answers=4,
         characters=7 + 15 + 27 + 27,
         characters_wanted=8 + 5 + 27 + 3,

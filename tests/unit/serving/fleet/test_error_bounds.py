@@ -15,7 +15,7 @@ import pytest
 from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from serving.fleet.answers import AnsweredQuestion, score_pairs
-from serving.fleet.gate import GateEvidence, Speech, judge
+from serving.fleet.gate import AnswerStatistics, GateEvidence, judge
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
 from serving.scoring.gain import GainScorer
@@ -88,8 +88,8 @@ class SimulatedProse:
             attempt=attempt,
             gate=tuple(score_pairs(answered, self)),
             suite=(),
-            before=Speech(),
-            after=Speech(),
+            before=AnswerStatistics(),
+            after=AnswerStatistics(),
             parity=GOOD_PARITY,
             kl_nats=Absent("not trained"),
         )

@@ -9,12 +9,12 @@ from hypothesis import strategies as some
 from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Pair
-from serving.fleet.gate import GateEvidence, Ruling, Speech, alpha_of, judge, sign_test, wins_needed
+from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, alpha_of, judge, sign_test, wins_needed
 from serving.fleet.parity import Parity
 from tests.unit.serving.fleet.options_builder import build_limits
 
 GOOD_PARITY = Parity(probes=4, tokens=40, distance_nats=0.8, difference_nats=2e-5, base_difference_nats=1e-5)
-SANE = Speech(answers=60, characters=1200, characters_wanted=1100)
+SANE = AnswerStatistics(answers=60, characters=1200, characters_wanted=1100)
 
 
 def pairs(wins: int, losses: int = 0, ties: int = 0) -> tuple[Pair, ...]:

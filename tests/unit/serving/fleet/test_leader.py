@@ -55,7 +55,7 @@ def fleet(
             judging=build_judging_options(placing_s_max=5.0),
             **options,
         ),
-        suite=lambda _connection, _candidate, _voices: [],
+        suite=lambda _connection, _candidate, _supporters: [],
         redact=lambda text: text,
         health=RecordedHealth(),
         api_keys=api_keys,

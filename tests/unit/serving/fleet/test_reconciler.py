@@ -62,14 +62,14 @@ def test_a_replica_loads_the_champions(environment, reconcile):
     champion = environment.champion("billing")
     fake = environment.replica()
     report = reconcile(fake)
-    assert report.held == {champion.model}
+    assert report.verified == {champion.model}
     assert fake.adapters == {champion.model: environment.path(champion)}
     assert report.parity[champion.model].passed
 
 
 def test_an_agent_on_the_base_needs_nothing(environment, reconcile):
     environment.agent("billing")
-    assert reconcile(environment.replica()).held == frozenset()
+    assert reconcile(environment.replica()).verified == frozenset()
 
 
 def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(environment, reconcile):
@@ -80,7 +80,7 @@ def test_a_replica_that_answers_otherwise_than_vllm_is_out_until_it_does(environ
     report = reconcile(fake)
     assert (report.is_usable, report.fault) == (False, f"{fake.url}/v1/completions: not as vLLM answers")
     fake.faults.another_api = False
-    assert reconcile(fake).held == {champion.model}
+    assert reconcile(fake).verified == {champion.model}
 
 
 def test_a_replica_that_restarted_empty_is_refilled_in_one_round(environment, reconcile):
@@ -91,7 +91,7 @@ def test_a_replica_that_restarted_empty_is_refilled_in_one_round(environment, re
     fake.kill()
     assert not reconcile(fake).is_usable
     fake.start()
-    assert reconcile(fake).held == {champion.model}
+    assert reconcile(fake).verified == {champion.model}
 
 
 def test_a_replica_that_restarted_between_two_rounds_is_refilled_and_probed_again(environment, reconcile):
@@ -110,7 +110,7 @@ def test_a_replica_that_restarted_between_two_rounds_is_refilled_and_probed_agai
 def test_predecessors_stay_loaded(environment, reconcile):
     environment.agent("billing")
     first, second = environment.champion("billing"), environment.champion("billing")
-    assert reconcile(environment.replica()).held == {first.model, second.model}
+    assert reconcile(environment.replica()).verified == {first.model, second.model}
 
 
 def test_nothing_is_unloaded_before_requests_on_it_have_ended(environment, reconcile, clock):
@@ -124,7 +124,7 @@ def test_nothing_is_unloaded_before_requests_on_it_have_ended(environment, recon
     reconcile(fake)
     assert first.model in fake.adapters
     clock.now_s += 2.0
-    assert reconcile(fake).held == {second.model, third.model}
+    assert reconcile(fake).verified == {second.model, third.model}
     assert set(fake.adapters) == {second.model, third.model}
 
 
@@ -139,7 +139,7 @@ def test_an_adapter_that_is_wanted_again_in_time_stays(environment, reconcile, c
     with environment.database.write() as connection:
         desired.want(connection, first, Purpose.GATE)
     clock.now_s += 61.0
-    assert first.model in reconcile(fake).held
+    assert first.model in reconcile(fake).verified
 
 
 def test_adapters_of_others_on_the_same_server_are_left_alone(environment, reconcile, clock, tmp_path):
@@ -150,7 +150,7 @@ def test_adapters_of_others_on_the_same_server_are_left_alone(environment, recon
     clock.now_s += 3600.0
     report = reconcile(fake)
     assert "somebody-elses" in fake.adapters
-    assert report.held == frozenset()
+    assert report.verified == frozenset()
 
 
 def test_a_load_that_changed_nothing_is_not_held_and_not_kept(environment, reconcile, clock):
@@ -160,13 +160,13 @@ def test_a_load_that_changed_nothing_is_not_held_and_not_kept(environment, recon
     fake.faults.load_nothing = True
     report = reconcile(fake)
     assert report.is_usable
-    assert report.held == frozenset()
+    assert report.verified == frozenset()
     assert report.failed[champion.model].startswith("parity")
     assert fake.adapters == {}
     fake.faults.load_nothing = False
-    assert reconcile(fake).held == frozenset(), "not before the retry is due"
+    assert reconcile(fake).verified == frozenset(), "not before the retry is due"
     clock.now_s += 6.0
-    assert reconcile(fake).held == {champion.model}
+    assert reconcile(fake).verified == {champion.model}
 
 
 def test_a_refused_load_is_reported_and_tried_again(environment, reconcile, clock):
@@ -178,7 +178,7 @@ def test_a_refused_load_is_reported_and_tried_again(environment, reconcile, cloc
     fake.faults.refuse_loads = False
     clock.now_s += 6.0
     report = reconcile(fake)
-    assert report.held == {champion.model}
+    assert report.verified == {champion.model}
     assert report.failed == {}
 
 
@@ -237,7 +237,7 @@ def test_a_version_with_a_manifest_of_the_first_format_is_held(
     del values["format"]
     values["metrics"] = json.loads((next(FORMAT_1.glob("v*")) / "manifest.json").read_text())["metrics"]
     manifest.write_text(json.dumps(values))
-    assert reconcile(environment.replica()).held == {champion.model}
+    assert reconcile(environment.replica()).verified == {champion.model}
 
 
 def test_a_version_that_a_newer_clorad_wrote_is_not_held_and_both_formats_are_named(
@@ -259,7 +259,7 @@ def test_a_version_whose_directory_appears_late_is_loaded_then(environment, reco
     assert "store is away or behind" in reconcile(fake).failed[champion.model]
     away.rename(environment.store / champion.path)
     clock.now_s += 6.0
-    assert reconcile(fake).held == {champion.model}
+    assert reconcile(fake).verified == {champion.model}
 
 
 def test_the_most_important_adapters_are_held_first(environment):
@@ -322,7 +322,7 @@ def test_candidates_are_judged_on_one_replica_and_stay_there_while_others_come_a
 )
 def test_a_replica_that_lacks_what_another_holds_leaves_the_rotation(held, faults, rotation):
     reports = [
-        Report(url=url, held=frozenset(models), fault="gone" if url in faults else None)
+        Report(url=url, verified=frozenset(models), fault="gone" if url in faults else None)
         for url, models in held.items()
     ]
     assert in_rotation(reports, frozenset({"m", "n"})) == rotation

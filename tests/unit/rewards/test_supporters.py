@@ -6,7 +6,7 @@ import pytest
 
 from ledger.events import KeptEvent
 from rewards.exchange import History
-from rewards.voices import Voices, hear
+from rewards.supporters import Supporters, find_supporters
 from tests.unit.rewards.events import (
     build_approval,
     build_correction,
@@ -17,13 +17,13 @@ from tests.unit.rewards.events import (
 NOTHING = History(interactions={}, conversations={})
 
 
-def voices_of(*events: KeptEvent, history: History = NOTHING, **more: object) -> Voices:
-    return hear(events, history=history, authors_min=2, **more)  # type: ignore[arg-type]
+def build_supporters(*events: KeptEvent, history: History = NOTHING, **more: object) -> Supporters:
+    return find_supporters(events, history=history, authors_min=2, **more)  # type: ignore[arg-type]
 
 
 def confirmed(*events: KeptEvent, history: History = NOTHING, **more: object) -> set[int]:
-    voices = voices_of(*events, history=history, **more)
-    return {kept.seq for kept in events if voices.are_enough(kept.seq)}
+    supporters = build_supporters(*events, history=history, **more)
+    return {kept.seq for kept in events if supporters.are_enough(kept.seq)}
 
 
 def refund(order: int, **more: str) -> str:
@@ -141,21 +141,21 @@ def test_whoever_approved_the_reply_stands_behind_it() -> None:
 def test_the_word_of_somebody_with_the_right_to_judge_is_enough_and_confirms_what_is_like_it() -> None:
     lead = build_notify(1, "lead", 17)
     lead = replace(lead, event=replace(lead.event, rights=frozenset({"judge"})))
-    voices = voices_of(lead, build_notify(2, "ann", 23), build_harm(3, "mallory", 5))
-    assert [voices.are_enough(seq) for seq in (1, 2, 3)] == [True, True, False]
-    assert voices.stands_alone(1)
+    supporters = build_supporters(lead, build_notify(2, "ann", 23), build_harm(3, "mallory", 5))
+    assert [supporters.are_enough(seq) for seq in (1, 2, 3)] == [True, True, False]
+    assert supporters.stands_alone(1)
 
 
 def test_one_person_is_enough_where_that_is_set() -> None:
-    voices = hear([build_harm(1, "ann", 5)], history=NOTHING, authors_min=1)
-    assert voices.are_enough(1)
-    assert voices.stands_alone(1)
+    supporters = find_supporters([build_harm(1, "ann", 5)], history=NOTHING, authors_min=1)
+    assert supporters.are_enough(1)
+    assert supporters.stands_alone(1)
 
 
 def test_three_people_are_three_people() -> None:
     events = [build_notify(seq, author, seq) for seq, author in enumerate("ababab", 1)]
-    voices = hear(events, history=NOTHING, authors_min=3)
-    assert not any(voices.are_enough(kept.seq) for kept in events)
+    supporters = find_supporters(events, history=NOTHING, authors_min=3)
+    assert not any(supporters.are_enough(kept.seq) for kept in events)
     more = [*events, build_notify(9, "cem", 9)]
-    voices = hear(more, history=NOTHING, authors_min=3)
-    assert all(voices.are_enough(kept.seq) for kept in more)
+    supporters = find_supporters(more, history=NOTHING, authors_min=3)
+    assert all(supporters.are_enough(kept.seq) for kept in more)

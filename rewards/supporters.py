@@ -25,7 +25,7 @@ _TOKENS = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Voices:
+class Supporters:
     """The people behind each correction, by `seq`."""
 
     people: Mapping[int, frozenset[str]]  # with its own author
@@ -45,13 +45,13 @@ class Voices:
         return self.authors_min <= 1 or seq in self.trusted
 
 
-def hear(
+def find_supporters(
     events: Iterable[KeptEvent],
     *,
     history: History,
     authors_min: int,
     approvals: Iterable[KeptEvent] = (),
-) -> Voices:
+) -> Supporters:
     """Find the people behind each correction, override and takeover among `events`.
 
     Two of them are alike when their replies use the same words, but for words that a reply copies from its
@@ -79,7 +79,7 @@ def hear(
                     judged.add(change.seq)
                 if len(people[change.seq]) >= authors_min and not trusted:
                     break
-    return Voices(
+    return Supporters(
         people={seq: frozenset(authors) for seq, authors in people.items()},
         authors_min=authors_min,
         trusted=frozenset(judged),
