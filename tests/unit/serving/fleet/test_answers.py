@@ -46,8 +46,8 @@ def test_lengths_and_faults_of_answers_are_counted() -> None:
 
 def test_an_answer_is_not_cut_short_where_more_was_wanted_than_may_be_said() -> None:
     question = Question(event="dev#1", messages=(), wanted="word " * 8000)
-    speech = measure_speech([(question, Completion(text="word " * 256, finish_reason="length"))])
-    assert (speech.cut_short, speech.characters_wanted) == (0, speech.characters)
+    statistics = measure_answers([(question, Completion(text="word " * 256, finish_reason="length"))])
+    assert (statistics.cut_short, statistics.characters_wanted) == (0, statistics.characters)
 
 
 def test_second_scores_are_added_to_the_first() -> None:
