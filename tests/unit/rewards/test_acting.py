@@ -168,3 +168,9 @@ def test_an_episode_knows_when_it_was_asked() -> None:
     for kept, asked_s in ((late, 1.0), (early, 0.5)):
         (episode,) = episodes_of_turn([kept], part=Part.NEW, history=history, baselines={})
         assert episode.asked_s == asked_s
+
+
+@pytest.mark.parametrize("beside", [{"content": "Ask [email]."}, {"reasoning": "[email] knows"}])
+def test_a_placeholder_beside_a_call_is_not_taught(beside: dict[str, str]) -> None:
+    wanted = {**call('{"item": "bolts"}'), **beside}
+    assert credit_of(corrected(wanted)) == Barren("the reply to learn was redacted: [email]")
