@@ -17,6 +17,7 @@ from ledger.versions.evidence import Answers, Evidence, Pair
 from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
+from serving.scoring.calls import calls_in_one_order, functions_in_any_order
 from serving.scoring.forms import holds_json, is_json
 
 _REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
@@ -102,7 +103,9 @@ def score_pairs(answered: Sequence[AnsweredQuestion], scorer: AnswerScorer) -> l
 
     def worth(question: Question, answer: Completion) -> float:
         shown = json.dumps(question.messages, default=str)
-        return scorer.score(answer.text, question.wanted, shown=shown)
+        any_order = functions_in_any_order(question.request)
+        said, wanted = (calls_in_one_order(text, any_order) for text in (answer.text, question.wanted))
+        return scorer.score(said, wanted, shown=shown)
 
     return [
         Pair(
