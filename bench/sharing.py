@@ -21,7 +21,9 @@ SLOTS = 8
 CAPACITY_TOKENS_PER_S = 500.0
 WINDOW_S = 60.0
 EVENTS_MAX = 64  # in one turn
-FRESHNESS = Freshness(events_min=16, age_s_max=60.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0)
+FRESHNESS = Freshness(
+    events_min=16, age_s_max=60.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
+)
 WARM_UP_S = 2 * FRESHNESS.age_s_max  # at first no agent is due, and then all of them at once
 LOOK_AGAIN_S = 0.5  # where no agent is due
 

@@ -45,7 +45,7 @@ def main() -> int:
     print("READY engine", flush=True)
     options = LearnerOptions(
         freshness=Freshness(
-            events_min=1, age_s_max=0.1, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0
+            events_min=1, age_s_max=0.1, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0, authors_min=1
         ),
         limits=TurnLimits(new_max=64, replay_max=0, anchors_max=0, settle_s=3600.0, authors_min=1),
         slots=SLOTS,

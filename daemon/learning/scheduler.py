@@ -7,7 +7,7 @@ Accounts are computed from the ledger, so every learner has the same ones, also 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.learning.parts import Readiness
 from daemon.settings import Settings
@@ -16,6 +16,12 @@ from ledger.learning.backlog import Backlog
 from ledger.learning.retries import NextTry, next_try
 from ledger.learning.silent_replies import StayingReplies, staying_replies
 from ledger.learning.usage import TurnCost, Usage
+from ledger.versions.lineage import version
+from serving.fleet.questions import read_supporters
+from serving.fleet.suite import suite_questions
+
+_SUITE_LOOKED_AT = 32
+"""Questions of a no-harm suite that are chosen to see whether there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,7 @@ class Freshness:
     refusals_max: int  # candidates of one batch that may be refused; then it is divided
     suite_min: int  # prompts of the no-harm suite without which the gate abstains
     settle_s: float  # that people have to object to a captured reply
+    authors_min: int  # people who must stand behind a correction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,7 @@ def freshness_of(settings: Settings) -> Freshness:
         refusals_max=learning.refusals_max,
         suite_min=settings.gate.suite_min,
         settle_s=learning.settle_s,
+        authors_min=settings.gate.authors_min,
     )
 
 
@@ -120,14 +128,28 @@ def lacks(backlog: Backlog, replies: StayingReplies, freshness: Freshness) -> li
 
 
 def replies_of(connection: Connection, backlog: Backlog, freshness: Freshness) -> StayingReplies:
-    """The replies of an agent that must stay as they are, counted as far as they matter here."""
-    return staying_replies(
+    """The replies of an agent that must stay as they are, counted as far as they matter here.
+
+    After an abstention for want of a suite, its suite is the one that the gate would ask now: replies to
+    which the corrections' rules apply are not in it, and the same turn would be trained in vain.
+    """
+    replies = staying_replies(
         connection,
         backlog.agent,
         champion=backlog.champion,
         settle_s=freshness.settle_s,
         enough=max(1, freshness.suite_min),
     )
+    last = backlog.last_try
+    if last is None or not next_turn(backlog, freshness).needs_suite:
+        return replies
+    candidate = version(connection, backlog.agent, last.number)
+    assert candidate is not None, "the gate abstained about it"
+    supporters = read_supporters(connection, backlog.agent, authors_min=freshness.authors_min)
+    questions = suite_questions(
+        connection, candidate, supporters, limit=_SUITE_LOOKED_AT, settle_s=freshness.settle_s
+    )
+    return replace(replies, suite=len(questions))
 
 
 def readiness(backlog: Backlog, freshness: Freshness) -> Readiness:

@@ -30,6 +30,7 @@ _FRESHNESS = Freshness(
     refusals_max=LearningSettings().refusals_max,
     suite_min=GateSettings().suite_min,
     settle_s=SETTLE_S,
+    authors_min=GateSettings().authors_min,
 )
 
 

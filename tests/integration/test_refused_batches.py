@@ -33,7 +33,9 @@ from tests.unit.ledger.turn_builder import lease
 from tests.unit.serving.fleet.test_judging import JudgingSetup
 from tests.unit.serving.serving_environment import ServingEnvironment, build_environment
 
-FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0)
+FRESHNESS = Freshness(
+    events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
+)
 LIMITS = TurnLimits(new_max=256, replay_max=64, anchors_max=160, settle_s=3600.0, authors_min=1)
 ORDER, CITY, GREETING = "cancel order {}", "weather in {}", "good morning {}"
 RIGHT = {ORDER: '{{"tool": "cancel", "order": {}}}', CITY: "call forecast with {}", GREETING: "Hello {}!"}

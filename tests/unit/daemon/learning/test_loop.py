@@ -31,7 +31,13 @@ from ledger.versions.evidence import Evidence
 from tests.meters import metric_increases, metric_values
 from tests.unit.engine import tiny_base
 from tests.unit.ledger import turn_builder
-from tests.unit.ledger.event_builder import build_event, build_retraction, keep
+from tests.unit.ledger.event_builder import (
+    INTERACTIONS,
+    build_event,
+    build_interaction,
+    build_retraction,
+    keep,
+)
 from tests.unit.ledger.ledger_builder import build_ledger
 
 RECIPE = {
@@ -40,7 +46,7 @@ RECIPE = {
 }  # fmt: skip
 OPTIONS = LearnerOptions(
     freshness=Freshness(
-        events_min=4, age_s_max=3600.0, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0
+        events_min=4, age_s_max=3600.0, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0, authors_min=1
     ),
     limits=TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1),
     slots=4,
@@ -312,7 +318,7 @@ def test_who_has_used_its_quota_learns_no_more_however_long_its_feedback_waits(
     impatient = replace(
         OPTIONS,
         freshness=Freshness(
-            events_min=4, age_s_max=0.0, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0
+            events_min=4, age_s_max=0.0, alpha=0.05, refusals_max=2, suite_min=0, settle_s=0.0, authors_min=1
         ),
     )
     assert not start_pass(replace(learner, options=impatient, pacing=Pacing()), threading.Event())
@@ -690,6 +696,33 @@ def test_it_waits_no_longer_than_its_feedback_may(
     overdue = replace(OPTIONS.freshness, suite_min=2, age_s_max=1e-6)
     make_due(database, "billing")
     assert start_pass(replace(learner, options=replace(OPTIONS, freshness=overdue)), threading.Event())
+
+
+def test_replies_to_which_a_correction_applies_are_no_suite_and_no_turn_is_trained_in_vain(
+    learner: Learner, database: Database, engine: WarmEngine
+) -> None:
+    """They were said, and nobody objected, but their prompts are as like the corrected ones as those are."""
+    billing = agents.Agent(name="billing", base_hash=engine.base_hash, recipe=RECIPE, capture=True)
+    agents.declare(database, billing)
+    make_due(database, "billing")
+    alike = [
+        build_interaction(
+            f"i{number}",
+            messages=({"role": "user", "content": f"billing asks {100 + number}"},),
+            completion="no 7",
+            role=role,
+            prompt_group=f"group {number}",
+        )
+        for number, role in enumerate((Role.TRAIN, Role.GATE, Role.GATE, Role.GATE))
+    ]
+    keep(database, *alike, partition=INTERACTIONS)
+    strict = replace(learner, options=replace(OPTIONS, freshness=replace(OPTIONS.freshness, suite_min=2)))
+    assert start_pass(strict, threading.Event())
+    with database.read() as connection:
+        [candidate] = decisions.undecided(connection)
+    reason = "no suite: 0 prompts show that nothing else changed, 2 have to"
+    turn_builder.refuse(database, candidate, decisions.Verdict.ABSTAIN, evidence=Evidence(reasons=(reason,)))
+    assert not start_pass(replace(strict, pacing=Pacing()), threading.Event())
 
 
 def test_after_an_abstention_for_want_of_a_suite_the_turn_is_repeated_once_there_is_one(

@@ -17,7 +17,9 @@ from tests.unit.ledger.event_builder import build_event, build_outcome, keep
 from tests.unit.ledger.ledger_builder import build_ledger
 
 LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
-FRESHNESS = Freshness(events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0)
+FRESHNESS = Freshness(
+    events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
+)
 
 
 @pytest.fixture

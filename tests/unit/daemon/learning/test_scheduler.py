@@ -26,7 +26,9 @@ from ledger.learning.usage import TurnCost, Usage
 from ledger.versions.causes import Cause
 from ledger.versions.decisions import Verdict
 
-FRESHNESS = Freshness(events_min=16, age_s_max=100.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0)
+FRESHNESS = Freshness(
+    events_min=16, age_s_max=100.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
+)
 
 
 def a_backlog(agent: str = "billing", **changes) -> Backlog:

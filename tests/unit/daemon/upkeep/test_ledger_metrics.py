@@ -21,7 +21,9 @@ from tests.unit.ledger.event_builder import build_event, keep
 from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import build_version, promote
 
-FRESHNESS = Freshness(events_min=2, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0)
+FRESHNESS = Freshness(
+    events_min=2, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
+)
 SEEN = "clorad.ledger.agents"
 
 
