@@ -107,19 +107,22 @@ def find_outdated(
     new: Iterable[KeptEvent],
     history: History,
     supporters: Supporters,
+    witnesses: Iterable[KeptEvent] = (),
 ) -> frozenset[int]:
     """Numbers (`seq`) of the answers that newer corrections contradict: all of them, or the `new` ones alone.
 
     The `new` ones alone too, because a rule may return with a wider condition: answers that the first
     corrections spared are then outdated. A correction contradicts other people's answers only if enough
-    people stand behind it, and its author's own answers in any case.
+    people stand behind it, and its author's own answers in any case. `witnesses` are approvals: a rule that
+    contradicts more people's than are behind it outdates nothing.
     """
     outdated_seqs: set[int] = set()
     answers = list(answers)
     replies, answers_of = _approved_replies(answers, history), _by_author(answers)
+    approved = _approved_replies(witnesses, history)
     for some in (list(corrections), list(new)):
         confirmed = [kept for kept in some if supporters.are_enough(kept.seq)]
-        outdated_seqs |= outdated(replies, corrected(confirmed, history, supporters))
+        outdated_seqs |= outdated(replies, corrected(confirmed, history, supporters), witnesses=approved)
         for author, own in _by_author(some).items():
             if author in answers_of and not all(supporters.are_enough(kept.seq) for kept in own):
                 own_replies = _approved_replies(answers_of[author], history)
@@ -129,7 +132,12 @@ def find_outdated(
 
 def _approved_replies(answers: Iterable[KeptEvent], history: History) -> list[ApprovedReply]:
     return [
-        ApprovedReply(seq=kept.seq, prompt=asked(history.about(kept.event).messages), reply=reply)
+        ApprovedReply(
+            seq=kept.seq,
+            prompt=asked(history.about(kept.event).messages),
+            reply=reply,
+            author=author_of(kept),
+        )
         for kept in answers
         if (reply := history.right_reply(kept.event))
     ]

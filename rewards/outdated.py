@@ -27,6 +27,7 @@ class ApprovedReply:
     seq: int
     prompt: str
     reply: str
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +45,20 @@ Rule = tuple[frozenset[str], frozenset[str]]
 """(form of the rejected replies, words that the corrected replies add)."""
 
 
-def outdated(answers: Sequence[ApprovedReply], corrections: Sequence[Corrected]) -> frozenset[int]:
+def outdated(
+    answers: Sequence[ApprovedReply],
+    corrections: Sequence[Corrected],
+    *,
+    witnesses: Sequence[ApprovedReply] = (),
+) -> frozenset[int]:
     """Numbers (`seq`) of the answers that newer corrections contradict.
 
     An answer is outdated if it is older than a correction of the same prompt that wants another reply. It is
     also outdated if it is older than the correction that established a rule (the `RULE_CORRECTIONS_MIN`th),
     its reply has the form that the rule rejects, and its prompt meets all conditions of the rule. All of this
     must hold as well when the corrections of any one author are left out: no single person establishes a
-    rule, or widens it.
+    rule, or widens it. And a rule outdates nothing where more people approved what it contradicts, among the
+    `witnesses`, than stand behind it: such a rule waits for others, or for a person who decides.
 
     *Form*: the reply's own words, without those copied from the prompt. *Conditions*: compare the corrected
     prompts with the prompts of all older answers of that form. A word that every corrected prompt has, or
@@ -74,11 +81,17 @@ def outdated(answers: Sequence[ApprovedReply], corrections: Sequence[Corrected])
             continue  # replies without own words have no form
         since = max(sorted(member.seq for member in part)[RULE_CORRECTIONS_MIN - 1] for part in parts)
         older = {answer.seq: _bag(answer.prompt) for answer in by_form[form] if answer.seq < since}
-        contradicted = set(older)
-        for part in parts:
-            required, excluded = _conditions([_bag(member.prompt) for member in part], older.values())
-            contradicted &= {seq for seq, bag in older.items() if required <= bag and not excluded & bag}
-        outdated_seqs |= contradicted
+        conditions = [_conditions([_bag(member.prompt) for member in part], older.values()) for part in parts]
+        behind = {member.author for member in members}
+        against = {
+            witness.author
+            for witness in witnesses
+            if witness.seq < since
+            and _form(witness.reply, own) == form
+            and _meets(_bag(witness.prompt), conditions)
+        }
+        if None in behind or len(against - behind) <= len(behind):
+            outdated_seqs |= {seq for seq, bag in older.items() if _meets(bag, conditions)}
     return frozenset(outdated_seqs)
 
 
@@ -144,6 +157,10 @@ def _conditions(
         word for word in in_none if _chance(prompts_with[word], len(older), len(corrected)) <= _CHANCE_MAX
     }
     return frozenset(required), frozenset(excluded)
+
+
+def _meets(prompt: frozenset[str], conditions: Iterable[tuple[frozenset[str], frozenset[str]]]) -> bool:
+    return all(required <= prompt and not excluded & prompt for required, excluded in conditions)
 
 
 def _chance(odd: int, older: int, corrected: int) -> float:

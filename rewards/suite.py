@@ -30,6 +30,7 @@ class SuiteQuestion:
 def suite(
     *,
     approvals: Sequence[KeptEvent],
+    trained_approvals: Sequence[KeptEvent] = (),
     silent: Sequence[KeptEvent] = (),
     taught_gate: Sequence[KeptEvent],
     new: Sequence[KeptEvent],
@@ -45,7 +46,7 @@ def suite(
     the agent's, `silent` replies that nobody objected to (`rewards.silence`). At most a third are earlier
     corrections, drawn from each rule in turn. Half of the approvals are those most similar to the new
     corrections' prompts, where side effects of a rule would show. Outdated events and prompt groups of `new`
-    are left out.
+    are left out. `trained_approvals` are never asked for; they show who approved what a rule contradicts.
     """
     history = History(interactions=interactions, conversations={})
     all_corrections = [*corrections, *taught_gate, *new]
@@ -55,6 +56,7 @@ def suite(
         new=new,
         history=history,
         supporters=supporters,
+        witnesses=[*approvals, *trained_approvals],
     )
     new_groups = {kept.event.prompt_group for kept in new}
     taught, approved = (

@@ -28,6 +28,7 @@ class SuiteMaterial:
     """Everything that the no-harm suite of a candidate is chosen from, oldest first in each group."""
 
     approvals: Sequence[KeptEvent]  # of role gate
+    trained_approvals: Sequence[KeptEvent]  # of role train: never asked for
     replies: Sequence[Interaction]  # of role gate: captures that nobody objected to
     judged_before: Sequence[KeptEvent]  # gate corrections by which the champion or an ancestor was judged
     new: Sequence[KeptEvent]  # the new events of the candidate's turn, and the gate corrections since
@@ -78,15 +79,18 @@ def suite_material(connection: Connection, candidate: Version, *, settle_s: floa
     """
     agent, judged_seq = candidate.agent, judged_through(connection, candidate.agent, candidate.parent)
     apart = judged_apart(connection, agent, candidate.parent)
-    approvals = usable(connection, agent, role=Role.GATE, kinds=(Kind.APPROVE,))
+    approvals, trained_approvals = (
+        usable(connection, agent, role=role, kinds=(Kind.APPROVE,)) for role in (Role.GATE, Role.TRAIN)
+    )
     by_role = {role: usable(connection, agent, role=role, kinds=CORRECTING) for role in Role}
     judged_before = [kept for kept in by_role[Role.GATE] if kept.seq <= judged_seq or kept.event.uid in apart]
     later = [kept for kept in by_role[Role.GATE] if kept.seq > judged_seq and kept.event.uid not in apart]
     new = [*taught_events(connection, candidate), *later]
     corrections = [kept for group in by_role.values() for kept in group]
-    named = [kept.event.interaction for kept in (*approvals, *corrections, *new)]
+    named = [kept.event.interaction for kept in (*approvals, *trained_approvals, *corrections, *new)]
     return SuiteMaterial(
         approvals=approvals,
+        trained_approvals=trained_approvals,
         replies=silent_replies(
             connection, agent, champion=candidate.parent, role=Role.GATE, settle_s=settle_s
         ),

@@ -28,6 +28,7 @@ def suite_questions(
     authors = {kept.event.uid: author_of(kept) for kept in (*material.approvals, *material.judged_before)}
     questions = suite(
         approvals=material.approvals,
+        trained_approvals=material.trained_approvals,
         silent=unopposed(material.replies, material.corrections, history=history, supporters=supporters),
         taught_gate=material.judged_before,
         new=material.new,

@@ -10,7 +10,9 @@ import pytest
 from ledger.events import KeptEvent, Role
 from rewards.batch import TurnSelection, choose
 from rewards.episode import Part
+from rewards.exchange import History
 from rewards.suite import suite
+from rewards.supporters import find_supporters
 from tests.unit.rewards.announced_rules import COUNT_ID, SOFT, Rule, build_task_where, is_about, wanted_reply
 from tests.unit.rewards.events import (
     ONE_IS_ENOUGH,
@@ -259,3 +261,41 @@ def test_a_correction_that_was_corrected_again_is_not_in_the_suite() -> None:
 def replace_rule(rule: Rule, edit: Any) -> Rule:
     """A later rule about the same prompts."""
     return replace(rule, edit=edit)
+
+
+@pytest.mark.parametrize(("approvers", "guards"), [("ab", 0), ("cd", 0), ("cde", 4)])
+def test_a_rule_against_what_more_people_approved_takes_nothing_out_of_the_suite(
+    approvers: str, guards: int
+) -> None:
+    approvals = [
+        build_approval(
+            seq,
+            f"stop order {2000 + seq}",
+            f"cancel({2000 + seq})",
+            author=approvers[seq % len(approvers)],
+            role=Role.GATE if seq < 4 else Role.TRAIN,
+        )
+        for seq in range(12)
+    ]
+    new = [
+        build_correction(
+            100 + place,
+            f"stop order {1000 + place}",
+            f"cancel({1000 + place})",
+            f"refund({1000 + place})",
+            author=author,
+        )
+        for place, author in enumerate("ab" * 5)
+    ]
+    questions = suite(
+        approvals=approvals[:4],
+        trained_approvals=approvals[4:],
+        taught_gate=[],
+        new=new,
+        corrections=[],
+        interactions={},
+        supporters=find_supporters(new, history=History(interactions={}, conversations={}), authors_min=2),
+        seed=1,
+        questions_max=8,
+    )
+    assert len(questions) == guards

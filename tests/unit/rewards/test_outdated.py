@@ -1,6 +1,7 @@
 """Older approvals are outdated where a newer rule would change them, and only there."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -230,3 +231,24 @@ def test_nobody_gives_replies_a_form_alone_by_which_a_rule_outdates_answers() ->
     assert outdated(answers, rule) == frozenset(), "the replies only copy words of their prompts"
     assert outdated(answers, [*rule, *told("m" * 30, "get rid of order {}")]) == frozenset()
     assert len(outdated(answers, [*rule, *told("mn" * 15, "get rid of order {}")])) == 20
+
+
+@pytest.mark.parametrize(
+    ("approvers", "count"), [("ab", 20), ("abc", 20), ("abcd", 20), ("cd", 20), ("cde", 0), ("abcde", 0)]
+)
+def test_a_rule_outdates_nothing_where_more_others_approved_it_than_stand_behind_the_rule(
+    approvers: str, count: int
+) -> None:
+    witnesses = [
+        replace(answer, author=approvers[place % len(approvers)])
+        for place, answer in enumerate(APPROVED)
+        if "vip" in answer.prompt
+    ]
+    assert len(outdated(APPROVED, told_by(*"ab" * 5), witnesses=witnesses)) == count
+    assert len(outdated(APPROVED, told_by(*[None] * 5), witnesses=witnesses)) == 20, "one is enough"
+
+
+def test_approvals_that_a_rule_spares_or_that_came_after_it_do_not_count_against_it() -> None:
+    spared = [replace(answer, author=f"x{answer.seq}") for answer in APPROVED if "vip" not in answer.prompt]
+    later = [replace(answer, author=f"y{answer.seq}", seq=1000) for answer in APPROVED]
+    assert len(outdated(APPROVED, told_by(*"ab" * 5), witnesses=[*spared, *later])) == 20
