@@ -18,7 +18,7 @@ class ScorerSettings(SettingGroup):
     """Where it listens; of a judge what comes before /chat/completions, as in https://host/v1."""
     secret: Annotated[SecretStr, AfterValidator(setting_checks.header_secret)] | None = None
     """Key of the server. None: it needs none."""
-    secret_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "authorization"
+    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] = "authorization"
     """Header that carries the key; in `authorization` it is a bearer token."""
     model: str | None = Field(default=None, min_length=1)
     """The judge's model, as its server names it."""
@@ -40,4 +40,4 @@ class ScorerSettings(SettingGroup):
         if self.secret is None:
             return {}
         key = self.secret.get_secret_value()
-        return {self.secret_header: f"Bearer {key}" if self.secret_header.lower() == "authorization" else key}
+        return {self.header: f"Bearer {key}" if self.header.lower() == "authorization" else key}

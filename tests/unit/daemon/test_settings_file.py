@@ -388,3 +388,17 @@ class TestGatewayAccess:
     )
     def test_what_would_open_more_than_it_says_is_refused(self, line: str, named: str) -> None:
         assert named in refusal(f"[gateway]\n{line}\n")
+
+
+def test_the_key_of_a_scorer_is_sent_and_never_shown() -> None:
+    Path("clorad.toml").write_text(
+        '[scorers.quality]\nkind = "judge"\nurl = "http://me:pw@host/v1"\nmodel = "m"\nsecret = "s3cret"\n'
+        '[scorers.policy]\nkind = "http"\nurl = "http://host"\nsecret = "s3cret"\nheader = "x-key"\n'
+        '[agents.writer]\nscorer = "quality"\n'
+    )
+    settings = read_settings()
+    assert settings.scorers["quality"].headers() == {"authorization": "Bearer s3cret"}
+    assert settings.scorers["policy"].headers() == {"x-key": "s3cret"}
+    shown = str(masked(settings))
+    assert "s3cret" not in shown
+    assert "me:pw" not in shown
