@@ -5,10 +5,11 @@ once, at about 3 ns a byte; the rules, which are slower, run on its hits only. T
 escapes, invisible characters and base64 hide.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import re2
@@ -25,6 +26,12 @@ _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(sorted(KINDS))})\]")
 
 NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id", "source"})
 """Fields with an identifier, in an event's data and in a structured event itself."""
+
+TOOLS = "tools"
+"""The field of a request, and of an interaction, with the tools that it offers."""
+
+_TOOLS_MAX = 64  # lists of tools whose redacted form is kept in memory
+_TOOLS_CHARS_MAX = 64 * 1024  # of one list, as JSON
 
 _CHARS_MIN = 6  # the shortest text that a pattern redacts is an address: a@b.de
 
@@ -58,6 +65,7 @@ class Redactor:
         hints = [HINT, BASE64_HINT, *(rule.hint for rule in rules)] if rules else ["a^"]
         self._any_hint = _automaton("|".join(f"(?:{hint})" for hint in hints))
         self._fingerprint = fingerprint
+        self._redacted_tools = lru_cache(_TOOLS_MAX)(self._redact_tools)
 
     def suspects(self, raw: bytes) -> bool:
         """Whether raw JSON may hold anything to redact; False is certain."""
@@ -120,7 +128,27 @@ class Redactor:
                 if rule.takes_field(name, item):
                     counts[rule.kind] += 1
                     return f"[{rule.kind}]"
+        if name == TOOLS and isinstance(item, list):
+            return self._tools(item, counts)
         return self.value(item, counts)
+
+    def _tools(self, tools: list[Any], counts: RedactionCounts) -> list[Any]:
+        """The tools of a request, redacted: once, since an agent is asked with the same ones every time."""
+        try:
+            text = json.dumps(tools, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):  # no JSON: what it is, is for others to say
+            text = ""
+        if not 0 < len(text) <= _TOOLS_CHARS_MAX:
+            redacted: list[Any] = self.value(tools, counts)
+            return redacted
+        redacted, found = self._redacted_tools(text)
+        counts.update(dict(found))
+        return redacted
+
+    def _redact_tools(self, text: str) -> tuple[list[Any], tuple[tuple[str, int], ...]]:
+        """The redacted tools in a JSON text, and how often each kind was redacted."""
+        found: RedactionCounts = Counter()
+        return self.value(json.loads(text), found), tuple(found.items())
 
     def _in_plain_text(self, text: str, raw: bytes, counts: RedactionCounts) -> str:
         for rule, hint in self._rules:

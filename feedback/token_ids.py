@@ -36,16 +36,14 @@ def pack(token_ids: Sequence[int]) -> bytes:
 
 def unpack(packed: bytes) -> tuple[int, ...]:
     """The ids. Raises `ValueError` where the bytes are not what `pack` makes; nothing large is allocated."""
-    decompressor = zlib.decompressobj()
-    try:
-        raw = decompressor.decompress(packed, _ID_BYTES * TOKENS_MAX)
-    except zlib.error:
-        raise ValueError("not in zlib's form") from None
-    if not decompressor.eof or decompressor.unused_data or len(raw) % _ID_BYTES:
-        raise ValueError(f"not the ids of a prompt of at most {TOKENS_MAX} tokens")
     token_ids = array("I")
-    token_ids.frombytes(raw)
+    token_ids.frombytes(_raw(packed))
     return tuple(_little(token_ids))
+
+
+def check(packed: bytes) -> None:
+    """Raise `ValueError` where the bytes are not what `pack` makes."""
+    _raw(packed)
 
 
 def to_text(packed: bytes) -> str:
@@ -59,6 +57,17 @@ def from_text(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:  # also of binascii, and where a character is not in ASCII
         raise ValueError("not base64") from None
+
+
+def _raw(packed: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    try:
+        raw = decompressor.decompress(packed, _ID_BYTES * TOKENS_MAX)
+    except zlib.error:
+        raise ValueError("not in zlib's form") from None
+    if not decompressor.eof or decompressor.unused_data or len(raw) % _ID_BYTES:
+        raise ValueError(f"not the ids of a prompt of at most {TOKENS_MAX} tokens")
+    return raw
 
 
 def _little(token_ids: "array[int]") -> "array[int]":

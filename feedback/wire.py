@@ -201,7 +201,7 @@ class InteractionData(_Data):
     @model_validator(mode="after")
     def _has_a_readable_prompt(self) -> Self:
         if (packed := self.packed_prompt) is not None:
-            token_ids.unpack(packed)
+            token_ids.check(packed)
         return self
 
 

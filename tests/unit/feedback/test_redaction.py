@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.redaction import FALSE_ALARMS_MAX, RECALL_MIN, LabelledForm, measure, read_forms
-from feedback.redaction import KINDS, Redactor, text_redactor
+from feedback.redaction import KINDS, RedactionCounts, Redactor, text_redactor
 from feedback.redaction_rules import RULES, RedactionRule
 from ledger.access.key_text import new_key_text
 from tests.unit.feedback.event_builder import IDENTITY, redact_text
@@ -257,3 +257,21 @@ def test_hostile_text_costs_linear_time(piece) -> None:
     seconds(1000)  # compiles the rules
     short = min(seconds(20_000) for _ in range(3))
     assert seconds(200_000) < 40 * max(short, 0.002)  # quadratic time would be a hundred times as much
+
+
+def test_tools_are_redacted_once_and_counted_every_time() -> None:
+    redactor, calls = Redactor(lambda _: "f"), []
+    redact = redactor.text
+    redactor.text = lambda text, counts: calls.append(text) or redact(text, counts)  # type: ignore[method-assign]
+    tools = [{"type": "function", "function": {"name": "mail", "description": "to jane@example.com"}}]
+    for times in (1, 2):
+        counts: RedactionCounts = Counter()
+        data = redactor.event_data({"tools": tools}, counts)
+        assert data["tools"][0]["function"]["description"] == "to [email]"
+        assert counts == {"email": 1}
+        assert calls.count("to jane@example.com") == 1, f"asked {times} times"
+    other = [{"function": {"description": "to john@example.com"}}]
+    assert redactor.event_data({"tools": other}, Counter())["tools"] == [
+        {"function": {"description": "to [email]"}}
+    ]
+    assert redactor.event_data({"tools": [object()]}, Counter())["tools"] != []
