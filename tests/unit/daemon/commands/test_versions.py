@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from daemon.commands.versions import parse_reference, training_line
+from daemon.commands.versions import parse_reference, training_line, tries_line
 from daemon.console import CommandFailed
-from engine.measurements import End
+from engine.measurements import End, RateTry
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.engine.measurements import build_metrics
 
@@ -122,3 +122,14 @@ class TestRollback:
     def test_with_nothing_to_go_back_to_it_is_refused(self, clorad: Clorad) -> None:
         result = clorad("rollback", "coder")
         assert (result.code, result.err) == (1, "clorad: coder: v0 has no earlier champion\n")
+
+
+def test_why_says_which_learning_rates_were_tried_and_which_was_chosen() -> None:
+    rates = [
+        RateTry(learning_rate=rate, steps=40, loss_nats=loss, kept_share=None, is_chosen=loss < 1.0)
+        for rate, loss in ((2e-4, 1.25), (6e-4, 0.5))
+    ]
+    assert tries_line(rates) == (
+        "0.0002: loss 1.250 nats after 40 steps; 0.0006: loss 0.500 nats after 40 steps, chosen"
+    )
+    assert tries_line(()) == ""
