@@ -39,8 +39,8 @@ def measure(directory: Path, *, virtual_s: float, overloaded_s: float) -> dict[s
     teaching = Teaching(directory, slots=SLOTS)
     agents = [f"agent-{number:04d}" for number in range(AGENTS)]
     for first in range(0, AGENTS, SLOTS):
-        some = agents[first : first + SLOTS]
-        teaching.teach({agent: [episode(agent, random.Random(agent))] for agent in some})
+        batch = agents[first : first + SLOTS]
+        teaching.teach({agent: [episode(agent, random.Random(agent))] for agent in batch})
     for agent in agents:
         teaching.recall(agent)
     before_mib = resident_memory_mib()

@@ -43,12 +43,12 @@ async def slow_clients(address: Address) -> None:
 
 async def header_flood(address: Address) -> None:
     """One header of 16 MiB, then 100,000 short ones, and again."""
-    one = [HEAD + b"x: ", *[b"a" * 65536] * 256, b"\r\n\r\n"]
-    many = [HEAD, *[b"".join(b"x%d: 1\r\n" % number for number in range(1000))] * 100, b"\r\n"]
+    long_header = [HEAD + b"x: ", *[b"a" * 65536] * 256, b"\r\n\r\n"]
+    short_headers = [HEAD, *[b"".join(b"x%d: 1\r\n" % number for number in range(1000))] * 100, b"\r\n"]
 
     async def flood(number: int) -> None:
         while True:
-            await send(address, one if number % 2 else many)
+            await send(address, long_header if number % 2 else short_headers)
 
     await asyncio.gather(*(flood(number) for number in range(FLOODS)))
 

@@ -49,7 +49,10 @@ class FinishedRuns:
 def figures(streams: list[Stream], live: list[LiveRun]) -> dict[str, Any]:
     """The shares, how many conversations withdrawals took, and how long until gateways followed."""
     by_kind = {kind: [stream for stream in streams if stream.kind == kind] for kind in (BAD, GOOD)}
-    withdrawn = {kind: [stream for stream in some if stream.withdrawn] for kind, some in by_kind.items()}
+    withdrawn = {
+        kind: [stream for stream in streams_of_kind if stream.withdrawn]
+        for kind, streams_of_kind in by_kind.items()
+    }
     took = sorted(stream.conversations for stream in withdrawn[BAD])
     rollbacks = [run.rollback_s for run in live if run.rollback_s is not None]
     good, alpha = len(by_kind[GOOD]), OPTIONS.alpha
@@ -62,8 +65,11 @@ def figures(streams: list[Stream], live: list[LiveRun]) -> dict[str, Any]:
         "conversations_p50": percentile(took, 50) if took else None,
         "conversations_p95": percentile(took, 95) if took else None,
         "withdrawn_by_share": {
-            kind: {f"{share:.2f}": count for share, count in sorted(Counter(s.share for s in some).items())}
-            for kind, some in withdrawn.items()
+            kind: {
+                f"{share:.2f}": count
+                for share, count in sorted(Counter(s.share for s in streams_of_kind).items())
+            }
+            for kind, streams_of_kind in withdrawn.items()
         },
         "rollback_s_max": max(rollbacks, default=None),
         "live": {
@@ -115,9 +121,9 @@ def main() -> None:
     began_s, measured = time.monotonic(), commit()  # others may commit while it runs
     streams, live = (STREAMS_QUICK, LIVE_QUICK) if asked.quick else (STREAMS, LIVE)
     finished = FinishedRuns(asked.journal or Path(".cache") / f"canary-{measured}.jsonl")
-    found = run(finished, streams=streams, live=live)
+    measured_figures = run(finished, streams=streams, live=live)
     about = {"seconds": round(time.monotonic() - began_s, 1), "commit": measured, "cores": os.cpu_count()}
-    print(json.dumps({**found, **about}))
+    print(json.dumps({**measured_figures, **about}))
 
 
 if __name__ == "__main__":

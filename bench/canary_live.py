@@ -212,4 +212,4 @@ def _withdrawn_s(database: Database, candidate: Version) -> float | None:
     """When the canary was withdrawn; None where it was not."""
     with database.read() as connection:
         decided = decisions.decisions_of(connection, AGENT, candidate.number)
-    return next((one.decided_s for one in decided if one.verdict is Verdict.ROLLBACK), None)
+    return next((decision.decided_s for decision in decided if decision.verdict is Verdict.ROLLBACK), None)

@@ -60,9 +60,9 @@ def _labelled(untaught: Sequence[KeptEvent]) -> Counter[str]:
     """How many episodes each event has."""
     counts: Counter[str] = Counter()
     for first in range(0, len(untaught), 1000):
-        some = untaught[first : first + 1000]
+        batch = untaught[first : first + 1000]
         history = History(interactions={}, conversations={})
-        episodes = episodes_of_turn(some, part=Part.NEW, history=history, baselines={})
+        episodes = episodes_of_turn(batch, part=Part.NEW, history=history, baselines={})
         counts.update(uid for episode in episodes for uid in episode.events)
     return counts
 

@@ -107,8 +107,12 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         return at[slow].ms_min / at[fast].ms_min if slow in at and fast in at else None
 
     def cost(regime: str) -> float | None:
-        many, single = at.get((regime, 64, "auto")), at.get((regime, 1, "auto"))
-        return (many.ms_min / many.tokens) / (single.ms_min / single.tokens) if many and single else None
+        together, single = at.get((regime, 64, "auto")), at.get((regime, 1, "auto"))
+        return (
+            (together.ms_min / together.tokens) / (single.ms_min / single.tokens)
+            if together and single
+            else None
+        )
 
     over_best = [
         row.ms_min / min(other.ms_min for key, other in at.items() if key[:2] == (regime, n))

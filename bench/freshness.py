@@ -46,8 +46,8 @@ def measure(base: str, rounds: int, runs: Path) -> list[dict[str, Any]]:
     """Every round of this commit and base, those that were finished before included."""
     course, options = COURSES[base]
     asked = [(f"agent-{number // course.waves + 1}", number % course.waves + 1) for number in range(rounds)]
-    here = {"base": base, "commit": commit(), "cores": os.cpu_count()}
-    finished = {(run["agent"], run["wave"]): run for run in read_runs(runs) if here.items() <= run.items()}
+    setup = {"base": base, "commit": commit(), "cores": os.cpu_count()}
+    finished = {(run["agent"], run["wave"]): run for run in read_runs(runs) if setup.items() <= run.items()}
     # An agent whose second round is missing is taught again from its first: its ledger is gone.
     missing = sorted({name for name, wave in asked if (name, wave) not in finished})
     if not missing:
@@ -67,7 +67,7 @@ def measure(base: str, rounds: int, runs: Path) -> list[dict[str, Any]]:
                     closing(LedgerView(stack.ledger_url)) as ledger,
                 ):
                     for wave in (wave for agent, wave in asked if agent == name):
-                        run = {**here, **_round(stack, ledger, taught, name, journal, wave)}
+                        run = {**setup, **_round(stack, ledger, taught, name, journal, wave)}
                         finished[name, wave] = run
                         append_run(runs, run)
         finally:

@@ -106,9 +106,9 @@ def _theirs(folder: Path, replica: str, checkout: Path) -> ComparedGateway:
     own = checkout / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
     words = [python, "-c", _MAKE_LEDGER, str(folder), replica]
-    made = subprocess.run(words, cwd=checkout, check=True, capture_output=True, text=True)
+    process = subprocess.run(words, cwd=checkout, check=True, capture_output=True, text=True)
     return ComparedGateway(
-        name="before", folder=folder, ledger=made.stdout.strip(), python=python, cwd=checkout, access=""
+        name="before", folder=folder, ledger=process.stdout.strip(), python=python, cwd=checkout, access=""
     )
 
 

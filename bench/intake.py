@@ -132,15 +132,15 @@ def long_backlog(bench: Bench, *, total: int) -> dict[str, float]:
     fill(bench.cluster, topics["feedback"], events=total, partitions=PARTITIONS)
     with bench.intake(url, topics) as (database, member):
         _until(lambda: _stored(database) >= WARM_SHARE * total, member)
-        warm = most = member.memory_mib
+        warm = peak = member.memory_mib
 
         def done() -> bool:
-            nonlocal most
-            most = max(most, member.memory_mib)
+            nonlocal peak
+            peak = max(peak, member.memory_mib)
             return _stored(database) >= total
 
         _until(done, member, every_s=0.25)
-    return {"rss_growth_mib": most - warm, "audit_s": audit_s(url, bench.broker.bootstrap, bench.folder)}
+    return {"rss_growth_mib": peak - warm, "audit_s": audit_s(url, bench.broker.bootstrap, bench.folder)}
 
 
 def latencies_ms(bench: Bench, topics: dict[str, str], size: IntakeLoad) -> dict[str, float]:
@@ -179,14 +179,14 @@ def bare_rate(bench: Bench, topic: str, *, total: int) -> float:
     )
     try:
         consumer.assign([TopicPartition(topic, number) for number in range(PARTITIONS)])
-        first = seen = 0
+        first = read = 0
         began_s = time.monotonic()
-        while seen < total:
+        while read < total:
             polled = sum(map(len, consumer.poll(timeout_ms=1000, max_records=500).values()))
-            if seen == 0 and polled:
+            if read == 0 and polled:
                 began_s, first = time.monotonic(), polled
-            seen += polled
-        return (seen - first) / (time.monotonic() - began_s)
+            read += polled
+        return (read - first) / (time.monotonic() - began_s)
     finally:
         consumer.close()
 

@@ -198,8 +198,8 @@ def main() -> None:
 def _example_report(arguments: argparse.Namespace) -> dict[str, Any]:
     began_s = time.monotonic()
     if arguments.quick:
-        some = {name: METHODS[name] for name in ("clorad", CONTROL)}
-        report = {"methods": measure(some, ["coder"], [1], waves=1)}
+        methods = {name: METHODS[name] for name in ("clorad", CONTROL)}
+        report = {"methods": measure(methods, ["coder"], [1], waves=1)}
     else:
         agents, seeds = ["support", "coder", "sql"], list(range(1, arguments.seeds + 1))
         by_count = {str(count): Method(corrections=count) for count in CORRECTIONS}

@@ -146,13 +146,16 @@ def cells_of(world: World, *, engine: bool, authors_min: int) -> list[Cell]:
 def figures(cells: Sequence[Cell]) -> dict[str, Any]:
     """The result: of one attacker, of several, and of honest people."""
     alone, together = (
-        [cell for cell in cells if (cell.attackers == "1") is one and cell.attackers != "0"]
-        for one in (True, False)
+        [cell for cell in cells if (cell.attackers == "1") is is_alone and cell.attackers != "0"]
+        for is_alone in (True, False)
     )
     honest = [cell for cell in cells if cell.attackers == "0"]
 
-    def summed(some: Sequence[Cell]) -> dict[str, Any]:
-        promoted, tried = sum(cell.promoted for cell in some), sum(cell.tried for cell in some)
+    def summed(summed_cells: Sequence[Cell]) -> dict[str, Any]:
+        promoted, tried = (
+            sum(cell.promoted for cell in summed_cells),
+            sum(cell.tried for cell in summed_cells),
+        )
         bound = round(bound_95(promoted, tried), 4) if tried else None
         return {"harmful_promoted": promoted, "harmful_tried": tried, "bound_95": bound}
 

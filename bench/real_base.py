@@ -243,11 +243,11 @@ def _taught(world: ProseWorld, agent: str, wave: int) -> list[str]:
     ]
 
 
-def _likeness(some: Sequence[ProseReply], others: Sequence[ProseReply]) -> float:
+def _likeness(replies: Sequence[ProseReply], other_replies: Sequence[ProseReply]) -> float:
     """Mean similarity of two replies to each prompt, by words and trigrams."""
     return _mean(
-        similarity(text_features(one.text), text_features(other.text))
-        for one, other in zip(some, others, strict=True)
+        similarity(text_features(reply.text), text_features(other_reply.text))
+        for reply, other_reply in zip(replies, other_replies, strict=True)
     )
 
 

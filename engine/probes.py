@@ -75,8 +75,10 @@ def _logprobs(base: BaseModel, hidden_ND: Tensor | None) -> Tensor:
 
 
 def _probe(sample: Sample, adapter_NV: Tensor, base_NV: Tensor) -> Probe:
-    either = torch.cat([logprob_NV.topk(_LIKELY).indices for logprob_NV in (adapter_NV, base_NV)], dim=1)
-    likely = tuple(tuple(sorted(set(row))) for row in either.tolist())
+    token_ids_NL = torch.cat(
+        [logprob_NV.topk(_LIKELY).indices for logprob_NV in (adapter_NV, base_NV)], dim=1
+    )
+    likely = tuple(tuple(sorted(set(row))) for row in token_ids_NL.tolist())
     return Probe(
         token_ids=(*sample.prompt_ids, *sample.reply.token_ids),
         prompt_tokens=len(sample.prompt_ids),

@@ -40,7 +40,7 @@ class Check:
 
     promise: str
     kept: bool
-    found: str
+    detail: str
     seconds: float
 
 
@@ -63,7 +63,7 @@ def selftest(base: Path, *, device: str, dtype: str, threads: int) -> list[Check
         start = time.perf_counter()
         with repeatable():  # as every pass is computed
             kept, detail = check()
-        results.append(Check(promise=promise, kept=kept, found=detail, seconds=time.perf_counter() - start))
+        results.append(Check(promise=promise, kept=kept, detail=detail, seconds=time.perf_counter() - start))
     return results
 
 

@@ -28,10 +28,10 @@ def prepare_store(store: Path, group: str | None) -> None:
         return
     try:
         group_id = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-        found = store.stat()
-        if found.st_gid != group_id:
+        status = store.stat()
+        if status.st_gid != group_id:
             os.chown(store, -1, group_id)
-        if found.st_mode & _READABLE != _READABLE:
+        if status.st_mode & _READABLE != _READABLE:
             store.chmod(_SHARED[0])
     except KeyError:
         raise StoreRefused(f"store.group: this machine has no group {group[:60]}") from None

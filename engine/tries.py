@@ -104,9 +104,9 @@ def _chosen(tried: Sequence[TriedResult]) -> int | None:
     Tries that kept the anchors come first: a lower loss is no gain if other replies change.
     """
     ranked = [
-        (_breaks_anchors(one.result), one.loss_nats, place)
-        for place, one in enumerate(tried)
-        if isinstance(one.result, Learned) and one.loss_nats is not None
+        (_breaks_anchors(attempt.result), attempt.loss_nats, place)
+        for place, attempt in enumerate(tried)
+        if isinstance(attempt.result, Learned) and attempt.loss_nats is not None
     ]
     return min(ranked)[-1] if ranked else None
 
@@ -118,20 +118,20 @@ def _result(
     result = (tried[place or 0] if last is None else last).result
     if not plan.judges:
         return result
-    tokens = [_tokens(one.result) for one in tried]
+    tokens = [_tokens(attempt.result) for attempt in tried]
     beside = sum(tokens) - (0 if last is not None else _tokens(result))
     if isinstance(result, NotLearned):
         return replace(result, tokens=result.tokens + beside)
     rates = tuple(
         RateTry(
-            learning_rate=one.result.metrics.learning_rate or 0.0,
-            steps=one.result.metrics.steps,
-            loss_nats=one.loss_nats,
-            kept_share=one.result.metrics.kept_share,
+            learning_rate=attempt.result.metrics.learning_rate or 0.0,
+            steps=attempt.result.metrics.steps,
+            loss_nats=attempt.loss_nats,
+            kept_share=attempt.result.metrics.kept_share,
             is_chosen=number == place,
         )
-        for number, one in enumerate(tried)
-        if isinstance(one.result, Learned) and one.loss_nats is not None
+        for number, attempt in enumerate(tried)
+        if isinstance(attempt.result, Learned) and attempt.loss_nats is not None
     )
     return replace(result, tries=rates, tokens_beside=beside)
 

@@ -56,7 +56,7 @@ def live_counts_of(data: wire.LiveData) -> LiveCounts:
         versions={
             version: VersionCounts(
                 conversations=counts.conversations,
-                signals={Signal(name): tuple(found) for name, found in counts.signals.items()},
+                signals={Signal(name): tuple(pair) for name, pair in counts.signals.items()},
             )
             for version, counts in data.versions.items()
         },

@@ -30,24 +30,26 @@ def normalise(text: str) -> str:
 def group_of(messages: Sequence[Mapping[str, Any]]) -> str:
     """SHA-256 (hex) of the first user message, normalised; of the first message if there is none of a
     user."""
-    return openings_of(messages).told[0]
+    return openings_of(messages).prefixes[0]
 
 
 def openings_of(messages: Sequence[Mapping[str, Any]]) -> Openings:
     """The openings of the conversation.
 
-    Each of `told` covers one more message of a user or a tool, at most `OPENINGS_MAX`. `whole` covers all
+    Each of `prefixes` covers one more message of a user or a tool, at most `OPENINGS_MAX`. `whole` covers all
     other messages too (instructions, the agent's answers, tool calls), without words that have a digit:
     dates, times and numbers of sessions do not make another conversation.
     """
     first = next((message for message in messages if message.get("role") == "user"), messages[0])
     later = [message for message in messages if message.get("role") in _TELLING and message is not first]
-    told = [_sha256(normalise(_text(first)))]
+    prefixes = [_sha256(normalise(_text(first)))]
     for message in later[: OPENINGS_MAX - 1]:
-        told.append(_sha256(f"{told[-1]} {normalise(_text(message))}"))
+        prefixes.append(_sha256(f"{prefixes[-1]} {normalise(_text(message))}"))
     rest = [_words(message) for message in messages if message.get("role") not in _TELLING]
     is_more = any(rest) and len(messages) > 1
-    return Openings(told=tuple(told), whole=_sha256(f"{told[-1]} {json.dumps(rest)}") if is_more else None)
+    return Openings(
+        prefixes=tuple(prefixes), whole=_sha256(f"{prefixes[-1]} {json.dumps(rest)}") if is_more else None
+    )
 
 
 def _sha256(text: str) -> str:

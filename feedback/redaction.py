@@ -141,14 +141,14 @@ class Redactor:
         if not 0 < len(text) <= _TOOLS_CHARS_MAX:
             redacted: list[Any] = self.value(tools, counts)
             return redacted
-        redacted, found = self._redacted_tools(text)
-        counts.update(dict(found))
+        redacted, new_counts = self._redacted_tools(text)
+        counts.update(dict(new_counts))
         return redacted
 
     def _redact_tools(self, text: str) -> tuple[list[Any], tuple[tuple[str, int], ...]]:
         """The redacted tools in a JSON text, and how often each kind was redacted."""
-        found: RedactionCounts = Counter()
-        return self.value(json.loads(text), found), tuple(found.items())
+        counts: RedactionCounts = Counter()
+        return self.value(json.loads(text), counts), tuple(counts.items())
 
     def _in_plain_text(self, text: str, raw: bytes, counts: RedactionCounts) -> str:
         for rule, hint in self._rules:
@@ -181,9 +181,9 @@ class Redactor:
         return text
 
     def _first_kind(self, text: str) -> str | None:
-        found: RedactionCounts = Counter()
-        self._in_plain_text(text, text.encode("utf-8", "surrogatepass"), found)
-        return next(iter(found), None)
+        counts: RedactionCounts = Counter()
+        self._in_plain_text(text, text.encode("utf-8", "surrogatepass"), counts)
+        return next(iter(counts), None)
 
 
 def _automaton(hint: str) -> Any:

@@ -82,7 +82,7 @@ class Reason(StrEnum):
 class Openings:
     """What a conversation began with, as SHA-256 in hex: the ledger finds its prompt group by them."""
 
-    told: tuple[str, ...]  # by what users and tools said: the first message, the first two, and so on
+    prefixes: tuple[str, ...]  # of what users and tools said: the first message, the first two, and so on
     whole: str | None  # by all, instructions and the agent's own words included; None: there are none
 
 

@@ -120,10 +120,10 @@ def find_outdated(
     answers = list(answers)
     replies, answers_of = _approved_replies(answers, history), _by_author(answers)
     approved = _approved_replies(witnesses, history)
-    for some in (list(corrections), list(new)):
-        confirmed = [kept for kept in some if supporters.are_enough(kept.seq)]
+    for corrected_events in (list(corrections), list(new)):
+        confirmed = [kept for kept in corrected_events if supporters.are_enough(kept.seq)]
         outdated_seqs |= outdated(replies, corrected(confirmed, history, supporters), witnesses=approved)
-        for author, own in _by_author(some).items():
+        for author, own in _by_author(corrected_events).items():
             if author in answers_of and not all(supporters.are_enough(kept.seq) for kept in own):
                 own_replies = _approved_replies(answers_of[author], history)
                 outdated_seqs |= outdated(own_replies, corrected(own, history))

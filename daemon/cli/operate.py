@@ -43,8 +43,8 @@ def topics_create(
     from daemon.commands import broker
 
     settings = settings_of(context)
-    made = broker.create_topics(settings, partitions=partitions, replication=replication)
-    typer.echo(f"made {', '.join(made)}" if made else "all topics were there already")
+    created = broker.create_topics(settings, partitions=partitions, replication=replication)
+    typer.echo(f"made {', '.join(created)}" if created else "all topics were there already")
     if not broker.check_topics(settings, replication=replication):
         raise typer.Exit(ExitCode.FAILED)
 

@@ -52,7 +52,7 @@ def show(checks: Sequence["Check"], options: Mapping[str, Any], *, as_json: bool
         rows = table("PROMISE", "", ">SECONDS", "FOUND")
         for check in checks:
             result = Text("kept", style="green") if check.kept else Text("BROKEN", style="red")
-            rows.add_row(check.promise, result, f"{check.seconds:.1f}", check.found)
+            rows.add_row(check.promise, result, f"{check.seconds:.1f}", check.detail)
         console().print(rows)
     if broken:
         raise CommandFailed(f"the engine breaks {count(len(broken), 'promise')} here; do not train with it")

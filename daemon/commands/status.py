@@ -176,8 +176,8 @@ def _render_replicas(state: Overview, out: Console) -> None:
     rows = table("REPLICA", "ROTATION", ">MODELS", "SEEN", "NOTE")
     for replica in state.replicas:
         rotation = Text("in", style="green") if replica.in_rotation else Text("out", style="red")
-        seen = ago(replica.seen_s, state.now_s)
-        rows.add_row(replica.url, rotation, str(len(replica.models)), seen, replica.note or "")
+        age = ago(replica.seen_s, state.now_s)
+        rows.add_row(replica.url, rotation, str(len(replica.models)), age, replica.note or "")
     out.print()
     out.print(rows)
 

@@ -160,10 +160,14 @@ class LedgerView:
     def first_change(self, agent: str) -> Change | None:
         """The prompt that the agent's first promoted version improved most; None where there is none."""
         with self._database.read() as connection:
-            promoted = (one for one in decisions_of(connection, agent) if one.verdict is Verdict.PROMOTE)
+            promoted = (
+                decision
+                for decision in decisions_of(connection, agent)
+                if decision.verdict is Verdict.PROMOTE
+            )
             if (first := next(promoted, None)) is None:
                 return None
-            examples = [one for one in changed_examples(first.evidence) if not one.suite]
+            examples = [example for example in changed_examples(first.evidence) if not example.suite]
             if not examples or not (kept := event_by_uid(connection, examples[0].uid)):
                 return None
             data = kept[0].event.data

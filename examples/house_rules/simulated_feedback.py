@@ -234,8 +234,8 @@ class SimulatedFeedback:
 
     def _events(self, kind: Kind, *roles: Role) -> list[KeptEvent]:
         """The events of a kind, of these roles or of all."""
-        some = roles or tuple(Role)
-        return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role in some]
+        wanted_roles = roles or tuple(Role)
+        return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role in wanted_roles]
 
     def _lesson(self, new: Sequence[KeptEvent], trained: Sequence[KeptEvent], wave: int) -> Lesson:
         seed, history = self._seed * 100 + wave, self._history()

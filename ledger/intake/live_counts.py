@@ -48,9 +48,12 @@ def _remember_producer(connection: Connection, counts: LiveCounts, now: float) -
 
 
 def _add(connection: Connection, place: dict[str, object], conversations: int) -> None:
-    here = [live_conversations.c[name] == value for name, value in place.items()]
+    is_place = [live_conversations.c[name] == value for name, value in place.items()]
     added = live_conversations.c.conversations + conversations
-    if connection.execute(update(live_conversations).where(*here).values(conversations=added)).rowcount == 0:
+    if (
+        connection.execute(update(live_conversations).where(*is_place).values(conversations=added)).rowcount
+        == 0
+    ):
         connection.execute(insert(live_conversations).values(**place, conversations=conversations))
 
 

@@ -46,11 +46,11 @@ def with_roles(connection: Connection, said: Sequence[Said]) -> list[Said]:
 
     What already has a role keeps it. Openings that are new are stored, as fingerprints.
     """
-    unknown = [(one.agent, one.openings) for one in said if one.role is None and one.openings]
+    unknown = [(item.agent, item.openings) for item in said if item.role is None and item.openings]
     if not unknown:
         return list(said)
     known = _read_openings(connection, unknown)
-    with_role = [_with_role(one, known) for one in said]
+    with_role = [_with_role(item, known) for item in said]
     if known.fresh:
         connection.execute(insert(openings), known.fresh)
     return with_role
@@ -61,15 +61,15 @@ def forget_openings(connection: Connection, groups: Iterable[tuple[str, str]]) -
     by_agent: dict[str, set[str]] = defaultdict(set)
     for agent, group in groups:
         by_agent[agent].add(group)
-    for agent, some in by_agent.items():
-        for chunk in in_chunks(sorted(some)):
-            there = set[str | None]()
+    for agent, group_names in by_agent.items():
+        for chunk in in_chunks(sorted(group_names)):
+            used = set[str | None]()
             for table in (events, interactions):
                 has_role = and_(table.c.agent == agent, table.c.prompt_group.in_(chunk))
-                there.update(connection.scalars(select(table.c.prompt_group).where(has_role).distinct()))
-            gone = [group for group in chunk if group not in there]
+                used.update(connection.scalars(select(table.c.prompt_group).where(has_role).distinct()))
+            unused = [group for group in chunk if group not in used]
             connection.execute(
-                delete(openings).where(openings.c.agent == agent, openings.c.prompt_group.in_(gone))
+                delete(openings).where(openings.c.agent == agent, openings.c.prompt_group.in_(unused))
             )
 
 
@@ -93,7 +93,7 @@ def _with_role(said: Said, known: _KnownOpenings) -> Said:
 
 def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple[str, Role]:
     """Those of the shortest opening that few enough conversations have, or that this one has already."""
-    group = began.told[0]
+    group = began.prefixes[0]
     # Only an older clorad stored a group's role under the group itself; all others follow from the key.
     role = known.groups.get((agent, group), (group, keyed_role(known.identity.secret, agent, group)))[1]
     openings_of_it = _all(began)
@@ -122,7 +122,7 @@ def _stored(identity: Identity, opening: str) -> str:
 
 
 def _all(began: Openings) -> tuple[str, ...]:
-    return began.told if began.whole is None else (*began.told, began.whole)
+    return began.prefixes if began.whole is None else (*began.prefixes, began.whole)
 
 
 def _read_openings(connection: Connection, said: Iterable[tuple[str, Openings]]) -> _KnownOpenings:
@@ -131,12 +131,12 @@ def _read_openings(connection: Connection, said: Iterable[tuple[str, Openings]])
     continued: dict[str, set[str]] = defaultdict(set)
     for agent, began in said:
         stored = [_stored(identity, opening) for opening in _all(began)]
-        looked_up[agent].update((began.told[0], *stored[1:]))
+        looked_up[agent].update((began.prefixes[0], *stored[1:]))
         continued[agent].update(stored[:-1])
     groups: dict[tuple[str, str], tuple[str, Role]] = {}
     counts: dict[tuple[str, str], int] = {}
-    for agent, some in looked_up.items():
-        for chunk in in_chunks(sorted(some)):
+    for agent, opening_names in looked_up.items():
+        for chunk in in_chunks(sorted(opening_names)):
             query = select(openings.c.opening, openings.c.prompt_group, openings.c.role)
             query = query.where(openings.c.agent == agent, openings.c.opening.in_(chunk))
             for row in connection.execute(query):

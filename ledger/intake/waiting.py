@@ -73,13 +73,13 @@ def give_up(database: Database, *, kept_before_s: float, dead_letter_topic: str)
 
     An earlier revision that such an event has replaced stays superseded: its author amended it.
     """
-    there = and_(
+    same_partition = and_(
         positions.c.topic_id == waiting_records.c.topic_id,
         positions.c.partition == waiting_records.c.partition,
     )
     query = (
         _waiting(waiting_records, events.c.seq, positions.c.topic, positions.c.cluster_id)
-        .join(positions, there)
+        .join(positions, same_partition)
         .where(events.c.received_s < kept_before_s)
         .order_by(events.c.seq)
         .limit(GIVE_UP_MAX)

@@ -177,10 +177,10 @@ def _newest_usable() -> Select[Any]:
 
 def _fruitless_turns() -> Select[Any]:
     """Per agent the newest event seen by a turn from its present champion that made no version."""
-    here = (desired.c.agent == turns.c.agent) & (desired.c.number == turns.c.parent)
+    is_champions = (desired.c.agent == turns.c.agent) & (desired.c.number == turns.c.parent)
     return (
         select(turns.c.agent, func.max(turns.c.through_seq))
-        .join(desired, here & (desired.c.purpose == Purpose.SERVE.value))
+        .join(desired, is_champions & (desired.c.purpose == Purpose.SERVE.value))
         .where(in_state(TurnState.DROPPED))
         .group_by(turns.c.agent)
     )

@@ -206,20 +206,20 @@ def _acts_on(connection: Connection, kept: KeptEvent) -> set[int]:
     event = kept.event
     names = [id for id in (event.id, event.claimed_id) if id is not None]
     retracts = and_(act.c.kind == Kind.RETRACTION.value, act.c.retracts.in_(names))
-    ways = [retracts]
+    conditions = [retracts]
     if event.key is not None:
         negative = and_(act.c.kind == Kind.OUTCOME.value, act.c.data["value"].as_float() < 0.0)
-        ways.append(and_(act.c.amends == event.key, or_(negative, act.c.revision >= event.revision)))
+        conditions.append(and_(act.c.amends == event.key, or_(negative, act.c.revision >= event.revision)))
     for key in {event.key, event.amends} - {None}:
         later = act.c.revision > event.revision
-        ways.append(and_(act.c.kind == event.kind.value, act.c.key == key, later))
+        conditions.append(and_(act.c.kind == event.kind.value, act.c.key == key, later))
         if event.occurred_s is not None:
             later = or_(later, and_(act.c.revision == event.revision, act.c.occurred_s > event.occurred_s))
-        ways.append(and_(act.c.kind == event.kind.value, act.c.amends == key, later))
+        conditions.append(and_(act.c.kind == event.kind.value, act.c.amends == key, later))
     query = (
         select(act.c.seq, act.c.kind, act.c.data)
         .select_from(act.join(target, target.c.seq == kept.seq))
-        .where(act.c.agent == event.agent, act.c.seq != kept.seq, or_(*ways), can_change(act, target))
+        .where(act.c.agent == event.agent, act.c.seq != kept.seq, or_(*conditions), can_change(act, target))
     )
     return {row.seq for row in connection.execute(query) if _is_about(row, event.source, event.kind)}
 

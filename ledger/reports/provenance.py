@@ -73,20 +73,20 @@ class Provenance:
 
     def to_json(self) -> dict[str, Any]:
         """The version's provenance for programs."""
-        made = self.version
+        described = self.version
         return {
-            "agent": made.agent,
-            "version": made.name,
-            "number": made.number,
-            "hash": made.hash,
-            "base_hash": made.base_hash,
-            "path": made.path,
-            "made_s": made.made_s,
-            "pruned_s": made.pruned_s,
+            "agent": described.agent,
+            "version": described.name,
+            "number": described.number,
+            "hash": described.hash,
+            "base_hash": described.base_hash,
+            "path": described.path,
+            "made_s": described.made_s,
+            "pruned_s": described.pruned_s,
             "parent": self.parent_name,
             "ancestors": list(self.ancestors),
             "pass": self.pass_id,
-            "turn": made.turn_id,
+            "turn": described.turn_id,
             "attempt": self.attempt,
             "seed": self.seed,
             "recipe": dict(self.recipe),
@@ -105,19 +105,19 @@ class Provenance:
 
 def provenance(connection: Connection, agent: str, number: int) -> Provenance | None:
     """The provenance of `agent`'s version `number`; None if there is no such version."""
-    made = version(connection, agent, number)
-    if made is None:
+    described = version(connection, agent, number)
+    if described is None:
         return None
-    turn = connection.execute(select(turns).where(turns.c.id == made.turn_id)).one()
-    taught, shown = _turn_members(connection, made.turn_id)
+    turn = connection.execute(select(turns).where(turns.c.id == described.turn_id)).one()
+    taught, shown = _turn_members(connection, described.turn_id)
     champion_number = champion(connection, agent)
     lineage = lineage_of(connection, agent, champion_number)
     names = {version.number: version.name for version in versions_of(connection, agent)} | {BASE: "v0"}
     decisions = decisions_of(connection, agent, number)
     serving = number in lineage
     return Provenance(
-        version=made,
-        parent_name=names[made.parent],
+        version=described,
+        parent_name=names[described.parent],
         ancestors=tuple(names[ancestor] for ancestor in lineage_of(connection, agent, number)[1:]),
         pass_id=turn.pass_id,
         attempt=turn.attempt,
@@ -126,7 +126,7 @@ def provenance(connection: Connection, agent: str, number: int) -> Provenance | 
         retry=retry_from(turn.retry),
         taught=taught,
         shown=shown,
-        erasures=_erasures(connection, made.turn_id),
+        erasures=_erasures(connection, described.turn_id),
         authors=dict(Counter(member.kept.event.author for member in taught).most_common()),
         decisions=tuple(decisions),
         examples=_newest_examples(decisions),

@@ -207,8 +207,8 @@ def _turn_receipts(
         .order_by(turns.c.id, turn_events.c.place)
     )
     for row in connection.execute(query):
-        made = row.hash is not None
-        decisions_of_version = decided.get(row.number) if made else None
+        has_version = row.hash is not None
+        decisions_of_version = decided.get(row.number) if has_version else None
         last = decisions_of_version[-1] if decisions_of_version else None
         yield TurnReceipt(
             turn_id=row.id,
@@ -217,11 +217,11 @@ def _turn_receipts(
             result=stored_result(row.outcome, row.outcome_reason),
             state=TurnState(row.state),
             reason=row.reason,
-            version=version_name(row.number, row.hash) if made else None,
+            version=version_name(row.number, row.hash) if has_version else None,
             verdict=None if last is None else last.verdict,
             decided_s=None if last is None else last.decided_s,
             reasons=() if last is None else last.evidence.reasons,
-            serving=made and row.number in lineage,
+            serving=has_version and row.number in lineage,
         )
 
 

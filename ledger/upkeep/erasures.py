@@ -44,9 +44,9 @@ class Erasure:
 def begin(connection: Connection, *, kind: str, whom: str, by: str, reason: str) -> int:
     """Add an entry with no rows yet. Returns its number."""
     row = {"kind": kind, "whom": whom, "by": by, "reason": reason, "begun_s": now_s(connection)}
-    made = connection.execute(insert(erasures).values(**row, counts={}))
-    assert made.inserted_primary_key is not None, "a serial key is always returned"
-    return int(made.inserted_primary_key[0])
+    inserted = connection.execute(insert(erasures).values(**row, counts={}))
+    assert inserted.inserted_primary_key is not None, "a serial key is always returned"
+    return int(inserted.inserted_primary_key[0])
 
 
 def add(connection: Connection, erasure_id: int, kind: str, rows: int) -> None:

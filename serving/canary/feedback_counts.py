@@ -23,7 +23,7 @@ class FeedbackCounts:
     steps: Sequence[CanaryStep] = ()
     through_seq: int = 0  # newest event that was added
     unattributed: int = 0  # events that name neither a conversation nor an interaction
-    _seen: set[tuple[Signal, str]] = field(default_factory=set)
+    _counted: set[tuple[Signal, str]] = field(default_factory=set)
     _by_author: Counter[tuple[Signal, str]] = field(default_factory=Counter)
     _of_canary_by_author: Counter[tuple[Signal, str]] = field(default_factory=Counter)
     _counts: Counter[tuple[Signal, float, bool]] = field(default_factory=Counter)
@@ -39,12 +39,12 @@ class FeedbackCounts:
             self.unattributed += 1
             return
         share = share_at(self.steps, feedback.received_s)
-        if not 0.0 < share < 1.0 or (feedback.signal, feedback.conversation) in self._seen:
+        if not 0.0 < share < 1.0 or (feedback.signal, feedback.conversation) in self._counted:
             return
         if feedback.answered_s is not None and feedback.answered_s < self.steps[0].began_s:
             return  # the answer is older than the canary
         of_canary = is_in_share(feedback.conversation, self.canary, share)
-        self._seen.add((feedback.signal, feedback.conversation))
+        self._counted.add((feedback.signal, feedback.conversation))
         if not self._may_count(self._by_author, feedback):
             return
         self._by_author[feedback.signal, feedback.author] += 1

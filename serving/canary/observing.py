@@ -68,7 +68,7 @@ class CanaryObserver:
     def read_all(self, connection: Connection) -> list[WatchedVersion]:
         """Every version that is being watched, as of now."""
         watched = [self.read(connection, step) for step in canary.open_steps(connection)]
-        present = {(one.version.agent, one.version.number) for one in watched}
+        present = {(entry.version.agent, entry.version.number) for entry in watched}
         self._feedback = {name: counts for name, counts in self._feedback.items() if name in present}
         return watched
 

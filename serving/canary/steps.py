@@ -71,10 +71,11 @@ def rule(
 
 def rule_promoted(counts: PromotedCounts, *, age_s: float, seed: str, options: CanaryOptions) -> CanaryRuling:
     """What to do with a version that was promoted so many seconds ago."""
-    seen = replace(
-        counts, after_shown=tuple(one for one in counts.after_shown if one[0] not in options.ignored)
+    counted = replace(
+        counts,
+        after_shown=tuple(outcome for outcome in counts.after_shown if outcome[0] not in options.ignored),
     )
-    result = compare_with_past(seen, seed=seed, alpha=options.alpha / 2)
+    result = compare_with_past(counted, seed=seed, alpha=options.alpha / 2)
     if result.is_worse:
         assert result.worst is not None
         return CanaryRuling(move=Move.WITHDRAW, reason=past_complaint(result.worst, counts), result=result)

@@ -218,8 +218,8 @@ def _shared(wins: Sequence[Pair], authors: Mapping[str, str]) -> int:
     by_author = Counter(authors.get(pair.event) for pair in wins)
     alone = by_author.pop(None, 0)
     for counted in range(len(wins), 0, -1):
-        most = int(AUTHOR_SHARE_MAX * counted)
-        if alone + sum(min(of_one, most) for of_one in by_author.values()) >= counted:
+        wins_max = int(AUTHOR_SHARE_MAX * counted)
+        if alone + sum(min(of_one, wins_max) for of_one in by_author.values()) >= counted:
             return counted
     return 0
 

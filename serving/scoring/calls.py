@@ -21,8 +21,10 @@ def are_same_calls(answer: Reply, wanted: Reply, *, any_order: Collection[str] =
 
     `any_order` are functions whose calls may come in any order among each other.
     """
-    made, asked = (_in_one_order(calls_of(message_of(reply)), any_order) for reply in (answer, wanted))
-    return bool(asked) and distinct([list(call) for call in made]) == distinct([list(call) for call in asked])
+    calls, asked = (_in_one_order(calls_of(message_of(reply)), any_order) for reply in (answer, wanted))
+    return bool(asked) and distinct([list(call) for call in calls]) == distinct(
+        [list(call) for call in asked]
+    )
 
 
 def functions_in_any_order(request: Mapping[str, Any]) -> frozenset[str]:

@@ -61,7 +61,7 @@ def is_prose(text: str) -> bool:
 
 def fenced_blocks(text: str) -> tuple[tuple[Block, ...], str]:
     """The fenced blocks of a text, and the text without them."""
-    blocks = tuple(Block(_language(found[2]), found[3]) for found in _FENCED.finditer(text))
+    blocks = tuple(Block(_language(match[2]), match[3]) for match in _FENCED.finditer(text))
     return blocks, _FENCED.sub("\n", text) if blocks else text
 
 

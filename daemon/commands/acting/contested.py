@@ -16,24 +16,28 @@ from rewards.replies import reply_text
 def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) -> None:
     """Print the newest contested events with what stands beside them."""
     with reading(settings) as connection:
-        found = contested.contested(connection, agent=agent, limit=limit)
+        contested_events = contested.contested(connection, agent=agent, limit=limit)
     if as_json:
-        show_json([one.to_json() for one in found])
+        show_json([contested_event.to_json() for contested_event in contested_events])
         return
     rows = table("EVENT", "AGENT", "AUTHOR", "PROMPT", "WANTS", "OTHERS WANT", "WHY", "WHEN")
-    for one in found:
-        others = [_wanted(other) for other in one.beside if _wanted(other) != _wanted(one.kept)]
+    for contested_event in contested_events:
+        others = [
+            _wanted(other)
+            for other in contested_event.beside
+            if _wanted(other) != _wanted(contested_event.kept)
+        ]
         rows.add_row(
-            short(one.kept.event.uid, 60),
-            one.kept.event.agent,
-            short(one.kept.event.author, 20),
-            short(asked(tuple(one.kept.event.data.get("messages") or ())), 40),
-            short(_wanted(one.kept), 40),
+            short(contested_event.kept.event.uid, 60),
+            contested_event.kept.event.agent,
+            short(contested_event.kept.event.author, 20),
+            short(asked(tuple(contested_event.kept.event.data.get("messages") or ())), 40),
+            short(_wanted(contested_event.kept), 40),
             short("; ".join(dict.fromkeys(others)), 40),
-            short(one.reason, 60),
-            moment(one.kept.received_s),
+            short(contested_event.reason, 60),
+            moment(contested_event.kept.received_s),
         )
-    console().print(rows if found else "nothing is contested")
+    console().print(rows if contested_events else "nothing is contested")
 
 
 def settle(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def settle(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, A
         kept = _contested_event(database, uid)
         with database.read() as connection:
             beside = contested.beside_it(connection, kept)
-            named = [one.event.interaction for one in (kept, *beside) if one.event.interaction]
+            named = [item.event.interaction for item in (kept, *beside) if item.event.interaction]
             history = History(interactions=interactions_named(connection, named), conversations={})
         prompt = history.about(kept.event).messages
         against = [
@@ -66,11 +70,11 @@ def retract(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, 
 def _contested_event(database: Database, uid: str) -> KeptEvent:
     with database.read() as connection:
         events = event_queries.event_by_uid(connection, uid)
-        found = [one for kept in events for one in contested.contested(connection, seq=kept.seq)]
-    if len(found) != 1:
-        complaint = "several contested events are" if found else "no contested event is"
+        contested_events = [item for kept in events for item in contested.contested(connection, seq=kept.seq)]
+    if len(contested_events) != 1:
+        complaint = "several contested events are" if contested_events else "no contested event is"
         raise CommandFailed(f"{complaint} called {short(uid, 80)}; `clorad contested list` has them")
-    return found[0].kept
+    return contested_events[0].kept
 
 
 def _wanted(kept: KeptEvent) -> str:

@@ -76,7 +76,7 @@ def _later_words(connection: Connection, kept: KeptEvent) -> list[KeptEvent]:
         for other in contested.beside_it(connection, kept)
         if other.seq > kept.seq and other.event.author == kept.event.author
     ]
-    named = [one.event.interaction for one in (kept, *beside) if one.event.interaction]
+    named = [item.event.interaction for item in (kept, *beside) if item.event.interaction]
     history = History(interactions=interactions_named(connection, named), conversations={})
     prompt = history.about(kept.event).messages
     return [

@@ -14,4 +14,4 @@ def test_a_sound_machine_keeps_every_promise(base_of, device, family, dtype):
     checks = selftest(base_of(family), device=device, dtype=dtype, threads=1)
     assert len(checks) == 5
     assert all(check.kept for check in checks), checks
-    assert "relative difference" in checks[0].found
+    assert "relative difference" in checks[0].detail

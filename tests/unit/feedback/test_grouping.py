@@ -35,14 +35,14 @@ def test_a_longer_conversation_has_the_openings_of_the_shorter_one() -> None:
     short = openings_of([{"role": "user", "content": "hi"}])
     answered = [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "cancel order 1"}]
     long = openings_of([{"role": "user", "content": "hi"}, *answered])
-    assert (len(short.told), short.whole) == (1, None)
-    assert long.told[:1] == short.told
-    assert len(long.told) == 2
+    assert (len(short.prefixes), short.whole) == (1, None)
+    assert long.prefixes[:1] == short.prefixes
+    assert len(long.prefixes) == 2
 
 
 def test_no_more_messages_are_told_apart_than_the_limit() -> None:
     talk = [{"role": "user", "content": str(number)} for number in range(100)]
-    assert len(openings_of(talk).told) == OPENINGS_MAX
+    assert len(openings_of(talk).prefixes) == OPENINGS_MAX
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_instructions_tell_conversations_apart_but_for_dates_and_numbers(
         openings_of([{"role": "system", "content": text}, {"role": "user", "content": "Begin!"}])
         for text in (one, other)
     )
-    assert first.told == second.told
+    assert first.prefixes == second.prefixes
     assert (first.whole == second.whole) is same
 
 

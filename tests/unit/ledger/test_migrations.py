@@ -207,7 +207,7 @@ class TestALedgerThatTheVersionBeforeFilled:
         for number in range(1, 9):
             old = event_of(stored, f"dev#e{number}")
             assert old.prompt_group is not None
-            began = Openings(told=(old.prompt_group,), whole=None)
+            began = Openings(prefixes=(old.prompt_group,), whole=None)
             keep(stored, build_event(f"new{number}", role=None, prompt_group=None, openings=began))
             assert event_of(stored, f"dev#new{number}").role is old.role
 

@@ -29,8 +29,8 @@ def test_a_broken_promise_is_named_and_the_exit_code_says_so(
     as_json: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checks = [
-        Check(promise="an idle tenant stays bit-identical", kept=True, found="the same", seconds=0.1),
-        Check(promise="a repeat gives the same bits", kept=False, found="it did not", seconds=0.2),
+        Check(promise="an idle tenant stays bit-identical", kept=True, detail="the same", seconds=0.1),
+        Check(promise="a repeat gives the same bits", kept=False, detail="it did not", seconds=0.2),
     ]
     with pytest.raises(CommandFailed, match="breaks 1 promise here") as failure:
         show(checks, {"device": "cpu"}, as_json=as_json)

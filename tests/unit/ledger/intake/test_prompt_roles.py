@@ -138,7 +138,7 @@ def test_openings_are_stored_as_fingerprints_and_forgotten_with_the_last_that_be
     group = stored(database, "e").prompt_group
     assert group is not None
     with database.write() as connection:
-        assert not set(openings_of(talk).told) & set(connection.scalars(select(openings.c.opening)))
+        assert not set(openings_of(talk).prefixes) & set(connection.scalars(select(openings.c.opening)))
         forget_openings(connection, [("billing", group)])
         assert connection.scalar(select(func.count()).select_from(openings)) == 1
         connection.exec_driver_sql("UPDATE events SET prompt_group = NULL")
