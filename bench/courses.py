@@ -50,7 +50,7 @@ class RuleCourse:
         names = {RULE_AGENT: name}
         self._gateway = _NamedGateway(stack.gateway, names)
         self._producer = _NamedProducer(stack, journal, names)
-        self._person = Person(
+        self._person = _QuietPerson(
             f"developer-of-{name}", (RULE_AGENT,), self._world, self._gateway, self._producer, seed=1
         )
         source = SlotValues(random.Random(name), read_words(), held_out=False)
@@ -104,6 +104,13 @@ class ProseCourse:
     def close(self) -> None:
         """Close the producer."""
         self._producer.close()
+
+
+class _QuietPerson(Person):
+    """A person whose reports nobody reads: the benchmark's figures are all that it prints."""
+
+    def report(self, **_facts: Any) -> None:
+        pass
 
 
 class _NamedGateway(GatewayClient):

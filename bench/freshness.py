@@ -8,6 +8,7 @@ line of `.cache/freshness_runs.jsonl`, and is not repeated for that commit.
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ def _round(
         for delay in delays(ledger.timelines(), acknowledged_s, {(name, version): answered_s})
         if (delay.agent, delay.version) == (name, version)
     ]
-    print(f"{name} wave {wave}: {delay.text}", flush=True)
+    print(f"{name} wave {wave}: {delay.text}", file=sys.stderr, flush=True)
     return {**delay.to_json(), "wave": wave, "followed": course.followed(wave)}
 
 
