@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from daemon.learning.scheduler import Freshness, waiting_reason
-from daemon.settings import GateSettings, LearningSettings
-from examples.house_rules.recipe import AGE_S_MAX, EVENTS_MIN, SETTLE_S
+from daemon.learning.scheduler import evidence_needed
+from daemon.settings import GateSettings
+from examples.house_rules.recipe import EVENTS_MIN
 from ledger.database import Database
 from ledger.errors import LedgerUnavailable
 from ledger.events import Kind
@@ -22,16 +22,6 @@ from ledger.turn_states import EventOutcome, TurnPart, TurnState, in_part, in_st
 from ledger.versions.decisions import SETTLED, Verdict, decisions_of, undecided
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import version_name
-
-_FRESHNESS = Freshness(
-    events_min=EVENTS_MIN,
-    age_s_max=AGE_S_MAX,
-    alpha=GateSettings().alpha,
-    refusals_max=LearningSettings().refusals_max,
-    suite_min=GateSettings().suite_min,
-    settle_s=SETTLE_S,
-    authors_min=GateSettings().authors_min,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +236,11 @@ class LedgerView:
 
 def lacks_events(backlog: Backlog) -> bool:
     """Whether it waits for more events, or for more held-out corrections than chance gave it."""
-    reason = waiting_reason(backlog, _FRESHNESS) or ""
-    return backlog.untaught > 0 and reason.startswith(("more events", "evidence"))
+    if backlog.is_learning or backlog.has_candidate or backlog.untaught == 0:
+        return False
+    judging = backlog.gate_new + backlog.gate_unconfirmed
+    needed = evidence_needed(backlog.refusals, alpha=GateSettings().alpha)
+    return backlog.untaught + backlog.unconfirmed < EVENTS_MIN or judging < needed
 
 
 def _champion_name(connection: Connection, agent: str, number: int) -> str:

@@ -26,8 +26,8 @@ from examples.real_base.prose_person import ProseExam, ProsePeople
 from examples.real_base.prose_world import read_prose_world
 
 SMOLLM2 = BaseOptions(path=REAL_BASE, recipe={}, threads=2, in_flight_max=4, suite_max=24)
-TALK, CORRECTIONS, QUESTIONS = 48, 24, 8  # prompts: in all, about each rule, of each kind in the exam
-TOKENS_MAX = 64  # of an answer
+TALK, CORRECTIONS, QUESTIONS = 64, 24, 8  # prompts: in all, about each rule, of each kind in the exam
+TOKENS_MAX = 96  # of an answer; a reply that was cut short is no anchor
 LEARNED_S_MAX = 3600.0
 ROUNDS_MAX = 3
 POLL_S = 2.0
