@@ -19,8 +19,20 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSourc
 
 from daemon.settings import VARIABLE_PREFIX, Settings
 
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {"scorers.*.secret_header": "scorers.*.header"}
 """Settings that had another name, old to new: `section.name`, or `agents.*.name` for a setting of agents."""
+
+REMOVED = frozenset(
+    {
+        "fleet.lease_s",
+        "fleet.tick_s",
+        "gateway.feedback_in_flight_max",
+        "gateway.poll_s",
+        "learning.idle_s",
+        "learning.lease_s",
+    }
+)
+"""Settings that older versions had, and whose value is a constant now."""
 
 _ANY_NAME = "*"
 
@@ -114,6 +126,11 @@ def _checked(values: Mapping[_Path, Any], *, shown: Callable[[_Path], str], sour
             if name in values:
                 raise SettingsRefused(f"{shown(path)} in {source}: the old name of {shown(name)}, given too")
             sys.stderr.write(f"clorad: {shown(path)} in {source} is called {shown(name)} now\n")
+        if ".".join(path) in REMOVED:
+            raise SettingsRefused(
+                f"{shown(path)}: only an older clorad had this setting, which is in {source};"
+                " its value is fixed now: remove the line"
+            )
         if unknown := _unknown_part(name):
             raise SettingsRefused(f"{shown(path)}: no such setting in {source}; {_hint(unknown, shown)}")
         checked[name] = value

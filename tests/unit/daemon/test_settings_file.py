@@ -241,6 +241,26 @@ def test_the_file_that_was_named_stands_in_the_refusal(tmp_path: Path) -> None:
         read_settings(tmp_path / "other.toml")
 
 
+@pytest.mark.parametrize("name", sorted(settings_file.REMOVED))
+def test_a_setting_that_only_an_older_clorad_had_is_refused_with_the_way_out(
+    name: str, tmp_path: Path
+) -> None:
+    section, _, setting = name.partition(".")
+    (tmp_path / "old.toml").write_text(f"[{section}]\n{setting} = 1\n")
+    with pytest.raises(SettingsRefused) as refused:
+        read_settings(tmp_path / "old.toml")
+    assert str(refused.value) == (
+        f"{name}: only an older clorad had this setting, which is in {tmp_path}/old.toml;"
+        " its value is fixed now: remove the line"
+    )
+
+
+def test_an_old_name_is_no_present_one_and_leads_to_one() -> None:
+    present = {".".join(name) for name in settings_file._setting_names(Settings)}
+    assert set(settings_file.RENAMED.values()) <= present
+    assert not (settings_file.RENAMED.keys() | settings_file.REMOVED) & present
+
+
 class TestRenamed:
     @pytest.fixture(autouse=True)
     def _some_names_are_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
