@@ -121,9 +121,9 @@ class WarmEngine:
         If there are more lessons than slots, the others start as slots become free. `heartbeat` is called
         between steps; if it raises, the pass is abandoned and the engine is as before. `form` repeats a pass
         as it was recorded; raises `FormDiffers` if this engine cannot. A step that does not fit into memory
-        halves the token budget, also for later passes. If half does not fit either, the unfinished lessons
-        are not learned and may be tried again. A lesson may be trained at several learning rates
-        (`engine.tries`).
+        halves the token budget, also for later passes. If half does not fit either, each unfinished lesson
+        is trained alone; one that does not fit even so is not learned and may be tried again. A lesson may
+        be trained at several learning rates (`engine.tries`).
         """
         if form is not None and (names := self.differs(form)):
             raise FormDiffers(f"the pass was computed with another {', '.join(names)}")
@@ -147,6 +147,7 @@ class WarmEngine:
         waiting = list(enumerate(tried))
         runs: dict[int, LessonRun] = {}
         results: dict[int, TriedResult] = {}
+        shortage = ""
         try:
             with repeatable():
                 while waiting or runs:
@@ -163,20 +164,22 @@ class WarmEngine:
                     for index in [index for index, run in runs.items() if run.over]:
                         results[index] = self._finish(runs.pop(index), tried[index].judges, packing)
         except OutOfMemory as fault:
-            token_budget = packing.token_budget
-            self._shrink(token_budget // 2)
-            may_fit = token_budget > _TOKEN_BUDGET_MIN
-            results |= {
-                index: TriedResult(
-                    result=NotLearned(agent=unfinished.lesson.agent, reason=str(fault), again=may_fit)
-                )
-                for index, unfinished in enumerate(tried)
-                if index not in results
-            }
+            shortage = str(fault)
         finally:
             for run in runs.values():
                 self._slots.detach(run.slot)
             release_memory()
+        if unfinished := [index for index in range(len(tried)) if index not in results]:
+            may_fit = packing.token_budget > _TOKEN_BUDGET_MIN
+            packing = replace(packing, token_budget=max(_TOKEN_BUDGET_MIN, packing.token_budget // 2))
+            self._shrink(packing.token_budget)
+            if len(unfinished) == 1:
+                agent = tried[unfinished[0]].lesson.agent
+                failed = NotLearned(agent=agent, reason=shortage, again=may_fit)
+                results[unfinished[0]] = TriedResult(result=failed)
+            else:  # one long text must not cost the others their lesson
+                for index in unfinished:
+                    [results[index]] = self._train([tried[index]], packing, heartbeat)
         return [results[index] for index in range(len(tried))]
 
     def save(self, learned: Learned, draft: Path) -> Files:

@@ -213,6 +213,24 @@ def test_a_pass_out_of_memory_fails_cleanly_and_fits_when_it_is_repeated(warm: W
     assert hashes[0] == hashes[1], "a pass in the smaller budget is any pass in that budget"
 
 
+def test_a_lesson_that_does_not_fit_into_memory_does_not_cost_the_others_theirs(warm: Warm):
+    engine = warm(token_budget=128)
+    engine._base = LimitedBase(engine._base, tokens_max=150)
+    given = tiny_base.build_lesson("long")
+    long = tiny_base.build_episode("why?", "x" * 300, events=("s#long",))
+    lessons = [
+        tiny_base.build_lesson("a"),
+        replace(given, episodes=(long, *given.episodes)),
+        tiny_base.build_lesson("b"),
+    ]
+    first, too_long, second = engine.learn(lessons)
+    assert isinstance(first, Learned)
+    assert isinstance(second, Learned)
+    assert isinstance(too_long, NotLearned)
+    assert "memory" in too_long.reason
+    assert engine._slots.free == 4
+
+
 def test_not_a_number_in_ones_feedback_skips_those_steps_alone(warm: Warm):
     """A log-probability that is NaN: the steps with this sample are skipped, and their events are named."""
     engine = warm()
