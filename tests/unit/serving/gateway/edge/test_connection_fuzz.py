@@ -104,8 +104,10 @@ def exchange(gateway: RunningGateway, parts: Sequence[bytes], *, answer_s: float
             client.shutdown(socket.SHUT_WR)
             while part := client.recv(65536):
                 received.append(part)
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # closed; a `TimeoutError` is neither an answer nor a closed connection
+        except TimeoutError:
+            raise  # neither an answer nor a closed connection
+        except OSError:
+            pass  # closed: reset, broken, or not connected any more
     return b"".join(received)
 
 
