@@ -21,7 +21,7 @@ class Term(StrEnum):
     SUPERVISED = "supervised"  # cross entropy on the replies people want
     PREFERENCE = "preference"  # DPO on a wanted reply against a rejected one
     POLICY = "policy"  # clipped policy gradient on replies that the agent sampled
-    KL = "kl"  # forward KL from the champion on anchors; above 0 it replaces cross entropy on them
+    KL = "kl"  # forward KL from the champion on anchors, beside cross entropy
 
 
 COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
@@ -55,7 +55,9 @@ class Recipe:
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     steps: int = 100  # optimizer steps of a turn at most; it ends earlier once its corrections are learned
-    steps_min: int = 24  # optimizer steps of a turn at least
+    steps_min: int = (
+        60  # optimizer steps of a turn at least: with fewer it does not reach prompts in other words
+    )
     epochs: float = 3.0  # over new episodes with an advantage, which have no sign of being learned
     warmup_steps: int = 4
     learning_rate: float | None = None  # None: by the width of the base (`engine.rates`)

@@ -13,15 +13,14 @@ from engine.recipe import Recipe, Term
 from engine.tokens import Sample
 from rewards.episode import Part
 
-ENTERS: Mapping[Term, Callable[[Sample, Recipe], bool]] = {
-    Term.SUPERVISED: lambda sample, recipe: (
-        sample.advantage is None and not (sample.part is Part.ANCHOR and recipe.coefficients[Term.KL] > 0.0)
-    ),
-    Term.PREFERENCE: lambda sample, _: sample.rejected is not None,
-    Term.POLICY: lambda sample, _: sample.advantage is not None,
-    Term.KL: lambda sample, _: sample.part is Part.ANCHOR and sample.advantage is None,
+ENTERS: Mapping[Term, Callable[[Sample], bool]] = {
+    Term.SUPERVISED: lambda sample: sample.advantage is None,
+    Term.PREFERENCE: lambda sample: sample.rejected is not None,
+    Term.POLICY: lambda sample: sample.advantage is not None,
+    Term.KL: lambda sample: sample.part is Part.ANCHOR and sample.advantage is None,
 }
-"""Whether a sample enters a term. Cross entropy would move an anchor's distribution to one of its replies."""
+"""Whether a sample enters a term. On anchors cross entropy keeps a rule away from prompts like the corrected
+ones, and the KL keeps the rest of the champion's distribution, which cross entropy alone would move."""
 
 _SHARED_BY_PART = frozenset({Term.SUPERVISED, Term.KL})
 """Terms in which each part of the batch has its share; the other terms do not distinguish parts."""
@@ -136,7 +135,7 @@ def _weigh(
     coefficients: dict[int, dict[Term, float]] = {index: {} for index in mass}
     for term in Term:
         if recipe.coefficients[term] > 0.0:
-            for pool, share in _pools(samples, mass, shares, term, recipe):
+            for pool, share in _pools(samples, mass, shares, term):
                 pool_mass = sum(mass[index] for index in pool)
                 for index in pool:
                     coefficients[index][term] = recipe.coefficients[term] * share * mass[index] / pool_mass
@@ -148,10 +147,9 @@ def _pools(
     drawn: Iterable[int],
     shares: Mapping[Part, float],
     term: Term,
-    recipe: Recipe,
 ) -> Iterator[tuple[list[int], float]]:
     """The drawn samples that enter the term, in pools, with each pool's share of the term."""
-    entering = [index for index in drawn if ENTERS[term](samples[index], recipe)]
+    entering = [index for index in drawn if ENTERS[term](samples[index])]
     if term not in _SHARED_BY_PART:
         yield entering, 1.0
         return
