@@ -46,7 +46,7 @@ lint: setup  ## ruff, mypy --strict, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-check: lint  ## for every day: lint, types, and the unit tests that need no server (4 minutes at most)
+check: lint  ## for every day: lint, types, and the unit tests that need no server (5 minutes)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (kafka or vllm or postgres or promtool)" tests/unit
 
 test: lint  ## everything: lint, unit, contract, integration, acceptance (10 minutes on two quiet cores)
