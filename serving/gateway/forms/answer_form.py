@@ -43,13 +43,16 @@ class AnswerForm:
     """The form of one path. The defaults are those of OpenAI's API."""
 
     path: str
+    is_chat = False
     is_conversation = True  # its answers are counted by version and conversation, and may be streams
     end = b""  # what a stream has after its last event
+    are_events_named = False  # each by its type
+    repeats_answer_in: str | None = None  # the field of an event that has the answer so far, its model too
     not_captured: str | None = None  # the fate of interactions that are no chat
 
     def check(self, body: Mapping[str, Any]) -> None:
         """Raises `RequestRefused` where the request would harm others, or its answer could not be read."""
-        if (name := harmful_parameter(body, chat=False)) is not None:
+        if (name := harmful_parameter(body, chat=self.is_chat)) is not None:
             text = f"{name}: not available here, it would harm other requests"
             raise RequestRefused(400, text, "field", param=name)
 
@@ -74,13 +77,17 @@ class AnswerForm:
 
     def show(self, data: dict[str, Any], agent: str, extras: RequestedExtras) -> None:
         """Put the agent's name for the model's; leave out what the client did not ask for."""
-        without_extras(data, extras)
-        if "model" in data:
-            data["model"] = agent
+        for shown in (data, data.get(self.repeats_answer_in) if self.repeats_answer_in else None):
+            if isinstance(shown, dict):
+                without_extras(shown, extras)
+                if "model" in shown:
+                    shown["model"] = agent
 
     def encode_event(self, data: Mapping[str, Any]) -> bytes:
         """One server-sent event."""
-        return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+        name = str(data.get("type", "message")).translate({10: None, 13: None})
+        named = f"event: {name}\n" if self.are_events_named else ""
+        return f"{named}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
     def broken_event(self) -> dict[str, Any]:
         """The last event of a stream that broke off."""
@@ -143,6 +150,25 @@ def texts_of_parts(parts: Any, *, kinds: Sequence[str]) -> list[str] | None:
 def chat_content(texts: Sequence[str]) -> str | list[dict[str, str]]:
     """The content of a chat message with these texts."""
     return texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
+
+
+def whole_choice(
+    texts: Sequence[str],
+    *,
+    thoughts: Sequence[str],
+    calls: Sequence[Mapping[str, Any]],
+    finish_reason: str | None,
+    refusals: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The one choice of a whole chat answer, of these texts, thoughts, refusals and calls."""
+    message = {
+        "role": "assistant",
+        "content": "".join(texts),
+        "refusal": "".join(refusals) or None,
+        "reasoning": "".join(thoughts) or None,
+        "tool_calls": calls,
+    }
+    return {"index": 0, "message": message, "finish_reason": finish_reason}
 
 
 def tool_call(

@@ -22,9 +22,9 @@ from serving.gateway.forms.answer_form import (
     text_in,
     texts_of_parts,
     tool_call,
+    whole_choice,
 )
-from serving.gateway.forms.responses import named_event
-from serving.gateway.openai_form import RequestedExtras, UnreadableReply
+from serving.gateway.openai_form import UnreadableReply
 
 _FINISH_REASONS = {
     "end_turn": "stop",
@@ -67,6 +67,8 @@ class MessagesForm(TokenCountForm):
 
     path = MESSAGES
     is_conversation = True
+    are_events_named = True
+    repeats_answer_in = "message"
     not_captured = "not_text"
 
     def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -104,14 +106,8 @@ class MessagesForm(TokenCountForm):
                 arguments = json.dumps(block.get("input") or {})
                 call_id, name = text_in(block, "id"), text_in(block, "name")
                 calls.append(tool_call(len(calls), call_id=call_id, name=name, arguments=arguments))
-        message = {
-            "role": "assistant",
-            "content": "".join(texts),
-            "reasoning": "".join(thoughts) or None,
-            "tool_calls": calls,
-        }
         reason = _finish_reason(text_in(answer, "stop_reason"))
-        choice = {"index": 0, "message": message, "finish_reason": reason}
+        choice = whole_choice(texts, thoughts=thoughts, calls=calls, finish_reason=reason)
         return AnswerPart(data=answer, chat={"choices": [choice]})
 
     def read_event(self, raw: bytes) -> AnswerPart | None:
@@ -120,14 +116,6 @@ class MessagesForm(TokenCountForm):
         if kind == "error":
             return AnswerPart(data=event, error_status=500)
         return AnswerPart(data=event, chat={"choices": _choices(event, kind)}, is_last=kind == "message_stop")
-
-    def show(self, data: dict[str, Any], agent: str, extras: RequestedExtras) -> None:
-        super().show(data, agent, extras)
-        if isinstance(message := data.get("message"), dict):
-            super().show(message, agent, extras)
-
-    def encode_event(self, data: Mapping[str, Any]) -> bytes:
-        return named_event(data)
 
     def broken_event(self) -> dict[str, Any]:
         return anthropic_error(BROKE_OFF, "api_error")

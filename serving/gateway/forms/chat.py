@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.request_fields import CHAT, TEXT
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 from serving.gateway.openai_form import (
     error_status,
-    harmful_parameter,
     read_answer,
     read_chunk,
     with_capture_extras,
@@ -37,12 +35,8 @@ class ChatForm(TextForm):
     """`/v1/chat/completions`."""
 
     path = CHAT
+    is_chat = True
     not_captured: str | None = None
-
-    def check(self, body: Mapping[str, Any]) -> None:
-        if (name := harmful_parameter(body, chat=True)) is not None:
-            text = f"{name}: not available here, it would harm other requests"
-            raise RequestRefused(400, text, "field", param=name)
 
     def flaw(self, body: Mapping[str, Any]) -> str | None:
         return "several_choices" if body.get("n", 1) != 1 else super().flaw(body)

@@ -4,7 +4,6 @@ Captured are exchanges of plain texts: what the replica makes a chat of without 
 vllm/entrypoints/openai/responses/utils.py). Their tokens are not reported on this path.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +19,9 @@ from serving.gateway.forms.answer_form import (
     text_in,
     texts_of_parts,
     tool_call,
+    whole_choice,
 )
-from serving.gateway.openai_form import RequestedExtras, UnreadableReply
+from serving.gateway.openai_form import UnreadableReply
 
 _LAST = ("response.completed", "response.incomplete", "response.failed")
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -43,6 +43,8 @@ class ResponsesForm(AnswerForm):
     """`/v1/responses`."""
 
     path = RESPONSES
+    are_events_named = True
+    repeats_answer_in = "response"
     not_captured = "not_text"
 
     def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -79,23 +81,9 @@ class ResponsesForm(AnswerForm):
             return AnswerPart(data=event, error_status=500, is_last=True)
         return AnswerPart(data=event, chat=_chat(response), is_last=True)
 
-    def show(self, data: dict[str, Any], agent: str, extras: RequestedExtras) -> None:
-        super().show(data, agent, extras)
-        if isinstance(response := data.get("response"), dict):
-            super().show(response, agent, extras)
-
-    def encode_event(self, data: Mapping[str, Any]) -> bytes:
-        return named_event(data)
-
     def broken_event(self) -> dict[str, Any]:
         fields = {"code": "broken_stream", "message": BROKE_OFF, "param": None}
         return {"type": "error", **fields, "sequence_number": 0}
-
-
-def named_event(data: Mapping[str, Any]) -> bytes:
-    """One server-sent event that is also named by its type."""
-    name = str(data.get("type", "message")).translate({10: None, 13: None})
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 def _texts_of(item: Any) -> list[str] | None:
@@ -131,14 +119,8 @@ def _chat(response: Mapping[str, Any]) -> Mapping[str, Any]:
             arguments = text_in(item, "arguments") if kind == "function_call" else "{}"
             call_id, name = text_in(item, "call_id"), text_in(item, "name")
             calls.append(tool_call(len(calls), call_id=call_id, name=name, arguments=arguments))
-    message = {
-        "role": "assistant",
-        "content": "".join(texts),
-        "refusal": "".join(refusals) or None,
-        "reasoning": "".join(thoughts) or None,
-        "tool_calls": calls,
-    }
-    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(response, bool(calls))}
+    reason = _finish_reason(response, bool(calls))
+    choice = whole_choice(texts, thoughts=thoughts, calls=calls, finish_reason=reason, refusals=refusals)
     return {"choices": [choice]}
 
 
