@@ -11,8 +11,7 @@ from rewards.episode import Part, Weighted
 from tests.unit.engine import tiny_base
 
 TOKENS = Tokens(tiny_base.build_tokenizer(), vocabulary=288)
-RECIPE = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.0}})
-HOLDING = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.5}})
+RECIPE = recipe_from({"coefficients": {"preference": 1.0, "kl": 0.5}})
 
 
 def samples(new: int, replay: int, anchors: int, **more: object) -> list:
@@ -41,7 +40,7 @@ def test_the_supervised_mass_of_a_step_is_shared_between_the_parts():
 
 def test_a_kl_term_stands_beside_cross_entropy_on_anchors_with_the_same_share():
     pool = samples(20, 20, 40)
-    step = next(draw(pool, HOLDING, 1))
+    step = next(draw(pool, RECIPE, 1))
     anchors = [d for d in step if pool[d.index].part is Part.ANCHOR]
     assert sum(share(d, Term.SUPERVISED) for d in anchors) == pytest.approx(0.4)
     assert sum(share(d, Term.KL) for d in anchors) == pytest.approx(0.5 * 0.4)
@@ -72,6 +71,8 @@ def test_every_term_of_every_step_sums_to_its_weight(new, replay, anchors, seed,
         step = next(steps)
         assert sum(share(d, Term.SUPERVISED) for d in step) == pytest.approx(1.0)
         assert sum(share(d, Term.PREFERENCE) for d in step) == pytest.approx(1.0 if paired else 0.0)
+        anchor_share = 0.4 / (0.8 + (0.2 if replay else 0.0)) if anchors else 0.0
+        assert sum(share(d, Term.KL) for d in step) == pytest.approx(0.5 * anchor_share)
         assert len({d.index for d in step}) == len(step)
 
 
