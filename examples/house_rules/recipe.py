@@ -1,7 +1,7 @@
 """The demo's settings file, and the recipe that a base this small needs to learn.
 
-A real model takes the default recipe. A base of two million parameters needs a larger learning rate and
-more steps (`python -m bench.learning` measures it).
+A real model takes the default recipe. A base of two million parameters needs a larger learning rate
+(`python -m bench.learning` measures it).
 """
 
 import json
@@ -19,8 +19,6 @@ RECIPE: Mapping[str, Any] = {
     "learning_rate": 1.75e-3,
     "beta2": 0.99,
     "steps": 60,
-    "steps_min": 60,
-    "carry_moments": False,
 }
 
 
