@@ -32,10 +32,10 @@ from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.topic_names import FEEDBACK_TOPIC
 from ledger.turn_states import EventOutcome, EventResult, TurnPart
 from ledger.versions import canary, decisions, desired, routing
-from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version
-from serving.canary.admission import BY_GATE, admit
+from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
 
 AGENT = "agent"

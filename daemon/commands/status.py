@@ -23,6 +23,7 @@ from ledger.learning.agents import all_agents
 from ledger.learning.retries import NextTry
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
+from ledger.versions.decisions import BY_CANARY, BY_GATE
 from ledger.versions.holds import Hold, all_holds
 from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
@@ -224,7 +225,7 @@ def _verdict_cell(last: LastVerdict | None, now_s: float) -> Text:
     if last is None:
         return Text("–")
     reasons = "; ".join(last.reasons) or judgement(last.judgement)
-    by = "" if last.by in ("gate", "canary") else f" by {last.by}"
+    by = "" if last.by in (BY_GATE, BY_CANARY) else f" by {last.by}"
     line = Text(f"{last.version} ").append(verdict(last.verdict.value))
     when = ago(last.decided_s, now_s)
     return line.append(f"{by} {when}{f': {reasons}' if reasons else ''}", style="default")

@@ -36,7 +36,7 @@ from ledger.reports.provenance import Provenance, provenance
 from ledger.reports.upcoming import what_follows
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
-from ledger.versions.decisions import SETTLED, Decision
+from ledger.versions.decisions import BY_CANARY, BY_GATE, SETTLED, Decision
 from ledger.versions.lineage import BASE, Version
 from rewards.episode import first_user_text
 from serving.canary.steps import CanaryOptions
@@ -227,7 +227,7 @@ def _render_why(
 
 
 def _render_decision(decision: Decision, out: Console) -> None:
-    by = {"gate": "the gate", "canary": "its canary"}.get(decision.by, decision.by)
+    by = {BY_GATE: "the gate", BY_CANARY: "its canary"}.get(decision.by, decision.by)
     line = Text("decided ", style="bold").append(verdict(decision.verdict.value))
     out.print(line.append(f" by {by}, {moment(decision.decided_s)}", style="default"))
     for detail in ("; ".join(decision.evidence.reasons), judgement(decision.evidence.judgement)):

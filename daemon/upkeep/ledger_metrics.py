@@ -26,7 +26,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import Backlog
 from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
-from ledger.versions.decisions import Verdict
+from ledger.versions.decisions import BY_CANARY, BY_GATE, Verdict
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("daemon")
@@ -113,9 +113,9 @@ UPDATE_SHARE_MAX = 0.05  # of the time: counting long backlogs takes seconds
 STATES = ("idle", "waiting", "due", "learning", "judging")
 
 _USUAL_DECISIONS = (
-    *((verdict, "gate") for verdict in (Verdict.CANARY, Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN)),
+    *((verdict, BY_GATE) for verdict in (Verdict.CANARY, Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN)),
     (Verdict.ROLLBACK, "person"),
-    (Verdict.ROLLBACK, "canary"),
+    (Verdict.ROLLBACK, BY_CANARY),
 )
 
 
@@ -212,7 +212,7 @@ def _set_gauges(health: LedgerHealth, states: Sequence[str]) -> None:
 
 
 def _count(decision: Decided) -> None:
-    by = decision.by if decision.by in ("gate", "canary") else "person"
+    by = decision.by if decision.by in (BY_GATE, BY_CANARY) else "person"
     _decisions.add(1, {"verdict": decision.verdict.value, "by": by})
     for waited_s in decision.waited_s:
         _to_live.record(waited_s)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from ledger.database import Database, now_s
 from ledger.intake.ownership import TrustLevels, levels_from
 from ledger.schema import agents, decisions, desired
-from ledger.versions.decisions import Verdict
+from ledger.versions.decisions import BY_GATE, Verdict
 from ledger.versions.desired import Purpose, raise_generation
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import BASE
@@ -73,7 +73,7 @@ def declare(database: Database, agent: Agent) -> bool:
                 agent=agent.name,
                 number=BASE,
                 kind=Verdict.INITIAL.value,
-                by="gate",
+                by=BY_GATE,
                 evidence=Evidence().to_json(),
                 through_seq=0,
                 decided_s=now,

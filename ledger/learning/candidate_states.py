@@ -1,18 +1,15 @@
 """Reads how far each candidate is: what replicas are to load it for, and what the gate has decided so far."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger.database import Connection, now_s
-from ledger.learning.agents import all_agents
+from ledger.learning.agents import Agent, all_agents
 from ledger.learning.backlog import refusals_of
 from ledger.versions import decisions, desired, lineage
-from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.lineage import BASE, Version
-
-GATE = "gate"
-"""Who decided, where the gate did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +33,28 @@ class CandidateState:
 
 def candidate_states(connection: Connection) -> list[CandidateState]:
     """The state of every candidate without a verdict."""
-    return [_state(connection, candidate) for candidate in decisions.undecided(connection)]
+    candidates = decisions.undecided(connection)
+    if not candidates:
+        return []
+    all_wanted, agents = desired.wanted(connection), all_agents(connection)
+    return [_state(connection, candidate, all_wanted, agents[candidate.agent]) for candidate in candidates]
 
 
-def _state(connection: Connection, candidate: Version) -> CandidateState:
+def _state(
+    connection: Connection, candidate: Version, all_wanted: Sequence[Wanted], agent: Agent
+) -> CandidateState:
     wanted = {
         row.purpose: row
-        for row in desired.wanted(connection)
+        for row in all_wanted
         if row.agent == candidate.agent and row.number == candidate.number
     }
     decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
     canaries = [
-        decision for decision in decided if decision.verdict is Verdict.CANARY and decision.by == GATE
+        decision for decision in decided if decision.verdict is Verdict.CANARY and decision.by == BY_GATE
     ]
     champion = (
         None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
     )
-    agent = all_agents(connection)[candidate.agent]
     since_s = max((row.since_s for row in wanted.values()), default=0.0)
     return CandidateState(
         candidate=candidate,

@@ -11,10 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from ledger.versions.causes import DID_HARM, FELL_SHORT, Cause
-from ledger.versions.decisions import Verdict
-
-GATE = "gate"
-"""Who took a decision that a retry may follow. What a person refused waits for something new."""
+from ledger.versions.decisions import BY_GATE, Verdict
 
 _REFUSALS_FACTOR = 4
 """After so many times `refusals_max` refusals without a promotion, only something new leads to a try."""
@@ -186,7 +183,7 @@ def next_try(last: LastTry | None, *, champion: int, refusals: int, refusals_max
     whole = BatchPart(seqs=last.new, after=last.number, remedies=tried, tried_seq=last.through_seq)
     is_refused = (
         last.verdict is Verdict.REFUSE
-        and last.by == GATE
+        and last.by == BY_GATE  # what a person refused waits for something new
         and bool(last.causes & (DID_HARM | FELL_SHORT))
         and refusals < refusals_max * _REFUSALS_FACTOR
     )

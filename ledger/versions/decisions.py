@@ -30,6 +30,9 @@ class Verdict(StrEnum):
     ROLLBACK = "rollback"
 
 
+BY_GATE, BY_CANARY = "gate", "canary"
+"""Who decides where no person does."""
+
 SETTLED = (Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN, Verdict.ROLLBACK)
 
 

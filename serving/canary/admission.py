@@ -12,7 +12,7 @@ from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
 from ledger.learning.agents import all_agents
 from ledger.versions import canary, decisions
-from ledger.versions.decisions import Verdict
+from ledger.versions.decisions import BY_CANARY, BY_GATE, Verdict
 from ledger.versions.evidence import Evidence
 from ledger.versions.holds import hold_of
 from ledger.versions.lineage import Version
@@ -20,9 +20,6 @@ from ledger.versions.promotion import give_share
 from serving.canary.steps import CanaryOptions
 
 log = structlog.get_logger(__name__)
-
-BY_GATE, BY_CANARY = "gate", "canary"
-"""Who decides where no person does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from opentelemetry import metrics
 from ledger.database import Database
 from ledger.errors import FlipRefused, LedgerUnavailable
 from ledger.versions import canary, decisions, promotion
-from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.decisions import BY_CANARY, Decision, Verdict
 from ledger.versions.evidence import Evidence
-from serving.canary.admission import BY_CANARY, begin_canary
+from serving.canary.admission import begin_canary
 from serving.canary.observing import CanaryObserver, WatchedVersion, comparison
 from serving.canary.steps import CanaryOptions, CanaryRuling, Move, next_share
 

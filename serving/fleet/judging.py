@@ -17,9 +17,9 @@ from engine.manifest import NewerManifest
 from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
 from ledger.intake.withdrawn import no_evidence
-from ledger.learning.candidate_states import GATE, CandidateState, candidate_states
+from ledger.learning.candidate_states import CandidateState, candidate_states
 from ledger.versions import decisions, desired
-from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version
@@ -281,7 +281,7 @@ def _decision(candidate: Version, verdict: Verdict, evidence: Evidence) -> Decis
         agent=candidate.agent,
         number=candidate.number,
         verdict=verdict,
-        by=GATE,
+        by=BY_GATE,
         evidence=evidence,
         through_seq=candidate.through_seq,
     )

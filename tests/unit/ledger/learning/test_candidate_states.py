@@ -1,9 +1,9 @@
 """How far candidates are, as the ledger says."""
 
 from ledger.database import Database
-from ledger.learning.candidate_states import GATE, CandidateState, candidate_states
+from ledger.learning.candidate_states import CandidateState, candidate_states
 from ledger.versions import decisions, desired
-from ledger.versions.decisions import Decision, Verdict
+from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version
@@ -35,7 +35,7 @@ def test_a_candidate_that_passed_has_the_decision_while_it_is_wanted(database: D
         agent="billing",
         number=candidate.number,
         verdict=Verdict.CANARY,
-        by=GATE,
+        by=BY_GATE,
         evidence=Evidence(),
         through_seq=candidate.through_seq,
     )
