@@ -26,6 +26,7 @@ HOME = Path(__file__).resolve().parents[2] / ".cache" / "vllm"
 PLUGINS = Path(__file__).resolve().parent / "plugins"  # repairs for this build
 PORT = 8000
 BASE_NAME = "base"
+TOOL_CALL_PARSER = "hermes"  # for calls as Qwen writes them: <tool_call>{"name":…,"arguments":…}</tool_call>
 
 _ANSWER_S_MAX = 60.0  # the first request after a start took up to 26 s
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -45,6 +46,7 @@ class ServerOptions:
     max_cpu_loras: int = 32  # adapters in memory; vLLM reads more than that from disk again
     max_lora_rank: int = 16
     dtype: str = "float32"
+    tool_call_parser: str = TOOL_CALL_PARSER  # reads calls of tools from what the base wrote
     kv_cache_gib: int = 1
     cores: str | None = None  # cores of the compute threads ("0", "1-3"); None leaves one core free
 
@@ -134,11 +136,18 @@ class LocalReplica:
             "--max-lora-rank": str(options.max_lora_rank),
             # Policy gradients need the probabilities that were sampled from, with the temperature.
             "--logprobs-mode": "processed_logprobs",
+            "--tool-call-parser": options.tool_call_parser,
         }
         # Without this vLLM wraps the output layer as well. On a CPU, a request for prompt log-probs beside
         # any other request then ends the whole server (punica_cpu.add_lora_logits, 0.32).
         targets = ["--lora-target-modules", *_ADAPTED]
-        switches = ["--enable-lora", "--enforce-eager", "--disable-uvicorn-access-log"]
+        # Without the automatic choice vLLM refuses requests that offer tools and let the model choose.
+        switches = [
+            "--enable-lora",
+            "--enforce-eager",
+            "--disable-uvicorn-access-log",
+            "--enable-auto-tool-choice",
+        ]
         return [
             sys.executable,
             "-m",

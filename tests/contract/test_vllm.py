@@ -206,6 +206,21 @@ def test_a_chat_answer_carries_ids_and_logprobs_when_asked(server):
     assert answer["prompt_token_ids"]
 
 
+def test_a_request_that_offers_tools_is_answered(server):
+    parameters = {"type": "object", "properties": {"order": {"type": "integer"}}}
+    answer = server.post(
+        "/v1/chat/completions",
+        model=server.base,
+        messages=MESSAGES,
+        max_tokens=5,
+        tools=[{"type": "function", "function": {"name": "refund", "parameters": parameters}}],
+        return_token_ids=True,
+    )
+    assert answer.status_code == 200, "vLLM needs --enable-auto-tool-choice and a parser"
+    assert answer.json()["choices"][0]["finish_reason"] == "length"
+    assert len(answer.json()["choices"][0]["token_ids"]) == 5
+
+
 def test_a_plain_chat_answer_carries_neither(server):
     answer = server.post("/v1/chat/completions", model=server.base, messages=MESSAGES, max_tokens=5).json()
     choice = answer["choices"][0]

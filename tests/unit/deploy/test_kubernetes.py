@@ -19,6 +19,7 @@ from daemon.settings_file import read_settings
 from deploy.vllm.server import LocalReplica
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
+README = Path(__file__).parents[3] / "README.md"
 CONTROLLERS = ("Deployment", "StatefulSet", "Job")
 
 
@@ -162,6 +163,15 @@ def test_captured_probabilities_are_those_that_were_sampled_from(tmp_path: Path)
     local = LocalReplica(tmp_path, tmp_path, 8000)._command()
     mode = local[local.index("--logprobs-mode") + 1]
     assert f"--logprobs-mode={mode}" in container("vllm")["args"]
+
+
+def test_replicas_answer_requests_that_offer_tools(tmp_path: Path) -> None:
+    local = LocalReplica(tmp_path, tmp_path, 8000)._command()
+    parser = local[local.index("--tool-call-parser") + 1]
+    for switch in ("--enable-auto-tool-choice", f"--tool-call-parser={parser}"):
+        assert switch in container("vllm")["args"]
+    assert "--enable-auto-tool-choice" in local
+    assert f"--enable-auto-tool-choice --tool-call-parser {parser}" in README.read_text()
 
 
 def test_nobody_but_fleet_and_gateway_reaches_the_replicas() -> None:
