@@ -14,6 +14,7 @@ from ledger.database import Database
 from ledger.events import KeptEvent
 from ledger.learning import event_queries
 from ledger.schema import dead_letters, events, outbox, ranges
+from rewards.baseline import NO_BASELINES
 from rewards.episode import Part
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
@@ -62,7 +63,7 @@ def _labelled(untaught: Sequence[KeptEvent]) -> Counter[str]:
     for first in range(0, len(untaught), 1000):
         batch = untaught[first : first + 1000]
         history = History(interactions={}, conversations={})
-        episodes = episodes_of_turn(batch, part=Part.NEW, history=history, baselines={})
+        episodes = episodes_of_turn(batch, part=Part.NEW, history=history, baselines=NO_BASELINES)
         counts.update(uid for episode in episodes for uid in episode.events)
     return counts
 

@@ -16,6 +16,7 @@ from engine.recipe import Recipe
 from examples.house_rules.rehearsed_roles import role_of
 from examples.real_base.prose_world import ProsePrompt, ProseRule, ProseWorld
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
+from rewards.baseline import NO_BASELINES
 from rewards.batch import choose
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
@@ -101,7 +102,7 @@ class ProseFeedback:
         episodes = tuple(
             episode
             for part, members in choice.parts.items()
-            for episode in episodes_of_turn(members, part=part, history=history, baselines={})
+            for episode in episodes_of_turn(members, part=part, history=history, baselines=NO_BASELINES)
         )
         return Lesson(agent=self.agent, parent=parent, recipe=recipe, seed=seed, episodes=episodes)
 

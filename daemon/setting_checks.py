@@ -154,6 +154,8 @@ def _refuse_other_kinds(changes: Mapping[str, Any]) -> None:
         match getattr(default, name, None):
             case None | Mapping():
                 continue  # `recipe_from` refuses it, and names the fields
+            case str():
+                is_like, kind = isinstance(value, str), "a text"
             case bool():
                 is_like, kind = isinstance(value, bool), "true or false"
             case int():

@@ -58,7 +58,7 @@ def policy_loss(
     logprob_N: Tensor,  # under the weights being trained; grad
     champion_N: Tensor,  # under the champion the lesson started from; no grad
     importance_N: Tensor,  # capped π_champion / π_sampled; no grad
-    advantage_N: Tensor,  # in [-1, 1]
+    advantage_N: Tensor,  # in [-2, 2]
     weight_N: Tensor,
     *,
     clip_low: float,

@@ -1,6 +1,7 @@
 """The recipe of a turn: how an agent is trained (optimizer, batch shares, loss terms). The turn stores it.
 
-The defaults are for real models; the tiny example base needs a larger learning rate.
+The defaults are for real models that are corrected; the tiny example base needs a larger learning rate.
+`PRESETS` has recipes for other uses.
 """
 
 import math
@@ -34,6 +35,34 @@ COEFFICIENTS: Mapping[Term, float] = MappingProxyType(
 )
 """The default coefficient of each term."""
 
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "grpo": MappingProxyType(
+            {
+                "coefficients": {"policy": 1.0, "kl": 0.0},
+                "group_advantages": True,
+                "tokens_alike": True,
+                "steps": 4,
+                "steps_min": 1,
+                "epochs": 1.0,
+                "new_per_step": 64,
+                "replay_per_step": 0,
+                "anchors_per_step": 0,
+                "warmup_steps": 0,
+                "final_rate": 1.0,
+                "carry_moments": True,
+            }
+        )
+    }
+)
+"""Named recipes: what each changes in the defaults.
+
+`grpo`: for agents that learn from outcomes. Group-relative advantages (Shao et al. 2024, 2402.03300) that are
+not divided by the group's spread (Liu et al. 2025, Dr. GRPO, 2503.20783); every token of a step weighs the
+same, the clip is wider upwards, groups without spread are left out and no KL holds the agent back (Yu et al.
+2025, DAPO, 2503.14476). One to four steps a turn, without anchors: outcomes judge what the agent samples now.
+"""
+
 TRIES_MAX = 8
 """Learning rates that a lesson may be tried at: each takes a slot, and as long as the lesson alone."""
 
@@ -50,6 +79,7 @@ _OLDER_NAMES: Mapping[str, Term] = {
 class Recipe:
     """Everything that determines an adapter, besides its episodes, its parent and its seed."""
 
+    preset: str = ""  # the named recipe that it differs from; empty: the defaults below
     rank: int = 16
     alpha: float = 32.0
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
@@ -80,10 +110,13 @@ class Recipe:
     preference_beta: float = 0.1
     policy_clip_low: float = 0.8
     policy_clip_high: float = 1.28
-    importance_max: float = 2.0  # upper bound of pi_champion / pi_sampled
+    importance_max: float = 2.0  # upper bound of pi_champion / pi_sampled (truncated importance sampling)
+    tokens_alike: bool = False  # each token weighs the same in the policy term; else each reply does
+    group_advantages: bool = False  # outcomes are compared with those of their task or prompt in this turn
     tokens_max: int = 2048  # longest prompt + reply; longer episodes are refused with a reason
 
     def __post_init__(self) -> None:
+        assert self.preset in ("", *PRESETS)
         assert self.rank > 0
         assert self.steps >= 1
         assert self.learning_rate is None or 0 < self.learning_rate < 1
@@ -102,15 +135,23 @@ class Recipe:
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from stored or configured values; missing values have their defaults.
+    """A recipe from stored or configured values; missing values have those of its preset, or their defaults.
 
     Raises `ValueError`, which names unknown values, and `AssertionError` if a value is out of range.
     """
+    preset = values.get("preset", "")
+    if not isinstance(preset, str) or preset not in ("", *PRESETS):
+        raise ValueError(f"unknown preset; known: {', '.join(PRESETS)}")
+    changes = PRESETS.get(preset, {})
     known = {setting.name for setting in fields(Recipe)}
     if unknown := sorted(values.keys() - known - _OLDER_NAMES.keys()):
         raise ValueError(f"unknown recipe settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    given = {name: value for name, value in values.items() if name in known}
-    given["coefficients"] = _coefficients_from(values)
+    given = {**changes, **{name: value for name, value in values.items() if name in known}}
+    given["coefficients"] = {
+        **COEFFICIENTS,
+        **{Term(name): value for name, value in changes.get("coefficients", {}).items()},
+        **_coefficients_from(values),
+    }
     for name in ("targets", "tries"):
         if name in given:
             given[name] = tuple(given[name])
@@ -140,7 +181,7 @@ def _coefficients_from(values: Mapping[str, Any]) -> dict[Term, float]:
     merged = {**older, **given}
     if wrong := sorted(name for name, value in merged.items() if not _is_number(value)):
         raise ValueError(f"the coefficient of {', '.join(wrong)} must be a number")
-    return {**COEFFICIENTS, **{Term(name): float(value) for name, value in merged.items()}}
+    return {Term(name): float(value) for name, value in merged.items()}
 
 
 def _is_number(value: Any) -> bool:

@@ -127,13 +127,15 @@ def _weigh(
     recipe: Recipe,
 ) -> list[Drawn]:
     """Each sample's coefficient in every term that it enters."""
-    mass = {
+    masses = {
         index: samples[index].mass * times
         for times_by_index in drawn.values()
         for index, times in times_by_index.items()
     }
-    coefficients: dict[int, dict[Term, float]] = {index: {} for index in mass}
+    by_tokens = {index: mass * len(samples[index].reply.token_ids) for index, mass in masses.items()}
+    coefficients: dict[int, dict[Term, float]] = {index: {} for index in masses}
     for term in Term:
+        mass = by_tokens if recipe.tokens_alike and term is Term.POLICY else masses
         if recipe.coefficients[term] > 0.0:
             for pool, share in _pools(samples, mass, shares, term):
                 pool_mass = sum(mass[index] for index in pool)

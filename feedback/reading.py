@@ -155,6 +155,8 @@ class Reader:
         kind = data.action if isinstance(data, wire.Intervention) else type(data).__name__.lower()
         if isinstance(data, wire.Retraction):
             fields["target"] = {"source": name(data.target.source), "id": name(data.target.id)}
+        if isinstance(data, wire.Outcome) and data.task is not None:
+            fields["task"] = name(data.task)
         return Event(
             source=name(envelope.source),
             id=name(envelope.id),

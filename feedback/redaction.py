@@ -24,7 +24,7 @@ KINDS = frozenset(rule.kind for rule in RULES)
 
 _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(sorted(KINDS))})\]")
 
-NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id", "source"})
+NAMES = frozenset({"author", "interaction", "conversation", "key", "amends", "id", "source", "task"})
 """Fields with an identifier, in an event's data and in a structured event itself."""
 
 TOOLS = "tools"

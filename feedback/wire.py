@@ -134,6 +134,9 @@ class Outcome(_Feedback):
     value: Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
     scope: Literal["final", "all"] = "final"
     """Whether the value is for the last agent turn or for all of them."""
+    task: Identifier | None = None
+    """The task that the agent tried. Outcomes of one task are compared with each other, those without a task
+    with outcomes of the same prompt."""
     said: Reply | None = None
 
     @model_validator(mode="after")

@@ -5,11 +5,12 @@ episodes, is barren with a reason, or is deferred until something else is known.
 an event that passed the wire schema.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from feedback.redaction import placeholders
 from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
+from rewards.baseline import Baselines, group_of
 from rewards.episode import Episode, Message, Part, Weighted
 from rewards.exchange import Exchange, History
 from rewards.redacted import reason_of, without_placeholders
@@ -61,7 +62,7 @@ class CreditTable:
     """The episodes of an event: each row of the table is a method; the fields are what rows look up."""
 
     history: History
-    baselines: Mapping[str | None, float]  # the mean outcome by prompt group; None: the agent's
+    baselines: Baselines  # what outcomes are compared with
     part: Part  # of the batch: approvals are demonstrations in the anchor part
     others: tuple[KeptEvent, ...]  # the agent's other events by revision; events that are valid come last
     withdrawn: frozenset[int]  # of the others, by `seq`: no episode may come from them
@@ -179,10 +180,10 @@ class CreditTable:
         exchange = self.history.about(event)
         if earlier is not None and not exchange.messages:
             exchange = self.history.about(earlier)
-        baseline = self.baselines.get(event.prompt_group, self.baselines.get(None, 0.0))
-        advantage = max(-1.0, min(1.0, value - baseline))
+        group = group_of(event if earlier is None or "task" in event.data else earlier)
+        advantage = self.baselines.advantage(value, group)
         if advantage == 0.0:
-            return Barren("as good as usual")
+            return Barren(self.baselines.why_none(group))
         turns = [exchange] if exchange.sampled else []
         if event.data.get("scope") == "all":
             captured = self.history.creditable_turns(event, exchange)

@@ -72,8 +72,9 @@ class Episode:
 
     * `reply` alone: a demonstration (cross entropy).
     * `reply` and `rejected`: a demonstration and a preference pair over one prompt.
-    * `reply` and `advantage`: a reply of the agent and how much better (> 0) or worse (< 0) than its mean
-      it was. Policy gradients need `sampled`; without it the engine leaves the episode out and reports it.
+    * `reply` and `advantage`: a reply of the agent and how much better (> 0) or worse (< 0) than its
+      baseline it was: the difference of two outcomes, in [-2, 2]. Policy gradients need `sampled`; without
+      it the engine leaves the episode out and reports it.
     """
 
     events: tuple[str, ...]  # uids (SOURCE#ID) of the events it comes from
@@ -92,7 +93,7 @@ class Episode:
         assert self.events, "every gradient has a name"
         assert self.messages, "an episode answers something"
         assert self.mass > 0.0
-        assert self.advantage is None or (self.rejected is None and -1.0 <= self.advantage <= 1.0)
+        assert self.advantage is None or (self.rejected is None and -2.0 <= self.advantage <= 2.0)
 
 
 def first_user_text(messages: Sequence[Message]) -> str:

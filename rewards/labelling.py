@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ledger.events import KeptEvent, Status
 from rewards.balance import balance
+from rewards.baseline import Baselines
 from rewards.credit import Barren, CreditTable, Deferred
 from rewards.episode import Episode, Part
 from rewards.exchange import History
@@ -29,7 +30,7 @@ def settle_for_planning(
     waiting: Sequence[KeptEvent],
     *,
     history: History,
-    baselines: Mapping[str | None, float],
+    baselines: Baselines,
     around: Iterable[KeptEvent] = (),
 ) -> Settled:
     """Which waiting events are barren and which are deferred; turns may be planned with all others.
@@ -57,7 +58,7 @@ def episodes_of_turn(
     *,
     part: Part,
     history: History,
-    baselines: Mapping[str | None, float],
+    baselines: Baselines,
     around: Iterable[KeptEvent] = (),
 ) -> tuple[Episode, ...]:
     """The episodes of a turn's events in this part of its batch, in the events' order.

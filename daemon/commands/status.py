@@ -13,6 +13,7 @@ from daemon.learning.scheduler import (
     lacks,
     next_turn,
     replies_of,
+    shows_replies,
     waiting_reason,
     waits_for_replies,
 )
@@ -42,7 +43,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             holds = all_holds(connection)
             freshness = freshness_of(settings)
             replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
-            capturing = {name for name, agent in all_agents(connection).items() if agent.capture}
+            capturing = {name for name, agent in all_agents(connection).items() if shows_replies(agent)}
         measures = build_capacity(settings, database).measures()
     ends = _ends(settings) if lag else {}
     waits = {

@@ -19,6 +19,7 @@ from daemon.learning.scheduler import (
     next_turn,
     readiness,
     replies_of,
+    shows_replies,
     waits_for_replies,
 )
 from daemon.learning.training import lease_tokens, train_pass
@@ -145,10 +146,10 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
 
 def _waits_for_replies(connection: Connection, agent: Agent, backlog: Backlog, freshness: Freshness) -> bool:
     """Whether the turn of an agent that is due waits for replies that must stay as they are."""
-    if not agent.capture and not next_turn(backlog, freshness).needs_suite:
+    if not shows_replies(agent) and not next_turn(backlog, freshness).needs_suite:
         return False
     replies = replies_of(connection, backlog, freshness)
-    return waits_for_replies(backlog, replies, freshness, captures=agent.capture) is not None
+    return waits_for_replies(backlog, replies, freshness, captures=shows_replies(agent)) is not None
 
 
 def _open_pass(learner: Learner, plans: Sequence[TurnPlan], virtual_time: float) -> Pass | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from daemon.learning.parts import Readiness, choose_new
 from daemon.learning.preparing import Background, read_background
 from daemon.learning.remedies import adjusted_recipe, anchors_of
-from engine.recipe import recipe_from, recipe_values
+from engine.recipe import Recipe, recipe_from, recipe_values
 from ledger.database import Connection
 from ledger.events import (
     CORRECTING,
@@ -31,7 +31,7 @@ from ledger.learning.silent_replies import silent_replies
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import newest_seq
-from rewards.baseline import baselines_to_json, mean_outcomes
+from rewards.baseline import Baselines, baselines_to_json, recent_baselines, turn_baselines
 from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
 from rewards.credit import DEMONSTRATING
@@ -87,7 +87,7 @@ class _Material:
     unconfirmed: Sequence[KeptEvent]  # of any role: they waited for another person so far
     supporters: Supporters
     background: Background
-    baselines: Mapping[str | None, float]
+    baselines: Baselines
     reverted: frozenset[int]  # `seq` of waiting and taught events that an outcome reverted
 
 
@@ -101,8 +101,12 @@ def plan_turn(
     readiness: Readiness,
 ) -> PlannedTurn:
     """The agent's next turn. Its `plan` is None where nothing in the backlog can teach, or be tried now."""
+    recipe = recipe_from(agent.recipe)
+    limits = _limits_of(recipe, limits)
     through = newest_seq(connection, agent.name)
-    material = _read_material(connection, agent.name, backlog.champion, limits)
+    material = _read_material(
+        connection, agent.name, backlog.champion, limits, group_advantages=recipe.group_advantages
+    )
     marks = _disputes(material)
     marks = _unsupported(material, but=marks) | marks
     undisputed = replace(
@@ -148,7 +152,7 @@ def plan_turn(
     plan = TurnPlan(
         agent=agent.name,
         parent=backlog.champion,
-        recipe=recipe_values(adjusted_recipe(recipe_from(agent.recipe), remedies)),
+        recipe=recipe_values(adjusted_recipe(recipe, remedies)),
         labelling=baselines_to_json(material.baselines),
         seed=seed,
         attempt=attempt,
@@ -162,7 +166,18 @@ def plan_turn(
     return PlannedTurn(plan=plan, marks=marks)
 
 
-def _read_material(connection: Connection, agent: str, champion: int, limits: TurnLimits) -> _Material:
+def _limits_of(recipe: Recipe, limits: TurnLimits) -> TurnLimits:
+    """The limits, without room for what no step of the recipe would show the agent."""
+    return replace(
+        limits,
+        replay_max=limits.replay_max if recipe.replay_per_step else 0,
+        anchors_max=limits.anchors_max if recipe.anchors_per_step else 0,
+    )
+
+
+def _read_material(
+    connection: Connection, agent: str, champion: int, limits: TurnLimits, *, group_advantages: bool
+) -> _Material:
     taught = event_queries.taught(connection, agent)
     approvals, praised, gate, dev = (
         event_queries.usable(connection, agent, role=role, kinds=kinds)
@@ -190,6 +205,9 @@ def _read_material(connection: Connection, agent: str, champion: int, limits: Tu
         kept for kept in unconfirmed if kept.event.role is Role.TRAIN and supporters.are_enough(kept.seq)
     ]
     waiting += joined[: limits.new_max - len(waiting)]
+    recent = recent_baselines(
+        event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST
+    )
     return _Material(
         waiting=waiting,
         taught=taught,
@@ -203,9 +221,7 @@ def _read_material(connection: Connection, agent: str, champion: int, limits: Tu
         supporters=supporters,
         background=background,
         reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
-        baselines=mean_outcomes(
-            event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST
-        ),
+        baselines=turn_baselines(waiting, recent) if group_advantages else recent,
     )
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 from daemon.learning.parts import Readiness
 from daemon.settings import Settings
+from engine.recipe import recipe_from
 from ledger.database import Connection
+from ledger.learning.agents import Agent
 from ledger.learning.backlog import Backlog
 from ledger.learning.retries import NextTry, next_try
 from ledger.learning.silent_replies import StayingReplies, staying_replies
@@ -105,6 +107,11 @@ def waits_for_replies(
         return None
     minutes = math.ceil((freshness.age_s_max - backlog.oldest_age_s) / 60)
     return f"replies that nobody objects to, {minutes} min at most"
+
+
+def shows_replies(agent: Agent) -> bool:
+    """Whether the agent's turns show it captured replies that must stay as they are."""
+    return agent.capture and recipe_from(agent.recipe).anchors_per_step > 0
 
 
 def lacks(backlog: Backlog, replies: StayingReplies, freshness: Freshness) -> list[str]:

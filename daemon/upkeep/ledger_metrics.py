@@ -16,6 +16,7 @@ from daemon.learning.scheduler import (
     next_turn,
     readiness,
     replies_of,
+    shows_replies,
     waiting_reason,
     waits_for_replies,
 )
@@ -144,7 +145,7 @@ def record_ledger_metrics(
 
 def agent_states(connection: Connection, backlogs: Sequence[Backlog], freshness: Freshness) -> list[str]:
     """The state of each agent; one that waits for replies that must stay as they are is not due."""
-    capturing = {name for name, agent in all_agents(connection).items() if agent.capture}
+    capturing = {name for name, agent in all_agents(connection).items() if shows_replies(agent)}
     states = []
     for backlog in backlogs:
         state = agent_state(backlog, freshness)

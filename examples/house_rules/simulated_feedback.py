@@ -20,6 +20,7 @@ from examples.house_rules.rehearsed_roles import role_of
 from examples.house_rules.world import Task, World
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.versions.evidence import Pair
+from rewards.baseline import NO_BASELINES
 from rewards.batch import choose
 from rewards.episode import Episode
 from rewards.exchange import History
@@ -255,7 +256,7 @@ class SimulatedFeedback:
         episodes = tuple(
             episode
             for part, members in choice.parts.items()
-            for episode in episodes_of_turn(members, part=part, history=history, baselines={})
+            for episode in episodes_of_turn(members, part=part, history=history, baselines=NO_BASELINES)
         )
         return Lesson(
             agent=self._agent,

@@ -155,6 +155,8 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ('[telemetry]\notlp_endpoint = "otel:4318"', ["telemetry.otlp_endpoint", "must be http://host:port"]),
         ("[telemetry]\nhealth_port = 65533", ["telemetry.health_port", "65532"]),
         ("[agents.b]\nrecipe = {rang = 4}", ["agents.b.recipe", "unknown recipe settings rang", "rank"]),
+        ('[agents.b]\nrecipe = {preset = "ppo"}', ["agents.b.recipe", "unknown preset; known: grpo"]),
+        ("[agents.b]\nrecipe = {preset = 1}", ["agents.b.recipe", "preset must be a text"]),
         ("[agents.b]\nrecipe = {rank = -1}", ["agents.b.recipe", "out of range: rank"]),
         ("[agents.b]\nrecipe = {rank = 8.5}", ["agents.b.recipe", "rank must be a whole number"]),
         ("[agents.b]\nrecipe = {alpha = true}", ["agents.b.recipe", "alpha must be a number"]),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.recipe import Recipe, Term, recipe_from
+from engine.recipe import COEFFICIENTS, Recipe, Term, recipe_from
 from engine.schedule import ENTERS, Drawn, Length, draw, steps_by_epochs
 from engine.tokens import Tokens
 from rewards.episode import Part, Weighted
@@ -103,6 +103,25 @@ def test_own_words_count_in_the_policy_term_alone():
     assert [share(d, Term.SUPERVISED) for d in sorted(step, key=lambda d: d.index)] == pytest.approx(
         [0.5, 0.5, 0, 0]
     )
+
+
+@pytest.mark.parametrize(
+    ("tokens_alike", "expected"), [(False, [0.5, 0.5]), (True, [4 / 12, 8 / 12])]
+)  # "yes" and "certain" have an end of turn each
+def test_either_each_reply_or_each_token_weighs_the_same_in_the_policy_term(
+    tokens_alike: bool, expected: list[float]
+) -> None:
+    pool = [
+        TOKENS.sample(
+            tiny_base.build_episode("p", reply, advantage=0.5, sampled=tiny_base.build_sampled_tokens(reply)),
+            tokens_max=512,
+        )
+        for reply in ("yes", "certain")
+    ]
+    step = next(
+        draw(pool, Recipe(tokens_alike=tokens_alike, coefficients={**COEFFICIENTS, Term.POLICY: 1.0}), 1)
+    )
+    assert [share(d, Term.POLICY) for d in sorted(step, key=lambda d: d.index)] == pytest.approx(expected)
 
 
 def test_every_sample_comes_equally_often():

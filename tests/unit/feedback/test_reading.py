@@ -366,6 +366,19 @@ def test_a_dead_letter_sent_again_is_known_by_the_names_it_would_have_had(struct
     assert (second.source, second.id) == (first.source, first.id)
 
 
+def test_tasks_whose_names_are_redacted_still_differ_and_those_of_one_name_are_one() -> None:
+    tasks = [
+        read_record(OUTCOME | {"task": task}, "outcome").content.data["task"]
+        for task in ("refund jane@example.com", "refund joe@example.com", "refund jane@example.com")
+    ]
+    assert tasks[0] == tasks[2] != tasks[1]
+    assert "example.com" not in "".join(tasks)
+
+
+def test_an_outcome_without_a_task_is_read_as_before_there_were_tasks() -> None:
+    assert "task" not in read_record(OUTCOME, "outcome").content.data
+
+
 def test_a_retraction_finds_a_target_whose_name_was_redacted() -> None:
     target = read_record(CORRECTION, ce_id=b"jane@example.com").content
     retraction = read_record(

@@ -8,6 +8,7 @@ import pytest
 
 from feedback.token_ids import pack
 from ledger.events import KeptEvent, Kind
+from rewards.baseline import NO_BASELINES
 from rewards.credit import Barren, CreditTable
 from rewards.episode import Episode, Part
 from rewards.exchange import History
@@ -42,7 +43,7 @@ ACTING = replace(
 def credit_of(kept: KeptEvent, *, part: Part = Part.NEW, **changed: Any) -> Any:
     history = History(interactions={"i": replace(ACTING, **changed)}, conversations={})
     table = CreditTable(
-        history=history, baselines={}, part=part, others=(), withdrawn=frozenset(), successes=None
+        history=history, baselines=NO_BASELINES, part=part, others=(), withdrawn=frozenset(), successes=None
     )
     return table.credit(kept.event)
 
@@ -140,7 +141,7 @@ def test_turns_that_were_constrained_get_no_credit_of_a_conversation() -> None:
     ]
     history = History(interactions={turn.id: turn for turn in talk}, conversations={"c": talk})
     event = build_outcome(1, 1.0, scope="all", interaction="c/2", conversation="c")
-    episodes = episodes_of_turn([event], part=Part.NEW, history=history, baselines={})
+    episodes = episodes_of_turn([event], part=Part.NEW, history=history, baselines=NO_BASELINES)
     assert [episode.messages[-1]["content"] for episode in episodes] == ["ask 2", "ask 0"]
 
 
@@ -166,7 +167,7 @@ def test_an_episode_knows_when_it_was_asked() -> None:
     late = corrected(call("{}"))
     early = replace(late, event=replace(late.event, occurred_s=0.5))
     for kept, asked_s in ((late, 1.0), (early, 0.5)):
-        (episode,) = episodes_of_turn([kept], part=Part.NEW, history=history, baselines={})
+        (episode,) = episodes_of_turn([kept], part=Part.NEW, history=history, baselines=NO_BASELINES)
         assert episode.asked_s == asked_s
 
 

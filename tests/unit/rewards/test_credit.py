@@ -1,13 +1,13 @@
 """The credit table, row by row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ledger.events import Interaction, KeptEvent, Kind, Role, Status
-from rewards.baseline import baselines_from_json, baselines_to_json, mean_outcomes
+from rewards.baseline import NO_BASELINES, Baselines
 from rewards.episode import Episode, Part, SampledTokens
 from rewards.exchange import History
 from rewards.labelling import Settled, episodes_of_turn, settle_for_planning
@@ -30,27 +30,25 @@ def episodes(
     *events: KeptEvent,
     interactions: Sequence[Interaction] = (),
     conversation: Sequence[Interaction] = (),
-    baselines: Mapping[str | None, float] | None = None,
+    baselines: Baselines = NO_BASELINES,
     around: Sequence[KeptEvent] = (),
     part: Part = Part.NEW,
 ) -> tuple[Episode, ...]:
     """The episodes of the events in a turn that was planned with them."""
     history = build_history(interactions, conversation)
-    return episodes_of_turn(
-        events, part=part, history=history, baselines=baselines or {None: 0.0}, around=around
-    )
+    return episodes_of_turn(events, part=part, history=history, baselines=baselines, around=around)
 
 
 def settled(
     *events: KeptEvent,
     interactions: Sequence[Interaction] = (),
     conversation: Sequence[Interaction] = (),
-    baselines: Mapping[str | None, float] | None = None,
+    baselines: Baselines = NO_BASELINES,
     around: Sequence[KeptEvent] = (),
 ) -> Settled:
     """Those of the waiting events that no turn is planned with."""
     history = build_history(interactions, conversation)
-    return settle_for_planning(events, history=history, baselines=baselines or {None: 0.0}, around=around)
+    return settle_for_planning(events, history=history, baselines=baselines, around=around)
 
 
 def build_history(interactions: Sequence[Interaction], conversation: Sequence[Interaction]) -> History:
@@ -275,20 +273,26 @@ def test_as_an_anchor_an_approval_is_a_demonstration() -> None:
 def test_the_advantage_of_an_outcome_is_its_value_minus_the_baseline() -> None:
     event = build_outcome(1, 1.0, interaction="i", prompt_group="p")
     earned = episodes(
-        event, interactions=[build_interaction("i", "ask", "said")], baselines={None: -1.0, "p": 0.25}
+        event,
+        interactions=[build_interaction("i", "ask", "said")],
+        baselines=Baselines(usual=-1.0, groups={"p": 0.25}),
     )
     assert advantages(earned) == [("said", 0.75)]
 
 
 def test_the_advantage_of_an_outcome_is_one_at_most() -> None:
     event = build_outcome(1, 1.0, interaction="i")
-    earned = episodes(event, interactions=[build_interaction("i", "ask", "said")], baselines={None: -0.5})
+    earned = episodes(
+        event, interactions=[build_interaction("i", "ask", "said")], baselines=Baselines(usual=-0.5)
+    )
     assert advantages(earned) == [("said", 1.0)]
 
 
 def test_an_outcome_equal_to_the_baseline_is_barren() -> None:
     event = build_outcome(1, 0.5, interaction="i")
-    labels = settled(event, interactions=[build_interaction("i", "ask", "said")], baselines={None: 0.5})
+    labels = settled(
+        event, interactions=[build_interaction("i", "ask", "said")], baselines=Baselines(usual=0.5)
+    )
     assert labels.barren == {1: "as good as usual"}
 
 
@@ -301,23 +305,6 @@ def test_an_outcome_of_all_turns_is_shared_among_them() -> None:
         ("say 1", 1.0),
     ]
     assert sum(episode.mass for episode in earned) == pytest.approx(1.0)
-
-
-def test_baselines_are_means_of_the_last_outcomes_for_the_agent_and_for_repeated_prompts() -> None:
-    outcomes = [
-        build_outcome(1, -1.0, prompt_group="p", occurred_s=50.0),
-        build_outcome(2, 1.0, prompt_group="p", occurred_s=60.0),
-        build_outcome(3, 0.5, prompt_group="q", occurred_s=70.0),
-        build_outcome(4, -1.0, prompt_group="q", occurred_s=10.0),
-        build_outcome(5, -1.0, amends="k", occurred_s=80.0),
-    ]
-    assert mean_outcomes(outcomes, last=3) == {None: pytest.approx(0.5 / 3), "p": 0.0}
-    assert mean_outcomes([], last=3) == {None: 0.0}
-
-
-def test_baselines_come_back_from_the_turn_row_as_they_went_in() -> None:
-    baselines = {None: 0.25, "p": -0.5}
-    assert baselines_from_json(baselines_to_json(baselines)) == baselines
 
 
 # ── amendments ────────────────────────────────────────────────────────────────────────────────────

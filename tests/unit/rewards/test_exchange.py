@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from feedback.token_ids import pack
+from rewards.baseline import NO_BASELINES
 from rewards.episode import Part
 from rewards.exchange import Exchange, History, is_same_prompt
 from rewards.labelling import episodes_of_turn
@@ -26,7 +27,7 @@ def test_sampled_tokens_are_credited_to_a_prompt_that_the_client_sent_back_in_an
 def test_an_advantage_is_trained_on_the_captured_prompt() -> None:
     data = {"messages": list(build_prompt("stop order 5")), "said": "cancel 5"}
     event = build_intervention(1, "reject", data, interaction="i")
-    (episode,) = episodes_of_turn([event], part=Part.NEW, history=HISTORY, baselines={})
+    (episode,) = episodes_of_turn([event], part=Part.NEW, history=HISTORY, baselines=NO_BASELINES)
     assert episode.messages == build_prompt("Stop  order 5")
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from ledger.events import KeptEvent
+from rewards.baseline import NO_BASELINES
 from rewards.episode import Episode, Part
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn, settle_for_planning
@@ -21,12 +22,12 @@ REASON = "the reply to learn was redacted: [email], [phone]"
 
 def taught(*events: KeptEvent, part: Part = Part.NEW, **history) -> tuple[Episode, ...]:
     known = History(interactions=history, conversations={})
-    return episodes_of_turn(events, part=part, history=known, baselines={None: 0.0})
+    return episodes_of_turn(events, part=part, history=known, baselines=NO_BASELINES)
 
 
 def reasons(*events: KeptEvent, **history) -> list[str]:
     known = History(interactions=history, conversations={})
-    return list(settle_for_planning(events, history=known, baselines={None: 0.0}).barren.values())
+    return list(settle_for_planning(events, history=known, baselines=NO_BASELINES).barren.values())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every event that passed the wire schema becomes episodes, is barren or is deferred; nothing raises."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from feedback.wire import TYPES, own_fields
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
-from rewards.baseline import mean_outcomes
+from rewards.baseline import recent_baselines, turn_baselines
 from rewards.batch import choose
 from rewards.contradictions import contradictions
 from rewards.episode import Part
@@ -129,13 +130,14 @@ def histories_of_an_agent(draw: st.DrawFn) -> tuple[list[KeptEvent], dict[str, I
 
 
 @settings(max_examples=300, deadline=None)
-@given(histories_of_an_agent(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0))
+@given(histories_of_an_agent(), st.sampled_from(list(Part)), st.floats(-1.0, 1.0), st.booleans())
 def test_every_event_becomes_equal_episodes_of_its_parts_role_or_has_a_reason(
-    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float
+    world: tuple[list[KeptEvent], dict[str, Interaction]], part: Part, baseline: float, of_turn: bool
 ) -> None:
     kept, interactions = world
     history = History(interactions=interactions, conversations={"talk": list(interactions.values())})
-    baselines = {None: baseline, **mean_outcomes(kept, last=3)}
+    baselines = replace(recent_baselines(kept, last=3), usual=baseline)
+    baselines = turn_baselines(kept, baselines) if of_turn else baselines
     settled = settle_for_planning(kept, history=history, baselines=baselines)
     assert not settled.barren.keys() & settled.deferred.keys()
     assert all((*settled.barren.values(), *settled.deferred.values())), "each with a reason"
