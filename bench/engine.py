@@ -2,7 +2,8 @@
 
 Every variant learns from the same tokens in one process, and their repetitions are interleaved. A row's time
 is the forward pass, backward pass and optimizer step of all agents. `python -m bench.engine --json` prints
-everything; `python -m bench.engine --device cuda --shape qwen3-4b` measures 16 long updates on a GPU.
+everything; `python -m bench.engine --device cuda --shape qwen3-4b` measures 16 long updates on a GPU, and
+`python -m bench.engine --base smollm2` real episodes and conversations on a pretrained base.
 """
 
 import argparse
@@ -21,9 +22,10 @@ os.environ.update(WAITS | os.environ)  # before torch
 
 import torch
 
+from bench import real_engine
 from bench.commit import commit
 from bench.machine import forget_peak_memory, gemm_peak, peak_device_mib, peak_memory_mib
-from bench.updates import LONG, SHAPES, PeftUpdate, WarmEngineUpdate, sequences
+from bench.updates import LONG, SHAPES, SMOLLM2, PeftUpdate, WarmEngineUpdate, sequences
 from engine.calibration import synchronize
 
 QUICK_ROW_S, REPETITIONS, REPETITIONS_SLOW = 1.0, 9, 2
@@ -140,6 +142,9 @@ def main() -> None:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("bench.engine: no CUDA device that torch could use here")
     torch.set_num_threads(arguments.threads)
+    if arguments.base == SMOLLM2:
+        print(json.dumps(real_engine.measure(arguments)))
+        return
     device = torch.device(arguments.device)
     single_shape = arguments.shape or ("qwen3-4b" if arguments.device == "cuda" else None)
     if single_shape:
@@ -166,7 +171,11 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON alone")
-    parser.add_argument("--quick", action="store_true", help="regime short at 1 and 16 agents")
+    parser.add_argument("--base", choices=("random", SMOLLM2), default="random")
+    parser.add_argument(
+        "--quick", action="store_true", help="regime short at 1 and 16 agents; on a pretrained base one agent"
+    )
+    parser.add_argument("--seconds", type=float, help="of the whole run on a pretrained base, about")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shape", choices=sorted(SHAPES), help="only long updates of 16 agents on this base")

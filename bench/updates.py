@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from engine.base_model import BaseModel
 from engine.calibration import mix_below_tokens
@@ -18,8 +19,10 @@ from engine.packer import PackingOptions, Portion, Tenant
 from engine.recipe import Recipe, Term
 from engine.step import Work, add_step
 from engine.tokens import Sample, TargetTokens
+from examples.real_base.make import REAL_BASE
 from rewards.episode import Part
 
+SMOLLM2 = "smollm2"  # a shape with the weights of a pretrained base
 SHAPES: dict[str, dict[str, Any]] = {
     "64x2": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
     "256x6": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 768},
@@ -74,7 +77,12 @@ def sequences(regime: str, agent: int) -> Sequences:
 
 
 def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
-    """The frozen base with random weights."""
+    """The frozen base with random weights, or the pretrained one."""
+    if shape == SMOLLM2:
+        transformers_logging.disable_progress_bar()
+        pretrained = AutoModelForCausalLM.from_pretrained(REAL_BASE, dtype=dtype).to(device)
+        pretrained.config.use_cache = False
+        return pretrained.eval().requires_grad_(False)
     torch.manual_seed(0)
     small = {
         "num_key_value_heads": SHAPES[shape]["num_attention_heads"] // 2,
@@ -87,11 +95,16 @@ def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
     return base.to(dtype).eval().requires_grad_(False)
 
 
+def recipe_of(shape: str) -> Recipe:
+    """The recipe that every variant trains with: on a pretrained base the default one."""
+    return Recipe() if shape == SMOLLM2 else RECIPE
+
+
 @cache
 def calibrated(shape: str, dtype: torch.dtype, device: torch.device) -> PackingOptions:
     """The form that the engine's own calibration chooses on this device."""
     budget = TOKEN_BUDGET[device.type]
-    base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=2)
+    base = BaseModel(model(shape, dtype, device), rank=recipe_of(shape).rank, slots=2)
     return PackingOptions(token_budget=budget, mix_below_tokens=mix_below_tokens(base, budget))
 
 
@@ -100,7 +113,8 @@ class WarmEngineUpdate:
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
         self.auto = calibrated(shape, dtype, device)  # before our base: calibration loads one and frees it
-        self.base = BaseModel(model(shape, dtype, device), rank=RECIPE.rank, slots=max(2, agents))
+        self._recipe = recipe_of(shape)
+        self.base = BaseModel(model(shape, dtype, device), rank=self._recipe.rank, slots=max(2, agents))
         self.serial = replace(self.auto, mix_below_tokens=0)
         self.unshared = replace(self.auto, share_prefixes=False)
         self.base.arena.weight.normal_(0.0, 0.02)
@@ -110,7 +124,7 @@ class WarmEngineUpdate:
     def work(self, batches: Sequence[Sequences]) -> Work:
         return [
             (
-                Tenant(slot=slot, recipe=RECIPE),
+                Tenant(slot=slot, recipe=self._recipe),
                 [_portion(p, c, batch) for p, completions in batch for c in completions],
             )
             for slot, batch in enumerate(batches)
@@ -134,7 +148,7 @@ class WarmEngineUpdate:
         for name, place in self.base.arena.places.items():
             targets_only = f".layers.{last}." in name and not name.endswith(_BEFORE_ATTENTION)
             linear = 2 * 2 * place.inputs * place.outputs
-            adapter = 6 * RECIPE.rank * (place.inputs + place.outputs)
+            adapter = 6 * self._recipe.rank * (place.inputs + place.outputs)
             total += (targets if targets_only else tokens) * (linear + adapter)
         return float(total)
 
@@ -144,7 +158,13 @@ class PeftUpdate:
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
         self.device = device
-        config = LoraConfig(r=8, lora_alpha=16, target_modules=list(RECIPE.targets), init_lora_weights=False)
+        recipe = recipe_of(shape)
+        config = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=int(recipe.alpha),
+            target_modules=list(recipe.targets),
+            init_lora_weights=False,
+        )
         self.model = get_peft_model(model(shape, dtype, device), config, adapter_name="a0")
         for number in range(1, agents):
             self.model.add_adapter(f"a{number}", config)

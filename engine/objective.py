@@ -3,13 +3,14 @@
 The loss terms of all tenants add up to one scalar, for one backward pass; no tenant's rows enter another's
 terms.
 
-Shapes: N target tokens of the micro-batch, D hidden size.
+Shapes: W wanted rows and N target tokens of the micro-batch, D hidden size.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from engine.base_model import BaseModel
 from engine.losses import read_targets, target_logprobs
@@ -50,7 +51,14 @@ class Signals:
 
 def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
     """Add the gradients of every tenant in the micro-batch to the arena. Returns signals by slot."""
-    hidden_ND = base.hidden(batch.packed).index_select(0, batch.row_N)
+    loss, signals = sum_of_terms(base, batch, base.hidden(batch.packed))
+    loss.backward()  # type: ignore[no-untyped-call]
+    return signals
+
+
+def sum_of_terms(base: BaseModel, batch: MicroBatch, hidden_WD: Tensor) -> tuple[Tensor, dict[int, Signals]]:
+    """The loss of all tenants in the micro-batch, from its last hidden states, and signals by slot."""
+    hidden_ND = hidden_WD.index_select(0, batch.row_N)
     logprob_N = target_logprobs(hidden_ND, base.head_VD, batch.target_N)
     signals: dict[int, Signals] = {}
     total = torch.zeros((), device=base.device)
@@ -70,8 +78,7 @@ def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
                 part = loss_of(rows)
                 tenant_signals.add(term, part)
                 total = total + part.loss
-    total.backward()  # type: ignore[no-untyped-call]
-    return signals
+    return total, signals
 
 
 def read_references(
