@@ -29,6 +29,7 @@ _VERDICTS = {
     "rollback": ("rolled back", "magenta"),
     "canary": ("canary", "cyan"),
     "confirm": ("confirmed", "cyan"),
+    "keep": ("kept", "green"),
 }
 
 

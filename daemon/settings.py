@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from daemon import setting_checks
 from daemon.feedback_settings import FeedbackSettings, TrustSettings
 from daemon.limit_settings import LimitSettings
+from daemon.rejudge_settings import RejudgeSettings
 from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
 from ledger.events import Signal
@@ -282,6 +283,7 @@ class Settings(BaseSettings):
     learning: LearningSettings = Field(default_factory=LearningSettings)
     gate: GateSettings = Field(default_factory=GateSettings)
     canary: CanarySettings = Field(default_factory=CanarySettings)
+    rejudge: RejudgeSettings = Field(default_factory=RejudgeSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)

@@ -1,6 +1,6 @@
 """`clorad status`: shows what each agent serves, its backlog, its last decision, and what needs a person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -26,8 +26,10 @@ from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
 from ledger.versions.decisions import BY_CANARY, BY_GATE
 from ledger.versions.holds import Hold, all_holds
+from ledger.versions.looks import ServingChampion, serving_champions
 from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
+from serving.rejudging.causes import TEMPLATE_ADVICE
 
 SEEN_S_MAX = 10.0
 """Seconds without a report about the replicas after which no fleet role is assumed to lead."""
@@ -41,6 +43,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             state = overview(connection)
             candidates_wait = waiting_candidates(connection, canary)
             holds = all_holds(connection)
+            champions = {own.version.agent: own for own in serving_champions(connection)}
             freshness = freshness_of(settings)
             replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
             capturing = {name for name, agent in all_agents(connection).items() if shows_replies(agent)}
@@ -66,12 +69,14 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             agent["candidate_waits_for"] = candidates_wait.get(name)
             agent["lacks"] = missing[name]
             agent["on_hold_by"] = None if hold is None else hold.by
+            agent["judged_again"] = _looks_json(champions.get(name))
         show_json({**document, "room": room, "roles": readiness})
         return
     out = console()
     _render(state, waits, turns, candidates_wait, ends, out)
     for line in (
         *_hold_warnings(holds),
+        *_template_warnings(champions.values()),
         *(f"{name} has {line}" for name, lines in missing.items() for line in lines),
         *_role_warnings(readiness),
         *_ledger_warnings(state),
@@ -142,6 +147,22 @@ def _hold_warnings(holds: Mapping[str, Hold]) -> list[str]:
     return [
         f"{hold.agent}: on hold by {hold.by} since {moment(hold.held_s)}: {short(hold.reason)}"
         for hold in holds.values()
+    ]
+
+
+def _looks_json(champion: ServingChampion | None) -> dict[str, Any] | None:
+    """How often the champion was judged again; None where the base serves."""
+    if champion is None:
+        return None
+    return {"looks": champion.looks, "other_template": champion.has_other_template}
+
+
+def _template_warnings(champions: Iterable[ServingChampion]) -> list[str]:
+    """Champions that were trained for another form of the prompt than the replicas give them."""
+    return [
+        f"{champion.version.agent}: {champion.version.name} serves, but {TEMPLATE_ADVICE}"
+        for champion in champions
+        if champion.has_other_template
     ]
 
 

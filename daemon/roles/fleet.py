@@ -22,7 +22,9 @@ from serving.fleet.judging import JudgingOptions
 from serving.fleet.leader import FleetOptions, build_fleet, run_fleet
 from serving.fleet.own_scores import ScoringOptions
 from serving.fleet.reconciler import ReplicaOptions
-from serving.fleet.suite import suite_questions
+from serving.fleet.suite import SUITE_COUNTED_MAX, suite_questions
+from serving.rejudging.causes import RejudgingOptions
+from serving.rejudging.looking import run_looks
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
@@ -60,9 +62,13 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         in_flight_max=gate.in_flight_max,
                     ),
                     canary=canary,
+                    image=settings.rejudge.image,
                 ),
             ),
             suite=partial(suite_questions, limit=gate.suite_max, settle_s=settings.learning.settle_s),
+            whole_suite=partial(
+                suite_questions, limit=SUITE_COUNTED_MAX, settle_s=settings.learning.settle_s
+            ),
             redact=lambda text: redactor.text(text, RedactionCounts()),
             health=health,
             api_keys=settings.fleet.replica_keys(),
@@ -70,6 +76,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             failpoint=failpoint,
         )
         publisher = outbox.Publisher(cluster_of(settings), identity.ledger_id)
+        rejudging = RejudgingOptions(growth=settings.rejudge.growth, alpha=settings.rejudge.alpha)
         days = settings.ledger.interactions_days
         run_fleet(
             own_fleet,
@@ -77,6 +84,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             leader_loops={
                 "outbox": lambda over: outbox.run(database, publisher, over, reached=failpoint),
                 "retention": lambda over: retention.run(database, days, over),
+                "champions": lambda over: run_looks(own_fleet.judging, rejudging, over),
                 "canaries": lambda over: run_canaries(database, canary, over),
                 "ledger-metrics": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
             },

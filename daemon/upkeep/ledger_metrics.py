@@ -115,6 +115,7 @@ STATES = ("idle", "waiting", "due", "learning", "judging")
 
 _USUAL_DECISIONS = (
     *((verdict, BY_GATE) for verdict in (Verdict.CANARY, Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN)),
+    *((verdict, BY_GATE) for verdict in (Verdict.KEEP, Verdict.ROLLBACK)),  # champions that are judged again
     (Verdict.ROLLBACK, "person"),
     (Verdict.ROLLBACK, BY_CANARY),
 )

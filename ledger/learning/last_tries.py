@@ -80,7 +80,7 @@ def _decided(connection: Connection, turn_ids: Sequence[int]) -> dict[int, _Deci
         newest = (
             select(versions.c.turn_id, func.max(decisions.c.id).label("id"))
             .join(decisions, about)
-            .where(versions.c.turn_id.in_(ids))
+            .where(versions.c.turn_id.in_(ids), decisions.c.kind != Verdict.KEEP.value)
             .group_by(versions.c.turn_id)
             .subquery()
         )

@@ -15,7 +15,7 @@ from ledger.learning.event_decisions import EventDecision, decisions_about
 from ledger.reports.examples import Example, changed_examples, examples_of
 from ledger.schema import decisions, events, turn_events, turns, versions
 from ledger.turn_states import EventResult, TurnPart, TurnState, stored_result
-from ledger.versions.decisions import SETTLED, Decision, Verdict, read_decisions
+from ledger.versions.decisions import SETTLED, Decision, Verdict, last_verdict, read_decisions
 from ledger.versions.desired import champion
 from ledger.versions.lineage import lineage_of, version_name
 
@@ -209,7 +209,7 @@ def _turn_receipts(
     for row in connection.execute(query):
         has_version = row.hash is not None
         decisions_of_version = decided.get(row.number) if has_version else None
-        last = decisions_of_version[-1] if decisions_of_version else None
+        last = last_verdict(decisions_of_version or ())
         yield TurnReceipt(
             turn_id=row.id,
             pass_id=row.pass_id,

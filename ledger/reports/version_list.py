@@ -56,7 +56,8 @@ def version_list(connection: Connection, agent: str) -> list[VersionSummary]:
     versions = versions_of(connection, agent)
     names = {version.number: version.name for version in versions} | {BASE: "v0"}
     counts = _event_counts(connection, agent)
-    last = {decision.number: decision for decision in decisions_of(connection, agent)}
+    decided = decisions_of(connection, agent)
+    last = {decision.number: decision for decision in decided if decision.verdict is not Verdict.KEEP}
     return [
         _summary(version, names, counts.get(version.turn_id, (0, 0)), last.get(version.number), lineage)
         for version in reversed(versions)

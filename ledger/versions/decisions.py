@@ -1,6 +1,7 @@
 """Decisions about versions: what was decided, by whom, on which evidence."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -28,6 +29,7 @@ class Verdict(StrEnum):
     REFUSE = "refuse"
     ABSTAIN = "abstain"
     ROLLBACK = "rollback"
+    KEEP = "keep"  # a champion was judged again, and goes on serving
 
 
 BY_GATE, BY_CANARY = "gate", "canary"
@@ -65,6 +67,11 @@ def decisions_of(connection: Connection, agent: str, number: int | None = None) 
     if number is not None:
         query = query.where(decisions.c.number == number)
     return read_decisions(connection, query)
+
+
+def last_verdict(decided: Sequence[Decision]) -> Decision | None:
+    """The last of these decisions that changed what becomes of the version; `KEEP` changes nothing."""
+    return next((decision for decision in reversed(decided) if decision.verdict is not Verdict.KEEP), None)
 
 
 def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]:

@@ -61,6 +61,23 @@ class LiveComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a comparison depends on beside the answers. Empty or 0: it is not known."""
+
+    suite: int = 0  # prompts that the no-harm suite could be drawn from
+    server: str = ""  # vLLM's version, and the image's name if the settings give it
+    template: str = ""  # a hash of how the replicas render messages
+
+    def updated(self, later: "Circumstances") -> "Circumstances":
+        """These, with what is known of the later ones."""
+        return Circumstances(
+            suite=later.suite or self.suite,
+            server=later.server or self.server,
+            template=later.template or self.template,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything that was recorded with one decision. A field that its kind of decision lacks is empty."""
 
@@ -81,6 +98,7 @@ class Evidence:
     live: LiveComparison | None = None
     unscored: Mapping[str, str] = field(default_factory=dict)  # uid -> why its prompt has no score
     verdicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # uid -> a judge's, by order
+    under: Circumstances | None = None  # what the answers were given under
     is_readable: bool = True  # otherwise `reasons` says why not, and the rest is empty
 
     def judged_events(self) -> list[str]:
@@ -119,7 +137,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         )
     reasons = stored.get("reasons") or ([stored["reason"]] if "reason" in stored else [])
     answers = stored.get("answers") or {}
-    numbers, live = stored.get("judgement"), stored.get("live")
+    numbers, live, under = (stored.get(name) for name in ("judgement", "live", "under"))
     return Evidence(
         reasons=tuple(map(str, reasons)),
         judgement=None if numbers is None else Judgement(**_known(Judgement, numbers)),
@@ -135,6 +153,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         rolled_back_to=stored.get("rolled_back_to", stored.get("to")),
         live=None if live is None else LiveComparison(**_known(LiveComparison, live)),
         unscored=stored.get("unscored") or {},
+        under=None if under is None else Circumstances(**_known(Circumstances, under)),
         verdicts={uid: tuple(map(str, said)) for uid, said in (stored.get("verdicts") or {}).items()},
     )
 

@@ -5,6 +5,7 @@ generation that gateways watch.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, Select, insert, select, update
 
@@ -17,7 +18,7 @@ from ledger.turn_states import EventOutcome, TurnPart, in_part
 from ledger.versions import canary
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation, want, wanted
-from ledger.versions.evidence import Evidence, LiveComparison
+from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions_of
 
 
@@ -115,20 +116,26 @@ def roll_back(
     to: int | None,
     by: str,
     reason: str,
-    live: LiveComparison | None = None,
+    evidence: Evidence | None = None,
     champion_is: int | None = None,
 ) -> tuple[int, int]:
     """Serve an earlier champion again (the predecessor by default). Returns (from, to).
 
     The events that the withdrawn versions were taught are held. The agent goes on with the others, and with
     the events that were not taught because a withdrawn version knew them.
-    Raises `FlipRefused` if there is no such earlier champion, its files were pruned, or the champion is not
-    `champion_is`, if that is given.
+    `evidence` is what else is stored with the decision, if the gate or a canary takes it.
+    Raises `FlipRefused` if there is no such earlier champion, its files were pruned, the champion is not
+    `champion_is`, if that is given, or people withdrew an event of the evidence.
     """
     with database.write() as connection:
         champion_number = champion(connection, agent)
         if champion_is not in (None, champion_number):
             raise FlipRefused(f"v{champion_is} is no longer champion")
+        shown = evidence or Evidence()
+        if withdrawn_events := no_evidence(connection, agent, shown.judged_events()):
+            raise FlipRefused(
+                f"{len(withdrawn_events)} of the events it was judged by were taken back meanwhile"
+            )
         lineage = lineage_of(connection, agent, champion_number)
         target = to if to is not None else (lineage[1] if len(lineage) > 1 else None)
         if target is None or target == champion_number or target not in lineage:
@@ -145,8 +152,8 @@ def roll_back(
                     _decision(connection, agent, candidate.number, Verdict.ABSTAIN, by, parent_gone),
                 )
         for number in withdrawn:
-            evidence = Evidence(reasons=(reason,), rolled_back_to=target, live=live)
-            decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, evidence))
+            stored = replace(shown, reasons=(reason,), rolled_back_to=target)
+            decide(connection, _decision(connection, agent, number, Verdict.ROLLBACK, by, stored))
         _hold(connection, agent, withdrawn)
         _forget_known(connection, agent, withdrawn)
         _flip(connection, agent, serve=target, predecessor=champion_number)

@@ -66,7 +66,7 @@ class CanaryWatch:
                 to=version.parent,
                 by=BY_CANARY,
                 reason=ruling.reason,
-                live=live,
+                evidence=Evidence(live=live),
                 champion_is=version.number,
             )
         worst = ruling.result.worst

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from ledger.versions.evidence import Answers, Evidence, Pair
+from ledger.versions.evidence import Answers, Circumstances, Evidence, Pair
 from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
@@ -176,6 +176,7 @@ def evidence_of(
     redact: Callable[[str], str],
     verdicts: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     unasked: Mapping[str, str] = MappingProxyType({}),  # uid -> why no model was asked
+    under: Circumstances | None = None,
 ) -> Evidence:
     """What the ledger keeps of a decision. `answers` are texts for receipts: never for logs or topics.
 
@@ -191,7 +192,8 @@ def evidence_of(
         suite=gathered.suite,
         speech={"before": asdict(gathered.before), "after": asdict(gathered.after)},
         unscored={**unasked, **gathered.gate_unscored, **gathered.suite_unscored},
-        verdicts=verdicts,
+        verdicts=dict(verdicts),
+        under=under,
         answers={
             answer.question.event: Answers(
                 before=redact(answer.before.text[:_KEPT_CHARS_MAX]),

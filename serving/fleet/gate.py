@@ -123,7 +123,7 @@ def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
     all_wins, losses = _count(evidence.gate)
     suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
-    wins = _shared([pair for pair in evidence.gate if sign_of(pair) > 0], evidence.authors)
+    wins = counted_wins([pair for pair in evidence.gate if sign_of(pair) > 0], evidence.authors)
     p = sign_test(wins, losses)
     missed = sum(was_missed(pair) for pair in evidence.gate)
     reasons = [
@@ -213,8 +213,8 @@ def _count(pairs: Sequence[Pair]) -> tuple[int, int]:
     return signs.count(1), signs.count(-1)
 
 
-def _shared(wins: Sequence[Pair], authors: Mapping[str, str]) -> int:
-    """How many of the wins count: as many as leave no author more than `AUTHOR_SHARE_MAX` of them."""
+def counted_wins(wins: Sequence[Pair], authors: Mapping[str, str]) -> int:
+    """How many of these wins (or losses) count: no author has more than `AUTHOR_SHARE_MAX` of them."""
     by_author = Counter(authors.get(pair.event) for pair in wins)
     alone = by_author.pop(None, 0)
     for counted in range(len(wins), 0, -1):
@@ -224,12 +224,12 @@ def _shared(wins: Sequence[Pair], authors: Mapping[str, str]) -> int:
     return 0
 
 
-def _harm(suite: Sequence[Pair], authors: Mapping[str, str]) -> list[str]:
-    """Whether more became worse than is forgiven. One author's better answers do not offset another's worse.
+def harm_of(suite: Sequence[Pair], authors: Mapping[str, str]) -> float:
+    """How many prompts became worse. One author's better answers do not offset another's worse.
 
     If at least two others have together as many of the prompts, what one author finds worse is not enough.
     """
-    forgiven = max(1.0, HARM_SHARE_MAX * len(suite))
+    forgiven = _forgiven(suite)
     by_author: dict[str | None, list[Pair]] = defaultdict(list)
     for pair in suite:
         by_author[authors.get(pair.event)].append(pair)
@@ -239,7 +239,16 @@ def _harm(suite: Sequence[Pair], authors: Mapping[str, str]) -> list[str]:
         worse = float(max(0, losses - wins))
         is_one_of_many = author is not None and len(by_author) > 2 and 2 * len(pairs) <= len(suite)
         harm += min(worse, forgiven) if is_one_of_many else worse
-    if harm <= forgiven:
+    return harm
+
+
+def _forgiven(suite: Sequence[Pair]) -> float:
+    return max(1.0, HARM_SHARE_MAX * len(suite))
+
+
+def _harm(suite: Sequence[Pair], authors: Mapping[str, str]) -> list[str]:
+    """Whether more became worse than is forgiven."""
+    if harm_of(suite, authors) <= _forgiven(suite):
         return []
     wins, losses = _count(suite)
     return [f"harm: {losses} of {len(suite)} prompts became worse, {wins} better"]

@@ -1,15 +1,25 @@
 """Asks both models the questions about a candidate, and scores their answers for the gate."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serving.fleet.answers import AnsweredQuestion, score_pairs, score_twice, with_second_scores
-from serving.fleet.gate import sign_of
-from serving.fleet.own_scores import OwnScoring, Scores
+from engine.measurements import Absent
+from serving.fleet.answers import (
+    AnsweredQuestion,
+    measure_answers,
+    score_pairs,
+    score_twice,
+    with_second_scores,
+)
+from serving.fleet.gate import GateEvidence, sign_of
+from serving.fleet.own_scores import OwnScoring, Scores, ScoringOptions
+from serving.fleet.parity import Parity
 from serving.fleet.questions import Question
 from serving.scoring.forms import Form, form_of
 from serving.scoring.gain import GainScorer
 from serving.scoring.harm import HarmScorer
+from serving.scoring.registry import ScorerRegistry
 from serving.scoring.scorers import AUTO
 
 AskBoth = Callable[[Sequence[Question]], list[AnsweredQuestion]]
@@ -53,6 +63,45 @@ class Gathered:
     def answered(self) -> list[AnsweredQuestion]:
         """All answers."""
         return [*self.on_gate, *self.on_suite, *self.on_taught]
+
+    def evidence(self, *, attempt: int, parity: Parity, kl_nats: float | Absent) -> GateEvidence:
+        """What the gate decides by; `attempt` counts tries or looks, from 1."""
+        judged = [*self.on_gate, *self.on_suite]
+        return GateEvidence(
+            attempt=attempt,
+            gate=self.gate.pairs,
+            suite=self.suite.pairs,
+            gate_unscored=self.gate.missing,
+            suite_unscored=self.suite.missing,
+            before=measure_answers([(answer.question, answer.before) for answer in judged]),
+            after=measure_answers([(answer.question, answer.after) for answer in judged]),
+            authors={question.event: question.author for question in self.questions if question.author},
+            parity=parity,
+            kl_nats=kl_nats,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerScoring:
+    """How answers are scored, whatever scorer an agent has."""
+
+    scorers: ScorerRegistry
+    options: ScoringOptions  # of scorers of the user's own
+    redact: Callable[[str], str]  # applied to answers before such a scorer sees them
+
+    def gather(
+        self, questions: Questions, ask_both: AskBoth, *, scorer: str, stopping: threading.Event
+    ) -> Gathered:
+        """Ask, and score with the scorer of this name. Raises as `gather` does, and `UnknownScorer`."""
+        with self.scorers.opened(scorer) as opened:
+            own = (
+                None
+                if opened is None
+                else OwnScoring(
+                    opened, name=scorer, options=self.options, redact=self.redact, stopping=stopping
+                )
+            )
+            return gather(questions, ask_both, scorer=scorer, own=own)
 
 
 def gather(questions: Questions, ask_both: AskBoth, *, scorer: str, own: OwnScoring | None) -> Gathered:

@@ -21,20 +21,21 @@ from ledger.learning.candidate_states import CandidateState, candidate_states
 from ledger.versions import decisions, desired
 from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.desired import Purpose
-from ledger.versions.evidence import Evidence
+from ledger.versions.evidence import Circumstances, Evidence
 from ledger.versions.lineage import Version
 from ledger.versions.promotion import promote
 from rewards.supporters import Supporters
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
-from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of, measure_answers
+from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of
 from serving.fleet.gate import GateEvidence, GateLimits, judge
-from serving.fleet.gathering import Gathered, Questions, gather
-from serving.fleet.own_scores import OwnScoring, ScoringOptions
+from serving.fleet.gathering import AnswerScoring, Gathered, Questions
+from serving.fleet.own_scores import ScoringOptions
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, read_supporters, taught_questions
 from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import Replica
+from serving.fleet.replica_build import read_build
 from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
 from serving.scoring.registry import ScorerRegistry
@@ -63,6 +64,7 @@ class JudgingOptions:
     placing_s_max: float = 30.0  # after which a replica that does not hold a candidate counts as failed
     scoring: ScoringOptions
     canary: CanaryOptions
+    image: str  # of the replicas; empty unless vLLM's version does not tell its images apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,16 @@ class Judging:
     checker: VersionChecker
     replicas: Mapping[str, Replica]  # by URL
     suite: SuiteOf
+    whole_suite: SuiteOf  # the same without a limit: how much there is to compare
     redact: Callable[[str], str]  # applied to answers before they are kept
     options: JudgingOptions
     scorers: ScorerRegistry
     failpoint: Callable[[str], None] = lambda _: None
+
+    @property
+    def scoring(self) -> AnswerScoring:
+        """How answers are scored."""
+        return AnswerScoring(scorers=self.scorers, options=self.options.scoring, redact=self.redact)
 
 
 def judge_candidates(judging: Judging, stopping: threading.Event) -> bool:
@@ -145,7 +153,7 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
     url = judging_replica(candidate.model, sorted(holders))
     assert url is not None
     began_s = time.monotonic()
-    judged, gathered = _gather(judging, state, judging.replicas[url], holders[url], stopping)
+    judged, gathered, under = _gather(judging, state, judging.replicas[url], holders[url], stopping)
     _duration.record(time.monotonic() - began_s)
     ruling = judge(judged, _limits(judging, state))
     evidence = evidence_of(
@@ -156,6 +164,7 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
         redact=judging.redact,
         verdicts=gathered.gate.verdicts,
         unasked=gathered.unasked,
+        under=under,
     )
     if ruling.verdict is Verdict.PROMOTE:
         return _load_everywhere(judging, state, evidence)
@@ -171,7 +180,7 @@ def _limits(judging: Judging, state: CandidateState) -> GateLimits:
 
 def _gather(
     judging: Judging, state: CandidateState, replica: Replica, parity: Parity, stopping: threading.Event
-) -> tuple[GateEvidence, Gathered]:
+) -> tuple[GateEvidence, Gathered, Circumstances]:
     options, candidate = judging.options, state.candidate
     with judging.database.read() as connection:
         supporters = read_supporters(connection, candidate.agent, authors_min=options.limits.authors_min)
@@ -180,33 +189,20 @@ def _gather(
             suite=judging.suite(connection, candidate, supporters),
             taught=taught_questions(connection, candidate, limit=options.receipts_max),
         )
-    before = (replica.base_name() or "") if state.champion is None else state.champion.model
-    models = JudgedModels(before=before, after=candidate.model)
+        suite = len(judging.whole_suite(connection, candidate, supporters))
+    models = JudgedModels(before=model_name(replica, state.champion), after=candidate.model)
     ask_both = partial(ask, replica, models, options=options.asking, stopping=stopping)
-    with judging.scorers.opened(state.scorer) as opened:
-        own = (
-            None
-            if opened is None
-            else OwnScoring(
-                opened, name=state.scorer, options=options.scoring, redact=judging.redact, stopping=stopping
-            )
-        )
-        gathered = gather(questions, ask_both, scorer=state.scorer, own=own)
-    judged = [*gathered.on_gate, *gathered.on_suite]
-    asked = (*questions.gate, *questions.suite)
-    evidence = GateEvidence(
-        attempt=state.refusals + 1,
-        gate=gathered.gate.pairs,
-        suite=gathered.suite.pairs,
-        gate_unscored=gathered.gate.missing,
-        suite_unscored=gathered.suite.missing,
-        before=measure_answers([(answer.question, answer.before) for answer in judged]),
-        after=measure_answers([(answer.question, answer.after) for answer in judged]),
-        authors={question.event: question.author for question in asked if question.author},
-        parity=parity,
-        kl_nats=judging.checker.check(candidate).kl_nats,
-    )
-    return evidence, gathered
+    gathered = judging.scoring.gather(questions, ask_both, scorer=state.scorer, stopping=stopping)
+    kl_nats = judging.checker.check(candidate).kl_nats
+    evidence = gathered.evidence(attempt=state.refusals + 1, parity=parity, kl_nats=kl_nats)
+    build = read_build(replica)
+    under = Circumstances(suite=suite, server=build.server(options.image), template=build.template)
+    return evidence, gathered, under
+
+
+def model_name(replica: Replica, version: Version | None) -> str:
+    """The name of the version on the replica; None is the base. Raises `ReplicaUnavailable`."""
+    return (replica.base_name() or "") if version is None else version.model
 
 
 def _load_everywhere(judging: Judging, state: CandidateState, evidence: Evidence) -> bool:

@@ -92,6 +92,7 @@ def build_fleet(
     options: FleetOptions,
     *,
     suite: SuiteOf,
+    whole_suite: SuiteOf | None = None,
     redact: Callable[[str], str],
     health: HealthReport,
     api_keys: Mapping[str, str] = MappingProxyType({}),
@@ -100,6 +101,7 @@ def build_fleet(
 ) -> Fleet:
     """A fleet of these replicas, with their keys by URL (without a slash at its end).
 
+    `whole_suite` gives the no-harm suite without a limit, if `suite` has one.
     `failpoint("fleet-swapping")` is called right before a promotion.
     """
     clients = (Replica(url, api_key=api_keys.get(url.rstrip("/"))) for url in urls)
@@ -111,6 +113,7 @@ def build_fleet(
         checker=checker,
         replicas=replicas,
         suite=suite,
+        whole_suite=whole_suite or suite,
         redact=redact,
         options=options.judging,
         scorers=scorers or ScorerRegistry(wait_s_max=options.judging.scoring.wait_s_max),

@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from feedback.grouping import normalise
@@ -34,15 +35,25 @@ class Question:
 
 
 def gate_questions(
-    connection: Connection, candidate: Version, supporters: Supporters, *, limit: int
+    connection: Connection,
+    candidate: Version,
+    supporters: Supporters,
+    *,
+    limit: int,
+    until_s: float = inf,
 ) -> list[Question]:
     """The newest `limit` questions of gate corrections that arrived after the champion's turn was planned.
 
     One prompt is one question however often people corrected it: the sign test needs independent questions.
     Left out are corrections that wait for another person, and prompts that the candidate was trained on. A
     candidate whose turn left out a part of a refused batch is judged by prompts like its own events alone.
+    Corrections that were stored after `until_s` (Unix time) are left out too.
     """
-    confirmed = [kept for kept in gate_corrections(connection, candidate) if supporters.are_enough(kept.seq)]
+    confirmed = [
+        kept
+        for kept in gate_corrections(connection, candidate)
+        if supporters.are_enough(kept.seq) and kept.received_s <= until_s
+    ]
     confirmed = _like_its_own(connection, candidate, confirmed)
     author_by_uid = {
         kept.event.uid: author_of(kept) for kept in confirmed if not supporters.stands_alone(kept.seq)

@@ -123,6 +123,17 @@ class Replica:
         """The name under which it serves the base."""
         return self.listing().base_name
 
+    def optional(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """The JSON object that the replica answers; empty if it refuses the request or has no such path.
+
+        Raises `ReplicaUnavailable`.
+        """
+        try:
+            document = self._ask(method, path, body, wait_s_max=LISTING_S_MAX, broken=()).json()
+        except (ReplicaRefused, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
     def load(self, name: str, path: str) -> None:
         """The replica lists `name`, read from `path`. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
         body = {"lora_name": name, "lora_path": path}

@@ -15,6 +15,9 @@ from rewards.suite import suite
 from rewards.supporters import Supporters, author_of
 from serving.fleet.questions import Question
 
+SUITE_COUNTED_MAX = 10_000
+"""Prompts that are counted, at most, to see whether the suite has grown."""
+
 
 def suite_questions(
     connection: Connection, candidate: Version, supporters: Supporters, *, limit: int, settle_s: float

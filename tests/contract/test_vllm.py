@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
+from serving.fleet.replica_build import RENDERED, read_build
 from serving.gateway.captured_parts import CapturedReply
 from serving.gateway.edge.request_fields import MESSAGES as MESSAGES_PATH
 from serving.gateway.edge.request_fields import RESPONSES
@@ -90,6 +91,16 @@ def test_a_fresh_server_lists_its_base_alone(replica, server):
     assert replica.ready()
     assert replica.base_name() == server.base
     assert replica.models() == frozenset()
+
+
+def test_a_server_tells_its_version_and_how_it_renders_messages(replica, server):
+    build = read_build(replica)
+    assert build.version[0].isdigit()
+    assert len(build.template) == 12
+    assert read_build(replica) == build
+    rendered = [server.post("/tokenize", **request, return_token_strs=True) for request in RENDERED]
+    assert [answer.status_code for answer in rendered] == [200] * 3
+    assert all(answer.json()["token_strs"] for answer in rendered)
 
 
 def test_a_loaded_adapter_is_listed_with_its_path(replica, server):

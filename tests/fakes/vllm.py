@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.fakes.vllm_models import ReplyFunction, continuation, hash_reply, likely, logprobs
 from tests.fakes.vllm_other_wire import as_chat, message, message_events, response, response_events
-from tests.fakes.vllm_wire import GeneratedAnswer, chat, chat_chunks, text, text_chunks
+from tests.fakes.vllm_wire import GeneratedAnswer, chat, chat_chunks, rendered, text, text_chunks
 
 CONTEXT_TOKENS_MAX = 512
 
@@ -56,6 +56,8 @@ class FakeVLLM:
         self.authorizations: list[str | None] = []  # of every request below /v1
         self.reply_function = reply_function
         self.base_name = base_name
+        self.version: str | None = "0.32.0"  # None: an older vLLM, or a proxy, that does not tell it
+        self.template = "<{role}>{content}"  # of one message
         self.adapters: dict[str, str] = {}
         self.faults = Faults()
         self.missing_paths: set[str] = set()  # as a version of vLLM that does not have them yet
@@ -157,6 +159,8 @@ class _Answers(BaseHTTPRequestHandler):
             return
         if self.path == "/health":
             self._send(200, b"")
+        elif self.path == "/version" and fake.version is not None:
+            self._send_json(200, {"version": fake.version})
         elif self.path == "/v1/models":
             card = {"object": "model", "created": 1, "owned_by": "vllm"}
             base = {"root": "/base", "parent": None, "max_model_len": fake.context_tokens_max}
@@ -185,6 +189,8 @@ class _Answers(BaseHTTPRequestHandler):
                     self._unload(body)
                 case "/v1/chat/completions" | "/v1/completions" | "/v1/responses" | "/v1/messages":
                     self._generate(body)
+                case "/tokenize":
+                    self._send_json(200, rendered(fake.template, body))
                 case "/v1/embeddings" if fake.vectors is not None:
                     self._send_json(200, fake.vectors)
                 case "/v1/messages/count_tokens":

@@ -1,5 +1,6 @@
 """The JSON forms of vLLM's answers (0.32): chat and text, whole and in chunks."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,3 +134,11 @@ def _usage_chunk(
     if not (body.get("stream_options") or {}).get("include_usage"):
         return []
     return [{**head, "choices": [], "usage": answer.usage()}]
+
+
+def rendered(template: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a request to tokenize messages, one token a character."""
+    text = "".join(template.format(**message) for message in body["messages"])
+    text += "".join(json.dumps(tool) for tool in body.get("tools") or ())
+    shown = {"token_strs": list(text)} if body.get("return_token_strs") else {}
+    return {"count": len(text), "max_model_len": 512, "tokens": [ord(sign) for sign in text], **shown}

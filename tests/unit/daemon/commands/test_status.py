@@ -9,9 +9,12 @@ from daemon.process.health import Health, served
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare
 from ledger.versions.decisions import undecided
+from ledger.versions.evidence import Circumstances, Evidence
+from ledger.versions.looks import keep as keep_champion
+from ledger.versions.looks import serving_champions
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
-from tests.unit.ledger.turn_builder import build_version, promote
+from tests.unit.ledger.turn_builder import JUDGEMENT, build_version, promote
 
 pytestmark = pytest.mark.usefixtures("story")
 
@@ -41,6 +44,28 @@ class TestStatus:
         coder = clorad("status", "--json").json["agents"]["coder"]
         assert coder["waits_for"] == "its quota, 60 min: 1,000 of 900 tokens in the last hour"
         assert coder["tokens"]["quota_wait_s"] == pytest.approx(3600.0, abs=60.0)
+
+    def test_a_champion_that_was_trained_for_another_template_is_named(
+        self, clorad: Clorad, story: Path
+    ) -> None:
+        database = Database(f"sqlite:///{story}")
+        with database.read() as connection:
+            [billing] = [own for own in serving_champions(connection) if own.version.agent == "billing"]
+        for template in ("a1", "b2"):
+            assert "chat template" not in clorad("status").out
+            under = Circumstances(suite=48, template=template)
+            keep_champion(database, billing.version, Evidence(under=under, judgement=JUDGEMENT))
+        database.close()
+        shown = " ".join(clorad("status").out.split())
+        assert (
+            f"! billing: {billing.version.name} serves, but it was trained for another chat template" in shown
+        )
+        assert "--chat-template" in shown
+        agents = clorad("status", "--json").json["agents"]
+        assert agents["billing"]["judged_again"] == {"looks": 2, "other_template": True}
+        assert agents["sql"]["judged_again"] is None
+        why = clorad("why", f"billing@v{billing.version.number}").out
+        assert why.count("kept by the gate") == 2
 
     def test_programs_get_the_same(self, clorad: Clorad) -> None:
         document = clorad("status", "--json").json

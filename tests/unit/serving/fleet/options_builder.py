@@ -29,6 +29,7 @@ def build_judging_options(**changed: Any) -> JudgingOptions:
         "asking": asking,
         "scoring": scoring,
         "canary": CanaryOptions(share=0.0, s_max=1800.0),
+        "image": "",
     }
     return JudgingOptions(**{**fields, **changed})
 

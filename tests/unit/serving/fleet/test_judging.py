@@ -61,6 +61,7 @@ class JudgingSetup:
             checker=checker,
             replicas=self.replicas,
             suite=lambda connection, *_: questions_of(connection, self.suite_events),
+            whole_suite=lambda connection, *_: questions_of(connection, self.suite_events),
             redact=lambda text: text,
             options=build_judging_options(**{"placing_s_max": 0.0, **options}),
             scorers=scorers or ScorerRegistry(wait_s_max=5.0),
