@@ -18,7 +18,7 @@ from rich.text import Text
 from daemon.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from ledger.versions.evidence import Judgement
+    from ledger.versions.evidence import Evidence, Judgement
 
 _PLAIN_COLUMNS = 160  # if standard output is no terminal
 
@@ -141,6 +141,14 @@ def judgement(numbers: "Judgement | None") -> str:
     if numbers.suite:
         words.append(f"no harm: {numbers.suite_wins} better, {numbers.suite_losses} worse of {numbers.suite}")
     return "; ".join(words)
+
+
+def live_test(evidence: "Evidence") -> str:
+    """The test on live outcomes in words; empty where there was none, or the reasons say all."""
+    if evidence.live is None or evidence.live.alpha_k is None:
+        return ""
+    capital, needed = evidence.live.outcomes["canary"]["capital"], 1.0 / evidence.live.alpha_k
+    return f"try {evidence.attempt}: capital {capital:,.1f} (needs ≥ {needed:,.0f})"
 
 
 def joined(words: Sequence[str], empty: str = "–") -> str:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from engine.recipe import Recipe, recipe_from
+from ledger.versions.gate_modes import GateMode
 from serving.scoring.scorers import SCORERS
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ _KEY_BYTES = 32  # of an Ed25519 seed and of a public key; a shared secret has a
 _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
 _SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
+
+
+def gate(mode: GateMode, *, canary_share: float | None) -> None:
+    """Check that candidates can be judged so."""
+    if mode is GateMode.OUTCOMES and canary_share == 0.0:
+        raise ValueError('gate = "outcomes" needs a share of the traffic: canary_share = 0 gives it none')
 
 
 def ledger_url(url: str) -> str:

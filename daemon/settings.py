@@ -12,7 +12,8 @@ from daemon.limit_settings import LimitSettings
 from daemon.rejudge_settings import RejudgeSettings
 from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
-from ledger.events import Signal
+from daemon.setting_groups.canary import CanarySettings
+from ledger.versions.gate_modes import GateMode
 
 VARIABLE_PREFIX = "CLORAD_"
 
@@ -151,17 +152,6 @@ class GateSettings(_Group):
     The gate abstains if it was not measured: an agent without approved replies has no anchors."""
 
 
-class CanarySettings(_Group):
-    """How a version that passed the gate reaches the users."""
-
-    share: float = Field(default=0.0, ge=0, le=0.5)
-    """Share of the conversations that a new version answers first, then 25 %, then all. 0: all at once."""
-    s_max: float = Field(default=1800.0, gt=0)
-    """Seconds of one step at most, and for which a promoted version is watched: most users come within."""
-    ignored: frozenset[Signal] = frozenset()
-    """Signals that withdraw no version, such as `refusal` where agents are taught to refuse."""
-
-
 class FleetSettings(_Group):
     """The vLLM servers."""
 
@@ -263,6 +253,13 @@ class AgentSettings(_Group):
     """After the gate a version waits until a person promotes or refuses it: for agents with much at stake."""
     trust: TrustSettings = TrustSettings()
     """Which of its events must be signed; those that are not become dead letters (`unsigned`)."""
+    gate: GateMode = GateMode.CORRECTIONS
+    """By what its candidates are judged. `outcomes`: by how conversations end, where nobody corrects it."""
+
+    @model_validator(mode="after")
+    def _gate_can_judge(self) -> Self:
+        setting_checks.gate(self.gate, canary_share=self.canary_share)
+        return self
 
 
 class Settings(BaseSettings):

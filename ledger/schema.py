@@ -92,6 +92,7 @@ agents = Table(
     Column("confirm", Boolean, nullable=False, server_default=false()),  # a person must let versions serve
     Column("declared_s", Float, nullable=False),
     Column("trust", JSON, nullable=False, server_default="{}"),  # `ledger.events.TrustLevels`
+    Column("gate", String(20), nullable=False, server_default="corrections"),  # `ledger.versions.gate_modes`
     CheckConstraint("weight > 0", name="weight"),
 )
 

@@ -22,6 +22,7 @@ from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
 from daemon.masking import mask
 from ledger.errors import LedgerRefused, LedgerUnavailable
+from ledger.versions.gate_modes import GateMode
 from serving.scoring.scorers import SCORERS
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def agents_add(
         typer.Option(help="Of the conversations, in a version's first step; 0: all at once.", min=0, max=0.5),
     ] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="A person must promote its versions.")] = False,
+    gate: Annotated[GateMode, typer.Option(help="By what its versions are judged.")] = GateMode.CORRECTIONS,
     recipe: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, as in rank=8; repeatable.")] = None,
 ) -> None:
     """Declare an agent on the configured base, or bring its settings up to date."""
@@ -175,6 +177,7 @@ def agents_add(
             tokens_per_hour_max=tokens_per_hour_max,
             canary_share=canary_share,
             confirm=confirm,
+            gate=gate,
             recipe=recipe or (),
         )
     )

@@ -16,6 +16,7 @@ from daemon.settings import AgentSettings, Settings
 from daemon.settings_file import one_line
 from ledger.learning.agents import declare
 from ledger.reports.agent_list import AgentSummary, agent_list
+from ledger.versions.gate_modes import GateMode
 
 
 def show(settings: Settings, *, as_json: bool) -> None:
@@ -40,6 +41,7 @@ def add(
     tokens_per_hour_max: int | None,
     canary_share: float | None,
     confirm: bool,
+    gate: GateMode,
     recipe: Sequence[str],
 ) -> str:
     """Declare the agent, or bring its settings up to date. Returns a sentence that says which."""
@@ -55,6 +57,7 @@ def add(
             tokens_per_hour_max=tokens_per_hour_max,
             canary_share=canary_share,
             confirm=confirm,
+            gate=gate,
             recipe=_recipe_changes(recipe),
             trust=settings.agents[name].trust if name in settings.agents else TrustSettings(),
         )
@@ -73,7 +76,17 @@ def add(
 
 def _render(summaries: Sequence[AgentSummary]) -> None:
     rows = table(
-        "AGENT", "SERVES", "SINCE", ">WAITING", "BASE", "SCORER", "CAPTURE", ">WEIGHT", ">QUOTA", "RECIPE"
+        "AGENT",
+        "SERVES",
+        "SINCE",
+        ">WAITING",
+        "BASE",
+        "SCORER",
+        "GATE",
+        "CAPTURE",
+        ">WEIGHT",
+        ">QUOTA",
+        "RECIPE",
     )
     for summary in summaries:
         agent = summary.agent
@@ -84,6 +97,7 @@ def _render(summaries: Sequence[AgentSummary]) -> None:
             str(summary.untaught),
             agent.base_hash[:12],
             agent.scorer,
+            agent.gate.value,
             "on" if agent.capture else "off",
             f"{agent.weight:g}",
             "–" if agent.tokens_per_hour_max is None else f"{agent.tokens_per_hour_max:,}/h",

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from daemon.commands.ledger import reading
 from daemon.console import CommandFailed, console, fields, moment, short, show_json, verdict
+from daemon.roles.canaries import canary_options
 from daemon.settings import Settings
 from ledger.events import KeptEvent, Kind, Role
 from ledger.intake import dead_letters
@@ -22,7 +23,6 @@ from ledger.versions.decisions import Verdict
 from rewards.episode import first_user_text
 from rewards.exchange import History
 from rewards.replies import reply_text
-from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
 
 FATES = {
@@ -56,7 +56,7 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
         )
         history = History(interactions=named, conversations={})
         letters = [] if receipts else dead_letters.letters_named(connection, uid)
-        waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
+        waits = waiting_candidates(connection, canary_options(settings))
         upcoming = {
             agent: upcoming_try(connection, agent, refusals_max=settings.learning.refusals_max)
             for agent in {event_receipt.kept.event.agent for event_receipt in receipts}

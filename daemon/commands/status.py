@@ -18,16 +18,16 @@ from daemon.learning.scheduler import (
     waits_for_replies,
 )
 from daemon.process import probing
+from daemon.roles.canaries import canary_options
 from daemon.settings import Settings
 from daemon.upkeep.capacity import ResourceUse, build_capacity
 from ledger.learning.agents import all_agents
 from ledger.learning.retries import NextTry
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
-from ledger.versions.decisions import BY_CANARY, BY_GATE
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES
 from ledger.versions.holds import Hold, all_holds
 from ledger.versions.looks import ServingChampion, serving_champions
-from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
 from serving.rejudging.causes import TEMPLATE_ADVICE
 
@@ -38,7 +38,7 @@ SEEN_S_MAX = 10.0
 def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     """Print the state of everything; with `lag`, ask the broker how many records intake has not read."""
     with opened(settings) as database:
-        canary = CanaryOptions(**dict(settings.canary))
+        canary = canary_options(settings)
         with database.read() as connection:
             state = overview(connection)
             candidates_wait = waiting_candidates(connection, canary)
@@ -46,15 +46,20 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
             champions = {own.version.agent: own for own in serving_champions(connection)}
             freshness = freshness_of(settings)
             replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
-            capturing = {name for name, agent in all_agents(connection).items() if shows_replies(agent)}
+            agents = all_agents(connection)
         measures = build_capacity(settings, database).measures()
     ends = _ends(settings) if lag else {}
     waits = {
         agent.name: waiting_reason(agent.backlog, freshness)
-        or waits_for_replies(agent.backlog, replies[agent.name], freshness, captures=agent.name in capturing)
+        or waits_for_replies(
+            agent.backlog, replies[agent.name], freshness, captures=shows_replies(agents[agent.name])
+        )
         for agent in state.agents
     }
-    missing = {agent.name: lacks(agent.backlog, replies[agent.name], freshness) for agent in state.agents}
+    missing = {
+        agent.name: lacks(agent.backlog, replies[agent.name], freshness, captures=agents[agent.name].capture)
+        for agent in state.agents
+    }
     turns = {agent.name: next_turn(agent.backlog, freshness) for agent in state.agents}
     readiness = probing.roles(settings)
     if as_json:
@@ -247,7 +252,7 @@ def _verdict_cell(last: LastVerdict | None, now_s: float) -> Text:
     if last is None:
         return Text("–")
     reasons = "; ".join(last.reasons) or judgement(last.judgement)
-    by = "" if last.by in (BY_GATE, BY_CANARY) else f" by {last.by}"
+    by = "" if last.by in (BY_GATE, BY_CANARY, BY_OUTCOMES) else f" by {last.by}"
     line = Text(f"{last.version} ").append(verdict(last.verdict.value))
     when = ago(last.decided_s, now_s)
     return line.append(f"{by} {when}{f': {reasons}' if reasons else ''}", style="default")

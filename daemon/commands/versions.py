@@ -17,6 +17,7 @@ from daemon.console import (
     fields,
     joined,
     judgement,
+    live_test,
     moment,
     short,
     show_json,
@@ -24,6 +25,7 @@ from daemon.console import (
     verdict,
 )
 from daemon.exit_codes import ExitCode
+from daemon.roles.canaries import canary_options
 from daemon.settings import Settings
 from engine.manifest import DamagedManifest, Manifest, NewerManifest, read_manifest
 from engine.measurements import End, RateTry, TrainingMetrics
@@ -36,10 +38,9 @@ from ledger.reports.provenance import Provenance, provenance
 from ledger.reports.upcoming import what_follows
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
-from ledger.versions.decisions import BY_CANARY, BY_GATE, SETTLED, Decision
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES, SETTLED, Decision
 from ledger.versions.lineage import BASE, Version
 from rewards.episode import first_user_text
-from serving.canary.steps import CanaryOptions
 from serving.canary.waiting import waiting_candidates
 
 TAUGHT_SHOWN_MAX = 12
@@ -73,7 +74,7 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
             raise CommandFailed(f"{agent}@v0 is the base model: nobody taught it")
         origin = provenance(connection, agent, number)
         prompts = {} if origin is None else _prompts(connection, _shown_examples(origin))
-        waits = waiting_candidates(connection, CanaryOptions(**dict(settings.canary)))
+        waits = waiting_candidates(connection, canary_options(settings))
         refusals_max = settings.learning.refusals_max
         follows = what_follows(connection, agent, number, refusals_max=refusals_max)
     if origin is None:
@@ -227,10 +228,13 @@ def _render_why(
 
 
 def _render_decision(decision: Decision, out: Console) -> None:
-    by = {BY_GATE: "the gate", BY_CANARY: "its canary"}.get(decision.by, decision.by)
+    by = {BY_GATE: "the gate", BY_CANARY: "its canary", BY_OUTCOMES: "its outcomes"}.get(
+        decision.by, decision.by
+    )
     line = Text("decided ", style="bold").append(verdict(decision.verdict.value))
     out.print(line.append(f" by {by}, {moment(decision.decided_s)}", style="default"))
-    for detail in ("; ".join(decision.evidence.reasons), judgement(decision.evidence.judgement)):
+    evidence = decision.evidence
+    for detail in ("; ".join(evidence.reasons), judgement(evidence.judgement), live_test(evidence)):
         if detail:
             out.print(f"  {detail}")
 

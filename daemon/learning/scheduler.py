@@ -18,6 +18,7 @@ from ledger.learning.backlog import Backlog
 from ledger.learning.retries import NextTry, next_try
 from ledger.learning.silent_replies import StayingReplies, staying_replies
 from ledger.learning.usage import TurnCost, Usage
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import version
 from serving.fleet.questions import read_supporters
 from serving.fleet.suite import suite_questions
@@ -68,7 +69,8 @@ def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Back
     once its oldest event is `age_s_max` old. Events that wait for another person count beside new ones: those
     may be what they wait for. After an abstention it also needs a new event. After a refusal it is due at
     once if there is another way to try and enough to judge that by (`ledger.learning.retries`), else it needs
-    a new event too. An agent that has used its quota is not due, however old its feedback is.
+    a new event too. An agent that no corrections judge needs none for it. An agent that has used its quota is
+    not due, however old its feedback is.
     """
     ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
     return sorted(ready, key=lambda backlog: (-backlog.oldest_age_s, backlog.agent))
@@ -97,9 +99,11 @@ def waits_for_replies(
     """What a turn waits for that is due otherwise, in words; None where it may start.
 
     The traffic of an agent that captures brings replies that nobody objects to: its turn waits for an anchor
-    and a no-harm suite, until its oldest event is `age_s_max` old. After an abstention for want of a suite
-    the same turn would end alike, so it waits for one in any case.
+    and a no-harm suite, until its oldest event is `age_s_max` old. One that is judged otherwise needs none.
+    After an abstention for want of a suite the same turn would end alike, so it waits for one in any case.
     """
+    if backlog.gate is not GateMode.CORRECTIONS:
+        return None
     has_suite = replies.suite >= freshness.suite_min
     if next_turn(backlog, freshness).needs_suite and not has_suite:
         return f"a no-harm suite: {replies.suite} of {freshness.suite_min} replies"
@@ -114,10 +118,18 @@ def shows_replies(agent: Agent) -> bool:
     return agent.capture and recipe_from(agent.recipe).anchors_per_step > 0
 
 
-def lacks(backlog: Backlog, replies: StayingReplies, freshness: Freshness) -> list[str]:
+def lacks(
+    backlog: Backlog, replies: StayingReplies, freshness: Freshness, *, captures: bool = True
+) -> list[str]:
     """What an agent with feedback lacks, each with what to do, in words for people."""
     if not backlog.untaught and not backlog.has_candidate:
         return []
+    if backlog.outcomes and not captures:
+        return ["no captured answers: outcomes teach only what was captured; set `capture = true`"]
+    if backlog.gate is not GateMode.CORRECTIONS:
+        return []
+    if backlog.outcomes and _has_only_outcomes(backlog):
+        return ['no corrections to be judged by, only outcomes: set `gate = "outcomes"` for this agent']
     remedy = "send approvals of good answers, or set `capture = true` and let users talk to it"
     missing = []
     if not replies.anchors:
@@ -207,10 +219,17 @@ def _quota(used: Usage) -> str:
 
 
 def _shortage(backlog: Backlog, freshness: Freshness) -> str | None:
-    """How much evidence is missing; None if there is enough."""
+    """How much evidence is missing; None if there is enough, or no corrections judge the agent."""
+    if backlog.gate is not GateMode.CORRECTIONS:
+        return None
     needed = evidence_needed(backlog.refusals, alpha=freshness.alpha)
     judging = backlog.gate_new + backlog.gate_unconfirmed
     return f"evidence: {judging} of {needed}" if judging < needed else None
+
+
+def _has_only_outcomes(backlog: Backlog) -> bool:
+    corrections = backlog.gate_new + backlog.gate_unconfirmed + backlog.unconfirmed
+    return backlog.outcomes == backlog.untaught and not corrections
 
 
 def _without_news(backlog: Backlog) -> str:

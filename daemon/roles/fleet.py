@@ -6,6 +6,7 @@ from functools import partial
 from daemon.learning.scheduler import freshness_of
 from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
+from daemon.roles.canaries import canary_options
 from daemon.roles.scorers import registry_of
 from daemon.roles.startup import cluster_of, configured_base_hash, declare_agents, lease_holder, open_ledger
 from daemon.settings import Settings
@@ -14,7 +15,6 @@ from daemon.upkeep.ledger_metrics import record_ledger_metrics
 from feedback import outbox
 from feedback.redaction import RedactionCounts, Redactor
 from ledger.identity import ensure_identity
-from serving.canary.steps import CanaryOptions
 from serving.canary.watching import run_canaries
 from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
@@ -35,7 +35,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
         gate = settings.gate
-        canary = CanaryOptions(**dict(settings.canary))
+        canary = canary_options(settings)
         own_fleet = build_fleet(
             database,
             settings.fleet.replicas,

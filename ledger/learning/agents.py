@@ -13,6 +13,7 @@ from ledger.schema import agents, decisions, desired
 from ledger.versions.decisions import BY_GATE, Verdict
 from ledger.versions.desired import Purpose, raise_generation
 from ledger.versions.evidence import Evidence
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import BASE
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -33,6 +34,7 @@ class Agent:
     canary_share: float | None = None  # of the conversations, in its first step; None: the installation's
     confirm: bool = False  # a person must let each version serve
     trust: TrustLevels = field(default_factory=TrustLevels)  # that its events must have
+    gate: GateMode = GateMode.CORRECTIONS  # by what its candidates are judged
 
 
 def declare(database: Database, agent: Agent) -> bool:
@@ -54,6 +56,7 @@ def declare(database: Database, agent: Agent) -> bool:
             "canary_share": agent.canary_share,
             "confirm": agent.confirm,
             "trust": agent.trust.to_json(),
+            "gate": agent.gate.value,
         }
         if stored is not None:
             if stored.base_hash != agent.base_hash:
@@ -102,6 +105,7 @@ def all_agents(connection: Connection) -> dict[str, Agent]:
             canary_share=row.canary_share,
             confirm=row.confirm,
             trust=levels_from(row.trust),
+            gate=GateMode(row.gate),
         )
         for row in connection.execute(select(agents).order_by(agents.c.name))
     }

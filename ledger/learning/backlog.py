@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
 
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, WAITS_FOR_ANOTHER, Kind, Role, Status
@@ -15,8 +14,9 @@ from ledger.learning.retries import LastTry
 from ledger.learning.usage import Usage, usages
 from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
 from ledger.turn_states import TurnPart, TurnState, in_part, in_state
-from ledger.versions.decisions import Verdict, undecided
+from ledger.versions.decisions import Verdict, last_beginnings, undecided
 from ledger.versions.desired import Purpose, taught_turns
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import BASE
 
 
@@ -37,6 +37,8 @@ class Backlog:
     is_learning: bool = False  # one of its turns is open, in any learner
     usage: Usage = field(default_factory=Usage)
     last_try: LastTry | None = None  # None: it had no turn
+    gate: GateMode = GateMode.CORRECTIONS
+    outcomes: int = 0  # of the untaught events
 
 
 def stamp(connection: Connection) -> tuple[int, int, int]:
@@ -69,7 +71,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
     for name, number in champions_apart(connection):
         gated[name] = max(0, gated.get(name, 0) - len(judged_apart(connection, name, number)))
     backlog_list = []
-    for name in connection.scalars(select(agents.c.name).order_by(agents.c.name)).all():
+    for name, gate in connection.execute(select(agents.c.name, agents.c.gate).order_by(agents.c.name)).all():
         row = waiting.get(name)
         refusals, decided_through = history.get(name, _NO_HISTORY)
         backlog_list.append(
@@ -87,6 +89,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 is_learning=name in learning,
                 usage=used[name],
                 last_try=tries.get(name),
+                gate=GateMode(gate),
+                outcomes=0 if row is None else int(row.outcomes),
             )
         )
     return backlog_list
@@ -125,7 +129,12 @@ def refusals_of(connection: Connection, agent: str) -> int:
 
 def _untaught_counts() -> Select[Any]:
     return (
-        select(events.c.agent, func.count().label("waiting"), func.min(events.c.received_s).label("oldest_s"))
+        select(
+            events.c.agent,
+            func.count().label("waiting"),
+            func.min(events.c.received_s).label("oldest_s"),
+            func.sum(case((events.c.kind == Kind.OUTCOME.value, 1), else_=0)).label("outcomes"),
+        )
         .where(is_untaught())
         .group_by(events.c.agent)
     )
@@ -194,20 +203,8 @@ def _decision_history(connection: Connection, agent: str | None = None) -> dict[
     The query reads decisions since that promotion only: evidence is long, and lies before `through_seq` in
     a row.
     """
-    promoted = aliased(decisions)
-    was_champion = select(literal(1)).where(
-        promoted.c.agent == decisions.c.agent,
-        promoted.c.number == decisions.c.number,
-        promoted.c.kind == Verdict.PROMOTE.value,
-    )
-    beginnings = or_(
-        decisions.c.kind.in_([Verdict.PROMOTE.value, Verdict.INITIAL.value]),
-        and_(decisions.c.kind == Verdict.ROLLBACK.value, was_champion.correlate(decisions).exists()),
-    )
-    last = select(decisions.c.agent, func.max(decisions.c.id).label("id")).where(beginnings)
-    if agent is not None:
-        last = last.where(decisions.c.agent == agent)
-    latest = last.group_by(decisions.c.agent).subquery()
+    last = last_beginnings()
+    latest = (last if agent is None else last.where(decisions.c.agent == agent)).subquery()
     refused = (Verdict.REFUSE.value, Verdict.ROLLBACK.value)
     query = (
         select(decisions.c.agent, decisions.c.kind, decisions.c.through_seq)

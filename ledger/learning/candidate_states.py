@@ -1,14 +1,16 @@
 """Reads how far each candidate is: what replicas are to load it for, and what the gate has decided so far."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.database import Connection, now_s
 from ledger.learning.agents import Agent, all_agents
 from ledger.learning.backlog import refusals_of
 from ledger.versions import decisions, desired, lineage
-from ledger.versions.decisions import BY_GATE, Decision, Verdict
+from ledger.versions.decisions import BY_GATE, BY_OUTCOMES, Decision, Verdict
 from ledger.versions.desired import Purpose, Wanted
+from ledger.versions.evidence import Evidence
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import BASE, Version
 
 
@@ -24,11 +26,21 @@ class CandidateState:
     scorer: str
     canary_share: float | None  # of its agent; None: the installation's
     waited_s: float  # since it was wanted for its present purpose
+    gate: GateMode  # of its agent
+    confirmed: Decision | None  # by its outcomes; None: they have not been found better
 
     @property
     def has_passed(self) -> bool:
         """Whether the gate let it pass."""
         return self.canary is not None
+
+    def evidence_for(self, by: str) -> Evidence:
+        """What a promotion is based on: the gate's evidence, and its outcomes if those let it serve."""
+        assert self.canary is not None, "nothing is promoted before it passed the gate"
+        if by != BY_OUTCOMES or self.confirmed is None:
+            return self.canary.evidence
+        live = self.confirmed.evidence
+        return replace(self.canary.evidence, reasons=live.reasons, live=live.live, attempt=live.attempt)
 
 
 def candidate_states(connection: Connection) -> list[CandidateState]:
@@ -65,4 +77,13 @@ def _state(
         scorer=agent.scorer,
         canary_share=agent.canary_share,
         waited_s=now_s(connection) - since_s if wanted else 0.0,
+        gate=agent.gate,
+        confirmed=next(
+            (
+                decision
+                for decision in decided
+                if decision.verdict is Verdict.CONFIRM and decision.by == BY_OUTCOMES
+            ),
+            None,
+        ),
     )

@@ -32,6 +32,7 @@ class AgentSummary:
             "tokens_per_hour_max": self.agent.tokens_per_hour_max,
             "canary_share": self.agent.canary_share,
             "confirm": self.agent.confirm,
+            "gate": self.agent.gate.value,
             "champion": self.champion,
             "untaught": self.untaught,
         }

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, literal, select
+from sqlalchemy import Connection, Select, and_, func, insert, literal, or_, select
+from sqlalchemy.orm import aliased
 
 from ledger.database import in_chunks, now_s
 from ledger.events import Status, silence_uid
@@ -24,7 +25,7 @@ class Verdict(StrEnum):
 
     INITIAL = "initial"
     CANARY = "canary"  # it passed the gate and is loaded everywhere, or gets a share of the traffic
-    CONFIRM = "confirm"  # a person lets it serve
+    CONFIRM = "confirm"  # a person lets it serve, or its outcomes do
     PROMOTE = "promote"
     REFUSE = "refuse"
     ABSTAIN = "abstain"
@@ -32,8 +33,8 @@ class Verdict(StrEnum):
     KEEP = "keep"  # a champion was judged again, and goes on serving
 
 
-BY_GATE, BY_CANARY = "gate", "canary"
-"""Who decides where no person does."""
+BY_GATE, BY_CANARY, BY_OUTCOMES = "gate", "canary", "outcomes"
+"""Who decides where no person does: `outcomes` compares how conversations with a canary and without end."""
 
 SETTLED = (Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN, Verdict.ROLLBACK)
 
@@ -74,6 +75,28 @@ def last_verdict(decided: Sequence[Decision]) -> Decision | None:
     return next((decision for decision in reversed(decided) if decision.verdict is not Verdict.KEEP), None)
 
 
+def passed(connection: Connection, agent: str, number: int) -> Decision | None:
+    """The last decision to load the version everywhere before it answers users; None where there is none."""
+    query = select(decisions).where(
+        decisions.c.agent == agent,
+        decisions.c.number == number,
+        decisions.c.kind == Verdict.CANARY.value,
+        decisions.c.by == BY_GATE,
+    )
+    return next(iter(read_decisions(connection, query.order_by(decisions.c.id.desc()).limit(1))), None)
+
+
+def confirmation(connection: Connection, agent: str, number: int, *, by_outcomes: bool) -> Decision | None:
+    """The first decision that lets the version serve, by its outcomes or by a person; None: there is none."""
+    query = select(decisions).where(
+        decisions.c.agent == agent,
+        decisions.c.number == number,
+        decisions.c.kind == Verdict.CONFIRM.value,
+        (decisions.c.by == BY_OUTCOMES) == by_outcomes,
+    )
+    return next(iter(read_decisions(connection, query.order_by(decisions.c.id).limit(1))), None)
+
+
 def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]:
     """The decisions that a query of whole rows selects. Evidence that a newer clorad wrote says so."""
     return [
@@ -88,6 +111,47 @@ def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]
         )
         for row in connection.execute(query)
     ]
+
+
+def last_beginnings() -> Select[tuple[str, int]]:
+    """Per agent the decision (`agent`, `id`) that gave it its champion: a promotion or a champion's rollback.
+
+    A canary that was withdrawn was a try like one that was refused, and begins nothing.
+    """
+    promoted = aliased(decisions)
+    was_champion = select(literal(1)).where(
+        promoted.c.agent == decisions.c.agent,
+        promoted.c.number == decisions.c.number,
+        promoted.c.kind == Verdict.PROMOTE.value,
+    )
+    beginnings = or_(
+        decisions.c.kind.in_([Verdict.PROMOTE.value, Verdict.INITIAL.value]),
+        and_(decisions.c.kind == Verdict.ROLLBACK.value, was_champion.correlate(decisions).exists()),
+    )
+    return (
+        select(decisions.c.agent, func.max(decisions.c.id).label("id"))
+        .where(beginnings)
+        .group_by(decisions.c.agent)
+    )
+
+
+def live_tries(connection: Connection, agent: str, number: int) -> int:
+    """How many candidates before this one had a share of the traffic since the agent got its champion.
+
+    Those that were given up undecided count too: a test that looks all the time may promote at any moment, so
+    each candidate has spent its part of alpha when its share begins.
+    """
+    last = last_beginnings().where(decisions.c.agent == agent).subquery()
+    query = (
+        select(func.count(func.distinct(decisions.c.number)))
+        .join(last, (last.c.agent == decisions.c.agent) & (last.c.id < decisions.c.id))
+        .where(
+            decisions.c.kind == Verdict.CANARY.value,
+            decisions.c.by == BY_CANARY,
+            decisions.c.number < number,
+        )
+    )
+    return int(connection.scalar(query) or 0)
 
 
 def decide(connection: Connection, decision: Decision) -> None:

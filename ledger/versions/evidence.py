@@ -58,6 +58,10 @@ class LiveComparison:
     conversations: int  # that it answered
     capital: float  # of the sequential test (`serving.canary.sequential_test`)
     signals: Mapping[str, Mapping[str, int]]  # conversations that showed each signal: canary, champion
+    outcomes: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict
+    )  # conversations and mean of both
+    alpha_k: float | None = None  # level at which outcomes had to be better; None: they were not compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ class Circumstances:
 class Evidence:
     """Everything that was recorded with one decision. A field that its kind of decision lacks is empty."""
 
-    reasons: tuple[str, ...] = ()  # empty for a promotion
+    reasons: tuple[str, ...] = ()  # empty for a promotion by corrections
     judgement: Judgement | None = None  # None: the gate asked nothing
     gate: tuple[Pair, ...] = ()  # prompts of gate events
     suite: tuple[Pair, ...] = ()  # prompts of the no-harm suite
@@ -99,6 +103,7 @@ class Evidence:
     unscored: Mapping[str, str] = field(default_factory=dict)  # uid -> why its prompt has no score
     verdicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # uid -> a judge's, by order
     under: Circumstances | None = None  # what the answers were given under
+    judged_by: str | None = None  # of a version that is loaded: `outcomes`; None: corrections judged it
     is_readable: bool = True  # otherwise `reasons` says why not, and the rest is empty
 
     def judged_events(self) -> list[str]:
@@ -155,6 +160,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         unscored=stored.get("unscored") or {},
         under=None if under is None else Circumstances(**_known(Circumstances, under)),
         verdicts={uid: tuple(map(str, said)) for uid, said in (stored.get("verdicts") or {}).items()},
+        judged_by=stored.get("judged_by"),
     )
 
 

@@ -75,8 +75,10 @@ def withdraw(database: Database, candidate: Version, *, by: str, evidence: Evide
         _hold(connection, agent, [number])
 
 
-def confirm(database: Database, candidate: Version, *, by: str, reason: str) -> None:
-    """A person lets the candidate serve: the fleet promotes it now, without further steps.
+def confirm(
+    database: Database, candidate: Version, *, by: str, reason: str, evidence: Evidence | None = None
+) -> None:
+    """A person, or its outcomes, let the candidate serve: the fleet promotes it without further steps.
 
     Raises `FlipRefused` if it has not passed the gate, or was settled.
     """
@@ -88,7 +90,7 @@ def confirm(database: Database, candidate: Version, *, by: str, reason: str) -> 
             if row.agent == candidate.agent and row.purpose is Purpose.CANARY
         }:
             raise FlipRefused("it has not passed the gate")
-        evidence = Evidence(reasons=(reason,) if reason else ())
+        evidence = replace(evidence or Evidence(), reasons=(reason,) if reason else ())
         decide(
             connection,
             _decision(connection, candidate.agent, candidate.number, Verdict.CONFIRM, by, evidence),

@@ -1,7 +1,7 @@
 """Decides whether a candidate that passed the gate and is loaded everywhere may serve all users yet.
 
 It waits for a person where its agent is on hold or must be confirmed, and for its canary where one has a
-share.
+share. One that is judged by outcomes always has a share first, and serves only if its outcomes are better.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,13 @@ from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
 from ledger.learning.agents import all_agents
 from ledger.versions import canary, decisions
-from ledger.versions.decisions import BY_CANARY, BY_GATE, Verdict
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES
 from ledger.versions.evidence import Evidence
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.holds import hold_of
 from ledger.versions.lineage import Version
 from ledger.versions.promotion import give_share
+from serving.canary.outcome_rule import OUTCOME_SHARES
 from serving.canary.steps import CanaryOptions
 
 log = structlog.get_logger(__name__)
@@ -26,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Admission:
     """What comes next for a candidate. One of the three is given."""
 
-    by: str | None = None  # it may be promoted; "gate", or the name of the person who confirmed it
+    by: str | None = None  # it may be promoted: "gate", "outcomes", or the person who confirmed it
     share: float | None = None  # its canary may begin, with this share
     waits_for: str | None = None
 
@@ -42,27 +44,28 @@ def admit(database: Database, candidate: Version, options: CanaryOptions) -> str
 
 def admission_of(connection: Connection, candidate: Version, options: CanaryOptions) -> Admission:
     """What comes next for a candidate that every replica holds."""
-    if (person := confirmed_by(connection, candidate)) is not None:
-        return Admission(by=person)
-    if (hold := hold_of(connection, candidate.agent)) is not None:
-        return Admission(waits_for=f"{hold.by}, who put the agent on hold: clorad resume {candidate.agent}")
-    agent = all_agents(connection)[candidate.agent]
-    if agent.confirm:
-        name = f"{candidate.agent}@v{candidate.number}"
-        return Admission(waits_for=f"a person: clorad promote {name} or clorad refuse {name}")
-    steps = canary.steps_of(connection, candidate.agent, candidate.number)
-    if any(step.is_open for step in steps):
+    name, number = candidate.agent, candidate.number
+    if (person := decisions.confirmation(connection, name, number, by_outcomes=False)) is not None:
+        return Admission(by=person.by)
+    if (hold := hold_of(connection, name)) is not None:
+        return Admission(waits_for=f"{hold.by}, who put the agent on hold: clorad resume {name}")
+    agent, steps = all_agents(connection)[name], canary.steps_of(connection, name, number)
+    passed = decisions.passed(connection, name, number)
+    by_outcomes = passed is not None and passed.evidence.judged_by == GateMode.OUTCOMES
+    is_better = decisions.confirmation(connection, name, number, by_outcomes=True) is not None
+    if agent.confirm and (is_better or not by_outcomes):
+        version = f"{name}@v{number}"
+        return Admission(waits_for=f"a person: clorad promote {version} or clorad refuse {version}")
+    if is_better:
+        return Admission(by=BY_OUTCOMES)
+    if steps and (by_outcomes or any(step.is_open for step in steps)):
         return Admission(waits_for="its canary")
     share = options.share if agent.canary_share is None else agent.canary_share
+    if by_outcomes:
+        return Admission(share=share or OUTCOME_SHARES[0])
     if share and not steps:
         return Admission(share=share)
     return Admission(by=BY_GATE)
-
-
-def confirmed_by(connection: Connection, candidate: Version) -> str | None:
-    """The person who let the candidate serve; None where nobody did."""
-    decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
-    return next((decision.by for decision in decided if decision.verdict is Verdict.CONFIRM), None)
 
 
 def begin_canary(database: Database, candidate: Version, share: float, options: CanaryOptions) -> None:

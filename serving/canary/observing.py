@@ -1,19 +1,26 @@
 """Reads what the ledger knows of versions that are being watched, and rules on them. It changes nothing."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 
 from ledger.database import Connection, now_s
 from ledger.events import FROM_GATEWAYS, Signal
 from ledger.intake.withdrawn import changed_events
-from ledger.versions import canary, lineage
+from ledger.versions import canary, decisions, lineage
 from ledger.versions.canary import CanaryStep
+from ledger.versions.decisions import live_tries
 from ledger.versions.evidence import LiveComparison
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.holds import hold_of
 from ledger.versions.lineage import Version, version_name
 from ledger.versions.live_counts import CountedSignals, PromotedCounts, canary_counts, promoted_counts
 from ledger.versions.live_feedback import live_feedback
+from ledger.versions.live_outcomes import live_outcomes, outcomes_stamp
 from serving.canary.after_promotion import answered_after, shown_after
 from serving.canary.feedback_counts import FeedbackCounts
+from serving.canary.outcome_counts import CountedOutcomes, count_outcomes
+from serving.canary.outcome_rule import OutcomeLook, rule_by_outcomes
+from serving.canary.outcome_test import OutcomeComparison
 from serving.canary.sequential_test import StepCounts
 from serving.canary.steps import CanaryOptions, CanaryRuling, Move, rule, rule_promoted
 
@@ -31,6 +38,9 @@ class WatchedVersion:
     promoted: PromotedCounts | None  # by gateways; None before the promotion
     is_held: bool
     changed: int  # events it was taught with that were amended or retracted meanwhile
+    outcomes: CountedOutcomes | None  # None: it is not judged by outcomes
+    attempt: int  # k: candidates with a share since the agent got its champion, from 1
+    is_confirmed: bool  # its outcomes were found better
 
     @property
     def step(self) -> CanaryStep:
@@ -42,6 +52,19 @@ class WatchedVersion:
         if self.promoted is not None:
             return answered_after(self.promoted)
         return self.counted.conversations[self.step.share, True]
+
+    def look(self) -> OutcomeLook:
+        """The same for the comparison of outcomes."""
+        assert self.outcomes is not None
+        return OutcomeLook(
+            counted=self.outcomes,
+            signals=self.counts(),
+            attempt=self.attempt,
+            share=self.step.share,
+            step_s=self.age_s,
+            total_s=self.age_s + self.step.began_s - self.steps[0].began_s,
+            conversations=self.conversations,
+        )
 
     def counts(self) -> dict[Signal, tuple[StepCounts, ...]]:
         """What the test compares, of people and of gateways."""
@@ -59,21 +82,34 @@ class WatchedVersion:
 
 
 @dataclass(slots=True, kw_only=True)
+class _KnownOutcomes:
+    """What was read of one canary's outcomes, and when."""
+
+    judged: bool | None = None  # whether outcomes judge it; None: not read yet
+    stamp: tuple[int, ...] = ()
+    counted: CountedOutcomes = field(default_factory=CountedOutcomes)
+
+
+@dataclass(slots=True, kw_only=True)
 class CanaryObserver:
     """Reads versions step by step. Feedback that was counted is not read again."""
 
     options: CanaryOptions
     _feedback: dict[tuple[str, int], FeedbackCounts] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, int], _KnownOutcomes] = field(default_factory=dict)
 
     def read_all(self, connection: Connection) -> list[WatchedVersion]:
         """Every version that is being watched, as of now."""
         watched = [self.read(connection, step) for step in canary.open_steps(connection)]
         present = {(entry.version.agent, entry.version.number) for entry in watched}
         self._feedback = {name: counts for name, counts in self._feedback.items() if name in present}
+        self._outcomes = {name: known for name, known in self._outcomes.items() if name in present}
         return watched
 
     def rule(self, watched: WatchedVersion) -> CanaryRuling:
         """What to do with it now."""
+        if watched.outcomes is not None:
+            return rule_by_outcomes(watched.look(), self.options)
         ruling = rule(
             watched.counts(),
             age_s=watched.age_s,
@@ -99,6 +135,9 @@ class CanaryObserver:
         feedback.steps = steps
         for event in live_feedback(connection, step.agent, after_seq=feedback.through_seq):
             feedback.add(event)
+        outcomes = (
+            None if step.share == canary.ALL else self._read_outcomes(connection, version, champion, steps)
+        )
         return WatchedVersion(
             version=version,
             champion=champion,
@@ -117,7 +156,33 @@ class CanaryObserver:
             ),
             is_held=hold_of(connection, step.agent) is not None,
             changed=changed_events(connection, version.turn_id) if step.share < canary.ALL else 0,
+            outcomes=outcomes,
+            attempt=1 if outcomes is None else 1 + live_tries(connection, step.agent, step.number),
+            is_confirmed=outcomes is not None
+            and decisions.confirmation(connection, step.agent, step.number, by_outcomes=True) is not None,
         )
+
+    def _read_outcomes(
+        self, connection: Connection, version: Version, champion: str, steps: Sequence[CanaryStep]
+    ) -> CountedOutcomes | None:
+        """The outcomes that count, read again only where they changed; None where it is judged otherwise."""
+        known = self._outcomes.setdefault((version.agent, version.number), _KnownOutcomes())
+        if known.judged is None:
+            passed = decisions.passed(connection, version.agent, version.number)
+            known.judged = passed is not None and passed.evidence.judged_by == GateMode.OUTCOMES
+        if not known.judged:
+            return None
+        stamp = (*outcomes_stamp(connection, version.agent), len(steps))
+        if stamp != known.stamp:
+            known.counted = count_outcomes(
+                live_outcomes(connection, version.agent, after_seq=steps[0].through_seq),
+                canary=version.name,
+                champion=champion,
+                steps=steps,
+                authors_min=self.options.outcomes.authors_min,
+            )
+            known.stamp = stamp
+        return known.counted
 
 
 def comparison(watched: WatchedVersion, ruling: CanaryRuling) -> LiveComparison:
@@ -138,4 +203,13 @@ def comparison(watched: WatchedVersion, ruling: CanaryRuling) -> LiveComparison:
             signal.value: {"canary": of_version, "champion": of_other}
             for signal, (of_version, of_other) in signals.items()
         },
+        outcomes={} if ruling.outcomes is None else _outcomes_json(ruling.outcomes),
+        alpha_k=ruling.alpha_k,
     )
+
+
+def _outcomes_json(compared: OutcomeComparison) -> dict[str, dict[str, float]]:
+    return {
+        "canary": {**asdict(compared.canary), "capital": min(compared.better, 1e300)},
+        "champion": asdict(compared.champion),
+    }

@@ -4,12 +4,13 @@ A canary passes a step by not being worse until its time is over, but never with
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ledger.events import Signal
 from ledger.versions.live_counts import PromotedCounts
 from serving.canary.after_promotion import compare_with_past, past_complaint
+from serving.canary.outcome_test import OutcomeComparison
 from serving.canary.sequential_test import Comparison, StepCounts, compare
 
 ALPHA = 0.01
@@ -25,6 +26,18 @@ class Move(StrEnum):
     WAIT = "wait"
     ADVANCE = "advance"
     WITHDRAW = "withdraw"
+    PROMOTE = "promote"  # its outcomes are better
+    ABSTAIN = "abstain"  # its outcomes did not show in time whether they are better
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeOptions:
+    """What the operator decides about canaries that are judged by outcomes."""
+
+    alpha: float = 0.05  # chance of promoting one that is no better, over all tries since the last promotion
+    authors_min: int = 2  # from 2 on, nobody decides alone whose word needs somebody else's
+    conversations_max: int = 2000  # with an outcome, of both versions; then it is given up undecided
+    s_max: float = 604_800.0  # seconds from its first share on, after which it is given up too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +48,7 @@ class CanaryOptions:
     s_max: float  # seconds of one step
     alpha: float = ALPHA  # chance of withdrawing one that is no worse: half in its steps, half afterwards
     ignored: frozenset[Signal] = frozenset()  # signals that withdraw nothing
+    outcomes: OutcomeOptions = field(default_factory=OutcomeOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,8 @@ class CanaryRuling:
     move: Move
     reason: str  # why it is withdrawn or advances, or what it waits for
     result: Comparison
+    outcomes: OutcomeComparison | None = None  # None: it is not judged by outcomes
+    alpha_k: float | None = None  # level at which its outcomes must be better
 
 
 def rule(

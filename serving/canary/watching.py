@@ -12,10 +12,11 @@ from opentelemetry import metrics
 from ledger.database import Database
 from ledger.errors import FlipRefused, LedgerUnavailable
 from ledger.versions import canary, decisions, promotion
-from ledger.versions.decisions import BY_CANARY, Decision, Verdict
-from ledger.versions.evidence import Evidence
+from ledger.versions.decisions import BY_CANARY, BY_OUTCOMES, Decision, Verdict
+from ledger.versions.evidence import Evidence, LiveComparison
 from serving.canary.admission import begin_canary
 from serving.canary.observing import CanaryObserver, WatchedVersion, comparison
+from serving.canary.outcome_rule import larger_share
 from serving.canary.steps import CanaryOptions, CanaryRuling, Move, next_share
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,11 @@ class CanaryWatch:
             if ruling.move is Move.WITHDRAW:
                 self._withdraw(watched, ruling)
             elif watched.changed:
-                self._abstain(watched)
+                self._abstain(watched, f"{watched.changed} of its events changed meanwhile")
+            elif ruling.move is Move.ABSTAIN and not watched.is_confirmed:
+                self._abstain(watched, ruling.reason, comparison(watched, ruling), by=BY_OUTCOMES)
+            elif ruling.move is Move.PROMOTE and not watched.is_confirmed:
+                self._confirm(watched, ruling)
             elif ruling.move is Move.ADVANCE and not (watched.is_held and watched.promoted is None):
                 self._advance(watched)
         except FlipRefused as refusal:
@@ -73,10 +78,15 @@ class CanaryWatch:
         _withdrawn.add(1, {"signal": "" if worst is None else worst.value})
         log.warning("version withdrawn", agent=version.agent, version=version.name, reason=ruling.reason)
 
-    def _abstain(self, watched: WatchedVersion) -> None:
-        """Settle a canary whose lesson changed: it could not be promoted any more."""
+    def _abstain(
+        self, watched: WatchedVersion, reason: str, live: LiveComparison | None = None, *, by: str = BY_CANARY
+    ) -> None:
+        """Settle a canary that will not be promoted: its lesson changed, or its outcomes do not show enough.
+
+        Its champion answers all conversations again, and what it was taught is free for the next try.
+        """
         version = watched.version
-        evidence = Evidence(reasons=(f"{watched.changed} of its events changed meanwhile",))
+        evidence = Evidence(reasons=(reason,), live=live, attempt=None if live is None else watched.attempt)
         with self.database.write() as connection:
             if version in decisions.undecided(connection):
                 decisions.decide(
@@ -85,15 +95,25 @@ class CanaryWatch:
                         agent=version.agent,
                         number=version.number,
                         verdict=Verdict.ABSTAIN,
-                        by=BY_CANARY,
+                        by=by,
                         evidence=evidence,
                         through_seq=version.through_seq,
                     ),
                 )
+        log.info("canary given up", agent=version.agent, version=version.name, reason=reason)
+
+    def _confirm(self, watched: WatchedVersion, ruling: CanaryRuling) -> None:
+        """Its outcomes let it serve. The judging loop promotes it; until then it is watched as before."""
+        version = watched.version
+        evidence = Evidence(live=comparison(watched, ruling), attempt=watched.attempt)
+        promotion.confirm(self.database, version, by=BY_OUTCOMES, reason=ruling.reason, evidence=evidence)
+        log.info("canary is better", agent=version.agent, version=version.name, reason=ruling.reason)
 
     def _advance(self, watched: WatchedVersion) -> None:
         """The next share; the judging loop promotes a canary whose last step is over."""
         version, share = watched.version, next_share(watched.step.share)
+        if watched.outcomes is not None:
+            share = larger_share(watched.step.share)
         if share < canary.ALL:
             begin_canary(self.database, version, share, self.observer.options)
             return

@@ -129,12 +129,12 @@ def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
     reasons = [
         *_harm(evidence.suite, evidence.authors),
         *_broken(evidence.before, evidence.after),
-        *_over_budget(evidence.kl_nats, limits),
+        *budget_complaints(evidence.kl_nats, limits),
         *([] if evidence.parity.passed else ["parity: the replica serves something else"]),
     ]
     if reasons:
         verdict = Verdict.REFUSE
-    elif reasons := _unmeasured(evidence.kl_nats, limits):
+    elif reasons := unmeasured_budgets(evidence.kl_nats, limits):
         verdict = Verdict.ABSTAIN
     elif 0.5 ** (winnable := all_wins + losses + missed) > alpha_k:
         verdict = Verdict.ABSTAIN
@@ -267,13 +267,14 @@ def _broken(before: AnswerStatistics, after: AnswerStatistics) -> list[str]:
     return complaints
 
 
-def _over_budget(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
+def budget_complaints(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
+    """The budgets that the candidate exceeds."""
     if limits.kl_nats_max is None or isinstance(kl_nats, Absent) or kl_nats <= limits.kl_nats_max:
         return []
     return [f"kl: {kl_nats:.3f} nats from the champion, budget {limits.kl_nats_max:.3f}"]
 
 
-def _unmeasured(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
+def unmeasured_budgets(kl_nats: float | Absent, limits: GateLimits) -> list[str]:
     """Why a budget cannot be checked: the gate then abstains."""
     if limits.kl_nats_max is None or not isinstance(kl_nats, Absent):
         return []

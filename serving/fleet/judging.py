@@ -22,11 +22,13 @@ from ledger.versions import decisions, desired
 from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Circumstances, Evidence
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import Version
 from ledger.versions.promotion import promote
 from rewards.supporters import Supporters
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
+from serving.canary.unasked import judge_unasked, limits_before
 from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of
 from serving.fleet.gate import GateEvidence, GateLimits, judge
 from serving.fleet.gathering import AnswerScoring, Gathered, Questions
@@ -152,10 +154,15 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
         return False
     url = judging_replica(candidate.model, sorted(holders))
     assert url is not None
+    if state.gate is not GateMode.CORRECTIONS:
+        kl_nats, limits = judging.checker.check(candidate).kl_nats, judging.options.limits
+        return _act(judging, state, *judge_unasked(state, kl_nats, limits, replica=url, parity=holders[url]))
     began_s = time.monotonic()
     judged, gathered, under = _gather(judging, state, judging.replicas[url], holders[url], stopping)
     _duration.record(time.monotonic() - began_s)
-    ruling = judge(judged, _limits(judging, state))
+    options = judging.options
+    limits = limits_before(state.canary_share, options.limits, usual_share=options.canary.share)
+    ruling = judge(judged, limits)
     evidence = evidence_of(
         judged,
         ruling,
@@ -166,16 +173,13 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
         unasked=gathered.unasked,
         under=under,
     )
-    if ruling.verdict is Verdict.PROMOTE:
+    return _act(judging, state, ruling.verdict, evidence)
+
+
+def _act(judging: Judging, state: CandidateState, verdict: Verdict, evidence: Evidence) -> bool:
+    if verdict is Verdict.PROMOTE:
         return _load_everywhere(judging, state, evidence)
-    return _settle(judging, state, ruling.verdict, evidence)
-
-
-def _limits(judging: Judging, state: CandidateState) -> GateLimits:
-    """The gate's limits for a candidate. One with a canary needs no suite: live traffic shows its harm."""
-    limits, share = judging.options.limits, state.canary_share
-    has_canary = (judging.options.canary.share if share is None else share) > 0.0
-    return replace(limits, suite_min=0) if has_canary else limits
+    return _settle(judging, state, verdict, evidence)
 
 
 def _gather(
@@ -239,7 +243,7 @@ def _swap(judging: Judging, state: CandidateState, canary: Decision) -> bool:
     if (by := admit(judging.database, candidate, judging.options.canary)) is None:
         return False
     parities = {url: parity.numbers() for url, parity in holders.items()}
-    evidence = replace(canary.evidence, replicas=parities, failed=dict(failures))
+    evidence = replace(state.evidence_for(by), replicas=parities, failed=dict(failures))
     judging.failpoint("fleet-swapping")
     try:
         decision = replace(_decision(candidate, Verdict.PROMOTE, evidence), by=by)

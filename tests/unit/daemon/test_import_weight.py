@@ -85,11 +85,12 @@ def test_looking_loads_nothing_heavy(words: tuple[str, ...], story: Path) -> Non
     assert cpu_s < CPU_S_MAX
 
 
-def test_help_loads_nothing_of_the_ledger_but_names_of_errors_and_rights(tmp_path: Path) -> None:
+def test_help_loads_nothing_of_the_ledger_but_names_of_errors_rights_and_gates(tmp_path: Path) -> None:
     modules, _ = loaded_by("--help", cwd=tmp_path)
     assert modules.isdisjoint({"sqlalchemy", "pydantic", "structlog"})
     of_ledger = {name for name in modules if name.startswith("ledger")}
-    assert of_ledger == {"ledger", "ledger.errors", "ledger.access", "ledger.access.rights"}
+    names = {"ledger.errors", "ledger.access.rights", "ledger.versions.gate_modes"}
+    assert of_ledger == {"ledger", "ledger.access", "ledger.versions", *names}
 
 
 def test_sending_loads_no_model(tmp_path: Path) -> None:

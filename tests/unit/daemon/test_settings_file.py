@@ -9,6 +9,7 @@ from daemon.commands.settings import masked
 from daemon.masking import MASK
 from daemon.settings import Settings
 from daemon.settings_file import SettingsRefused, read_settings
+from ledger.versions.gate_modes import GateMode
 from tests.unit.daemon.conftest import Clorad
 
 
@@ -424,3 +425,11 @@ def test_the_key_of_a_scorer_is_sent_and_never_shown() -> None:
     shown = str(masked(settings))
     assert "s3cret" not in shown
     assert "me:pw" not in shown
+
+
+def test_a_gate_by_outcomes_is_read_and_refused_without_a_share() -> None:
+    Path("clorad.toml").write_text('[agents.x]\ngate = "outcomes"\n')
+    assert read_settings().agents["x"].gate is GateMode.OUTCOMES
+    line = refusal('[agents.x]\ngate = "outcomes"\ncanary_share = 0\n')
+    assert 'gate = "outcomes" needs a share of the traffic' in line
+    assert "gate" in refusal('[agents.x]\ngate = "sometimes"\n')

@@ -25,6 +25,7 @@ from ledger.learning.silent_replies import StayingReplies
 from ledger.learning.usage import TurnCost, Usage
 from ledger.versions.causes import Cause
 from ledger.versions.decisions import Verdict
+from ledger.versions.gate_modes import GateMode
 
 FRESHNESS = Freshness(
     events_min=16, age_s_max=100.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
@@ -372,3 +373,25 @@ def test_what_an_agent_lacks_is_said_with_what_to_do():
     ]
     assert lacks(a_backlog(), ENOUGH, STRICT) == []
     assert lacks(a_backlog(untaught=0), NOTHING, STRICT) == [], "nobody corrects it"
+
+
+def test_an_agent_that_no_corrections_judge_waits_for_none_and_for_no_replies():
+    judged = a_backlog(gate_new=0, gate=GateMode.OUTCOMES, outcomes=20)
+    assert waiting_reason(judged, FRESHNESS) is None
+    assert waits_for_replies(judged, NOTHING, STRICT, captures=True) is None
+    assert lacks(judged, NOTHING, STRICT) == []
+    assert waiting_reason(a_backlog(untaught=5, gate=GateMode.OUTCOMES), FRESHNESS) == "more events: 5 of 16"
+
+
+def test_an_agent_that_gets_only_outcomes_is_told_which_gate_judges_by_them():
+    only = a_backlog(gate_new=0, outcomes=20)
+    assert lacks(only, NOTHING, STRICT) == [
+        'no corrections to be judged by, only outcomes: set `gate = "outcomes"` for this agent'
+    ]
+    assert "set `gate" not in " ".join(lacks(a_backlog(gate_new=0, outcomes=19), NOTHING, STRICT))
+    assert "set `gate" not in " ".join(lacks(a_backlog(gate_new=1, outcomes=20), NOTHING, STRICT))
+
+
+def test_outcomes_that_nothing_was_captured_for_are_said_to_teach_nothing():
+    uncaptured = a_backlog(gate=GateMode.OUTCOMES, outcomes=20)
+    assert lacks(uncaptured, NOTHING, STRICT, captures=False)[0].startswith("no captured answers")

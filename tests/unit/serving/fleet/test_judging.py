@@ -13,9 +13,10 @@ from ledger.events import Event, Kind, Role
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import usable
 from ledger.versions import canary, decisions, desired, lineage
-from ledger.versions.decisions import Verdict
+from ledger.versions.decisions import BY_OUTCOMES, Verdict
 from ledger.versions.desired import Purpose
-from ledger.versions.evidence import Answers
+from ledger.versions.evidence import Answers, Evidence, LiveComparison
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.promotion import confirm, roll_back
 from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
@@ -762,3 +763,38 @@ def test_without_a_suite_only_a_canary_may_show_what_a_candidate_does(
     judge.run(steps=3)
     assert judge.decisions()[0].verdict is verdict
     assert judge.serving() == lineage.BASE
+
+
+def test_an_agent_that_outcomes_judge_is_asked_nothing_and_serves_by_its_outcomes(billing, bench):
+    billing.agent("billing", gate=GateMode.OUTCOMES)
+    candidate = billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    passed, shared = judge.decisions()
+    assert (passed.verdict, passed.by, passed.evidence.judged_by) == (Verdict.CANARY, "gate", "outcomes")
+    assert passed.evidence.parity, "the probes were read"
+    assert (shared.verdict, shared.by) == (Verdict.CANARY, "canary")
+    assert judge.serving() == lineage.BASE
+    live = LiveComparison(share=0.5, conversations=9, capital=1.0, signals={}, alpha_k=0.025)
+    confirm(
+        billing.database, candidate, by=BY_OUTCOMES, reason="better", evidence=Evidence(live=live, attempt=2)
+    )
+    judge.run()
+    assert judge.serving() == candidate.number
+    promoted = judge.decisions()[-1]
+    assert (promoted.verdict, promoted.by) == (Verdict.PROMOTE, BY_OUTCOMES)
+    assert (promoted.evidence.reasons, promoted.evidence.live, promoted.evidence.attempt) == (
+        ("better",),
+        live,
+        2,
+    )
+
+
+def test_a_candidate_that_is_loaded_otherwise_than_trained_gets_no_share(billing, bench):
+    billing.agent("billing", gate=GateMode.OUTCOMES)
+    billing.candidate("billing", metrics=build_metrics(kl_nats=2.0).to_json())
+    judge = bench(limits=build_limits(kl_nats_max=1.0))
+    judge.run()
+    [decision] = judge.decisions()
+    assert decision.verdict is Verdict.REFUSE
+    assert decision.evidence.reasons[0].startswith("kl: 2.000 nats")

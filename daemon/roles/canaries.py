@@ -1,0 +1,20 @@
+"""What the operator decides about canaries, from the settings."""
+
+from daemon.settings import Settings
+from serving.canary.steps import CanaryOptions, OutcomeOptions
+
+
+def canary_options(settings: Settings) -> CanaryOptions:
+    """The options of the fleet role's canaries, and of commands that say what a canary waits for."""
+    canary, gate = settings.canary, settings.gate
+    return CanaryOptions(
+        share=canary.share,
+        s_max=canary.s_max,
+        ignored=canary.ignored,
+        outcomes=OutcomeOptions(
+            alpha=gate.alpha,
+            authors_min=gate.authors_min,
+            conversations_max=canary.outcomes_max,
+            s_max=canary.outcomes_s_max,
+        ),
+    )
