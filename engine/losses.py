@@ -3,29 +3,47 @@
 Every coefficient already includes its agent's normaliser for the step, so the micro-batches of a step add up
 to the step's loss.
 
-Shapes: N target tokens, D hidden size, V vocabulary, P pairs.
+Shapes: N target tokens, K of them with the champion's hidden states, D hidden size, V vocabulary, P pairs;
+C rows of one chunk.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHUNK_LOGITS_MAX = 1 << 25  # logits in memory at once, for one chunk: 128 MiB in fp32
-_KEPT_LOGITS_MAX = 1 << 24  # logits kept for the backward pass (64 MiB); more are computed again
+_CHUNK_LOGITS_MAX = 1 << 24  # logits of one chunk: 64 MiB in fp32
+_KEPT_LOGITS_MAX = 1 << 26  # logits kept for the backward pass (256 MiB); more are computed again
 
 
 def target_logprobs(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor) -> Tensor:
     """Log-probability (nats, fp32, N) of each target under the head; full logits exist for one chunk only."""
-    logprob_N: Tensor = _TargetLogprobs.apply(hidden_ND, head_VD, target_N)  # type: ignore[no-untyped-call]
-    return logprob_N
+    return logprobs_and_kl(hidden_ND, head_VD, target_N, hidden_ND[:0].detach(), ())[0]
 
 
-def forward_kl(hidden_ND: Tensor, champion_ND: Tensor, head_VD: Tensor) -> Tensor:
+def logprobs_and_kl(
+    hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, champion_KD: Tensor, champion_rows: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each target, and KL(champion ‖ now), both in nats (fp32, N).
+
+    `champion_rows`, ascending, says to which targets the champion's last hidden states belong; the KL is 0 at
+    the others. Both terms use the same logits, so the head is multiplied once for them.
+    """
+    logprob_N, kl_N = _LogprobsAndKL.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, head_VD, target_N, champion_KD, champion_rows
+    )
+    return logprob_N, kl_N
+
+
+@torch.no_grad()
+def read_kl(hidden_ND: Tensor, champion_ND: Tensor, head_VD: Tensor) -> Tensor:
     """KL(champion ‖ now) in nats for each row (fp32, N), from both models' last hidden states."""
-    kl_N: Tensor = _ForwardKL.apply(hidden_ND, champion_ND, head_VD)  # type: ignore[no-untyped-call]
-    return kl_N
+    target_N = torch.zeros(len(hidden_ND), dtype=torch.long, device=hidden_ND.device)
+    return logprobs_and_kl(hidden_ND, head_VD, target_N, champion_ND, range(len(hidden_ND)))[1]
 
 
 @torch.no_grad()
@@ -73,59 +91,81 @@ def policy_loss(
     return loss, (clipped_N < unclipped_N).detach()
 
 
-class _TargetLogprobs(torch.autograd.Function):
+class _LogprobsAndKL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor) -> Tensor:
-        logprob_N = hidden_ND.new_empty(len(target_N), dtype=torch.float32)
-        keeps = ctx.needs_input_grad[0] and target_N.numel() * head_VD.shape[0] <= _KEPT_LOGITS_MAX
-        kept_logps = []
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        target_N: Tensor,
+        champion_KD: Tensor,
+        champion_rows: Sequence[int],
+    ) -> tuple[Tensor, Tensor]:
+        logprob_N, kl_N = (hidden_ND.new_zeros(len(target_N), dtype=torch.float32) for _ in range(2))
+        kept, logits = list[tuple[Tensor, Tensor]](), 0
         for rows in _chunks(len(target_N), head_VD.shape[0]):
             logp_CV = _log_softmax(hidden_ND[rows], head_VD)
             logprob_N[rows] = logp_CV.gather(1, target_N[rows, None])[:, 0]
-            if keeps:
-                kept_logps.append(logp_CV)
-        ctx.kept = kept_logps
-        ctx.save_for_backward(hidden_ND, head_VD, target_N)
-        return logprob_N
+            given, runs = _in_chunk(champion_rows, rows)
+            champion_logp = _log_softmax(champion_KD[given], head_VD)
+            champion_p = champion_logp.exp()
+            for run, of_chunk in runs:
+                gain = champion_logp[run].sub_(logp_CV[of_chunk])
+                kl_N[rows][of_chunk] = torch.linalg.vecdot(champion_p[run], gain)
+            logits += logp_CV.numel() + champion_p.numel()
+            if ctx.needs_input_grad[0] and logits <= _KEPT_LOGITS_MAX:
+                kept.append((logp_CV, champion_p))
+        ctx.kept, ctx.champion_rows = kept, champion_rows
+        ctx.save_for_backward(hidden_ND, head_VD, target_N, champion_KD)
+        return logprob_N, kl_N
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        hidden_ND, head_VD, target_N = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, head_VD, target_N, champion_KD = ctx.saved_tensors
+        grad_logprob_N, grad_kl_N = grads
         grad_hidden_ND = torch.empty_like(hidden_ND)
         for index, rows in enumerate(_chunks(len(target_N), head_VD.shape[0])):
-            logp_CV = ctx.kept[index] if ctx.kept else _log_softmax(hidden_ND[rows], head_VD)
-            grad_C1 = grads[0][rows, None]
-            grad_logits_CV = logp_CV.exp_().mul_(-grad_C1)
+            given, runs = _in_chunk(ctx.champion_rows, rows)
+            if index < len(ctx.kept):
+                logp_CV, champion_p = ctx.kept[index]
+            else:
+                logp_CV = _log_softmax(hidden_ND[rows], head_VD)
+                champion_p = _log_softmax(champion_KD[given], head_VD).exp_()
+            grad_C1, grad_kl_C1 = grad_logprob_N[rows, None], grad_kl_N[rows, None]
+            factor_C1 = -grad_C1
+            for _, of_chunk in runs:
+                factor_C1[of_chunk] += grad_kl_C1[of_chunk]
+            grad_logits_CV = logp_CV.exp_().mul_(factor_C1)
             grad_logits_CV.scatter_add_(1, target_N[rows, None], grad_C1)
+            for run, of_chunk in runs:
+                grad_logits_CV[of_chunk].sub_(champion_p[run].mul_(grad_kl_C1[of_chunk]))
             torch.mm(grad_logits_CV.to(head_VD.dtype), head_VD, out=grad_hidden_ND[rows])
         ctx.kept = []
-        return grad_hidden_ND, None, None
+        return grad_hidden_ND, None, None, None, None
 
 
-class _ForwardKL(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, champion_ND: Tensor, head_VD: Tensor) -> Tensor:
-        kl_N = hidden_ND.new_empty(len(hidden_ND), dtype=torch.float32)
-        for rows in _chunks(len(hidden_ND), head_VD.shape[0]):
-            champion_CV = _log_softmax(champion_ND[rows], head_VD)
-            kl_N[rows] = (champion_CV.exp() * (champion_CV - _log_softmax(hidden_ND[rows], head_VD))).sum(-1)
-        ctx.save_for_backward(hidden_ND, champion_ND, head_VD)
-        return kl_N
+def _in_chunk(champion_rows: Sequence[int], rows: slice) -> tuple[slice, list[tuple[slice, slice]]]:
+    """Which of the champion's rows belong to a chunk, and their runs of consecutive rows.
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        hidden_ND, champion_ND, head_VD = ctx.saved_tensors
-        grad_hidden_ND = torch.empty_like(hidden_ND)
-        for rows in _chunks(len(hidden_ND), head_VD.shape[0]):
-            now_CV = _log_softmax(hidden_ND[rows], head_VD).exp_()
-            now_CV.sub_(_log_softmax(champion_ND[rows], head_VD).exp_()).mul_(grads[0][rows, None])
-            torch.mm(now_CV.to(head_VD.dtype), head_VD, out=grad_hidden_ND[rows])
-        return grad_hidden_ND, None, None
+    A run is a slice of those rows, and the slice of the chunk's rows that it belongs to.
+    """
+    first, end = (bisect_left(champion_rows, row) for row in (rows.start, rows.stop))
+    starts = [
+        place
+        for place in range(first, end)
+        if place == first or champion_rows[place] != champion_rows[place - 1] + 1
+    ]
+    return slice(first, end), [
+        (
+            slice(start - first, stop - first),
+            slice(champion_rows[start] - rows.start, champion_rows[start] - rows.start + stop - start),
+        )
+        for start, stop in pairwise([*starts, end])
+    ]
 
 
 def _log_softmax(hidden_CD: Tensor, head_VD: Tensor) -> Tensor:
-    logits_CV = _logits(hidden_CD, head_VD)
-    return logits_CV.sub_(logits_CV.logsumexp(-1, keepdim=True))
+    return torch.log_softmax(_logits(hidden_CD, head_VD), -1)
 
 
 def _logits(hidden_CD: Tensor, head_VD: Tensor) -> Tensor:

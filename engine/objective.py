@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.base_model import BaseModel
-from engine.losses import read_targets, target_logprobs
+from engine.losses import logprobs_and_kl, read_targets
 from engine.memory import within_memory
 from engine.packer import MicroBatch, PackingOptions, Portion, Reference, Tenant, pack
 from engine.recipe import Term
@@ -59,7 +59,21 @@ def add_gradients(base: BaseModel, batch: MicroBatch) -> dict[int, Signals]:
 def sum_of_terms(base: BaseModel, batch: MicroBatch, hidden_WD: Tensor) -> tuple[Tensor, dict[int, Signals]]:
     """The loss of all tenants in the micro-batch, from its last hidden states, and signals by slot."""
     hidden_ND = hidden_WD.index_select(0, batch.row_N)
-    logprob_N = target_logprobs(hidden_ND, base.head_VD, batch.target_N)
+    anchors = [
+        placed
+        for _, samples in batch.placed
+        for placed in samples
+        if placed.portion.coefficient(Term.KL) > 0.0
+    ]
+    logprob_N, kl_N = logprobs_and_kl(
+        hidden_ND,
+        base.head_VD,
+        batch.target_N,
+        torch.cat(
+            [hidden_ND[:0].detach(), *(anchor.portion.references[0].kept_hidden for anchor in anchors)]
+        ),
+        [row for anchor in anchors for row in range(*anchor.ranges[0])],
+    )
     signals: dict[int, Signals] = {}
     total = torch.zeros((), device=base.device)
     for tenant, placed in batch.placed:
@@ -68,9 +82,8 @@ def sum_of_terms(base: BaseModel, batch: MicroBatch, hidden_WD: Tensor) -> tuple
             tenant=tenant,
             placed=placed,
             batch=batch,
-            hidden_ND=hidden_ND,
             logprob_N=logprob_N,
-            head_VD=base.head_VD,
+            kl_N=kl_N,
         )
         tenant_signals = signals.setdefault(tenant.slot, Signals())
         for term, loss_of in LOSSES.items():

@@ -50,6 +50,10 @@ class PrefixTree:
                 return
             if shared < min(len(node.token_ids), len(sequence)):
                 _split(node, shared)
+            if shared == len(node.token_ids) and not node.children:
+                node.token_ids += sequence[shared:]  # one causal run: nothing else continues this one
+                self.tokens += len(sequence) - shared
+                return
             siblings, sequence, position = node.children, sequence[shared:], position + shared
 
     def missing(self, sequence: Tokens) -> int:

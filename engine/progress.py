@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 
 from engine.base_model import BaseModel
-from engine.losses import forward_kl
+from engine.losses import read_kl
 from engine.objective import read_references
 from engine.packer import Reference, Tenant
 from engine.tokens import Sample
@@ -119,7 +119,6 @@ class WatchedSamples:
             kept_share=kept_share(read[first_anchor:], [reference for _, reference in self._anchors]),
         )
 
-    @torch.no_grad()
     def kl_nats(self) -> float | None:
         """Forward KL from the champion on anchors, mean over tokens; None: there are none."""
         if not self._anchors:
@@ -127,7 +126,7 @@ class WatchedSamples:
         now = self._read([sample for sample, _ in self._anchors], hidden_too=True)
         now_ND = torch.cat([reference.kept_hidden for reference in now])
         champion_ND = torch.cat([reference.kept_hidden for _, reference in self._anchors])
-        return float(forward_kl(now_ND, champion_ND, self._base.head_VD).mean())
+        return float(read_kl(now_ND, champion_ND, self._base.head_VD).mean())
 
     def _read(self, samples: Sequence[Sample], *, hidden_too: bool) -> list[Reference]:
         if not samples:

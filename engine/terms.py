@@ -1,6 +1,6 @@
 """The terms of the loss: each is a function of one tenant's rows in one micro-batch.
 
-Shapes: N target tokens, D hidden size, V vocabulary, P pairs.
+Shapes: N target tokens, P pairs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.losses import forward_kl, policy_loss, preference_loss, supervised_loss
+from engine.losses import policy_loss, preference_loss, supervised_loss
 from engine.packer import MicroBatch, Placed, Tenant
 from engine.recipe import Term
 
@@ -21,9 +21,8 @@ class TenantRows:
     tenant: Tenant
     placed: Sequence[Placed]
     batch: MicroBatch
-    hidden_ND: Tensor  # of the whole micro-batch; `placed` says which rows are the tenant's
-    logprob_N: Tensor
-    head_VD: Tensor
+    logprob_N: Tensor  # of the whole micro-batch; `placed` says which rows are the tenant's
+    kl_N: Tensor  # from the champion; 0 for samples that do not enter the term
 
     def entering(self, term: Term) -> list[Placed]:
         """The tenant's samples that enter the term."""
@@ -108,15 +107,13 @@ def _policy(rows: TenantRows) -> TermLoss:
 
 def _kl(rows: TenantRows) -> TermLoss:
     anchors = rows.entering(Term.KL)
-    now_ND = torch.cat([rows.hidden_ND[slice(*placed.ranges[0])] for placed in anchors])
-    champion_ND = torch.cat([placed.portion.references[0].kept_hidden for placed in anchors])
+    kl_N = torch.cat([rows.kl_N[slice(*placed.ranges[0])] for placed in anchors])
     weights = [
         placed.portion.coefficient(Term.KL) / len(placed.portion.sample.reply.token_ids)
         for placed in anchors
         for _ in placed.portion.sample.reply.token_ids
     ]
-    weight_N = now_ND.new_tensor(weights, dtype=torch.float32)
-    loss = (forward_kl(now_ND, champion_ND, rows.head_VD) * weight_N).sum()
+    loss = (kl_N * kl_N.new_tensor(weights)).sum()
     return TermLoss(loss=loss, gradient_size=loss.detach())
 
 

@@ -35,7 +35,7 @@ from rewards.episode import Episode, Part
 Mixing = Literal["auto", "never"]
 
 _TOKEN_BUDGET_MIN = 16  # a pass that does not fit with this few tokens never will
-_ARITHMETIC = 7  # raise it whenever the same pass in the same form would give other bits than before
+_ARITHMETIC = 8  # raise it whenever the same pass in the same form would give other bits than before
 _MAY_DIFFER = frozenset({"token_budget", "mix_below_tokens"})  # between passes of one engine
 _RECORDED_LATER = frozenset({"transformers", "tokenizers", "tokenizer"})  # older forms do not have these
 _FIXED_VALUES = {

@@ -12,6 +12,7 @@ from tests.unit.engine.machines import PLAIN_CPU, on_every_fp32_machine, on_ever
 from tests.unit.engine.tiny_engine import (
     RECIPE,
     TinyEngine,
+    build_conversation,
     build_demonstrations,
     build_outcomes,
     build_pairs,
@@ -104,6 +105,19 @@ def test_shared_prompts_change_nothing_but_round_off(machine):
     apart = engine.base.arena.grad.clone()
     engine.run(work, share=True)
     assert relative_distance(engine.base.arena.grad, apart) <= machine.tolerance
+
+
+@on_every_machine
+def test_turns_of_a_conversation_share_what_was_said_before_and_change_nothing_but_round_off(machine):
+    """The reply of one turn is a target there, and context of the turns after it."""
+    engine = TinyEngine(recipes=[RECIPE], machine=machine)
+    portions = engine.portions(engine.tenants[0], build_conversation("a", 5), supervised=1.0)
+    work = [(engine.tenants[0], portions)]
+    engine.run(work, share=False)
+    apart = engine.base.arena.grad.clone()
+    engine.run(work, share=True)
+    assert relative_distance(engine.base.arena.grad, apart) <= machine.tolerance
+    engine.assert_like_peft(0, portions)
 
 
 @on_every_machine

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 
 import engine.losses as losses
-from engine.losses import forward_kl, policy_loss, read_targets, supervised_loss, target_logprobs
+from engine.losses import (
+    logprobs_and_kl,
+    policy_loss,
+    read_kl,
+    read_targets,
+    supervised_loss,
+    target_logprobs,
+)
 
 
 def given(rows: int = 37) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -33,16 +40,29 @@ def test_target_logprobs_and_their_gradient_are_those_of_log_softmax():
 
 
 @pytest.mark.usefixtures("_chunks")
-def test_forward_kl_and_its_gradient_are_the_plain_forms():
+@pytest.mark.parametrize("rows", [[], [0], [*range(3, 9), *range(9, 20), 30, 36], list(range(37))])
+def test_logprobs_and_kl_and_their_gradient_are_the_plain_forms(rows):
+    hidden, head, target = given()
+    champion, weight = torch.randn(len(rows), 16), torch.rand(37)
+    champion_logp, logp = (F.log_softmax(h @ head.t(), -1) for h in (champion, hidden))
+    plain_kl = (champion_logp.exp() * (champion_logp - logp[rows])).sum(-1)
+    plain = logp.gather(1, target[:, None])[:, 0]
+    (expected,) = torch.autograd.grad((weight[rows] * plain_kl).sum() - (weight * plain).sum(), hidden)
+    logprob, kl = logprobs_and_kl(hidden, head, target, champion, rows)
+    torch.testing.assert_close(logprob, plain)
+    torch.testing.assert_close(kl[rows], plain_kl)
+    assert float(kl.detach().abs().sum()) == pytest.approx(float(plain_kl.detach().abs().sum()), rel=1e-5)
+    (grad,) = torch.autograd.grad((weight * kl).sum() - (weight * logprob).sum(), hidden)
+    torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.usefixtures("_chunks")
+def test_reading_the_kl_gives_the_plain_form():
     hidden, head, _ = given()
     champion = torch.randn(37, 16)
-    champion_logp, logp = (F.log_softmax(h @ head.t(), -1) for h in (champion, hidden))
+    champion_logp, logp = (F.log_softmax(h @ head.t(), -1) for h in (champion, hidden.detach()))
     plain = (champion_logp.exp() * (champion_logp - logp)).sum(-1)
-    (expected,) = torch.autograd.grad(plain.sum(), hidden)
-    kl = forward_kl(hidden, champion, head)
-    torch.testing.assert_close(kl, plain)
-    (grad,) = torch.autograd.grad(kl.sum(), hidden)
-    torch.testing.assert_close(grad, expected)
+    torch.testing.assert_close(read_kl(hidden, champion, head), plain)
 
 
 @pytest.mark.usefixtures("_chunks")

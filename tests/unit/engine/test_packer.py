@@ -151,6 +151,22 @@ def test_a_conversation_shares_its_earlier_turns():
         torch.device("cpu"),
     )
     assert batch.tokens == 50 + 30 + 30 + 1
+    assert len(batch.packed.segments) == 1
+
+
+def test_a_turn_that_was_answered_twice_divides_the_conversation_there():
+    first, reply, more = tuple(range(50)), tuple(range(60, 90)), tuple(range(100, 130))
+    portions = [
+        Portion(sample=sample(first, (*reply, 2), (*range(200, 230), 2))),
+        Portion(sample=sample((*first, *reply, *more), (5, 2))),
+    ]
+    (batch,) = pack(
+        [(Tenant(slot=0, recipe=RECIPE), portions)],
+        PackingOptions(token_budget=4096, mix_below_tokens=0),
+        torch.device("cpu"),
+    )
+    assert batch.tokens == 50 + (30 + 30 + 1) + 30
+    assert [segment.length for segment in batch.packed.segments] == [50, 61, 30]
 
 
 def test_too_little_in_common_is_not_worth_a_segment():

@@ -1,5 +1,7 @@
 """A tiny base with random, non-zero adapters in its slots, and episodes for them."""
 
+from dataclasses import replace
+
 import torch
 
 from engine.base_model import BaseModel, PackedBatch
@@ -9,7 +11,7 @@ from engine.recipe import Recipe, Term
 from engine.slots import Slots, fresh_weights
 from engine.step import add_step
 from engine.tokens import Tokens
-from rewards.episode import Episode, Weighted
+from rewards.episode import Episode, Message, Weighted
 from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.machines import PLAIN_CPU, Machine
 
@@ -38,6 +40,18 @@ def build_outcomes(agent: str, count: int) -> list[Episode]:
         )
         for n in range(count)
     ]
+
+
+def build_conversation(agent: str, turns: int) -> list[Episode]:
+    """An assistant's turns: the messages of each one begin with those of the turn before, and its reply."""
+    episodes = []
+    messages: tuple[Message, ...] = ({"role": "system", "content": f"{agent} uses tools"},)
+    for turn in range(turns):
+        messages = (*messages, {"role": "user", "content": f"asks {turn}"})
+        episode = tiny_base.build_episode(f"{agent} {turn}", f"says {turn * 7}")
+        episodes.append(replace(episode, messages=messages))
+        messages = (*messages, {"role": "assistant", "content": episode.reply.text})
+    return episodes
 
 
 class TinyEngine:
