@@ -27,7 +27,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import Backlog
 from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
-from ledger.versions.decisions import BY_CANARY, BY_GATE, Verdict
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES, Verdict
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("daemon")
@@ -118,6 +118,7 @@ _USUAL_DECISIONS = (
     *((verdict, BY_GATE) for verdict in (Verdict.KEEP, Verdict.ROLLBACK)),  # champions that are judged again
     (Verdict.ROLLBACK, "person"),
     (Verdict.ROLLBACK, BY_CANARY),
+    *((verdict, BY_OUTCOMES) for verdict in (Verdict.CONFIRM, Verdict.PROMOTE, Verdict.ABSTAIN)),
 )
 
 
@@ -214,7 +215,7 @@ def _set_gauges(health: LedgerHealth, states: Sequence[str]) -> None:
 
 
 def _count(decision: Decided) -> None:
-    by = decision.by if decision.by in (BY_GATE, BY_CANARY) else "person"
+    by = decision.by if decision.by in (BY_GATE, BY_CANARY, BY_OUTCOMES) else "person"
     _decisions.add(1, {"verdict": decision.verdict.value, "by": by})
     for waited_s in decision.waited_s:
         _to_live.record(waited_s)
