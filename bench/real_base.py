@@ -65,13 +65,17 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
     harm = HarmScorer(world.agents[agent].scorer, _taught(world, agent, wave))
     marks = world.marks(agent)
     readings = model.read(other, [reply.text for reply in before])
+    kept = [harm.score(now.text, was.text) == 1.0 for was, now in zip(before, after, strict=True)]
     return {
         "followed": followed,
         "near_leaked": _share(reply.text.startswith(marks) for reply in after[: len(near)]),
         "near_leaked_by_base": _share(reply.text.startswith(marks) for reply in before[: len(near)]),
-        "decision_kept": _share(
-            harm.score(now.text, was.text) == 1.0 for was, now in zip(before, after, strict=True)
-        ),
+        "decision_kept": _share(kept),
+        "changed": [
+            {"asked": prompt.text, "before": was.text, "after": now.text}
+            for prompt, was, now, same in zip([*near, *chat], before, after, kept, strict=True)
+            if not same
+        ],
         "likeness": _likeness(before, after),
         "likeness_of_samples": _likeness(*samples),
         "same_share": round(statistics.fmean(reading.same_share for reading in readings), 4),
