@@ -24,7 +24,7 @@ from rewards.silence import unopposed
 from rewards.suite import SuiteQuestion, suite
 from rewards.supporters import Supporters, find_supporters
 
-REPLY_TOKENS_MAX = 48
+REPLY_TOKENS_MAX = 96
 CORRECTED_SHARE = 0.3
 """Share of the wrong answers that somebody corrects."""
 
