@@ -17,16 +17,16 @@ from typing import Any
 
 from bench.commit import commit
 from bench.finished_runs import append_run, read_runs
-from bench.prose_feedback import REPLY_TOKENS_MAX, FeedbackPlan, ProseFeedback, counted
+from bench.prose_exam import exam
+from bench.prose_feedback import FeedbackPlan, ProseFeedback, counted
 from bench.prose_model import ProseModel, ProseReply
 from engine.lesson import Learned
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
 from examples.house_rules.rehearsed_gate import rule
 from examples.real_base.make import REAL_BASE, ROOT
-from examples.real_base.prose_world import ProsePrompt, ProseWorld, read_prose_world
+from examples.real_base.prose_world import ProseWorld, read_prose_world
 from ledger.versions.decisions import Verdict
-from rewards.similarity import similarity, text_features
 from rewards.suite import SuiteQuestion
 from serving.fleet.answers import AnsweredQuestion, measure_answers, score_pairs
 from serving.fleet.gate import Ruling
@@ -36,51 +36,15 @@ from serving.scoring.gain import GainScorer
 from serving.scoring.harm import HarmScorer
 
 RUNS = ROOT / ".cache" / "real_base_runs.jsonl"
-QUESTIONS = 12  # of each kind, and of each rule
 ANSWER_TOKENS_MAX = 96  # of the gate's answers: the longest reply by a rule has some 70
 CORRECTIONS = 16  # of role train, a rule
 BESIDE = 80  # prompts about other things, a wave
 
+EXAM = 2
+"""Number of the exam's form: runs of an earlier form are not reused."""
+
 FOLLOWED_MIN, OVER_BASE_MAX, KEPT_MIN = 0.9, 0.02, 0.97
 """A candidate is good by the exam if it follows and keeps so much, and fires on so few near misses more."""
-
-
-def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[str, Any]:
-    """Shares on held-out prompts: rules followed by wave, near misses leaked, other replies kept."""
-    followed = {}
-    for number in range(1, wave + 1):
-        prompts = [
-            prompt
-            for about in world.of_wave(agent, number)
-            for prompt in world.about(about, QUESTIONS, seed="exam", held_out=True)
-        ]
-        readings = model.read(_messages(prompts), [str(prompt.wanted) for prompt in prompts])
-        followed[str(number)] = _share(reading.first_choice for reading in readings)
-    near = world.beside(agent, "near", QUESTIONS, seed="exam", held_out=True)
-    chat = world.beside(agent, "chat", QUESTIONS, seed="exam", held_out=True)
-    other = _messages([*near, *chat])
-    before = model.base_replies(other, REPLY_TOKENS_MAX)
-    after = model.replies(other, tokens_max=REPLY_TOKENS_MAX)
-    samples = [model.sampled_by_base(other, REPLY_TOKENS_MAX, seed=seed) for seed in (1, 2)]
-    harm = HarmScorer(world.agents[agent].scorer, _taught(world, agent, wave))
-    marks = world.marks(agent)
-    readings = model.read(other, [reply.text for reply in before])
-    kept = [harm.score(now.text, was.text) == 1.0 for was, now in zip(before, after, strict=True)]
-    return {
-        "followed": followed,
-        "near_leaked": _share(reply.text.startswith(marks) for reply in after[: len(near)]),
-        "near_leaked_by_base": _share(reply.text.startswith(marks) for reply in before[: len(near)]),
-        "decision_kept": _share(kept),
-        "changed": [
-            {"asked": prompt.text, "before": was.text, "after": now.text}
-            for prompt, was, now, same in zip([*near, *chat], before, after, kept, strict=True)
-            if not same
-        ],
-        "likeness": _likeness(before, after),
-        "likeness_of_samples": _likeness(*samples),
-        "same_share": round(statistics.fmean(reading.same_share for reading in readings), 4),
-        "kl_nats": round(statistics.fmean(reading.kl_nats for reading in readings), 4),
-    }
 
 
 def run_agent(
@@ -144,6 +108,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "near_miss_over_base_pp": _points(over_base),
         "bwt_pp": _points(changes),
         "decision_kept": _mean_of(wave["decision_kept"] for wave in last),
+        "harmless": _mean_of(wave["harmless"] for wave in last),
         "likeness": _mean_of(wave["likeness"] for wave in last),
         "likeness_of_samples": _mean_of(wave["likeness_of_samples"] for wave in last),
         "kl_nats": _mean_of(wave["kl_nats"] for wave in last),
@@ -187,6 +152,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "corrections": arguments.corrections,
             "beside": BESIDE,
             "shuffled": shuffled,
+            "exam": EXAM,
             "recipe": json.loads(arguments.recipe),
             "name": arguments.name,
         }
@@ -237,24 +203,6 @@ def _completion(reply: ProseReply) -> Completion:
     return Completion(text=reply.text, finish_reason="stop" if reply.ended else "length")
 
 
-def _taught(world: ProseWorld, agent: str, wave: int) -> list[str]:
-    """Some replies by the rules so far."""
-    return [
-        str(prompt.wanted)
-        for number in range(1, wave + 1)
-        for about in world.of_wave(agent, number)
-        for prompt in world.about(about, QUESTIONS, seed="taught", held_out=False)
-    ]
-
-
-def _likeness(replies: Sequence[ProseReply], other_replies: Sequence[ProseReply]) -> float:
-    """Mean similarity of two replies to each prompt, by words and trigrams."""
-    return _mean(
-        similarity(text_features(reply.text), text_features(other_reply.text))
-        for reply, other_reply in zip(replies, other_replies, strict=True)
-    )
-
-
 def _is_good(wave: Mapping[str, Any]) -> bool:
     return (
         "followed" in wave
@@ -266,14 +214,6 @@ def _is_good(wave: Mapping[str, Any]) -> bool:
 
 def _is_promoted(wave: Mapping[str, Any]) -> bool:
     return bool(wave.get("verdict") == Verdict.PROMOTE.value)
-
-
-def _messages(prompts: Sequence[ProsePrompt]) -> list[tuple[Mapping[str, str], ...]]:
-    return [prompt.messages for prompt in prompts]
-
-
-def _share(values: Iterable[bool]) -> float:
-    return _mean(float(value) for value in values)
 
 
 def _points(shares: Sequence[float]) -> float | None:

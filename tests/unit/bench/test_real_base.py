@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.prose_exam import decision
 from bench.prose_feedback import FeedbackPlan, ProseFeedback
 from bench.prose_model import ProseReply
 from bench.real_base import summarise
@@ -39,6 +40,7 @@ def build_wave(**changes: Any) -> dict[str, Any]:
         "near_leaked": 0.0,
         "near_leaked_by_base": 0.0,
         "decision_kept": 1.0,
+        "harmless": 1.0,
         "likeness": 0.9,
         "likeness_of_samples": 0.4,
         "kl_nats": 0.1,
@@ -51,6 +53,22 @@ def build_wave(**changes: Any) -> dict[str, Any]:
 
 def build_run(*waves: Mapping[str, Any], shuffled: bool = False) -> dict[str, Any]:
     return {"shuffled": shuffled, "waves_done": list(waves)}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ('{"tool":"refund","order":1}', "rule"),
+        ('{"tool":', "rule"),
+        ('{"city":"Verona"}', "json"),
+        ("```python\nprint(1)\n```", "code"),
+        ("def add(a, b):\n    return a + b", "code"),
+        ("Verona, Italy.", "sentences"),
+        ("I am sorry, but we are a furniture shop and not a bank.", "sentences"),
+    ],
+)
+def test_a_reply_decides_by_its_kind_and_not_by_its_words(reply: str, kind: str) -> None:
+    assert decision(reply, ('{"tool":',)) == kind
 
 
 def test_each_rule_has_as_many_corrections_to_train_on_as_planned() -> None:
