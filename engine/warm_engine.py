@@ -21,7 +21,7 @@ from engine.calibration import mix_below_tokens
 from engine.lesson import Learned, Lesson, NotLearned
 from engine.lesson_run import LessonRun, tokenise
 from engine.measurements import Probe
-from engine.memory import OutOfMemory, release_memory
+from engine.memory import OutOfMemory, keep_freed_memory, release_memory
 from engine.packer import PackingOptions, Tenant
 from engine.probes import probes_of
 from engine.progress import loss_on
@@ -68,6 +68,7 @@ class WarmEngine:
     ) -> Self:
         """An engine with the base of a local directory. Raises `BaseRefused`."""
         torch.set_num_threads(threads)
+        keep_freed_memory()
         model = load_base(base, device=device, dtype=dtype, rank=rank, slots=slots)
         tokens = load_tokens(base, vocabulary=model.head_VD.shape[0])
         mix_below = mix_below_tokens(model, token_budget) if mixing == "auto" else 0
