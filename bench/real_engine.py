@@ -16,16 +16,17 @@ from typing import Any, Literal
 import torch
 
 from bench.commit import commit
-from bench.machine import forget_peak_memory, peak_memory_mib, resident_memory_mib
+from bench.machine import forget_peak_memory, gemm_peak, peak_memory_mib, resident_memory_mib
 from bench.real_batches import SEQUENCES, real_sequences
 from bench.step_parts import measure_parts
 from bench.updates import SMOLLM2, PeftUpdate, WarmEngineUpdate
-from engine.memory import release_memory
+from engine.memory import keep_freed_memory, release_memory
 from engine.packer import pack
 
 QUICK_S, FULL_S = 45.0, 560.0
 REPETITIONS_MAX = 9
 PARTS_SHARE = 0.15  # of the time
+BF16_GAIN_MIN = 1.2  # products must be so much faster in bf16 for it to be measured
 CPU = torch.device("cpu")
 
 Update = Callable[[], None]
@@ -93,10 +94,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     rows: list[RealRow] = []
     planned = {_name(setup) for setup in plan}
     left_out = [f"{name}: only without --quick" for name in map(_name, FULL) if name not in planned]
+    keep_freed_memory()  # PEFT gains by it too
+    bf16_gain = gemm_peak(torch.bfloat16, CPU) / gemm_peak(torch.float32, CPU)
     began_s = time.monotonic()
     for setup in plan:
-        if setup.dtype == "bfloat16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            left_out.append(f"{_name(setup)}: this CPU has no fast bf16 products")
+        if setup.dtype == "bfloat16" and bf16_gain < BF16_GAIN_MIN:
+            left_out.append(
+                f"{_name(setup)}: bf16 products have {bf16_gain:.2f} times the speed of fp32 here"
+            )
         elif time.monotonic() - began_s > seconds * (1 - PARTS_SHARE):
             left_out.append(f"{_name(setup)}: the time was spent")
         else:
@@ -159,7 +164,7 @@ def measure_setup(setup: Setup, *, seconds_max: float) -> list[RealRow]:
             ms_median=round(statistics.median(times.walls_s) * 1e3, 1),
             cpu_s_min=round(min(times.cpus_s), 3),
             tokens_per_s=round(tokens / min(times.walls_s), 1),
-            memory_mib=round(max(times.memories_mib), 1),
+            memory_mib=round(times.memory_mib, 1),
             repetitions=len(times.walls_s),
         )
         for variant, times in taken.items()
@@ -189,25 +194,33 @@ class _Taken:
 
     walls_s: list[float] = field(default_factory=list)
     cpus_s: list[float] = field(default_factory=list)
-    memories_mib: list[float] = field(default_factory=list)
+    memory_mib: float = 0.0
 
 
 def _interleaved(runs: Mapping[str, Update], *, seconds_max: float) -> dict[str, _Taken]:
-    """What each variant takes; the repetitions end where one more would pass the bound."""
+    """What each variant takes; the repetitions end where one more would pass the bound.
+
+    Memory is measured in the first repetition, which begins without freed memory. Where there are more, its
+    times do not count: getting memory back from the kernel takes time.
+    """
     taken = {name: _Taken() for name in runs}
     began_s = time.monotonic()
-    for done in range(1, REPETITIONS_MAX + 1):
+    for done in range(1, REPETITIONS_MAX + 2):
         for name, run in runs.items():
-            release_memory()
-            forget_peak_memory(CPU)
+            if done == 1:
+                release_memory()
+                forget_peak_memory(CPU)
             held_mib = resident_memory_mib()
             wall_s, cpu_s = time.perf_counter(), time.process_time()
             run()
+            if done == 2:
+                taken[name].walls_s.clear()
+                taken[name].cpus_s.clear()
             taken[name].walls_s.append(time.perf_counter() - wall_s)
             taken[name].cpus_s.append(time.process_time() - cpu_s)
-            taken[name].memories_mib.append(peak_memory_mib() - held_mib)
-        lasted_s = time.monotonic() - began_s
-        if lasted_s * (done + 1) / done > seconds_max:
+            if done == 1:
+                taken[name].memory_mib = peak_memory_mib() - held_mib
+        if (time.monotonic() - began_s) * (done + 1) / done > seconds_max:
             break
     return taken
 
