@@ -40,7 +40,7 @@ class EventResult:
     """What became of a new event, and why."""
 
     outcome: EventOutcome
-    reason: str | None = None  # for `barren` and `not_used`
+    reason: str | None = None  # for `barren` and `not_used`, and for what of a trained event was left out
 
     @property
     def text(self) -> str:

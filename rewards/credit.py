@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from feedback.redaction import placeholders
 from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
 from rewards.baseline import Baselines, group_of
-from rewards.episode import Episode, Message, Part, Weighted
+from rewards.episode import Episode, Part, Weighted
 from rewards.exchange import Exchange, History
 from rewards.redacted import reason_of, without_placeholders
 from rewards.replies import Reply, as_said, is_same_reply, is_text, reply_text, uncallable
 from rewards.spans import weigh
 from rewards.success import Successes
+from rewards.takeovers import SILENT, operator_turns
 
 BEFORE_TAKEOVER = (-1.0, -0.5, -0.25)  # the agent's last turns before the operator's first (RLIF 2311.12996)
 ABORTED = (-1.0, -0.5)  # the turn that was stopped, and the one before
@@ -122,23 +123,17 @@ class CreditTable:
         exchange = self.history.about(event)
         if not exchange.messages:
             return Barren(_UNASKED)
-        turns: Sequence[Message] = tuple(event.data.get("turns") or ())
-        spoken = [
-            place
-            for place, turn in enumerate(turns)
-            if turn.get("role") == "assistant" and reply_text(turn).strip()
-        ]
-        callable_turns = [place for place in spoken if uncallable(turns[place], exchange.request) is None]
+        turns = operator_turns(event, exchange.request)
         demonstrations = tuple(
-            self._demonstration(event, exchange.after(turns[:place]), as_said(turns[place]), mass=mass)
-            for place in callable_turns
+            self._demonstration(
+                event, self.history.after(event, exchange, turn.before), as_said(turn.said), mass=mass
+            )
+            for turn in turns
+            if turn.flaw is None
         )
         if not demonstrations:
-            return Barren(
-                "the operator calls a tool that was not offered"
-                if spoken
-                else "the operator's turns have no text"
-            )
+            flaw = next((turn.flaw for turn in turns if turn.flaw != SILENT), None)
+            return Barren(f"the operator {flaw}" if flaw else "the operator's turns have no text")
         return (*demonstrations, *self._before(event, exchange, BEFORE_TAKEOVER))
 
     def _aborted(self, event: Event) -> Credit:

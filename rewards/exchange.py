@@ -46,10 +46,6 @@ class Exchange:
         """What is compared of the agent's reply (`rewards.replies.reply_text`)."""
         return None if self.said is None else reply_text(self.said)
 
-    def after(self, turns: Sequence[Message]) -> "Exchange":
-        """The exchange after more turns of the conversation, whose prompts nobody served."""
-        return replace(self, messages=(*self.messages, *turns), packed_prompt=None) if turns else self
-
     def as_sampled(self) -> "Exchange":
         """The exchange with the prompt as it was when the reply was sampled, where that is known."""
         if not self.sampled_ids:
@@ -113,6 +109,28 @@ class History:
             served_prompt=named.packed_prompt,
             restrictions=named.restrictions,
         )
+
+    def after(self, event: Event, exchange: Exchange, turns: Sequence[Message]) -> Exchange:
+        """The exchange after more turns of its conversation.
+
+        Its prompt is the captured one where a request of the conversation had just these messages and tools;
+        else nobody served it.
+        """
+        if not turns:
+            return exchange
+        messages = (*exchange.messages, *turns)
+        captures = self.conversations.get(exchange.conversation, ()) if exchange.conversation else ()
+        served = next(
+            (
+                capture
+                for capture in captures
+                if capture.agent == event.agent
+                and _has_same_texts(messages, capture.messages)
+                and all(capture.request.get(name) == exchange.request.get(name) for name in _OWN_REQUEST)
+            ),
+            None,
+        )
+        return replace(exchange, messages=messages, packed_prompt=served and served.packed_prompt)
 
     def prompt_of(self, event: Event) -> str:
         """How the prompt of an event is known, in words: as it was served, or rendered again, and why."""
@@ -224,7 +242,10 @@ def _sampled_tokens(interaction: Interaction) -> SampledTokens | None:
 
 
 def _has_same_texts(own: Sequence[Message], captured: Sequence[Message]) -> bool:
-    return [said_in(message) for message in own] == [said_in(message) for message in captured]
+    return len(own) == len(captured) and all(
+        message.get("role") == other.get("role") and said_in(message) == said_in(other)
+        for message, other in zip(own, captured, strict=True)
+    )
 
 
 def _called_in(message: Message) -> str:

@@ -44,6 +44,17 @@ def calls_of(message: Message) -> list[tuple[str, Any]]:
     return [_called(call) for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
 
 
+def with_thought(message: Message) -> Message:
+    """The message with its thought under `reasoning`, also where a client gave it its older name."""
+    thought = message.get("reasoning_content")
+    if message.get("reasoning") or not isinstance(thought, str) or not thought:
+        return message
+    return {
+        **{name: value for name, value in message.items() if name != "reasoning_content"},
+        "reasoning": thought,
+    }
+
+
 def as_said(reply: Reply, sampled_ids: tuple[int, ...] = ()) -> Weighted:
     """The reply to train on, all parts weighing the same; `sampled_ids` are its tokens, if known."""
     message = None if is_text(reply) else message_of(reply)

@@ -5,11 +5,13 @@ Silence about many prompts that are more alike than the corrected one does: thes
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ledger.events import SILENCE, Event, Interaction, KeptEvent, Kind, Status
 from rewards.batch import find_outdated
-from rewards.exchange import History, asked
+from rewards.exchange import History, asked, prompt_key
+from rewards.replies import reply_text
 from rewards.similarity import TextFeatures, similarity, text_features
 from rewards.supporters import Supporters
 
@@ -38,12 +40,14 @@ def unopposed(
 
     Left out is what the corrections outdate, whenever it was said, and every prompt that is about as like a
     corrected one as other corrected prompts are, unless nobody objected to its neighbours (`_Neighbours`). A
-    prompt in other words than all of them is not recognised.
+    prompt in other words than all of them is not recognised. Left out too is what was said after a corrected
+    reply in one conversation, by whatever name it was captured.
     Corrections that wait for another person change nothing here.
     Numbers are negative: older than any event, so that an approval of the same prompt counts instead.
     `history` has the replies too; all are of one role.
     """
     approvals = [silent_approval(reply, seq=place - len(replies)) for place, reply in enumerate(replies)]
+    later = _said_after(replies, corrections, history)
     corrections = supporters.confirmed(corrections)
     outdated = find_outdated(
         approvals, corrections=corrections, new=(), history=history, supporters=supporters
@@ -65,8 +69,36 @@ def unopposed(
     return [
         approval
         for approval, prompt, is_reached in zip(approvals, prompts, reached, strict=True)
-        if approval.seq not in outdated and (not is_reached or neighbours.are_silent(prompt))
+        if approval.seq not in outdated
+        and approval.event.id not in later
+        and (not is_reached or neighbours.are_silent(prompt))
     ]
+
+
+def _said_after(
+    replies: Iterable[Interaction], corrections: Iterable[KeptEvent], history: History
+) -> frozenset[str]:
+    """Ids of the replies whose prompt goes on after a reply that a person corrected."""
+    wrong: dict[int, set[tuple[tuple[str, ...], str | None]]] = defaultdict(set)
+    for kept in corrections:
+        exchange = history.about(kept.event)
+        if exchange.messages:
+            said = None if exchange.reply is None else _spaced(exchange.reply)
+            wrong[len(exchange.messages)].add((prompt_key(exchange.messages), said))
+    later = set()
+    for reply in replies:
+        keys = prompt_key(reply.messages) if wrong else ()
+        for length, corrected in wrong.items():
+            if length < len(keys) and reply.messages[length].get("role") == "assistant":
+                said = _spaced(reply_text(reply.messages[length]))
+                if not corrected.isdisjoint({(keys[:length], said), (keys[:length], None)}):
+                    later.add(reply.id)
+    return frozenset(later)
+
+
+def _spaced(text: str) -> str:
+    """Clients trim what they show and send back."""
+    return " ".join(text.split())
 
 
 def is_silence(event: Event) -> bool:

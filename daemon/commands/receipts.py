@@ -1,6 +1,6 @@
 """`clorad receipt`: shows what became of one event, and what it changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +23,7 @@ from ledger.versions.decisions import Verdict
 from rewards.episode import first_user_text
 from rewards.exchange import History
 from rewards.replies import reply_text
+from rewards.takeovers import flaws_of, operator_turns
 from serving.canary.waiting import waiting_candidates
 
 FATES = {
@@ -72,6 +73,7 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
                     {
                         **event_receipt.to_json(),
                         "prompt": _prompt_text(event_receipt.kept, history),
+                        "left_out": list(_left_out(event_receipt.kept, history)),
                         "next": _next_text(event_receipt, upcoming),
                     }
                     for event_receipt in receipts
@@ -83,7 +85,9 @@ def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     out = console()
     for event_receipt in receipts:
         waits_for = waits.get(event_receipt.kept.event.agent)
-        _render_receipt(event_receipt, waits_for, _prompt_text(event_receipt.kept, history), out)
+        about = [("prompt", _prompt_text(event_receipt.kept, history))]
+        about.append(("left out", "; ".join(_left_out(event_receipt.kept, history)) or None))
+        _render_receipt(event_receipt, waits_for, about, out)
         if follows := _next_text(event_receipt, upcoming):
             out.print(f"next: {follows}")
     for letter in letters:
@@ -118,8 +122,16 @@ def _prompt_text(kept: KeptEvent, history: History) -> str | None:
     return history.prompt_of(kept.event)
 
 
+def _left_out(kept: KeptEvent, history: History) -> tuple[str, ...]:
+    """The operator's turns of a takeover that cannot be taught, and why."""
+    return flaws_of(operator_turns(kept.event, history.about(kept.event).request))
+
+
 def _render_receipt(
-    event_receipt: Receipt, candidate_waits: str | None, prompt: str | None, out: Console
+    event_receipt: Receipt,
+    candidate_waits: str | None,
+    about: Sequence[tuple[str, str | None]],
+    out: Console,
 ) -> None:
     kept, event = event_receipt.kept, event_receipt.kept.event
     out.print(Text(short(event.uid, 120), style="bold"))
@@ -130,7 +142,7 @@ def _render_receipt(
                 ("says", f"{event.kind.value} for {event.agent} by {short(event.author, 60)}: {gist(kept)}"),
                 ("stored", f"{moment(kept.received_s)}, {kept.topic}[{kept.partition}] offset {kept.offset}"),
                 ("role", ROLES[event.role]),
-                *([] if prompt is None else [("prompt", prompt)]),
+                *((name, text) for name, text in about if text is not None),
             ]
         )
     )

@@ -55,7 +55,8 @@ def silent_replies(
     """The `newest` complete replies of the champion and its ancestors that nobody objected to, oldest first.
 
     People had `settle_s` seconds to object. An objection is any event but an approval that names the reply,
-    or its conversation. A reply that was cut short, or whose text was redacted, is left out.
+    its conversation, or another reply of its conversation: what follows a wrong turn was said after it. A
+    reply that was cut short, or whose text was redacted, is left out.
     """
     line = frozenset(lineage_of(connection, agent, champion))
     names = [version.name for version in versions_of(connection, agent) if version.number in line]
@@ -64,9 +65,18 @@ def silent_replies(
         events.c.kind.not_in([Kind.APPROVE.value, Kind.RETRACTION.value]),
         events.c.status.not_in(GONE),
     )
-    # Two conditions instead of one, so that the database uses an index for each.
+    # Several conditions instead of one, so that the database uses an index for each.
     to_reply = exists().where(*objects, events.c.interaction == interactions.c.id)
     to_conversation = exists().where(*objects, events.c.conversation == interactions.c.conversation)
+    named = interactions.alias("named")
+    to_another_turn = (
+        select(1)
+        .select_from(named.join(events, events.c.interaction == named.c.id))
+        .where(*objects, named.c.agent == interactions.c.agent)
+        .where(named.c.conversation == interactions.c.conversation)
+        .correlate(interactions)
+        .exists()
+    )
     query = (
         select(interactions)
         .where(
@@ -79,6 +89,7 @@ def silent_replies(
             interactions.c.forgotten.is_(None),
             ~to_reply,
             ~to_conversation,
+            ~to_another_turn,
         )
         .order_by(interactions.c.received_s.desc(), interactions.c.id)
         .limit(newest)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from feedback.token_ids import pack
-from ledger.events import KeptEvent, Kind
+from ledger.events import Interaction, KeptEvent, Kind
 from rewards.baseline import NO_BASELINES
 from rewards.credit import Barren, CreditTable
 from rewards.episode import Episode, Part
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
+from rewards.takeovers import flaws_of, operator_turns
 from tests.unit.rewards.events import (
     build_conversation,
     build_interaction,
@@ -160,6 +161,63 @@ def test_the_calls_of_a_takeover_are_taught_and_results_are_no_targets() -> None
     assert [episode.prompt_ids for episode in episodes] == [SERVED, (), ()]
     assert episodes[1].messages[-2:] == (turns[0], result)
     assert all(episode.request == ACTING.request for episode in episodes)
+
+
+def test_a_takeover_has_the_captured_prompts_of_its_conversation() -> None:
+    result = {"role": "tool", "tool_call_id": "c1", "content": "3 left"}
+    turns = [call('{"item": "bolts"}'), result, {"role": "assistant", "content": "Three."}]
+    asked_again = replace(
+        ACTING,
+        id="j",
+        conversation="talk",
+        messages=(*ACTING.messages, *turns[:2]),
+        packed_prompt=pack((9, 10)),
+    )
+    acting = replace(ACTING, conversation="talk")
+    event = build_intervention(1, "takeover", {"turns": turns}, interaction="i").event
+
+    def prompts(captured: Interaction) -> list[tuple[int, ...]]:
+        history = History(interactions={"i": acting}, conversations={"talk": [acting, captured]})
+        table = CreditTable(
+            history=history, baselines=NO_BASELINES, part=Part.NEW, others=(), withdrawn=frozenset(), successes=None
+        )
+        return [episode.prompt_ids for episode in table.credit(event) if episode.advantage is None]
+
+    assert prompts(asked_again) == [SERVED, (9, 10)]
+    assert prompts(replace(asked_again, request={"tools": TOOLS[:1]})) == [SERVED, ()]
+    assert prompts(replace(asked_again, agent="other")) == [SERVED, ()]
+    as_user = ({**message, "role": "user"} for message in asked_again.messages)
+    assert prompts(replace(asked_again, messages=tuple(as_user))) == [SERVED, ()]
+
+
+@pytest.mark.parametrize(
+    ("turn", "reason"),
+    [
+        (call("{}", "delete"), "the operator calls a tool that was not offered"),
+        (call("[1]"), "the operator calls a tool with arguments that are no JSON object"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "the operator's turns have no text"),
+        ({"role": "assistant", "content": None}, "the operator's turns have no text"),
+    ],
+)
+def test_a_takeover_of_which_nothing_can_be_taught_says_why(turn: Any, reason: str) -> None:
+    assert credit_of(build_intervention(1, "takeover", {"turns": [turn]}, interaction="i")) == Barren(reason)
+
+
+def test_what_is_left_out_of_a_takeover_is_named() -> None:
+    turns = [call("{}"), call("{}", "delete"), {"role": "assistant", "content": ""}, call("{")]
+    event = build_intervention(1, "takeover", {"turns": turns}, interaction="i").event
+    assert flaws_of(operator_turns(event, ACTING.request)) == (
+        "turns.1 calls a tool that was not offered",
+        "turns.2 says nothing",
+        "turns.3 calls a tool with arguments that are no JSON object",
+    )
+
+
+def test_the_thought_of_an_operators_turn_is_taught_under_its_older_name_too() -> None:
+    turn = {"role": "assistant", "content": "Three.", "reasoning_content": "count them"}
+    event = build_intervention(1, "takeover", {"turns": [turn]}, interaction="i")
+    episode = only(credit_of(event))
+    assert episode.reply.message == {"role": "assistant", "content": "Three.", "reasoning": "count them"}
 
 
 def test_an_episode_knows_when_it_was_asked() -> None:

@@ -1,6 +1,8 @@
 """Captured replies that nobody objected to, as anchors."""
 
-from ledger.events import Interaction, KeptEvent
+from dataclasses import replace
+
+from ledger.events import Interaction, KeptEvent, Kind
 from rewards.batch import choose
 from rewards.episode import Part
 from rewards.exchange import History
@@ -10,6 +12,7 @@ from tests.unit.rewards.events import (
     build_approval,
     build_correction,
     build_interaction,
+    build_kept_event,
 )
 
 NOTHING_CAPTURED = History(interactions={}, conversations={})
@@ -36,6 +39,32 @@ def test_a_reply_to_a_prompt_like_the_corrected_ones_says_nothing() -> None:
         "near",
         "far",
     ]
+
+
+def build_follow_up(name: str, said: str, asked: str) -> Interaction:
+    """A reply to one more question after `said` was answered to the first corrected prompt."""
+    messages = (
+        *FIRST[0].event.data["messages"],
+        {"role": "assistant", "content": said},
+        {"role": "user", "content": asked},
+    )
+    return replace(build_interaction(name, "", "At noon."), messages=messages)
+
+
+def test_what_was_said_after_a_corrected_reply_is_no_anchor() -> None:
+    later = build_follow_up("later", " Sure! ", "What is the capital of France?")
+    other = build_follow_up("other", "cancel 1001", "What is the capital of France?")
+    assert names(build_silence([FAR, later, other], FIRST)) == ["far", "other"]
+
+
+def test_what_was_said_after_a_turn_that_was_corrected_by_its_interaction_is_no_anchor() -> None:
+    asked = FIRST[0].event.data["messages"]
+    wrong = replace(build_interaction("wrong", "", "Sure!"), messages=tuple(asked))
+    correction = build_kept_event(1, Kind.CORRECTION, {"corrected": "cancel 1001"}, interaction="wrong")
+    later = build_follow_up("later", "Sure!", "What is the capital of France?")
+    history = NOTHING_CAPTURED.including([wrong, later])
+    kept = unopposed([later], [correction], history=history, supporters=ONE_IS_ENOUGH)
+    assert kept == []
 
 
 def test_without_corrections_every_reply_counts() -> None:

@@ -2,10 +2,11 @@
 
 from daemon.learning.event_results import event_results
 from daemon.learning.preparing import PreparedTurn
-from engine.lesson import Lesson, NotLearned, RefusedEvents
+from engine.lesson import Learned, Lesson, NotLearned, RefusedEvents
 from engine.recipe import recipe_from
 from ledger.turn_states import EventOutcome, EventResult
 from rewards.episode import Episode, Part, Weighted
+from tests.unit.engine.measurements import build_metrics
 
 BARREN = EventResult(outcome=EventOutcome.BARREN, reason="too long")
 
@@ -25,6 +26,19 @@ def not_learned(*, refused: tuple[str, ...] = (), already_known: tuple[str, ...]
     return NotLearned(agent="billing", reason="nothing left", refused=refusals, already_known=already_known)
 
 
+def learned(*, refused: tuple[str, ...] = ()) -> Learned:
+    return Learned(
+        agent="billing",
+        parent=None,
+        recipe=recipe_from({}),
+        metrics=build_metrics(),
+        refused=tuple(RefusedEvents(events=(uid,), reason="too long") for uid in refused),
+        skipped=(),
+        already_known=(),
+        state=None,
+    )
+
+
 def test_an_event_all_of_whose_episodes_were_refused_is_barren() -> None:
     prepared = build_prepared(build_episode("a"), build_episode("a"), new={"a": 1})
     assert event_results(prepared, not_learned(refused=("a", "a"))) == {1: BARREN}
@@ -33,6 +47,17 @@ def test_an_event_all_of_whose_episodes_were_refused_is_barren() -> None:
 def test_an_event_with_an_episode_left_waits_when_nothing_was_learned() -> None:
     prepared = build_prepared(build_episode("a"), build_episode("a"), new={"a": 1})
     assert event_results(prepared, not_learned(refused=("a",))) == {}
+
+
+def test_an_event_of_which_a_part_was_refused_is_trained_and_says_so() -> None:
+    prepared = build_prepared(
+        build_episode("a"), build_episode("a"), build_episode("b"), new={"a": 1, "b": 2}
+    )
+    results = event_results(prepared, learned(refused=("a",)))
+    assert results == {
+        1: EventResult(outcome=EventOutcome.TRAINED, reason="without 1 of its 2 episodes: too long"),
+        2: EventResult(outcome=EventOutcome.TRAINED),
+    }
 
 
 def test_an_event_the_agent_answers_as_corrected_is_already_known() -> None:

@@ -44,6 +44,24 @@ def test_an_objection_is_any_event_about_the_reply_or_its_conversation_but_an_ap
     assert sorted(silent(database)) == ["approved", "quiet", "wrongly"]
 
 
+@pytest.mark.parametrize("kind", [Kind.CORRECTION, Kind.TAKEOVER, Kind.ABORT, Kind.REJECT, Kind.OUTCOME])
+def test_an_objection_to_one_turn_leaves_the_later_turns_of_its_conversation_alone(
+    database: Database, kind: Kind
+) -> None:
+    turns = [build_interaction(f"t{turn}", conversation="c1", turn=turn) for turn in range(3)]
+    other = build_interaction("other", conversation="c2", turn=0)
+    keep(database, *turns, other, partition=INTERACTIONS)
+    keep(database, build_event("1", interaction="t1", kind=kind))
+    assert silent(database) == ["other"]
+
+
+def test_an_approval_of_one_turn_says_nothing_against_the_others(database: Database) -> None:
+    turns = [build_interaction(f"t{turn}", conversation="c1", turn=turn) for turn in range(2)]
+    keep(database, *turns, partition=INTERACTIONS)
+    keep(database, build_event("1", interaction="t1", kind=Kind.APPROVE))
+    assert sorted(silent(database)) == ["t0", "t1"]
+
+
 def test_people_have_some_time_to_object(database: Database) -> None:
     keep(database, build_interaction("fresh"), partition=INTERACTIONS)
     assert silent(database, settle_s=3600.0) == []
