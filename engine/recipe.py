@@ -77,7 +77,12 @@ _OLDER_NAMES: Mapping[str, Term] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that determines an adapter, besides its episodes, its parent and its seed."""
+    """Everything that determines an adapter, besides its episodes, its parent and its seed.
+
+    `outcome_discount` is the discount rate of returns (Sutton & Barto, Reinforcement Learning, 2nd edition,
+    section 3.3), where the only reward is the outcome at the end. 1, for tasks that end (section 3.4): which
+    turn decided is not known, and every turn was needed. Less credits early turns less, of long conversations.
+    """
 
     preset: str = ""  # the named recipe that it differs from; empty: the defaults below
     rank: int = 16
@@ -113,6 +118,7 @@ class Recipe:
     importance_max: float = 2.0  # upper bound of pi_champion / pi_sampled (truncated importance sampling)
     tokens_alike: bool = False  # each token weighs the same in the policy term; else each reply does
     group_advantages: bool = False  # outcomes are compared with those of their task or prompt in this turn
+    outcome_discount: float = 1.0  # of an outcome for a conversation, for each turn before the last one
     tokens_max: int = 2048  # longest prompt + reply; longer episodes are refused with a reason
 
     def __post_init__(self) -> None:
@@ -124,6 +130,7 @@ class Recipe:
         assert 1 <= len(self.tries) <= TRIES_MAX
         assert all(0.0 < factor <= 100.0 for factor in self.tries)
         assert self.new_per_step > 0
+        assert 0.0 < self.outcome_discount <= 1.0
         assert min(self.replay_per_step, self.anchors_per_step) >= 0
         assert self.coefficients.keys() == set(Term)
         assert min(self.coefficients.values()) >= 0.0

@@ -68,6 +68,7 @@ class CreditTable:
     others: tuple[KeptEvent, ...]  # the agent's other events by revision; events that are valid come last
     withdrawn: frozenset[int]  # of the others, by `seq`: no episode may come from them
     successes: Successes | None  # which aborts need; None: assume one for every kind of prompt
+    discount: float = 1.0  # of an outcome for a conversation, for each turn before its last one
 
     def credit(self, event: Event) -> Credit:
         """The event's row, without what would teach a placeholder of redaction."""
@@ -185,7 +186,15 @@ class CreditTable:
             turns += [turn for number, turn in captured.items() if number < exchange.turn]
         if not turns:
             return Barren(_unsampled(exchange))
-        return tuple(self._advantage(event, turn, advantage, mass=1.0 / len(turns)) for turn in turns)
+        return tuple(
+            self._advantage(
+                event,
+                turn,
+                advantage * self.discount ** max(0, exchange.turn - turn.turn),
+                mass=1.0 / len(turns),
+            )
+            for turn in turns
+        )
 
     def _lasted(self, event: Event, earlier: Event, value: float) -> Credit:
         """An outcome that amends an earlier event: its reply was kept (value above 0) or reverted (below)."""

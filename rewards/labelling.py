@@ -60,11 +60,13 @@ def episodes_of_turn(
     history: History,
     baselines: Baselines,
     around: Iterable[KeptEvent] = (),
+    outcome_discount: float = 1.0,
 ) -> tuple[Episode, ...]:
     """The episodes of a turn's events in this part of its batch, in the events' order.
 
     Planning has decided that these events teach. Later withdrawals and successes change nothing: equal events
-    give equal episodes. Masses are balanced in the new part only.
+    give equal episodes. Masses are balanced in the new part only. `outcome_discount` is the recipe's: an outcome
+    for a conversation counts for a turn by its power with the number of turns between that one and the last.
     """
     table = CreditTable(
         history=history,
@@ -73,6 +75,7 @@ def episodes_of_turn(
         others=_by_revision(around, members),
         withdrawn=frozenset(),
         successes=None,
+        discount=outcome_discount,
     )
     labels = _labels(members, table)
     credited = _balanced(labels, members) if part is Part.NEW else labels.credited

@@ -64,7 +64,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         if id in replies
     ]
     history = background.history.including(replies.values())
-    baselines = baselines_from_json(plan.labelling)
+    baselines, recipe = baselines_from_json(plan.labelling), recipe_from(plan.recipe)
     episodes = tuple(
         episode
         for part, members in parts.items()
@@ -74,12 +74,13 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
             history=history,
             baselines=baselines,
             around=(*events.values(), *background.amended),
+            outcome_discount=recipe.outcome_discount,
         )
     )
     lesson = Lesson(
         agent=plan.agent,
         parent=None if parent is None else store / parent.path,
-        recipe=recipe_from(plan.recipe),
+        recipe=recipe,
         seed=plan.seed,
         episodes=episodes,
     )

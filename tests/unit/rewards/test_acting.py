@@ -203,6 +203,28 @@ def test_a_takeover_of_which_nothing_can_be_taught_says_why(turn: Any, reason: s
     assert credit_of(build_intervention(1, "takeover", {"turns": [turn]}, interaction="i")) == Barren(reason)
 
 
+def test_an_aborted_call_is_negative_and_an_override_corrects_it_by_calls() -> None:
+    before = build_interaction("h", "bolts", "Which ones?", conversation="talk", turn=0)
+    proposed = replace(ACTING, conversation="talk", turn=1)
+    history = History(interactions={"i": proposed}, conversations={"talk": [before, proposed]})
+    table = CreditTable(
+        history=history, baselines={}, part=Part.NEW, others=(), withdrawn=frozenset(), successes=None
+    )
+    stopped = table.credit(build_intervention(1, "abort", {}, interaction="i").event)
+    assert isinstance(stopped, tuple)
+    assert [(episode.advantage, episode.prompt_ids) for episode in stopped] == [(-1.0, SERVED), (-0.5, ())]
+    assert stopped[0].reply.message == ACTING.reply
+    wanted = call('{"item": "bolts"}', "order")
+    replaced = only(
+        table.credit(build_intervention(1, "override", {"corrected": wanted}, interaction="i").event)
+    )
+    assert (replaced.reply.message, replaced.prompt_ids) == (wanted, SERVED)
+    assert replaced.rejected is not None
+    assert (replaced.rejected.message, replaced.rejected.sampled_ids) == (ACTING.reply, (1, 2, 3))
+    unknown = build_intervention(1, "override", {"corrected": call("{}", "delete")}, interaction="i")
+    assert table.credit(unknown.event) == Barren("calls a tool that was not offered")
+
+
 def test_what_is_left_out_of_a_takeover_is_named() -> None:
     turns = [call("{}"), call("{}", "delete"), {"role": "assistant", "content": ""}, call("{")]
     event = build_intervention(1, "takeover", {"turns": turns}, interaction="i").event

@@ -33,10 +33,18 @@ def episodes(
     baselines: Baselines = NO_BASELINES,
     around: Sequence[KeptEvent] = (),
     part: Part = Part.NEW,
+    outcome_discount: float = 1.0,
 ) -> tuple[Episode, ...]:
     """The episodes of the events in a turn that was planned with them."""
     history = build_history(interactions, conversation)
-    return episodes_of_turn(events, part=part, history=history, baselines=baselines, around=around)
+    return episodes_of_turn(
+        events,
+        part=part,
+        history=history,
+        baselines=baselines,
+        around=around,
+        outcome_discount=outcome_discount,
+    )
 
 
 def settled(
@@ -305,6 +313,59 @@ def test_an_outcome_of_all_turns_is_shared_among_them() -> None:
         ("say 1", 1.0),
     ]
     assert sum(episode.mass for episode in earned) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("discount", "wanted"),
+    [(1.0, [1.0, 1.0, 1.0]), (0.5, [1.0, 0.25, 0.5])],
+)
+def test_an_outcome_of_a_conversation_is_discounted_for_each_turn_before_the_last(
+    discount: float, wanted: list[float]
+) -> None:
+    event = build_outcome(1, 1.0, scope="all", interaction="talk/2", conversation="talk")
+    conversation = build_conversation("talk", 4)
+    earned = episodes(event, conversation=conversation, outcome_discount=discount)
+    assert [episode.reply.text for episode in earned] == ["say 2", "say 0", "say 1"]
+    assert [episode.advantage for episode in earned] == wanted
+    assert sum(episode.mass for episode in earned) == pytest.approx(1.0)
+
+
+def test_turns_of_several_versions_are_credited_under_what_each_of_them_sampled() -> None:
+    conversation = [
+        replace(turn, version=f"v{place}", logprobs=(-float(place + 1),) * 3)
+        for place, turn in enumerate(build_conversation("talk", 3))
+    ]
+    event = build_outcome(1, -1.0, scope="all", interaction="talk/2", conversation="talk")
+    sampled = {
+        episode.reply.text: episode.sampled.logprobs[0]
+        for episode in episodes(event, conversation=conversation)
+        if episode.sampled
+    }
+    assert sampled == {"say 0": -1.0, "say 1": -2.0, "say 2": -3.0}
+
+
+def test_turns_that_were_not_captured_get_no_share_of_an_outcome() -> None:
+    captured = [turn for place, turn in enumerate(build_conversation("talk", 4)) if place != 1]
+    event = build_outcome(1, 1.0, scope="all", interaction="talk/3", conversation="talk")
+    earned = episodes(event, conversation=captured, outcome_discount=0.5)
+    assert advantages(earned) == [("say 3", 1.0), ("say 0", 0.125), ("say 2", 0.5)]
+
+
+def test_baselines_are_means_of_the_last_outcomes_for_the_agent_and_for_repeated_prompts() -> None:
+    outcomes = [
+        build_outcome(1, -1.0, prompt_group="p", occurred_s=50.0),
+        build_outcome(2, 1.0, prompt_group="p", occurred_s=60.0),
+        build_outcome(3, 0.5, prompt_group="q", occurred_s=70.0),
+        build_outcome(4, -1.0, prompt_group="q", occurred_s=10.0),
+        build_outcome(5, -1.0, amends="k", occurred_s=80.0),
+    ]
+    assert mean_outcomes(outcomes, last=3) == {None: pytest.approx(0.5 / 3), "p": 0.0}
+    assert mean_outcomes([], last=3) == {None: 0.0}
+
+
+def test_baselines_come_back_from_the_turn_row_as_they_went_in() -> None:
+    baselines = {None: 0.25, "p": -0.5}
+    assert baselines_from_json(baselines_to_json(baselines)) == baselines
 
 
 # ── amendments ────────────────────────────────────────────────────────────────────────────────────
