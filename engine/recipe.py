@@ -81,7 +81,7 @@ class Recipe:
 
     `outcome_discount` is the discount rate of returns (Sutton & Barto, Reinforcement Learning, 2nd edition,
     section 3.3), where the only reward is the outcome at the end. 1, for tasks that end (section 3.4): which
-    turn decided is not known, and every turn was needed. Less credits early turns less, of long conversations.
+    turn decided is not known, and each was needed. Less credits the early turns of a long conversation less.
     """
 
     preset: str = ""  # the named recipe that it differs from; empty: the defaults below

@@ -65,8 +65,8 @@ def episodes_of_turn(
     """The episodes of a turn's events in this part of its batch, in the events' order.
 
     Planning has decided that these events teach. Later withdrawals and successes change nothing: equal events
-    give equal episodes. Masses are balanced in the new part only. `outcome_discount` is the recipe's: an outcome
-    for a conversation counts for a turn by its power with the number of turns between that one and the last.
+    give equal episodes. Masses are balanced in the new part only. An outcome for a conversation counts
+    `outcome_discount` (of the recipe) times as much for each turn before the last one.
     """
     table = CreditTable(
         history=history,

@@ -179,7 +179,12 @@ def test_a_takeover_has_the_captured_prompts_of_its_conversation() -> None:
     def prompts(captured: Interaction) -> list[tuple[int, ...]]:
         history = History(interactions={"i": acting}, conversations={"talk": [acting, captured]})
         table = CreditTable(
-            history=history, baselines=NO_BASELINES, part=Part.NEW, others=(), withdrawn=frozenset(), successes=None
+            history=history,
+            baselines=NO_BASELINES,
+            part=Part.NEW,
+            others=(),
+            withdrawn=frozenset(),
+            successes=None,
         )
         return [episode.prompt_ids for episode in table.credit(event) if episode.advantage is None]
 

@@ -351,23 +351,6 @@ def test_turns_that_were_not_captured_get_no_share_of_an_outcome() -> None:
     assert advantages(earned) == [("say 3", 1.0), ("say 0", 0.125), ("say 2", 0.5)]
 
 
-def test_baselines_are_means_of_the_last_outcomes_for_the_agent_and_for_repeated_prompts() -> None:
-    outcomes = [
-        build_outcome(1, -1.0, prompt_group="p", occurred_s=50.0),
-        build_outcome(2, 1.0, prompt_group="p", occurred_s=60.0),
-        build_outcome(3, 0.5, prompt_group="q", occurred_s=70.0),
-        build_outcome(4, -1.0, prompt_group="q", occurred_s=10.0),
-        build_outcome(5, -1.0, amends="k", occurred_s=80.0),
-    ]
-    assert mean_outcomes(outcomes, last=3) == {None: pytest.approx(0.5 / 3), "p": 0.0}
-    assert mean_outcomes([], last=3) == {None: 0.0}
-
-
-def test_baselines_come_back_from_the_turn_row_as_they_went_in() -> None:
-    baselines = {None: 0.25, "p": -0.5}
-    assert baselines_from_json(baselines_to_json(baselines)) == baselines
-
-
 # ── amendments ────────────────────────────────────────────────────────────────────────────────────
 
 
