@@ -130,7 +130,9 @@ class History:
             ),
             None,
         )
-        return replace(exchange, messages=messages, packed_prompt=served and served.packed_prompt)
+        return replace(
+            exchange, messages=messages, packed_prompt=None if served is None else served.packed_prompt
+        )
 
     def prompt_of(self, event: Event) -> str:
         """How the prompt of an event is known, in words: as it was served, or rendered again, and why."""
