@@ -28,8 +28,8 @@ def event_results(prepared: PreparedTurn, result: Learned | NotLearned) -> dict[
         for uid in refused.events
     }
     untrained |= dict.fromkeys(result.already_known, _ALREADY_KNOWN)
-    made = Counter(uid for episode in episodes for uid in episode.events)
-    trainable = made.copy()  # episodes left by event
+    episode_counts = Counter(uid for episode in episodes for uid in episode.events)
+    trainable = episode_counts.copy()  # episodes left by event
     trainable.subtract(result.already_known)
     trainable.subtract(uid for refused in result.refused for uid in refused.events)
     results = {
@@ -37,7 +37,7 @@ def event_results(prepared: PreparedTurn, result: Learned | NotLearned) -> dict[
     }
     if isinstance(result, Learned):
         for uid, seq in prepared.new.items():
-            trained = _trained(uid, result.refused, of=made[uid])
+            trained = _trained(uid, result.refused, of=episode_counts[uid])
             results.setdefault(seq, trained if uid in with_episodes else _NOTHING_TO_TEACH)
     return results
 
