@@ -107,28 +107,29 @@ class WatchedSamples:
         ]
         self._anchors = list(anchors)
         self._dev = list(dev) if len(dev) >= DEV_EPISODES_MIN else []
+        self._anchors_now: list[Reference] = []  # at the last check
 
     def check(self) -> ProgressCheck:
         """Measure the watched samples under the slot's present weights."""
-        anchors = [sample for sample, _ in self._anchors]
-        read = self._read([*self._corrections, *self._dev, *anchors], hidden_too=False)
-        first_dev, first_anchor = len(self._corrections), len(self._corrections) + len(self._dev)
+        beside = [*self._corrections, *self._dev]
+        samples = [*beside, *(sample for sample, _ in self._anchors)]
+        read = self._read(samples, hidden_too=[place >= len(beside) for place in range(len(samples))])
+        self._anchors_now = read[len(beside) :]
         return ProgressCheck(
-            learned_share=_learned_share(read[:first_dev]),
-            dev_loss_nats=_loss(self._dev, read[first_dev:first_anchor]),
-            kept_share=kept_share(read[first_anchor:], [reference for _, reference in self._anchors]),
+            learned_share=_learned_share(read[: len(self._corrections)]),
+            dev_loss_nats=_loss(self._dev, read[len(self._corrections) : len(beside)]),
+            kept_share=kept_share(self._anchors_now, [reference for _, reference in self._anchors]),
         )
 
     def kl_nats(self) -> float | None:
-        """Forward KL from the champion on anchors, mean over tokens; None: there are none."""
-        if not self._anchors:
+        """Forward KL from the champion on anchors, mean over tokens, at the last check; None: no anchors."""
+        if not self._anchors_now:
             return None
-        now = self._read([sample for sample, _ in self._anchors], hidden_too=True)
-        now_ND = torch.cat([reference.kept_hidden for reference in now])
+        now_ND = torch.cat([reference.kept_hidden for reference in self._anchors_now])
         champion_ND = torch.cat([reference.kept_hidden for _, reference in self._anchors])
         return float(read_kl(now_ND, champion_ND, self._base.head_VD).mean())
 
-    def _read(self, samples: Sequence[Sample], *, hidden_too: bool) -> list[Reference]:
+    def _read(self, samples: Sequence[Sample], *, hidden_too: Sequence[bool]) -> list[Reference]:
         if not samples:
             return []
         read = read_references(
@@ -136,7 +137,7 @@ class WatchedSamples:
             self._tenant,
             samples,
             token_budget=self._token_budget,
-            hidden_too=[hidden_too] * len(samples),
+            hidden_too=hidden_too,
         )
         return [references[0] for references in read]
 
