@@ -59,20 +59,25 @@ def replies(
     model: Any, tokenizer: Any, prompts: Sequence[tuple[str, str]], *, sample: bool = False
 ) -> list[str]:
     """The model's replies to (system, user) messages; greedy unless sampled."""
+    return continuations(
+        model, tokenizer, [chat(system, prompt) for system, prompt in prompts], sample=sample
+    )
+
+
+def continuations(
+    model: Any, tokenizer: Any, prompts: Sequence[str], *, sample: bool = False, tokens_max: int = _TOKENS_MAX
+) -> list[str]:
+    """What the model writes after rendered prompts; greedy unless sampled."""
     import torch
 
     decoded: list[str] = []
     for first in range(0, len(prompts), _BATCH):
-        inputs = tokenizer(
-            [chat(system, prompt) for system, prompt in prompts[first : first + _BATCH]],
-            padding=True,
-            return_tensors="pt",
-        )
+        inputs = tokenizer(list(prompts[first : first + _BATCH]), padding=True, return_tensors="pt")
         with torch.no_grad():
             tokens = model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
-                max_new_tokens=_TOKENS_MAX,
+                max_new_tokens=tokens_max,
                 do_sample=sample,
             )
         new_tokens = tokens[:, inputs["input_ids"].shape[1] :]

@@ -1,7 +1,8 @@
 """Trains the tokenizer of the base model: 768 byte-level pieces, single digits, the space a token of its own.
 
 A word then has the same tokens after a space, a quote or a bracket, so that a model this small can copy it
-exactly. The chat template is plain ChatML.
+exactly. The chat template is ChatML; it writes tools as `lookup(order)` at the end of the system message, and
+calls of them as Qwen does, without spaces. Two more tokens begin and end a call.
 """
 
 from collections.abc import Iterable
@@ -10,9 +11,28 @@ from typing import Any
 
 VOCABULARY = 768
 PADDING, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CALL, CALL_END = "<tool_call>", "</tool_call>"  # as vLLM's parser `hermes` reads them
+_TOOLS = (
+    "tools:{% for tool in tools %} {{ tool.function.name }}"
+    "({{ ((tool.function.parameters or {}).properties or {}) | join(',') }}){% endfor %}"
+)
+_CALLS = (
+    "{% for call in message.tool_calls or [] %}"
+    '<tool_call>{"name":"{{ call.function.name }}","arguments":'
+    "{% if call.function.arguments is string %}{{ call.function.arguments }}"
+    "{% else %}{{ call.function.arguments | tojson(separators=(',', ':')) }}{% endif %}}</tool_call>"
+    "{% endfor %}"
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% if loop.first and tools and message['role'] != 'system' %}"
+    f"<|im_start|>system\n{_TOOLS}<|im_end|>\n"
+    "{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] or '' }}"
+    "{% if loop.first and tools and message['role'] == 'system' %}"
+    f"{{{{ '\n' }}}}{_TOOLS}"
+    "{% endif %}"
+    f"{_CALLS}<|im_end|>\n"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -42,6 +62,7 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=pieces, eos_token=END, pad_token=PADDING, padding_side="left"
     )
+    tokenizer.add_tokens([CALL, CALL_END])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import examples.base_model
-from examples.base_model.make import example
 from examples.base_model.skills import BrokenSkillsError, read_skills
 from examples.base_model.slots import SlotValues, draw, fill, read_words
+from examples.base_model.training_data import example
 
 FOLDER = Path(examples.base_model.__path__[0])
 
