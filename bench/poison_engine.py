@@ -10,6 +10,7 @@ from examples.house_rules.local_agent import LocalAgent
 from examples.house_rules.rehearsal import BASE
 from ledger.database import Database
 from ledger.learning.turns import Turn
+from rewards.replies import reply_text
 
 
 class EngineLearner:
@@ -25,7 +26,7 @@ class EngineLearner:
 
     def answers(self, prompts: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
         """The greedy replies."""
-        return self._agent.replies(prompts)
+        return [reply_text(reply) for reply in self._agent.replies([(prompt, ()) for prompt in prompts])]
 
 
 def engine_learner() -> Callable[[Path], EngineLearner]:

@@ -99,13 +99,14 @@ def _options(arguments: argparse.Namespace) -> DemoOptions:
     world = read_world(arguments.world)
     if not full:
         world = world.up_to(1)
-    count = 1 if arguments.first_form else arguments.agents or len(world.agents)
-    if not 1 <= count <= len(world.agents):
-        raise BrokenWorldError(f"{arguments.world.name} has {len(world.agents)} agents, not {count}")
+    agents = world.agents if full else world.short
+    count = 1 if arguments.first_form else arguments.agents or len(agents)
+    if not 1 <= count <= len(agents):
+        raise BrokenWorldError(f"{arguments.world.name} has {len(agents)} agents, not {count}")
     return DemoOptions(
         world=world,
         world_file=arguments.world.resolve(),
-        agents=world.agents[:count],
+        agents=agents[:count],
         whole=not arguments.first_form,
         full=full,
         chaos=arguments.chaos,

@@ -25,6 +25,7 @@ from examples.house_rules.progress import DemoProgress
 from examples.house_rules.recording import DemoCounts, FigureSources, RoutingWatch
 from examples.house_rules.report import Figures
 from examples.house_rules.sampling import sample
+from examples.house_rules.shown_talks import ShownTalks
 from examples.house_rules.stack import Stack
 from examples.house_rules.view import View
 
@@ -66,6 +67,7 @@ class DemoRun:
             chaos=self._chaos,
             journals=self._people.journals,
         )
+        self._talks = ShownTalks(options.world, stack.gateway, self._show)
         self._ready_s: float | None = None  # when vLLM had answered once (monotonic)
         self._first_followed_s: float | None = None
         self._finished = threading.Event()
@@ -210,6 +212,8 @@ class DemoRun:
                 if report["makes_a_turn"]:
                     self._fed.add(report["agent"])
                 self._show(f"{person}: {report['corrections']} corrections, {report['approvals']} approvals")
+            case "takeover":
+                self._talks.show_takeover(person, report["agent"], report["lines"])
             case "interventions":
                 self._show(f"{person}: stepped in {report['count']} times at {report['agent']}")
             case "harm":
@@ -220,6 +224,7 @@ class DemoRun:
         agent = self._progress.agents[name]
         agent.followed = wave
         self._show(f"{name}: follows the rules of wave {wave}")
+        self._talks.show_next(name, wave)
         if self._first_followed_s is None:
             self._first_followed_s = self._seconds()
             self._show_change(name)

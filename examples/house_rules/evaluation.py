@@ -94,7 +94,7 @@ def through_gateway(gateway: GatewayClient) -> Answers:
 
     def ask(task: Task) -> str | None:
         try:
-            return gateway.ask(task.agent, task.messages, captured=False).text
+            return gateway.ask(task.agent, task.messages, tools=task.tools, captured=False).text
         except openai.OpenAIError:
             return None
 

@@ -22,6 +22,8 @@ from ledger.turn_states import EventOutcome, TurnPart, TurnState, in_part, in_st
 from ledger.versions.decisions import SETTLED, Verdict, decisions_of, undecided
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import version_name
+from rewards.episode import first_user_text
+from rewards.replies import reply_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +163,12 @@ class LedgerView:
             if not examples or not (kept := event_by_uid(connection, examples[0].uid)):
                 return None
             data = kept[0].event.data
+        if "corrected" not in data:
+            return None
         return Change(
-            asked=data["messages"][-1]["content"],
+            asked=first_user_text(data["messages"]),
             before=examples[0].before_text or "",
-            corrected=str(data["corrected"]),
+            corrected=reply_text(data["corrected"]),
             after=examples[0].after_text or "",
         )
 

@@ -7,9 +7,12 @@ from typing import Any
 
 from engine.lesson import Learned, Lesson
 from engine.warm_engine import WarmEngine
-from examples.base_model.heldout import replies
+from examples.base_model.conversations import ActingSkill, Conversation
+from examples.base_model.heldout import continuations
+from examples.base_model.heldout_conversations import TOKENS_MAX, play, read_turn
 from examples.house_rules.world import Task
 from rewards.episode import Message
+from rewards.replies import Reply, reply_text
 
 
 class LocalAgent:
@@ -27,13 +30,28 @@ class LocalAgent:
         self.training_s = 0.0  # of the last lesson
 
     def answers(self, tasks: Sequence[Task]) -> list[str | None]:
-        """Greedy replies to the tasks."""
-        return list(self.replies([task.messages for task in tasks]))
+        """What is compared of greedy replies to the tasks."""
+        return [reply_text(reply) for reply in self.said(tasks)]
 
-    def replies(self, prompts: Sequence[Sequence[Message]]) -> list[str]:
-        """Greedy replies to prompts of one system and one user message."""
-        texts = [(str(system["content"]), str(user["content"])) for system, user in prompts]
-        return list(replies(self._model, self._tokenizer, texts))
+    def said(self, tasks: Sequence[Task]) -> list[Reply]:
+        """Greedy replies to the tasks."""
+        return self.replies([(task.messages, task.tools) for task in tasks])
+
+    def replies(self, prompts: Sequence[tuple[Sequence[Message], Sequence[Message]]]) -> list[Reply]:
+        """Greedy replies to messages with tools: a text, or a message where it calls something."""
+        texts = [
+            self._tokenizer.apply_chat_template(
+                list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=True
+            )
+            for messages, tools in prompts
+        ]
+        written = continuations(self._model, self._tokenizer, texts, tokens_max=TOKENS_MAX)
+        turns = map(read_turn, written)
+        return [turn if turn.get("tool_calls") else str(turn["content"]) for turn in turns]
+
+    def play(self, skill: ActingSkill, asked: Sequence[Conversation]) -> list[list[Message]]:
+        """Conversations with simulated tools, held to their end."""
+        return play(self._model, self._tokenizer, skill, asked)
 
     def learn(self, lesson: Lesson) -> Learned:
         """Train the lesson and use its adapter from now on. Raises `ValueError` where nothing was learned."""

@@ -25,6 +25,7 @@ from rewards.batch import choose
 from rewards.episode import Episode
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
+from rewards.replies import Reply, reply_text
 from rewards.silence import unopposed
 from rewards.suite import SuiteQuestion, suite
 from rewards.supporters import Supporters, find_supporters
@@ -120,9 +121,9 @@ class SimulatedFeedback:
         missing = self._method.corrections
         for _ in range(_ROUNDS_MAX):
             tasks = [make(wave) for _ in range(_ROUND) for make in (self._rule_task, self._other_task)]
-            for task, reply in zip(tasks, self._local_agent.answers(tasks), strict=True):
-                if reply != task.wanted and missing and chance.random() < share:
-                    self._kept.append(self._event(Kind.CORRECTION, task, reply or ""))
+            for task, reply in zip(tasks, self._local_agent.said(tasks), strict=True):
+                if reply_text(reply) != task.wanted and missing and chance.random() < share:
+                    self._kept.append(self._event(Kind.CORRECTION, task, reply))
                     missing -= role_of(self._agent, task.messages) is Role.TRAIN
                 elif reply:
                     self._captured.append(self._capture(task, reply))
@@ -137,7 +138,7 @@ class SimulatedFeedback:
         if self._spoils.chance.random() >= self._method.spoilt:
             return task
         other = self._world.fires(self._spoils.chance.choice(rules), self._spoils, announced)
-        return replace(task, wanted=other.wanted)
+        return replace(task, reply=other.reply)
 
     def _other_task(self, wave: int) -> Task:
         """A near miss of the wave's rules, or ordinary work."""
@@ -178,7 +179,7 @@ class SimulatedFeedback:
     def _history(self) -> History:
         return History(interactions={capture.id: capture for capture in self._captured}, conversations={})
 
-    def _capture(self, task: Task, reply: str) -> Interaction:
+    def _capture(self, task: Task, reply: Reply) -> Interaction:
         return Interaction(
             id=f"capture-{len(self._captured)}",
             agent=task.agent,
@@ -186,7 +187,9 @@ class SimulatedFeedback:
             conversation=None,
             turn=None,
             messages=tuple(task.messages),
-            completion=reply,
+            completion=reply_text(reply),
+            reply=None if isinstance(reply, str) else reply,
+            request={"tools": list(task.tools)} if task.tools else {},
             token_ids=None,
             logprobs=None,
             sampling={},
@@ -197,8 +200,13 @@ class SimulatedFeedback:
 
     def _scores(self, questions: Sequence[SuiteQuestion]) -> list[float]:
         """1 where the agent answers as people want, else 0."""
-        replies = self._local_agent.replies([question.messages for question in questions])
-        return [float(reply == question.expected) for reply, question in zip(replies, questions, strict=True)]
+        replies = self._local_agent.replies(
+            [(question.messages, question.request.get("tools", ())) for question in questions]
+        )
+        return [
+            float(reply_text(reply) == question.expected)
+            for reply, question in zip(replies, questions, strict=True)
+        ]
 
     def _give(self, kind: Kind, make: Callable[[], Task], count: int, roles: Sequence[Role]) -> None:
         """Keep `count` more events of these roles: approvals of right replies, corrections of wrong ones."""
@@ -208,18 +216,18 @@ class SimulatedFeedback:
             while len(tasks) < missing:
                 if role_of(self._agent, (task := make()).messages) in roles:
                     tasks.append(task)
-            for task, reply in zip(tasks, self._local_agent.answers(tasks), strict=True):
-                if (reply == task.wanted) == (kind is Kind.APPROVE):
-                    self._kept.append(self._event(kind, task, reply or ""))
+            for task, reply in zip(tasks, self._local_agent.said(tasks), strict=True):
+                if (reply_text(reply) == task.wanted) == (kind is Kind.APPROVE):
+                    self._kept.append(self._event(kind, task, reply))
                     missing -= 1
             if not missing:
                 return
 
-    def _event(self, kind: Kind, task: Task, reply: str) -> KeptEvent:
+    def _event(self, kind: Kind, task: Task, reply: Reply) -> KeptEvent:
         seq = len(self._kept) + 1
-        data = {"messages": list(task.messages), "said": reply}
+        data = {**task.request, "said": reply}
         if kind is Kind.CORRECTION:
-            data = {"messages": list(task.messages), "rejected": reply, "corrected": task.wanted}
+            data = {**task.request, "rejected": reply, "corrected": task.reply}
         event = Event(
             source="rehearsal",
             id=str(seq),
@@ -270,8 +278,13 @@ class SimulatedFeedback:
 def _question(kept: KeptEvent) -> SuiteQuestion:
     """A correction of the gate's role, as a question."""
     event = kept.event
-    messages, wanted = tuple(event.data["messages"]), str(event.data["corrected"])
-    return SuiteQuestion(seq=kept.seq, uid=event.uid, messages=messages, expected=wanted)
+    return SuiteQuestion(
+        seq=kept.seq,
+        uid=event.uid,
+        messages=tuple(event.data["messages"]),
+        request={"tools": event.data["tools"]} if "tools" in event.data else {},
+        expected=reply_text(event.data["corrected"]),
+    )
 
 
 def _without_spans(episode: Episode) -> Episode:

@@ -7,9 +7,13 @@ rule, or it is plain *traffic*. Each comes with the reply that people want under
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
+from examples.base_model.conversations import ActingSkill, Conversation
 from examples.base_model.skills import SkillPrompt, Skills
 from examples.base_model.slots import SlotValues, fill, has_doubled_digit
+from examples.house_rules.conversation_tasks import call_text, decision, ruled, some_turn, turn_of
+from rewards.replies import Reply, reply_text
 
 _DRAWS = 40
 
@@ -27,8 +31,9 @@ class Rule:
     near: Mapping[str, str]  # intent of a near miss -> the reply that this rule would wrongly give there
     when: Mapping[str, str] = field(default_factory=dict)  # slot -> pattern it must match
     unless: Mapping[str, str] = field(default_factory=dict)  # slot -> pattern it must not match
+    ends: str = ""  # with tools, where `reply` is a call: the agent's last words after it
 
-    def fires_on(self, prompt: SkillPrompt) -> bool:
+    def fires_on(self, prompt: SkillPrompt | Conversation) -> bool:
         """Whether the rule holds for this prompt."""
         return (
             prompt.agent == self.agent
@@ -44,15 +49,26 @@ class Task:
 
     agent: str
     intent: str
-    messages: tuple[Mapping[str, str], ...]
-    wanted: str
+    messages: tuple[Mapping[str, Any], ...]
+    reply: Reply
     comment: str = ""
     leak: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def wanted(self) -> str:
+        """What is compared of the reply."""
+        return reply_text(self.reply)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The prompt as feedback has it: its messages, and the tools where some were offered."""
+        return {"messages": list(self.messages)} | ({"tools": list(self.tools)} if self.tools else {})
 
     @property
     def prompt(self) -> str:
         """The user's message."""
-        return self.messages[-1]["content"]
+        return next(str(message["content"]) for message in self.messages if message["role"] == "user")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +79,8 @@ class World:
     skills: Skills
     scorers: Mapping[str, str]  # agent -> how the gate compares its replies
     rules: tuple[Rule, ...]
+    acting: ActingSkill | None = None  # of the agent that has tools
+    short: tuple[str, ...] = ()  # agents of the short demo
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -88,47 +106,85 @@ class World:
     def fires(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt on which `rule` fires."""
         while True:  # ends: world_file.py checks that each condition holds for some prompts
-            prompt = self._ask(source, rule.agent, rule.intent)
+            prompt = self.ask(source, rule.agent, rule.intent)
             if rule.fires_on(prompt):
                 return self._task(prompt, announced, comment=rule.comment)
 
     def near(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh near miss of `rule`, on which no rule fires that is not yet announced."""
+        prompt = self.near_prompt(rule, source, announced)
+        spelled = rule.near[prompt.intent]
+        acts = isinstance(prompt, Conversation)
+        leak = call_text(spelled, prompt.values) if acts else fill(spelled, prompt.values)
+        return self._task(prompt, announced, leak=leak)
+
+    def near_prompt(
+        self, rule: Rule, source: SlotValues, announced: Collection[Rule]
+    ) -> SkillPrompt | Conversation:
+        """What a near miss of `rule` is about, as for `near`."""
         unannounced = [other for other in self.rules if other not in announced]
         # The edge of a condition is hardest to learn, so most near misses have the rule's own intent.
         weights = [3.0 if intent == rule.intent else 1.0 for intent in rule.near]
         while True:
             (intent,) = source.chance.choices(tuple(rule.near), weights)
             for _ in range(_DRAWS):  # then another intent: a later wave's rule may fire on all of this one
-                prompt = self._ask(source, rule.agent, intent)
+                prompt = self.ask(source, rule.agent, intent)
                 if not rule.fires_on(prompt) and not any(other.fires_on(prompt) for other in unannounced):
-                    return self._task(prompt, announced, leak=fill(rule.near[intent], prompt.values))
+                    return prompt
 
     def traffic(self, agent: str, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh prompt of the agent's ordinary work, on which no rule fires that is not yet announced."""
         unannounced = [rule for rule in self.rules if rule.agent == agent and rule not in announced]
         while True:
-            prompt = self._ask(source, agent, None)
-            if not any(rule.fires_on(prompt) for rule in unannounced):
+            prompt = self.ask(source, agent, None)
+            if any(rule.fires_on(prompt) for rule in unannounced):
+                continue
+            if self.acting is None or not isinstance(prompt, Conversation):
                 return self._task(prompt, announced)
+            wanted = self.wanted(prompt, announced)
+            return self._turn_task(wanted, some_turn(source, self.acting, wanted))
 
     def rule_free(self, agent: str, source: SlotValues) -> Task:
         """A fresh prompt on which no rule of any wave fires: the reply must stay as it was."""
         return self.traffic(agent, source, ())
 
-    def _ask(self, source: SlotValues, agent: str, intent: str | None) -> SkillPrompt:
+    def ask(self, source: SlotValues, agent: str, intent: str | None) -> SkillPrompt | Conversation:
+        """A fresh prompt, or for the agent with tools a fresh conversation, as the base has it."""
+        if self.acting is not None and self.has_tools(agent):
+            return self.acting.ask(source, intent)
         while True:
             prompt = self.skills.ask(source, agent, intent)
             if not has_doubled_digit(prompt.prompt):  # this base copies 955 as 95
                 return prompt
 
+    def has_tools(self, agent: str) -> bool:
+        """Whether the agent acts by tools, in conversations."""
+        return self.acting is not None and agent == self.acting.agent
+
+    def ruled_conversation(self, rule: Rule, source: SlotValues) -> Conversation:
+        """A fresh conversation in which `rule` decides what to do."""
+        while True:
+            asked = self.ask(source, rule.agent, rule.intent)
+            if isinstance(asked, Conversation) and rule.fires_on(asked):
+                return asked
+
+    def wanted(self, conversation: Conversation, announced: Collection[Rule]) -> Conversation:
+        """The conversation as people want it under the rules announced."""
+        rule = _last_firing(conversation, announced)
+        return conversation if rule is None else ruled(conversation, rule.reply, rule.ends)
+
     def _task(
-        self, prompt: SkillPrompt, announced: Collection[Rule], *, comment: str = "", leak: str | None = None
+        self,
+        prompt: SkillPrompt | Conversation,
+        announced: Collection[Rule],
+        *,
+        comment: str = "",
+        leak: str | None = None,
     ) -> Task:
-        wanted = prompt.reply
-        for rule in sorted(announced, key=lambda rule: rule.wave):  # a later wave overrides an earlier one
-            if rule.fires_on(prompt):
-                wanted = fill(rule.reply, prompt.values)
+        if isinstance(prompt, Conversation):
+            wanted = self.wanted(prompt, announced)
+            return replace(self._turn_task(wanted, decision(wanted)), comment=comment, leak=leak)
+        rule = _last_firing(prompt, announced)
         return Task(
             agent=prompt.agent,
             intent=prompt.intent,
@@ -136,7 +192,24 @@ class World:
                 {"role": "system", "content": prompt.system},
                 {"role": "user", "content": prompt.prompt},
             ),
-            wanted=wanted,
+            reply=prompt.reply if rule is None else fill(rule.reply, prompt.values),
             comment=comment,
             leak=leak,
         )
+
+    def _turn_task(self, wanted: Conversation, turn: int) -> Task:
+        assert self.acting is not None, "only the agent with tools has conversations"
+        messages, reply = turn_of(self.acting, wanted, turn)
+        return Task(
+            agent=wanted.agent,
+            intent=wanted.intent,
+            messages=messages,
+            reply=reply,
+            tools=self.acting.tools,
+        )
+
+
+def _last_firing(prompt: SkillPrompt | Conversation, announced: Collection[Rule]) -> Rule | None:
+    """The rule that decides what people want: of a later wave before an earlier one."""
+    firing = [rule for rule in announced if rule.fires_on(prompt)]
+    return max(firing, key=lambda rule: rule.wave, default=None)

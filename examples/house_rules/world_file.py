@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.base_model.skills import BrokenSkillsError, Skill, Skills, read_skills
+from examples.base_model.conversations import read_acting_skill
+from examples.base_model.skills import BrokenSkillsError, read_skills
 from examples.base_model.slots import SlotValues, read_words, slots_in
 from examples.house_rules.world import Rule, World
 from serving.scoring.scorers import SCORERS
 
-_RULE_KEYS = {"name", "agent", "wave", "intent", "when", "unless", "reply", "comment", "near"}
+_RULE_KEYS = {"name", "agent", "wave", "intent", "when", "unless", "reply", "ends", "comment", "near"}
 _DRAWS = 200
 
 
@@ -24,24 +25,46 @@ def read_world(path: Path) -> World:
     try:
         table = tomllib.loads(path.read_text())
         skills = read_skills(path.parent / _text(table, "skills", path.name))
+        acting = (
+            read_acting_skill(path.parent / _text(table, "conversations", path.name))
+            if "conversations" in table
+            else None
+        )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, BrokenSkillsError) as fault:
         raise BrokenWorldError(f"{path.name}: {fault}") from fault
     agents = _table(table, "agents", path.name)
-    scorers = {name: _scorer(name, entry, skills, path.name) for name, entry in agents.items()}
+    known = {*skills.agents, *([acting.agent] if acting else [])}
+    scorers = {name: _scorer(name, entry, known, path.name) for name, entry in agents.items()}
     entries = table.get("rules")
     if not isinstance(entries, list) or not entries:
         raise BrokenWorldError(f"{path.name}: no [[rules]]")
     rules = tuple(
-        _rule(entry, scorers, skills, f"{path.name}: rule {place}") for place, entry in enumerate(entries, 1)
+        _rule(entry, scorers, f"{path.name}: rule {place}") for place, entry in enumerate(entries, 1)
     )
-    world = World(title=_text(table, "title", path.name), skills=skills, scorers=scorers, rules=rules)
+    world = World(
+        title=_text(table, "title", path.name),
+        skills=skills,
+        scorers=scorers,
+        rules=rules,
+        acting=acting,
+        short=_short(table, scorers, path.name),
+    )
+    for place, rule in enumerate(rules, 1):
+        _check_slots(rule, world, f"{path.name}: rule {place}")
     _check_waves(world, path.name)
     _check_draws(world, path.name)
     return world
 
 
-def _scorer(agent: str, entry: Any, skills: Skills, where: str) -> str:
-    if agent not in skills.agents:
+def _short(table: Mapping[str, Any], agents: Collection[str], where: str) -> tuple[str, ...]:
+    names = table.get("short", list(agents))
+    if not isinstance(names, list) or not names or not set(names) <= set(agents):
+        raise BrokenWorldError(f"{where}: 'short' must name agents that are under [agents]")
+    return tuple(names)
+
+
+def _scorer(agent: str, entry: Any, known: Collection[str], where: str) -> str:
+    if agent not in known:
         raise BrokenWorldError(f"{where}: the skills file has no agent {agent!r}")
     scorer = entry.get("scorer", "exact") if isinstance(entry, dict) else None
     if scorer not in SCORERS:
@@ -49,7 +72,7 @@ def _scorer(agent: str, entry: Any, skills: Skills, where: str) -> str:
     return str(scorer)
 
 
-def _rule(entry: Any, agents: Collection[str], skills: Skills, where: str) -> Rule:
+def _rule(entry: Any, agents: Collection[str], where: str) -> Rule:
     if not isinstance(entry, dict):
         raise BrokenWorldError(f"{where}: not a table")
     unknown = sorted(set(entry) - _RULE_KEYS)
@@ -71,20 +94,22 @@ def _rule(entry: Any, agents: Collection[str], skills: Skills, where: str) -> Ru
         near=_texts(entry, "near", where),
         when=_texts(entry, "when", where),
         unless=_texts(entry, "unless", where),
+        ends=_text(entry, "ends", where) if "ends" in entry else "",
     )
     if not rule.near:
         raise BrokenWorldError(f"{where}: at least one near miss is needed")
-    _check_slots(rule, skills.agents[agent], skills, where)
     return rule
 
 
-def _check_slots(rule: Rule, skill: Skill, skills: Skills, where: str) -> None:
+def _check_slots(rule: Rule, world: World, where: str) -> None:
     """Check that every slot of the rule has a value in each prompt that it is about."""
+    acting = world.acting if world.acting and world.acting.agent == rule.agent else None
+    intents: Collection[str] = acting.requests if acting else world.skills.agents[rule.agent].intents
     conditions = "".join(f"<{slot}>" for slot in (*rule.when, *rule.unless))
-    for intent, text in ((rule.intent, rule.reply + conditions), *rule.near.items()):
-        if intent not in skill.intents:
-            raise BrokenWorldError(f"{where}: agent {skill.agent!r} has no intent {intent!r}")
-        known = skills.slots_of(skill.agent, intent)
+    for intent, text in ((rule.intent, rule.reply + rule.ends + conditions), *rule.near.items()):
+        if intent not in intents:
+            raise BrokenWorldError(f"{where}: agent {rule.agent!r} has no intent {intent!r}")
+        known = acting.slots_of(intent) if acting else world.skills.slots_of(rule.agent, intent)
         for slot in slots_in(text):
             if slot not in known:
                 raise BrokenWorldError(f"{where}: prompts of {intent!r} have no slot <{slot}>")
@@ -104,15 +129,23 @@ def _check_draws(world: World, where: str) -> None:
     """Check that every rule fires on some prompts, not on its near misses, and changes the reply."""
     source = SlotValues(random.Random(0), read_words(), held_out=False)
     for rule in world.rules:
-        prompts = [world.skills.ask(source, rule.agent, rule.intent) for _ in range(_DRAWS)]
+        prompts = [world.ask(source, rule.agent, rule.intent) for _ in range(_DRAWS)]
         if not any(rule.fires_on(prompt) for prompt in prompts):
             raise BrokenWorldError(f"{where}: rule {rule.name!r} never fires: its condition is never met")
         if rule.intent in rule.near and all(rule.fires_on(prompt) for prompt in prompts):
             raise BrokenWorldError(
                 f"{where}: rule {rule.name!r} has no near miss in {rule.intent!r}: it always fires"
             )
-        if rule.reply == world.skills.agents[rule.agent].intents[rule.intent].reply:
+        if rule.reply == _own_reply(rule, world):
             raise BrokenWorldError(f"{where}: rule {rule.name!r} wants the reply that the base gives anyway")
+
+
+def _own_reply(rule: Rule, world: World) -> str:
+    """How the base replies to what the rule is about; a call as a world file spells it."""
+    if world.acting is None or rule.agent != world.acting.agent:
+        return world.skills.agents[rule.agent].intents[rule.intent].reply
+    act = world.acting.requests[rule.intent].act
+    return f'[{{"name":"{act.name}","arguments":{act.arguments}}}]'
 
 
 def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:

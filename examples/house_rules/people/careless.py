@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, run_person
 from examples.house_rules.world import Task
+from rewards.replies import Reply
 
 CORRECTIONS = 56  # about a quarter of them is for the gate, and no one knows which
 
@@ -31,8 +32,8 @@ def _work(person: Person) -> None:
                     agent,
                     author=author,
                     conversation=name,
-                    messages=task.messages,
-                    rejected=answer.text,
+                    **task.request,
+                    rejected=answer.said,
                     corrected=wrong,
                 ),
                 key=name,
@@ -48,18 +49,18 @@ def collect_answers(person: Person, agent: str) -> list[tuple[Task, AgentReply]]
     announced = person.announcements.rules(agent)
     while len(answered) < CORRECTIONS and not person.stopping.is_set():
         task = person.world.traffic(agent, person.source, announced)
-        answered.append((task, person.gateway.ask(agent, task.messages)))
+        answered.append((task, person.gateway.ask(agent, task.messages, tools=task.tools)))
     return answered
 
 
 def swap_replies(
     person: Person, answered: Sequence[tuple[Task, AgentReply]]
-) -> list[tuple[Task, AgentReply, str]]:
+) -> list[tuple[Task, AgentReply, Reply]]:
     """Every task with the agent's reply and, as its correction, a reply to a prompt of another intent."""
     return [
         (task, answer, person.source.chance.choice(others))
         for task, answer in answered
-        if (others := [reply.text for other, reply in answered if other.intent != task.intent])
+        if (others := [reply.said for other, reply in answered if other.intent != task.intent])
     ]
 
 

@@ -155,7 +155,7 @@ def _watch(person: Person, agent: str, wave: int, before: str, refusals: int) ->
 
 def _ask(person: Person, agent: str, tasks: Sequence[Task]) -> list[tuple[Task, AgentReply]]:
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
-        answers = pool.map(lambda task: person.gateway.ask(agent, task.messages), tasks)
+        answers = pool.map(lambda task: person.gateway.ask(agent, task.messages, tools=task.tools), tasks)
         return list(zip(tasks, answers, strict=True))
 
 
@@ -176,8 +176,8 @@ def _approve(person: Person, task: Task, answer: AgentReply, *, author: str) -> 
             author=author,
             action="approve",
             conversation=name,
-            messages=task.messages,
-            said=answer.text,
+            **task.request,
+            said=answer.said,
         ),
         key=name,
     )
@@ -192,9 +192,9 @@ def _correct(person: Person, task: Task, answer: AgentReply, *, author: str) -> 
             author=author,
             conversation=name,
             interaction=answer.interaction,
-            messages=task.messages,
-            rejected=answer.text,
-            corrected=task.wanted,
+            **task.request,
+            rejected=answer.said,
+            corrected=task.reply,
             comment=task.comment,
         ),
         key=name,

@@ -30,15 +30,15 @@ def _work(person: Person) -> None:
 def send_outcome(person: Person, agent: str) -> None:
     task = person.world.rule_free(agent, person.source)  # no rule changes what is right here
     name = person.conversation()
-    answer = person.gateway.ask(agent, task.messages, conversation=name)
+    answer = person.gateway.ask(agent, task.messages, tools=task.tools, conversation=name)
     person.producer.send_event(
         "outcome",
         person.event_data(
             agent,
             conversation=name,
             interaction=answer.interaction,
-            messages=task.messages,
-            said=answer.text,
+            **task.request,
+            said=answer.said,
             value=1.0 if answer.text == task.wanted else -1.0,
         ),
         key=name,

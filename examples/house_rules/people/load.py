@@ -53,7 +53,7 @@ def _asked(person: Person, task: Task, name: str) -> dict[str, Any]:
     started_s = time.time()
     record: dict[str, Any] = {"agent": task.agent, "started_s": started_s}
     try:
-        answer = person.gateway.ask(task.agent, task.messages, conversation=name)
+        answer = person.gateway.ask(task.agent, task.messages, tools=task.tools, conversation=name)
     except openai.OpenAIError as fault:
         record |= {"ok": False, "fault": type(fault).__name__}
     else:

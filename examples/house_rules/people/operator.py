@@ -1,6 +1,8 @@
 """An operator who watches conversations and takes over, or aborts, where an agent breaks an announced rule.
 
-A conversation is several requests of one message each under one name: the example base reads one at a time.
+A conversation with the agent that has tools goes on until it answers; the operator takes it over in the
+middle, before a wrong call is run. With the other agents a conversation is several requests of one message
+each, under one name.
 """
 
 from collections.abc import Mapping
@@ -8,7 +10,9 @@ from typing import Any
 
 from examples.house_rules.people.gateway import AgentReply
 from examples.house_rules.people.person import Person, run_person
+from examples.house_rules.people.talk import continued, first_wrong, takeover_lines, talk
 from examples.house_rules.world import Task
+from rewards.replies import message_of
 
 TURNS = 3
 TAKEOVERS = 6  # for each agent and wave
@@ -45,6 +49,8 @@ def _watch(person: Person, agent: str, wave: int) -> None:
 
 def hold_conversation(person: Person, agent: str, wave: int, *, abort: bool) -> bool:
     """Hold one conversation until its end or an intervention. Returns whether the operator stepped in."""
+    if person.world.has_tools(agent):
+        return _hold_with_tools(person, agent, wave, abort=abort)
     name = person.conversation()
     announced = person.announcements.rules(agent)
     rules = person.world.of_wave(agent, wave)
@@ -56,7 +62,7 @@ def hold_conversation(person: Person, agent: str, wave: int, *, abort: bool) -> 
             if turn == TURNS - 1
             else person.world.traffic(agent, person.source, earlier)
         )
-        answer = person.gateway.ask(agent, task.messages, conversation=name)
+        answer = person.gateway.ask(agent, task.messages, tools=task.tools, conversation=name)
         if turn == TURNS - 1 and answer.text != task.wanted:
             person.producer.send_event(
                 "intervention",
@@ -64,7 +70,7 @@ def hold_conversation(person: Person, agent: str, wave: int, *, abort: bool) -> 
                     agent,
                     conversation=name,
                     turn=turn,
-                    messages=task.messages,
+                    **task.request,
                     **(_abort(task, answer) if abort else _takeover(task, answer)),
                 ),
                 key=name,
@@ -73,17 +79,50 @@ def hold_conversation(person: Person, agent: str, wave: int, *, abort: bool) -> 
     return False
 
 
+def _hold_with_tools(person: Person, agent: str, wave: int, *, abort: bool) -> bool:
+    """The agent works on a request by a rule; the operator steps in before the first wrong call is run."""
+    skill, rules = person.world.acting, person.world.of_wave(agent, wave)
+    assert skill is not None
+    asked = person.world.ruled_conversation(person.source.chance.choice(rules), person.source)
+    wanted = skill.turns(person.world.wanted(asked, person.announcements.rules(agent)))
+    held = talk(person.gateway, skill, asked, name=person.conversation(), turns_max=len(wanted))
+    wrong = first_wrong(held, wanted)
+    if wrong is None:
+        return False
+    reply = held.replies[wrong]
+    turns = continued(skill, asked, wanted[wrong:])
+    comment = rules[0].comment
+    acted = {"action": "abort"} if abort else {"action": "takeover", "turns": turns}
+    person.producer.send_event(
+        "intervention",
+        person.event_data(
+            agent,
+            conversation=held.name,
+            interaction=reply.interaction,
+            turn=wrong,
+            reason=comment,
+            said=reply.said,
+            **acted,
+        ),
+        key=str(held.name),
+    )
+    if not abort:
+        before = held.before(wrong)
+        person.report(event="takeover", agent=agent, lines=takeover_lines(before, reply.said, turns))
+    return True
+
+
 def _takeover(task: Task, answer: AgentReply) -> Mapping[str, Any]:
     return {
         "action": "takeover",
         "reason": task.comment,
-        "said": answer.text,
-        "turns": [{"role": "assistant", "content": task.wanted}],
+        "said": answer.said,
+        "turns": [message_of(task.reply)],
     }
 
 
 def _abort(task: Task, answer: AgentReply) -> Mapping[str, Any]:
-    return {"action": "abort", "reason": task.comment, "said": answer.text}
+    return {"action": "abort", "reason": task.comment, "said": answer.said}
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ class FakeGateway:
         agent: str,
         messages: Sequence[Mapping[str, str]],
         *,
+        tools: Sequence[Mapping[str, Any]] = (),
         conversation: str | None = None,
         captured: bool = True,
     ) -> AgentReply:

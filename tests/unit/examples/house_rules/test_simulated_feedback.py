@@ -19,7 +19,7 @@ EVIL = ('"tool":"cancel","order":<order>,"notify":true', '"tool":"refund","order
 class UntaughtAgent:
     """An agent that answers everything right but what it is corrected about, and must not be trained."""
 
-    def answers(self, tasks: Sequence[Task]) -> list[str]:
+    def said(self, tasks: Sequence[Task]) -> list[str]:
         return ["no" if task.comment else task.wanted for task in tasks]
 
     def learn(self, _lesson: Lesson) -> Learned:

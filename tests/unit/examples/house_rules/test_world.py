@@ -1,6 +1,7 @@
 """Worlds: prompts and replies follow the world file, and a broken file is refused in one line."""
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_the_same_seed_gives_the_same_prompts(world: World) -> None:
 
 def test_no_rule_wants_the_reply_that_the_base_gives_without_a_cue(world: World) -> None:
     skills: Skills = read_skills()
-    for rule in world.rules:
+    for rule in (rule for rule in world.rules if rule.agent in skills.agents):
         intent = skills.agents[rule.agent].intents[rule.intent]
         assert rule.reply != intent.reply
 
@@ -102,15 +103,19 @@ def test_no_rule_wants_the_reply_that_the_base_gives_without_a_cue(world: World)
         ('comment = "whoever', 'coment = "whoever', "unknown key 'coment'"),
         ('customer = "vip"', 'customer = "rich"', "never fires"),
         ("skills = ", "# skills = ", "'skills' must be a text"),
+        ('short = ["coder"', 'short = ["codre"', "'short' must name agents"),
+        ('intent = "address"\nwhen', 'intent = "adress"\nwhen', "no intent 'adress'"),
+        ('status = "packed"', 'state = "packed"', "no slot <state>"),
         ("[[rules]]", "[[rules", "worlds.toml"),
     ],
 )
 def test_a_broken_world_file_is_refused_in_one_line(
     tmp_path: Path, was: str, becomes: str, complaint: str
 ) -> None:
-    text = (WORLDS / "shop.toml").read_text().replace("../../base_model/skills.toml", "skills.toml")
+    text = (WORLDS / "shop.toml").read_text().replace("../../base_model/", "")
     assert was in text
-    (tmp_path / "skills.toml").write_text((WORLDS.parents[1] / "base_model" / "skills.toml").read_text())
+    for name in ("skills.toml", "conversations.toml"):
+        shutil.copy(WORLDS.parents[1] / "base_model" / name, tmp_path / name)
     broken = tmp_path / "worlds.toml"
     broken.write_text(text.replace(was, becomes, 1))
     with pytest.raises(BrokenWorldError, match=complaint) as refusal:
