@@ -28,7 +28,7 @@ os.environ.update(WAITS | os.environ)  # before torch
 
 import torch
 
-from bench import real_base
+from bench import conversations, real_base
 from bench.commit import commit
 from bench.prose_feedback import CORRECTED_SHARE
 from engine.recipe import Recipe, recipe_from
@@ -173,6 +173,18 @@ def _run(method: Method, agent: str, seed: int, waves: int) -> LearningRun:
     return run_course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
 
 
+def measure_conversations(seeds: Sequence[int]) -> dict[str, Any]:
+    """The figures of the agent with tools over the seeds. One process of one thread on each core."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        runs = list(pool.map(_run_desk, seeds))
+    return {"runs": runs, **conversations.summarise(runs)}
+
+
+def _run_desk(seed: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    return conversations.run_desk(_engine(), BASE, seed=seed)
+
+
 @cache
 def _engine() -> WarmEngine:
     return WarmEngine.load(BASE, slots=1, rank=16, threads=1, token_budget=2048)
@@ -186,6 +198,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="one agent, its first wave, the method and its control"
     )
+    parser.add_argument("--conversations", action="store_true", help="only the agent that has tools")
     parser.add_argument("--seeds", type=int, default=3)
     real_base.options(parser)
     arguments = parser.parse_args()
@@ -197,6 +210,10 @@ def main() -> None:
 
 def _example_report(arguments: argparse.Namespace) -> dict[str, Any]:
     began_s = time.monotonic()
+    if arguments.conversations:
+        report = {"conversations": measure_conversations(range(1, arguments.seeds + 1))}
+        about = {"seconds": round(time.monotonic() - began_s), "commit": commit(), "cores": os.cpu_count()}
+        return {**report, **about}
     if arguments.quick:
         methods = {name: METHODS[name] for name in ("clorad", CONTROL)}
         report = {"methods": measure(methods, ["coder"], [1], waves=1)}
@@ -206,6 +223,7 @@ def _example_report(arguments: argparse.Namespace) -> dict[str, Any]:
         report = {
             "methods": measure(METHODS, agents, seeds, waves=2),
             "corrections": measure(by_count, agents, seeds, waves=1),
+            "conversations": measure_conversations(seeds),
         }
     promoted = report["methods"][CONTROL]["verdicts"].get(Verdict.PROMOTE.value, 0)
     about = {"seconds": round(time.monotonic() - began_s), "commit": commit(), "cores": os.cpu_count()}
