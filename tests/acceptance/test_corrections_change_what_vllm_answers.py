@@ -6,12 +6,8 @@ and a rollback restores the earlier answers.
 
 import json
 import random
-import shutil
-import time
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -20,36 +16,16 @@ from examples.house_rules.demo import SHOP
 from examples.house_rules.evaluation import EvaluationResult, build_evaluation, evaluate, through_gateway
 from examples.house_rules.people.feedback_producer import FeedbackProducer
 from examples.house_rules.people.gateway import AgentReply, GatewayClient
-from examples.house_rules.stack import Stack, StackOptions
+from examples.house_rules.stack import Stack
 from examples.house_rules.world import Task
 from examples.house_rules.world_file import read_world
+from tests.acceptance.conftest import TEXT_AGENT as AGENT
+from tests.acceptance.serving import clorad_json, wait_until_it_serves
 
-AGENT = "coder"
 CORRECTIONS, APPROVALS, ASKED = 60, 120, 40
 LEARNED_S_MAX = 240.0
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka, one replica and `clorad run`, with one agent."""
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
-    folder = tmp_path_factory.mktemp("acceptance")
-    stack = Stack(StackOptions(folder=folder, agents={AGENT: "exact"}))
-    try:
-        stack.start()
-        stack.start_role("run")
-        stack.wait_for_agents()
-        yield stack
-    finally:
-        stack.stop()
-
-
-@pytest.fixture(scope="module")
-def gateway(stack: Stack) -> GatewayClient:
-    return GatewayClient(stack.gateway)
 
 
 def run_evaluation(gateway: GatewayClient) -> EvaluationResult:
@@ -118,26 +94,6 @@ def post_feedback(stack: Stack, task: Task, answer: AgentReply) -> int:
         return int(response.status)
 
 
-def serving_version(stack: Stack) -> str:
-    with urllib.request.urlopen(f"{stack.gateway}/routing", timeout=5.0) as answer:
-        return str(json.load(answer)["agents"][AGENT])
-
-
-def wait_until_it_serves(stack: Stack, prefix: str, *, wait_s_max: float) -> float:
-    """Returns the seconds it took. After `wait_s_max` it raises, with the output of `clorad status`."""
-    began_s = time.monotonic()
-    while not serving_version(stack).startswith(prefix):
-        if time.monotonic() - began_s > wait_s_max:
-            raise AssertionError(f"{prefix} is not served:\n{stack.clorad('status')}")
-        assert not stack.faults()
-        time.sleep(0.1)
-    return time.monotonic() - began_s
-
-
-def clorad_json(stack: Stack, *words: str) -> Any:
-    return json.loads(stack.clorad(*words, "--json"))
-
-
 def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     stack: Stack, gateway: GatewayClient
 ) -> None:
@@ -151,7 +107,7 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
     assert post_feedback(stack, late, gateway.ask(AGENT, late.messages)) == 202
 
-    wait_until_it_serves(stack, "v1-", wait_s_max=LEARNED_S_MAX)
+    wait_until_it_serves(stack, AGENT, "v1-", wait_s_max=LEARNED_S_MAX)
     after = run_evaluation(gateway)
     assert after.followed >= 0.9
     assert after.leaked <= 0.03
@@ -170,7 +126,7 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     stack.clorad("audit", "--verify")  # raises unless it exits 0
 
     stack.clorad("rollback", AGENT, "--reason", "to see that it can be done")
-    assert wait_until_it_serves(stack, "v0", wait_s_max=5.0) < 2.0
+    assert wait_until_it_serves(stack, AGENT, "v0", wait_s_max=5.0) < 2.0
     assert gateway.ask(AGENT, late.messages, captured=False).version == "v0"
 
 
