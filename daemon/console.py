@@ -30,6 +30,7 @@ _VERDICTS = {
     "canary": ("canary", "cyan"),
     "confirm": ("confirmed", "cyan"),
     "keep": ("kept", "green"),
+    "reinstate": ("brought back", "cyan"),
 }
 
 

@@ -33,18 +33,18 @@ def promote(
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a version that passed the gate serve now: one that waits for a person, or a canary.
+    """Let a version serve now: one that waits for a person, a canary, or one that was refused or rolled back.
 
-    It also goes through while its agent is on hold.
+    The last kind needs --reason; `clorad rollback` takes it back. It also goes through while the agent is on
+    hold.
     """
     from daemon.commands.acting import deciding
 
     done = deciding.promote(settings_of(context), version, by=by or this_user(), reason=reason)
-    _show(
-        done,
-        f"{done['agent']}: {done['version']} is promoted as soon as the replicas hold it",
-        as_json=as_json,
-    )
+    sentence = f"{done['agent']}: {done['version']} is promoted as soon as the replicas hold it"
+    for event in done.get("not_following", ()):
+        sentence += f"\nit was taught with {event['event']}, which stays {event['status']}"
+    _show(done, sentence, as_json=as_json)
 
 
 def refuse(

@@ -38,7 +38,7 @@ from ledger.reports.provenance import Provenance, provenance
 from ledger.reports.upcoming import what_follows
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
-from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES, SETTLED, Decision
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES, SETTLED, Decision, last_verdict
 from ledger.versions.lineage import BASE, Version
 from rewards.episode import first_user_text
 from serving.canary.waiting import waiting_candidates
@@ -90,7 +90,8 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
         show_json({**origin.to_json(), "training": measured, "tries": tried, "next": follows})
     else:
         _render_why(origin, training_line(training), tries_line(tries), prompts, follows, console())
-        if agent in waits and not any(decision.verdict in SETTLED for decision in origin.decisions):
+        last = last_verdict(origin.decisions)
+        if agent in waits and (last is None or last.verdict not in SETTLED):
             console().print(f"waits for {waits[agent]}")
 
 

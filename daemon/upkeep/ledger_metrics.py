@@ -117,6 +117,7 @@ _USUAL_DECISIONS = (
     *((verdict, BY_GATE) for verdict in (Verdict.CANARY, Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN)),
     *((verdict, BY_GATE) for verdict in (Verdict.KEEP, Verdict.ROLLBACK)),  # champions that are judged again
     (Verdict.ROLLBACK, "person"),
+    (Verdict.REINSTATE, "person"),
     (Verdict.ROLLBACK, BY_CANARY),
     *((verdict, BY_OUTCOMES) for verdict in (Verdict.CONFIRM, Verdict.PROMOTE, Verdict.ABSTAIN)),
 )

@@ -21,7 +21,7 @@ class CandidateState:
     candidate: Version
     champion: Version | None  # None: the base
     wanted: Mapping[Purpose, Wanted]
-    canary: Decision | None  # the gate's decision to load it everywhere, while that is wanted
+    canary: Decision | None  # the decision to load it everywhere, of the gate or of who brings it back
     refusals: int  # since the last promotion
     scorer: str
     canary_share: float | None  # of its agent; None: the installation's
@@ -31,7 +31,7 @@ class CandidateState:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the gate let it pass."""
+        """Whether the gate let it pass, or a person brings it back."""
         return self.canary is not None
 
     def evidence_for(self, by: str) -> Evidence:
@@ -62,7 +62,10 @@ def _state(
     }
     decided = decisions.decisions_of(connection, candidate.agent, candidate.number)
     canaries = [
-        decision for decision in decided if decision.verdict is Verdict.CANARY and decision.by == BY_GATE
+        decision
+        for decision in decided
+        if decision.verdict is Verdict.REINSTATE
+        or (decision.verdict is Verdict.CANARY and decision.by == BY_GATE)
     ]
     champion = (
         None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from ledger.database import now_s
 from ledger.schema import canary_steps, events
@@ -59,6 +59,12 @@ def begin_step(connection: Connection, agent: str, number: int, share: float) ->
             began_s=now_s(connection),
         )
     )
+
+
+def forget_steps(connection: Connection, agent: str, number: int) -> None:
+    """The version's next step is its first: what was counted in earlier ones decides nothing any more."""
+    of_version = (canary_steps.c.agent == agent, canary_steps.c.number == number)
+    connection.execute(delete(canary_steps).where(*of_version))
 
 
 def end_steps(connection: Connection, agent: str, *numbers: int) -> None:

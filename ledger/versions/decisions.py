@@ -31,6 +31,7 @@ class Verdict(StrEnum):
     ABSTAIN = "abstain"
     ROLLBACK = "rollback"
     KEEP = "keep"  # a champion was judged again, and goes on serving
+    REINSTATE = "reinstate"  # a person brings back a version that was refused or rolled back
 
 
 BY_GATE, BY_CANARY, BY_OUTCOMES = "gate", "canary", "outcomes"
@@ -53,11 +54,20 @@ class Decision:
 
 
 def undecided(connection: Connection) -> list[Version]:
-    """Candidates without a final verdict, oldest first. An agent has one at most."""
+    """Candidates without a final verdict, oldest first. An agent has one at most.
+
+    A version that a person brings back has none until it serves, or is refused again.
+    """
+    later = decisions.alias("later")
+    brought_back = (
+        select(literal(1))
+        .where(later.c.agent == decisions.c.agent, later.c.number == decisions.c.number)
+        .where(later.c.kind == Verdict.REINSTATE.value, later.c.id > decisions.c.id)
+    )
     settled = (
         select(literal(1))
         .where(decisions.c.agent == versions.c.agent, decisions.c.number == versions.c.number)
-        .where(decisions.c.kind.in_([verdict.value for verdict in SETTLED]))
+        .where(decisions.c.kind.in_([verdict.value for verdict in SETTLED]), ~brought_back.exists())
     )
     return read_versions(connection, select(versions).where(~settled.exists()).order_by(versions.c.made_s))
 
@@ -87,14 +97,15 @@ def passed(connection: Connection, agent: str, number: int) -> Decision | None:
 
 
 def confirmation(connection: Connection, agent: str, number: int, *, by_outcomes: bool) -> Decision | None:
-    """The first decision that lets the version serve, by its outcomes or by a person; None: there is none."""
+    """The last decision that lets the version serve, by its outcomes or by a person; None: there is none."""
+    confirming = (Verdict.CONFIRM, Verdict.REINSTATE)
     query = select(decisions).where(
         decisions.c.agent == agent,
         decisions.c.number == number,
-        decisions.c.kind == Verdict.CONFIRM.value,
+        decisions.c.kind.in_([verdict.value for verdict in confirming]),
         (decisions.c.by == BY_OUTCOMES) == by_outcomes,
     )
-    return next(iter(read_decisions(connection, query.order_by(decisions.c.id).limit(1))), None)
+    return next(iter(read_decisions(connection, query.order_by(decisions.c.id.desc()).limit(1))), None)
 
 
 def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]:

@@ -15,7 +15,7 @@ from ledger.events import Status
 from ledger.intake.withdrawn import changed_events, no_evidence
 from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.turn_states import EventOutcome, TurnPart, in_part
-from ledger.versions import canary
+from ledger.versions import canary, reinstating
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation, want, wanted
 from ledger.versions.evidence import Evidence
@@ -25,16 +25,22 @@ from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions
 def promote(database: Database, candidate: Version, decision: Decision) -> int:
     """Make the candidate the champion. Returns the new generation.
 
+    Of a version that a person brings back, the held events of its line are open again.
     Raises `FlipRefused` if its parent is no longer champion, it has a final verdict already, people have
-    amended, retracted or contested an event of its turn, or withdrawn an event that it was judged by.
+    amended, retracted or contested an event of its turn, or withdrawn an event that it was judged by. To one
+    that a person brings back only the first two apply, and an ancestor may be champion instead of the parent.
     """
     assert decision.verdict is Verdict.PROMOTE
     with database.write() as connection:
         champion_number = champion(connection, candidate.agent)
-        if champion_number != candidate.parent:
+        is_back = reinstating.is_reinstated(connection, candidate)
+        line = lineage_of(connection, candidate.agent, candidate.number)
+        if champion_number not in (line[1:] if is_back else [candidate.parent]):
             raise FlipRefused(f"parent v{candidate.parent} is no longer champion")
         _must_be_undecided(connection, candidate)
-        if changed := changed_events(connection, candidate.turn_id):
+        if is_back:
+            reinstating.open_held(connection, candidate.agent, line[: line.index(champion_number)])
+        elif changed := changed_events(connection, candidate.turn_id):
             raise FlipRefused(f"{changed} of its events changed meanwhile")
         if withdrawn := no_evidence(connection, candidate.agent, decision.evidence.judged_events()):
             raise FlipRefused(f"{len(withdrawn)} of the events it was judged by were taken back meanwhile")

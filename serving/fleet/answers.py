@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from ledger.versions.evidence import Answers, Circumstances, Evidence, Pair
+from ledger.versions.lineage import Version
 from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
@@ -52,6 +53,11 @@ class JudgedModels:
 
     before: str
     after: str
+
+
+def model_name(replica: Replica, version: Version | None) -> str:
+    """The name of the version on the replica; None is the base. Raises `ReplicaUnavailable`."""
+    return (replica.base_name() or "") if version is None else version.model
 
 
 def ask(

@@ -29,7 +29,7 @@ from rewards.supporters import Supporters
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
 from serving.canary.unasked import judge_unasked, limits_before
-from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of
+from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of, model_name
 from serving.fleet.gate import GateEvidence, GateLimits, judge
 from serving.fleet.gathering import AnswerScoring, Gathered, Questions
 from serving.fleet.own_scores import ScoringOptions
@@ -193,20 +193,22 @@ def _gather(
             suite=judging.suite(connection, candidate, supporters),
             taught=taught_questions(connection, candidate, limit=options.receipts_max),
         )
-        suite = len(judging.whole_suite(connection, candidate, supporters))
     models = JudgedModels(before=model_name(replica, state.champion), after=candidate.model)
     ask_both = partial(ask, replica, models, options=options.asking, stopping=stopping)
     gathered = judging.scoring.gather(questions, ask_both, scorer=state.scorer, stopping=stopping)
     kl_nats = judging.checker.check(candidate).kl_nats
     evidence = gathered.evidence(attempt=state.refusals + 1, parity=parity, kl_nats=kl_nats)
-    build = read_build(replica)
-    under = Circumstances(suite=suite, server=build.server(options.image), template=build.template)
-    return evidence, gathered, under
+    return evidence, gathered, _circumstances(judging, candidate, replica.url)
 
 
-def model_name(replica: Replica, version: Version | None) -> str:
-    """The name of the version on the replica; None is the base. Raises `ReplicaUnavailable`."""
-    return (replica.base_name() or "") if version is None else version.model
+def _circumstances(judging: Judging, candidate: Version, url: str) -> Circumstances:
+    """What its answers are given under now, on that replica. Raises `ReplicaUnavailable`."""
+    with judging.database.read() as connection:
+        authors_min = judging.options.limits.authors_min
+        supporters = read_supporters(connection, candidate.agent, authors_min=authors_min)
+        suite = len(judging.whole_suite(connection, candidate, supporters))
+    build = read_build(judging.replicas[url])
+    return Circumstances(suite=suite, server=build.server(judging.options.image), template=build.template)
 
 
 def _load_everywhere(judging: Judging, state: CandidateState, evidence: Evidence) -> bool:
@@ -244,6 +246,8 @@ def _swap(judging: Judging, state: CandidateState, canary: Decision) -> bool:
         return False
     parities = {url: parity.numbers() for url, parity in holders.items()}
     evidence = replace(state.evidence_for(by), replicas=parities, failed=dict(failures))
+    if canary.verdict is Verdict.REINSTATE:  # the gate asked nothing: later looks compare with today
+        evidence = replace(evidence, under=_circumstances(judging, candidate, sorted(holders)[0]))
     judging.failpoint("fleet-swapping")
     try:
         decision = replace(_decision(candidate, Verdict.PROMOTE, evidence), by=by)

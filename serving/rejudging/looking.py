@@ -17,11 +17,12 @@ from ledger.learning.agents import all_agents
 from ledger.versions import decisions
 from ledger.versions.decisions import BY_GATE, Verdict
 from ledger.versions.evidence import Circumstances, Evidence
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.looks import ServingChampion, keep, serving_champions
 from ledger.versions.promotion import roll_back
-from serving.fleet.answers import Interrupted, JudgedModels, ask, evidence_of
+from serving.fleet.answers import Interrupted, JudgedModels, ask, evidence_of, model_name
 from serving.fleet.gathering import Questions
-from serving.fleet.judging import Judging, model_name
+from serving.fleet.judging import Judging
 from serving.fleet.questions import gate_questions, read_supporters
 from serving.fleet.reconciler import judging_replica
 from serving.fleet.replica import ReplicaRefused, ReplicaUnavailable
@@ -80,7 +81,9 @@ class ChampionLooks:
         judging, version = self.judging, own.version
         with judging.database.read() as connection:
             now = replace(build, suite=self._suite_size(connection, own))
-            scorer = all_agents(connection)[version.agent].scorer
+            agent = all_agents(connection)[version.agent]
+        if agent.gate is not GateMode.CORRECTIONS:
+            return False  # its conversations judge it, not its prompts
         changed = causes(own.under, now, growth=self.options.growth)
         holders = judging.reports.holders(version.model)
         if own.predecessor is not None:
@@ -90,7 +93,7 @@ class ChampionLooks:
             return False
         try:
             kl_nats = judging.checker.check(version).kl_nats
-            judging.scorers.check(scorer)
+            judging.scorers.check(agent.scorer)
         except (OSError, NewerManifest, UnknownScorer):
             return False  # the store or the scorer is away: another round
         url = judging_replica(version.model, sorted(holders))
@@ -99,7 +102,9 @@ class ChampionLooks:
         models = JudgedModels(before=model_name(replica, own.predecessor), after=version.model)
         asking = replace(judging.options.asking, in_flight_max=IN_FLIGHT_MAX)
         ask_both = partial(ask, replica, models, options=asking, stopping=stopping)
-        gathered = judging.scoring.gather(self._questions(own), ask_both, scorer=scorer, stopping=stopping)
+        gathered = judging.scoring.gather(
+            self._questions(own), ask_both, scorer=agent.scorer, stopping=stopping
+        )
         judged = gathered.evidence(attempt=own.looks + 1, parity=holders[url], kl_nats=kl_nats)
         ruling = judge_again(judged, alpha=self.options.alpha)
         advice = (TEMPLATE_ADVICE,) if replace(own, under=own.under.updated(now)).has_other_template else ()

@@ -6,21 +6,43 @@ from typing import Any
 from daemon.commands.ledger import opened
 from daemon.commands.versions import parse_reference
 from daemon.console import CommandFailed, joined, short
+from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from ledger.database import Database
 from ledger.errors import FlipRefused
 from ledger.learning.agents import all_agents
-from ledger.versions import desired, holds, lineage, promotion
+from ledger.versions import decisions, desired, holds, lineage, promotion, reinstating
 from ledger.versions.lineage import Version
+from ledger.versions.reinstating import EventLeftBehind
 
 
 def promote(settings: Settings, reference: str, *, by: str, reason: str) -> dict[str, Any]:
-    """Let a candidate serve that passed the gate; the fleet role does it within a second."""
+    """Let a version serve; the fleet role does it as soon as replicas hold it.
 
-    def confirm(database: Database, candidate: Version) -> None:
-        promotion.confirm(database, candidate, by=by, reason=reason)
+    It is a candidate that passed the gate, or one that was refused or rolled back, which needs a reason.
+    """
+    left: list[EventLeftBehind] = []
+    settled: list[Version] = []
 
-    return _decide(settings, reference, confirm) | {"verdict": "confirm", "by": by}
+    def let_serve(database: Database, version: Version) -> None:
+        with database.read() as connection:
+            is_candidate = version in decisions.undecided(connection)
+        if is_candidate:
+            promotion.confirm(database, version, by=by, reason=reason)
+            return
+        if not reason.strip():
+            raise CommandFailed(
+                f"{version.agent}@{version.name} was refused or rolled back: say why it comes back, --reason",
+                code=ExitCode.USAGE,
+            )
+        left.extend(reinstating.reinstate(database, version, by=by, reason=reason))
+        settled.append(version)
+
+    done = _decide(settings, reference, let_serve) | {"verdict": "confirm", "by": by}
+    if not settled:
+        return done
+    not_following = [{"event": event.uid, "status": event.status.value} for event in left]
+    return done | {"verdict": "reinstate", "not_following": not_following}
 
 
 def refuse(settings: Settings, reference: str, *, by: str, reason: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Answers, Evidence, LiveComparison
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.promotion import confirm, roll_back
+from ledger.versions.reinstating import reinstate
 from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
 from serving.fleet.judging import Judging, judge_candidates, promote_candidates
@@ -798,3 +799,30 @@ def test_a_candidate_that_is_loaded_otherwise_than_trained_gets_no_share(billing
     [decision] = judge.decisions()
     assert decision.verdict is Verdict.REFUSE
     assert decision.evidence.reasons[0].startswith("kl: 2.000 nats")
+
+
+def test_a_version_that_a_person_brings_back_serves_once_replicas_hold_and_probed_it(billing, bench):
+    judge = bench()
+    billing.corrections("billing", 8, role=Role.GATE)
+    version = billing.candidate("billing")
+    judge.run()
+    roll_back(billing.database, "billing", to=None, by="ann", reason="worse")
+    reinstate(billing.database, version, by="ben", reason="it was the scorer")
+    judge.run()
+    assert judge.serving() == version.number
+    last = judge.decisions()[-1]
+    assert (last.verdict, last.by, last.evidence.reasons) == (Verdict.PROMOTE, "ben", ("it was the scorer",))
+    assert list(last.evidence.replicas) == [billing.replicas[0].url]
+    assert last.evidence.under.server == "0.32.0"
+
+
+def test_a_version_that_is_brought_back_and_fails_its_probes_does_not_serve(billing, bench):
+    version = billing.candidate("billing")
+    turn_builder.refuse(billing.database, version)
+    reinstate(billing.database, version, by="ben", reason="it was the scorer")
+    billing.replicas[0].faults.load_nothing = True
+    judge = bench()
+    judge.run()
+    assert judge.serving() == lineage.BASE
+    last = judge.decisions()[-1]
+    assert (last.verdict, last.evidence.reasons) == (Verdict.ABSTAIN, ("no replica could hold it",))

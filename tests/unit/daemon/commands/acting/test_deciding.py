@@ -12,7 +12,7 @@ from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from tests.unit.daemon.conftest import Clorad
-from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.event_builder import build_event, build_retraction, keep
 from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import build_decision, build_version, promote
 
@@ -121,3 +121,26 @@ def test_status_says_what_a_canary_waits_for(clorad: Clorad, database: Database)
     assert waits.endswith("s more of this step (5% of the conversations)")
     waits = clorad("status", "--json", env={"CLORAD_CANARY__S_MAX": "0.001"}).json["agents"]["billing"]
     assert waits["candidate_waits_for"] == "its first conversation (5% of the conversations)"
+
+
+def test_a_refused_version_is_brought_back_with_a_reason_and_shown(
+    clorad: Clorad, database: Database
+) -> None:
+    clorad("refuse", "billing@v1", "--by", "ann", "--reason", "too short")
+    keep(database, build_retraction("r", "e1"))
+    unexplained = clorad("promote", "billing@v1", "--by", "ben")
+    assert unexplained.code == 2
+    assert "say why it comes back, --reason" in unexplained.err
+    said = clorad("promote", "billing@v1", "--by", "ben", "--reason", "long enough", "--json")
+    assert said.json == {
+        "agent": "billing",
+        "version": "v1-000001",
+        "verdict": "reinstate",
+        "by": "ben",
+        "not_following": [{"event": "dev#e1", "status": "retracted"}],
+    }
+    assert last(database) == ("reinstate", "ben", ("long enough",))
+    assert "brought back by ben" in clorad("why", "billing@v1").out
+    assert clorad("refuse", "billing@v1", "--by", "ann", "--reason", "too short").code == 0
+    text = clorad("promote", "billing@v1", "--by", "ben", "--reason", "long enough").out
+    assert text.endswith("it was taught with dev#e1, which stays retracted\n")
