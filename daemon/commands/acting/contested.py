@@ -2,15 +2,14 @@
 
 from typing import Any
 
+from daemon.commands.acting.contradicting import contradicting, wanted_text
 from daemon.commands.ledger import opened, reading
 from daemon.console import CommandFailed, console, moment, short, show_json, table
 from daemon.settings import Settings
 from ledger.database import Database
 from ledger.events import KeptEvent
 from ledger.learning import contested, event_decisions, event_queries
-from ledger.learning.event_queries import interactions_named
-from rewards.exchange import History, asked, is_same_prompt
-from rewards.replies import reply_text
+from rewards.exchange import asked
 
 
 def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) -> None:
@@ -23,16 +22,16 @@ def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) ->
     rows = table("EVENT", "AGENT", "AUTHOR", "PROMPT", "WANTS", "OTHERS WANT", "WHY", "WHEN")
     for contested_event in contested_events:
         others = [
-            _wanted(other)
+            wanted_text(other)
             for other in contested_event.beside
-            if _wanted(other) != _wanted(contested_event.kept)
+            if wanted_text(other) != wanted_text(contested_event.kept)
         ]
         rows.add_row(
             short(contested_event.kept.event.uid, 60),
             contested_event.kept.event.agent,
             short(contested_event.kept.event.author, 20),
             short(asked(tuple(contested_event.kept.event.data.get("messages") or ())), 40),
-            short(_wanted(contested_event.kept), 40),
+            short(wanted_text(contested_event.kept), 40),
             short("; ".join(dict.fromkeys(others)), 40),
             short(contested_event.reason, 60),
             moment(contested_event.kept.received_s),
@@ -41,19 +40,14 @@ def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) ->
 
 
 def settle(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, Any]:
-    """Let one event count from now on; what wants another reply to the same prompt no longer does."""
+    """Let one event count from now on; what wants another reply to the same prompt no longer does.
+
+    Where its prompt is not known, the others go on counting.
+    """
     with opened(settings) as database:
         kept = _contested_event(database, uid)
         with database.read() as connection:
-            beside = contested.beside_it(connection, kept)
-            named = [item.event.interaction for item in (kept, *beside) if item.event.interaction]
-            history = History(interactions=interactions_named(connection, named), conversations={})
-        prompt = history.about(kept.event).messages
-        against = [
-            other
-            for other in beside
-            if is_same_prompt(prompt, history.about(other.event).messages) and _wanted(other) != _wanted(kept)
-        ]
+            against = contradicting(connection, kept)
         decision = event_decisions.settle(database, kept, against, by=by, reason=reason)
     uid, superseded = kept.event.uid, [other.event.uid for other in against]
     return {"event": uid, "superseded": superseded, "by": by, "decision": decision.id}
@@ -75,7 +69,3 @@ def _contested_event(database: Database, uid: str) -> KeptEvent:
         complaint = "several contested events are" if contested_events else "no contested event is"
         raise CommandFailed(f"{complaint} called {short(uid, 80)}; `clorad contested list` has them")
     return contested_events[0].kept
-
-
-def _wanted(kept: KeptEvent) -> str:
-    return " ".join(reply_text(kept.event.data.get("corrected") or "").split())

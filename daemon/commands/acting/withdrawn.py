@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from daemon.commands.acting.contradicting import contradicting
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, short
 from daemon.settings import Settings
 from ledger.database import Connection, Database
 from ledger.errors import EventDecisionRefused
-from ledger.events import CORRECTING, KeptEvent
+from ledger.events import KeptEvent
 from ledger.intake.withdrawn import GONE
-from ledger.learning import contested, event_decisions, event_queries
+from ledger.learning import event_decisions, event_queries
 from ledger.learning.event_decisions import EventDecision
-from ledger.learning.event_queries import interactions_named
 from ledger.reports.affected_versions import affected_versions
 from ledger.upkeep.mentions import taught_with
-from rewards.exchange import History, is_same_prompt
 
 
 def retract(settings: Settings, uid: str, *, by: str, reason: str) -> dict[str, Any]:
@@ -69,20 +68,8 @@ def _event(database: Database, uid: str) -> KeptEvent:
 
 def _later_words(connection: Connection, kept: KeptEvent) -> list[KeptEvent]:
     """Later corrections of the same prompt in the name of the same author that want another reply."""
-    if kept.event.kind not in CORRECTING:
-        return []
-    beside = [
-        other
-        for other in contested.beside_it(connection, kept)
-        if other.seq > kept.seq and other.event.author == kept.event.author
-    ]
-    named = [item.event.interaction for item in (kept, *beside) if item.event.interaction]
-    history = History(interactions=interactions_named(connection, named), conversations={})
-    prompt = history.about(kept.event).messages
     return [
         other
-        for other in beside
-        if prompt
-        and is_same_prompt(prompt, history.about(other.event).messages)
-        and other.event.data.get("corrected") != kept.event.data.get("corrected")
+        for other in contradicting(connection, kept)
+        if other.seq > kept.seq and other.event.author == kept.event.author
     ]

@@ -96,3 +96,18 @@ def test_only_contested_events_are_settled_and_only_with_a_reason(
     assert refused.code != 0
     assert "clorad contested list" in refused.err
     assert clorad("contested", "settle", "dev#m").code != 0
+
+
+def test_an_event_without_a_known_prompt_is_settled_against_nobody(
+    clorad: Clorad, database: Database
+) -> None:
+    """The prompts of one group need not be the same."""
+    for lost, corrected in (("lost-1", "yes"), ("lost-2", "no")):
+        data = {"rejected": "x", "corrected": corrected}
+        keep(database, build_event(lost, author="ann", prompt_group="one group", interaction=lost, data=data))
+    with database.read() as connection:
+        [kept] = event_by_uid(connection, "dev#lost-1")
+    mark(database, {kept.seq: (Status.CONTESTED, "people disagree")})
+    settled = clorad("contested", "settle", "dev#lost-1", "--by", "lead", "--reason", "right", "--json")
+    assert settled.json["superseded"] == []
+    assert status(database, "lost-2") is Status.OPEN
