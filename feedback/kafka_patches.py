@@ -64,8 +64,8 @@ def _bounded_records(batch: Any) -> Iterator[Any]:
         batch._maybe_uncompress()
     except unpacking.UnpacksTooLarge as fault:
         beginning = fault.beginning[: VALUE_BYTES_MAX + 1].ljust(VALUE_BYTES_MAX + 1)
-        # Without compaction, which feedback topics do not have, the offsets have no holes.
-        count = min(batch.records_count, batch.last_offset_delta + 1)
+        # Compaction leaves holes, and which offsets those are is packed too: none of them is passed over.
+        count = batch.last_offset_delta + 1
         return (
             default_records.DefaultRecord(
                 len(beginning),

@@ -1,7 +1,7 @@
 """What is packed is unpacked as kafka-python would, and a bomb of any codec ends at the bound."""
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import lz4.frame
 import pytest
@@ -65,7 +65,7 @@ def test_damaged_bytes_are_an_error_and_no_result(pair: Codec, damaged: bytes) -
     assert not isinstance(fault.value, MemoryError)
 
 
-def build_batch(*values: bytes) -> DefaultRecordBatch:
+def build_batch(*values: bytes, offsets: Sequence[int] | None = None) -> DefaultRecordBatch:
     """A batch packed with gzip, as a broker sends it."""
     builder = DefaultRecordBatchBuilder(
         magic=2,
@@ -76,7 +76,7 @@ def build_batch(*values: bytes) -> DefaultRecordBatch:
         base_sequence=-1,
         batch_size=2 * BYTES_MAX,
     )
-    for place, value in enumerate(values):
+    for place, value in zip(offsets or range(len(values)), values, strict=True):
         builder.append(place, 1_700_000_000_000, None, value, [])
     return DefaultRecordBatch(builder.build())
 
@@ -87,3 +87,12 @@ def test_each_record_of_a_batch_that_unpacks_to_too_much_is_too_large_for_an_eve
     assert [record.offset for record in records] == [0, 1, 2]
     assert all(len(record.value) == VALUE_BYTES_MAX + 1 for record in records)
     assert [record.value for record in build_batch(b"small", b"other")] == [b"small", b"other"]
+
+
+def test_of_a_compacted_batch_that_unpacks_to_too_much_no_offset_is_passed_over() -> None:
+    """Which offsets have records is packed too: one that has one must not become a hole."""
+    bound_unpacking()
+    batch = build_batch(b"small", b"\0" * BYTES_MAX, b"small", offsets=(0, 3, 7))
+    records = list(batch)
+    assert [record.offset for record in records] == list(range(8))
+    assert all(len(record.value) == VALUE_BYTES_MAX + 1 for record in records)
