@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.events import CORRECTING, Interaction, KeptEvent
 from rewards.exchange import History, prompt_key
-from rewards.replies import reply_text
+from rewards.replies import compared_text
 from rewards.supporters import Supporters, author_of
 
 
@@ -129,4 +129,4 @@ def _by_prompt(
 
 def _wanted(kept: KeptEvent) -> str:
     """Case matters here: in code it is another reply."""
-    return " ".join(reply_text(kept.event.data.get("corrected") or "").split())
+    return " ".join(compared_text(kept.event.data.get("corrected") or "").split())

@@ -13,7 +13,7 @@ from feedback.grouping import normalise
 from feedback.token_ids import IdsLeftOut
 from ledger.events import Event, Interaction, Kind, Role
 from rewards.episode import Message, SampledTokens, text_of
-from rewards.replies import Reply, calls_of, is_same_reply, reply_text, said_in
+from rewards.replies import Reply, calls_of, compared_text, is_same_reply, reply_text, said_in
 
 _OWN_REQUEST = ("tools", "chat_template_kwargs")
 _WHY_NO_IDS = {
@@ -152,7 +152,7 @@ class History:
     def right_reply(self, event: Event) -> str | None:
         """What is compared of the reply that this event wants: the approved or the corrected one."""
         reply = self.wanted(event)
-        return None if reply is None else reply_text(reply)
+        return None if reply is None else compared_text(reply)
 
     def wanted(self, event: Event) -> Reply | None:
         """The reply that this event wants: the approved or the corrected one."""

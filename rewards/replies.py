@@ -38,6 +38,29 @@ def reply_text(reply: Reply) -> str:
     return f"[{', '.join(called)}]"
 
 
+def compared_text(reply: Reply) -> str:
+    """As `reply_text`, but a text that spells calls differs from calls that are made.
+
+    Such a text stands in an object: it still compares as JSON with texts that spell the same.
+    """
+    text = reply_text(reply)
+    is_call = not isinstance(reply, str) and bool(calls_of(reply))
+    return f'{{"text": {text}}}' if not is_call and spells_calls(text) else text
+
+
+def spells_calls(text: str) -> bool:
+    """Whether the text reads as `reply_text` writes calls."""
+    if not text.lstrip().startswith("["):
+        return False
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return bool(values) and all(
+        isinstance(value, dict) and value.keys() == {"name", "arguments"} for value in values
+    )
+
+
 def calls_of(message: Message) -> list[tuple[str, Any]]:
     """Name and arguments of each call, in order. Arguments that are no JSON object stay the text they are."""
     calls = message.get("tool_calls")

@@ -30,7 +30,7 @@ class Question:
     event: str  # uid
     messages: tuple[Mapping[str, Any], ...]
     request: Mapping[str, Any] = field(default_factory=dict)  # tools and what else the agent was asked with
-    wanted: str  # a JSON array where calls are wanted (`rewards.replies.reply_text`)
+    wanted: str  # a JSON array where calls are wanted (`rewards.replies.compared_text`)
     author: str | None = None  # None: one author is enough
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from rewards.replies import reply_text
+from rewards.replies import compared_text
 
 TRIES_MAX = 3
 RETRY_WAIT_S = 0.1
@@ -56,7 +56,7 @@ class Listing:
 class Completion:
     """The greedy answer of a model."""
 
-    text: str  # its calls as a JSON array, where it calls tools (`rewards.replies.reply_text`)
+    text: str  # its calls as a JSON array, where it calls tools (`rewards.replies.compared_text`)
     finish_reason: str  # "length": it reached the limit of tokens
 
 
@@ -175,7 +175,7 @@ class Replica:
         with self._as_vllm_answers("/v1/chat/completions"):
             choice = response.json()["choices"][0]
             return Completion(
-                text=reply_text(choice["message"]), finish_reason=choice.get("finish_reason") or ""
+                text=compared_text(choice["message"]), finish_reason=choice.get("finish_reason") or ""
             )
 
     def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rewards.replies import calls_of, is_same_reply, is_text, message_of, reply_text
+from rewards.replies import calls_of, compared_text, is_same_reply, is_text, message_of, reply_text
 
 
 def build_call(arguments: Any, name: str = "stock", id: str = "c1") -> dict[str, Any]:
@@ -67,3 +67,19 @@ def test_arguments_that_are_no_json_object_stay_what_they_are() -> None:
 @pytest.mark.parametrize("calls", [None, "stock", [None], [{}], [{"function": "stock"}]])
 def test_calls_in_another_form_end_nothing(calls: Any) -> None:
     assert isinstance(reply_text({"role": "assistant", "content": None, "tool_calls": calls}), str)
+
+
+def test_a_text_that_spells_a_call_is_compared_as_another_reply() -> None:
+    call = build_message(build_call('{"a": 1}'))
+    spelled = reply_text(call)
+    for text in (spelled, f"  {spelled}", build_message(content=spelled)):
+        assert compared_text(call) != compared_text(text)
+        assert compared_text(text) == f'{{"text": {reply_text(text)}}}'
+    assert reply_text(spelled) == spelled, "what is trained on stays as it is"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", "[1]", '[{"name": "stock"}]', '{"name": "a", "arguments": {}}']
+)
+def test_other_texts_are_compared_as_they_are(text: str) -> None:
+    assert compared_text(text) == text

@@ -69,5 +69,23 @@ def test_calls_are_right_by_names_in_order_and_arguments_as_json(
         build_message('{"a": 1, "b": 2}', "{}"),
         build_message('{"a": 1, "b": '),
         {"role": "assistant", "content": "Which?"},
+        {"role": "assistant", "content": wanted},  # it spells the call and makes none
     ):
         assert score(scorer, text_of(environment, wrong), wanted) == 0.0
+
+
+def test_a_text_that_spells_calls_is_right_where_such_a_text_is_wanted(
+    environment: ServingEnvironment,
+) -> None:
+    """Agents whose vLLM parses no calls say them as a text, in any spelling of JSON."""
+    spelled = '[{"name": "stock", "arguments": {"a": 1, "b": 2}}]'
+    environment.agent("billing")
+    data = {"messages": list(ASKED), "rejected": "no", "corrected": spelled}
+    keep(environment.database, build_event("1", role=Role.TRAIN, data=data))
+    with environment.database.read() as connection:
+        [question] = questions_of(connection, event_queries.event_by_uid(connection, "dev#1"))
+    other_spelling = '[ {"arguments": {"b": 2, "a": 1}, "name": "stock"} ]'
+    said = text_of(environment, {"role": "assistant", "content": other_spelling})
+    assert score("json", said, question.wanted) == 1.0
+    called = text_of(environment, build_message({"a": 1, "b": 2}), tools=TOOLS)
+    assert score("json", called, question.wanted) == 0.0
