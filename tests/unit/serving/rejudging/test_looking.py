@@ -13,6 +13,7 @@ from ledger.events import Event, Kind, Role, Status
 from ledger.learning.event_queries import usable
 from ledger.versions import desired, looks
 from ledger.versions.decisions import Verdict
+from ledger.versions.gate_modes import GateMode
 from serving.fleet.answers import Interrupted
 from serving.rejudging.causes import TEMPLATE_ADVICE, RejudgingOptions
 from serving.rejudging.looking import IN_FLIGHT_MAX, ChampionLooks
@@ -280,3 +281,11 @@ def test_each_look_has_a_smaller_level(rejudged: Rejudged) -> None:
         if decision.verdict is Verdict.KEEP
     ]
     assert levels == pytest.approx([0.01 / 2, 0.01 / 6])
+
+
+def test_an_agent_that_is_judged_by_outcomes_is_not_judged_again_by_prompts(
+    rejudged: Rejudged, environment: ServingEnvironment
+) -> None:
+    environment.agent("billing", gate=GateMode.OUTCOMES)
+    rejudged.approve(8)
+    assert rejudged.look() == 0
