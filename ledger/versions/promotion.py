@@ -15,7 +15,8 @@ from ledger.events import Status
 from ledger.intake.withdrawn import changed_events, no_evidence
 from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.turn_states import EventOutcome, TurnPart, in_part
-from ledger.versions import canary, reinstating
+from ledger.versions import canary
+from ledger.versions.acting import reinstating
 from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation, want, wanted
 from ledger.versions.evidence import Evidence

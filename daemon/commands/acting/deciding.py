@@ -11,9 +11,10 @@ from daemon.settings import Settings
 from ledger.database import Database
 from ledger.errors import FlipRefused
 from ledger.learning.agents import all_agents
-from ledger.versions import decisions, desired, holds, lineage, promotion, reinstating
+from ledger.versions import decisions, desired, holds, lineage, promotion
+from ledger.versions.acting import reinstating
+from ledger.versions.acting.reinstating import EventLeftBehind
 from ledger.versions.lineage import Version
-from ledger.versions.reinstating import EventLeftBehind
 
 
 def promote(settings: Settings, reference: str, *, by: str, reason: str) -> dict[str, Any]:

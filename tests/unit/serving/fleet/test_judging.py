@@ -13,12 +13,12 @@ from ledger.events import Event, Kind, Role
 from ledger.learning.backlog import backlogs
 from ledger.learning.event_queries import usable
 from ledger.versions import canary, decisions, desired, lineage
+from ledger.versions.acting.reinstating import reinstate
 from ledger.versions.decisions import BY_OUTCOMES, Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Answers, Evidence, LiveComparison
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.promotion import confirm, roll_back
-from ledger.versions.reinstating import reinstate
 from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
 from serving.fleet.judging import Judging, judge_candidates, promote_candidates

@@ -11,11 +11,11 @@ from ledger.errors import FlipRefused
 from ledger.events import Status
 from ledger.learning.backlog import backlogs
 from ledger.versions import canary, decisions, desired, lineage, promotion
+from ledger.versions.acting.reinstating import EventLeftBehind, reinstate
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version
-from ledger.versions.reinstating import EventLeftBehind, reinstate
 from tests.unit.ledger.event_builder import build_event, build_retraction, keep
 from tests.unit.ledger.turn_builder import build_decision, build_version, promote, refuse
 
