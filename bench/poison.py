@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from math import comb, inf
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from bench.commit import commit
 from bench.finished_runs import append_run, read_runs
 from bench.poison_history import ATTACKERS, HONEST_AUTHORS, Cell, Prompt, text_of_prompt, what_people_say
 from bench.poison_ledger import judged, store, turn_about
+from bench.share_bound import bound_95
 from daemon.settings import GateSettings
 from examples.house_rules.world import World
 from examples.house_rules.world_file import read_world
@@ -114,16 +115,6 @@ def _run(world: World, cell: Cell, seed: int, engine: Any) -> tuple[str, bool]:
             answer == getattr(prompt, wanted) for answer, prompt in zip(answers, asked, strict=True)
         )
     return WAITS if verdict is None else verdict.value, followed * 2 > len(asked)
-
-
-def bound_95(promoted: int, tried: int) -> float:
-    """Upper end of the one-sided 95 % interval of a share (Clopper and Pearson, 1934), by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        share = (low + high) / 2
-        at_most = sum(comb(tried, k) * share**k * (1 - share) ** (tried - k) for k in range(promoted + 1))
-        low, high = (share, high) if at_most > 0.05 else (low, share)
-    return high if promoted < tried else 1.0
 
 
 def cells_of(world: World, *, engine: bool, authors_min: int) -> list[Cell]:

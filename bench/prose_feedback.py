@@ -13,6 +13,7 @@ from bench.prose_model import ProseModel, ProseReply
 from daemon.settings import GateSettings, LearningSettings
 from engine.lesson import Lesson
 from engine.recipe import Recipe
+from examples.house_rules.rehearsed_gate import GateQuestions, question_about
 from examples.house_rules.rehearsed_roles import role_of
 from examples.real_base.prose_world import ProsePrompt, ProseRule, ProseWorld
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
@@ -21,7 +22,7 @@ from rewards.batch import choose
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.silence import unopposed
-from rewards.suite import SuiteQuestion, suite
+from rewards.suite import suite
 from rewards.supporters import Supporters, find_supporters
 
 REPLY_TOKENS_MAX = 96
@@ -106,7 +107,7 @@ class ProseFeedback:
         )
         return Lesson(agent=self.agent, parent=parent, recipe=recipe, seed=seed, episodes=episodes)
 
-    def questions(self) -> tuple[list[SuiteQuestion], list[SuiteQuestion]]:
+    def questions(self) -> GateQuestions:
         """The gate's questions about the last wave, and its no-harm suite."""
         new, judged_before = self._events(Role.GATE)
         asked = suite(
@@ -120,14 +121,16 @@ class ProseFeedback:
             seed=self.seed,
             questions_max=GateSettings().suite_max,
         )
-        return [_question(kept) for kept in new], list(asked)
-
-    def newly_taught(self) -> list[str]:
-        """The corrected replies that the last wave is trained on."""
-        return [str(kept.event.data["corrected"]) for kept in self._events(Role.TRAIN)[0]]
+        return GateQuestions(
+            gate=[question_about(kept) for kept in new],
+            suite=asked,
+            taught=[str(kept.event.data["corrected"]) for kept in self._events(Role.TRAIN)[0]],
+            scorer=self.world.agents[self.agent].scorer,
+            authors=self._authors,
+        )
 
     @property
-    def authors(self) -> dict[str, str]:
+    def _authors(self) -> dict[str, str]:
         """Who corrected, by uid, where nobody counts alone."""
         alone = self.plan.authors_min <= 1
         return {} if alone else {kept.event.uid: kept.event.author for kept in self.kept}
@@ -205,16 +208,6 @@ class ProseFeedback:
 
     def _history(self) -> History:
         return History(interactions={capture.id: capture for capture in self.captured}, conversations={})
-
-
-def _question(kept: KeptEvent) -> SuiteQuestion:
-    event = kept.event
-    return SuiteQuestion(
-        seq=kept.seq,
-        uid=event.uid,
-        messages=tuple(event.data["messages"]),
-        expected=str(event.data["corrected"]),
-    )
 
 
 def counted(lesson: Lesson) -> dict[str, int]:

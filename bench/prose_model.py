@@ -36,6 +36,7 @@ class AnswerReading:
     first_choice: bool  # of every token and the end of the turn: a greedy reply is this answer
     same_share: float  # of its tokens that are the adapter's first choice where they are the base's
     kl_nats: float  # forward KL from the base, mean over the answer's tokens
+    loss_nats: float  # cross entropy, mean over the answer's tokens
 
 
 class ProseModel:
@@ -105,6 +106,7 @@ class ProseModel:
                     first_choice=bool(mine.all()),
                     same_share=float((mine & bases).sum() / bases.sum().clamp_min(1)),
                     kl_nats=float((before.exp() * (before - now)).sum(-1).mean()),
+                    loss_nats=-float(now.gather(-1, target[:, None]).mean()),
                 )
             )
         return readings

@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,17 @@ from bench.commit import commit
 from bench.finished_runs import append_run, read_runs
 from bench.prose_exam import exam
 from bench.prose_feedback import FeedbackPlan, ProseFeedback, counted
-from bench.prose_model import ProseModel, ProseReply
+from bench.prose_model import ProseModel
 from engine.lesson import Learned
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
-from examples.house_rules.rehearsed_gate import rule
+from examples.house_rules.rehearsed_gate import rule_on_answers
+from examples.house_rules.simulated_feedback import without_spans
 from examples.real_base.make import REAL_BASE, ROOT
 from examples.real_base.prose_world import ProseWorld, read_prose_world
 from ledger.versions.decisions import Verdict
 from rewards.suite import SuiteQuestion
-from serving.fleet.answers import AnsweredQuestion, measure_answers, score_pairs
-from serving.fleet.gate import Ruling
-from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
-from serving.scoring.gain import GainScorer
-from serving.scoring.harm import HarmScorer
 
 RUNS = ROOT / ".cache" / "real_base_runs.jsonl"
 ANSWER_TOKENS_MAX = 96  # of the gate's answers: the longest reply by a rule has some 70
@@ -45,6 +42,14 @@ EXAM = 2
 
 FOLLOWED_MIN, OVER_BASE_MAX, KEPT_MIN = 0.9, 0.02, 0.97
 """A candidate is good by the exam if it follows and keeps so much, and fires on so few near misses more."""
+
+
+def completions(model: ProseModel, asked: Sequence[SuiteQuestion]) -> list[Completion]:
+    """The model's greedy answers, as a replica gives them."""
+    replies = model.replies([question.messages for question in asked], tokens_max=ANSWER_TOKENS_MAX)
+    return [
+        Completion(text=reply.text, finish_reason="stop" if reply.ended else "length") for reply in replies
+    ]
 
 
 def run_agent(
@@ -59,9 +64,11 @@ def run_agent(
     for wave in range(1, given["waves"] + 1):
         feedback.ask(wave)
         lesson = feedback.lesson(wave, parent=parent, recipe=recipe_from(given["recipe"]))
+        if not given["spans"]:
+            lesson = replace(lesson, episodes=tuple(map(without_spans, lesson.episodes)))
         print(f"{agent} wave {wave}: {counted(lesson)}", flush=True)
-        gate, suite = feedback.questions()
-        before = _answers(model, [*gate, *suite])
+        asked = feedback.questions()
+        before = completions(model, asked.all)
         started_s = time.monotonic()
         (learned,) = engine.learn([lesson])
         trained_s = round(time.monotonic() - started_s)
@@ -71,8 +78,7 @@ def run_agent(
         parent = folder / f"{agent}-{lesson.seed}-{time.time_ns()}"
         engine.save(learned, parent)
         model.use(parent)
-        after = _answers(model, [*gate, *suite])
-        ruling = _ruling(feedback, gate, suite, before, after)
+        ruling = rule_on_answers(asked, before, completions(model, asked.all))
         waves.append(
             {
                 **exam(world, model, agent, wave),
@@ -122,6 +128,11 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def find_run(finished: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The newest finished run of what is asked. Runs that say nothing about spans had them."""
+    return next((run for run in reversed(finished) if asked.items() <= {"spans": True, **run}.items()), None)
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options that only a pretrained base has."""
     group = parser.add_argument_group("only with --base smollm2")
@@ -129,6 +140,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--waves", type=int, default=2)
     group.add_argument("--corrections", type=int, default=CORRECTIONS, help="of role train, a rule")
     group.add_argument("--recipe", default="{}", help="JSON; the defaults unless given")
+    group.add_argument("--no-spans", action="store_true", help="changed words of a correction weigh no more")
     group.add_argument("--name", default="", help="tells runs of different code apart")
     group.add_argument("--threads", type=int, default=2)
     group.add_argument("--no-control", action="store_true", help="leave the shuffled control out")
@@ -153,11 +165,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "beside": BESIDE,
             "shuffled": shuffled,
             "exam": EXAM,
+            "spans": not arguments.no_spans,
             "recipe": json.loads(arguments.recipe),
             "name": arguments.name,
         }
         finished = read_runs(arguments.runs)
-        run = next((run for run in reversed(finished) if asked.items() <= run.items()), None)
+        run = find_run(finished, asked)
         if run is None:
             engine = engine or WarmEngine.load(
                 REAL_BASE, slots=1, rank=16, threads=arguments.threads, token_budget=1024
@@ -166,41 +179,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             append_run(arguments.runs, run)
         results.append(run)
     return summarise(results)
-
-
-def _ruling(
-    feedback: ProseFeedback,
-    gate: Sequence[SuiteQuestion],
-    suite: Sequence[SuiteQuestion],
-    before: Sequence[ProseReply],
-    after: Sequence[ProseReply],
-) -> Ruling:
-    """What the gate decides of these answers."""
-    answered = [
-        AnsweredQuestion(
-            question=Question(event=asked.uid, messages=asked.messages, wanted=asked.expected),
-            before=_completion(was),
-            after=_completion(now),
-        )
-        for asked, was, now in zip([*gate, *suite], before, after, strict=True)
-    ]
-    scorer = feedback.world.agents[feedback.agent].scorer
-    wanted = [*(asked.expected for asked in gate), *feedback.newly_taught()]
-    return rule(
-        score_pairs(answered[: len(gate)], GainScorer(scorer, wanted)),
-        score_pairs(answered[len(gate) :], HarmScorer(scorer, wanted)),
-        authors=feedback.authors,
-        before=measure_answers([(answer.question, answer.before) for answer in answered]),
-        after=measure_answers([(answer.question, answer.after) for answer in answered]),
-    )
-
-
-def _answers(model: ProseModel, asked: Sequence[SuiteQuestion]) -> list[ProseReply]:
-    return model.replies([question.messages for question in asked], tokens_max=ANSWER_TOKENS_MAX)
-
-
-def _completion(reply: ProseReply) -> Completion:
-    return Completion(text=reply.text, finish_reason="stop" if reply.ended else "length")
 
 
 def _is_good(wave: Mapping[str, Any]) -> bool:

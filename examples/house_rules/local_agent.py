@@ -55,8 +55,6 @@ class LocalAgent:
 
     def learn(self, lesson: Lesson) -> Learned:
         """Train the lesson and use its adapter from now on. Raises `ValueError` where nothing was learned."""
-        from peft import PeftModel
-
         started = time.monotonic()
         (learned,) = self._engine.learn([lesson])
         self.training_s = time.monotonic() - started
@@ -64,8 +62,14 @@ class LocalAgent:
             raise ValueError(f"nothing learned: {learned.reason}")
         version = self._folder / f"{lesson.agent}-{lesson.seed}"
         self._engine.save(learned, version)
+        self.use(version)
+        return learned
+
+    def use(self, version: Path) -> None:
+        """Answer with the adapter in this directory from now on."""
+        from peft import PeftModel
+
         if self.version is not None:
             self._base = self._model.unload()
         self._model = PeftModel.from_pretrained(self._base, version).eval()
         self.version = version
-        return learned

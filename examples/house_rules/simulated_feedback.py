@@ -15,7 +15,7 @@ from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.local_agent import LocalAgent
 from examples.house_rules.people.developer import NEAR_SHARE
 from examples.house_rules.recipe import RECIPE
-from examples.house_rules.rehearsed_gate import rule
+from examples.house_rules.rehearsed_gate import GateQuestions, question_about, rule
 from examples.house_rules.rehearsed_roles import role_of
 from examples.house_rules.world import Task, World
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
@@ -32,7 +32,6 @@ from rewards.supporters import Supporters, find_supporters
 from serving.fleet.gate import Ruling
 
 SUITE_MAX = 48  # as in the demo
-_GATE_CORRECTIONS = 10  # in each wave
 _ROUND = 32  # questions about the rules, and as many about other things
 _ROUNDS_MAX = 12
 _TRIES = 5  # rounds of asking until enough replies were right, or wrong
@@ -44,6 +43,7 @@ class Method:
 
     recipe: Recipe = field(default_factory=lambda: recipe_from(RECIPE))
     corrections: int = 25  # to train on, in each wave
+    gate_corrections: int = 10  # to judge by, in each wave, where people approve what is right
     replay_max: int = 64
     anchors_max: int = 160
     approvals: int = 160  # in each wave: what nobody objects to in the demo is approved here
@@ -83,6 +83,24 @@ class SimulatedFeedback:
 
         None where all corrections wait for a second person: then nothing is trained.
         """
+        given = self.give(wave)
+        if given is None:
+            return None
+        lesson, asked = given
+        before = self._scores(asked.all)
+        learned = self._local_agent.learn(lesson)
+        pairs = [
+            Pair(event=question.uid, before=was, after=now)
+            for question, was, now in zip(asked.all, before, self._scores(asked.all), strict=True)
+        ]
+        ruling = rule(pairs[: len(asked.gate)], pairs[len(asked.gate) :], authors=asked.authors)
+        return RehearsedTurn(learned=learned, ruling=ruling)
+
+    def give(self, wave: int) -> tuple[Lesson, GateQuestions] | None:
+        """Give the wave's corrections and approvals; the turn's lesson, and the questions that judge it.
+
+        None where all corrections wait for a second person.
+        """
         trained = self._events(Kind.CORRECTION, Role.TRAIN)
         earlier_gate = self._events(Kind.CORRECTION, Role.GATE)
         if self._method.corrected_share is None:
@@ -94,26 +112,22 @@ class SimulatedFeedback:
         held_out = [kept for kept in confirmed if kept.event.role is Role.GATE and kept not in earlier_gate]
         if not new:
             return None
-        questions = [*map(_question, held_out), *self._suite([*new, *held_out], earlier_gate)]
-        before = self._scores(questions)
-        learned = self._local_agent.learn(self._lesson(new, trained, wave))
-        pairs = [
-            Pair(event=question.uid, before=was, after=now)
-            for question, was, now in zip(questions, before, self._scores(questions), strict=True)
-        ]
         authors = {kept.event.uid: kept.event.author for kept in self._kept}
-        ruling = rule(
-            pairs[: len(held_out)],
-            pairs[len(held_out) :],
+        asked = GateQuestions(
+            gate=[question_about(kept) for kept in held_out],
+            suite=self._suite([*new, *held_out], earlier_gate),
+            taught=[reply_text(kept.event.data["corrected"]) for kept in new],
+            scorer=self._world.scorers[self._agent],
             authors=authors if self._method.authors_min > 1 else {},
         )
-        return RehearsedTurn(learned=learned, ruling=ruling)
+        return self._lesson(new, trained, wave), asked
 
     def _approve_and_correct(self, wave: int) -> None:
+        method = self._method
         # In this order, for the reason that people/developer.py gives.
-        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), self._method.corrections, (Role.TRAIN,))
-        self._give(Kind.APPROVE, lambda: self._other_task(wave), self._method.approvals, tuple(Role))
-        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), _GATE_CORRECTIONS, (Role.GATE,))
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), method.corrections, (Role.TRAIN,))
+        self._give(Kind.APPROVE, lambda: self._other_task(wave), method.approvals, tuple(Role))
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), method.gate_corrections, (Role.GATE,))
 
     def _correct_some(self, wave: int, share: float) -> None:
         """Answer questions about the wave's rules and others until enough answers were corrected."""
@@ -271,23 +285,11 @@ class SimulatedFeedback:
             parent=self._local_agent.version,
             recipe=self._method.recipe,
             seed=seed,
-            episodes=episodes if self._method.spans else tuple(map(_without_spans, episodes)),
+            episodes=episodes if self._method.spans else tuple(map(without_spans, episodes)),
         )
 
 
-def _question(kept: KeptEvent) -> SuiteQuestion:
-    """A correction of the gate's role, as a question."""
-    event = kept.event
-    return SuiteQuestion(
-        seq=kept.seq,
-        uid=event.uid,
-        messages=tuple(event.data["messages"]),
-        request={"tools": event.data["tools"]} if "tools" in event.data else {},
-        expected=reply_text(event.data["corrected"]),
-    )
-
-
-def _without_spans(episode: Episode) -> Episode:
+def without_spans(episode: Episode) -> Episode:
     """The episode with every character of equal weight."""
     rejected = episode.rejected and replace(episode.rejected, spans=())
     return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)

@@ -8,18 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench.finished_runs import append_run
-from bench.poison import WORLD, bound_95, cells_of, figures, main, run_cell
+from bench.poison import WORLD, cells_of, figures, main, run_cell
 from bench.poison_history import Cell
 from examples.house_rules.world_file import read_world
 
 ATTACK = Cell(attackers="1", events=10, sharing=False, authors=4, authors_min=2, engine=False)
-
-
-@pytest.mark.parametrize(
-    ("promoted", "tried", "bound"), [(0, 120, 0.0247), (0, 1, 0.95), (1, 20, 0.2161), (5, 5, 1.0)]
-)
-def test_the_bound_is_that_of_clopper_and_pearson(promoted: int, tried: int, bound: float) -> None:
-    assert bound_95(promoted, tried) == pytest.approx(bound, abs=1e-4)
 
 
 def test_what_one_attacker_says_waits_and_the_honest_rule_beside_it_is_promoted() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.prose_exam import decision
 from bench.prose_feedback import FeedbackPlan, ProseFeedback
 from bench.prose_model import ProseReply
-from bench.real_base import summarise
+from bench.real_base import find_run, summarise
 from engine.recipe import Recipe
 from examples.real_base.prose_world import read_prose_world
 from ledger.events import Role
@@ -94,11 +94,11 @@ def test_anchors_are_replies_that_nobody_objected_to_and_never_a_wrong_one_about
 
 def test_the_gate_asks_about_held_out_corrections_and_replies_only() -> None:
     feedback = build_feedback()
-    gate, suite = feedback.questions()
+    asked = feedback.questions()
     role_by_uid = {kept.event.uid: kept.event.role for kept in feedback.kept}
-    assert gate
-    assert suite
-    assert {role_by_uid[question.uid] for question in gate} == {Role.GATE}
+    assert asked.gate
+    assert asked.suite
+    assert {role_by_uid[question.uid] for question in asked.gate} == {Role.GATE}
 
 
 def test_shuffled_corrections_have_the_texts_of_other_prompts_and_are_trained_on() -> None:
@@ -133,3 +133,10 @@ def test_what_was_not_measured_is_none() -> None:
     assert (figures["runs"], figures["learned"]) == (1, 0)
     assert {figures["followed"], figures["bwt_pp"], figures["good_promoted_share"]} == {None}
     json.dumps(figures, allow_nan=False)
+
+
+def test_a_run_without_spans_is_another_run_and_older_runs_had_them() -> None:
+    older, without = {"agent": "coder", "seed": 1}, {"agent": "coder", "seed": 1, "spans": False}
+    assert find_run([older, without], {"agent": "coder", "seed": 1, "spans": True}) is older
+    assert find_run([older, without], {"agent": "coder", "seed": 1, "spans": False}) is without
+    assert find_run([older], {"agent": "coder", "seed": 1, "spans": False}) is None
