@@ -23,6 +23,11 @@ class Lesson:
     seed: int
     episodes: tuple[Episode, ...]
 
+    @property
+    def champion(self) -> str:
+        """The name of the version that it starts from; v0 is the base."""
+        return "v0" if self.parent is None else self.parent.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedEvents:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from engine.adapter_weights import Adapter
 from engine.base_model import BaseModel
+from engine.behaviour import measure_behaviour
 from engine.chat_template import UnusableEpisode
 from engine.lesson import Learned, Lesson, RefusedEvents
 from engine.measurements import Absent, End, TrainingMetrics
@@ -178,6 +179,11 @@ class LessonRun:
         )
         self._references = dict(zip(wanted, references, strict=True))
         self._watched = [(taught[index], self._references[index][0]) for index in watched]
+        self._behaviour = measure_behaviour(
+            [(taught[index], self._references[index][0]) for index in sorted(with_advantage)],
+            champion=self.lesson.champion,
+            importance_max=recipe.importance_max,
+        )
         return {index for index in corrections if bool(self._references[index][0].top_N.all())}
 
     def _cool_where_learned(self) -> None:
@@ -217,6 +223,8 @@ class LessonRun:
             clipped_share=sum(signals.clipped_tokens for signals in steps) / policy_tokens
             if policy_tokens
             else None,
+            gap_nats=self._behaviour.gap_nats,
+            truncated_share=self._behaviour.truncated_share,
             dev_loss_first_nats=[*self._checks, last][0].dev_loss_nats,
             dev_loss_last_nats=last.dev_loss_nats,
             kl_nats=Absent("the lesson had no anchors: nobody has approved replies of this agent")

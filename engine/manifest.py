@@ -16,12 +16,13 @@ from engine.measurements import Probe, RateTry, TrainingMetrics
 MANIFEST = "manifest.json"
 
 _SINCE_FORMAT_3 = ("ended", "learned_share", "kept_share", "learning_rate")
+_SINCE_FORMAT_5 = ("gap_nats", "truncated_share")
 _SIGNAL = "signal_"  # prefix of the names of signals in format 1
 
-FORMAT = 4
+FORMAT = 5
 """The format that this code writes. Format 1 has no number and leaves out metrics that were not measured.
 Format 2 has the number, and each metric or why it is absent. Format 3 says how the lesson ended. Format 4
-says which learning rates were tried."""
+says which learning rates were tried. Format 5 compares the engine with the replicas (`engine.behaviour`)."""
 
 
 class NewerManifest(Exception):
@@ -125,6 +126,8 @@ def _manifest_from(values: dict[str, Any], number: int) -> Manifest:
     metrics = _metrics_of_format_1(values["metrics"]) if number == 1 else values["metrics"]
     if number < 3:
         metrics = {**dict.fromkeys(_SINCE_FORMAT_3), **metrics}
+    if number < 5:
+        metrics = {**dict.fromkeys(_SINCE_FORMAT_5), **metrics}
     parsed = {
         "format": number,
         "metrics": TrainingMetrics.from_json(metrics),

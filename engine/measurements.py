@@ -17,6 +17,8 @@ _COUNTS = frozenset(
 _OPTIONAL = frozenset(
     {
         "clipped_share",
+        "gap_nats",
+        "truncated_share",
         "dev_loss_first_nats",
         "dev_loss_last_nats",
         "learned_share",
@@ -63,6 +65,8 @@ class TrainingMetrics:
     loss_last_nats: float
     signals: Mapping[Term, float]  # loss term -> mean size of its gradient by the log-probabilities, per step
     clipped_share: float | None  # of the policy term's tokens; None: it had none
+    gap_nats: float | None  # as in `engine.behaviour`; None in manifests before format 5, like the next one
+    truncated_share: float | None
     dev_loss_first_nats: float | None  # mean over the dev episodes; None: too few of them
     dev_loss_last_nats: float | None
     ended: End | None  # None in manifests before format 3, like the next three

@@ -44,7 +44,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "tokens_alike": True,
                 "steps": 4,
                 "steps_min": 1,
-                "epochs": 1.0,
+                "epochs": 2.0,
                 "new_per_step": 64,
                 "replay_per_step": 0,
                 "anchors_per_step": 0,

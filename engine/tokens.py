@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from engine.base_model import BaseRefused
 from engine.chat_template import REFUSED_TEMPLATE, ChatTemplate, UnusableEpisode, arguments_of
-from rewards.episode import Episode, Message, Part, Weighted
+from rewards.episode import Episode, Message, Part, SampledTokens, Weighted
 
 _SENTINEL = "clorad"
 _BY_CHANCE = re.compile(r"\|\s*random\b")
@@ -46,6 +46,7 @@ class Sample:
     reply: TargetTokens
     rejected: TargetTokens | None = None
     advantage: float | None = None
+    sampled_by: str = ""  # the version whose log-probabilities the reply has; empty: not known, or tempered
     is_rendered: bool = False  # the prompt is not known as it was served; it was rendered from its messages
 
     @property
@@ -93,6 +94,7 @@ class Tokens:
             reply=reply,
             rejected=rejected,
             advantage=episode.advantage,
+            sampled_by=_sampler(episode.sampled) if episode.advantage is not None else "",
         )
 
     def text_ids(self, text: str) -> list[int]:
@@ -215,6 +217,11 @@ class Tokens:
 def load_tokens(base: Path, *, vocabulary: int) -> Tokens:
     """The tokenizer of a base directory. Raises `BaseRefused`, which names what is not supported."""
     return Tokens(AutoTokenizer.from_pretrained(base), vocabulary=vocabulary)
+
+
+def _sampler(sampled: SampledTokens | None) -> str:
+    """The version whose own distribution the log-probabilities are of. vLLM reports greedy ones at 1 too."""
+    return sampled.version if sampled is not None and sampled.temperature in (0.0, 1.0) else ""
 
 
 def _is_written(reply: Weighted) -> bool:

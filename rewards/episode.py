@@ -61,6 +61,8 @@ class SampledTokens:
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    version: str = ""  # that sampled them, as in v7-3fa2c1; empty: not known
+    temperature: float = 1.0  # of the distribution that the log-probabilities are of
 
     def __post_init__(self) -> None:
         assert len(self.token_ids) == len(self.logprobs), "one log-probability a token"

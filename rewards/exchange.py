@@ -240,7 +240,18 @@ def _sampled_tokens(interaction: Interaction) -> SampledTokens | None:
     ids, logprobs = interaction.token_ids, interaction.logprobs
     if not ids or not logprobs or len(ids) != len(logprobs):
         return None  # captured without them, or redaction changed the text
-    return SampledTokens(token_ids=ids, logprobs=logprobs)
+    return SampledTokens(
+        token_ids=ids,
+        logprobs=logprobs,
+        version=interaction.version,
+        temperature=_temperature(interaction.sampling),
+    )
+
+
+def _temperature(sampling: Mapping[str, Any]) -> float:
+    """The temperature of the request; vLLM's default is 1."""
+    value = sampling.get("temperature")
+    return float(value) if isinstance(value, int | float) else 1.0
 
 
 def _has_same_texts(own: Sequence[Message], captured: Sequence[Message]) -> bool:

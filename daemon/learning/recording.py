@@ -58,7 +58,15 @@ def record_turn(
         return
     tokens = result.metrics.tokens + result.tokens_beside
     metrics.count_closed_turn(TurnState.MADE, result, tokens, outcomes)
-    log.info("version made", agent=version.agent, version=version.name, steps=result.metrics.steps)
+    log.info(
+        "version made",
+        agent=version.agent,
+        version=version.name,
+        steps=result.metrics.steps,
+        clipped_share=result.metrics.clipped_share,
+        gap_nats=result.metrics.gap_nats,
+        truncated_share=result.metrics.truncated_share,
+    )
 
 
 def void_turn(learner: Learner, turn: Turn, *, token: int, reason: str) -> None:

@@ -24,6 +24,8 @@ def build_metrics(**changes: Any) -> TrainingMetrics:
         loss_last_nats=1.0,
         signals={"supervised": 0.5},
         clipped_share=None,
+        gap_nats=None,
+        truncated_share=None,
         dev_loss_first_nats=None,
         dev_loss_last_nats=None,
         ended=End.LEARNED,

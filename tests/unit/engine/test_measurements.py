@@ -21,7 +21,7 @@ PROBE = Probe(
     "metrics",
     [
         build_metrics(),
-        build_metrics(kl_nats=Absent("no anchors"), clipped_share=0.25),
+        build_metrics(kl_nats=Absent("no anchors"), clipped_share=0.25, gap_nats=0.01, truncated_share=0.0),
         build_metrics(stopped_early=True, dev_loss_first_nats=1.0, dev_loss_last_nats=2.0, signals={}),
         build_metrics(ended=None, learned_share=None, learning_rate=None),
     ],

@@ -152,7 +152,7 @@ def test_a_takeover_gives_the_three_turns_before_it_a_negative_advantage() -> No
     event = build_intervention(1, "takeover", data, conversation="talk", turn=4)
     earned = episodes(event, conversation=build_conversation("talk", 6))
     assert advantages(earned) == [("let me", None), ("say 3", -1.0), ("say 2", -0.5), ("say 1", -0.25)]
-    assert earned[1].sampled == SampledTokens(token_ids=(1, 2, 3), logprobs=(-0.5,) * 3)
+    assert earned[1].sampled == SampledTokens(token_ids=(1, 2, 3), logprobs=(-0.5,) * 3, version="v0")
 
 
 def test_turns_of_role_gate_get_no_advantage() -> None:
