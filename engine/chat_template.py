@@ -15,7 +15,10 @@ from jinja2 import TemplateError
 
 from rewards.episode import Message, text_of
 
-REFUSED_TEMPLATE = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+REFUSED_TEMPLATE = (
+    *(TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    RecursionError,  # of values nested too deeply
+)
 """What templates raise. Their texts may quote messages."""
 
 NOT_ARGUMENTS = frozenset(
@@ -121,6 +124,8 @@ def _served(message: Message) -> dict[str, Any]:
     served: dict[str, Any] = {"role": role, "content": text_of(message)}
     if role == "assistant":
         if calls := message.get("tool_calls"):
+            if not isinstance(calls, list):
+                raise UnusableEpisode("tool calls that are no list")
             served["tool_calls"] = [_served_call(call) for call in calls]
         if (reasoning := message.get("reasoning")) is not None:
             served |= {"reasoning": reasoning, "reasoning_content": reasoning}
@@ -165,7 +170,10 @@ def _tools(request: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 def _arguments(request: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the template, as vLLM makes them of the request. Raises `UnusableEpisode`."""
-    given = dict(request.get("chat_template_kwargs") or {})
+    given = request.get("chat_template_kwargs") or {}
+    if not isinstance(given, Mapping):
+        raise UnusableEpisode("chat_template_kwargs that are no object")
+    given = dict(given)
     if not NOT_ARGUMENTS.isdisjoint(given):
         raise UnusableEpisode("chat_template_kwargs hold what is no argument of a template")
     effort = request.get("reasoning_effort")

@@ -74,6 +74,12 @@ class Tokens:
 
     def sample(self, episode: Episode, *, tokens_max: int) -> Sample:
         """The episode as tokens. Raises `UnusableEpisode` with the reason."""
+        try:
+            return self._sample(episode, tokens_max=tokens_max)
+        except RecursionError:
+            raise UnusableEpisode("values nested too deeply") from None
+
+    def _sample(self, episode: Episode, *, tokens_max: int) -> Sample:
         prompt_ids = episode.prompt_ids or tuple(self._rendered_ids(episode))
         if episode.advantage is not None:
             reply, rejected = self._sampled(episode), None
@@ -163,7 +169,12 @@ class Tokens:
     def _check_texts(self, message: Message) -> None:
         """Raise `UnusableEpisode` where a reply holds control tokens, or arguments that are no object."""
         calls = message.get("tool_calls") or ()
-        functions = [call.get("function") or {} for call in calls if isinstance(call, Mapping)]
+        given = (
+            [call.get("function") for call in calls if isinstance(call, Mapping)]
+            if isinstance(calls, list)
+            else []
+        )
+        functions = [function for function in given if isinstance(function, Mapping)]
         arguments = [arguments_of(function) for function in functions]
         if None in arguments:
             raise UnusableEpisode("a tool call whose arguments are no JSON object")

@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from feedback import signing
+from feedback.call_arguments import DEPTH_MAX, depth_of
 from feedback.signing import SignedFields
 from feedback.wire import IDENTIFIER_CHARS_MAX, SOURCE_CHARS_MAX
 from ledger.events import Headers, Reason, UnusableRecord
 
 VALUE_BYTES_MAX = 256 * 1024
-DEPTH_MAX = 32
 STRUCTURED = "application/cloudevents+json"
 
 _ATTRIBUTES = ("id", "source", "type", "specversion", "time", "traceparent", *signing.EXTENSIONS)
@@ -116,15 +116,6 @@ def decoded_or_not(encoded: Any) -> Any:
         return parse(base64.b64decode(encoded, validate=True))
     except (TypeError, ValueError, RecordRefused):
         return "[not JSON]"
-
-
-def depth_of(value: Any) -> int:
-    """Levels of lists and objects, counted without recursion: strangers choose the depth."""
-    level, depth = [value], 0
-    while level := [item for item in level if isinstance(item, list | dict)]:
-        depth += 1
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return depth
 
 
 class _NotPlainError(ValueError):

@@ -4,8 +4,7 @@ The form is that of OpenAI's chat messages; `reasoning` is vLLM's field. What a 
 arguments are JSON objects, and it calls tools that were offered. What an agent said is taken as it is.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -19,6 +18,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+from feedback.call_arguments import arguments_in
 
 CALLS_MAX = 128
 """Tool calls of one message: as many as a request may have tools."""
@@ -96,33 +97,44 @@ def check_wanted(reply: Any, tools: Sequence[Mapping[str, Any]] | None) -> None:
         return
     if not reply.content and not reply.tool_calls:
         raise ValueError("corrected: needs content or tool_calls")
-    offered = None if tools is None else {_name_of(tool) for tool in tools}
+    offered = None if tools is None else function_names(tools)
     for place, call in enumerate(reply.tool_calls or ()):
-        if not _is_object(call.function.arguments):
-            raise ValueError(f"corrected.tool_calls.{place}.function.arguments: no JSON object")
+        path = f"corrected.tool_calls.{place}"
+        if not call.function.name.strip():
+            raise ValueError(f"{path}.function.name: blank")
+        if arguments_in(call.function.arguments) is None:
+            raise ValueError(f"{path}.function.arguments: no JSON object")
         if offered is not None and call.function.name not in offered:
-            raise ValueError(f"corrected.tool_calls.{place}.function.name: none of the event's tools")
+            raise ValueError(f"{path}.function.name: none of the event's tools")
 
 
 def check_results(messages: Iterable[Mapping[str, Any]] | None) -> None:
-    """Raise `ValueError` where a message is the result of a call that no message before it made."""
-    called: set[Any] = set()
+    """Raise `ValueError` where calls are no list of objects, or a result has no call before it."""
+    called = set[str]()
     for place, message in enumerate(messages or ()):
-        calls = message.get("tool_calls")
-        called.update(call.get("id") for call in (calls or ()) if isinstance(call, dict))
-        if message.get("role") == "tool" and message.get("tool_call_id") not in called:
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+            raise ValueError(f"messages.{place}.tool_calls: no list of calls")
+        called |= call_ids(message)
+        if message.get("role") == "tool" and not is_result_of(message, called):
             raise ValueError(f"messages.{place}: a tool's result without its call")
 
 
-def _name_of(tool: Mapping[str, Any]) -> Any:
-    function = tool.get("function")
-    return function.get("name") if isinstance(function, Mapping) else None
+def call_ids(message: Mapping[str, Any]) -> set[str]:
+    """The ids of the calls in a message of any form."""
+    calls = message.get("tool_calls")
+    ids = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    return {id for id in ids if isinstance(id, str)}
 
 
-def _is_object(arguments: str | dict[str, Any]) -> bool:
-    if isinstance(arguments, dict):
-        return True
-    try:
-        return isinstance(json.loads(arguments or "{}"), dict)
-    except (ValueError, RecursionError):
-        return False
+def is_result_of(message: Mapping[str, Any], called: Collection[str]) -> bool:
+    """Whether a tool's message is the result of one of these calls."""
+    id = message.get("tool_call_id")
+    return isinstance(id, str) and id in called
+
+
+def function_names(tools: Any) -> set[str]:
+    """The names of the functions among tools of any form."""
+    functions = [tool.get("function") for tool in tools or () if isinstance(tool, Mapping)]
+    names = [function.get("name") for function in functions if isinstance(function, Mapping)]
+    return {name for name in names if isinstance(name, str)}

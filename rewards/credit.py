@@ -124,7 +124,7 @@ class CreditTable:
         exchange = self.history.about(event)
         if not exchange.messages:
             return Barren(_UNASKED)
-        turns = operator_turns(event, exchange.request)
+        turns = operator_turns(event, exchange.messages, exchange.request)
         demonstrations = tuple(
             self._demonstration(
                 event, self.history.after(event, exchange, turn.before), as_said(turn.said), mass=mass

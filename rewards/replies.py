@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from feedback.call_arguments import arguments_in
+from feedback.reply_form import function_names
 from rewards.episode import Message, Weighted, text_of
 
 Reply = str | Message
@@ -90,9 +92,7 @@ def uncallable(reply: Reply, request: Mapping[str, Any]) -> str | None:
     tools = request.get("tools")
     if calls and not tools:
         return "calls a tool, and no tools are known"
-    functions = [tool.get("function") for tool in tools or () if isinstance(tool, Mapping)]
-    offered = {str(function.get("name")) for function in functions if isinstance(function, Mapping)}
-    if not offered.issuperset(name for name, _ in calls):
+    if not function_names(tools).issuperset(name for name, _ in calls):
         return "calls a tool that was not offered"
     if not all(isinstance(arguments, dict) for _, arguments in calls):
         return "calls a tool with arguments that are no JSON object"
@@ -121,10 +121,5 @@ def _called(call: Mapping[str, Any]) -> tuple[str, Any]:
     function = call.get("function")
     function = function if isinstance(function, Mapping) else {}
     arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):
-        try:
-            parsed = json.loads(arguments)
-        except (ValueError, RecursionError):
-            parsed = None
-        arguments = parsed if isinstance(parsed, dict) else arguments
-    return str(function.get("name") or ""), arguments
+    parsed = arguments_in(arguments)
+    return str(function.get("name") or ""), arguments if parsed is None else parsed

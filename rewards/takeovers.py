@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from feedback.reply_form import call_ids, is_result_of
 from ledger.events import Event
 from rewards.episode import Message
 from rewards.replies import reply_text, uncallable, with_thought
@@ -25,16 +26,23 @@ class OperatorTurn:
     flaw: str | None  # why it cannot be taught
 
 
-def operator_turns(event: Event, request: Mapping[str, Any]) -> tuple[OperatorTurn, ...]:
-    """The operator's turns in order; `request` is what the agent was asked with, its tools above all."""
+def operator_turns(
+    event: Event, messages: Iterable[Message], request: Mapping[str, Any]
+) -> tuple[OperatorTurn, ...]:
+    """The operator's turns in order, after these messages of a request."""
     turns: Sequence[Message] = tuple(event.data.get("turns") or ())
-    return tuple(
-        OperatorTurn(
-            place=place, before=tuple(turns[:place]), said=with_thought(turn), flaw=_flaw(turn, request)
-        )
-        for place, turn in enumerate(turns)
-        if turn.get("role") == "assistant"
-    )
+    said = []
+    called = {id for message in messages for id in call_ids(message)}
+    orphan: str | None = None
+    for place, turn in enumerate(turns):
+        called |= call_ids(turn)
+        if turn.get("role") == "tool" and "tool_call_id" in turn and not is_result_of(turn, called):
+            orphan = "follows a tool's result without its call"
+        if turn.get("role") == "assistant":
+            flaw = _flaw(turn, request) or orphan
+            before = tuple(turns[:place])
+            said.append(OperatorTurn(place=place, before=before, said=with_thought(turn), flaw=flaw))
+    return tuple(said)
 
 
 def flaws_of(turns: Iterable[OperatorTurn]) -> tuple[str, ...]:

@@ -124,7 +124,8 @@ def _prompt_text(kept: KeptEvent, history: History) -> str | None:
 
 def _left_out(kept: KeptEvent, history: History) -> tuple[str, ...]:
     """The operator's turns of a takeover that cannot be taught, and why."""
-    return flaws_of(operator_turns(kept.event, history.about(kept.event).request))
+    exchange = history.about(kept.event)
+    return flaws_of(operator_turns(kept.event, exchange.messages, exchange.request))
 
 
 def _render_receipt(

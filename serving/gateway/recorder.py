@@ -18,8 +18,9 @@ import structlog
 from opentelemetry import metrics
 
 from feedback import token_ids
+from feedback.call_arguments import DEPTH_MAX, depth_of
 from feedback.counters import start_at_zero
-from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX, RecordRefused, depth_of, parse
+from feedback.envelope import VALUE_BYTES_MAX, RecordRefused, parse
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor

@@ -5,6 +5,7 @@ Standard library only: the command line loads it.
 
 import json
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -85,14 +86,19 @@ def read_json(text: str) -> Any:
 
 
 def distinct(value: Any) -> Any:
-    """The value, in a form in which `true` differs from 1 as in JSON; in Python they are equal."""
+    """The value, in a form in which `true` differs from 1 as in JSON, and 1.0 does not.
+
+    Texts and names are compared in their composed form (Unicode Standard Annex 15, NFC): an é is an é.
+    """
     match value:
+        case str():
+            return unicodedata.normalize("NFC", value)
         case bool():
             return ("truth", value)
         case list():
             return [distinct(item) for item in value]
         case dict():
-            return {name: distinct(item) for name, item in value.items()}
+            return {unicodedata.normalize("NFC", name): distinct(item) for name, item in value.items()}
     return value
 
 

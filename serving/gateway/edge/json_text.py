@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from feedback.envelope import depth_of
+from feedback.call_arguments import depth_of
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.limits import LARGE_BODY_BYTES, GatewayLimits
 

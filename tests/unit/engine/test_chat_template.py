@@ -120,6 +120,31 @@ class TestCallsAndTools:
         with pytest.raises(UnusableEpisode, match="chat template"):
             sample_of(template, message(call()))
 
+    @pytest.mark.parametrize("calls", [7, True, "stock", [7], [None], [{}], [{"function": 7}], {"id": "c1"}])
+    def test_calls_of_no_form_are_refused_in_a_reply_and_in_its_prompt(self, calls: Any) -> None:
+        odd = {"role": "assistant", "content": "x", "tool_calls": calls}
+        for reply, messages in ((odd, (USER,)), ("ok", (USER, odd, USER))):
+            with pytest.raises(UnusableEpisode):
+                sample_of(HERMES, reply, messages=messages)
+
+    @pytest.mark.parametrize("kwargs", [7, "x", [1]])
+    def test_arguments_of_the_template_that_are_no_object_are_refused(self, kwargs: Any) -> None:
+        with pytest.raises(UnusableEpisode, match="no object"):
+            sample_of(HERMES, "ok", request={"chat_template_kwargs": kwargs})
+
+    def test_arguments_nested_beyond_what_can_be_written_are_refused(self) -> None:
+        deep: dict[str, Any] = {}
+        for _ in range(5000):
+            deep = {"a": deep}
+        for reply, messages in ((message(call(deep)), (USER,)), ("ok", (USER, message(call(deep)), USER))):
+            with pytest.raises(UnusableEpisode):
+                sample_of(HERMES, reply, messages=messages)
+
+    def test_names_and_arguments_in_other_scripts_are_rendered_and_found_again(self) -> None:
+        _, target = texts_of(HERMES, message(call({"größe": "“ü” 漢"}, name="stock price")))
+        assert '"stock price"' in target
+        assert "größe" in target
+
     def test_forty_tools_are_rendered(self) -> None:
         tools = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(40)]
         prompt, _ = texts_of(HERMES, "ok", request={"tools": tools})

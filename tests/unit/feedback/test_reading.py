@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedback.envelope import DEPTH_MAX, VALUE_BYTES_MAX
+from feedback.call_arguments import DEPTH_MAX
+from feedback.envelope import VALUE_BYTES_MAX
 from feedback.grouping import openings_of
 from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
 from feedback.token_ids import pack, to_text, unpack

@@ -98,6 +98,25 @@ def test_an_event_of_an_older_producer_is_read_as_ever() -> None:
             "data: messages.2: a tool's result without its call",
         ),
         ({"tools": TOOLS * 129}, "tools: too_long (128)"),
+        *(
+            (
+                {"corrected": message(call(arguments))},
+                "data: corrected.tool_calls.0.function.arguments: no JSON object",
+            )
+            for arguments in ('{"item": NaN}', '{"item": 1e400}', '{"a":' * 900 + "1" + "}" * 900)
+        ),
+        ({"corrected": message(call(name="  "))}, "data: corrected.tool_calls.0.function.name: blank"),
+        (
+            {"messages": [*MESSAGES, {"role": "tool", "tool_call_id": [], "content": "3"}]},
+            "data: messages.2: a tool's result without its call",
+        ),
+        *(
+            (
+                {"messages": [*MESSAGES, {"role": "assistant", "content": "x", "tool_calls": calls}]},
+                "data: messages.2.tool_calls: no list of calls",
+            )
+            for calls in (7, True, "stock", {"id": "c1"}, [7], [None])
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -110,6 +129,28 @@ def test_what_an_agent_said_may_be_broken() -> None:
     event = read_record(correction(rejected=broken, tools=TOOLS)).content
     assert isinstance(event, Event)
     assert event.data["rejected"] == broken
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tools": [{"type": "function", "function": {"name": name}} for name in ([], {}, 7, None, "stock")]},
+        {"messages": [*MESSAGES, message({"id": [], "function": {}}), {"role": "user", "content": "?"}]},
+        {"corrected": message(call(), call())},
+        {"corrected": message(call(id=None), call(id=None))},
+        {"corrected": message(call('{"größe": "ü"}')), "rejected": message(call(name="two words"))},
+        {"rejected": message(call(name=" "), call('{"item": NaN}'))},
+    ],
+)
+def test_what_is_odd_beside_a_wanted_call_is_taken_as_it_is(changed: dict[str, Any]) -> None:
+    assert isinstance(read_record(correction(**changed)).content, Event)
+
+
+@pytest.mark.parametrize("calls", [7, True, "stock", [7], [{"id": []}], [{"function": {"name": []}}]])
+def test_calls_of_no_form_in_a_takeover_without_tools_are_read_as_ever(calls: Any) -> None:
+    turn = {"role": "assistant", "content": "x", "tool_calls": calls}
+    data = {"agent": "billing", "author": "ann", "action": "takeover", "messages": MESSAGES, "turns": [turn]}
+    assert isinstance(read_record(data, "intervention").content, Event)
 
 
 def test_forty_tools_are_taken() -> None:

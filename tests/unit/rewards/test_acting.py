@@ -233,11 +233,20 @@ def test_an_aborted_call_is_negative_and_an_override_corrects_it_by_calls() -> N
 def test_what_is_left_out_of_a_takeover_is_named() -> None:
     turns = [call("{}"), call("{}", "delete"), {"role": "assistant", "content": ""}, call("{")]
     event = build_intervention(1, "takeover", {"turns": turns}, interaction="i").event
-    assert flaws_of(operator_turns(event, ACTING.request)) == (
+    assert flaws_of(operator_turns(event, ACTING.messages, ACTING.request)) == (
         "turns.1 calls a tool that was not offered",
         "turns.2 says nothing",
         "turns.3 calls a tool with arguments that are no JSON object",
     )
+
+
+@pytest.mark.parametrize(("id", "taught"), [("c1", True), ("c9", False), (None, False), ([], False)], ids=str)
+def test_a_turn_after_a_result_without_its_call_is_left_out(id: Any, taught: bool) -> None:
+    result = {"role": "tool", "tool_call_id": id, "content": "3 left"}
+    turns = [call("{}"), result, {"role": "assistant", "content": "Three."}]
+    event = build_intervention(1, "takeover", {"turns": turns}, interaction="i").event
+    flaws = () if taught else ("turns.2 follows a tool's result without its call",)
+    assert flaws_of(operator_turns(event, ACTING.messages, ACTING.request)) == flaws
 
 
 def test_the_thought_of_an_operators_turn_is_taught_under_its_older_name_too() -> None:

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from rewards.replies import calls_of, compared_text, is_same_reply, is_text, message_of, reply_text
+from rewards.replies import (
+    calls_of,
+    compared_text,
+    is_same_reply,
+    is_text,
+    message_of,
+    reply_text,
+    uncallable,
+)
 
 
 def build_call(arguments: Any, name: str = "stock", id: str = "c1") -> dict[str, Any]:
@@ -62,6 +70,22 @@ def test_arguments_that_are_no_json_object_stay_what_they_are() -> None:
         ("stock", '{"a": '),
         ("stock", "[1]"),
     ]
+
+
+@pytest.mark.parametrize("arguments", ['{"a": NaN}', '{"a": 1e400}', '{"a":' * 600 + "1" + "}" * 600])
+def test_what_json_does_not_know_is_no_argument(arguments: str) -> None:
+    said = build_message(build_call(arguments))
+    assert calls_of(said) == [("stock", arguments)]
+    tools = [{"type": "function", "function": {"name": "stock"}}]
+    assert uncallable(said, {"tools": tools}) == "calls a tool with arguments that are no JSON object"
+
+
+@pytest.mark.parametrize("function", [{}, {"name": None}, {"name": []}, None, "None"])
+def test_a_tool_without_a_name_offers_nothing(function: Any) -> None:
+    called = build_message(build_call("{}", "None"))
+    assert uncallable(called, {"tools": [{"type": "function", "function": function}]}) == (
+        "calls a tool that was not offered"
+    )
 
 
 @pytest.mark.parametrize("calls", [None, "stock", [None], [{}], [{"function": "stock"}]])

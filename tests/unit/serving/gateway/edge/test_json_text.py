@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from feedback.envelope import depth_of
+from feedback.call_arguments import depth_of
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.json_text import (
     count_request,
