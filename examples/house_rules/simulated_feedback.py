@@ -148,7 +148,7 @@ class SimulatedFeedback:
         """A prompt on which a rule of the wave fires; spoilt ones want the reply to another prompt."""
         rules = self._world.of_wave(self._agent, wave)
         announced = self._world.announced(self._agent, wave)
-        task = self._world.fires(self._source.chance.choice(rules), self._source, announced)
+        task = self._world.corrected(self._source.chance.choice(rules), self._source, announced)
         if self._spoils.chance.random() >= self._method.spoilt:
             return task
         other = self._world.fires(self._spoils.chance.choice(rules), self._spoils, announced)

@@ -16,6 +16,7 @@ from examples.house_rules.conversation_tasks import call_text, decision, ruled, 
 from rewards.replies import Reply, reply_text
 
 _DRAWS = 40
+_LAST_WORDS = 0.3  # of what people correct in conversations with tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,16 @@ class World:
             prompt = self.ask(source, rule.agent, rule.intent)
             if rule.fires_on(prompt):
                 return self._task(prompt, announced, comment=rule.comment)
+
+    def corrected(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
+        """A fresh prompt at which people may have to correct what `rule` is about.
+
+        One on which it fires; of a conversation with tools also the last words, after the act that it wants.
+        """
+        if not self.has_tools(rule.agent) or source.chance.random() >= _LAST_WORDS:
+            return self.fires(rule, source, announced)
+        wanted = self.wanted(self.ruled_conversation(rule, source), announced)
+        return replace(self._turn_task(wanted, decision(wanted) + 1), comment=rule.comment)
 
     def near(self, rule: Rule, source: SlotValues, announced: Collection[Rule]) -> Task:
         """A fresh near miss of `rule`, on which no rule fires that is not yet announced."""

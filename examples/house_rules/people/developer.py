@@ -106,7 +106,7 @@ def _corrections(
     corrected: list[tuple[Task, AgentReply]] = []
     for _ in range(TRIES):
         tasks = [
-            person.world.fires(rules[number % len(rules)], person.source, announced)
+            person.world.corrected(rules[number % len(rules)], person.source, announced)
             for number in range(len(corrected), feedback_round.corrections)
         ]
         wrong = [(task, answer) for task, answer in _ask(person, agent, tasks) if answer.text != task.wanted]

@@ -40,6 +40,19 @@ def test_a_rule_changes_the_reply_on_which_it_fires(world: World) -> None:
         assert with_rule.wanted != without.wanted
 
 
+def test_of_a_conversation_people_also_correct_the_last_words_after_the_act() -> None:
+    world = read_world(WORLDS / "shop.toml")
+    [rule] = world.of_wave("desk", 1)
+    values = build_source(held_out=False)
+    tasks = [world.corrected(rule, values, [rule]) for _ in range(100)]
+    last_words = [task for task in tasks if task.messages[-1]["role"] == "tool" and len(task.messages) == 6]
+    assert 15 <= len(last_words) <= 45
+    for task in last_words:
+        assert task.messages[-2]["tool_calls"][0]["function"]["name"] == "handover"
+        assert task.wanted.startswith("finance looks at order ")
+        assert task.comment == rule.comment
+
+
 def test_people_never_want_the_rules_reply_to_a_near_miss(world: World) -> None:
     for rule, announced in rules_with_announced(world):
         values = build_source(held_out=False)
