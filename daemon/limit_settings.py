@@ -22,6 +22,8 @@ class LimitSettings(SettingGroup):
     """MiB of captures that wait for Kafka; beyond, interactions are not captured."""
     requests_max: int = Field(default=1024, ge=1)
     """Requests answered at once; beyond, clients get a 503."""
+    answer_mib_max: int = Field(default=64, ge=1)
+    """MiB of one answer of a replica, streams too: 500 long embeddings fit; beyond, the client gets a 502."""
     requests_per_s_max: int = Field(default=2000, ge=1)
     """Requests a second from one address; beyond, a 429. A proxy in front of the gateway is one address."""
     header_kib_max: int = Field(default=32, ge=1)

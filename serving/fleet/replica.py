@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import httpx
+from opentelemetry import metrics
 
 from rewards.replies import compared_text
 
@@ -26,6 +27,15 @@ KEEP_ALIVE_S_MAX = 4.0
 
 WRONG_KEY = (401, 403)
 """How a replica, or a proxy before it, answers a request without the key that it was started with."""
+
+ANSWER_BYTES_MAX = 16 << 20
+"""Of one answer: the log-probabilities of a probe take some hundred KiB."""
+
+_too_large = metrics.get_meter("serving").create_counter(
+    "clorad.fleet.answers.too_large",
+    unit="{request}",
+    description="answers of replicas to the fleet role that were longer than it reads",
+)
 
 LIKELY_MAX = 20  # tokens that vLLM names at each position, unless `--max-logprobs` allows fewer
 IMPOSSIBLE_NATS = -9999.0  # how vLLM writes the logarithm of nothing in JSON
@@ -83,7 +93,10 @@ class Replica:
         self._answer_s_max = answer_s_max
         self._client = httpx.Client(
             base_url=self.url,
-            headers=None if api_key is None else {"authorization": f"Bearer {api_key}"},
+            headers={
+                "accept-encoding": "identity",  # a small answer could unpack to gigabytes
+                **({} if api_key is None else {"authorization": f"Bearer {api_key}"}),
+            },
             trust_env=False,  # a proxy for the outside world must not see the fleet
             limits=httpx.Limits(
                 max_connections=in_flight_max,
@@ -237,7 +250,9 @@ class Replica:
             if attempt:
                 time.sleep(RETRY_WAIT_S * 2 ** (attempt - 1))
             try:
-                response = self._client.request(method, path, json=body, timeout=limits)
+                with self._client.stream(method, path, json=body, timeout=limits) as answer:
+                    content = self._content(answer, path)
+                response = httpx.Response(answer.status_code, content=content)
             except httpx.ReadTimeout:
                 raise ReplicaUnavailable(f"{self.url}{path}: silent for {wait_s_max:.0f} s") from None
             except httpx.TransportError as broke:
@@ -251,6 +266,17 @@ class Replica:
                 raise ReplicaRefused(self.url, response.status_code, _why(response, explained=explained))
             fault = f"status {response.status_code}"
         raise ReplicaUnavailable(f"{self.url}{path}: {fault}, {TRIES_MAX} times")
+
+    def _content(self, answer: httpx.Response, path: str) -> bytes:
+        """The bytes of an answer, as they were sent. Raises `ReplicaRefused` where there are too many."""
+        content = bytearray()
+        for part in answer.iter_raw():
+            content += part
+            if len(content) > ANSWER_BYTES_MAX:
+                _too_large.add(1)
+                why = f"{path}: it answers with more than {ANSWER_BYTES_MAX >> 20} MiB"
+                raise ReplicaRefused(self.url, answer.status_code, why)
+        return bytes(content)
 
 
 def _token_id(token: str) -> int:

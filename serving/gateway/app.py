@@ -98,6 +98,7 @@ def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event
             gateway.table,
             connections_max=limits.requests_max,
             wait_s_max=options.wait_s_max,
+            answer_bytes_max=limits.answer_bytes_max,
             api_keys=options.api_keys,
         ) as forwarder:
             responder = Responder(

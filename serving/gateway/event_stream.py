@@ -8,19 +8,21 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 
+from serving.gateway.edge.answer_bytes import bounded_parts
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 
 _BOM = b"\xef\xbb\xbf"
-_EVENT_BYTES_MAX = 16 * 1024 * 1024
 
 
-async def read_events(content: aiohttp.StreamReader, form: AnswerForm) -> AsyncIterator[AnswerPart]:
+async def read_events(
+    content: aiohttp.StreamReader, form: AnswerForm, *, bytes_max: int
+) -> AsyncIterator[AnswerPart]:
     """Each event of an answer of this form, up to the last one.
 
-    Raises `UnreadableReply`, and `ClientPayloadError` where the stream ends too early.
+    Raises `UnreadableReply`, `AnswerTooLarge`, and `ClientPayloadError` where the stream ends too early.
     """
     decoder = EventDecoder()
-    async for part in content.iter_any():
+    async for part in bounded_parts(content, bytes_max):
         for data in decoder.feed(part):
             event = form.read_event(data)
             if event is None:
@@ -28,8 +30,6 @@ async def read_events(content: aiohttp.StreamReader, form: AnswerForm) -> AsyncI
             yield event
             if event.is_last:
                 return
-        if decoder.held_bytes > _EVENT_BYTES_MAX:
-            break
     raise aiohttp.ClientPayloadError("the stream ended early")
 
 

@@ -18,6 +18,7 @@ import aiohttp
 import structlog
 from opentelemetry import metrics
 
+from serving.gateway.edge.answer_bytes import AnswerTooLarge, whole_answer
 from serving.gateway.edge.json_text import encode
 from serving.gateway.event_stream import read_events
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
@@ -83,6 +84,7 @@ class Forwarder:
     table: RoutingTable
     session: aiohttp.ClientSession
     wait_s_max: float  # for a replica to come up; then the request is refused
+    answer_bytes_max: int  # of one answer, streams too
     api_keys: Mapping[str, str] = field(default_factory=dict)  # of replicas that ask for one, by URL
     in_flight: Counter[str] = field(default_factory=Counter)
     _avoided_until_s: dict[str, float] = field(default_factory=dict)
@@ -156,10 +158,12 @@ class Forwarder:
             if status in WRONG_KEY:  # our key, not the client's: it could do nothing about it
                 raise _ReplicaKeyRefusedError(status)
             if status == 200 and form.is_conversation and body.get("stream"):
-                events = read_events(answer.content, form)
+                events = read_events(answer.content, form, bytes_max=self.answer_bytes_max)
                 first = await anext(events)
                 status = first.error_status or status
-            if answer.status == 404 and _lacks_path(await answer.read()):
+            if answer.status == 404 and _lacks_path(
+                await whole_answer(answer.content, self.answer_bytes_max)
+            ):
                 attempts.without_path.add(target.url)
                 return None
             if status == 404:  # the replica no longer has the model: the table is old
@@ -173,10 +177,12 @@ class Forwarder:
                 return Reply(target=target, status=200, events=self._chain(first, events, target.url))
             if events is not None:
                 return Reply(target=target, status=status, error=first.data)
-            raw = await answer.read()
+            raw = await whole_answer(answer.content, self.answer_bytes_max)
             if status == 200:
                 return Reply(target=target, status=200, answer=form.read_answer(raw))
             return Reply(target=target, status=status, error=read_json(raw))
+        except AnswerTooLarge as fault:  # another replica would answer the same request as long
+            raise ReplicasFailed(str(fault)) from None
         except UnreadableReply as fault:
             self._avoid(target.url, fault)
             attempts.fail(target.url, str(fault))
@@ -208,6 +214,8 @@ class Forwarder:
             if error.status >= 500:  # other errors are caused by the request
                 self._avoid(url, error)
             raise ReplicasFailed(f"status {error.status}") from None
+        except AnswerTooLarge as fault:
+            raise ReplicasFailed(str(fault)) from None
         except (aiohttp.ClientError, TimeoutError, UnreadableReply) as fault:
             self._avoid(url, fault)
             raise ReplicasFailed(type(fault).__name__) from None
@@ -277,6 +285,7 @@ async def open_forwarder(
     *,
     connections_max: int,
     wait_s_max: float,
+    answer_bytes_max: int,
     api_keys: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Forwarder]:
     """A forwarder whose connections are closed at the end of the block."""
@@ -286,4 +295,4 @@ async def open_forwarder(
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, trust_env=False, auto_decompress=False
     ) as session:
-        yield Forwarder(table, session, wait_s_max, api_keys)
+        yield Forwarder(table, session, wait_s_max, answer_bytes_max, api_keys)

@@ -24,6 +24,7 @@ class GatewayLimits:
     depth_max: int  # levels of lists and objects in a body
     values_max: int  # JSON values in a body
     requests_max: int  # being answered at once
+    answer_bytes_max: int  # of one answer of a replica
     header_bytes_max: int  # of all headers of one request, its path included
     headers_max: int
     header_s_max: float  # from a request's first byte to the end of its headers

@@ -13,12 +13,14 @@ import pytest
 
 from serving.gateway import forwarding
 from tests.fakes.vllm import FakeVLLM
+from tests.meters import metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
     RunningGateway,
     ask_agent,
     build_error_event,
     build_gateway,
+    build_limits,
     name_of,
     report_replicas,
     text_of,
@@ -322,3 +324,42 @@ def test_a_packed_answer_is_not_unpacked(gateway: RunningGateway, two_replicas: 
     for fake in two_replicas.replicas:
         fake.faults.raw_answer, fake.faults.raw_encoding = bomb, "gzip"
     assert gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK}).status_code == 502
+
+
+class TestAnswersThatAreTooLarge:
+    """The request gets an error; its replica and all other requests go on."""
+
+    @pytest.fixture
+    def bounded(self, two_replicas: ServingEnvironment) -> Iterator[RunningGateway]:
+        limits = build_limits(answer_bytes_max=1 << 20)
+        with build_gateway(two_replicas.database, limits=limits) as gateway:
+            yield gateway
+
+    def test_a_whole_one_is_a_502_and_is_not_asked_for_again(
+        self, bounded: RunningGateway, two_replicas: ServingEnvironment
+    ) -> None:
+        before = metric_values("clorad.gateway.answers.too_large")
+        for fake in two_replicas.replicas:
+            fake.faults.raw_answer = b'{"choices": [], "x": "' + b"x" * (2 << 20) + b'"}'
+        answer = bounded.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
+        assert sum("chat" in path for fake in two_replicas.replicas for path, _ in fake.requests) == 1
+        assert metric_increases(before, "clorad.gateway.answers.too_large") == {(): 1}
+        for fake in two_replicas.replicas:
+            fake.faults.raw_answer = None
+        versions = {ask_agent(bounded) for _ in range(8)}
+        assert len(versions) == 1
+
+    @pytest.mark.parametrize("separator", [b"", b"\n\ndata:"])
+    def test_a_stream_breaks_off(
+        self, bounded: RunningGateway, two_replicas: ServingEnvironment, separator: bytes
+    ) -> None:
+        event = b'{"object": "chat.completion.chunk", "choices": [], "x": "' + b"x" * 1000 + b'"}'
+        for fake in two_replicas.replicas:
+            fake.faults.raw_answer = separator.join([event] * 2000)
+            fake.faults.raw_event_at = 1
+        body = {"model": "billing", "messages": ASK, "stream": True}
+        answer = bounded.send("/v1/chat/completions", body)
+        assert answer.status_code == 200
+        assert '"broken_stream"' in answer.text
+        assert len(answer.content) < 2 << 20

@@ -1,0 +1,32 @@
+"""Reads the bytes of a replica's answer, within a bound: a replica is trusted no further than that."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+from opentelemetry import metrics
+
+_too_large = metrics.get_meter("serving").create_counter(
+    "clorad.gateway.answers.too_large",
+    unit="{request}",
+    description="answers of replicas that were longer than gateway.limits.answer_mib_max allows",
+)
+
+
+class AnswerTooLarge(Exception):
+    """A replica answers with more bytes than one answer may have. The client gets a 502, and nobody else."""
+
+
+async def bounded_parts(content: aiohttp.StreamReader, bytes_max: int) -> AsyncIterator[bytes]:
+    """The bytes of one answer as they arrive. Raises `AnswerTooLarge`, and what aiohttp raises."""
+    size = 0
+    async for part in content.iter_any():
+        size += len(part)
+        if size > bytes_max:
+            _too_large.add(1)
+            raise AnswerTooLarge(f"more than {bytes_max:,} bytes")
+        yield part
+
+
+async def whole_answer(content: aiohttp.StreamReader, bytes_max: int) -> bytes:
+    """All bytes of one answer. Raises as `bounded_parts` does."""
+    return b"".join([part async for part in bounded_parts(content, bytes_max)])
