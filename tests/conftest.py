@@ -1,5 +1,6 @@
 """What all tests share: which parts must have run, what runs in one process, fixtures of the real parts."""
 
+import gc
 import os
 from collections import Counter
 
@@ -35,6 +36,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse to run where xdist did not take over the groups: every test would start servers of its own."""
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: the garbage collector need not search it again and again
     if not getattr(session.config.option, "loadgroup", False):
         return
     ungrouped = [item.nodeid for item in session.items if not item.nodeid.endswith(f"@{_group_of(item)}")]

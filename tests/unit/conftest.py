@@ -3,12 +3,18 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from ledger import schema
 from ledger.database import Database
-from tests import postgres_server
+from tests import compiled_statements, postgres_server
 from tests.unit.ledger.ledger_builder import write_ledger
+
+compiled_statements.share()
+# on a busy machine an example may take long
+hypothesis.settings.register_profile("any speed", deadline=None)
+hypothesis.settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from engine.threads import WAITS
@@ -15,10 +14,6 @@ import torch
 
 from engine.warm_engine import WarmEngine
 from tests.unit.engine import tiny_base
-
-# on a busy machine an example may take long
-hypothesis.settings.register_profile("any speed", deadline=None)
-hypothesis.settings.load_profile("any speed")
 
 
 @pytest.fixture(autouse=True)
