@@ -15,6 +15,7 @@ import httpx
 from opentelemetry import metrics
 
 from rewards.replies import compared_text
+from serving.certificates import authorities
 
 TRIES_MAX = 3
 RETRY_WAIT_S = 0.1
@@ -97,6 +98,7 @@ class Replica:
                 "accept-encoding": "identity",  # a small answer could unpack to gigabytes
                 **({} if api_key is None else {"authorization": f"Bearer {api_key}"}),
             },
+            verify=authorities(),
             trust_env=False,  # a proxy for the outside world must not see the fleet
             limits=httpx.Limits(
                 max_connections=in_flight_max,
