@@ -1,7 +1,7 @@
 """Reads each agent's last turn and what was decided about its version, and what followed a refusal."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
@@ -84,15 +84,11 @@ def _decided(connection: Connection, turn_ids: Sequence[int]) -> dict[int, _Deci
             .group_by(versions.c.turn_id)
             .subquery()
         )
-        query = select(newest.c.turn_id, decisions.c.id, decisions.c.kind, decisions.c.by)
-        for row in connection.execute(query.join(newest, newest.c.id == decisions.c.id)).all():
+        columns = (newest.c.turn_id, decisions.c.kind, decisions.c.by)
+        # the reasons alone: the answers beside them in the evidence are long
+        query = select(*columns, decisions.c.evidence["reasons"].label("reasons"))
+        for row in connection.execute(query.join(newest, newest.c.id == decisions.c.id)):
             has_causes = row.kind in (Verdict.REFUSE.value, Verdict.ABSTAIN.value)
-            reasons = _reasons(connection, row.id) if has_causes else ()
-            decided[row.turn_id] = (Verdict(row.kind), row.by, causes_of(reasons))
+            reasons = (row.reasons or ()) if has_causes else ()
+            decided[row.turn_id] = (Verdict(row.kind), row.by, causes_of(map(str, reasons)))
     return decided
-
-
-def _reasons(connection: Connection, decision_id: int) -> Iterable[str]:
-    """The reasons alone: the answers beside them in the evidence are long."""
-    query = select(decisions.c.evidence["reasons"]).where(decisions.c.id == decision_id)
-    return map(str, connection.scalar(query) or ())
