@@ -36,6 +36,11 @@ _PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_tim
 _NAMING_HEADERS = frozenset({"ce_id", "ce_source"})
 
 _SEAL = frozenset({f"ce_{signing.SIGNER}", f"ce_{signing.SIGNATURE}"})
+_NUMBERS = re.compile(
+    rb'"(?:[a-z_]{0,40}token[a-z_]{0,40}|logprobs)":\s*(?:\[[-+0-9.eE,\s]*\]|[-0-9][-+0-9.eE]*|""|null|true|false)'
+)
+"""Fields of a capture such as `token_ids` and `max_tokens`, where they hold no text."""
+
 _SIGNATURE_FORM = re.compile(rb"[A-Za-z0-9+/]{43,86}={1,2}")
 
 _Name = Callable[[Any], Any]
@@ -69,12 +74,14 @@ class Reader:
 
         An event cannot have occurred after Kafka received it: a later time is replaced by `received_s`.
         """
-        suspect = value is not None and (b"data_base64" in value or self._redactor.suspects(value))
+        suspect_bytes = value is not None and (b"data_base64" in value or self._redactor.suspects(value))
+        suspect = suspect_bytes
         # Names come from the value or the headers; where neither is suspect, no name is checked again.
         suspect_around = self._redactor.suspects(_around(key, headers))
         content: Event | Interaction | LiveCounts | UnusableRecord
         try:
             envelope = open_envelope(value, headers)
+            suspect = suspect_bytes and self._suspects_texts(envelope, value or b"")
             content = self._content(
                 envelope,
                 value or b"",
@@ -85,6 +92,7 @@ class Reader:
             if isinstance(content, Event) and content.occurred_s is not None:
                 content = replace(content, occurred_s=min(content.occurred_s, received_s))
         except RecordRefused as refusal:
+            suspect = suspect_bytes
             content = self._unusable(refusal.unusable, value)
         # Redactions in an event's own strings are counted already; bytes are kept of dead letters only.
         counts = self.redacted if isinstance(content, UnusableRecord) else RedactionCounts()
@@ -101,6 +109,19 @@ class Reader:
             # Its signature does not fit any more. Sent again, the record is an unsigned one.
             kept_headers = tuple((name, header) for name, header in kept_headers if name not in _SEAL)
         return Arrival(offset=offset, key=key, value=kept, headers=kept_headers, content=content)
+
+    def _suspects_texts(self, envelope: Envelope, value: bytes) -> bool:
+        """Whether there is anything to redact beside a capture's token ids and log-probabilities.
+
+        The hints take these for passwords, cards and base64. A capture whose ids are no numbers is refused.
+        """
+        data = envelope.data
+        if wire.TYPES.get(envelope.type) is not wire.InteractionData or not isinstance(data, dict):
+            return True
+        packed = data.get("prompt_token_ids")
+        if isinstance(packed, str):
+            value = value.replace(b'"%b"' % packed.encode("utf-8", "surrogatepass"), b'""')
+        return b"data_base64" in value or self._redactor.suspects(_NUMBERS.sub(b'""', value))
 
     def redacted_name(self, name: str) -> str:
         """The name under which the ledger knows an author."""

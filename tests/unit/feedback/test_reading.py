@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from feedback.call_arguments import DEPTH_MAX
 from feedback.envelope import VALUE_BYTES_MAX
 from feedback.grouping import openings_of
-from feedback.reading import OVERSIZED_BYTES_KEPT, received_s
+from feedback.reading import OVERSIZED_BYTES_KEPT, Reader, received_s
+from feedback.redaction import RedactionCounts, Redactor
 from feedback.token_ids import pack, to_text, unpack
-from ledger.events import Event, Interaction, Kind, Reason, UnusableRecord
+from ledger.events import Arrival, Event, Interaction, Kind, Reason, UnusableRecord
 from tests.unit.feedback.event_builder import (
     CORRECTION,
     EVENT_DATA,
@@ -307,6 +308,55 @@ def test_what_is_redacted_in_a_tool_takes_the_ids_of_the_prompt_with_it() -> Non
     read = read_record(WHOLE | {"tools": [tool]}, "interaction").content
     assert read.request["tools"][0]["function"]["description"] == "to [email]"
     assert (read.packed_prompt, read.token_ids, read.ids_left_out) == (None, None, "redacted")
+
+
+class CountingRedactor(Redactor):
+    """Counts the values in which it looks for something to redact."""
+
+    values = 0
+
+    def value(self, value: Any, counts: RedactionCounts) -> Any:
+        self.values += 1
+        return super().value(value, counts)
+
+
+def read_counting(data: dict[str, Any]) -> tuple[Arrival, int]:
+    redactor = CountingRedactor(IDENTITY.fingerprint)
+    reader = Reader(IDENTITY, redactor)
+    headers = build_headers("interaction")
+    read = reader.read(
+        offset=0, key=b"c-1", value=json.dumps(data).encode(), headers=headers, received_s=RECEIVED_S
+    )
+    return read, redactor.values
+
+
+def test_ids_and_logprobs_alone_are_no_reason_to_redact_a_capture() -> None:
+    ids = {
+        "sampling": {"max_tokens": 48},
+        "token_ids": [4111111111111111, 6],
+        "logprobs": [-1.2345678901234567, -1e-9],
+    }
+    read, values = read_counting(WHOLE | ids | {"prompt_token_ids": to_text(pack(range(70_000)))})
+    assert isinstance(read.content, Interaction)
+    assert values == 0
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"completion": 'token_ids: [4], "logprobs": [5], mail a.b@example.com'},
+        {"chat_template_kwargs": {"token_ids": "mail a.b@example.com"}},
+        {"chat_template_kwargs": {"token_ids": ["mail a.b@example.com"]}},
+        {"chat_template_kwargs": {"prompt_token_ids": "mail a.b@example.com"}},
+        {"chat_template_kwargs": {"logprobs": [1, "mail a.b@example.com"]}},
+    ],
+)
+def test_a_secret_beside_ids_is_redacted_whatever_its_field_is_called(secret: dict[str, Any]) -> None:
+    read, values = read_counting(WHOLE | secret)
+    assert isinstance(read.content, Interaction)
+    assert values > 0
+    assert b"a.b@" not in (read.value or b"")
+    assert read.content.ids_left_out == "redacted"
 
 
 def test_a_dead_letter_with_redacted_texts_has_no_ids_that_spell_them() -> None:
