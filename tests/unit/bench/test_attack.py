@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.attack import Honest, within_bars
+from bench.attack import Honest, result, within_bars
 
 UNNOTICED: dict[str, Any] = {
     "gateway_alive": True,
@@ -40,3 +40,15 @@ def test_whatever_else_others_notice_counts(seen: dict[str, Any]) -> None:
 def test_without_any_answer_others_wait_for_ever() -> None:
     assert Honest().p99_ms == float("inf")
     assert Honest(ms=[float(ms) for ms in range(1, 101)]).p99_ms == 100.0
+
+
+def test_the_result_names_the_attacks_for_which_there_was_no_time() -> None:
+    attacks = ["floods", "large_bodies"]
+    assert result([UNNOTICED, UNNOTICED], attacks)["left_out"] == []
+    in_part = result([UNNOTICED], attacks)
+    assert (in_part["passed"], in_part["left_out"]) == (True, ["large_bodies"])
+    assert not result([], attacks)["passed"], "nothing was measured"
+
+
+def test_a_gateway_that_died_fails_the_benchmark() -> None:
+    assert not result([{**UNNOTICED, "gateway_alive": False}], ["floods", "large_bodies"])["passed"]
