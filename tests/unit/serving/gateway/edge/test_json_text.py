@@ -98,9 +98,9 @@ def test_bodies_at_the_bounds_are_decoded() -> None:
 @pytest.mark.parametrize("piece", [b'"a\\', b'\\"', b'"', b"\\", b'"\\\\"', b'",'])
 def test_counting_takes_linear_time(piece: bytes) -> None:
     raw = (b'{"x":"' + piece * (2_000_000 // len(piece)))[:2_000_000]
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     count_values(b"," * 200_000 + raw, enough=100_000)
-    assert time.perf_counter() - began_s < 2.0
+    assert time.thread_time() - began_s < 2.0
 
 
 @given(value=JSON, enough=some.integers(0, 40))
