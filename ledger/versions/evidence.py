@@ -93,7 +93,7 @@ class Evidence:
     attempt: int | None = None  # tries since the last promotion, from 1
     replica: str | None = None  # URL of the replica that answered
     parity: Mapping[str, float] = field(default_factory=dict)  # of that replica with the engine
-    speech: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # counts, before and after
+    answer_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # before and after
     replicas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # URL of a holder -> its parity
     failed: Mapping[str, str] = field(
         default_factory=dict
@@ -152,7 +152,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         attempt=stored.get("attempt"),
         replica=stored.get("replica"),
         parity=stored.get("parity") or {},
-        speech=stored.get("speech") or {},
+        answer_counts=stored.get("answer_counts") or stored.get("speech") or {},  # the older name
         replicas=stored.get("replicas") or {},
         failed=stored.get("failed") or {},
         rolled_back_to=stored.get("rolled_back_to", stored.get("to")),

@@ -196,7 +196,7 @@ def evidence_of(
         parity=gathered.parity.numbers(),
         gate=gathered.gate,
         suite=gathered.suite,
-        speech={"before": asdict(gathered.before), "after": asdict(gathered.after)},
+        answer_counts={"before": asdict(gathered.before), "after": asdict(gathered.after)},
         unscored={**unasked, **gathered.gate_unscored, **gathered.suite_unscored},
         verdicts=dict(verdicts),
         under=under,
