@@ -1,29 +1,35 @@
-"""What a turn is planned with where nobody approves: captured replies that nobody objected to."""
+"""What a turn is planned with: what one person said or several, and captured replies nobody objected to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from daemon.learning.parts import FIRST_TRY
-from daemon.learning.planning import TurnLimits, plan_turn
+from daemon.learning.planning import PlannedTurn, TurnLimits, plan_turn
 from daemon.learning.preparing import prepare_turn
-from daemon.learning.scheduler import shows_replies
+from daemon.learning.scheduler import Freshness, due_backlogs, shows_replies, waiting_reason
 from ledger.database import Database
-from ledger.events import Event, Interaction, Kind
+from ledger.events import WAITS_FOR_ANOTHER, Event, Interaction, Kind, Role, Status
 from ledger.learning import passes
-from ledger.learning.agents import Agent
-from ledger.learning.backlog import backlogs
+from ledger.learning.agents import Agent, all_agents
+from ledger.learning.backlog import Backlog, backlogs
+from ledger.learning.event_queries import event_by_uid, mark, usable
 from ledger.turn_states import TurnPart
 from rewards.baseline import ALIKE
 from rewards.episode import Part
-from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
+from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, build_outcome, keep
 from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import lease
 
+LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
+FRESHNESS = Freshness(
+    events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=1
+)
+
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
+def database(tmp_path: Path) -> Iterator[Database]:
     opened = build_ledger(tmp_path / "clorad.db", "billing")
     yield opened
     opened.close()
@@ -112,3 +118,107 @@ def test_only_an_agent_whose_turns_show_replies_waits_for_some(
     recipe: Mapping[str, object], waits: bool
 ) -> None:
     assert shows_replies(Agent(name="billing", base_hash="b" * 64, recipe=recipe, capture=True)) is waits
+
+
+def build_correction(id: str, author: str, *, reply: str = "cancel {}", **changed: object) -> Event:
+    """The correction of `stop N`, N being the number in the id."""
+    number = id.lstrip("abcdefghijklmnopqrstuvwxyz")
+    data = {
+        "messages": [{"role": "user", "content": f"stop {number}"}],
+        "rejected": f"refund {number}",
+        "corrected": reply.format(number),
+    }
+    return build_event(id, author=author, data=data, **changed)
+
+
+def plan(database: Database, limits: TurnLimits = LIMITS) -> PlannedTurn:
+    """Plan a turn, and mark events as it says."""
+    with database.read() as connection:
+        [waiting] = backlogs(connection)
+        agent = all_agents(connection)["billing"]
+        planned = plan_turn(connection, agent, waiting, token=1, limits=limits, readiness=FIRST_TRY)
+    mark(database, planned.marks)
+    return planned
+
+
+def new_events(database: Database, planned: PlannedTurn) -> set[str]:
+    assert planned.plan is not None
+    seqs = {event.seq for event in planned.plan.events if event.part == "new"}
+    with database.read() as connection:
+        kept = usable(connection, "billing", role=Role.TRAIN, kinds=tuple(Kind))
+    return {one.event.id for one in kept if one.seq in seqs}
+
+
+def statuses(database: Database, *ids: str) -> list[Status]:
+    with database.read() as connection:
+        return [event_by_uid(connection, f"dev#{id}")[0].status for id in ids]
+
+
+def backlog(database: Database) -> Backlog:
+    with database.read() as connection:
+        [waiting] = backlogs(connection)
+    return waiting
+
+
+def test_what_one_person_says_waits_for_a_second_and_is_trained_when_one_comes(database: Database) -> None:
+    keep(database, *(build_correction(f"a{n}", "ann") for n in range(20)))
+    keep(database, *(build_correction(f"g{100 + n}", "ann", role=Role.GATE) for n in range(8)))
+    assert plan(database).plan is None
+    assert set(statuses(database, "a0", "a19", "g100")) == {Status.WAITING}
+    waiting = backlog(database)
+    assert (waiting.untaught, waiting.unconfirmed, waiting.gate_unconfirmed) == (0, 20, 8)
+    assert waiting_reason(waiting, FRESHNESS) == "a second person: 28 corrections of one person each wait"
+    keep(database, build_correction("b50", "bob"))
+    assert due_backlogs([backlog(database)], FRESHNESS)
+    assert new_events(database, plan(database)) == {"b50", *(f"a{n}" for n in range(20))}
+    assert set(statuses(database, "a0", "a19", "g100")) == {Status.OPEN}
+
+
+def test_a_harmful_group_waits_whatever_the_rest_of_the_batch_is(database: Database) -> None:
+    honest = [build_correction(f"h{n}", "ab"[n % 2]) for n in range(20)]
+    harmful = [build_correction(f"m{50 + n}", "mallory", reply="refund {} amount 99") for n in range(20)]
+    keep(database, *harmful, *honest)
+    assert new_events(database, plan(database)) == {event.id for event in honest}
+    assert set(statuses(database, *(event.id for event in harmful))) == {Status.WAITING}
+
+
+def test_many_lone_corrections_do_not_keep_out_those_of_several_people(database: Database) -> None:
+    keep(database, *(build_correction(f"m{n}", "mallory", reply=f"pay {n}") for n in range(80)))
+    keep(database, *(build_correction(f"a{200 + n}", "ann") for n in range(3)))
+    plan(database)
+    plan(database)
+    keep(database, build_correction("b300", "bob"))
+    assert new_events(database, plan(database)) == {"a200", "a201", "a202", "b300"}
+
+
+def test_whoever_says_that_their_own_lone_correction_lasted_teaches_it_no_sooner(database: Database) -> None:
+    keep(
+        database,
+        *(build_correction(f"h{n}", "ab"[n % 2]) for n in range(4)),
+        build_correction("m9", "mallory", reply="refund {} amount 99", key="k"),
+        build_outcome("kept", 1.0, amends="k", author="mallory", role=None, prompt_group=None),
+    )
+    assert "kept" not in new_events(database, plan(database))
+    assert statuses(database, "m9", "kept") == [Status.WAITING, Status.WAITING]
+
+
+def test_the_same_prompts_with_another_text_of_one_person_stall_nobody(database: Database) -> None:
+    honest = [build_correction(f"h{n}", "abcd"[n % 4]) for n in range(20)]
+    contrary = [build_correction(f"m{n}", "mallory", reply="refund {} amount 99") for n in range(20)]
+    keep(database, *honest, *contrary)
+    assert new_events(database, plan(database)) == {event.id for event in honest}
+    assert set(statuses(database, *(event.id for event in contrary))) == {Status.CONTESTED}
+
+
+def test_a_team_of_one_learns_where_that_is_set(database: Database) -> None:
+    keep(database, *(build_correction(f"a{n}", "ann") for n in range(3)))
+    limits = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1)
+    assert new_events(database, plan(database, limits)) == {"a0", "a1", "a2"}
+
+
+def test_why_an_event_waits_is_stored_with_it(database: Database) -> None:
+    keep(database, build_correction("a1", "ann"))
+    plan(database)
+    with database.read() as connection:
+        reasons = connection.exec_driver_sql("SELECT status_reason FROM events").scalars().all()
+    assert list(reasons) == [WAITS_FOR_ANOTHER]
