@@ -1,4 +1,4 @@
-"""Row 2. A broker killed with acks=all in flight: what is sent again is there once, or under one id."""
+"""Row 2. A broker is killed before it acknowledges (acks=all): what is sent again counts once, by its id."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Row 3. Without a broker at start intake waits, says that it is not ready, and begins when there is one."""
+"""Row 3. Intake that starts without a broker reports that it is not ready, and begins when there is one."""
 
 import time
 import uuid

@@ -1,4 +1,4 @@
-"""Row 4. A coordinator that moves or refuses is lived with; a commit that fails harms nothing."""
+"""Row 4. Intake goes on when the coordinator of its group moves, refuses or dies, and when a commit fails."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Row 5. Members join, leave and are killed while batches are in hand: each is kept once, by somebody."""
+"""Row 5. Members join, leave and are killed while they have batches: one member stores each record once."""
 
 import pytest
 

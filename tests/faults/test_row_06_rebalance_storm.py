@@ -1,4 +1,4 @@
-"""Row 6. While members come and go without end, are killed as they join or hang, the work goes on."""
+"""Row 6. While some members join, leave, hang and are killed again and again, the others work."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""Row 7. An intake frozen for longer than its session wakes to find its work done: it keeps nothing old."""
+"""Row 7. An intake that was frozen for longer than its session stores nothing that another one took over."""
 
 import pytest
 

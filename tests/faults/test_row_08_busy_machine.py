@@ -1,4 +1,4 @@
-"""Row 8. A trainer that burns every core and never lets go of its interpreter is not where intake is."""
+"""Row 8. A trainer that uses all cores and keeps its interpreter lock costs intake no partition."""
 
 import os
 import subprocess

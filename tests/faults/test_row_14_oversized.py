@@ -1,4 +1,4 @@
-"""Row 14. Records above our bound, above what a fetch asks for, or that unpack to much: dead letters."""
+"""Row 14. Records larger than our bound or than a fetch, also once unpacked, become dead letters."""
 
 from collections.abc import Callable
 

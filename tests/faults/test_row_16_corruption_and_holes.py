@@ -1,4 +1,4 @@
-"""Row 16. A flipped bit on the broker's disk halts or is given up; what compaction took is a hole."""
+"""Row 16. A flipped bit on a broker's disk halts its partition or is passed over; so is compaction's hole."""
 
 import dataclasses
 import json

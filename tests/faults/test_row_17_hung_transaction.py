@@ -1,4 +1,4 @@
-"""Row 17. A transaction left open hides all that comes after it: intake says that it stands still."""
+"""Row 17. An open transaction hides all records after it: intake reports that its partition stands still."""
 
 import pytest
 

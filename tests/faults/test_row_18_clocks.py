@@ -1,4 +1,4 @@
-"""Row 18. Clocks of senders may say anything: order and bounds do not depend on them."""
+"""Row 18. Order and bounds do not depend on the senders' clocks."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Row 20. What retention deleted before it was read is halted at, or a recorded gap; a shorter log halts."""
+"""Row 20. Intake halts or records a gap where retention deleted unread records; a shorter log halts it."""
 
 import pytest
 from sqlalchemy import select

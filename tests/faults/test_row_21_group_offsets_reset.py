@@ -1,4 +1,4 @@
-"""Row 21. Offsets of the group in Kafka may be deleted or reset by anybody: the ledger's are what counts."""
+"""Row 21. Anybody may delete or reset the group's offsets in Kafka: intake uses those of the ledger."""
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition

@@ -1,4 +1,4 @@
-"""Row 22. With the dead-letter topic gone or refusing, the outbox grows and intake goes on."""
+"""Row 22. Where the dead-letter topic is gone or refuses messages, the outbox grows and intake goes on."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Row 24. A ledger restored from an old backup takes its offsets back with it: the same is taken in again."""
+"""Row 24. A restored ledger has the offsets of its backup: intake reads the same records again."""
 
 import shutil
 import sqlite3

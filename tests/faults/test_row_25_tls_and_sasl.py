@@ -1,4 +1,4 @@
-"""Row 25. TLS and SASL: who is not admitted says why, waits, and goes on once a person has acted."""
+"""Row 25. TLS and SASL: intake that is refused reports why, waits, and goes on once a person has acted."""
 
 from collections.abc import Iterator
 from pathlib import Path

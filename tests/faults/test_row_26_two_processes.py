@@ -1,4 +1,4 @@
-"""Row 26. Two processes: of one ledger they share the work; under one id or with two ledgers one ends."""
+"""Row 26. Two intakes of one ledger share the work; of two with one id, or with two ledgers, one ends."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Row 27. Told to stop under load, with the broker gone, or twice: it ends soon and loses nothing."""
+"""Row 27. An intake told to stop under load, without a broker, or twice, ends soon and loses nothing."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Row 29. A slow, lossy, cut or half-open network, and brokers that moved, are got over without a restart."""
+"""Row 29. Intake needs no restart after a slow, lossy, cut or half-open network, or after brokers moved."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Records of events that wait for an interaction, and what finds retractions and amendments in a long table.
+"""Records of events that wait for their interaction, and indexes to look up retractions and amendments.
 
 Events that wait since before have no record beside them: they go on waiting.
 """

@@ -1,4 +1,4 @@
-"""What turns cost, in tokens, and when they were closed; how many an agent may cost an hour.
+"""The tokens that a turn cost, when it was closed, and how many tokens an agent may cost in an hour.
 
 Turns closed before cost nothing as far as anybody knows, and were closed with their pass.
 """

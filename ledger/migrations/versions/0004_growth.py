@@ -1,4 +1,4 @@
-"""What may go: versions whose directories were pruned, texts that were forgotten and who asked for it.
+"""Versions whose directories were pruned, and texts that were forgotten, with who asked for it.
 
 What finds the events of a conversation in a long table: an interaction is kept while one of them may need it.
 """

@@ -1,4 +1,4 @@
-"""What became of an event in a turn is a word; the reason, once written behind it, has a column of its own.
+"""The outcome of an event in a turn is one word; its reason has a column of its own.
 
 The column cut the reason short. The event's own status often still has the whole of it, and then it is taken
 from there.

@@ -1,4 +1,4 @@
-"""Whether an event may change other people's, the id it was sent with, and events restored by a person.
+"""Whether an event may change events of other people, its id as sent, and events that a person restored.
 
 Events that were stored before may change no one else's.
 """
