@@ -28,8 +28,12 @@ _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?"
 _SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
 
 
-def gate(mode: GateMode, *, canary_share: float | None) -> None:
+def gate(mode: GateMode, *, canary_share: float | None, confirm: bool) -> None:
     """Check that candidates can be judged so."""
+    if mode is GateMode.OFF and confirm:
+        raise ValueError('gate = "off" lets each version serve at once: confirm = true contradicts it')
+    if mode is GateMode.OFF and canary_share:
+        raise ValueError('gate = "off" compares nothing: canary_share has no meaning with it')
     if mode is GateMode.OUTCOMES and canary_share == 0.0:
         raise ValueError('gate = "outcomes" needs a share of the traffic: canary_share = 0 gives it none')
 

@@ -254,11 +254,12 @@ class AgentSettings(_Group):
     trust: TrustSettings = TrustSettings()
     """Which of its events must be signed; those that are not become dead letters (`unsigned`)."""
     gate: GateMode = GateMode.CORRECTIONS
-    """By what its candidates are judged. `outcomes`: by how conversations end, where nobody corrects it."""
+    """By what candidates are judged. `outcomes`: how conversations end, where nobody corrects it. `off`: by
+    nothing, for experiments: only requests whose key has the right `experiment` are answered by them."""
 
     @model_validator(mode="after")
     def _gate_can_judge(self) -> Self:
-        setting_checks.gate(self.gate, canary_share=self.canary_share)
+        setting_checks.gate(self.gate, canary_share=self.canary_share, confirm=self.confirm)
         return self
 
 

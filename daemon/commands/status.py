@@ -21,11 +21,12 @@ from daemon.process import probing
 from daemon.roles.canaries import canary_options
 from daemon.settings import Settings
 from daemon.upkeep.capacity import ResourceUse, build_capacity
-from ledger.learning.agents import all_agents
+from ledger.learning.agents import Agent, all_agents
 from ledger.learning.retries import NextTry
 from ledger.reports.audit import Place
 from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
 from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.holds import Hold, all_holds
 from ledger.versions.looks import ServingChampion, serving_champions
 from serving.canary.waiting import waiting_candidates
@@ -81,6 +82,7 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     _render(state, waits, turns, candidates_wait, ends, out)
     for line in (
         *_hold_warnings(holds),
+        *_experiment_warnings(state, agents),
         *_template_warnings(champions.values()),
         *(f"{name} has {line}" for name, lines in missing.items() for line in lines),
         *_role_warnings(readiness),
@@ -111,7 +113,7 @@ def _render(
     for agent in state.agents:
         rows.add_row(
             agent.name,
-            agent.version if agent.canary is None else f"{agent.version} ({agent.share:.0%} {agent.canary})",
+            _serving_cell(agent),
             ago(agent.since_s, state.now_s),
             _backlog_cell(agent),
             _activity_cell(
@@ -225,6 +227,26 @@ def _render_partitions(state: Overview, ends: Mapping[Place, int], out: Console)
         )
     out.print()
     out.print(rows)
+
+
+def _serving_cell(agent: AgentOverview) -> str:
+    if agent.experiment is not None:
+        return f"{agent.version} (experiment {agent.experiment})"
+    return agent.version if agent.canary is None else f"{agent.version} ({agent.share:.0%} {agent.canary})"
+
+
+def _experiment_warnings(state: Overview, agents: Mapping[str, Agent]) -> list[str]:
+    """Agents whose versions nobody judges, with who is answered by them."""
+    lines = []
+    for agent in state.agents:
+        if agent.experiment is not None:
+            lines.append(
+                f"{agent.name}: nobody judged {agent.experiment}; it answers requests whose key has the right"
+                f" `experiment`, {agent.version} all others"
+            )
+        elif agents[agent.name].gate is GateMode.OFF:
+            lines.append(f"{agent.name}: its gate is off, nobody judges its versions")
+    return lines
 
 
 def _backlog_cell(agent: AgentOverview) -> str:

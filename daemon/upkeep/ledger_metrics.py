@@ -27,7 +27,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import Backlog
 from ledger.reports.health import Decided, LedgerHealth, decided_since, ledger_health, newest_decision
-from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES, Verdict
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_NOBODY, BY_OUTCOMES, Verdict
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("daemon")
@@ -216,7 +216,7 @@ def _set_gauges(health: LedgerHealth, states: Sequence[str]) -> None:
 
 
 def _count(decision: Decided) -> None:
-    by = decision.by if decision.by in (BY_GATE, BY_CANARY, BY_OUTCOMES) else "person"
+    by = decision.by if decision.by in (BY_GATE, BY_CANARY, BY_OUTCOMES, BY_NOBODY) else "person"
     _decisions.add(1, {"verdict": decision.verdict.value, "by": by})
     for waited_s in decision.waited_s:
         _to_live.record(waited_s)

@@ -12,6 +12,7 @@ class Right(StrEnum):
     READ = "read"  # see the routing table, and what dashboards show
     ACT = "act"  # amend or retract other people's events
     JUDGE = "judge"  # its author's word needs nobody else's: verifiers, environments, a lead
+    EXPERIMENT = "experiment"  # be answered by versions that nobody judged
 
 
 USUAL_RIGHTS = frozenset({Right.TALK, Right.FEEDBACK})

@@ -19,7 +19,7 @@ class CandidateState:
     """What the ledger knows about one candidate."""
 
     candidate: Version
-    champion: Version | None  # None: the base
+    champion: Version | None  # the last version that somebody judged; None: the base
     wanted: Mapping[Purpose, Wanted]
     canary: Decision | None  # the decision to load it everywhere, of the gate or of who brings it back
     refusals: int  # since the last promotion
@@ -67,9 +67,8 @@ def _state(
         if decision.verdict is Verdict.REINSTATE
         or (decision.verdict is Verdict.CANARY and decision.by == BY_GATE)
     ]
-    champion = (
-        None if candidate.parent == BASE else lineage.version(connection, candidate.agent, candidate.parent)
-    )
+    judged = decisions.judged_version(connection, candidate.agent, candidate.parent)
+    champion = None if judged == BASE else lineage.version(connection, candidate.agent, judged)
     since_s = max((row.since_s for row in wanted.values()), default=0.0)
     return CandidateState(
         candidate=candidate,

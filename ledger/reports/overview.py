@@ -17,7 +17,7 @@ from ledger.learning.turns import lease_name
 from ledger.reports.audit import Place
 from ledger.schema import decisions, events, outbox, passes, positions, turns
 from ledger.turn_states import TurnState, in_state
-from ledger.versions.decisions import Verdict, read_decisions, undecided
+from ledger.versions.decisions import Verdict, experimenting, read_decisions, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
 from ledger.versions.evidence import Judgement
 from ledger.versions.lineage import version_name, versions_of
@@ -75,6 +75,7 @@ class AgentOverview:
     name: str
     version: str
     since_s: float
+    experiment: str | None  # serves only requests with an experiment's key; `version` serves the others
     canary: str | None
     share: float
     candidate: str | None
@@ -88,6 +89,7 @@ class AgentOverview:
         return {
             "version": self.version,
             "since_s": self.since_s,
+            "experiment": self.experiment,
             "canary": None if self.canary is None else {"version": self.canary, "share": self.share},
             "candidate": self.candidate,
             "backlog": {
@@ -214,6 +216,8 @@ def _agents(connection: Connection, holders: Mapping[str, str]) -> list[AgentOve
     serving = {row.agent: row for row in rows if row.purpose is Purpose.SERVE}
     canaries = {row.agent: row for row in rows if row.purpose is Purpose.CANARY}
     candidates = {version.agent: version.name for version in undecided(connection)}
+    experiments = experimenting(connection)
+    judged = {row.agent: row for row in rows if row.purpose is Purpose.PREDECESSOR}
     running = _running(connection, holders)
     states = []
     for backlog in backlogs(connection):
@@ -222,7 +226,8 @@ def _agents(connection: Connection, holders: Mapping[str, str]) -> list[AgentOve
         states.append(
             AgentOverview(
                 name=name,
-                version=_name(serving.get(name)),
+                version=_name((judged if name in experiments else serving).get(name)),
+                experiment=_name(serving.get(name)) if name in experiments else None,
                 since_s=serving[name].since_s if name in serving else 0.0,
                 canary=None if canary is None else _name(canary),
                 share=0.0 if canary is None else canary.share,

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from ledger.database import in_chunks, now_s
 from ledger.events import Status, silence_uid
 from ledger.intake import outbox
-from ledger.schema import decisions, events, interactions, versions
+from ledger.schema import decisions, desired, events, interactions, versions
 from ledger.topic_names import LIFECYCLE_TOPIC
 from ledger.versions import canary
 from ledger.versions.desired import Purpose, no_longer_want, raise_generation, share_of
 from ledger.versions.evidence import Evidence, for_display
-from ledger.versions.lineage import Version, read_versions
+from ledger.versions.lineage import Version, lineage_of, read_versions
 
 
 class Verdict(StrEnum):
@@ -34,8 +34,9 @@ class Verdict(StrEnum):
     REINSTATE = "reinstate"  # a person brings back a version that was refused or rolled back
 
 
-BY_GATE, BY_CANARY, BY_OUTCOMES = "gate", "canary", "outcomes"
-"""Who decides where no person does: `outcomes` compares how conversations with a canary and without end."""
+BY_GATE, BY_CANARY, BY_OUTCOMES, BY_NOBODY = "gate", "canary", "outcomes", "nobody"
+"""Who decides where no person does: `outcomes` compares how conversations with a canary and without end.
+`nobody` judged the versions of an agent whose gate is off."""
 
 SETTLED = (Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN, Verdict.ROLLBACK)
 
@@ -122,6 +123,39 @@ def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]
         )
         for row in connection.execute(query)
     ]
+
+
+def judged_version(connection: Connection, agent: str, number: int) -> int:
+    """The version itself if somebody judged it, else its nearest ancestor that was judged; the base at last.
+
+    It answers everybody who takes no part in an experiment.
+    """
+    query = select(decisions.c.number).where(decisions.c.agent == agent, _is_unjudged())
+    unjudged = set(connection.scalars(query))
+    if number not in unjudged:
+        return number
+    return next(ancestor for ancestor in lineage_of(connection, agent, number) if ancestor not in unjudged)
+
+
+def experimenting(connection: Connection) -> frozenset[str]:
+    """The agents whose serving version nobody judged: it answers requests with an experiment's key alone."""
+    serves = (desired.c.agent == decisions.c.agent) & (desired.c.number == decisions.c.number)
+    query = select(desired.c.agent).join(decisions, serves)
+    query = query.where(desired.c.purpose == Purpose.SERVE.value, _is_unjudged())
+    return frozenset(connection.scalars(query))
+
+
+def _is_unjudged() -> ColumnElement[bool]:
+    """Whether the decision lets a version serve that nobody judged, nor a person who brought it back."""
+    judged = aliased(decisions)
+    was_judged = select(literal(1)).where(
+        judged.c.agent == decisions.c.agent,
+        judged.c.number == decisions.c.number,
+        judged.c.kind == Verdict.PROMOTE.value,
+        judged.c.by != BY_NOBODY,
+    )
+    is_promotion = and_(decisions.c.kind == Verdict.PROMOTE.value, decisions.c.by == BY_NOBODY)
+    return and_(is_promotion, ~was_judged.correlate(decisions).exists())
 
 
 def last_beginnings() -> Select[tuple[str, int]]:

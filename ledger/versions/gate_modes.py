@@ -8,3 +8,4 @@ class GateMode(StrEnum):
 
     CORRECTIONS = "corrections"  # held-out corrections, asked of both versions before users meet the new one
     OUTCOMES = "outcomes"  # how conversations with users end, while the new version has a share of them
+    OFF = "off"  # nothing: each version serves at once, but only requests with an experiment's key

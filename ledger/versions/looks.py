@@ -31,7 +31,7 @@ class ServingChampion:
 
 
 def serving_champions(connection: Connection) -> list[ServingChampion]:
-    """Every champion that has a decision to promote it, by agent; not the base."""
+    """Every champion that corrections judged, by agent; not the base."""
     rows = wanted(connection)
     kept = {(row.agent, row.number) for row in rows if row.purpose is Purpose.PREDECESSOR}
     serving = [row.version for row in rows if row.purpose is Purpose.SERVE and row.version is not None]
@@ -42,6 +42,8 @@ def serving_champions(connection: Connection) -> list[ServingChampion]:
         if not promotions:
             continue
         promoted, since = decided[promotions[-1]], decided[promotions[-1] + 1 :]
+        if promoted.evidence.judged_by is not None:
+            continue  # no corrections judged it, so none judge it again
         looks = [decision.evidence for decision in since if decision.verdict is Verdict.KEEP]
         under = promoted_under = promoted.evidence.under or Circumstances(suite=len(promoted.evidence.suite))
         for look in looks:

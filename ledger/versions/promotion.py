@@ -17,7 +17,15 @@ from ledger.schema import desired, events, turn_events, turns, versions
 from ledger.turn_states import EventOutcome, TurnPart, in_part
 from ledger.versions import canary
 from ledger.versions.acting import reinstating
-from ledger.versions.decisions import Decision, Verdict, decide, newest_seq, undecided
+from ledger.versions.decisions import (
+    BY_NOBODY,
+    Decision,
+    Verdict,
+    decide,
+    judged_version,
+    newest_seq,
+    undecided,
+)
 from ledger.versions.desired import Purpose, champion, no_longer_want, raise_generation, want, wanted
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version, lineage_of, pruned_notice, versions_of
@@ -47,7 +55,8 @@ def promote(database: Database, candidate: Version, decision: Decision) -> int:
             raise FlipRefused(f"{len(withdrawn)} of the events it was judged by were taken back meanwhile")
         decide(connection, decision)
         generation = _flip(connection, candidate.agent, serve=candidate.number, predecessor=champion_number)
-        canary.begin_step(connection, candidate.agent, candidate.number, canary.ALL)
+        if decision.by != BY_NOBODY:
+            canary.begin_step(connection, candidate.agent, candidate.number, canary.ALL)
         return generation
 
 
@@ -185,6 +194,10 @@ def _must_be_undecided(connection: Connection, candidate: Version) -> None:
 
 
 def _flip(connection: Connection, agent: str, *, serve: int, predecessor: int) -> int:
+    """The agent serves that version. Beside one that nobody judged, the last one that was stays loaded."""
+    judged = judged_version(connection, agent, serve)
+    if judged != serve:
+        predecessor = judged
     no_longer_want(connection, agent, *Purpose)
     canary.end_steps(connection, agent)
     now = now_s(connection)

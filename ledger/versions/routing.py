@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from ledger.database import Database, now_s
 from ledger.schema import replicas
+from ledger.versions.decisions import experimenting
 from ledger.versions.desired import Purpose, generation, raise_generation, wanted
 from ledger.versions.lineage import BASE
 
@@ -35,6 +36,8 @@ class Route:
     canary_version: str | None = None
     canary_model: str | None = None
     canary_share: float = 0.0
+    experiment_version: str | None = None  # that nobody judged: it answers requests with an experiment's key
+    experiment_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +52,27 @@ class Routing:
 def routing(connection: Connection, captured: Mapping[str, bool]) -> Routing:
     """The whole routing table. `captured` says of each agent whether its interactions are stored."""
     routes: dict[str, Route] = {}
-    rows = wanted(connection)
-    canaries = {row.agent: row for row in rows if row.purpose is Purpose.CANARY and row.share > 0.0}
-    for row in rows:
-        if row.purpose is not Purpose.SERVE:
+    experiments = experimenting(connection)
+    by_purpose = {(row.agent, row.purpose): row for row in wanted(connection)}
+    for (agent, purpose), serving in by_purpose.items():
+        if purpose is not Purpose.SERVE:
             continue
-        canary = canaries.get(row.agent)
-        candidate = canary.version if canary is not None else None
-        routes[row.agent] = Route(
-            agent=row.agent,
-            version="v0" if row.number == BASE or row.version is None else row.version.name,
-            model=None if row.version is None else row.version.model,
-            capture=captured.get(row.agent, False),
+        experiment = None
+        if agent in experiments:
+            experiment, serving = serving.version, by_purpose[agent, Purpose.PREDECESSOR]
+        canary = by_purpose.get((agent, Purpose.CANARY))
+        share = 0.0 if canary is None else canary.share
+        candidate = None if canary is None or share == 0.0 else canary.version
+        routes[agent] = Route(
+            agent=agent,
+            version="v0" if serving.number == BASE or serving.version is None else serving.version.name,
+            model=None if serving.version is None else serving.version.model,
+            capture=captured.get(agent, False),
             canary_version=None if candidate is None else candidate.name,
             canary_model=None if candidate is None else candidate.model,
-            canary_share=0.0 if canary is None else canary.share,
+            canary_share=share,
+            experiment_version=None if experiment is None else experiment.name,
+            experiment_model=None if experiment is None else experiment.model,
         )
     return Routing(generation=generation(connection), routes=routes, replicas=replica_states(connection))
 

@@ -2,6 +2,7 @@
 
 It waits for a person where its agent is on hold or must be confirmed, and for its canary where one has a
 share. One that is judged by outcomes always has a share first, and serves only if its outcomes are better.
+Where the gate is off, it waits for nothing.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
 from ledger.learning.agents import all_agents
 from ledger.versions import canary, decisions
-from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_NOBODY, BY_OUTCOMES
 from ledger.versions.evidence import Evidence
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.holds import hold_of
@@ -51,6 +52,8 @@ def admission_of(connection: Connection, candidate: Version, options: CanaryOpti
         return Admission(waits_for=f"{hold.by}, who put the agent on hold: clorad resume {name}")
     agent, steps = all_agents(connection)[name], canary.steps_of(connection, name, number)
     passed = decisions.passed(connection, name, number)
+    if passed is not None and passed.evidence.judged_by == GateMode.OFF:
+        return Admission(by=BY_NOBODY)
     by_outcomes = passed is not None and passed.evidence.judged_by == GateMode.OUTCOMES
     is_better = decisions.confirmation(connection, name, number, by_outcomes=True) is not None
     if agent.confirm and (is_better or not by_outcomes):

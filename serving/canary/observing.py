@@ -125,7 +125,8 @@ class CanaryObserver:
         """The version of this step as of now."""
         version = lineage.version(connection, step.agent, step.number)
         assert version is not None, "only versions have steps"
-        parent = lineage.version(connection, step.agent, version.parent)
+        judged = decisions.judged_version(connection, step.agent, version.parent)
+        parent = lineage.version(connection, step.agent, judged)
         champion = version_name(0, "") if parent is None else parent.name
         steps = canary.steps_of(connection, step.agent, step.number)
         feedback = self._feedback.setdefault(

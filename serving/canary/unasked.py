@@ -6,6 +6,7 @@ from engine.measurements import Absent
 from ledger.learning.candidate_states import CandidateState
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Evidence
+from ledger.versions.gate_modes import GateMode
 from serving.fleet.gate import GateLimits, budget_complaints, unmeasured_budgets
 from serving.fleet.parity import Parity
 
@@ -15,7 +16,7 @@ def judge_unasked(
 ) -> tuple[Verdict, Evidence]:
     """What is known of a candidate before users meet it; a promotion means that it may be loaded everywhere.
 
-    It must be loaded as it was trained and keep to the budget; live conversations judge the rest.
+    It must be loaded as it was trained and keep to the budget; live conversations judge the rest, or nobody.
     """
     if not parity.passed:
         verdict, reasons = Verdict.REFUSE, ["parity: the replica serves something else"]
@@ -24,6 +25,8 @@ def judge_unasked(
     else:
         reasons = unmeasured_budgets(kl_nats, limits)
         verdict = Verdict.ABSTAIN if reasons else Verdict.PROMOTE
+    if verdict is Verdict.PROMOTE and state.gate is GateMode.OFF:
+        reasons = ["nobody judged it: the agent's gate is off"]
     return verdict, Evidence(
         reasons=tuple(reasons), replica=replica, parity=parity.numbers(), judged_by=state.gate.value
     )

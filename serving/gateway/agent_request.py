@@ -24,6 +24,7 @@ class AgentRequest:
     extras: RequestedExtras
     chat: Mapping[str, Any] | None  # what is captured of it, as a chat request; None: nothing is
     began_s: float  # on the monotonic clock
+    experiments: bool  # versions that nobody judged may answer it
 
     @property
     def capture(self) -> bool:

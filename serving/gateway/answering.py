@@ -16,6 +16,7 @@ from opentelemetry import metrics
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ledger.access.rights import Right
 from ledger.events import Signal
 from serving.gateway.agent_request import AgentRequest
 from serving.gateway.answer_signs import AnswerSigns
@@ -30,7 +31,7 @@ from serving.gateway.forwarding import Forwarder, NoReplica, PathMissing, Replic
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.openai_form import requested_extras
 from serving.gateway.recorder import Capture, Recorder
-from serving.gateway.routing import RoutingTable
+from serving.gateway.routing import RoutingTable, choose
 
 log = structlog.get_logger(__name__)
 _meter = metrics.get_meter("serving")
@@ -126,6 +127,7 @@ class Responder:
             if table.routes[agent].capture and headers.get("x-clorad-capture", "").lower() != "off"
             else None,
             began_s=time.monotonic(),
+            experiments=Right.EXPERIMENT in http.caller.grant.rights,
         )
 
     def _to_capture(self, form: AnswerForm, body: dict[str, Any]) -> Mapping[str, Any] | None:
@@ -142,7 +144,7 @@ class Responder:
             form,
             form.with_capture_extras(request.body) if request.capture else request.body,
             agent=request.agent,
-            conversation=request.routed_by,
+            choice=partial(choose, conversation=request.routed_by, experiments=request.experiments),
             large=request.body_bytes >= LARGE_BODY_BYTES,
         )
 
@@ -224,8 +226,8 @@ class Responder:
                 text = f"no answer within {self._request_s_max:.0f} s"
                 refusal = RequestRefused(504, text, "too_slow")
         self._count(request, refusal.status)
-        if refusal.status in (502, 504) and (table := self._table.current):  # a replica had it
-            self._live.failed(table.routes.get(request.agent), request.routed_by)
+        if refusal.status in (502, 504) and (table := self._table.current) and not request.experiments:
+            self._live.failed(table.routes.get(request.agent), request.routed_by)  # a replica had it
         log.warning("request failed", agent=request.agent, status=refusal.status, fault=type(fault).__name__)
         body = refusal.body_for(request.form.path)
         return JSONResponse(body, refusal.status, request.headers() | refusal.headers)

@@ -23,7 +23,7 @@ from serving.gateway.edge.json_text import encode
 from serving.gateway.event_stream import read_events
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 from serving.gateway.openai_form import UnreadableReply, read_json
-from serving.gateway.routing import RouteTarget, RoutingTable, choose
+from serving.gateway.routing import RouteChoice, RouteTarget, RoutingTable
 
 log = structlog.get_logger(__name__)
 _retried = metrics.get_meter("serving").create_counter(
@@ -91,7 +91,7 @@ class Forwarder:
 
     @asynccontextmanager
     async def ask(
-        self, form: AnswerForm, body: Mapping[str, Any], *, agent: str, conversation: str, large: bool
+        self, form: AnswerForm, body: Mapping[str, Any], *, agent: str, choice: RouteChoice, large: bool
     ) -> AsyncIterator[Reply]:
         """The answer of a replica that has the model; a stream has arrived up to its first event.
 
@@ -100,7 +100,7 @@ class Forwarder:
         """
         attempts = _Attempts(until_s=time.monotonic() + self.wait_s_max)
         while True:
-            target = await self._next(attempts, agent, conversation)
+            target = await self._next(attempts, agent, choice)
             self.in_flight[target.url] += 1
             try:
                 async with AsyncExitStack() as stack:
@@ -112,16 +112,14 @@ class Forwarder:
                 self.in_flight[target.url] -= 1
             _retried.add(1)
 
-    async def _next(self, attempts: "_Attempts", agent: str, conversation: str) -> RouteTarget:
+    async def _next(self, attempts: "_Attempts", agent: str, choice: RouteChoice) -> RouteTarget:
         """The next replica to ask; waits while there is none. Raises `NoReplica`, `PathMissing`."""
         while True:
             table = self.table.current
             assert table is not None, "checked by the gateway before it forwards"
             failed = attempts.failed | attempts.without_path
             for avoid in (failed | self._avoided(), failed):
-                target = choose(
-                    table, agent, conversation=conversation, in_flight=self.in_flight, avoid=avoid
-                )
+                target = choice(table, agent, in_flight=self.in_flight, avoid=avoid)
                 if target is not None:
                     return target
             if attempts.without_path and not attempts.failed:

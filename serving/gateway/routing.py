@@ -7,7 +7,8 @@ away the last table stays in use: a gateway that has read it once can go on answ
 import threading
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from opentelemetry import metrics
@@ -38,6 +39,10 @@ class RouteTarget:
     share: float = 0.0
 
 
+RouteChoice = partial[RouteTarget | None]
+"""`choose` with the conversation of one request."""
+
+
 def choose(
     table: Routing,
     agent: str,
@@ -45,13 +50,23 @@ def choose(
     conversation: str,
     in_flight: Mapping[str, int],
     avoid: AbstractSet[str] = frozenset(),
+    experiments: bool = False,
 ) -> RouteTarget | None:
     """The least busy replica in rotation that lists the agent's version; None where there is none.
 
-    The champion stands in for a canary that no replica lists. Raises `KeyError` for an agent that is not
+    The champion stands in for a canary that no replica lists. With `experiments`, the version that nobody
+    judged answers, if there is one; nothing stands in for it. Raises `KeyError` for an agent that is not
     declared.
     """
     route = table.routes[agent]
+    if experiments and route.experiment_version is not None:
+        route = replace(
+            route,
+            version=route.experiment_version,
+            model=route.experiment_model,
+            canary_version=None,
+            canary_share=0.0,
+        )
     version, model = version_for(route, conversation)
     if version == route.canary_version and not _is_held(table, model):
         version, model = route.version, route.model

@@ -432,4 +432,6 @@ def test_a_gate_by_outcomes_is_read_and_refused_without_a_share() -> None:
     assert read_settings().agents["x"].gate is GateMode.OUTCOMES
     line = refusal('[agents.x]\ngate = "outcomes"\ncanary_share = 0\n')
     assert 'gate = "outcomes" needs a share of the traffic' in line
+    assert "confirm = true contradicts it" in refusal('[agents.x]\ngate = "off"\nconfirm = true\n')
+    assert "canary_share has no meaning" in refusal('[agents.x]\ngate = "off"\ncanary_share = 0.1\n')
     assert "gate" in refusal('[agents.x]\ngate = "sometimes"\n')

@@ -8,13 +8,15 @@ import pytest
 from daemon.process.health import Health, served
 from ledger.database import Database
 from ledger.learning.agents import Agent, declare
-from ledger.versions.decisions import undecided
+from ledger.versions import promotion
+from ledger.versions.decisions import BY_NOBODY, Verdict, undecided
 from ledger.versions.evidence import Circumstances, Evidence
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.looks import keep as keep_champion
 from ledger.versions.looks import serving_champions
 from tests.unit.daemon.conftest import Clorad
 from tests.unit.ledger.event_builder import build_event, keep
-from tests.unit.ledger.turn_builder import JUDGEMENT, build_version, promote
+from tests.unit.ledger.turn_builder import JUDGEMENT, build_decision, build_version, promote
 
 pytestmark = pytest.mark.usefixtures("story")
 
@@ -103,6 +105,22 @@ class TestStatus:
         assert roles["intake"]["checks"]["kafka"]["why"] == "no broker"
         assert list(roles) == ["intake", "learner", "fleet", "gateway"]
         assert clorad("status", "--json", env={"CLORAD_TELEMETRY__HEALTH_PORT": "0"}).json["roles"] == {}
+
+    def test_an_agent_whose_gate_is_off_says_who_is_answered_by_its_versions(
+        self, clorad: Clorad, story: Path
+    ) -> None:
+        database = Database(f"sqlite:///{story}")
+        declare(database, Agent(name="coder", base_hash="b" * 64, gate=GateMode.OFF))
+        assert "! coder: its gate is off, nobody judges its versions" in clorad("status").out
+        keep(database, build_event("c1", agent="coder"))
+        made = build_version(database, "coder")
+        decision = build_decision(made, Verdict.PROMOTE, by=BY_NOBODY)
+        promotion.promote(database, made, decision)
+        database.close()
+        shown = " ".join(clorad("status").out.split())
+        assert f"! coder: nobody judged {made.name}; it answers requests whose key has the right" in shown
+        coder = clorad("status", "--json").json["agents"]["coder"]
+        assert (coder["version"], coder["experiment"]) == ("v0", made.name)
 
 
 class TestRoom:

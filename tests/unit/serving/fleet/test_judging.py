@@ -11,14 +11,16 @@ from sqlalchemy import text
 from ledger.errors import FlipRefused
 from ledger.events import Event, Kind, Role
 from ledger.learning.backlog import backlogs
+from ledger.learning.candidate_states import candidate_states
 from ledger.learning.event_queries import usable
 from ledger.versions import canary, decisions, desired, lineage
 from ledger.versions.acting.reinstating import reinstate
-from ledger.versions.decisions import BY_OUTCOMES, Verdict
+from ledger.versions.decisions import BY_NOBODY, BY_OUTCOMES, Verdict
 from ledger.versions.desired import Purpose
 from ledger.versions.evidence import Answers, Evidence, LiveComparison
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.promotion import confirm, roll_back
+from ledger.versions.routing import routing
 from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
 from serving.fleet.judging import Judging, judge_candidates, promote_candidates
@@ -826,3 +828,60 @@ def test_a_version_that_is_brought_back_and_fails_its_probes_does_not_serve(bill
     assert judge.serving() == lineage.BASE
     last = judge.decisions()[-1]
     assert (last.verdict, last.evidence.reasons) == (Verdict.ABSTAIN, ("no replica could hold it",))
+
+
+def test_a_version_whose_gate_is_off_serves_at_once_and_says_that_nobody_judged_it(billing, bench):
+    judged = billing.champion("billing")
+    billing.agent("billing", gate=GateMode.OFF)
+    billing.corrections("billing", 8, role=Role.GATE)
+    first = billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    assert judge.serving() == first.number
+    passed, promoted = judge.decisions()[-2:]
+    assert (passed.verdict, passed.by) == (Verdict.CANARY, "gate")
+    assert (promoted.verdict, promoted.by) == (Verdict.PROMOTE, BY_NOBODY)
+    assert promoted.evidence.reasons == ("nobody judged it: the agent's gate is off",)
+    second = billing.candidate("billing")
+    judge.run()
+    with billing.database.read() as connection:
+        rows = {row.purpose: row.number for row in desired.wanted(connection)}
+        route = routing(connection, {}).routes["billing"]
+        assert canary.open_steps(connection) == []
+    assert rows == {Purpose.SERVE: second.number, Purpose.PREDECESSOR: judged.number}
+    assert (route.version, route.experiment_version) == (judged.name, second.name)
+
+
+def test_after_an_experiment_candidates_are_compared_with_what_everybody_gets(billing, bench):
+    judged = billing.champion("billing")
+    billing.agent("billing", gate=GateMode.OFF)
+    billing.candidate("billing")
+    judge = bench()
+    judge.run()
+    billing.agent("billing")
+    candidate = billing.candidate("billing")
+    with billing.database.read() as connection:
+        [state] = candidate_states(connection)
+    assert state.champion == judged
+    turn_builder.promote(billing.database, candidate)
+    with billing.database.read() as connection:
+        route = routing(connection, {}).routes["billing"]
+    assert (route.version, route.experiment_version) == (candidate.name, None)
+
+
+def test_an_experiment_that_is_rolled_back_leaves_everybody_with_what_was_judged(billing, bench):
+    judged = billing.champion("billing")
+    billing.agent("billing", gate=GateMode.OFF)
+    judge = bench()
+    first = billing.candidate("billing")
+    judge.run()
+    billing.candidate("billing")
+    judge.run()
+    roll_back(billing.database, "billing", to=None, by="ann", reason="worse")
+    with billing.database.read() as connection:
+        route = routing(connection, {}).routes["billing"]
+    assert (route.version, route.experiment_version) == (judged.name, first.name)
+    roll_back(billing.database, "billing", to=judged.number, by="ann", reason="over")
+    with billing.database.read() as connection:
+        route = routing(connection, {}).routes["billing"]
+    assert (route.version, route.experiment_version) == (judged.name, None)

@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from ledger.access.keys import create_key
+from ledger.access.rights import Grant, Right
+from ledger.versions import promotion
+from ledger.versions.decisions import BY_NOBODY, Verdict
 from ledger.versions.desired import Purpose, raise_generation, want
 from ledger.versions.routing import ReplicaState, Route, Routing
 from serving.gateway.routing import choose, version_for
 from tests.meters import metric_values
 from tests.unit.ledger import turn_builder
+from tests.unit.ledger.turn_builder import build_decision
 from tests.unit.serving.gateway.gateway_builder import ASK, RunningGateway, load_adapter, text_of, wait_until
 from tests.unit.serving.serving_environment import ServingEnvironment
 
@@ -53,6 +58,20 @@ def test_a_replica_that_just_failed_is_left_out() -> None:
     known = table(replica("a", MODEL), replica("b", MODEL))
     assert url(known, avoid={"a"}) == "b"
     assert url(known, avoid={"a", "b"}) is None
+
+
+def test_a_version_that_nobody_judged_answers_only_requests_of_its_experiment() -> None:
+    experiment = {"experiment_version": "v9-000000", "experiment_model": "billing@v9-000000"}
+    known = table(replica("a", MODEL, "billing@v9-000000"), **experiment)
+
+    def version(**more: bool) -> str:
+        target = choose(known, "billing", conversation="c", in_flight={}, **more)
+        assert target is not None
+        return target.version
+
+    assert (version(), version(experiments=True)) == ("v7-3fa2c1", "v9-000000")
+    assert url(table(replica("a", MODEL), **experiment), experiments=True) is None, "nothing stands in for it"
+    assert url(table(replica("a", MODEL)), experiments=True) == "a"
 
 
 def test_the_champion_stands_in_for_a_canary_that_no_replica_lists() -> None:
@@ -159,3 +178,23 @@ def test_the_gateway_reports_the_generation_it_routes_by(
     with two_replicas.database.write() as connection:
         raised = raise_generation(connection)
     wait_until(lambda: metric_values("clorad.gateway.generation") == {(): raised})
+
+
+def test_only_requests_with_an_experiments_key_are_answered_by_what_nobody_judged(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    unjudged, database = two_replicas.candidate("billing"), two_replicas.database
+    load_adapter(two_replicas, unjudged)
+    promotion.promote(database, unjudged, build_decision(unjudged, Verdict.PROMOTE, by=BY_NOBODY))
+    rights = frozenset({Right.TALK, Right.EXPERIMENT})
+    _, experiment = create_key(database, Grant(name="sums", rights=rights), by="ops")
+    _, usual = create_key(database, Grant(name="ann"), by="ops")
+    chat = {"model": "billing", "messages": ASK}
+
+    def version(**headers: str) -> str:
+        answer = gateway.send("/v1/chat/completions", chat, **headers)
+        return str(answer.headers.get("x-clorad-version", answer.status_code))
+
+    wait_until(lambda: version(authorization=f"Bearer {experiment.text}") == unjudged.name)
+    others = {version(), version(authorization=f"Bearer {usual.text}")}
+    assert {name.partition("-")[0] for name in others} == {"v1"}
