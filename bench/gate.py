@@ -74,7 +74,7 @@ PLANS = (
     SubjectPlan(name="support", make=_rule_subject, agent="support", wave=2, layers=_ALL_LAYERS),
     SubjectPlan(name="coder", make=_rule_subject, agent="coder", wave=2, layers=_ALL_LAYERS),
 )
-QUICK = (SubjectPlan(name="coder, quick", make=_rule_subject, agent="coder"),)
+QUICK = (SubjectPlan(name="coder, quick", make=_rule_subject, agent="coder", few=True),)
 
 
 def judge_all(plan: SubjectPlan, folder: Path, questions: int) -> list[dict[str, Any]]:

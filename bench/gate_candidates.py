@@ -28,6 +28,7 @@ _FEW = {
     ("over-trained", "x 2.0"),
     ("over-trained", "x 3.0"),
     ("a module missing", "feed-forward"),
+    ("shuffled", "1.0 of the way"),
     ("neither replay nor anchors", "1.0 of the way"),
     ("neither replay nor anchors", "1.5 of the way"),
     ("neither replay nor anchors", "0.5 beside the trained one"),
@@ -80,7 +81,7 @@ def candidates_of(adapters: Collection[str], *, layers: Sequence[int]) -> list[M
 
 
 def few_of(candidates: Iterable[MixedCandidate]) -> list[MixedCandidate]:
-    """Those that a base is asked about whose answers take long."""
+    """A few of every kind, for a quick run and for a base whose answers take long."""
     return [candidate for candidate in candidates if (candidate.family, candidate.name) in _FEW]
 
 
