@@ -30,6 +30,7 @@ from serving.gateway.feedback_endpoint import FeedbackEndpoint
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable
+from serving.sampling_defaults import read_sampling_defaults
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                         request_s_max=settings.fleet.request_s_max,
                         shutdown_delay_s=options.leave_s,
                         api_keys=settings.fleet.replica_keys(),
+                        sampling_defaults=read_sampling_defaults(settings.engine.base),
                     ),
                 ),
                 stopping,

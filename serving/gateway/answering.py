@@ -20,7 +20,7 @@ from ledger.access.rights import Right
 from ledger.events import Signal
 from serving.gateway.agent_request import AgentRequest
 from serving.gateway.answer_signs import AnswerSigns
-from serving.gateway.captured_parts import CapturedReply, request_of, restrictions_of, sampling_of
+from serving.gateway.captured_parts import UNCHANGED, CapturedReply, request_of, restrictions_of, sampling_of
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import count_request, decode_request
@@ -65,6 +65,7 @@ class Responder:
         limits: GatewayLimits,
         fields: FieldRules,
         request_s_max: float,
+        sampling_defaults: Mapping[str, Any] = UNCHANGED,
     ) -> None:
         self._table = table
         self._forwarder = forwarder
@@ -73,6 +74,7 @@ class Responder:
         self._live = live
         self._fields = fields
         self._request_s_max = request_s_max
+        self._sampling_defaults = sampling_defaults
 
     async def respond(self, http: HttpRequest, form: AnswerForm) -> ASGIApp:
         """The answer to a request of this form. Raises `RequestRefused`."""
@@ -248,7 +250,7 @@ class Responder:
                 messages_bytes_max=request.body_bytes,
                 sampling=sampling_of(request.chat),
                 request=request_of(request.chat),
-                restrictions=restrictions_of(request.chat),
+                restrictions=restrictions_of(request.chat, self._sampling_defaults),
                 reply=reply,
             )
         )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 import uvicorn
@@ -70,6 +71,7 @@ class GatewayOptions:
     poll_s: float = 0.2  # between two reads of the routing generation
     wait_s_max: float = 10.0  # for a replica that can answer; then the request gets a 503
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the replicas, by URL
+    sampling_defaults: Mapping[str, Any] = field(default_factory=dict)  # that replicas take from the base
 
     @property
     def drain_s_max(self) -> float:
@@ -109,6 +111,7 @@ def build_app(gateway: Gateway, limits: GatewayLimits, stopping: threading.Event
                 limits=limits,
                 fields=options.fields,
                 request_s_max=options.request_s_max,
+                sampling_defaults=options.sampling_defaults,
             )
             yield build_endpoints(gateway.table, responder, gateway.feedback, stopping)
 

@@ -59,6 +59,9 @@ UNRESTRICTED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 )
 """Fields because of which other tokens could not be sampled, and values that change nothing."""
 
+UNCHANGED: Mapping[str, Any] = MappingProxyType({})
+"""Replicas that take nothing from their base."""
+
 COMPLETE = ("stop", "length", "tool_calls")
 """Reasons to finish of an answer that ended by itself or at its token limit."""
 
@@ -146,10 +149,14 @@ def request_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**request, "rendering": rendering} if rendering else request
 
 
-def restrictions_of(body: Mapping[str, Any]) -> list[str]:
-    """The fields of the request because of which other tokens could not be sampled."""
+def restrictions_of(body: Mapping[str, Any], defaults: Mapping[str, Any] = UNCHANGED) -> list[str]:
+    """The fields because of which other tokens could not be sampled.
+
+    `defaults` are values that replicas take where the request gives none.
+    """
+    given = {**defaults, **{name: value for name, value in body.items() if value is not None}}
     return [
         name
         for name, harmless in UNRESTRICTED.items()
-        if (value := body.get(name)) is not None and value not in harmless
+        if (value := given.get(name)) is not None and value not in harmless
     ]
