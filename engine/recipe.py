@@ -42,6 +42,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "coefficients": {"policy": 1.0, "kl": 0.0},
                 "group_advantages": True,
                 "tokens_alike": True,
+                "staleness_max": 4,
                 "steps": 4,
                 "steps_min": 1,
                 "epochs": 2.0,
@@ -60,7 +61,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 `grpo`: for agents that learn from outcomes. Group-relative advantages (Shao et al. 2024, 2402.03300) that are
 not divided by the group's spread (Liu et al. 2025, Dr. GRPO, 2503.20783); every token of a step weighs the
 same, the clip is wider upwards, groups without spread are left out and no KL holds the agent back (Yu et al.
-2025, DAPO, 2503.14476). One to four steps a turn, without anchors: outcomes judge what the agent samples now.
+2025, DAPO, 2503.14476). With the decoupled objective of `engine.behaviour`, samples that are four updates old
+still teach as much as fresh ones (Fu et al. 2025, AReaL, 2505.24298). One to four steps a turn, without
+anchors: outcomes judge what the agent samples now.
 """
 
 TRIES_MAX = 8
@@ -117,6 +120,7 @@ class Recipe:
     policy_clip_high: float = 1.28
     importance_max: float = 2.0  # upper bound of pi_champion / pi_sampled (truncated importance sampling)
     tokens_alike: bool = False  # each token weighs the same in the policy term; else each reply does
+    staleness_max: int | None = None  # turns between a sample's version and the champion; None: any number
     group_advantages: bool = False  # outcomes are compared with those of their task or prompt in this turn
     outcome_discount: float = 1.0  # of an outcome for a conversation, for each turn before the last one
     tokens_max: int = 2048  # longest prompt + reply; longer episodes are refused with a reason
@@ -129,6 +133,7 @@ class Recipe:
         assert self.steps_min <= self.steps
         assert 1 <= len(self.tries) <= TRIES_MAX
         assert all(0.0 < factor <= 100.0 for factor in self.tries)
+        assert self.staleness_max is None or (type(self.staleness_max) is int and self.staleness_max >= 0)
         assert self.new_per_step > 0
         assert 0.0 < self.outcome_discount <= 1.0
         assert min(self.replay_per_step, self.anchors_per_step) >= 0

@@ -75,7 +75,17 @@ class CreditTable:
         credit = self._row(event)
         if not isinstance(credit, tuple):
             return credit
+        reasons = [self._why_stale(episode) for episode in credit]
+        credit = tuple(episode for episode, reason in zip(credit, reasons, strict=True) if reason is None)
+        if not credit:
+            return Barren(str(reasons[0]))
         return without_placeholders(credit) or Barren(reason_of(credit))
+
+    def _why_stale(self, episode: Episode) -> str | None:
+        """Why the policy term cannot use what the episode's version sampled; None: it can."""
+        if episode.advantage is None or episode.sampled is None:
+            return None
+        return self.history.stale.get(episode.sampled.version)
 
     def _row(self, event: Event) -> Credit:
         if event.role is None:

@@ -69,6 +69,7 @@ class History:
 
     interactions: Mapping[str, Interaction]  # by id
     conversations: Mapping[str, Sequence[Interaction]]  # by name, oldest first
+    stale: Mapping[str, str] = field(default_factory=dict)  # versions too old to learn from, and why, by name
 
     def including(self, captures: Iterable[Interaction]) -> "History":
         """The same history, and these captures."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from daemon.learning.parts import Readiness, choose_new
-from daemon.learning.preparing import Background, read_background
+from daemon.learning.preparing import Background, read_background, stale_versions
 from daemon.learning.remedies import adjusted_recipe, anchors_of
 from engine.recipe import Recipe, recipe_from, recipe_values
 from ledger.database import Connection
@@ -49,7 +49,6 @@ OUTCOMES_LAST = 200
 
 Marks = dict[int, tuple[Status, str]]
 """By `seq`: the new status of an event, and why."""
-
 
 _USABLE = (Status.OPEN, "it can be labelled now")
 _STANDING = (Status.OPEN, Status.WAITING, Status.KNOWN)
@@ -104,9 +103,7 @@ def plan_turn(
     recipe = recipe_from(agent.recipe)
     limits = _limits_of(recipe, limits)
     through = newest_seq(connection, agent.name)
-    material = _read_material(
-        connection, agent.name, backlog.champion, limits, group_advantages=recipe.group_advantages
-    )
+    material = _read_material(connection, agent.name, backlog.champion, limits, recipe)
     marks = _disputes(material)
     marks = _unsupported(material, but=marks) | marks
     undisputed = replace(
@@ -176,7 +173,7 @@ def _limits_of(recipe: Recipe, limits: TurnLimits) -> TurnLimits:
 
 
 def _read_material(
-    connection: Connection, agent: str, champion: int, limits: TurnLimits, *, group_advantages: bool
+    connection: Connection, agent: str, champion: int, limits: TurnLimits, recipe: Recipe
 ) -> _Material:
     taught = event_queries.taught(connection, agent)
     approvals, praised, gate, dev = (
@@ -192,7 +189,10 @@ def _read_material(
     waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
     waiting += event_queries.not_labelled(connection, agent, limit=limits.new_max - len(waiting))
     background = read_background(
-        connection, agent, [*waiting, *taught, *approvals, *praised, *gate, *dev, *unconfirmed]
+        connection,
+        agent,
+        [*waiting, *taught, *approvals, *praised, *gate, *dev, *unconfirmed],
+        stale_versions(connection, agent, champion, staleness_max=recipe.staleness_max),
     )
     amended = [kept for kept in background.amended if kept.status in _STANDING]
     supporters = find_supporters(
@@ -221,7 +221,7 @@ def _read_material(
         supporters=supporters,
         background=background,
         reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
-        baselines=turn_baselines(waiting, recent) if group_advantages else recent,
+        baselines=turn_baselines(waiting, recent) if recipe.group_advantages else recent,
     )
 
 

@@ -7,6 +7,7 @@ Preparing reads only what planning wrote down. So a pass that is trained again, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from engine.lesson import Lesson
 from engine.recipe import recipe_from
@@ -15,7 +16,7 @@ from ledger.events import Interaction, KeptEvent
 from ledger.learning import event_queries
 from ledger.learning.turns import Turn
 from ledger.turn_states import TurnPart
-from ledger.versions.lineage import BASE, Version, version
+from ledger.versions.lineage import BASE, Version, turns_between, version
 from rewards.baseline import baselines_from_json
 from rewards.episode import Part
 from rewards.exchange import History
@@ -40,11 +41,12 @@ class Background:
     interactions: Mapping[str, Interaction]
     conversations: Mapping[str, Sequence[Interaction]]
     amended: Sequence[KeptEvent]
+    stale: Mapping[str, str]  # versions whose samples are too old to learn from, and why
 
     @property
     def history(self) -> History:
         """The captures, as labelling reads them."""
-        return History(interactions=self.interactions, conversations=self.conversations)
+        return History(interactions=self.interactions, conversations=self.conversations, stale=self.stale)
 
 
 def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
@@ -53,7 +55,9 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
     with database.read() as connection:
         events = event_queries.events_by_seq(connection, (event.seq for event in plan.events))
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
-        background = read_background(connection, plan.agent, list(events.values()))
+        recipe = recipe_from(plan.recipe)
+        stale = stale_versions(connection, plan.agent, plan.parent, staleness_max=recipe.staleness_max)
+        background = read_background(connection, plan.agent, list(events.values()), stale)
         replies = event_queries.interactions_named(connection, plan.replies)
     parts = {
         part: [events[event.seq] for event in plan.events if event.part is TurnPart(part)] for part in Part
@@ -64,7 +68,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         if id in replies
     ]
     history = background.history.including(replies.values())
-    baselines, recipe = baselines_from_json(plan.labelling), recipe_from(plan.recipe)
+    baselines = baselines_from_json(plan.labelling)
     episodes = tuple(
         episode
         for part, members in parts.items()
@@ -92,7 +96,25 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
     )
 
 
-def read_background(connection: Connection, agent: str, events: Sequence[KeptEvent]) -> Background:
+def stale_versions(
+    connection: Connection, agent: str, parent: int, *, staleness_max: int | None
+) -> dict[str, str]:
+    """The versions from which a turn that starts from `parent` learns no policy, with the reason."""
+    if staleness_max is None:
+        return {}
+    return {
+        name: f"sampled {turns} turns away from the champion, at most {staleness_max} teach"
+        for name, turns in turns_between(connection, agent, parent).items()
+        if turns > staleness_max
+    }
+
+
+def read_background(
+    connection: Connection,
+    agent: str,
+    events: Sequence[KeptEvent],
+    stale: Mapping[str, str] = MappingProxyType({}),
+) -> Background:
     """The captured interactions and conversations of these events, and the events that they amend."""
     named = [kept.event.interaction for kept in events if kept.event.interaction]
     interactions = event_queries.interactions_named(connection, named)
@@ -107,4 +129,5 @@ def read_background(connection: Connection, agent: str, events: Sequence[KeptEve
             for name in sorted(name for name in conversations if name)
         },
         amended=event_queries.events_by_key(connection, agent, amended),
+        stale=stale,
     )

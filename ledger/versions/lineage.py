@@ -71,6 +71,30 @@ def lineage_of(connection: Connection, agent: str, number: int) -> list[int]:
     return line
 
 
+def turns_between(connection: Connection, agent: str, number: int) -> dict[str, int]:
+    """How many turns lie between this version and every version of the agent, by name.
+
+    They are counted up to the last version from which both come, and down again: a refused candidate of the
+    champion is one turn away from it.
+    """
+    versions = {version.number: version for version in versions_of(connection, agent)}
+
+    def line_of(member: int) -> list[int]:
+        line = [member]
+        while line[-1] != BASE:
+            line.append(versions[line[-1]].parent)
+        return line
+
+    own = line_of(number)
+    distances = {}
+    for member in (BASE, *versions):
+        line = line_of(member)
+        common = next(ancestor for ancestor in line if ancestor in own)
+        name = version_name(BASE, "") if member == BASE else versions[member].name
+        distances[name] = line.index(common) + own.index(common)
+    return distances
+
+
 def read_versions(connection: Connection, query: Select[Any]) -> list[Version]:
     """The versions that a query of whole rows selects."""
     return [

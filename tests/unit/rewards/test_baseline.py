@@ -8,6 +8,7 @@ import pytest
 from ledger.events import KeptEvent, Kind
 from rewards.baseline import (
     ALIKE,
+    NO_BASELINES,
     Baselines,
     baselines_from_json,
     baselines_to_json,
@@ -128,3 +129,41 @@ def test_outcomes_of_one_task_are_a_group_whatever_their_prompts() -> None:
 def test_a_task_is_another_group_than_a_prompt_of_its_name() -> None:
     earned, _ = planned([build_task_outcome(1, 1.0, "g"), *build_group("g", 0.0, 0.5, first=2)])
     assert earned == {1: 0.75, 2: -0.25, 3: 0.25}
+
+
+# ── staleness ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_stale_version_sampled_teaches_nothing_by_name() -> None:
+    versions = ("v1-aaaaaa", "v9-bbbbbb")
+    captures = {name: build_interaction(name, "ask", "said", version=name) for name in versions}
+    history = History(interactions=captures, conversations={}, stale={"v1-aaaaaa": "too old"})
+    outcomes = [build_outcome(seq, 1.0, interaction=name) for seq, name in enumerate(versions, start=1)]
+    settled = settle_for_planning(outcomes, history=history, baselines=NO_BASELINES)
+    assert settled.barren == {1: "too old"}
+    episodes = episodes_of_turn(outcomes, part=Part.NEW, history=history, baselines=NO_BASELINES)
+    assert [episode.sampled and episode.sampled.version for episode in episodes] == ["v9-bbbbbb"]
+
+
+def test_of_a_conversation_only_the_turns_of_stale_versions_are_left_out() -> None:
+    talk = [
+        build_interaction(
+            f"talk/{turn}", f"ask {turn}", f"say {turn}", conversation="talk", turn=turn, version=version
+        )
+        for turn, version in enumerate(("v1-aaaaaa", "v9-bbbbbb", "v9-bbbbbb"))
+    ]
+    history = History(
+        interactions={capture.id: capture for capture in talk},
+        conversations={"talk": talk},
+        stale={"v1-aaaaaa": "too old"},
+    )
+    event = build_outcome(1, 1.0, scope="all", conversation="talk", turn=2)
+    episodes = episodes_of_turn([event], part=Part.NEW, history=history, baselines=NO_BASELINES)
+    assert sorted(episode.reply.text for episode in episodes) == ["say 1", "say 2"]
+
+
+def test_a_demonstration_is_as_good_whatever_version_was_corrected() -> None:
+    capture = build_interaction("i", "ask", "wrong", version="v1-aaaaaa")
+    history = History(interactions={"i": capture}, conversations={}, stale={"v1-aaaaaa": "too old"})
+    event = build_kept_event(1, Kind.CORRECTION, {"corrected": "right"}, interaction="i")
+    assert settle_for_planning([event], history=history, baselines=NO_BASELINES).barren == {}

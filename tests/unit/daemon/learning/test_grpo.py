@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import select
 
 from daemon.learning.learner import Learner
 from daemon.learning.loop import start_pass
@@ -19,7 +20,8 @@ from engine.warm_engine import WarmEngine
 from ledger.database import Database
 from ledger.events import Event, Interaction, Kind
 from ledger.learning import agents, passes
-from ledger.versions.lineage import Version, version_name, versions_of
+from ledger.schema import events
+from ledger.versions.lineage import Version, turns_between, version_name, versions_of
 from tests.unit.daemon.learning.test_loop import OPTIONS, engine, nothing
 from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.tiny_engine import TOKENS
@@ -172,3 +174,25 @@ def test_a_pass_of_outcomes_gives_the_same_adapter_again(learner: Learner) -> No
         [again] = replay(learner.database, learner.engine, learner.store, trained)
         assert again.recorded is not None
         assert again.same
+
+
+@pytest.mark.parametrize(("staleness_max", "teaches"), [(0, False), (1, True)])
+def test_samples_of_an_older_version_teach_as_far_as_the_recipe_allows(
+    learner: Learner, database: Database, staleness_max: int, teaches: bool
+) -> None:
+    recipe = {**RECIPE, "staleness_max": staleness_max}
+    base_hash = learner.engine.base_hash
+    agents.declare(database, agents.Agent(name="billing", base_hash=base_hash, recipe=recipe))
+    choices = Choices(learner, 1)
+    choices.learn(1)
+    choices.sample(None)  # by the base, while the champion is v1
+    assert start_pass(learner, threading.Event()) is teaches
+    with database.read() as connection:
+        reasons = {
+            row.status_reason for row in connection.execute(select(events).where(events.c.status == "barren"))
+        }
+        assert (turns_between(connection, "billing", 1)["v0"], len(versions_of(connection, "billing"))) == (
+            1,
+            2 if teaches else 1,
+        )
+    assert ("sampled 1 turns away from the champion, at most 0 teach" in reasons) is not teaches
