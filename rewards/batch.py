@@ -6,7 +6,7 @@ prompts that are most similar to the corrected ones, which shows the agent where
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from feedback.grouping import normalise
@@ -15,11 +15,14 @@ from rewards.episode import Part
 from rewards.exchange import History, asked
 from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
 from rewards.replies import reply_text
-from rewards.similarity import most_similar, text_features
+from rewards.similarity import TextFeatures, most_similar, text_features
 from rewards.supporters import Supporters, author_of
 
 SIMILAR_SHARE = 0.5
 """Share of the anchors with similar prompts. At 0 a rule spreads to all prompts; at 1 other skills suffer."""
+
+MostSimilar = Callable[[Sequence[TextFeatures], Sequence[TextFeatures], int], list[int]]
+"""Chooses so many candidates that are similar to targets; returns their places."""
 
 _CANDIDATES_MAX = 1000  # newest approvals that are compared
 _TARGETS_MAX = 64  # corrected prompts they are compared with
@@ -206,6 +209,7 @@ def sample_approvals(
     count: int,
     seed: int,
     similar_share: float = SIMILAR_SHARE,
+    similar: MostSimilar = most_similar,
 ) -> list[KeptEvent]:
     """At most `count` approvals, one for each prompt: a share similar to the prompts of `to`, others random.
 
@@ -218,7 +222,8 @@ def sample_approvals(
     for place, (_, own) in enumerate(fewest_first):
         share = (count - len(drawn)) // (len(by_author) - place)
         chance = random.Random(f"{seed}/anchors")
-        drawn += _sample_of_one(own, targets, history, share, round(share * similar_share), chance)
+        similar_count = round(share * similar_share)
+        drawn += _sample_of_one(own, targets, history, share, similar_count, chance, similar)
     return drawn
 
 
@@ -250,16 +255,17 @@ def _sample_of_one(
     count: int,
     similar_count: int,
     chance: random.Random,
+    similar: MostSimilar,
 ) -> list[KeptEvent]:
     candidates = approvals[-_CANDIDATES_MAX:]
     compared = chance.sample(targets, min(len(targets), _TARGETS_MAX))
-    similar = most_similar(
+    alike = similar(
         [text_features(asked(history.about(kept.event).messages)) for kept in candidates],
         [text_features(target) for target in compared],
         similar_count,
     )
-    others = [place for place in range(len(candidates)) if place not in set(similar)]
-    places = [*similar, *chance.sample(others, min(len(others), count - len(similar)))]
+    others = [place for place in range(len(candidates)) if place not in set(alike)]
+    places = [*alike, *chance.sample(others, min(len(others), count - len(alike)))]
     return [candidates[place] for place in places]
 
 

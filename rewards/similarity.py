@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _CHARS_MAX = 600  # of a prompt's end: bounds one comparison, whatever people paste
+_SAME_WORDS_MIN = 0.6  # of two prompts that differ in a few names and numbers
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 
 
@@ -63,6 +64,25 @@ def most_similar(
             if len(taken) == min(count, len(candidates)):
                 break
     return list(taken)
+
+
+def most_similar_in_other_words(
+    candidates: Sequence[TextFeatures], targets: Sequence[TextFeatures], count: int
+) -> list[int]:
+    """As `most_similar`; a candidate in the words of one that is taken comes after those in other words.
+
+    Of a hundred prompts that differ in a name and a number, one or two are taken while others are left.
+    """
+    taken: list[int] = []
+    repeated: list[int] = []
+    for place in most_similar(candidates, targets, len(candidates)):
+        if len(taken) == count:
+            break
+        is_repeated = any(
+            similarity(candidates[place], candidates[other]) >= _SAME_WORDS_MIN for other in taken
+        )
+        (repeated if is_repeated else taken).append(place)
+    return [*taken, *repeated][:count]
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:

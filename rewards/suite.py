@@ -11,6 +11,7 @@ from ledger.events import Interaction, KeptEvent, Role
 from rewards.batch import fair_sample, find_outdated, sample_approvals
 from rewards.episode import Message
 from rewards.exchange import History
+from rewards.similarity import most_similar_in_other_words
 from rewards.supporters import Supporters
 
 _TAUGHT_SHARE = 1 / 3  # of the suite: corrections of earlier turns; the rest are approved replies
@@ -45,7 +46,8 @@ def suite(
     `new` are the corrections that the candidate is about (its turn's, and the evidence), `corrections` all of
     the agent's, `silent` replies that nobody objected to (`rewards.silence`). At most a third are earlier
     corrections, drawn from each rule in turn. Half of the approvals are those most similar to the new
-    corrections' prompts, where side effects of a rule would show. Outdated events and prompt groups of `new`
+    corrections' prompts, where side effects of a rule would show; of prompts in the same words only a few are
+    asked while there are others. Outdated events and prompt groups of `new`
     are left out. `trained_approvals` are never asked for; they show who approved what a rule contradicts.
     """
     history = History(interactions=interactions, conversations={})
@@ -69,7 +71,12 @@ def suite(
     )
     asked_again = fair_sample(taught, history, round(questions_max * _TAUGHT_SHARE), seed)
     chosen = sample_approvals(
-        approved, to=new, history=history, count=questions_max - len(asked_again), seed=seed
+        approved,
+        to=new,
+        history=history,
+        count=questions_max - len(asked_again),
+        seed=seed,
+        similar=most_similar_in_other_words,
     )
     return _questions([*asked_again, *chosen], history)
 

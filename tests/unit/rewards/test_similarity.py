@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.similarity import most_similar, similarity, text_features, words
+from rewards.similarity import most_similar, most_similar_in_other_words, similarity, text_features, words
 
 
 def similarity_of(text: str, other_text: str) -> float:
@@ -38,12 +38,28 @@ def test_without_targets_nothing_is_similar() -> None:
     assert most_similar([text_features("a")], [], 3) == []
 
 
+def test_of_prompts_in_the_same_words_one_is_taken_before_those_in_other_words() -> None:
+    cities = ("Lyon", "Porto")
+    many = [f"thank you, order {number} arrived in {city}" for number in range(9) for city in cities]
+    texts = [*many, "where is the number of my order?", "may an order be stopped once it is sent?"]
+    candidates = [text_features(text) for text in texts]
+    targets = [text_features(f"thank you, send order 12 to {city}") for city in cities]
+    assert {18, 19} <= set(most_similar_in_other_words(candidates, targets, 4))
+    assert not {18, 19} & set(most_similar(candidates, targets, 4))
+
+
+def test_where_there_are_no_other_words_the_most_similar_are_taken() -> None:
+    candidates = [text_features(f"stop order {number}") for number in range(5)]
+    assert most_similar_in_other_words(candidates, candidates[:1], 3) == [0, 1, 2]
+    assert most_similar_in_other_words([], candidates, 3) == []
+
+
 def test_a_thousand_long_prompts_are_compared_in_seconds() -> None:
     started_s = time.process_time()
     candidates = [
         text_features(f"{number} " + "lorem ipsum dolor " * 500 + str(number)) for number in range(1000)
     ]
-    most_similar(candidates, candidates[:64], 80)
+    most_similar_in_other_words(candidates, candidates[:64], 80)
     assert time.process_time() - started_s < 10.0
 
 
