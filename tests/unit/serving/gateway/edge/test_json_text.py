@@ -17,6 +17,8 @@ from serving.gateway.edge.json_text import (
     count_values,
     decode_now,
     decode_request,
+    encode_now,
+    nests_deeper,
 )
 from serving.gateway.edge.limits import LARGE_BODY_BYTES
 from tests.unit.serving.gateway.gateway_builder import build_limits
@@ -114,6 +116,21 @@ def test_a_count_within_the_bound_is_never_too_low(value: Any, enough: int) -> N
 def test_json_within_the_bounds_is_decoded_as_it_was_meant(value: dict[str, Any]) -> None:
     assert depth_of(value) <= LIMITS.depth_max
     assert decode(json.dumps(value).encode()) == value
+
+
+@given(value=JSON, depth_max=some.integers(0, 4))
+def test_the_depth_of_a_text_is_that_of_its_value(value: Any, depth_max: int) -> None:
+    assert nests_deeper(json.dumps(value).encode(), depth_max) == (depth_of(value) > depth_max)
+
+
+@given(value=JSON)
+def test_what_was_decoded_is_encoded_as_it_was(value: Any) -> None:
+    assert json.loads(encode_now(value)) == value
+
+
+def test_an_integer_of_any_length_is_passed_on_exactly() -> None:
+    raw = b'{"seed": 123456789012345678901234567890}'
+    assert json.loads(encode_now(decode(raw))) == json.loads(raw)
 
 
 @settings(max_examples=300)
