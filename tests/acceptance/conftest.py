@@ -11,9 +11,9 @@ from examples.house_rules.stack import Stack, StackOptions
 TEXT_AGENT, ACTING_AGENT = "coder", "desk"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The servers and roles. They start once."""
+    """The servers and roles. They start once, and stop after the last acceptance test."""
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
     folder = tmp_path_factory.mktemp("acceptance")
@@ -27,6 +27,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(stack: Stack) -> GatewayClient:
     return GatewayClient(stack.gateway)
