@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import aiohttp
 from bench.canary_streams import AUTHORS, CORRECTED, RATES
 from bench.canary_world import Loopback, running_canary
 from bench.replica import PATH
+from daemon.roles.canaries import options_of_canaries
+from daemon.settings import CanarySettings, GateSettings
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord
 from feedback.redaction import Redactor
@@ -36,10 +38,9 @@ from ledger.versions.decisions import BY_GATE, Decision, Verdict
 from ledger.versions.evidence import Evidence
 from ledger.versions.lineage import Version
 from serving.canary.admission import admit
-from serving.canary.steps import CanaryOptions
 
 AGENT = "agent"
-OPTIONS = CanaryOptions(share=0.25, s_max=12.0)
+OPTIONS = replace(options_of_canaries(CanarySettings(), GateSettings()), share=0.25, s_max=12.0)
 CLIENTS = 8
 AFTER_S = 2.5  # of traffic after the verdict
 RUN_S_MAX = 120.0

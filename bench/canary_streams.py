@@ -4,13 +4,15 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from daemon.roles.canaries import options_of_canaries
+from daemon.settings import CanarySettings, GateSettings
 from ledger.events import FROM_GATEWAYS, FROM_PEOPLE, Signal
 from ledger.versions.canary import CanaryStep
 from ledger.versions.live_feedback import LiveFeedback
 from ledger.versions.routing import is_in_share
 from serving.canary.feedback_counts import FeedbackCounts
 from serving.canary.sequential_test import StepCounts
-from serving.canary.steps import SHARES, CanaryOptions, CanaryRuling, Move, next_share, rule
+from serving.canary.steps import SHARES, CanaryRuling, Move, next_share, rule
 
 BAD, GOOD = "bad", "good"
 CORRECTED = {BAD: 0.15, GOOD: 0.05}  # of the canary's conversations, by kind of canary
@@ -27,7 +29,7 @@ AUTHORS = 20
 CONVERSATIONS_PER_S = 1.0
 DELAY_S_MEAN = 60.0  # until somebody corrects an answer
 LOOK_S = 10.0
-OPTIONS = CanaryOptions(share=SHARES[0], s_max=1800.0)
+OPTIONS = replace(options_of_canaries(CanarySettings(), GateSettings()), share=SHARES[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from daemon.roles.canaries import options_of_canaries
+from daemon.settings import CanarySettings, GateSettings
 from ledger.versions.canary import CanaryStep
 from ledger.versions.live_outcomes import LiveOutcome
 from ledger.versions.routing import is_in_share
 from serving.canary.outcome_counts import count_outcomes
 from serving.canary.outcome_rule import OutcomeLook, larger_share, rule_by_outcomes
-from serving.canary.steps import CanaryOptions, CanaryRuling, Move, OutcomeOptions
+from serving.canary.steps import CanaryOptions, CanaryRuling, Move
 
 SHUFFLED, IMPROVED = "shuffled", "improved"
 WELL = {IMPROVED: (0.5, 0.9), SHUFFLED: (0.5, 0.9)}  # of conversations with champion and canary
@@ -104,9 +106,8 @@ class _Try:
 
 def options_of(conversations_max: int) -> CanaryOptions:
     """The default options, with this limit."""
-    return CanaryOptions(
-        share=0.0, s_max=1800.0, outcomes=OutcomeOptions(conversations_max=conversations_max)
-    )
+    defaults = options_of_canaries(CanarySettings(), GateSettings())
+    return replace(defaults, outcomes=replace(defaults.outcomes, conversations_max=conversations_max))
 
 
 def simulate_outcomes(

@@ -17,7 +17,7 @@ from bench.commit import commit
 from bench.finished_runs import append_run, read_runs
 from bench.outcome_streams import IMPROVED, SHUFFLED, OutcomeStream, options_of, simulate_outcomes
 from bench.percentile import percentile
-from serving.canary.steps import OutcomeOptions
+from daemon.settings import CanarySettings
 
 SHARES = (0.5, 0.05)
 """First shares of candidates: half of the traffic, and the default, which grows by steps."""
@@ -69,7 +69,7 @@ def run(journal: Path, *, streams: int, conversations_max: int, look_every: int)
     """So many shuffled streams up to that limit, and a quarter as many improved ones for each share."""
     options = {
         SHUFFLED: options_of(conversations_max),
-        IMPROVED: options_of(OutcomeOptions().conversations_max),
+        IMPROVED: options_of(CanarySettings().outcomes_max),
     }
     finished = {(line["kind"], line["share"], line["seed"]): line for line in read_runs(journal)}
     wanted = [(SHUFFLED, SHARES[0], seed) for seed in range(streams)]

@@ -5,7 +5,7 @@ of its own: its number chooses their slot values.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from bench.updates import Sequences
@@ -41,22 +41,22 @@ def real_sequences(regime: str, agent: int) -> Sequences:
     system prompt of 400 tokens; the prompt of each turn contains all earlier turns.
     """
     if regime == "conversations":
-        return [_tokenised(turn) for turn in conversation(agent)]
+        return [_tokenised(turn) for turn in conversation(agent, _count_tokens)]
     world = read_prose_world()
     name = sorted(world.agents)[agent % len(world.agents)]
     turns = _corrected(world, name, seed=str(agent))[:SEQUENCES]
     if regime == "system300":
-        system = _manual(world, world.agents[name].system, SYSTEM_TOKENS)
+        system = _manual(world, world.agents[name].system, SYSTEM_TOKENS, _count_tokens)
         turns = [((system, *messages[1:]), reply) for messages, reply in turns]
     return [_tokenised(turn) for turn in turns]
 
 
-def conversation(agent: int) -> list[Turn]:
+def conversation(agent: int, count_tokens: Callable[[str], int]) -> list[Turn]:
     """The assistant's turns of one conversation: a call, and a sentence after its result, by turns."""
     world = read_prose_world()
     tools = json.dumps([{"name": name, "arguments": fields} for name, fields in _TOOLS.items()])
     system = f"{world.agents['support'].system}\nTools: {tools}"
-    messages: list[Message] = [_manual(world, system, CONVERSATION_TOKENS)]
+    messages: list[Message] = [_manual(world, system, CONVERSATION_TOKENS, count_tokens)]
     turns: list[Turn] = []
     for (_, request), call in _corrected(world, "support", seed=str(agent))[: SEQUENCES // 2]:
         for asked, reply in ((request, call), ({"role": "user", "content": _RESULT}, _REPORT)):
@@ -103,14 +103,18 @@ def _corrected(world: ProseWorld, agent: str, *, seed: str) -> list[Turn]:
     return [(prompt.messages, str(prompt.wanted)) for prompt in together]
 
 
-def _manual(world: ProseWorld, system: str, tokens: int) -> Message:
+def _manual(world: ProseWorld, system: str, tokens: int, count_tokens: Callable[[str], int]) -> Message:
     """A system message that continues with the world's rules, up to so many tokens."""
     words = " ".join(f"{rule.comment}: {rule.reply.strip()}" for rule in world.rules).split()
     text, added = f"{system}\nHouse rules:", 0
-    while len(real_tokens().text_ids(text)) < tokens:
+    while count_tokens(text) < tokens:
         text = f"{text} {words[added % len(words)]}"
         added += 1
     return {"role": "system", "content": text}
+
+
+def _count_tokens(text: str) -> int:
+    return len(real_tokens().text_ids(text))
 
 
 def _tokenised(turn: Turn) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:

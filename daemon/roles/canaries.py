@@ -1,12 +1,16 @@
 """What the operator decides about canaries, from the settings."""
 
-from daemon.settings import Settings
+from daemon.settings import CanarySettings, GateSettings, Settings
 from serving.canary.steps import CanaryOptions, OutcomeOptions
 
 
 def canary_options(settings: Settings) -> CanaryOptions:
     """The options of the fleet role's canaries, and of commands that say what a canary waits for."""
-    canary, gate = settings.canary, settings.gate
+    return options_of_canaries(settings.canary, settings.gate)
+
+
+def options_of_canaries(canary: CanarySettings, gate: GateSettings) -> CanaryOptions:
+    """The same from the two groups of settings that they come from."""
     return CanaryOptions(
         share=canary.share,
         s_max=canary.s_max,

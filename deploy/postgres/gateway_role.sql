@@ -11,3 +11,5 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM :"gateway";
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO :"gateway";
 GRANT SELECT ON access_keys, agents, canary_steps, desired, facts, holds, replicas, versions TO :"gateway";
+-- Of decisions, which version nobody judged; their evidence holds texts.
+GRANT SELECT (id, agent, number, kind, by) ON decisions TO :"gateway";

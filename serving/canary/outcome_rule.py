@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.events import Signal
+from serving.alpha_spending import alpha_of
 from serving.canary.outcome_counts import CountedOutcomes
 from serving.canary.outcome_test import (
     Ended,
@@ -17,7 +18,6 @@ from serving.canary.outcome_test import (
 )
 from serving.canary.sequential_test import StepCounts
 from serving.canary.steps import CanaryOptions, CanaryRuling, Move, rule
-from serving.fleet.gate import alpha_of
 
 OUTCOME_SHARES = (0.05, 0.25, 0.5)
 """Shares of a canary that is judged by outcomes. Half of the traffic each tells most, so that is the last."""

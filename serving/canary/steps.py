@@ -4,7 +4,7 @@ A canary passes a step by not being worse until its time is over, but never with
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ledger.events import Signal
@@ -34,10 +34,10 @@ class Move(StrEnum):
 class OutcomeOptions:
     """What the operator decides about canaries that are judged by outcomes."""
 
-    alpha: float = 0.05  # chance of promoting one that is no better, over all tries since the last promotion
-    authors_min: int = 2  # from 2 on, nobody decides alone whose word needs somebody else's
-    conversations_max: int = 2000  # with an outcome, of both versions; then it is given up undecided
-    s_max: float = 604_800.0  # seconds from its first share on, after which it is given up too
+    alpha: float  # chance of promoting one that is no better, over all tries since the last promotion
+    authors_min: int  # from 2 on, nobody decides alone whose word needs somebody else's
+    conversations_max: int  # with an outcome, of both versions; then it is given up undecided
+    s_max: float  # seconds from its first share on, after which it is given up too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +47,8 @@ class CanaryOptions:
     share: float  # of the conversations, in the first step; 0: a version is promoted at once
     s_max: float  # seconds of one step
     alpha: float = ALPHA  # chance of withdrawing one that is no worse: half in its steps, half afterwards
-    ignored: frozenset[Signal] = frozenset()  # signals that withdraw nothing
-    outcomes: OutcomeOptions = field(default_factory=OutcomeOptions)
+    ignored: frozenset[Signal]  # signals that withdraw nothing
+    outcomes: OutcomeOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

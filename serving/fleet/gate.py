@@ -13,6 +13,7 @@ from math import comb
 from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Judgement, Pair
+from serving.alpha_spending import alpha_of
 from serving.fleet.parity import Parity
 from serving.scoring.forms import Form
 
@@ -179,12 +180,6 @@ def sign_of(pair: Pair) -> int:
 def was_missed(pair: Pair) -> bool:
     """Whether the candidate could have won and did not: neither answered as wanted, neither better."""
     return sign_of(pair) == 0 and pair.before < 1.0 - TIE
-
-
-def alpha_of(attempt: int, alpha: float) -> float:
-    """The level of the k-th try; all tries together stay below `alpha` (sum of 1/(k(k+1)) is 1)."""
-    assert attempt >= 1
-    return alpha / (attempt * (attempt + 1))
 
 
 def sign_test(wins: int, losses: int) -> float:

@@ -12,11 +12,11 @@ from math import ceil, comb
 
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Judgement
+from serving.alpha_spending import alpha_of
 from serving.fleet.gate import (
     HARM_SHARE_MAX,
     GateEvidence,
     Ruling,
-    alpha_of,
     counted_wins,
     harm_of,
     sign_of,

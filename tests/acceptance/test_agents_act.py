@@ -190,7 +190,7 @@ def test_a_corrected_call_is_made_in_the_next_conversation(
     for way, uids in people.uids.items():
         assert any(uid in episode.events for uid in uids for episode in new), way
     [receipt] = clorad_json(stack, "receipt", people.uids["takeover"][0])["receipts"]
-    assert receipt["author"] == "ann"
+    assert receipt["author"] in ("ann", "bob")
 
 
 def test_what_is_taught_is_the_prompt_that_was_served(stack: Stack) -> None:

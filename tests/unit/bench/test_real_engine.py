@@ -52,7 +52,7 @@ def test_the_time_is_divided_over_all_setups_and_each_has_a_variant_of_peft() ->
 
 
 def test_each_turn_of_a_conversation_contains_the_turns_before_it() -> None:
-    turns = conversation(0)
+    turns = conversation(0, lambda text: len(text.split()))
     assert len(turns) == 8
     for (messages, reply), (later, _) in pairwise(turns):
         assert later[: len(messages)] == messages

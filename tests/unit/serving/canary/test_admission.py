@@ -10,11 +10,12 @@ from ledger.versions.decisions import Verdict
 from ledger.versions.lineage import Version
 from serving.canary.admission import Admission, admission_of, admit
 from serving.canary.steps import CanaryOptions
+from tests.canary_options_builder import build_canary_options
 from tests.unit.ledger.turn_builder import BASE_HASH, build_decision, refuse
 from tests.unit.serving.serving_environment import ServingEnvironment
 
-AT_ONCE = CanaryOptions(share=0.0, s_max=1800.0)
-IN_STEPS = CanaryOptions(share=0.05, s_max=1800.0)
+AT_ONCE = build_canary_options(share=0.0, s_max=1800.0)
+IN_STEPS = build_canary_options(share=0.05, s_max=1800.0)
 
 
 @pytest.fixture

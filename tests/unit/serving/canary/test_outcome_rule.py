@@ -11,10 +11,11 @@ from serving.canary.outcome_counts import CountedOutcomes
 from serving.canary.outcome_rule import OutcomeLook, larger_share, rule_by_outcomes
 from serving.canary.outcome_test import ConversationOutcome
 from serving.canary.sequential_test import StepCounts
-from serving.canary.steps import CanaryOptions, Move, OutcomeOptions
+from serving.canary.steps import Move, OutcomeOptions
+from tests.canary_options_builder import build_canary_options
 from tests.unit.serving.canary.test_outcome_test import build_outcomes
 
-OPTIONS = CanaryOptions(
+OPTIONS = build_canary_options(
     share=0.05,
     s_max=1800.0,
     outcomes=OutcomeOptions(alpha=0.05, authors_min=2, conversations_max=500, s_max=86_400.0),

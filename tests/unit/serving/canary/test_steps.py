@@ -4,9 +4,10 @@ import pytest
 
 from ledger.events import Signal
 from serving.canary.sequential_test import StepCounts
-from serving.canary.steps import CanaryOptions, Move, next_share, rule
+from serving.canary.steps import Move, next_share, rule
+from tests.canary_options_builder import build_canary_options
 
-OPTIONS = CanaryOptions(share=0.05, s_max=1800.0)
+OPTIONS = build_canary_options(share=0.05, s_max=1800.0)
 
 
 def counts(*, canary: int, champion: int) -> dict[Signal, tuple[StepCounts, ...]]:

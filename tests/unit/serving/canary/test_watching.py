@@ -14,12 +14,12 @@ from ledger.versions.lineage import Version
 from ledger.versions.routing import is_in_share
 from serving.canary.admission import admit
 from serving.canary.observing import CanaryObserver
-from serving.canary.steps import CanaryOptions
 from serving.canary.watching import CanaryWatch
+from tests.canary_options_builder import build_canary_options
 from tests.unit.ledger import event_builder, turn_builder
 from tests.unit.serving.serving_environment import ServingEnvironment
 
-OPTIONS = CanaryOptions(share=0.05, s_max=1800.0)
+OPTIONS = build_canary_options(share=0.05, s_max=1800.0)
 
 
 def build_watch(database: Database) -> CanaryWatch:

@@ -13,13 +13,14 @@ from ledger.versions.lineage import Version
 from ledger.versions.routing import is_in_share
 from serving.canary.admission import Admission, admission_of, admit
 from serving.canary.observing import CanaryObserver
-from serving.canary.steps import CanaryOptions, OutcomeOptions
+from serving.canary.steps import OutcomeOptions
 from serving.canary.waiting import waiting_candidates
 from serving.canary.watching import CanaryWatch
+from tests.canary_options_builder import build_canary_options
 from tests.unit.ledger import event_builder
 from tests.unit.serving.serving_environment import ServingEnvironment
 
-OPTIONS = CanaryOptions(
+OPTIONS = build_canary_options(
     share=0.0,
     s_max=1800.0,
     outcomes=OutcomeOptions(alpha=0.05, authors_min=2, conversations_max=200, s_max=86_400.0),

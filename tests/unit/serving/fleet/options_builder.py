@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import AskingOptions
 from serving.fleet.gate import GateLimits
 from serving.fleet.judging import JudgingOptions
 from serving.fleet.leader import FleetOptions
 from serving.fleet.own_scores import ScoringOptions
 from serving.fleet.reconciler import ReplicaOptions
+from tests.canary_options_builder import build_canary_options
 from tests.unit.serving.serving_environment import BASE_HASH
 
 
@@ -28,7 +28,7 @@ def build_judging_options(**changed: Any) -> JudgingOptions:
         "limits": build_limits(),
         "asking": asking,
         "scoring": scoring,
-        "canary": CanaryOptions(share=0.0, s_max=1800.0),
+        "canary": build_canary_options(share=0.0, s_max=1800.0),
         "image": "",
     }
     return JudgingOptions(**{**fields, **changed})

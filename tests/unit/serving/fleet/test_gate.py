@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Pair
-from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, alpha_of, judge, sign_test, wins_needed
+from serving.alpha_spending import alpha_of
+from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, judge, sign_test, wins_needed
 from serving.fleet.parity import Parity
 from tests.unit.serving.fleet.options_builder import build_limits
 

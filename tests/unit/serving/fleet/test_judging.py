@@ -21,7 +21,6 @@ from ledger.versions.evidence import Answers, Evidence, LiveComparison
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.promotion import confirm, roll_back
 from ledger.versions.routing import routing
-from serving.canary.steps import CanaryOptions
 from serving.fleet.answers import Interrupted
 from serving.fleet.judging import Judging, judge_candidates, promote_candidates
 from serving.fleet.questions import questions_of
@@ -31,6 +30,7 @@ from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
 from serving.scoring.own import NoScore, Scored
 from serving.scoring.registry import ScorerRegistry
+from tests.canary_options_builder import build_canary_options
 from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import turn_builder
 from tests.unit.ledger.event_builder import build_event, build_outcome, build_retraction
@@ -591,7 +591,7 @@ def test_a_rollback_to_an_unknown_version_is_refused(billing, bench):
 def test_with_a_share_a_version_is_promoted_only_after_its_canary(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     candidate = billing.candidate("billing")
-    options = CanaryOptions(share=0.25, s_max=1800.0)
+    options = build_canary_options(share=0.25, s_max=1800.0)
     judge = bench(canary=options)
     judge.run()
     assert judge.serving() == lineage.BASE
@@ -611,7 +611,7 @@ def test_with_a_share_a_version_is_promoted_only_after_its_canary(billing, bench
 def test_a_canary_keeps_its_share_while_its_only_replica_restarts(billing, bench):
     billing.corrections("billing", 8, role=Role.GATE)
     billing.candidate("billing")
-    judge = bench(canary=CanaryOptions(share=0.25, s_max=1800.0))
+    judge = bench(canary=build_canary_options(share=0.25, s_max=1800.0))
     judge.run()
     [replica] = billing.replicas
     replica.kill()

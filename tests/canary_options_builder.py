@@ -1,0 +1,12 @@
+"""Builds the options of canaries: the defaults of the settings, with changes."""
+
+from dataclasses import replace
+from typing import Any
+
+from daemon.roles.canaries import options_of_canaries
+from daemon.settings import CanarySettings, GateSettings
+from serving.canary.steps import CanaryOptions
+
+
+def build_canary_options(**changes: Any) -> CanaryOptions:
+    return replace(options_of_canaries(CanarySettings(), GateSettings()), **changes)
