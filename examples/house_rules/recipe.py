@@ -15,6 +15,9 @@ EVENTS_MIN, AGE_S_MAX = 20, 3600.0
 SETTLE_S = 3.0
 """Seconds that people have to object to an answer: here they do at once. The default is an hour."""
 
+GATHER_S = 4.0
+"""Seconds that an agent which is due waits for others, so that they share a pass. The default is 2."""
+
 RECIPE: Mapping[str, Any] = {
     "learning_rate": 1.75e-3,
     "beta2": 0.99,
@@ -51,7 +54,12 @@ def clorad_toml(
         "ledger": {"url": ledger_url},
         "store": {"path": str(folder / "adapters")},
         "engine": {"base": str(base.path), "threads": base.threads},
-        "learning": {"events_min": EVENTS_MIN, "age_s_max": AGE_S_MAX, "settle_s": SETTLE_S},
+        "learning": {
+            "events_min": EVENTS_MIN,
+            "age_s_max": AGE_S_MAX,
+            "settle_s": SETTLE_S,
+            "gather_s": GATHER_S,
+        },
         "gate": {
             "suite_max": base.suite_max,
             "answer_tokens_max": 64,

@@ -38,6 +38,7 @@ class FeedbackRound:
 
 FIRST_ROUND = FeedbackRound(early=20, corrections=56, work=240, approvals=32)
 NEXT_ROUND = FeedbackRound(early=10, corrections=40, work=40, approvals=16)
+TOOLS_SHARE = 0.4  # of the work, where prompts hold tools and a conversation: they are several times as long
 
 
 def main() -> None:
@@ -74,7 +75,9 @@ def give_feedback(person: Person, agent: str, wave: int, feedback_round: Feedbac
 
     Returns the version that the round should replace; empty where it found too little for a turn.
     """
-    worked = _ask(person, agent, _ordinary_work(person, agent, wave, feedback_round.work))
+    acts = person.world.has_tools(agent)
+    count = round(feedback_round.work * TOOLS_SHARE) if acts else feedback_round.work
+    worked = _ask(person, agent, _ordinary_work(person, agent, wave, count))
     near_misses = [(task, answer) for task, answer in worked if task.leak and answer.text == task.wanted]
     approved = near_misses[: feedback_round.approvals]
     corrected = _corrections(person, agent, wave, feedback_round)
