@@ -22,7 +22,7 @@ from examples.house_rules.world_file import read_world
 from tests.acceptance.conftest import TEXT_AGENT as AGENT
 from tests.acceptance.serving import clorad_json, wait_until_it_serves
 
-CORRECTIONS, APPROVALS, ASKED = 60, 120, 40
+CORRECTIONS, APPROVALS, ASKED = 80, 120, 60
 LEARNED_S_MAX = 240.0
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
