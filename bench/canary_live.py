@@ -21,7 +21,8 @@ from bench.canary_streams import AUTHORS, CORRECTED, RATES
 from bench.canary_world import Loopback, running_canary
 from bench.replica import PATH
 from daemon.roles.canaries import options_of_canaries
-from daemon.settings import CanarySettings, GateSettings
+from daemon.setting_groups.canary import CanarySettings
+from daemon.settings import GateSettings
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord
 from feedback.redaction import Redactor

@@ -5,7 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from daemon.roles.canaries import options_of_canaries
-from daemon.settings import CanarySettings, GateSettings
+from daemon.setting_groups.canary import CanarySettings
+from daemon.settings import GateSettings
 from ledger.events import FROM_GATEWAYS, FROM_PEOPLE, Signal
 from ledger.versions.canary import CanaryStep
 from ledger.versions.live_feedback import LiveFeedback

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from daemon.roles.canaries import options_of_canaries
-from daemon.settings import CanarySettings, GateSettings
+from daemon.setting_groups.canary import CanarySettings
+from daemon.settings import GateSettings
 from ledger.versions.canary import CanaryStep
 from ledger.versions.live_outcomes import LiveOutcome
 from ledger.versions.routing import is_in_share

@@ -17,7 +17,7 @@ from bench.commit import commit
 from bench.finished_runs import append_run, read_runs
 from bench.outcome_streams import IMPROVED, SHUFFLED, OutcomeStream, options_of, simulate_outcomes
 from bench.percentile import percentile
-from daemon.settings import CanarySettings
+from daemon.setting_groups.canary import CanarySettings
 
 SHARES = (0.5, 0.05)
 """First shares of candidates: half of the traffic, and the default, which grows by steps."""

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from daemon.roles.canaries import options_of_canaries
-from daemon.settings import CanarySettings, GateSettings
+from daemon.setting_groups.canary import CanarySettings
+from daemon.settings import GateSettings
 from serving.canary.steps import CanaryOptions
 
 

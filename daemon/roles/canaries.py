@@ -1,6 +1,7 @@
 """What the operator decides about canaries, from the settings."""
 
-from daemon.settings import CanarySettings, GateSettings, Settings
+from daemon.setting_groups.canary import CanarySettings
+from daemon.settings import GateSettings, Settings
 from serving.canary.steps import CanaryOptions, OutcomeOptions
 
 
