@@ -1,6 +1,7 @@
 """deploy/Containerfile and its requirements: what is installed is named to the bit."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_versions_are_those_that_are_tested(name: str) -> None:
         if tested.get(package, version) != version
     }
     assert others == {}
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_every_package_that_clorad_needs_is_in_the_image(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [re.match(r"[A-Za-z0-9._-]+", dependency) for dependency in project["dependencies"]]
+    names = {match[0].lower().replace("_", "-") for match in needed if match}
+    assert len(names) > 10
+    assert names - versions(name).keys() == set()
 
 
 def test_the_file_for_roles_has_no_torch() -> None:
