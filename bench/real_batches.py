@@ -17,7 +17,6 @@ from rewards.episode import Episode, Message, Part, Weighted
 SEQUENCES = 8  # of an agent in one update
 SYSTEM_TOKENS = 300
 CONVERSATION_TOKENS = 400  # of system prompt and tools
-REAL_REGIMES = ("episodes", "system300", "conversations")
 
 _VOCABULARY = 49_152  # of SmolLM2
 _TOKENS_MAX = 8192

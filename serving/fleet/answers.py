@@ -7,22 +7,20 @@ score well on them and still generate nonsense.
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ledger.versions.evidence import Answers, Circumstances, Evidence, Pair
+from ledger.versions.evidence import Pair
 from ledger.versions.lineage import Version
-from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, sign_of
+from serving.fleet.gate import AnswerStatistics, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
 from serving.scoring.calls import calls_in_one_order, functions_in_any_order
 from serving.scoring.forms import holds_json, is_json
 
 _REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
-_KEPT_CHARS_MAX = 2000  # of an answer, for receipts
 _REPEATED = re.compile(r"(.{1,40}?)\1{5,}", re.DOTALL)
 
 
@@ -171,40 +169,3 @@ def is_repetitive(text: str) -> bool:
         match for match in _REPEATED.finditer(text[:_REPETITION_CHARS_MAX]) if re.search(r"\w", match[0])
     )
     return any(len(match[0]) * 2 >= len(text) for match in repetitions)
-
-
-def evidence_of(
-    gathered: GateEvidence,
-    ruling: Ruling,
-    answered: Sequence[AnsweredQuestion],
-    *,
-    replica: str,
-    redact: Callable[[str], str],
-    verdicts: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-    unasked: Mapping[str, str] = MappingProxyType({}),  # uid -> why no model was asked
-    under: Circumstances | None = None,
-) -> Evidence:
-    """What the ledger keeps of a decision. `answers` are texts for receipts: never for logs or topics.
-
-    They are redacted like every text in the ledger: a model may invent what looks like a secret.
-    """
-    return Evidence(
-        reasons=ruling.reasons,
-        judgement=ruling.judgement,
-        attempt=gathered.attempt,
-        replica=replica,
-        parity=gathered.parity.numbers(),
-        gate=gathered.gate,
-        suite=gathered.suite,
-        answer_counts={"before": asdict(gathered.before), "after": asdict(gathered.after)},
-        unscored={**unasked, **gathered.gate_unscored, **gathered.suite_unscored},
-        verdicts=dict(verdicts),
-        under=under,
-        answers={
-            answer.question.event: Answers(
-                before=redact(answer.before.text[:_KEPT_CHARS_MAX]),
-                after=redact(answer.after.text[:_KEPT_CHARS_MAX]),
-            )
-            for answer in answered
-        },
-    )

@@ -122,7 +122,6 @@ def _filled(evidence: GateEvidence, after: float) -> GateEvidence:
 
 def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
     all_wins, losses = _count(evidence.gate)
-    suite_wins, suite_losses = _count(evidence.suite)
     alpha_k = alpha_of(evidence.attempt, limits.alpha)
     wins = counted_wins([pair for pair in evidence.gate if sign_of(pair) > 0], evidence.authors)
     p = sign_test(wins, losses)
@@ -157,7 +156,15 @@ def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
         reasons = [f"no suite: {shown} prompts show that nothing else changed, {limits.suite_min} have to"]
     else:
         verdict = Verdict.PROMOTE
-    judgement = Judgement(
+    judgement = judgement_of(evidence, alpha_k=alpha_k, p=p, wins=wins)
+    return Ruling(verdict=verdict, reasons=tuple(reasons), judgement=judgement)
+
+
+def judgement_of(evidence: GateEvidence, *, alpha_k: float, p: float, wins: int) -> Judgement:
+    """The numbers of a ruling; `wins` are those that count."""
+    losses = _count(evidence.gate)[1]
+    suite_wins, suite_losses = _count(evidence.suite)
+    return Judgement(
         alpha_k=alpha_k,
         p=p,
         wins=wins,
@@ -167,7 +174,6 @@ def _rule(evidence: GateEvidence, limits: GateLimits) -> Ruling:
         suite_losses=suite_losses,
         suite=len(evidence.suite),
     )
-    return Ruling(verdict=verdict, reasons=tuple(reasons), judgement=judgement)
 
 
 def sign_of(pair: Pair) -> int:

@@ -1,10 +1,11 @@
-"""Asks both models the questions about a candidate, and scores their answers for the gate."""
+"""Asks both models the questions about a candidate, scores the answers, and keeps them as evidence."""
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from engine.measurements import Absent
+from ledger.versions.evidence import Answers, Circumstances, Evidence
 from serving.fleet.answers import (
     AnsweredQuestion,
     measure_answers,
@@ -12,7 +13,7 @@ from serving.fleet.answers import (
     score_twice,
     with_second_scores,
 )
-from serving.fleet.gate import GateEvidence, sign_of
+from serving.fleet.gate import GateEvidence, Ruling, sign_of
 from serving.fleet.own_scores import OwnScoring, Scores, ScoringOptions
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question
@@ -27,6 +28,8 @@ AskBoth = Callable[[Sequence[Question]], list[AnsweredQuestion]]
 
 UNASKED = "the replica refuses its prompt: it is too long, or the base's template refuses its messages"
 """Why a question has no answers."""
+
+_KEPT_CHARS_MAX = 2000  # of an answer, for receipts
 
 _JUDGED = (Form.PROSE, Form.MIXED)
 """Forms that a judge is asked about. Of the others it is known without it whether they are as wanted."""
@@ -125,6 +128,41 @@ def gather(questions: Questions, ask_both: AskBoth, *, scorer: str, own: OwnScor
         on_taught=on_taught,
         gate=gate,
         suite=suite,
+    )
+
+
+def evidence_of(
+    judged: GateEvidence,
+    ruling: Ruling,
+    gathered: Gathered,
+    *,
+    replica: str,
+    redact: Callable[[str], str],
+    under: Circumstances | None,
+) -> Evidence:
+    """What the ledger keeps of a decision. `answers` are texts for receipts: never for logs or topics.
+
+    They are redacted like every text in the ledger: a model may invent what looks like a secret.
+    """
+    return Evidence(
+        reasons=ruling.reasons,
+        judgement=ruling.judgement,
+        attempt=judged.attempt,
+        replica=replica,
+        parity=judged.parity.numbers(),
+        gate=judged.gate,
+        suite=judged.suite,
+        answer_counts={"before": asdict(judged.before), "after": asdict(judged.after)},
+        unscored={**gathered.unasked, **judged.gate_unscored, **judged.suite_unscored},
+        verdicts=dict(gathered.gate.verdicts),
+        under=under,
+        answers={
+            answer.question.event: Answers(
+                before=redact(answer.before.text[:_KEPT_CHARS_MAX]),
+                after=redact(answer.after.text[:_KEPT_CHARS_MAX]),
+            )
+            for answer in gathered.answered
+        },
     )
 
 

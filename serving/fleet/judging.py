@@ -29,9 +29,9 @@ from rewards.supporters import Supporters
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
 from serving.canary.unasked import judge_unasked, limits_before
-from serving.fleet.answers import AskingOptions, JudgedModels, ask, evidence_of, model_name
+from serving.fleet.answers import AskingOptions, JudgedModels, ask, model_name
 from serving.fleet.gate import GateEvidence, GateLimits, judge
-from serving.fleet.gathering import AnswerScoring, Gathered, Questions
+from serving.fleet.gathering import AnswerScoring, Gathered, Questions, evidence_of
 from serving.fleet.own_scores import ScoringOptions
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question, gate_questions, read_supporters, taught_questions
@@ -166,11 +166,9 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
     evidence = evidence_of(
         judged,
         ruling,
-        gathered.answered,
+        gathered,
         replica=url,
         redact=judging.redact,
-        verdicts=gathered.gate.verdicts,
-        unasked=gathered.unasked,
         under=under,
     )
     return _act(judging, state, ruling.verdict, evidence)

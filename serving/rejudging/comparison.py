@@ -11,7 +11,6 @@ k-th try has, so that all looks together withdraw a champion that is no worse wi
 from math import ceil, comb
 
 from ledger.versions.decisions import Verdict
-from ledger.versions.evidence import Judgement
 from serving.alpha_spending import alpha_of
 from serving.fleet.gate import (
     HARM_SHARE_MAX,
@@ -19,6 +18,7 @@ from serving.fleet.gate import (
     Ruling,
     counted_wins,
     harm_of,
+    judgement_of,
     sign_of,
     sign_test,
 )
@@ -47,16 +47,7 @@ def judge_again(evidence: GateEvidence, *, alpha: float) -> Ruling:
     return Ruling(
         verdict=Verdict.ROLLBACK if is_worse else Verdict.KEEP,
         reasons=(f"{compared} {'≤' if is_worse else '>'} {alpha_k:.4f}",),
-        judgement=Judgement(
-            alpha_k=alpha_k,
-            p=p,
-            wins=wins,
-            losses=losses,
-            ties=len(evidence.gate) - wins - losses,
-            suite_wins=suite_wins,
-            suite_losses=len(suite_losses),
-            suite=len(evidence.suite),
-        ),
+        judgement=judgement_of(evidence, alpha_k=alpha_k, p=p, wins=wins),
     )
 
 

@@ -20,8 +20,8 @@ from ledger.versions.evidence import Circumstances, Evidence
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.looks import ServingChampion, keep, serving_champions
 from ledger.versions.promotion import roll_back
-from serving.fleet.answers import Interrupted, JudgedModels, ask, evidence_of, model_name
-from serving.fleet.gathering import Questions
+from serving.fleet.answers import Interrupted, JudgedModels, ask, model_name
+from serving.fleet.gathering import Questions, evidence_of
 from serving.fleet.judging import Judging
 from serving.fleet.questions import gate_questions, read_supporters
 from serving.fleet.reconciler import judging_replica
@@ -111,11 +111,9 @@ class ChampionLooks:
         evidence = evidence_of(
             judged,
             ruling,
-            gathered.answered,
+            gathered,
             replica=url,
             redact=judging.redact,
-            verdicts=gathered.gate.verdicts,
-            unasked=gathered.unasked,
             under=now,
         )
         if not (judged.gate or judged.suite):  # nothing was compared: the look spends no level
