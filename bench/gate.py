@@ -93,7 +93,9 @@ def judge_all(plan: SubjectPlan, folder: Path, questions: int) -> list[dict[str,
         with tempfile.TemporaryDirectory() as mixed:
             write_mix([(subject.adapters[part.adapter], part) for part in candidate.mix], Path(mixed))
             subject.use(Path(mixed))
-        ruling = rule_on_answers(subject.asked, before, subject.completions())
+        ruling = rule_on_answers(
+            subject.asked, before, subject.completions(), champion_samples=subject.champion_samples
+        )
         judgement = ruling.judgement
         run = {
             "agent": plan.name,

@@ -13,7 +13,7 @@ from typing import Protocol
 from bench.gate_candidates import ALONE, CHAMPION, SHUFFLED, TRAINED, alone, shuffled
 from bench.prose_feedback import REPLY_TOKENS_MAX, FeedbackPlan, ProseFeedback
 from bench.prose_model import ProseModel
-from bench.real_base import completions
+from bench.real_base import completions, samples
 from engine.adapter_files import CONFIG
 from engine.lesson import Learned, Lesson
 from engine.recipe import Recipe
@@ -27,6 +27,7 @@ from examples.house_rules.world import Rule, Task, World
 from examples.real_base.make import REAL_BASE
 from examples.real_base.prose_world import ProsePrompt, read_prose_world
 from rewards.replies import reply_text
+from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
 from serving.scoring.forms import holds_json
 
@@ -50,6 +51,9 @@ class GateSubject(Protocol):
 
     def completions(self) -> list[Completion]:
         """Greedy answers to all of the gate's questions."""
+
+    def champion_samples(self, questions: Sequence[Question]) -> Sequence[Sequence[str]]:
+        """What the champion says to each question when it is sampled several times."""
 
     def exam(self) -> Exam:
         """What the agent is worth on prompts that the gate does not ask."""
@@ -85,6 +89,11 @@ class RuleSubject:
         prompts = [(question.messages, question.request.get("tools", ())) for question in self.asked.all]
         replies = self._agent.replies(prompts)
         return [Completion(text=reply_text(reply), finish_reason="stop") for reply in replies]
+
+    def champion_samples(self, questions: Sequence[Question]) -> Sequence[Sequence[str]]:
+        """As `GateSubject`. The gate never asks: people approved every reply of the suite."""
+        assert not questions
+        return []
 
     def exam(self) -> Exam:
         """As `GateSubject`."""
@@ -129,6 +138,10 @@ class ProseSubject:
     def completions(self) -> list[Completion]:
         """As `GateSubject`."""
         return completions(self._model, self.asked.all)
+
+    def champion_samples(self, questions: Sequence[Question]) -> Sequence[Sequence[str]]:
+        """As `GateSubject`. The champion is the bare base."""
+        return samples(self._model, None, questions)
 
     def exam(self) -> Exam:
         """As `GateSubject`. Beside the rules an answer counts unless it is a rule's, JSON or empty."""

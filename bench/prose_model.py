@@ -48,7 +48,7 @@ class ProseModel:
         self._base = AutoModelForCausalLM.from_pretrained(base, dtype="float32").eval()
         self._tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
         self._model: Any = self._base
-        self._adapted = False
+        self._version: Path | None = None
         self._cache_path = cache
         self._cache: dict[str, tuple[str, bool]] = json.loads(cache.read_text()) if cache.is_file() else {}
 
@@ -56,15 +56,15 @@ class ProseModel:
         """Answer with this version's adapter from now on."""
         from peft import PeftModel
 
-        if self._adapted:
+        if self._version:
             self._base = self._model.unload()
         self._model = PeftModel.from_pretrained(self._base, version).eval()
-        self._adapted = True
+        self._version = version
 
     def replies(self, prompts: Asked, *, tokens_max: int) -> list[ProseReply]:
         """The greedy replies. Those of the bare base are kept in a file."""
         return (
-            self._generate(prompts, tokens_max) if self._adapted else self.base_replies(prompts, tokens_max)
+            self._generate(prompts, tokens_max) if self._version else self.base_replies(prompts, tokens_max)
         )
 
     def base_replies(self, prompts: Asked, tokens_max: int) -> list[ProseReply]:
@@ -74,6 +74,22 @@ class ProseModel:
     def sampled_by_base(self, prompts: Asked, tokens_max: int, *, seed: int) -> list[ProseReply]:
         """Replies of the bare base sampled at temperature 1. Kept in a file."""
         return self._kept(prompts, tokens_max, seed=seed)
+
+    def samples(
+        self, version: Path | None, prompts: Asked, *, tokens_max: int, count: int
+    ) -> list[tuple[str, ...]]:
+        """So many replies to each prompt by this version, or the bare base, sampled at temperature 1."""
+        seeds, current = range(1, count + 1), self._version
+        if not prompts:
+            return []
+        if version is None:
+            drawn = [self.sampled_by_base(prompts, tokens_max, seed=seed) for seed in seeds]
+        else:
+            self.use(version)
+            drawn = [self._generate(prompts, tokens_max, seed=seed) for seed in seeds]
+            if current:
+                self.use(current)
+        return [tuple(reply.text for reply in replies) for replies in zip(*drawn, strict=True)]
 
     def _kept(self, prompts: Asked, tokens_max: int, *, seed: int | None) -> list[ProseReply]:
         keys = [_key(prompt, tokens_max, seed) for prompt in prompts]
@@ -116,7 +132,7 @@ class ProseModel:
         return int(self._tokenizer.eos_token_id)
 
     def _bare(self) -> Any:
-        return self._model.disable_adapter() if self._adapted else nullcontext()
+        return self._model.disable_adapter() if self._version else nullcontext()
 
     def _ids(self, prompt: Sequence[Message]) -> list[int]:
         text = self._tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)

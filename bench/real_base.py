@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from examples.real_base.make import REAL_BASE, ROOT
 from examples.real_base.prose_world import ProseWorld, read_prose_world
 from ledger.versions.decisions import Verdict
 from rewards.suite import SuiteQuestion
+from serving.fleet.answers import SAMPLES
+from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
 
 RUNS = ROOT / ".cache" / "real_base_runs.jsonl"
@@ -52,6 +55,12 @@ def completions(model: ProseModel, asked: Sequence[SuiteQuestion]) -> list[Compl
     ]
 
 
+def samples(model: ProseModel, champion: Path | None, asked: Sequence[Question]) -> list[tuple[str, ...]]:
+    """What the champion says to each question when it is sampled several times."""
+    prompts = [question.messages for question in asked]
+    return model.samples(champion, prompts, tokens_max=ANSWER_TOKENS_MAX, count=SAMPLES)
+
+
 def run_agent(
     engine: WarmEngine, world: ProseWorld, given: Mapping[str, Any], *, folder: Path
 ) -> dict[str, Any]:
@@ -60,7 +69,8 @@ def run_agent(
     plan = FeedbackPlan(corrections=given["corrections"], beside=given["beside"], shuffled=given["shuffled"])
     agent = given["agent"]
     feedback = ProseFeedback(world=world, agent=agent, model=model, plan=plan, seed=given["seed"])
-    parent, waves = None, []
+    parent: Path | None = None
+    waves: list[dict[str, Any]] = []
     for wave in range(1, given["waves"] + 1):
         feedback.ask(wave)
         lesson = feedback.lesson(wave, parent=parent, recipe=recipe_from(given["recipe"]))
@@ -75,10 +85,15 @@ def run_agent(
         if not isinstance(learned, Learned):
             waves.append({"not_learned": learned.reason, "trained_s": trained_s})
             break
-        parent = folder / f"{agent}-{lesson.seed}-{time.time_ns()}"
+        champion, parent = parent, folder / f"{agent}-{lesson.seed}-{time.time_ns()}"
         engine.save(learned, parent)
         model.use(parent)
-        ruling = rule_on_answers(asked, before, completions(model, asked.all))
+        ruling = rule_on_answers(
+            asked,
+            before,
+            completions(model, asked.all),
+            champion_samples=partial(samples, model, champion),
+        )
         waves.append(
             {
                 **exam(world, model, agent, wave),

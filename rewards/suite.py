@@ -3,7 +3,7 @@
 All come from events of role `gate`, which an event has from its arrival on; no version is trained on them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class SuiteQuestion:
     messages: tuple[Message, ...]
     request: Mapping[str, Any] = field(default_factory=dict)  # tools and what else the prompt was made of
     expected: str
+    is_unopposed: bool = False  # the champion gave the reply, and nobody objected; nobody approved it either
 
 
 def suite(
@@ -78,10 +79,12 @@ def suite(
         seed=seed,
         similar=most_similar_in_other_words,
     )
-    return _questions([*asked_again, *chosen], history)
+    return _questions([*asked_again, *chosen], history, unopposed={kept.event.uid for kept in silent})
 
 
-def _questions(events: Iterable[KeptEvent], history: History) -> tuple[SuiteQuestion, ...]:
+def _questions(
+    events: Iterable[KeptEvent], history: History, *, unopposed: Set[str]
+) -> tuple[SuiteQuestion, ...]:
     questions = []
     for kept in sorted(events, key=lambda kept: kept.seq):
         exchange = history.about(kept.event)
@@ -94,6 +97,7 @@ def _questions(events: Iterable[KeptEvent], history: History) -> tuple[SuiteQues
                     messages=exchange.messages,
                     request=exchange.request,
                     expected=expected,
+                    is_unopposed=kept.event.uid in unopposed,
                 )
             )
     return tuple(questions)

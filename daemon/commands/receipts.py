@@ -211,7 +211,8 @@ def _render_judged(judged: JudgedPrompt, out: Console) -> None:
     line.append(verdict(judged.verdict.value))
     by = f" by {example.by}" if example.by else ""
     said = f", the judge preferred {' and '.join(example.verdicts)}" if example.verdicts else ""
-    scores = f": score {example.before:.2f} → {example.after:.2f}{by}{said}"
+    sampled = "" if example.agreement is None else f", the champion repeats itself in {example.agreement:.0%}"
+    scores = f": score {example.before:.2f} → {example.after:.2f}{by}{said}{sampled}"
     out.print(
         line.append(scores if example.unscored is None else f": no score: {example.unscored}", "default")
     )

@@ -9,7 +9,13 @@ from ledger.events import KeptEvent
 from ledger.versions.evidence import Pair
 from rewards.replies import reply_text
 from rewards.suite import SuiteQuestion
-from serving.fleet.answers import AnsweredQuestion, measure_answers, score_pairs
+from serving.fleet.answers import (
+    AnsweredQuestion,
+    ChampionSamples,
+    measure_answers,
+    score_pairs,
+    with_agreement,
+)
 from serving.fleet.gate import AnswerStatistics, GateEvidence, GateLimits, Ruling, judge
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question
@@ -51,9 +57,16 @@ def question_about(kept: KeptEvent) -> SuiteQuestion:
 
 
 def rule_on_answers(
-    asked: GateQuestions, before: Sequence[Completion], after: Sequence[Completion]
+    asked: GateQuestions,
+    before: Sequence[Completion],
+    after: Sequence[Completion],
+    *,
+    champion_samples: ChampionSamples,
 ) -> Ruling:
-    """The ruling on both models' answers to all questions, scored as a fleet role scores them."""
+    """The ruling on both models' answers to all questions, scored as a fleet role scores them.
+
+    It does not ask twice what differs: in one process the answers would be the same.
+    """
     answered = [
         AnsweredQuestion(
             question=Question(
@@ -61,6 +74,7 @@ def rule_on_answers(
                 messages=question.messages,
                 request=question.request,
                 wanted=question.expected,
+                is_unopposed=question.is_unopposed,
             ),
             before=was,
             after=now,
@@ -68,10 +82,11 @@ def rule_on_answers(
         for question, was, now in zip(asked.all, before, after, strict=True)
     ]
     wanted = [*(question.expected for question in asked.gate), *asked.taught]
-    gate_size = len(asked.gate)
+    on_gate, on_suite = answered[: len(asked.gate)], answered[len(asked.gate) :]
+    harm = HarmScorer(asked.scorer, wanted)
     return rule(
-        score_pairs(answered[:gate_size], GainScorer(asked.scorer, wanted)),
-        score_pairs(answered[gate_size:], HarmScorer(asked.scorer, wanted)),
+        score_pairs(on_gate, GainScorer(asked.scorer, wanted)),
+        with_agreement(score_pairs(on_suite, harm), on_suite, harm, champion_samples),
         authors=asked.authors,
         before=measure_answers([(answer.question, answer.before) for answer in answered]),
         after=measure_answers([(answer.question, answer.after) for answer in answered]),

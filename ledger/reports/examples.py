@@ -18,6 +18,7 @@ class Example:
     after_text: str | None
     by: str = ""  # the comparison that gave the scores
     verdicts: tuple[str, ...] = ()  # of a judge: before, after or tie
+    agreement: float | None = None  # share of the champion's samples that say what it said; None: not sampled
     unscored: str | None = None  # why the prompt has no score; both are 0 then
 
     def to_json(self) -> dict[str, Any]:
@@ -64,4 +65,5 @@ def _example(evidence: Evidence, pair: Pair, *, suite: bool) -> Example:
         after_text=None if answers is None else answers.after,
         by=pair.by,
         verdicts=evidence.verdicts.get(pair.event, ()),
+        agreement=pair.agreement,
     )

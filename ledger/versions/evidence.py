@@ -19,6 +19,7 @@ class Pair:
     """One prompt, answered by the champion (before) and the candidate (after), with the scores of both.
 
     `again` has the scores of a second try: the gate asks again the prompts of the suite that differed.
+    `agreement` is the share of the champion's samples that say what its greedy answer says.
     """
 
     event: str  # uid
@@ -26,6 +27,7 @@ class Pair:
     after: float
     again: tuple[float, float] | None = None
     by: str = ""  # the comparison, such as `json` or `prose`; empty in decisions of an older clorad
+    agreement: float | None = None  # None: the champion was not sampled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +182,15 @@ def _pairs(stored: Mapping[str, Any], name: str) -> tuple[Pair, ...]:
             after=float(pair["after"]),
             again=None if pair.get("again") is None else (float(pair["again"][0]), float(pair["again"][1])),
             by=str(pair.get("by") or ""),
+            agreement=None if pair.get("agreement") is None else float(pair["agreement"]),
         )
         for pair in stored.get(name) or ()
     )
 
 
 def _pair_json(pair: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in pair.items() if value or name != "by"}
+    empty = {"by": "", "agreement": None}
+    return {name: value for name, value in pair.items() if name not in empty or value != empty[name]}
 
 
 def _known(shape: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ score well on them and still generate nonsense.
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ledger.versions.evidence import Pair
 from ledger.versions.lineage import Version
@@ -19,6 +19,12 @@ from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
 from serving.scoring.calls import calls_in_one_order, functions_in_any_order
 from serving.scoring.forms import holds_json, is_json
+from serving.scoring.harm import HarmScorer
+
+_Result = TypeVar("_Result")
+
+SAMPLES = 8
+"""Sampled answers of the champion to one question."""
 
 _REPETITION_CHARS_MAX = 4000  # of an answer, when looking for repetition
 _REPEATED = re.compile(r"(.{1,40}?)\1{5,}", re.DOTALL)
@@ -58,38 +64,71 @@ def model_name(replica: Replica, version: Version | None) -> str:
     return (replica.base_name() or "") if version is None else version.model
 
 
-def ask(
-    replica: Replica,
-    models: JudgedModels,
-    questions: Sequence[Question],
-    options: AskingOptions,
-    stopping: threading.Event,
-) -> list[AnsweredQuestion]:
-    """Both models' greedy answers. Prompts that the replica refuses (too long) are left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Asks both models on one replica.
 
-    Raises `ReplicaUnavailable`, and `Interrupted` once `stopping` is set.
+    Its methods raise `ReplicaUnavailable`, and `Interrupted` once `stopping` is set.
     """
 
-    def ask_both(question: Question) -> AnsweredQuestion | None:
-        """Both answers; None where the replica refuses the prompt."""
-        if stopping.is_set():
-            raise Interrupted
-        try:
-            before, after = (
-                replica.answer(model, question.messages, options.tokens_max, request=question.request)
-                for model in (models.before, models.after)
-            )
-        except ReplicaRefused as refusal:
-            if refusal.status == 404:  # a model vanished: the replica restarted
-                raise
-            return None
-        return AnsweredQuestion(question=question, before=before, after=after)
+    replica: Replica
+    models: JudgedModels
+    options: AskingOptions
+    stopping: threading.Event
 
-    pool = ThreadPoolExecutor(options.in_flight_max, thread_name_prefix="judging")
-    try:
-        return [answered for answered in pool.map(ask_both, questions) if answered is not None]
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def both(self, questions: Sequence[Question]) -> list[AnsweredQuestion]:
+        """Both models' greedy answers. Prompts that the replica refuses (too long) are left out."""
+
+        def ask_both(question: Question) -> AnsweredQuestion:
+            before, after = (
+                self.replica.answer(
+                    model, question.messages, self.options.tokens_max, request=question.request
+                )
+                for model in (self.models.before, self.models.after)
+            )
+            return AnsweredQuestion(question=question, before=before, after=after)
+
+        return [answered for answered in self._map(ask_both, questions) if answered is not None]
+
+    def champion_samples(self, questions: Sequence[Question]) -> list[Sequence[str]]:
+        """The champion's answers to each question, sampled at temperature 1; none where it is refused."""
+
+        def sample(question: Question) -> Sequence[str]:
+            completions = self.replica.sample(
+                self.models.before,
+                question.messages,
+                self.options.tokens_max,
+                request=question.request,
+                count=SAMPLES,
+            )
+            return [completion.text for completion in completions]
+
+        return [texts or () for texts in self._map(sample, questions)]
+
+    def _map(
+        self, ask: Callable[[Question], _Result], questions: Sequence[Question]
+    ) -> Iterator[_Result | None]:
+        """What `ask` gives for each question; None where the replica refuses the prompt."""
+
+        def ask_unless_stopping(question: Question) -> _Result | None:
+            if self.stopping.is_set():
+                raise Interrupted
+            try:
+                return ask(question)
+            except ReplicaRefused as refusal:
+                if refusal.status == 404:  # a model vanished: the replica restarted
+                    raise
+                return None
+
+        pool = ThreadPoolExecutor(self.options.in_flight_max, thread_name_prefix="judging")
+        try:
+            yield from pool.map(ask_unless_stopping, questions)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+ChampionSamples = Callable[[Sequence[Question]], Sequence[Sequence[str]]]
+"""What the champion says to each question when it is sampled several times."""
 
 
 class AnswerScorer(Protocol):
@@ -132,6 +171,32 @@ def score_twice(
     differing = {pair.event for pair in first if sign_of(pair)}
     again = ask_both([answer.question for answer in answered if answer.question.event in differing])
     return with_second_scores(first, score_pairs(again, scorer))
+
+
+def with_agreement(
+    pairs: Sequence[Pair],
+    answered: Sequence[AnsweredQuestion],
+    scorer: HarmScorer,
+    champion_samples: ChampionSamples,
+) -> tuple[Pair, ...]:
+    """The pairs, with the champion's agreement with itself where a short reply of its own was lost.
+
+    Nobody said of such a reply that it is right. Where the champion, sampled, mostly says something else, the
+    reply is one wording among others and not a decision.
+    """
+    doubtful = [
+        answer.question
+        for pair, answer in zip(pairs, answered, strict=True)
+        if sign_of(pair) < 0
+        and answer.question.is_unopposed
+        and scorer.may_be_reworded(answer.after.text, answer.question.wanted)
+    ]
+    agreement = {
+        question.event: sum(scorer.score(text, question.wanted) == 1.0 for text in texts) / len(texts)
+        for question, texts in zip(doubtful, champion_samples(doubtful), strict=True)
+        if texts
+    }
+    return tuple(replace(pair, agreement=agreement.get(pair.event)) for pair in pairs)
 
 
 def with_second_scores(first: Sequence[Pair], second: Sequence[Pair]) -> tuple[Pair, ...]:

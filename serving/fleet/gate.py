@@ -23,6 +23,9 @@ TIE = 0.02
 PROSE_TIE = 0.05
 """The same for prose that is scored by nearness: one other word among twenty changes it by as much."""
 
+AGREEMENT_MIN = 0.5
+"""Share of the champion's samples that must say what it said, for another answer to be a loss."""
+
 HARM_SHARE_MAX = 0.02
 """Share of the no-harm suite that a candidate may lose, wins subtracted. One loss is always forgiven."""
 
@@ -177,9 +180,15 @@ def judgement_of(evidence: GateEvidence, *, alpha_k: float, p: float, wins: int)
 
 
 def sign_of(pair: Pair) -> int:
-    """+1 a win of the candidate, -1 a loss, 0 a tie. A difference that the second answers lack is a tie."""
+    """+1 a win of the candidate, -1 a loss, 0 a tie.
+
+    A difference that the second answers lack is a tie. So is a loss on a prompt to which the champion itself
+    gives other answers when it is sampled.
+    """
     tie = PROSE_TIE if pair.by == Form.PROSE else TIE
     sign = _sign(pair.before, pair.after, tie)
+    if sign < 0 and pair.agreement is not None and pair.agreement < AGREEMENT_MIN:
+        return 0
     return sign if pair.again is None or sign == _sign(*pair.again, tie) else 0
 
 

@@ -8,9 +8,11 @@ from engine.measurements import Absent
 from ledger.versions.evidence import Answers, Circumstances, Evidence
 from serving.fleet.answers import (
     AnsweredQuestion,
+    Asking,
     measure_answers,
     score_pairs,
     score_twice,
+    with_agreement,
     with_second_scores,
 )
 from serving.fleet.gate import GateEvidence, Ruling, sign_of
@@ -22,9 +24,6 @@ from serving.scoring.gain import GainScorer
 from serving.scoring.harm import HarmScorer
 from serving.scoring.registry import ScorerRegistry
 from serving.scoring.scorers import AUTO
-
-AskBoth = Callable[[Sequence[Question]], list[AnsweredQuestion]]
-"""Both models' answers to these questions."""
 
 UNASKED = "the replica refuses its prompt: it is too long, or the base's template refuses its messages"
 """Why a question has no answers."""
@@ -93,7 +92,7 @@ class AnswerScoring:
     redact: Callable[[str], str]  # applied to answers before such a scorer sees them
 
     def gather(
-        self, questions: Questions, ask_both: AskBoth, *, scorer: str, stopping: threading.Event
+        self, questions: Questions, asking: Asking, *, scorer: str, stopping: threading.Event
     ) -> Gathered:
         """Ask, and score with the scorer of this name. Raises as `gather` does, and `UnknownScorer`."""
         with self.scorers.opened(scorer) as opened:
@@ -104,23 +103,23 @@ class AnswerScoring:
                     opened, name=scorer, options=self.options, redact=self.redact, stopping=stopping
                 )
             )
-            return gather(questions, ask_both, scorer=scorer, own=own)
+            return gather(questions, asking, scorer=scorer, own=own)
 
 
-def gather(questions: Questions, ask_both: AskBoth, *, scorer: str, own: OwnScoring | None) -> Gathered:
-    """Ask and score. `own` is the agent's scorer unless it is built in. Raises as `ask_both` and `own` do."""
+def gather(questions: Questions, asking: Asking, *, scorer: str, own: OwnScoring | None) -> Gathered:
+    """Ask and score. `own` is the agent's scorer unless it is built in. Raises as `asking` and `own` do."""
     on_gate, on_suite, on_taught = (
-        ask_both(asked) for asked in (questions.gate, questions.suite, questions.taught)
+        asking.both(asked) for asked in (questions.gate, questions.suite, questions.taught)
     )
     wanted = [question.wanted for question in (*questions.gate, *questions.taught)]
     if own is None:
         gate = Scores(pairs=tuple(score_pairs(on_gate, GainScorer(scorer, wanted))))
-        suite = Scores(pairs=score_twice(on_suite, HarmScorer(scorer, wanted), ask_both))
+        suite = _harm_twice(on_suite, HarmScorer(scorer, wanted), asking)
     elif own.is_relative:
         gate = _judged(on_gate, own, wanted)
-        suite = Scores(pairs=score_twice(on_suite, HarmScorer(AUTO, wanted), ask_both))
+        suite = _harm_twice(on_suite, HarmScorer(AUTO, wanted), asking)
     else:
-        gate, suite = own.scores(on_gate), _own_twice(on_suite, own, ask_both)
+        gate, suite = own.scores(on_gate), _own_twice(on_suite, own, asking)
     return Gathered(
         questions=[*questions.gate, *questions.suite],
         on_gate=on_gate,
@@ -175,12 +174,18 @@ def _judged(on_gate: Sequence[AnsweredQuestion], own: OwnScoring, wanted: Sequen
     return Scores(pairs=pairs, missing=scores.missing, verdicts=scores.verdicts)
 
 
-def _own_twice(on_suite: Sequence[AnsweredQuestion], own: OwnScoring, ask_both: AskBoth) -> Scores:
+def _harm_twice(on_suite: Sequence[AnsweredQuestion], scorer: HarmScorer, asking: Asking) -> Scores:
+    """Scores of the suite; questions whose scores differ are asked once more."""
+    pairs = score_twice(on_suite, scorer, asking.both)
+    return Scores(pairs=with_agreement(pairs, on_suite, scorer, asking.champion_samples))
+
+
+def _own_twice(on_suite: Sequence[AnsweredQuestion], own: OwnScoring, asking: Asking) -> Scores:
     """Scores of the suite; questions whose scores differ are asked once more, and scored again."""
     first = own.scores(on_suite)
     differing = {pair.event for pair in first.pairs if sign_of(pair)}
     again = own.scores(
-        ask_both([answer.question for answer in on_suite if answer.question.event in differing])
+        asking.both([answer.question for answer in on_suite if answer.question.event in differing])
     )
     return Scores(
         pairs=with_second_scores(first.pairs, again.pairs), missing=first.missing, verdicts=first.verdicts

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import structlog
 from opentelemetry import metrics
@@ -29,7 +28,7 @@ from rewards.supporters import Supporters
 from serving.canary.admission import admit
 from serving.canary.steps import CanaryOptions
 from serving.canary.unasked import judge_unasked, limits_before
-from serving.fleet.answers import AskingOptions, JudgedModels, ask, model_name
+from serving.fleet.answers import Asking, AskingOptions, JudgedModels, model_name
 from serving.fleet.gate import GateEvidence, GateLimits, judge
 from serving.fleet.gathering import AnswerScoring, Gathered, Questions, evidence_of
 from serving.fleet.own_scores import ScoringOptions
@@ -192,8 +191,8 @@ def _gather(
             taught=taught_questions(connection, candidate, limit=options.receipts_max),
         )
     models = JudgedModels(before=model_name(replica, state.champion), after=candidate.model)
-    ask_both = partial(ask, replica, models, options=options.asking, stopping=stopping)
-    gathered = judging.scoring.gather(questions, ask_both, scorer=state.scorer, stopping=stopping)
+    asking = Asking(replica=replica, models=models, options=options.asking, stopping=stopping)
+    gathered = judging.scoring.gather(questions, asking, scorer=state.scorer, stopping=stopping)
     kl_nats = judging.checker.check(candidate).kl_nats
     evidence = gathered.evidence(attempt=state.refusals + 1, parity=parity, kl_nats=kl_nats)
     return evidence, gathered, _circumstances(judging, candidate, replica.url)

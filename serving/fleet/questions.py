@@ -32,6 +32,7 @@ class Question:
     request: Mapping[str, Any] = field(default_factory=dict)  # tools and what else the agent was asked with
     wanted: str  # a JSON array where calls are wanted (`rewards.replies.compared_text`)
     author: str | None = None  # None: one author is enough
+    is_unopposed: bool = False  # the champion gave the wanted answer, and nobody objected
 
 
 def gate_questions(

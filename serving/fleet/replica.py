@@ -38,6 +38,10 @@ _too_large = metrics.get_meter("serving").create_counter(
     description="answers of replicas to the fleet role that were longer than it reads",
 )
 
+Messages = Sequence[Mapping[str, Any]]
+Request = Mapping[str, Any]
+_UNRESTRICTED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0}
+
 LIKELY_MAX = 20  # tokens that vLLM names at each position, unless `--max-logprobs` allows fewer
 IMPOSSIBLE_NATS = -9999.0  # how vLLM writes the logarithm of nothing in JSON
 
@@ -65,7 +69,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """The greedy answer of a model."""
+    """An answer of a model."""
 
     text: str  # its calls as a JSON array, where it calls tools (`rewards.replies.compared_text`)
     finish_reason: str  # "length": it reached the limit of tokens
@@ -173,25 +177,27 @@ class Replica:
                 raise
 
     def answer(
-        self,
-        model: str,
-        messages: Sequence[Mapping[str, Any]],
-        max_tokens: int,
-        *,
-        request: Mapping[str, Any] = MappingProxyType({}),
+        self, model: str, messages: Messages, tokens_max: int, *, request: Request = MappingProxyType({})
     ) -> Completion:
-        """The greedy answer of `model` to `messages`; `request` has tools and other fields of the request.
+        """The greedy answer to `messages` and, say, tools. Raises `ReplicaUnavailable`, `ReplicaRefused`."""
+        return self._chat(model, messages, tokens_max, {**request, "temperature": 0.0})[0]
 
-        Raises `ReplicaUnavailable`, `ReplicaRefused`.
-        """
-        asked = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0.0}
-        body = {**request, **asked}
+    def sample(
+        self, model: str, messages: Messages, tokens_max: int, *, request: Request, count: int
+    ) -> list[Completion]:
+        """So many answers, drawn from all that `model` may say. Raises as `answer` does."""
+        return self._chat(model, messages, tokens_max, {**request, **_UNRESTRICTED, "n": count})
+
+    def _chat(self, model: str, messages: Messages, tokens_max: int, request: Request) -> list[Completion]:
+        body = {**request, "model": model, "messages": list(messages), "max_tokens": tokens_max}
         response = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
         with self._as_vllm_answers("/v1/chat/completions"):
-            choice = response.json()["choices"][0]
-            return Completion(
-                text=compared_text(choice["message"]), finish_reason=choice.get("finish_reason") or ""
-            )
+            return [
+                Completion(
+                    text=compared_text(choice["message"]), finish_reason=choice.get("finish_reason") or ""
+                )
+                for choice in response.json()["choices"]
+            ]
 
     def continuation(self, model: str, prompt_ids: Sequence[int], tokens_max: int) -> Continuation:
         """The greedy continuation of these tokens by `model`. Raises `ReplicaUnavailable`, `ReplicaRefused`.

@@ -48,6 +48,7 @@ def suite_questions(
             request=question.request,
             wanted=question.expected,
             author=authors.get(question.uid) if supporters.authors_min > 1 else None,
+            is_unopposed=question.is_unopposed,
         )
         for question in questions
     ]

@@ -6,7 +6,6 @@ it. What it knows is read from the ledger, so the next leader goes on from there
 
 import threading
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import structlog
 
@@ -20,7 +19,7 @@ from ledger.versions.evidence import Circumstances, Evidence
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.looks import ServingChampion, keep, serving_champions
 from ledger.versions.promotion import roll_back
-from serving.fleet.answers import Interrupted, JudgedModels, ask, model_name
+from serving.fleet.answers import Asking, Interrupted, JudgedModels, model_name
 from serving.fleet.gathering import Questions, evidence_of
 from serving.fleet.judging import Judging
 from serving.fleet.questions import gate_questions, read_supporters
@@ -100,10 +99,10 @@ class ChampionLooks:
         assert url is not None
         replica = judging.replicas[url]
         models = JudgedModels(before=model_name(replica, own.predecessor), after=version.model)
-        asking = replace(judging.options.asking, in_flight_max=IN_FLIGHT_MAX)
-        ask_both = partial(ask, replica, models, options=asking, stopping=stopping)
+        options = replace(judging.options.asking, in_flight_max=IN_FLIGHT_MAX)
+        asking = Asking(replica=replica, models=models, options=options, stopping=stopping)
         gathered = judging.scoring.gather(
-            self._questions(own), ask_both, scorer=agent.scorer, stopping=stopping
+            self._questions(own), asking, scorer=agent.scorer, stopping=stopping
         )
         judged = gathered.evidence(attempt=own.looks + 1, parity=holders[url], kl_nats=kl_nats)
         ruling = judge_again(judged, alpha=self.options.alpha)

@@ -35,8 +35,19 @@ class HarmScorer:
             return exact
         if form is Form.MIXED:
             return float(score(AUTO, answer, wanted, shown=shown) > 0.0)
+        return float(self._says_the_same(answer, wanted, shown=shown))
+
+    def may_be_reworded(self, answer: str, wanted: str, *, shown: str = "") -> bool:
+        """Whether the wanted answer has a few words, and the answer would be no harm if they were prose.
+
+        A label that changed is another decision, a greeting in other words is none. The texts alone do not
+        tell which of the two it is.
+        """
+        return form_of(wanted) is Form.EXACT and self._says_the_same(answer, wanted, shown=shown)
+
+    def _says_the_same(self, answer: str, wanted: str, *, shown: str) -> bool:
         if holds_json(answer) or score(SIMILARITY, answer, wanted, shown=shown) == 0.0:
-            return 0.0  # another form, no answer, or a placeholder
+            return False  # another form, no answer, or a placeholder
         features = text_features(answer)
         nearest = max((similarity(features, taught) for taught in self._taught), default=0.0)
-        return float(nearest < similarity(features, text_features(wanted)) or nearest < _UNRELATED_MAX)
+        return nearest < similarity(features, text_features(wanted)) or nearest < _UNRELATED_MAX

@@ -141,6 +141,12 @@ def test_greedy_answers_repeat(replica, server):
     assert first.text
 
 
+def test_sampled_answers_come_all_at_once(replica, server):
+    samples = replica.sample(server.base, MESSAGES, 8, request={}, count=4)
+    assert len(samples) == 4
+    assert all(sample.text for sample in samples)
+
+
 def test_an_answer_that_is_cut_short_has_the_finish_reason_length(replica, server):
     assert replica.answer(server.base, MESSAGES, 1).finish_reason == "length"
 

@@ -71,7 +71,7 @@ def chat(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
     }
     return {
         **_head(answer, "chat.completion"),
-        "choices": [choice],
+        "choices": [{**choice, "index": index} for index in range(body.get("n") or 1)],
         "usage": answer.usage(),
         "prompt_token_ids": answer.prompt_ids if with_ids else None,
     }

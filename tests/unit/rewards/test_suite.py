@@ -34,3 +34,22 @@ def test_near_misses_in_rare_words_are_asked_beside_many_in_the_same_words() -> 
     )
     assert len(questions) == 8
     assert {300, 301} <= {question.seq for question in questions}
+
+
+def test_a_question_says_whether_nobody_but_the_champion_stands_behind_its_answer() -> None:
+    new = [build_correction(1, "please send order 1 to Lyon", "Yes.", "Sent.")]
+    questions = suite(
+        approvals=[build_approval(2, "who are you?", "Ann.", role=Role.GATE)],
+        silent=[build_approval(-1, "what is the time?", "Noon.", role=Role.GATE)],
+        taught_gate=[],
+        new=new,
+        corrections=new,
+        interactions={},
+        supporters=ONE_IS_ENOUGH,
+        seed=1,
+        questions_max=8,
+    )
+    assert {question.expected: question.is_unopposed for question in questions} == {
+        "Ann.": False,
+        "Noon.": True,
+    }

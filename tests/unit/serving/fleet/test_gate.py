@@ -10,7 +10,7 @@ from engine.measurements import Absent
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Pair
 from serving.alpha_spending import alpha_of
-from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, judge, sign_test, wins_needed
+from serving.fleet.gate import AnswerStatistics, GateEvidence, Ruling, judge, sign_of, sign_test, wins_needed
 from serving.fleet.parity import Parity
 from tests.unit.serving.fleet.options_builder import build_limits
 
@@ -52,6 +52,12 @@ def test_wins_needed_are_those_of_the_table(attempt, losses, wins, of):
     enough = ruling_on(evidence(attempt=attempt, gate=pairs(wins, losses)))
     assert enough.verdict is Verdict.PROMOTE
     assert ruling_on(evidence(attempt=attempt, gate=pairs(wins - 1, losses))).verdict is not Verdict.PROMOTE
+
+
+@pytest.mark.parametrize(("agreement", "sign"), [(None, -1), (1.0, -1), (0.5, -1), (0.375, 0), (0.0, 0)])
+def test_a_loss_counts_only_where_half_of_the_champion_s_samples_agree(agreement, sign):
+    assert sign_of(Pair(event="dev#1", before=1.0, after=0.0, again=(1.0, 0.0), agreement=agreement)) == sign
+    assert sign_of(Pair(event="dev#1", before=0.0, after=1.0, agreement=agreement)) == 1
 
 
 def test_a_better_candidate_that_harms_nothing_is_promoted():

@@ -1,6 +1,7 @@
 """From a candidate to a verdict, with a real ledger and fake replicas whose answers the test sets."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -319,6 +320,39 @@ def test_harm_to_approved_replies_is_refused_whatever_was_gained(billing, bench)
     assert decision.verdict is Verdict.REFUSE
     assert decision.evidence.reasons == ("harm: 3 of 6 prompts became worse, 0 better",)
     assert [pair.again for pair in decision.evidence.suite].count((1.0, 0.0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("sampled", "verdict"), [("Goodbye, friend.", Verdict.PROMOTE), ("Hello, friend.", Verdict.REFUSE)]
+)
+def test_a_short_reply_is_a_decision_only_where_the_champion_repeats_it(billing, bench, sampled, verdict):
+    billing.corrections("billing", 9, role=Role.GATE)
+    billing.corrections("billing", 6, role=Role.GATE, kind=Kind.APPROVE)
+    billing.candidate("billing")
+    judge = bench()
+    with billing.database.read() as connection:
+        approved = questions_of(
+            connection, usable(connection, "billing", role=Role.GATE, kinds=[Kind.APPROVE])
+        )
+    unopposed = [replace(question, wanted="Hello, friend.", is_unopposed=True) for question in approved]
+    judge.judging = replace(judge.judging, suite=lambda *_: unopposed)
+    asked: Counter[str] = Counter()
+
+    def reply_function(path, messages):
+        prompt = messages[-1]["content"]
+        if number_in(messages) <= 9:
+            return prompt.replace("ask", "right" if "v1-" in path else "wrong")
+        if "v1-" in path:
+            return "Good day, my friend."
+        asked[prompt] += 1
+        return "Hello, friend." if asked[prompt] <= 2 else sampled  # greedy twice, then at random
+
+    billing.replicas[0].reply_function = reply_function
+    judge.run()
+    [decision, *_] = judge.decisions()
+    agreements = {pair.agreement for pair in decision.evidence.suite}
+    assert agreements == {1.0 if sampled == "Hello, friend." else 0.0}
+    assert verdict in [decision.verdict for decision in judge.decisions()]
 
 
 def test_a_suite_answer_that_is_worse_only_once_is_not_harm(billing, bench):

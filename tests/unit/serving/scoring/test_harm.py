@@ -52,3 +52,19 @@ def test_a_tool_call_a_taught_reply_or_no_answer_in_place_of_prose_is_harm(score
 )
 def test_json_code_and_a_few_words_are_compared_exactly(answer: str, wanted: str, expected: float) -> None:
     assert harm(answer, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "may_be"),
+    [
+        ("Good day, my friend.", "Hello, friend.", True),
+        ("approved", "refused", True),
+        ('{"tool":"cancel","order":1}', "Hello, friend.", False),
+        ("Dear customer, we have cancelled it.", "Dear all.", False),
+        ("", "Hello, friend.", False),
+        (REWORDED, KETTLE, False),
+        ('{"order":2}', '{"order":1}', False),
+    ],
+)
+def test_only_a_wanted_answer_of_a_few_words_may_be_reworded(answer: str, wanted: str, may_be: bool) -> None:
+    assert HarmScorer("auto", TAUGHT).may_be_reworded(answer, wanted) is may_be
