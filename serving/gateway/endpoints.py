@@ -92,7 +92,10 @@ def _no_routing() -> RequestRefused:
 
 
 def _routing(table: RoutingTable, grant: Grant) -> dict[str, Any]:
-    """For tools: the table that this gateway routes by now, as far as it is about the caller's agents."""
+    """For tools: the table that this gateway routes by now, as far as it is about the caller's agents.
+
+    Of an agent with an experiment's version, a caller who may be answered by it sees that version.
+    """
     current = table.current
     if current is None:
         return {"generation": None, "agents": {}, "replicas": []}
@@ -100,5 +103,10 @@ def _routing(table: RoutingTable, grant: Grant) -> dict[str, Any]:
         {"url": replica.url, "in_rotation": replica.in_rotation, "models": list(replica.models)}
         for replica in current.replicas
     ]
-    versions = {name: route.version for name, route in current.routes.items() if grant.opens(name)}
+    takes_part = Right.EXPERIMENT in grant.rights
+    versions = {
+        name: (takes_part and route.experiment_version) or route.version
+        for name, route in current.routes.items()
+        if grant.opens(name)
+    }
     return {"generation": current.generation, "agents": versions, "replicas": replicas}

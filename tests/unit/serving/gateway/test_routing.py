@@ -186,7 +186,7 @@ def test_only_requests_with_an_experiments_key_are_answered_by_what_nobody_judge
     unjudged, database = two_replicas.candidate("billing"), two_replicas.database
     load_adapter(two_replicas, unjudged)
     promotion.promote(database, unjudged, build_decision(unjudged, Verdict.PROMOTE, by=BY_NOBODY))
-    rights = frozenset({Right.TALK, Right.EXPERIMENT})
+    rights = frozenset({Right.TALK, Right.READ, Right.EXPERIMENT})
     _, experiment = create_key(database, Grant(name="sums", rights=rights), by="ops")
     _, usual = create_key(database, Grant(name="ann"), by="ops")
     chat = {"model": "billing", "messages": ASK}
@@ -198,3 +198,5 @@ def test_only_requests_with_an_experiments_key_are_answered_by_what_nobody_judge
     wait_until(lambda: version(authorization=f"Bearer {experiment.text}") == unjudged.name)
     others = {version(), version(authorization=f"Bearer {usual.text}")}
     assert {name.partition("-")[0] for name in others} == {"v1"}
+    shown = gateway.get("/routing", authorization=f"Bearer {experiment.text}").json()["agents"]
+    assert shown["billing"] == unjudged.name, "the table names the version that answers who reads it"

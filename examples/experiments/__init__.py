@@ -1,0 +1,1 @@
+"""Environments for `clorad experiment`: tasks with a reward that can be computed."""

@@ -1,0 +1,119 @@
+"""Plays the orders of `clorad experiment run`: all conversations of a step at once, and an outcome for each.
+
+It speaks to agents through the gateway alone, and reports rewards to Kafka alone.
+"""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from examples.experiments.agent_client import AgentAway, AgentClient
+from examples.experiments.orders import RolloutOrder, Surroundings
+from examples.house_rules.people.feedback_producer import FeedbackProducer
+
+IN_FLIGHT_MAX = 64
+"""Requests at once of all experiments: as many as vLLM's CPU build gains anything from."""
+
+AUTHOR = "environment"
+Task = TypeVar("Task")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How one conversation ended."""
+
+    value: float
+    interaction: str  # its last one
+    turns: int
+
+
+class OutcomeSender(Protocol):
+    """Sends events to Kafka, as `FeedbackProducer` does."""
+
+    def send_event(self, kind: str, data: Mapping[str, Any], *, key: str) -> str:
+        """Send one event; returns its id."""
+
+
+class Environment(Protocol[Task]):
+    """Draws tasks and plays them."""
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raises `ValueError` or `TypeError` where an experiment cannot choose these options."""
+
+    def tasks(self, order: RolloutOrder) -> list[Task]:
+        """The tasks of an order."""
+
+    async def play(self, client: AgentClient, order: RolloutOrder, task: Task, conversation: str) -> Ended:
+        """Hold one conversation about a task. Raises `AgentAway`."""
+
+
+def play_orders(environment: Environment[Any]) -> None:
+    """Play the orders on standard input, several at once, until it ends."""
+    surroundings = Surroundings.of_this_process()
+    producer = FeedbackProducer(
+        surroundings.bootstrap,
+        Path(surroundings.folder) / "environment-journal.jsonl",
+        "experiment/environment",
+        surroundings.kafka_options,
+    )
+    try:
+        asyncio.run(_play(environment, surroundings, producer))
+    finally:
+        producer.close()
+
+
+async def play_order(
+    environment: Environment[Any], order: RolloutOrder, client: AgentClient, producer: OutcomeSender
+) -> tuple[int, int]:
+    """Hold the conversations of one order and send their outcomes. Returns how many ended, and failed."""
+    await client.wait_for(order.agent, order.version)
+
+    async def hold(group: int, task: Any, sample: int) -> bool:
+        name = f"{order.task_prefix}{group}"
+        conversation = f"{order.experiment}-{order.seed}-{name}-{sample}"
+        try:
+            ended = await environment.play(client, order, task, conversation)
+        except AgentAway as away:
+            print(f"{conversation}: {away}", file=sys.stderr, flush=True)
+            return False
+        about = {"agent": order.agent, "author": AUTHOR, "task": name, "conversation": conversation}
+        whole = {"scope": "all" if ended.turns > 1 else "final", "value": ended.value}
+        producer.send_event("outcome", {**about, **whole, "interaction": ended.interaction}, key=conversation)
+        return True
+
+    has_ended = await asyncio.gather(
+        *(
+            hold(group, task, sample)
+            for group, task in enumerate(environment.tasks(order))
+            for sample in range(order.samples)
+        )
+    )
+    return sum(has_ended), len(has_ended) - sum(has_ended)
+
+
+async def _play(
+    environment: Environment[Any], surroundings: Surroundings, producer: FeedbackProducer
+) -> None:
+    """Play until standard input ends. A fault in one order ends the environment: its experiments say so."""
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
+    )
+    async with (
+        AgentClient(surroundings, in_flight_max=IN_FLIGHT_MAX) as client,
+        asyncio.TaskGroup() as group,
+    ):
+
+        async def answer(order: RolloutOrder) -> None:
+            rollouts, failed = await play_order(environment, order, client, producer)
+            await asyncio.to_thread(producer.flush)
+            print(order.done(rollouts=rollouts, failed=failed), flush=True)
+
+        playing: list[asyncio.Task[None]] = []
+        while line := await orders.readline():
+            playing.append(group.create_task(answer(RolloutOrder.read(line.decode()))))
+        for task in playing:
+            task.cancel()
