@@ -22,7 +22,7 @@ Task = TypeVar("Task")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class PlayedConversation:
     """How one conversation ended."""
 
     value: float
@@ -46,7 +46,9 @@ class Environment(Protocol[Task]):
     def tasks(self, order: RolloutOrder) -> list[Task]:
         """The tasks of an order."""
 
-    async def play(self, client: AgentClient, order: RolloutOrder, task: Task, conversation: str) -> Ended:
+    async def play(
+        self, client: AgentClient, order: RolloutOrder, task: Task, conversation: str
+    ) -> PlayedConversation:
         """Hold one conversation about a task. Raises `AgentAway`."""
 
 

@@ -19,7 +19,7 @@ from examples.base_model.slots import SlotValues, fill, read_words
 from examples.experiments.agent_client import AgentAnswer, AgentClient
 from examples.experiments.calculator import calculate, called_expression
 from examples.experiments.orders import RolloutOrder
-from examples.experiments.playing import Ended, play_orders
+from examples.experiments.playing import PlayedConversation, play_orders
 
 SKILL = "math"
 FAMILIES = ("sum", "difference", "product", "share", "times_sum", "product_plus", "before", "mean")
@@ -70,7 +70,7 @@ class Sums:
 
     async def play(
         self, client: AgentClient, order: RolloutOrder, task: tuple[SkillPrompt, ...], conversation: str
-    ) -> Ended:
+    ) -> PlayedConversation:
         """Hold one conversation. Its reward is the share of its problems that were solved."""
         options, rewards, answer = SumsOptions(**order.options), [], None
         for turn, problem in enumerate(task):
@@ -91,7 +91,9 @@ class Sums:
                 await asyncio.sleep(options.tool_s)
             rewards.append(float(expression is not None and self._is_right(problem, expression)))
         assert answer is not None
-        return Ended(value=statistics.fmean(rewards), interaction=answer.interaction, turns=len(task))
+        return PlayedConversation(
+            value=statistics.fmean(rewards), interaction=answer.interaction, turns=len(task)
+        )
 
     def _is_right(self, problem: SkillPrompt, expression: str) -> bool:
         value, wanted = calculate(expression), self._wanted(problem)
