@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import structlog
@@ -14,27 +15,14 @@ from daemon.settings import Settings
 from daemon.signers import sending_key
 from feedback import inspection
 from feedback.connection import Cluster
-from feedback.envelope import RecordRefused, open_envelope
-from feedback.event_record import build_event_record, signed_record
 from feedback.inspection import BrokerAway, Extent
-from feedback.producer import NotAcknowledged, Producer
-from feedback.redaction import RedactionCounts, Redactor
+from feedback.sending.attempts import SendAgain
+from feedback.sending.event import FeedbackRefused, build_outgoing_event
+from feedback.sending.kafka_sender import KafkaSender
 from feedback.topics import Topics
 from ledger.reports.audit import Place
 
 ACK_S_MAX = 10.0
-
-
-class TextsOnly(Redactor):
-    """Redacts texts before they reach Kafka. Intake redacts identifiers: it has the key that gives each
-    one its token, and another key here would give one person two tokens."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda _: "")
-
-    def name(self, name: str, counts: RedactionCounts) -> str:  # noqa: ARG002
-        """The identifier, unchanged."""
-        return name
 
 
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[str, ...]:
@@ -71,37 +59,18 @@ def send(
     key = sending_key(settings.feedback)
     rights = settings.feedback.signers[key.id].rights if key else ()
     try:
-        record = build_event_record(
-            kind,
-            data,
-            topic=Topics().feedback,
-            source=source,
-            redactor=TextsOnly(),
-            event_id=event_id,
-            rights=rights,
-        )
-        record = signed_record(record, key) if key else record
-        open_envelope(record.value, record.headers)  # refuse here what intake would make a dead letter
-    except (ValueError, RecordRefused) as complaint:
+        event = build_outgoing_event(kind, data, source=source, event_id=event_id)
+        with closing(
+            KafkaSender(cluster(settings), key=key, rights=rights, ack_s_max=ACK_S_MAX, close_s_max=1.0)
+        ) as sender:
+            sent = sender.post(event, left_s=2 * ACK_S_MAX)
+    except FeedbackRefused as complaint:
         raise CommandFailed(f"not sent: {complaint}", code=ExitCode.USAGE) from None
-    headers = {name: (value or b"").decode() for name, value in record.headers}
-    producer = Producer(cluster(settings), ack_s_max=ACK_S_MAX)
-    try:
-        sent = producer.send(record).result(timeout=2 * ACK_S_MAX)
-    except (NotAcknowledged, TimeoutError) as fault:
-        reason = (
-            f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({str(fault) or 'timeout'})"
-        )
-        advice = f"it may be there all the same: sent again with --id {headers['ce_id']} it counts once"
+    except SendAgain as fault:
+        reason = f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge it ({fault.reason})"
+        advice = f"it may be there all the same: sent again with --id {event.id} it counts once"
         raise CommandFailed(f"{reason}; {advice}", code=ExitCode.TRY_AGAIN) from None
-    finally:
-        producer.close(wait_s_max=1.0)
-    return {
-        "uid": f"{headers['ce_source']}#{headers['ce_id']}",
-        "topic": sent.topic,
-        "partition": sent.partition,
-        "offset": sent.offset,
-    }
+    return {"uid": sent.uid, "topic": sent.topic, "partition": sent.partition, "offset": sent.offset}
 
 
 def extents(settings: Settings) -> tuple[Extent, ...]:
