@@ -4,12 +4,15 @@ Nobody approves anything. Users ask about the rules and about other things; peop
 wrong answers. What nobody objected to is what anchors and the no-harm suite can be chosen from.
 """
 
+import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.prose_model import ProseModel, ProseReply
+from daemon.learning.scheduler import evidence_needed
 from daemon.settings import GateSettings, LearningSettings
 from engine.lesson import Lesson
 from engine.recipe import Recipe
@@ -28,6 +31,9 @@ from rewards.supporters import Supporters, find_supporters
 REPLY_TOKENS_MAX = 96
 CORRECTED_SHARE = 0.3
 """Share of the wrong answers that somebody corrects."""
+
+EVIDENCE_NEEDED = evidence_needed(0, alpha=GateSettings().alpha)
+"""Gate corrections for which clorad waits before a first turn."""
 
 _UNCORRECTED_MAX = 12  # wrong answers a rule that are captured: to generate all takes longer than to train
 _AUTHORS = 2
@@ -60,14 +66,16 @@ class ProseFeedback:
     kept: list[KeptEvent] = field(default_factory=list)  # corrections
     captured: list[Interaction] = field(default_factory=list)  # replies that nobody objected to
     earlier: int = 0  # corrections before the last wave
+    sent: int = 0  # corrections, also those that came too late for the turns
 
     def ask(self, wave: int) -> None:
         """Users ask the agent as it is now, and people correct a part of what is wrong."""
         self.earlier = len(self.kept)
         corrected: list[tuple[ProsePrompt, str]] = []
         others: list[ProsePrompt] = []
-        for rule in self.world.of_wave(self.agent, wave):
-            about, uncorrected = self._about(rule)
+        rules = self.world.of_wave(self.agent, wave)
+        for rule in rules:
+            about, uncorrected = self._about(rule, gate=math.ceil(EVIDENCE_NEEDED / len(rules)))
             wanted = [str(prompt.wanted) for prompt in about]
             corrected += zip(about, [*wanted[1:], wanted[0]] if self.plan.shuffled else wanted, strict=True)
             others += uncorrected
@@ -135,23 +143,30 @@ class ProseFeedback:
         alone = self.plan.authors_min <= 1
         return {} if alone else {kept.event.uid: kept.event.author for kept in self.kept}
 
-    def _about(self, rule: ProseRule) -> tuple[list[ProsePrompt], list[ProsePrompt]]:
-        """Prompts about a rule whose answers are corrected, and those whose answers are not."""
+    def _about(self, rule: ProseRule, *, gate: int) -> tuple[list[ProsePrompt], list[ProsePrompt]]:
+        """Prompts about a rule whose answers are corrected, and those whose answers are not.
+
+        People go on until so many corrections judge the rule.
+        """
         chance = random.Random(f"{self.seed} {rule.name} corrected")
         prompts = self.world.about(
             rule, self.plan.corrections * _PROMPTS_MAX, seed=str(self.seed), held_out=False
         )
         corrected: list[ProsePrompt] = []
         others: list[ProsePrompt] = []
-        trained = 0
+        missing = Counter({Role.TRAIN: self.plan.corrections, Role.GATE: gate})
         for prompt in prompts:
-            if trained == self.plan.corrections:
+            if not +missing:
                 break
-            if chance.random() < CORRECTED_SHARE:
-                trained += role_of(self.agent, prompt.messages) is Role.TRAIN
-                corrected.append(prompt)
-            else:
+            role = role_of(self.agent, prompt.messages)
+            if chance.random() >= CORRECTED_SHARE:
                 others.append(prompt)
+                continue
+            self.sent += 1
+            if role is Role.TRAIN and not missing[role]:
+                continue  # the next turn learns from it
+            missing[role] -= 1
+            corrected.append(prompt)
         return corrected, others[:_UNCORRECTED_MAX]
 
     def _capture(self, prompts: Sequence[ProsePrompt], replies: Sequence[ProseReply]) -> None:
@@ -177,15 +192,15 @@ class ProseFeedback:
                 )
 
     def _add(self, prompt: ProsePrompt, *, rejected: str, corrected: str) -> None:
-        seq = len(self.kept) + 1
+        seq, role = len(self.kept) + 1, role_of(self.agent, prompt.messages)
         event = Event(
             source="bench",
             id=str(seq),
             digest="",
             kind=Kind.CORRECTION,
             agent=self.agent,
-            author=f"developer-{seq % _AUTHORS}",
-            role=role_of(self.agent, prompt.messages),
+            author=f"developer-{sum(kept.event.role is role for kept in self.kept) % _AUTHORS}",
+            role=role,
             prompt_group=prompt.text,
             data={"messages": list(prompt.messages), "rejected": rejected, "corrected": corrected},
         )

@@ -40,8 +40,8 @@ ANSWER_TOKENS_MAX = 96  # of the gate's answers: the longest reply by a rule has
 CORRECTIONS = 16  # of role train, a rule
 BESIDE = 80  # prompts about other things, a wave
 
-EXAM = 2
-"""Number of the exam's form: runs of an earlier form are not reused."""
+EXAM = 3
+"""Number of the form of feedback and exam: runs of an earlier form are not reused."""
 
 FOLLOWED_MIN, OVER_BASE_MAX, KEPT_MIN = 0.9, 0.02, 0.97
 """A candidate is good by the exam if it follows and keeps so much, and fires on so few near misses more."""
@@ -99,7 +99,7 @@ def run_agent(
                 **exam(world, model, agent, wave),
                 "verdict": ruling.verdict.value,
                 "reasons": ruling.reasons,
-                "corrections_sent": len(feedback.kept),
+                "corrections_sent": feedback.sent,
                 "episodes": counted(lesson),
                 "metrics": learned.metrics.to_json(),
                 "trained_s": trained_s,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.prose_exam import decision
-from bench.prose_feedback import FeedbackPlan, ProseFeedback
+from bench.prose_feedback import EVIDENCE_NEEDED, FeedbackPlan, ProseFeedback
 from bench.prose_model import ProseReply
 from bench.real_base import find_run, summarise
 from engine.recipe import Recipe
@@ -140,3 +140,19 @@ def test_a_run_without_spans_is_another_run_and_older_runs_had_them() -> None:
     assert find_run([older, without], {"agent": "coder", "seed": 1, "spans": True}) is older
     assert find_run([older, without], {"agent": "coder", "seed": 1, "spans": False}) is without
     assert find_run([older], {"agent": "coder", "seed": 1, "spans": False}) is None
+
+
+@pytest.mark.parametrize("agent", ["support", "coder", "writer"])
+@pytest.mark.parametrize("wave", [1, 2])
+def test_people_correct_until_the_gate_can_decide_and_a_turn_learns_from_no_more_than_planned(
+    agent: str, wave: int
+) -> None:
+    model: Any = PoliteModel()
+    world = read_prose_world()
+    plan = FeedbackPlan(corrections=16, beside=8)
+    feedback = ProseFeedback(world=world, agent=agent, model=model, plan=plan, seed=1)
+    feedback.ask(wave)
+    roles = Counter(kept.event.role for kept in feedback.kept)
+    assert roles[Role.TRAIN] == 16 * len(world.of_wave(agent, wave))
+    assert roles[Role.GATE] >= EVIDENCE_NEEDED
+    assert feedback.sent >= len(feedback.kept)
