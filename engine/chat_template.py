@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from rewards.episode import Message, text_of
+from rewards.episode import Message, plain_prompt, text_of
 
 REFUSED_TEMPLATE = (
     *(TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
@@ -49,13 +49,18 @@ class ChatTemplate:
         """The prompt up to the first character of the reply. Raises `UnusableEpisode`.
 
         `request` has the fields beside the messages that the prompt is made of. Where the template writes
-        the date, it is that of `asked_s` (Unix time), in UTC.
+        the date, it is that of `asked_s` (Unix time), in UTC. A text completion is read without a template.
         """
+        plain = plain_prompt(messages, request)
+        if plain is not None:
+            return plain
         return self._render(messages, request, asked_s, opens_reply=True)
 
     def opening(self, messages: Sequence[Message], request: Mapping[str, Any], *, asked_s: float) -> str:
         """What the prompt has after its messages: the beginning of the reply. Raises `UnusableEpisode`."""
         prompt = self.prompt(messages, request, asked_s=asked_s)
+        if plain_prompt(messages, request) is not None:
+            return ""
         history = self._render(messages, request, asked_s, opens_reply=False)
         if not prompt.startswith(history):
             raise UnusableEpisode("the chat template renders the messages otherwise before a reply")
@@ -68,8 +73,13 @@ class ChatTemplate:
 
         Raises `UnusableEpisode` where that cannot be said: the rendered conversation does not begin with the
         prompt, and what the prompt has more is neither white space nor a thought without words. So a prompt
-        that opens a thought refuses a reply that the template renders without one.
+        that opens a thought refuses a reply that the template renders without one. A text completion goes on
+        with the text of the reply.
         """
+        if plain_prompt(messages, request) is not None:
+            if reply.get("tool_calls") or reply.get("reasoning"):
+                raise UnusableEpisode("a text completion cannot hold tool calls or reasoning")
+            return text_of(reply)
         prompt = self.prompt(messages, request, asked_s=asked_s)
         whole = self._render([*messages, reply], request, asked_s, opens_reply=False)
         if whole.startswith(prompt):

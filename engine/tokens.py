@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from engine.base_model import BaseRefused
 from engine.chat_template import REFUSED_TEMPLATE, ChatTemplate, UnusableEpisode, arguments_of
-from rewards.episode import Episode, Message, Part, SampledTokens, Weighted
+from rewards.episode import Episode, Message, Part, SampledTokens, Weighted, plain_prompt
 
 _SENTINEL = "clorad"
 _BY_CHANCE = re.compile(r"\|\s*random\b")
@@ -112,9 +112,11 @@ class Tokens:
         return self._template.prompt(messages, {}, asked_s=0.0)
 
     def _rendered_ids(self, episode: Episode) -> list[int]:
-        return self.text_ids(
-            self._template.prompt(episode.messages, episode.request, asked_s=episode.asked_s)
-        )
+        text = self._template.prompt(episode.messages, episode.request, asked_s=episode.asked_s)
+        if plain_prompt(episode.messages, episode.request) is not None:
+            opens = bool(episode.request.get("add_special_tokens", True))
+            return [int(token) for token in self._tokenizer(text, add_special_tokens=opens)["input_ids"]]
+        return self.text_ids(text)
 
     def _answers(self, episode: Episode) -> tuple[TargetTokens, TargetTokens | None]:
         """The targets of the reply and of the rejected reply.

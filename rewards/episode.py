@@ -13,6 +13,10 @@ Message = Mapping[str, Any]
 """One OpenAI chat message: `role`, `content`, and whatever else the client sent with it."""
 
 
+PLAIN_TEXT = "plain_text"
+"""The field of a request that is true for a text completion: a prompt without a chat template."""
+
+
 class Part(StrEnum):
     """Why an episode is in a turn's batch."""
 
@@ -104,6 +108,11 @@ def first_user_text(messages: Sequence[Message]) -> str:
         if message.get("role") == "user":
             return text_of(message)
     return ""
+
+
+def plain_prompt(messages: Sequence[Message], request: Mapping[str, Any]) -> str | None:
+    """The text that a model is to continue as it stands; None where the messages are those of a chat."""
+    return text_of(messages[0]) if request.get(PLAIN_TEXT) is True and len(messages) == 1 else None
 
 
 def text_of(message: Message) -> str:

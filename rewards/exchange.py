@@ -12,6 +12,7 @@ from feedback import token_ids
 from feedback.grouping import normalise
 from feedback.token_ids import IdsLeftOut
 from ledger.events import Event, Interaction, Kind, Role
+from rewards.answered_turns import answered_turns, assistant_turns, said_by, turn_of
 from rewards.episode import Message, SampledTokens, text_of
 from rewards.replies import Reply, calls_of, compared_text, is_same_reply, reply_text, said_in
 
@@ -83,7 +84,7 @@ class History:
         own = tuple(event.data.get("messages") or ())
         messages = own or (named.messages if named else ())
         said = event.data.get("rejected") or event.data.get("said") or (said_by(named) if named else None)
-        turn = _turn_of(named) if named else _assistant_turns(messages)
+        turn = turn_of(named) if named else assistant_turns(messages)
         exchange = Exchange(
             messages=messages,
             said=said,
@@ -193,13 +194,9 @@ class History:
         return None if event.turn is None else self._captured(event, event.conversation).get(event.turn)
 
     def _captured(self, event: Event, conversation: str | None) -> dict[int, Interaction]:
-        """The agent's interactions by turn number; of a repeated turn the last one."""
+        """The agent's interactions by turn number."""
         interactions = self.conversations.get(conversation, ()) if conversation else ()
-        return {
-            _turn_of(interaction): interaction
-            for interaction in interactions
-            if interaction.agent == event.agent
-        }
+        return answered_turns(each for each in interactions if each.agent == event.agent)
 
 
 def asked(messages: Sequence[Message]) -> str:
@@ -219,22 +216,9 @@ def prompt_key(messages: Sequence[Message]) -> tuple[str, ...]:
     )
 
 
-def said_by(interaction: Interaction) -> Reply:
-    """The agent's reply in an interaction."""
-    return interaction.reply or interaction.completion
-
-
 def is_same_prompt(prompt: Sequence[Message], other: Sequence[Message]) -> bool:
     """Whether two prompts differ in case, white space and compatible characters at most."""
     return prompt_key(prompt) == prompt_key(other)
-
-
-def _turn_of(interaction: Interaction) -> int:
-    return _assistant_turns(interaction.messages) if interaction.turn is None else interaction.turn
-
-
-def _assistant_turns(messages: Sequence[Message]) -> int:
-    return sum(message.get("role") == "assistant" for message in messages)
 
 
 def _sampled_tokens(interaction: Interaction) -> SampledTokens | None:

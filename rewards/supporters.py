@@ -13,7 +13,8 @@ from functools import cached_property
 from feedback.grouping import normalise
 from ledger.events import CORRECTING, KeptEvent, Kind
 from ledger.intake.ownership import JUDGE_RIGHT
-from rewards.exchange import Exchange, History, asked, is_same_prompt, prompt_key, said_by
+from rewards.answered_turns import said_by
+from rewards.exchange import Exchange, History, asked, is_same_prompt, prompt_key
 from rewards.replies import reply_text
 
 SHOWING = (*CORRECTING, Kind.TAKEOVER)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, or_, select
+from sqlalchemy import Connection, String, cast, exists, func, or_, select
 
 from ledger.database import now_s
 from ledger.events import Interaction, Kind, Role, Status
@@ -56,7 +56,8 @@ def silent_replies(
 
     People had `settle_s` seconds to object. An objection is any event but an approval that names the reply,
     its conversation, or another reply of its conversation: what follows a wrong turn was said after it. A
-    reply that was cut short, or whose text was redacted, is left out.
+    reply that was cut short, or whose text was redacted, is left out, and so is one of several choices:
+    silence does not say which of them somebody read.
     """
     line = frozenset(lineage_of(connection, agent, champion))
     names = [version.name for version in versions_of(connection, agent) if version.number in line]
@@ -87,6 +88,7 @@ def silent_replies(
             interactions.c.finish_reason.in_(("stop", "tool_calls")),
             or_(interactions.c.completion != "", interactions.c.reply.is_not(None)),
             interactions.c.forgotten.is_(None),
+            func.coalesce(cast(interactions.c.sampling["n"].as_string(), String), "1") == "1",
             ~to_reply,
             ~to_conversation,
             ~to_another_turn,

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from opentelemetry import metrics
 
-from rewards.replies import compared_text
+from serving.answer_request import answer_request, said_in_choice
 from serving.certificates import authorities
 
 TRIES_MAX = 3
@@ -189,13 +189,12 @@ class Replica:
         return self._chat(model, messages, tokens_max, {**request, **_UNRESTRICTED, "n": count})
 
     def _chat(self, model: str, messages: Messages, tokens_max: int, request: Request) -> list[Completion]:
-        body = {**request, "model": model, "messages": list(messages), "max_tokens": tokens_max}
-        response = self._ask("POST", "/v1/chat/completions", body, wait_s_max=self._answer_s_max)
-        with self._as_vllm_answers("/v1/chat/completions"):
+        path, asked = answer_request(messages, request)
+        body = {**asked, "model": model, "max_tokens": tokens_max}
+        response = self._ask("POST", path, body, wait_s_max=self._answer_s_max)
+        with self._as_vllm_answers(path):
             return [
-                Completion(
-                    text=compared_text(choice["message"]), finish_reason=choice.get("finish_reason") or ""
-                )
+                Completion(text=said_in_choice(choice), finish_reason=choice.get("finish_reason") or "")
                 for choice in response.json()["choices"]
             ]
 

@@ -52,7 +52,7 @@ class AnswerSigns:
 
     def _add(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("message") or choice.get("delta") or {}
-        text = message.get("content") or choice.get("text") or ""
+        text = message.get("content") or ""
         if text and isinstance(text, str):
             self._is_empty = False
             if len(self._opening) < _OPENING_CHARS:

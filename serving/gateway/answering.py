@@ -20,7 +20,14 @@ from ledger.access.rights import Right
 from ledger.events import Signal
 from serving.gateway.agent_request import AgentRequest
 from serving.gateway.answer_signs import AnswerSigns
-from serving.gateway.captured_parts import UNCHANGED, CapturedReply, request_of, restrictions_of, sampling_of
+from serving.gateway.captured_parts import (
+    UNCHANGED,
+    CapturedAnswer,
+    choice_name,
+    request_of,
+    restrictions_of,
+    sampling_of,
+)
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import count_request, decode_request
@@ -124,7 +131,7 @@ class Responder:
             interaction=http.id,
             conversation=headers.get("x-clorad-conversation") or None,
             turn=int(turn) if turn.isdecimal() and len(turn) < 10 else None,
-            extras=requested_extras(body),
+            extras=requested_extras(body, chat=form.is_chat),
             chat=self._to_capture(form, body)
             if table.routes[agent].capture and headers.get("x-clorad-capture", "").lower() != "off"
             else None,
@@ -161,7 +168,7 @@ class Responder:
             signs.add(answer.choices)
             self._live.answered(request.agent, reply.target, request.routed_by, signs.signals(request.body))
         if request.capture:
-            captured = CapturedReply()
+            captured = CapturedAnswer()
             captured.add(answer.chat)
             self._capture(request, version, captured)
         form.show(answer.data, request.agent, request.extras)
@@ -178,7 +185,7 @@ class Responder:
     ) -> None:
         """Send the events that the client asked for; the last one is an error where the answer broke off."""
         assert reply.events is not None
-        version, captured, status, form = reply.target.version, CapturedReply(), 200, request.form
+        version, captured, status, form = reply.target.version, CapturedAnswer(), 200, request.form
         headers = request.headers(version) | {
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
@@ -210,7 +217,7 @@ class Responder:
                 raise
         finally:
             if status != 200 and request.capture:
-                self._recorder.count("unfinished")
+                self._recorder.count("unfinished", max(1, len(captured.replies)))
             self._count(request, status)
 
     def _failed(
@@ -234,26 +241,31 @@ class Responder:
         body = refusal.body_for(request.form.path)
         return JSONResponse(body, refusal.status, request.headers() | refusal.headers)
 
-    def _capture(self, request: AgentRequest, version: str, reply: CapturedReply) -> None:
+    def _capture(self, request: AgentRequest, version: str, answer: CapturedAnswer) -> None:
+        """Capture each choice as an interaction of its own; those that cannot be are counted."""
         assert request.chat is not None
-        if reply.flaw is not None:
-            self._recorder.count(reply.flaw)
-            return
-        self._recorder.put(
-            Capture(
-                id=request.interaction,
-                agent=request.agent,
-                version=version,
-                conversation=request.conversation,
-                turn=request.turn,
-                messages=request.chat["messages"],
-                messages_bytes_max=request.body_bytes,
-                sampling=sampling_of(request.chat),
-                request=request_of(request.chat),
-                restrictions=restrictions_of(request.chat, self._sampling_defaults),
-                reply=reply,
+        self._recorder.count("too_many_choices", answer.choices_left_out)
+        sampling, asked = sampling_of(request.chat), request_of(request.chat)
+        restrictions = restrictions_of(request.chat, self._sampling_defaults)
+        for index, reply in answer.replies.items():
+            if reply.flaw is not None:
+                self._recorder.count(reply.flaw)
+                continue
+            self._recorder.put(
+                Capture(
+                    id=choice_name(request.interaction, index),
+                    agent=request.agent,
+                    version=version,
+                    conversation=request.conversation,
+                    turn=request.turn,
+                    messages=request.chat["messages"],
+                    messages_bytes_max=request.body_bytes,
+                    sampling=sampling,
+                    request=asked,
+                    restrictions=restrictions,
+                    reply=reply,
+                )
             )
-        )
 
     def _count(self, request: AgentRequest, status: int) -> None:
         _requests.add(1, {"status": status})
@@ -270,7 +282,7 @@ def _part(octets: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": octets, "more_body": True}
 
 
-def _shown(event: AnswerPart, request: AgentRequest, captured: CapturedReply) -> bytes:
+def _shown(event: AnswerPart, request: AgentRequest, captured: CapturedAnswer) -> bytes:
     """The event as the client gets it; what is captured of it is added to `captured`."""
     if request.capture:
         captured.add(event.chat)

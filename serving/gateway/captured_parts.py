@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from rewards.episode import PLAIN_TEXT
+
+CHOICES_MAX = 16
+"""Choices of one answer that are captured: each is a record of its own, with the whole prompt."""
+
 SAMPLING = (
+    "n",
     "temperature",
     "top_p",
     "top_k",
@@ -35,6 +41,7 @@ RENDERING_FIELDS = (
     "add_special_tokens",
     "truncate_prompt_tokens",
     "truncation_side",
+    PLAIN_TEXT,
 )
 """Other fields of which the prompt is made (vLLM 0.32, chat_completion/protocol.py, `build_chat_params`)."""
 
@@ -68,7 +75,7 @@ COMPLETE = ("stop", "length", "tool_calls")
 
 @dataclass(slots=True)
 class CapturedReply:
-    """The parts of one answer with one choice, collected from a whole answer or from its chunks."""
+    """The parts of one choice, collected from a whole answer or from its chunks."""
 
     text: str = ""
     reasoning: str = ""
@@ -79,13 +86,8 @@ class CapturedReply:
     calls: dict[int, dict[str, Any]] = field(default_factory=dict)  # of tools, by their place in the answer
     readable: bool = True  # every part of a tool call is in OpenAI's form
 
-    def add(self, answer: Mapping[str, Any]) -> None:
-        """Add a chat answer, or one chunk of it."""
-        self.prompt_ids = answer.get("prompt_token_ids") or self.prompt_ids
-        for choice in answer.get("choices") or ():
-            self._add(choice)
-
-    def _add(self, choice: Mapping[str, Any]) -> None:
+    def add(self, choice: Mapping[str, Any]) -> None:
+        """Add a choice of a chat answer, or of one chunk of it."""
         message = choice.get("message") or choice.get("delta") or {}
         self.text += message.get("content") or ""
         if reasoning := message.get("reasoning") or message.get("reasoning_content"):
@@ -135,6 +137,44 @@ class CapturedReply:
                 for _, call in sorted(self.calls.items())
             ]
         return message
+
+
+class CapturedAnswer:
+    """The choices of one answer. They share their prompt."""
+
+    def __init__(self) -> None:
+        self._replies: dict[int, CapturedReply] = {}
+        self._prompt_ids: list[int] | None = None
+        self._left_out = set[int]()
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        """Add a chat answer, or one chunk of it."""
+        self._prompt_ids = answer.get("prompt_token_ids") or self._prompt_ids
+        for choice in answer.get("choices") or ():
+            index = choice.get("index") or 0
+            if index < CHOICES_MAX:
+                if index not in self._replies:
+                    self._replies[index] = CapturedReply()
+                self._replies[index].add(choice)
+            else:
+                self._left_out.add(index)
+
+    @property
+    def choices_left_out(self) -> int:
+        """Choices beyond `CHOICES_MAX`."""
+        return len(self._left_out)
+
+    @property
+    def replies(self) -> Mapping[int, CapturedReply]:
+        """What each choice said, by its index."""
+        for reply in self._replies.values():
+            reply.prompt_ids = self._prompt_ids
+        return self._replies
+
+
+def choice_name(interaction: str, index: int) -> str:
+    """The interaction of one choice: the first one has the name that the answer's headers give."""
+    return f"{interaction}.{index}" if index else interaction
 
 
 def sampling_of(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,12 @@ class RequestedExtras:
     logprobs: bool
 
 
-def requested_extras(body: Mapping[str, Any]) -> RequestedExtras:
-    """What the client asked for. (`logprobs` is a boolean in chats and a number in completions.)"""
+def requested_extras(body: Mapping[str, Any], *, chat: bool) -> RequestedExtras:
+    """What the client asked for. In completions `logprobs` is a number: 0 asks for the sampled tokens'."""
+    logprobs = body.get("logprobs")
     return RequestedExtras(
         token_ids=bool(body.get("return_token_ids")),
-        logprobs=body.get("logprobs") not in (None, False),
+        logprobs=bool(logprobs) if chat else logprobs is not None and logprobs is not False,
     )
 
 
@@ -96,8 +97,9 @@ def without_extras(answer: dict[str, Any], extras: RequestedExtras) -> None:
     if not extras.token_ids and "prompt_token_ids" in answer:
         answer["prompt_token_ids"] = None
     for choice in answer.get("choices") or ():
-        if not extras.token_ids and "token_ids" in choice:
-            choice["token_ids"] = None
+        for name in ("token_ids", "prompt_token_ids"):
+            if not extras.token_ids and name in choice:
+                choice[name] = None
         if not extras.logprobs and "logprobs" in choice:
             choice["logprobs"] = None
 
@@ -111,7 +113,9 @@ def _is_choice(choice: Any) -> bool:
         return False
     rows = scored.get("content") or []
     return (
-        isinstance(message.get("content") or "", str)
+        type(index := choice.get("index") or 0) is int
+        and index >= 0
+        and isinstance(message.get("content") or "", str)
         and _all_are(int, choice.get("token_ids") or [])
         and _all_are(dict, rows)
         and _all_are(float, [row.get("logprob") for row in rows])

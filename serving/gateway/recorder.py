@@ -40,9 +40,11 @@ LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
 """Fates of captures that something prevented: these are alerted on."""
 
 LEFT_OUT = (
-    "completions",
+    "token_prompt",
+    "several_prompts",
+    "echo",
+    "too_many_choices",
     "embeddings",
-    "several_choices",
     "unreadable_calls",
     "not_text",
     "unfinished",
@@ -122,9 +124,9 @@ class Recorder:
             self.count("not_sampled")
         return sampled
 
-    def count(self, fate: str) -> None:
-        """Count an interaction by its fate: one of `LOST` or `LEFT_OUT`, a reason of intake, or `kept`."""
-        _captured.add(1, {"fate": fate})
+    def count(self, fate: str, interactions: int = 1) -> None:
+        """Count interactions by their fate: one of `LOST` or `LEFT_OUT`, a reason of intake, or `kept`."""
+        _captured.add(interactions, {"fate": fate})
 
     def put(self, capture: Capture) -> None:
         """Queue a capture; one that is too large for an event, or for the queue, is dropped and counted."""

@@ -1,7 +1,7 @@
 """What clorad relies on in a vLLM server. The same tests run against the fake and against a real vLLM."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,11 @@ import pytest
 
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.replica_build import RENDERED, read_build
-from serving.gateway.captured_parts import CapturedReply
+from serving.gateway.captured_parts import CapturedAnswer
+from serving.gateway.edge.request_fields import CHAT, RESPONSES, TEXT
 from serving.gateway.edge.request_fields import MESSAGES as MESSAGES_PATH
-from serving.gateway.edge.request_fields import RESPONSES
 from serving.gateway.event_stream import EventDecoder
+from serving.gateway.forms.answer_form import AnswerPart
 from serving.gateway.forms.paths import FORMS
 from tests import vllm_server
 from tests.fakes.vllm import FakeVLLM
@@ -311,13 +312,37 @@ def test_other_apis_stream_what_they_answer_whole(server, path):
     stream = server.post(path, **body, stream=True).content
     parts = [form.read_event(data) for data in decoder.feed(stream)]
     assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
-    collected, streamed = CapturedReply(), CapturedReply()
-    collected.add(whole.chat)
-    for part in parts:
-        streamed.add(part.chat)
+    [collected] = _captured([whole]).replies.values()
+    [streamed] = _captured(parts).replies.values()
     assert streamed.text == collected.text != ""
     assert streamed.finish_reason == collected.finish_reason == "length"
     assert server.post(path, **{**body, "model": "a@v9-999999"}).status_code == 404
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+def test_each_of_several_choices_is_captured_whole_with_the_tokens_of_the_one_prompt(server, path):
+    form = FORMS[path]
+    body = {"model": server.base, "temperature": 0, "max_tokens": 6, "n": 2}
+    body |= {"messages": MESSAGES} if path == CHAT else {"prompt": "refund order"}
+    asked = form.with_capture_extras(body)
+    whole = form.read_answer(server.post(path, **asked).content)
+    stream = server.post(path, **asked, stream=True).content
+    parts = [form.read_event(data) for data in EventDecoder().feed(stream)]
+    for captured in (_captured([whole]), _captured(filter(None, parts))):
+        assert sorted(captured.replies) == [0, 1]
+        first, second = captured.replies[0], captured.replies[1]
+        assert first.text == second.text != ""
+        assert first.prompt_ids == second.prompt_ids != []
+        for reply in (first, second):
+            assert reply.flaw is None
+            assert len(reply.token_ids) == len(reply.logprobs) == 6
+
+
+def test_a_text_completion_is_asked_as_it_stands(replica, server):
+    asked = [{"role": "user", "content": "refund order"}]
+    body = {"model": server.base, "prompt": "refund order", "temperature": 0, "max_tokens": 6}
+    said = replica.answer(server.base, asked, 6, request={"plain_text": True, "add_special_tokens": True})
+    assert said.text == server.post(TEXT, **body).json()["choices"][0]["text"]
 
 
 def test_a_path_that_a_server_lacks_is_a_404_about_no_model(server):
@@ -336,6 +361,13 @@ def test_a_server_that_is_not_there_is_unavailable_soon():
     with pytest.raises(ReplicaUnavailable):
         replica.listing()
     replica.close()
+
+
+def _captured(parts: Iterable[AnswerPart]) -> CapturedAnswer:
+    captured = CapturedAnswer()
+    for part in parts:
+        captured.add(part.chat)
+    return captured
 
 
 def _largest_difference(first: dict[int, float], second: dict[int, float]) -> float:

@@ -289,7 +289,10 @@ class _Answers(BaseHTTPRequestHandler):
         if path is None:
             raise _Refusal(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
         is_chat = self.path != "/v1/completions"
-        messages = body.get("messages") if is_chat else [{"content": str(body.get("prompt"))}]
+        prompt = body.get("prompt")
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
+            prompt = prompt[0]  # the first of several texts
+        messages = body.get("messages") if is_chat else [{"content": str(prompt)}]
         if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
             raise _Refusal(
                 400, "1 validation error: {'loc': 'body.messages'}", "Bad Request", "body.messages"
@@ -297,7 +300,6 @@ class _Answers(BaseHTTPRequestHandler):
         limit = body.get("max_tokens") or body.get("max_completion_tokens") or 64
         if limit < 1 or body.get("max_tokens") == 0:
             raise _Refusal(400, "max_tokens must be at least 1, got 0.", "BadRequestError", "max_tokens")
-        prompt = body.get("prompt")
         prompt_ids = list(prompt) if isinstance(prompt, list) else list(json.dumps(messages).encode())
         if len(prompt_ids) > fake.context_tokens_max:
             raise _Refusal(400, "This model's maximum context length is exceeded", "BadRequestError")

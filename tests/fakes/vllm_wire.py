@@ -62,7 +62,6 @@ def _text_logprobs(body: Mapping[str, Any], answer: GeneratedAnswer, places: sli
 def chat(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
     with_ids = bool(body.get("return_token_ids"))
     choice = {
-        "index": 0,
         "message": {"role": "assistant", "content": answer.text},
         "logprobs": _chat_logprobs(body, answer, slice(None)),
         "finish_reason": answer.finish_reason,
@@ -71,7 +70,7 @@ def chat(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
     }
     return {
         **_head(answer, "chat.completion"),
-        "choices": [{**choice, "index": index} for index in range(body.get("n") or 1)],
+        "choices": [{"index": index, **choice} for index in _indices(body)],
         "usage": answer.usage(),
         "prompt_token_ids": answer.prompt_ids if with_ids else None,
     }
@@ -80,7 +79,6 @@ def chat(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
 def text(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
     with_ids = bool(body.get("return_token_ids"))
     choice = {
-        "index": 0,
         "text": answer.text,
         "logprobs": _text_logprobs(body, answer, slice(None)),
         "finish_reason": answer.finish_reason,
@@ -88,26 +86,25 @@ def text(body: Mapping[str, Any], answer: GeneratedAnswer) -> dict[str, Any]:
         "prompt_token_ids": answer.prompt_ids if with_ids else None,
         "prompt_logprobs": None,
     }
-    return {**_head(answer, "text_completion"), "choices": [choice], "usage": answer.usage()}
+    choices = [{"index": index, **choice} for index in _indices(body)]
+    return {**_head(answer, "text_completion"), "choices": choices, "usage": answer.usage()}
 
 
 def chat_chunks(body: Mapping[str, Any], answer: GeneratedAnswer) -> list[dict[str, Any]]:
     head = _head(answer, "chat.completion.chunk")
-    opening = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
-    first: dict[str, Any] = {**head, "choices": [opening]}
+    opening = {"delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    chunks = [{**head, "choices": [{"index": index, **opening}]} for index in _indices(body)]
     if body.get("return_token_ids"):
-        first["prompt_token_ids"] = answer.prompt_ids
-    chunks = [first]
+        chunks[0]["prompt_token_ids"] = answer.prompt_ids
     for place, piece in enumerate(answer.pieces):
         choice: dict[str, Any] = {
-            "index": 0,
             "delta": {"content": piece},
             "logprobs": _chat_logprobs(body, answer, slice(place, place + 1)),
             "finish_reason": answer.finish_reason if place == len(answer.pieces) - 1 else None,
         }
         if body.get("return_token_ids"):
             choice["token_ids"] = answer.token_ids[place : place + 1]
-        chunks.append({**head, "choices": [choice]})
+        chunks += [{**head, "choices": [{"index": index, **choice}]} for index in _indices(body)]
     return [*chunks, *_usage_chunk(body, answer, head)]
 
 
@@ -116,7 +113,6 @@ def text_chunks(body: Mapping[str, Any], answer: GeneratedAnswer) -> list[dict[s
     chunks: list[dict[str, Any]] = []
     for place, piece in enumerate(answer.pieces):
         choice: dict[str, Any] = {
-            "index": 0,
             "text": piece,
             "logprobs": _text_logprobs(body, answer, slice(place, place + 1)),
             "finish_reason": answer.finish_reason if place == len(answer.pieces) - 1 else None,
@@ -124,8 +120,13 @@ def text_chunks(body: Mapping[str, Any], answer: GeneratedAnswer) -> list[dict[s
         if body.get("return_token_ids"):
             choice["token_ids"] = answer.token_ids[place : place + 1]
             choice["prompt_token_ids"] = answer.prompt_ids if place == 0 else None
-        chunks.append({**head, "choices": [choice]})
+        chunks += [{**head, "choices": [{"index": index, **choice}]} for index in _indices(body)]
     return [*chunks, *_usage_chunk(body, answer, head)]
+
+
+def _indices(body: Mapping[str, Any]) -> range:
+    """The choices, which all say the same here."""
+    return range(body.get("n") or 1)
 
 
 def _usage_chunk(

@@ -298,3 +298,18 @@ class TestWeightsAndSampledTokens:
         sample = tokens_of(CHATML + OPEN + "{% endif %}").sample(episode, tokens_max=512)
         assert sample.reply.token_ids == (60, 61, 62, 2)
         assert sample.reply.weights == (0.25,) * 4
+
+
+def test_a_text_completion_is_continued_as_it_stands() -> None:
+    request = {"plain_text": True}
+    prompt, target = texts_of(HERMES, "bolts are out", request=request)
+    assert (prompt, target) == ("bolts?", "bolts are out<|im_end|>")
+    served = sample_of(HERMES, "bolts are out", request=request, prompt_ids=(7, 8))
+    assert served.prompt_ids == (7, 8)
+    with pytest.raises(UnusableEpisode, match="text completion"):
+        sample_of(HERMES, message(call()), request=request)
+
+
+def test_more_messages_than_one_are_a_chat_whatever_they_were_captured_with() -> None:
+    prompt, _ = texts_of(HERMES, "no", messages=(USER, USER), request={"plain_text": True})
+    assert prompt.startswith("<|im_start|>user")

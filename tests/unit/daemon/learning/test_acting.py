@@ -18,7 +18,7 @@ from feedback.redaction import Redactor
 from ledger.database import Database
 from ledger.events import Event, Interaction, Role
 from ledger.identity import Identity
-from serving.gateway.captured_parts import CapturedReply, request_of, restrictions_of, sampling_of
+from serving.gateway.captured_parts import CapturedAnswer, request_of, restrictions_of, sampling_of
 from serving.gateway.recorder import Capture, Recorder
 from tests.unit.engine import tiny_base
 from tests.unit.ledger.event_builder import INTERACTIONS, keep
@@ -84,9 +84,10 @@ def answers_of(tokens: Tokens, *, stream: bool) -> list[dict[str, Any]]:
 
 def captured(answers: list[dict[str, Any]], body: dict[str, Any]) -> KafkaRecord:
     """The record that the gateway sends."""
-    reply = CapturedReply()
+    collected = CapturedAnswer()
     for answer in answers:
-        reply.add(answer)
+        collected.add(answer)
+    reply = collected.replies[0]
     assert reply.flaw is None
     sends, stopping = RecordedSends(), threading.Event()
     recorder = Recorder(sends, REDACTOR, share=1.0, bytes_max=10**9)

@@ -55,6 +55,16 @@ def test_an_objection_to_one_turn_leaves_the_later_turns_of_its_conversation_alo
     assert silent(database) == ["other"]
 
 
+def test_silence_about_one_of_several_choices_says_nothing(database: Database) -> None:
+    asked = {"one": {"n": 1}, "two": {"n": 2}, "odd": {"n": "x"}, "unset": {}}
+    keep(
+        database,
+        *(build_interaction(name, sampling=sampling) for name, sampling in asked.items()),
+        partition=INTERACTIONS,
+    )
+    assert sorted(silent(database)) == ["one", "unset"]
+
+
 def test_an_approval_of_one_turn_says_nothing_against_the_others(database: Database) -> None:
     turns = [build_interaction(f"t{turn}", conversation="c1", turn=turn) for turn in range(2)]
     keep(database, *turns, partition=INTERACTIONS)

@@ -1,11 +1,13 @@
 """Signs of faults in one answer, whole or in chunks."""
 
+import json
 from typing import Any
 
 import pytest
 
 from ledger.events import Signal
 from serving.gateway.answer_signs import AnswerSigns
+from serving.gateway.forms.chat import TextForm
 
 TOOLS = [{"type": "function", "function": {"name": "refund"}}]
 
@@ -27,7 +29,8 @@ def build_call(arguments: str, name: str = "refund") -> list[dict[str, Any]]:
 
 def test_a_good_answer_shows_nothing() -> None:
     assert signals(build_answer("It is cancelled.")) == []
-    assert signals({"index": 0, "text": "It is cancelled.", "finish_reason": "stop"}) == []
+    completion = {"choices": [{"index": 0, "text": "It is cancelled.", "finish_reason": "stop"}]}
+    assert signals(*TextForm().read_answer(json.dumps(completion).encode()).choices) == []
     assert (
         signals(build_answer(None, reason="tool_calls", tool_calls=build_call('{"order": 1}')), tools=TOOLS)
         == []

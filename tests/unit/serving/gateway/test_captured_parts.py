@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from serving.gateway.captured_parts import CapturedReply, request_of, restrictions_of, sampling_of
+from serving.gateway.captured_parts import (
+    CHOICES_MAX,
+    CapturedAnswer,
+    CapturedReply,
+    choice_name,
+    request_of,
+    restrictions_of,
+    sampling_of,
+)
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": '{"item": "bolts"}'}}
 SECOND = {"id": "c2", "type": "function", "function": {"name": "price", "arguments": "{}"}}
@@ -18,10 +26,15 @@ def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) 
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}], **more}
 
 
-def collected(*answers: dict[str, Any]) -> CapturedReply:
-    reply = CapturedReply()
+def build_answer(*answers: dict[str, Any]) -> CapturedAnswer:
+    captured = CapturedAnswer()
     for part in answers:
-        reply.add(part)
+        captured.add(part)
+    return captured
+
+
+def collected(*answers: dict[str, Any]) -> CapturedReply:
+    [reply] = build_answer(*answers).replies.values()
     return reply
 
 
@@ -53,6 +66,35 @@ def test_streamed_calls_are_put_together_by_their_index() -> None:
     )
     assert reply.message == {"role": "assistant", "content": "wait ", "tool_calls": [CALL, SECOND]}
     assert (reply.flaw, reply.prompt_ids) == (None, [5, 6])
+
+
+def test_choices_of_one_stream_are_put_together_each_for_itself() -> None:
+    def of(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        return {"choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]}
+
+    answer = build_answer(
+        {**of(0, {"role": "assistant", "content": ""}), "prompt_token_ids": [5, 6]},
+        of(1, {"content": "no"}),
+        of(0, {"tool_calls": [part(0, '{"item": ', id="c1", name="stock")]}),
+        of(1, {"content": " bolts"}, "stop"),
+        of(0, {"tool_calls": [part(0, '"bolts"}')]}, "tool_calls"),
+        of(2, {"content": "cut"}),
+    )
+    first, second, third = (answer.replies[index] for index in range(3))
+    assert first.message == {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    assert (second.text, second.message, second.flaw) == ("no bolts", None, None)
+    assert third.flaw == "unfinished"
+    assert [reply.prompt_ids for reply in answer.replies.values()] == [[5, 6]] * 3
+
+
+def test_of_very_many_choices_the_first_are_captured_and_the_others_counted() -> None:
+    choices = [{"index": index, "message": {"content": "x"}} for index in range(CHOICES_MAX + 3)]
+    answer = build_answer({"choices": choices}, {"choices": choices[-1:]})
+    assert (len(answer.replies), answer.choices_left_out) == (CHOICES_MAX, 3)
+
+
+def test_a_choice_has_a_name_of_its_own() -> None:
+    assert [choice_name("abc", index) for index in range(3)] == ["abc", "abc.1", "abc.2"]
 
 
 def test_a_name_or_an_id_that_a_server_repeats_in_each_chunk_is_taken_once() -> None:

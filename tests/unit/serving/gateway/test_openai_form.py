@@ -23,6 +23,9 @@ GARBLED = [
     b'{"choices": [{"logprobs": []}, {"logprobs": 7}]}',
     b'{"choices": [{"logprobs": {"content": [{}]}}]}',
     b'{"choices": [{"logprobs": {"content": [{"logprob": NaN}]}}]}',
+    b'{"choices": [{"index": [1]}]}',
+    b'{"choices": [{"index": true}]}',
+    b'{"choices": [{"index": -1}]}',
     b'{"choices": [], "usage": {"total_tokens": Infinity}}',
 ]
 

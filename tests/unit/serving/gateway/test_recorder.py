@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -247,8 +248,10 @@ def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
     gateway: RunningGateway, two_replicas: ServingEnvironment
 ) -> None:
     before, client = metric_values(FATES), gateway.client()
-    client.completions.create(model="billing", prompt="ask")
-    client.chat.completions.create(model="billing", messages=ASK, n=2)
+    client.completions.create(model="billing", prompt=[7, 8], max_tokens=2)
+    client.completions.create(model="billing", prompt=["one", "two"], max_tokens=2)
+    client.completions.create(model="billing", prompt="ask", echo=True)
+    client.chat.completions.create(model="billing", messages=ASK, n=17, max_tokens=1)
     call = {"id": "1", "type": "function", "function": {"arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     for fake in two_replicas.replicas:
@@ -260,9 +263,59 @@ def test_every_interaction_that_is_not_captured_is_counted_by_what_it_is(
         answer = {"index": 0, "message": {"content": "x"}, "finish_reason": "content_filter"}
         fake.faults.raw_answer = json.dumps({"choices": [answer]}).encode()
     client.chat.completions.create(model="billing", messages=ASK)
-    expected = {"completions": 1, "several_choices": 1, "unreadable_calls": 1, "unfinished": 1}
+    expected = {"token_prompt": 1, "several_prompts": 1, "echo": 1, "unreadable_calls": 1, "unfinished": 1}
+    expected |= {"kept": 16, "too_many_choices": 1}
     wait_until(lambda: fates_since(before) == expected)
-    assert gateway.sends.records == []
+
+
+def without_nulls(shown: str) -> str:
+    return re.sub(r'"\w+": ?null', "", shown)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_choice_is_an_interaction_of_its_own_with_the_same_prompt(
+    gateway: RunningGateway, stream: bool
+) -> None:
+    answer = gateway.client().chat.completions.with_raw_response.create(
+        model="billing", messages=ASK, n=3, stream=stream
+    )
+    shown = answer.http_response.read().decode()
+    assert "token_ids" not in without_nulls(shown)
+    wait_until(lambda: len(gateway.sends.data("clorad.interactions")) == 3)
+    interactions = gateway.sends.data("clorad.interactions")
+    name = answer.headers["x-clorad-interaction"]
+    names = [dict(record.headers)["ce_id"].decode() for record in gateway.sends.records]
+    assert {name, f"{name}.1", f"{name}.2"} <= set(names)
+    assert [data["sampling"]["n"] for data in interactions] == [3, 3, 3]
+    for data in interactions:
+        assert len(data["token_ids"]) == len(data["logprobs"]) > 0
+        assert unpack(from_text(data["prompt_token_ids"]))
+        assert data["messages"] == ASK
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt", ["ask", ["ask"]])
+def test_a_text_completion_is_captured_with_its_prompt_and_tokens(
+    gateway: RunningGateway, prompt: Any, stream: bool
+) -> None:
+    body = {"model": "billing", "prompt": prompt, "max_tokens": 40, "stream": stream}
+    shown = gateway.send("/v1/completions", body).text
+    assert "token_ids" not in without_nulls(shown)
+    assert '"token_logprobs"' not in shown
+    wait_until(lambda: gateway.sends.records)
+    [data] = gateway.sends.data("clorad.interactions")
+    assert data["messages"] == [{"role": "user", "content": "ask"}]
+    assert data["rendering"] == {"plain_text": True}
+    assert data["completion"].startswith("v1-")
+    assert len(data["token_ids"]) == len(data["logprobs"]) == len(data["completion"]) + 1
+    assert unpack(from_text(data["prompt_token_ids"]))
+
+
+def test_log_probabilities_of_a_text_completion_reach_the_client_that_asks_for_none_beside_the_sampled(
+    gateway: RunningGateway,
+) -> None:
+    body = {"model": "billing", "prompt": "ask", "logprobs": 0}
+    assert '"token_logprobs"' in gateway.send("/v1/completions", body).text
 
 
 def test_a_share_that_is_not_sampled_is_counted() -> None:
