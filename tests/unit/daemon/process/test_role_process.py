@@ -186,3 +186,12 @@ def test_people_get_lines_instead_of_json() -> None:
     assert "records kept" in lines
     assert "new=3" in lines
     assert "{" not in lines
+
+
+def test_what_is_imported_before_a_role_runs_is_never_looked_at_by_the_garbage_collector() -> None:
+    process = start(
+        "import gc\ndef role(*_):\n"
+        " log.info('counted', exempt=gc.get_freeze_count(), watched=len(gc.get_objects()))"
+    )
+    [counted] = [line for line in finish(process) if line["event"] == "counted"]
+    assert counted["exempt"] > 20 * counted["watched"]
