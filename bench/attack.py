@@ -1,7 +1,8 @@
 """Attacks a gateway and measures what others notice: does it live, how long do they wait, what is lost?
 
 Twenty honest requests a second run beside each attack, and feedback; the gateway, its two replicas and the
-attacker are processes of their own, on a real Kafka. `python -m bench.attack --json`
+attacker are processes of their own, on a real Kafka. Where `machine_late_ms_p99` is large, the machine is
+busy with something else, and the latencies say nothing of the gateway. `python -m bench.attack --json`
 """
 
 import argparse
@@ -52,6 +53,7 @@ class Honest:
     accepted: set[str] = field(default_factory=set)  # ids that were answered with 202
     refusals: Counter[int] = field(default_factory=Counter)  # of feedback, by status
     rss_mib: list[float] = field(default_factory=list)
+    late_ms: list[float] = field(default_factory=list)  # how late the machine woke the honest clients
 
     @property
     def p99_ms(self) -> float:
@@ -98,7 +100,9 @@ async def serve_honestly(url: str, gateway: psutil.Process, duration_s: float) -
     async with aiohttp.ClientSession(timeout=timeout) as session:
         began_s = loop.time()
         for number in range(int(duration_s * HONEST_PER_S)):
-            await asyncio.sleep(began_s + number / HONEST_PER_S - loop.time())
+            due_s = began_s + number / HONEST_PER_S
+            await asyncio.sleep(due_s - loop.time())
+            honest.late_ms.append((loop.time() - due_s) * 1000)
             asked.append(asyncio.create_task(ask(session, url, honest)))
             if number % FEEDBACK_EACH == 0:
                 asked.append(asyncio.create_task(give_feedback(session, url, honest)))
@@ -142,6 +146,7 @@ def measure(
                 "others_latency_ratio_p99": round(during.p99_ms / quiet.p99_ms, 2),
                 "others_latency_ms_p99": round(during.p99_ms, 2),
                 "quiet_latency_ms_p99": round(quiet.p99_ms, 2),
+                "machine_late_ms_p99": round(percentile(during.late_ms, 99), 2),
                 "others_failed": during.failed,
                 "rss_growth_mib": round(max(during.rss_mib) - quiet.rss_mib[-1], 1),
                 "feedback_sent": len(during.feedback),

@@ -105,6 +105,16 @@ def test_counting_takes_linear_time(piece: bytes) -> None:
     assert time.thread_time() - began_s < 2.0
 
 
+@pytest.mark.parametrize("shift", range(4))
+def test_strings_that_lie_across_pieces_are_still_strings(shift: int) -> None:
+    values = ["," * shift, *["[a,", {"}": "]{,"}] * 30_000]
+    raw = json.dumps(values).encode()
+    count = len(values) + len(values) // 2
+    assert values_in(values) <= count_values(raw, enough=100_000) <= count + 2
+    assert not nests_deeper(raw, 2)
+    assert nests_deeper(raw, 1)
+
+
 @given(value=JSON, enough=some.integers(0, 40))
 def test_a_count_within_the_bound_is_never_too_low(value: Any, enough: int) -> None:
     raw = json.dumps(value, ensure_ascii=False).encode()
