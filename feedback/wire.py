@@ -90,17 +90,16 @@ class _Feedback(_Data):
 
 
 class Correction(_Feedback):
-    """A developer rewrote the agent's reply."""
+    """A developer rewrote the agent's reply, or wrote the reply that it should give."""
 
     rejected: Reply | None = None
+    """None where nobody knows what the agent said."""
     corrected: Reply
     comment: str | None = None
 
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
-        _require(
-            self.interaction or (self.messages and self.rejected), "messages and rejected, or interaction"
-        )
+        _require(self.interaction or self.messages, "messages, or interaction")
         return self
 
 

@@ -202,7 +202,7 @@ def test_attributes_that_are_wrong_get_the_reason(changed, reason) -> None:
     ("kind", "data", "named"),
     [
         ("correction", CORRECTION | {"corrected": ""}, "corrected"),
-        ("correction", CORRECTION | {"rejected": None}, "interaction"),
+        ("correction", CORRECTION | {"messages": None}, "interaction"),
         ("correction", CORRECTION | {"messages": []}, "messages"),
         ("correction", CORRECTION | {"messages": [{"role": "boss", "content": "x"}]}, "messages.0.role"),
         ("correction", CORRECTION | {"revision": 0}, "revision"),

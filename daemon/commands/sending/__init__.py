@@ -1,0 +1,1 @@
+"""Commands that send feedback which people gave elsewhere."""
