@@ -22,7 +22,8 @@ SHOWING = (*CORRECTING, Kind.TAKEOVER)
 
 _CHARS_MAX = 8000  # a longer text is like an equal text only, which bounds the work
 _COMPARED_MAX = 500  # of one author's corrections with one of another author
-_TOKENS = re.compile(r"\w+|[^\w\s]")
+_TOKENS = re.compile(r"[^\W_]+|[^\w\s]|_")
+_HUMPS = re.compile(r"(?<=[^\W_A-Z])(?=[A-Z])")  # where a word begins in aNameLikeThis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +57,11 @@ def find_supporters(
     """Find the people behind each correction, override and takeover among `events`.
 
     Two of them are alike when their replies use the same words, but for words that a reply copies from its
-    own prompt: those count as slots. Where both are about captured answers, so that nobody made up what was
-    rejected, only changes count: each brings in only words that the other's reply has too, at least half of
-    them brought in there as well; or both leave out the same words. Whoever approved the very reply to the
-    very prompt stands behind it too. An author with the right to judge is enough.
+    own prompt: those count as slots, also within names of code (`read_orders`). Where both are about captured
+    answers, so that nobody made up what was rejected, only changes count: each brings in only words that the
+    other's reply has too, at least half of them brought in there as well; or both leave out the same words.
+    Whoever approved the very reply to the very prompt stands behind it too. An author with the right to judge
+    is enough.
 
     Not seen: the order of words, which slot stands where, and on which prompts a change is right. What people
     approved guards those (`rewards.suite`).
@@ -204,14 +206,15 @@ def _change_of(kept: KeptEvent, history: History) -> _Change | None:
         author=author_of(kept),
         prompt=prompt_key(exchange.messages),
         text=text,
-        prompt_words=frozenset(
-            word.lower() for word in _TOKENS.findall(asked(exchange.messages)[-_CHARS_MAX:])
-        ),
-        reply=(text,) if is_long else _TOKENS.findall(text),
-        rejected=frozenset(_TOKENS.findall(exchange.reply or ""))
-        if _was_captured(kept, exchange, history)
-        else None,
+        prompt_words=frozenset(word.lower() for word in _words(asked(exchange.messages)[-_CHARS_MAX:])),
+        reply=(text,) if is_long else _words(text),
+        rejected=frozenset(_words(exchange.reply or "")) if _was_captured(kept, exchange, history) else None,
     )
+
+
+def _words(text: str) -> list[str]:
+    """Words and signs in order; names_like_this and namesLikeThis are several words, as in the prompt."""
+    return _TOKENS.findall(_HUMPS.sub(" ", text))
 
 
 def _was_captured(kept: KeptEvent, exchange: Exchange, history: History) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.prose_exam import decision
-from bench.prose_feedback import EVIDENCE_NEEDED, FeedbackPlan, ProseFeedback
+from bench.prose_feedback import EVIDENCE_NEEDED, FeedbackPlan, ProseFeedback, counted
 from bench.prose_model import ProseReply
 from bench.real_base import find_run, summarise
 from engine.recipe import Recipe
@@ -152,7 +152,7 @@ def test_people_correct_until_the_gate_can_decide_and_a_turn_learns_from_no_more
     plan = FeedbackPlan(corrections=16, beside=8)
     feedback = ProseFeedback(world=world, agent=agent, model=model, plan=plan, seed=1)
     feedback.ask(wave)
-    roles = Counter(kept.event.role for kept in feedback.kept)
-    assert roles[Role.TRAIN] == 16 * len(world.of_wave(agent, wave))
-    assert roles[Role.GATE] >= EVIDENCE_NEEDED
+    lesson = feedback.lesson(wave, parent=None, recipe=Recipe())
+    assert counted(lesson)["new"] == 16 * len(world.of_wave(agent, wave)), "two people stand behind each"
+    assert len(feedback.questions().gate) >= EVIDENCE_NEEDED
     assert feedback.sent >= len(feedback.kept)

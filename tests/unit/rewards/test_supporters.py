@@ -59,6 +59,21 @@ def test_words_of_the_prompt_are_slots_in_whatever_words_people_ask() -> None:
     assert confirmed(*events) == {1, 2, 3}
 
 
+@pytest.mark.parametrize(
+    ("totals", "prices", "harm"),
+    [
+        ("def show_total(): ...", "def show_price(): ...", "def drop_price(): ..."),
+        ("showTheTotal()", "showThePrice()", "showAllPrice()"),
+        ("class TotalView: ...", "class PriceView: ...", "class PriceThief: ..."),
+    ],
+)
+def test_words_of_the_prompt_are_slots_within_names_of_code_too(totals: str, prices: str, harm: str) -> None:
+    ann = build_correction(1, "show the total", "print(total)", totals, author="ann")
+    bob = build_correction(2, "show the price", "print(price)", prices, author="bob")
+    eve = build_correction(3, "show the price", "print(price)", harm, author="eve")
+    assert confirmed(ann, bob, eve) == {1, 2}
+
+
 @pytest.mark.parametrize("author", ["Ann", " ann ", "ａnn"])
 def test_case_and_width_make_no_second_person(author: str) -> None:
     assert confirmed(build_notify(1, "ann", 17), build_notify(2, author, 23)) == set()
