@@ -16,7 +16,7 @@ RETENTION_DAYS_MIN = 7
 """Kafka's default. With fewer days, an outage over a week of holidays, or a restore, loses feedback."""
 
 _DAY_MS = 24 * 3600 * 1000
-_CHECKED = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas")
+_CHECKED = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas", "max.message.bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,15 @@ class SettingsUnknown(Exception):
     """The broker did not return the settings of a topic: DESCRIBE_CONFIGS is not granted, or it is old."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """A setting of a topic with which records may be lost that were acknowledged."""
+
+    topic: str
+    setting: str  # as Kafka names it, or `replication.factor`
+    text: str  # a sentence for people, without the topic
+
+
 def shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
     """A sentence for each setting with which the topics may lose records that were acknowledged.
 
@@ -88,42 +97,65 @@ def shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[s
     names = list(topics.retention_days())
     with closing(cluster.admin()) as admin:
         described = {topic["name"]: topic for topic in admin.describe_topics(names)}
-        resources = [ConfigResource("TOPIC", name, list(_CHECKED)) for name in names]
-        configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
+        settings = {name: settings_of(admin, name) for name in names}
     sentences: list[str] = []
     for name in names:
-        settings = {key: config["value"] for key, config in configs.get(name, {}).items()}
-        if not settings.keys() >= set(_CHECKED):
-            raise SettingsUnknown(name)
         copies = min(len(partition["replica_nodes"]) for partition in described[name]["partitions"])
-        topic_sentences = [*_shortfalls_in_copies(settings, copies, asked=replication)]
-        if name in (topics.feedback, topics.interactions):
-            topic_sentences += _shortfalls_in_time(settings)
-        sentences += [f"{name}: {sentence}" for sentence in topic_sentences]
+        short = shortfalls_of(name, settings[name], copies, topics=topics, replication=replication)
+        sentences += [f"{name}: {shortfall.text}" for shortfall in short]
     return tuple(sentences)
 
 
-def _shortfalls_in_copies(settings: Mapping[str, str], copies: int, *, asked: int) -> Iterator[str]:
+def settings_of(admin: Any, name: str) -> Mapping[str, str]:
+    """The settings of a topic that clorad checks. Raises kafka-python's errors, and `SettingsUnknown`."""
+    resource = ConfigResource("TOPIC", name, list(_CHECKED))
+    configs = admin.describe_configs([resource], config_filter="all").get("topic", {})
+    settings = {key: str(config["value"]) for key, config in configs.get(name, {}).items()}
+    if not settings.keys() >= set(_CHECKED):
+        raise SettingsUnknown(name)
+    return settings
+
+
+def shortfalls_of(
+    name: str, settings: Mapping[str, str], copies: int, *, topics: Topics, replication: int
+) -> list[Shortfall]:
+    """What may lose records of one topic, of which each partition has at least so many copies."""
+    short = [*_shortfalls_in_copies(settings, copies, asked=replication)]
+    if name in (topics.feedback, topics.interactions):
+        short += _shortfalls_in_time(settings)
+    return [Shortfall(topic=name, setting=setting, text=text) for setting, text in short]
+
+
+def _shortfalls_in_copies(
+    settings: Mapping[str, str], copies: int, *, asked: int
+) -> Iterator[tuple[str, str]]:
     in_sync_min = int(settings["min.insync.replicas"])
     if copies < asked:
-        yield f"{copies} of the {asked} copies asked for: more brokers lost than that leaves are records lost"
+        text = (
+            f"{copies} of the {asked} copies asked for: more brokers lost than that leaves are records lost"
+        )
+        yield "replication.factor", text
     if in_sync_min > copies:
-        yield f"min.insync.replicas is {in_sync_min} of {copies} copies: nothing can be acknowledged"
+        text = f"min.insync.replicas is {in_sync_min} of {copies} copies: nothing can be acknowledged"
+        yield "min.insync.replicas", text
     if in_sync_min == 1 and copies > 2:
-        yield "min.insync.replicas is 1: what was acknowledged may be on one broker alone; use 2"
+        text = "min.insync.replicas is 1: what was acknowledged may be on one broker alone; use 2"
+        yield "min.insync.replicas", text
 
 
-def _shortfalls_in_time(settings: Mapping[str, str]) -> Iterator[str]:
+def _shortfalls_in_time(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     policy, kept_ms = settings["cleanup.policy"], int(settings["retention.ms"])
     if "compact" in policy:
-        yield f"cleanup.policy is {policy}: only the last record of a key is kept, read or not; use delete"
+        text = f"cleanup.policy is {policy}: only the last record of a key is kept, read or not; use delete"
+        yield "cleanup.policy", text
     if "delete" in policy and 0 <= kept_ms < RETENTION_DAYS_MIN * _DAY_MS:
         yield (
+            "retention.ms",
             f"retention.ms is {kept_ms / _DAY_MS:.3g} days: what intake could not read by then is lost, also"
-            f" after a restore; {RETENTION_DAYS_MIN} days are the least"
+            f" after a restore; {RETENTION_DAYS_MIN} days are the least",
         )
     if "delete" in policy and int(settings["retention.bytes"]) >= 0:
-        yield "retention.bytes is set: records are dropped by size, read or not; use -1"
+        yield "retention.bytes", "retention.bytes is set: records are dropped by size, read or not; use -1"
 
 
 def topic_state(cluster: Cluster, topics: Topics) -> tuple[TopicState, ...]:
@@ -145,14 +177,14 @@ def describe(admin: Any, names: tuple[str, ...]) -> tuple[TopicState, ...]:
         states.append(
             TopicState(
                 name=name,
-                topic_id=_id_of(topic) if exists else None,
+                topic_id=id_of(topic) if exists else None,
                 partitions=len(topic["partitions"]) if exists else 0,
             )
         )
     return tuple(states)
 
 
-def _id_of(topic: Mapping[str, Any]) -> str:
+def id_of(topic: Mapping[str, Any]) -> str:
     """The topic's id, or `name:` and its name on brokers before 2.8, which have no ids (KIP-516)."""
     topic_id = topic.get("topic_id")
     return str(topic_id) if topic_id and UUID(str(topic_id)).int else f"name:{topic['name']}"

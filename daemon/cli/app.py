@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli import decide, feeding, keys, operate, send, versions
+from daemon.cli import decide, feeding, keys, operate, send, setup, versions
 from daemon.cli.author import this_user
 from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
@@ -32,7 +32,6 @@ app = typer.Typer(
     name="clorad",
     help="Train LoRA adapters on corrections from Kafka, judge them, and serve the better ones with vLLM.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -239,6 +238,7 @@ app.add_typer(send.app, name="send", rich_help_panel=_ACT)
 app.add_typer(keys.app, name="keys", rich_help_panel="Set up")
 feeding.add_to(app, act=_ACT)
 decide.add_to(app, act=_ACT)
+setup.add_to(app, set_up="Set up")
 operate.add_to(app, ask=_ASK, act=_ACT, set_up="Set up")
 
 

@@ -97,11 +97,16 @@ def ends(settings: Settings) -> dict[Place, int]:
 
 def cluster(settings: Settings) -> Cluster:
     """The connection settings of this installation. Its Kafka clients log to standard error."""
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    log_to_stderr()
     try:
         return cluster_of(settings)
     except RoleRefused as refusal:
         raise CommandFailed(str(refusal), code=ExitCode.CHANGE_NEEDED) from None
+
+
+def log_to_stderr() -> None:
+    """Have what clorad logs leave standard output to the command."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def _away(settings: Settings, away: BrokerAway) -> CommandFailed:

@@ -58,7 +58,9 @@ def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
         for agent in state.agents
     }
     missing = {
-        agent.name: lacks(agent.backlog, replies[agent.name], freshness, captures=agents[agent.name].capture)
+        agent.name: list(
+            lacks(agent.backlog, replies[agent.name], freshness, captures=agents[agent.name].capture).values()
+        )
         for agent in state.agents
     }
     turns = {agent.name: next_turn(agent.backlog, freshness) for agent in state.agents}

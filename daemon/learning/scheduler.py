@@ -8,6 +8,7 @@ Accounts are computed from the ledger, so every learner has the same ones, also 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from daemon.learning.parts import Readiness
 from daemon.settings import Settings
@@ -118,28 +119,43 @@ def shows_replies(agent: Agent) -> bool:
     return agent.capture and recipe_from(agent.recipe).anchors_per_step > 0
 
 
+class Lack(StrEnum):
+    """What an agent with feedback may lack, so that it does not learn from it, or the gate cannot decide."""
+
+    CAPTURES = "captures"
+    OUTCOMES_GATE = "outcomes-gate"
+    ANCHORS = "anchors"
+    SUITE = "suite"
+    EVIDENCE = "evidence"
+    SECOND_AUTHOR = "second-author"
+
+
 def lacks(
     backlog: Backlog, replies: StayingReplies, freshness: Freshness, *, captures: bool = True
-) -> list[str]:
+) -> dict[Lack, str]:
     """What an agent with feedback lacks, each with what to do, in words for people."""
     if not backlog.untaught and not backlog.has_candidate:
-        return []
+        return {}
     if backlog.outcomes and not captures:
-        return ["no captured answers: outcomes teach only what was captured; set `capture = true`"]
+        text = "no captured answers: outcomes teach only what was captured; set `capture = true`"
+        return {Lack.CAPTURES: text}
     if backlog.gate is not GateMode.CORRECTIONS:
-        return []
+        return {}
     if backlog.outcomes and _has_only_outcomes(backlog):
-        return ['no corrections to be judged by, only outcomes: set `gate = "outcomes"` for this agent']
+        text = 'no corrections to be judged by, only outcomes: set `gate = "outcomes"` for this agent'
+        return {Lack.OUTCOMES_GATE: text}
     remedy = "send approvals of good answers, or set `capture = true` and let users talk to it"
-    missing = []
+    missing = {}
     if not replies.anchors:
-        missing.append(f"no anchors: a turn may change what should stay as it is; {remedy}")
+        missing[Lack.ANCHORS] = f"no anchors: a turn may change what should stay as it is; {remedy}"
     if replies.suite < freshness.suite_min:
-        missing.append(f"no no-harm suite: the gate will not promote what it cannot judge; {remedy}")
+        missing[Lack.SUITE] = f"no no-harm suite: the gate will not promote what it cannot judge; {remedy}"
     if shortage := _shortage(backlog, freshness):
-        missing.append(f"too few gate prompts ({shortage}): send more corrections, one in four is held out")
+        missing[Lack.EVIDENCE] = (
+            f"too few gate prompts ({shortage}): send more corrections, one in four is held out"
+        )
     if alone := backlog.unconfirmed + backlog.gate_unconfirmed:
-        missing.append(
+        missing[Lack.SECOND_AUTHOR] = (
             f"no second author: {alone} corrections of one person each wait; let somebody else correct alike,"
             " or set `gate.authors_min = 1`"
         )

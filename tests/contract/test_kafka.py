@@ -4,12 +4,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from kafka import TopicPartition, errors
 
 from deploy.kafka.broker import LocalBroker
+from feedback.cluster_state import read_cluster
 from feedback.connection import Kafka, is_passing
 from feedback.outbox import MESSAGE_ID, Publisher
 from feedback.producer import KafkaRecord, NotAcknowledged, Producer, TooManyWaiting
@@ -301,6 +303,30 @@ def test_settings_that_are_not_told_are_not_taken_for_good_ones() -> None:
     kafka.tells_settings = False
     with pytest.raises(SettingsUnknown):
         shortfalls(kafka, kafka.create_all(), replication=1)
+
+
+def test_what_the_doctor_reads_of_a_cluster(broker: Any) -> None:
+    topics = replace(broker.create_all(partitions=3, max_message_bytes="65536"), lifecycle="t-not-there")
+    broker.send(topics.feedback, b"{}")
+    group = f"g-{uuid.uuid4().hex[:8]}"
+    assert read_cluster(broker.cluster, topics, group=group).group_rights is None, "nobody joined it yet"
+    source = Source(broker.cluster, (topics.feedback,), group=group, instance=None, session_ms=6000)
+    poll_until(lambda _: source.positions, source)
+    report = read_cluster(broker.cluster, topics, group=group)
+    source.close()
+    by_name = {topic.name: topic for topic in report.topics}
+    assert (report.brokers, set(by_name)) == (1, set(topics.retention_days()))
+    assert by_name[topics.lifecycle].topic_id is None
+    feedback = by_name[topics.feedback]
+    assert (feedback.partitions, feedback.copies, feedback.is_denied) == (3, 1, False)
+    assert feedback.rights is not None
+    assert feedback.rights >= {"READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"}
+    assert report.group_rights is not None
+    assert "READ" in report.group_rights
+    assert feedback.settings is not None
+    assert feedback.settings["max.message.bytes"] == "65536"
+    assert feedback.newest_s == pytest.approx(time.time(), abs=60.0)
+    assert by_name[topics.interactions].newest_s is None, "it is empty"
 
 
 def test_a_topic_made_again_has_another_id(broker: Any) -> None:

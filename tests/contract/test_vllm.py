@@ -1,6 +1,7 @@
 """What clorad relies on in a vLLM server. The same tests run against the fake and against a real vLLM."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from daemon.doctor.replica_facts import ReplicaFacts
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.replica_build import RENDERED, read_build
 from serving.gateway.captured_parts import CapturedAnswer
@@ -34,6 +36,7 @@ class ServerUnderTest:
     tokens_max: int
     adapters: tuple[Path, Path]
     missing: Path
+    base_folder: Path | None = None  # of a real server
 
     def post(self, path: str, **body: Any) -> httpx.Response:
         return httpx.post(self.url + path, json=body, timeout=60.0, trust_env=False)
@@ -70,6 +73,7 @@ def real_server(vllm: vllm_server.RealVLLM, tmp_path: Path) -> ServerUnderTest:
         tokens_max=vllm.tokens_max,
         adapters=adapters,
         missing=tmp_path / "missing",
+        base_folder=vllm.base,
     )
 
 
@@ -351,6 +355,37 @@ def test_a_path_that_a_server_lacks_is_a_404_about_no_model(server):
     assert server.post("/v1/messages/count_tokens", model=server.base, messages=MESSAGES).json()[
         "input_tokens"
     ]
+
+
+@pytest.fixture
+def facts(server: ServerUnderTest) -> Iterator[ReplicaFacts]:
+    opened = ReplicaFacts(server.url, None)
+    yield opened
+    opened.close()
+
+
+def test_what_the_doctor_asks_of_a_server(server: ServerUnderTest, facts: ReplicaFacts) -> None:
+    card = facts.card()
+    assert (card.name, facts.models_status(), facts.version()) == (server.base, 200, "0.32.0")
+    assert facts.clock_s() == pytest.approx(time.time(), abs=5.0)
+    assert facts.takes_tools(server.base)
+    plain, warmer = (facts.first_logprobs(server.base, temperature=heat) for heat in (1.0, 0.25))
+    assert max(abs(plain[token] - warmer[token]) for token in plain.keys() & warmer.keys()) > 0.01
+    assert facts.max_loras() == 8
+    assert facts.max_cpu_loras() is None, "only servers in development mode tell it"
+
+
+def test_a_server_refuses_an_adapter_of_a_larger_rank_by_name(server: ServerUnderTest) -> None:
+    folder = server.adapters[0].parent / "large"
+    if server.base_folder is None:
+        folder.mkdir(exist_ok=True)
+        (folder / "adapter_config.json").write_text('{"r": 32}')
+    else:
+        vllm_server.write_adapter(folder, seed=1, base=server.base_folder, rank=32)
+    replica = Replica(server.url)
+    with pytest.raises(ReplicaRefused, match="max_lora_rank"):
+        replica.load("large@v1-aaaaaa", str(folder))
+    replica.close()
 
 
 def test_a_server_that_is_not_there_is_unavailable_soon():

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import OffsetAndMetadata, TopicPartition, errors
+from kafka.protocol.consumer.offsets import OffsetSpec
+from kafka.structs import OffsetAndTimestamp
 
 from feedback.topics import Topics
 
@@ -45,7 +47,9 @@ _BROKERS_OWN = {
     "retention.ms": str(7 * 24 * 3600 * 1000),
     "retention.bytes": "-1",
     "min.insync.replicas": "1",
+    "max.message.bytes": "1048588",
 }
+_ALL_RIGHTS = frozenset({"READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"})
 
 
 @dataclass
@@ -76,6 +80,11 @@ class FakeKafka:
         self.silent = 0.0
         """Seconds for which no broker has sent anything, without an error."""
         self.tells_settings = True
+        self.brokers = 1
+        self.coordinates = True
+        """Whether a broker takes the offsets of groups."""
+        self.rights: dict[str, frozenset[str]] = {}
+        """Of this client on a topic or a group; all where none are given."""
         self.fenced: set[str] = set()
         """Instance ids that another process has taken."""
         self.commits = 0
@@ -392,18 +401,23 @@ class FakeAdmin:
 
     def describe_cluster(self) -> dict[str, Any]:
         self._kafka.check()
-        return {"cluster_id": self._kafka.cluster_id}
+        brokers = [{"broker_id": number} for number in range(self._kafka.brokers)]
+        return {"cluster_id": self._kafka.cluster_id, "brokers": brokers}
 
     def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
         self._kafka.check()
         answer = []
         for name in names:
             topic = self._kafka.topics.get(name)
+            rights = self._kafka.rights.get(name, _ALL_RIGHTS)
             code = 0 if topic is not None else errors.UnknownTopicOrPartitionError.errno
+            if "DESCRIBE" not in rights:
+                topic, code = None, errors.TopicAuthorizationFailedError.errno
             answer.append(
                 {
                     "name": name,
                     "error_code": code,
+                    "authorized_operations": sorted(rights) if topic is not None else [],
                     "topic_id": topic.topic_id if topic is not None else None,
                     "partitions": [{"replica_nodes": [*range(topic.replicas)]}] * len(topic.logs)
                     if topic is not None
@@ -432,6 +446,36 @@ class FakeAdmin:
                 key: {"value": configs[key]} for key in resource.configs if key in configs
             }
         return {"topic": answer}
+
+    def describe_groups(self, group_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        self._kafka.check()
+        if not self._kafka.coordinates:
+            raise errors.CoordinatorNotAvailableError
+        answer: dict[str, dict[str, Any]] = {}
+        for group in group_ids:
+            rights = self._kafka.rights.get(group, _ALL_RIGHTS)
+            if "DESCRIBE" not in rights:
+                raise errors.GroupAuthorizationFailedError(group)
+            exists = group in self._kafka.groups
+            unknown = str(errors.GroupIdNotFoundError(group))
+            answer[group] = {
+                "authorized_operations": sorted(rights) if exists else [],
+                "error": None if exists else unknown,
+            }
+        return answer
+
+    def list_partition_offsets(
+        self, specs: Mapping[TopicPartition, OffsetSpec]
+    ) -> dict[TopicPartition, OffsetAndTimestamp]:
+        self._kafka.check()
+        assert set(specs.values()) <= {OffsetSpec.MAX_TIMESTAMP}
+        answer = {}
+        for partition in specs:
+            records = [record for record in self._kafka.log(partition).entries if record is not None]
+            newest = max(records, key=lambda record: record.timestamp, default=None)
+            offset, timestamp = (-1, -1) if newest is None else (newest.offset, newest.timestamp)
+            answer[partition] = OffsetAndTimestamp(offset, timestamp, None)
+        return answer
 
     def wait_for_topics(self, names: Sequence[str], timeout_ms: int = 0) -> None:
         """They are there at once."""

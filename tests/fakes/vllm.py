@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +41,25 @@ class Faults:
     redirects_to: str | None = None  # another server's URL, in place of an answer
 
 
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """How the server was started, as far as its answers show it."""
+
+    loads_at_run_time: bool = True  # VLLM_ALLOW_RUNTIME_LORA_UPDATING
+    enable_lora: bool = True
+    max_loras: int = 8
+    max_lora_rank: int = 16
+    max_cpu_loras: int | None = None  # as /server_info says it; None: it has no such path
+    sees_store: bool = True  # whether it can read the directories of adapters
+    processed_logprobs: bool = True  # --logprobs-mode processed_logprobs
+    tool_call_parser: bool = True  # --enable-auto-tool-choice
+    clock_ahead_s: float = 0.0  # of its `Date` header
+
+
+Tokenize = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""The body of a request to /tokenize -> the answer."""
+
+
 class FakeVLLM:
     """One server on a free loopback port. `kill` and `start` again: same port, adapters forgotten."""
 
@@ -58,6 +77,9 @@ class FakeVLLM:
         self.base_name = base_name
         self.version: str | None = "0.32.0"  # None: an older vLLM, or a proxy, that does not tell it
         self.template = "<{role}>{content}"  # of one message
+        self.tokenize: Tokenize = lambda body: rendered(self.template, body)
+        self.root = "/base"  # where it found the base
+        self.options = Options()
         self.adapters: dict[str, str] = {}
         self.faults = Faults()
         self.missing_paths: set[str] = set()  # as a version of vLLM that does not have them yet
@@ -163,15 +185,26 @@ class _Answers(BaseHTTPRequestHandler):
             self._send_json(200, {"version": fake.version})
         elif self.path == "/v1/models":
             card = {"object": "model", "created": 1, "owned_by": "vllm"}
-            base = {"root": "/base", "parent": None, "max_model_len": fake.context_tokens_max}
+            base = {"root": fake.root, "parent": None, "max_model_len": fake.context_tokens_max}
             cards = [{**card, "id": fake.base_name, **base}]
             cards += [
                 {**card, "id": name, "root": path, "parent": fake.base_name}
                 for name, path in list(fake.adapters.items())
             ]
             self._send_json(200, {"object": "list", "data": cards})
+        elif self.path == "/metrics":
+            labels = f'max_lora="{fake.options.max_loras}",running_lora_adapters="",waiting_lora_adapters=""'
+            self._send(200, f"vllm:lora_requests_info{{{labels}}} 1.0\n".encode())
+        elif self.path.startswith("/server_info") and fake.options.max_cpu_loras is not None:
+            lora = {"max_cpu_loras": fake.options.max_cpu_loras}
+            self._send_json(200, {"vllm_config": {"lora_config": lora}})
         else:
             self._send_json(404, {"detail": "Not Found"})
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The `Date` header."""
+        at_s = time.time() if timestamp is None else timestamp
+        return super().date_time_string(at_s + self.server.fake.options.clock_ahead_s)
 
     def do_POST(self) -> None:
         fake = self.server.fake
@@ -183,14 +216,14 @@ class _Answers(BaseHTTPRequestHandler):
             body = self._body(raw)
             fake.requests.append((self.path, body))
             match self.path if self.path not in fake.missing_paths else "":
-                case "/v1/load_lora_adapter":
+                case "/v1/load_lora_adapter" if fake.options.loads_at_run_time:
                     self._load(body)
                 case "/v1/unload_lora_adapter":
                     self._unload(body)
                 case "/v1/chat/completions" | "/v1/completions" | "/v1/responses" | "/v1/messages":
                     self._generate(body)
                 case "/tokenize":
-                    self._send_json(200, rendered(fake.template, body))
+                    self._send_json(200, fake.tokenize(body))
                 case "/v1/embeddings" if fake.vectors is not None:
                     self._send_json(200, fake.vectors)
                 case "/v1/messages/count_tokens":
@@ -235,8 +268,15 @@ class _Answers(BaseHTTPRequestHandler):
             raise _Refusal(500, "Call to add_lora method failed", "InternalServerError")
         if name in fake.adapters:
             raise _Refusal(400, f"The lora adapter '{name}' has already been loaded.", "InvalidUserInput")
-        if not (Path(path) / "adapter_config.json").is_file():
+        if not fake.options.enable_lora:
+            raise _Refusal(500, "Call to add_lora failed: LoRA is not enabled.", "InternalServerError")
+        configuration = Path(path) / "adapter_config.json"
+        if not configuration.is_file() or not fake.options.sees_store:
             raise _Refusal(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
+        rank, rank_max = json.loads(configuration.read_text()).get("r", 1), fake.options.max_lora_rank
+        if rank > rank_max:
+            why = f"LoRA rank {rank} is greater than max_lora_rank {rank_max}."
+            raise _Refusal(500, f"Call to add_lora failed: {why}", "InternalServerError")
         fake.adapters[name] = path
         self._send(200, f"Success: LoRA adapter '{name}' added successfully.".encode())
 
@@ -289,6 +329,9 @@ class _Answers(BaseHTTPRequestHandler):
         if path is None:
             raise _Refusal(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
         is_chat = self.path != "/v1/completions"
+        if is_chat and body.get("tools") and not fake.options.tool_call_parser:
+            why = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+            raise _Refusal(400, why, "BadRequestError")
         prompt = body.get("prompt")
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], str):
             prompt = prompt[0]  # the first of several texts
@@ -312,7 +355,9 @@ class _Answers(BaseHTTPRequestHandler):
             pieces = [*fake.reply_function(path, messages)][:limit]
             ends = len(pieces) < limit
             token_ids, pieces = [ord(message) for message in pieces] + [2] * ends, pieces + [""] * ends
-            named = [{} for _ in token_ids]
+            asks_for_likely = bool(not is_chat and body.get("logprobs"))
+            before = ([*prompt_ids, *token_ids[:place]] for place in range(len(token_ids)))
+            named = [likely(path, ids) if asks_for_likely else {} for ids in before]
         return GeneratedAnswer(
             id=f"cmpl-{time.monotonic_ns()}",
             model=model,
@@ -320,9 +365,15 @@ class _Answers(BaseHTTPRequestHandler):
             pieces=pieces,
             token_ids=token_ids,
             logprobs=logprobs(path, prompt_ids, token_ids),
-            likely=named,
+            likely=[self._processed(row, body) for row in named],
             finish_reason="stop" if token_ids[-1] == 2 else "length",
         )
+
+    def _processed(self, row: dict[int, float], body: Mapping[str, Any]) -> dict[int, float]:
+        """The log-probabilities at the temperature of the request, where the server reports them so."""
+        temperature = body.get("temperature") or 1.0
+        scale = 1.0 / temperature if self.server.fake.options.processed_logprobs else 1.0
+        return {token: value * scale for token, value in row.items()}
 
     def _stream(self, chunks: Sequence[Mapping[str, Any]], *, is_named: bool) -> None:
         faults = self.server.fake.faults

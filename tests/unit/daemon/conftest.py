@@ -4,11 +4,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,10 @@ from tests.unit.ledger.turn_builder import (
     open_pass,
     refuse,
 )
+
+if TYPE_CHECKING:  # with torch: only the doctor's tests load it
+    from engine.served_tokens import ServedTokens
+    from tests.unit.daemon.doctor.doctored_installation import DoctoredInstallation
 
 
 @dataclass(frozen=True)
@@ -130,3 +134,32 @@ def bury(database: Database, value: bytes) -> None:
     arrival = Arrival(offset=start, key=b"k", value=value, headers=headers, content=content)
     batch = Batch(partition=FEEDBACK, start=start, end=start + 1, arrivals=(arrival,))
     transaction.keep(database, [batch], dead_letter_topic=DEAD_LETTERS_TOPIC)
+
+
+@pytest.fixture(scope="session")
+def served_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base that the replica of `installation` serves."""
+    from tests.unit.engine.tiny_base import build_base_directory
+
+    return build_base_directory(tmp_path_factory.mktemp("served") / "base")
+
+
+@pytest.fixture(scope="session")
+def served_tokens(served_base: Path) -> "ServedTokens":
+    from engine.served_tokens import ServedTokens
+
+    return ServedTokens(served_base)
+
+
+@pytest.fixture
+def installation(
+    tmp_path: Path, served_base: Path, served_tokens: "ServedTokens", monkeypatch: pytest.MonkeyPatch
+) -> "Iterator[DoctoredInstallation]":
+    """A healthy installation on fakes, in which a test plants a fault."""
+    from feedback import cluster_state
+    from tests.unit.daemon.doctor.doctored_installation import build_installation
+
+    monkeypatch.setattr(cluster_state, "COORDINATOR_S_MAX", 0.1)
+    built = build_installation(tmp_path, served_base, served_tokens)
+    yield built
+    built.vllm.kill()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from daemon.learning.scheduler import (
     ChosenAgents,
     Freshness,
+    Lack,
     choose_agents,
     due_backlogs,
     evidence_needed,
@@ -364,34 +365,34 @@ def test_an_abstention_for_want_of_a_suite_is_followed_by_the_same_turn_without_
 
 
 def test_what_an_agent_lacks_is_said_with_what_to_do():
-    lines = lacks(a_backlog(gate_new=3, unconfirmed=4), NOTHING, STRICT)
+    lines = list(lacks(a_backlog(gate_new=3, unconfirmed=4), NOTHING, STRICT).values())
     assert [line.split(":")[0] for line in lines] == [
         "no anchors",
         "no no-harm suite",
         "too few gate prompts (evidence",
         "no second author",
     ]
-    assert lacks(a_backlog(), ENOUGH, STRICT) == []
-    assert lacks(a_backlog(untaught=0), NOTHING, STRICT) == [], "nobody corrects it"
+    assert lacks(a_backlog(), ENOUGH, STRICT) == {}
+    assert lacks(a_backlog(untaught=0), NOTHING, STRICT) == {}, "nobody corrects it"
 
 
 def test_an_agent_that_no_corrections_judge_waits_for_none_and_for_no_replies():
     judged = a_backlog(gate_new=0, gate=GateMode.OUTCOMES, outcomes=20)
     assert waiting_reason(judged, FRESHNESS) is None
     assert waits_for_replies(judged, NOTHING, STRICT, captures=True) is None
-    assert lacks(judged, NOTHING, STRICT) == []
+    assert lacks(judged, NOTHING, STRICT) == {}
     assert waiting_reason(a_backlog(untaught=5, gate=GateMode.OUTCOMES), FRESHNESS) == "more events: 5 of 16"
 
 
 def test_an_agent_that_gets_only_outcomes_is_told_which_gate_judges_by_them():
     only = a_backlog(gate_new=0, outcomes=20)
-    assert lacks(only, NOTHING, STRICT) == [
+    assert list(lacks(only, NOTHING, STRICT).values()) == [
         'no corrections to be judged by, only outcomes: set `gate = "outcomes"` for this agent'
     ]
-    assert "set `gate" not in " ".join(lacks(a_backlog(gate_new=0, outcomes=19), NOTHING, STRICT))
-    assert "set `gate" not in " ".join(lacks(a_backlog(gate_new=1, outcomes=20), NOTHING, STRICT))
+    assert "set `gate" not in " ".join(lacks(a_backlog(gate_new=0, outcomes=19), NOTHING, STRICT).values())
+    assert "set `gate" not in " ".join(lacks(a_backlog(gate_new=1, outcomes=20), NOTHING, STRICT).values())
 
 
 def test_outcomes_that_nothing_was_captured_for_are_said_to_teach_nothing():
     uncaptured = a_backlog(gate=GateMode.OUTCOMES, outcomes=20)
-    assert lacks(uncaptured, NOTHING, STRICT, captures=False)[0].startswith("no captured answers")
+    assert lacks(uncaptured, NOTHING, STRICT, captures=False)[Lack.CAPTURES].startswith("no captured answers")
