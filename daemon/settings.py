@@ -13,6 +13,7 @@ from daemon.rejudge_settings import RejudgeSettings
 from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
 from daemon.setting_groups.canary import CanarySettings
+from daemon.setting_groups.git import GitSettings
 from ledger.versions.gate_modes import GateMode
 
 VARIABLE_PREFIX = "CLORAD_"
@@ -275,6 +276,7 @@ class Settings(BaseSettings):
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    git: GitSettings = Field(default_factory=GitSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)

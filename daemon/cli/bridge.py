@@ -1,0 +1,39 @@
+"""`clorad bridge`: turns what people do in other tools into events of feedback."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli.context import AsJson, Context, settings_of
+
+app = typer.Typer(help="Turn what people do in other tools into feedback.", no_args_is_help=True)
+
+
+@app.callback()
+def bridge() -> None:
+    """Turn what people do in other tools into feedback."""
+
+
+@app.command()
+def git(
+    context: Context,
+    repo: Annotated[Path, typer.Option(help="A clone; best a mirror, which has merged branches too.")],
+    branch: Annotated[str, typer.Option(help="The branch that people merge into.")] = "HEAD",
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this agent's interactions, and those that were not captured as this agent's."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send what people changed in the lines of an agent's commits, and what they kept.
+
+    A commit names its interaction in its message: Clorad-Interaction: ID. A second run sends the same events
+    under the same ids, which count once.
+    """
+    from daemon.commands.bridging import git as bridging
+
+    bridging.scan(settings_of(context), repo, branch=branch, agent=agent, dry_run=dry_run, as_json=as_json)

@@ -1,0 +1,29 @@
+"""The settings under `[git]`: whose commits correct an agent, and until when (`clorad bridge git`)."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from daemon.setting_group import SettingGroup
+
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254, to_lower=True)]
+AuthorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class GitSettings(SettingGroup):
+    """Whose commits correct an agent, and until when."""
+
+    authors: dict[Email, AuthorName] = Field(default_factory=dict)
+    """Authors of feedback by the e-mail of their commits; their events are signed (`feedback.sign_as`).
+    Others are named by their e-mail, unsigned: whoever may push can commit under any e-mail."""
+    bots: tuple[Email, ...] = ("*[bot]@users.noreply.github.com", "noreply@github.com", "noreply@*")
+    """E-mails of bots and coding agents, which are no people; `*` stands for any characters."""
+    generated: tuple[str, ...] = (
+        *("*.lock", "*-lock.json", "*-lock.yaml", "go.sum", "*.min.*", "*.map", "*.snap", "*.svg"),
+        *("*_pb2.py", "*.pb.*", "dist/*", "vendor/*", "*/vendor/*", "*/node_modules/*"),
+    )
+    """Files that nobody writes by hand, and whose lines correct nobody."""
+    days: float = Field(default=14.0, gt=0, le=365)
+    """Days after the merge in which changes of the agent's lines correct it; later ones are new work."""
+    scan_days: float = Field(default=60.0, gt=0)
+    """Days back in which a scan looks for commits of agents: a branch may be open for weeks."""
