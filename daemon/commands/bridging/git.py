@@ -22,7 +22,7 @@ from feedback.sending.event import FeedbackRefused, build_outgoing_event
 from feedback.sending.kafka_sender import KafkaSender
 from ledger.events import Interaction
 from ledger.learning import event_queries
-from rewards.exchange import said_by
+from rewards.answered_turns import said_by
 
 ACK_S_MAX = 20.0
 
