@@ -6,25 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from daemon.commands.ledger import reading
-from daemon.console import CommandFailed, console, fields, moment, short, show_json, verdict
-from daemon.roles.canaries import canary_options
+from daemon.commands.documents.receipt_document import read_receipts
+from daemon.commands.ledger import opened
+from daemon.console import console, fields, moment, short, show_json, verdict
 from daemon.settings import Settings
 from ledger.events import KeptEvent, Kind, Role
-from ledger.intake import dead_letters
-from ledger.learning import event_queries
 from ledger.learning.event_decisions import EventDecision
-from ledger.learning.retries import NextTry
 from ledger.reports.examples import Example
-from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt, receipt
-from ledger.reports.upcoming import upcoming_try
-from ledger.turn_states import TurnPart
-from ledger.versions.decisions import Verdict
+from ledger.reports.receipts import Fate, JudgedPrompt, Receipt, TurnReceipt
 from rewards.episode import first_user_text
-from rewards.exchange import History
 from rewards.replies import reply_text
-from rewards.takeovers import flaws_of, operator_turns
-from serving.canary.waiting import waiting_candidates
 
 FATES = {
     Fate.LIVE: "live: the version that serves was taught it",
@@ -49,48 +40,20 @@ ROLES = {
 
 def show_receipt(settings: Settings, uid: str, *, as_json: bool) -> None:
     """Print what became of the event `SOURCE#ID`, or of all events with that bare id."""
-    with reading(settings) as connection:
-        events = event_queries.event_by_uid(connection, uid)
-        receipts = [receipt(connection, kept) for kept in events]
-        named = event_queries.interactions_named(
-            connection, [kept.event.interaction or "" for kept in events]
-        )
-        history = History(interactions=named, conversations={})
-        letters = [] if receipts else dead_letters.letters_named(connection, uid)
-        waits = waiting_candidates(connection, canary_options(settings))
-        upcoming = {
-            agent: upcoming_try(connection, agent, refusals_max=settings.learning.refusals_max)
-            for agent in {event_receipt.kept.event.agent for event_receipt in receipts}
-        }
-    if not receipts and not letters:
-        raise CommandFailed(
-            f"nothing called {short(uid, 80)} arrived: neither as an event nor as a dead letter"
-        )
+    with opened(settings) as database:
+        document = read_receipts(settings, database, uid)
     if as_json:
-        show_json(
-            {
-                "receipts": [
-                    {
-                        **event_receipt.to_json(),
-                        "prompt": _prompt_text(event_receipt.kept, history),
-                        "left_out": list(_left_out(event_receipt.kept, history)),
-                        "next": _next_text(event_receipt, upcoming),
-                    }
-                    for event_receipt in receipts
-                ],
-                "dead_letters": [dead_letters.to_json(letter) for letter in letters],
-            }
-        )
+        show_json(document.to_json())
         return
     out = console()
-    for event_receipt in receipts:
-        waits_for = waits.get(event_receipt.kept.event.agent)
-        about = [("prompt", _prompt_text(event_receipt.kept, history))]
-        about.append(("left out", "; ".join(_left_out(event_receipt.kept, history)) or None))
-        _render_receipt(event_receipt, waits_for, about, out)
-        if follows := _next_text(event_receipt, upcoming):
+    for event_receipt in document.receipts:
+        kept = event_receipt.kept
+        about = [("prompt", document.prompt_text(kept))]
+        about.append(("left out", "; ".join(document.left_out(kept)) or None))
+        _render_receipt(event_receipt, document.waits.get(kept.event.agent), about, out)
+        if follows := document.next_text(event_receipt):
             out.print(f"next: {follows}")
-    for letter in letters:
+    for letter in document.letters:
         out.print(
             f"dead letter {letter.id}: {letter.reason.value} ({letter.detail}), {moment(letter.received_s)}"
         )
@@ -113,19 +76,6 @@ def gist(kept: KeptEvent) -> str:
     if corrected is not None:
         parts.append(f"→ “{short(reply_text(corrected), 40)}”")
     return " ".join(part for part in parts if part)
-
-
-def _prompt_text(kept: KeptEvent, history: History) -> str | None:
-    """How the prompt that is taught is known; None where nothing is taught of the event."""
-    if kept.event.kind is Kind.RETRACTION or kept.forgotten is not None:
-        return None
-    return history.prompt_of(kept.event)
-
-
-def _left_out(kept: KeptEvent, history: History) -> tuple[str, ...]:
-    """The operator's turns of a takeover that cannot be taught, and why."""
-    exchange = history.about(kept.event)
-    return flaws_of(operator_turns(kept.event, exchange.messages, exchange.request))
 
 
 def _render_receipt(
@@ -157,15 +107,6 @@ def _render_receipt(
         if example.before_text is not None:
             out.print(Text(f"changed with it: {short(example.uid, 60)}", style="bold"))
             _render_answers(example, out)
-
-
-def _next_text(event_receipt: Receipt, upcoming: Mapping[str, NextTry]) -> str | None:
-    """What comes next for an event whose last candidate was refused; None for every other event."""
-    taught_in = [turn for turn in event_receipt.turns if turn.part is TurnPart.NEW]
-    was_refused = bool(taught_in) and taught_in[-1].verdict is Verdict.REFUSE
-    if event_receipt.fate is not Fate.QUEUED or not was_refused:
-        return None
-    return upcoming[event_receipt.kept.event.agent].text
 
 
 def _fate_line(event_receipt: Receipt, candidate_waits: str | None) -> Text:

@@ -6,30 +6,20 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from daemon.commands.documents.status_document import read_status
 from daemon.commands.ledger import opened
 from daemon.console import ago, console, count, judgement, lasting, moment, short, show_json, table, verdict
-from daemon.learning.scheduler import (
-    freshness_of,
-    lacks,
-    next_turn,
-    replies_of,
-    shows_replies,
-    waiting_reason,
-    waits_for_replies,
-)
 from daemon.process import probing
-from daemon.roles.canaries import canary_options
 from daemon.settings import Settings
-from daemon.upkeep.capacity import ResourceUse, build_capacity
-from ledger.learning.agents import Agent, all_agents
+from daemon.upkeep.capacity import ResourceUse
+from ledger.learning.agents import Agent
 from ledger.learning.retries import NextTry
 from ledger.reports.audit import Place
-from ledger.reports.overview import AgentOverview, LastVerdict, Overview, overview
+from ledger.reports.overview import AgentOverview, LastVerdict, Overview
 from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES
 from ledger.versions.gate_modes import GateMode
-from ledger.versions.holds import Hold, all_holds
-from ledger.versions.looks import ServingChampion, serving_champions
-from serving.canary.waiting import waiting_candidates
+from ledger.versions.holds import Hold
+from ledger.versions.looks import ServingChampion
 from serving.rejudging.causes import TEMPLATE_ADVICE
 
 SEEN_S_MAX = 10.0
@@ -39,57 +29,23 @@ SEEN_S_MAX = 10.0
 def show(settings: Settings, *, as_json: bool, lag: bool) -> None:
     """Print the state of everything; with `lag`, ask the broker how many records intake has not read."""
     with opened(settings) as database:
-        canary = canary_options(settings)
-        with database.read() as connection:
-            state = overview(connection)
-            candidates_wait = waiting_candidates(connection, canary)
-            holds = all_holds(connection)
-            champions = {own.version.agent: own for own in serving_champions(connection)}
-            freshness = freshness_of(settings)
-            replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
-            agents = all_agents(connection)
-        measures = build_capacity(settings, database).measures()
+        document = read_status(settings, database)
     ends = _ends(settings) if lag else {}
-    waits = {
-        agent.name: waiting_reason(agent.backlog, freshness)
-        or waits_for_replies(
-            agent.backlog, replies[agent.name], freshness, captures=shows_replies(agents[agent.name])
-        )
-        for agent in state.agents
-    }
-    missing = {
-        agent.name: list(
-            lacks(agent.backlog, replies[agent.name], freshness, captures=agents[agent.name].capture).values()
-        )
-        for agent in state.agents
-    }
-    turns = {agent.name: next_turn(agent.backlog, freshness) for agent in state.agents}
     readiness = probing.roles(settings)
     if as_json:
-        next_turns = {name: turn.text if turn.at_once else None for name, turn in turns.items()}
-        document = state.to_json(waits_for=waits, next_turns=next_turns, ends=ends)
-        room = {
-            measure.name: {"used": measure.used, "low": measure.low, "high": measure.high}
-            for measure in measures
-        }
-        for name, agent in document["agents"].items():
-            hold = holds.get(name)
-            agent["candidate_waits_for"] = candidates_wait.get(name)
-            agent["lacks"] = missing[name]
-            agent["on_hold_by"] = None if hold is None else hold.by
-            agent["judged_again"] = _looks_json(champions.get(name))
-        show_json({**document, "room": room, "roles": readiness})
+        show_json(document.to_json(ends=ends, roles=readiness))
         return
     out = console()
-    _render(state, waits, turns, candidates_wait, ends, out)
+    state = document.state
+    _render(state, document.waits, document.turns, document.candidates_wait, ends, out)
     for line in (
-        *_hold_warnings(holds),
-        *_experiment_warnings(state, agents),
-        *_template_warnings(champions.values()),
-        *(f"{name} has {line}" for name, lines in missing.items() for line in lines),
+        *_hold_warnings(document.holds),
+        *_experiment_warnings(state, document.agents),
+        *_template_warnings(document.champions.values()),
+        *(f"{name} has {line}" for name, lines in document.missing.items() for line in lines),
         *_role_warnings(readiness),
         *_ledger_warnings(state),
-        *_room_warnings(measures),
+        *_room_warnings(document.measures),
     ):
         out.print(Text(f"! {line}", style="yellow"))
 
@@ -157,13 +113,6 @@ def _hold_warnings(holds: Mapping[str, Hold]) -> list[str]:
         f"{hold.agent}: on hold by {hold.by} since {moment(hold.held_s)}: {short(hold.reason)}"
         for hold in holds.values()
     ]
-
-
-def _looks_json(champion: ServingChampion | None) -> dict[str, Any] | None:
-    """How often the champion was judged again; None where the base serves."""
-    if champion is None:
-        return None
-    return {"looks": champion.looks, "other_template": champion.has_other_template}
 
 
 def _template_warnings(champions: Iterable[ServingChampion]) -> list[str]:

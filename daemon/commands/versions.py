@@ -1,12 +1,12 @@
 """`clorad versions`, `why` and `rollback`: show versions and where one comes from, and go back to one."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from daemon.commands.documents.version_document import VersionDocument, read_version, require_agent
 from daemon.commands.ledger import opened, reading
 from daemon.commands.receipts import gist
 from daemon.console import (
@@ -24,35 +24,24 @@ from daemon.console import (
     table,
     verdict,
 )
-from daemon.exit_codes import ExitCode
-from daemon.roles.canaries import canary_options
 from daemon.settings import Settings
-from engine.manifest import DamagedManifest, Manifest, NewerManifest, read_manifest
 from engine.measurements import End, RateTry, TrainingMetrics
-from ledger.database import Connection
 from ledger.errors import FlipRefused
-from ledger.learning import event_queries
-from ledger.learning.agents import all_agents
 from ledger.reports.examples import Example
-from ledger.reports.provenance import Provenance, provenance
-from ledger.reports.upcoming import what_follows
+from ledger.reports.provenance import Provenance
 from ledger.reports.version_list import VersionSummary, version_list
 from ledger.versions import lineage, promotion
 from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_OUTCOMES, SETTLED, Decision, last_verdict
-from ledger.versions.lineage import BASE, Version
-from rewards.episode import first_user_text
-from serving.canary.waiting import waiting_candidates
+from ledger.versions.lineage import BASE
 
 TAUGHT_SHOWN_MAX = 12
 EXAMPLES_SHOWN_MAX = 4
-
-_REFERENCE = re.compile(r"(?P<agent>[^@]+)@v?(?P<number>[0-9]{1,9})(?:-(?P<hash>[0-9a-f]{1,64}))?")
 
 
 def show_versions(settings: Settings, agent: str, *, as_json: bool) -> None:
     """Print the agent's versions, newest first."""
     with reading(settings) as connection:
-        _require_agent(connection, agent)
+        require_agent(connection, agent)
         summaries = version_list(connection, agent)
     if as_json:
         show_json([summary.to_json() for summary in summaries])
@@ -67,39 +56,22 @@ def show_versions(settings: Settings, agent: str, *, as_json: bool) -> None:
 
 def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
     """Print where a version comes from: events, people, verdicts, and how to undo it."""
-    agent, number, content_hash = parse_reference(reference)
-    with reading(settings) as connection:
-        _require_agent(connection, agent)
-        if number == BASE:
-            raise CommandFailed(f"{agent}@v0 is the base model: nobody taught it")
-        origin = provenance(connection, agent, number)
-        prompts = {} if origin is None else _prompts(connection, _shown_examples(origin))
-        waits = waiting_candidates(connection, canary_options(settings))
-        refusals_max = settings.learning.refusals_max
-        follows = what_follows(connection, agent, number, refusals_max=refusals_max)
-    if origin is None:
-        raise CommandFailed(f"{agent} has no version {number}")
-    if content_hash is not None and not origin.version.hash.startswith(content_hash):
-        raise CommandFailed(f"{agent}@v{number} is {origin.version.name}, not v{number}-{content_hash}")
-    manifest = _manifest(settings, origin.version)
-    training = None if manifest is None else manifest.metrics
-    tries = () if manifest is None else manifest.tries
+    with opened(settings) as database:
+        document = read_version(settings, database, reference)
     if as_json:
-        measured = None if training is None else training.to_json()
-        tried = [rate_try.to_json() for rate_try in tries]
-        show_json({**origin.to_json(), "training": measured, "tries": tried, "next": follows})
-    else:
-        _render_why(origin, training_line(training), tries_line(tries), prompts, follows, console())
-        last = last_verdict(origin.decisions)
-        if agent in waits and (last is None or last.verdict not in SETTLED):
-            console().print(f"waits for {waits[agent]}")
+        show_json(document.to_json())
+        return
+    _render_why(document, console())
+    last = last_verdict(document.origin.decisions)
+    if document.waits_for is not None and (last is None or last.verdict not in SETTLED):
+        console().print(f"waits for {document.waits_for}")
 
 
 def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason: str) -> dict[str, Any]:
     """Make an earlier version serve again. Returns the names of both versions, and who decided."""
     with opened(settings) as database:
         with database.read() as connection:
-            _require_agent(connection, agent)
+            require_agent(connection, agent)
         try:
             withdrawn, serving = promotion.roll_back(database, agent, to=to, by=by, reason=reason)
         except FlipRefused as refusal:
@@ -108,23 +80,6 @@ def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason
             versions = lineage.versions_of(connection, agent)
     names = {version.number: version.name for version in versions} | {BASE: "v0"}
     return {"agent": agent, "from": names[withdrawn], "to": names[serving], "by": by}
-
-
-def parse_reference(reference: str) -> tuple[str, int, str | None]:
-    """Agent, number and hash (if given) of `billing@v7` or `billing@v7-3fa2c1`."""
-    match = _REFERENCE.fullmatch(reference)
-    if match is None:
-        raise CommandFailed(
-            "a version is named AGENT@vN or AGENT@vN-HASH, as in billing@v7", code=ExitCode.USAGE
-        )
-    return match["agent"], int(match["number"]), match["hash"]
-
-
-def _require_agent(connection: Connection, agent: str) -> None:
-    """Raises `CommandFailed` if there is no such agent."""
-    agents = all_agents(connection)
-    if agent not in agents:
-        raise CommandFailed(f"no agent {short(agent, 60)}; there are: {joined(sorted(agents), 'none')}")
 
 
 def _summary_cells(summary: VersionSummary) -> tuple[str | Text, ...]:
@@ -139,14 +94,6 @@ def _summary_cells(summary: VersionSummary) -> tuple[str | Text, ...]:
         short("; ".join(summary.reasons) or judgement(summary.judgement), 70),
         ago(summary.decided_s or version.made_s) + ("" if version.pruned_s is None else ", files pruned"),
     )
-
-
-def _manifest(settings: Settings, version: Version) -> Manifest | None:
-    """The version's manifest; None if it cannot be read here."""
-    try:
-        return read_manifest(settings.store.path / version.path)
-    except (OSError, DamagedManifest, NewerManifest):
-        return None
 
 
 def training_line(training: TrainingMetrics | None) -> str:
@@ -181,14 +128,10 @@ _ENDED = {
 }
 
 
-def _render_why(
-    origin: Provenance,
-    training: str,
-    tries: str,
-    prompts: Mapping[str, str],
-    follows: str | None,
-    out: Console,
-) -> None:
+def _render_why(document: VersionDocument, out: Console) -> None:
+    origin, manifest = document.origin, document.manifest
+    training = training_line(None if manifest is None else manifest.metrics)
+    tries = tries_line(() if manifest is None else manifest.tries)
     version = origin.version
     if origin.champion == version.number:
         standing = Text("serving", style="green")
@@ -216,9 +159,9 @@ def _render_why(
     )
     for decision in origin.decisions:
         _render_decision(decision, out)
-    if follows is not None:
-        out.print(f"next: {follows}")
-    _render_examples(_shown_examples(origin), prompts, out)
+    if document.follows is not None:
+        out.print(f"next: {document.follows}")
+    _render_examples(_shown_examples(origin), document.prompts, out)
     _render_taught(origin, out)
     out.print()
     if origin.undo is None:
@@ -261,16 +204,6 @@ def _shown_examples(origin: Provenance) -> list[Example]:
         example for example in origin.examples if example.before_text is not None and not example.suite
     ]
     return with_texts[:EXAMPLES_SHOWN_MAX]
-
-
-def _prompts(connection: Connection, examples: list[Example]) -> dict[str, str]:
-    """The text of the examples' prompts, by event."""
-    kept = {example.uid: event_queries.event_by_uid(connection, example.uid) for example in examples}
-    return {
-        uid: first_user_text(events[0].event.data.get("messages") or ())
-        for uid, events in kept.items()
-        if events
-    }
 
 
 def _render_taught(origin: Provenance, out: Console) -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from daemon.commands.documents.version_document import parse_reference, require_agent
 from daemon.commands.ledger import opened
-from daemon.commands.versions import parse_reference
-from daemon.console import CommandFailed, joined, short
+from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from ledger.database import Database
 from ledger.errors import FlipRefused
-from ledger.learning.agents import all_agents
 from ledger.versions import decisions, desired, holds, lineage, promotion
 from ledger.versions.acting import reinstating
 from ledger.versions.acting.reinstating import EventLeftBehind
@@ -74,8 +73,8 @@ def _decide(
 ) -> dict[str, Any]:
     agent, number, content_hash = parse_reference(reference)
     with opened(settings) as database:
-        _require_agent(database, agent)
         with database.read() as connection:
+            require_agent(connection, agent)
             version = lineage.version(connection, agent, number)
             serves = desired.champion(connection, agent) == number
         if version is None:
@@ -93,6 +92,4 @@ def _decide(
 
 def _require_agent(database: Database, agent: str) -> None:
     with database.read() as connection:
-        agents = all_agents(connection)
-    if agent not in agents:
-        raise CommandFailed(f"no agent {short(agent, 60)}; there are: {joined(sorted(agents), 'none')}")
+        require_agent(connection, agent)

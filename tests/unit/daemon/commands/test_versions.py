@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from daemon.commands.versions import parse_reference, training_line, tries_line
+from daemon.commands.documents.version_document import parse_reference
+from daemon.commands.versions import training_line, tries_line
 from daemon.console import CommandFailed
 from engine.measurements import End, RateTry
 from tests.unit.daemon.conftest import Clorad
