@@ -13,7 +13,11 @@ from daemon.rejudge_settings import RejudgeSettings
 from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
 from daemon.setting_groups.canary import CanarySettings
+<<<<<<< HEAD
 from daemon.setting_groups.git import GitSettings
+=======
+from daemon.setting_groups.dashboard import DashboardSettings
+>>>>>>> 445486a (dashboard: a role with pages of agents and of one agent)
 from ledger.versions.gate_modes import GateMode
 
 VARIABLE_PREFIX = "CLORAD_"
@@ -225,8 +229,8 @@ class TelemetrySettings(_Group):
     """One JSON object a line, or coloured lines for people."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is logged."""
-    health_port: int = Field(default=0, ge=0, le=65535 - 3)
-    """Intake's port for /healthz, /readyz, /metrics; learner, fleet, gateway have the next ones. 0: none."""
+    health_port: int = Field(default=0, ge=0, le=65535 - 4)
+    """Intake's port for /healthz, /readyz, /metrics; the other roles have the next four in order. 0: none."""
     health_host: str = Field(default="127.0.0.1", min_length=1)
     """Address of these ports: 0.0.0.0 or :: if probes come from other machines; then set `token`."""
     token: HeaderSecret | None = None
@@ -286,6 +290,7 @@ class Settings(BaseSettings):
     rejudge: RejudgeSettings = Field(default_factory=RejudgeSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
     agents: dict[str, AgentSettings] = Field(default_factory=dict)

@@ -86,7 +86,7 @@ def run(
     context: Context,
     without: Annotated[list[str] | None, typer.Option("--without", help="A role not to start.")] = None,
 ) -> None:
-    """Run all four roles on this machine until a signal stops them, and restart a role that ends."""
+    """Run all roles on this machine until a signal stops them, and restart a role that ends."""
     from daemon.commands.running import run_all
 
     sys.exit(run_all(settings_of(context), context.obj, without=tuple(without or ())))
@@ -114,6 +114,12 @@ def fleet(context: Context, supervisor_pid: SupervisorPid = None) -> None:
 def gateway(context: Context, supervisor_pid: SupervisorPid = None) -> None:
     """Role: answer users through the OpenAI API, with each agent's champion."""
     _run_role("gateway", context, supervisor_pid)
+
+
+@app.command(rich_help_panel=_RUN)
+def dashboard(context: Context, supervisor_pid: SupervisorPid = None) -> None:
+    """Role: show operators what agents learned, and let those with a key decide, in a browser."""
+    _run_role("dashboard", context, supervisor_pid)
 
 
 @app.command(rich_help_panel=_ASK)
@@ -272,6 +278,10 @@ def _run_role(name: str, context: Context, supervisor_pid: int | None) -> None:
     settings: Settings = settings_of(context)
     from daemon.commands.running import run_one
 
+    if name == "dashboard":  # it shows what the commands say, so no command can import it
+        from daemon.dashboard.role import run
+
+        sys.exit(run_one(name, settings, run))
     sys.exit(run_one(name, settings))
 
 

@@ -42,9 +42,10 @@ def run_all(settings: Settings, config: Path | None, *, without: tuple[str, ...]
                 str(os.getpid()),
             ),
             stop_s_max=gateway_stop_s_max(settings) if name == "gateway" else STOP_S_MAX,
+            is_needed=name != "dashboard",
         )
         for name in ROLES
-        if name not in without
+        if name not in without and (name != "dashboard" or settings.dashboard.enabled)
     ]
     return Supervisor(children).run(stopping)
 
@@ -54,14 +55,13 @@ def gateway_stop_s_max(settings: Settings) -> float:
     return settings.gateway.leave_s + settings.fleet.request_s_max + GATEWAY_LAST_S
 
 
-def run_one(name: str, settings: Settings) -> int:
-    """Run one role in this process. Returns the exit code."""
-    return run_role(name, _role(name), settings)
+def run_one(name: str, settings: Settings, role: Role | None = None) -> int:
+    """Run one role in this process: `role`, or that of this name. Returns the exit code."""
+    return run_role(name, role or _role(name), settings)
 
 
 def _role(name: str) -> Role:
     """The role's main function. Imports the module of this role only: intake must never load torch."""
-    assert name in ROLES, name
     match name:
         case "intake":
             from daemon.roles.intake import run
@@ -70,5 +70,6 @@ def _role(name: str) -> Role:
         case "fleet":
             from daemon.roles.fleet import run
         case _:
+            assert name == "gateway", name
             from daemon.roles.gateway import run
     return run

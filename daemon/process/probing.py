@@ -20,7 +20,8 @@ def roles(settings: Settings) -> dict[str, Any]:
     headers = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
     if not first_port:
         return {}
-    return {name: _readiness(address, health_port(first_port, name), headers) for name in ROLES}
+    names = [name for name in ROLES if name != "dashboard" or settings.dashboard.enabled]
+    return {name: _readiness(address, health_port(first_port, name), headers) for name in names}
 
 
 def _readiness(host: str, port: int, headers: Mapping[str, str]) -> Any:

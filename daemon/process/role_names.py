@@ -1,6 +1,6 @@
-"""The names of the four roles and their health ports, in a module that is cheap to import."""
+"""The names of the five roles and their health ports, in a module that is cheap to import."""
 
-ROLES = ("intake", "learner", "fleet", "gateway")
+ROLES = ("intake", "learner", "fleet", "gateway", "dashboard")
 """In the order of their health ports."""
 
 

@@ -1,9 +1,10 @@
-"""`clorad run`: runs the four roles as child processes, and restarts one that ends while the others go on.
+"""`clorad run`: runs the roles as child processes, and restarts one that ends while the others go on.
 
 Nothing depends on it for correctness: the roles meet only in the ledger and the store, and each may be
 killed at any moment. It is for one machine; in a fleet the orchestrator does the same.
 """
 
+import math
 import os
 import random
 import signal
@@ -24,10 +25,10 @@ TICK_S = 0.1
 STOP_S_MAX = 8.0
 """Seconds that a child may take to stop, unless its `stop_s_max` says otherwise."""
 
-STOP_ORDER = (("intake", "learner"), ("fleet",), ("gateway",))
-"""The order of stopping. Intake and learner are first, because they make work for others; then the fleet
-role, which sends the messages of intake's last transaction; the gateway is last: users wait for its
-answers."""
+STOP_ORDER = (("dashboard",), ("intake", "learner"), ("fleet",), ("gateway",))
+"""The order of stopping. The dashboard is first: nobody decides while roles stop. Intake and learner are
+next, because they make work for others; then the fleet role, which sends the messages of intake's last
+transaction; the gateway is last: users wait for its answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class ChildProcess:
     name: str
     command: tuple[str, ...]
     stop_s_max: float = STOP_S_MAX  # after SIGTERM; then it is killed
+    is_needed: bool = True  # where it refuses, the others are stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class Supervisor:
         self._chance = chance
 
     def run(self, stopping: Event) -> int:
-        """Run until `stopping` is set. Returns 0, or 78 if a child refused: starting it again cannot help.
+        """Run until `stopping` is set. Returns 0, or 78 if a child refused that is needed.
 
         When a child refuses, the others are stopped. Only a gateway that has run for a while goes on, because
         it serves users, until `stopping` is set or it refuses too.
@@ -137,7 +139,13 @@ class Supervisor:
         _signal(state, signal.SIGKILL, whole_group=True)  # also processes that it started
         state.process = None
         if code == ExitCode.CHANGE_NEEDED:
-            return state.child.name
+            if state.child.is_needed or len(self._states) == 1:
+                return state.child.name
+            state.due_s = math.inf
+            log.error(
+                "a role refused to go on, its own line says why; the others do", refused=state.child.name
+            )
+            return None
         self._note_death(state, how=_how(code), now=now)
         return None
 

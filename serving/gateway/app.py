@@ -157,7 +157,10 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
         lambda: gateway.recorder.run(over),
         lambda: gateway.live.run(over),
     ]
-    with _listening(options.host, options.port) as listening, ThreadPoolExecutor(len(loops) + 1) as pool:
+    with (
+        listening_socket(options.host, options.port) as listening,
+        ThreadPoolExecutor(len(loops) + 1) as pool,
+    ):
         running = [pool.submit(loop) for loop in loops]
         watch = pool.submit(
             ShutdownWatcher(server, delay_s=options.shutdown_delay_s).watch,
@@ -177,7 +180,7 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
         loop.result()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
     """A socket bound here: a port that is taken is an `OSError`, where uvicorn would end the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -27,23 +27,28 @@ class OriginRules:
     is_loopback: bool  # what the gateway listens on
     hosts: AbstractSet[str]  # names that are ours, besides addresses
     origins: AbstractSet[str]  # of pages that may call: https://chat.example
+    server: str = "gateway"  # the section of the settings that has these rules
 
     def check(self, method: str, headers: Headers) -> None:
         """Raises `RequestRefused`: 403 for a foreign page or name, 415 for a type that pages may send."""
+        self.check_page(headers)
+        kinds = headers.getlist("content-type")
+        is_from_program = not kinds and "origin" not in headers and "sec-fetch-site" not in headers
+        if method == "POST" and not is_from_program and not _is_json(kinds):
+            text = "content-type: application/json, or application/cloudevents+json"
+            raise RequestRefused(415, text, "content_type")
+
+    def check_page(self, headers: Headers) -> None:
+        """Raises `RequestRefused` (403) for a foreign page or name."""
         hosts = headers.getlist("host")
         if self.checks_host and not (len(hosts) == 1 and self._is_ours(_name_of(hosts[0]))):
-            raise RequestRefused(403, "Host: not a name of this gateway (gateway.hosts)", "host")
+            raise RequestRefused(403, f"Host: not a name of this {self.server} ({self.server}.hosts)", "host")
         origins = headers.getlist("origin")
         if any(origin not in self.origins and not _is_same(origin, hosts) for origin in origins) or (
             not origins and headers.get("sec-fetch-site") == "cross-site"
         ):
-            text = "Origin: pages of that origin may not call this gateway (gateway.origins)"
+            text = f"Origin: pages of that origin may not call this {self.server} ({self.server}.origins)"
             raise RequestRefused(403, text, "origin")
-        kinds = headers.getlist("content-type")
-        is_from_program = not kinds and not origins and "sec-fetch-site" not in headers
-        if method == "POST" and not is_from_program and not _is_json(kinds):
-            text = "content-type: application/json, or application/cloudevents+json"
-            raise RequestRefused(415, text, "content_type")
 
     def _is_ours(self, name: str) -> bool:
         if name in self.hosts or _SINGLE_LABEL.fullmatch(name):

@@ -108,7 +108,7 @@ def test_the_job_runs_a_command_that_exists() -> None:
 
 def test_who_needs_the_store_and_the_base_sees_the_same_one(settings: Settings) -> None:
     for path, claim, by in (
-        (settings.store.path, "adapters", {"learner", "fleet", "vllm"}),
+        (settings.store.path, "adapters", {"learner", "fleet", "vllm", "dashboard"}),
         (settings.engine.base, "base", {"learner", "fleet", "vllm"}),
     ):
         there = {
@@ -232,7 +232,7 @@ def test_who_needs_a_server_may_reach_it() -> None:
                 reached.setdefault(port["port"], set()).update(pods)
     assert reached[53] == set(PODS)
     assert reached[9092] == {"intake", "fleet", "gateway", "topics"}
-    assert reached[5432] == {"intake", "learner", "fleet", "gateway"}
+    assert reached[5432] == {"intake", "learner", "fleet", "gateway", "dashboard"}
     assert reached[8000] == {"fleet", "gateway"}
     assert all("vllm" not in pods for port, pods in reached.items() if port != 53)
 

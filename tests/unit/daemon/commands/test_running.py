@@ -16,7 +16,7 @@ from tests.unit.daemon.conftest import Clorad
 
 ROOT = Path(__file__).parents[4]
 WAIT_S = 40.0
-ONLY_INTAKE = [word for role in ("learner", "fleet", "gateway") for word in ("--without", role)]
+ONLY_INTAKE = [word for role in ("learner", "fleet", "gateway", "dashboard") for word in ("--without", role)]
 AWAY = '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n'
 
 Run = Callable[[str], "subprocess.Popen[bytes]"]

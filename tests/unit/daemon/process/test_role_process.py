@@ -76,7 +76,7 @@ def test_a_role_that_refuses_says_why_in_one_line_and_ends_with_78() -> None:
 
 
 def test_each_role_has_a_health_port_of_its_own_also_without_a_supervisor() -> None:
-    assert [health_port(9000, role) for role in ROLES] == [9000, 9001, 9002, 9003]
+    assert [health_port(9000, role) for role in ROLES] == [9000, 9001, 9002, 9003, 9004]
     assert {health_port(0, role) for role in ROLES} == {0}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

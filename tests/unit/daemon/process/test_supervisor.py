@@ -116,13 +116,14 @@ def test_a_killed_child_comes_back_as_another_process(tmp_path: Path) -> None:
 
 
 def test_children_are_stopped_in_order_the_gateway_last(tmp_path: Path) -> None:
-    names = ["gateway", "fleet", "learner", "intake"]
+    names = ["gateway", "fleet", "learner", "intake", "dashboard"]
     with running(Supervisor([child(name, STEADY, tmp_path) for name in names])) as (stopping, codes):
         assert eventually(lambda: set(pids(tmp_path)) == set(names))
         stopping.set()
     stopped = lines(tmp_path / "stopped")
-    assert set(stopped[:2]) == set(STOP_ORDER[0])
-    assert stopped[2:] == ["fleet", "gateway"]
+    assert stopped[0] == "dashboard"
+    assert set(stopped[1:3]) == set(STOP_ORDER[1])
+    assert stopped[3:] == ["fleet", "gateway"]
     assert codes == [0]
 
 
@@ -235,3 +236,22 @@ def test_the_delay_never_exceeds_its_bound_and_never_vanishes(deaths: int, chanc
     patience = RestartDelays(first_s=0.5, longest_s=30.0)
     assert 0.25 <= patience.delay_s(deaths, chance) <= 30.0
     assert patience.delay_s(deaths + 1, chance) >= patience.delay_s(deaths, chance)
+
+
+def test_a_child_that_is_not_needed_may_refuse_while_the_others_go_on(tmp_path: Path) -> None:
+    children = [
+        child("intake", STEADY, tmp_path),
+        ChildProcess(name="dashboard", command=(sys.executable, "-S", "-c", REFUSES), is_needed=False),
+    ]
+    with running(Supervisor(children, delays=QUICK)) as (_, codes):
+        assert eventually(lambda: "intake" in pids(tmp_path))
+        time.sleep(0.5)
+        assert is_running(pids(tmp_path)["intake"])
+        assert codes == []
+    assert codes == [ExitCode.DONE]
+
+
+def test_where_it_is_alone_its_refusal_ends_the_supervisor(tmp_path: Path) -> None:
+    alone = ChildProcess(name="dashboard", command=(sys.executable, "-S", "-c", REFUSES), is_needed=False)
+    with running(Supervisor([alone], delays=QUICK)) as (_, codes):
+        assert eventually(lambda: codes == [ExitCode.CHANGE_NEEDED])

@@ -1,0 +1,65 @@
+"""The dashboard role: web pages for operators. It reads the ledger, and changes it for people with a key."""
+
+import threading
+from contextlib import closing
+
+import structlog
+
+from daemon.dashboard.application import Dashboard
+from daemon.dashboard.reports import Reports
+from daemon.dashboard.server import serve_pages
+from daemon.dashboard.sessions import Sessions
+from daemon.process.health import Health
+from daemon.process.role_process import RoleRefused
+from daemon.roles.gateway import limits_of
+from daemon.roles.startup import open_ledger
+from daemon.setting_checks import is_loopback
+from daemon.setting_groups.dashboard import DashboardSettings
+from daemon.settings import Settings
+from serving.gateway.access.authentication import AuthenticationOptions, Authenticator
+from serving.gateway.access.origins import OriginRules
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
+    """Answer requests until told to stop. Raises `RoleRefused` where the port is taken, or open to others."""
+    options = settings.dashboard
+    if options.access == "open" and not is_loopback(options.host):
+        raise RoleRefused(
+            f"dashboard.host is {options.host} and dashboard.access is open: anybody could read what people"
+            ' wrote. Set dashboard.access = "keys" (`clorad keys create NAME --right read` makes them)'
+        )
+    with open_ledger(settings, stopping, health) as database:
+        reports = Reports(settings=settings, database=database)
+        with closing(reports.cache):
+            try:
+                serve_pages(
+                    Dashboard(reports, sessions_of(options, reports)).application(),
+                    host=options.host,
+                    port=options.port,
+                    limits=limits_of(settings.gateway.limits),
+                    stopping=stopping,
+                    health=health,
+                )
+            except OSError:
+                where = f"{options.host}:{options.port}"
+                raise RoleRefused(f"dashboard.port: {where} cannot be listened on") from None
+
+
+def sessions_of(options: DashboardSettings, reports: Reports) -> Sessions:
+    """Who may look, by which names."""
+    listens_here_only = is_loopback(options.host)
+    return Sessions(
+        OriginRules(
+            checks_host=listens_here_only or options.access == "open" or bool(options.hosts),
+            is_loopback=listens_here_only,
+            hosts=options.hosts | {options.host.lower()},
+            origins=frozenset(),
+            server="dashboard",
+        ),
+        Authenticator(
+            AuthenticationOptions(access=options.access, author_header=None, trusted_proxies=()), reports.keys
+        ),
+        is_open=options.access == "open",
+    )
