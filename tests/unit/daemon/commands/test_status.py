@@ -103,7 +103,7 @@ class TestStatus:
             roles = clorad("status", "--json", env=env).json["roles"]
         assert "! intake: kafka no broker" in output
         assert roles["intake"]["checks"]["kafka"]["why"] == "no broker"
-        assert list(roles) == ["intake", "learner", "fleet", "gateway"]
+        assert list(roles) == ["intake", "learner", "fleet", "gateway", "dashboard"]
         assert clorad("status", "--json", env={"CLORAD_TELEMETRY__HEALTH_PORT": "0"}).json["roles"] == {}
 
     def test_an_agent_whose_gate_is_off_says_who_is_answered_by_its_versions(
