@@ -6,7 +6,8 @@ from typing import Any
 
 from daemon.learning.parts import FIRST_TRY
 from daemon.learning.planning import TurnLimits, plan_turn
-from daemon.settings import GateSettings, LearningSettings
+from daemon.setting_groups.learning import LearningSettings
+from daemon.settings import GateSettings
 from engine.measurements import Absent
 from examples.house_rules.recipe import RECIPE
 from feedback.grouping import openings_of

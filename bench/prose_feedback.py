@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bench.prose_model import ProseModel, ProseReply
 from daemon.learning.scheduler import evidence_needed
-from daemon.settings import GateSettings, LearningSettings
+from daemon.setting_groups.learning import LearningSettings
+from daemon.settings import GateSettings
 from engine.lesson import Lesson
 from engine.recipe import Recipe
 from examples.house_rules.rehearsed_gate import GateQuestions, question_about
