@@ -93,6 +93,7 @@ agents = Table(
     Column("declared_s", Float, nullable=False),
     Column("trust", JSON, nullable=False, server_default="{}"),  # `ledger.events.TrustLevels`
     Column("gate", String(20), nullable=False, server_default="corrections"),  # `ledger.versions.gate_modes`
+    Column("events_min", Integer),  # untaught events that make it due; null: the installation's number
     CheckConstraint("weight > 0", name="weight"),
 )
 

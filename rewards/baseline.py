@@ -61,12 +61,22 @@ def recent_baselines(outcomes: Iterable[KeptEvent], *, last: int) -> Baselines:
     return Baselines(usual=_mean([_value(outcome) for outcome in counted]), groups=_means(_grouped(counted)))
 
 
+def replaced_outcomes(events: Iterable[KeptEvent]) -> dict[int, int]:
+    """Outcomes that their author replaced by a newer one about the same interaction, and that one, by `seq`."""
+    outcomes = sorted((kept for kept in events if _is_plain(kept)), key=lambda kept: kept.seq)
+    newest = {_about(kept): kept.seq for kept in outcomes if kept.event.interaction is not None}
+    return {kept.seq: newer for kept in outcomes if (newer := newest.get(_about(kept), kept.seq)) != kept.seq}
+
+
 def turn_baselines(outcomes: Iterable[KeptEvent], recent: Baselines) -> Baselines:
     """Means of groups of outcomes that a turn may be about (GRPO; Shao et al. 2024, 2402.03300).
 
-    An outcome that is alone in its group is compared with the agent's `recent` mean.
+    An outcome that is alone in its group is compared with the agent's `recent` mean. One that a newer one
+    about the same interaction replaced does not count.
     """
-    grouped = _grouped(outcome for outcome in outcomes if _is_plain(outcome))
+    plain = [outcome for outcome in outcomes if _is_plain(outcome)]
+    replaced = replaced_outcomes(plain)
+    grouped = _grouped(outcome for outcome in plain if outcome.seq not in replaced)
     alike = frozenset(
         name for name, values in grouped.items() if len(values) >= GROUP_MIN and len(set(values)) == 1
     )
@@ -90,6 +100,10 @@ def baselines_from_json(values: Mapping[str, Any]) -> Baselines:
 
 def _is_plain(outcome: KeptEvent) -> bool:
     return outcome.event.kind is Kind.OUTCOME and outcome.event.amends is None
+
+
+def _about(outcome: KeptEvent) -> tuple[str, str, str | None]:
+    return outcome.event.source, outcome.event.author, outcome.event.interaction
 
 
 def _value(outcome: KeptEvent) -> float:

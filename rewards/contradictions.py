@@ -1,5 +1,7 @@
 """Finds corrections of one prompt that disagree: some replace others, or a person has to decide.
 
+Of several outcomes that one author gives to one interaction, the newest replaces the others.
+
 Pure functions; planning writes the result into the ledger before it chooses a turn's events.
 """
 
@@ -8,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.events import CORRECTING, Interaction, KeptEvent
+from rewards.baseline import replaced_outcomes
 from rewards.exchange import History, prompt_key
 from rewards.replies import compared_text
 from rewards.supporters import Supporters, author_of
@@ -17,7 +20,7 @@ from rewards.supporters import Supporters, author_of
 class Contradictions:
     """Events, by `seq`, that no turn may be trained on for now."""
 
-    superseded: Mapping[int, int]  # older correction -> the newer one that replaced it
+    superseded: Mapping[int, int]  # older correction or outcome -> the newer one that replaced it
     contested: Mapping[int, int]  # correction -> one that wants another reply: a person decides
 
 
@@ -37,8 +40,8 @@ def contradictions(
     on this prompt is contested; if both have equally many, the side that contradicts more people on all
     prompts; if that is equal too, both.
     """
-    history = History(interactions=interactions, conversations={})
-    superseded: dict[int, int] = {}
+    history, events = History(interactions=interactions, conversations={}), list(events)
+    superseded = replaced_outcomes(events)
     contested: dict[int, int] = {}
     disputes: list[_Dispute] = []
     for claims in _by_prompt(events, history).values():

@@ -244,7 +244,7 @@ def _disputes(material: _Material) -> Marks:
     for seq, other in disputes.contested.items():
         marks[seq] = (Status.CONTESTED, f"people disagree about this prompt: event {other}")
     for old, newer in disputes.superseded.items():
-        marks[old] = (Status.SUPERSEDED, f"a newer correction of the same prompt: event {newer}")
+        marks[old] = (Status.SUPERSEDED, f"a newer one replaced it: event {newer}")
     return marks
 
 

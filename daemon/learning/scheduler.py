@@ -66,11 +66,12 @@ def freshness_of(settings: Settings) -> Freshness:
 def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Backlog]:
     """The backlogs of the agents that are due, the one that waited longest first.
 
-    An agent is due with `events_min` untaught events *and* enough gate-role corrections to be judged, or
-    once its oldest event is `age_s_max` old. Events that wait for another person count beside new ones: those
-    may be what they wait for. After an abstention it also needs a new event. After a refusal it is due at
-    once if there is another way to try and enough to judge that by (`ledger.learning.retries`), else it needs
-    a new event too. An agent that no corrections judge needs none for it. An agent that has used its quota is
+    An agent is due with `events_min` untaught events (it may have a number of its own) *and* enough gate-role
+    corrections to be judged, or once its oldest event is `age_s_max` old. Events that wait for another person
+    count beside new ones: those may be what they wait for. After an abstention it also needs a new event.
+    After a refusal it is due at once if there is another way to try and enough to judge that by
+    (`ledger.learning.retries`), else it needs a new event too. An agent that no corrections judge needs none
+    for it. An agent that has used its quota is
     not due, however old its feedback is.
     """
     ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
@@ -212,8 +213,9 @@ def _whole_waits_for(backlog: Backlog, freshness: Freshness) -> str | None:
         return shortage
     if backlog.oldest_age_s >= freshness.age_s_max:
         return None
-    if (gathered := untaught + backlog.unconfirmed) < freshness.events_min:
-        return f"more events: {gathered} of {freshness.events_min}"
+    needed = freshness.events_min if backlog.events_min is None else backlog.events_min
+    if (gathered := untaught + backlog.unconfirmed) < needed:
+        return f"more events: {gathered} of {needed}"
     return shortage
 
 

@@ -1,7 +1,8 @@
 """Gives each prompt its group and the group its role: by the ledger's key, once and for all.
 
 A conversation that has a role keeps it, so nothing that was trained on becomes evidence. Where the
-conversations of an agent all begin alike, more of the beginning counts.
+conversations of an agent all begin alike, more of the beginning counts. Where nobody judges an agent, all
+its prompts are for training.
 """
 
 import hmac
@@ -16,7 +17,8 @@ from sqlalchemy import Connection, and_, delete, func, insert, select
 from ledger.database import in_chunks
 from ledger.events import Event, Interaction, Openings, Role
 from ledger.identity import Identity, ensure_identity_in
-from ledger.schema import events, interactions, openings
+from ledger.schema import agents, events, interactions, openings
+from ledger.versions.gate_modes import GateMode
 
 CONTINUATIONS_MAX = 4
 """Different conversations with one opening that share its role; each later one has a role of its own."""
@@ -81,6 +83,7 @@ class _KnownOpenings:
     groups: dict[tuple[str, str], tuple[str, Role]]  # by agent and stored opening: its group and role
     continuations: dict[tuple[str, str], int]  # by agent and stored opening: how many go on with it
     different: dict[str, set[str]]  # by agent: stored openings that conversations go on with, some of many
+    unjudged: frozenset[str]  # agents whose gate is off
     fresh: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -94,7 +97,10 @@ def _with_role(said: Said, known: _KnownOpenings) -> Said:
 def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple[str, Role]:
     """Those of the shortest opening that few enough conversations have, or that this one has already."""
     group = began.prefixes[0]
-    # Only an older clorad stored a group's role under the group itself; all others follow from the key.
+    if agent in known.unjudged:
+        return group, _role_for_training(agent, group, known)
+    # A group's role was stored under the group itself by an older clorad, and where the gate was off; all
+    # others follow from the key.
     role = known.groups.get((agent, group), (group, keyed_role(known.identity.secret, agent, group)))[1]
     openings_of_it = _all(began)
     for shorter, longer in pairwise(openings_of_it):
@@ -114,6 +120,16 @@ def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple
             return group, role
         group, role = longer, keyed_role(known.identity.secret, agent, longer)
     return group, role
+
+
+def _role_for_training(agent: str, group: str, known: _KnownOpenings) -> Role:
+    """The role of a prompt that no candidate is judged by. It is stored: if the agent is judged later, what
+    was trained on is no evidence."""
+    if (agent, group) not in known.groups:
+        known.groups[agent, group] = group, Role.TRAIN
+        row = {"opening": group, "continues": None, "prompt_group": group, "role": Role.TRAIN.value}
+        known.fresh.append({"agent": agent, **row})
+    return known.groups[agent, group][1]
 
 
 def _stored(identity: Identity, opening: str) -> str:
@@ -151,6 +167,9 @@ def _read_openings(connection: Connection, said: Iterable[tuple[str, Openings]])
         groups=groups,
         continuations=counts,
         different={agent: _some_different(connection, agent) for agent in looked_up},
+        unjudged=frozenset(
+            connection.scalars(select(agents.c.name).where(agents.c.gate == GateMode.OFF.value))
+        ),
     )
 
 

@@ -35,6 +35,7 @@ class Agent:
     confirm: bool = False  # a person must let each version serve
     trust: TrustLevels = field(default_factory=TrustLevels)  # that its events must have
     gate: GateMode = GateMode.CORRECTIONS  # by what its candidates are judged
+    events_min: int | None = None  # untaught events that make it due; None: the installation's number
 
 
 def declare(database: Database, agent: Agent) -> bool:
@@ -57,6 +58,7 @@ def declare(database: Database, agent: Agent) -> bool:
             "confirm": agent.confirm,
             "trust": agent.trust.to_json(),
             "gate": agent.gate.value,
+            "events_min": agent.events_min,
         }
         if stored is not None:
             if stored.base_hash != agent.base_hash:
@@ -91,6 +93,12 @@ def declare(database: Database, agent: Agent) -> bool:
         return True
 
 
+def set_events_min(database: Database, agent: str, events_min: int) -> None:
+    """The agent is due with so many untaught events from now on."""
+    with database.write() as connection:
+        connection.execute(update(agents).where(agents.c.name == agent).values(events_min=events_min))
+
+
 def all_agents(connection: Connection) -> dict[str, Agent]:
     """Every agent by name."""
     return {
@@ -106,6 +114,7 @@ def all_agents(connection: Connection) -> dict[str, Agent]:
             confirm=row.confirm,
             trust=levels_from(row.trust),
             gate=GateMode(row.gate),
+            events_min=row.events_min,
         )
         for row in connection.execute(select(agents).order_by(agents.c.name))
     }

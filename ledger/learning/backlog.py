@@ -39,6 +39,7 @@ class Backlog:
     last_try: LastTry | None = None  # None: it had no turn
     gate: GateMode = GateMode.CORRECTIONS
     outcomes: int = 0  # of the untaught events
+    events_min: int | None = None  # untaught events that make it due; None: the installation's number
 
 
 def stamp(connection: Connection) -> tuple[int, int, int]:
@@ -71,7 +72,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
     for name, number in champions_apart(connection):
         gated[name] = max(0, gated.get(name, 0) - len(judged_apart(connection, name, number)))
     backlog_list = []
-    for name, gate in connection.execute(select(agents.c.name, agents.c.gate).order_by(agents.c.name)).all():
+    declared = select(agents.c.name, agents.c.gate, agents.c.events_min).order_by(agents.c.name)
+    for name, gate, events_min in connection.execute(declared).all():
         row = waiting.get(name)
         refusals, decided_through = history.get(name, _NO_HISTORY)
         backlog_list.append(
@@ -91,6 +93,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
                 last_try=tries.get(name),
                 gate=GateMode(gate),
                 outcomes=0 if row is None else int(row.outcomes),
+                events_min=events_min,
             )
         )
     return backlog_list

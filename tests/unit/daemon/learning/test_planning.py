@@ -1,6 +1,7 @@
 """What a turn is planned with: what one person said or several, and captured replies nobody objected to."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from daemon.learning.scheduler import Freshness, due_backlogs, shows_replies, wa
 from ledger.database import Database
 from ledger.events import WAITS_FOR_ANOTHER, Event, Interaction, Kind, Role, Status
 from ledger.learning import passes
-from ledger.learning.agents import Agent, all_agents
+from ledger.learning.agents import Agent, all_agents, declare
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.event_queries import event_by_uid, mark, usable
 from ledger.turn_states import TurnPart
@@ -118,6 +119,22 @@ def test_only_an_agent_whose_turns_show_replies_waits_for_some(
     recipe: Mapping[str, object], waits: bool
 ) -> None:
     assert shows_replies(Agent(name="billing", base_hash="b" * 64, recipe=recipe, capture=True)) is waits
+
+
+def test_of_two_outcomes_of_one_author_for_one_interaction_the_newer_counts(database: Database) -> None:
+    captures = [
+        build_interaction(f"i{number}", messages=({"role": "user", "content": f"t {number}"},))
+        for number in range(3)
+    ]
+    keep(database, *captures, partition=INTERACTIONS)
+    again = replace(try_task(0, 0.0, "t"), id="again")
+    keep(database, try_task(0, 1.0, "t"), try_task(1, 1.0, "t"), try_task(2, 0.0, "t"), again)
+    declare(database, Agent(name="billing", base_hash="b" * 64, recipe={"preset": "grpo"}, capture=True))
+    planned = plan(database)
+    assert new_events(database, planned) == {"again", "o1", "o2"}
+    assert statuses(database, "o0") == [Status.SUPERSEDED]
+    assert planned.plan is not None
+    assert list(planned.plan.labelling["groups"].values()) == [pytest.approx(1 / 3)]
 
 
 def build_correction(id: str, author: str, *, reply: str = "cancel {}", **changed: object) -> Event:

@@ -59,6 +59,12 @@ def test_an_agent_waits_while_something_is_missing(missing):
     assert not due_backlogs([a_backlog(**missing)], FRESHNESS)
 
 
+def test_an_agent_with_a_batch_of_its_own_waits_for_just_that_many():
+    batch = {"gate": GateMode.OFF, "gate_new": 0, "events_min": 4}
+    assert due_backlogs([a_backlog(untaught=4, **batch)], FRESHNESS)
+    assert waiting_reason(a_backlog(untaught=3, **batch), FRESHNESS) == "more events: 3 of 4"
+
+
 @pytest.mark.parametrize("scarce", [{"untaught": 1}, {"gate_new": 0}])
 def test_an_old_event_makes_an_agent_due_with_little(scarce):
     assert due_backlogs([a_backlog(oldest_age_s=100.0, **scarce)], FRESHNESS)

@@ -12,8 +12,10 @@ from ledger.database import Database
 from ledger.events import Event, Role
 from ledger.identity import ensure_identity
 from ledger.intake.prompt_roles import CONTINUATIONS_MAX, forget_openings, keyed_role
+from ledger.learning.agents import Agent, declare
 from ledger.learning.event_queries import event_by_uid
 from ledger.schema import openings
+from ledger.versions.gate_modes import GateMode
 from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
 
 Message = Mapping[str, Any]
@@ -128,6 +130,19 @@ def test_what_has_a_role_keeps_it_when_its_opening_becomes_common(database: Data
     once_more = [[*talk, agent("done"), user("thanks")] for talk in later]
     keep(database, *(build_said(f"m{number}", *talk) for number, talk in enumerate(once_more)))
     assert roles(database, [f"m{number}" for number in range(30)]) == first
+
+
+def test_all_prompts_are_for_training_while_nobody_judges_the_agent_and_stay_so(database: Database) -> None:
+    declare(database, Agent(name="billing", base_hash="b" * 64, gate=GateMode.OFF))
+    asked = {f"e{number}": user(f"cancel order {number}") for number in range(40)}
+    keep(database, *(build_said(id, message) for id, message in asked.items()))
+    assert set(roles(database, list(asked))) == {Role.TRAIN}
+    declare(database, Agent(name="billing", base_hash="b" * 64))
+    keep(database, *(build_said(f"again-{id}", message) for id, message in asked.items()))
+    assert set(roles(database, [f"again-{id}" for id in asked])) == {Role.TRAIN}, "no evidence later"
+    fresh = {f"f{number}": user(f"refund order {number}") for number in range(40)}
+    keep(database, *(build_said(id, message) for id, message in fresh.items()))
+    assert Role.GATE in roles(database, list(fresh))
 
 
 def test_openings_are_stored_as_fingerprints_and_forgotten_with_the_last_that_began_so(

@@ -5,6 +5,7 @@ import pytest
 from ledger.database import Database
 from ledger.learning import agents
 from ledger.learning.agents import Agent, declare
+from ledger.learning.backlog import backlogs
 from ledger.versions import routing
 
 NO_ONE = {"billing": False, "sql": False}
@@ -28,6 +29,13 @@ class TestAgents:
         assert not declare(database, Agent(name="billing", base_hash="b" * 64, recipe={"rank": 8}))
         with database.read() as connection:
             assert agents.all_agents(connection)["billing"].recipe == {"rank": 8}
+
+    def test_an_agent_may_be_due_with_a_number_of_events_of_its_own(self, database: Database) -> None:
+        declare(database, Agent(name="billing", base_hash="b" * 64, events_min=128))
+        agents.set_events_min(database, "billing", 120)
+        with database.read() as connection:
+            assert agents.all_agents(connection)["billing"].events_min == 120
+            assert [waiting.events_min for waiting in backlogs(connection)] == [120, None]
 
     def test_capture_is_part_of_routing(self, database: Database) -> None:
         before = read_routing(database).generation
