@@ -14,6 +14,7 @@ from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
 from daemon.setting_groups.canary import CanarySettings
 from daemon.setting_groups.dashboard import DashboardSettings
+from daemon.setting_groups.experiments import ExperimentSettings
 from daemon.setting_groups.git import GitSettings
 from daemon.setting_groups.learning import LearningSettings
 from ledger.versions.gate_modes import GateMode
@@ -267,6 +268,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
     scorers: dict[str, ScorerSettings] = Field(default_factory=dict)
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     failpoint: str | None = Field(default=None, pattern=r"^[a-z][a-z-]*(:[1-9][0-9]*)?$")

@@ -62,7 +62,7 @@ def recent_baselines(outcomes: Iterable[KeptEvent], *, last: int) -> Baselines:
 
 
 def replaced_outcomes(events: Iterable[KeptEvent]) -> dict[int, int]:
-    """Outcomes that their author replaced by a newer one about the same interaction, and that one, by `seq`."""
+    """By `seq`: outcomes whose author gave a newer one to the same interaction, and that newer one."""
     outcomes = sorted((kept for kept in events if _is_plain(kept)), key=lambda kept: kept.seq)
     newest = {_about(kept): kept.seq for kept in outcomes if kept.event.interaction is not None}
     return {kept.seq: newer for kept in outcomes if (newer := newest.get(_about(kept), kept.seq)) != kept.seq}

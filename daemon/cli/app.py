@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli import bridge, decide, feeding, keys, operate, send, setup, versions
+from daemon.cli import bridge, decide, experiment, feeding, keys, operate, send, setup, versions
 from daemon.cli.author import this_user
 from daemon.cli.context import NUMBER_MAX, AsJson, Context, settings_of
 from daemon.console import CommandFailed
@@ -242,6 +242,7 @@ app.add_typer(agents, name="agents", rich_help_panel=_ASK)
 app.add_typer(versions.app, name="versions", rich_help_panel=_ASK)
 app.add_typer(send.app, name="send", rich_help_panel=_ACT)
 app.add_typer(bridge.app, name="bridge", rich_help_panel=_ACT)
+app.add_typer(experiment.app, name="experiment", rich_help_panel=_ACT)
 app.add_typer(keys.app, name="keys", rich_help_panel="Set up")
 feeding.add_to(app, act=_ACT)
 decide.add_to(app, act=_ACT)

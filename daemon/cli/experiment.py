@@ -1,0 +1,50 @@
+"""`clorad experiment`: trains agents on rewards that can be computed, several experiments at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli.author import this_user
+from daemon.cli.context import AsJson, Context, settings_of
+
+app = typer.Typer(
+    help="Train agents on computed rewards, several at once, on the roles that run here.",
+    no_args_is_help=True,
+)
+
+
+@app.command("run")
+def run(
+    context: Context,
+    file: Annotated[Path, typer.Argument(help="The experiments, as examples/experiments/README.md says.")],
+    at_once: Annotated[
+        int | None, typer.Option(help="Experiments at once; as the file says if not given.", min=1, max=64)
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="URL of the gateway; this machine's if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the experiments of a file to their ends, or go on with them where they were."""
+    from daemon.commands.experiments import running
+
+    options = running.RunOptions(at_once=at_once, gateway=gateway, by=this_user())
+    sys.exit(running.run(settings_of(context), file, options, as_json=as_json))
+
+
+@app.command("list")
+def list_experiments(context: Context, as_json: AsJson = False) -> None:
+    """Show the experiments whose results are here."""
+    from daemon.commands.experiments import listing
+
+    listing.show(settings_of(context), as_json=as_json)
+
+
+@app.command("stop")
+def stop(context: Context, name: str) -> None:
+    """Let a running experiment end after its step; `run` goes on with it later."""
+    from daemon.commands.experiments import listing
+
+    typer.echo(listing.stop(settings_of(context), name))

@@ -1,0 +1,75 @@
+"""An experiment file is read, or refused with one line that says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from daemon.commands.experiments.plan import read_plan
+from daemon.console import CommandFailed
+from daemon.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[5]
+HEAD = 'environment = ["python", "-m", "env"]\ngroups = 4\nsamples = 8\nsteps = 2\n'
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.model_validate({"engine": {"base": tmp_path / "base"}})
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "try.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_experiment_has_what_is_shared_and_what_is_its_own(tmp_path: Path, settings: Settings) -> None:
+    text = (
+        f"{HEAD}[recipe]\nlearning_rate = 3e-3\n[options]\ntool_s = 4\n"
+        '[experiments.a]\n[experiments.b]\nsteps = 5\nrecipe = { rank = 4 }\noptions = { family = "sum" }\n'
+    )
+    file = read_plan(write(tmp_path, text), settings)
+    first, second = file.plans
+    assert (file.name, file.at_once) == ("try", 2)
+    assert (first.steps, second.steps, second.batch) == (2, 5, 32)
+    assert first.recipe == {"preset": "grpo", "staleness_max": 0, "learning_rate": 3e-3}
+    assert second.recipe == {**first.recipe, "rank": 4}
+    assert second.options == {"tool_s": 4, "family": "sum"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{HEAD}speed = 3\n[experiments.a]\n", "speed"),
+        (f"{HEAD}[experiments.a]\ngruops = 3\n", "gruops"),
+        (HEAD, "experiments"),
+        (f"{HEAD}[experiments]\n", "experiments"),
+        ("groups = 4\nsamples = 8\nsteps = 2\n[experiments.a]\n", "environment is missing"),
+        (f"{HEAD}[experiments.a]\nsamples = 1\n", "samples"),
+        (f"{HEAD}[experiments.a]\ngroups = 33\n", "264 outcomes in a step; learning.events_max is 256"),
+        (f"{HEAD}[experiments.a.recipe]\nrang = 4\n", "rang"),
+        (f"{HEAD}[experiments.a.recipe]\nrank = 32\n", "rank 32; engine.rank_max is 16"),
+        (f'{HEAD}base = "/no/such/base"\n[experiments.a]\n', "base: this installation has one base"),
+        (f'{HEAD}[experiments."a/b"]\n', "a/b"),
+        (f"{HEAD}[experiments.a\n", "try.toml"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(
+    tmp_path: Path, settings: Settings, text: str, why: str
+) -> None:
+    with pytest.raises(CommandFailed) as refusal:
+        read_plan(write(tmp_path, text), settings)
+    assert why in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(CommandFailed, match=r"nowhere\.toml"):
+        read_plan(tmp_path / "nowhere.toml", settings)
+
+
+@pytest.mark.parametrize(("name", "count"), [("sums", 8), ("variants", 6)])
+def test_the_examples_can_be_run(settings: Settings, name: str, count: int) -> None:
+    file = read_plan(ROOT / "examples" / "experiments" / f"{name}.toml", settings)
+    assert len(file.plans) == count
+    assert {plan.batch for plan in file.plans} == {128}
