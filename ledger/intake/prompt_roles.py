@@ -18,7 +18,6 @@ from ledger.database import in_chunks
 from ledger.events import Event, Interaction, Openings, Role
 from ledger.identity import Identity, ensure_identity_in
 from ledger.schema import agents, events, interactions, openings
-from ledger.versions.gate_modes import GateMode
 
 CONTINUATIONS_MAX = 4
 """Different conversations with one opening that share its role; each later one has a role of its own."""
@@ -28,6 +27,9 @@ OPENINGS_ENOUGH = 32
 
 They do where nothing else differs, as with a framework that always sends one user message. Where people ask
 one question under different instructions, it is one question, and has one role."""
+
+GATE_OFF = "off"
+"""`GateMode.OFF` of `ledger.versions.gate_modes`: versions are known above intake only."""
 
 Said = TypeVar("Said", Event, Interaction)
 
@@ -167,9 +169,7 @@ def _read_openings(connection: Connection, said: Iterable[tuple[str, Openings]])
         groups=groups,
         continuations=counts,
         different={agent: _some_different(connection, agent) for agent in looked_up},
-        unjudged=frozenset(
-            connection.scalars(select(agents.c.name).where(agents.c.gate == GateMode.OFF.value))
-        ),
+        unjudged=frozenset(connection.scalars(select(agents.c.name).where(agents.c.gate == GATE_OFF))),
     )
 
 

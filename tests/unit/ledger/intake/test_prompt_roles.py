@@ -11,7 +11,7 @@ from feedback.grouping import openings_of
 from ledger.database import Database
 from ledger.events import Event, Role
 from ledger.identity import ensure_identity
-from ledger.intake.prompt_roles import CONTINUATIONS_MAX, forget_openings, keyed_role
+from ledger.intake.prompt_roles import CONTINUATIONS_MAX, GATE_OFF, forget_openings, keyed_role
 from ledger.learning.agents import Agent, declare
 from ledger.learning.event_queries import event_by_uid
 from ledger.schema import openings
@@ -133,6 +133,7 @@ def test_what_has_a_role_keeps_it_when_its_opening_becomes_common(database: Data
 
 
 def test_all_prompts_are_for_training_while_nobody_judges_the_agent_and_stay_so(database: Database) -> None:
+    assert GateMode.OFF.value == GATE_OFF
     declare(database, Agent(name="billing", base_hash="b" * 64, gate=GateMode.OFF))
     asked = {f"e{number}": user(f"cancel order {number}") for number in range(40)}
     keep(database, *(build_said(id, message) for id, message in asked.items()))
