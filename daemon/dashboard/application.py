@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from daemon.console import CommandFailed
-from daemon.dashboard.pages import agents
+from daemon.dashboard.pages import agents, events, versions
 from daemon.dashboard.rendering import STATIC, Templates
 from daemon.dashboard.reports import Reports
 from daemon.dashboard.sessions import COOKIE, SESSION_S_MAX, Sessions, Viewer
@@ -53,6 +53,9 @@ class Dashboard:
                 Route("/", lambda _: RedirectResponse("/agents")),
                 self._page("/agents", agents.show_agents),
                 self._page("/agents/{agent:path}", agents.show_agent),
+                self._page("/versions/{reference:path}", versions.show_version),
+                self._page("/event", events.show_event),
+                self._page("/events", events.show_events),
                 Route("/key", self._give_key, methods=["GET", "POST"]),
                 Route("/key/forget", self._forget_key, methods=["POST"]),
                 Route("/healthz", lambda _: JSONResponse({"alive": True})),
