@@ -12,20 +12,20 @@ _WORDS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
+class MarkedPassage:
     """A part of a text. `differs`: the other text has something else here."""
 
     text: str
     differs: bool
 
 
-def changed_words(before: str, after: str) -> tuple[tuple[Passage, ...], tuple[Passage, ...]]:
+def changed_words(before: str, after: str) -> tuple[tuple[MarkedPassage, ...], tuple[MarkedPassage, ...]]:
     """Both texts in passages, joined to the whole texts again."""
     olds, news = _WORDS.findall(before), _WORDS.findall(after)
     if len(olds) > WORDS_MAX or len(news) > WORDS_MAX:
-        return (Passage(text=before, differs=False),), (Passage(text=after, differs=False),)
-    old_passages: list[Passage] = []
-    new_passages: list[Passage] = []
+        return (MarkedPassage(text=before, differs=False),), (MarkedPassage(text=after, differs=False),)
+    old_passages: list[MarkedPassage] = []
+    new_passages: list[MarkedPassage] = []
     for tag, old_from, old_to, new_from, new_to in SequenceMatcher(
         a=olds, b=news, autojunk=False
     ).get_opcodes():
@@ -34,6 +34,6 @@ def changed_words(before: str, after: str) -> tuple[tuple[Passage, ...], tuple[P
     return tuple(old_passages), tuple(new_passages)
 
 
-def _add(passages: list[Passage], text: str, *, differs: bool) -> None:
+def _add(passages: list[MarkedPassage], text: str, *, differs: bool) -> None:
     if text:
-        passages.append(Passage(text=text, differs=differs))
+        passages.append(MarkedPassage(text=text, differs=differs))

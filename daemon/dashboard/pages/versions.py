@@ -14,7 +14,7 @@ from daemon.commands.documents.version_document import (
 from daemon.commands.receipts import gist
 from daemon.commands.versions import training_line, tries_line
 from daemon.console import judgement, live_test
-from daemon.dashboard.changed_words import Passage, changed_words
+from daemon.dashboard.changed_words import MarkedPassage, changed_words
 from daemon.dashboard.visit import Visit
 from ledger.reports.examples import Example, examples_of
 from ledger.versions.canary import CanaryStep, steps_of
@@ -31,8 +31,8 @@ class ComparedAnswers:
 
     example: Example
     prompt: str
-    before: tuple[Passage, ...]
-    after: tuple[Passage, ...]
+    before: tuple[MarkedPassage, ...]
+    after: tuple[MarkedPassage, ...]
 
     @property
     def result(self) -> str:
