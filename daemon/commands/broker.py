@@ -13,6 +13,7 @@ from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
 from daemon.signers import sending_key
+from daemon.terminal.progress import working
 from feedback import inspection
 from feedback.connection import Cluster
 from feedback.inspection import BrokerAway, Extent
@@ -28,9 +29,10 @@ ACK_S_MAX = 10.0
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[str, ...]:
     """Create those of the four topics that do not exist. Returns their names."""
     try:
-        return inspection.make_topics(
-            cluster(settings), Topics(), partitions=partitions, replication=replication
-        )
+        with working(f"asking Kafka at {settings.kafka.bootstrap_servers}"):
+            return inspection.make_topics(
+                cluster(settings), Topics(), partitions=partitions, replication=replication
+            )
     except BrokerAway as away:
         raise broker_away(settings, away) from None
 
