@@ -154,8 +154,14 @@ def outcome(
     agent: Agent = None,
     value: Annotated[float | None, typer.Option(help="From -1 to 1.")] = None,
     scope: Annotated[
-        str, typer.Option(help="final: it is about the last turn; all: about every turn.")
-    ] = "final",
+        str | None,
+        typer.Option(
+            help="final: it is about the last turn; all: about every turn, the default of a conversation."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task that was tried; alone, it names the conversation.")
+    ] = None,
     prompt: Prompt = None,
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
@@ -176,6 +182,7 @@ def outcome(
     data = {
         "value": value,
         "scope": scope,
+        "task": task,
         "messages": _messages(system, prompt),
         "said": said,
         "amends": amends,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, func, or_, select, true, update
 
 from ledger.database import Database, in_chunks
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status, Trust
@@ -170,11 +170,14 @@ def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, 
     return interaction_by_id
 
 
-def conversation(connection: Connection, agent: str, name: str) -> list[Interaction]:
-    """The captured interactions of one conversation, in order of turn."""
+def conversation(
+    connection: Connection, agent: str, name: str, *, until_s: float | None = None
+) -> list[Interaction]:
+    """The interactions of one conversation that were captured `until_s` (Unix time), in order of turn."""
+    until = true() if until_s is None else interactions.c.received_s <= until_s
     query = (
         select(interactions)
-        .where(interactions.c.agent == agent, interactions.c.conversation == name)
+        .where(interactions.c.agent == agent, interactions.c.conversation == name, until)
         .order_by(interactions.c.turn, interactions.c.received_s)
     )
     return [interaction_of_row(row) for row in connection.execute(query)]

@@ -1,10 +1,10 @@
-"""Events are found by their names, which may hold the sign that parts them."""
+"""Events are found by their names, which may hold the sign that parts them; conversations as they were."""
 
 from sqlalchemy import text
 
-from ledger.database import Database
-from ledger.learning.event_queries import event_by_uid, events_named
-from tests.unit.ledger.event_builder import build_event, keep
+from ledger.database import Database, now_s
+from ledger.learning.event_queries import conversation, event_by_uid, events_named
+from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
 
 
 def test_events_are_found_by_name_wherever_the_name_is_parted(database: Database) -> None:
@@ -34,3 +34,14 @@ def test_a_name_is_looked_up_in_an_index(database: Database) -> None:
             )
         ).all()
     assert not [row for row in plan if row.detail == "SCAN events"]
+
+
+def test_what_is_captured_later_is_no_part_of_a_conversation_as_it_was(database: Database) -> None:
+    keep(database, build_interaction("t0", conversation="talk", turn=0), partition=INTERACTIONS)
+    with database.read() as connection:
+        then_s = now_s(connection)
+    keep(database, build_interaction("t1", conversation="talk", turn=1), partition=INTERACTIONS)
+    with database.read() as connection:
+        assert [each.id for each in conversation(connection, "billing", "talk")] == ["t0", "t1"]
+        then = conversation(connection, "billing", "talk", until_s=then_s)
+    assert [each.id for each in then] == ["t0"]
