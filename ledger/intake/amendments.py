@@ -94,7 +94,7 @@ def _captured_turns(connection: Connection, agent: str, conversation: str) -> di
 
 
 def _open(
-    connection: Connection, event: Row[Any], *, role: str, group: str, interaction: str | None = None
+    connection: Connection, event: Any, *, role: str, group: str, interaction: str | None = None
 ) -> None:
     """Give one event its role, and what amends it too; `interaction` is what it turned out to be about."""
     status = case((events.c.status.in_(_OPENED), Status.OPEN.value), else_=events.c.status)
