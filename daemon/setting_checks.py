@@ -10,12 +10,14 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from engine.recipe import Recipe, recipe_from
+from feedback.bridges.webhook_secrets import signing_secret
 from ledger.versions.gate_modes import GateMode
 from serving.scoring.scorers import SCORERS
 
@@ -96,6 +98,22 @@ def header_secret(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]{1,4096}", secret.get_secret_value()):
         raise ValueError("must be printable ASCII without spaces, and not empty")
     return secret
+
+
+def absolute_path(path: Path) -> Path:
+    """The path from the root: a relative one would be another folder in another process."""
+    return path.expanduser().resolve()
+
+
+def bridged_tool(kind: str, secret: SecretStr | None) -> None:
+    """A secret for a tool that calls the bridge, in the form that the tool has."""
+    if secret is None:
+        raise ValueError(f"{kind} needs `secret`: anybody could call the bridge in its name")
+    if kind == "argilla":
+        try:
+            signing_secret(secret.get_secret_value())
+        except ValueError:
+            raise ValueError("argilla's `secret` is base64, as Argilla shows it") from None
 
 
 def recipe(changes: dict[str, Any]) -> dict[str, Any]:

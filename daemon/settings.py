@@ -12,6 +12,7 @@ from daemon.limit_settings import LimitSettings
 from daemon.rejudge_settings import RejudgeSettings
 from daemon.scorer_settings import ScorerSettings
 from daemon.setting_group import SettingGroup as _Group
+from daemon.setting_groups.bridges import BridgeSettings
 from daemon.setting_groups.canary import CanarySettings
 from daemon.setting_groups.dashboard import DashboardSettings
 from daemon.setting_groups.experiments import ExperimentSettings
@@ -22,11 +23,7 @@ from ledger.versions.gate_modes import GateMode
 VARIABLE_PREFIX = "CLORAD_"
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().resolve()
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(setting_checks.absolute_path)]
 Brokers = Annotated[str, AfterValidator(setting_checks.brokers)]
 LedgerUrl = Annotated[str, AfterValidator(setting_checks.ledger_url)]
 ServerUrl = Annotated[str, AfterValidator(setting_checks.server_url)]
@@ -256,6 +253,7 @@ class Settings(BaseSettings):
 
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     feedback: FeedbackSettings = Field(default_factory=FeedbackSettings)
+    bridges: BridgeSettings = Field(default_factory=BridgeSettings)
     git: GitSettings = Field(default_factory=GitSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)

@@ -53,7 +53,7 @@ class Named(TypedDict, total=False):
     at: datetime  # when it happened; now if not given
 
 
-class About(Named, total=False):
+class AboutAnswer(Named, total=False):
     """What the feedback is about: an interaction, or the request itself. `feedback/wire.py` has fields."""
 
     interaction: str
@@ -119,7 +119,7 @@ class _Verbs(ABC, Generic[Result]):
         *,
         rejected: Reply | None = None,
         comment: str | None = None,
-        **about: Unpack[About],
+        **about: Unpack[AboutAnswer],
     ) -> Result:
         """The agent should have answered `corrected`. Raises as `send` does."""
         return self._say(
@@ -127,19 +127,19 @@ class _Verbs(ABC, Generic[Result]):
         )
 
     def approve(
-        self, *, said: Reply | None = None, reason: str | None = None, **about: Unpack[About]
+        self, *, said: Reply | None = None, reason: str | None = None, **about: Unpack[AboutAnswer]
     ) -> Result:
         """The answer is right, and should stay as it is. Raises as `send` does."""
         return self._say("intervention", {"action": "approve", "said": said, "reason": reason}, about)
 
     def reject(
-        self, *, said: Reply | None = None, reason: str | None = None, **about: Unpack[About]
+        self, *, said: Reply | None = None, reason: str | None = None, **about: Unpack[AboutAnswer]
     ) -> Result:
         """The answer is wrong; nobody says what would be right. Raises as `send` does."""
         return self._say("intervention", {"action": "reject", "said": said, "reason": reason}, about)
 
     def take_over(
-        self, turns: Sequence[Mapping[str, Any]], *, reason: str | None = None, **about: Unpack[About]
+        self, turns: Sequence[Mapping[str, Any]], *, reason: str | None = None, **about: Unpack[AboutAnswer]
     ) -> Result:
         """An operator answered in the agent's place: `turns` from then on, the operator's as role assistant.
 
@@ -153,15 +153,12 @@ class _Verbs(ABC, Generic[Result]):
         self,
         value: float,
         *,
-        scope: Literal["final", "all"] | None = None,
+        scope: Literal["final", "all"] = "final",
         task: str | None = None,
         said: Reply | None = None,
-        **about: Unpack[About],
+        **about: Unpack[AboutAnswer],
     ) -> Result:
-        """Something ended well (1) or badly (-1), or between: the last turn, or all of them.
-
-        Without `scope` it is all of them where only a conversation is named. Raises as `send` does.
-        """
+        """Something ended well (1) or badly (-1), or between. Raises as `send` does."""
         return self._say(
             "outcome", {"value": float(value), "scope": scope, "task": task, "said": said}, about
         )
@@ -180,7 +177,7 @@ class _Verbs(ABC, Generic[Result]):
         )
 
     def _say(
-        self, kind: str, own: Mapping[str, Any], about: About | Named, *, source: str | None = None
+        self, kind: str, own: Mapping[str, Any], about: AboutAnswer | Named, *, source: str | None = None
     ) -> Result:
         data = {"agent": self._agent, "author": self._author, **about, **own}
         event_id, at = data.pop("event_id", None), data.pop("at", None)

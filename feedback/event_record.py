@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import signing, wire
-from feedback.complaints import complaint
 from feedback.producer import KafkaRecord
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignedFields, SigningKey
@@ -42,7 +41,7 @@ def build_event_record(
     try:
         wire.TYPES[full].model_validate(dict(data))
     except ValidationError as fault:
-        raise ValueError(complaint(fault)) from None
+        raise ValueError(wire.complaint(fault)) from None
     counts: RedactionCounts = Counter()
     ids = wire.IDS if full == "clorad.interaction.v1" else ()
     kept = redactor.event_data({name: data[name] for name in data if name not in ids}, counts)

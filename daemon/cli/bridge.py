@@ -16,25 +16,27 @@ def bridge() -> None:
 
 
 @app.command()
+def run(context: Context) -> None:
+    """Take annotations from the tools under [bridges] in the settings, until a signal stops it."""
+    import sys
+
+    from daemon.commands.running import run_one
+    from daemon.process.role_names import BRIDGE
+
+    sys.exit(run_one(BRIDGE, settings_of(context)))
+
+
+@app.command()
 def git(
     context: Context,
     repo: Annotated[Path, typer.Option(help="A clone; best a mirror, which has merged branches too.")],
-    branch: Annotated[
-        str | None, typer.Option(help="The branch that people merge into; what is checked out if not given.")
-    ] = None,
+    branch: Annotated[str, typer.Option(help="The branch that people merge into.")] = "HEAD",
     agent: Annotated[
         str | None,
         typer.Option(
             help="Only this agent's interactions, and those that were not captured as this agent's."
         ),
     ] = None,
-    event: Annotated[
-        Path | None,
-        typer.Option(
-            help="A webhook's payload of GitHub or GitLab: it names the branch, and what a squash became."
-        ),
-    ] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Run git fetch before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,13 +47,4 @@ def git(
     """
     from daemon.commands.bridging import git as bridging
 
-    bridging.scan(
-        settings_of(context),
-        repo,
-        branch=branch,
-        agent=agent,
-        payload=event,
-        fetch=fetch,
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+    bridging.scan(settings_of(context), repo, branch=branch, agent=agent, dry_run=dry_run, as_json=as_json)

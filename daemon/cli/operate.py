@@ -170,7 +170,6 @@ def letters_redrive(
         everything=everything,
         limit=limit,
         dry_run=dry_run,
-        by=this_user(),
         as_json=as_json,
     )
 

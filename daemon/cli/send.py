@@ -9,8 +9,7 @@ import typer
 
 from daemon.cli.author import this_user
 from daemon.cli.context import AsJson, Context, settings_of
-from daemon.cli.conversation_files import read_message, read_turns
-from daemon.cli.picked_turn import show_turns, turn_of_conversation, turn_of_file
+from daemon.cli.conversation_files import read_conversation, read_message, read_turns
 from daemon.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -28,8 +27,7 @@ Interaction = Annotated[
     typer.Option(help="x-clorad-interaction of the answer, in place of texts.", rich_help_panel=_ABOUT),
 ]
 Conversation = Annotated[
-    str | None,
-    typer.Option(help="The conversation; without --interaction: as it was captured.", rich_help_panel=_ABOUT),
+    str | None, typer.Option(help="The conversation of the answer.", rich_help_panel=_ABOUT)
 ]
 Author = Annotated[
     str | None,
@@ -64,7 +62,7 @@ MessagesFile = Annotated[
 Turn = Annotated[
     int | None,
     typer.Option(
-        help="The agent's turn in --messages or --conversation, from 0; on a terminal you are asked.",
+        help="The agent's turn in --messages, from 0 (clorad send turns FILE).",
         min=0,
         rich_help_panel=_ABOUT,
     ),
@@ -100,10 +98,8 @@ def correction(
     as_json: AsJson = False,
 ) -> None:
     """Send the answer that an agent should have given."""
-    about = turn_of_file(messages, turn)
+    about = read_conversation(messages, turn=turn)
     said = about.pop("said", None)
-    if not (messages or prompt or interaction or file):
-        about = turn_of_conversation(context, agent, conversation, turn, may_be_whole=False)
     data = {
         **about,
         "messages": _messages(system, prompt) or about.get("messages"),
@@ -139,10 +135,7 @@ def intervention(
     as_json: AsJson = False,
 ) -> None:
     """Send that a person intervened, or approved the answer. A takeover needs --file for its turns."""
-    about = turn_of_file(messages, turn)
-    if not (messages or prompt or interaction or file):
-        whole = action not in ("takeover", "override")
-        about = turn_of_conversation(context, agent, conversation, turn, may_be_whole=whole)
+    about = read_conversation(messages, turn=turn)
     data = {
         **about,
         "action": action,
@@ -161,14 +154,8 @@ def outcome(
     agent: Agent = None,
     value: Annotated[float | None, typer.Option(help="From -1 to 1.")] = None,
     scope: Annotated[
-        str | None,
-        typer.Option(
-            help="final: it is about the last turn; all: about every turn, the default of a conversation."
-        ),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="The task that was tried; alone, it names the conversation.")
-    ] = None,
+        str, typer.Option(help="final: it is about the last turn; all: about every turn.")
+    ] = "final",
     prompt: Prompt = None,
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
@@ -189,7 +176,6 @@ def outcome(
     data = {
         "value": value,
         "scope": scope,
-        "task": task,
         "messages": _messages(system, prompt),
         "said": said,
         "amends": amends,
@@ -222,7 +208,10 @@ def turns(
     file: Annotated[Path, typer.Argument(help="A conversation as a JSON file, as --messages takes it.")],
 ) -> None:
     """Show a conversation with the numbers of the agent's turns, for --turn. Nothing is sent."""
-    show_turns(read_turns(file))
+    from daemon.console import short
+
+    for number, role, text in read_turns(file):
+        typer.echo(f"{'' if number is None else number:>3}  {role:<9}  {short(text)}")
 
 
 def _messages(system: str | None, prompt: str | None) -> list[dict[str, str]] | None:

@@ -69,6 +69,8 @@ def _role(name: str) -> Role:
             from daemon.roles.learner import run
         case "fleet":
             from daemon.roles.fleet import run
+        case "bridge":
+            from daemon.roles.bridge import run
         case _:
             assert name == "gateway", name
             from daemon.roles.gateway import run

@@ -1,0 +1,1 @@
+"""Receives webhooks of other tools."""

@@ -1,0 +1,97 @@
+"""The HTTP server that tools call: one path for each tool, behind the bounds of the gateway's edge."""
+
+import math
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+
+from serving.bridges.webhook import PATH, Webhook
+from serving.gateway.access.control import AccessControl, AccessOptions
+from serving.gateway.app import listening_socket
+from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoints
+from serving.gateway.edge.bounded_connection import connection_factory
+from serving.gateway.edge.file_limit import fit_to_file_limit
+from serving.gateway.edge.http_request import HttpRequest
+from serving.gateway.edge.limits import GatewayLimits
+from serving.gateway.shutdown import ACCEPTED_AT_ONCE, GatewayServer, ShutdownWatcher
+from serving.health_report import HealthReport
+
+DRAIN_S_MAX = 70.0
+"""Seconds that answers in flight may take during shutdown: sending an event may take 60."""
+
+
+def build_receiver(
+    webhooks: Mapping[str, Webhook],
+    *,
+    limits: GatewayLimits,
+    access: AccessOptions,
+    stopping: threading.Event,
+) -> EdgeApplication:
+    """The application: `POST /bridges/NAME`, and `GET /healthz`. Each webhook verifies its own callers."""
+
+    async def alive(_: HttpRequest) -> ASGIApp:
+        return JSONResponse({"alive": True})
+
+    endpoints = {
+        f"{PATH}{name}": Endpoint(method="POST", answer=webhook.answer, right=None)
+        for name, webhook in webhooks.items()
+    } | {"/healthz": Endpoint(method="GET", answer=alive, right=None)}
+
+    @asynccontextmanager
+    async def build() -> AsyncIterator[Endpoints]:
+        yield endpoints
+
+    return EdgeApplication(build, limits, AccessControl.of(access, dict), stopping)
+
+
+def run_receiver(
+    webhooks: Mapping[str, Webhook],
+    *,
+    host: str,
+    port: int,
+    limits: GatewayLimits,
+    access: AccessOptions,
+    stopping: threading.Event,
+    health: HealthReport,
+) -> None:
+    """Answer webhooks until told to stop; then finish those in flight. Raises `OSError`."""
+    limits = fit_to_file_limit(limits)
+    app = build_receiver(webhooks, limits=limits, access=access, stopping=stopping)
+    server = GatewayServer(
+        uvicorn.Config(
+            app,
+            lifespan="on",
+            http=connection_factory(limits),
+            ws="none",
+            backlog=ACCEPTED_AT_ONCE,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=math.ceil(limits.idle_s_max),
+        ),
+        drain_s_max=DRAIN_S_MAX,
+    )
+    over = threading.Event()
+    with listening_socket(host, port) as listening:
+        watch = threading.Thread(
+            target=ShutdownWatcher(server, delay_s=0.0).watch,
+            args=(stopping, over),
+            kwargs={
+                "check": lambda: health.ready("receiver", True),
+                "alive": lambda: health.alive("receiver"),
+                "unready": lambda: health.ready("receiver", False, "asked to stop"),
+                "broken": lambda: False,
+            },
+            name="receiver-watch",
+        )
+        watch.start()
+        try:
+            server.run(sockets=[listening])
+        finally:
+            stopping.set()
+            over.set()
+            watch.join()
