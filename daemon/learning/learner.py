@@ -29,7 +29,7 @@ class LearnerOptions:
     limits: TurnLimits
     slots: int  # agents in one pass at most
     gather_s: float  # how long the first due agent waits for others
-    idle_s: float = 0.5  # pause when no agent is due
+    idle_s: float = 0.1  # pause when no agent is due
     lease_s: float = 8.0  # silence after which another learner may take the agents
 
 

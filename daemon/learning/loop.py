@@ -11,6 +11,7 @@ import structlog
 
 from daemon.learning import metrics
 from daemon.learning.learner import Learner, Stopped
+from daemon.learning.pacing import gathering_s
 from daemon.learning.planning import plan_turn
 from daemon.learning.scheduler import (
     Freshness,
@@ -44,6 +45,7 @@ def learn(learner: Learner, stopping: threading.Event) -> None:
     metrics.start_counters()
     while not stopping.is_set():
         learner.show_life()
+        began_s = learner.clock()
         try:
             worked = resume_pass(learner, stopping) or start_pass(learner, stopping)
         except (LedgerUnavailable, OSError) as fault:
@@ -56,8 +58,8 @@ def learn(learner: Learner, stopping: threading.Event) -> None:
         else:
             learner.health.ready("ledger", True)
             learner.health.ready("store", True)
-            if not worked:
-                stopping.wait(learner.options.idle_s)
+            if not worked:  # as long as it counted at least: counting large backlogs leaves time to others
+                stopping.wait(max(learner.options.idle_s, learner.clock() - began_s))
 
 
 def resume_pass(learner: Learner, stopping: threading.Event) -> bool:
@@ -84,9 +86,11 @@ def start_pass(learner: Learner, stopping: threading.Event) -> bool:
     with learner.database.read() as connection:
         if not learner.pacing.should_count(backlog.stamp(connection), now_s):
             return False
-        due = due_backlogs(backlog.backlogs(connection), options.freshness)
+        waiting = backlog.backlogs(connection)
+        due = due_backlogs(waiting, options.freshness)
         trained = usage.recent_costs(connection)
-    if not learner.pacing.has_gathered(len(due), now_s, gather_s=options.gather_s):
+    gather_s = gathering_s(waiting, due, gather_s=options.gather_s)
+    if not learner.pacing.has_gathered(len(due), now_s, gather_s=gather_s):
         return False
     if not _has_disk(learner):
         return False

@@ -4,7 +4,11 @@ Counting takes a second where a million events wait, so a learner counts again o
 in the ledger. Agents in one pass cost less than one by one, so the first due agent waits a little for others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ledger.learning.backlog import Backlog
+from ledger.versions.gate_modes import GateMode
 
 COUNT_AGAIN_S = 10.0
 """Longest time between two counts: feedback becomes due by its age although nothing happens."""
@@ -37,3 +41,19 @@ class Pacing:
             return False
         self.due_since_s = None
         return True
+
+
+def gathering_s(backlogs: Sequence[Backlog], due: Sequence[Backlog], *, gather_s: float) -> float:
+    """Seconds that the first due agent waits for others.
+
+    Experiments alone wait only while another one has outcomes of a step that is not complete: each of their
+    steps would take so much longer.
+    """
+    agents_due = {backlog.agent for backlog in due}
+    others_come = any(
+        backlog.untaught > 0
+        for backlog in backlogs
+        if backlog.agent not in agents_due and not backlog.is_learning and not backlog.has_candidate
+    )
+    is_experiments = bool(due) and all(backlog.gate is GateMode.OFF for backlog in due)
+    return 0.0 if is_experiments and not others_come else gather_s

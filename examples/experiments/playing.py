@@ -28,6 +28,7 @@ class PlayedConversation:
     value: float
     interaction: str  # its last one
     turns: int
+    version: str  # that gave the last answer
 
 
 class OutcomeSender(Protocol):

@@ -92,7 +92,10 @@ class Sums:
             rewards.append(float(expression is not None and self._is_right(problem, expression)))
         assert answer is not None
         return PlayedConversation(
-            value=statistics.fmean(rewards), interaction=answer.interaction, turns=len(task)
+            value=statistics.fmean(rewards),
+            interaction=answer.interaction,
+            turns=len(task),
+            version=answer.version,
         )
 
     def _is_right(self, problem: SkillPrompt, expression: str) -> bool:

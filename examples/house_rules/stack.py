@@ -44,6 +44,7 @@ class StackOptions:
     agents: Mapping[str, str]  # name -> scorer
     base: BaseOptions = field(default_factory=lambda: BaseOptions(path=BASE))
     replicas: int = 1
+    max_loras: int = 8  # adapters in one batch of a replica
     separate_roles: bool = False  # one process for each role instead of `clorad run`, to kill them one by one
 
 
@@ -175,7 +176,10 @@ class Stack:
         cores = os.cpu_count() or 1
         for number in range(self._plan.replicas):
             # Two replicas get one core each. With one replica a core stays free for the learner.
-            options = ServerOptions(cores=str(number % cores) if self._plan.replicas > 1 else None)
+            options = ServerOptions(
+                max_loras=self._plan.max_loras,
+                cores=str(number % cores) if self._plan.replicas > 1 else None,
+            )
             replica = LocalReplica(
                 self._plan.base.path, self.folder / f"replica-{number}", free_port(), options=options
             )

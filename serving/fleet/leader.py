@@ -181,6 +181,7 @@ def lead(fleet: Fleet, leased: Leased, stopping: threading.Event, leader_loops: 
             fleet.health.alive("fleet")
             ended = set(wait(running, timeout=0.1, return_when=FIRST_COMPLETED).done)
         ending.set()
+        fleet.reports.tell()
     for gauge in (_rotation, _configured, _missing):  # the next leader exports them
         gauge.withdraw()
     for future in running:
@@ -192,6 +193,7 @@ def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Eve
     """Make one replica hold what the ledger wants, round after round, until `ending` is set."""
     rows: list[Wanted] = []
     left_out: list[str] = []
+    change = 0
     while not ending.is_set():
         try:
             with fleet.database.read() as connection:
@@ -214,13 +216,13 @@ def run_replica_loop(fleet: Fleet, reconciler: Reconciler, ending: threading.Eve
         fleet.reports.add(report)
         missing = sum(version.model not in report.verified for version in versions)
         _missing.set(missing, {"replica": urlsplit(reconciler.url).netloc.rpartition("@")[2]})
-        ending.wait(fleet.options.tick_s)
+        change = fleet.reports.wait(change, fleet.options.tick_s)
 
 
 def run_report_loop(fleet: Fleet, ending: threading.Event) -> None:
     """Record for the gateways what the replicas hold, at each change and every `REPORT_S_MAX` seconds."""
     written: object = None
-    written_s = 0.0
+    written_s, change = 0.0, 0
     while not ending.is_set():
         # A leader that has no report about a replica yet must not take that replica out of rotation.
         if fleet.reports.is_complete():
@@ -235,21 +237,22 @@ def run_report_loop(fleet: Fleet, ending: threading.Event) -> None:
             in_rotation = sum(state.in_rotation for state in states)
             _rotation.set(in_rotation)
             fleet.health.ready("replicas", in_rotation > 0, f"{in_rotation} of {len(states)} in rotation")
-        ending.wait(min(0.1, fleet.options.tick_s))
+        change = fleet.reports.wait(change, min(0.1, fleet.options.tick_s))
 
 
 def run_judging_loop(
     fleet: Fleet, take_steps: Callable[[Judging, threading.Event], bool], ending: threading.Event
 ) -> None:
     """Judge candidates until `ending` is set, or promote those that passed, as `take_steps` does."""
+    change = 0
     while not ending.is_set():
         pause_s = min(0.2, fleet.options.tick_s)
         try:
             if take_steps(fleet.judging, ending):
-                pause_s = 0.0
+                fleet.reports.tell()
         except (ReplicaUnavailable, ReplicaRefused, LedgerUnavailable) as fault:
             log.warning("judging broke off, it begins again", fault=str(fault)[:200])
             pause_s = _RETRY_S
         except Interrupted:
             return
-        ending.wait(pause_s)
+        change = fleet.reports.wait(change, pause_s)

@@ -1,4 +1,4 @@
-"""Keeps the last report about each replica, for all loops of the fleet role."""
+"""Keeps the last report about each replica for the loops of the fleet role, and wakes them at a change."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,18 +9,39 @@ from serving.fleet.reconciler import Report, in_rotation
 
 
 class ReplicaReports:
-    """The last report about each replica. Safe to use from any thread."""
+    """The last report about each replica. Safe to use from any thread.
+
+    A loop that changes what another one waits for calls `tell`: a version then serves half a second sooner
+    than with loops that only look from time to time.
+    """
 
     def __init__(self, urls: Iterable[str]) -> None:
         self._urls = tuple(urls)
         self._lock = threading.Lock()
         self._reports: dict[str, Report] = {}
         self._serving: frozenset[str] = frozenset()
+        self._news = threading.Condition()
+        self._changes = 0
 
     def add(self, report: Report) -> None:
         """Replace the earlier report about that replica."""
         with self._lock:
+            is_news = self._reports.get(report.url) != report
             self._reports[report.url] = report
+        if is_news:
+            self.tell()
+
+    def tell(self) -> None:
+        """Wake the loops that wait for a change."""
+        with self._news:
+            self._changes += 1
+            self._news.notify_all()
+
+    def wait(self, change: int, wait_s: float) -> int:
+        """Wait for another change than that number, so long at most. Returns the number of the last one."""
+        with self._news:
+            self._news.wait_for(lambda: self._changes != change, wait_s)
+            return self._changes
 
     def clear(self) -> None:
         """Drop every report: another process may have led since they were made."""

@@ -1,6 +1,12 @@
 """A learner counts the backlogs only when that can tell it something new, and gathers agents for a pass."""
 
-from daemon.learning.pacing import COUNT_AGAIN_S, Pacing
+from typing import Any
+
+import pytest
+
+from daemon.learning.pacing import COUNT_AGAIN_S, Pacing, gathering_s
+from ledger.learning.backlog import Backlog
+from ledger.versions.gate_modes import GateMode
 
 HERE, THERE = (1, 1, 1), (1, 1, 2)
 
@@ -37,3 +43,31 @@ def test_the_wait_begins_anew_when_no_agent_is_due_any_more() -> None:
 
 def test_without_a_time_to_gather_a_pass_starts_at_once() -> None:
     assert Pacing().has_gathered(1, 0.0, gather_s=0.0)
+
+
+def a_backlog(agent: str, untaught: int, **changed: Any) -> Backlog:
+    usual = {"champion": 0, "oldest_age_s": 1.0, "gate_new": 0, "refusals": 0, "gate": GateMode.OFF}
+    return Backlog(agent=agent, untaught=untaught, **{**usual, **changed})
+
+
+@pytest.mark.parametrize(
+    ("others", "wait_s"),
+    [
+        ([], 0.0),
+        ([{"untaught": 0}], 0.0),
+        ([{"untaught": 3}], 2.0),
+        ([{"untaught": 3, "is_learning": True}], 0.0),
+        ([{"untaught": 3, "has_candidate": True}], 0.0),
+    ],
+)
+def test_an_experiment_waits_only_for_others_whose_outcomes_are_coming(
+    others: list[dict[str, Any]], wait_s: float
+) -> None:
+    due = [a_backlog("sum", 16)]
+    backlogs = [*due, *(a_backlog(f"other {place}", **other) for place, other in enumerate(others))]
+    assert gathering_s(backlogs, due, gather_s=2.0) == wait_s
+
+
+def test_an_agent_that_users_talk_to_waits_in_any_case() -> None:
+    due = [a_backlog("billing", 16, gate=GateMode.CORRECTIONS)]
+    assert gathering_s(due, due, gather_s=2.0) == 2.0

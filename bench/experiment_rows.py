@@ -1,0 +1,143 @@
+"""Runs one row of `bench.experiments`: the same eight experiments, so many at a time, on real servers."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from examples.experiments.sums import FAMILIES
+from examples.house_rules.stack import Stack, StackOptions
+
+SETTINGS = {
+    "CLORAD_LEARNING__GATHER_S": "0.2",
+    "CLORAD_FLEET__REQUEST_S_MAX": "30",
+    "CLORAD_FLEET__ADAPTERS_MAX": "32",
+}
+"""What experiments alone need: passes that wait for others a moment only, old versions unloaded soon."""
+
+MAX_LORAS = 12  # eight versions that answer, some that are probed; the CPU build keeps a slot empty
+PARTS = ("step_s", "rollout_s", "wait_s", "train_s", "swap_s")
+REWARDED_STEP = 9
+GOOD = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPlan:
+    """What one row measures."""
+
+    regime: str
+    at_once: int
+    seed: int
+    experiments: int
+    steps: int
+    groups: int
+    samples: int
+    tool_s: float
+    cold: bool = False  # every experiment has servers and processes of its own, started for it
+
+
+class RowFailed(RuntimeError):
+    """An experiment of the row did not end as planned. The message has the last line of the command."""
+
+
+def measure_row(plan: RowPlan, stack: Stack | None, *, s_max: float) -> dict[str, Any]:
+    """The row's figures. A cold row starts servers itself. Raises `RowFailed` after `s_max` seconds."""
+    until_s = time.monotonic() + s_max
+    if plan.cold:
+        began_s, runs = time.time(), []
+        for place in range(plan.experiments):
+            with running_stack() as own:
+                runs += _run(own, plan, names(plan)[place : place + 1], until_s)
+    else:
+        assert stack is not None
+        began_s = time.time()
+        runs = _run(stack, plan, names(plan), until_s)
+    return {**asdict(plan), **figures(runs, began_s)}
+
+
+def figures(runs: Sequence[Mapping[str, Any]], began_s: float) -> dict[str, Any]:
+    """Seconds from the row's beginning until experiments ended, seconds of steps, and rewards."""
+    ended_s = [run["steps"][-1]["ended_at_s"] - began_s for run in runs]
+    steps = [step for run in runs for step in run["steps"]]
+    curves = {run["experiment"]: [step["reward"] for step in run["steps"]] for run in runs}
+    at_nine = [curve[REWARDED_STEP - 1] for curve in curves.values() if len(curve) >= REWARDED_STEP]
+    return {
+        "final_s": round(max(ended_s), 1),
+        "mean_s": round(fmean(ended_s), 1),
+        "first_s": round(min(ended_s), 1),
+        **{part: round(fmean(step[part] for step in steps), 3) for part in PARTS},
+        "rewards": curves,
+        "reward_first": round(fmean(curve[0] for curve in curves.values()), 4),
+        "reward_last": round(fmean(curve[-1] for curve in curves.values()), 4),
+        "at_90_by_step_9": sum(reward >= GOOD for reward in at_nine) if at_nine else None,
+        "missing": sum(step["missing"] for step in steps),
+        "tokens": sum(step["tokens"] for step in steps),
+    }
+
+
+def names(plan: RowPlan) -> list[str]:
+    """The names of the row's experiments: their agents are new in each row."""
+    cold = "-cold" if plan.cold else ""
+    return [
+        f"{family.replace('_', '-')}-{plan.regime}{cold}-{plan.at_once}-{plan.seed}"
+        for family in FAMILIES[: plan.experiments]
+    ]
+
+
+@contextlib.contextmanager
+def running_stack() -> Iterator[Stack]:
+    """Kafka, vLLM and the four roles, in a folder that is removed afterwards. Raises `StackFailedError`."""
+    with tempfile.TemporaryDirectory(prefix="clorad-experiments-") as folder:
+        os.environ.update(SETTINGS | {"CLORAD_EXPERIMENTS__PATH": str(Path(folder) / "results")})
+        stack = Stack(StackOptions(folder=Path(folder) / "stack", agents={}, max_loras=MAX_LORAS))
+        try:
+            stack.launch()
+            stack.start_role("run")
+            stack.wait_ready()
+            stack.wait_for_agents()
+            yield stack
+        finally:
+            stack.stop()
+
+
+def _run(stack: Stack, plan: RowPlan, experiments: Sequence[str], until_s: float) -> list[dict[str, Any]]:
+    file = stack.folder / f"{experiments[0]}.toml"
+    file.write_text(_experiment_file(plan, experiments))
+    words = ["experiment", "run", str(file), "--at-once", str(plan.at_once), "--json"]
+    try:
+        completed = subprocess.run(
+            [sys.executable, "-m", "daemon", "--config", str(stack.config), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=max(1.0, until_s - time.monotonic()),
+        )
+    except subprocess.TimeoutExpired:
+        raise RowFailed(f"{plan.regime}, {plan.at_once} at once: no time is left") from None
+    if completed.returncode != 0:
+        lines = (completed.stderr or completed.stdout).strip().splitlines() or ["it printed nothing"]
+        raise RowFailed(f"{plan.regime}, {plan.at_once} at once: {lines[-1][:300]}")
+    runs: list[dict[str, Any]] = json.loads(completed.stdout)
+    return runs
+
+
+def _experiment_file(plan: RowPlan, experiments: Sequence[str]) -> str:
+    head = (
+        'environment = ["python", "-m", "examples.experiments.sums"]\n'
+        f"groups = {plan.groups}\nsamples = {plan.samples}\nsteps = {plan.steps}\nseed = {plan.seed}\n"
+        "[recipe]\nlearning_rate = 3e-3\nsteps = 1\nsteps_min = 1\n"
+        f"new_per_step = {plan.groups * plan.samples}\n[options]\ntool_s = {plan.tool_s}\n"
+    )
+    families = [name.partition(f"-{plan.regime}")[0].replace("-", "_") for name in experiments]
+    return head + "".join(
+        f'[experiments.{name}.options]\nfamily = "{family}"\n'
+        for name, family in zip(experiments, families, strict=True)
+    )

@@ -1,0 +1,162 @@
+"""Measures how much sooner experiments end that run at once on one warm stack: the field report in small.
+
+The same eight experiments (word problems, one family each) run 1, 2, 4 and 8 at a time through the real
+daemon: rollouts from vLLM through the gateway, rewards over Kafka, packed training, a swap after each step.
+`latency`: 16 rollouts a step, a tool of 4 s. `compute`: 128 rollouts a step, no latency. `cold`: each
+experiment on servers started for it. A run that was broken off goes on from its journal.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bench.commit import commit
+from bench.experiment_rows import RowFailed, RowPlan, measure_row, running_stack
+from bench.experiment_training import training_ratio
+from bench.finished_runs import append_run, read_runs
+from daemon.commands.experiments.curves import curves_svg
+from daemon.commands.experiments.results import ResultFile
+from examples.house_rules.stack import ROOT, StackFailedError
+
+REPORTED = {
+    "final_ratio_n8": 2.81,
+    "step_ratio_n8": 2.62,
+    "first_result_ratio_n8": 1.97,
+    "retail_final_ratio_n2": 1.28,
+    "retail_step_ratio_n2": 1.57,
+    "train_ratio_n8": 2.10,
+    "experiments_at_90_by_step_9": 8,
+}
+"""The field report: one H200, Qwen3-4B, word problems of grade school, eight experiments of ten steps."""
+
+LATENCY = RowPlan(
+    regime="latency", at_once=1, seed=1, experiments=8, steps=10, groups=4, samples=4, tool_s=4.0
+)
+COMPUTE = replace(LATENCY, regime="compute", groups=16, samples=8, tool_s=0.0)
+SEEDS = (1, 2, 3)
+ROW_S_MAX = 3600.0
+
+
+def planned_rows(*, quick: bool, regimes: Sequence[str]) -> list[RowPlan]:
+    """The rows, the most telling ones first."""
+    if quick:
+        few = replace(LATENCY, experiments=4, steps=4)
+        return [replace(few, at_once=4), few]
+    rows = [replace(LATENCY, at_once=count) for count in (8, 1, 4, 2)]
+    rows += [replace(COMPUTE, at_once=count, seed=seed) for seed in SEEDS for count in (8, 1)]
+    rows.append(replace(LATENCY, cold=True))
+    return [row for row in rows if ("cold" if row.cold else row.regime) in regimes]
+
+
+def report(rows: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures, beside those of the field report. None: the row was not measured."""
+    latency = {row["at_once"]: row for row in rows if row["regime"] == "latency" and not row["cold"]}
+    at_once_max = max(latency, default=1)
+    compute = {n: [row for row in rows if row["regime"] == "compute" and row["at_once"] == n] for n in (1, 8)}
+    cold = next((row for row in rows if row["cold"]), None)
+    return {
+        "final_ratio_n8": _ratio(latency, 1, 8, "final_s"),
+        "first_result_ratio_n8": _ratio(latency, 8, 1, "first_s"),
+        "step_ratio_n8": _ratio(latency, 8, 1, "step_s"),
+        "most_at_once": at_once_max,
+        "final_ratio": _ratio(latency, 1, at_once_max, "final_s"),
+        "first_result_ratio": _ratio(latency, at_once_max, 1, "first_s"),
+        "final_ratio_n8_vs_cold": round(cold["final_s"] / latency[8]["final_s"], 2)
+        if cold and 8 in latency
+        else None,
+        "compute_final_ratio_n8": _mean_ratio(compute[1], compute[8], "final_s"),
+        "train_ratio_vs_peft": training["ratio"],
+        "training": dict(training),
+        "experiments_at_90_by_step_9": [row["at_90_by_step_9"] for row in compute[8]],
+        "reward_n8": [(row["reward_first"], row["reward_last"]) for row in compute[8]],
+        "reward_n1": [(row["reward_first"], row["reward_last"]) for row in compute[1]],
+        "reported": REPORTED,
+        "rows": list(rows),
+    }
+
+
+def _ratio(rows: Mapping[int, Mapping[str, Any]], above: int, below: int, column: str) -> float | None:
+    if above not in rows or below not in rows:
+        return None
+    return round(float(rows[above][column]) / float(rows[below][column]), 2)
+
+
+def _mean_ratio(
+    above: Sequence[Mapping[str, Any]], below: Sequence[Mapping[str, Any]], column: str
+) -> float | None:
+    if not above or not below:
+        return None
+    means = [statistics.fmean(row[column] for row in rows) for rows in (above, below)]
+    return round(means[0] / means[1], 2)
+
+
+def measure(plans: Sequence[RowPlan], journal: Path, *, minutes_max: float) -> list[dict[str, Any]]:
+    """Every row that was finished before or now. No row begins after `minutes_max`, and each ends by then."""
+    until_s = time.monotonic() + 60.0 * minutes_max
+    finished = read_runs(journal)
+    rows = []
+    with ExitStack() as servers:
+        stack = None
+        for plan in plans:
+            known = next((row for row in finished if asdict(plan).items() <= row.items()), None)
+            if known is None and until_s - time.monotonic() > 0:
+                if stack is None and not plan.cold:
+                    stack = servers.enter_context(running_stack())
+                try:
+                    known = measure_row(plan, stack, s_max=min(ROW_S_MAX, until_s - time.monotonic()))
+                except (RowFailed, StackFailedError) as fault:
+                    print(f"not measured: {fault}", flush=True)
+                    continue
+                append_run(journal, known)
+            if known is not None:
+                rows.append(known)
+                print(json.dumps({name: known[name] for name in known if name != "rewards"}), flush=True)
+    return rows
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the curves of the row that has most at once, its regime `compute` if that was measured."""
+    row = max(rows, key=lambda row: (row["regime"] == "compute", row["at_once"]))
+    curves = [
+        ResultFile(
+            Path(f"{name.partition('-' + row['regime'])[0]}.jsonl"), steps=[{"reward": r} for r in curve]
+        )
+        for name, curve in row["rewards"].items()
+    ]
+    path.write_text(curves_svg(curves, title=f"{row['at_once']} experiments at once: mean reward by step"))
+
+
+def main() -> None:
+    """`python -m bench.experiments [--quick] --json`; the last line is one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
+    parser.add_argument("--quick", action="store_true", help="four experiments of four steps, N 1 and 4")
+    parser.add_argument("--regimes", nargs="+", default=["latency", "compute", "cold"])
+    parser.add_argument("--minutes-max", type=float, default=120.0, help="no row begins after that")
+    parser.add_argument("--journal", type=Path, help="goes on from this file; .cache/ has one a commit")
+    parser.add_argument("--curves", type=Path, help="an SVG file for the curves")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with it
+    began_s, measured = time.monotonic(), commit()
+    name = f"experiments-{measured}{'-quick' if asked.quick else ''}.jsonl"
+    plans = planned_rows(quick=asked.quick, regimes=asked.regimes)
+    minutes_max = min(asked.minutes_max, 5.0) if asked.quick else asked.minutes_max
+    rows = measure(plans, asked.journal or ROOT / ".cache" / name, minutes_max=minutes_max)
+    training = training_ratio(agents=4 if asked.quick else 8, groups=LATENCY.groups, samples=LATENCY.samples)
+    if asked.curves and rows:
+        draw(rows, asked.curves)
+    about = {"seconds": round(time.monotonic() - began_s), "commit": measured, "cores": os.cpu_count()}
+    print(json.dumps({**report(rows, training), **about}))
+
+
+if __name__ == "__main__":
+    main()
