@@ -10,7 +10,7 @@ from engine.threads import WAITS
 
 os.environ.update(WAITS | os.environ)  # before anything loads torch
 
-pytest_plugins = ["tests.kafka_broker", "tests.vllm_server"]
+pytest_plugins = ["tests.kafka_broker", "tests.shop_world", "tests.vllm_server"]
 
 _ran: Counter[str] = Counter()
 

@@ -18,13 +18,11 @@ from engine.tokens import Tokens
 from examples.base_model.conversations import ActingSkill, Conversation, Message
 from examples.base_model.heldout_conversations import same_turns
 from examples.base_model.slots import SlotValues, read_words
-from examples.house_rules.demo import SHOP
 from examples.house_rules.people.feedback_producer import FeedbackProducer
 from examples.house_rules.people.gateway import GatewayClient
 from examples.house_rules.people.talk import HeldConversation, continued, talk
 from examples.house_rules.stack import BASE, Stack
 from examples.house_rules.world import Rule, World
-from examples.house_rules.world_file import read_world
 from ledger.database import Database
 from ledger.learning.passes import read_pass
 from ledger.learning.turns import Turn
@@ -37,17 +35,6 @@ IN_FLIGHT = 8
 LEARNED_S_MAX = 400.0
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return read_world(SHOP)
-
-
-@pytest.fixture(scope="module")
-def skill(world: World) -> ActingSkill:
-    assert world.acting is not None
-    return world.acting
 
 
 def ruled_conversations(world: World, count: int, *, held_out: bool) -> list[Conversation]:

@@ -6,16 +6,10 @@ from typing import Any
 import pytest
 
 from bench import conversations
-from bench.conversations import WORLD, exam, summarise
+from bench.conversations import exam, summarise
 from examples.base_model.conversations import ActingSkill, Conversation, Message
 from examples.house_rules.conversation_tasks import ruled
 from examples.house_rules.world import World
-from examples.house_rules.world_file import read_world
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return read_world(WORLD)
 
 
 class ScriptedAgent:

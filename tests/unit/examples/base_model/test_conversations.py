@@ -3,17 +3,10 @@
 import json
 import random
 
-import pytest
-
-from examples.base_model.conversations import ActingSkill, Conversation, read_acting_skill
+from examples.base_model.conversations import ActingSkill, Conversation
 from examples.base_model.heldout_conversations import read_turn, same_turns
 from examples.base_model.slots import SlotValues, read_words
 from examples.base_model.training_data import conversation_example
-
-
-@pytest.fixture(scope="module")
-def skill() -> ActingSkill:
-    return read_acting_skill()
 
 
 def build_source(*, held_out: bool = False) -> SlotValues:

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 import examples.base_model
 from engine.chat_template import ChatTemplate
-from examples.base_model.conversations import ActingSkill, read_acting_skill
+from examples.base_model.conversations import ActingSkill
 from examples.base_model.slots import SlotValues, read_words
 from examples.base_model.tokenizer import CHAT_TEMPLATE, chat
 from examples.base_model.training_data import targets_of
@@ -22,11 +22,6 @@ WEIGHTS_MB_MAX = 12
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(WEIGHTS)
-
-
-@pytest.fixture(scope="module")
-def skill() -> ActingSkill:
-    return read_acting_skill()
 
 
 def held_out_messages(skill: ActingSkill, count: int) -> list[list[Any]]:

@@ -1,19 +1,9 @@
 """Evaluations of agents: which questions they have, and how the results are counted."""
 
-from pathlib import Path
-
 import pytest
 
 from examples.house_rules.evaluation import Evaluation, build_evaluation, evaluate
 from examples.house_rules.world import World
-from examples.house_rules.world_file import read_world
-
-SHOP = Path(__file__).resolve().parents[4] / "examples" / "house_rules" / "worlds" / "shop.toml"
-
-
-@pytest.fixture
-def world() -> World:
-    return read_world(SHOP)
 
 
 @pytest.fixture

@@ -8,29 +8,16 @@ import pytest
 
 from examples.base_model.conversations import ActingSkill, Conversation, Message
 from examples.base_model.slots import SlotValues, read_words
-from examples.house_rules.demo import SHOP
 from examples.house_rules.people import operator
 from examples.house_rules.people.gateway import AgentReply, GatewayClient
 from examples.house_rules.people.person import Person
 from examples.house_rules.people.talk import continued, first_wrong, takeover_lines, talk, talk_lines
 from examples.house_rules.shown_talks import ShownTalks
 from examples.house_rules.world import World
-from examples.house_rules.world_file import read_world
 from feedback.wire import Intervention
 from rewards.replies import reply_text
 
 AGENT = "desk"
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return read_world(SHOP)
-
-
-@pytest.fixture(scope="module")
-def skill(world: World) -> ActingSkill:
-    assert world.acting is not None
-    return world.acting
 
 
 class ScriptedGateway(GatewayClient):
