@@ -5,6 +5,7 @@ arguments are JSON objects, and it calls tools that were offered. What an agent 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -99,13 +100,26 @@ def check_wanted(reply: Any, tools: Sequence[Mapping[str, Any]] | None) -> None:
         raise ValueError("corrected: needs content or tool_calls")
     offered = None if tools is None else function_names(tools)
     for place, call in enumerate(reply.tool_calls or ()):
-        path = f"corrected.tool_calls.{place}"
-        if not call.function.name.strip():
-            raise ValueError(f"{path}.function.name: blank")
-        if arguments_in(call.function.arguments) is None:
-            raise ValueError(f"{path}.function.arguments: no JSON object")
-        if offered is not None and call.function.name not in offered:
-            raise ValueError(f"{path}.function.name: none of the event's tools")
+        flaw = call_flaw(call.function.name, call.function.arguments, offered)
+        if flaw is not None:
+            raise ValueError(f"corrected.tool_calls.{place}.function.{flaw.value}")
+
+
+class CallFlaw(StrEnum):
+    """Why nobody can want a call: the part of its function that is wrong, and what is wrong with it."""
+
+    NAMELESS = "name: blank"
+    NO_ARGUMENTS = "arguments: no JSON object"
+    NOT_OFFERED = "name: none of the event's tools"
+
+
+def call_flaw(name: str, arguments: Any, offered: Collection[str] | None) -> CallFlaw | None:
+    """Why nobody can want this call of an agent; None where they can. `offered`: None where not known."""
+    if not name.strip():
+        return CallFlaw.NAMELESS
+    if arguments_in(arguments) is None:
+        return CallFlaw.NO_ARGUMENTS
+    return CallFlaw.NOT_OFFERED if offered is not None and name not in offered else None
 
 
 def check_results(messages: Iterable[Mapping[str, Any]] | None) -> None:

@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from feedback.call_arguments import arguments_in
-from feedback.reply_form import function_names
+from feedback.reply_form import CallFlaw, call_flaw, function_names
 from rewards.episode import Message, Weighted, text_of
+
+_FLAWS = {
+    CallFlaw.NAMELESS: "calls a tool without a name",
+    CallFlaw.NO_ARGUMENTS: "calls a tool with arguments that are no JSON object",
+    CallFlaw.NOT_OFFERED: "calls a tool that was not offered",
+}
 
 Reply = str | Message
 """What an agent said or should have said."""
@@ -92,11 +98,9 @@ def uncallable(reply: Reply, request: Mapping[str, Any]) -> str | None:
     tools = request.get("tools")
     if calls and not tools:
         return "calls a tool, and no tools are known"
-    if not function_names(tools).issuperset(name for name, _ in calls):
-        return "calls a tool that was not offered"
-    if not all(isinstance(arguments, dict) for _, arguments in calls):
-        return "calls a tool with arguments that are no JSON object"
-    return None
+    offered = function_names(tools)
+    flaws = (call_flaw(name, arguments, offered) for name, arguments in calls)
+    return next((_FLAWS[flaw] for flaw in flaws if flaw is not None), None)
 
 
 def is_same_reply(reply: Reply, other: Reply) -> bool:
