@@ -153,12 +153,15 @@ class _Verbs(ABC, Generic[Result]):
         self,
         value: float,
         *,
-        scope: Literal["final", "all"] = "final",
+        scope: Literal["final", "all"] | None = None,
         task: str | None = None,
         said: Reply | None = None,
         **about: Unpack[AboutAnswer],
     ) -> Result:
-        """Something ended well (1) or badly (-1), or between. Raises as `send` does."""
+        """Something ended well (1) or badly (-1), or between: the last turn, or all of them.
+
+        Without `scope` it is all of them where only a conversation is named. Raises as `send` does.
+        """
         return self._say(
             "outcome", {"value": float(value), "scope": scope, "task": task, "said": said}, about
         )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import signing, wire
+from feedback.complaints import complaint
 from feedback.producer import KafkaRecord
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignedFields, SigningKey
@@ -41,7 +42,7 @@ def build_event_record(
     try:
         wire.TYPES[full].model_validate(dict(data))
     except ValidationError as fault:
-        raise ValueError(wire.complaint(fault)) from None
+        raise ValueError(complaint(fault)) from None
     counts: RedactionCounts = Counter()
     ids = wire.IDS if full == "clorad.interaction.v1" else ()
     kept = redactor.event_data({name: data[name] for name in data if name not in ids}, counts)

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import signing, wire
+from feedback.complaints import complaint
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, decoded_or_not, open_envelope, parse
 from feedback.gateway_records import interaction_of, live_counts_of
 from feedback.grouping import openings_of
@@ -152,7 +153,7 @@ class Reader:
         try:
             data = model.model_validate(envelope.data)
         except ValidationError as fault:
-            raise RecordRefused(Reason.INVALID_SCHEMA, wire.complaint(fault)) from None
+            raise RecordRefused(Reason.INVALID_SCHEMA, complaint(fault)) from None
         fields = wire.own_fields(data)
         fields.pop("prompt_token_ids", None)  # numbers: no text to redact
         redacted = self._redactor.value(fields, self.redacted) if suspect else fields
@@ -185,7 +186,7 @@ class Reader:
             kind=Kind(kind),
             agent=data.agent,
             author=name(data.author),
-            conversation=name(data.conversation),
+            conversation=name(_conversation_of(data)),
             interaction=name(data.interaction),
             turn=data.turn,
             key=name(data.key),
@@ -277,6 +278,14 @@ def _is_plain(name: str, header: bytes) -> bool:
 
 def _is_forged(content: object) -> bool:
     return isinstance(content, UnusableRecord) and content.reason is Reason.BAD_SIGNATURE
+
+
+def _conversation_of(data: wire.Data) -> str | None:
+    """The conversation that the event names: its task, where it names nothing else that it is about."""
+    names = (data.conversation, data.interaction, data.amends)
+    if isinstance(data, wire.Outcome) and not any(names) and not data.messages:
+        return data.task
+    return data.conversation
 
 
 def _same(name: Any) -> Any:

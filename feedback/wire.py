@@ -1,16 +1,15 @@
 """Defines and checks the `data` of each CloudEvent type on the feedback and interactions topics.
 
-The only tolerant place: unknown fields are dropped, so producers may send them before clorad reads them. An
-error names the field and the kind of mistake, never the content.
+The only tolerant place: unknown fields are dropped, so producers may send them before clorad reads them.
 """
 
 from typing import Annotated, Any, Literal, Required, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from feedback import token_ids
-from feedback.reply_form import BRANCHES, AssistantMessage, Reply, check_results, check_wanted
+from feedback.reply_form import AssistantMessage, Reply, check_results, check_wanted
 from feedback.token_ids import IdsLeftOut
 
 IDENTIFIER_CHARS_MAX = 200
@@ -54,6 +53,8 @@ class _Data(BaseModel):
     interaction: Identifier | None = None
     """`x-clorad-interaction` of the gateway's answer that the feedback is about."""
     conversation: Identifier | None = None
+    """`x-clorad-conversation` of the requests. An outcome, an approval, a rejection or an abort may name it
+    alone; other feedback about what was captured of it names the `turn` as well."""
     turn: Annotated[int, Field(ge=0, le=_INTEGER_MAX)] | None = None
     """The number of the agent's turn in the conversation, from 0."""
     key: Identifier | None = None
@@ -88,6 +89,11 @@ class _Feedback(_Data):
             check_results([*(self.messages or ()), *(getattr(self, "turns", None) or ())])
         return self
 
+    @property
+    def _captured(self) -> bool:
+        """Whether it names one captured answer."""
+        return self.interaction is not None or (self.conversation is not None and self.turn is not None)
+
 
 class Correction(_Feedback):
     """A developer rewrote the agent's reply, or wrote the reply that it should give."""
@@ -99,7 +105,7 @@ class Correction(_Feedback):
 
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
-        _require(self.interaction or self.messages, "messages, or interaction")
+        _require(self._captured or self.messages, "messages, or interaction, or conversation and turn")
         return self
 
 
@@ -117,13 +123,20 @@ class Intervention(_Feedback):
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
         if self.action == "takeover":
-            _require(self.interaction or self.messages, "messages, or interaction")
+            _require(self._captured or self.messages, "messages, or interaction, or conversation and turn")
             spoken = self.turns and any(message["role"] == "assistant" for message in self.turns)
             _require(spoken, "turns with at least one of the operator's (role assistant)")
-        else:
-            _require(self.interaction or (self.messages and self.said), "messages and said, or interaction")
-        if self.action == "override":
+        elif self.action == "override":
+            _require(
+                self._captured or (self.messages and self.said),
+                "messages and said, or interaction, or conversation and turn",
+            )
             _require(self.corrected, "corrected")
+        else:
+            _require(
+                self.interaction or self.conversation or (self.messages and self.said),
+                "messages and said, or interaction, or conversation",
+            )
         return self
 
 
@@ -131,19 +144,25 @@ class Outcome(_Feedback):
     """How something ended, as a number."""
 
     value: Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
-    scope: Literal["final", "all"] = "final"
-    """Whether the value is for the last agent turn or for all of them."""
+    scope: Literal["final", "all"] | None = None
+    """Whether the value is for the last agent turn or for all of them. Not given: for all of them where the
+    outcome names a conversation and no turn of it, else for the last."""
     task: Identifier | None = None
     """The task that the agent tried. Outcomes of one task are compared with each other, those without a task
-    with outcomes of the same prompt."""
+    with outcomes of the same prompt. An outcome that names nothing else is about the conversation of that
+    name."""
     said: Reply | None = None
     comment: str | None = None
 
     @model_validator(mode="after")
     def _is_about_something(self) -> Self:
         _require(
-            self.interaction or self.amends or (self.messages and self.said),
-            "messages and said, or interaction, or amends",
+            self.interaction
+            or self.amends
+            or self.conversation
+            or self.task
+            or (self.messages and self.said),
+            "messages and said, or interaction, or conversation, or task, or amends",
         )
         return self
 
@@ -258,37 +277,6 @@ def own_fields(data: Data) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def complaint(fault: ValidationError) -> str:
-    """Field names and kinds of mistakes. Keys in free-form objects are the sender's and are not named."""
-    mistakes = [
-        f"{_path(error['loc'])}: {_mistake(error)}" for error in fault.errors(include_input=False)[:5]
-    ]
-    return "; ".join(mistakes)
-
-
 def _require(value: object, name: str) -> None:
     if not value:
         raise ValueError(f"needs {name}")
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    steps = [step for step in location if step not in BRANCHES]
-    known = [str(step) if isinstance(step, int) or step in _FIELDS else "?" for step in steps]
-    return ".".join(known) or "data"
-
-
-def _mistake(error: Any) -> str:
-    # The texts of our checks quote nothing; pydantic's may quote keys or values. Bounds are our models'.
-    context, kind = error.get("ctx", {}), str(error["type"])
-    if kind == "value_error":
-        return str(context["error"])
-    bounds = [str(context[name]) for name in _BOUNDS if name in context]
-    return f"{kind} ({', '.join(bounds)})" if bounds else kind
-
-
-_BOUNDS = ("le", "ge", "lt", "gt", "min_length", "max_length", "expected")
-_FIELDS = frozenset(
-    {field for model in TYPES.values() for field in model.model_fields}
-    | {"source", "id", "role", "content", "conversations", "signals"}
-    | {"tool_calls", "type", "function", "name", "arguments", "reasoning"}
-)

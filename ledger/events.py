@@ -292,3 +292,5 @@ class DeadLetter:
     received_s: float
     redriven_s: float | None
     forgotten: int | None = None  # the erasure that took its bytes
+    redriven_by: str | None = None
+    redriven_why: str | None = None

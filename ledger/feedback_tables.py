@@ -193,6 +193,8 @@ dead_letters = Table(
     Column("headers", JSON, nullable=False),
     Column("received_s", Float, nullable=False),
     Column("redriven_s", Float),
+    Column("redriven_by", String(200)),  # who sent it again last, and why
+    Column("redriven_why", Text),
     Column("forgotten", Integer),  # the erasure that took its bytes
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "reason"),

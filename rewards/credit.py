@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from feedback.redaction import placeholders
 from ledger.events import CORRECTING, Event, KeptEvent, Kind, Role
 from rewards.baseline import Baselines, group_of
+from rewards.credited_turns import credited_turns, discounts, surprise_nats
 from rewards.episode import Episode, Part, Weighted
-from rewards.exchange import Exchange, History
+from rewards.exchange import Exchange, History, is_about_conversation
 from rewards.redacted import reason_of, without_placeholders
 from rewards.replies import Reply, as_said, is_same_reply, is_text, reply_text, uncallable
 from rewards.spans import weigh
@@ -167,13 +168,14 @@ class CreditTable:
                     event, exchange.as_sampled(), as_said(exchange.said or "", exchange.sampled_ids)
                 ),
             )
-        if exchange.sampled is None:
+        turns = credited_turns(self.history, event, exchange, whole=is_about_conversation(event))
+        if not turns:
             return Barren(_unsampled(exchange))
-        surprise_nats = -sum(exchange.sampled.logprobs) / len(exchange.sampled.logprobs)
-        if surprise_nats < CERTAIN_NATS:
+        turns = [turn for turn in turns if surprise_nats(turn) >= CERTAIN_NATS]
+        if not turns:
             return Barren("already certain")
         advantage = APPROVED if event.kind is Kind.APPROVE else REJECTED
-        return (self._advantage(event, exchange, advantage, mass=OPINION_MASS),)
+        return self._shared(event, exchange, turns, advantage, mass=OPINION_MASS)
 
     def _ended(self, event: Event) -> Credit:
         value = float(event.data["value"])
@@ -190,20 +192,19 @@ class CreditTable:
         advantage = self.baselines.advantage(value, group)
         if advantage == 0.0:
             return Barren(self.baselines.why_none(group))
-        turns = [exchange] if exchange.sampled else []
-        if event.data.get("scope") == "all":
-            captured = self.history.creditable_turns(event, exchange)
-            turns += [turn for number, turn in captured.items() if number < exchange.turn]
+        scope = event.data.get("scope") or ("all" if is_about_conversation(event) else "final")
+        turns = credited_turns(self.history, event, exchange, whole=scope == "all")
         if not turns:
             return Barren(_unsampled(exchange))
+        return self._shared(event, exchange, turns, advantage)
+
+    def _shared(
+        self, event: Event, last: Exchange, turns: Sequence[Exchange], value: float, *, mass: float = 1.0
+    ) -> tuple[Episode, ...]:
+        """The advantage `value`, and the mass, of one opinion that is about these turns up to the last."""
         return tuple(
-            self._advantage(
-                event,
-                turn,
-                advantage * self.discount ** max(0, exchange.turn - turn.turn),
-                mass=1.0 / len(turns),
-            )
-            for turn in turns
+            self._advantage(event, turn, value * factor, mass=mass / len(turns))
+            for turn, factor in zip(turns, discounts(turns, last, discount=self.discount), strict=True)
         )
 
     def _lasted(self, event: Event, earlier: Event, value: float) -> Credit:

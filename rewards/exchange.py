@@ -187,16 +187,31 @@ class History:
         }
 
     def _named(self, event: Event) -> Interaction | None:
-        """The interaction that the event names, or that of its conversation's turn; never another agent's."""
+        """The interaction that the event names, or that of its conversation's turn; never another agent's.
+
+        An event that names a conversation alone is about its last turn, if that has the event's role.
+        """
         if event.interaction is not None:
             interaction = self.interactions.get(event.interaction)
             return interaction if interaction and interaction.agent == event.agent else None
-        return None if event.turn is None else self._captured(event, event.conversation).get(event.turn)
+        if event.turn is None and not is_about_conversation(event):
+            return None
+        captured = self._captured(event, event.conversation)
+        if event.turn is not None:
+            return captured.get(event.turn)
+        last = captured[max(captured)] if captured else None
+        return last if last is not None and last.role is event.role else None
 
     def _captured(self, event: Event, conversation: str | None) -> dict[int, Interaction]:
         """The agent's interactions by turn number."""
         interactions = self.conversations.get(conversation, ()) if conversation else ()
         return answered_turns(each for each in interactions if each.agent == event.agent)
+
+
+def is_about_conversation(event: Event) -> bool:
+    """Whether the event names a conversation, and nothing that was said in it."""
+    names_more = event.interaction or event.turn is not None or event.data.get("messages")
+    return event.conversation is not None and not names_more
 
 
 def asked(messages: Sequence[Message]) -> str:

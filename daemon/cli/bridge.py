@@ -30,13 +30,22 @@ def run(context: Context) -> None:
 def git(
     context: Context,
     repo: Annotated[Path, typer.Option(help="A clone; best a mirror, which has merged branches too.")],
-    branch: Annotated[str, typer.Option(help="The branch that people merge into.")] = "HEAD",
+    branch: Annotated[
+        str | None, typer.Option(help="The branch that people merge into; what is checked out if not given.")
+    ] = None,
     agent: Annotated[
         str | None,
         typer.Option(
             help="Only this agent's interactions, and those that were not captured as this agent's."
         ),
     ] = None,
+    event: Annotated[
+        Path | None,
+        typer.Option(
+            help="A webhook's payload of GitHub or GitLab: it names the branch, and what a squash became."
+        ),
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Run git fetch before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,4 +56,13 @@ def git(
     """
     from daemon.commands.bridging import git as bridging
 
-    bridging.scan(settings_of(context), repo, branch=branch, agent=agent, dry_run=dry_run, as_json=as_json)
+    bridging.scan(
+        settings_of(context),
+        repo,
+        branch=branch,
+        agent=agent,
+        payload=event,
+        fetch=fetch,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

@@ -23,17 +23,13 @@ def read_message(file: Path | None, option: str) -> dict[str, Any] | None:
     return content
 
 
-def read_conversation(file: Path | None, *, turn: int | None) -> dict[str, Any]:
+def read_conversation(file: Path, *, turn: int | None) -> dict[str, Any]:
     """The fields of an event about one turn of the agent in a conversation: `messages`, `said`, tools.
 
     The file has a list of messages, or a request with `messages`. `turn` counts the agent's turns from 0;
     without it, it is the last message if that is the agent's, and else the prompt is the whole conversation.
-    Nothing where there is no file. Raises `CommandFailed`.
+    Raises `CommandFailed`.
     """
-    if file is None:
-        if turn is not None:
-            raise _refused("--turn", "needs --messages")
-        return {}
     request = _request_in(file, "--messages")
     messages = request["messages"]
     places = turns_of(messages)

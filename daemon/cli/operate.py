@@ -170,6 +170,7 @@ def letters_redrive(
         everything=everything,
         limit=limit,
         dry_run=dry_run,
+        by=this_user(),
         as_json=as_json,
     )
 

@@ -9,7 +9,8 @@ import typer
 
 from daemon.cli.author import this_user
 from daemon.cli.context import AsJson, Context, settings_of
-from daemon.cli.conversation_files import read_conversation, read_message, read_turns
+from daemon.cli.conversation_files import read_message, read_turns
+from daemon.cli.picked_turn import show_turns, turn_of_conversation, turn_of_file
 from daemon.exit_codes import ExitCode
 
 app = typer.Typer(
@@ -27,7 +28,8 @@ Interaction = Annotated[
     typer.Option(help="x-clorad-interaction of the answer, in place of texts.", rich_help_panel=_ABOUT),
 ]
 Conversation = Annotated[
-    str | None, typer.Option(help="The conversation of the answer.", rich_help_panel=_ABOUT)
+    str | None,
+    typer.Option(help="The conversation; without --interaction: as it was captured.", rich_help_panel=_ABOUT),
 ]
 Author = Annotated[
     str | None,
@@ -62,7 +64,7 @@ MessagesFile = Annotated[
 Turn = Annotated[
     int | None,
     typer.Option(
-        help="The agent's turn in --messages, from 0 (clorad send turns FILE).",
+        help="The agent's turn in --messages or --conversation, from 0; on a terminal you are asked.",
         min=0,
         rich_help_panel=_ABOUT,
     ),
@@ -98,8 +100,10 @@ def correction(
     as_json: AsJson = False,
 ) -> None:
     """Send the answer that an agent should have given."""
-    about = read_conversation(messages, turn=turn)
+    about = turn_of_file(messages, turn)
     said = about.pop("said", None)
+    if not (messages or prompt or interaction or file):
+        about = turn_of_conversation(context, agent, conversation, turn, may_be_whole=False)
     data = {
         **about,
         "messages": _messages(system, prompt) or about.get("messages"),
@@ -135,7 +139,10 @@ def intervention(
     as_json: AsJson = False,
 ) -> None:
     """Send that a person intervened, or approved the answer. A takeover needs --file for its turns."""
-    about = read_conversation(messages, turn=turn)
+    about = turn_of_file(messages, turn)
+    if not (messages or prompt or interaction or file):
+        whole = action not in ("takeover", "override")
+        about = turn_of_conversation(context, agent, conversation, turn, may_be_whole=whole)
     data = {
         **about,
         "action": action,
@@ -154,8 +161,14 @@ def outcome(
     agent: Agent = None,
     value: Annotated[float | None, typer.Option(help="From -1 to 1.")] = None,
     scope: Annotated[
-        str, typer.Option(help="final: it is about the last turn; all: about every turn.")
-    ] = "final",
+        str | None,
+        typer.Option(
+            help="final: it is about the last turn; all: about every turn, the default of a conversation."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task that was tried; alone, it names the conversation.")
+    ] = None,
     prompt: Prompt = None,
     system: System = None,
     said: Annotated[str | None, typer.Option(help="What the agent answered.")] = None,
@@ -176,6 +189,7 @@ def outcome(
     data = {
         "value": value,
         "scope": scope,
+        "task": task,
         "messages": _messages(system, prompt),
         "said": said,
         "amends": amends,
@@ -208,10 +222,7 @@ def turns(
     file: Annotated[Path, typer.Argument(help="A conversation as a JSON file, as --messages takes it.")],
 ) -> None:
     """Show a conversation with the numbers of the agent's turns, for --turn. Nothing is sent."""
-    from daemon.console import short
-
-    for number, role, text in read_turns(file):
-        typer.echo(f"{'' if number is None else number:>3}  {role:<9}  {short(text)}")
+    show_turns(read_turns(file))
 
 
 def _messages(system: str | None, prompt: str | None) -> list[dict[str, str]] | None:

@@ -14,6 +14,7 @@ from daemon.exit_codes import ExitCode
 from daemon.feedback_settings import TrustSettings
 from daemon.settings import AgentSettings, Settings
 from daemon.settings_file import one_line
+from daemon.terminal.progress import working
 from ledger.learning.agents import declare
 from ledger.reports.agent_list import AgentSummary, agent_list
 from ledger.versions.gate_modes import GateMode
@@ -61,7 +62,9 @@ def add(
             recipe=_recipe_changes(recipe),
             trust=settings.agents[name].trust if name in settings.agents else TrustSettings(),
         )
-        agent = agent_of(name, agent_settings, hash_of_base(settings.engine.base, settings.store.path))
+        with working("reading the base"):
+            base_hash = hash_of_base(settings.engine.base, settings.store.path)
+        agent = agent_of(name, agent_settings, base_hash)
     except ValidationError as refusal:
         raise CommandFailed(f"--{one_line(refusal)}", code=ExitCode.USAGE) from None
     except BaseMissing as missing:

@@ -10,6 +10,7 @@ from daemon.commands.forgetting import erasure_line
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, show_json, table
 from daemon.settings import Settings
+from daemon.terminal.progress import working
 from ledger.database import Database
 from ledger.reports.audit import Audit, Disagreement, PartitionAudit, against, audit, recount
 from ledger.upkeep.erasures import all_erasures
@@ -26,13 +27,14 @@ def show_audit(settings: Settings, *, verify: bool, offline: bool, as_json: bool
     from daemon.commands import broker
 
     with opened(settings) as database:
-        audited = audited_with_broker(
-            database,
-            None if offline else lambda: _extents(settings),
-            (lambda extent, start, end: broker.offsets(settings, extent, start=start, end=end))
-            if verify
-            else None,
-        )
+        with working("auditing"):
+            audited = audited_with_broker(
+                database,
+                None if offline else lambda: _extents(settings),
+                (lambda extent, start, end: broker.offsets(settings, extent, start=start, end=end))
+                if verify
+                else None,
+            )
         with database.read() as connection:
             erasures = all_erasures(connection)
     if as_json:

@@ -13,6 +13,7 @@ from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
 from daemon.signers import sending_key
+from daemon.terminal.progress import working
 from feedback import inspection
 from feedback.connection import Cluster
 from feedback.inspection import BrokerAway, Extent
@@ -28,11 +29,12 @@ ACK_S_MAX = 10.0
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[str, ...]:
     """Create those of the four topics that do not exist. Returns their names."""
     try:
-        return inspection.make_topics(
-            cluster(settings), Topics(), partitions=partitions, replication=replication
-        )
+        with working(f"asking Kafka at {settings.kafka.bootstrap_servers}"):
+            return inspection.make_topics(
+                cluster(settings), Topics(), partitions=partitions, replication=replication
+            )
     except BrokerAway as away:
-        raise _away(settings, away) from None
+        raise broker_away(settings, away) from None
 
 
 def check_topics(settings: Settings, *, replication: int) -> bool:
@@ -79,7 +81,7 @@ def extents(settings: Settings) -> tuple[Extent, ...]:
     try:
         return inspection.extents(cluster(settings), (topics.feedback, topics.interactions))
     except BrokerAway as away:
-        raise _away(settings, away) from None
+        raise broker_away(settings, away) from None
 
 
 def offsets(settings: Settings, extent: Extent, *, start: int, end: int) -> Iterator[int]:
@@ -87,7 +89,7 @@ def offsets(settings: Settings, extent: Extent, *, start: int, end: int) -> Iter
     try:
         yield from inspection.offsets(cluster(settings), extent, start=start, end=end)
     except BrokerAway as away:
-        raise _away(settings, away) from None
+        raise broker_away(settings, away) from None
 
 
 def ends(settings: Settings) -> dict[Place, int]:
@@ -109,6 +111,7 @@ def log_to_stderr() -> None:
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
-def _away(settings: Settings, away: BrokerAway) -> CommandFailed:
+def broker_away(settings: Settings, away: BrokerAway) -> CommandFailed:
+    """The failure of a command that Kafka did not answer."""
     servers = settings.kafka.bootstrap_servers
     return CommandFailed(f"Kafka at {servers} did not answer ({away})", code=ExitCode.TRY_AGAIN)

@@ -52,6 +52,8 @@ def show_letter(settings: Settings, letter_id: int, *, as_json: bool) -> None:
                 ("where", f"{letter.topic}[{letter.partition}] offset {letter.offset}"),
                 ("when", moment(letter.received_s)),
                 ("redriven", moment(letter.redriven_s)),
+                *([("by", letter.redriven_by)] if letter.redriven_by is not None else []),
+                *([("why", short(letter.redriven_why))] if letter.redriven_why is not None else []),
                 *([("forgotten", f"erasure {letter.forgotten}")] if letter.forgotten is not None else []),
                 ("key", short(_text(letter.key))),
                 *((f"header {short(name, 40)}", short(_text(value))) for name, value in letter.headers),
@@ -70,6 +72,7 @@ def send_again(
     everything: bool,
     limit: int,
     dry_run: bool,
+    by: str,
     as_json: bool,
 ) -> None:
     """Put the chosen letters into the outbox and print them; with `dry_run` only print them.
@@ -86,11 +89,25 @@ def send_again(
             missing = [str(number) for number in ids if dead_letters.read(connection, number) is None]
         if missing:
             raise CommandFailed(f"no dead letter {', '.join(missing)}")
-        chosen = redrive(database, ids=ids, reason=chosen_reason, limit=limit, dry_run=dry_run)
+        chosen = redrive(database, ids=ids, reason=chosen_reason, limit=limit, dry_run=dry_run, by=by)
     if as_json:
         show_json({"dry_run": dry_run, "letters": [_redriven_json(redriven) for redriven in chosen]})
     else:
         _render(chosen, dry_run=dry_run)
+
+
+def redrive_letter(settings: Settings, number: int, *, by: str, reason: str) -> None:
+    """Put one letter that was never sent again into the outbox. Raises `CommandFailed`."""
+    with opened(settings) as database:
+        with database.read() as connection:
+            letter = dead_letters.read(connection, number)
+        if letter is None:
+            raise CommandFailed(f"no dead letter {number}")
+        if letter.redriven_s is not None:
+            raise CommandFailed(f"dead letter {number} was sent again meanwhile")
+        [chosen] = redrive(database, ids=[number], by=by, why=reason)
+    if chosen.record is None:
+        raise CommandFailed(f"dead letter {number} is not sent again: {chosen.kept_back}")
 
 
 def _render(chosen: Sequence[Redriven], *, dry_run: bool) -> None:

@@ -10,6 +10,7 @@ from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, show_json, table
 from daemon.learning.engine_loading import EngineRefused, load_engine, prepare_torch
 from daemon.settings import Settings
+from daemon.terminal.progress import working
 from ledger.learning.passes import read_pass
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def show_selftest(
         "threads": configured.threads,
     }
     try:
-        checks = selftest(configured.base, **options)
+        with working("checking the engine on this base"):
+            checks = selftest(configured.base, **options)
     except (ValueError, OSError) as refusal:
         raise CommandFailed(f"the base at {configured.base} cannot be tried: {refusal}") from None
     show(checks, {"base": str(configured.base), **options}, as_json=as_json)
@@ -94,9 +96,10 @@ def _replay(settings: Settings, pass_id: int) -> "Sequence[ReplayedTurn]":
         if recorded is None:
             raise CommandFailed(f"no pass {pass_id}")
         try:
-            engine = load_engine(settings.engine)
-            from daemon.learning.replay import replay  # loads torch
+            with working(f"training pass {pass_id} again"):
+                engine = load_engine(settings.engine)
+                from daemon.learning.replay import replay  # loads torch
 
-            return replay(database, engine, settings.store.path, recorded)
+                return replay(database, engine, settings.store.path, recorded)
         except (EngineRefused, OSError) as refusal:
             raise CommandFailed(f"pass {pass_id} cannot be repeated here: {refusal}") from None

@@ -7,6 +7,7 @@ from typing import Any
 from daemon.commands.ledger import opened, reading, require_file
 from daemon.console import CommandFailed, byte_size, console, count, moment, show_json, table
 from daemon.settings import Settings
+from daemon.terminal.progress import working
 from daemon.upkeep import pruning
 from engine import adapter_store
 from ledger.database import Database
@@ -29,7 +30,8 @@ def migrate(settings: Settings) -> str:
     """Create the ledger, or bring it to the newest schema. Returns a sentence for people."""
     database = Database(settings.ledger.url)
     try:
-        database.migrate()
+        with working("bringing the ledger to the newest schema"):
+            database.migrate()
     finally:
         database.close()
     return f"ledger at the newest schema: {without_password(settings.ledger.url)}"
@@ -47,7 +49,8 @@ def check(settings: Settings) -> str:
         raise CommandFailed(
             f"the ledger's schema differs in {differences} places; run `clorad ledger migrate`"
         )
-    _check_sound(settings)
+    with working("checking the ledger"):
+        _check_sound(settings)
     return "the ledger's schema is the one this version needs; the ledger is sound"
 
 
@@ -55,7 +58,8 @@ def back_up(settings: Settings, file: Path) -> str:
     """Write the ledger to `file` and check the file. Returns a sentence for people."""
     require_file(settings)
     try:
-        progress = backup.back_up(settings.ledger.url, file)
+        with working(f"writing {file}"):
+            progress = backup.back_up(settings.ledger.url, file)
     except NoCopy as fault:
         raise CommandFailed(f"no backup was made: {fault}") from None
     return f"{file}: ledger {progress.ledger_id or 'without an id'}, {_progress_line(progress)}"
@@ -65,7 +69,8 @@ def restore(settings: Settings, file: Path, *, force: bool) -> str:
     """Replace the ledger by the backup in `file`, and keep the old one beside it. Returns a sentence."""
     replaced = file.with_name(f"{file.name}.replaced-{time.strftime('%Y%m%dT%H%M%S')}")
     try:
-        progress = backup.restore(settings.ledger.url, file, replaced=replaced, force=force)
+        with working(f"restoring {file}"):
+            progress = backup.restore(settings.ledger.url, file, replaced=replaced, force=force)
     except RestoreRefused as refusal:
         raise CommandFailed(f"not restored: {refusal} (--force restores all the same)") from None
     except NoCopy as fault:
@@ -94,7 +99,8 @@ def vacuum(settings: Settings) -> str:
     """Rewrite the ledger's files without deleted rows. Returns a sentence for people."""
     with opened(settings) as database:
         before = _database_bytes(database)
-        compaction.rewrite(settings.ledger.url)
+        with working("rewriting the ledger"):
+            compaction.rewrite(settings.ledger.url)
         after = _database_bytes(database)
     return f"rewritten: {byte_size(before)} before, {byte_size(after)} now"
 
@@ -102,7 +108,7 @@ def vacuum(settings: Settings) -> str:
 def show_size(settings: Settings, *, as_json: bool) -> None:
     """Print rows and bytes by table, and how much retention and pruning would delete."""
     days = settings.ledger.interactions_days
-    with opened(settings) as database:
+    with opened(settings) as database, working("reading all rows"):
         with database.read() as connection:
             agents = sorted(all_agents(connection))
             ledger_size = sizes.ledger_size(

@@ -7,6 +7,7 @@ from daemon.console import CommandFailed, byte_size, console, count, joined, sho
 from daemon.exit_codes import ExitCode
 from daemon.roles.startup import lease_holder
 from daemon.settings import Settings
+from daemon.terminal.progress import working
 from daemon.upkeep import pruning
 from daemon.upkeep.pruning import PrunedFolder
 from ledger.heartbeat import hold_leases
@@ -32,7 +33,8 @@ def prune(settings: Settings, *, agent: str | None, keep: int, dry_run: bool, as
                 with hold_leases(database, [LEASE], holder=lease_holder(), ttl_s=TTL_S_MAX) as leased:
                     if not leased.tokens:
                         raise CommandFailed("somebody else is pruning right now", code=ExitCode.TRY_AGAIN)
-                    pruned = pruning.prune(database, store, agents, keep=keep)
+                    with working("removing what is no longer needed"):
+                        pruned = pruning.prune(database, store, agents, keep=keep)
         except OSError as fault:
             raise CommandFailed(
                 f"the adapter store {store}: {fault.strerror or type(fault).__name__}"

@@ -22,7 +22,7 @@ FATES = {
     Fate.JUDGING: "taught to a candidate that is being judged",
     Fate.LEARNING: "being trained on right now",
     Fate.QUEUED: "waiting to be trained on",
-    Fate.WAITING: "waiting for the interaction it names, or for its conversation to be complete",
+    Fate.WAITING: "waiting for the interaction or the conversation that it names",
     Fate.EVIDENCE: "kept for judging, never trained on",
     Fate.STANDBY: "shown in turns as what should not change",
     Fate.OUT: "not used",
@@ -34,7 +34,7 @@ ROLES = {
     Role.TRAIN: "train: it may be learned from",
     Role.DEV: "dev: watched while training, never learned from",
     Role.GATE: "gate: candidates are judged on it, so it is never learned from",
-    None: "not known before its interaction arrives",
+    None: "not known before what it is about arrives",
 }
 
 

@@ -67,13 +67,26 @@ def show_why(settings: Settings, reference: str, *, as_json: bool) -> None:
         console().print(f"waits for {document.waits_for}")
 
 
-def roll_back(settings: Settings, agent: str, *, to: int | None, by: str, reason: str) -> dict[str, Any]:
-    """Make an earlier version serve again. Returns the names of both versions, and who decided."""
+def roll_back(
+    settings: Settings,
+    agent: str,
+    *,
+    to: int | None,
+    by: str,
+    reason: str,
+    champion_is: int | None = None,
+) -> dict[str, Any]:
+    """Make an earlier version serve again. Returns the names of both versions, and who decided.
+
+    Raises `CommandFailed`, also where the champion is not `champion_is`, if that is given.
+    """
     with opened(settings) as database:
         with database.read() as connection:
             require_agent(connection, agent)
         try:
-            withdrawn, serving = promotion.roll_back(database, agent, to=to, by=by, reason=reason)
+            withdrawn, serving = promotion.roll_back(
+                database, agent, to=to, by=by, reason=reason, champion_is=champion_is
+            )
         except FlipRefused as refusal:
             raise CommandFailed(f"{agent}: {refusal}") from None
         with database.read() as connection:

@@ -16,17 +16,20 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from daemon.console import CommandFailed
-from daemon.dashboard.pages import agents
+from daemon.dashboard.actions import ACTIONS
+from daemon.dashboard.pages import agents, events, review, rollouts, versions
 from daemon.dashboard.rendering import STATIC, Templates
 from daemon.dashboard.reports import Reports
 from daemon.dashboard.sessions import COOKIE, SESSION_S_MAX, Sessions, Viewer
 from daemon.dashboard.visit import Visit, go_to, read_form
-from ledger.errors import LedgerUnavailable
+from ledger.errors import EventDecisionRefused, LedgerUnavailable
 from serving.gateway.edge.errors import RequestRefused
 
 log = structlog.get_logger(__name__)
 
 Page = Callable[[Visit], Response]
+Action = Callable[[Visit], str]
+"""Changes the ledger in the viewer's name. Returns what it did, in a sentence."""
 
 _TITLES = {
     400: "This cannot be understood",
@@ -53,6 +56,12 @@ class Dashboard:
                 Route("/", lambda _: RedirectResponse("/agents")),
                 self._page("/agents", agents.show_agents),
                 self._page("/agents/{agent:path}", agents.show_agent),
+                self._page("/versions/{reference:path}", versions.show_version),
+                self._page("/event", events.show_event),
+                self._page("/events", events.show_events),
+                self._page("/review", review.show_review),
+                self._page("/rollouts", rollouts.show_rollouts),
+                *(self._action(f"/actions/{name}", act) for name, act in ACTIONS.items()),
                 Route("/key", self._give_key, methods=["GET", "POST"]),
                 Route("/key/forget", self._forget_key, methods=["POST"]),
                 Route("/healthz", lambda _: JSONResponse({"alive": True})),
@@ -60,6 +69,22 @@ class Dashboard:
                 Route("/{path:path}", self._nowhere),
             ]
         )
+
+    def _action(self, path: str, act: Action) -> Route:
+        async def answer(request: Request) -> Response:
+            done: list[str] = []
+
+            def change(visit: Visit) -> Response:
+                done.append(act(visit))
+                self._reports.cache.forget()
+                return go_to(_own_address(request, visit.form.get("back")))
+
+            response = await self._answered(request, change, is_action=True)
+            for notice in done:
+                self._sessions.tell(request, notice)
+            return response
+
+        return Route(path, answer, methods=["POST"])
 
     def _page(self, path: str, page: Page) -> Route:
         async def answer(request: Request) -> Response:
@@ -87,7 +112,7 @@ class Dashboard:
             return await run_in_threadpool(page, visit)
         except RequestRefused as refusal:
             return self._refused(request, viewer, refusal.status, refusal.text)
-        except CommandFailed as refusal:
+        except (CommandFailed, EventDecisionRefused) as refusal:
             return self._refused(request, viewer, 409 if is_action else 404, str(refusal))
         except LedgerUnavailable as fault:
             return self._refused(request, viewer, 503, str(fault))
@@ -136,7 +161,7 @@ class Dashboard:
 
 def _own_address(request: Request, address: str | None) -> str:
     """The path of an address of this dashboard; the first page for any other."""
-    if address is not None and address.startswith("/"):
+    if address is not None and address.startswith("/") and not address.startswith(("//", "/\\")):
         return address
     own = f"{request.url.scheme}://{request.url.netloc}/"
     return f"/{address.removeprefix(own).lstrip('/')}" if address and address.startswith(own) else "/agents"

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from daemon.console import harmless, lasting, moment, short
 from daemon.dashboard.curves import curve, spark
 from daemon.dashboard.sessions import Viewer
+from engine.measurements import Absent
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
@@ -65,6 +66,8 @@ class Templates:
             "share": share,
             "thousands": thousands,
             "iso": iso,
+            "kl": kl,
+            "query": urlencode,
             "agent_url": agent_url,
             "version_url": version_url,
             "event_url": event_url,
@@ -102,6 +105,11 @@ def thousands(number: int) -> str:
 def iso(at_s: float) -> str:
     """The time for programs, in UTC (RFC 3339)."""
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
+
+
+def kl(nats: float | Absent) -> str:
+    """The KL, or why it was not measured."""
+    return f"not measured: {nats.reason}" if isinstance(nats, Absent) else f"{nats:.4f} nats a token"
 
 
 def agent_url(agent: str) -> str:

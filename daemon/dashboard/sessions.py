@@ -37,6 +37,7 @@ class Viewer:
     caller: Caller
     form_token: str | None = None  # None: not a browser with a session
     sees_all: bool = False  # anybody may look, without a key too
+    notice: str | None = None  # what the last action of this session did
 
     @property
     def grant(self) -> Grant:
@@ -85,11 +86,12 @@ class Viewer:
             raise RequestRefused(403, text, "agent_not_allowed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Session:
     key_text: str
     form_token: str
     begun_s: float
+    notice: str | None = None  # shown on the next page
 
 
 class Sessions:
@@ -116,7 +118,10 @@ class Sessions:
         if session is None:
             return Viewer(caller=self._caller(request, request.headers), sees_all=self._is_open)
         caller = self._caller(request, _with_key(session.key_text))
-        return Viewer(caller=caller, form_token=session.form_token, sees_all=self._is_open)
+        notice = session.notice
+        if request.method == "GET":
+            session.notice = None
+        return Viewer(caller=caller, form_token=session.form_token, sees_all=self._is_open, notice=notice)
 
     def check_page(self, request: Request) -> None:
         """Raises `RequestRefused` (403) for a foreign page or name. Anybody may follow a link to a page."""
@@ -154,6 +159,12 @@ class Sessions:
         while len(self._sessions) > SESSIONS_MAX:
             self._sessions.popitem(last=False)
         return value
+
+    def tell(self, request: Request, notice: str) -> None:
+        """Show this on the next page of the session."""
+        session = self._session(request)
+        if session is not None:
+            session.notice = notice
 
     def end(self, request: Request) -> None:
         """The browser has no session any more."""

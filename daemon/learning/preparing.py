@@ -14,6 +14,7 @@ from engine.recipe import recipe_from
 from ledger.database import Connection, Database
 from ledger.events import Interaction, KeptEvent
 from ledger.learning import event_queries
+from ledger.learning.passes import opened_s
 from ledger.learning.turns import Turn
 from ledger.turn_states import TurnPart
 from ledger.versions.lineage import BASE, Version, turns_between, version
@@ -57,7 +58,13 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         parent = None if plan.parent == BASE else version(connection, plan.agent, plan.parent)
         recipe = recipe_from(plan.recipe)
         stale = stale_versions(connection, plan.agent, plan.parent, staleness_max=recipe.staleness_max)
-        background = read_background(connection, plan.agent, list(events.values()), stale)
+        background = read_background(
+            connection,
+            plan.agent,
+            list(events.values()),
+            stale,
+            until_s=opened_s(connection, turn.pass_id),
+        )
         replies = event_queries.interactions_named(connection, plan.replies)
     parts = {
         part: [events[event.seq] for event in plan.events if event.part is TurnPart(part)] for part in Part
@@ -114,8 +121,13 @@ def read_background(
     agent: str,
     events: Sequence[KeptEvent],
     stale: Mapping[str, str] = MappingProxyType({}),
+    *,
+    until_s: float | None = None,
 ) -> Background:
-    """The captured interactions and conversations of these events, and the events that they amend."""
+    """The captured interactions and conversations of these events, and the events that they amend.
+
+    Of conversations, that is what was captured `until_s` (Unix time): they go on while a turn is trained.
+    """
     named = [kept.event.interaction for kept in events if kept.event.interaction]
     interactions = event_queries.interactions_named(connection, named)
     conversations = {kept.event.conversation for kept in events} | {
@@ -125,7 +137,7 @@ def read_background(
     return Background(
         interactions=interactions,
         conversations={
-            name: event_queries.conversation(connection, agent, name)
+            name: event_queries.conversation(connection, agent, name, until_s=until_s)
             for name in sorted(name for name in conversations if name)
         },
         amended=event_queries.events_by_key(connection, agent, amended),

@@ -95,6 +95,7 @@ class Stack:
                 )
             )
             self.clorad("topics", "create")
+            self._examine_servers_of_others()
         except (
             RuntimeError,
             OSError,
@@ -186,6 +187,25 @@ class Stack:
             self._open.callback(replica.stop)
             replica.launch()
             self.replicas.append(replica)
+        return [replica.url for replica in self.replicas]
+
+    def _examine_servers_of_others(self) -> None:
+        """Raises `StackFailedError` with the first fault of a Kafka or a vLLM that others started."""
+        if not (self._external or os.environ.get("VLLM_URL")):
+            return
+        (self.folder / "adapters").mkdir(exist_ok=True)
+        self.clorad("ledger", "migrate")
+        examined = self.run_clorad("doctor", "--quick", "--json")
+        try:
+            findings = json.loads(examined.stdout)["findings"]
+        except (ValueError, LookupError):
+            raise StackFailedError(f"clorad doctor: {examined.stderr.strip()[-300:]}") from None
+        for fault in findings:
+            if fault["severity"] == "error" and fault["where"] not in self._own_urls():
+                raise StackFailedError(f"{fault['where']}: {fault['what']}; {fault['remedy']}")
+
+    def _own_urls(self) -> list[str]:
+        """Of replicas that this demo started: they may not listen yet."""
         return [replica.url for replica in self.replicas]
 
     def _start_kafka(self) -> None:

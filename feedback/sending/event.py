@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from feedback import wire
+from feedback.complaints import complaint
 
 _AUTHOR_OF_KEY = "the holder of the key"
 
@@ -91,7 +92,7 @@ def build_outgoing_event(
         wire.TYPES[full].model_validate(kept if has_author else {"author": _AUTHOR_OF_KEY} | kept)
         json.dumps(kept, allow_nan=False)
     except ValidationError as fault:
-        raise FeedbackRefused(wire.complaint(fault)) from None
+        raise FeedbackRefused(complaint(fault)) from None
     except (TypeError, ValueError, RecursionError):
         raise FeedbackRefused("data: holds a value that is not JSON") from None
     return OutgoingEvent(

@@ -5,15 +5,18 @@ This happens in the transaction that stores the new event. The order of arrival 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, not_, or_, select, update
 
+from ledger.database import in_chunks
 from ledger.events import Event, Status, Trust
 from ledger.intake.ownership import can_change
 from ledger.intake.retractions import apply_retractions
 from ledger.schema import events, interactions
 
-_WITHOUT_ROLE = (Status.WAITING.value, Status.NOT_YOURS.value)
+_OPENED = (Status.WAITING.value, Status.BARREN.value)  # by what they are about, where they have no role yet
+_WITHOUT_ROLE = (*_OPENED, Status.NOT_YOURS.value)
 _SETTLED = [status.value for status in (Status.SUPERSEDED, Status.RETRACTED, Status.UNDONE, Status.APPLIED)]
 """A later revision changes no event with one of these. It does replace an event that is held or known."""
 
@@ -22,7 +25,11 @@ def apply(connection: Connection, fresh: Sequence[Event]) -> None:
     """Make new events change stored ones, and stored ones new events."""
     if not fresh:
         return
-    join(connection, [event.interaction for event in fresh if event.interaction and event.role is None])
+    without_role = [event for event in fresh if event.role is None]
+    join(connection, [event.interaction for event in without_role if event.interaction])
+    join_conversations(
+        connection, [(event.agent, event.conversation) for event in without_role if event.conversation]
+    )
     apply_retractions(connection, fresh)
     keyed: dict[tuple[str, str], None] = {}
     for event in fresh:
@@ -43,19 +50,60 @@ def join(connection: Connection, interaction_ids: Sequence[str]) -> None:
         .where(events.c.interaction.in_(interaction_ids))
     )
     for row in connection.execute(waiting).all():
-        connection.execute(
-            update(events)
-            .where(events.c.seq == row.seq)
-            .values(
-                role=row.role,
-                prompt_group=row.prompt_group,
-                status=case(
-                    (events.c.status == Status.WAITING.value, Status.OPEN.value), else_=events.c.status
-                ),
-            )
+        _open(connection, row, role=row.role, group=row.prompt_group)
+
+
+def join_conversations(connection: Connection, names: Iterable[tuple[str, str]]) -> None:
+    """Give waiting events that name one of these conversations (agent, name), and no interaction, a role.
+
+    It is the role of the turn that the event names, which is its interaction from then on; else of the first
+    turn that is captured. A turn of which several choices are captured is not known by its number.
+    """
+    named = set(names)
+    for chunk in in_chunks(sorted({conversation for _, conversation in named})):
+        waiting = select(
+            *(events.c[name] for name in ("seq", "agent", "key", "conversation", "turn")),
+        ).where(
+            events.c.conversation.in_(chunk),
+            events.c.interaction.is_(None),
+            events.c.role.is_(None),
+            events.c.status.in_(_WITHOUT_ROLE),
         )
-        if row.key is not None:
-            _inherit(connection, row.agent, row.key)
+        for event in connection.execute(waiting).all():
+            if (event.agent, event.conversation) not in named:
+                continue
+            turns = _captured_turns(connection, event.agent, event.conversation)
+            if event.turn is None and turns:
+                _open(connection, event, role=turns[min(turns)].role, group=turns[min(turns)].prompt_group)
+            elif event.turn in turns and turns[event.turn].sampling.get("n", 1) == 1:
+                turn = turns[event.turn]
+                _open(connection, event, role=turn.role, group=turn.prompt_group, interaction=turn.id)
+
+
+def _captured_turns(connection: Connection, agent: str, conversation: str) -> dict[int, Row[Any]]:
+    """The captured turns of a conversation by number; of a turn that was asked again the last answer."""
+    query = select(interactions).where(
+        interactions.c.agent == agent, interactions.c.conversation == conversation
+    )
+    return {
+        sum(message.get("role") == "assistant" for message in row.messages)
+        if row.turn is None
+        else row.turn: row
+        for row in connection.execute(query.order_by(interactions.c.received_s, interactions.c.id))
+    }
+
+
+def _open(
+    connection: Connection, event: Any, *, role: str, group: str, interaction: str | None = None
+) -> None:
+    """Give one event its role, and what amends it too; `interaction` is what it turned out to be about."""
+    status = case((events.c.status.in_(_OPENED), Status.OPEN.value), else_=events.c.status)
+    values = {"role": role, "prompt_group": group, "status": status, "status_reason": None}
+    if interaction is not None:
+        values["interaction"] = interaction
+    connection.execute(update(events).where(events.c.seq == event.seq).values(**values))
+    if event.key is not None:
+        _inherit(connection, event.agent, event.key)
 
 
 def _inherit(connection: Connection, agent: str, key: str) -> None:

@@ -21,11 +21,15 @@ def counts(connection: Connection) -> dict[Reason, int]:
     return {Reason(reason): int(count) for reason, count in connection.execute(query)}
 
 
-def newest(connection: Connection, *, limit: int, reason: Reason | None = None) -> list[DeadLetter]:
-    """The last `limit` dead letters, newest first."""
+def newest(
+    connection: Connection, *, limit: int, reason: Reason | None = None, unsent: bool = False
+) -> list[DeadLetter]:
+    """The last `limit` dead letters, newest first; with `unsent`, of those that were never sent again."""
     query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit)
     if reason is not None:
         query = query.where(dead_letters.c.reason == reason.value)
+    if unsent:
+        query = query.where(dead_letters.c.redriven_s.is_(None))
     return read_letters(connection, query)
 
 
@@ -74,6 +78,8 @@ def to_json(letter: DeadLetter) -> dict[str, Any]:
         **record_json(letter.key, letter.value, letter.headers),
         "received_s": letter.received_s,
         "redriven_s": letter.redriven_s,
+        "redriven_by": letter.redriven_by,
+        "redriven_why": letter.redriven_why,
         "forgotten": letter.forgotten,
     }
 
@@ -107,4 +113,6 @@ def _letter(row: Any) -> DeadLetter:
         received_s=row.received_s,
         redriven_s=row.redriven_s,
         forgotten=row.forgotten,
+        redriven_by=row.redriven_by,
+        redriven_why=row.redriven_why,
     )

@@ -139,6 +139,9 @@ def store_interactions(connection: Connection, fresh: Sequence[Interaction], now
     ]
     connection.execute(insert(interactions), rows)
     amendments.join(connection, [interaction.id for interaction in fresh])
+    amendments.join_conversations(
+        connection, [(each.agent, each.conversation) for each in fresh if each.conversation]
+    )
 
 
 def _storable(text: str) -> str:

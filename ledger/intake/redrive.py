@@ -46,12 +46,14 @@ def redrive(
     reason: Reason | None = None,
     limit: int = LETTERS_MAX,
     dry_run: bool = False,
+    by: str | None = None,
+    why: str | None = None,
 ) -> list[Redriven]:
     """Put the chosen letters into the outbox; with `dry_run` only return which, and how.
 
     Without `ids` it chooses letters of `reason` (of any, if None) that were never redriven, oldest first, at
     most `limit` and `LETTERS_MAX`. A letter in `ids` is sent again also if it was redriven before: if its
-    event is stored by now, intake counts the record as a duplicate.
+    event is stored by now, intake counts the record as a duplicate. Who sends it again, and why, is stored.
     """
     query = select(dead_letters).order_by(dead_letters.c.id).limit(min(limit, LETTERS_MAX))
     if ids:
@@ -65,7 +67,7 @@ def redrive(
             return [_chosen(letter) for letter in letters.read_letters(connection, query)]
     with database.write() as connection:
         chosen = [_chosen(letter) for letter in letters.read_letters(connection, query)]
-        _send_again(connection, chosen)
+        _send_again(connection, chosen, by=by, why=why)
         return chosen
 
 
@@ -78,11 +80,15 @@ def _chosen(letter: DeadLetter) -> Redriven:
     return Redriven(letter=letter, record=None if kept_back else record, kept_back=kept_back)
 
 
-def _send_again(connection: Connection, chosen: Sequence[Redriven]) -> None:
+def _send_again(
+    connection: Connection, chosen: Sequence[Redriven], *, by: str | None, why: str | None
+) -> None:
     records = {letter.id: letter.record for letter in chosen if letter.record is not None}
     outbox.put_all(connection, list(records.values()))
     connection.execute(
-        update(dead_letters).where(dead_letters.c.id.in_(records)).values(redriven_s=now_s(connection))
+        update(dead_letters)
+        .where(dead_letters.c.id.in_(records))
+        .values(redriven_s=now_s(connection), redriven_by=by, redriven_why=why)
     )
 
 

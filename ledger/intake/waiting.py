@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, select, update
 
 from ledger.database import Database, in_chunks, now_s
-from ledger.events import Arrival, Event, Partition, Reason, Status, UnusableRecord
+from ledger.events import Arrival, Event, Kind, Partition, Reason, Status, UnusableRecord
 from ledger.facts import fact, set_fact
 from ledger.intake import event_rows, outbox
 from ledger.schema import events, positions, ranges, waiting_records
@@ -71,7 +71,9 @@ def forget_joined(database: Database) -> None:
 def give_up(database: Database, *, kept_before_s: float, dead_letter_topic: str) -> int:
     """Make dead letters of events that have waited since before `kept_before_s`. Returns how many.
 
-    An earlier revision that such an event has replaced stays superseded: its author amended it.
+    An earlier revision that such an event has replaced stays superseded: its author amended it. An outcome
+    that names a conversation alone stays, and teaches nothing: canaries are judged by it also where nothing
+    is captured.
     """
     same_partition = and_(
         positions.c.topic_id == waiting_records.c.topic_id,
@@ -85,6 +87,7 @@ def give_up(database: Database, *, kept_before_s: float, dead_letter_topic: str)
         .limit(GIVE_UP_MAX)
     )
     with database.write() as connection:
+        _keep_outcomes(connection, kept_before_s)
         rows = connection.execute(query).all()
         for row in rows:
             _make_dead_letter(connection, row, dead_letter_topic)
@@ -99,6 +102,16 @@ def _waiting(*columns: Any) -> Select[Any]:
 
 def _waits() -> tuple[ColumnElement[bool], ...]:
     return events.c.status == Status.WAITING.value, events.c.role.is_(None)
+
+
+def _keep_outcomes(connection: Connection, kept_before_s: float) -> None:
+    connection.execute(
+        update(events)
+        .where(*_waits(), events.c.received_s < kept_before_s)
+        .where(events.c.kind == Kind.OUTCOME.value)
+        .where(events.c.conversation.is_not(None), events.c.interaction.is_(None), events.c.amends.is_(None))
+        .values(status=Status.BARREN.value, status_reason="nothing of its conversation was captured")
+    )
 
 
 def _same_place() -> Any:

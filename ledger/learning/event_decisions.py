@@ -139,6 +139,12 @@ def decisions_about(connection: Connection, seq: int) -> list[EventDecision]:
     return [_read(connection, row) for row in connection.execute(query).all()]
 
 
+def decided_event(connection: Connection, number: int) -> KeptEvent | None:
+    """The event that the decision of this number was about; None where there is none."""
+    seq = connection.scalar(select(event_decisions.c.event_seq).where(event_decisions.c.id == number))
+    return None if seq is None else events_by_seq(connection, [seq]).get(seq)
+
+
 class _Decision:
     """A decision that is being stored; each change is applied and remembered."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, func, or_, select, true, update
 
 from ledger.database import Database, in_chunks
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status, Trust
@@ -15,6 +15,8 @@ from ledger.versions.desired import taught_turns
 
 NEWEST_MAX = 4000
 """Events of one kind that one query returns: a turn and a gate can use a few hundred."""
+
+_NAMES_MAX = 100  # of events in one query: SQLite allows expressions of a thousand levels
 
 
 def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
@@ -125,16 +127,38 @@ def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> li
 
 
 def event_by_uid(connection: Connection, uid: str) -> list[KeptEvent]:
-    """Events named `SOURCE#ID` (either may hold more of these signs), or all with that bare id."""
-    named = [
-        and_(
-            events.c.source == uid[:place],
-            or_(events.c.id == uid[place + 1 :], events.c.claimed_id == uid[place + 1 :]),
-        )
-        for place, sign in enumerate(uid)
-        if sign == "#"
+    """Events named `SOURCE#ID` (either may hold more of these signs); where there are none, all with that id.
+
+    The name has an index, the bare id has none.
+    """
+    if named := _named(connection, [uid]):
+        return named
+    return _events(connection, select(events).where(events.c.id == uid).order_by(events.c.seq))
+
+
+def events_named(connection: Connection, uids: Iterable[str]) -> dict[str, KeptEvent]:
+    """The events of these names, by name; those that are not there are left out."""
+    names, by_name = list(dict.fromkeys(uids)), dict[str, KeptEvent]()
+    for start in range(0, len(names), _NAMES_MAX):
+        named = _named(connection, names[start : start + _NAMES_MAX])
+        by_name.update({kept.event.uid: kept for kept in named})
+    return by_name
+
+
+def _named(connection: Connection, uids: Sequence[str]) -> list[KeptEvent]:
+    """Events whose name is one of these, oldest first. A name is parted at each of its signs `#`."""
+    parted = [
+        (uid[:place], uid[place + 1 :]) for uid in uids for place, sign in enumerate(uid) if sign == "#"
     ]
-    return _events(connection, select(events).where(or_(events.c.id == uid, *named)).order_by(events.c.seq))
+    if not parted:
+        return []
+    # Each alternative has an index of its own: with one for both, all events of a source would be read.
+    named = (
+        and_(events.c.source == source, column == id)
+        for source, id in parted
+        for column in (events.c.id, events.c.claimed_id)
+    )
+    return _events(connection, select(events).where(or_(*named)).order_by(events.c.seq))
 
 
 def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, Interaction]:
@@ -146,11 +170,14 @@ def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, 
     return interaction_by_id
 
 
-def conversation(connection: Connection, agent: str, name: str) -> list[Interaction]:
-    """The captured interactions of one conversation, in order of turn."""
+def conversation(
+    connection: Connection, agent: str, name: str, *, until_s: float | None = None
+) -> list[Interaction]:
+    """The interactions of one conversation that were captured `until_s` (Unix time), in order of turn."""
+    until = true() if until_s is None else interactions.c.received_s <= until_s
     query = (
         select(interactions)
-        .where(interactions.c.agent == agent, interactions.c.conversation == name)
+        .where(interactions.c.agent == agent, interactions.c.conversation == name, until)
         .order_by(interactions.c.turn, interactions.c.received_s)
     )
     return [interaction_of_row(row) for row in connection.execute(query)]

@@ -1,9 +1,11 @@
 """What people said about an agent's answers lately, and about which conversations: signals of trouble."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
+from ledger.database import in_chunks
 from ledger.events import CORRECTING, Kind, Signal
 from ledger.schema import events, interactions
 
@@ -44,19 +46,61 @@ def live_feedback(connection: Connection, agent: str, *, after_seq: int) -> list
         )
         .order_by(events.c.seq)
     )
-    return [
-        LiveFeedback(
-            seq=row.seq,
-            signal=_signal(Kind(row.kind)),
-            author=row.author,
-            received_s=row.received_s,
-            conversation=row.captured_conversation or row.captured or row.conversation or row.interaction,
-            version=row.captured_version,
-            answered_s=row.answered_s,
+    rows = connection.execute(query).all()
+    answers = answers_in(
+        connection, agent, (row.conversation for row in rows if row.interaction is None and row.conversation)
+    )
+    feedback = []
+    for row in rows:
+        if row.kind == Kind.OUTCOME.value and row.data["value"] >= 0:
+            continue
+        answer = answers.get(row.conversation) if row.interaction is None else None
+        feedback.append(
+            LiveFeedback(
+                seq=row.seq,
+                signal=_signal(Kind(row.kind)),
+                author=row.author,
+                received_s=row.received_s,
+                conversation=row.captured_conversation or row.captured or row.conversation or row.interaction,
+                version=row.captured_version if answer is None else answer.version,
+                answered_s=row.answered_s if answer is None else answer.answered_s,
+            )
         )
-        for row in connection.execute(query)
-        if row.kind != Kind.OUTCOME.value or row.data["value"] < 0
-    ]
+    return feedback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationAnswers:
+    """What is captured of the answers in one conversation."""
+
+    version: str  # that gave them all, as in v7-3fa2c1; `SEVERAL` where there was more than one
+    answered_s: float  # when the ledger got the first one
+
+
+SEVERAL = "several"
+"""Stands for the version of a conversation that more than one version answered."""
+
+
+def answers_in(
+    connection: Connection, agent: str, conversations: Iterable[str]
+) -> dict[str, ConversationAnswers]:
+    """The captured answers of the agent's conversations by name, of those that have any."""
+    answers = {}
+    for chunk in in_chunks(sorted(set(conversations))):
+        query = (
+            select(
+                interactions.c.conversation,
+                func.min(interactions.c.version).label("version"),
+                func.max(interactions.c.version).label("other"),
+                func.min(interactions.c.received_s).label("answered_s"),
+            )
+            .where(interactions.c.agent == agent, interactions.c.conversation.in_(chunk))
+            .group_by(interactions.c.conversation)
+        )
+        for row in connection.execute(query):
+            version = row.version if row.version == row.other else SEVERAL
+            answers[row.conversation] = ConversationAnswers(version=version, answered_s=row.answered_s)
+    return answers
 
 
 def _signal(kind: Kind) -> Signal:

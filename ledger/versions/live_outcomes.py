@@ -10,6 +10,7 @@ from ledger.events import Kind, Status
 from ledger.intake.ownership import JUDGE_RIGHT
 from ledger.intake.withdrawn import GONE
 from ledger.schema import events, interactions
+from ledger.versions.live_feedback import ConversationAnswers, answers_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,9 @@ def live_outcomes(connection: Connection, agent: str, *, after_seq: int) -> list
     """
     rows = connection.execute(_standing(agent, after_seq)).all()
     named = {row.key: row for row in connection.execute(_amended(agent, after_seq)) if row.key is not None}
-    return [_outcome(row, named) for row in rows]
+    alone = (row.conversation for row in (*rows, *named.values()) if row.interaction is None)
+    answers = answers_in(connection, agent, filter(None, alone))
+    return [_outcome(row, named, answers) for row in rows]
 
 
 def outcomes_stamp(connection: Connection, agent: str) -> tuple[int, int]:
@@ -92,10 +95,13 @@ def _amended(agent: str, after_seq: int) -> Select[Any]:
     return _joined().where(*of_outcomes, is_amended).order_by(events.c.seq)
 
 
-def _outcome(row: Row[Any], named: Mapping[str, Row[Any]]) -> LiveOutcome:
+def _outcome(
+    row: Row[Any], named: Mapping[str, Row[Any]], answers: Mapping[str, ConversationAnswers]
+) -> LiveOutcome:
     about = row
     if _conversation(row) is None and row.amends is not None:
         about = named.get(row.amends, row)
+    answer = answers.get(about.conversation) if about.interaction is None else None
     return LiveOutcome(
         seq=row.seq,
         value=float(row.data["value"]),
@@ -103,8 +109,8 @@ def _outcome(row: Row[Any], named: Mapping[str, Row[Any]]) -> LiveOutcome:
         is_trusted=JUDGE_RIGHT in row.rights,
         received_s=row.received_s,
         conversation=_conversation(about),
-        version=about.captured_version,
-        answered_s=about.answered_s,
+        version=about.captured_version if answer is None else answer.version,
+        answered_s=about.answered_s if answer is None else answer.answered_s,
     )
 
 

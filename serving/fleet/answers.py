@@ -17,9 +17,10 @@ from ledger.versions.lineage import Version
 from serving.fleet.gate import AnswerStatistics, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
-from serving.scoring.calls import calls_in_one_order, functions_in_any_order
 from serving.scoring.forms import holds_json, is_json
 from serving.scoring.harm import HarmScorer
+from serving.scoring.tool_calls.comparison import calls_in_one_form
+from serving.scoring.tool_calls.rules import call_rules
 
 _Result = TypeVar("_Result")
 
@@ -146,8 +147,8 @@ def score_pairs(answered: Sequence[AnsweredQuestion], scorer: AnswerScorer) -> l
 
     def worth(question: Question, answer: Completion) -> float:
         shown = json.dumps(question.messages, default=str)
-        any_order = functions_in_any_order(question.request)
-        said, wanted = (calls_in_one_order(text, any_order) for text in (answer.text, question.wanted))
+        rules = call_rules(question.request)
+        said, wanted = (calls_in_one_form(text, rules) for text in (answer.text, question.wanted))
         return scorer.score(said, wanted, shown=shown)
 
     return [

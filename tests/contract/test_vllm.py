@@ -326,7 +326,7 @@ def test_other_apis_stream_what_they_answer_whole(server, path):
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 def test_each_of_several_choices_is_captured_whole_with_the_tokens_of_the_one_prompt(server, path):
     form = FORMS[path]
-    body = {"model": server.base, "temperature": 0, "max_tokens": 6, "n": 2}
+    body = {"model": server.base, "temperature": 1.0, "max_tokens": 6, "n": 2}
     body |= {"messages": MESSAGES} if path == CHAT else {"prompt": "refund order"}
     asked = form.with_capture_extras(body)
     whole = form.read_answer(server.post(path, **asked).content)
@@ -335,11 +335,10 @@ def test_each_of_several_choices_is_captured_whole_with_the_tokens_of_the_one_pr
     for captured in (_captured([whole]), _captured(filter(None, parts))):
         assert sorted(captured.replies) == [0, 1]
         first, second = captured.replies[0], captured.replies[1]
-        assert first.text == second.text != ""
         assert first.prompt_ids == second.prompt_ids != []
         for reply in (first, second):
             assert reply.flaw is None
-            assert len(reply.token_ids) == len(reply.logprobs) == 6
+            assert 0 < len(reply.token_ids) == len(reply.logprobs) <= 6
 
 
 def test_a_text_completion_is_asked_as_it_stands(replica, server):

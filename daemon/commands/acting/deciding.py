@@ -16,18 +16,23 @@ from ledger.versions.acting.reinstating import EventLeftBehind
 from ledger.versions.lineage import Version
 
 
-def promote(settings: Settings, reference: str, *, by: str, reason: str) -> dict[str, Any]:
+def promote(
+    settings: Settings, reference: str, *, by: str, reason: str, is_candidate: bool | None = None
+) -> dict[str, Any]:
     """Let a version serve; the fleet role does it as soon as replicas hold it.
 
     It is a candidate that passed the gate, or one that was refused or rolled back, which needs a reason.
+    Raises `CommandFailed`, also where it is not what the caller saw of the two (`is_candidate`), if given.
     """
     left: list[EventLeftBehind] = []
     settled: list[Version] = []
 
     def let_serve(database: Database, version: Version) -> None:
         with database.read() as connection:
-            is_candidate = version in decisions.undecided(connection)
-        if is_candidate:
+            is_undecided = version in decisions.undecided(connection)
+        if is_candidate not in (None, is_undecided):
+            raise CommandFailed(f"{version.agent}@{version.name} was decided about meanwhile")
+        if is_undecided:
             promotion.confirm(database, version, by=by, reason=reason)
             return
         if not reason.strip():

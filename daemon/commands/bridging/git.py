@@ -1,5 +1,6 @@
 """`clorad bridge git`: scans a clone, and sends what people changed in an agent's lines, or kept of them."""
 
+import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -17,6 +18,7 @@ from feedback.bridges.git.commits import People
 from feedback.bridges.git.git_events import GitEvent, events_of
 from feedback.bridges.git.repository import GitFailed, Repository
 from feedback.bridges.git.scan import Scan, ScannedInteraction, ScanRules
+from feedback.bridges.git.webhooks import BranchUpdate, PayloadRefused, branch_update
 from feedback.sending.attempts import SendAgain
 from feedback.sending.event import FeedbackRefused, build_outgoing_event
 from feedback.sending.kafka_sender import KafkaSender
@@ -60,14 +62,29 @@ def scan(
     settings: Settings,
     path: Path,
     *,
-    branch: str,
+    branch: str | None,
     agent: str | None,
+    payload: Path | None,
+    fetch: bool,
     dry_run: bool,
     as_json: bool,
-    merges: Mapping[str, str] | None = None,
 ) -> None:
-    """Send what the branch says about the interactions that its commits name, and print it."""
-    bridged = find(settings, path, branch=branch, agent=agent, merges=merges or {})
+    """Send what the branch says about the interactions that its commits name, and print it.
+
+    `payload` is a file with a webhook's payload. Raises `CommandFailed`.
+    """
+    update = None if payload is None else _read_update(payload)
+    if payload is not None and update is None:
+        console().print("the webhook tells of no new commits on a branch")
+        return
+    bridged = find(
+        settings,
+        path,
+        branch=branch or (update.branch if update else "HEAD"),
+        agent=agent,
+        merges=update.merges if update else {},
+        fetch=fetch,
+    )
     events = [event for interaction in bridged for event in interaction.events]
     fates = {event.id: "not sent" for event in events} if dry_run else _send_all(settings, events)
     if as_json:
@@ -86,9 +103,16 @@ def scan(
 
 
 def find(
-    settings: Settings, path: Path, *, branch: str, agent: str | None, merges: Mapping[str, str]
+    settings: Settings,
+    path: Path,
+    *,
+    branch: str,
+    agent: str | None,
+    merges: Mapping[str, str],
+    fetch: bool = False,
 ) -> list[BridgedInteraction]:
     """What the branch says. Raises `CommandFailed`."""
+    repository = Repository(path)
     people = People(authors=settings.git.authors, bots=settings.git.bots)
     rules = ScanRules(
         people=people,
@@ -98,7 +122,9 @@ def find(
         merges=merges,
     )
     try:
-        scan = Scan(Repository(path), branch, rules, now_s=time.time())
+        if fetch:
+            repository.fetch()
+        scan = Scan(repository, branch, rules, now_s=time.time())
         with reading(settings) as connection:
             captures = event_queries.interactions_named(connection, scan.interactions)
         return [
@@ -140,6 +166,20 @@ def _send_all(settings: Settings, events: Iterable[GitEvent]) -> dict[str, str]:
             reason = f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge an event"
             advice = "run it again: what was sent counts once"
             raise CommandFailed(f"{reason} ({fault.reason}); {advice}", code=ExitCode.TRY_AGAIN) from None
+
+
+def _read_update(file: Path) -> BranchUpdate | None:
+    """What the webhook in the file tells. Raises `CommandFailed`."""
+    try:
+        payload = json.loads(file.read_text(encoding="utf-8"))
+        return branch_update(payload) if isinstance(payload, dict) else None
+    except OSError as fault:
+        reason = fault.strerror or type(fault).__name__
+    except PayloadRefused as refusal:
+        reason = str(refusal)
+    except ValueError:
+        reason = "not JSON"
+    raise CommandFailed(f"--event: {reason}", code=ExitCode.USAGE)
 
 
 def _bridged(

@@ -74,6 +74,11 @@ def read_receipts(settings: Settings, database: Database, uid: str) -> ReceiptDo
         named = event_queries.interactions_named(
             connection, [kept.event.interaction or "" for kept in events]
         )
+        talks = {
+            name: event_queries.conversation(connection, kept.event.agent, name)
+            for kept in events
+            if (name := kept.event.conversation)
+        }
         letters = () if receipts else tuple(dead_letters.letters_named(connection, uid))
         waits = waiting_candidates(connection, canary_options(settings))
         upcoming = {
@@ -89,5 +94,5 @@ def read_receipts(settings: Settings, database: Database, uid: str) -> ReceiptDo
         letters=letters,
         waits=waits,
         upcoming=upcoming,
-        history=History(interactions=named, conversations={}),
+        history=History(interactions=named, conversations=talks),
     )

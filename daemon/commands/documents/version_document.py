@@ -87,11 +87,9 @@ def require_agent(connection: Connection, agent: str) -> None:
 
 def prompt_texts(connection: Connection, uids: Iterable[str]) -> dict[str, str]:
     """What the user said first in each of these events, as far as the ledger has them."""
-    kept = {uid: event_queries.event_by_uid(connection, uid) for uid in dict.fromkeys(uids)}
     return {
-        uid: first_user_text(events[0].event.data.get("messages") or ())
-        for uid, events in kept.items()
-        if events
+        uid: first_user_text(kept.event.data.get("messages") or ())
+        for uid, kept in event_queries.events_named(connection, uids).items()
     }
 
 

@@ -49,35 +49,41 @@ function step(by) {
   choose(all[Math.max(0, Math.min(all.length - 1, place < 0 ? 0 : place + by))]);
 }
 
+// An action's key arms its button and opens the reason; Enter in the reason sends the armed action, and no other.
+function arm(button) {
+  for (const other of button.form.querySelectorAll("button[data-armed]")) delete other.dataset.armed;
+  button.dataset.armed = "";
+  (button.form.querySelector("input[name=reason]") ?? button).focus();
+}
+
+function sendReason(reason) {
+  const form = reason.form;
+  const button = form.querySelector("button[data-armed]");
+  if (button) form.requestSubmit(button);
+  else form.querySelector("button[data-key]").focus();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") document.activeElement?.blur?.();
-  const typing = event.target.closest?.("input, textarea, select");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const target = event.target;
+  if (event.key === "Escape") target.blur?.();
+  if (event.key === "Enter" && target.matches?.("input[name=reason]")) {
+    event.preventDefault();
+    sendReason(target);
+  }
+  if (target.closest?.("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
   const chosen = document.querySelector("[data-chosen]");
   if (event.key === "/") {
     const search = document.querySelector("input[type=search]");
     if (search) { event.preventDefault(); search.focus(); search.select(); }
-  } else if (event.key === "j" || event.key === "ArrowDown" && chosen) {
-    event.preventDefault(); step(1);
-  } else if (event.key === "k" || event.key === "ArrowUp" && chosen) {
-    event.preventDefault(); step(-1);
-  } else if (event.key === "Enter" && chosen && event.target === document.body) {
+  } else if (event.key === "j" || event.key === "k") {
+    event.preventDefault();
+    step(event.key === "j" ? 1 : -1);
+  } else if (event.key === "Enter" && chosen && target === document.body) {
     chosen.querySelector("a")?.click();
   } else if (chosen) {
-    // An action's key opens its reason; Enter in the reason sends it.
     const button = chosen.querySelector(`button[data-key="${CSS.escape(event.key)}"]`);
-    if (!button) return;
-    event.preventDefault();
-    const form = button.form;
-    for (const other of form.querySelectorAll("button[data-key]")) other.type = other === button ? "submit" : "button";
-    form.querySelector("input[name=reason]").focus();
+    if (button) { event.preventDefault(); arm(button); }
   }
 });
-
-// Enter in a reason sends the action that was chosen by its key; a click on a button always sends that button's.
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-key]");
-  if (button) button.type = "submit";
-}, true);
 
 setInterval(refresh, EVERY_MS);

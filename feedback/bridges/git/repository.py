@@ -1,7 +1,7 @@
 """Reads a git repository by git's own commands. What is in the repository runs nothing and hides nothing.
 
 Hooks, external diffs, text conversions, pagers, signature programs, lazy fetches and replaced objects are
-off; the settings of the machine and of the user are not read. Every command is bounded in time and output.
+off; reading takes no settings of the machine and the user. Every command is bounded in time and output.
 """
 
 import os
@@ -19,6 +19,7 @@ from feedback.bridges.git.commits import Commit
 from feedback.bridges.git.line_edits import line_key
 
 COMMAND_S_MAX = 60.0
+FETCH_S_MAX = 300.0
 OUTPUT_BYTES_MAX = 64 * 1024 * 1024
 FILE_BYTES_MAX = 512 * 1024
 """A longer file is left out: nobody wrote it by hand."""
@@ -67,10 +68,34 @@ class FileChange:
 
 
 class Repository:
-    """One repository on this machine; nothing is written to it."""
+    """One repository on this machine. Nothing but `fetch` writes to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def fetch(self) -> None:
+        """Bring what its remotes have. Raises `GitFailed`.
+
+        This alone needs the settings of the machine and the user: they know keys and proxies. It asks nobody
+        for a password, and follows no submodules.
+        """
+        program = _program()
+        safe = ("-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.auto=0")
+        whole = (program, "-C", str(self._path), *safe, "fetch", "--all", "--prune", "--quiet")
+        try:
+            done = subprocess.run(
+                (*whole, "--no-recurse-submodules"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=FETCH_S_MAX,
+                check=False,
+                start_new_session=True,  # without a terminal it can ask nobody
+            )
+        except subprocess.TimeoutExpired:
+            raise GitFailed(f"git fetch: took more than {FETCH_S_MAX:.0f} s") from None
+        if done.returncode:
+            raise GitFailed(f"git fetch: ended with {done.returncode}")
 
     def commit_id(self, revision: str) -> str:
         """The commit that a branch, tag or id names. Raises `GitFailed`."""
@@ -169,11 +194,8 @@ class Repository:
 
     def _git(self, command: str, *arguments: str, stdin: str = "") -> bytes:
         """The output of one command. Raises `GitFailed`."""
-        program = shutil.which("git")
-        if program is None:
-            raise GitFailed("git: not installed")
         environment = {"PATH": os.defpath, "HOME": "/nonexistent", **_ENVIRONMENT}
-        whole = (program, "--no-pager", "-C", str(self._path), *_SAFE, command, *arguments)
+        whole = (_program(), "--no-pager", "-C", str(self._path), *_SAFE, command, *arguments)
         with tempfile.TemporaryFile() as given:
             given.write(stdin.encode())
             given.seek(0)
@@ -193,6 +215,13 @@ class Repository:
         if code:
             raise GitFailed(f"git {command}: ended with {code}")
         return output
+
+
+def _program() -> str:
+    program = shutil.which("git")
+    if program is None:
+        raise GitFailed("git: not installed")
+    return program
 
 
 def _checked(id: str) -> str:

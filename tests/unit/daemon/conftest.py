@@ -57,9 +57,13 @@ def clorad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     for name in [name for name in os.environ if name.startswith("CLORAD_")]:
         monkeypatch.delenv(name)
 
-    def run(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> CommandResult:
+    def run(
+        *words: str, stdin: str = "", env: Mapping[str, str] | None = None, terminal: bool = False
+    ) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["clorad", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        typed = io.StringIO(stdin)
+        monkeypatch.setattr(typed, "isatty", lambda: terminal, raising=False)
+        monkeypatch.setattr(sys, "stdin", typed)
         for name, value in (env or {}).items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()

@@ -38,6 +38,10 @@ _headers = st.lists(
 )
 
 
+BARE = {"agent": "sql", "author": "op-1", "conversation": "talk"}
+SPOKEN = [{"role": "assistant", "content": "no"}]
+
+
 def test_a_correction_in_binary_mode_is_an_event() -> None:
     event = read_record(
         CORRECTION | {"conversation": "c-1", "turn": 2, "comment": "soft delete"},
@@ -221,6 +225,49 @@ def test_data_that_is_wrong_is_named_by_field(kind: str, data: Any, named) -> No
     unusable = read_record(data, kind).content
     assert unusable.reason is Reason.INVALID_SCHEMA
     assert named in unusable.detail
+
+
+ALONE = {"interaction": None, "conversation": "talk"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("outcome", OUTCOME | ALONE),
+        ("outcome", OUTCOME | {"interaction": None, "task": "talk"}),
+        *(("intervention", {**BARE, "action": action}) for action in ("approve", "reject", "abort")),
+        ("intervention", BARE | {"action": "override", "turn": 0, "corrected": "no"}),
+        ("intervention", BARE | {"action": "takeover", "turn": 0, "turns": SPOKEN}),
+        ("correction", {**BARE, "corrected": "no", "turn": 1}),
+    ],
+)
+def test_feedback_may_name_a_conversation_alone_or_one_of_its_turns(kind: str, data: Any) -> None:
+    event = read_record(data, kind).content
+    assert isinstance(event, Event)
+    assert (event.conversation, event.interaction, event.role) == ("talk", None, None)
+    assert "scope" not in event.data
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("correction", {**BARE, "corrected": "no"}),
+        ("intervention", BARE | {"action": "override", "corrected": "no"}),
+        ("intervention", BARE | {"action": "takeover", "turns": SPOKEN}),
+    ],
+)
+def test_what_says_what_is_right_names_the_turn_of_a_conversation(kind: str, data: Any) -> None:
+    unusable = read_record(data, kind).content
+    assert isinstance(unusable, UnusableRecord)
+    assert "conversation and turn" in unusable.detail
+
+
+def test_the_task_of_an_outcome_is_no_conversation_where_it_names_something_else() -> None:
+    about_reply = OUTCOME | {"task": "sums"}
+    for data in (about_reply, OUTCOME | {"interaction": None, "amends": "k", "task": "sums"}):
+        event = read_record(data, "outcome").content
+        assert isinstance(event, Event)
+        assert event.conversation is None
 
 
 def test_a_complaint_never_echoes_what_people_wrote() -> None:

@@ -64,6 +64,11 @@ def build_history(interactions: Sequence[Interaction], conversation: Sequence[In
     return History(interactions=by_id, conversations={"talk": conversation})
 
 
+def whole(value: float, **data: Any) -> KeptEvent:
+    """An outcome that names a conversation and nothing in it."""
+    return build_kept_event(1, Kind.OUTCOME, {"value": value, **data}, conversation="talk")
+
+
 def only(earned: Sequence[Episode]) -> Episode:
     (episode,) = earned
     return episode
@@ -342,6 +347,50 @@ def test_turns_of_several_versions_are_credited_under_what_each_of_them_sampled(
         if episode.sampled
     }
     assert sampled == {"say 0": -1.0, "say 1": -2.0, "say 2": -3.0}
+
+
+def test_an_outcome_that_names_a_conversation_alone_is_about_all_its_turns() -> None:
+    conversation = build_conversation("talk", 3)
+    earned = episodes(whole(1.0), conversation=conversation, outcome_discount=0.5)
+    assert [(e.messages, e.advantage) for e in earned] == [
+        (turn.messages, value) for turn, value in zip(conversation, (0.25, 0.5, 1.0), strict=True)
+    ]
+    assert [e.mass for e in earned] == [1 / 3] * 3
+
+
+def test_an_outcome_of_a_conversation_may_be_about_its_last_turn_alone() -> None:
+    conversation = build_conversation("talk", 3)
+    (earned,) = episodes(whole(1.0, scope="final"), conversation=conversation)
+    assert earned.messages == conversation[-1].messages
+
+
+def test_no_turn_of_another_role_is_trained_by_an_outcome_of_its_conversation() -> None:
+    first, second, last = build_conversation("talk", 3)
+    conversation = (first, second, replace(last, role=Role.GATE))
+    earned = episodes(whole(1.0), conversation=conversation)
+    assert [e.messages for e in earned] == [first.messages, second.messages]
+    assert settled(whole(1.0, scope="final"), conversation=conversation).barren == {1: NO_RECORD}
+
+
+def test_a_rejection_of_a_conversation_is_shared_among_its_turns() -> None:
+    event = build_intervention(1, "reject", conversation="talk")
+    earned = episodes(event, conversation=build_conversation("talk", 2), outcome_discount=0.5)
+    assert [e.advantage for e in earned] == [-0.125, -0.25]
+    assert [e.mass for e in earned] == [0.125] * 2
+
+
+def test_an_abort_of_a_conversation_is_about_its_last_turn_and_the_one_before() -> None:
+    event = build_intervention(1, "abort", conversation="talk")
+    earned = episodes(event, conversation=build_conversation("talk", 3))
+    assert [e.advantage for e in earned] == [-1.0, -0.5]
+
+
+def test_a_correction_may_name_the_turn_of_a_conversation() -> None:
+    event = build_kept_event(1, Kind.CORRECTION, {"corrected": "no"}, conversation="talk", turn=1)
+    conversation = build_conversation("talk", 3)
+    (earned,) = episodes(event, conversation=conversation)
+    assert earned.messages == conversation[1].messages
+    assert (earned.reply.text, earned.rejected and earned.rejected.text) == ("no", "say 1")
 
 
 def test_turns_that_were_not_captured_get_no_share_of_an_outcome() -> None:

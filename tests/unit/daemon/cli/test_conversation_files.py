@@ -96,4 +96,4 @@ def test_what_a_file_lacks_is_named_before_anything_is_sent(tmp_path: Path, clor
     sent = clorad("send", "correction", *about, "--corrected-message", str(wanted))
     assert (sent.code, "arguments: no JSON object" in sent.err) == (2, True)
     assert "corrected" in clorad("send", "correction", *about).err
-    assert "--turn: needs --messages" in clorad("send", "intervention", "--turn", "0").err
+    assert "--turn: needs --messages or --conversation" in clorad("send", "intervention", "--turn", "0").err

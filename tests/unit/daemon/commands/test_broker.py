@@ -22,7 +22,7 @@ class TestSend:
             (("correction", *WHOLE[2:]), "agent"),
             (
                 ("correction", "--agent", "billing", "--corrected", "yes"),
-                "needs messages, or interaction",
+                "needs messages, or interaction, or conversation and turn",
             ),
             (
                 ("intervention", "--agent", "billing", "--action", "shout", "--prompt", "x", "--said", "y"),

@@ -49,6 +49,18 @@ class Browser:
         assert answer.status_code == 200, answer.text
         return answer.text
 
+    def form_token(self) -> str:
+        """The token in the forms of this session; empty without one."""
+        match = re.search(r'name="token" value="([^"]*)"', self.source("/agents/sql"))
+        return match[1] if match else ""
+
+    def act(self, action: str, code: int = 200, /, **fields: str) -> str:
+        """Send the form of an action from the review page. The text of the page after it."""
+        data = {"token": self.form_token(), "back": "/review", **fields}
+        answer = self.client.post(f"/actions/{action}", data=data, headers={"origin": ADDRESS})
+        assert answer.status_code == code, answer.text
+        return words(answer.text)
+
     def give_key(self, name: str) -> None:
         """Begin a session with the key of that name."""
         answer = self.client.post("/key", data={"key": self.ledger.keys[name]}, headers={"origin": ADDRESS})

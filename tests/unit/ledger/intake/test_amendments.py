@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import permutations, product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from ledger.database import Database
 from ledger.events import Event, Interaction, Kind, Role, Status
 from ledger.learning import event_queries
 from tests.unit.ledger.event_builder import (
+    INTERACTIONS,
     build_event,
     build_interaction,
     build_outcome,
@@ -242,3 +244,61 @@ def replaces(newer: Event, older: Event, key: str, *, among: Sequence[Event]) ->
     )
     times = (newer.occurred_s, older.occurred_s)
     return amended and None not in times and times[0] > times[1]
+
+
+def in_conversation(id: str, **changed: Any) -> Event:
+    common = {"conversation": "talk", "role": None, "prompt_group": None}
+    return build_outcome(id, 1.0, **{**common, **changed})
+
+
+def state_of(database: Database, id: str) -> tuple[str, str | None, str | None]:
+    with database.read() as connection:
+        query = select(*(schema.events.c[name] for name in ("status", "role", "prompt_group")))
+        query = query.where(schema.events.c.id == id)
+        return tuple(connection.execute(query).one())
+
+
+@pytest.mark.parametrize("first", ["event", "interaction"])
+def test_an_event_that_names_a_conversation_alone_waits_for_its_first_turn(
+    database: Database, first: str
+) -> None:
+    turns = [
+        build_interaction("t0", conversation="talk", turn=0, role=Role.TRAIN, prompt_group="a"),
+        build_interaction("t1", conversation="talk", turn=1, role=Role.GATE, prompt_group="b"),
+    ]
+    other = build_interaction("x", conversation="talk", agent="sql", role=Role.GATE)
+    if first == "interaction":
+        keep(database, *turns, partition=INTERACTIONS)
+    keep(database, in_conversation("o"), in_conversation("second", turn=1))
+    if first == "event":
+        keep(database, other, partition=INTERACTIONS)
+        assert state_of(database, "o") == ("waiting", None, None), "another agent's conversation"
+        keep(database, *turns, partition=INTERACTIONS)
+    assert state_of(database, "o") == ("open", "train", "a")
+    assert state_of(database, "second") == ("open", "gate", "b")
+    with database.read() as connection:
+        [second] = event_queries.event_by_uid(connection, "dev#second")
+    assert second.event.interaction == "t1", "the turn that it names is what it is about"
+
+
+def test_a_turn_of_several_choices_is_not_known_by_its_number(database: Database) -> None:
+    turns = [build_interaction(f"t.{n}", conversation="talk", turn=0, sampling={"n": 2}) for n in range(2)]
+    keep(database, *turns, partition=INTERACTIONS)
+    keep(database, in_conversation("o"), in_conversation("first", turn=0))
+    assert state_of(database, "o")[0] == "open"
+    assert state_of(database, "first")[0] == "waiting"
+
+
+def test_a_turn_that_was_captured_without_its_number_is_counted(database: Database) -> None:
+    spoken = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+    captured = build_interaction("t1", conversation="talk", messages=(*spoken, spoken[0]), prompt_group="b")
+    keep(database, captured, partition=INTERACTIONS)
+    keep(database, in_conversation("first", turn=0), in_conversation("second", turn=1))
+    assert state_of(database, "first")[0] == "waiting"
+    assert state_of(database, "second") == ("open", "train", "b")
+
+
+def test_feedback_that_names_an_interaction_does_not_wait_for_its_conversation(database: Database) -> None:
+    keep(database, in_conversation("o", interaction="i"))
+    keep(database, build_interaction("t0", conversation="talk"), partition=INTERACTIONS)
+    assert state_of(database, "o")[0] == "waiting"

@@ -5,7 +5,7 @@ from sqlalchemy import func, select, update
 
 from ledger import schema
 from ledger.database import Database, now_s
-from ledger.events import Reason, Role, Status
+from ledger.events import Kind, Reason, Role, Status
 from ledger.intake import dead_letters, outbox, waiting
 from ledger.learning import event_queries
 from ledger.learning.event_queries import untaught
@@ -141,3 +141,20 @@ def test_records_are_kept_only_while_they_are_waited_with(database: Database, fi
         waiting.forget_joined(database)
     with database.read() as connection:
         assert waiting.waiting_state(connection) == waiting.WaitingState(oldest_s=None, records=0, waiting=0)
+
+
+def test_an_outcome_of_a_conversation_that_nobody_captured_stays_and_teaches_nothing(
+    database: Database,
+) -> None:
+    common = {"role": None, "prompt_group": None, "conversation": "talk"}
+    keep(database, build_outcome("o", 1.0, **common), build_event("2", kind=Kind.REJECT, **common))
+    assert give_up(database) == 1, "other feedback becomes a dead letter"
+    assert ids(database) == {"o"}
+    with database.read() as connection:
+        assert audit(connection).disagreements == ()
+        [kept] = event_queries.event_by_uid(connection, "dev#o")
+    assert (kept.status, kept.event.role) == (Status.BARREN, None)
+    keep(database, build_interaction("late", conversation="talk"), partition=INTERACTIONS)
+    with database.read() as connection:
+        [kept] = event_queries.event_by_uid(connection, "dev#o")
+    assert (kept.status, kept.event.role) == (Status.OPEN, Role.TRAIN)

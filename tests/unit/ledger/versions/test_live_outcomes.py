@@ -2,6 +2,7 @@
 
 from ledger.database import Database
 from ledger.intake.ownership import JUDGE_RIGHT
+from ledger.versions.live_feedback import SEVERAL
 from ledger.versions.live_outcomes import LiveOutcome, live_outcomes, outcomes_stamp
 from tests.unit.ledger.event_builder import (
     INTERACTIONS,
@@ -80,3 +81,19 @@ def test_an_author_with_the_right_to_judge_is_trusted(database: Database) -> Non
         build_outcome("o2", 1.0, conversation="c2"),
     )
     assert [outcome.is_trusted for outcome in read(database)] == [True, False]
+
+
+def test_an_outcome_that_names_a_conversation_alone_knows_who_answered_it(database: Database) -> None:
+    keep(
+        database,
+        build_interaction("a", conversation="one", version="v1-aaaaaa"),
+        build_interaction("b", conversation="one", version="v1-aaaaaa"),
+        build_interaction("c", conversation="two", version="v1-aaaaaa"),
+        build_interaction("d", conversation="two", version="v2-bbbbbb"),
+        build_interaction("e", conversation="three", version="v1-aaaaaa", agent="sql"),
+        partition=INTERACTIONS,
+    )
+    keep(database, *(build_outcome(name, 1.0, conversation=name) for name in ("one", "two", "three")))
+    outcomes = read(database)
+    assert [outcome.version for outcome in outcomes] == ["v1-aaaaaa", SEVERAL, None]
+    assert [outcome.answered_s is None for outcome in outcomes] == [False, False, True]

@@ -145,16 +145,17 @@ def build_gateway(
     database: Database,
     *,
     send: Send | None = None,
+    captures: Send | None = None,
     ack_s_max: float = 0.5,
     captures_bytes_max: int = 32 * 1024 * 1024,
     **options: Any,
 ) -> Iterator[RunningGateway]:
-    """Feedback goes to `send`; captures, and feedback where `send` is not given, to `sends`."""
+    """Feedback goes to `send`, what is captured to `captures`; what is not given, to `sends`."""
     sends = RecordedSends()
     redactor = Redactor(lambda raw: f"{len(raw):06x}")
     gateway = Gateway(
         table=RoutingTable(database),
-        recorder=Recorder(sends, redactor, share=1.0, bytes_max=captures_bytes_max),
+        recorder=Recorder(captures or sends, redactor, share=1.0, bytes_max=captures_bytes_max),
         live=LiveCounter(sends, lambda raw: sha256(raw).hexdigest()),
         feedback=FeedbackEndpoint(send or sends, redactor, gateway_key(IDENTITY), ack_s_max=ack_s_max),
         options=build_options(port=free_port(), **options),

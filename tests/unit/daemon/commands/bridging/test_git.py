@@ -1,5 +1,6 @@
 """`clorad bridge git`, as a developers' team runs it."""
 
+import json
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -100,3 +101,26 @@ def build_event(id: str, *, is_signed: bool = False, value: float = 1.0) -> GitE
     data = {"agent": "billing", "author": "ann", "interaction": "i1", "value": value}
     at = datetime(2026, 1, 2, tzinfo=UTC)
     return GitEvent(kind="outcome", id=id, source="//git/r", at=at, data=data, is_signed=is_signed)
+
+
+def test_a_payload_of_a_webhook_names_the_branch(clorad: Clorad, merged: BuiltRepository) -> None:
+    words = ("bridge", "git", "--repo", "clone", "--dry-run", "--event", "event.json")
+    pushed = {"ref": "refs/heads/main", "after": "a" * 40, "repository": {"full_name": "team/shop"}}
+    Path("event.json").write_text(json.dumps(pushed))
+    assert "2 interactions, 1 event" in clorad(*words).out
+    Path("event.json").write_text(json.dumps(pushed | {"ref": "refs/heads/gone"}))
+    assert clorad(*words).code == 2
+    Path("event.json").write_text("{}")
+    assert "no new commits" in clorad(*words).out
+    Path("event.json").write_text("{")
+    assert clorad(*words).err == "clorad: --event: not JSON\n"
+
+
+def test_a_mirror_is_fetched_first(clorad: Clorad, merged: BuiltRepository) -> None:
+    merged.git("clone", "-q", "--mirror", str(merged.path), "mirror.git")
+    words = ("bridge", "git", "--repo", str(merged.path / "mirror.git"), "--dry-run", "--fetch")
+    assert "2 interactions, 1 event" in clorad(*words).out
+    merged.commit({"total.py": "def total(a, b):\n    return a - b\n"}, by=BOB, day=4)
+    assert "2 interactions, 2 events" in clorad(*words).out
+    merged.git("-C", "mirror.git", "remote", "set-url", "origin", "/nowhere")
+    assert "git fetch: ended with" in clorad(*words).err

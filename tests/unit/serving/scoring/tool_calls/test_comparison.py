@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from rewards.replies import reply_text
-from serving.scoring.calls import are_same_calls, calls_in_one_order, functions_in_any_order
 from serving.scoring.scorers import score
+from serving.scoring.tool_calls.comparison import are_same_calls, calls_in_one_form
+from serving.scoring.tool_calls.rules import CallRules
 
 
 def message(*calls: tuple[str, Any], content: str | None = None) -> dict[str, Any]:
@@ -56,10 +57,19 @@ def test_calls_are_the_same_in_order_and_by_their_arguments(answer: Any, wanted:
         assert (score("auto", reply_text(answer), reply_text(wanted)) == 1.0) is same
 
 
+def are_judged_the_same(
+    answer: list[tuple[str, Any]], wanted: list[tuple[str, Any]], rules: CallRules, *, same: bool
+) -> None:
+    assert are_same_calls(message(*answer), message(*wanted), rules) is same
+    texts = [calls_in_one_form(reply_text(message(*calls)), rules) for calls in (answer, wanted)]
+    assert (score("auto", *texts) == 1.0) is same
+
+
 @pytest.mark.parametrize(
     ("answer", "wanted", "same"),
     [
         ([LOOK, READ], [READ, LOOK], True),
+        ([("read", {"a": 1.0}), ("read", {"a": 2})], [("read", {"a": 2}), ("read", {"a": 1})], True),
         ([LOOK, READ, REFUND], [READ, LOOK, REFUND], True),
         ([LOOK, REFUND, READ], [LOOK, READ, REFUND], False),
         ([LOOK, LOOK, READ], [LOOK, READ, READ], False),
@@ -68,25 +78,56 @@ def test_calls_are_the_same_in_order_and_by_their_arguments(answer: Any, wanted:
 def test_calls_that_only_read_come_in_any_order_between_those_that_do_not(
     answer: list[tuple[str, Any]], wanted: list[tuple[str, Any]], same: bool
 ) -> None:
-    any_order = {"look_up", "read"}
-    assert are_same_calls(message(*answer), message(*wanted), any_order=any_order) is same
-    texts = [calls_in_one_order(reply_text(message(*calls)), any_order) for calls in (answer, wanted)]
-    assert (score("auto", *texts) == 1.0) is same
+    are_judged_the_same(answer, wanted, CallRules(any_order={"look_up", "read"}), same=same)
 
 
-def test_the_tools_of_a_request_say_which_functions_only_read() -> None:
-    tools = [
-        {"type": "function", "function": {"name": "look_up", "annotations": {"readOnlyHint": True}}},
-        {"type": "function", "function": {"name": "read"}, "annotations": {"readOnlyHint": True}},
-        {"type": "function", "function": {"name": "refund", "annotations": {"readOnlyHint": False}}},
-        {"type": "function", "function": {"name": "cancel", "annotations": {"readOnlyHint": "yes"}}},
-        {"type": "function"},
-        "search",
-    ]
-    assert functions_in_any_order({"tools": tools}) == {"look_up", "read"}
-    assert functions_in_any_order({}) == functions_in_any_order({"tools": None}) == frozenset()
+SET, TURN = ("set", '{"lamp": 1}'), ("set", '{"lamp": 2}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted", "same"),
+    [
+        ([SET, ("set", '{"lamp": 1.0}')], [SET], True),
+        ([SET, TURN], [TURN, SET], False),
+        ([SET, TURN, SET], [SET, TURN], False),
+        ([REFUND, REFUND], [REFUND], False),
+    ],
+)
+def test_a_repeated_call_of_an_idempotent_tool_counts_once_and_its_order_counts(
+    answer: list[tuple[str, Any]], wanted: list[tuple[str, Any]], same: bool
+) -> None:
+    are_judged_the_same(answer, wanted, CallRules(repeatable={"set"}), same=same)
+
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "unit": {"type": "string", "default": "km"},
+        "near": {"type": "boolean", "default": False},
+        "page": {"type": "object", "properties": {"size": {"type": "integer", "default": 10}}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted", "same"),
+    [
+        ({"to": "x", "unit": "km"}, {"to": "x"}, True),
+        ({"to": "x"}, {"to": "x", "unit": "km", "near": False}, True),
+        ({"to": "x", "page": {"size": 10.0}}, {"to": "x", "page": {}}, True),
+        ({"to": "x", "unit": "mi"}, {"to": "x"}, False),
+        ({"to": "x", "near": 0}, {"to": "x"}, False),
+        ({"to": "x", "unit": None}, {"to": "x"}, False),
+    ],
+)
+def test_an_argument_that_says_its_default_says_nothing(
+    arguments: dict[str, Any], wanted: dict[str, Any], same: bool
+) -> None:
+    rules = CallRules(parameters={"go": PARAMETERS})
+    are_judged_the_same([("go", arguments)], [("go", wanted)], rules, same=same)
+    assert not are_same_calls(message(("go", {"unit": "km"})), message(("go", {})))
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "[", "[{}]", "look it up", '[{"name": "read"}]', ""])
 def test_what_is_no_call_stays_as_it_is(text: str) -> None:
-    assert calls_in_one_order(text, {"read"}) == text
+    assert calls_in_one_form(text, CallRules(any_order={"read"})) == text

@@ -1,5 +1,6 @@
 """The example of a scorer of one's own decides at the gate, as a function and as a server."""
 
+import runpy
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -8,20 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from examples.own_scorer import ScoreHandler, score
 from ledger.events import Role
 from ledger.versions.decisions import Verdict
 from serving.scoring.registry import ScorerRegistry
 from serving.scoring.verifier import HttpVerifier
+from tests.unit.examples.example_stage import ROOT
 from tests.unit.ledger.event_builder import build_event
 from tests.unit.serving.fleet.test_judging import JudgingSetup
 from tests.unit.serving.scoring.scorer_builder import install_functions
 from tests.unit.serving.serving_environment import build_environment
 
+EXAMPLE = ROOT / "examples" / "05-your-own-scorer.py"
+example = runpy.run_path(str(EXAMPLE))
+
 
 @contextmanager
 def serve_scores() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), ScoreHandler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), example["ScoreHandler"])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -63,11 +67,12 @@ def decide(folder: Path, registry: ScorerRegistry, name: str) -> Verdict:
 
 def test_the_amounts_decide() -> None:
     answers = ["You get 20 euros.", "Soon.", "You get 20 euros and 5 € more."]
-    assert score([], "We pay 20 euros.", answers) == [1.0, 0.5, 0.0]
+    assert example["score"]([], "We pay 20 euros.", answers) == [1.0, 0.5, 0.0]
 
 
 def test_the_function_decides_at_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_functions(tmp_path, monkeypatch, policy="examples.own_scorer:score")
+    (tmp_path / "your_package.py").write_text(EXAMPLE.read_text())
+    install_functions(tmp_path, monkeypatch, policy="your_package:score")
     assert decide(tmp_path, ScorerRegistry(wait_s_max=30.0), "policy") is Verdict.PROMOTE
 
 

@@ -1,17 +1,15 @@
 """A scorer of your own: a policy check for a support agent, which may promise no money that nobody wanted.
 
-As a Python function, in the `pyproject.toml` of a package that is installed beside clorad:
-
-    [project.entry-points."clorad.scorers"]
-    policy = "examples.own_scorer:score"
-
-As a server, `python -m examples.own_scorer --port 8099`, and in `clorad.toml`:
+`python examples/05-your-own-scorer.py` scores three answers; with `--port 8099` it is a server that the gate
+asks, where `clorad.toml` has:
 
     [scorers.policy]
     kind = "http"
     url = "http://127.0.0.1:8099/score"
 
-Either way an agent takes it by `scorer = "policy"`.
+`score` may also be a function of a package that is installed beside clorad, in whose `pyproject.toml`
+`[project.entry-points."clorad.scorers"]` has `policy = "your_package:score"`. Either way an agent takes it by
+`scorer = "policy"`.
 """
 
 import argparse
@@ -51,5 +49,9 @@ class ScoreHandler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
-    options.add_argument("--port", type=int, default=8099)
-    ThreadingHTTPServer(("127.0.0.1", options.parse_args().port), ScoreHandler).serve_forever()
+    options.add_argument("--port", type=int, help="serve on this port of loopback")
+    if port := options.parse_args().port:
+        ThreadingHTTPServer(("127.0.0.1", port), ScoreHandler).serve_forever()
+    said = ["You get 20 euros.", "Soon.", "You get 20 euros and 5 € more."]
+    for points, answer in zip(score([], "We pay 20 euros.", said), said, strict=True):
+        print(f"{points:.1f}  {answer}")
