@@ -209,7 +209,7 @@ class TelemetrySettings(_Group):
     token: HeaderSecret | None = None
     """Bearer token for /metrics, and for the details of /healthz and /readyz. None: no token is needed."""
     otlp_endpoint: ServerUrl | None = Field(default=None, repr=False)
-    """URL of an OpenTelemetry collector that metrics are sent to; None: they are only scraped."""
+    """URL of an OpenTelemetry collector that gets metrics and traces; None: metrics are scraped only."""
 
 
 class AgentSettings(_Group):

@@ -1,19 +1,21 @@
 """Reads polled records and stores them in the ledger: events, dead letters and offsets in one transaction."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from kafka import TopicPartition
+from opentelemetry.trace import SpanKind
 
 from feedback import metrics
 from feedback.intake_options import IntakeOptions
 from feedback.placement import Placement
 from feedback.reading import Reader, received_s
 from feedback.source import PolledBatch, Source
+from feedback.tracing import event_span, is_on
 from ledger.database import Database
 from ledger.errors import MovedOn
-from ledger.events import Batch
+from ledger.events import Batch, Event
 from ledger.intake import transaction
 from ledger.intake.transaction import Kept
 
@@ -67,6 +69,7 @@ class BatchWriter:
             for partition, batch in batches.items():
                 source.positions[partition] = batch.end
             self._count(kept, polled, time.monotonic() - begun_s)
+            _trace_events(batches.values(), took_s=time.monotonic() - begun_s)
             return kept
         return None
 
@@ -96,3 +99,19 @@ class BatchWriter:
         now_s = time.time()
         oldest = [batch.records[0].timestamp for batch in polled if batch.records]
         metrics.record_delays(now_s - received_s(timestamp_ms, now_s) for timestamp_ms in oldest)
+
+
+def _trace_events(batches: Iterable[Batch], *, took_s: float) -> None:
+    """Add a span to the trace of each event that was stored, if its sender began one."""
+    if not is_on():
+        return
+    began_s = time.time() - took_s
+    for batch in batches:
+        place = {"topic": batch.partition.topic, "partition": batch.partition.number}
+        for arrival in batch.arrivals:
+            event = arrival.content
+            if isinstance(event, Event) and event.trace is not None:
+                names = {"agent": event.agent, "offset": arrival.offset, **place}
+                kind = SpanKind.CONSUMER
+                with event_span("clorad.intake", event.trace, kind=kind, began_s=began_s, **names):
+                    continue  # it ends here, where the event is stored

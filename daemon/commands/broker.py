@@ -6,9 +6,11 @@ from contextlib import closing
 from typing import Any
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
+from daemon.process import telemetry
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
@@ -21,9 +23,11 @@ from feedback.sending.attempts import SendAgain
 from feedback.sending.event import FeedbackRefused, build_outgoing_event
 from feedback.sending.kafka_sender import KafkaSender
 from feedback.topics import Topics
+from feedback.tracing import event_span
 from ledger.reports.audit import Place
 
 ACK_S_MAX = 10.0
+TRACE_S_MAX = 2.0
 
 
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[str, ...]:
@@ -58,6 +62,18 @@ def send(
     event_id: str | None,
 ) -> dict[str, Any]:
     """Send one event and wait until every in-sync replica has it. Returns its uid, partition and offset."""
+    traces = telemetry.start_traces(settings.telemetry, role="send", push_s_max=TRACE_S_MAX)
+    try:
+        with event_span("clorad.send", None, kind=SpanKind.PRODUCER, agent=str(data.get("agent"))):
+            return _send(settings, kind, data, source=source, event_id=event_id)
+    finally:
+        if traces is not None:
+            traces.shutdown()
+
+
+def _send(
+    settings: Settings, kind: str, data: Mapping[str, Any], *, source: str, event_id: str | None
+) -> dict[str, Any]:
     key = sending_key(settings.feedback)
     rights = settings.feedback.signers[key.id].rights if key else ()
     try:

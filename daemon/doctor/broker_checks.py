@@ -1,5 +1,6 @@
 """Checks of Kafka: whether brokers answer, our rights, the four topics and their settings, the clock."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -33,11 +34,9 @@ _BY_SETTING: Mapping[str, Fault] = {
 }
 
 
-def broker_checks(
-    settings: Settings, kafka: Callable[[], Cluster], topics: Topics, *, now_s: float
-) -> CheckGroup:
+def broker_checks(settings: Settings, kafka: Callable[[], Cluster], topics: Topics) -> CheckGroup:
     """The checks of the cluster that `kafka` gives; it raises `RoleRefused` for options of no use."""
-    broker = _Broker(settings=settings, kafka=kafka, topics=topics, now_s=now_s)
+    broker = _Broker(settings=settings, kafka=kafka, topics=topics)
     return CheckGroup(
         name="kafka",
         checks=(
@@ -56,7 +55,6 @@ class _Broker:
     settings: Settings
     kafka: Callable[[], Cluster]
     topics: Topics
-    now_s: float
     report: ClusterReport | None = None
 
     def answers(self) -> Iterator[FoundFault]:
@@ -120,7 +118,7 @@ class _Broker:
 
     def has_our_time(self) -> Iterator[FoundFault]:
         for topic in self._existing():
-            ahead_s = (topic.newest_s or 0.0) - self.now_s
+            ahead_s = (topic.newest_s or 0.0) - time.time()
             if ahead_s > CLOCK_S_MAX:
                 yield Fault.TOPIC_CLOCK.at(topic.name, f"it has a record from {ahead_s:.0f} s in the future")
 

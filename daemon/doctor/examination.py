@@ -95,14 +95,11 @@ def groups_of(
     base = LocalBase(settings, now_s)
     agents = len(settings.agents.keys() | known_agents(settings).keys())
     return [
-        broker_checks(settings, kafka, Topics(), now_s=now_s),
+        broker_checks(settings, kafka, Topics()),
         ledger_checks(settings),
         store_checks(settings),
         base_checks(settings, base),
-        *(
-            replica_checks(settings, url, base=base, agents=agents, now_s=now_s)
-            for url in settings.fleet.replicas
-        ),
+        *(replica_checks(settings, url, base=base, agents=agents) for url in settings.fleet.replicas),
         access_checks(settings, now_s=now_s),
         agent_checks(settings),
         *([] if quick else [engine_checks(settings, config)]),

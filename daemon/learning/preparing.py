@@ -33,6 +33,7 @@ class PreparedTurn:
     parent: Version | None
     new: Mapping[str, int]  # uid -> seq of the events that are new in this turn
     uids: Mapping[str, Sequence[str]]  # part -> uids
+    traces: tuple[str, ...] = ()  # W3C traceparent of the new events, of those that have one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         lesson=lesson,
         parent=parent,
         new={kept.event.uid: kept.seq for kept in parts[Part.NEW]},
+        traces=tuple(trace for kept in parts[Part.NEW] if (trace := kept.event.trace) is not None),
         uids={part.value: [kept.event.uid for kept in members] for part, members in parts.items()},
     )
 

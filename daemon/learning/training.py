@@ -1,6 +1,7 @@
 """Trains a recorded pass: prepares its turns, runs the engine, and has every open turn recorded."""
 
 import threading
+import time
 
 import structlog
 
@@ -8,6 +9,7 @@ from daemon.learning import metrics
 from daemon.learning.learner import Learner, Stopped
 from daemon.learning.preparing import prepare_turn
 from daemon.learning.recording import record_turn, void_turn
+from feedback.tracing import version_root
 from ledger.heartbeat import Leased
 from ledger.learning import turns
 from ledger.learning.passes import Pass
@@ -38,6 +40,7 @@ def train_pass(learner: Learner, opened: Pass, leased: Leased, stopping: threadi
 
     log.info("pass started", pass_id=opened.id, agents=[turn.plan.agent for turn in opened.turns])
     began_s, token_budget = learner.clock(), learner.engine.token_budget
+    began_unix_s = time.time()
     results = learner.engine.learn(
         [prepared.lesson for prepared in prepared_turns], heartbeat=between_steps, form=opened.form
     )
@@ -46,7 +49,9 @@ def train_pass(learner: Learner, opened: Pass, leased: Leased, stopping: threadi
     metrics.count_pass(len(opened.turns), took_s=took_s, ran_out_of_memory=ran_out_of_memory)
     for turn, prepared, result in zip(opened.turns, prepared_turns, results, strict=True):
         if turn.is_open:
-            record_turn(learner, turn, prepared, result, token=tokens[turn.plan.agent])
+            agent = turn.plan.agent
+            with version_root(agent, turn.number, traces=prepared.traces, began_s=began_unix_s):
+                record_turn(learner, turn, prepared, result, token=tokens[agent])
 
 
 def lease_tokens(opened: Pass, leased: Leased) -> dict[str, int]:

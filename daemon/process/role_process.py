@@ -40,11 +40,14 @@ def run_role(name: str, role: Role, settings: Settings) -> int:
     """Run one role until SIGTERM or SIGINT. Returns the exit code; faults are raised and logged."""
     telemetry.start_logging(settings.telemetry, role=name)
     meters = telemetry.start_meters(settings.telemetry, role=name)
+    traces = telemetry.start_traces(settings.telemetry, role=name)
     stopping = threading.Event()
     watch_signals(stopping)
     role_health = Health()
     with ExitStack() as open_parts:
         open_parts.callback(meters.shutdown)
+        if traces is not None:
+            open_parts.callback(traces.shutdown)
         try:
             if port := health_port(settings.telemetry.health_port, name):
                 _serve_health(role_health, settings.telemetry, port, open_parts)

@@ -6,6 +6,7 @@ exception: a database driver quotes the row that it refused, and people wrote th
 
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -16,21 +17,26 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from opentelemetry import metrics
+from opentelemetry import metrics, trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from structlog.typing import Processor
 
 from daemon import __version__
 from daemon.masking import MASK, is_secret_name, mask, mask_values
 from daemon.settings import TelemetrySettings
+from feedback.tracing import CHOSEN_ROOT
 
 _NOISY = ("kafka", "httpx", "httpcore", "uvicorn", "asyncio", "aiohttp", "alembic", "urllib3", "filelock")
 _OURS = ("daemon", "engine", "feedback", "ledger", "rewards", "serving")
 _FRAMES_MAX = 12
 _PUSH_MS = 10_000
+PUSH_S_MAX = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +49,7 @@ def start_logging(settings: TelemetrySettings, *, role: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_trace,
         _FaultWithoutTexts(),
         _without_secrets,
     ]
@@ -75,24 +82,48 @@ def start_logging(settings: TelemetrySettings, *, role: str) -> None:
 
 def start_meters(settings: TelemetrySettings, *, role: str) -> MeterProvider:
     """Start the process's metrics: scraped at /metrics, and pushed if the settings name a collector."""
-    resource = Resource.create(
-        {
-            "service.name": "clorad",
-            "service.version": __version__,
-            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
-            "clorad.role": role,
-        }
-    )
     readers: list[MetricReader] = [PrometheusMetricReader()]
     if settings.otlp_endpoint is not None:
         # This import takes half a second, and most processes do not need it.
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        exporter = OTLPMetricExporter(endpoint=_metrics_url(settings.otlp_endpoint))
+        exporter = OTLPMetricExporter(endpoint=_signal_url(settings.otlp_endpoint, "metrics"))
         readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=_PUSH_MS))
-    provider = MeterProvider(resource=resource, metric_readers=readers)
+    provider = MeterProvider(resource=_resource(role), metric_readers=readers)
     metrics.set_meter_provider(provider)
     return provider
+
+
+def start_traces(
+    settings: TelemetrySettings, *, role: str, push_s_max: float = PUSH_S_MAX
+) -> TracerProvider | None:
+    """Record spans and push them, if the settings name a collector; None: no span is recorded.
+
+    A push, also the last one, takes `push_s_max` seconds at most; its spans are dropped then.
+    """
+    if settings.otlp_endpoint is None:
+        return None
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    provider = TracerProvider(resource=_resource(role), id_generator=ChosenIds())
+    exporter = OTLPSpanExporter(endpoint=_signal_url(settings.otlp_endpoint, "traces"), timeout=push_s_max)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+class ChosenIds(RandomIdGenerator):
+    """Ids at random, but for the root of a version's trace (`feedback.tracing`)."""
+
+    def generate_span_id(self) -> int:
+        """The id of the next span."""
+        chosen = CHOSEN_ROOT.get()
+        return super().generate_span_id() if chosen is None else chosen.span_id
+
+    def generate_trace_id(self) -> int:
+        """The id of the next trace."""
+        chosen = CHOSEN_ROOT.get()
+        return super().generate_trace_id() if chosen is None else chosen.trace_id
 
 
 def fault_line(fault: BaseException) -> dict[str, Any]:
@@ -111,9 +142,25 @@ def fault_line(fault: BaseException) -> dict[str, Any]:
     return line
 
 
-def _metrics_url(endpoint: str) -> str:
-    """The collector's URL with OTLP's path for metrics if it has no path (opentelemetry.io, OTLP/HTTP)."""
-    return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/metrics"
+def _resource(role: str) -> Resource:
+    return Resource.create(
+        {
+            "service.name": "clorad",
+            "service.version": __version__,
+            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+            "clorad.role": role,
+        }
+    )
+
+
+def _signal_url(endpoint: str, signal: str) -> str:
+    """The collector's URL for metrics or traces. One without a path gets OTLP's (opentelemetry.io).
+
+    A path for metrics becomes that for traces; any other is that of a proxy, and takes both.
+    """
+    if not urlsplit(endpoint).path.strip("/"):
+        return f"{endpoint.rstrip('/')}/v1/{signal}"
+    return re.sub(r"/v1/metrics/?$", f"/v1/{signal}", endpoint)
 
 
 def _has_safe_message(fault: BaseException) -> bool:
@@ -133,6 +180,17 @@ class _AddFields:
 
     def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
         return {**self._fields, **line}
+
+
+def _with_trace(_logger: Any, _method: str, line: Any) -> Any:
+    """The line with the ids of the span that it belongs to (W3C Trace Context), if there is one."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        line |= {
+            "trace_id": trace.format_trace_id(context.trace_id),
+            "span_id": trace.format_span_id(context.span_id),
+        }
+    return line
 
 
 class _FaultWithoutTexts:

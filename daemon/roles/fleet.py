@@ -14,6 +14,7 @@ from daemon.upkeep import retention
 from daemon.upkeep.ledger_metrics import record_ledger_metrics
 from feedback import outbox
 from feedback.redaction import RedactionCounts, Redactor
+from feedback.tracing import name_ledger
 from ledger.identity import ensure_identity
 from serving.canary.watching import run_canaries
 from serving.fleet.answers import AskingOptions
@@ -32,6 +33,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
     with open_ledger(settings, stopping, health) as database:
         declare_agents(settings, database)
         identity = ensure_identity(database)
+        name_ledger(identity.ledger_id)
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
         gate = settings.gate

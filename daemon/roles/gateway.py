@@ -17,6 +17,7 @@ from feedback.event_record import signed_record
 from feedback.producer import KafkaRecord, Producer, Sent
 from feedback.redaction import Redactor
 from feedback.signing import gateway_key
+from feedback.tracing import name_ledger
 from ledger.database import Database
 from ledger.errors import LedgerDamaged, LedgerRefused, LedgerUnavailable
 from ledger.identity import Identity, known_identity
@@ -52,6 +53,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         identity = _wait_for_identity(database, stopping, health)
         if identity is None:
             return
+        name_ledger(identity.ledger_id)
         redactor = Redactor(identity.fingerprint)
         options = settings.gateway
         producer = Producer(cluster_of(settings))

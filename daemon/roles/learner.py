@@ -17,7 +17,9 @@ from daemon.roles.startup import declare_agents, lease_holder, open_ledger
 from daemon.settings import Settings, StoreSettings
 from daemon.upkeep.capacity import build_capacity
 from engine.store_access import StoreRefused, prepare_store
+from feedback.tracing import name_ledger
 from ledger.database import Database
+from ledger.identity import ensure_identity
 
 if TYPE_CHECKING:
     from engine.warm_engine import WarmEngine
@@ -29,6 +31,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Load the base model, then train due agents until told to stop."""
     with open_ledger(settings, stopping, health) as database:
         declare_agents(settings, database)
+        name_ledger(ensure_identity(database).ledger_id)
         _prepare_store(settings.store)
         health.ready("engine", False, "loading the base model")
         try:

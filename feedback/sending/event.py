@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from feedback import wire
 from feedback.complaints import complaint
+from feedback.tracing import traceparent_of
 
 _AUTHOR_OF_KEY = "the holder of the key"
 
@@ -45,6 +46,7 @@ class OutgoingEvent:
             "type": self.type,
             "time": self.time.isoformat(),
             "data": self.data,
+            **({} if (trace := traceparent_of()) is None else {"traceparent": trace}),
         }
         return json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
 

@@ -12,6 +12,7 @@ from feedback.redaction import RedactionCounts, Redactor
 from feedback.sending.attempts import SendAgain
 from feedback.sending.event import FeedbackRefused, OutgoingEvent, SentFeedback
 from feedback.signing import SigningKey
+from feedback.tracing import traceparent_of
 from ledger.topic_names import FEEDBACK_TOPIC
 
 ACK_S_MAX = 10.0
@@ -58,6 +59,7 @@ class KafkaSender:
                 redactor=self._redactor,
                 event_id=event.id,
                 at=event.time,
+                trace=traceparent_of(),
                 rights=self._rights,
             )
             record = signed_record(record, self._key) if self._key else record

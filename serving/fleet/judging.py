@@ -13,6 +13,7 @@ import structlog
 from opentelemetry import metrics
 
 from engine.manifest import NewerManifest
+from feedback.tracing import version_span
 from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
 from ledger.intake.withdrawn import no_evidence
@@ -157,8 +158,9 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
         kl_nats, limits = judging.checker.check(candidate).kl_nats, judging.options.limits
         return _act(judging, state, *judge_unasked(state, kl_nats, limits, replica=url, parity=holders[url]))
     began_s = time.monotonic()
-    judged, gathered, under = _gather(judging, state, judging.replicas[url], holders[url], stopping)
-    _duration.record(time.monotonic() - began_s)
+    with version_span("clorad.gate", candidate.agent, candidate.number):
+        judged, gathered, under = _gather(judging, state, judging.replicas[url], holders[url], stopping)
+        _duration.record(time.monotonic() - began_s)
     options = judging.options
     limits = limits_before(state.canary_share, options.limits, usual_share=options.canary.share)
     ruling = judge(judged, limits)
@@ -248,7 +250,8 @@ def _swap(judging: Judging, state: CandidateState, canary: Decision) -> bool:
     judging.failpoint("fleet-swapping")
     try:
         decision = replace(_decision(candidate, Verdict.PROMOTE, evidence), by=by)
-        generation = promote(judging.database, candidate, decision)
+        with version_span("clorad.swap", candidate.agent, candidate.number):
+            generation = promote(judging.database, candidate, decision)
     except FlipRefused as refusal:
         # The ledger changed, not the candidate: an abstention, which does not count as a try.
         refused = replace(canary.evidence, reasons=(str(refusal),))

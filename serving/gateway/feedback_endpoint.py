@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from opentelemetry import metrics
+from opentelemetry.trace import SpanKind
 
 from feedback.counters import start_at_zero
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_envelope, parse
@@ -22,6 +23,7 @@ from feedback.event_record import build_event_record, signed_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
 from feedback.signing import SigningKey
+from feedback.tracing import event_span, traceparent_of
 from ledger.events import Reason
 from ledger.topic_names import FEEDBACK_TOPIC
 from serving.gateway.access.attribution import attributed
@@ -98,6 +100,8 @@ class FeedbackEndpoint:
             if agent not in agents:
                 raise RequestRefused(404, "agent: not declared", "agent")
         occurred_s = envelope.occurred_s
+        with event_span("clorad.feedback", envelope.trace, kind=SpanKind.PRODUCER, agent=str(agent)) as span:
+            sent_trace = traceparent_of(span) or envelope.trace
         try:
             record = build_event_record(
                 envelope.type,
@@ -107,7 +111,7 @@ class FeedbackEndpoint:
                 redactor=self._redactor,
                 event_id=envelope.id,
                 at=None if occurred_s is None else datetime.fromtimestamp(occurred_s, UTC),
-                trace=envelope.trace,
+                trace=sent_trace,
                 key_id=caller.key_id,
                 rights=caller.vouched_rights,
             )

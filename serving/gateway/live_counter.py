@@ -17,6 +17,7 @@ import structlog
 from opentelemetry import metrics
 
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
+from feedback.tracing import FirstAnswers
 from ledger.events import Signal
 from ledger.topic_names import INTERACTIONS_TOPIC
 from ledger.versions.routing import Route
@@ -77,6 +78,7 @@ class LiveCounter:
         self._sequences: dict[str, int] = defaultdict(int)  # by agent
         self._unsent: dict[str, KafkaRecord] = {}  # by agent: not acknowledged yet
         self._futures: dict[str, Future[Sent]] = {}
+        self._first_answers = FirstAnswers()
 
     def count(
         self, key: CountKey, *, version: str, conversation: str, signals: Iterable[Signal] = ()
@@ -101,6 +103,7 @@ class LiveCounter:
         """Count an answer of the version that this target serves."""
         key = CountKey(agent, target.canary, target.share)
         self.count(key, version=target.version, conversation=conversation, signals=signals)
+        self._first_answers.note(agent, target.version)
 
     def failed(self, route: Route | None, conversation: str) -> None:
         """Count an error of the version that the conversation is routed to."""

@@ -6,10 +6,14 @@ and a rollback restores the earlier answers.
 
 import json
 import random
+import time
 import urllib.request
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from opentelemetry.trace import SpanKind, Tracer
 
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.demo import SHOP
@@ -19,11 +23,14 @@ from examples.house_rules.people.gateway import AgentReply, GatewayClient
 from examples.house_rules.stack import Stack
 from examples.house_rules.world import Task
 from examples.house_rules.world_file import read_world
+from feedback.tracing import traceparent_of
 from tests.acceptance.conftest import TEXT_AGENT as AGENT
 from tests.acceptance.serving import clorad_json, wait_until_it_serves
+from tests.otlp_collector import OtlpCollector
 
 CORRECTIONS, APPROVALS, ASKED = 80, 120, 60
 LEARNED_S_MAX = 240.0
+EXPORTED_S_MAX = 30.0
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -40,7 +47,23 @@ def answers_to(gateway: GatewayClient, tasks: list[Task]) -> list[tuple[Task, Ag
         )
 
 
-def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
+def send_traced(producer: FeedbackProducer, data: dict[str, Any], traceparent: str) -> str:
+    """Send a correction with the trace of its sender; returns its id."""
+    event_id = str(uuid.uuid4())
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": "dev/ann",
+        "ce_type": "clorad.correction.v1",
+        "content-type": "application/json",
+        "traceparent": traceparent,
+    }
+    about = {"type": "correction", "agent": AGENT}
+    producer.send_record(json.dumps(data).encode(), headers, key="c", about=about)
+    return event_id
+
+
+def give_feedback(stack: Stack, gateway: GatewayClient, tracer: Tracer) -> str:
     """Two people's day: approvals, corrections, one of each by other ways. Returns one correction's uid."""
     world = read_world(SHOP)
     rules = world.of_wave(AGENT, 1)
@@ -67,11 +90,9 @@ def give_feedback(stack: Stack, gateway: GatewayClient) -> str:
             assert answer.text != task.wanted, "the base does not know the rule"
             author = ("bob", "ann")[place // 2 % 2]  # the rules take turns as well
             data = {"agent": AGENT, "author": author, "comment": task.comment}
-            event_id = producer.send_event(
-                "correction",
-                {**data, "messages": list(task.messages), "rejected": answer.text, "corrected": task.wanted},
-                key="c",
-            )
+            data |= {"messages": list(task.messages), "rejected": answer.text, "corrected": task.wanted}
+            with tracer.start_as_current_span("developer corrects", kind=SpanKind.PRODUCER) as span:
+                event_id = send_traced(producer, data, traceparent_of(span) or "")
         producer.send_record(
             b"{not json", {"ce_type": "clorad.correction.v1"}, key="x", about={"type": "poison"}
         )
@@ -95,13 +116,13 @@ def post_feedback(stack: Stack, task: Task, answer: AgentReply) -> int:
 
 
 def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
-    stack: Stack, gateway: GatewayClient
+    stack: Stack, gateway: GatewayClient, tracer: Tracer
 ) -> None:
     before = run_evaluation(gateway)
     assert before.followed <= 0.45
     assert before.failed == 0
 
-    uid = give_feedback(stack, gateway)
+    uid = give_feedback(stack, gateway, tracer)
     world = read_world(SHOP)
     source = SlotValues(random.Random(12), read_words(), held_out=False)
     late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
@@ -128,6 +149,34 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     stack.clorad("rollback", AGENT, "--reason", "to see that it can be done")
     assert wait_until_it_serves(stack, AGENT, "v0", wait_s_max=5.0) < 2.0
     assert gateway.ask(AGENT, late.messages, captured=False).version == "v0"
+
+
+def test_one_correction_is_followed_from_its_sender_to_the_first_answer(
+    stack: Stack, collector: OtlpCollector
+) -> None:
+    """After the story above. The roles push their spans every few seconds."""
+    names = ("clorad.turn", "clorad.gate", "clorad.swap", "clorad.first_answer")
+    until_s = time.monotonic() + EXPORTED_S_MAX
+    while True:
+        spans = collector.spans()
+        taught = [span for span in spans if span.attributes.get("clorad.agent") == AGENT]
+        of_version = {span.name: span for span in taught if span.attributes.get("clorad.version") == 1}
+        if of_version.keys() >= set(names) or time.monotonic() > until_s:
+            break
+        time.sleep(0.5)
+    turn, gate, swap, answer = (of_version[name] for name in names)
+    assert {gate.trace, swap.trace, answer.trace} == {turn.trace}
+    assert {gate.parent, swap.parent, answer.parent} == {turn.id}
+    assert [span.role for span in (turn, gate, swap, answer)] == ["learner", "fleet", "fleet", "gateway"]
+
+    sent = {span.trace: span for span in spans if span.name == "developer corrects"}
+    intake = {span.trace: span for span in spans if span.name == "clorad.intake"}
+    followed = [trace for trace in turn.links if trace in sent]
+    assert followed, "the turn links to the corrections that it was taught"
+    for trace in followed:
+        assert (intake[trace].parent, intake[trace].role) == (sent[trace].id, "intake")
+        moments = [span.began_ns for span in (sent[trace], turn, gate, swap, answer)]
+        assert moments == sorted(moments)
 
 
 def test_a_recorded_pass_gives_the_same_adapters_again(stack: Stack) -> None:

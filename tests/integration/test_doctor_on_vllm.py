@@ -25,8 +25,8 @@ def faults_of(vllm: RealVLLM, store: Path, *, base: Path, rank: int = 16, agents
             "fleet": {"replicas": [vllm.url]},
         }
     )
-    local, now_s = LocalBase(settings, time.time()), time.time()
-    examination = examine([replica_checks(settings, vllm.url, base=local, agents=agents, now_s=now_s)])
+    local = LocalBase(settings, time.time())
+    examination = examine([replica_checks(settings, vllm.url, base=local, agents=agents)])
     assert [result.why for result in examination.skipped] == []
     return [finding.name for finding in examination.findings]
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from daemon.process.role_names import ROLES, health_port
+from tests.otlp_collector import OtlpCollector
 
 ROOT = Path(__file__).parents[4]
 
@@ -175,6 +176,26 @@ def test_meters_are_pushed_to_a_collector_where_one_is_named() -> None:
     body = gzip.decompress(pushed[0][1]) if pushed[0][1][:2] == b"\x1f\x8b" else pushed[0][1]
     assert b"feedback.records.kept" in body
     assert b"clorad.role" in body
+
+
+def test_spans_reach_a_collector_and_their_ids_the_log(tmp_path: Path) -> None:
+    collector = OtlpCollector(tmp_path / "traces")
+    process = start(
+        "from feedback.tracing import name_ledger, version_root, version_span\n"
+        f"settings = Settings(telemetry={{'otlp_endpoint': {collector.url!r}}})\n"
+        "def role(settings, stopping, health):\n"
+        " name_ledger('ledger-1')\n"
+        " with version_root('billing', 7, traces=[], began_s=1.0): log.info('version made')\n"
+        " with version_span('clorad.gate', 'billing', 7): log.info('decided')\n"
+        " log.info('outside')\n"
+    )
+    lines = {line["event"]: line for line in finish(process)}
+    collector.close()
+    turn, gate = collector.spans()
+    assert (lines["version made"]["trace_id"], lines["version made"]["span_id"]) == (turn.trace, turn.id)
+    assert (lines["decided"]["trace_id"], lines["decided"]["span_id"]) == (turn.trace, gate.id)
+    assert (gate.parent, gate.attributes) == (turn.id, {"clorad.agent": "billing", "clorad.version": 7})
+    assert "trace_id" not in lines["outside"]
 
 
 def test_people_get_lines_instead_of_json() -> None:
