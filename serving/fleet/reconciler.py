@@ -8,7 +8,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
@@ -17,7 +17,7 @@ from engine.manifest import NewerManifest
 from ledger.versions.desired import Purpose, Wanted
 from ledger.versions.lineage import Version
 from serving.fleet.parity import Parity, compare, request_of
-from serving.fleet.replica import Listing, Replica, ReplicaRefused, ReplicaUnavailable
+from serving.fleet.replica import Continuation, Listing, Replica, ReplicaRefused, ReplicaUnavailable
 from serving.fleet.version_check import VersionCheck, VersionChecker
 
 log = structlog.get_logger(__name__)
@@ -130,8 +130,7 @@ class Reconciler:
         if listing.base_name is None:
             return Report(url=self.url, fault="lists no base model")
         self._forget_unlisted(listing)
-        for version in versions:
-            self._hold(version, listing, listing.base_name)
+        self._hold(versions, listing, listing.base_name)
         self._unload_unwanted(listing, frozenset(version.model for version in versions))
         return Report(
             url=self.url,
@@ -147,38 +146,65 @@ class Reconciler:
         for model in [model for model in self._parity if model not in listing.adapters]:
             del self._parity[model]
 
-    def _hold(self, version: Version, listing: Listing, base_name: str) -> None:
-        """Load and probe the version. Afterwards it is verified, or `_failed` says why not."""
+    def _hold(self, versions: Sequence[Version], listing: Listing, base_name: str) -> None:
+        """Load and probe the versions. Afterwards each is verified, or `_failed` says why not.
+
+        They are probed together: experiments make several versions in one pass, and each waits for its own.
+        """
+        loaded = [
+            (version.model, check)
+            for version in versions
+            if (check := self._load(version, listing)) is not None
+        ]
+        if not loaded:
+            return
+        with ThreadPoolExecutor(PROBES_IN_FLIGHT, thread_name_prefix="probe") as pool:
+            asked = [(model, check, self._ask(pool, model, check, base_name)) for model, check in loaded]
+            for model, check, answers in asked:
+                try:
+                    self._accept(model, _parity(check, [answer.result() for answer in answers]))
+                except ReplicaRefused as refusal:
+                    self._refuse(model, refusal)
+
+    def _load(self, version: Version, listing: Listing) -> VersionCheck | None:
+        """Load the version where it is not. None: it is verified, or cannot be now."""
         model = version.model
         if model in self._parity:
-            return
+            return None
         if model in self._failed and self._clock() - self._failed[model][1] < RETRY_S:
-            return
+            return None
         try:
             check = self._checker.check(version)
         except OSError as fault:
             self._fail(model, f"the store is away or behind: {type(fault).__name__}")
-            return
+            return None
         except NewerManifest as newer:
             self._fail(model, str(newer))
-            return
+            return None
         if check.complaint is not None:
             self._fail(model, check.complaint)
-            return
+            return None
         try:
             if model not in listing.adapters:
                 self._replica.load(model, check.path)
-            self._accept(model, self._probe(model, check, base_name))
         except ReplicaRefused as refusal:
-            self._fail(model, f"{refusal.status}: {refusal.why}")
-            self._replica.unload(model)
+            self._refuse(model, refusal)
+            return None
+        return check
 
-    def _probe(self, model: str, check: VersionCheck, base_name: str) -> Parity:
-        requests = [request_of(probe) for probe in check.probes]
-        with ThreadPoolExecutor(PROBES_IN_FLIGHT, thread_name_prefix="probe") as pool:
-            served = pool.map(lambda request: self._replica.continuation(model, *request), requests)
-            bare = pool.map(lambda request: self._replica.continuation(base_name, *request), requests)
-            return compare(check.probes, list(served), list(bare))
+    def _ask(
+        self, pool: ThreadPoolExecutor, model: str, check: VersionCheck, base_name: str
+    ) -> list[Future[Continuation]]:
+        """The answers to all probes, with the adapter and then without it."""
+        return [
+            pool.submit(self._replica.continuation, name, *request_of(probe))
+            for name in (model, base_name)
+            for probe in check.probes
+        ]
+
+    def _refuse(self, model: str, refusal: ReplicaRefused) -> None:
+        self._fail(model, f"{refusal.status}: {refusal.why}")
+        self._replica.unload(model)
 
     def _accept(self, model: str, parity: Parity) -> None:
         """The adapter is verified if it passed its probes; otherwise it is unloaded."""
@@ -211,6 +237,12 @@ class Reconciler:
                 self._replica.unload(model)
                 self._parity.pop(model, None)
                 log.info("adapter unloaded", replica=self.url, model=model)
+
+
+def _parity(check: VersionCheck, answers: Sequence[Continuation]) -> Parity:
+    """Of the answers with the adapter, and then those without it."""
+    count = len(check.probes)
+    return compare(check.probes, answers[:count], answers[count:])
 
 
 def _importance(row: Wanted) -> tuple[int, float, str]:

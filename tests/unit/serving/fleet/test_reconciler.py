@@ -182,6 +182,33 @@ def test_a_refused_load_is_reported_and_tried_again(environment, reconcile, cloc
     assert report.failed == {}
 
 
+def test_versions_that_come_together_are_loaded_and_then_probed_together(environment, reconcile):
+    for agent in ("billing", "sql"):
+        environment.agent(agent)
+    champions = [environment.champion(agent) for agent in ("billing", "sql")]
+    fake = environment.replica()
+    assert reconcile(fake).verified == {champion.model for champion in champions}
+    paths = [path for path, _ in fake.requests]
+    assert paths.index("/v1/completions") > max(
+        place for place, path in enumerate(paths) if path == "/v1/load_lora_adapter"
+    )
+
+
+def test_a_version_that_is_not_served_as_trained_does_not_hold_up_the_others(environment, reconcile):
+    environment.agent("billing")
+    first = environment.champion("billing")
+    fake = environment.replica()
+    assert reconcile(fake).verified == {first.model}
+    environment.agent("sql")
+    second = environment.champion("sql")
+    fake.faults.load_nothing = True
+    environment.agent("coder")
+    third = environment.champion("coder")
+    report = reconcile(fake)
+    assert report.verified == {first.model}
+    assert set(report.failed) == {second.model, third.model}
+
+
 def test_a_replica_over_another_base_gets_no_traffic(environment, reconcile):
     environment.agent("billing")
     foreign = [probe.to_json() for probe in probes("elsewhere", PROMPT_IDS, base="another base")]
