@@ -43,6 +43,9 @@ CORRECTING = (Kind.CORRECTION, Kind.OVERRIDE)
 WAITS_FOR_ANOTHER = "waits for a second person"
 """Why a correction waits that too few people stand behind (`rewards.supporters`)."""
 
+NEWER_CORRECTION = "a newer one replaced it"
+"""How the reason begins why planning supersedes an event of the same prompt: nobody took it back."""
+
 
 class Status(StrEnum):
     """The status of an event: whether it can be used."""

@@ -15,6 +15,7 @@ from engine.recipe import Recipe, recipe_from, recipe_values
 from ledger.database import Connection
 from ledger.events import (
     CORRECTING,
+    NEWER_CORRECTION,
     WAITS_FOR_ANOTHER,
     Interaction,
     KeptEvent,
@@ -47,8 +48,7 @@ CONTEST_WINDOW_S = 7 * 24 * 3600.0
 OUTCOMES_LAST = 200
 """Outcomes whose mean is the baseline of the next ones."""
 
-Marks = dict[int, tuple[Status, str]]
-"""By `seq`: the new status of an event, and why."""
+Marks = dict[int, tuple[Status, str]]  # by `seq`: the new status of an event, and why
 
 _USABLE = (Status.OPEN, "it can be labelled now")
 _STANDING = (Status.OPEN, Status.WAITING, Status.KNOWN)
@@ -244,7 +244,7 @@ def _disputes(material: _Material) -> Marks:
     for seq, other in disputes.contested.items():
         marks[seq] = (Status.CONTESTED, f"people disagree about this prompt: event {other}")
     for old, newer in disputes.superseded.items():
-        marks[old] = (Status.SUPERSEDED, f"a newer one replaced it: event {newer}")
+        marks[old] = (Status.SUPERSEDED, f"{NEWER_CORRECTION}: event {newer}")
     return marks
 
 

@@ -43,11 +43,14 @@ def reverted(connection: Connection, seqs: Iterable[int]) -> frozenset[int]:
 
 
 def no_evidence(connection: Connection, agent: str, uids: Iterable[str]) -> frozenset[str]:
-    """Those of the agent's gate events (by uid) that people withdrew: no candidate is judged by them."""
+    """Those of the agent's gate events (by uid) by which no candidate is judged any more.
+
+    People withdrew them, or disagree about them.
+    """
     query = select(events.c.source, events.c.id).where(
         events.c.agent == agent,
         events.c.role == Role.GATE.value,
-        or_(events.c.status.in_(GONE), was_reverted()),
+        or_(events.c.status.in_((*GONE, Status.CONTESTED.value)), was_reverted()),
     )
     return frozenset(uids) & {f"{row.source}#{row.id}" for row in connection.execute(query)}
 

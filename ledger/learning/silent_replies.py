@@ -6,7 +6,7 @@ from sqlalchemy import Connection, String, cast, exists, func, or_, select
 
 from ledger.database import now_s
 from ledger.events import Interaction, Kind, Role, Status
-from ledger.intake.withdrawn import GONE
+from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.learning.event_queries import interaction_of_row
 from ledger.schema import events, interactions
 from ledger.versions.lineage import BASE, lineage_of, version_name, versions_of
@@ -28,7 +28,10 @@ def staying_replies(
 ) -> StayingReplies:
     """Counts of the replies that a turn and a no-harm suite can show; of captured ones `enough` at most."""
     query = select(events.c.role, func.count()).where(
-        events.c.agent == agent, events.c.kind == Kind.APPROVE.value, events.c.status == Status.OPEN.value
+        events.c.agent == agent,
+        events.c.kind == Kind.APPROVE.value,
+        events.c.status == Status.OPEN.value,
+        ~was_reverted(),
     )
     approved = {row[0]: int(row[1]) for row in connection.execute(query.group_by(events.c.role))}
 

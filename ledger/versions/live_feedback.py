@@ -3,18 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select
 
 from ledger.database import in_chunks
-from ledger.events import CORRECTING, Kind, Signal
+from ledger.events import CORRECTING, NEWER_CORRECTION, Kind, Signal, Status
+from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.schema import events, interactions
 
 _INTERVENTIONS = (Kind.TAKEOVER, Kind.ABORT, Kind.REJECT)
+_KINDS = [kind.value for kind in (*CORRECTING, *_INTERVENTIONS, Kind.OUTCOME)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveFeedback:
-    """One event that says an answer was bad."""
+    """One event that says an answer was bad, and that stands."""
 
     seq: int
     signal: Signal
@@ -25,10 +27,14 @@ class LiveFeedback:
     answered_s: float | None  # when the ledger got the answer
 
 
-def live_feedback(connection: Connection, agent: str, *, after_seq: int) -> list[LiveFeedback]:
+def live_feedback(
+    connection: Connection, agent: str, *, after_seq: int, since_seq: int | None = None
+) -> list[LiveFeedback]:
     """Events of the agent after that one which say that an answer was bad, oldest first.
 
-    A gateway that is given no conversation takes the interaction's id for it, and so does this.
+    It reads the state as of now: events that count no more (`uncounted_feedback`) are left out, and those
+    that replace what the same author said up to `since_seq` (by default `after_seq`): those answers are
+    older. A gateway that is given no conversation takes the interaction's id for it, and so does this.
     """
     query = (
         select(
@@ -42,7 +48,9 @@ def live_feedback(connection: Connection, agent: str, *, after_seq: int) -> list
         .where(
             events.c.seq > after_seq,
             events.c.agent == agent,
-            events.c.kind.in_([kind.value for kind in (*CORRECTING, *_INTERVENTIONS, Kind.OUTCOME)]),
+            events.c.kind.in_(_KINDS),
+            ~_counts_no_more(),
+            ~_goes_on_from(after_seq if since_seq is None else since_seq),
         )
         .order_by(events.c.seq)
     )
@@ -101,6 +109,52 @@ def answers_in(
             version = row.version if row.version == row.other else SEVERAL
             answers[row.conversation] = ConversationAnswers(version=version, answered_s=row.answered_s)
     return answers
+
+
+def uncounted_feedback(connection: Connection, agent: str, *, after_seq: int) -> frozenset[int]:
+    """The agent's events of these kinds after that one, by `seq`, that count no more.
+
+    People withdrew or replaced them, or an outcome says that they did not last, or people disagree about
+    them, or they are about such feedback and not about an answer. A correction of the same prompt in another
+    conversation replaces what is taught, and both answers were bad.
+    """
+    query = select(events.c.seq).where(
+        events.c.seq > after_seq, events.c.agent == agent, events.c.kind.in_(_KINDS), _counts_no_more()
+    )
+    return frozenset(connection.scalars(query))
+
+
+def is_about_feedback() -> ColumnElement[bool]:
+    """Whether an outcome amends what a person said: it says whether that lasted, not how the agent did."""
+    earlier = events.alias("earlier")
+    return exists().where(
+        earlier.c.agent == events.c.agent,
+        earlier.c.key == events.c.amends,
+        earlier.c.kind != Kind.OUTCOME.value,
+    )
+
+
+def _counts_no_more() -> ColumnElement[bool]:
+    is_repeated = and_(
+        events.c.status == Status.SUPERSEDED.value, events.c.status_reason.startswith(NEWER_CORRECTION)
+    )
+    return or_(
+        and_(events.c.status.in_((*GONE, Status.CONTESTED.value)), ~func.coalesce(is_repeated, false())),
+        was_reverted(),
+        and_(events.c.kind == Kind.OUTCOME.value, is_about_feedback()),
+    )
+
+
+def _goes_on_from(seq: int) -> ColumnElement[bool]:
+    """Whether the event replaces one of the same author that the ledger got up to that one."""
+    earlier = events.alias("earlier")
+    return exists().where(
+        earlier.c.agent == events.c.agent,
+        earlier.c.key.in_((events.c.key, events.c.amends)),
+        earlier.c.seq <= seq,
+        earlier.c.source == events.c.source,
+        earlier.c.author == events.c.author,
+    )
 
 
 def _signal(kind: Kind) -> Signal:

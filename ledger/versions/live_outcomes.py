@@ -10,7 +10,7 @@ from ledger.events import Kind, Status
 from ledger.intake.ownership import JUDGE_RIGHT
 from ledger.intake.withdrawn import GONE
 from ledger.schema import events, interactions
-from ledger.versions.live_feedback import ConversationAnswers, answers_in
+from ledger.versions.live_feedback import ConversationAnswers, answers_in, is_about_feedback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +63,6 @@ def _joined() -> Select[Any]:
 
 
 def _standing(agent: str, after_seq: int) -> Select[Any]:
-    earlier = events.alias("earlier")
-    amends_feedback = exists().where(
-        earlier.c.agent == events.c.agent,
-        earlier.c.key == events.c.amends,
-        earlier.c.kind != Kind.OUTCOME.value,
-    )
     return (
         _joined()
         .where(
@@ -76,7 +70,7 @@ def _standing(agent: str, after_seq: int) -> Select[Any]:
             events.c.agent == agent,
             events.c.kind == Kind.OUTCOME.value,
             events.c.status.not_in(GONE),
-            ~amends_feedback,
+            ~is_about_feedback(),
         )
         .order_by(events.c.seq)
     )

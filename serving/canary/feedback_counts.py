@@ -16,12 +16,16 @@ ONE_AUTHOR_MAX = 3
 
 @dataclass(slots=True, kw_only=True)
 class FeedbackCounts:
-    """Conversations by signal, step and version, of one canary. `add` takes events in the ledger's order."""
+    """Conversations by signal, step and version, of one canary. `add` takes events in the ledger's order.
+
+    Where an event that was added counts no more (`stands`), its owner counts all anew.
+    """
 
     canary: str  # version, as in v7-3fa2c1
     champion: str
     steps: Sequence[CanaryStep] = ()
     through_seq: int = 0  # newest event that was added
+    uncounted: frozenset[int] = frozenset()  # events (by seq) that did not count at the last look
     unattributed: int = 0  # events that name neither a conversation nor an interaction
     _counted: set[tuple[Signal, str]] = field(default_factory=set)
     _by_author: Counter[tuple[Signal, str]] = field(default_factory=Counter)
@@ -55,6 +59,10 @@ class FeedbackCounts:
                 return
             self._of_canary_by_author[feedback.signal, feedback.author] += 1
         self._counts[feedback.signal, share, of_canary] += 1
+
+    def stands(self, uncounted: frozenset[int]) -> bool:
+        """Whether the same events count as before, of those that were read; these do not count now."""
+        return all(seq > self.through_seq for seq in uncounted ^ self.uncounted)
 
     def step_counts(self, signal: Signal) -> tuple[StepCounts, ...]:
         """What the test compares, one entry a share."""

@@ -14,7 +14,7 @@ from ledger.versions.gate_modes import GateMode
 from ledger.versions.holds import hold_of
 from ledger.versions.lineage import Version, version_name
 from ledger.versions.live_counts import CountedSignals, PromotedCounts, canary_counts, promoted_counts
-from ledger.versions.live_feedback import live_feedback
+from ledger.versions.live_feedback import live_feedback, uncounted_feedback
 from ledger.versions.live_outcomes import live_outcomes, outcomes_stamp
 from serving.canary.after_promotion import answered_after, shown_after
 from serving.canary.feedback_counts import FeedbackCounts
@@ -129,13 +129,7 @@ class CanaryObserver:
         parent = lineage.version(connection, step.agent, judged)
         champion = version_name(0, "") if parent is None else parent.name
         steps = canary.steps_of(connection, step.agent, step.number)
-        feedback = self._feedback.setdefault(
-            (step.agent, step.number),
-            FeedbackCounts(canary=version.name, champion=champion, through_seq=steps[0].through_seq),
-        )
-        feedback.steps = steps
-        for event in live_feedback(connection, step.agent, after_seq=feedback.through_seq):
-            feedback.add(event)
+        feedback = self._read_feedback(connection, version, champion, steps)
         outcomes = (
             None if step.share == canary.ALL else self._read_outcomes(connection, version, champion, steps)
         )
@@ -162,6 +156,24 @@ class CanaryObserver:
             is_confirmed=outcomes is not None
             and decisions.confirmation(connection, step.agent, step.number, by_outcomes=True) is not None,
         )
+
+    def _read_feedback(
+        self, connection: Connection, version: Version, champion: str, steps: Sequence[CanaryStep]
+    ) -> FeedbackCounts:
+        """What people said. It is counted anew where some of it was withdrawn, restored or settled."""
+        name, since_seq = (version.agent, version.number), steps[0].through_seq
+        uncounted = uncounted_feedback(connection, version.agent, after_seq=since_seq)
+        feedback = self._feedback.get(name)
+        if feedback is None or not feedback.stands(uncounted):
+            feedback = FeedbackCounts(canary=version.name, champion=champion, through_seq=since_seq)
+            self._feedback[name] = feedback
+        feedback.steps, feedback.uncounted = steps, uncounted
+        arrived = live_feedback(
+            connection, version.agent, after_seq=feedback.through_seq, since_seq=since_seq
+        )
+        for event in arrived:
+            feedback.add(event)
+        return feedback
 
     def _read_outcomes(
         self, connection: Connection, version: Version, champion: str, steps: Sequence[CanaryStep]

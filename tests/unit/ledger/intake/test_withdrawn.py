@@ -4,10 +4,11 @@ import pytest
 
 from ledger.database import Database
 from ledger.errors import FlipRefused, TurnVoid
-from ledger.events import CORRECTING, Event, Kind, Role
+from ledger.events import CORRECTING, Event, Kind, Role, Status
 from ledger.intake.withdrawn import no_evidence, reverted
 from ledger.learning.backlog import backlogs
-from ledger.learning.event_queries import event_by_uid, events_by_key, usable
+from ledger.learning.event_queries import event_by_uid, events_by_key, mark, usable
+from ledger.learning.silent_replies import StayingReplies, staying_replies
 from ledger.versions import promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.evidence import Pair
@@ -51,6 +52,14 @@ def test_what_was_taken_back_is_no_evidence(database: Database, way: str, first:
     assert waiting["billing"] == 2 + len(replaced)
 
 
+def test_what_people_came_to_disagree_about_is_no_evidence_until_it_is_settled(database: Database) -> None:
+    keep(database, gate("1"), gate("2"))
+    for status, gone in ((Status.CONTESTED, {"dev#1"}), (Status.OPEN, set())):
+        mark(database, {1: (status, "why")})
+        with database.read() as connection:
+            assert no_evidence(connection, "billing", ["dev#1", "dev#2"]) == gone
+
+
 @pytest.mark.parametrize(
     "news",
     [
@@ -80,6 +89,9 @@ def test_an_approval_whose_reply_did_not_last_keeps_nothing_in_place(database: D
     )
     with database.read() as connection:
         assert usable(connection, "billing", role=Role.TRAIN, kinds=(Kind.APPROVE,)) == []
+    with database.read() as connection:
+        known = staying_replies(connection, "billing", champion=0, settle_s=60.0, enough=5)
+    assert known == StayingReplies(anchors=0, suite=0)
 
 
 def test_reverts_are_found_by_number_whenever_they_were_said(database: Database) -> None:

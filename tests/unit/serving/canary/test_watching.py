@@ -14,6 +14,7 @@ from ledger.versions.lineage import Version
 from ledger.versions.routing import is_in_share
 from serving.canary.admission import admit
 from serving.canary.observing import CanaryObserver
+from serving.canary.sequential_test import StepCounts
 from serving.canary.watching import CanaryWatch
 from tests.canary_options_builder import build_canary_options
 from tests.unit.ledger import event_builder, turn_builder
@@ -36,6 +37,7 @@ class Watched:
         self.canary = environment.candidate("billing")
         self.watch = build_watch(self.database)
         self._said = self._counted = 0
+        self.said = [0]  # numbers of the corrections that were said, from 1
         self.pass_time(OPTIONS.s_max + 1.0)
         self.watch.look()  # the champion's own watch is over
         admit(self.database, self.canary, OPTIONS)
@@ -53,6 +55,13 @@ class Watched:
                     f"said {self._said}", conversation=name, author=author or f"author {self._said}"
                 )
                 self.environment.say(event)
+                self.said.append(self._said)
+
+    def retract(self, number: int) -> None:
+        """The author of what was said takes it back."""
+        self.environment.say(
+            event_builder.build_retraction(f"r{number}", f"said {number}", author=f"author {number}")
+        )
 
     def count(self, *, conversations: int, errors: int = 0, champion_errors: int = 0) -> None:
         """A gateway counted this in the present step."""
@@ -129,6 +138,23 @@ def test_a_canary_that_people_correct_more_often_is_withdrawn_with_its_numbers(w
     assert (live.share, live.conversations) == (0.05, 60)
     assert live.signals["correction"] == {"canary": 12, "champion": 30}
     assert live.capital >= 100.0
+
+
+def test_corrections_that_were_retracted_do_not_withdraw_a_canary(watched: Watched) -> None:
+    watched.correct(30, of_canary=False)
+    watched.correct(2, of_canary=True)
+    watched.watch.look()
+    for number in (31, 32):  # they were counted already
+        watched.retract(watched.said[number])
+    watched.correct(10, of_canary=True)
+    for number in range(33, 43):
+        watched.retract(watched.said[number])
+    watched.watch.look()
+    assert watched.share() == 0.05
+    watched.correct(1, of_canary=True)
+    with watched.database.read() as connection:
+        [seen] = watched.watch.observer.read_all(connection)
+    assert seen.feedback.step_counts(Signal.CORRECTION) == (StepCounts(share=0.05, canary=1, champion=30),)
 
 
 def test_what_a_withdrawn_canary_was_taught_is_held_and_what_people_said_of_it_is_open(
