@@ -105,7 +105,7 @@ def absolute_path(path: Path) -> Path:
     return path.expanduser().resolve()
 
 
-def bridged_tool(kind: str, secret: SecretStr | None) -> None:
+def calling_tool(kind: str, secret: SecretStr | None) -> None:
     """A secret for a tool that calls the bridge, in the form that the tool has."""
     if secret is None:
         raise ValueError(f"{kind} needs `secret`: anybody could call the bridge in its name")

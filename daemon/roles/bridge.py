@@ -1,24 +1,35 @@
 """The bridge: takes annotations of other tools, and sends what they say to Kafka. It needs no ledger."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 
 import structlog
 
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.gateway import access_of, limits_of
-from daemon.setting_groups.bridges import ToolSettings
+from daemon.setting_groups.bridges import CALLING, ToolSettings
 from daemon.settings import Settings
 from daemon.signers import sending_key
 from feedback.bridges.annotation import ToolOptions
 from feedback.bridges.delivery import Delivery
 from feedback.bridges.journal import SentJournal
+from feedback.bridges.polling import PolledTool, poll_until
+from feedback.bridges.tool_client import ToolClient
+from feedback.bridges.tools.langfuse import LangfuseScores
+from feedback.bridges.tools.mlflow import EXPERIMENT, MlflowAssessments
+from feedback.bridges.tools.phoenix import PROJECT, PhoenixAnnotations
 from feedback.client import KAFKA_SCHEME, Feedback
 from serving.bridges.receiver import run_receiver
 from serving.bridges.webhook import FORMS, Webhook
 
 log = structlog.get_logger(__name__)
+
+SEND_S_MAX = 30.0
+"""Seconds of all tries of one event: a poller must report within a minute that it goes on."""
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
@@ -31,23 +42,46 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         raise RoleRefused("bridges.tools: no tool is set up (deploy/RUNBOOK.md)")
     with ExitStack() as stack:
         feedback = stack.enter_context(feedback_of(settings))
-        webhooks = {}
+        webhooks, pollers = {}, []
         for name, tool in bridges.tools.items():
             delivery = _delivery(name, tool, settings, feedback, stack)
-            webhooks[name] = _webhook(name, tool, settings, delivery)
+            if tool.kind in CALLING:
+                webhooks[name] = _webhook(name, tool, settings, delivery)
+            else:
+                polled = _polled_tool(name, tool, stack)
+                pollers.append(
+                    partial(
+                        poll_until,
+                        polled,
+                        delivery,
+                        stopping,
+                        health,
+                        kind=tool.kind,
+                        name=name,
+                        poll_s=tool.poll_s,
+                        days=tool.days,
+                    )
+                )
             log.info("bridge opened", bridge=name, tool=tool.kind)
-        try:
-            run_receiver(
-                webhooks,
-                host=bridges.host,
-                port=bridges.port,
-                limits=limits_of(settings.gateway.limits),
-                access=access_of(settings.gateway),
-                stopping=stopping,
-                health=health,
-            )
-        except OSError:
-            raise RoleRefused(f"bridges.port: {bridges.host}:{bridges.port} cannot be listened on") from None
+        with ThreadPoolExecutor(max_workers=max(1, len(pollers)), thread_name_prefix="poller") as pool:
+            running = [pool.submit(_end_with, poller, stopping) for poller in pollers]
+            try:
+                run_receiver(
+                    webhooks,
+                    host=bridges.host,
+                    port=bridges.port,
+                    limits=limits_of(settings.gateway.limits),
+                    access=access_of(settings.gateway),
+                    stopping=stopping,
+                    health=health,
+                )
+            except OSError:
+                why = f"{bridges.host}:{bridges.port} cannot be listened on"
+                raise RoleRefused(f"bridges.port: {why}") from None
+            finally:
+                stopping.set()
+        for poller in running:
+            poller.result()
 
 
 def feedback_of(settings: Settings) -> Feedback:
@@ -60,6 +94,7 @@ def feedback_of(settings: Settings) -> Feedback:
             f"{KAFKA_SCHEME}{settings.kafka.bootstrap_servers}",
             signing_key=sending_key(settings.feedback),
             kafka_options=settings.kafka.options,
+            wait_s_max=SEND_S_MAX,
         )
     except ValueError as refusal:
         raise RoleRefused(f"kafka.options: {refusal}") from None
@@ -101,3 +136,25 @@ def _webhook(name: str, tool: ToolSettings, settings: Settings, delivery: Delive
         delivery=delivery,
         limits=limits_of(settings.gateway.limits),
     )
+
+
+def _polled_tool(name: str, tool: ToolSettings, stack: ExitStack) -> PolledTool:
+    assert tool.url is not None, "settings are checked"
+    client = ToolClient(tool.url, user=tool.user, key=tool.key.get_secret_value() if tool.key else None)
+    stack.callback(client.close)
+    options = tool_options(name, tool)
+    match tool.kind:
+        case "langfuse":
+            return LangfuseScores(client, options)
+        case "phoenix":
+            return PhoenixAnnotations(client, options, tool.project or PROJECT)
+        case _:
+            return MlflowAssessments(client, options, tool.project or EXPERIMENT)
+
+
+def _end_with(poller: Callable[[], None], stopping: threading.Event) -> None:
+    """Poll; a poller that fails ends the role."""
+    try:
+        poller()
+    finally:
+        stopping.set()

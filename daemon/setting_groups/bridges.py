@@ -16,14 +16,26 @@ ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 Label = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
 
 CALLING = ("label-studio", "argilla")
-"""Tools that call the bridge (webhooks)."""
+"""Tools that call the bridge (webhooks). It asks the others (polls)."""
 
 
 class ToolSettings(SettingGroup):
     """One tool, or one project in it."""
 
-    kind: Literal["label-studio", "argilla"]
+    kind: Literal["label-studio", "argilla", "langfuse", "phoenix", "mlflow"]
     """Which tool it is."""
+    url: ToolUrl | None = Field(default=None, repr=False)
+    """Where Langfuse, Phoenix or MLflow listens."""
+    user: Name | None = None
+    """Langfuse's public key, or the user of a tool behind HTTP's basic authentication."""
+    key: ToolSecret | None = None
+    """Langfuse's secret key, the user's password, or else a bearer token. None: the tool asks for none."""
+    project: Name | None = None
+    """Phoenix's project (`default` if not given), or the id of MLflow's experiment (0 if not given)."""
+    poll_s: float = Field(default=60.0, ge=1.0)
+    """Seconds between two polls: people do not expect an effect sooner."""
+    days: float = Field(default=14.0, gt=0, le=365)
+    """Days back for which polls read answers, and find annotations that are new or were changed."""
     secret: ToolSecret | None = None
     """What its webhooks prove themselves with: Label Studio sends it in the header `Authorization` (set it
     there), Argilla signs with it (it shows the secret of a webhook when it is created)."""
@@ -47,7 +59,12 @@ class ToolSettings(SettingGroup):
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
-        setting_checks.bridged_tool(self.kind, self.secret)
+        if self.kind in CALLING:
+            setting_checks.calling_tool(self.kind, self.secret)
+        elif self.url is None:
+            raise ValueError(f"{self.kind} needs `url`: the bridge asks it")
+        if self.kind == "langfuse" and (self.user is None or self.key is None):
+            raise ValueError("langfuse needs `user` (its public key) and `key` (its secret key)")
         if self.score_min >= self.score_max:
             raise ValueError("score_min must be below score_max")
         return self

@@ -54,10 +54,10 @@ class Delivery:
         self._lock = threading.Lock()
         start_at_zero(_annotations, *({"tool": tool, "fate": fate} for fate in FATES))
 
-    def is_known(self, name: str, revised: str) -> bool:
+    def is_known(self, name: str, revised_at: datetime) -> bool:
         """Whether the annotation was read before as it is now."""
         entry = self._journal.entry(name)
-        return entry is not None and entry.revised == revised
+        return entry is not None and entry.revised == revised_at.isoformat()
 
     def deliver(self, annotation: Annotation) -> AnnotationFate:
         """Kafka has what the annotation says. Raises `AnnotationRefused`, and what sending raises."""

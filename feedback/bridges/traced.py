@@ -38,10 +38,11 @@ def about_of(metadata: Iterable[Any], *, asked: Any = None, answered: Any = None
 
 
 def messages_in(asked: Any) -> list[dict[str, Any]] | None:
-    """The conversation that was asked: messages, an object with messages, or one text."""
+    """The conversation that was asked: messages, an object with them or with one text, or a text."""
     asked = _parsed(asked)
     if isinstance(asked, dict):
-        asked = asked.get("messages", asked.get("input", asked.get("prompt")))
+        alone = next(iter(asked.values())) if len(asked) == 1 else None  # the one argument of a function
+        asked = asked.get("messages", asked.get("input", asked.get("prompt", alone)))
     if isinstance(asked, str) and asked.strip():
         return [{"role": "user", "content": asked}]
     if isinstance(asked, list) and asked and all(_is_message(item) for item in asked):
@@ -65,6 +66,14 @@ def reply_in(answered: Any) -> str | dict[str, Any] | None:
         calls, content = answered.get("tool_calls"), answered.get("content")
         return answered if calls else content if isinstance(content, str) and content else None
     return None
+
+
+def whole_json(text: Any) -> Any:
+    """The value that a JSON text spells; None where it spells none, as where a tool cut it off."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def text_in(value: Any) -> str | None:

@@ -13,6 +13,8 @@ from daemon.roles.bridge import run, tool_options
 from daemon.setting_groups.bridges import BridgeSettings, ToolSettings
 from daemon.settings import Settings
 from tests.unit.daemon.conftest import Clorad
+from tests.unit.feedback.intake_builder import wait_until
+from tests.unit.feedback.sending.answering_server import Answer, build_answering_server
 
 TOOL = {"kind": "label-studio", "secret": "s3cret", "agent": "billing", "people": {"5": "ann"}}
 
@@ -33,6 +35,9 @@ def test_a_tool_is_read_as_its_settings_say() -> None:
     [
         ({"kind": "jira"}, "kind"),
         ({"secret": None}, "needs `secret`"),
+        ({"kind": "mlflow"}, "needs `url`"),
+        ({"kind": "phoenix", "url": "ftp://x"}, "url"),
+        ({"kind": "langfuse", "url": "http://127.0.0.1:3000", "user": "pk"}, "needs `user`"),
         ({"kind": "argilla", "secret": "not base64!"}, "base64"),
         ({"secret": "two\nlines"}, "secret"),
         ({"score_min": 1.0}, "below score_max"),
@@ -62,6 +67,21 @@ def test_a_journal_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     settings = Settings(bridges={"path": tmp_path / "taken", "tools": {"ls": TOOL}})
     with pytest.raises(RoleRefused, match=r"bridges\.path"):
         run(settings, threading.Event(), Health())
+
+
+def test_the_bridge_polls_and_ends_when_told_to(tmp_path: Path) -> None:
+    with build_answering_server() as server:
+        server.answers = [Answer(200, b'{"data": [], "meta": {}}')]
+        tool = {"kind": "langfuse", "url": server.url, "user": "pk", "key": "sk", "agent": "billing"}
+        settings = Settings(bridges={"path": tmp_path, "port": 0, "tools": {"scores": tool}})
+        stopping, health = threading.Event(), Health()
+        role = threading.Thread(target=run, args=(settings, stopping, health))
+        role.start()
+        wait_until(lambda: health.readiness()[0] and len(server.asked) > 0)
+        stopping.set()
+        role.join(timeout=30.0)
+        assert not role.is_alive()
+    assert (tmp_path / "scores.jsonl").exists()
 
 
 def test_secrets_are_not_shown(clorad: Clorad, tmp_path: Path) -> None:

@@ -127,8 +127,8 @@ def test_what_cannot_be_used_is_not_read_again_until_it_changes(bridge: Bridge, 
         bridge.deliver(build_annotation(about=TracedAnswer()))
     with SentJournal(tmp_path / "ls.jsonl") as journal:
         delivery = Delivery("label-studio", OPTIONS, journal, bridge.send)
-        assert delivery.is_known("7", AT.isoformat())
-        assert not delivery.is_known("7", LATER.isoformat())
+        assert delivery.is_known("7", AT)
+        assert not delivery.is_known("7", LATER)
         assert delivery.deliver(build_annotation()) is Fate.SENT
 
 

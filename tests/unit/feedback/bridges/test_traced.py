@@ -47,7 +47,8 @@ def test_without_one_there_is_none(metadata: Any) -> None:
         (None, None),
         ([1], None),
         ([{"role": "wizard", "content": "x"}], None),
-        ({"question": "cancel"}, None),
+        ({"question": "cancel"}, ASK),
+        ({"question": "cancel", "style": "short"}, None),
     ],
 )
 def test_a_prompt_is_read_in_usual_forms(asked: Any, messages: Any) -> None:
