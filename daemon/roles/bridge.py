@@ -1,4 +1,7 @@
-"""The bridge: takes annotations of other tools, and sends what they say to Kafka. It needs no ledger."""
+"""The bridge: takes annotations of other tools, and sends what they say to Kafka.
+
+It needs no ledger, unless it takes webhooks of git repositories: replies are in the ledger.
+"""
 
 import threading
 from collections.abc import Callable
@@ -11,6 +14,7 @@ import structlog
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
 from daemon.roles.gateway import access_of, limits_of
+from daemon.roles.git_webhooks import git_webhooks
 from daemon.setting_groups.bridges import CALLING, ToolSettings
 from daemon.settings import Settings
 from daemon.signers import sending_key
@@ -23,7 +27,7 @@ from feedback.bridges.tools.langfuse import LangfuseScores
 from feedback.bridges.tools.mlflow import EXPERIMENT, MlflowAssessments
 from feedback.bridges.tools.phoenix import PROJECT, PhoenixAnnotations
 from feedback.client import KAFKA_SCHEME, Feedback
-from serving.bridges.receiver import run_receiver
+from serving.bridges.receiver import WebhookAnswer, run_receiver
 from serving.bridges.webhook import FORMS, Webhook
 
 log = structlog.get_logger(__name__)
@@ -38,11 +42,16 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
     Raises `RoleRefused` where there are no tools, or a port, a directory or Kafka's options cannot be used.
     """
     bridges = settings.bridges
-    if not bridges.tools:
-        raise RoleRefused("bridges.tools: no tool is set up (deploy/RUNBOOK.md)")
+    if not bridges.tools and not settings.git.repositories:
+        raise RoleRefused("bridges.tools, git.repositories: none is set up (deploy/RUNBOOK.md)")
     with ExitStack() as stack:
         feedback = stack.enter_context(feedback_of(settings))
-        webhooks, pollers = {}, []
+        webhooks: dict[str, WebhookAnswer] = {}
+        pollers: list[Callable[[], None]] = []
+        if settings.git.repositories:
+            git, scans = stack.enter_context(git_webhooks(settings))
+            webhooks |= git
+            pollers.append(partial(scans.run, stopping))
         for name, tool in bridges.tools.items():
             delivery = _delivery(name, tool, settings, feedback, stack)
             if tool.kind in CALLING:

@@ -4,12 +4,13 @@ import math
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from serving.bridges.webhook import PATH, Webhook
+from serving.bridges.webhook import PATH
 from serving.gateway.access.control import AccessControl, AccessOptions
 from serving.gateway.app import listening_socket
 from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoints
@@ -20,12 +21,20 @@ from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.shutdown import ACCEPTED_AT_ONCE, GatewayServer, ShutdownWatcher
 from serving.health_report import HealthReport
 
+
+class WebhookAnswer(Protocol):
+    """What answers the webhooks at one path."""
+
+    async def answer(self, request: HttpRequest) -> ASGIApp:
+        """The answer. Raises `RequestRefused`."""
+
+
 DRAIN_S_MAX = 70.0
 """Seconds that answers in flight may take during shutdown: sending an event may take 60."""
 
 
 def build_receiver(
-    webhooks: Mapping[str, Webhook],
+    webhooks: Mapping[str, WebhookAnswer],
     *,
     limits: GatewayLimits,
     access: AccessOptions,
@@ -49,7 +58,7 @@ def build_receiver(
 
 
 def run_receiver(
-    webhooks: Mapping[str, Webhook],
+    webhooks: Mapping[str, WebhookAnswer],
     *,
     host: str,
     port: int,

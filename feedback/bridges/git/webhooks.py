@@ -1,14 +1,17 @@
-"""Reads webhooks of GitHub and GitLab: which branch of which repository has new commits.
+"""Verifies and reads webhooks of GitHub and GitLab: which branch of which repository has new commits.
 
 https://docs.github.com/en/webhooks/webhook-events-and-payloads (`pull_request`, `push`) and
 https://docs.gitlab.com/user/project/integrations/webhook_events/ (`Merge Request Hook`, `Push Hook`). A merge
 also tells which commit of the branch has the lines of which tip: a squash need not say so itself.
 """
 
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from feedback.bridges.webhook_secrets import WebhookRefused
 
 _COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")
 _BRANCH = "refs/heads/"
@@ -26,6 +29,19 @@ class BranchUpdate:
     repository: str  # as the host names it: team/shop
     branch: str
     merges: Mapping[str, str] = field(default_factory=dict)  # the branch's commit by the tip that was merged
+
+
+def check_github(headers: Mapping[str, str], body: bytes, secret: str) -> None:
+    """The signature in `x-hub-signature-256` is of the body, by the secret. Raises `WebhookRefused`."""
+    signature = f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"
+    if not hmac.compare_digest(headers.get("x-hub-signature-256", "").encode(), signature.encode()):
+        raise WebhookRefused("x-hub-signature-256: not of this body, or by another secret")
+
+
+def check_gitlab(headers: Mapping[str, str], _body: bytes, secret: str) -> None:
+    """The secret stands in `x-gitlab-token`. Raises `WebhookRefused`."""
+    if not hmac.compare_digest(headers.get("x-gitlab-token", "").encode(), secret.encode()):
+        raise WebhookRefused("x-gitlab-token: not the secret of this bridge")
 
 
 def branch_update(payload: Mapping[str, Any]) -> BranchUpdate | None:

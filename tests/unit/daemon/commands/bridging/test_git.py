@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.commands.bridging.git import send
+from daemon.roles.git_scans import send
 from feedback.bridges.git.git_events import GitEvent
 from feedback.sending.kafka_sender import KafkaSender
 from feedback.signing import Algorithm, SigningKey

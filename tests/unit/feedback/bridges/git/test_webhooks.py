@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from feedback.bridges.git.webhooks import BranchUpdate, PayloadRefused, branch_update
+from feedback.bridges.git.webhooks import (
+    BranchUpdate,
+    PayloadRefused,
+    branch_update,
+    check_github,
+    check_gitlab,
+)
+from feedback.bridges.webhook_secrets import WebhookRefused
 
 TIP, MERGED, SQUASHED = "a" * 40, "b" * 40, "c" * 40
 
@@ -108,3 +115,29 @@ def test_other_webhooks_tell_nothing(payload: dict[str, Any]) -> None:
 def test_a_payload_of_another_form_is_refused_by_its_field(payload: dict[str, Any], complaint: str) -> None:
     with pytest.raises(PayloadRefused, match=complaint):
         branch_update(payload)
+
+
+GITHUB_BODY, GITHUB_SECRET = b"Hello, World!", "It's a Secret to Everybody"
+GITHUB_SIGNATURE = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+"""The values with which GitHub documents how to test an implementation."""
+
+
+def test_a_signature_of_github_is_verified() -> None:
+    headers = {"x-hub-signature-256": GITHUB_SIGNATURE}
+    check_github(headers, GITHUB_BODY, GITHUB_SECRET)
+    for wrong in (
+        (headers, GITHUB_BODY + b" ", GITHUB_SECRET),
+        (headers, GITHUB_BODY, "another"),
+        ({"x-hub-signature-256": GITHUB_SIGNATURE.removeprefix("sha256=")}, GITHUB_BODY, GITHUB_SECRET),
+        ({"x-hub-signature-256": "sha256=ü"}, GITHUB_BODY, GITHUB_SECRET),
+        ({}, GITHUB_BODY, GITHUB_SECRET),
+    ):
+        with pytest.raises(WebhookRefused, match="x-hub-signature-256"):
+            check_github(*wrong)
+
+
+def test_the_token_of_gitlab_is_verified() -> None:
+    check_gitlab({"x-gitlab-token": "s3cret-token"}, b"{}", "s3cret-token")
+    for headers in ({}, {"x-gitlab-token": ""}, {"x-gitlab-token": "s3cret-tokem"}):
+        with pytest.raises(WebhookRefused, match="x-gitlab-token"):
+            check_gitlab(headers, b"{}", "s3cret-token")
