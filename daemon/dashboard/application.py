@@ -17,7 +17,16 @@ from starlette.staticfiles import StaticFiles
 
 from daemon.console import CommandFailed
 from daemon.dashboard.actions import ACTIONS
-from daemon.dashboard.pages import agents, events, review, rollouts, versions
+from daemon.dashboard.pages import (
+    agents,
+    events,
+    fleet,
+    intake,
+    playground,
+    review,
+    rollouts,
+    versions,
+)
 from daemon.dashboard.rendering import STATIC, Templates
 from daemon.dashboard.reports import Reports
 from daemon.dashboard.sessions import COOKIE, SESSION_S_MAX, Sessions, Viewer
@@ -61,6 +70,10 @@ class Dashboard:
                 self._page("/events", events.show_events),
                 self._page("/review", review.show_review),
                 self._page("/rollouts", rollouts.show_rollouts),
+                self._page("/intake", intake.show_intake),
+                self._page("/fleet", fleet.show_fleet),
+                self._page("/playground", playground.show_playground),
+                self._form("/playground", playground.answer_both),
                 *(self._action(f"/actions/{name}", act) for name, act in ACTIONS.items()),
                 Route("/key", self._give_key, methods=["GET", "POST"]),
                 Route("/key/forget", self._forget_key, methods=["POST"]),
@@ -83,6 +96,12 @@ class Dashboard:
             for notice in done:
                 self._sessions.tell(request, notice)
             return response
+
+        return Route(path, answer, methods=["POST"])
+
+    def _form(self, path: str, page: Page) -> Route:
+        async def answer(request: Request) -> Response:
+            return await self._answered(request, page, is_action=True)
 
         return Route(path, answer, methods=["POST"])
 

@@ -1,6 +1,6 @@
 """Caches what pages read from the ledger, so that many viewers cost the ledger no more than one.
 
-A report that took long to read is kept longer: the reads of one report take at most a twentieth of the time.
+A report that took long to read is kept longer: the reads of one report take at most a tenth of the time.
 An older report is shown while a thread reads the next one.
 """
 
@@ -24,7 +24,7 @@ _read_s = _meter.create_histogram(
 FRESH_S = 2.0
 """Seconds for which a report is shown without reading it again."""
 
-COST_SHARE_MAX = 0.05
+COST_SHARE_MAX = 0.1
 """Share of the time that the reads of one report may take."""
 
 STALE_S_MAX = 60.0

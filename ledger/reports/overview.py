@@ -15,12 +15,12 @@ from ledger.intake import dead_letters
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.turns import lease_name
 from ledger.reports.audit import Place
-from ledger.schema import decisions, events, outbox, passes, positions, turns
+from ledger.schema import decisions, events, outbox, passes, positions, turns, versions
 from ledger.turn_states import TurnState, in_state
 from ledger.versions.decisions import Verdict, experimenting, read_decisions, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
 from ledger.versions.evidence import Judgement
-from ledger.versions.lineage import version_name, versions_of
+from ledger.versions.lineage import version_name
 from ledger.versions.routing import ReplicaState, replica_states
 
 
@@ -218,7 +218,7 @@ def _agents(connection: Connection, holders: Mapping[str, str]) -> list[AgentOve
     candidates = {version.agent: version.name for version in undecided(connection)}
     experiments = experimenting(connection)
     judged = {row.agent: row for row in rows if row.purpose is Purpose.PREDECESSOR}
-    running = _running(connection, holders)
+    running, last = _running(connection, holders), _last_verdicts(connection)
     states = []
     for backlog in backlogs(connection):
         name = backlog.agent
@@ -234,7 +234,7 @@ def _agents(connection: Connection, holders: Mapping[str, str]) -> list[AgentOve
                 candidate=candidates.get(name),
                 turn=running.get(name),
                 backlog=backlog,
-                last=_last_verdict(connection, name),
+                last=last.get(name),
             )
         )
     return states
@@ -258,21 +258,31 @@ def _running(connection: Connection, holders: Mapping[str, str]) -> dict[str, Ru
     }
 
 
-def _last_verdict(connection: Connection, agent: str) -> LastVerdict | None:
-    query = select(decisions).where(decisions.c.agent == agent, decisions.c.kind != Verdict.INITIAL.value)
-    newest = read_decisions(connection, query.order_by(decisions.c.id.desc()).limit(1))
-    if not newest:
-        return None
-    [decision] = newest
-    names = {version.number: version.name for version in versions_of(connection, agent)}
-    return LastVerdict(
-        version=names.get(decision.number, version_name(decision.number, "")),
-        verdict=decision.verdict,
-        by=decision.by,
-        reasons=decision.evidence.reasons,
-        judgement=decision.evidence.judgement,
-        decided_s=decision.decided_s,
+def _last_verdicts(connection: Connection) -> dict[str, LastVerdict]:
+    """By agent, the last decision about any of its versions; agents without one are left out."""
+    newest = (
+        select(func.max(decisions.c.id))
+        .where(decisions.c.kind != Verdict.INITIAL.value)
+        .group_by(decisions.c.agent)
     )
+    decided = read_decisions(connection, select(decisions).where(decisions.c.id.in_(newest)))
+    about = (versions.c.agent == decisions.c.agent) & (versions.c.number == decisions.c.number)
+    query = select(versions.c.agent, versions.c.number, versions.c.hash).join(decisions, about)
+    hashes = {
+        (row.agent, row.number): row.hash
+        for row in connection.execute(query.where(decisions.c.id.in_(newest)))
+    }
+    return {
+        decision.agent: LastVerdict(
+            version=version_name(decision.number, hashes.get((decision.agent, decision.number), "")),
+            verdict=decision.verdict,
+            by=decision.by,
+            reasons=decision.evidence.reasons,
+            judgement=decision.evidence.judgement,
+            decided_s=decision.decided_s,
+        )
+        for decision in decided
+    }
 
 
 def _replica_json(replica: ReplicaState) -> dict[str, Any]:

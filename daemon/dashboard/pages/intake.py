@@ -1,0 +1,47 @@
+"""The page of intake: what was read of each partition, what became of it, and what waits to be sent."""
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from daemon.commands.broker import broker_away
+from daemon.console import CommandFailed
+from daemon.dashboard.visit import Visit
+from daemon.process import probing
+from daemon.roles.startup import cluster_of
+from feedback.inspection import BrokerAway, extents
+from feedback.topics import Topics
+from ledger.reports.audit import Place
+from ledger.reports.history.partition_fates import partition_fates
+
+
+def show_intake(visit: Visit) -> Response:
+    """Partitions, fates and reasons; with `lag=1` the broker is asked for its end offsets."""
+    fates = visit.reports.read("fates", partition_fates)
+    ends: Mapping[Place, int] = {}
+    trouble = None
+    if visit.asked("lag"):
+        try:
+            ends = visit.reports.cache.get("ends", lambda: _ends(visit))
+        except CommandFailed as failure:
+            trouble = str(failure)
+    document = visit.reports.status()
+    return visit.page(
+        "intake.html",
+        document=document,
+        fates=fates,
+        ends=ends,
+        asked=bool(visit.asked("lag")),
+        trouble=trouble,
+        roles=visit.reports.cache.get("roles", lambda: probing.roles(visit.settings)),
+    )
+
+
+def _ends(visit: Visit) -> Mapping[Place, int]:
+    """The broker's end offsets. Raises `CommandFailed`."""
+    topics = Topics()
+    try:
+        partitions = extents(cluster_of(visit.settings), (topics.feedback, topics.interactions))
+    except BrokerAway as away:
+        raise broker_away(visit.settings, away) from None
+    return {(extent.topic_id, extent.partition): extent.end for extent in partitions}
