@@ -14,6 +14,8 @@ class ScorerSettings(SettingGroup):
 
     kind: Literal["http", "judge"]
     """`http`: a verifier of your own, which returns numbers. `judge`: a model that compares two answers."""
+    conversations: bool = False
+    """Whether a verifier judges whole conversations: what was captured after the prompt is replayed."""
     url: Annotated[str, AfterValidator(setting_checks.server_url)] = Field(repr=False)
     """Where it listens; of a judge what comes before /chat/completions, as in https://host/v1."""
     secret: Annotated[SecretStr, AfterValidator(setting_checks.header_secret)] | None = None
@@ -31,6 +33,8 @@ class ScorerSettings(SettingGroup):
     def _judges_have_models(self) -> Self:
         if (self.kind == "judge") != (self.model is not None):
             raise ValueError("a judge needs `model`, an http verifier has none")
+        if self.conversations and self.kind == "judge":
+            raise ValueError("conversations are for an http verifier")
         if self.prompt is not None and not self.prompt.is_file():
             raise ValueError("prompt: no such file")
         return self

@@ -96,8 +96,8 @@ class History:
         )
         if named is None or not messages or not _is_asked_alike(event, named):
             return exchange
-        has_same_texts = _has_same_texts(messages, named.messages)
-        if has_same_texts:
+        is_as_captured = has_same_texts(messages, named.messages)
+        if is_as_captured:
             exchange = replace(exchange, packed_prompt=named.packed_prompt)
         elif not is_same_prompt(messages, named.messages):
             return exchange
@@ -106,7 +106,7 @@ class History:
         return replace(
             exchange,
             sampled=None if named.restrictions else _sampled_tokens(named),
-            sampled_for=messages if has_same_texts else named.messages,
+            sampled_for=messages if is_as_captured else named.messages,
             sampled_ids=named.token_ids or (),
             served_prompt=named.packed_prompt,
             restrictions=named.restrictions,
@@ -127,7 +127,7 @@ class History:
                 capture
                 for capture in captures
                 if capture.agent == event.agent
-                and _has_same_texts(messages, capture.messages)
+                and has_same_texts(messages, capture.messages)
                 and all(capture.request.get(name) == exchange.request.get(name) for name in _OWN_REQUEST)
             ),
             None,
@@ -145,7 +145,7 @@ class History:
             return f"as it was served, {len(exchange.prompt_ids)} tokens"
         if named is None:
             return "rendered from the event's messages"
-        if event.data.get("messages") and not _has_same_texts(exchange.messages, named.messages):
+        if event.data.get("messages") and not has_same_texts(exchange.messages, named.messages):
             return "rendered from the event's messages: another prompt than the captured one"
         if not _is_asked_alike(event, named):
             return "rendered with the event's tools: other ones than those captured"
@@ -208,6 +208,14 @@ class History:
         return answered_turns(each for each in interactions if each.agent == event.agent)
 
 
+def has_same_texts(own: Sequence[Message], captured: Sequence[Message]) -> bool:
+    """Whether two prompts are the same, message by message."""
+    return len(own) == len(captured) and all(
+        message.get("role") == other.get("role") and said_in(message) == said_in(other)
+        for message, other in zip(own, captured, strict=True)
+    )
+
+
 def is_about_conversation(event: Event) -> bool:
     """Whether the event names a conversation, and nothing that was said in it."""
     names_more = event.interaction or event.turn is not None or event.data.get("messages")
@@ -252,13 +260,6 @@ def _temperature(sampling: Mapping[str, Any]) -> float:
     """The temperature of the request; vLLM's default is 1."""
     value = sampling.get("temperature")
     return float(value) if isinstance(value, int | float) else 1.0
-
-
-def _has_same_texts(own: Sequence[Message], captured: Sequence[Message]) -> bool:
-    return len(own) == len(captured) and all(
-        message.get("role") == other.get("role") and said_in(message) == said_in(other)
-        for message, other in zip(own, captured, strict=True)
-    )
 
 
 def _called_in(message: Message) -> str:

@@ -69,6 +69,21 @@ def spells_calls(text: str) -> bool:
     )
 
 
+def message_in(text: str) -> Message:
+    """The assistant message of which `compared_text` made this text, with ids of its own for its calls."""
+    if not spells_calls(text):
+        return {"role": "assistant", "content": text}
+    calls = [
+        {
+            "id": f"call_{place}",
+            "type": "function",
+            "function": {"name": value["name"], "arguments": _json(value["arguments"])},
+        }
+        for place, value in enumerate(json.loads(text))
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
 def calls_of(message: Message) -> list[tuple[str, Any]]:
     """Name and arguments of each call, in order. Arguments that are no JSON object stay the text they are."""
     calls = message.get("tool_calls")

@@ -7,7 +7,7 @@ from daemon.settings import Settings
 from serving.scoring.judge import PROMPT, ModelJudge
 from serving.scoring.own import OwnScorer
 from serving.scoring.registry import ScorerRegistry
-from serving.scoring.verifier import HttpVerifier
+from serving.scoring.verifier import ConversationVerifier, HttpVerifier
 
 
 def registry_of(settings: Settings) -> ScorerRegistry:
@@ -19,7 +19,8 @@ def registry_of(settings: Settings) -> ScorerRegistry:
 
 def _opening(server: ScorerSettings, wait_s_max: float) -> Callable[[], OwnScorer]:
     if server.model is None:
-        return lambda: HttpVerifier(server.url, headers=server.headers(), wait_s_max=wait_s_max)
+        verifier = ConversationVerifier if server.conversations else HttpVerifier
+        return lambda: verifier(server.url, headers=server.headers(), wait_s_max=wait_s_max)
     model, prompt = server.model, (server.prompt or PROMPT).read_text()
     return lambda: ModelJudge(
         server.url,

@@ -104,6 +104,9 @@ class Evidence:
     live: LiveComparison | None = None
     unscored: Mapping[str, str] = field(default_factory=dict)  # uid -> why its prompt has no score
     verdicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # uid -> a judge's, by order
+    replays: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # uid -> how the conversations replayed with champion and candidate ended
     under: Circumstances | None = None  # what the answers were given under
     judged_by: str | None = None  # of a version that is loaded: `outcomes`; None: corrections judged it
     is_readable: bool = True  # otherwise `reasons` says why not, and the rest is empty
@@ -162,6 +165,7 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
         unscored=stored.get("unscored") or {},
         under=None if under is None else Circumstances(**_known(Circumstances, under)),
         verdicts={uid: tuple(map(str, said)) for uid, said in (stored.get("verdicts") or {}).items()},
+        replays={uid: tuple(map(str, ended)) for uid, ended in (stored.get("replays") or {}).items()},
         judged_by=stored.get("judged_by"),
     )
 

@@ -14,9 +14,11 @@ from typing import Protocol, TypeVar
 
 from ledger.versions.evidence import Pair
 from ledger.versions.lineage import Version
+from rewards.episode import Message
 from serving.fleet.gate import AnswerStatistics, sign_of
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion, Replica, ReplicaRefused
+from serving.replaying.replay import Replay, replay
 from serving.scoring.forms import holds_json, is_json
 from serving.scoring.harm import HarmScorer
 from serving.scoring.tool_calls.comparison import calls_in_one_form
@@ -90,6 +92,28 @@ class Asking:
             return AnsweredQuestion(question=question, before=before, after=after)
 
         return [answered for answered in self._map(ask_both, questions) if answered is not None]
+
+    def replays(
+        self, answered: AnsweredQuestion, recorded: Sequence[Message], check_time: Callable[[], None]
+    ) -> tuple[Replay, Replay]:
+        """How the recorded conversation goes on with both models. `check_time` is called before each turn."""
+
+        def go_on(model: str, answer: Completion) -> Replay:
+            def say(later: Sequence[Message]) -> str | None:
+                check_time()
+                prompt = (*answered.question.messages, *later)
+                try:
+                    return self.replica.answer(
+                        model, prompt, self.options.tokens_max, request=answered.question.request
+                    ).text
+                except ReplicaRefused as refusal:
+                    if refusal.status == 404:
+                        raise
+                    return None
+
+            return replay(answer.text, recorded, answered.question.request, say)
+
+        return go_on(self.models.before, answered.before), go_on(self.models.after, answered.after)
 
     def champion_samples(self, questions: Sequence[Question]) -> list[Sequence[str]]:
         """The champion's answers to each question, sampled at temperature 1; none where it is refused."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from engine.measurements import Absent
+from ledger.database import Database
 from ledger.versions.evidence import Answers, Circumstances, Evidence
 from serving.fleet.answers import (
     AnsweredQuestion,
@@ -19,6 +20,8 @@ from serving.fleet.gate import GateEvidence, Ruling, sign_of
 from serving.fleet.own_scores import OwnScoring, Scores, ScoringOptions
 from serving.fleet.parity import Parity
 from serving.fleet.questions import Question
+from serving.replaying.recorded import recorded_after
+from serving.replaying.replay import Replay
 from serving.scoring.forms import Form, form_of
 from serving.scoring.gain import GainScorer
 from serving.scoring.harm import HarmScorer
@@ -90,17 +93,29 @@ class AnswerScoring:
     scorers: ScorerRegistry
     options: ScoringOptions  # of scorers of the user's own
     redact: Callable[[str], str]  # applied to answers before such a scorer sees them
+    database: Database  # of the conversations that are replayed for a scorer that judges them whole
 
     def gather(
         self, questions: Questions, asking: Asking, *, scorer: str, stopping: threading.Event
     ) -> Gathered:
         """Ask, and score with the scorer of this name. Raises as `gather` does, and `UnknownScorer`."""
+
+        def replays(answered: AnsweredQuestion, check_time: Callable[[], None]) -> tuple[Replay, Replay]:
+            question = answered.question
+            recorded = recorded_after(self.database, question.event, question.messages)
+            return asking.replays(answered, recorded, check_time)
+
         with self.scorers.opened(scorer) as opened:
             own = (
                 None
                 if opened is None
                 else OwnScoring(
-                    opened, name=scorer, options=self.options, redact=self.redact, stopping=stopping
+                    opened,
+                    name=scorer,
+                    options=self.options,
+                    redact=self.redact,
+                    stopping=stopping,
+                    replays=replays,
                 )
             )
             return gather(questions, asking, scorer=scorer, own=own)
@@ -154,6 +169,7 @@ def evidence_of(
         answer_counts={"before": asdict(judged.before), "after": asdict(judged.after)},
         unscored={**gathered.unasked, **judged.gate_unscored, **judged.suite_unscored},
         verdicts=dict(gathered.gate.verdicts),
+        replays={**gathered.gate.replays, **gathered.suite.replays},
         under=under,
         answers={
             answer.question.event: Answers(
@@ -188,5 +204,8 @@ def _own_twice(on_suite: Sequence[AnsweredQuestion], own: OwnScoring, asking: As
         asking.both([answer.question for answer in on_suite if answer.question.event in differing])
     )
     return Scores(
-        pairs=with_second_scores(first.pairs, again.pairs), missing=first.missing, verdicts=first.verdicts
+        pairs=with_second_scores(first.pairs, again.pairs),
+        missing=first.missing,
+        verdicts=first.verdicts,
+        replays=first.replays,
     )

@@ -87,7 +87,12 @@ class Judging:
     @property
     def scoring(self) -> AnswerScoring:
         """How answers are scored."""
-        return AnswerScoring(scorers=self.scorers, options=self.options.scoring, redact=self.redact)
+        return AnswerScoring(
+            scorers=self.scorers,
+            options=self.options.scoring,
+            redact=self.redact,
+            database=self.database,
+        )
 
 
 def judge_candidates(judging: Judging, stopping: threading.Event) -> bool:
@@ -164,14 +169,7 @@ def _judge(judging: Judging, state: CandidateState, stopping: threading.Event) -
     options = judging.options
     limits = limits_before(state.canary_share, options.limits, usual_share=options.canary.share)
     ruling = judge(judged, limits)
-    evidence = evidence_of(
-        judged,
-        ruling,
-        gathered,
-        replica=url,
-        redact=judging.redact,
-        under=under,
-    )
+    evidence = evidence_of(judged, ruling, gathered, replica=url, redact=judging.redact, under=under)
     return _act(judging, state, ruling.verdict, evidence)
 
 

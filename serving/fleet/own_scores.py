@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from feedback.redaction import placeholders
 from ledger.versions.evidence import Pair
 from serving.fleet.answers import AnsweredQuestion, Interrupted
-from serving.scoring.own import NoScore, OwnScorer
+from serving.replaying.replay import Replay
+from serving.scoring.own import NoScore, OwnScorer, Scored
+from serving.scoring.verifier import ConversationVerifier
 
 FAULTS_MAX = 3
 """Prompts in a row without a score, after which the others are not tried any more."""
@@ -33,6 +36,11 @@ class Scores:
     pairs: tuple[Pair, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)  # uid -> reason
     verdicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # uid -> before, after or tie
+    replays: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # uid -> how before and after ended
+
+
+Replays = Callable[[AnsweredQuestion, Callable[[], None]], tuple[Replay, Replay]]
+"""How the conversation goes on with both models. The second argument is called before each turn."""
 
 
 class OwnScoring:
@@ -46,8 +54,11 @@ class OwnScoring:
         options: ScoringOptions,
         redact: Callable[[str], str],
         stopping: threading.Event,
+        replays: Replays | None = None,  # for a scorer that judges whole conversations
     ) -> None:
         self._scorer = scorer
+        self._replays = replays
+        self._ended: dict[str, tuple[str, str]] = {}
         self._name = name
         self._options = options
         self._redact = redact
@@ -76,6 +87,7 @@ class OwnScoring:
             verdicts={
                 uid: result[1] for uid, result in by_uid.items() if not isinstance(result, str) and result[1]
             },
+            replays={uid: self._ended[uid] for uid in uids if uid in self._ended},
         )
 
     def _score(self, answered: AnsweredQuestion) -> tuple[Pair, tuple[str, ...]] | str:
@@ -104,9 +116,12 @@ class OwnScoring:
         exchanged = _exchanges(question.event)
         if exchanged:
             texts, names = texts[::-1], names[::-1]
-        scored = self._scorer.score(
-            question.messages, question.wanted, [self._redact(text) for text in texts]
-        )
+        if isinstance(self._scorer, ConversationVerifier) and self._replays is not None:
+            scored = self._judge_replays(self._scorer, answered, exchanged=exchanged)
+        else:
+            scored = self._scorer.score(
+                question.messages, question.wanted, [self._redact(text) for text in texts]
+            )
         shown = placeholders(json.dumps(question.messages, default=str))
         values = {
             name: 0.0 if placeholders(text) - shown else value  # nobody's address is `[email]`
@@ -115,6 +130,38 @@ class OwnScoring:
         pair = Pair(event=question.event, before=values["before"], after=values["after"], by=self._name)
         words = {"first": names[0], "second": names[1], "tie": "tie"}
         return pair, tuple(words[verdict] for verdict in scored.verdicts)
+
+    def _judge_replays(
+        self, verifier: ConversationVerifier, answered: AnsweredQuestion, *, exchanged: bool
+    ) -> Scored:
+        """The scores of the whole conversations, in the order in which they are shown. Raises `NoScore`."""
+        assert self._replays is not None
+        question = answered.question
+        replays = self._replays(answered, self._check_time)
+        self._ended[question.event] = (replays[0].ended, replays[1].ended)
+        shown = replays[::-1] if exchanged else replays
+        return verifier.score_conversations(
+            question.messages,
+            question.wanted,
+            [self._redacted(list(each.messages)) for each in shown],
+            [each.ended for each in shown],
+        )
+
+    def _check_time(self) -> None:
+        if self._stopping.is_set():
+            raise Interrupted
+        if time.monotonic() >= self._ends_s:
+            raise NoScore(f"its conversation was not replayed within {self._options.total_s_max:g} s")
+
+    def _redacted(self, value: Any) -> Any:
+        match value:
+            case str():
+                return self._redact(value)
+            case list():
+                return [self._redacted(item) for item in value]
+            case dict():
+                return {name: self._redacted(item) for name, item in value.items()}
+        return value
 
 
 def _exchanges(uid: str) -> bool:

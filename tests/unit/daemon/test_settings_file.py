@@ -130,6 +130,10 @@ def test_a_file_that_is_no_toml_is_named() -> None:
             '[scorers.quality]\nkind = "judge"\nurl = "http://a/v1"\nmodel = "m"\nprompt = "none.txt"',
             ["scorers.quality", "prompt: no such file"],
         ),
+        (
+            '[scorers.quality]\nkind = "judge"\nurl = "http://a/v1"\nmodel = "m"\nconversations = true',
+            ["scorers.quality", "conversations are for an http verifier"],
+        ),
         ('[scorers.policy]\nkind = "smtp"\nurl = "http://a"', ["scorers.policy.kind", "'http' or 'judge'"]),
         ('[scorers.policy]\nkind = "http"\nurl = "a"', ["scorers.policy.url", "must be http://host:port"]),
         ('[scorers.exact]\nkind = "http"\nurl = "http://a"', ["scorers: a name has"]),

@@ -31,6 +31,7 @@ from serving.fleet.replica_reports import ReplicaReports
 from serving.fleet.version_check import VersionChecker
 from serving.scoring.own import NoScore, Scored
 from serving.scoring.registry import ScorerRegistry
+from serving.scoring.verifier import ConversationVerifier
 from tests.canary_options_builder import build_canary_options
 from tests.unit.engine.measurements import build_metrics
 from tests.unit.ledger import turn_builder
@@ -40,6 +41,7 @@ from tests.unit.serving.fleet.options_builder import (
     build_limits,
     build_replica_options,
 )
+from tests.unit.serving.scoring.scorer_builder import build_scoring_server
 from tests.unit.serving.serving_environment import BASE_HASH, ServingEnvironment
 
 Bench = Callable[..., "JudgingSetup"]
@@ -713,6 +715,32 @@ def test_a_scorer_of_the_users_own_decides(billing: ServingEnvironment, bench: B
     assert own.closed == 1
     firsts = {answers[0].split()[0] for answers in own.asked}
     assert firsts == {"right", "wrong"}, "the order does not say whose an answer is"
+
+
+def test_a_verifier_judges_conversations_that_both_models_replay(
+    billing: ServingEnvironment, bench: Bench
+) -> None:
+    billing.corrections("billing", 8, role=Role.GATE)
+    billing.candidate("billing")
+    billing.agent("billing", scorer="policy")
+    with build_scoring_server() as server:
+
+        def scored(_path: str, body: Any) -> Any:
+            said = [talk[0]["content"] for talk in body["conversations"]]
+            return 200, {"scores": [float(text == body["wanted"]) for text in said]}
+
+        server.reply = scored
+        judge = bench(
+            scorers=ScorerRegistry(
+                {"policy": lambda: ConversationVerifier(server.url, headers={}, wait_s_max=5.0)},
+                wait_s_max=5.0,
+            )
+        )
+        judge.run()
+    decision = judge.decisions()[-1]
+    assert decision.verdict is Verdict.PROMOTE
+    assert len(decision.evidence.replays) == 8
+    assert set(decision.evidence.replays.values()) == {("complete", "complete")}
 
 
 def test_a_scorer_that_fails_ends_in_an_abstention_that_says_why(

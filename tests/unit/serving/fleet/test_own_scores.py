@@ -1,6 +1,7 @@
 """Scorers of the user's own within bounds of time and faults."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from serving.fleet.answers import AnsweredQuestion, Interrupted
 from serving.fleet.own_scores import FAULTS_MAX, OwnScoring, ScoringOptions
 from serving.fleet.questions import Question
 from serving.fleet.replica import Completion
+from serving.replaying.replay import COMPLETE, OTHER_CALLS, Replay
 from serving.scoring.own import NoScore, Scored
+from serving.scoring.verifier import ConversationVerifier
 
 WANTED = "right"
 
@@ -112,3 +115,52 @@ def test_a_role_that_stops_is_not_held_up() -> None:
     scoring = OwnScoring(ScorerOf(equal), name="own", options=options, redact=str, stopping=stopping)
     with pytest.raises(Interrupted):
         scoring.scores([answered(1)])
+
+
+class ConversationScorer(ConversationVerifier):
+    """A verifier of conversations without a server: 1 where the last message is as wanted."""
+
+    def __init__(self) -> None:
+        self.ended: list[Sequence[str]] = []
+
+    def score_conversations(self, messages: Any, wanted: Any, conversations: Any, ended: Any) -> Scored:
+        self.ended.append(ended)
+        return Scored(values=tuple(float(talk[-1]["content"] == wanted) for talk in conversations))
+
+
+def went_on(text: str, ended: str = COMPLETE) -> Replay:
+    return Replay(messages=({"role": "assistant", "content": text},), ended=ended)
+
+
+def build_replaying(*, total_s_max: float = 60.0) -> tuple[OwnScoring, ConversationScorer]:
+    def replays(_answered: AnsweredQuestion, check_time: Callable[[], None]) -> tuple[Replay, Replay]:
+        time.sleep(0.02)
+        check_time()
+        return went_on(WANTED), went_on("secret", OTHER_CALLS)
+
+    scorer = ConversationScorer()
+    options = ScoringOptions(wait_s_max=1.0, total_s_max=total_s_max, in_flight_max=1)
+    scoring = OwnScoring(
+        scorer,
+        name="own",
+        options=options,
+        redact=lambda text: text.replace("secret", "[secret]"),
+        stopping=threading.Event(),
+        replays=replays,
+    )
+    return scoring, scorer
+
+
+def test_whole_conversations_are_scored_by_how_they_went_on_not_by_the_first_answer() -> None:
+    scoring, scorer = build_replaying()
+    scores = scoring.scores([answered(n) for n in range(4)])
+    assert {(pair.before, pair.after) for pair in scores.pairs} == {(1.0, 0.0)}, "the champion went on well"
+    assert set(scores.replays.values()) == {(COMPLETE, OTHER_CALLS)}
+    assert {tuple(ended) for ended in scorer.ended} == {(COMPLETE, OTHER_CALLS), (OTHER_CALLS, COMPLETE)}
+
+
+def test_a_conversation_that_is_not_replayed_in_time_has_no_score() -> None:
+    scoring, scorer = build_replaying(total_s_max=0.01)
+    scores = scoring.scores([answered(0)])
+    assert (scores.pairs, scorer.ended) == ((), [])
+    assert "was not replayed within" in scores.missing["dev#0"]

@@ -8,7 +8,7 @@ import pytest
 
 from serving.scoring.own import NoScore
 from serving.scoring.remote import TRIES_MAX
-from serving.scoring.verifier import HttpVerifier
+from serving.scoring.verifier import ConversationVerifier, HttpVerifier
 from tests.unit.serving.scoring.scorer_builder import ScoringServer, build_scoring_server
 
 MESSAGES = [{"role": "user", "content": "what does it cost?"}]
@@ -78,3 +78,23 @@ def test_a_verifier_that_is_away_gives_no_score(server: ScoringServer) -> None:
         pytest.raises(NoScore, match="ConnectError"),
     ):
         away.score(MESSAGES, "x", ["a"])
+
+
+def test_a_verifier_of_conversations_gets_how_each_went_on_and_ended(server: ScoringServer) -> None:
+    server.reply = lambda _path, body: (200, {"scores": [float(len(c)) / 2 for c in body["conversations"]]})
+    talks = [[{"role": "assistant", "content": "20 euros"}], [{"role": "assistant", "content": "no"}] * 2]
+    with closing(ConversationVerifier(f"{server.url}/score", headers={}, wait_s_max=5.0)) as verifier:
+        assert verifier.score_conversations(MESSAGES, "20 euros", talks, ["complete", "x"]).values == (
+            0.5,
+            1.0,
+        )
+        server.reply = lambda _path, _body: (200, {"scores": [1.0]})
+        with pytest.raises(NoScore, match="no list of 2"):
+            verifier.score_conversations(MESSAGES, "20 euros", talks, ["complete", "x"])
+    body = server.requests[0][1]
+    assert body == {
+        "messages": MESSAGES,
+        "wanted": "20 euros",
+        "conversations": talks,
+        "ended": ["complete", "x"],
+    }
