@@ -77,6 +77,7 @@ class Scan:
         elsewhere = repository.agent_commits([], since_s=since_s)
         self._on_branch = {commit.id for commit in on_branch}
         self._commits: dict[str, list[Commit]] = {}
+        self._files: dict[str, list[FileChange]] = {}  # that each agent's commit wrote: read once
         for commit in reversed([*elsewhere, *on_branch]):  # those on the branch first, oldest first
             for interaction in commit.interactions:
                 commits = self._commits.setdefault(interaction, [])
@@ -187,11 +188,14 @@ class Scan:
 
     def _written(self, written: Commit) -> list[FileChange]:
         """The files that a commit wrote lines of, without generated ones."""
-        return [
-            change
-            for change in self._repository.changes(written.id)
-            if change.is_file and not any(fnmatchcase(change.path, name) for name in self._rules.generated)
-        ][:FILES_MAX]
+        if written.id not in self._files:
+            self._files[written.id] = [
+                change
+                for change in self._repository.changes(written.id)
+                if change.is_file
+                and not any(fnmatchcase(change.path, name) for name in self._rules.generated)
+            ][:FILES_MAX]
+        return self._files[written.id]
 
     def _texts(self, written: Commit, now: Commit) -> list[FileTexts]:
         """The files of an agent's commit, as they were before, as it left them, and as they are now."""

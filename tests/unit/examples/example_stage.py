@@ -25,6 +25,7 @@ from feedback.topics import Topics
 from ledger import leases
 from ledger.database import Database
 from ledger.events import Kind
+from ledger.facts import set_fact
 from ledger.learning import passes, turns
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import backlogs
@@ -44,6 +45,10 @@ from tests.unit.serving.serving_environment import ServingEnvironment, build_env
 ROOT = Path(__file__).parents[3]
 AGENTS = ("one", "two", "three", "four")
 LEARNER_EVERY_S = 0.1
+ROLE_KEY = "c3" * 32
+"""By this key of the ledger enough of the examples' prompts are held out for the gate. By another one there
+may be so few that an agent waits for more."""
+
 _FRESHNESS = Freshness(
     events_min=16, age_s_max=3600.0, alpha=0.05, refusals_max=3, suite_min=0, settle_s=0.0, authors_min=2
 )
@@ -131,7 +136,9 @@ def build_stage(folder: Path) -> Iterator[str]:
         (folder / "clorad.toml").write_text(
             f'ledger.url = "sqlite:///{folder / "clorad.db"}"\nstore.path = "{environment.store}"\n'
         )
-        intake = build_intake(kafka, _ledger(environment.database), topics)
+        with environment.database.write() as connection:
+            set_fact(connection, "fingerprint_key", ROLE_KEY)
+        intake = build_intake(kafka, intake_ledger(environment.database), topics)
         stopping = threading.Event()
         learning = threading.Thread(target=learner.run, args=(stopping,))
         with (
@@ -166,7 +173,7 @@ def closing_producer(kafka: FakeKafka) -> Iterator[Any]:
         producer.close(wait_s_max=5.0)
 
 
-def _ledger(database: Database) -> IntakeLedger:
+def intake_ledger(database: Database) -> IntakeLedger:
     """The database as the builder of intakes takes it."""
     ledger = IntakeLedger.__new__(IntakeLedger)
     ledger.database = database

@@ -62,7 +62,7 @@ def test_an_operators_turns_are_stored(example: Example) -> None:
 
 def test_a_bad_batch_is_refused_and_answers_stay(example: Example) -> None:
     printed = example("03-a-bad-batch.py", "three")
-    assert "refused" in printed
+    assert re.search(r"refused +gate .*harm: \d+ of \d+ prompts became worse", printed)
     assert printed.endswith("weather in Lyon: I heard: weather in Lyon\n")
 
 
@@ -94,7 +94,9 @@ def test_all_roles_run_on_a_kafka_and_a_vllm_given_by_url(
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "config.json").write_text("{}")
     (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
-    words = ("base", "--without", "learner")  # it would load torch and the base
+    monkeypatch.setenv("CLORAD_GATEWAY__LEAVE_S", "0")
+    # The learner would load torch and the base.
+    words = ("base", "--without", "learner", "--without", "dashboard")
     run_example("06-own-kafka-and-vllm.py", *words, folder=tmp_path, patch=monkeypatch)
     printed = capfd.readouterr().out
     assert "v0 answered; the correction is clorad-client#" in printed

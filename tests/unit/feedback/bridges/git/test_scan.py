@@ -10,6 +10,7 @@ from feedback.bridges.git.git_events import GitEvent, events_of
 from feedback.bridges.git.repository import Repository
 from feedback.bridges.git.scan import Scan, ScannedInteraction, ScanRules
 from feedback.bridges.git.verdicts import Said
+from feedback.sending.event import build_outgoing_event
 from tests.unit.feedback.bridges.git.git_builder import AGENT, ANN, BOB, BOT, DAY_S, START_S, BuiltRepository
 
 CODE = 'def save(text):\n    open("a","w").write(text)\n    return len(text)\n'
@@ -35,7 +36,10 @@ def scanned(built: BuiltRepository, reply: Any = REPLY, **options: Any) -> Scann
 def events(built: BuiltRepository, reply: Any = REPLY, **options: Any) -> list[GitEvent]:
     scan = build_scan(built, **options)
     states = scan.of("i1", reply).states
-    return events_of(states, repository=scan.name, agent="coder", interaction="i1", people=PEOPLE)
+    made = events_of(states, repository=scan.name, agent="coder", interaction="i1", people=PEOPLE)
+    for event in made:
+        build_outgoing_event(event.kind, event.data, source=event.source, event_id=event.id, at=event.at)
+    return made
 
 
 def build_merged(built: BuiltRepository, *, fix: str | None = BETTER, by: str = ANN) -> None:
