@@ -9,6 +9,7 @@ from feedback.signing import (
     SigningKey,
     TrustedSigner,
     public_key_of,
+    speaks_for,
     trusted_gateway,
 )
 from ledger.identity import Identity
@@ -26,6 +27,14 @@ def sending_key(settings: FeedbackSettings) -> SigningKey | None:
         return None
     signer = settings.signers[settings.sign_as]
     return SigningKey(id=settings.sign_as, algorithm=Algorithm(signer.algorithm), secret=_secret(signer))
+
+
+def why_not_believed(settings: FeedbackSettings, source: str) -> str | None:
+    """Why intake would refuse what `feedback.sign_as` signs under this source; None: it would not."""
+    name = settings.sign_as
+    if name is None or speaks_for(settings.signers[name].sources, source):
+        return None
+    return f"feedback.signers.{name}.sources: needs {source}, else intake refuses what it signs under it"
 
 
 def _trusted(key_id: str, signer: SignerSettings) -> TrustedSigner:

@@ -108,7 +108,7 @@ class TrustedSigner:
         text = fields.text(self.algorithm, self.id)
         if not self._signed(text, signature):
             raise SignatureRefused("the signature is not that of id, source, type, time and data")
-        if not any(_speaks_for(source, fields.source) for source in self.sources):
+        if not speaks_for(self.sources, fields.source):
             raise SignatureRefused("its signer may not speak for this source")
         if self.rights is not None and not rights_of(fields.rights) <= self.rights:
             raise SignatureRefused("its signer may not vouch for these rights")
@@ -163,13 +163,17 @@ def public_key_of(seed: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
+def speaks_for(patterns: Iterable[str], source: str) -> bool:
+    """Whether a signer with these `sources` may speak for an event's source."""
+    return any(
+        source.startswith(pattern[:-1]) if pattern.endswith("*") else source == pattern
+        for pattern in patterns
+    )
+
+
 def rights_of(joined: str | None) -> frozenset[str]:
     """The rights in the extension `cloradrights`."""
     return frozenset(right.strip() for right in (joined or "").split(",") if right.strip())
-
-
-def _speaks_for(pattern: str, source: str) -> bool:
-    return source.startswith(pattern[:-1]) if pattern.endswith("*") else source == pattern
 
 
 def _prefixed(item: str | None) -> bytes:

@@ -14,7 +14,7 @@ from daemon.process import telemetry
 from daemon.process.role_process import RoleRefused
 from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
-from daemon.signers import sending_key
+from daemon.signers import sending_key, why_not_believed
 from daemon.terminal.progress import working
 from feedback import inspection
 from feedback.connection import Cluster
@@ -74,6 +74,8 @@ def send(
 def _send(
     settings: Settings, kind: str, data: Mapping[str, Any], *, source: str, event_id: str | None
 ) -> dict[str, Any]:
+    if (why := why_not_believed(settings.feedback, source)) is not None:
+        raise CommandFailed(f"not sent: {why}", code=ExitCode.CHANGE_NEEDED)
     key = sending_key(settings.feedback)
     rights = settings.feedback.signers[key.id].rights if key else ()
     try:

@@ -17,8 +17,8 @@ from daemon.roles.gateway import access_of, limits_of
 from daemon.roles.git_webhooks import git_webhooks
 from daemon.setting_groups.bridges import CALLING, ToolSettings
 from daemon.settings import Settings
-from daemon.signers import sending_key
-from feedback.bridges.annotation import ToolOptions
+from daemon.signers import sending_key, why_not_believed
+from feedback.bridges.annotation import ToolOptions, source_of
 from feedback.bridges.delivery import Delivery
 from feedback.bridges.journal import SentJournal
 from feedback.bridges.polling import PolledTool, poll_until
@@ -44,6 +44,9 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
     bridges = settings.bridges
     if not bridges.tools and not settings.git.repositories:
         raise RoleRefused("bridges.tools, git.repositories: none is set up (deploy/RUNBOOK.md)")
+    for name in bridges.tools:
+        if (why := why_not_believed(settings.feedback, source_of(name))) is not None:
+            raise RoleRefused(why)
     with ExitStack() as stack:
         feedback = stack.enter_context(feedback_of(settings))
         webhooks: dict[str, WebhookAnswer] = {}

@@ -135,12 +135,17 @@ def event_of(annotation: Annotation, options: ToolOptions) -> OutgoingEvent:
         return build_outgoing_event(
             kind,
             data,
-            source=f"bridge/{options.name}",
+            source=source_of(options.name),
             event_id=f"{common['key']}-{digest}",
             at=revised_at,
         )
     except FeedbackRefused as refusal:
         raise AnnotationRefused(AnnotationFault.REFUSED, refusal.reason) from None
+
+
+def source_of(tool: str) -> str:
+    """The source of all events of one tool, by the name that the operator gave it."""
+    return f"bridge/{tool}"
 
 
 def key_of(name: str) -> str:

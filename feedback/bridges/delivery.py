@@ -15,6 +15,7 @@ from feedback.bridges.annotation import (
     AnnotationRefused,
     ToolOptions,
     event_of,
+    source_of,
 )
 from feedback.bridges.journal import JournalEntry, SentJournal
 from feedback.counters import start_at_zero
@@ -112,7 +113,7 @@ class Delivery:
         return fate
 
     def _retract(self, entry: JournalEntry) -> None:
-        source = f"bridge/{self._options.name}"
+        source = source_of(self._options.name)
         data = {
             "agent": entry.agent,
             "author": entry.author,

@@ -13,7 +13,7 @@ from daemon.commands.broker import cluster
 from daemon.console import CommandFailed, console, count, fields, show_json, table
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
-from daemon.signers import sending_key
+from daemon.signers import sending_key, why_not_believed
 from feedback.producer import NotAcknowledged, Sent
 from feedback.sending.event import FeedbackRefused, OutgoingEvent
 from feedback.sending.kafka_sender import ACK_S_MAX, KafkaSender
@@ -69,6 +69,8 @@ def import_file(
 
     Raises `CommandFailed`: nothing is lost then, and the same command sends what is missing.
     """
+    if (why := why_not_believed(settings.feedback, options.source)) is not None:
+        raise CommandFailed(f"nothing is sent: {why}", code=ExitCode.CHANGE_NEEDED)
     report = ImportReport()
     try:
         with file.open("rb") as opened, ExitStack() as stack:

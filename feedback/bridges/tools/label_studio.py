@@ -47,7 +47,7 @@ def _written(payload: Mapping[str, Any], options: ToolOptions) -> Annotation:
     return Annotation(
         name=id_in(annotation, "id"),
         revised_at=moment_in(annotation, "updated_at", "created_at"),
-        person=person_in(annotation.get("completed_by")),
+        person=person_in(annotation.get("updated_by")) or person_in(annotation.get("completed_by")),
         about=about_of(
             (data, task.get("meta")),
             asked=data.get("messages", data.get("prompt")),

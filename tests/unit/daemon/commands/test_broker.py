@@ -1,5 +1,6 @@
 """Commands that speak to Kafka: what they refuse before anything is sent, and how they end."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -50,6 +51,14 @@ class TestSend:
         assert result.code == 2
         assert complaint in result.err
         assert result.err.count("\n") == 1
+
+    def test_a_signer_that_may_not_speak_for_the_source_sends_nothing(self, clorad: Clorad) -> None:
+        signer = {"secret": base64.b64encode(b"s" * 32).decode(), "sources": ["ide/*"]}
+        signing = {"CLORAD_FEEDBACK__SIGN_AS": "ide", "CLORAD_FEEDBACK__SIGNERS": json.dumps({"ide": signer})}
+        Path("examples.jsonl").write_text("")
+        for words in (("send", "correction", *WHOLE), ("import", "examples.jsonl", "--agent", "billing")):
+            result = clorad(*words, env=AWAY | signing)
+            assert (result.code, "feedback.signers.ide.sources: needs clorad-" in result.err) == (78, True)
 
     def test_texts_are_not_repeated_in_a_complaint(self, clorad: Clorad) -> None:
         result = clorad("send", "outcome", "--agent", "billing", "--prompt", "my secret", env=AWAY)

@@ -1,5 +1,6 @@
 """The bridge's settings: what is refused before it starts, and what its events carry."""
 
+import base64
 import threading
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def test_names_of_tools_can_stand_in_a_path() -> None:
 def test_without_tools_the_bridge_does_not_start() -> None:
     with pytest.raises(RoleRefused, match=r"bridges\.tools"):
         run(Settings(), threading.Event(), Health())
+
+
+def test_a_signer_that_may_not_speak_for_the_bridge_is_refused() -> None:
+    signer = {"secret": base64.b64encode(b"s" * 32).decode(), "sources": ["clorad-cli"]}
+    settings = Settings(
+        feedback={"sign_as": "ops", "signers": {"ops": signer}}, bridges={"tools": {"ls": TOOL}}
+    )
+    with pytest.raises(RoleRefused, match=r"feedback\.signers\.ops\.sources: needs bridge/ls"):
+        run(settings, threading.Event(), Health())
 
 
 def test_a_journal_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def test_an_author_may_come_with_an_address() -> None:
     assert annotations_of(payload, OPTIONS)[0].person == "ann@example.com"
 
 
+def test_who_changed_an_annotation_last_is_its_author() -> None:
+    payload = build_label_studio(action="ANNOTATION_UPDATED", completed_by=5, updated_by=6)
+    assert annotations_of(payload, OPTIONS)[0].person == "6"
+
+
 def test_what_was_cancelled_or_deleted_is_withdrawn() -> None:
     [cancelled] = annotations_of(build_label_studio(was_cancelled=True), OPTIONS)
     deleted = annotations_of(
