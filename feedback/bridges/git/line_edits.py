@@ -4,10 +4,16 @@ A text is a list of lines by `lines_of`; its join with newlines is the text agai
 space only are equal here: a formatter's work is no correction. Pure functions.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
+
+COMPARISONS_MAX = 50_000_000
+"""Comparisons of lines that two texts may take: some seconds. Only texts made for that take more."""
+
+_POPULAR_LINES_MIN, _POPULAR_SHARE = 200, 0.01  # of `SequenceMatcher`: it starts no match at popular lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +42,20 @@ def line_key(line: str) -> str:
 def line_edits(before: Sequence[str], after: Sequence[str]) -> list[LineEdit]:
     """The edits, in order, that make `after` of `before`, but for white space.
 
-    The time is quadratic in the number of lines that differ; callers bound the length of files.
+    Texts that would take too long to compare, such as thousands of equal lines between thousands of others,
+    are one edit from the first line that differs to the last.
     """
     old, new = [line_key(line) for line in before], [line_key(line) for line in after]
     head = common_length(old, new)
     tail = common_length(old[head:][::-1], new[head:][::-1])
-    matcher = SequenceMatcher(a=old[head : len(old) - tail], b=new[head : len(new) - tail], autojunk=False)
+    old, new = old[head : len(old) - tail], new[head : len(new) - tail]
+    if _comparisons(old, new) > COMPARISONS_MAX:
+        opcodes = [("replace", 0, len(old), 0, len(new))]
+    else:
+        opcodes = list(SequenceMatcher(a=old, b=new).get_opcodes())
     edits = [
         LineEdit(start=head + start, end=head + end, lines=tuple(after[head + at : head + to]), at=head + at)
-        for tag, start, end, at, to in matcher.get_opcodes()
+        for tag, start, end, at, to in opcodes
         if tag != "equal"
     ]
     return [edit for edit in edits if not _is_formatting(before, edit)]
@@ -82,3 +93,12 @@ def touches(edit: LineEdit, added: LineEdit) -> bool:
 def _is_formatting(before: Sequence[str], edit: LineEdit) -> bool:
     """Whether the edit moves line breaks and white space only."""
     return line_key("".join(before[edit.start : edit.end])) == line_key("".join(edit.lines))
+
+
+def _comparisons(old: Sequence[str], new: Sequence[str]) -> int:
+    """At most so many comparisons `SequenceMatcher` takes: it looks at all pairs of equal lines, for each
+    match anew."""
+    counts = Counter(new)
+    popular = len(new) * _POPULAR_SHARE + 1 if len(new) >= _POPULAR_LINES_MIN else len(new)
+    pairs = sum(count for key in old if (count := counts[key]) <= popular)
+    return (len(old) + pairs) * min(len(old), len(new))
