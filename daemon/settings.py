@@ -202,8 +202,8 @@ class TelemetrySettings(_Group):
     """One JSON object a line, or coloured lines for people."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is logged."""
-    health_port: int = Field(default=0, ge=0, le=65535 - 4)
-    """Intake's port for /healthz, /readyz, /metrics; the other roles have the next four in order. 0: none."""
+    health_port: int = Field(default=0, ge=0, le=65535 - 5)
+    """Intake's port for /healthz, /readyz, /metrics; the other roles have the next five in order. 0: none."""
     health_host: str = Field(default="127.0.0.1", min_length=1)
     """Address of these ports: 0.0.0.0 or :: if probes come from other machines; then set `token`."""
     token: HeaderSecret | None = None

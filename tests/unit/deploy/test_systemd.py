@@ -44,7 +44,14 @@ def test_the_gateway_may_finish_its_answers() -> None:
 
 def test_the_learner_alone_sees_devices() -> None:
     assert service(UNIT)["PrivateDevices"] == "yes"
-    assert [drop_in.parent.name for drop_in in DROP_INS] == ["clorad@learner.service.d"]
+    devices = [drop_in.parent.name for drop_in in DROP_INS if "DeviceAllow" in drop_in.read_text()]
+    assert devices == ["clorad@learner.service.d"]
+
+
+def test_the_bridge_is_started_by_its_own_command() -> None:
+    lines = (FOLDER / "clorad@bridge.service.d" / "command.conf").read_text().splitlines()
+    usual = service(UNIT)["ExecStart"]
+    assert lines[-2:] == ["ExecStart=", f"ExecStart={usual.replace('%i', 'bridge run')}"]
 
 
 def exposure(unit: Path) -> float:

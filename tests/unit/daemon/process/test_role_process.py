@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from daemon.process.role_names import ROLES, health_port
+from daemon.process.role_names import BRIDGE, ROLES, health_port
 from tests.otlp_collector import OtlpCollector
 
 ROOT = Path(__file__).parents[4]
@@ -78,7 +78,8 @@ def test_a_role_that_refuses_says_why_in_one_line_and_ends_with_78() -> None:
 
 def test_each_role_has_a_health_port_of_its_own_also_without_a_supervisor() -> None:
     assert [health_port(9000, role) for role in ROLES] == [9000, 9001, 9002, 9003, 9004]
-    assert {health_port(0, role) for role in ROLES} == {0}
+    assert health_port(9000, BRIDGE) == 9005
+    assert {health_port(0, role) for role in (*ROLES, BRIDGE)} == {0}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
