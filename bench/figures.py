@@ -6,6 +6,7 @@ Run `python -m bench.figures` after a full run of a benchmark.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +28,7 @@ def table() -> str:
         *_intake(_result("intake")),
         *_gateway(_result("gateway")),
         *_canary(_result("canary")),
+        *(_experiments(_result("experiments")) if _is_there("experiments") else ()),
     ]
     return "".join(f"| {what} | {figure} | {baseline} |\n" for what, figure, baseline in rows)
 
@@ -184,6 +186,35 @@ def _gateway(result: Mapping[str, Any]) -> Sequence[Row]:
     )
 
 
+def _experiments(result: Mapping[str, Any]) -> Sequence[Row]:
+    """Only what a full run measured."""
+    reported, rows = result["reported"], list[Row]()
+    if result["final_ratio_n8"] is not None:
+        rows += [
+            (
+                "how much sooner eight experiments end at once than one by one (tools of 4 s)",
+                f"{result['final_ratio_n8']:.1f}",
+                f"{reported['final_ratio_n8']:.1f}, a field report on one H200",
+            ),
+            (
+                "how much later the first of them ends",
+                f"{result['first_result_ratio_n8']:.1f}",
+                f"{reported['first_result_ratio_n8']:.1f}, the same report",
+            ),
+        ]
+    if result["reward_n8"]:
+        before, after = (fmean(rewards) for rewards in zip(*result["reward_n8"], strict=True))
+        alone = fmean(last for _, last in result["reward_n1"]) if result["reward_n1"] else None
+        rows.append(
+            (
+                "mean reward of eight experiments at once, first and tenth step, 128 rollouts a step",
+                f"{before:.0%}, {after:.0%}",
+                "–" if alone is None else f"{alone:.0%} at the tenth step, one by one",
+            )
+        )
+    return rows
+
+
 _FASTEST = "100%, the machine's fastest matrix product"
 
 
@@ -195,6 +226,10 @@ def _promoted(method: Mapping[str, Any]) -> str:
 def _result(name: str) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
     return result
+
+
+def _is_there(name: str) -> bool:
+    return (ROOT / "bench" / "results" / f"{name}.json").is_file()
 
 
 def _is_plain(row: Mapping[str, Any], shape: str) -> bool:
