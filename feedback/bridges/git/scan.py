@@ -7,6 +7,7 @@ branch's commits within some days that changed the same files. Nothing is rememb
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from feedback.bridges.git.attribution import AttributedEdits, FileTexts, attribute
 from feedback.bridges.git.commits import Commit, People
@@ -89,7 +90,7 @@ class Scan:
         """The interactions that the commits name."""
         return tuple(self._commits)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A name that this repository and its clones share."""
         return self._repository.first_commit(self._tip)[:12]

@@ -1,5 +1,6 @@
 """What a branch says about the replies of an agent whose commits name their interactions."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,33 @@ def test_each_of_two_interactions_in_one_commit_gets_its_own_edits(built: BuiltR
 def test_generated_files_are_not_looked_at(built: BuiltRepository) -> None:
     built.commit({"a.lock": CODE}, by=AGENT, day=1, interactions=("i1",))
     assert scanned(built).states[-1].verdict.reason == "the commit wrote no lines that are looked at"
+
+
+def test_a_call_of_an_edit_tool_is_corrected_as_a_call(built: BuiltRepository) -> None:
+    built.commit({"store.py": "import os\n\n\n"}, by=ANN, day=0)
+    built.branch("topic")
+    built.commit({"store.py": f"import os\n\n\n{CODE}"}, by=AGENT, day=1, interactions=("i1",))
+    built.commit({"store.py": f"import os\n\n\n{BETTER}"}, by=ANN, day=2)
+    built.merge("topic", by=BOB, day=3)
+    arguments = {"command": "insert", "path": "/repo/store.py", "insert_line": 3, "new_str": CODE}
+    function = {"name": "str_replace_based_edit_tool", "arguments": json.dumps(arguments)}
+    reply = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": function}]}
+    [event] = events(built, reply=reply)
+    [call] = event.data["corrected"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == arguments | {"new_str": BETTER}
+
+
+def test_one_scan_runs_few_commands_for_each_interaction(
+    built: BuiltRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_merged(built)
+    commands: list[str] = []
+    run = Repository._git
+
+    def counted(self: Repository, command: str, *arguments: str, stdin: str = "") -> bytes:
+        commands.append(command)
+        return run(self, command, *arguments, stdin=stdin)
+
+    monkeypatch.setattr(Repository, "_git", counted)
+    events(built)
+    assert len(commands) <= 20, commands
