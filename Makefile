@@ -16,8 +16,9 @@ export TOKENIZERS_PARALLELISM := false
 KAFKA_TESTS_MIN := 10
 VLLM_TESTS_MIN := 5
 PROMTOOL_TESTS_MIN := 30
+BROWSER_TESTS_MIN := 10
 REQUIRED := $(if $(CI),--require-run kafka=$(KAFKA_TESTS_MIN) --require-run vllm=$(VLLM_TESTS_MIN) \
-  --require-run promtool=$(PROMTOOL_TESTS_MIN))
+  --require-run promtool=$(PROMTOOL_TESTS_MIN) --require-run browser=$(BROWSER_TESTS_MIN))
 
 # One process a core; tests that share a server stay in one process (tests/conftest.py).
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
@@ -57,7 +58,7 @@ check: setup  ## for every day: lint and, beside it, `make unit` (4 minutes)
 
 unit: setup  ## the unit tests that need no server
 	$(if $(MEMORY_FOLDER),PYTEST_DEBUG_TEMPROOT=$(MEMORY_FOLDER)) \
-	  $(BIN)/python -m pytest $(UNIT_PARALLEL) -m "not (kafka or vllm or postgres or promtool)" tests/unit
+	  $(BIN)/python -m pytest $(UNIT_PARALLEL) -m "not (kafka or vllm or postgres or promtool or browser)" tests/unit
 
 test: lint  ## everything: lint, unit, contract, integration, acceptance (13 minutes on two quiet cores)
 	$(BIN)/python -m pytest $(PARALLEL) $(REQUIRED) tests

@@ -8,7 +8,7 @@ from daemon.dashboard.changed_words import changed_words
 from daemon.dashboard.visit import Visit
 from ledger.access.rights import Right
 from ledger.versions.desired import wanted
-from ledger.versions.routing import ReplicaState
+from ledger.versions.routing import ReplicaState, replica_states
 from serving.fleet.replica import Replica, ReplicaRefused, ReplicaUnavailable
 from serving.gateway.edge.errors import RequestRefused
 
@@ -35,6 +35,7 @@ def answer_both(visit: Visit) -> Response:
     if state is None:
         raise RequestRefused(404, f"no agent {agent[:60]}", "agent")
     with visit.reports.database.read() as connection:
+        replicas = tuple(replica_states(connection))
         models = {
             row.version.name: row.version.model
             for row in wanted(connection)
@@ -44,7 +45,7 @@ def answer_both(visit: Visit) -> Response:
     system = visit.form.get("system", "").strip()
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
-    answers = [(name, *_answer(visit, document.state.replicas, models.get(name), messages)) for name in names]
+    answers = [(name, *_answer(visit, replicas, models.get(name), messages)) for name in names]
     return _page(visit, agent=agent, prompt=prompt, system=system, answers=answers)
 
 

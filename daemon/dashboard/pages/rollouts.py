@@ -21,6 +21,7 @@ ON_THE_WAY = (State.JUDGING, State.PERSON, State.ROLLOUT, State.HELD)
 class WatchedRollout:
     """One version that is being watched on live traffic."""
 
+    version: str
     steps: tuple[CanaryStep, ...]
     compared: LiveComparison  # with the champion, or with what its predecessor did before
     ruling: str  # what comes next, or what it waits for
@@ -56,6 +57,7 @@ def _watched(connection: Connection, options: CanaryOptions) -> dict[str, Watche
         observed = observer.read(connection, step)
         ruling = observer.rule(observed)
         watched[step.agent] = WatchedRollout(
+            version=observed.version.name,
             steps=tuple(steps_of(connection, step.agent, step.number)),
             compared=comparison(observed, ruling),
             ruling=ruling.reason,

@@ -86,4 +86,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// On a phone the menu scrolls: the present page must be in sight.
+document.querySelector("nav.menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 setInterval(refresh, EVERY_MS);

@@ -46,6 +46,7 @@ def test_rollouts_show_each_share_what_was_counted_and_what_comes_next(browser: 
     sql = page.partition("serves v0 , candidate v1-000005")[2]
     assert "25 % since" in sql
     assert "100 % not yet" in sql
+    assert "v1-000005 is being watched:" in sql
     assert "more of this step" in sql
     assert "no sign of trouble was counted" in sql
     assert "on hold by lead: a release is under way" in page
