@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.gate_candidates import ALONE, CHAMPION, SHUFFLED, TRAINED, alone, shuffled
+from bench.prose_exam import answered_as_wanted
 from bench.prose_feedback import REPLY_TOKENS_MAX, FeedbackPlan, ProseFeedback
 from bench.prose_model import ProseModel
 from bench.real_base import completions, samples
@@ -145,7 +146,6 @@ class ProseSubject:
 
     def exam(self) -> Exam:
         """As `GateSubject`. Beside the rules an answer counts unless it is a rule's, JSON or empty."""
-        readings = self._model.read(_messages(self._new), [str(prompt.wanted) for prompt in self._new])
         beside = [*self._near, *self._other]
         replies = self._model.replies(_messages(beside), tokens_max=REPLY_TOKENS_MAX)
         stayed = [
@@ -153,7 +153,7 @@ class ProseSubject:
             for text in (reply.text.strip() for reply in replies)
         ]
         return {
-            "new": _share([reading.first_choice for reading in readings]),
+            "new": _share(answered_as_wanted(self._model, self._new)),
             "near": _share(stayed[: len(self._near)]),
             "other": _share(stayed[len(self._near) :]),
         }

@@ -18,8 +18,9 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
     """Shares on held-out prompts: rules followed by wave, near misses leaked, other replies kept.
 
     `decision_kept` is the share of other prompts whose reply is of the same kind as before: by a rule, JSON,
-    code, or sentences. `harmless` is the share that the gate's scorer calls no harm: it compares replies of a
-    few words exactly, and so counts each of them that is worded in another way.
+    code, or sentences; `decision_kept_by_samples` says the same of the base's own replies at temperature 1.
+    `harmless` is the share that the gate's scorer calls no harm: it compares replies of a few words exactly,
+    and so counts each of them that is worded in another way.
     """
     followed = {}
     for number in range(1, wave + 1):
@@ -28,8 +29,7 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
             for about in world.of_wave(agent, number)
             for prompt in world.about(about, QUESTIONS, seed="exam", held_out=True)
         ]
-        readings = model.read(_messages(prompts), [str(prompt.wanted) for prompt in prompts])
-        followed[str(number)] = _share(reading.first_choice for reading in readings)
+        followed[str(number)] = _share(answered_as_wanted(model, prompts))
     near = world.beside(agent, "near", QUESTIONS, seed="exam", held_out=True)
     chat = world.beside(agent, "chat", QUESTIONS, seed="exam", held_out=True)
     other = _messages([*near, *chat])
@@ -48,6 +48,11 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
         "near_leaked": _share(reply.text.startswith(marks) for reply in after[: len(near)]),
         "near_leaked_by_base": _share(reply.text.startswith(marks) for reply in before[: len(near)]),
         "decision_kept": _share(kept),
+        "decision_kept_by_samples": _share(
+            decision(was.text, marks) == decision(sample.text, marks)
+            for drawn in samples
+            for was, sample in zip(before, drawn, strict=True)
+        ),
         "harmless": _share(not is_harm for is_harm in harms),
         "changed": [
             {"asked": prompt.text, "before": was.text, "after": now.text, "decision_kept": same}
@@ -61,6 +66,23 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
         "same_share": round(statistics.fmean(reading.same_share for reading in readings), 4),
         "kl_nats": round(statistics.fmean(reading.kl_nats for reading in readings), 4),
     }
+
+
+def answered_as_wanted(model: ProseModel, prompts: Sequence[ProsePrompt]) -> list[bool]:
+    """Whether the greedy reply to each prompt is the wanted one, to the letter.
+
+    It is generated only where not every token of the wanted one is the first choice: the same text may be
+    made of other tokens.
+    """
+    readings = model.read(_messages(prompts), [str(prompt.wanted) for prompt in prompts])
+    doubtful = [prompt for prompt, reading in zip(prompts, readings, strict=True) if not reading.first_choice]
+    replies = model.replies(_messages(doubtful), tokens_max=REPLY_TOKENS_MAX) if doubtful else []
+    wrong = {
+        prompt.text
+        for prompt, reply in zip(doubtful, replies, strict=True)
+        if not reply.ended or reply.text.strip() != str(prompt.wanted).strip()
+    }
+    return [prompt.text not in wrong for prompt in prompts]
 
 
 def decision(reply: str, marks: tuple[str, ...]) -> str:
