@@ -47,6 +47,8 @@ LEFT_OUT = (
     "embeddings",
     "unreadable_calls",
     "not_text",
+    "other_tools",
+    "other_fields",
     "unfinished",
     "not_sampled",
 )

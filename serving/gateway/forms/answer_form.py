@@ -39,6 +39,14 @@ class AnswerPart:
         return self.chat.get("choices") or ()
 
 
+class NoChat(Exception):
+    """No chat gives the same prompt, so the interaction is not captured. `fate` is its word in the metric."""
+
+    def __init__(self, fate: str) -> None:
+        super().__init__(fate)
+        self.fate = fate
+
+
 class AnswerForm:
     """The form of one path. The defaults are those of OpenAI's API."""
 
@@ -58,10 +66,20 @@ class AnswerForm:
 
     def flaw(self, body: Mapping[str, Any]) -> str | None:
         """Why this interaction cannot be captured: its fate in the metric. None where it can be."""
-        return self.not_captured if self.as_chat(body) is None else None
+        try:
+            return self.not_captured if self.translated(body) is None else None
+        except NoChat as reason:
+            return reason.fate
 
     def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The request as one to OpenAI's chat API that gives the same prompt; None where there is none."""
+        try:
+            return self.translated(body)
+        except NoChat:
+            return None
+
+    def translated(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same. Raises `NoChat` where there is none for another reason than the path."""
 
     def with_capture_extras(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request, which also asks for what a capture needs."""
@@ -150,6 +168,20 @@ def texts_of_parts(parts: Any, *, kinds: Sequence[str]) -> list[str] | None:
 def chat_content(texts: Sequence[str]) -> str | list[dict[str, str]]:
     """The content of a chat message with these texts."""
     return texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
+
+
+def function_tool(tool: Mapping[str, Any], *, parameters: Any) -> dict[str, Any]:
+    """A function, with its name, description and parameters, as a tool of a chat. Raises `NoChat`."""
+    if not isinstance(tool.get("name"), str):
+        raise NoChat("other_tools")
+    fields = {
+        **{name: tool.get(name) for name in ("name", "description", "strict")},
+        "parameters": parameters,
+    }
+    return {
+        "type": "function",
+        "function": {name: value for name, value in fields.items() if value is not None},
+    }
 
 
 def whole_choice(

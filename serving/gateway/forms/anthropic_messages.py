@@ -1,7 +1,7 @@
 """Anthropic's Messages API (https://docs.anthropic.com/en/api/messages), and its count of tokens.
 
-Captured are exchanges of plain texts: what the replica makes a chat of without loss (vLLM 0.32,
-vllm/entrypoints/anthropic/serving.py). Their tokens are not reported on this path.
+Captured are texts, thoughts and uses of tools: what `anthropic_blocks` makes a chat of without loss. Their
+tokens are not reported on this path.
 """
 
 import json
@@ -15,7 +15,7 @@ from serving.gateway.forms.answer_form import (
     AnswerForm,
     AnswerPart,
     Choices,
-    chat_content,
+    NoChat,
     object_in,
     objects_in,
     read_object,
@@ -24,6 +24,7 @@ from serving.gateway.forms.answer_form import (
     tool_call,
     whole_choice,
 )
+from serving.gateway.forms.anthropic_blocks import messages_of, tool_choice_of, tools_of
 from serving.gateway.openai_form import UnreadableReply
 
 _FINISH_REASONS = {
@@ -33,13 +34,13 @@ _FINISH_REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_PLAIN = frozenset(
+_CAPTURED = frozenset(
     {
         *("model", "messages", "system", "max_tokens", "stop_sequences", "stream", "metadata"),
-        *("temperature", "top_p", "top_k", "cache_salt", "service_tier"),
+        *("temperature", "top_p", "top_k", "cache_salt", "service_tier", "tools", "tool_choice"),
     }
 )
-"""Fields that change neither the prompt, beside the messages, nor which answers are allowed."""
+"""Fields that change neither the prompt nor which answers are allowed, beside messages and tools."""
 
 _UNSEEN = "x-anthropic-billing-header"  # vLLM leaves texts of a system prompt that begin so out
 
@@ -69,26 +70,22 @@ class MessagesForm(TokenCountForm):
     is_conversation = True
     are_events_named = True
     repeats_answer_in = "message"
-    not_captured = "not_text"
 
-    def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        asked, system = body.get("messages"), body.get("system")
-        if not isinstance(asked, list) or not body.keys() <= _PLAIN:
-            return None
-        messages: list[Mapping[str, Any]] = []
-        if system:
-            texts = _texts_of(system)
+    def translated(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not body.keys() <= _CAPTURED:
+            raise NoChat("other_fields")
+        messages = messages_of(body.get("messages"))
+        if system := body.get("system"):
+            texts = [system] if isinstance(system, str) else texts_of_parts(system, kinds=("text",))
             if texts is None or any(text.startswith(_UNSEEN) for text in texts):
-                return None
-            messages.append({"role": "system", "content": "".join(texts)})
-        for item in asked:
-            # Where a template wants the system's word first, vLLM moves system messages within there.
-            is_plain = isinstance(item, dict) and item.get("role") in ("user", "assistant")
-            texts = _texts_of(item.get("content")) if is_plain else None
-            if texts is None:
-                return None
-            messages.append({"role": item["role"], "content": chat_content(texts)})
-        return {**body, "messages": messages, "stop": body.get("stop_sequences")}
+                raise NoChat("not_text")
+            messages.insert(0, {"role": "system", "content": "".join(texts)})
+        chat = {**body, "messages": messages, "stop": body.get("stop_sequences")}
+        if "tools" in body:
+            chat["tools"] = tools_of(body["tools"])
+        if "tool_choice" in body:
+            chat["tool_choice"] = tool_choice_of(body["tool_choice"])
+        return chat
 
     def read_answer(self, raw: bytes) -> AnswerPart:
         answer = read_object(raw)
@@ -103,7 +100,7 @@ class MessagesForm(TokenCountForm):
             elif kind == "thinking":
                 thoughts.append(text_in(block, "thinking"))
             else:
-                arguments = json.dumps(block.get("input") or {})
+                arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
                 call_id, name = text_in(block, "id"), text_in(block, "name")
                 calls.append(tool_call(len(calls), call_id=call_id, name=name, arguments=arguments))
         reason = _finish_reason(text_in(answer, "stop_reason"))
@@ -119,11 +116,6 @@ class MessagesForm(TokenCountForm):
 
     def broken_event(self) -> dict[str, Any]:
         return anthropic_error(BROKE_OFF, "api_error")
-
-
-def _texts_of(content: Any) -> list[str] | None:
-    """The texts of a message in a request; None where it holds anything else, or an empty one."""
-    return [content] if isinstance(content, str) else texts_of_parts(content, kinds=("text",))
 
 
 def _choices(event: Mapping[str, Any], kind: str) -> Choices:

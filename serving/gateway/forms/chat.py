@@ -22,7 +22,7 @@ class ChatForm(AnswerForm):
     is_chat = True
     end = b"data: [DONE]\n\n"
 
-    def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def translated(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return body if isinstance(body.get("messages"), list) else None
 
     def with_capture_extras(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class TextForm(ChatForm):
             return "several_prompts"
         return "token_prompt" if _text_of(prompt) is None else None
 
-    def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def translated(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         text = _text_of(body.get("prompt"))
         if text is None:
             return None

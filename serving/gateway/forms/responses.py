@@ -1,7 +1,7 @@
 """OpenAI's Responses API: an answer is a list of items, and the last event of a stream repeats all of it.
 
-Captured are exchanges of plain texts: what the replica makes a chat of without loss (vLLM 0.32,
-vllm/entrypoints/openai/responses/utils.py). Their tokens are not reported on this path.
+Captured are texts, thoughts and calls of functions: what `response_items` makes a chat of without loss. Their
+tokens are not reported on this path.
 """
 
 from collections.abc import Mapping
@@ -12,31 +12,29 @@ from serving.gateway.forms.answer_form import (
     BROKE_OFF,
     AnswerForm,
     AnswerPart,
-    chat_content,
+    NoChat,
     object_in,
     objects_in,
     read_object,
     text_in,
-    texts_of_parts,
     tool_call,
     whole_choice,
 )
+from serving.gateway.forms.response_items import messages_of, tool_choice_of, tools_of
 from serving.gateway.openai_form import UnreadableReply
 
 _LAST = ("response.completed", "response.incomplete", "response.failed")
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_PLAIN = frozenset(
+_CAPTURED = frozenset(
     {
         *("model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "top_k", "min_p"),
         *("seed", "stop", "presence_penalty", "frequency_penalty", "repetition_penalty", "stream", "user"),
         *("metadata", "store", "include", "top_logprobs", "service_tier", "truncation", "cache_salt"),
         *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "include_reasoning"),
+        *("tools", "tool_choice", "parallel_tool_calls"),
     }
 )
-"""Fields that change neither the prompt, beside the messages, nor which answers are allowed."""
-
-_ROLES = ("user", "assistant", "system", "developer")
-_TEXTS = ("input_text", "output_text", "text")
+"""Fields that change neither the prompt nor which answers are allowed, beside messages and tools."""
 
 
 class ResponsesForm(AnswerForm):
@@ -45,23 +43,20 @@ class ResponsesForm(AnswerForm):
     path = RESPONSES
     are_events_named = True
     repeats_answer_in = "response"
-    not_captured = "not_text"
 
-    def as_chat(self, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        asked, instructions = body.get("input"), body.get("instructions")
-        items = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
-        is_plain = body.keys() <= _PLAIN and isinstance(instructions or "", str)
-        if not is_plain or not isinstance(items, list) or not items:
-            return None
-        messages: list[Mapping[str, Any]] = (
-            [{"role": "system", "content": instructions}] if instructions else []
-        )
-        for item in items:
-            texts = _texts_of(item)
-            if texts is None:
-                return None
-            messages.append({"role": item["role"], "content": chat_content(texts)})
-        return {**body, "messages": messages, "max_tokens": body.get("max_output_tokens")}
+    def translated(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not body.keys() <= _CAPTURED:
+            raise NoChat("other_fields")
+        chat = {
+            **body,
+            "messages": messages_of(body.get("input"), body.get("instructions")),
+            "max_tokens": body.get("max_output_tokens"),
+        }
+        if "tools" in body:
+            chat["tools"] = tools_of(body["tools"])
+        if "tool_choice" in body:
+            chat["tool_choice"] = tool_choice_of(body["tool_choice"])
+        return chat
 
     def read_answer(self, raw: bytes) -> AnswerPart:
         answer = read_object(raw)
@@ -84,23 +79,6 @@ class ResponsesForm(AnswerForm):
     def broken_event(self) -> dict[str, Any]:
         fields = {"code": "broken_stream", "message": BROKE_OFF, "param": None}
         return {"type": "error", **fields, "sequence_number": 0}
-
-
-def _texts_of(item: Any) -> list[str] | None:
-    """The texts of a message in a request's input; None where it holds anything else."""
-    if (
-        not isinstance(item, dict)
-        or item.get("type", "message") != "message"
-        or item.get("role") not in _ROLES
-    ):
-        return None
-    content = item.get("content")
-    if isinstance(content, str):
-        return [content]
-    texts = texts_of_parts(content, kinds=_TEXTS)
-    if texts is not None and item["role"] == "assistant" and len(texts) > 1:
-        return None  # vLLM takes the first alone
-    return texts
 
 
 def _chat(response: Mapping[str, Any]) -> Mapping[str, Any]:

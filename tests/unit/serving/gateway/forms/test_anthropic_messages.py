@@ -102,27 +102,101 @@ def test_an_exchange_of_texts_is_captured_as_a_chat(gateway: RunningGateway, str
     assert data["finish_reason"] == "stop"
 
 
+TOOL = {"name": "f", "description": "d", "input_schema": {"properties": {}}, "cache_control": {"type": "x"}}
+USE = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": "\u00e4"}}
+RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": w} for w in "ab"]}
+TEXT = {"type": "text", "text": "yes"}
+
+
+def test_thoughts_uses_and_results_of_tools_are_the_messages_that_the_replica_makes_of_them() -> None:
+    said = [
+        {"role": "user", "content": "x"},
+        {
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, TEXT, USE],
+        },
+        {"role": "user", "content": [TEXT, RESULT, RESULT | {"tool_use_id": "t2", "content": None}]},
+        {"role": "assistant", "content": [USE]},
+        {"role": "user", "content": [RESULT]},
+    ]
+    chat = FORM.as_chat({"model": "billing", "max_tokens": 4, "messages": said})
+    assert chat is not None
+    call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"a": "\\u00e4"}'}}
+    assert chat["messages"] == [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "yes", "reasoning": "hm", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t1", "content": "a\nb"},
+        {"role": "tool", "tool_call_id": "t2", "content": ""},
+        {"role": "user", "content": "yes"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t1", "content": "a\nb"},
+    ]
+
+
 @pytest.mark.parametrize(
-    "asked",
+    ("choice", "translated"),
     [
-        {"messages": [{"role": "system", "content": "be brief"}, *ASK]},
-        {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1"}]}]},
-        {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]},
-        {"messages": ASK, "system": "x-anthropic-billing-header: a"},
-        {"messages": ASK, "tools": [{"name": "f", "input_schema": {"type": "object"}}]},
-        {"messages": ASK, "thinking": {"type": "adaptive"}},
-        {"messages": ASK, "output_config": {"effort": "low"}},
+        ({"type": "auto", "disable_parallel_tool_use": True}, "auto"),
+        ({"type": "any"}, "required"),
+        ({"type": "none"}, "none"),
+        ({"type": "tool", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
     ],
 )
-def test_what_is_no_exchange_of_texts_is_not_captured(asked: dict[str, Any]) -> None:
-    assert FORM.flaw({"model": "billing", "max_tokens": 40, **asked}) == "not_text"
+def test_tools_are_those_of_the_chat(choice: Any, translated: Any) -> None:
+    chat = FORM.as_chat({"model": "billing", "messages": ASK, "tools": [TOOL], "tool_choice": choice})
+    assert chat is not None
+    schema = {"properties": {}, "type": "object"}
+    function = {"name": "f", "description": "d", "parameters": schema}
+    assert chat["tools"] == [{"type": "function", "function": function}]
+    assert list(chat["tools"][0]["function"]["parameters"]) == list(schema)
+    assert chat["tool_choice"] == translated
+
+
+def said_by(role: str, *blocks: Any) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": list(blocks)}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "fate"),
+    [
+        ({"messages": [{"role": "system", "content": "be brief"}, *ASK]}, "not_text"),
+        ({"messages": ASK, "system": "x-anthropic-billing-header: a"}, "not_text"),
+        (said_by("user"), "not_text"),
+        (said_by("user", {"type": "image", "source": {}}), "not_text"),
+        (said_by("user", USE), "not_text"),
+        (said_by("assistant", RESULT), "not_text"),
+        (said_by("assistant", {"type": "redacted_thinking", "data": "x"}), "not_text"),
+        (said_by("assistant", USE | {"input": None}), "not_text"),
+        (said_by("user", RESULT | {"content": [{"type": "image", "source": {}}]}), "not_text"),
+        (said_by("user", RESULT | {"tool_use_id": None}), "not_text"),
+        ({"messages": ASK, "tools": [TOOL | {"defer_loading": True}]}, "other_tools"),
+        ({"messages": ASK, "tools": [TOOL | {"input_schema": None}]}, "other_tools"),
+        ({"messages": ASK, "tools": [TOOL], "tool_choice": {"type": "other"}}, "other_tools"),
+        ({"messages": ASK, "thinking": {"type": "adaptive"}}, "other_fields"),
+        ({"messages": ASK, "output_config": {"effort": "low"}}, "other_fields"),
+    ],
+)
+def test_what_no_chat_would_ask_alike_is_counted_by_its_reason(asked: dict[str, Any], fate: str) -> None:
+    assert FORM.flaw({"model": "billing", "max_tokens": 40, **asked}) == fate
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_exchange_with_tools_is_captured(gateway: RunningGateway, stream: bool) -> None:
+    said = [*ASK, {"role": "assistant", "content": [USE]}, {"role": "user", "content": [RESULT]}]
+    body = {"model": "billing", "max_tokens": 40, "messages": said, "tools": [TOOL], "stream": stream}
+    gateway.send("/v1/messages", body)
+    wait_until(lambda: gateway.sends.data("clorad.interactions"))
+    [data] = gateway.sends.data("clorad.interactions")
+    assert [message["role"] for message in data["messages"]][-2:] == ["assistant", "tool"]
+    assert data["tools"][0]["function"]["name"] == "f"
+    assert data["completion"] == data["version"]
 
 
 def test_what_is_not_captured_is_answered_and_counted(gateway: RunningGateway) -> None:
     before = metric_values(FATES)
     body = {"model": "billing", "max_tokens": 40, "messages": ASK, "thinking": {"type": "adaptive"}}
     assert gateway.send("/v1/messages", body).status_code == 200
-    assert metric_increases(before, FATES) == {(("fate", "not_text"),): 1}
+    assert metric_increases(before, FATES) == {(("fate", "other_fields"),): 1}
 
 
 def test_calls_and_thoughts_of_a_stream_add_up_as_in_a_whole_answer() -> None:

@@ -74,38 +74,100 @@ def test_an_exchange_of_texts_is_captured_as_a_chat(gateway: RunningGateway, str
     assert data["finish_reason"] == "stop"
 
 
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a": 1}'}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "7"}
+THOUGHT = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "content": [{"type": "reasoning_text", "text": "hm"}],
+}
+ANSWER = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}
+CHAT_CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+
+
+def test_thoughts_texts_and_calls_are_the_messages_that_the_replica_makes_of_them() -> None:
+    said = [{"role": "user", "content": "x"}, THOUGHT, CALL, ANSWER, CALL | {"call_id": "c2"}, OUTPUT, ANSWER]
+    chat = FORM.as_chat({"model": "billing", "input": [*said, ANSWER]})
+    assert chat is not None
+    assert chat["messages"] == [
+        {"role": "user", "content": "x"},
+        {
+            "role": "assistant",
+            "content": "yes",
+            "reasoning": "hm",
+            "tool_calls": [CHAT_CALL, CHAT_CALL | {"id": "c2"}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "7"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "assistant", "content": "yes"},
+    ]
+
+
 @pytest.mark.parametrize(
-    "asked",
+    ("choice", "translated"),
     [
-        {"input": [{"type": "function_call_output", "call_id": "1", "output": "x"}]},
-        {
-            "input": [
-                {
-                    "role": "user",
-                    "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA"}],
-                }
-            ]
-        },
-        {
-            "input": [
-                {"role": "assistant", "content": [{"type": "output_text", "text": text} for text in "ab"]}
-            ]
-        },
-        {"input": "x", "tools": [{"type": "function", "name": "f", "parameters": {}}]},
-        {"input": "x", "text": {"format": {"type": "json_object"}}},
-        {"input": "x", "reasoning": {"effort": "low"}},
-        {"input": "x", "chat_template_kwargs": {"enable_thinking": False}},
+        ("auto", "auto"),
+        ("required", "required"),
+        ({"type": "function", "name": "f"}, {"type": "function", "function": {"name": "f"}}),
     ],
 )
-def test_what_is_no_exchange_of_texts_is_not_captured(asked: dict[str, Any]) -> None:
-    assert FORM.flaw({"model": "billing", **asked}) == "not_text"
+def test_functions_are_the_tools_of_the_chat(choice: Any, translated: Any) -> None:
+    asked = {"input": "x", "tools": [FUNCTION], "tool_choice": choice, "parallel_tool_calls": False}
+    chat = FORM.as_chat({"model": "billing", **asked})
+    assert chat is not None
+    function = {"name": "f", "parameters": {"type": "object"}, "strict": True}
+    assert chat["tools"] == [{"type": "function", "function": function}]
+    assert chat["tool_choice"] == translated
+
+
+@pytest.mark.parametrize(
+    ("asked", "fate"),
+    [
+        ({"input": []}, "not_text"),
+        ({"input": [7]}, "not_text"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]},
+            "not_text",
+        ),
+        ({"input": [{"role": "assistant", "content": ANSWER["content"] * 2}]}, "not_text"),
+        ({"input": [ANSWER | {"status": "incomplete"}]}, "not_text"),
+        ({"input": [OUTPUT | {"output": [{"type": "input_text", "text": "7"}]}]}, "not_text"),
+        ({"input": [THOUGHT | {"encrypted_content": "x"}]}, "not_text"),
+        ({"input": [THOUGHT | {"content": None}]}, "not_text"),
+        ({"input": [CALL | {"arguments": {}}]}, "not_text"),
+        ({"input": [{"type": "item_reference", "id": "1"}]}, "not_text"),
+        ({"input": [CALL | {"namespace": "n"}]}, "other_tools"),
+        ({"input": "x", "tools": [{"type": "custom", "name": "f"}]}, "other_tools"),
+        ({"input": "x", "tools": [FUNCTION | {"defer_loading": True}]}, "other_tools"),
+        ({"input": "x", "tools": [FUNCTION], "tool_choice": {"type": "allowed_tools"}}, "other_tools"),
+        ({"input": "x", "text": {"format": {"type": "json_object"}}}, "other_fields"),
+        ({"input": "x", "reasoning": {"effort": "low"}}, "other_fields"),
+        ({"input": "x", "chat_template_kwargs": {"enable_thinking": False}}, "other_fields"),
+    ],
+)
+def test_what_no_chat_would_ask_alike_is_counted_by_its_reason(asked: dict[str, Any], fate: str) -> None:
+    assert FORM.flaw({"model": "billing", **asked}) == fate
+    assert FORM.as_chat({"model": "billing", **asked}) is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_exchange_with_tools_is_captured(gateway: RunningGateway, stream: bool) -> None:
+    body = {"model": "billing", "input": [{"role": "user", "content": "ask 1"}, CALL, OUTPUT]}
+    gateway.send("/v1/responses", {**body, "tools": [FUNCTION], "stream": stream})
+    wait_until(lambda: gateway.sends.data("clorad.interactions"))
+    [data] = gateway.sends.data("clorad.interactions")
+    assert [message["role"] for message in data["messages"]] == ["user", "assistant", "tool"]
+    assert data["tools"][0]["function"]["name"] == "f"
+    assert data["completion"] == data["version"]
 
 
 def test_what_is_not_captured_is_answered_and_counted(gateway: RunningGateway) -> None:
     before = metric_values(FATES)
     body = {"model": "billing", "input": "x", "reasoning": {"effort": "low"}}
     assert gateway.send("/v1/responses", body).status_code == 200
-    assert metric_increases(before, FATES) == {(("fate", "not_text"),): 1}
+    assert metric_increases(before, FATES) == {(("fate", "other_fields"),): 1}
 
 
 def test_calls_and_cut_answers_are_told_apart() -> None:
