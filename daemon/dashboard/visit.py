@@ -15,6 +15,7 @@ from daemon.settings import Settings
 from serving.gateway.edge.errors import RequestRefused
 
 FORM_BYTES_MAX = 64 * 1024
+FIELDS_MAX = 100
 PAGE_MAX = 100_000
 
 
@@ -83,4 +84,8 @@ async def read_form(request: Request) -> dict[str, str]:
         body += part
         if len(body) > FORM_BYTES_MAX:
             raise RequestRefused(413, f"a form has at most {FORM_BYTES_MAX} bytes", "body_bytes")
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100))
+    try:
+        fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise RequestRefused(400, f"a form has at most {FIELDS_MAX} fields", "form_fields") from None
+    return dict(fields)

@@ -95,3 +95,13 @@ def test_pages_load_nothing_from_elsewhere(browser: Browser) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "http://" not in answer.text.replace(ADDRESS, "")
     assert "https://" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [("&".join(f"f{number}=1" for number in range(101)), 400), ("f=" + "x" * 70_000, 413), ("%zz=%ff", 403)],
+)
+def test_a_form_that_no_page_sends_is_refused(browser: Browser, form: str, status: int) -> None:
+    headers = {"origin": ADDRESS, "content-type": "application/x-www-form-urlencoded"}
+    answer = browser.client.post("/actions/hold", content=form, headers=headers)
+    assert answer.status_code == status
