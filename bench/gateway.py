@@ -35,6 +35,27 @@ MESSAGES = [
 ]
 
 
+def long_request() -> dict[str, Any]:
+    """Some 2,000 tokens with five tools: what an agent's tenth turn looks like."""
+    text = "The order was paid on Monday, sent on Tuesday, and came back because nobody was at home. " * 8
+    turns = [
+        {"role": ("user", "assistant")[number % 2], "content": f"{number}. {text}"} for number in range(7)
+    ]
+    field = {"type": "string", "description": "What the customer gave, as it stands in the order"}
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": f"tool_{number}",
+                "description": "Changes one order, and says what it has become",
+                "parameters": {"type": "object", "properties": {"order": field, "reason": field}},
+            },
+        }
+        for number in range(5)
+    ]
+    return {"messages": [MESSAGES[0], *turns], "tools": tools}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayLoad:
     """The number of rounds, and the duration of each load in a round."""
@@ -55,6 +76,7 @@ class GatewayRoute:
     pid: int | None = None
     answers: int = 0
     api_key: str | None = None
+    asked: Mapping[str, Any] = field(default_factory=lambda: {"messages": MESSAGES})
 
     def cpu_s(self) -> float:
         """Processor seconds of that process, all its threads. Linux only."""
@@ -78,7 +100,7 @@ class RouteSamples:
 async def ask(session: aiohttp.ClientSession, route: GatewayRoute, *, stream: bool) -> float:
     """Milliseconds to the end of the answer, or to the first token of a streamed answer."""
     begun_s, first_s, received = time.perf_counter(), 0.0, b""
-    body = {"model": route.model, "messages": MESSAGES, "temperature": 0.7, "stream": stream}
+    body = {"model": route.model, **route.asked, "temperature": 0.7, "stream": stream}
     headers = {} if route.api_key is None else {"authorization": f"Bearer {route.api_key}"}
     async with session.post(route.url + PATH, json=body, headers=headers) as response:
         assert response.status == 200, await response.text()

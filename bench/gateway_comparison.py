@@ -17,9 +17,11 @@ from typing import Any
 import aiohttp
 
 from bench.gateway import (
+    MESSAGES,
     GatewayLoad,
     GatewayRoute,
     RouteSamples,
+    long_request,
     measure_paced,
     measure_throughput,
 )
@@ -34,6 +36,12 @@ from ledger.database import Database
 
 TURNS = 4
 """Of both gateways within a round: short ones, since the machine's speed changes within seconds."""
+
+REGIMES: Mapping[str, Mapping[str, Any]] = {"short": {"messages": MESSAGES}, "tools": long_request()}
+"""What is asked: a prompt of 100 tokens; one of 2,000 tokens with five tools."""
+
+Route = tuple[str, str]
+"""A gateway and an agent."""
 
 _MAKE_LEDGER = """
 import sys
@@ -59,7 +67,7 @@ class ComparedGateway:
 
 
 def compare(folder: Path, size: GatewayLoad, checkout: Path) -> dict[str, Any]:
-    """Milliseconds and processor time of both gateways, and their ratios, for each agent."""
+    """Milliseconds and processor time of both gateways, and their ratios, by regime and agent."""
     with ExitStack() as running:
         broker = LocalBroker(folder / "kafka", free_port())
         broker.start()
@@ -70,22 +78,27 @@ def compare(folder: Path, size: GatewayLoad, checkout: Path) -> dict[str, Any]:
         common = f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n[fleet]\nreplicas = ["{replica}"]\n'
         ours, theirs = _ours(folder / "keys", replica), _theirs(folder / "before", replica, checkout)
         api_key = _make_key(ours.ledger)  # sent to both: OpenAI's clients always send one
-        routes: dict[str, dict[str, GatewayRoute]] = {PLAIN: {}, CAPTURED: {}}
+        started: dict[str, tuple[str, int]] = {}
         for gateway in (theirs, ours):
             port, config = free_port(), gateway.folder / "clorad.toml"
             own = f'[ledger]\nurl = "{gateway.ledger}"\n[gateway]\nport = {port}\n{gateway.access}\n'
             config.write_text(common + own)
             words = ("-m", "daemon", "--config", str(config), "gateway")
             log = gateway.folder / "gateway.log"
-            started = running.enter_context(
+            process = running.enter_context(
                 start_python(*words, log=log, python=gateway.python, cwd=gateway.cwd)
             )
             asyncio.run(ready(f"http://127.0.0.1:{port}/readyz"))
-            for agent, of_agent in routes.items():
-                url = f"http://127.0.0.1:{port}"
-                of_agent[gateway.name] = GatewayRoute(url, agent, started.pid, api_key=api_key)
-        measured = {agent: asyncio.run(_in_turns(of_agent, size)) for agent, of_agent in routes.items()}
-    return {"against": str(checkout), "agents": {agent: _figures(of) for agent, of in measured.items()}}
+            started[gateway.name] = (f"http://127.0.0.1:{port}", process.pid)
+        measured = {}
+        for regime, asked in REGIMES.items():
+            routes = {
+                (name, agent): GatewayRoute(url, agent, pid, api_key=api_key, asked=asked)
+                for name, (url, pid) in started.items()
+                for agent in (PLAIN, CAPTURED)
+            }
+            measured[regime] = regime_figures(asyncio.run(_in_turns(routes, size)))
+    return {"against": str(checkout), "regimes": measured}
 
 
 def _ours(folder: Path, replica: str) -> ComparedGateway:
@@ -125,8 +138,8 @@ def _make_key(ledger: str) -> str:
     return text.text
 
 
-async def _in_turns(routes: Mapping[str, GatewayRoute], size: GatewayLoad) -> dict[str, RouteSamples]:
-    """Both under both loads, turn by turn, each turn in the other order."""
+async def _in_turns(routes: Mapping[Route, GatewayRoute], size: GatewayLoad) -> dict[Route, RouteSamples]:
+    """All under both loads, turn by turn, each turn in the other order."""
     samples = {name: RouteSamples() for name in routes}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         for route in routes.values():
@@ -141,14 +154,20 @@ async def _in_turns(routes: Mapping[str, GatewayRoute], size: GatewayLoad) -> di
     return samples
 
 
-def _figures(samples_by_route: Mapping[str, RouteSamples]) -> dict[str, Any]:
-    p50_ms = {name: round(percentile(samples.paced_ms, 50), 2) for name, samples in samples_by_route.items()}
-    cpu_ms = {
-        name: statistics.median(samples.cpu_ms_per_request) for name, samples in samples_by_route.items()
-    }
+def regime_figures(samples: Mapping[Route, RouteSamples]) -> dict[str, Any]:
+    """Of each agent both gateways and their ratios; and what capturing costs in each gateway."""
+    p50_ms = {route: percentile(of_route.paced_ms, 50) for route, of_route in samples.items()}
+    cpu_ms = {route: statistics.median(of_route.cpu_ms_per_request) for route, of_route in samples.items()}
+    names = ("before", "keys")
     return {
-        "ms_p50": p50_ms,
-        "cpu_ms_per_request": {name: round(ms, 3) for name, ms in cpu_ms.items()},
-        "p50_ratio": round(p50_ms["keys"] / p50_ms["before"], 3),
-        "cpu_ratio": round(cpu_ms["keys"] / cpu_ms["before"], 3),
+        "agents": {
+            agent: {
+                "ms_p50": {name: round(p50_ms[name, agent], 2) for name in names},
+                "cpu_ms_per_request": {name: round(cpu_ms[name, agent], 3) for name in names},
+                "p50_ratio": round(p50_ms["keys", agent] / p50_ms["before", agent], 3),
+                "cpu_ratio": round(cpu_ms["keys", agent] / cpu_ms["before", agent], 3),
+            }
+            for agent in (PLAIN, CAPTURED)
+        },
+        "capture_cpu_ratio": {name: round(cpu_ms[name, CAPTURED] / cpu_ms[name, PLAIN], 3) for name in names},
     }

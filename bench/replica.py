@@ -1,4 +1,4 @@
-"""A server that answers like a vLLM replica without any computation, and a proxy that only forwards.
+"""A server that answers like a vLLM replica (0.32) without any computation, and a proxy that only forwards.
 
 They are the baselines of `bench.gateway`, each in a process of its own: `python -m bench.replica
 replica|proxy [URL]` prints its port.
@@ -16,6 +16,7 @@ from bench.attackers import BREAKS
 
 PATH = "/v1/chat/completions"
 TOKENS = 48
+CHARACTERS_A_TOKEN = 4
 TOKEN_S = 0.02
 """Seconds between the tokens of a streamed answer: 50 tokens per second, as a busy GPU gives each user."""
 
@@ -35,6 +36,14 @@ def choice(place: slice, body: dict[str, Any], *, key: str) -> dict[str, Any]:
     }
 
 
+def prompt_ids(body: dict[str, Any]) -> list[int] | None:
+    """Ids of the prompt, if the request asks for them: as many as its texts and tools have, about."""
+    if not body.get("return_token_ids"):
+        return None
+    texts = json.dumps([body["messages"], body.get("tools")])
+    return [1000 + number % 30_000 for number in range(len(texts) // CHARACTERS_A_TOKEN)]
+
+
 async def answer(request: web.Request) -> web.StreamResponse:
     """The whole answer, or one event for each token."""
     wanted = await request.json()
@@ -42,7 +51,13 @@ async def answer(request: web.Request) -> web.StreamResponse:
         request.transport.abort()
     head = {"id": "chat-1", "created": 1, "model": wanted["model"]}
     if not wanted.get("stream"):
-        body = {**head, "object": "chat.completion", "choices": [choice(slice(None), wanted, key="message")]}
+        whole = choice(slice(None), wanted, key="message")
+        body = {
+            **head,
+            "object": "chat.completion",
+            "choices": [whole],
+            "prompt_token_ids": prompt_ids(wanted),
+        }
         return web.json_response(body)
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
@@ -52,6 +67,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(begun_s + number * TOKEN_S - loop.time())
         part = choice(slice(number, number + 1), wanted, key="delta")
         event = {**head, "object": "chat.completion.chunk", "choices": [part]}
+        if number == 0 and (ids := prompt_ids(wanted)) is not None:
+            event["prompt_token_ids"] = ids
         await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
     await response.write(b"data: [DONE]\n\n")
     return response
