@@ -4,13 +4,16 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from feedback.redaction_checks import CHECKS, Candidate
 
 _FILE = Path(__file__).with_name("redaction_rules.toml")
+FIELD_NAMES_MAX = 2000
+"""Names of fields for which each rule remembers whether they are its own."""
+
 _PLACEHOLDER = re.compile(r"\[[a-z_]{3,20}\]?")
 _QUOTE = r"\\{0,3}[\"'`]"
 _VALUE = (
@@ -44,7 +47,7 @@ class RedactionRule:
 
     def takes_field(self, name: str, value: str) -> bool:
         """Whether a JSON field of that name holds what is to be taken out."""
-        if not self.names or not self._named.fullmatch(name[-80:]):
+        if not self.names or not self._is_named(name[-80:]):
             return False
         return self._holds(Candidate(text=value, name=name, is_quoted=True))
 
@@ -58,8 +61,10 @@ class RedactionRule:
         )
 
     @cached_property
-    def _named(self) -> re.Pattern[str]:
-        return re.compile(rf"(?s:.*)(?:{self.names})\d{{0,2}}")
+    def _is_named(self) -> Callable[[str], bool]:
+        """Whether a field has one of the names. Most objects have the same fields again and again."""
+        named = re.compile(rf"(?s:.*)(?:{self.names})\d{{0,2}}")
+        return lru_cache(FIELD_NAMES_MAX)(lambda name: named.fullmatch(name) is not None)
 
     @cached_property
     def _holds(self) -> Callable[[Candidate], bool]:
