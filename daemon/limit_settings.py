@@ -24,6 +24,8 @@ class LimitSettings(SettingGroup):
     """Requests answered at once; beyond, clients get a 503."""
     answer_mib_max: int = Field(default=64, ge=1)
     """MiB of one answer of a replica, streams too: 500 long embeddings fit; beyond, the client gets a 502."""
+    answers_mib_max: int = Field(default=256, ge=1)
+    """MiB of all larger answers until their clients have them; beyond, a 503, or they are not captured."""
     requests_per_s_max: int = Field(default=2000, ge=1)
     """Requests a second from one address; beyond, a 429. A proxy in front of the gateway is one address."""
     header_kib_max: int = Field(default=32, ge=1)

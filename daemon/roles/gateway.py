@@ -134,6 +134,7 @@ def limits_of(settings: LimitSettings) -> GatewayLimits:
         values_max=settings.values_max,
         requests_max=settings.requests_max,
         answer_bytes_max=settings.answer_mib_max * MIB,
+        answers_bytes_max=settings.answers_mib_max * MIB,
         header_bytes_max=settings.header_kib_max * KIB,
         headers_max=settings.headers_max,
         header_s_max=settings.header_s_max,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.gateway.edge.answer_bytes import Hold
 from serving.gateway.edge.request_fields import printable_names
 from serving.gateway.forms.answer_form import AnswerForm
 from serving.gateway.openai_form import RequestedExtras
@@ -24,6 +25,7 @@ class AgentRequest:
     extras: RequestedExtras
     chat: Mapping[str, Any] | None  # what is captured of it, as a chat request; None: nothing is
     began_s: float  # on the monotonic clock
+    hold: Hold  # of its answer
     experiments: bool  # versions that nobody judged may answer it
 
     @property

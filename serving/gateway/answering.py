@@ -28,10 +28,11 @@ from serving.gateway.captured_parts import (
     restrictions_of,
     sampling_of,
 )
-from serving.gateway.edge.errors import RequestRefused
+from serving.gateway.edge.answer_bytes import AnswersTooLarge
+from serving.gateway.edge.errors import RequestRefused, count_refusal
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.json_text import count_request, decode_request
-from serving.gateway.edge.limits import LARGE_BODY_BYTES, GatewayLimits
+from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.edge.request_fields import FieldRules
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 from serving.gateway.forwarding import Forwarder, NoReplica, PathMissing, ReplicasFailed, Reply
@@ -54,6 +55,9 @@ _durations = _meter.create_histogram(
 
 CLIENT_GONE = 499
 """In metrics only; nginx uses this number. The client closed its connection, or the gateway had to end."""
+
+FAULTS = (NoReplica, PathMissing, ReplicasFailed, AnswersTooLarge, TimeoutError)
+"""Why a request that was read has no answer."""
 
 MODELS = "/v1/models"
 _LAST_EVENT_S_MAX = 1.0  # for a client that reads too slowly to be told that its answer broke off
@@ -96,7 +100,7 @@ class Responder:
                 try:
                     async with asyncio.timeout_at(_loop_time(request.began_s + self._request_s_max)):
                         reply = await stack.enter_async_context(self._forward(request))
-                except (NoReplica, PathMissing, ReplicasFailed, TimeoutError) as fault:
+                except FAULTS as fault:
                     return self._failed(request, fault)
                 if reply.events is None:
                     return self._whole(request, reply)
@@ -136,6 +140,7 @@ class Responder:
             if table.routes[agent].capture and headers.get("x-clorad-capture", "").lower() != "off"
             else None,
             began_s=time.monotonic(),
+            hold=http.hold_answer,
             experiments=Right.EXPERIMENT in http.caller.grant.rights,
         )
 
@@ -150,11 +155,9 @@ class Responder:
     def _forward(self, request: AgentRequest) -> AbstractAsyncContextManager[Reply]:
         form = request.form
         return self._forwarder.ask(
-            form,
+            request,
             form.with_capture_extras(request.body) if request.capture else request.body,
-            agent=request.agent,
             choice=partial(choose, conversation=request.routed_by, experiments=request.experiments),
-            large=request.body_bytes >= LARGE_BODY_BYTES,
         )
 
     def _whole(self, request: AgentRequest, reply: Reply) -> ASGIApp:
@@ -220,10 +223,11 @@ class Responder:
                 self._recorder.count("unfinished", max(1, len(captured.replies)))
             self._count(request, status)
 
-    def _failed(
-        self, request: AgentRequest, fault: NoReplica | PathMissing | ReplicasFailed | TimeoutError
-    ) -> ASGIApp:
+    def _failed(self, request: AgentRequest, fault: Exception) -> ASGIApp:
         match fault:
+            case AnswersTooLarge():
+                refusal = RequestRefused(503, "too many large answers at once; ask again", "answers_bytes")
+                count_refusal(refusal.reason)
             case NoReplica():
                 refusal = RequestRefused(503, "no replica can answer for this agent right now", "no_replica")
             case PathMissing():
@@ -244,6 +248,7 @@ class Responder:
     def _capture(self, request: AgentRequest, version: str, answer: CapturedAnswer) -> None:
         """Capture each choice as an interaction of its own; those that cannot be are counted."""
         assert request.chat is not None
+        self._recorder.count("no_room", not answer.has_room)
         self._recorder.count("too_many_choices", answer.choices_left_out)
         sampling, asked = sampling_of(request.chat), request_of(request.chat)
         restrictions = restrictions_of(request.chat, self._sampling_defaults)
@@ -285,7 +290,7 @@ def _part(octets: bytes) -> dict[str, Any]:
 def _shown(event: AnswerPart, request: AgentRequest, captured: CapturedAnswer) -> bytes:
     """The event as the client gets it; what is captured of it is added to `captured`."""
     if request.capture:
-        captured.add(event.chat)
+        captured.add_part(event.chat, request.hold)
     request.form.show(event.data, request.agent, request.extras)
     return request.form.encode_event(event.data)
 

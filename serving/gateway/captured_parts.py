@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rewards.episode import PLAIN_TEXT
+from serving.gateway.edge.answer_bytes import AnswersTooLarge, Hold
 
 CHOICES_MAX = 16
 """Choices of one answer that are captured: each is a record of its own, with the whole prompt."""
@@ -69,6 +70,8 @@ UNRESTRICTED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 UNCHANGED: Mapping[str, Any] = MappingProxyType({})
 """Replicas that take nothing from their base."""
 
+_TOKEN_BYTES = 100  # of one token's id and log-probability, in memory
+
 COMPLETE = ("stop", "length", "tool_calls")
 """Reasons to finish of an answer that ended by itself or at its token limit."""
 
@@ -113,6 +116,12 @@ class CapturedReply:
                     call[name] = call[name] + piece if name == "arguments" else call[name] or piece
 
     @property
+    def bytes_held(self) -> int:
+        """The memory that it takes, about."""
+        arguments = sum(len(call["arguments"]) for call in self.calls.values())
+        return len(self.text) + len(self.reasoning) + arguments + _TOKEN_BYTES * len(self.token_ids)
+
+    @property
     def flaw(self) -> str | None:
         """Why it is not captured; None where it ended by itself or at its token limit, and can be read."""
         if not self.readable or not all(call["name"] for call in self.calls.values()):
@@ -146,6 +155,7 @@ class CapturedAnswer:
         self._replies: dict[int, CapturedReply] = {}
         self._prompt_ids: list[int] | None = None
         self._left_out = set[int]()
+        self.has_room = True  # otherwise it is not captured
 
     def add(self, answer: Mapping[str, Any]) -> None:
         """Add a chat answer, or one chunk of it."""
@@ -158,6 +168,17 @@ class CapturedAnswer:
                 self._replies[index].add(choice)
             else:
                 self._left_out.add(index)
+
+    def add_part(self, part: Mapping[str, Any], hold: Hold) -> None:
+        """Add one event of a stream, as long as `hold` has room for all of them."""
+        if not self.has_room:
+            return
+        self.add(part)
+        try:
+            hold(sum(reply.bytes_held for reply in self._replies.values()))
+        except AnswersTooLarge:
+            self._replies.clear()
+            self.has_room = False
 
     @property
     def choices_left_out(self) -> int:

@@ -18,10 +18,12 @@ import aiohttp
 import structlog
 from opentelemetry import metrics
 
+from serving.gateway.agent_request import AgentRequest
 from serving.gateway.edge.answer_bytes import AnswerTooLarge, whole_answer
 from serving.gateway.edge.json_text import encode
+from serving.gateway.edge.limits import LARGE_BODY_BYTES
 from serving.gateway.event_stream import read_events
-from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
+from serving.gateway.forms.answer_form import AnswerPart
 from serving.gateway.openai_form import UnreadableReply, read_json
 from serving.gateway.routing import RouteChoice, RouteTarget, RoutingTable
 
@@ -91,20 +93,20 @@ class Forwarder:
 
     @asynccontextmanager
     async def ask(
-        self, form: AnswerForm, body: Mapping[str, Any], *, agent: str, choice: RouteChoice, large: bool
+        self, request: AgentRequest, body: Mapping[str, Any], *, choice: RouteChoice
     ) -> AsyncIterator[Reply]:
         """The answer of a replica that has the model; a stream has arrived up to its first event.
 
-        `large`: the body is encoded beside the event loop. Raises `KeyError` (no such agent), `NoReplica`,
-        `PathMissing`, `ReplicasFailed`. The caller bounds the time.
+        `body` is what the replica gets. Raises `KeyError` (no such agent), `NoReplica`, `PathMissing`,
+        `ReplicasFailed`, `AnswersTooLarge`. The caller bounds the time.
         """
         attempts = _Attempts(until_s=time.monotonic() + self.wait_s_max)
         while True:
-            target = await self._next(attempts, agent, choice)
+            target = await self._next(attempts, request.agent, choice)
             self.in_flight[target.url] += 1
             try:
                 async with AsyncExitStack() as stack:
-                    reply = await self._attempt(stack, form, body, target, attempts, large=large)
+                    reply = await self._attempt(stack, request, body, target, attempts)
                     if reply is not None:
                         yield reply
                         return
@@ -133,14 +135,14 @@ class Forwarder:
     async def _attempt(
         self,
         stack: AsyncExitStack,
-        form: AnswerForm,
+        request: AgentRequest,
         body: Mapping[str, Any],
         target: RouteTarget,
         attempts: "_Attempts",
-        *,
-        large: bool,
     ) -> Reply | None:
         """One replica's answer; None where another replica must be asked."""
+        form, hold = request.form, request.hold
+        large = request.body_bytes >= LARGE_BODY_BYTES  # then it is encoded beside the event loop
         data = await encode({**body, "model": target.model}, large=large)
         try:
             # Redirects are not followed: another server must not get the replica's key.
@@ -160,7 +162,7 @@ class Forwarder:
                 first = await anext(events)
                 status = first.error_status or status
             if answer.status == 404 and _lacks_path(
-                await whole_answer(answer.content, self.answer_bytes_max)
+                await whole_answer(answer.content, self.answer_bytes_max, hold)
             ):
                 attempts.without_path.add(target.url)
                 return None
@@ -175,7 +177,7 @@ class Forwarder:
                 return Reply(target=target, status=200, events=self._chain(first, events, target.url))
             if events is not None:
                 return Reply(target=target, status=status, error=first.data)
-            raw = await whole_answer(answer.content, self.answer_bytes_max)
+            raw = await whole_answer(answer.content, self.answer_bytes_max, hold)
             if status == 200:
                 return Reply(target=target, status=200, answer=form.read_answer(raw))
             return Reply(target=target, status=status, error=read_json(raw))

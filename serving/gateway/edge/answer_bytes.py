@@ -1,6 +1,6 @@
 """Reads the bytes of a replica's answer, within a bound: a replica is trusted no further than that."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 from opentelemetry import metrics
@@ -16,6 +16,14 @@ class AnswerTooLarge(Exception):
     """A replica answers with more bytes than one answer may have. The client gets a 502, and nobody else."""
 
 
+class AnswersTooLarge(Exception):
+    """All answers that are held take too much memory. The client gets a 503, and may try again."""
+
+
+Hold = Callable[[int], None]
+"""Holds so many bytes of one answer, until its client has them. Raises `AnswersTooLarge`."""
+
+
 async def bounded_parts(content: aiohttp.StreamReader, bytes_max: int) -> AsyncIterator[bytes]:
     """The bytes of one answer as they arrive. Raises `AnswerTooLarge`, and what aiohttp raises."""
     size = 0
@@ -27,6 +35,10 @@ async def bounded_parts(content: aiohttp.StreamReader, bytes_max: int) -> AsyncI
         yield part
 
 
-async def whole_answer(content: aiohttp.StreamReader, bytes_max: int) -> bytes:
-    """All bytes of one answer. Raises as `bounded_parts` does."""
-    return b"".join([part async for part in bounded_parts(content, bytes_max)])
+async def whole_answer(content: aiohttp.StreamReader, bytes_max: int, hold: Hold) -> bytes:
+    """All bytes of one answer, held as they arrive. Raises as `bounded_parts` and `hold` do."""
+    answer = bytearray()
+    async for part in bounded_parts(content, bytes_max):
+        answer += part
+        hold(len(answer))
+    return bytes(answer)

@@ -8,10 +8,17 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from serving.gateway.access.caller import ANONYMOUS, Caller
+from serving.gateway.edge.answer_bytes import AnswersTooLarge
 from serving.gateway.edge.byte_budget import ByteBudget
 from serving.gateway.edge.connections import network_of
 from serving.gateway.edge.errors import RequestRefused
-from serving.gateway.edge.limits import LARGE_BODY_BYTES, SMALL_BODY_BYTES, VALUE_BYTES, GatewayLimits
+from serving.gateway.edge.limits import (
+    LARGE_BODY_BYTES,
+    SMALL_ANSWER_BYTES,
+    SMALL_BODY_BYTES,
+    VALUE_BYTES,
+    GatewayLimits,
+)
 
 Octets = TypeVar("Octets", bytes, bytearray)
 
@@ -22,6 +29,7 @@ class RequestLoad:
 
     limits: GatewayLimits
     bytes_held: int = 0  # of large bodies, read or being read
+    answer_bytes_held: int = 0  # of large answers that their clients do not have yet
     requests: int = 0  # whose body is there and whose answer is not complete
     budget: ByteBudget = field(init=False)
 
@@ -39,6 +47,7 @@ class HttpRequest:
     load: RequestLoad
     caller: Caller = ANONYMOUS
     _bytes_held: int = field(default=0)
+    _answer_bytes_held: int = field(default=0)
     _counted: bool = field(default=False)
     _bytes_spent: int = field(default=0)  # of the client's budget
 
@@ -89,11 +98,22 @@ class HttpRequest:
         if values * VALUE_BYTES > SMALL_BODY_BYTES:
             self._hold_bytes(self._bytes_held + values * VALUE_BYTES)
 
+    def hold_answer(self, total: int) -> None:
+        """Hold the memory of so many bytes of the answer. Raises `AnswersTooLarge`."""
+        more = total - SMALL_ANSWER_BYTES - self._answer_bytes_held
+        if more <= 0:
+            return
+        if self.load.answer_bytes_held + more > self.load.limits.answers_bytes_max:
+            raise AnswersTooLarge
+        self.load.answer_bytes_held += more
+        self._answer_bytes_held += more
+
     def release(self) -> None:
         """The answer is complete, or will never be."""
         self.load.bytes_held -= self._bytes_held
+        self.load.answer_bytes_held -= self._answer_bytes_held
         self.load.requests -= self._counted
-        self._bytes_held, self._counted = 0, False
+        self._bytes_held, self._answer_bytes_held, self._counted = 0, 0, False
 
     async def _next(self) -> Message:
         message = await self.receive()

@@ -7,6 +7,9 @@ KIB, MIB = 1024, 1024 * 1024
 SMALL_BODY_BYTES = 16 * KIB
 """Smaller bodies are free; larger ones share `bodies_bytes_max`, so that they crowd out only each other."""
 
+SMALL_ANSWER_BYTES = 64 * KIB
+"""Smaller answers are free; larger ones share `answers_bytes_max`, and crowd out only each other."""
+
 LARGE_BODY_BYTES = 64 * KIB
 """Larger bodies are decoded beside the event loop, and each client has a budget of them."""
 
@@ -25,6 +28,7 @@ class GatewayLimits:
     values_max: int  # JSON values in a body
     requests_max: int  # being answered at once
     answer_bytes_max: int  # of one answer of a replica
+    answers_bytes_max: int  # of all answers above `SMALL_ANSWER_BYTES` that are held at once
     header_bytes_max: int  # of all headers of one request, its path included
     headers_max: int
     header_s_max: float  # from a request's first byte to the end of its headers

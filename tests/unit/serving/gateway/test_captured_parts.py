@@ -13,6 +13,7 @@ from serving.gateway.captured_parts import (
     restrictions_of,
     sampling_of,
 )
+from serving.gateway.edge.answer_bytes import AnswersTooLarge
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": '{"item": "bolts"}'}}
 SECOND = {"id": "c2", "type": "function", "function": {"name": "price", "arguments": "{}"}}
@@ -194,3 +195,19 @@ def test_values_that_change_nothing_restrict_nothing() -> None:
         "stop": ["x"],
     }
     assert restrictions_of(body) == []
+
+
+def test_a_stream_that_there_is_no_room_for_is_not_captured() -> None:
+    held: list[int] = []
+
+    def hold(total: int) -> None:
+        held.append(total)
+        if total > 1000:
+            raise AnswersTooLarge
+
+    answer = CapturedAnswer()
+    choice = {"index": 0, "delta": {"content": "word"}, "token_ids": [1]}
+    for _ in range(20):
+        answer.add_part({"choices": [choice]}, hold)
+    assert held == [104 * count for count in range(1, 11)]
+    assert (answer.has_room, answer.replies) == (False, {})

@@ -350,6 +350,20 @@ class TestAnswersThatAreTooLarge:
         versions = {ask_agent(bounded) for _ in range(8)}
         assert len(versions) == 1
 
+    def test_those_that_do_not_fit_beside_others_are_a_503(self, two_replicas: ServingEnvironment) -> None:
+        limits = build_limits(answers_bytes_max=1 << 20)
+        with build_gateway(two_replicas.database, limits=limits) as gateway:
+            for size, status in ((900_000, 200), (900_000, 200), (2 << 20, 503), (900_000, 200)):
+                for fake in two_replicas.replicas:
+                    text = {"role": "assistant", "content": "x" * size}
+                    whole = {"choices": [{"index": 0, "message": text, "finish_reason": "stop"}]}
+                    fake.faults.raw_answer = json.dumps(whole).encode()
+                answer = gateway.send("/v1/chat/completions", {"model": "billing", "messages": ASK})
+                assert answer.status_code == status
+                assert ("retry-after" in answer.headers) == (status == 503)
+        asked = sum("chat" in path for fake in two_replicas.replicas for path, _ in fake.requests)
+        assert asked == 4, "no other replica would answer with less"
+
     @pytest.mark.parametrize("separator", [b"", b"\n\ndata:"])
     def test_a_stream_breaks_off(
         self, bounded: RunningGateway, two_replicas: ServingEnvironment, separator: bytes

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Message
 
+from serving.gateway.edge.answer_bytes import AnswersTooLarge
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.http_request import HttpRequest, RequestLoad
 from tests.unit.serving.gateway.gateway_builder import build_limits
@@ -69,6 +70,22 @@ def test_large_bodies_crowd_out_each_other_and_no_small_one() -> None:
     second.release()
     assert load.bytes_held == 0
     assert read(build_request(load, b"a" * 60 * KIB))
+
+
+def test_large_answers_share_their_memory_until_their_clients_have_them() -> None:
+    load = RequestLoad(build_limits(answers_bytes_max=300 * KIB))
+    small, first, second = (build_request(load, b"{}") for _ in range(3))
+    small.hold_answer(64 * KIB)
+    assert load.answer_bytes_held == 0, "small ones are free"
+    for total in (100 * KIB, 300 * KIB, 200 * KIB):
+        first.hold_answer(total)
+    assert load.answer_bytes_held == 236 * KIB, "an answer is counted once, whatever a replica sends again"
+    with pytest.raises(AnswersTooLarge):
+        second.hold_answer(200 * KIB)
+    second.hold_answer(100 * KIB)
+    for request in (small, first, second):
+        request.release()
+    assert load.answer_bytes_held == 0
 
 
 def test_many_values_count_as_the_memory_they_take() -> None:
