@@ -1,7 +1,15 @@
-"""What acceptance tests share: Kafka, one replica and `clorad run`, with two agents on the example base."""
+"""What acceptance tests share: Kafka, one replica and `clorad run`, with two agents on the example base.
 
+As a newcomer does it, `clorad init` writes the settings file, and `clorad doctor` finds no error before the
+roles run. What the example base needs beside the defaults comes from variables.
+"""
+
+import json
 import os
 import shutil
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Tracer
 
 from examples.house_rules.people.gateway import GatewayClient
-from examples.house_rules.stack import Stack, StackOptions
+from examples.house_rules.stack import ROOT, Stack, StackOptions
 from tests.otlp_collector import OtlpCollector
 
 TEXT_AGENT, ACTING_AGENT = "coder", "desk"
@@ -42,15 +50,55 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: OtlpCollector) ->
         pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
     folder = tmp_path_factory.mktemp("acceptance")
     stack = Stack(StackOptions(folder=folder, agents={TEXT_AGENT: "exact", ACTING_AGENT: "auto"}))
-    os.environ["CLORAD_TELEMETRY__OTLP_ENDPOINT"] = collector.url  # the roles inherit it
+    variables: dict[str, str] = {}
     try:
         stack.start()
+        variables = {**variables_of(stack), "CLORAD_TELEMETRY__OTLP_ENDPOINT": collector.url}
+        os.environ.update(variables)  # commands and roles inherit them
+        initialise(stack)
+        findings = json.loads(stack.run_clorad("doctor", "--json").stdout)["findings"]
+        assert [finding for finding in findings if finding["severity"] == "error"] == []
         stack.start_role("run")
         stack.wait_for_agents()
         yield stack
     finally:
         stack.stop()
-        del os.environ["CLORAD_TELEMETRY__OTLP_ENDPOINT"]
+        for name in variables:
+            del os.environ[name]
+
+
+def variables_of(stack: Stack) -> dict[str, str]:
+    """The demo's settings as variables, but for what `clorad init` is told."""
+    told = ("kafka.bootstrap_servers", "engine.base", "fleet.replicas", "store.path")
+    values = {
+        f"{section}.{name}": value
+        for section, table in tomllib.loads(stack.config.read_text()).items()
+        for name, value in table.items()
+        if section != "agents"
+    }
+    values |= {
+        f"agents.{agent}.{name}": value
+        for agent, table in tomllib.loads(stack.config.read_text())["agents"].items()
+        for name, value in table.items()
+    }
+    return {
+        "CLORAD_" + path.replace(".", "__").upper(): value if isinstance(value, str) else json.dumps(value)
+        for path, value in values.items()
+        if path not in told
+    }
+
+
+def initialise(stack: Stack) -> None:
+    """Write the settings file anew, as `clorad init` does."""
+    [replica] = tomllib.loads(stack.config.read_text())["fleet"]["replicas"]
+    words = ("--brokers", stack.bootstrap, "--replica", replica, "--agent", TEXT_AGENT)
+    subprocess.run(
+        [sys.executable, "-m", "daemon", "--config", str(stack.config), "init", "--yes", "--force", *words],
+        cwd=stack.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=120,
+    )
 
 
 @pytest.fixture(scope="package")

@@ -9,6 +9,7 @@ import random
 import time
 import urllib.request
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -116,7 +117,7 @@ def post_feedback(stack: Stack, task: Task, answer: AgentReply) -> int:
 
 
 def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
-    stack: Stack, gateway: GatewayClient, tracer: Tracer
+    stack: Stack, gateway: GatewayClient, tracer: Tracer, record_property: Callable[[str, object], None]
 ) -> None:
     before = run_evaluation(gateway)
     assert before.followed <= 0.45
@@ -128,7 +129,7 @@ def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
     late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
     assert post_feedback(stack, late, gateway.ask(AGENT, late.messages)) == 202
 
-    wait_until_it_serves(stack, AGENT, "v1-", wait_s_max=LEARNED_S_MAX)
+    record_property("first_version_s", wait_until_it_serves(stack, AGENT, "v1-", wait_s_max=LEARNED_S_MAX))
     after = run_evaluation(gateway)
     assert after.followed >= 0.9
     assert after.leaked <= 0.03
