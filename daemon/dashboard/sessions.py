@@ -7,6 +7,7 @@ Prevention"). The key stays in this process, and is checked anew for each reques
 
 import hmac
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -95,7 +96,7 @@ class _Session:
 
 
 class Sessions:
-    """The sessions of browsers, and the rules by which requests are let in. Belongs to the event loop."""
+    """The sessions of browsers, and the rules by which requests are let in. Safe to call from any thread."""
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Sessions:
         self._is_open = is_open
         self._clock = clock
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._lock = threading.Lock()  # held by whoever makes room
 
     def admit(self, request: Request) -> Viewer:
         """Who asks, with or without a key. Raises `RequestRefused`: 401, 403."""
@@ -156,8 +158,9 @@ class Sessions:
         self._sessions[value] = _Session(
             key_text=key_text, form_token=secrets.token_urlsafe(32), begun_s=self._clock()
         )
-        while len(self._sessions) > SESSIONS_MAX:
-            self._sessions.popitem(last=False)
+        with self._lock:
+            while len(self._sessions) > SESSIONS_MAX:
+                self._sessions.popitem(last=False)
         return value
 
     def tell(self, request: Request, notice: str) -> None:
@@ -176,7 +179,7 @@ class Sessions:
         if value is None or session is None:
             return None
         if self._clock() - session.begun_s > SESSION_S_MAX:
-            del self._sessions[value]
+            self._sessions.pop(value, None)
             return None
         return session
 

@@ -1,8 +1,12 @@
 """Who may look at the dashboard: names, pages of others, keys, sessions."""
 
 import pytest
+from starlette.requests import Request
 
+from daemon.dashboard.sessions import COOKIE, SESSION_S_MAX, SESSIONS_MAX, Sessions
 from ledger.access.keys import all_keys, revoke_keys
+from serving.gateway.access.authentication import AuthenticationOptions, Authenticator
+from serving.gateway.access.origins import OriginRules
 from tests.unit.daemon.dashboard.conftest import ADDRESS, Browser, Open
 
 
@@ -105,3 +109,37 @@ def test_a_form_that_no_page_sends_is_refused(browser: Browser, form: str, statu
     headers = {"origin": ADDRESS, "content-type": "application/x-www-form-urlencoded"}
     answer = browser.client.post("/actions/hold", content=form, headers=headers)
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code"),
+    [
+        ("&".join(f"f{n}=x" for n in range(200)), "application/x-www-form-urlencoded", 400),
+        ("key=" + "x" * 100_000, "application/x-www-form-urlencoded", 413),
+        ('{"key": "x"}', "application/json", 415),
+    ],
+)
+def test_what_is_no_form_of_ours_is_refused(browser: Browser, body: str, kind: str, code: int) -> None:
+    for path in ("/key", "/actions/hold"):
+        answer = browser.client.post(path, content=body, headers={"origin": ADDRESS, "content-type": kind})
+        assert answer.status_code == code
+
+
+def test_a_session_ends_after_some_hours_and_the_oldest_of_too_many_goes(browser: Browser) -> None:
+    now_s = 0.0
+    rules = OriginRules(checks_host=False, is_loopback=True, hosts=set(), origins=set())
+    options = AuthenticationOptions(access="open", author_header=None, trusted_proxies=())
+    authenticator = Authenticator(options, browser.reports.keys)
+    sessions = Sessions(rules, authenticator, is_open=True, clock=lambda: now_s)
+    first = sessions.begin(build_request(), browser.ledger.keys["lead"])
+    assert sessions.admit(build_request(first)).has_key
+    now_s = SESSION_S_MAX + 1
+    assert not sessions.admit(build_request(first)).has_key
+    values = [sessions.begin(build_request(), browser.ledger.keys["lead"]) for _ in range(SESSIONS_MAX + 1)]
+    assert not sessions.admit(build_request(values[0])).has_key
+    assert sessions.admit(build_request(values[1])).has_key
+
+
+def build_request(session: str = "") -> Request:
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", f"{COOKIE}={session}".encode())]
+    return Request({"type": "http", "method": "GET", "path": "/agents", "headers": headers, "client": None})
