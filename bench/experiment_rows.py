@@ -19,9 +19,10 @@ from examples.house_rules.stack import Stack, StackOptions
 SETTINGS = {
     "CLORAD_LEARNING__GATHER_S": "0.2",
     "CLORAD_FLEET__REQUEST_S_MAX": "30",
-    "CLORAD_FLEET__ADAPTERS_MAX": "32",
+    "CLORAD_FLEET__ADAPTERS_MAX": "512",
 }
-"""What experiments alone need: passes that wait for others a moment only, old versions unloaded soon."""
+"""What experiments alone need: passes that wait for others a moment only, old versions unloaded soon. The
+last versions of ended experiments stay loaded: without room for them nothing new would be."""
 
 MAX_LORAS = 12  # eight versions that answer, some that are probed; the CPU build keeps a slot empty
 PARTS = ("step_s", "rollout_s", "wait_s", "train_s", "swap_s")
