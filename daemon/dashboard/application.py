@@ -88,6 +88,7 @@ class Dashboard:
             done: list[str] = []
 
             def change(visit: Visit) -> Response:
+                visit.viewer.require_act_somewhere()
                 done.append(act(visit))
                 self._reports.cache.forget()
                 return go_to(_own_address(request, visit.form.get("back")))

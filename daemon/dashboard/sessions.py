@@ -75,13 +75,16 @@ class Viewer:
         opened = self.grant.agents is None if agent is None else self.grant.opens(agent)
         return self.may_act_somewhere and opened
 
+    def require_act_somewhere(self) -> None:
+        """Raises `RequestRefused` (403) where it may change nothing at all, with the reason."""
+        if not self.has_key:
+            text = "nothing was changed: actions need a key with the right `act`"
+            raise RequestRefused(403, text, "no_key")
+        self.caller.require(Right.ACT)
+
     def require_act(self, agent: str | None) -> None:
         """Raises `RequestRefused` (403) where `may_act` is false, with the reason."""
-        if not self.has_key:
-            raise RequestRefused(
-                403, "nothing was changed: actions need a key with the right `act`", "no_key"
-            )
-        self.caller.require(Right.ACT)
+        self.require_act_somewhere()
         if not self.may_act(agent):
             text = "nothing was changed: this key is not for " + ("that agent" if agent else "all agents")
             raise RequestRefused(403, text, "agent_not_allowed")
