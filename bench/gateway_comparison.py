@@ -77,7 +77,7 @@ def compare(folder: Path, size: GatewayLoad, checkout: Path) -> dict[str, Any]:
         replica = f"http://127.0.0.1:{port_of(answering)}"
         common = f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\n[fleet]\nreplicas = ["{replica}"]\n'
         ours, theirs = _ours(folder / "keys", replica), _theirs(folder / "before", replica, checkout)
-        api_key = _make_key(ours.ledger)  # sent to both: OpenAI's clients always send one
+        keys = {ours.name: _make_key(ours.ledger)}  # the other one would refuse a key that it does not know
         started: dict[str, tuple[str, int]] = {}
         for gateway in (theirs, ours):
             port, config = free_port(), gateway.folder / "clorad.toml"
@@ -93,7 +93,7 @@ def compare(folder: Path, size: GatewayLoad, checkout: Path) -> dict[str, Any]:
         measured = {}
         for regime, asked in REGIMES.items():
             routes = {
-                (name, agent): GatewayRoute(url, agent, pid, api_key=api_key, asked=asked)
+                (name, agent): GatewayRoute(url, agent, pid, api_key=keys.get(name), asked=asked)
                 for name, (url, pid) in started.items()
                 for agent in (PLAIN, CAPTURED)
             }
