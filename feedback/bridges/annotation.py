@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from feedback.bridges.names import BAD, GOOD, USES, Use
+from feedback.bridges.names import USES, Use
 from feedback.bridges.traced import TracedAnswer
 from feedback.sending.event import FeedbackRefused, OutgoingEvent, build_outgoing_event
 
@@ -44,14 +44,14 @@ class ToolOptions:
     """What the operator says about one tool."""
 
     name: str
-    agent: str | None = None  # where the trace names none
-    author: str | None = None  # where the annotation names none
-    people: Mapping[str, str] = field(default_factory=dict)  # authors, by the tool's names for them
-    names: Mapping[str, Use] = field(default_factory=dict)
-    good: frozenset[str] = GOOD
-    bad: frozenset[str] = BAD
-    score_min: float = 0.0
-    score_max: float = 1.0
+    agent: str | None  # where the trace names none
+    author: str | None  # where the annotation names none
+    people: Mapping[str, str]  # authors, by the tool's names for them
+    names: Mapping[str, Use]
+    good: frozenset[str]
+    bad: frozenset[str]
+    score_min: float
+    score_max: float
 
     def use_of(self, name: str) -> Use:
         """What a field, question or score of this name holds."""

@@ -15,8 +15,9 @@ from feedback.bridges.annotation import (
     opinion_of,
 )
 from feedback.bridges.traced import TracedAnswer
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 
-OPTIONS = ToolOptions(name="ls", agent="billing")
+OPTIONS = build_tool_options(name="ls", agent="billing")
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ASK = ({"role": "user", "content": "cancel"},)
 
@@ -86,7 +87,7 @@ def test_people_are_known_by_one_name_in_all_tools() -> None:
         ({"about": TracedAnswer(said="no")}, OPTIONS, "no_interaction"),
         ({"about": TracedAnswer(messages=ASK), "said": Statement(kind="approve")}, OPTIONS, "no_interaction"),
         ({"person": None}, OPTIONS, "no_author"),
-        ({}, ToolOptions(name="ls"), "no_agent"),
+        ({}, build_tool_options(name="ls"), "no_agent"),
         ({"said": Statement(kind="correction", value="")}, OPTIONS, "refused: corrected"),
         ({"person": "x" * 300}, OPTIONS, "refused: author"),
     ],

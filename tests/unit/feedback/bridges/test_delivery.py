@@ -18,9 +18,10 @@ from feedback.sending.event import OutgoingEvent, SentFeedback
 from feedback.sending.kafka_sender import TextsOnly
 from tests.fakes.kafka import FakeKafka
 from tests.unit.feedback.bridges.test_annotation import AT, build_annotation
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.intake_builder import build_intake, build_ledger, run_intake_until
 
-OPTIONS = ToolOptions(name="ls", agent="sql")
+OPTIONS = build_tool_options(name="ls", agent="sql")
 LATER = AT + timedelta(minutes=1)
 
 

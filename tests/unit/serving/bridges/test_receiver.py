@@ -14,13 +14,13 @@ import httpx
 import pytest
 
 from deploy.kafka.broker import free_port
-from feedback.bridges.annotation import ToolOptions
 from feedback.bridges.delivery import Delivery
 from feedback.bridges.journal import SentJournal
 from feedback.client import FeedbackUnconfirmed
 from feedback.sending.event import OutgoingEvent, SentFeedback
 from serving.bridges.receiver import run_receiver
 from serving.bridges.webhook import FORMS, Webhook
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.bridges.tools.payloads import build_argilla, build_label_studio, build_text
 from tests.unit.serving.gateway.gateway_builder import (
     LOOPBACK,
@@ -70,7 +70,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     with ExitStack() as stack:
         webhooks = {}
         for name, kind in (("ls", "label-studio"), ("ar", "argilla")):
-            options = ToolOptions(name=name, people={"5": "ann"})
+            options = build_tool_options(name=name, people={"5": "ann"})
             journal = stack.enter_context(SentJournal(folder / f"{name}.jsonl"))
             verify, read = FORMS[kind]
             delivery = Delivery(kind, options, journal, lambda event: running.send(event))

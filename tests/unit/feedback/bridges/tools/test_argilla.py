@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from feedback.bridges.annotation import AnnotationRefused, Statement, ToolOptions
+from feedback.bridges.annotation import AnnotationRefused, Statement
 from feedback.bridges.tools.argilla import annotations_of
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.bridges.tools.payloads import ASK, build_argilla
 
-OPTIONS = ToolOptions(name="ar", score_min=1.0, score_max=5.0)
+OPTIONS = build_tool_options(name="ar", score_min=1.0, score_max=5.0)
 
 
 def test_a_submitted_response_keeps_its_author_its_comment_and_what_it_is_about() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from feedback.bridges.annotation import AnnotationRefused, Statement, ToolOptions
 from feedback.bridges.tools.label_studio import annotations_of
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.bridges.tools.payloads import (
     build_choice,
     build_label_studio,
@@ -14,7 +15,7 @@ from tests.unit.feedback.bridges.tools.payloads import (
     build_text,
 )
 
-OPTIONS = ToolOptions(name="ls", score_min=1.0, score_max=5.0)
+OPTIONS = build_tool_options(name="ls", score_min=1.0, score_max=5.0)
 
 
 def said_in(*results: dict[str, Any], options: ToolOptions = OPTIONS) -> Statement | None:
@@ -48,7 +49,7 @@ def test_choices_and_ratings_are_opinions() -> None:
 
 
 def test_names_of_ones_own_say_what_a_field_holds() -> None:
-    options = ToolOptions(name="ls", names={"better": "correction", "topic": "ignored"})
+    options = build_tool_options(name="ls", names={"better": "correction", "topic": "ignored"})
     results = (build_choice("topic", "billing"), build_text("better", "cancel", "(1042)"))
     assert said_in(*results, options=options) == Statement(kind="correction", value="cancel\n(1042)")
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from feedback.bridges.annotation import AnnotationRefused, Statement, ToolOptions, event_of
+from feedback.bridges.annotation import AnnotationRefused, Statement, event_of
 from feedback.bridges.tool_client import ToolClient
 from feedback.bridges.tools.langfuse import LangfuseScores, said_by
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.sending.answering_server import Answer, AnsweringServer, build_answering_server
 
-OPTIONS = ToolOptions(name="lf", agent="billing", people={"user-123": "ann"})
+OPTIONS = build_tool_options(name="lf", agent="billing", people={"user-123": "ann"})
 SINCE = datetime(2026, 11, 16, tzinfo=UTC)
 TRACE = {"id": "t-1", "userId": "customer-9", "metadata": {"clorad.interaction": "i-1"}}
 OBSERVATION = {

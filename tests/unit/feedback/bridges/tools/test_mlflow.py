@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from feedback.bridges.annotation import AnnotationRefused, Statement, ToolOptions, event_of
+from feedback.bridges.annotation import AnnotationRefused, Statement, event_of
 from feedback.bridges.tool_client import ToolAway, ToolClient
 from feedback.bridges.tools.mlflow import MlflowAssessments, said_by
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.sending.answering_server import Answer, AnsweringServer, build_answering_server
 
-OPTIONS = ToolOptions(name="ml", agent="billing")
+OPTIONS = build_tool_options(name="ml", agent="billing")
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "mlflow.json").read_text())["search"]
 SINCE = datetime(2026, 11, 16, tzinfo=UTC)
 HUMAN = {"source_type": "HUMAN", "source_id": "ann"}

@@ -9,12 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from feedback.bridges.annotation import Statement, ToolOptions, event_of
+from feedback.bridges.annotation import Statement, event_of
 from feedback.bridges.tool_client import ToolAway, ToolClient
 from feedback.bridges.tools.phoenix import PhoenixAnnotations, said_by
+from tests.unit.feedback.bridges.tool_options_builder import build_tool_options
 from tests.unit.feedback.sending.answering_server import Answer, AnsweringServer, build_answering_server
 
-OPTIONS = ToolOptions(name="ph", agent="billing")
+OPTIONS = build_tool_options(name="ph", agent="billing")
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "phoenix.json").read_text())
 SINCE = datetime(2026, 11, 16, tzinfo=UTC)
 
