@@ -73,13 +73,22 @@ def find(
     ]
 
 
-def send(events: Iterable[GitEvent], *, signing: KafkaSender, plain: KafkaSender) -> dict[str, str]:
+def send(
+    events: Iterable[GitEvent],
+    *,
+    signing: KafkaSender,
+    plain: KafkaSender,
+    why_not_believed: Callable[[str], str | None],
+) -> dict[str, str]:
     """Send the events, by `signing` where the settings name the author. Returns what became of each, by id.
 
-    Raises `SendAgain`.
+    `why_not_believed` says of a source why intake would refuse what is signed under it. Raises `SendAgain`.
     """
     fates: dict[str, str] = {}
     for event in events:
+        if event.is_signed and (why := why_not_believed(event.source)) is not None:
+            fates[event.id] = f"not sent: {why}"
+            continue
         sender = signing if event.is_signed else plain
         try:
             outgoing = build_outgoing_event(

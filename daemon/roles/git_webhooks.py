@@ -8,7 +8,7 @@ from daemon.roles.gateway import limits_of
 from daemon.roles.git_scans import BranchScans, find, send
 from daemon.roles.startup import cluster_of
 from daemon.settings import Settings
-from daemon.signers import sending_key
+from daemon.signers import sending_key, why_not_believed
 from feedback.bridges.git.webhooks import BranchUpdate
 from feedback.sending.kafka_sender import KafkaSender
 from ledger.database import Database
@@ -42,7 +42,8 @@ def git_webhooks(settings: Settings) -> Iterator[tuple[dict[str, GitWebhook], Br
                 fetch=True,
             )
             events = [event for interaction in bridged for event in interaction.events]
-            return len(send(events, signing=signing, plain=plain))
+            believed = partial(why_not_believed, settings.feedback)
+            return len(send(events, signing=signing, plain=plain, why_not_believed=believed))
 
         scans = BranchScans(scan)
         yield (

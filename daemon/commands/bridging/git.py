@@ -13,7 +13,7 @@ from daemon.console import CommandFailed, console, count, show_json, table
 from daemon.exit_codes import ExitCode
 from daemon.roles.git_scans import BridgedInteraction, find, send
 from daemon.settings import Settings
-from daemon.signers import sending_key
+from daemon.signers import sending_key, why_not_believed
 from feedback.bridges.git.git_events import GitEvent
 from feedback.bridges.git.repository import GitFailed
 from feedback.bridges.git.webhooks import BranchUpdate, PayloadRefused, branch_update
@@ -76,7 +76,12 @@ def _send_all(settings: Settings, events: Iterable[GitEvent]) -> dict[str, str]:
     key = sending_key(settings.feedback)
     with closing(KafkaSender(cluster, key=key)) as signing, closing(KafkaSender(cluster, key=None)) as plain:
         try:
-            return send(events, signing=signing, plain=plain)
+            return send(
+                events,
+                signing=signing,
+                plain=plain,
+                why_not_believed=partial(why_not_believed, settings.feedback),
+            )
         except SendAgain as fault:
             reason = f"Kafka at {settings.kafka.bootstrap_servers} did not acknowledge an event"
             advice = "run it again: what was sent counts once"

@@ -90,11 +90,20 @@ def test_only_events_of_named_authors_are_signed_and_what_cannot_be_sent_is_said
     events = [build_event("e1", is_signed=True), build_event("e2"), build_event("e3", value=7.0)]
     key = SigningKey(id="git", algorithm=Algorithm.HMAC_SHA256, secret=b"s" * 32)
     with closing(KafkaSender(kafka, key=key)) as signing, closing(KafkaSender(kafka, key=None)) as plain:
-        fates = send(events, signing=signing, plain=plain)
+        fates = send(events, signing=signing, plain=plain, why_not_believed=lambda _: None)
     assert fates == {"e1": "sent", "e2": "sent", "e3": "not sent: value: less_than_equal (1.0)"}
     headers = [dict(record.headers) for record in kafka.sent_records(FEEDBACK_TOPIC)]
     assert [header.get("ce_cloradsigner") for header in headers] == [b"git", None]
     assert headers[0]["ce_time"] == b"2026-01-02T00:00:00+00:00"
+
+
+def test_nothing_is_signed_that_intake_would_refuse() -> None:
+    events = [build_event("e1", is_signed=True), build_event("e2")]
+    kafka = FakeKafka()
+    kafka.create_named(FEEDBACK_TOPIC, partitions=1)
+    with closing(KafkaSender(kafka, key=None)) as plain:
+        fates = send(events, signing=plain, plain=plain, why_not_believed=lambda source: f"needs {source}")
+    assert fates == {"e1": "not sent: needs //git/r", "e2": "sent"}
 
 
 def build_event(id: str, *, is_signed: bool = False, value: float = 1.0) -> GitEvent:

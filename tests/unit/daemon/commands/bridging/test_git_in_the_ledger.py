@@ -47,7 +47,9 @@ class Team:
         bridged = find(SETTINGS, captures, self.repository.path, branch="main", agent=None, merges={})
         sent = [event for interaction in bridged for event in interaction.events]
         with closing(KafkaSender(self._kafka, key=None)) as plain:
-            assert set(send(sent, signing=plain, plain=plain).values()) <= {"sent"}
+            assert set(send(sent, signing=plain, plain=plain, why_not_believed=lambda _: None).values()) <= {
+                "sent"
+            }
         ledger = intake_ledger(self.database)
         intake = build_intake(self._kafka, ledger, self._topics)
         total = len(self._kafka.sent_records(self._topics.feedback))
