@@ -158,7 +158,7 @@ def test_a_file_that_is_no_toml_is_named() -> None:
         ('[fleet]\nreplicas = ["127.0.0.1:8000"]', ["fleet.replicas.0", "must be http://host:port"]),
         ('[fleet]\nreplicas = ["http://[::1:8000"]', ["fleet.replicas.0", "must be http://host:port"]),
         ('[telemetry]\notlp_endpoint = "otel:4318"', ["telemetry.otlp_endpoint", "must be http://host:port"]),
-        ("[telemetry]\nhealth_port = 65532", ["telemetry.health_port", "65531"]),
+        ("[telemetry]\nhealth_port = 65532", ["telemetry.health_port", "65530"]),
         ("[agents.b]\nrecipe = {rang = 4}", ["agents.b.recipe", "unknown recipe settings rang", "rank"]),
         ('[agents.b]\nrecipe = {preset = "ppo"}', ["agents.b.recipe", "unknown preset; known: grpo"]),
         ("[agents.b]\nrecipe = {preset = 1}", ["agents.b.recipe", "preset must be a text"]),
