@@ -8,6 +8,7 @@ first paint is Chromium's where it is installed, with Playwright: else the time 
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 from sqlalchemy import Engine, event
 
 from bench.commit import commit
@@ -159,6 +161,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int)
     parser.add_argument("--events", type=int)
     options = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     small = (100, 20_000, 10) if options.quick else (1000, 400_000, 40)
     result = measure(agents=options.agents or small[0], events=options.events or small[1], repeats=small[2])
     if options.json:
