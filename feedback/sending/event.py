@@ -1,6 +1,7 @@
 """An event of feedback that a client is about to send, checked by the wire's own models before it leaves."""
 
 import json
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from pydantic import ValidationError
 
 from feedback import wire
 from feedback.complaints import complaint
-from feedback.tracing import traceparent_of
 
 _AUTHOR_OF_KEY = "the holder of the key"
 
@@ -46,9 +46,18 @@ class OutgoingEvent:
             "type": self.type,
             "time": self.time.isoformat(),
             "data": self.data,
-            **({} if (trace := traceparent_of()) is None else {"traceparent": trace}),
+            **({} if (trace := _current_trace()) is None else {"traceparent": trace}),
         }
         return json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _current_trace() -> str | None:
+    """The sender's trace. A program that does not use OpenTelemetry has none, and does not load it here."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from feedback.tracing import traceparent_of
+
+    return traceparent_of()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ class FeedbackEndpoint:
             if agent not in agents:
                 raise RequestRefused(404, "agent: not declared", "agent")
         occurred_s = envelope.occurred_s
-        with event_span("clorad.feedback", envelope.trace, kind=SpanKind.PRODUCER, agent=str(agent)) as span:
+        with event_span("clorad.post", envelope.trace, kind=SpanKind.PRODUCER, agent=str(agent)) as span:
             sent_trace = traceparent_of(span) or envelope.trace
         try:
             record = build_event_record(
