@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -108,11 +109,15 @@ def configured_base_hash(settings: Settings) -> str:
         raise RoleRefused(str(missing)) from None
 
 
-def cluster_of(settings: Settings) -> "Cluster":
-    """The connection settings of this installation for Kafka. Raises `RoleRefused`."""
+def cluster_of(settings: Settings, *, bootstrap_ms_max: int | None = None) -> "Cluster":
+    """The connection settings of this installation for Kafka. Raises `RoleRefused`.
+
+    `bootstrap_ms_max` bounds the wait for the first answer of a broker; None: as long as roles wait.
+    """
     from feedback.connection import Kafka
 
     try:
-        return Kafka(bootstrap_servers=settings.kafka.bootstrap_servers, options=settings.kafka.options)
+        kafka = Kafka(bootstrap_servers=settings.kafka.bootstrap_servers, options=settings.kafka.options)
     except ValueError as refusal:
         raise RoleRefused(f"kafka.options: {refusal}") from None
+    return kafka if bootstrap_ms_max is None else replace(kafka, bootstrap_ms_max=bootstrap_ms_max)

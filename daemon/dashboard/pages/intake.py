@@ -14,6 +14,9 @@ from feedback.topics import Topics
 from ledger.reports.audit import Place
 from ledger.reports.history.partition_fates import partition_fates
 
+BROKER_MS_MAX = 3_000
+"""Milliseconds that a page waits for a broker that does not answer."""
+
 
 def show_intake(visit: Visit) -> Response:
     """Partitions, fates and reasons; with `lag=1` the broker is asked for its end offsets."""
@@ -40,8 +43,9 @@ def show_intake(visit: Visit) -> Response:
 def _ends(visit: Visit) -> Mapping[Place, int]:
     """The broker's end offsets. Raises `CommandFailed`."""
     topics = Topics()
+    cluster = cluster_of(visit.settings, bootstrap_ms_max=BROKER_MS_MAX)
     try:
-        partitions = extents(cluster_of(visit.settings), (topics.feedback, topics.interactions))
+        partitions = extents(cluster, (topics.feedback, topics.interactions))
     except BrokerAway as away:
         raise broker_away(visit.settings, away) from None
     return {(extent.topic_id, extent.partition): extent.end for extent in partitions}
