@@ -13,7 +13,7 @@ from ledger.events import Role
 from ledger.versions.decisions import Verdict
 from serving.scoring.registry import ScorerRegistry
 from serving.scoring.verifier import HttpVerifier
-from tests.unit.examples.example_stage import ROOT
+from tests.integration.example_stage import ROOT
 from tests.unit.ledger.event_builder import build_event
 from tests.unit.serving.fleet.test_judging import JudgingSetup
 from tests.unit.serving.scoring.scorer_builder import install_functions

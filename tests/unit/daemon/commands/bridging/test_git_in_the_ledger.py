@@ -17,7 +17,7 @@ from ledger.events import Interaction
 from ledger.learning import event_queries
 from ledger.schema import events
 from tests.fakes.kafka import FakeKafka
-from tests.unit.examples.example_stage import intake_ledger
+from tests.integration.example_stage import intake_ledger
 from tests.unit.feedback.bridges.git import git_builder
 from tests.unit.feedback.bridges.git.git_builder import AGENT, ANN, BOB, BuiltRepository
 from tests.unit.feedback.intake_builder import build_intake, run_intake_until

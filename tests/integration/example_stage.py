@@ -42,7 +42,7 @@ from tests.unit.serving.fleet.test_leader import RecordedHealth, running
 from tests.unit.serving.gateway.gateway_builder import build_gateway, wait_until
 from tests.unit.serving.serving_environment import ServingEnvironment, build_environment
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 AGENTS = ("one", "two", "three", "four")
 LEARNER_EVERY_S = 0.1
 ROLE_KEY = "c3" * 32

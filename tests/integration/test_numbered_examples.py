@@ -11,7 +11,7 @@ from deploy.kafka.broker import free_port
 from deploy.kafka.mock import API_VERSION, MockCluster
 from feedback.topics import Topics
 from tests.fakes.vllm import FakeVLLM
-from tests.unit.examples.example_stage import ROOT, build_stage, run_example
+from tests.integration.example_stage import ROOT, build_stage, run_example
 
 FILES = sorted((ROOT / "examples").glob("0*.py"))
 LINES_MAX = 60
