@@ -4,6 +4,7 @@ from sqlalchemy import text
 
 from ledger.database import Database, now_s
 from ledger.learning.event_queries import conversation, event_by_uid, events_named
+from tests.unit.feedback.intake_builder import wait_until
 from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
 
 
@@ -40,8 +41,14 @@ def test_what_is_captured_later_is_no_part_of_a_conversation_as_it_was(database:
     keep(database, build_interaction("t0", conversation="talk", turn=0), partition=INTERACTIONS)
     with database.read() as connection:
         then_s = now_s(connection)
+    wait_until(lambda: _time_of(database) > then_s)  # SQLite's clock has milliseconds
     keep(database, build_interaction("t1", conversation="talk", turn=1), partition=INTERACTIONS)
     with database.read() as connection:
         assert [each.id for each in conversation(connection, "billing", "talk")] == ["t0", "t1"]
         then = conversation(connection, "billing", "talk", until_s=then_s)
     assert [each.id for each in then] == ["t0"]
+
+
+def _time_of(database: Database) -> float:
+    with database.read() as connection:
+        return now_s(connection)
