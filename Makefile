@@ -53,12 +53,12 @@ lint: setup  ## ruff, mypy --strict, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-check: setup  ## for every day: lint and, beside it, `make unit` (4 to 5 minutes)
+check: setup  ## for every day: lint and, beside it, `make unit` (4 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 lint unit
 
 unit: setup  ## the unit tests that need no server
 	$(if $(MEMORY_FOLDER),PYTEST_DEBUG_TEMPROOT=$(MEMORY_FOLDER)) \
-	  $(BIN)/python -m pytest $(UNIT_PARALLEL) -m "not (kafka or vllm or postgres or promtool or browser)" tests/unit
+	  $(BIN)/python -m pytest $(UNIT_PARALLEL) -m "not (kafka or vllm or postgres or promtool or browser or slow)" tests/unit
 
 test: lint  ## everything: lint, unit, contract, integration, acceptance (15 minutes on two quiet cores)
 	$(BIN)/python -m pytest $(PARALLEL) $(REQUIRED) tests

@@ -14,6 +14,8 @@ from tests.unit.engine import tiny_base
 from tests.unit.engine.machines import Machine, on_every_machine
 from tests.unit.engine.tiny_engine import RECIPE, TinyEngine, build_demonstrations, relative_distance
 
+pytestmark = pytest.mark.slow
+
 SIZES = StepSizes(learning_rate=1e-2, beta1=0.9, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
 TENANTS = st.lists(
     st.tuples(st.integers(1, 4), st.sampled_from([2, 4, 8]), st.integers(0, 40)), min_size=2, max_size=5

@@ -34,6 +34,8 @@ from ledger.versions.lineage import Version
 from tests.unit.ledger.event_builder import DEAD_LETTERS, FEEDBACK, build_batch, build_event, build_retraction
 from tests.unit.ledger.turn_builder import FORM, build_decision, build_plan, record
 
+pytestmark = pytest.mark.slow
+
 AGENTS = ("billing", "sql")
 SETTINGS = settings(
     max_examples=15,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from rewards.exchange import History
 from rewards.labelling import episodes_of_turn, settle_for_planning
 from rewards.suite import suite
 from rewards.supporters import find_supporters
+
+pytestmark = pytest.mark.slow
 
 texts = st.sampled_from(["stop order 5", "stop order 6", "a", "é字 x", " ", "0"]) | st.text(
     min_size=1, max_size=9

@@ -14,6 +14,8 @@ import pytest
 
 from tests.unit.daemon.conftest import Clorad
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 WAIT_S = 40.0
 ONLY_INTAKE = [word for role in ("learner", "fleet", "gateway", "dashboard") for word in ("--without", role)]

@@ -26,6 +26,8 @@ from tests.unit.daemon.doctor.doctored_installation import AGENT, DoctoredInstal
 from tests.unit.engine.tiny_base import build_base_directory
 from tests.unit.ledger.event_builder import build_event, build_outcome
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 
 Plant = Callable[[DoctoredInstallation], object]

@@ -39,6 +39,8 @@ from tests.unit.ledger.event_builder import (
     build_retraction,
 )
 
+pytestmark = pytest.mark.slow
+
 OTHER = Partition(cluster_id="c1", topic=FEEDBACK_TOPIC, topic_id="t1", number=1)
 INTERACTIONS = Partition(cluster_id="c1", topic=INTERACTIONS_TOPIC, topic_id="t2", number=0)
 SETTINGS = settings(

@@ -8,6 +8,8 @@ from serving.gateway.edge.openapi import openapi_document
 from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
 from tests.unit.serving.serving_environment import ServingEnvironment
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_document_is_published(gateway: RunningGateway) -> None:
     assert gateway.get("/openapi.json").json() == openapi_document()
