@@ -80,9 +80,9 @@ def test_numbers_in_the_headers_of_a_diff_follow_the_edit() -> None:
     ],
 )
 def test_a_call_that_writes_a_file_gets_the_edit(name: str, field: str, extra: dict[str, str]) -> None:
-    reply = build_call(name, path="/work/store.py", **{field: SAID}, **extra)
+    reply = build_call(name, path="/srv/store.py", **{field: SAID}, **extra)
     rendered = render(reply, [build_file(OLD, SAID, NOW)])
-    assert arguments_of(rendered.reply) == {"path": "/work/store.py", field: NOW, **extra}
+    assert arguments_of(rendered.reply) == {"path": "/srv/store.py", field: NOW, **extra}
 
 
 def test_a_call_that_replaces_a_text_gets_the_edit_also_within_a_line() -> None:
