@@ -7,7 +7,6 @@ import structlog
 
 from daemon.dashboard.application import Dashboard
 from daemon.dashboard.reports import Reports
-from daemon.dashboard.server import serve_pages
 from daemon.dashboard.sessions import Sessions
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused
@@ -18,8 +17,12 @@ from daemon.setting_groups.dashboard import DashboardSettings
 from daemon.settings import Settings
 from serving.gateway.access.authentication import AuthenticationOptions, Authenticator
 from serving.gateway.access.origins import OriginRules
+from serving.watched_server import bounded_server, serve_alone
 
 log = structlog.get_logger(__name__)
+
+DRAIN_S_MAX = 5.0
+"""Seconds that pages in flight may take after SIGTERM."""
 
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
@@ -34,13 +37,19 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         reports = Reports(settings=settings, database=database)
         with closing(reports.cache):
             try:
-                serve_pages(
-                    Dashboard(reports, sessions_of(options, reports)).application(),
+                serve_alone(
+                    bounded_server(
+                        Dashboard(reports, sessions_of(options, reports)).application(),
+                        limits_of(settings.gateway.limits),
+                        lifespan="off",
+                        drain_s_max=DRAIN_S_MAX,
+                    ),
                     host=options.host,
                     port=options.port,
-                    limits=limits_of(settings.gateway.limits),
                     stopping=stopping,
                     health=health,
+                    loop="dashboard",
+                    part="pages",
                 )
             except OSError:
                 where = f"{options.host}:{options.port}"

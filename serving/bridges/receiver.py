@@ -1,25 +1,21 @@
 """The HTTP server that tools call: one path for each tool, behind the bounds of the gateway's edge."""
 
-import math
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from serving.bridges.webhook import PATH
 from serving.gateway.access.control import AccessControl, AccessOptions
-from serving.gateway.app import listening_socket
 from serving.gateway.edge.application import EdgeApplication, Endpoint, Endpoints
-from serving.gateway.edge.bounded_connection import connection_factory
 from serving.gateway.edge.file_limit import fit_to_file_limit
 from serving.gateway.edge.http_request import HttpRequest
 from serving.gateway.edge.limits import GatewayLimits
-from serving.gateway.shutdown import ACCEPTED_AT_ONCE, GatewayServer, ShutdownWatcher
 from serving.health_report import HealthReport
+from serving.watched_server import bounded_server, serve_alone
 
 
 class WebhookAnswer(Protocol):
@@ -70,37 +66,12 @@ def run_receiver(
     """Answer webhooks until told to stop; then finish those in flight. Raises `OSError`."""
     limits = fit_to_file_limit(limits)
     app = build_receiver(webhooks, limits=limits, access=access, stopping=stopping)
-    server = GatewayServer(
-        uvicorn.Config(
-            app,
-            lifespan="on",
-            http=connection_factory(limits),
-            ws="none",
-            backlog=ACCEPTED_AT_ONCE,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_keep_alive=math.ceil(limits.idle_s_max),
-        ),
-        drain_s_max=DRAIN_S_MAX,
+    serve_alone(
+        bounded_server(app, limits, lifespan="on", drain_s_max=DRAIN_S_MAX),
+        host=host,
+        port=port,
+        stopping=stopping,
+        health=health,
+        loop="receiver",
+        part="receiver",
     )
-    over = threading.Event()
-    with listening_socket(host, port) as listening:
-        watch = threading.Thread(
-            target=ShutdownWatcher(server, delay_s=0.0).watch,
-            args=(stopping, over),
-            kwargs={
-                "check": lambda: health.ready("receiver", True),
-                "alive": lambda: health.alive("receiver"),
-                "unready": lambda: health.ready("receiver", False, "asked to stop"),
-                "broken": lambda: False,
-            },
-            name="receiver-watch",
-        )
-        watch.start()
-        try:
-            server.run(sockets=[listening])
-        finally:
-            stopping.set()
-            over.set()
-            watch.join()

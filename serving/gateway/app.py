@@ -4,8 +4,6 @@ The gateway writes captures and feedback to Kafka and nothing else. It needs the
 that it routes by the last table it read.
 """
 
-import math
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from serving.gateway.access.control import AccessControl, AccessOptions
 from serving.gateway.answering import Responder
 from serving.gateway.edge.application import EdgeApplication, Endpoints
-from serving.gateway.edge.bounded_connection import connection_factory
 from serving.gateway.edge.file_limit import fit_to_file_limit
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.edge.request_fields import FieldRules
@@ -33,8 +29,9 @@ from serving.gateway.forwarding import open_forwarder
 from serving.gateway.live_counter import LiveCounter
 from serving.gateway.recorder import Recorder
 from serving.gateway.routing import RoutingTable, keep_fresh
-from serving.gateway.shutdown import ACCEPTED_AT_ONCE, BACKLOG, GatewayServer, ShutdownWatcher
+from serving.gateway.shutdown import ShutdownWatcher
 from serving.health_report import HealthReport
+from serving.watched_server import bounded_server, listening_socket
 
 log = structlog.get_logger(__name__)
 
@@ -137,19 +134,8 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
     """
     options = gateway.options
     limits = fit_to_file_limit(options.limits)
-    server = GatewayServer(
-        uvicorn.Config(
-            build_app(gateway, limits, stopping),
-            lifespan="on",
-            http=connection_factory(limits),
-            ws="none",
-            backlog=ACCEPTED_AT_ONCE,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # a client could name any address, and have its requests counted there
-            timeout_keep_alive=math.ceil(limits.idle_s_max),
-        ),
-        drain_s_max=options.drain_s_max,
+    server = bounded_server(
+        build_app(gateway, limits, stopping), limits, lifespan="on", drain_s_max=options.drain_s_max
     )
     over = threading.Event()
     loops: list[Callable[[], None]] = [
@@ -178,12 +164,6 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
             over.set()
     for loop in (*running, watch):
         loop.result()
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket bound here: a port that is taken is an `OSError`, where uvicorn would end the process."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def _readiness_check(table: RoutingTable, health: HealthReport) -> Callable[[], None]:
