@@ -21,12 +21,11 @@ from feedback.connection import Cluster
 from feedback.inspection import BrokerAway, Extent
 from feedback.sending.attempts import SendAgain
 from feedback.sending.event import FeedbackRefused, build_outgoing_event
-from feedback.sending.kafka_sender import KafkaSender
+from feedback.sending.kafka_sender import ACK_S_MAX, KafkaSender
 from feedback.topics import Topics
 from feedback.tracing import event_span
 from ledger.reports.audit import Place
 
-ACK_S_MAX = 10.0
 TRACE_S_MAX = 2.0
 
 
@@ -76,13 +75,9 @@ def _send(
 ) -> dict[str, Any]:
     if (why := why_not_believed(settings.feedback, source)) is not None:
         raise CommandFailed(f"not sent: {why}", code=ExitCode.CHANGE_NEEDED)
-    key = sending_key(settings.feedback)
-    rights = settings.feedback.signers[key.id].rights if key else ()
     try:
         event = build_outgoing_event(kind, data, source=source, event_id=event_id)
-        with closing(
-            KafkaSender(cluster(settings), key=key, rights=rights, ack_s_max=ACK_S_MAX, close_s_max=1.0)
-        ) as sender:
+        with closing(sender_of(settings)) as sender:
             sent = sender.post(event, left_s=2 * ACK_S_MAX)
     except FeedbackRefused as complaint:
         raise CommandFailed(f"not sent: {complaint}", code=ExitCode.USAGE) from None
@@ -91,6 +86,13 @@ def _send(
         advice = f"it may be there all the same: sent again with --id {event.id} it counts once"
         raise CommandFailed(f"{reason}; {advice}", code=ExitCode.TRY_AGAIN) from None
     return {"uid": sent.uid, "topic": sent.topic, "partition": sent.partition, "offset": sent.offset}
+
+
+def sender_of(settings: Settings) -> KafkaSender:
+    """What sends a person's events: signed, with the signer's rights, where `feedback.sign_as` names one."""
+    key = sending_key(settings.feedback)
+    rights = settings.feedback.signers[key.id].rights if key else ()
+    return KafkaSender(cluster(settings), key=key, rights=rights, ack_s_max=ACK_S_MAX, close_s_max=1.0)
 
 
 def extents(settings: Settings) -> tuple[Extent, ...]:

@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.text import Text
 
-from daemon.commands.broker import cluster
+from daemon.commands.broker import sender_of
 from daemon.console import CommandFailed, console, count, fields, show_json, table
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
-from daemon.signers import sending_key, why_not_believed
+from daemon.signers import why_not_believed
 from feedback.producer import NotAcknowledged, Sent
 from feedback.sending.event import FeedbackRefused, OutgoingEvent
-from feedback.sending.kafka_sender import ACK_S_MAX, KafkaSender
+from feedback.sending.kafka_sender import ACK_S_MAX
 from feedback.training_files import ImportOptions, LineRefused, events_of_line, lines_of
 
 IN_FLIGHT_MAX = 500
@@ -96,11 +96,7 @@ class _Sending:
     """Keeps at most `IN_FLIGHT_MAX` events on their way."""
 
     def __init__(self, settings: Settings, stack: ExitStack, report: ImportReport) -> None:
-        key = sending_key(settings.feedback)
-        rights = settings.feedback.signers[key.id].rights if key else ()
-        self._sender = KafkaSender(
-            cluster(settings), key=key, rights=rights, ack_s_max=ACK_S_MAX, close_s_max=1.0
-        )
+        self._sender = sender_of(settings)
         stack.callback(self._sender.close)
         self._servers = settings.kafka.bootstrap_servers
         self._report = report

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from daemon.commands import broker
 from daemon.commands.sending import import_file
 from tests.fakes.kafka import FakeKafka
 from tests.unit.daemon.conftest import Clorad
@@ -39,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     kafka = FakeKafka()
-    monkeypatch.setattr(import_file, "cluster", lambda _: kafka)
+    monkeypatch.setattr(broker, "cluster", lambda _: kafka)
     return kafka
 
 
@@ -100,7 +101,8 @@ def test_a_file_whose_lines_are_all_used_ends_with_zero(
 def test_while_kafka_is_away_nothing_is_lost(
     clorad: Clorad, file: Path, kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_file, "ACK_S_MAX", 0.5)
+    for module in (broker, import_file):
+        monkeypatch.setattr(module, "ACK_S_MAX", 0.5)
     topics = kafka.create_all(partitions=1)
     kafka.away = True
     result = clorad("import", str(file), "--agent", "sql", "--author", "ann")
