@@ -129,7 +129,8 @@ class Recorder:
 
     def count(self, fate: str, interactions: int = 1) -> None:
         """Count interactions by their fate: one of `LOST` or `LEFT_OUT`, a reason of intake, or `kept`."""
-        _captured.add(interactions, {"fate": fate})
+        if interactions:
+            _captured.add(interactions, {"fate": fate})
 
     def put(self, capture: Capture) -> None:
         """Queue a capture; one that is too large for an event, or for the queue, is dropped and counted."""

@@ -5,7 +5,7 @@ of trouble and captures are read from that.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,6 +182,20 @@ def function_tool(tool: Mapping[str, Any], *, parameters: Any) -> dict[str, Any]
         "type": "function",
         "function": {name: value for name, value in fields.items() if value is not None},
     }
+
+
+def function_tools(
+    tools: Any, parameters_of: Callable[[Mapping[str, Any]], Any], *, fields: Set[str]
+) -> list[dict[str, Any]]:
+    """Tools that the client runs, as tools of a chat. `fields` are all that one may have. Raises `NoChat`."""
+    if not isinstance(tools, list):
+        raise NoChat("other_tools")
+    translated = []
+    for tool in tools:
+        if not isinstance(tool, dict) or not tool.keys() <= fields:
+            raise NoChat("other_tools")
+        translated.append(function_tool(tool, parameters=parameters_of(tool)))
+    return translated
 
 
 def whole_choice(

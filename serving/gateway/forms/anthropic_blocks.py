@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.gateway.forms.answer_form import NoChat, chat_content, function_tool, texts_of_parts
+from serving.gateway.forms.answer_form import NoChat, chat_content, function_tools, texts_of_parts
 
 _TOOL_FIELDS = frozenset({"type", "name", "description", "input_schema", "strict", "cache_control"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -39,18 +39,14 @@ def messages_of(asked: Any) -> list[dict[str, Any]]:
 
 def tools_of(tools: Any) -> list[dict[str, Any]]:
     """The tools that the client runs, as tools of a chat. Raises `NoChat`."""
-    if not isinstance(tools, list):
+    return function_tools(tools, _parameters_of, fields=_TOOL_FIELDS)
+
+
+def _parameters_of(tool: Mapping[str, Any]) -> dict[str, Any]:
+    schema = tool.get("input_schema")
+    if not isinstance(schema, dict) or tool.get("type") not in (None, "custom"):
         raise NoChat("other_tools")
-    translated = []
-    for tool in tools:
-        if not isinstance(tool, dict) or not tool.keys() <= _TOOL_FIELDS:
-            raise NoChat("other_tools")
-        schema = tool.get("input_schema")
-        if not isinstance(schema, dict) or tool.get("type") not in (None, "custom"):
-            raise NoChat("other_tools")
-        schema = schema if "type" in schema else {**schema, "type": "object"}
-        translated.append(function_tool(tool, parameters=schema))
-    return translated
+    return schema if "type" in schema else {**schema, "type": "object"}
 
 
 def tool_choice_of(choice: Any) -> Any:

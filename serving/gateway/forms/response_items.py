@@ -7,7 +7,7 @@ the agent that follow each other are one message. `NoChat` says what has no chat
 from collections.abc import Mapping
 from typing import Any
 
-from serving.gateway.forms.answer_form import NoChat, chat_content, function_tool, texts_of_parts
+from serving.gateway.forms.answer_form import NoChat, chat_content, function_tools, texts_of_parts
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXTS = ("input_text", "output_text", "text")
@@ -43,14 +43,13 @@ def messages_of(items: Any, instructions: Any) -> list[dict[str, Any]]:
 
 def tools_of(tools: Any) -> list[dict[str, Any]]:
     """The functions as tools of a chat. Raises `NoChat`."""
-    if not isinstance(tools, list):
+    return function_tools(tools, _parameters_of, fields=_TOOL_FIELDS)
+
+
+def _parameters_of(tool: Mapping[str, Any]) -> Any:
+    if tool.get("type") != "function":
         raise NoChat("other_tools")
-    translated = []
-    for tool in tools:
-        if not isinstance(tool, dict) or tool.get("type") != "function" or not tool.keys() <= _TOOL_FIELDS:
-            raise NoChat("other_tools")
-        translated.append(function_tool(tool, parameters=tool.get("parameters")))
-    return translated
+    return tool.get("parameters")
 
 
 def tool_choice_of(choice: Any) -> Any:
