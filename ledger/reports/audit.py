@@ -24,6 +24,11 @@ from ledger.schema import dead_letters, events, positions, ranges
 Place = tuple[str, int]
 """Topic id and partition."""
 
+FATE_SUMS = tuple(
+    func.sum(ranges.c[name]).label(name) for name in ("records", "stored", "dead", "duplicates")
+)
+"""How many records of a partition were read, and what became of them; to be grouped by partition."""
+
 _NO_FIRSTS: Mapping[Place, int] = {}
 
 
@@ -176,10 +181,7 @@ def _partitions(connection: Connection) -> Iterable[PartitionAudit]:
         select(
             ranges.c.topic_id,
             ranges.c.partition,
-            func.sum(ranges.c.records).label("records"),
-            func.sum(ranges.c.stored).label("stored"),
-            func.sum(ranges.c.dead).label("dead"),
-            func.sum(ranges.c.duplicates).label("duplicates"),
+            *FATE_SUMS,
             func.sum(covered).filter(ranges.c.gap.is_(None)).label("holes"),
             func.sum(covered).filter(ranges.c.gap.is_not(None)).label("given_up"),
         )

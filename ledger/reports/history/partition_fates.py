@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from ledger.reports.audit import FATE_SUMS
 from ledger.schema import ranges
 
 
@@ -25,10 +26,7 @@ def partition_fates(connection: Connection) -> dict[tuple[str, int], PartitionFa
     query = select(
         ranges.c.topic_id,
         ranges.c.partition,
-        func.sum(ranges.c.records).label("records"),
-        func.sum(ranges.c.stored).label("stored"),
-        func.sum(ranges.c.dead).label("dead"),
-        func.sum(ranges.c.duplicates).label("duplicates"),
+        *FATE_SUMS,
         func.count(ranges.c.gap).label("gaps"),
     ).group_by(ranges.c.topic_id, ranges.c.partition)
     return {
