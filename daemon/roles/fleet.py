@@ -36,38 +36,14 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         name_ledger(identity.ledger_id)
         redactor = Redactor(identity.fingerprint)
         failpoint = Failpoints(settings.failpoint)
-        gate = settings.gate
         canary = canary_options(settings)
         own_fleet = build_fleet(
             database,
             settings.fleet.replicas,
-            FleetOptions(
-                store=settings.store.path,
-                base_hash=configured_base_hash(settings),
-                holder=lease_holder(),
-                # A second more than the longest answer: routing must have moved before anything is unloaded.
-                replica=ReplicaOptions(
-                    adapters_max=settings.fleet.adapters_max,
-                    unload_after_s=settings.fleet.request_s_max + 1.0,
-                ),
-                judging=JudgingOptions(
-                    limits=GateLimits(
-                        alpha=gate.alpha,
-                        kl_nats_max=gate.kl_nats_max,
-                        authors_min=gate.authors_min,
-                        suite_min=gate.suite_min,
-                    ),
-                    asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
-                    scoring=ScoringOptions(
-                        wait_s_max=gate.scorer_s_max,
-                        total_s_max=gate.scoring_s_max,
-                        in_flight_max=gate.in_flight_max,
-                    ),
-                    canary=canary,
-                    image=settings.rejudge.image,
-                ),
+            _options(settings),
+            suite=partial(
+                suite_questions, limit=settings.gate.suite_max, settle_s=settings.learning.settle_s
             ),
-            suite=partial(suite_questions, limit=gate.suite_max, settle_s=settings.learning.settle_s),
             whole_suite=partial(
                 suite_questions, limit=SUITE_COUNTED_MAX, settle_s=settings.learning.settle_s
             ),
@@ -91,3 +67,34 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                 "ledger-metrics": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
             },
         )
+
+
+def _options(settings: Settings) -> FleetOptions:
+    """What the settings say about the fleet."""
+    gate = settings.gate
+    return FleetOptions(
+        store=settings.store.path,
+        base_hash=configured_base_hash(settings),
+        holder=lease_holder(),
+        # A second more than the longest answer: routing must have moved before anything is unloaded.
+        replica=ReplicaOptions(
+            adapters_max=settings.fleet.adapters_max,
+            unload_after_s=settings.fleet.request_s_max + 1.0,
+        ),
+        judging=JudgingOptions(
+            limits=GateLimits(
+                alpha=gate.alpha,
+                kl_nats_max=gate.kl_nats_max,
+                authors_min=gate.authors_min,
+                suite_min=gate.suite_min,
+            ),
+            asking=AskingOptions(tokens_max=gate.answer_tokens_max, in_flight_max=gate.in_flight_max),
+            scoring=ScoringOptions(
+                wait_s_max=gate.scorer_s_max,
+                total_s_max=gate.scoring_s_max,
+                in_flight_max=gate.in_flight_max,
+            ),
+            canary=canary_options(settings),
+            image=settings.rejudge.image,
+        ),
+    )
