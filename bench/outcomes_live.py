@@ -25,6 +25,7 @@ from examples.experiments.agent_client import AgentAway, AgentClient
 from examples.experiments.orders import RolloutOrder, Surroundings
 from examples.experiments.sums import FAMILIES, Sums
 from examples.house_rules.stack import Stack, StackFailedError, StackOptions
+from feedback.client import AsyncFeedback, FeedbackRefused, FeedbackUnconfirmed
 
 AGENT = "solver"
 SAMPLES = 8  # conversations about each problem: they are compared with each other
@@ -54,6 +55,7 @@ class LiveTraffic:
     """Users and their verifier, until the champion is good or the time is over."""
 
     client: AgentClient
+    feedback: AsyncFeedback
     stack: Stack
     family: str
     until_s: float
@@ -94,10 +96,13 @@ class LiveTraffic:
             conversation = f"talk-{number}-{sample}"
             try:
                 played = await sums.play(self.client, self._order(number), task, conversation)
-                about = {"agent": AGENT, "author": "verifier", "task": f"problem-{number}"}
-                data = {**about, "conversation": conversation, "interaction": played.interaction}
-                await self.client.send_event("outcome", {**data, "value": played.value})
-            except AgentAway:
+                await self.feedback.outcome(
+                    played.value,
+                    task=f"problem-{number}",
+                    conversation=conversation,
+                    interaction=played.interaction,
+                )
+            except (AgentAway, FeedbackRefused, FeedbackUnconfirmed):
                 self.failed += 1
                 continue
             now_s = time.monotonic() - self.began_s
@@ -189,9 +194,12 @@ def _setting(name: str, value: Any) -> str:
 
 async def _run(stack: Stack, key: str, family: str, until_s: float) -> LiveTraffic:
     surroundings = Surroundings(gateway=stack.gateway, key=key, bootstrap="", kafka_options={}, folder="")
-    async with AgentClient(surroundings, in_flight_max=IN_FLIGHT) as client:
+    async with (
+        AgentClient(surroundings, in_flight_max=IN_FLIGHT) as client,
+        AsyncFeedback(stack.gateway, key=key, agent=AGENT) as feedback,
+    ):
         await client.wait_for(AGENT, "v0")
-        traffic = LiveTraffic(client, stack, family, until_s)
+        traffic = LiveTraffic(client, feedback, stack, family, until_s)
         await traffic.run()
         return traffic
 

@@ -99,20 +99,6 @@ class AgentClient:
             await asyncio.sleep(RETRY_S)
         raise AgentAway(why)
 
-    async def send_event(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Give feedback through the gateway, which signs it for the holder of the key and sends it to Kafka.
-
-        Raises `AgentAway` where Kafka did not get it.
-        """
-        assert self._session is not None
-        event = {"type": f"clorad.{kind}.v1", "data": dict(data)}
-        try:
-            async with self._session.post(f"{self._url}/v1/feedback", json=event) as response:
-                if response.status != 202:
-                    raise AgentAway(f"{response.status}: {(await response.text())[:200]}")
-        except (ClientError, TimeoutError) as fault:
-            raise AgentAway(type(fault).__name__) from None
-
     async def _try(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> AgentAnswer | str:
         """The answer, or why there is none now. Raises `AgentAway` where another try would end alike."""
         assert self._session is not None

@@ -7,7 +7,7 @@ from bench.outcomes_live import SEEN_MIN, LiveTraffic, RewardedConversation, fig
 
 def build_traffic(*talks: tuple[str, float], champion: str) -> LiveTraffic:
     nobody: Any = None
-    traffic = LiveTraffic(nobody, nobody, "sum", 0.0, champion=champion)
+    traffic = LiveTraffic(nobody, nobody, nobody, "sum", 0.0, champion=champion)
     traffic.ended = [
         RewardedConversation(version=version, value=value, ended_s=float(place))
         for place, (version, value) in enumerate(talks)
