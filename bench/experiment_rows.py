@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from daemon.commands.experiments.course import BUDGET_USED
 from examples.experiments.sums import FAMILIES
 from examples.house_rules.stack import Stack, StackOptions
 
@@ -46,7 +47,7 @@ class RowPlan:
 
 
 class RowFailed(RuntimeError):
-    """An experiment of the row did not end as planned. The message has the last line of the command."""
+    """An experiment of the row did not end as planned. The message says how the first one ended."""
 
 
 def measure_row(plan: RowPlan, stack: Stack | None, *, s_max: float) -> dict[str, Any]:
@@ -124,10 +125,19 @@ def _run(stack: Stack, plan: RowPlan, experiments: Sequence[str], until_s: float
     except subprocess.TimeoutExpired:
         raise RowFailed(f"{plan.regime}, {plan.at_once} at once: no time is left") from None
     if completed.returncode != 0:
-        lines = (completed.stderr or completed.stdout).strip().splitlines() or ["it printed nothing"]
-        raise RowFailed(f"{plan.regime}, {plan.at_once} at once: {lines[-1][:300]}")
+        reason = _reason(completed.stdout, completed.stderr)
+        raise RowFailed(f"{plan.regime}, {plan.at_once} at once: {reason[:300]}")
     runs: list[dict[str, Any]] = json.loads(completed.stdout)
     return runs
+
+
+def _reason(printed: str, errors: str) -> str:
+    """Why experiments ended early: how the first of them ended, or the last line of what was printed."""
+    try:
+        ends = {run["experiment"]: run["end"] for run in json.loads(printed)}
+        return next(f"{name}: {end}" for name, end in ends.items() if end != BUDGET_USED)
+    except (ValueError, StopIteration):
+        return ((errors or printed).strip().splitlines() or ["it printed nothing"])[-1]
 
 
 def _experiment_file(plan: RowPlan, experiments: Sequence[str]) -> str:

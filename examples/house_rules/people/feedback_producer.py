@@ -64,10 +64,13 @@ class FeedbackProducer:
         self._waiting.append(pending)
 
     def flush(self) -> None:
-        """Wait until everything sent so far is acknowledged. Raises `NotAcknowledgedError`."""
+        """Wait until everything sent so far is acknowledged. Raises `NotAcknowledgedError`.
+
+        Other threads may send meanwhile: a later `flush` waits for what they send.
+        """
+        waiting, self._waiting = self._waiting, []
         self._producer.flush(timeout=ACK_S_MAX)
-        failed = sum(not pending.succeeded() for pending in self._waiting)
-        self._waiting.clear()
+        failed = sum(not pending.succeeded() for pending in waiting)
         if failed:
             raise NotAcknowledgedError(f"{failed} events were not acknowledged by Kafka")
 
