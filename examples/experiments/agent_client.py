@@ -24,6 +24,15 @@ class AgentAway(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CalledTool:
+    """One call in an answer."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] | None  # None: they are no JSON object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentAnswer:
     """One answer: an assistant message, and what the gateway calls it."""
 
@@ -35,6 +44,18 @@ class AgentAnswer:
     def text(self) -> str:
         """Its text, without calls."""
         return str(self.message.get("content") or "")
+
+    @property
+    def calls(self) -> tuple[CalledTool, ...]:
+        """The tools that it calls, in order."""
+        return tuple(
+            CalledTool(
+                id=str(call.get("id", "")),
+                name=str(call["function"]["name"]),
+                arguments=_object(call["function"]["arguments"]),
+            )
+            for call in self.message.get("tool_calls") or ()
+        )
 
 
 class AgentClient:
@@ -118,3 +139,11 @@ class AgentClient:
         if response.status < 500 and response.status != 429:
             raise AgentAway(f"{response.status}: {text[:200]}")
         return f"{response.status}"
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

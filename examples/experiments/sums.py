@@ -6,7 +6,6 @@ that it knows for sums, `calc(37+58)`, and reads one problem at a time, without 
 
 import argparse
 import asyncio
-import json
 import math
 import random
 import statistics
@@ -112,12 +111,10 @@ class Sums:
 
 def expression_of(answer: AgentAnswer) -> str | None:
     """What the agent called the calculator with, in a tool call or a text; None: it did not."""
-    for call in answer.message.get("tool_calls") or ():
-        if call["function"]["name"] == "calc":
-            try:
-                return str(json.loads(call["function"]["arguments"])["expression"])
-            except (ValueError, LookupError, TypeError):
-                return None
+    for call in answer.calls:
+        if call.name == "calc":
+            expression = (call.arguments or {}).get("expression")
+            return None if expression is None else str(expression)
     return called_expression(answer.text)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from aiohttp import web
 
 from examples.base_model.skills import read_skills
 from examples.base_model.slots import fill
-from examples.experiments.agent_client import AgentAway, AgentClient
+from examples.experiments.agent_client import AgentAway
 from examples.experiments.calculator import calculate, called_expression
-from examples.experiments.orders import RolloutOrder, Surroundings
+from examples.experiments.orders import RolloutOrder
 from examples.experiments.playing import play_order
 from examples.experiments.sums import FAMILIES, SKILL, Sums, SumsOptions
+from tests.unit.examples.experiments.fake_agent import FakeAgent, RecordingProducer
 
 ORDER = RolloutOrder(
     experiment="sum",
@@ -30,61 +31,7 @@ ORDER = RolloutOrder(
     options={"family": "sum"},
 )
 SIGNS = "0123456789+-*/(). e_x,'\"[]{}\\\n"
-Reply = Callable[[str], Mapping[str, Any]]
-
-
-class RecordingProducer:
-    """Keeps the outcomes that an environment sends."""
-
-    def __init__(self) -> None:
-        self.sent: list[Mapping[str, Any]] = []
-
-    def send_event(self, kind: str, data: Mapping[str, Any], *, key: str) -> str:
-        assert kind == "outcome"
-        self.sent.append(data)
-        return key
-
-
-class FakeAgent:
-    """A gateway with one agent, which replies as `reply` says to the last message."""
-
-    def __init__(
-        self, reply: Reply, *, versions: tuple[str, ...] = ("v1-aaaaaa",), refusals: int = 0
-    ) -> None:
-        self._reply = reply
-        self._versions = list(versions)
-        self._refusals = refusals
-        self.asked: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
-
-    async def routing(self, _: web.Request) -> web.Response:
-        version = self._versions.pop(0) if len(self._versions) > 1 else self._versions[0]
-        return web.json_response({"agents": {"solver": version}})
-
-    async def chat(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        if self._refusals:
-            self._refusals -= 1
-            return web.Response(status=503)
-        self.asked.append((body, dict(request.headers)))
-        message = {"role": "assistant", **self._reply(body["messages"][-1]["content"])}
-        headers = {"x-clorad-interaction": f"i{len(self.asked)}", "x-clorad-version": "v1-aaaaaa"}
-        return web.json_response({"choices": [{"message": message}]}, headers=headers)
-
-    async def run(self, work: Callable[[AgentClient], Awaitable[Any]]) -> Any:
-        app = web.Application()
-        app.router.add_get("/routing", self.routing)
-        app.router.add_post("/v1/chat/completions", self.chat)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        surroundings = Surroundings(gateway=url, key="", bootstrap="", kafka_options={}, folder="")
-        try:
-            async with AgentClient(surroundings, in_flight_max=8) as client:
-                return await work(client)
-        finally:
-            await runner.cleanup()
+Reply = Callable[[str], Mapping[str, Any]]  # to the last message
 
 
 def right_call(order: RolloutOrder) -> dict[str, str]:
@@ -100,7 +47,8 @@ def right_call(order: RolloutOrder) -> dict[str, str]:
 def play(
     order: RolloutOrder, reply: Reply, **agent: Any
 ) -> tuple[FakeAgent, RecordingProducer, tuple[int, int]]:
-    fake, producer = FakeAgent(reply, **agent), RecordingProducer()
+    fake = FakeAgent(lambda messages: reply(messages[-1]["content"]), **agent)
+    producer = RecordingProducer()
     counts = asyncio.run(fake.run(lambda client: play_order(Sums(), order, client, producer)))
     return fake, producer, counts
 

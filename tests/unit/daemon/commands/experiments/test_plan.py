@@ -68,8 +68,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, settings: Settings) -
         read_plan(tmp_path / "nowhere.toml", settings)
 
 
-@pytest.mark.parametrize(("name", "count"), [("sums", 8), ("variants", 6)])
-def test_the_examples_can_be_run(settings: Settings, name: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "count", "batch"), [("sums", 8, 128), ("variants", 6, 128), ("retail", 2, 64)]
+)
+def test_the_examples_can_be_run(settings: Settings, name: str, count: int, batch: int) -> None:
     file = read_plan(ROOT / "examples" / "experiments" / f"{name}.toml", settings)
     assert len(file.plans) == count
-    assert {plan.batch for plan in file.plans} == {128}
+    assert {plan.batch for plan in file.plans} == {batch}
