@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Sequence
 from enum import StrEnum
 
+import msgspec
+
 TOKENS_MAX = 1_000_000
 """Of one prompt: as many as the longest contexts that vLLM serves."""
 
@@ -23,6 +25,8 @@ class IdsLeftOut(StrEnum):
 
 
 _ID_BYTES = 4
+_PIECE_BYTES = 16 * 1024  # of JSON
+_LIST = msgspec.json.Decoder(list[int])
 _LEVEL = 1  # of zlib: the fastest; 9 saves a tenth of the bytes and takes ten times as long
 
 
@@ -32,6 +36,21 @@ def pack(token_ids: Sequence[int]) -> bytes:
     Raises `OverflowError` and `TypeError` where an id is none.
     """
     return zlib.compress(_little(array("I", token_ids)).tobytes(), _LEVEL)
+
+
+def pack_json(text: bytes) -> bytes:
+    """The ids in a JSON list, packed as `pack` does it.
+
+    Read piece by piece: other threads run in between, and no list holds them all. Raises `ValueError`,
+    `OverflowError`.
+    """
+    token_ids, start, end = array("I"), text.index(b"[") + 1, text.rindex(b"]")
+    while start < end:
+        stop = text.find(b",", min(start + _PIECE_BYTES, end), end)
+        stop = end if stop < 0 else stop
+        token_ids.extend(array("I", _LIST.decode(b"[%s]" % text[start:stop])))
+        start = stop + 1
+    return zlib.compress(_little(token_ids).tobytes(), _LEVEL)
 
 
 def unpack(packed: bytes) -> tuple[int, ...]:

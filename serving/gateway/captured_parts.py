@@ -84,7 +84,7 @@ class CapturedReply:
     reasoning: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    prompt_ids: list[int] | None = None
+    prompt_ids: bytes | None = None  # a JSON list
     finish_reason: str | None = None
     calls: dict[int, dict[str, Any]] = field(default_factory=dict)  # of tools, by their place in the answer
     readable: bool = True  # every part of a tool call is in OpenAI's form
@@ -153,7 +153,7 @@ class CapturedAnswer:
 
     def __init__(self) -> None:
         self._replies: dict[int, CapturedReply] = {}
-        self._prompt_ids: list[int] | None = None
+        self._prompt_ids: bytes | None = None
         self._left_out = set[int]()
         self.has_room = True  # otherwise it is not captured
 
@@ -175,7 +175,8 @@ class CapturedAnswer:
             return
         self.add(part)
         try:
-            hold(sum(reply.bytes_held for reply in self._replies.values()))
+            replies_bytes = sum(reply.bytes_held for reply in self._replies.values())
+            hold(replies_bytes + len(self._prompt_ids or b""))
         except AnswersTooLarge:
             self._replies.clear()
             self.has_room = False

@@ -5,10 +5,12 @@ Lines end with LF, CRLF or CR. `data` fields of one event are joined by line bre
 """
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import aiohttp
 
 from serving.gateway.edge.answer_bytes import bounded_parts
+from serving.gateway.edge.json_text import beside
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
 
 _BOM = b"\xef\xbb\xbf"
@@ -24,7 +26,7 @@ async def read_events(
     decoder = EventDecoder()
     async for part in bounded_parts(content, bytes_max):
         for data in decoder.feed(part):
-            event = form.read_event(data)
+            event = await beside(len(data), partial(form.read_event, data))
             if event is None:
                 return
             yield event
@@ -37,7 +39,7 @@ class EventDecoder:
     """Takes the bytes of one stream as they arrive, and gives the data of each event that is complete."""
 
     def __init__(self) -> None:
-        self._held = b""  # the beginning of a line
+        self._held = bytearray()  # the beginning of a line
         self._data: list[bytes] = []  # of the event under way
         self._data_bytes = 0
         self._begins = True
@@ -71,8 +73,14 @@ class EventDecoder:
             return []
         text = part.removeprefix(b"\n") if self._after_cr else part
         self._after_cr = part.endswith(b"\r")
-        text = self._held + text
-        if self._begins and len(text) >= len(_BOM):
-            text, self._begins = text.removeprefix(_BOM), False
-        *lines, self._held = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if self._begins:
+            text = bytes(self._held) + text
+            self._held.clear()
+            if len(text) >= len(_BOM):
+                text, self._begins = text.removeprefix(_BOM), False
+        *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if lines and self._held:
+            lines[0] = bytes(self._held) + lines[0]
+            self._held.clear()
+        self._held += rest  # never joined before its line is complete: that would take quadratic time
         return lines

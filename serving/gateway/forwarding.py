@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,7 @@ from opentelemetry import metrics
 
 from serving.gateway.agent_request import AgentRequest
 from serving.gateway.edge.answer_bytes import AnswerTooLarge, whole_answer
-from serving.gateway.edge.json_text import encode
+from serving.gateway.edge.json_text import beside, encode
 from serving.gateway.edge.limits import LARGE_BODY_BYTES
 from serving.gateway.event_stream import read_events
 from serving.gateway.forms.answer_form import AnswerPart
@@ -179,7 +180,8 @@ class Forwarder:
                 return Reply(target=target, status=status, error=first.data)
             raw = await whole_answer(answer.content, self.answer_bytes_max, hold)
             if status == 200:
-                return Reply(target=target, status=200, answer=form.read_answer(raw))
+                read = await beside(len(raw), partial(form.read_answer, raw))
+                return Reply(target=target, status=200, answer=read)
             return Reply(target=target, status=status, error=read_json(raw))
         except AnswerTooLarge as fault:  # another replica would answer the same request as long
             raise ReplicasFailed(str(fault)) from None

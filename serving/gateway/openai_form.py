@@ -1,6 +1,6 @@
 """OpenAI's forms: what a capture adds to a request, what the client sees of the answer, the list of models.
 
-Pure functions. A replica's answer is checked here, once.
+Pure functions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,27 +51,6 @@ class UnreadableReply(ValueError):
     """A replica's answer is not in OpenAI's form. The text says what is wrong and quotes nothing."""
 
 
-def read_answer(raw: bytes) -> dict[str, Any]:
-    """A whole answer (status 200), decoded. Raises `UnreadableReply`."""
-    answer = read_chunk(raw)
-    if not answer.get("choices"):
-        raise UnreadableReply("no choices")
-    return answer
-
-
-def read_chunk(raw: bytes) -> dict[str, Any]:
-    """One event of a stream, decoded; usage and errors have no choices. Raises `UnreadableReply`."""
-    chunk = read_json(raw)
-    if not isinstance(chunk, dict):
-        raise UnreadableReply("not an object")
-    choices = chunk.get("choices") or []
-    if not isinstance(choices, list) or not all(map(_is_choice, choices)):
-        raise UnreadableReply("choices in another form")
-    if not _all_are(int, chunk.get("prompt_token_ids") or []):
-        raise UnreadableReply("prompt_token_ids in another form")
-    return chunk
-
-
 def error_status(chunk: Mapping[str, Any]) -> int | None:
     """The status of an event that reports an error; None for any other event.
 
@@ -102,29 +81,6 @@ def without_extras(answer: dict[str, Any], extras: RequestedExtras) -> None:
                 choice[name] = None
         if not extras.logprobs and "logprobs" in choice:
             choice["logprobs"] = None
-
-
-def _is_choice(choice: Any) -> bool:
-    """Whether each field that `CapturedReply` and `without_extras` read is absent or of the right type."""
-    if not isinstance(choice, dict):
-        return False
-    message, scored = choice.get("message") or choice.get("delta") or {}, choice.get("logprobs") or {}
-    if not isinstance(message, dict) or not isinstance(scored, dict):
-        return False
-    rows = scored.get("content") or []
-    return (
-        type(index := choice.get("index") or 0) is int
-        and index >= 0
-        and isinstance(message.get("content") or "", str)
-        and _all_are(int, choice.get("token_ids") or [])
-        and _all_are(dict, rows)
-        and _all_are(float, [row.get("logprob") for row in rows])
-    )
-
-
-def _all_are(kind: type, values: Any) -> bool:
-    accepted = (int, float) if kind is float else (kind,)
-    return isinstance(values, list) and all(issubclass(kept, accepted) for kept in set(map(type, values)))
 
 
 def model_card(agent: str) -> dict[str, Any]:

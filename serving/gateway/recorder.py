@@ -62,7 +62,6 @@ _LONG_NUMBER = b"0" * 400
 _ESCAPE_BYTES_MAX = 6  # of one character in a request (`\\u00e4`), which takes one byte at least in an event
 _CHARACTER_BYTES_MAX = 4  # of one byte of a request, in memory: one wide character makes a whole text wide
 _TOKEN_BYTES = 100  # of one token's id and log-probability, in memory
-_PROMPT_TOKEN_BYTES = 40  # of one token's id, in memory
 _CALL_CHARACTERS = 200  # of one tool call: its names, and what holds them
 
 # One capture's content, whatever it is, must not end the gateway.
@@ -103,8 +102,7 @@ class Capture:
         characters = len(reply.text) + len(reply.reasoning)
         characters += sum(len(call["arguments"]) + _CALL_CHARACTERS for call in reply.calls.values())
         reply_bytes = characters * _CHARACTER_BYTES_MAX + len(reply.token_ids) * _TOKEN_BYTES
-        prompt_bytes = len(reply.prompt_ids or ()) * _PROMPT_TOKEN_BYTES
-        return self.messages_bytes_max * _CHARACTER_BYTES_MAX + reply_bytes + prompt_bytes
+        return self.messages_bytes_max * _CHARACTER_BYTES_MAX + reply_bytes + len(reply.prompt_ids or b"")
 
 
 class Recorder:
@@ -242,7 +240,7 @@ def _prompt_of(reply: CapturedReply) -> dict[str, str]:
     """The fields that say what the model read, or why that is not known."""
     if not reply.prompt_ids:
         return {"ids_left_out": IdsLeftOut.NOT_REPORTED.value}
-    return {"prompt_token_ids": token_ids.to_text(token_ids.pack(reply.prompt_ids))}
+    return {"prompt_token_ids": token_ids.to_text(token_ids.pack_json(reply.prompt_ids))}
 
 
 def _fits(capture: Capture) -> bool:

@@ -2,7 +2,8 @@
 
 A decoder holds the interpreter lock while it runs, so a thread alone protects nobody: what bounds the stall
 of other requests is the number of values (`[],` a million times takes seconds, a long string does not), and
-how long each takes. msgspec takes a third of the time of CPython's `json`, and refuses what is not standard.
+how long each takes. What is not a decoder reads a text piece by piece, and others run in between. msgspec
+takes a third of the time of CPython's `json`, and refuses what is not standard.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 _ROUND = bytes.maketrans(b"[{]}", b"(())")
 _OTHERS = bytes(set(range(256)) - set(b'",[]{}'))  # characters that say nothing about the structure
-_PIECE_BYTES = 64 * 1024  # split in one call, which no other thread can interrupt
+_PIECE_BYTES = 64 * 1024  # read in one call, which no other thread can interrupt
 
 
 async def count_request(raw: bytes, limits: GatewayLimits) -> int:
@@ -33,7 +34,7 @@ async def count_request(raw: bytes, limits: GatewayLimits) -> int:
 
     Raises `RequestRefused` (400) above `values_max`.
     """
-    values = await _beside(len(raw), partial(count_values, raw, enough=limits.values_max))
+    values = await beside(len(raw), partial(count_values, raw, enough=limits.values_max))
     if values > limits.values_max:
         text = f"the body holds more than {limits.values_max} JSON values"
         raise RequestRefused(400, text, "body_values", code="too_many_values")
@@ -42,7 +43,7 @@ async def count_request(raw: bytes, limits: GatewayLimits) -> int:
 
 async def decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
     """The same as `decode_now`, beside the event loop where the text is large."""
-    return await _beside(len(raw), partial(decode_now, raw, limits))
+    return await beside(len(raw), partial(decode_now, raw, limits))
 
 
 def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
@@ -60,20 +61,27 @@ def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
     return body
 
 
+async def beside(size: int, read: Callable[[], Result]) -> Result:
+    """What `read` makes of a text of so many bytes, in a thread where it is large."""
+    if size < LARGE_BODY_BYTES:
+        return read()
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
+
+
 async def encode(value: Any, *, large: bool) -> bytes:
     """JSON of a value that `decode_strictly` gave."""
-    return await _beside(LARGE_BODY_BYTES if large else 0, partial(encode_now, value))
+    return await beside(LARGE_BODY_BYTES if large else 0, partial(encode_now, value))
 
 
 def encode_now(value: Any) -> bytes:
-    """JSON of a value that `decode_strictly` gave."""
+    """JSON of a value that `decode_strictly` gave; what is JSON text in it (`msgspec.Raw`) stays as it is."""
     try:
         return _ENCODER.encode(value)
     except OverflowError:  # an integer of more than 64 bits
-        return json.dumps(value).encode()
+        return json.dumps(value, default=decode_strictly).encode()
 
 
-def decode_strictly(raw: bytes) -> Any:
+def decode_strictly(raw: bytes | msgspec.Raw) -> Any:
     """JSON as the standard has it: UTF-8, finite numbers, whole characters.
 
     Raises `ValueError`, `RecursionError`. Its texts quote nothing.
@@ -85,7 +93,7 @@ def nests_deeper(raw: bytes, depth_max: int) -> bool:
     """Whether lists and objects nest deeper in this JSON. Each round takes the innermost ones away."""
     if _count(raw, b"[{") <= depth_max:
         return False
-    brackets = b"".join(_structure(_without_escapes(raw))).translate(_ROUND, b",")
+    brackets = b"".join(_structure(raw)).translate(_ROUND, b",")
     for _ in range(depth_max):
         brackets = brackets.replace(b"()", b"")
     return bool(brackets)
@@ -96,24 +104,34 @@ def count_values(raw: bytes, *, enough: int) -> int:
     coarse = 1 + _count(raw, b",[{")
     if coarse <= enough:
         return coarse
-    unescaped = _without_escapes(raw)
-    quotes = _count(unescaped, b'"')
+    quotes = sum(_count(_without_escapes(piece), b'"') for piece in _pieces(raw))
     if quotes > 4 * enough:  # two a string, and no more names than values
         return 1 + quotes // 4
-    return 1 + sum(_count(piece, b",[{") for piece in _structure(unescaped))
+    return 1 + sum(_count(piece, b",[{") for piece in _structure(raw))
 
 
-def _structure(unescaped: bytes) -> Iterator[bytes]:
-    """Commas and brackets outside of strings, piece by piece, so that other threads run in between.
+def _structure(raw: bytes) -> Iterator[bytes]:
+    """Commas and brackets outside of strings.
 
     Taking `""` away joins strings or removes them, and leaves what is outside of them.
     """
-    rest = unescaped.translate(None, _OTHERS).replace(b'""', b"")
     inside = 0  # 1 where a string goes on from the piece before
-    for start in range(0, len(rest), _PIECE_BYTES):
-        parts = rest[start : start + _PIECE_BYTES].split(b'"')
+    for piece in _pieces(raw):
+        rest = _without_escapes(piece).translate(None, _OTHERS).replace(b'""', b"")
+        parts = rest.split(b'"')
         yield b"".join(parts[inside::2])
         inside ^= (len(parts) - 1) % 2
+
+
+def _pieces(raw: bytes) -> Iterator[bytes]:
+    """The text in pieces, so that other threads run in between. No piece ends within an escape."""
+    start = 0
+    while start < len(raw):
+        piece = raw[start : start + _PIECE_BYTES]
+        if start + len(piece) < len(raw) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            piece = piece[:-1]
+        yield piece
+        start += len(piece)
 
 
 def _without_escapes(raw: bytes) -> bytes:
@@ -128,11 +146,4 @@ def _too_deep(limits: GatewayLimits) -> RequestRefused:
 
 def _count(raw: bytes, characters: bytes) -> int:
     """How many of these characters there are. `bytes.count` takes ten times as long where there are many."""
-    return len(raw) - len(raw.translate(None, characters))
-
-
-async def _beside(size: int, read: Callable[[], Result]) -> Result:
-    """The result, computed in a thread where the text is large."""
-    if size < LARGE_BODY_BYTES:
-        return read()
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, read)
+    return len(raw) - sum(len(piece.translate(None, characters)) for piece in _pieces(raw))

@@ -4,12 +4,12 @@ Whatever a path's own form is, its requests and answers are also given in the fo
 of trouble and captures are read from that.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from serving.gateway.edge.errors import RequestRefused, error_body, error_kind
+from serving.gateway.edge.json_text import encode_now
 from serving.gateway.openai_form import (
     RequestedExtras,
     UnreadableReply,
@@ -28,8 +28,9 @@ Choices = Sequence[Mapping[str, Any]]
 class AnswerPart:
     """A whole answer, or one event of a stream, decoded and checked."""
 
-    data: dict[str, Any]
-    chat: Mapping[str, Any] = field(default_factory=dict)  # the same as an answer of OpenAI's chat API
+    data: dict[str, Any]  # fields that the gateway does not look at may be JSON text (`msgspec.Raw`)
+    chat: Mapping[str, Any] = field(default_factory=dict)
+    """What the gateway looks at, as in an answer of OpenAI's chat API; `prompt_token_ids` as JSON text."""
     error_status: int | None = None  # where the event reports an error
     is_last: bool = False  # no event follows
 
@@ -105,7 +106,7 @@ class AnswerForm:
         """One server-sent event."""
         name = str(data.get("type", "message")).translate({10: None, 13: None})
         named = f"event: {name}\n" if self.are_events_named else ""
-        return f"{named}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+        return b"%sdata: %s\n\n" % (named.encode(), encode_now(data))
 
     def broken_event(self) -> dict[str, Any]:
         """The last event of a stream that broke off."""

@@ -5,14 +5,16 @@ from typing import Any
 
 from rewards.episode import PLAIN_TEXT
 from serving.gateway.edge.request_fields import CHAT, TEXT
-from serving.gateway.forms.answer_form import AnswerForm, AnswerPart, object_in, text_in
-from serving.gateway.openai_form import (
-    UnreadableReply,
-    error_status,
-    read_answer,
-    read_chunk,
-    with_capture_extras,
+from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
+from serving.gateway.forms.chat_answer import (
+    CHAT_CHOICES,
+    TEXT_CHOICES,
+    TextChoice,
+    read_choices,
+    read_fields,
+    read_prompt_ids,
 )
+from serving.gateway.openai_form import UnreadableReply, error_status, with_capture_extras
 
 
 class ChatForm(AnswerForm):
@@ -29,18 +31,26 @@ class ChatForm(AnswerForm):
         return with_capture_extras(body)
 
     def read_answer(self, raw: bytes) -> AnswerPart:
-        answer = read_answer(raw)
-        return AnswerPart(data=answer, chat=self.chat_answer(answer))
+        part = self._read(raw)
+        if not part.choices:
+            raise UnreadableReply("no choices")
+        return part
 
     def read_event(self, raw: bytes) -> AnswerPart | None:
-        if raw == b"[DONE]":
-            return None
-        chunk = read_chunk(raw)
-        return AnswerPart(data=chunk, chat=self.chat_answer(chunk), error_status=error_status(chunk))
+        return None if raw == b"[DONE]" else self._read(raw)
 
-    def chat_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer, or one chunk of it, in the form of the chat API. Raises `UnreadableReply`."""
-        return answer
+    def chat_answer(self, fields: dict[str, Any]) -> Mapping[str, Any]:
+        """The answer with these fields, or one chunk of it, in the form of the chat API.
+
+        Raises `UnreadableReply`.
+        """
+        choices = read_choices(fields, CHAT_CHOICES)
+        return {"choices": choices, "prompt_token_ids": read_prompt_ids(fields.get("prompt_token_ids"))}
+
+    def _read(self, raw: bytes) -> AnswerPart:
+        fields = read_fields(raw)
+        chat = self.chat_answer(fields)
+        return AnswerPart(data=fields, chat=chat, error_status=error_status(fields))
 
 
 class TextForm(ChatForm):
@@ -66,10 +76,13 @@ class TextForm(ChatForm):
     def with_capture_extras(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"logprobs": 0, **body, "return_token_ids": True}
 
-    def chat_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        choices = [_chat_choice(choice) for choice in answer.get("choices") or ()]
-        prompt_ids = next((ids for choice in choices if (ids := choice["prompt_token_ids"])), None)
-        return {"choices": choices, "prompt_token_ids": prompt_ids}
+    def chat_answer(self, fields: dict[str, Any]) -> Mapping[str, Any]:
+        choices = read_choices(fields, TEXT_CHOICES)
+        prompts = (read_prompt_ids(choice.get("prompt_token_ids")) for choice in choices)
+        return {
+            "choices": [_chat_choice(choice) for choice in choices],
+            "prompt_token_ids": next(filter(None, prompts), None),
+        }
 
 
 def _text_of(prompt: Any) -> str | None:
@@ -79,21 +92,13 @@ def _text_of(prompt: Any) -> str | None:
     return prompt if isinstance(prompt, str) else None
 
 
-def _chat_choice(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """A choice of a text completion, or its next part, as one of a chat. Raises `UnreadableReply`."""
-    logprobs = object_in(choice, "logprobs").get("token_logprobs") or []
-    prompt_ids = choice.get("prompt_token_ids") or []
-    if not isinstance(logprobs, list) or not isinstance(prompt_ids, list):
-        raise UnreadableReply("choices in another form")
-    if not all(type(value) in (int, float, type(None)) for value in logprobs):
-        raise UnreadableReply("logprobs in another form")
-    if not all(type(token) is int for token in prompt_ids):
-        raise UnreadableReply("prompt_token_ids in another form")
+def _chat_choice(choice: TextChoice) -> dict[str, Any]:
+    """A choice of a text completion, or its next part, as one of a chat."""
+    logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or []
     return {
-        "index": choice.get("index") or 0,
-        "message": {"content": text_in(choice, "text")},
+        "index": choice.get("index"),
+        "message": {"content": choice.get("text")},
         "logprobs": {"content": [{"logprob": value} for value in logprobs if value is not None]},
         "finish_reason": choice.get("finish_reason"),
         "token_ids": choice.get("token_ids"),
-        "prompt_token_ids": prompt_ids,
     }

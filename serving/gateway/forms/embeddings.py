@@ -5,7 +5,8 @@ from typing import Any
 
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.request_fields import EMBEDDINGS
-from serving.gateway.forms.answer_form import AnswerForm, AnswerPart, read_object
+from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
+from serving.gateway.forms.chat_answer import read_fields
 from serving.gateway.openai_form import UnreadableReply
 
 
@@ -23,7 +24,7 @@ class EmbeddingsForm(AnswerForm):
             raise RequestRefused(400, text, "field", param="encoding_format")
 
     def read_answer(self, raw: bytes) -> AnswerPart:
-        answer = read_object(raw)
-        if not isinstance(answer.get("data"), list):
+        answer = read_fields(raw)  # millions of numbers, which stay text
+        if not bytes(answer.get("data", b"")).startswith(b"["):
             raise UnreadableReply("no data")
         return AnswerPart(data=answer)

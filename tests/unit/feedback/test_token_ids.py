@@ -1,5 +1,6 @@
 """Token ids of a prompt are packed small, come back as they were, and need little memory."""
 
+import json
 import random
 import zlib
 
@@ -7,12 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.token_ids import TOKENS_MAX, from_text, pack, to_text, unpack
+from feedback.token_ids import TOKENS_MAX, from_text, pack, pack_json, to_text, unpack
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=300))
 def test_what_is_packed_comes_back(token_ids: list[int]) -> None:
     assert unpack(from_text(to_text(pack(token_ids)))) == tuple(token_ids)
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1), max_size=300),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,\n ", ": ")]),
+)
+def test_a_list_in_json_is_packed_like_its_numbers(token_ids: list[int], separators: tuple[str, str]) -> None:
+    assert pack_json(json.dumps(token_ids, separators=separators).encode()) == pack(token_ids)
+
+
+def test_a_long_list_in_json_is_packed_whole() -> None:
+    token_ids = list(range(50_000))
+    assert unpack(pack_json(json.dumps(token_ids).encode())) == tuple(token_ids)
+
+
+@pytest.mark.parametrize("text", [b"[-1]", b"[4294967296]"])
+def test_a_number_that_is_no_token_id_is_not_packed_from_json(text: bytes) -> None:
+    with pytest.raises(OverflowError):
+        pack_json(text)
 
 
 def test_ten_thousand_tokens_take_some_twenty_kibibytes() -> None:

@@ -51,14 +51,14 @@ def test_a_text_alone_is_no_message() -> None:
 
 def test_calls_and_reasoning_are_kept_as_they_are() -> None:
     message = {"role": "assistant", "content": None, "reasoning": "look", "tool_calls": [CALL, SECOND]}
-    reply = collected(answer(message, prompt_token_ids=[5, 6]))
+    reply = collected(answer(message, prompt_token_ids=b"[5,6]"))
     assert reply.message == message
-    assert (reply.flaw, reply.prompt_ids) == (None, [5, 6])
+    assert (reply.flaw, reply.prompt_ids) == (None, b"[5,6]")
 
 
 def test_streamed_calls_are_put_together_by_their_index() -> None:
     reply = collected(
-        chunk({"role": "assistant", "content": ""}, prompt_token_ids=[5, 6]),
+        chunk({"role": "assistant", "content": ""}, prompt_token_ids=b"[5,6]"),
         chunk({"content": "wait "}),
         chunk({"tool_calls": [part(1, "", id="c2", type="function", name="price")]}),
         chunk({"tool_calls": [part(0, '{"item": ', id="c1", type="function", name="stock")]}),
@@ -66,7 +66,7 @@ def test_streamed_calls_are_put_together_by_their_index() -> None:
         chunk({}, "tool_calls"),
     )
     assert reply.message == {"role": "assistant", "content": "wait ", "tool_calls": [CALL, SECOND]}
-    assert (reply.flaw, reply.prompt_ids) == (None, [5, 6])
+    assert (reply.flaw, reply.prompt_ids) == (None, b"[5,6]")
 
 
 def test_choices_of_one_stream_are_put_together_each_for_itself() -> None:
@@ -74,7 +74,7 @@ def test_choices_of_one_stream_are_put_together_each_for_itself() -> None:
         return {"choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]}
 
     answer = build_answer(
-        {**of(0, {"role": "assistant", "content": ""}), "prompt_token_ids": [5, 6]},
+        {**of(0, {"role": "assistant", "content": ""}), "prompt_token_ids": b"[5,6]"},
         of(1, {"content": "no"}),
         of(0, {"tool_calls": [part(0, '{"item": ', id="c1", name="stock")]}),
         of(1, {"content": " bolts"}, "stop"),
@@ -85,7 +85,7 @@ def test_choices_of_one_stream_are_put_together_each_for_itself() -> None:
     assert first.message == {"role": "assistant", "content": None, "tool_calls": [CALL]}
     assert (second.text, second.message, second.flaw) == ("no bolts", None, None)
     assert third.flaw == "unfinished"
-    assert [reply.prompt_ids for reply in answer.replies.values()] == [[5, 6]] * 3
+    assert [reply.prompt_ids for reply in answer.replies.values()] == [b"[5,6]"] * 3
 
 
 def test_of_very_many_choices_the_first_are_captured_and_the_others_counted() -> None:

@@ -1,5 +1,6 @@
 """Server-sent events are read as the standard says, wherever the network cuts them."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -45,3 +46,14 @@ def test_what_is_held_back_is_counted() -> None:
     decoder = EventDecoder()
     assert list(decoder.feed(b"data: 12345\ndata: 67")) == []
     assert decoder.held_bytes >= len("12345data: 67")
+
+
+def test_a_long_line_takes_linear_time() -> None:
+    decoder, part = EventDecoder(), b"1, " * 3_000
+    began_s = time.thread_time()
+    events = list(decoder.feed(b"data: "))
+    for _ in range(1_000):
+        events += decoder.feed(part)
+    events += decoder.feed(b"\n\n")
+    assert [len(event) for event in events] == [1_000 * len(part)]
+    assert time.thread_time() - began_s < 2.0

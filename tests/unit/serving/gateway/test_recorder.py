@@ -164,7 +164,7 @@ def test_a_prompt_whose_ids_do_not_fit_is_captured_without_them_and_says_so() ->
     recorder = Recorder(sends, Redactor(lambda _: "f"), share=1.0, bytes_max=10**9)
     chance = random.Random(0)
     prompt_ids = [chance.randrange(150_000) for _ in range(40_000)]
-    reply = CapturedReply(text="fine", finish_reason="stop", prompt_ids=prompt_ids)
+    reply = CapturedReply(text="fine", finish_reason="stop", prompt_ids=json.dumps(prompt_ids).encode())
     recorder.put(build_capture("x" * 160_000, reply=reply))
     stopping.set()
     recorder.run(stopping)
