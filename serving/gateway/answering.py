@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from opentelemetry import metrics
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ledger.access.rights import Right
@@ -31,7 +30,7 @@ from serving.gateway.captured_parts import (
 from serving.gateway.edge.answer_bytes import AnswersTooLarge
 from serving.gateway.edge.errors import RequestRefused, count_refusal
 from serving.gateway.edge.http_request import HttpRequest
-from serving.gateway.edge.json_text import count_request, decode_request, encode_now
+from serving.gateway.edge.json_text import count_request, decode_request, json_response
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.edge.request_fields import FieldRules
 from serving.gateway.forms.answer_form import AnswerForm, AnswerPart
@@ -165,7 +164,7 @@ class Responder:
         self._count(request, reply.status)
         headers, form, answer = request.headers(version), request.form, reply.answer
         if answer is None:
-            return _json(form.refusal(reply.status, reply.error), reply.status, headers)
+            return json_response(form.refusal(reply.status, reply.error), reply.status, headers)
         if form.is_conversation:
             signs = AnswerSigns()
             signs.add(answer.choices)
@@ -175,7 +174,7 @@ class Responder:
             captured.add(answer.chat)
             self._capture(request, version, captured)
         form.show(answer.data, request.agent, request.extras)
-        return _json(answer.data, 200, headers)
+        return json_response(answer.data, 200, headers)
 
     async def _send_stream(
         self,
@@ -243,7 +242,7 @@ class Responder:
             self._live.failed(table.routes.get(request.agent), request.routed_by)  # a replica had it
         log.warning("request failed", agent=request.agent, status=refusal.status, fault=type(fault).__name__)
         body = refusal.body_for(request.form.path)
-        return _json(body, refusal.status, request.headers() | refusal.headers)
+        return json_response(body, refusal.status, request.headers() | refusal.headers)
 
     def _capture(self, request: AgentRequest, version: str, answer: CapturedAnswer) -> None:
         """Capture each choice as an interaction of its own; those that cannot be are counted."""
@@ -281,10 +280,6 @@ def no_such_agent() -> RequestRefused:
     """The 404 that OpenAI's clients expect for a model that does not exist."""
     text = f"model: no such agent here; GET {MODELS} lists them"
     return RequestRefused(404, text, "model", param="model", code="model_not_found")
-
-
-def _json(body: Any, status: int, headers: Mapping[str, str]) -> Response:
-    return Response(encode_now(body), status, headers, "application/json")
 
 
 def _part(octets: bytes) -> dict[str, Any]:

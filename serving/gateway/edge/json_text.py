@@ -8,12 +8,13 @@ takes a third of the time of CPython's `json`, and refuses what is not standard.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
+from starlette.responses import Response
 
 from serving.gateway.edge.errors import RequestRefused
 from serving.gateway.edge.limits import LARGE_BODY_BYTES, GatewayLimits
@@ -79,6 +80,11 @@ def encode_now(value: Any) -> bytes:
         return _ENCODER.encode(value)
     except OverflowError:  # an integer of more than 64 bits
         return json.dumps(value, default=decode_strictly).encode()
+
+
+def json_response(value: Any, status: int, headers: Mapping[str, str]) -> Response:
+    """An answer with this value as its body."""
+    return Response(encode_now(value), status, headers, "application/json")
 
 
 def decode_strictly(raw: bytes | msgspec.Raw) -> Any:

@@ -16,7 +16,7 @@ Choice = TypeVar("Choice", bound=Mapping[str, Any])
 Place = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class ChatMessage(TypedDict, total=False):
+class AnswerMessage(TypedDict, total=False):
     """A message, or the part of one that a chunk adds."""
 
     content: str | None
@@ -43,8 +43,8 @@ class ChatChoice(TypedDict, total=False):
     """What the gateway looks at in a choice of `/v1/chat/completions`."""
 
     index: Place | None
-    message: ChatMessage | None
-    delta: ChatMessage | None
+    message: AnswerMessage | None
+    delta: AnswerMessage | None
     finish_reason: Any
     logprobs: ChatLogprobs | None
     token_ids: list[int] | None
