@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from daemon.feedback_settings import SignerSettings
 
 _KEY_BYTES = 32  # of an Ed25519 seed and of a public key; a shared secret has as many or more
+_NOTICE_SECRET_BYTES = (24, 64)  # of Standard Webhooks
 _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _BROKER = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:[0-9]{1,5})?")
 _SPACE_IN_SECRET = re.compile(r"//[^/@]*\s.*@|\?.*\s", re.DOTALL)
@@ -97,6 +98,23 @@ def header_secret(secret: SecretStr) -> SecretStr:
     """A key or token that can be sent in an HTTP header."""
     if not re.fullmatch(r"[!-~]{1,4096}", secret.get_secret_value()):
         raise ValueError("must be printable ASCII without spaces, and not empty")
+    return secret
+
+
+def secret_url(url: SecretStr) -> SecretStr:
+    """The URL of an HTTP server that nobody else may know, as those of chats are."""
+    server_url(url.get_secret_value())
+    return url
+
+
+def notice_secret(secret: SecretStr) -> SecretStr:
+    """A secret of Standard Webhooks: base64 of 24 to 64 bytes, with or without `whsec_`."""
+    try:
+        raw = signing_secret(secret.get_secret_value())
+    except ValueError:
+        raw = b""
+    if not _NOTICE_SECRET_BYTES[0] <= len(raw) <= _NOTICE_SECRET_BYTES[1]:
+        raise ValueError("must be base64 of 24 to 64 bytes, as of `openssl rand -base64 32`")
     return secret
 
 

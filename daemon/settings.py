@@ -18,6 +18,7 @@ from daemon.setting_groups.dashboard import DashboardSettings
 from daemon.setting_groups.experiments import ExperimentSettings
 from daemon.setting_groups.git import GitSettings
 from daemon.setting_groups.learning import LearningSettings
+from daemon.setting_groups.notify import NotifySettings
 from ledger.versions.gate_modes import GateMode
 
 VARIABLE_PREFIX = "CLORAD_"
@@ -265,6 +266,7 @@ class Settings(BaseSettings):
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
     scorers: dict[str, ScorerSettings] = Field(default_factory=dict)

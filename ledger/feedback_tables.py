@@ -198,6 +198,7 @@ dead_letters = Table(
     Column("forgotten", Integer),  # the erasure that took its bytes
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "reason"),
+    Index(None, "redriven_s"),  # those that were not sent again are counted
 )
 
 outbox = Table(

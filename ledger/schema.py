@@ -58,6 +58,7 @@ __all__ = [
     "live_producers",
     "live_signals",
     "metadata",
+    "notices",
     "openings",
     "outbox",
     "passes",
@@ -260,4 +261,20 @@ replicas = Table(  # each replica as the fleet role last saw it
     Column("models", JSON, nullable=False),
     Column("note", String(200)),
     Column("seen_s", Float, nullable=False),
+)
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────────
+notices = Table(  # what webhooks tell people, once for each receiver and fact
+    "notices",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("receiver", String(40), nullable=False),  # its name in the settings
+    Column("fact", String(300), nullable=False),
+    Column("body", JSON, nullable=False),  # as it is sent
+    Column("noted_s", Float, nullable=False),
+    Column("message", String(60)),  # the message that carries it; null: it was never sent
+    Column("ended_s", Float),  # null: it waits
+    Column("ending", String(20)),  # `ledger.notices.queue.Ending`
+    UniqueConstraint("receiver", "fact"),
+    Index(None, "receiver", "ended_s"),
 )

@@ -7,6 +7,7 @@ from daemon.learning.scheduler import freshness_of
 from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.roles.canaries import canary_options
+from daemon.roles.notices import notice_loops
 from daemon.roles.scorers import registry_of
 from daemon.roles.startup import cluster_of, configured_base_hash, declare_agents, lease_holder, open_ledger
 from daemon.settings import Settings
@@ -65,6 +66,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
                 "champions": lambda over: run_looks(own_fleet.judging, rejudging, over),
                 "canaries": lambda over: run_canaries(database, canary, over),
                 "ledger-metrics": lambda over: record_ledger_metrics(database, freshness_of(settings), over),
+                **notice_loops(settings, database),
             },
         )
 

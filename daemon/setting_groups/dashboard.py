@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from daemon import setting_checks
 from daemon.setting_group import SettingGroup
 
+_Url = Annotated[str, AfterValidator(setting_checks.server_url)]
 _HostName = Annotated[str, AfterValidator(setting_checks.host_name)]
 
 
@@ -23,3 +24,5 @@ class DashboardSettings(SettingGroup):
     """`open`: whoever reaches the port may look. `keys`: only who has a key with the right `read`."""
     hosts: frozenset[_HostName] = frozenset()
     """Names of the dashboard in `Host`, besides localhost; checked on loopback, and where they are given."""
+    url: _Url | None = None
+    """Its address as people's browsers know it, for the links in notices. None: notices have none."""

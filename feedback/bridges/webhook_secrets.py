@@ -1,4 +1,4 @@
-"""Verifies that a webhook comes from its tool: a Standard Webhooks signature, or a secret in a header.
+"""Signs webhooks, and verifies that one comes from its tool: Standard Webhooks, or a secret in a header.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -44,7 +44,7 @@ def check_signature(
     if abs(now_s - int(sent)) > AGE_S_MAX:
         raise WebhookRefused("webhook-timestamp: too old, or in the future")
     times = (sent, *(str(math.floor(moment.timestamp())) for moment in signed_at))
-    expected = [_signature(secret, name, time, body) for time in times]
+    expected = [signature_of(secret, name, time, body) for time in times]
     for signature in headers.get("webhook-signature", "").split():
         version, _, value = signature.partition(",")
         if version == "v1" and any(hmac.compare_digest(value.encode(), each) for each in expected):
@@ -63,6 +63,7 @@ def signing_secret(text: str) -> bytes:
     return secret
 
 
-def _signature(secret: bytes, name: str, time: str, body: bytes) -> bytes:
+def signature_of(secret: bytes, name: str, time: str, body: bytes) -> bytes:
+    """The signature of version 1 (base64) of the body that is sent under this `webhook-id` at this time."""
     signed = b".".join((name.encode(), time.encode(), body))
     return base64.b64encode(hmac.digest(secret, signed, "sha256"))

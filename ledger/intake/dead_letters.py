@@ -21,6 +21,12 @@ def counts(connection: Connection) -> dict[Reason, int]:
     return {Reason(reason): int(count) for reason, count in connection.execute(query)}
 
 
+def unsent_count(connection: Connection) -> int:
+    """How many dead letters were never sent again."""
+    query = select(func.count()).select_from(dead_letters).where(dead_letters.c.redriven_s.is_(None))
+    return int(connection.scalar(query) or 0)
+
+
 def newest(
     connection: Connection, *, limit: int, reason: Reason | None = None, unsent: bool = False
 ) -> list[DeadLetter]:

@@ -61,6 +61,7 @@ WELL: Series = (
         "clorad_feedback_orphans_total": always(0),
         "clorad_feedback_partitions_halted": always(0),
         "clorad_feedback_outbox_oldest_seconds": always(1),
+        'clorad_notices_oldest_seconds{receiver="ops"}': always(60),
         'clorad_learner_turns_total{outcome="made"}': rising(1),
         'clorad_learner_turns_total{outcome="void"}': always(0),
         'clorad_learner_steps_total{fate="skipped"}': always(0),
@@ -109,6 +110,7 @@ HAPPENING: Mapping[str, Series] = {
     },
     "CloradOrphans": {"clorad_feedback_orphans_total": from_then_on(1)},
     "CloradOutboxNotShipped": {"clorad_feedback_outbox_oldest_seconds": from_then_on(60)},
+    "CloradNobodyIsTold": {'clorad_notices_oldest_seconds{receiver="ops"}': from_then_on(60)},
     "CloradNobodyLearns": {
         'clorad_ledger_agents{state="learning"}': then("1", "0"),
         'clorad_ledger_last_timestamp_seconds{what="turn"}': then("0+60", "1740"),
