@@ -90,13 +90,16 @@ def doctor(
     quick: Annotated[
         bool, typer.Option("--quick", help="Without the engine's self-test, which takes a minute.")
     ] = False,
+    test_notice: Annotated[
+        bool, typer.Option("--test-notice", help="Send a test message to each of notify.receivers.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine Kafka, ledger, store, base, replicas, keys and agents: what is wrong, where, and what to do.
+    """Examine Kafka, ledger, store, base, replicas, keys, agents and webhooks: what is wrong, and what to do.
 
     It writes nothing but an empty adapter, which every replica loads and unloads. The exit code is 1 if there
     is an error, and 0 where there are warnings only.
     """
     from daemon.commands.setup import doctor
 
-    doctor.show(settings_of(context), context.obj, quick=quick, as_json=as_json)
+    doctor.show(settings_of(context), context.obj, quick=quick, test_notice=test_notice, as_json=as_json)

@@ -14,6 +14,7 @@ from daemon.doctor.checking import CheckGroup, CheckResult, CheckState, run_chec
 from daemon.doctor.engine_checks import engine_checks
 from daemon.doctor.faults import FoundFault, Severity
 from daemon.doctor.ledger_checks import ledger_checks
+from daemon.doctor.notice_checks import notice_checks
 from daemon.doctor.replica_checks import replica_checks
 from daemon.doctor.store_checks import store_checks
 from daemon.settings import Settings
@@ -85,11 +86,13 @@ def groups_of(
     *,
     config: Path | None,
     quick: bool,
+    test_notice: bool = False,
     now_s: float | None = None,
 ) -> list[CheckGroup]:
     """The checks of an installation. `kafka` gives its cluster, or raises `RoleRefused`.
 
-    `quick` leaves out the engine's self-test, which takes a minute and more.
+    `quick` leaves out the engine's self-test, which takes a minute and more. With `test_notice` each webhook
+    that tells people gets a test message.
     """
     now_s = time.time() if now_s is None else now_s
     base = LocalBase(settings, now_s)
@@ -102,5 +105,6 @@ def groups_of(
         *(replica_checks(settings, url, base=base, agents=agents) for url in settings.fleet.replicas),
         access_checks(settings, now_s=now_s),
         agent_checks(settings),
+        *notice_checks(settings, posts=test_notice),
         *([] if quick else [engine_checks(settings, config)]),
     ]

@@ -248,6 +248,19 @@ class Fault(Enum):
     ONLY_OUTCOMES = "agents-only-outcomes", Severity.WARNING, 'set `gate = "outcomes"` for the agent'
     SCORER_AWAY = "agents-scorer-away", Severity.WARNING, "start the scorer's server, or correct its url"
 
+    NOTICE_AWAY = "notify-away", Severity.ERROR, "start the receiver, or correct its url in notify.receivers"
+    NOTICE_REFUSED = (
+        "notify-refused",
+        Severity.ERROR,
+        "see the receiver's log: does it know this url and secret, and take this form (`form`)?",
+    )
+    NOTICE_PLAIN = (
+        "notify-plain",
+        Severity.WARNING,
+        "use https: on the way others read what needs a person, and in which agent",
+    )
+    NO_LINKS = "notify-no-links", Severity.WARNING, "set dashboard.url to where people open the dashboard"
+
     CHECK_FAILED = "doctor-failed", Severity.ERROR, "report this as a fault of clorad, with the trace above"
     CHECK_SLOW = (
         "doctor-slow",

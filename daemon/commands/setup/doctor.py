@@ -18,18 +18,31 @@ from feedback.connection import Cluster
 _STYLES = {Severity.ERROR: ("✗", "red"), Severity.WARNING: ("!", "yellow")}
 
 
-def show(settings: Settings, config: Path | None, *, quick: bool, as_json: bool) -> None:
+def show(settings: Settings, config: Path | None, *, quick: bool, test_notice: bool, as_json: bool) -> None:
     """Examine the installation and print the findings. Raises `CommandFailed` if there is an error."""
     log_to_stderr()
     logging.getLogger("kafka").addHandler(logging.NullHandler())  # a finding says why nobody answers
-    report(settings, lambda: cluster_of(settings), config, quick=quick, as_json=as_json)
+    report(
+        settings,
+        lambda: cluster_of(settings),
+        config,
+        quick=quick,
+        test_notice=test_notice,
+        as_json=as_json,
+    )
 
 
 def report(
-    settings: Settings, kafka: Callable[[], Cluster], config: Path | None, *, quick: bool, as_json: bool
+    settings: Settings,
+    kafka: Callable[[], Cluster],
+    config: Path | None,
+    *,
+    quick: bool,
+    test_notice: bool = False,
+    as_json: bool,
 ) -> None:
     """The same, with the cluster that `kafka` gives."""
-    groups = groups_of(settings, kafka, config=config, quick=quick)
+    groups = groups_of(settings, kafka, config=config, quick=quick, test_notice=test_notice)
     with counting("examining", sum(len(group.checks) for group in groups)) as began:
         examination = examine(groups, began=began)
     if as_json:

@@ -90,7 +90,9 @@ class DoctoredInstallation:
         return self.kafka.cluster
 
     def examine(self) -> Examination:
-        groups = groups_of(self.settings, self.cluster, config=None, quick=True, now_s=time.time())
+        groups = groups_of(
+            self.settings, self.cluster, config=None, quick=True, test_notice=True, now_s=time.time()
+        )
         return examine(groups)
 
 

@@ -250,6 +250,18 @@ def name_a_scorer_that_is_away(it: DoctoredInstallation) -> None:
     it.set("agents", **{AGENT: {"scorer": "policy"}})
 
 
+def tell(it: DoctoredInstallation, url: str, dashboard: str | None = "https://clorad.example") -> None:
+    it.vllm.vectors = {}  # it takes whatever is posted to /v1/embeddings
+    it.set("dashboard", url=dashboard)
+    it.set("notify", receivers={"ops": {"url": url, "secret": "c2VjcmV0" * 4}})
+
+
+plants("notify-away")(lambda it: tell(it, "http://127.0.0.1:1/v1/embeddings"))
+plants("notify-refused")(lambda it: tell(it, f"{it.vllm.url}/elsewhere"))
+plants("notify-plain")(lambda it: tell(it, f"{it.vllm.url}/v1/embeddings".replace("127.0.0.1", "0.0.0.0")))
+plants("notify-no-links")(lambda it: tell(it, f"{it.vllm.url}/v1/embeddings", dashboard=None))
+
+
 def found(installation: DoctoredInstallation) -> list[str]:
     return sorted({finding.name for finding in installation.examine().findings})
 
