@@ -112,7 +112,8 @@ def measure(plans: Sequence[RowPlan], journal: Path, *, minutes_max: float) -> l
                 if stack is None and not plan.cold:
                     stack = servers.enter_context(running_stack())
                 try:
-                    known = measure_row(plan, stack, s_max=min(ROW_S_MAX, until_s - time.monotonic()))
+                    row = measure_row(plan, stack, s_max=min(ROW_S_MAX, until_s - time.monotonic()))
+                    known = {**row, "commit": commit()}
                 except (RowFailed, StackFailedError) as fault:
                     print(f"not measured: {fault}", flush=True)
                     continue

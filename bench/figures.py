@@ -193,15 +193,28 @@ def _experiments(result: Mapping[str, Any]) -> Sequence[Row]:
         rows += [
             (
                 "how much sooner eight experiments end at once than one by one (tools of 4 s)",
-                f"{result['final_ratio_n8']:.1f}",
-                f"{reported['final_ratio_n8']:.1f}, a field report on one H200",
+                f"{result['final_ratio_n8']:.2f}",
+                f"{reported['final_ratio_n8']:.2f}, a field report on one H200",
             ),
             (
                 "how much later the first of them ends",
-                f"{result['first_result_ratio_n8']:.1f}",
-                f"{reported['first_result_ratio_n8']:.1f}, the same report",
+                f"{result['first_result_ratio_n8']:.2f}",
+                f"{reported['first_result_ratio_n8']:.2f}, the same report",
+            ),
+            (
+                "training of eight experiments in one pass, relative speed",
+                f"{result['train_ratio_vs_peft']:.1f}",
+                f"1, PEFT, padded; {reported['train_ratio_n8']:.1f}, the same report",
             ),
         ]
+    if result["final_ratio_n8_vs_cold"] is not None:
+        rows.append(
+            (
+                "how much sooner eight end at once than one by one, each on a vLLM and Kafka started for it",
+                f"{result['final_ratio_n8_vs_cold']:.1f}",
+                "–",
+            )
+        )
     if result["reward_n8"]:
         before, after = (fmean(rewards) for rewards in zip(*result["reward_n8"], strict=True))
         alone = fmean(last for _, last in result["reward_n1"]) if result["reward_n1"] else None
