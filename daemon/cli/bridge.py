@@ -27,6 +27,21 @@ def run(context: Context) -> None:
 
 
 @app.command()
+def forget(
+    context: Context,
+    author: Annotated[str, typer.Option(help="Whose name is taken out.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Take an author out of the bridges' journals here: where they are on another machine than the ledger.
+
+    The bridge may run meanwhile. `clorad forget` takes texts out of the ledger, and does this too.
+    """
+    from daemon.commands.bridging import journals
+
+    journals.forget(settings_of(context), author, dry_run=dry_run)
+
+
+@app.command()
 def git(
     context: Context,
     repo: Annotated[Path, typer.Option(help="A clone; best a mirror, which has merged branches too.")],

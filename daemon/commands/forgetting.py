@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from daemon.commands.bridging.journals import forgotten_entries
 from daemon.commands.ledger import opened
 from daemon.console import CommandFailed, console, count, joined, moment, short, show_json, table
 from daemon.exit_codes import ExitCode
@@ -33,10 +34,14 @@ def forget(
 ) -> None:
     """Remove the subject's texts from the ledger and print the counts; with `dry_run` only print the counts.
 
-    Raises `CommandFailed` if the ledger has nothing under that name, and never had an erasure for it.
+    An author's name also goes from the bridges' journals on this machine. Raises `CommandFailed` if nothing
+    has that name, and the ledger never had an erasure for it.
     """
     with opened(settings) as database:
         subject, whom = _subject(database, kind, name)
+        journal_entries = (
+            forgotten_entries(settings, subject.names, dry_run=dry_run) if kind == "author" else 0
+        )
         if dry_run:
             with database.read() as connection:
                 forgotten = forgetting.would_forget(connection, subject)
@@ -49,12 +54,16 @@ def forget(
             earlier = [
                 erasure for erasure in all_erasures(connection, whom=whom) if erasure.id != forgotten.erasure
             ]
-    if not forgotten.counts and not earlier:
+    if not forgotten.counts and not earlier and not journal_entries:
         raise CommandFailed(f"the ledger has no {kind} {short(name, 80)}, by that name or by its token")
     emptied = dry_run or not forgotten.counts or compaction.flush(settings.ledger.url)
     if as_json:
-        show_json(_json(forgotten, learned, earlier, dry_run=dry_run))
+        document = _json(forgotten, learned, earlier, dry_run=dry_run)
+        show_json({**document, "journal_entries": journal_entries})
     else:
+        if journal_entries:
+            entries = count(journal_entries, "entry", "entries")
+            console().print(f"{entries} of the bridges' journals on this machine named them")
         _render(forgotten, learned, earlier, console(), dry_run=dry_run)
     if not emptied:
         raise CommandFailed(

@@ -20,7 +20,7 @@ from daemon.settings import Settings
 from daemon.signers import sending_key, why_not_believed
 from feedback.bridges.annotation import ToolOptions, source_of
 from feedback.bridges.delivery import Delivery
-from feedback.bridges.journal import SentJournal
+from feedback.bridges.journal import SUFFIX, SentJournal
 from feedback.bridges.polling import PolledTool, poll_until
 from feedback.bridges.tool_client import ToolClient
 from feedback.bridges.tools.langfuse import LangfuseScores
@@ -130,7 +130,7 @@ def tool_options(name: str, tool: ToolSettings) -> ToolOptions:
 def _delivery(
     name: str, tool: ToolSettings, settings: Settings, feedback: Feedback, stack: ExitStack
 ) -> Delivery:
-    path = settings.bridges.path / f"{name}.jsonl"
+    path = settings.bridges.path / f"{name}{SUFFIX}"
     try:
         journal = stack.enter_context(SentJournal(path))
     except OSError as fault:

@@ -17,7 +17,7 @@ from feedback.bridges.annotation import (
     event_of,
     source_of,
 )
-from feedback.bridges.journal import JournalEntry, SentJournal
+from feedback.bridges.journal import FORGOTTEN, JournalEntry, SentJournal
 from feedback.counters import start_at_zero
 from feedback.sending.event import OutgoingEvent, SentFeedback, build_outgoing_event
 
@@ -84,6 +84,8 @@ class Delivery:
         before = self._journal.entry(annotation.name)
         if before is not None and _is_later(before.revised, annotation):
             return AnnotationFate.REPEATED  # tools do not keep the order of their webhooks
+        if before is not None and (before.fate, before.revised) == (FORGOTTEN, _revised(annotation)):
+            return AnnotationFate.REPEATED  # its author asked to be forgotten, and it did not change since
         if annotation.said is None:
             return self._withdraw(annotation, before)
         event = event_of(annotation, self._options)

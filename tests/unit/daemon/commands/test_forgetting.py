@@ -11,6 +11,7 @@ import pytest
 from daemon.learning.learner import Learner
 from daemon.learning.loop import resume_pass, start_pass
 from engine.warm_engine import WarmEngine
+from feedback.bridges.journal import JournalEntry, SentJournal
 from feedback.redaction import RedactionCounts, Redactor
 from ledger.database import Database
 from ledger.events import Role
@@ -61,6 +62,18 @@ class TestForget:
         again = with_ann("forget", "--author", "ann", *WHY)
         assert (again.code, "nothing of it was left" in again.out) == (0, True)
         assert "it was asked for before: erasure 1 (author)" in again.out
+
+    def test_the_journals_of_bridges_on_this_machine_forget_too(
+        self, with_ann: Clorad, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("CLORAD_BRIDGES__PATH", str(tmp_path / "journals"))
+        entry = JournalEntry(name="a", revised="1", fate="sent", id="1", kind="approve", author="ann")
+        with SentJournal(tmp_path / "journals" / "scores.jsonl") as journal:
+            journal.note(entry)
+            assert with_ann("bridge", "forget", "--author", "ann", "--dry-run").out.startswith("1 entry")
+            assert with_ann("forget", "--author", "ann", "--json", *WHY).json["journal_entries"] == 1
+            assert journal.entry("a") == JournalEntry(name="a", revised="1", fate="forgotten")
+        assert with_ann("bridge", "forget", "--author", "ann").out.startswith("0 entries")
 
     def test_it_can_be_asked_for_afterwards(self, with_ann: Clorad) -> None:
         done = with_ann("forget", "--author", "ann", "--json", *WHY).json

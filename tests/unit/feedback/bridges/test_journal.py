@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from feedback.bridges import journal as journal_module
-from feedback.bridges.journal import JournalEntry, SentJournal
+from feedback.bridges.journal import JournalEntry, SentJournal, forget_authors
 
 
 def build_entry(name: str, revised: str = "1") -> JournalEntry:
@@ -39,3 +39,31 @@ def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch) -> None:
             journal.note(build_entry(name))
     with SentJournal(path) as journal:
         assert [journal.entry(name) is not None for name in "abc"] == [True, False, True]
+
+
+def test_an_author_is_forgotten_while_the_bridge_runs(tmp_path: Path) -> None:
+    ann = JournalEntry(name="a", revised="1", fate="sent", id="a-1", kind="approve", author="ann")
+    with SentJournal(tmp_path / "ls.jsonl") as journal:
+        journal.note(ann)
+        journal.note(JournalEntry(name="b", revised="1", fate="sent", id="b-1", kind="approve", author="bob"))
+        assert forget_authors(tmp_path, {"ann"}, dry_run=True) == 1
+        assert journal.entry("a") == ann
+        assert forget_authors(tmp_path, {"ann"}) == 1
+        assert journal.entry("a") == JournalEntry(name="a", revised="1", fate="forgotten")
+        journal.note(build_entry("c"))
+    assert "ann" not in "".join(path.read_text() for path in tmp_path.iterdir())
+    with SentJournal(tmp_path / "ls.jsonl") as journal:
+        assert [journal.entry(name) is not None for name in "abc"] == [True, True, True]
+        assert forget_authors(tmp_path, {"ann"}) == 0
+
+
+def test_what_is_noted_after_an_author_was_forgotten_is_not_lost(tmp_path: Path) -> None:
+    with SentJournal(tmp_path / "ls.jsonl") as journal:
+        journal.note(JournalEntry(name="a", revised="1", fate="sent", id="a-1", kind="approve", author="ann"))
+        forget_authors(tmp_path, {"ann"})
+        journal.note(build_entry("b"))
+    with SentJournal(tmp_path / "ls.jsonl") as journal:
+        assert (journal.entry("a"), journal.entry("b")) == (
+            JournalEntry(name="a", revised="1", fate="forgotten"),
+            build_entry("b"),
+        )
