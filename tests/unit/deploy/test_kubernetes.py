@@ -12,7 +12,7 @@ import yaml
 
 from daemon.cli.app import app
 from daemon.commands.running import gateway_stop_s_max
-from daemon.process.role_names import ROLES, health_port
+from daemon.process.role_names import BRIDGE, ROLES, health_port
 from daemon.roles.gateway import openness_fault
 from daemon.settings import Settings
 from daemon.settings_file import read_settings
@@ -92,6 +92,22 @@ def test_a_role_is_started_and_probed_as_it_is_named(role: str, settings: Settin
     assert probes == [{"path": "/healthz", "port": "health"}, {"path": "/readyz", "port": "health"}]
     assert settings.telemetry.health_host == "0.0.0.0"
     assert "/etc/clorad" in mounts(role)
+
+
+def test_the_bridge_waits_for_its_tools_and_keeps_its_journals(settings: Settings) -> None:
+    made, spec = container("bridge"), ALL["Deployment/bridge"]["spec"]
+    group, name = made["args"]
+    assert name in typer.main.get_command(app).commands[group].commands  # type: ignore[attr-defined]
+    assert (spec["replicas"], bool(settings.bridges.tools)) == (0, False), (
+        "without tools it would end at once"
+    )
+    assert spec["strategy"] == {"type": "Recreate"}, "two of them would write one journal"
+    ports = {port["name"]: port["containerPort"] for port in made["ports"]}
+    health = health_port(settings.telemetry.health_port, BRIDGE)
+    assert ports == {"http": settings.bridges.port, "health": health}
+    assert mounts("bridge")[str(settings.bridges.path)]["persistentVolumeClaim"] == {"claimName": "bridges"}
+    assert "PersistentVolumeClaim/bridges" in ALL
+    assert settings.bridges.host == "0.0.0.0"
 
 
 def test_nobody_is_killed_who_would_have_stopped(settings: Settings) -> None:
@@ -231,7 +247,8 @@ def test_who_needs_a_server_may_reach_it() -> None:
             for port in rule["ports"]:
                 reached.setdefault(port["port"], set()).update(pods)
     assert reached[53] == set(PODS)
-    assert reached[9092] == {"intake", "fleet", "gateway", "topics"}
+    assert reached[9092] == {"intake", "fleet", "gateway", "topics", "bridge"}
+    assert reached[443] == {"bridge", "fleet"}, "tools, and receivers of notices"
     assert reached[5432] == {"intake", "learner", "fleet", "gateway", "dashboard"}
     assert reached[8000] == {"fleet", "gateway"}
     assert all("vllm" not in pods for port, pods in reached.items() if port != 53)
