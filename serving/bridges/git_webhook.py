@@ -10,6 +10,7 @@ from feedback.bridges.git.webhooks import (
     BranchUpdate,
     PayloadRefused,
     branch_update,
+    check_form,
     check_github,
     check_gitlab,
 )
@@ -46,7 +47,9 @@ class GitWebhook:
             raise RequestRefused(401, str(refusal), "webhook_secret", code="bad_signature") from None
         request.hold_values(await count_request(raw, self.limits))
         try:
-            update = branch_update(await decode_request(raw, self.limits))
+            payload = await decode_request(raw, self.limits)
+            check_form(request.headers, payload)
+            update = branch_update(payload)
         except PayloadRefused as refusal:
             raise RequestRefused(400, str(refusal), "payload", code="invalid") from None
         if update is None or update.branch != self.branch:

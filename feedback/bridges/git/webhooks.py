@@ -16,6 +16,15 @@ from feedback.bridges.webhook_secrets import WebhookRefused
 _COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")
 _BRANCH = "refs/heads/"
 _NAME_CHARS_MAX = 300
+_PUSHED = (("ref",), ("repository", "project"))
+_FIELDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "x-github-event": {"push": _PUSHED, "pull_request": (("pull_request",), ("action",))},
+    "x-gitlab-event": {
+        "Push Hook": _PUSHED,
+        "Merge Request Hook": (("object_attributes",), ("object_kind",)),
+    },
+}
+"""By header and event: for each thing that is read, the fields of which the payload must have one."""
 
 
 class PayloadRefused(ValueError):
@@ -42,6 +51,18 @@ def check_gitlab(headers: Mapping[str, str], _body: bytes, secret: str) -> None:
     """The secret stands in `x-gitlab-token`. Raises `WebhookRefused`."""
     if not hmac.compare_digest(headers.get("x-gitlab-token", "").encode(), secret.encode()):
         raise WebhookRefused("x-gitlab-token: not the secret of this bridge")
+
+
+def check_form(headers: Mapping[str, str], payload: Mapping[str, Any]) -> None:
+    """The payload has the fields of the event that its header names, where it is one that is read.
+
+    Other events are ignored, not refused: GitLab disables a webhook that was refused several times. Raises
+    `PayloadRefused`: the host may have another version of the payload.
+    """
+    for header, events in _FIELDS.items():
+        for fields in events.get(headers.get(header, ""), ()):
+            if not any(name in payload for name in fields):
+                raise PayloadRefused(f"{fields[0]}: missing; is this another version of the payload?")
 
 
 def branch_update(payload: Mapping[str, Any]) -> BranchUpdate | None:

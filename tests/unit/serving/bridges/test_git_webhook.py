@@ -37,10 +37,10 @@ class GitReceiver:
             f"{self.url}/bridges/git/{name}", content=body, headers=names, timeout=20.0, **LOOPBACK
         )
 
-    def github(self, payload: Any, *, secret: str = SECRET) -> httpx.Response:
+    def github(self, payload: Any, *, secret: str = SECRET, event: str = "") -> httpx.Response:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         signature = f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"
-        return self.post("hub", body, x_hub_signature_256=signature)
+        return self.post("hub", body, x_hub_signature_256=signature, x_github_event=event)
 
     def gitlab(self, payload: Any, *, secret: str = SECRET) -> httpx.Response:
         return self.post("lab", json.dumps(payload).encode(), x_gitlab_token=secret)
@@ -128,3 +128,24 @@ def test_what_changes_no_branch_of_interest_scans_nothing(receiver: GitReceiver,
 def test_a_payload_that_cannot_be_used_is_refused(receiver: GitReceiver, payload: Any, status: int) -> None:
     assert receiver.github(payload).status_code == status
     assert receiver.asked == []
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "complaint"),
+    [
+        ("push", {"reference": "refs/heads/main", "repository": {}}, "ref: missing"),
+        ("push", {"ref": "refs/heads/main"}, "repository: missing"),
+        ("pull_request", {"change": {}}, "pull_request: missing"),
+    ],
+)
+def test_a_payload_of_another_version_is_refused_with_the_reason(
+    receiver: GitReceiver, event: str, payload: Any, complaint: str
+) -> None:
+    answer = receiver.github(payload, event=event)
+    assert answer.status_code == 400
+    assert complaint in answer.json()["error"]["message"]
+
+
+def test_an_event_that_is_not_read_is_ignored(receiver: GitReceiver) -> None:
+    assert receiver.github({"issue": {}}, event="issues").json() == {"scan": "not needed"}
+    assert receiver.github(github_merge(), event="pull_request").json() == {"scan": "soon"}
