@@ -14,7 +14,8 @@ from daemon.doctor.checking import CheckGroup, CheckResult, CheckState, run_chec
 from daemon.doctor.engine_checks import engine_checks
 from daemon.doctor.faults import FoundFault, Severity
 from daemon.doctor.ledger_checks import ledger_checks
-from daemon.doctor.notice_checks import notice_checks
+from daemon.doctor.outside.bridge_checks import bridge_checks
+from daemon.doctor.outside.notice_checks import notice_checks
 from daemon.doctor.replica_checks import replica_checks
 from daemon.doctor.store_checks import store_checks
 from daemon.settings import Settings
@@ -105,6 +106,7 @@ def groups_of(
         *(replica_checks(settings, url, base=base, agents=agents) for url in settings.fleet.replicas),
         access_checks(settings, now_s=now_s),
         agent_checks(settings),
+        *bridge_checks(settings),
         *notice_checks(settings, posts=test_notice),
         *([] if quick else [engine_checks(settings, config)]),
     ]

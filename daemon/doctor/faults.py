@@ -248,6 +248,20 @@ class Fault(Enum):
     ONLY_OUTCOMES = "agents-only-outcomes", Severity.WARNING, 'set `gate = "outcomes"` for the agent'
     SCORER_AWAY = "agents-scorer-away", Severity.WARNING, "start the scorer's server, or correct its url"
 
+    BRIDGE_SOURCE = (
+        "bridge-source",
+        Severity.ERROR,
+        "add bridge/NAME to the sources of the signer that feedback.sign_as names",
+    )
+    BRIDGE_AGENT = (
+        "bridge-agent",
+        Severity.ERROR,
+        "correct `agent`, or declare it: what people say there becomes dead letters",
+    )
+    BRIDGE_JOURNAL = "bridge-journal", Severity.ERROR, "let the bridge's user write to bridges.path"
+    BRIDGE_MIRROR = "bridge-mirror", Severity.ERROR, "run `git clone --mirror`, or correct its path"
+    BRIDGE_TOOL = "bridge-tool", Severity.ERROR, "start the tool, or correct its url, user and key"
+
     NOTICE_AWAY = "notify-away", Severity.ERROR, "start the receiver, or correct its url in notify.receivers"
     NOTICE_REFUSED = (
         "notify-refused",

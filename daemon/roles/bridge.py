@@ -60,7 +60,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             if tool.kind in CALLING:
                 webhooks[name] = _webhook(name, tool, settings, delivery)
             else:
-                polled = _polled_tool(name, tool, stack)
+                polled = polled_tool(name, tool, stack)
                 pollers.append(
                     partial(
                         poll_until,
@@ -127,6 +127,21 @@ def tool_options(name: str, tool: ToolSettings) -> ToolOptions:
     )
 
 
+def polled_tool(name: str, tool: ToolSettings, stack: ExitStack) -> PolledTool:
+    """What asks the tool's API; its client is closed with `stack`."""
+    assert tool.url is not None, "settings are checked"
+    client = ToolClient(tool.url, user=tool.user, key=tool.key.get_secret_value() if tool.key else None)
+    stack.callback(client.close)
+    options = tool_options(name, tool)
+    match tool.kind:
+        case "langfuse":
+            return LangfuseScores(client, options)
+        case "phoenix":
+            return PhoenixAnnotations(client, options, tool.project or PROJECT)
+        case _:
+            return MlflowAssessments(client, options, tool.project or EXPERIMENT)
+
+
 def _delivery(
     name: str, tool: ToolSettings, settings: Settings, feedback: Feedback, stack: ExitStack
 ) -> Delivery:
@@ -148,20 +163,6 @@ def _webhook(name: str, tool: ToolSettings, settings: Settings, delivery: Delive
         delivery=delivery,
         limits=limits_of(settings.gateway.limits),
     )
-
-
-def _polled_tool(name: str, tool: ToolSettings, stack: ExitStack) -> PolledTool:
-    assert tool.url is not None, "settings are checked"
-    client = ToolClient(tool.url, user=tool.user, key=tool.key.get_secret_value() if tool.key else None)
-    stack.callback(client.close)
-    options = tool_options(name, tool)
-    match tool.kind:
-        case "langfuse":
-            return LangfuseScores(client, options)
-        case "phoenix":
-            return PhoenixAnnotations(client, options, tool.project or PROJECT)
-        case _:
-            return MlflowAssessments(client, options, tool.project or EXPERIMENT)
 
 
 def _end_with(poller: Callable[[], None], stopping: threading.Event) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text, update
@@ -248,6 +249,35 @@ def let_outcomes_come(it: DoctoredInstallation) -> None:
 def name_a_scorer_that_is_away(it: DoctoredInstallation) -> None:
     it.set("scorers", policy={"kind": "http", "url": "http://127.0.0.1:1/score"})
     it.set("agents", **{AGENT: {"scorer": "policy"}})
+
+
+def bridge(it: DoctoredInstallation, **changed: Any) -> None:
+    tool = {"kind": "argilla", "secret": "c2VjcmV0", "agent": AGENT, **changed}
+    it.set("bridges", path=it.folder / "bridges", tools={"labels": tool})
+
+
+plants("bridge-agent")(lambda it: bridge(it, agent="nobody"))
+plants("bridge-tool")(lambda it: bridge(it, kind="phoenix", url="http://127.0.0.1:1"))
+plants("bridge-tool")(lambda it: bridge(it, kind="mlflow", url=it.vllm.url))
+
+
+@plants("bridge-journal")
+def put_a_file_in_the_journals_place(it: DoctoredInstallation) -> None:
+    bridge(it)
+    (it.folder / "bridges").write_bytes(b"")
+
+
+@plants("bridge-source")
+def sign_as_somebody_who_speaks_for_others(it: DoctoredInstallation) -> None:
+    bridge(it)
+    signer = {"algorithm": "hmac-sha256", "secret": "c2VjcmV0" * 8, "sources": ["//crm"]}
+    it.set("feedback", sign_as="crm", signers={"crm": signer})
+
+
+@plants("bridge-mirror")
+def name_a_mirror_that_is_not_there(it: DoctoredInstallation) -> None:
+    repository = {"host": "github", "name": "team/shop", "path": it.folder / "none", "secret": "a-secret"}
+    it.set("git", repositories={"shop": repository})
 
 
 def tell(it: DoctoredInstallation, url: str, dashboard: str | None = "https://clorad.example") -> None:
