@@ -44,6 +44,10 @@ class TurnVoid(Exception):
     """The turn's lease, parent or events changed: its result is dropped and the agent is due again."""
 
 
+class AdoptionRefused(Exception):
+    """An agent cannot take an experiment's version as its candidate; one line says why. Nothing changed."""
+
+
 class FlipRefused(Exception):
     """The flip's conditions no longer hold; nothing changed. The candidate is dropped or judged again."""
 

@@ -14,6 +14,7 @@ class TurnState(StrEnum):
     OPEN = "open"  # stored, and not closed
     MADE = "made"  # it made a version
     DROPPED = "dropped"  # it was trained and made no version
+    ADOPTED = "adopted"  # nobody trained it: an experiment's version became the agent's candidate
     VOID = "void"  # its lease, its parent or its events changed: its result is lost
 
 

@@ -48,3 +48,26 @@ def stop(context: Context, name: str) -> None:
     from daemon.commands.experiments import listing
 
     typer.echo(listing.stop(settings_of(context), name))
+
+
+@app.command("promote")
+def promote(
+    context: Context,
+    name: str,
+    agent: Annotated[str, typer.Option(help="The agent that gets the experiment's last version.")],
+    reason: Annotated[str, typer.Option(help="Kept with the version: what the experiment showed.")],
+    by: Annotated[str | None, typer.Option(help="Who decides; the user running this if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the version that an experiment ended with a candidate of an agent, whose gate judges it.
+
+    Agent and experiment must have the same base, rank and targets. Nothing serves before the gate's verdict.
+    """
+    from daemon.commands.experiments import promoting
+    from daemon.console import show_json
+
+    done = promoting.promote(settings_of(context), name, agent=agent, by=by or this_user(), reason=reason)
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(promoting.sentence(done))

@@ -95,6 +95,8 @@ def _replay(settings: Settings, pass_id: int) -> "Sequence[ReplayedTurn]":
             recorded = read_pass(connection, pass_id)
         if recorded is None:
             raise CommandFailed(f"no pass {pass_id}")
+        if (source := recorded.form.get("adopted")) is not None:
+            raise CommandFailed(f"pass {pass_id} trained nothing: {source} was adopted in it")
         try:
             with working(f"training pass {pass_id} again"):
                 engine = load_engine(settings.engine)

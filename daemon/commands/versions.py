@@ -161,6 +161,7 @@ def _render_why(document: VersionDocument, out: Console) -> None:
                 ("standing", standing),
                 ("made", f"{moment(version.made_s)} from {origin.parent_name}, in pass {origin.pass_id}"),
                 ("files", version.path if version.pruned_s is None else f"pruned {moment(version.pruned_s)}"),
+                *([] if origin.adopted is None else [("adopted from", origin.adopted)]),
                 *([] if origin.retry is None else [("try", origin.retry.text)]),
                 ("training", training),
                 *([("rates tried", tries)] if tries else []),

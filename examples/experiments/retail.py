@@ -25,8 +25,12 @@ SMALL, LARGE = (5, 99), (100, 999)  # amounts
 
 _WORDINGS: Mapping[str, Sequence[str]] = {
     "refund": ("refund <amount> for order <order>", "finance, refund <amount> for order <order>"),
-    "cancel": ("write, cancel order <order>", "i do not want order <order> any more, write"),
-    "address": ("send parcel <order> to <city>", "order <order> should go to <city>, stop"),
+    "cancel": (
+        "cancel order <order> now",
+        "write, cancel order <order>",
+        "i do not want order <order> any more, write",
+    ),
+    "address": ("send parcel <order> to <city>", "send order <order> to <city>, parcel"),
     "exchange": ("swap order <order> for a <item>",),
     "where": ("where is order <order>",),
 }

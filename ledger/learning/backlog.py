@@ -130,6 +130,11 @@ def refusals_of(connection: Connection, agent: str) -> int:
     return _decision_history(connection, agent).get(agent, _NO_HISTORY)[0]
 
 
+def decided_through(connection: Connection, agent: str) -> int:
+    """The newest event before the agent's last refusal or abstention; 0 where there was none."""
+    return max(0, _decision_history(connection, agent).get(agent, _NO_HISTORY)[1])
+
+
 def _untaught_counts() -> Select[Any]:
     return (
         select(

@@ -14,7 +14,7 @@ from ledger.learning.retries import Retry, retry_from
 from ledger.reports.affected_versions import rollback_command
 from ledger.reports.examples import Example, changed_examples
 from ledger.schema import events, turn_events, turns
-from ledger.turn_states import EventResult, TurnPart, stored_result
+from ledger.turn_states import EventResult, TurnPart, TurnState, stored_result
 from ledger.upkeep.erasures import Erasure, all_erasures
 from ledger.versions.decisions import Decision, decisions_of
 from ledger.versions.desired import champion
@@ -64,6 +64,7 @@ class Provenance:
     examples: tuple[Example, ...]  # prompts whose score differs from its parent's
     champion: int
     serving: bool  # the champion is this version or comes from it
+    adopted: str | None  # from which experiment's version, by whom and why; None: it was trained
     withdrawn_with_it: tuple[str, ...]  # serving versions that come from it, which `undo` withdraws too
 
     @property
@@ -90,6 +91,7 @@ class Provenance:
             "attempt": self.attempt,
             "seed": self.seed,
             "recipe": dict(self.recipe),
+            "adopted": self.adopted,
             "retry": None if self.retry is None else self.retry.to_json(),
             "authors": dict(self.authors),
             "taught": [taught.to_json() for taught in self.taught],
@@ -124,6 +126,7 @@ def provenance(connection: Connection, agent: str, number: int) -> Provenance | 
         seed=turn.seed,
         recipe=turn.recipe,
         retry=retry_from(turn.retry),
+        adopted=turn.reason if turn.state == TurnState.ADOPTED else None,
         taught=taught,
         shown=shown,
         erasures=_erasures(connection, described.turn_id),

@@ -77,6 +77,9 @@ def agent_timeline(
     return list(islice(sorted(entries, key=lambda entry: entry.at_s, reverse=True), limit))
 
 
+_WITH_VERSION = (TurnState.MADE, TurnState.ADOPTED)
+
+
 def _names(connection: Connection, agent: str) -> dict[int, str]:
     query = select(versions.c.number, versions.c.hash).where(versions.c.agent == agent)
     return {0: "v0"} | {row.number: version_name(row.number, row.hash) for row in connection.execute(query)}
@@ -131,7 +134,7 @@ def _turns(
             happening=Happening.TURN,
             what=state.value,
             reason=row.reason,
-            version=names.get(row.number, f"v{row.number}") if state is TurnState.MADE else f"v{row.number}",
+            version=names.get(row.number, f"v{row.number}") if state in _WITH_VERSION else f"v{row.number}",
             number=float(row.new_events),
             failed=state in (TurnState.DROPPED, TurnState.VOID),
         )
