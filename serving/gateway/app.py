@@ -4,7 +4,6 @@ The gateway writes captures and feedback to Kafka and nothing else. It needs the
 that it routes by the last table it read.
 """
 
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -40,13 +39,6 @@ _DRAIN_MARGIN_S = 1.0  # a request that runs out of time still gets its 504
 
 START_S_MAX = 300.0
 """Seconds a gateway waits for a ledger that never answered; then it ends and is started again."""
-
-SWITCH_S = 0.0005
-"""Seconds after which a thread that wants Python's lock gets it (`sys.setswitchinterval`).
-
-With the default of 5 ms the event loop waits as long at each look at its connections, while another thread
-decodes, counts, redacts or packs what somebody sent.
-"""
 
 EXPOSED_HEADERS = (
     "x-clorad-agent",
@@ -141,7 +133,6 @@ def run_gateway(gateway: Gateway, stopping: threading.Event, health: HealthRepor
     Raises `LedgerMissing`, `OSError`.
     """
     options = gateway.options
-    sys.setswitchinterval(SWITCH_S)
     limits = fit_to_file_limit(options.limits)
     server = bounded_server(
         build_app(gateway, limits, stopping), limits, lifespan="on", drain_s_max=options.drain_s_max
