@@ -131,6 +131,7 @@ interactions = Table(
     Column("received_s", Float, nullable=False),
     # the erasure that took its texts; the row stays: Kafka may deliver it again
     Column("forgotten", Integer),
+    Column("after_pass", BigInteger),  # the newest pass when it was stored; null: an older clorad stored it
     Index(None, "agent", "conversation"),
     Index(None, "received_s"),
 )

@@ -31,7 +31,7 @@ class LearnerProcess(ChildProcess):
 def main() -> int:
     from daemon.learning.learner import Learner, LearnerOptions
     from daemon.learning.loop import learn
-    from daemon.learning.planning import TurnLimits
+    from daemon.learning.material import TurnLimits
     from daemon.learning.scheduler import Freshness
     from engine.warm_engine import WarmEngine
     from ledger.database import Database

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.learning.material import TurnLimits
 from daemon.learning.pacing import Pacing
-from daemon.learning.planning import TurnLimits
 from daemon.learning.scheduler import Freshness
 from daemon.process.health import Health
 from engine.backend import Backend

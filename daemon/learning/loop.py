@@ -23,6 +23,7 @@ from daemon.learning.scheduler import (
     shows_replies,
     waits_for_replies,
 )
+from daemon.learning.staleness import set_stale_samples_aside
 from daemon.learning.training import lease_tokens, train_pass
 from ledger.database import Connection
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
@@ -125,6 +126,12 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
     """A turn for every leased agent that is still due and has something to learn from."""
     plans: list[TurnPlan] = []
     marks: dict[int, tuple[Status, str]] = {}
+    with learner.database.read() as connection:
+        declared = agents.all_agents(connection)
+    set_stale_samples_aside(
+        learner.database,
+        [agent for name, agent in declared.items() if turns.lease_name(name) in leased.tokens],
+    )
     with learner.database.read() as connection:
         by_agent = {waiting.agent: waiting for waiting in backlog.backlogs(connection)}
         for name, agent in agents.all_agents(connection).items():

@@ -36,6 +36,11 @@ _abandoned = _meter.create_counter(
     unit="{pass}",
     description="passes given up because their leases were lost",
 )
+_stale = _meter.create_counter(
+    "clorad.learner.samples.stale",
+    unit="{event}",
+    description="events that teach nothing: the champion is too many turns away from what sampled the answer",
+)
 _agents = _meter.create_histogram(
     "clorad.learner.pass.agents",
     unit="{agent}",
@@ -51,13 +56,13 @@ _pass_s = _meter.create_histogram(
 
 
 def start_counters() -> None:
-    """Export turns, steps, memory shortages and abandoned passes from the start, as zero."""
+    """Export turns, steps, memory shortages, abandoned passes and stale samples from the start, as zero."""
     start_at_zero(
         _turns,
         *({"outcome": state.value} for state in (TurnState.MADE, TurnState.DROPPED, TurnState.VOID)),
     )
     start_at_zero(_steps, *({"fate": fate} for fate in ("taken", "skipped")))
-    for counter in (_shortages, _abandoned):
+    for counter in (_shortages, _abandoned, _stale):
         start_at_zero(counter)
 
 
@@ -88,3 +93,8 @@ def count_void_turn() -> None:
 def count_abandoned_pass() -> None:
     """Count a pass that was given up because its leases were lost."""
     _abandoned.add(1)
+
+
+def count_stale_samples(events: int) -> None:
+    """Count events that left the backlog because the champion has moved away from what they judge."""
+    _stale.add(events)

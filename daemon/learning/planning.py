@@ -5,11 +5,11 @@ a crash, read only that plan.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from daemon.learning.material import TurnLimits, TurnMaterial, read_material
 from daemon.learning.parts import Readiness, choose_new
-from daemon.learning.preparing import Background, read_background, stale_versions
 from daemon.learning.remedies import adjusted_recipe, anchors_of
 from engine.recipe import Recipe, recipe_from, recipe_values
 from ledger.database import Connection
@@ -17,22 +17,17 @@ from ledger.events import (
     CORRECTING,
     NEWER_CORRECTION,
     WAITS_FOR_ANOTHER,
-    Interaction,
     KeptEvent,
     Kind,
-    Role,
     Status,
 )
-from ledger.intake.withdrawn import reverted
-from ledger.learning import event_queries
 from ledger.learning.agents import Agent
 from ledger.learning.backlog import Backlog
 from ledger.learning.judged import judged_apart, judged_through
-from ledger.learning.silent_replies import silent_replies
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import newest_seq
-from rewards.baseline import Baselines, baselines_to_json, recent_baselines, turn_baselines
+from rewards.baseline import baselines_to_json
 from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
 from rewards.credit import DEMONSTRATING
@@ -40,29 +35,14 @@ from rewards.episode import Part
 from rewards.exchange import History
 from rewards.labelling import settle_for_planning
 from rewards.silence import is_silence, unopposed
-from rewards.supporters import SHOWING, Supporters, find_supporters
+from rewards.supporters import SHOWING
 
 CONTEST_WINDOW_S = 7 * 24 * 3600.0
 """Corrections of one prompt by different people within this time are a disagreement, not a change of rule."""
 
-OUTCOMES_LAST = 200
-"""Outcomes whose mean is the baseline of the next ones."""
-
 Marks = dict[int, tuple[Status, str]]  # by `seq`: the new status of an event, and why
 
 _USABLE = (Status.OPEN, "it can be labelled now")
-_STANDING = (Status.OPEN, Status.WAITING, Status.KNOWN)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnLimits:
-    """How large a turn may be, in events."""
-
-    new_max: int
-    replay_max: int
-    anchors_max: int
-    settle_s: float  # that people have to object to a captured reply
-    authors_min: int  # people who must stand behind a correction before it is trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +51,6 @@ class PlannedTurn:
 
     plan: TurnPlan | None
     marks: Mapping[int, tuple[Status, str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Material:
-    """Everything that a turn may be made of."""
-
-    waiting: Sequence[KeptEvent]
-    taught: Sequence[KeptEvent]
-    approvals: Sequence[KeptEvent]
-    replies: Sequence[Interaction]  # captures that nobody objected to
-    gate: Sequence[KeptEvent]
-    dev: Sequence[KeptEvent]
-    unconfirmed: Sequence[KeptEvent]  # of any role: they waited for another person so far
-    supporters: Supporters
-    background: Background
-    baselines: Baselines
-    reverted: frozenset[int]  # `seq` of waiting and taught events that an outcome reverted
 
 
 def plan_turn(
@@ -103,7 +66,7 @@ def plan_turn(
     recipe = recipe_from(agent.recipe)
     limits = _limits_of(recipe, limits)
     through = newest_seq(connection, agent.name)
-    material = _read_material(connection, agent.name, backlog.champion, limits, recipe)
+    material = read_material(connection, agent.name, backlog.champion, limits, recipe)
     marks = _disputes(material)
     marks = _unsupported(material, but=marks) | marks
     undisputed = replace(
@@ -172,67 +135,14 @@ def _limits_of(recipe: Recipe, limits: TurnLimits) -> TurnLimits:
     )
 
 
-def _read_material(
-    connection: Connection, agent: str, champion: int, limits: TurnLimits, recipe: Recipe
-) -> _Material:
-    taught = event_queries.taught(connection, agent)
-    approvals, praised, gate, dev = (
-        event_queries.usable(connection, agent, role=role, kinds=kinds)
-        for role, kinds in (
-            (Role.TRAIN, (Kind.APPROVE,)),
-            (Role.GATE, (Kind.APPROVE,)),
-            (Role.GATE, CORRECTING),
-            (Role.DEV, CORRECTING),
-        )
-    )
-    unconfirmed = event_queries.unconfirmed(connection, agent)
-    waiting = event_queries.untaught(connection, agent, limit=limits.new_max)
-    waiting += event_queries.not_labelled(connection, agent, limit=limits.new_max - len(waiting))
-    background = read_background(
-        connection,
-        agent,
-        [*waiting, *taught, *approvals, *praised, *gate, *dev, *unconfirmed],
-        stale_versions(connection, agent, champion, staleness_max=recipe.staleness_max),
-    )
-    amended = [kept for kept in background.amended if kept.status in _STANDING]
-    supporters = find_supporters(
-        [*waiting, *taught, *gate, *dev, *unconfirmed, *amended],
-        history=background.history,
-        authors_min=limits.authors_min,
-        approvals=[*approvals, *praised],
-    )
-    joined = [
-        kept for kept in unconfirmed if kept.event.role is Role.TRAIN and supporters.are_enough(kept.seq)
-    ]
-    waiting += joined[: limits.new_max - len(waiting)]
-    recent = recent_baselines(
-        event_queries.outcomes(connection, agent, last=OUTCOMES_LAST), last=OUTCOMES_LAST
-    )
-    return _Material(
-        waiting=waiting,
-        taught=taught,
-        approvals=approvals,
-        replies=silent_replies(
-            connection, agent, champion=champion, role=Role.TRAIN, settle_s=limits.settle_s
-        ),
-        gate=gate,
-        dev=dev,
-        unconfirmed=unconfirmed,
-        supporters=supporters,
-        background=background,
-        reverted=reverted(connection, (kept.seq for kept in (*waiting, *taught))),
-        baselines=turn_baselines(waiting, recent) if recipe.group_advantages else recent,
-    )
-
-
-def _silent(material: _Material, history: History) -> list[KeptEvent]:
+def _silent(material: TurnMaterial, history: History) -> list[KeptEvent]:
     """Replies that nobody objected to, as approvals; not where a correction, of any role, says otherwise."""
     events = [*material.waiting, *material.taught, *material.gate, *material.dev]
     corrections = [kept for kept in events if kept.event.kind in CORRECTING]
     return unopposed(material.replies, corrections, history=history, supporters=material.supporters)
 
 
-def _disputes(material: _Material) -> Marks:
+def _disputes(material: TurnMaterial) -> Marks:
     """Corrections that contradict each other: one of them counts, or a person has to decide."""
     disputes = contradictions(
         [*material.waiting, *material.taught, *material.gate, *material.dev, *material.unconfirmed],
@@ -248,7 +158,7 @@ def _disputes(material: _Material) -> Marks:
     return marks
 
 
-def _unsupported(material: _Material, *, but: Marks) -> Marks:
+def _unsupported(material: TurnMaterial, *, but: Marks) -> Marks:
     """Corrections that wait for another person, and those that waited for one who has come."""
     marks: Marks = {}
     alone = {
@@ -267,7 +177,7 @@ def _unsupported(material: _Material, *, but: Marks) -> Marks:
     return {seq: mark for seq, mark in marks.items() if seq not in but}
 
 
-def _labels(material: _Material) -> Marks:
+def _labels(material: TurnMaterial) -> Marks:
     """New statuses: of waiting events, by whether an episode can be made of them; of taught events that an
     outcome reverted."""
     settled = settle_for_planning(

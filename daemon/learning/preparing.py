@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from daemon.learning.staleness import stale_versions
 from engine.lesson import Lesson
 from engine.recipe import recipe_from
 from ledger.database import Connection, Database
 from ledger.events import Interaction, KeptEvent
 from ledger.learning import event_queries
-from ledger.learning.passes import opened_s
 from ledger.learning.turns import Turn
 from ledger.turn_states import TurnPart
-from ledger.versions.lineage import BASE, Version, turns_between, version
+from ledger.versions.lineage import BASE, Version, version
 from rewards.baseline import baselines_from_json
 from rewards.episode import Part
 from rewards.exchange import History
@@ -64,7 +64,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
             plan.agent,
             list(events.values()),
             stale,
-            until_s=opened_s(connection, turn.pass_id),
+            before_pass=turn.pass_id,
         )
         replies = event_queries.interactions_named(connection, plan.replies)
     parts = {
@@ -105,43 +105,30 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
     )
 
 
-def stale_versions(
-    connection: Connection, agent: str, parent: int, *, staleness_max: int | None
-) -> dict[str, str]:
-    """The versions from which a turn that starts from `parent` learns no policy, with the reason."""
-    if staleness_max is None:
-        return {}
-    return {
-        name: f"sampled {turns} turns away from the champion, at most {staleness_max} teach"
-        for name, turns in turns_between(connection, agent, parent).items()
-        if turns > staleness_max
-    }
-
-
 def read_background(
     connection: Connection,
     agent: str,
     events: Sequence[KeptEvent],
     stale: Mapping[str, str] = MappingProxyType({}),
     *,
-    until_s: float | None = None,
+    before_pass: int | None = None,
 ) -> Background:
     """The captured interactions and conversations of these events, and the events that they amend.
 
-    Of conversations, that is what was captured `until_s` (Unix time): they go on while a turn is trained.
+    With `before_pass`, it is what was captured before that pass was opened: conversations go on while a turn
+    is trained, and captures come late.
     """
     named = [kept.event.interaction for kept in events if kept.event.interaction]
-    interactions = event_queries.interactions_named(connection, named)
-    conversations = {kept.event.conversation for kept in events} | {
+    interactions = event_queries.interactions_named(connection, named, before_pass=before_pass)
+    talks = {kept.event.conversation for kept in events} | {
         interaction.conversation for interaction in interactions.values()
     }
     amended = [kept.event.amends for kept in events if kept.event.amends]
     return Background(
         interactions=interactions,
-        conversations={
-            name: event_queries.conversation(connection, agent, name, until_s=until_s)
-            for name in sorted(name for name in conversations if name)
-        },
+        conversations=event_queries.conversations(
+            connection, agent, filter(None, talks), before_pass=before_pass
+        ),
         amended=event_queries.events_by_key(connection, agent, amended),
         stale=stale,
     )

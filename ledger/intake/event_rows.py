@@ -8,7 +8,7 @@ from ledger.database import in_chunks
 from ledger.events import Arrival, Event, Headers, Interaction, Kind, Partition, Status, UnusableRecord
 from ledger.facts import fact
 from ledger.intake import amendments, outbox
-from ledger.schema import dead_letters, events, interactions
+from ledger.schema import dead_letters, events, interactions, passes
 
 DEAD_HEADERS = "clorad.dead."
 """Prefix of the headers that clorad adds to the copy of a dead letter."""
@@ -109,9 +109,14 @@ def _first_status(event: Event) -> Status:
 
 
 def store_interactions(connection: Connection, fresh: Sequence[Interaction], now: float) -> None:
-    """Insert new interactions, and open the events that waited for them."""
+    """Insert new interactions, each with the newest pass, and open the events that waited for them.
+
+    A pass that is opened later has them in its conversations, one that was opened before has not: both
+    transactions have the write lock, so there is an order.
+    """
     if not fresh:
         return
+    newest_pass = int(connection.scalar(select(func.max(passes.c.id))) or 0)
     assert all(interaction.role is not None for interaction in fresh), "an interaction has its prompt"
     rows = [
         {
@@ -134,6 +139,7 @@ def store_interactions(connection: Connection, fresh: Sequence[Interaction], now
             "prompt_group": interaction.prompt_group,
             "role": interaction.role and interaction.role.value,
             "received_s": now,
+            "after_pass": newest_pass,
         }
         for interaction in fresh
     ]

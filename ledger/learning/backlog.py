@@ -1,5 +1,6 @@
 """The events that each agent can still be taught, derived from what it was taught: nothing is stored here."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +13,15 @@ from ledger.learning.judged import champions_apart, judged_apart
 from ledger.learning.last_tries import last_tries
 from ledger.learning.retries import LastTry
 from ledger.learning.usage import Usage, usages
-from ledger.schema import agents, decisions, desired, events, turn_events, turns, versions
+from ledger.schema import agents, decisions, desired, events, interactions, turn_events, turns, versions
 from ledger.turn_states import TurnPart, TurnState, in_part, in_state
 from ledger.versions.decisions import Verdict, last_beginnings, undecided
 from ledger.versions.desired import Purpose, taught_turns
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import BASE
+
+JUDGING_SAMPLES = (Kind.OUTCOME, Kind.REJECT, Kind.ABORT)
+"""Kinds that only say how good an answer of the agent was: the champion moves away from old answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,27 @@ def is_untaught() -> ColumnElement[bool]:
         events.c.kind.in_([kind.value for kind in TEACHING]),
         ~is_taught.exists(),
     )
+
+
+def samples_of(connection: Connection, agent: str, versions: Collection[str]) -> dict[int, str]:
+    """Untaught events, by `seq`, that judge what one of these versions sampled, with its name.
+
+    The interaction that they name says which version that was.
+    """
+    if not versions:
+        return {}
+    rows = connection.execute(
+        select(events.c.seq, interactions.c.version)
+        .join(interactions, interactions.c.id == events.c.interaction)
+        .where(events.c.agent == agent, is_untaught(), judges_samples())
+        .where(interactions.c.agent == agent, interactions.c.version.in_(versions))
+    )
+    return {row.seq: row.version for row in rows}
+
+
+def judges_samples() -> ColumnElement[bool]:
+    """Whether an event only says how good the agent's own answer was: it teaches nothing but that answer."""
+    return events.c.kind.in_([kind.value for kind in JUDGING_SAMPLES])
 
 
 def waits_for_another() -> ColumnElement[bool]:

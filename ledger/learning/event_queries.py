@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, true, update
 
 from ledger.database import Database, in_chunks
 from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status, Trust
 from ledger.intake.withdrawn import GONE, was_reverted
-from ledger.learning.backlog import is_untaught, waits_for_another
-from ledger.schema import events, interactions, positions, turn_events
+from ledger.learning.backlog import is_untaught, judges_samples, waits_for_another
+from ledger.schema import events, interactions, passes, positions, turn_events
 from ledger.turn_states import TurnPart, in_part
 from ledger.versions.desired import taught_turns
 
@@ -19,12 +19,19 @@ NEWEST_MAX = 4000
 _NAMES_MAX = 100  # of events in one query: SQLite allows expressions of a thousand levels
 
 
-def untaught(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
-    """The agent's backlog, oldest first."""
-    return _events(
-        connection,
-        select(events).where(events.c.agent == agent, is_untaught()).order_by(events.c.seq).limit(limit),
-    )
+def untaught(
+    connection: Connection, agent: str, *, limit: int, newest_samples: bool = False
+) -> list[KeptEvent]:
+    """The agent's backlog, oldest first; the limit leaves out the newest.
+
+    With `newest_samples` it leaves out the oldest of those that judge what the agent sampled: the champion
+    moves away from them.
+    """
+    order: list[ColumnElement[Any]] = [events.c.seq]
+    if newest_samples:
+        order = [judges_samples(), case((judges_samples(), -events.c.seq), else_=events.c.seq)]
+    query = select(events).where(events.c.agent == agent, is_untaught()).order_by(*order).limit(limit)
+    return sorted(_events(connection, query), key=lambda kept: kept.seq)
 
 
 def not_labelled(connection: Connection, agent: str, *, limit: int) -> list[KeptEvent]:
@@ -161,26 +168,48 @@ def _named(connection: Connection, uids: Sequence[str]) -> list[KeptEvent]:
     return _events(connection, select(events).where(or_(*named)).order_by(events.c.seq))
 
 
-def interactions_named(connection: Connection, ids: Iterable[str]) -> dict[str, Interaction]:
-    """Interactions by id; the result has no interaction that was not captured."""
+def interactions_named(
+    connection: Connection, ids: Iterable[str], *, before_pass: int | None = None
+) -> dict[str, Interaction]:
+    """Interactions by id, those that were captured before that pass was opened; all if it is None."""
     interaction_by_id: dict[str, Interaction] = {}
     for chunk in in_chunks(sorted(set(ids))):
-        query = select(interactions).where(interactions.c.id.in_(chunk))
+        query = select(interactions).where(interactions.c.id.in_(chunk), _is_captured(before_pass))
         interaction_by_id.update({row.id: interaction_of_row(row) for row in connection.execute(query)})
     return interaction_by_id
 
 
-def conversation(
-    connection: Connection, agent: str, name: str, *, until_s: float | None = None
-) -> list[Interaction]:
-    """The interactions of one conversation that were captured `until_s` (Unix time), in order of turn."""
-    until = true() if until_s is None else interactions.c.received_s <= until_s
-    query = (
-        select(interactions)
-        .where(interactions.c.agent == agent, interactions.c.conversation == name, until)
-        .order_by(interactions.c.turn, interactions.c.received_s)
+def conversation(connection: Connection, agent: str, name: str) -> list[Interaction]:
+    """The interactions of one conversation, in order of turn."""
+    return conversations(connection, agent, [name])[name]
+
+
+def conversations(
+    connection: Connection, agent: str, names: Iterable[str], *, before_pass: int | None = None
+) -> dict[str, list[Interaction]]:
+    """The interactions of each conversation, in order of turn; `before_pass` as in `interactions_named`."""
+    by_name: dict[str, list[Interaction]] = {name: [] for name in sorted(set(names))}
+    for chunk in in_chunks(list(by_name)):
+        query = (
+            select(interactions)
+            .where(interactions.c.agent == agent, interactions.c.conversation.in_(chunk))
+            .where(_is_captured(before_pass))
+            .order_by(interactions.c.turn, interactions.c.received_s)
+        )
+        for row in connection.execute(query):
+            by_name[row.conversation].append(interaction_of_row(row))
+    return by_name
+
+
+def _is_captured(before_pass: int | None) -> ColumnElement[bool]:
+    """Whether an interaction was stored before that pass. What an older clorad stored only has its time."""
+    if before_pass is None:
+        return true()
+    opened_s = select(passes.c.opened_s).where(passes.c.id == before_pass).scalar_subquery()
+    return or_(
+        interactions.c.after_pass < before_pass,
+        and_(interactions.c.after_pass.is_(None), interactions.c.received_s <= opened_s),
     )
-    return [interaction_of_row(row) for row in connection.execute(query)]
 
 
 def outcomes(connection: Connection, agent: str, *, last: int) -> list[KeptEvent]:

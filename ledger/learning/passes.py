@@ -65,11 +65,6 @@ def read_pass(connection: Connection, pass_id: int) -> Pass | None:
     return Pass(id=pass_id, form=row.form, turns=tuple(_turn(connection, member) for member in members))
 
 
-def opened_s(connection: Connection, pass_id: int) -> float:
-    """When the pass was opened: what was captured later is no part of its turns."""
-    return float(connection.execute(select(passes.c.opened_s).where(passes.c.id == pass_id)).scalar_one())
-
-
 def unfinished_passes(connection: Connection) -> list[Pass]:
     """Passes that were opened and not closed, oldest first."""
     ids = connection.scalars(select(passes.c.id).where(passes.c.closed_s.is_(None)).order_by(passes.c.id))

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from daemon.learning.planning import TurnLimits, plan_turn
+from daemon.learning.material import TurnLimits
+from daemon.learning.planning import plan_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, readiness
 from ledger import leases
 from ledger.database import Database

@@ -20,12 +20,16 @@ from engine.warm_engine import WarmEngine
 from ledger.database import Database
 from ledger.events import Event, Interaction, Kind
 from ledger.learning import agents, passes
+from ledger.learning.backlog import backlogs
+from ledger.learning.event_queries import events_by_seq, untaught
 from ledger.schema import events
+from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import Version, turns_between, version_name, versions_of
+from tests.meters import metric_increases, metric_values
 from tests.unit.daemon.learning.test_loop import OPTIONS, engine, nothing
 from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.tiny_engine import TOKENS
-from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
+from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, build_outcome, keep
 from tests.unit.ledger.ledger_builder import build_ledger
 from tests.unit.ledger.turn_builder import promote
 
@@ -196,3 +200,72 @@ def test_samples_of_an_older_version_teach_as_far_as_the_recipe_allows(
             2 if teaches else 1,
         )
     assert ("sampled 1 turns away from the champion, at most 0 teach" in reasons) is not teaches
+
+
+def taught_to(database: Database, pass_id: int) -> list[str]:
+    """The interactions that the outcomes of a pass are about, by number."""
+    with database.read() as connection:
+        recorded = passes.read_pass(connection, pass_id)
+        assert recorded is not None
+        seqs = [event.seq for event in recorded.turns[0].plan.events]
+        return [str(kept.event.interaction) for kept in events_by_seq(connection, seqs).values()]
+
+
+def test_a_busy_agent_learns_from_its_newest_samples(learner: Learner, database: Database) -> None:
+    choices = Choices(learner, 1)
+    size = len(PROMPTS) * SAMPLES  # as many as a turn may have
+    for _ in range(3):
+        choices.sample(None)
+    assert start_pass(learner, threading.Event())
+    taught = taught_to(database, 1)
+    assert taught
+    assert {int(id[1:]) for id in taught} <= set(range(2 * size, 3 * size))
+
+
+def test_what_people_show_is_taught_before_samples_and_in_its_order(database: Database) -> None:
+    shown = [build_event(f"c{number}") for number in range(3)]
+    keep(database, build_outcome("o0", 1.0), shown[0], build_outcome("o1", 1.0), *shown[1:])
+    keep(database, build_outcome("o2", 1.0))
+    with database.read() as connection:
+        chosen = [
+            [kept.event.id for kept in untaught(connection, "billing", limit=limit, newest_samples=True)]
+            for limit in (2, 5)
+        ]
+        oldest = [kept.event.id for kept in untaught(connection, "billing", limit=2)]
+    assert chosen == [["c0", "c1"], ["c0", "o1", "c1", "c2", "o2"]]
+    assert oldest == ["o0", "c0"]
+
+
+def test_samples_that_are_too_old_are_counted_and_named_and_make_no_agent_due(
+    learner: Learner, database: Database
+) -> None:
+    agents.declare(
+        database,
+        agents.Agent(
+            name="billing",
+            base_hash=learner.engine.base_hash,
+            recipe={**RECIPE, "staleness_max": 0},
+            gate=GateMode.OUTCOMES,
+        ),
+    )
+    choices = Choices(learner, 1)
+    [first] = choices.learn(1)
+    size = len(PROMPTS) * SAMPLES
+    in_time = replace(learner.options.freshness, events_min=size + 1, age_s_max=3600.0)
+    learner = replace(learner, options=replace(learner.options, freshness=in_time))
+    counted = metric_values("clorad.learner.samples.stale")
+    for version in (None, None, None, first):  # three times as many by the base as a turn may have
+        choices.sample(version)
+    assert not start_pass(learner, threading.Event()), "what is fresh is one too few"
+    assert metric_increases(counted, "clorad.learner.samples.stale") == {(): 3 * size}
+    with database.read() as connection:
+        stale = {
+            row.status_reason for row in connection.execute(select(events).where(events.c.status == "barren"))
+        }
+        [backlog] = backlogs(connection)
+    assert "sampled 1 turns away from the champion, at most 0 teach" in stale
+    assert backlog.untaught == size
+    choices.sample(first)
+    learner.pacing.stamp = None
+    assert start_pass(learner, threading.Event())
+    assert {int(id[1:]) for id in taught_to(database, 2)} <= set(range(4 * size, 6 * size))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.learning.material import TurnLimits
 from daemon.learning.parts import FIRST_TRY
-from daemon.learning.planning import PlannedTurn, TurnLimits, plan_turn
+from daemon.learning.planning import PlannedTurn, plan_turn
 from daemon.learning.preparing import prepare_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, shows_replies, waiting_reason
 from ledger.database import Database

@@ -1,11 +1,17 @@
-"""Events are found by their names, which may hold the sign that parts them; conversations as they were."""
+"""Events are found by names, which may hold the sign that parts them; conversations as a pass saw them."""
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
-from ledger.database import Database, now_s
-from ledger.learning.event_queries import conversation, event_by_uid, events_named
-from tests.unit.feedback.intake_builder import wait_until
+from ledger.database import Database
+from ledger.learning.event_queries import (
+    conversations,
+    event_by_uid,
+    events_named,
+    interactions_named,
+)
+from ledger.schema import interactions, passes
 from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, keep
+from tests.unit.ledger.turn_builder import open_pass
 
 
 def test_events_are_found_by_name_wherever_the_name_is_parted(database: Database) -> None:
@@ -37,18 +43,36 @@ def test_a_name_is_looked_up_in_an_index(database: Database) -> None:
     assert not [row for row in plan if row.detail == "SCAN events"]
 
 
-def test_what_is_captured_later_is_no_part_of_a_conversation_as_it_was(database: Database) -> None:
+def test_what_is_captured_in_the_millisecond_in_which_a_pass_opens_is_in_it_or_not(
+    database: Database,
+) -> None:
+    """Stored before or after: a time cannot tell, and a pass that is trained again must be the same."""
+    keep(database, build_event("e0"))
     keep(database, build_interaction("t0", conversation="talk", turn=0), partition=INTERACTIONS)
-    with database.read() as connection:
-        then_s = now_s(connection)
-    wait_until(lambda: _time_of(database) > then_s)  # SQLite's clock has milliseconds
+    opened = open_pass(database, "billing")
     keep(database, build_interaction("t1", conversation="talk", turn=1), partition=INTERACTIONS)
-    with database.read() as connection:
-        assert [each.id for each in conversation(connection, "billing", "talk")] == ["t0", "t1"]
-        then = conversation(connection, "billing", "talk", until_s=then_s)
-    assert [each.id for each in then] == ["t0"]
+    with database.write() as connection:
+        connection.execute(update(interactions).values(received_s=1000.0))
+        connection.execute(update(passes).values(opened_s=1000.0))
+    assert captured_before(database, opened.id) == ["t0"]
+    assert captured_before(database, None) == ["t0", "t1"]
 
 
-def _time_of(database: Database) -> float:
+def test_what_an_older_clorad_captured_is_compared_by_time(database: Database) -> None:
+    keep(database, build_event("e0"))
+    for turn in (0, 1):
+        keep(database, build_interaction(f"t{turn}", conversation="talk", turn=turn), partition=INTERACTIONS)
+    opened = open_pass(database, "billing")
+    with database.write() as connection:
+        connection.execute(update(interactions).values(after_pass=None, received_s=interactions.c.turn))
+        connection.execute(update(passes).values(opened_s=0.5))
+    assert captured_before(database, opened.id) == ["t0"]
+
+
+def captured_before(database: Database, pass_id: int | None) -> list[str]:
+    """The captures of the conversation, and those that are found by their names: the same ones."""
     with database.read() as connection:
-        return now_s(connection)
+        talk = conversations(connection, "billing", ["talk"], before_pass=pass_id)["talk"]
+        named = interactions_named(connection, ["t0", "t1"], before_pass=pass_id)
+    assert {capture.id for capture in talk} == named.keys()
+    return [capture.id for capture in talk]
