@@ -13,10 +13,13 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from examples.experiments.orders import Surroundings
 
 ANSWER_S_MAX = 60.0  # of one try
-TRIES_S_MAX = 90.0  # of all tries: a gateway that was killed is back by then
+TRIES_S_MAX = 600.0
+"""Seconds of all tries: a replica that was killed reads a large base for minutes before it is back. The
+runner bounds a step by `experiments.rollouts_s_max`."""
+
 RETRY_S = 0.5
 POLL_S = 0.05
-ROUTED_S_MAX = 60.0
+ROUTED_S_MAX = TRIES_S_MAX  # the gateway may be away when the order comes
 
 
 class AgentAway(Exception):
@@ -106,7 +109,7 @@ class AgentClient:
         turn: int,
         tokens_max: int,
     ) -> AgentAnswer:
-        """One answer, sampled at temperature 1. Raises `AgentAway` after tries of a minute and a half."""
+        """One answer, sampled at temperature 1. Raises `AgentAway` after `TRIES_S_MAX` seconds."""
         body: dict[str, Any] = {"model": agent, "messages": list(messages), "tools": list(tools)}
         body |= {"temperature": 1.0, "max_tokens": tokens_max}
         headers = {"x-clorad-conversation": conversation, "x-clorad-turn": str(turn)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from examples.experiments.agent_client import AgentAway, AgentClient
+from examples.experiments.agent_client import ROUTED_S_MAX, AgentAway, AgentClient
 from examples.experiments.orders import RolloutOrder, Surroundings
 from examples.house_rules.people.feedback_producer import FeedbackProducer
 
@@ -69,10 +69,22 @@ def play_orders(environment: Environment[Any]) -> None:
 
 
 async def play_order(
-    environment: Environment[Any], order: RolloutOrder, client: AgentClient, producer: OutcomeSender
+    environment: Environment[Any],
+    order: RolloutOrder,
+    client: AgentClient,
+    producer: OutcomeSender,
+    *,
+    routed_s_max: float = ROUTED_S_MAX,
 ) -> tuple[int, int]:
-    """Hold the conversations of one order and send their outcomes. Returns how many ended, and failed."""
-    await client.wait_for(order.agent, order.version)
+    """Hold the conversations of one order and send their outcomes. Returns how many ended, and failed.
+
+    All fail where the version is not routed in time; the other experiments' conversations go on.
+    """
+    try:
+        await client.wait_for(order.agent, order.version, wait_s_max=routed_s_max)
+    except AgentAway as away:
+        print(f"{order.experiment}, step {order.step}: {away}", file=sys.stderr, flush=True)
+        return 0, order.groups * order.samples
 
     async def hold(group: int, task: Any, sample: int) -> bool:
         name = f"{order.task_prefix}{group}"

@@ -95,6 +95,14 @@ def test_no_conversation_begins_before_the_ordered_version_is_routed() -> None:
     assert len(fake.asked) == 12
 
 
+def test_a_version_that_is_never_routed_fails_its_own_order_only() -> None:
+    fake, producer = FakeAgent(lambda _: {}, versions=("v0",)), RecordingProducer()
+    counts = asyncio.run(
+        fake.run(lambda client: play_order(Sums(), ORDER, client, producer, routed_s_max=0.1))
+    )
+    assert (counts, fake.asked, producer.sent) == ((0, 12), [], [])
+
+
 def test_a_gateway_that_is_away_for_a_moment_costs_no_conversation() -> None:
     fake, _, counts = play(replace(ORDER, groups=1, samples=2), lambda _: {"content": ""}, refusals=1)
     assert counts == (2, 0)
