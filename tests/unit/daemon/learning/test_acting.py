@@ -66,8 +66,8 @@ def call(item: str) -> dict[str, Any]:
 
 
 def answers_of(tokens: Tokens, *, stream: bool) -> list[dict[str, Any]]:
-    """What vLLM answers, whole or in chunks."""
-    prompt_ids, token_ids = tokens.text_ids(SERVED), tokens.text_ids(SAID)
+    """What the gateway looks at in vLLM's answer, whole or in chunks."""
+    prompt_ids, token_ids = json.dumps(tokens.text_ids(SERVED)).encode(), tokens.text_ids(SAID)
     logprobs = {"content": [{"logprob": -0.5}] * len(token_ids)}
     sampled = {"token_ids": token_ids, "logprobs": logprobs, "finish_reason": "tool_calls"}
     if not stream:
