@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from daemon.learning.material import TurnLimits
-from daemon.learning.parts import FIRST_TRY
-from daemon.learning.planning import plan_turn
+from daemon.learning.turns.material import TurnLimits
+from daemon.learning.turns.parts import FIRST_TRY
+from daemon.learning.turns.planning import plan_turn
 from daemon.setting_groups.learning import LearningSettings
 from daemon.settings import GateSettings
 from engine.measurements import Absent

@@ -31,8 +31,8 @@ class LearnerProcess(ChildProcess):
 def main() -> int:
     from daemon.learning.learner import Learner, LearnerOptions
     from daemon.learning.loop import learn
-    from daemon.learning.material import TurnLimits
     from daemon.learning.scheduler import Freshness
+    from daemon.learning.turns.material import TurnLimits
     from engine.warm_engine import WarmEngine
     from ledger.database import Database
 

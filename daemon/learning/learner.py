@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.learning.material import TurnLimits
 from daemon.learning.pacing import Pacing
 from daemon.learning.scheduler import Freshness
+from daemon.learning.turns.material import TurnLimits
 from daemon.process.health import Health
 from engine.backend import Backend
 from ledger.database import Database

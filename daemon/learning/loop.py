@@ -12,7 +12,6 @@ import structlog
 from daemon.learning import metrics
 from daemon.learning.learner import Learner, Stopped
 from daemon.learning.pacing import gathering_s
-from daemon.learning.planning import plan_turn
 from daemon.learning.scheduler import (
     Freshness,
     choose_agents,
@@ -23,8 +22,9 @@ from daemon.learning.scheduler import (
     shows_replies,
     waits_for_replies,
 )
-from daemon.learning.staleness import set_stale_samples_aside
 from daemon.learning.training import lease_tokens, train_pass
+from daemon.learning.turns.planning import plan_turn
+from daemon.learning.turns.staleness import set_stale_samples_aside
 from ledger.database import Connection
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from daemon.learning.staleness import stale_versions
+from daemon.learning.turns.staleness import stale_versions
 from engine.lesson import Lesson
 from engine.recipe import recipe_from
 from ledger.database import Connection, Database

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from daemon.learning.parts import Readiness
+from daemon.learning.turns.parts import Readiness
 from daemon.settings import Settings
 from engine.recipe import recipe_from
 from ledger.database import Connection

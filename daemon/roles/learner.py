@@ -8,8 +8,8 @@ import structlog
 from daemon.learning.engine_loading import EngineRefused, load_engine
 from daemon.learning.learner import Learner, LearnerOptions
 from daemon.learning.loop import learn
-from daemon.learning.material import TurnLimits
 from daemon.learning.scheduler import freshness_of
+from daemon.learning.turns.material import TurnLimits
 from daemon.process.failpoints import Failpoints
 from daemon.process.health import Health
 from daemon.process.role_process import RoleRefused

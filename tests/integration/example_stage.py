@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from daemon.learning.material import TurnLimits
-from daemon.learning.planning import plan_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, readiness
+from daemon.learning.turns.material import TurnLimits
+from daemon.learning.turns.planning import plan_turn
 from feedback.producer import Producer
 from feedback.topics import Topics
 from ledger import leases

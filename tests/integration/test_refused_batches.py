@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from daemon.learning.material import TurnLimits
-from daemon.learning.planning import plan_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, readiness
+from daemon.learning.turns.material import TurnLimits
+from daemon.learning.turns.planning import plan_turn
 from ledger import leases
 from ledger.database import Database
 from ledger.events import Event, Kind, Role, Status

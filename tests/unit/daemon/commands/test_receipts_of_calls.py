@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from daemon.learning.event_results import event_results
-from daemon.learning.material import TurnLimits
-from daemon.learning.parts import FIRST_TRY
-from daemon.learning.planning import plan_turn
 from daemon.learning.preparing import prepare_turn
+from daemon.learning.turns.material import TurnLimits
+from daemon.learning.turns.parts import FIRST_TRY
+from daemon.learning.turns.planning import plan_turn
 from engine.chat_template import UnusableEpisode
 from engine.lesson import NotLearned, RefusedEvents
 from engine.tokens import Tokens

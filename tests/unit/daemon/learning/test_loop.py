@@ -11,10 +11,10 @@ from sqlalchemy import select, update
 from daemon.learning import loop
 from daemon.learning.learner import STEP_S_MAX, Learner, LearnerOptions, Stopped
 from daemon.learning.loop import learn, resume_pass, start_pass
-from daemon.learning.material import TurnLimits
 from daemon.learning.pacing import Pacing
 from daemon.learning.replay import replay
 from daemon.learning.scheduler import Freshness, next_turn
+from daemon.learning.turns.material import TurnLimits
 from daemon.process.health import Health
 from engine.lesson import Lesson, NotLearned
 from engine.manifest import read_manifest

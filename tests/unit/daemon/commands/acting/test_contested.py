@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learning.material import TurnLimits
-from daemon.learning.parts import FIRST_TRY
-from daemon.learning.planning import plan_turn
+from daemon.learning.turns.material import TurnLimits
+from daemon.learning.turns.parts import FIRST_TRY
+from daemon.learning.turns.planning import plan_turn
 from ledger.database import Database
 from ledger.events import Event, Status
 from ledger.learning.agents import all_agents

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learning.material import TurnLimits
-from daemon.learning.parts import FIRST_TRY
-from daemon.learning.planning import PlannedTurn, plan_turn
 from daemon.learning.preparing import prepare_turn
 from daemon.learning.scheduler import Freshness, due_backlogs, shows_replies, waiting_reason
+from daemon.learning.turns.material import TurnLimits
+from daemon.learning.turns.parts import FIRST_TRY
+from daemon.learning.turns.planning import PlannedTurn, plan_turn
 from ledger.database import Database
 from ledger.events import WAITS_FOR_ANOTHER, Event, Interaction, Kind, Role, Status
 from ledger.learning import passes

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from daemon.learning.material import TurnLimits, TurnMaterial, read_material
-from daemon.learning.parts import Readiness, choose_new
-from daemon.learning.remedies import adjusted_recipe, anchors_of
+from daemon.learning.turns.material import TurnLimits, TurnMaterial, read_material
+from daemon.learning.turns.parts import Readiness, choose_new
+from daemon.learning.turns.remedies import adjusted_recipe, anchors_of
 from engine.recipe import Recipe, recipe_from, recipe_values
 from ledger.database import Connection
 from ledger.events import (

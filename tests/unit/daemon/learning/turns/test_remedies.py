@@ -1,6 +1,6 @@
 """What a retry changes, and that a first try changes nothing."""
 
-from daemon.learning.remedies import adjusted_recipe, anchors_of
+from daemon.learning.turns.remedies import adjusted_recipe, anchors_of
 from engine.recipe import Recipe
 from ledger.learning.retries import Remedy
 from rewards.batch import SIMILAR_SHARE

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daemon.learning.preparing import Background, read_background
-from daemon.learning.staleness import stale_versions
+from daemon.learning.turns.staleness import stale_versions
 from engine.recipe import Recipe
 from ledger.database import Connection
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role, Status
