@@ -3,9 +3,10 @@
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,10 @@ from feedback.producer import KafkaRecord
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignedFields, SigningKey
 from feedback.token_ids import IdsLeftOut
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def build_event_record(
@@ -30,11 +35,14 @@ def build_event_record(
     trace: str | None = None,
     key_id: str | None = None,
     rights: Iterable[str] = (),
+    numbers: Mapping[str, Any] = MappingProxyType({}),
+    encode: Callable[[Any], bytes] = _encode,
 ) -> KafkaRecord:
     """The record for one event of `kind` (`correction`, … or a full type).
 
     `key_id` is the API key that named the author, with its `rights`; intake believes both only where
-    `signed_record` signed them. Raises `ValueError`, which names the wrong fields.
+    `signed_record` signed them. `numbers` are fields of `wire.IDS` that need no check; like those in `data`
+    they go where redaction changed something. Raises `ValueError`, which names the wrong fields.
     """
     full = kind if kind in wire.TYPES else f"clorad.{kind}.v1"
     if full not in wire.TYPES:
@@ -45,11 +53,13 @@ def build_event_record(
         raise ValueError(complaint(fault)) from None
     counts: RedactionCounts = Counter()
     ids = wire.IDS if full == "clorad.interaction.v1" else ()
-    kept = redactor.event_data({name: data[name] for name in data if name not in ids}, counts)
+    kept = {name: data[name] for name in data if name not in ids}
+    if redactor.suspects(encode(kept)):  # otherwise no text of it has to be looked at by itself
+        kept = redactor.event_data(kept, counts)
     if ids and counts:
         kept["ids_left_out"] = IdsLeftOut.REDACTED.value  # they would still spell what was redacted
     else:
-        kept |= {name: data[name] for name in ids if name in data}
+        kept |= {name: data[name] for name in ids if name in data} | dict(numbers)
     identity = redactor.name(event_id or str(uuid.uuid4()), counts)
     headers = {
         "ce_specversion": "1.0",
@@ -69,7 +79,7 @@ def build_event_record(
     return KafkaRecord(
         topic=topic,
         key=str(key).encode(),
-        value=json.dumps(kept, ensure_ascii=False).encode(),
+        value=encode(kept),
         headers=tuple((name, value.encode()) for name, value in headers.items()),
     )
 

@@ -56,15 +56,22 @@ class KafkaRecord:
 
 
 class Producer:
-    """Sends records until closed. It connects with the first record, and again after a failure."""
+    """Sends records until closed. It connects with the first record, and again after a failure.
 
-    def __init__(self, cluster: Cluster, *, in_flight_max: int = 1000, ack_s_max: float = 10.0) -> None:
+    A record waits `linger_s` for others: each request to a broker costs as much as many records in one.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, in_flight_max: int = 1000, ack_s_max: float = 10.0, linger_s: float = 0.0
+    ) -> None:
         self._cluster = cluster
         self._options = {
             "acks": "all",
             "max_block_ms": int(ack_s_max * 1000),
             "request_timeout_ms": int(ack_s_max * 1000),
-            "delivery_timeout_ms": int(ack_s_max * 1000) + 1,  # must exceed linger + request timeout
+            "linger_ms": int(linger_s * 1000),
+            "delivery_timeout_ms": int((ack_s_max + linger_s) * 1000)
+            + 1,  # must exceed linger + request timeout
             "bootstrap_timeout_ms": int(ack_s_max * 1000),
         }
         self._ack_s_max = ack_s_max

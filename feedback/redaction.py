@@ -5,13 +5,13 @@ once, at about 3 ns a byte; the rules, which are slower, run on its hits only. T
 escapes, invisible characters and base64 hide.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+import msgspec
 import re2
 
 from feedback.redaction_rules import RULES
@@ -31,7 +31,7 @@ TOOLS = "tools"
 """The field of a request, and of an interaction, with the tools that it offers."""
 
 _TOOLS_MAX = 64  # lists of tools whose redacted form is kept in memory
-_TOOLS_CHARS_MAX = 64 * 1024  # of one list, as JSON
+_TOOLS_BYTES_MAX = 64 * 1024  # of one list, as JSON
 
 _CHARS_MIN = 6  # the shortest text that a pattern redacts is an address: a@b.de
 
@@ -135,20 +135,20 @@ class Redactor:
     def _tools(self, tools: list[Any], counts: RedactionCounts) -> list[Any]:
         """The tools of a request, redacted: once, since an agent is asked with the same ones every time."""
         try:
-            text = json.dumps(tools, ensure_ascii=False)
-        except (TypeError, ValueError, RecursionError):  # no JSON: what it is, is for others to say
-            text = ""
-        if not 0 < len(text) <= _TOOLS_CHARS_MAX:
+            text = msgspec.json.encode(tools)
+        except (TypeError, ValueError, RecursionError, OverflowError):  # no JSON, or a number beyond 64 bits
+            text = b""
+        if not 0 < len(text) <= _TOOLS_BYTES_MAX:
             redacted: list[Any] = self.value(tools, counts)
             return redacted
         redacted, new_counts = self._redacted_tools(text)
         counts.update(dict(new_counts))
         return redacted
 
-    def _redact_tools(self, text: str) -> tuple[list[Any], tuple[tuple[str, int], ...]]:
+    def _redact_tools(self, text: bytes) -> tuple[list[Any], tuple[tuple[str, int], ...]]:
         """The redacted tools in a JSON text, and how often each kind was redacted."""
         counts: RedactionCounts = Counter()
-        return self.value(json.loads(text), counts), tuple(counts.items())
+        return self.value(msgspec.json.decode(text), counts), tuple(counts.items())
 
     def _in_plain_text(self, text: str, raw: bytes, counts: RedactionCounts) -> str:
         for rule, hint in self._rules:

@@ -35,6 +35,12 @@ from serving.sampling_defaults import read_sampling_defaults
 
 log = structlog.get_logger(__name__)
 
+CAPTURES_LINGER_S = 0.05
+"""Seconds that captures and counts wait for others: many then share one request to Kafka."""
+
+CLOSE_S_MAX = 5.0
+"""Seconds in which each producer sends what it still has, once the gateway has ended."""
+
 
 def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
     """Answer requests until told to stop; then refuse new ones and finish those in flight.
@@ -56,11 +62,12 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         name_ledger(identity.ledger_id)
         redactor = Redactor(identity.fingerprint)
         options = settings.gateway
-        producer = Producer(cluster_of(settings))
+        producer = Producer(cluster_of(settings))  # of feedback, whose clients wait until Kafka has it
+        captures = Producer(cluster_of(settings), linger_s=CAPTURES_LINGER_S)
         key = gateway_key(identity)
 
         def send(record: KafkaRecord) -> Future[Sent]:
-            return producer.send(signed_record(record, key))
+            return captures.send(signed_record(record, key))
 
         try:
             run_gateway(
@@ -92,7 +99,8 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         except OSError:
             raise RoleRefused(f"gateway.port: {options.host}:{options.port} cannot be listened on") from None
         finally:
-            producer.close()
+            for each in (producer, captures):
+                each.close(wait_s_max=CLOSE_S_MAX)
 
 
 def access_of(settings: GatewaySettings) -> AccessOptions:

@@ -135,21 +135,13 @@ class Responder:
             conversation=headers.get("x-clorad-conversation") or None,
             turn=int(turn) if turn.isdecimal() and len(turn) < 10 else None,
             extras=requested_extras(body, chat=form.is_chat),
-            chat=self._to_capture(form, body)
+            chat=await self._recorder.accept(form, body, len(raw))
             if table.routes[agent].capture and headers.get("x-clorad-capture", "").lower() != "off"
             else None,
             began_s=time.monotonic(),
             hold=http.hold_answer,
             experiments=Right.EXPERIMENT in http.caller.grant.rights,
         )
-
-    def _to_capture(self, form: AnswerForm, body: dict[str, Any]) -> Mapping[str, Any] | None:
-        """An interaction that is to be captured, as a chat request; what cannot be is counted."""
-        if (flaw := form.flaw(body)) is not None:
-            self._recorder.count(flaw)
-            return None
-        chat = form.as_chat(body)  # none: a form that is no conversation, or that the replica refuses
-        return chat if chat is not None and self._recorder.samples_next() else None
 
     def _forward(self, request: AgentRequest) -> AbstractAsyncContextManager[Reply]:
         form = request.form

@@ -4,7 +4,6 @@ With a full queue or an unreachable broker captures are lost, never an answer. F
 interaction waits in the ledger; feedback with its own texts does not need one.
 """
 
-import json
 import queue
 import random
 import re
@@ -18,7 +17,7 @@ import structlog
 from opentelemetry import metrics
 
 from feedback import token_ids
-from feedback.call_arguments import DEPTH_MAX, depth_of
+from feedback.call_arguments import DEPTH_MAX
 from feedback.counters import start_at_zero
 from feedback.envelope import VALUE_BYTES_MAX, RecordRefused, parse
 from feedback.event_record import build_event_record
@@ -27,7 +26,9 @@ from feedback.redaction import Redactor
 from feedback.signing import GATEWAY_SOURCE
 from feedback.token_ids import IdsLeftOut
 from ledger.topic_names import INTERACTIONS_TOPIC
-from serving.gateway.captured_parts import CapturedReply
+from serving.gateway.captured_parts import CapturedReply, request_of
+from serving.gateway.edge.json_text import encode, encode_now, nests_deeper
+from serving.gateway.forms.answer_form import AnswerForm
 
 log = structlog.get_logger(__name__)
 _captured = metrics.get_meter("serving").create_counter(
@@ -54,12 +55,10 @@ LEFT_OUT = (
 )
 """Fates of interactions that are not captured, by what they are."""
 
-_MESSAGES_DEPTH_MAX = DEPTH_MAX - 1  # the messages are one level down, in the event's data
 _ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 400
 
-_ESCAPE_BYTES_MAX = 6  # of one character in a request (`\\u00e4`), which takes one byte at least in an event
 _CHARACTER_BYTES_MAX = 4  # of one byte of a request, in memory: one wide character makes a whole text wide
 _TOKEN_BYTES = 100  # of one token's id and log-probability, in memory
 _CALL_CHARACTERS = 200  # of one tool call: its names, and what holds them
@@ -118,6 +117,26 @@ class Recorder:
         self._waiting: queue.SimpleQueue[Capture] = queue.SimpleQueue()
         start_at_zero(_captured, *({"fate": fate} for fate in ("kept", *LOST, *LEFT_OUT)))
 
+    async def accept(
+        self, form: AnswerForm, body: Mapping[str, Any], body_bytes: int
+    ) -> Mapping[str, Any] | None:
+        """The request as a chat if its interaction is to be captured; what cannot be is counted.
+
+        A request that does not fit into an event is known by now: its replica is not asked for tokens.
+        """
+        if (flaw := form.flaw(body)) is not None:
+            self.count(flaw)
+            return None
+        chat = form.as_chat(body)  # none: a form that is no conversation, or that the replica refuses
+        if chat is None or not self.samples_next():
+            return None
+        if body_bytes > VALUE_BYTES_MAX:
+            kept = await encode([chat["messages"], request_of(chat)], large=True)
+            if len(kept) > VALUE_BYTES_MAX:
+                self.count("too_large")
+                return None
+        return chat
+
     def samples_next(self) -> bool:
         """Whether the next interaction is in the sample. Reporting its tokens costs the replica a little."""
         sampled = random.random() < self._share
@@ -131,10 +150,8 @@ class Recorder:
             _captured.add(interactions, {"fate": fate})
 
     def put(self, capture: Capture) -> None:
-        """Queue a capture; one that is too large for an event, or for the queue, is dropped and counted."""
-        if capture.messages_bytes_max > VALUE_BYTES_MAX * _ESCAPE_BYTES_MAX:
-            self.count("too_large")
-        elif not self._hold(capture.memory_bytes):
+        """Queue a capture; one that the queue has no room for is dropped and counted."""
+        if not self._hold(capture.memory_bytes):
             self.count("no_room")
         else:
             self._waiting.put(capture)
@@ -155,16 +172,14 @@ class Recorder:
     def _record(self, capture: Capture, memory_bytes: int) -> str | None:
         """Send one capture. Returns its fate if that is known by now."""
         try:
-            if max(map(depth_of, (capture.messages, capture.request))) > _MESSAGES_DEPTH_MAX:
-                return "too_deep"
-            if not _fits(capture):
-                return "too_large"
             record = self._event(capture, _prompt_of(capture.reply))
             if len(record.value or b"") > VALUE_BYTES_MAX:
                 record = self._event(capture, {"ids_left_out": IdsLeftOut.TOO_LARGE.value})
             value = record.value or b""
             if len(value) > VALUE_BYTES_MAX:
                 return "too_large"
+            if nests_deeper(value, DEPTH_MAX):
+                return "too_deep"
             if _is_suspect(value):
                 parse(value)  # what intake would make a dead letter is dropped here
             sending = self._send(record)
@@ -180,10 +195,9 @@ class Recorder:
         sending.add_done_callback(lambda future: self._sent(future, memory_bytes))
         return None
 
-    def _event(self, capture: Capture, prompt: Mapping[str, str]) -> KafkaRecord:
+    def _event(self, capture: Capture, prompt: Mapping[str, Any]) -> KafkaRecord:
         data: dict[str, Any] = {
             **capture.request,
-            **prompt,
             "agent": capture.agent,
             "author": "gateway",
             "version": capture.version,
@@ -196,8 +210,9 @@ class Recorder:
             data["reply"] = message
         if capture.restrictions:
             data["restrictions"] = list(capture.restrictions)
+        numbers = dict(prompt)
         if len(capture.reply.token_ids) == len(capture.reply.logprobs):
-            data |= {"token_ids": capture.reply.token_ids, "logprobs": capture.reply.logprobs}
+            numbers |= {"token_ids": capture.reply.token_ids, "logprobs": capture.reply.logprobs}
         if capture.conversation is not None:
             data["conversation"] = capture.conversation
         if capture.turn is not None:
@@ -209,6 +224,8 @@ class Recorder:
             source=SOURCE,
             redactor=self._redactor,
             event_id=capture.id,
+            numbers=numbers,
+            encode=encode_now,
         )
 
     def _sent(self, future: Future[Sent], memory_bytes: int) -> None:
@@ -236,16 +253,8 @@ def _is_suspect(value: bytes) -> bool:
     return b"\\u" in value and _ESCAPE.search(value) is not None
 
 
-def _prompt_of(reply: CapturedReply) -> dict[str, str]:
+def _prompt_of(reply: CapturedReply) -> dict[str, Any]:
     """The fields that say what the model read, or why that is not known."""
     if not reply.prompt_ids:
         return {"ids_left_out": IdsLeftOut.NOT_REPORTED.value}
     return {"prompt_token_ids": token_ids.to_text(token_ids.pack_json(reply.prompt_ids))}
-
-
-def _fits(capture: Capture) -> bool:
-    """Whether the messages fit into an event; measured only where the request was larger than one."""
-    if capture.messages_bytes_max <= VALUE_BYTES_MAX:
-        return True
-    text = json.dumps(capture.messages, ensure_ascii=False)
-    return len(text.encode("utf-8", "surrogatepass")) <= VALUE_BYTES_MAX

@@ -13,7 +13,7 @@ from serving.gateway.openai_form import UnreadableReply, read_json
 
 Choice = TypeVar("Choice", bound=Mapping[str, Any])
 
-Place = Annotated[int, msgspec.Meta(ge=0)]
+Place = Annotated[int, msgspec.Meta(ge=0)]  # of a choice in an answer, or of a token in the vocabulary
 
 
 class AnswerMessage(TypedDict, total=False):
@@ -47,7 +47,7 @@ class ChatChoice(TypedDict, total=False):
     delta: AnswerMessage | None
     finish_reason: Any
     logprobs: ChatLogprobs | None
-    token_ids: list[int] | None
+    token_ids: list[Place] | None
 
 
 class TextLogprobs(TypedDict, total=False):
@@ -63,7 +63,7 @@ class TextChoice(TypedDict, total=False):
     text: str | None
     finish_reason: Any
     logprobs: TextLogprobs | None
-    token_ids: list[int] | None
+    token_ids: list[Place] | None
     prompt_token_ids: msgspec.Raw
 
 

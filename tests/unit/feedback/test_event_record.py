@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from feedback import wire
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord
 from feedback.redaction import Redactor
@@ -68,3 +69,13 @@ def test_an_interaction_that_redaction_changed_is_sent_without_tokens() -> None:
     assert clean["token_ids"] == INTERACTION["token_ids"]
     assert "token_ids" not in changed
     assert "logprobs" not in changed
+
+
+def test_numbers_that_the_caller_checked_go_with_the_texts_unless_those_are_redacted() -> None:
+    numbers = {"token_ids": [1], "logprobs": [-0.5]}
+    clean = {name: INTERACTION[name] for name in INTERACTION if name not in wire.IDS}
+    assert json.loads(_sent("interaction", clean, numbers=numbers).value).items() >= numbers.items()
+    redacted = clean | {"completion": "ask jane@example.com"}
+    data = json.loads(_sent("interaction", redacted, numbers=numbers).value)
+    assert not data.keys() & numbers.keys()
+    assert data["ids_left_out"] == "redacted"

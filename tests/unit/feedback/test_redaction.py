@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 
+import msgspec
 import pytest
 import re2
 from hypothesis import given, settings
@@ -134,6 +135,19 @@ def test_with_no_kinds_nothing_is_suspect() -> None:
 def test_the_prefilter_sees_each_kind_in_raw_json(kind: str, ascii_only) -> None:
     raw = json.dumps({"text": f'"quoted" {SECRETS[kind]}\n'}, ensure_ascii=ascii_only).encode()
     assert Redactor(IDENTITY.fingerprint, frozenset({kind})).suspects(raw)
+
+
+@pytest.mark.parametrize("kind", sorted(SECRETS))
+@given(before=st.text(max_size=4), after=st.text(max_size=4), name=st.sampled_from(["text", "q", "content"]))
+@settings(max_examples=25, deadline=None)
+def test_what_is_redacted_anywhere_is_seen_in_the_encoded_event(
+    kind: str, before: str, after: str, name: str
+) -> None:
+    data = {"messages": [{name: before + SECRETS[kind] + after, "more": [before, {after: SECRETS[kind]}]}]}
+    redactor = text_redactor()
+    if redactor.event_data(data, Counter()) != data:
+        for raw in (msgspec.json.encode(data), json.dumps(data, ensure_ascii=False).encode()):
+            assert redactor.suspects(raw)
 
 
 def test_ids_that_programs_make_stay_as_they_are() -> None:

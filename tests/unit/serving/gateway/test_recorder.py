@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedback.envelope import parse
+from feedback.envelope import VALUE_BYTES_MAX, parse
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent
 from feedback.redaction import Redactor
 from feedback.token_ids import from_text, unpack
@@ -362,15 +362,35 @@ def test_captures_are_bounded_in_bytes_until_kafka_has_them() -> None:
     assert fates_since(before) == {"no_room": 88, "kept": 12, "not_acknowledged": 1}
 
 
-def test_a_capture_larger_than_an_event_is_dropped_before_redaction() -> None:
-    before, redacted = metric_values(FATES), []
-    recorder = Recorder(HeldSends(), Redactor(redacted.append), share=1.0, bytes_max=10**9)
-    recorder.put(build_capture("x", messages_bytes_max=2_000_000))
-    recorder.put(build_capture("x" * 300_000))
-    stopping = threading.Event()
-    stopping.set()
-    recorder.run(stopping)
-    assert fates_since(before) == {"too_large": 2}
+@pytest.mark.parametrize("field", ["messages", "tools"])
+def test_a_request_that_fits_no_event_is_counted_and_its_tokens_are_not_asked_for(
+    gateway: RunningGateway, two_replicas: ServingEnvironment, field: str
+) -> None:
+    for fake in two_replicas.replicas:
+        fake.context_tokens_max = 10**6
+    before, long = metric_values(FATES), "x" * 300_000
+    body: dict[str, Any] = {"model": "billing", "messages": ASK}
+    if field == "tools":
+        body["tools"] = [{"type": "function", "function": {"name": "stock", "description": long}}]
+    else:
+        body["messages"] = [{"role": "user", "content": long}]
+    assert gateway.send("/v1/chat/completions", body).status_code == 200
+    assert fates_since(before) == {"too_large": 1}
+    asked = [body for fake in two_replicas.replicas for path, body in fake.requests if "chat" in path]
+    assert not any("return_token_ids" in body for body in asked)
+
+
+def test_a_request_that_escapes_make_long_is_captured(
+    gateway: RunningGateway, two_replicas: ServingEnvironment
+) -> None:
+    for fake in two_replicas.replicas:
+        fake.context_tokens_max = 10**6
+    words = [{"role": "user", "content": "\u00e4" * 60_000}]
+    raw = json.dumps({"model": "billing", "messages": words}).encode()
+    assert len(raw) > VALUE_BYTES_MAX
+    gateway.send("/v1/chat/completions", raw)
+    wait_until(lambda: gateway.sends.records)
+    assert gateway.sends.data("clorad.interactions")[0]["messages"] == words
 
 
 @pytest.mark.parametrize(
