@@ -7,7 +7,7 @@ Shapes: T packed tokens, W of them wanted, D hidden size, V vocabulary.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -22,12 +22,12 @@ from engine.arena import Arena
 from engine.attention import Segment
 from engine.blocks import Group, RowOwners
 from engine.kernels import Kernels, kernels_for
-from engine.layer import FUSED_LINEARS, Layer, PassContext, norm_of, unknown_parts
+from engine.layer import ATTENTION_LINEARS, MLP_LINEARS, Layer, PassContext, norm_of, unknown_parts
 from engine.linear import MultiLoRALinear
 from engine.pointwise import rms_norm
 from engine.repeatable import fix_workspaces
 
-_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+_FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "qwen3_moe"})
 _ROPES = frozenset(
     {"default", "linear", "llama3", "yarn"}
 )  # the others depend on the longest sequence in a pass
@@ -71,11 +71,14 @@ class BaseModel:
         self.tokens_max = int(model.config.max_position_embeddings)
         named = dict(model.named_modules())
         prefixes = [name for name, module in named.items() if module in set(decoder.layers)]
-        layers = [[[f"{prefix}.{name}" for name in group] for group in FUSED_LINEARS] for prefix in prefixes]
+        experts = _expert_weights(decoder)
+        adapted = ATTENTION_LINEARS if experts else (*ATTENTION_LINEARS, *MLP_LINEARS)
+        self.frozen_linears = _last_parts(MLP_LINEARS) if experts else frozenset[str]()
+        layers = [[[f"{prefix}.{name}" for name in group] for group in adapted] for prefix in prefixes]
         linears: dict[str, nn.Linear] = {
             name: named[name] for groups_of_linears in layers for group in groups_of_linears for name in group
         }
-        _refuse_leaky_products([linear.weight for linear in linears.values()] + [self.head_VD])
+        _refuse_leaky_products([*(linear.weight for linear in linears.values()), self.head_VD, *experts])
         shapes = {name: (linear.in_features, linear.out_features) for name, linear in linears.items()}
         self.arena = Arena(
             [
@@ -88,7 +91,11 @@ class BaseModel:
             device=self.device,
             dtype=self.dtype,
         )
-        self.kernels = kernels or kernels_for(self.arena, head_size=int(decoder.layers[0].self_attn.head_dim))
+        self.kernels = kernels or kernels_for(
+            self.arena,
+            head_size=int(decoder.layers[0].self_attn.head_dim),
+            expert_sizes={size for matrix in experts for size in matrix.shape},
+        )
         self._all_rows, self._wanted_rows = (RowOwners(self.kernels.products) for _ in range(2))
         self._embeddings_VD = decoder.embed_tokens.weight
         self._rotary, self._norm = decoder.rotary_emb, norm_of(decoder.norm)
@@ -98,9 +105,11 @@ class BaseModel:
             last = prefix == prefixes[-1]
             fused = [
                 MultiLoRALinear({name: linears[name] for name in group}, self.arena, routing, entry)
-                for group, routing in zip(groups_of_linears, self._routings(last=last), strict=True)
+                for group, routing in zip(
+                    groups_of_linears, self._routings(len(groups_of_linears), last=last), strict=True
+                )
             ]
-            self._layers.append(Layer(named[prefix], fused, last=last))
+            self._layers.append(Layer(named[prefix], fused, self.kernels.experts, last=last))
             for name in chain.from_iterable(
                 groups_of_linears
             ):  # the fused linears have copies of their weights
@@ -117,13 +126,12 @@ class BaseModel:
             x_TD = layer(x_TD, around)
         return rms_norm(x_TD, *self._norm)
 
-    def _routings(self, *, last: bool) -> Sequence[RowOwners]:
+    def _routings(self, fused: int, *, last: bool) -> Sequence[RowOwners]:
         """The rows that each fused linear of a layer computes.
 
         In the last layer the first one (keys and values) needs all rows, the others only the wanted rows.
         """
-        _query_key_value, *others = FUSED_LINEARS
-        return [self._all_rows, *([self._wanted_rows if last else self._all_rows] * len(others))]
+        return [self._all_rows, *([self._wanted_rows if last else self._all_rows] * (fused - 1))]
 
     def _surroundings(self, packed: PackedBatch, x_TD: Tensor) -> PassContext:
         heads = self._layers[0].rotated_heads
@@ -153,7 +161,7 @@ def refuse_unsupported(config: Any) -> None:
     """Raises `BaseRefused` if the engine does not compute this architecture exactly."""
     if config.model_type not in _FAMILIES:
         raise BaseRefused(
-            f"model type {config.model_type!r} is not supported (nor are mixture-of-experts routers, "
+            f"model type {config.model_type!r} is not supported (nor are shared experts, other routers, "
             f"soft-capped logits and other attentions); supported: {', '.join(sorted(_FAMILIES))}"
         )
     if config.hidden_act not in _ACTIVATIONS:
@@ -186,6 +194,20 @@ def _refuse_leaky_products(weights: Sequence[Tensor]) -> None:
                 f"in bfloat16 on a CPU, sizes must be multiples of {_BLOCK_SIZE} for tenants to be isolated; "
                 f"this base has {size}: use float32"
             )
+
+
+def _expert_weights(decoder: Any) -> list[Tensor]:
+    """The routers, and a matrix of each kind that an expert has; empty if the base has no experts."""
+    mixtures = [layer.mlp for layer in decoder.layers if hasattr(layer.mlp, "experts")]
+    return [
+        matrix
+        for mlp in mixtures
+        for matrix in (mlp.gate.weight, mlp.experts.gate_up_proj[0], mlp.experts.down_proj[0])
+    ]
+
+
+def _last_parts(groups: Iterable[Sequence[str]]) -> frozenset[str]:
+    return frozenset(name.rpartition(".")[2] for group in groups for name in group)
 
 
 def _refuse_unknown_parts(decoder: Any) -> None:

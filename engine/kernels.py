@@ -1,10 +1,10 @@
-"""Chooses the implementation of low-rank products and attention for a device, when a base is loaded.
+"""Chooses the implementation of low-rank products, attention and experts for a device, when a base is loaded.
 
 The plain implementations run everywhere, and the others must give equal results. The choice is part of the
 recorded form of a pass.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.arena import Arena
 from engine.attention import PackedAttention, Segment
 from engine.blocks import Blocks
+from engine.experts import ExpertProduct, expert_by_expert, experts_in_one_launch
 from engine.grouped import GroupedRows
 from engine.varlen import VarlenAttention
 
@@ -30,20 +31,24 @@ class Kernels:
 
     products: type[Blocks]
     attention: Callable[[Sequence[Segment], torch.device], Callable[..., Tensor]]
+    experts: ExpertProduct
     name: str
 
 
-PLAIN = Kernels(products=Blocks, attention=PackedAttention, name="blocks")
-FLASH = Kernels(products=Blocks, attention=VarlenAttention, name="blocks, flash")
-GROUPED_FLASH = Kernels(products=GroupedRows, attention=VarlenAttention, name="grouped, flash")
+PLAIN = Kernels(products=Blocks, attention=PackedAttention, experts=expert_by_expert, name="blocks")
+FLASH = Kernels(products=Blocks, attention=VarlenAttention, experts=expert_by_expert, name="blocks, flash")
+GROUPED_FLASH = Kernels(
+    products=GroupedRows, attention=VarlenAttention, experts=experts_in_one_launch, name="grouped, flash"
+)
 
 
-def kernels_for(arena: Arena, *, head_size: int) -> Kernels:
-    """The kernels for the base of this arena."""
+def kernels_for(arena: Arena, *, head_size: int, expert_sizes: Collection[int] = ()) -> Kernels:
+    """The kernels for the base of this arena. `expert_sizes`: rows and columns of its experts' matrices."""
     rows = arena.shadow
     if rows.device.type != "cuda":
         return PLAIN
-    sizes = {size for place in arena.places.values() for size in (place.inputs, place.outputs)} | {arena.rank}
+    sizes = {size for place in arena.places.values() for size in (place.inputs, place.outputs)}
+    sizes |= {arena.rank, *expert_sizes}
     aligned = not any(size % _ALIGNED for size in sizes)
     return kernels_of_gpu(
         torch.cuda.get_device_capability(rows.device),

@@ -1,5 +1,7 @@
 """Computes one decoder layer of the Llama family over packed rows, with the base's own weights.
 
+A layer with a mixture of experts differs in its feed-forward part (`engine.experts`).
+
 The modelling code of transformers is not run: the layer takes its parts by name, and a base with an unknown
 part is refused. Tests compare the results with the modelling code's, for each family.
 
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.experts import ExpertProduct, Experts, FrozenMLP
 from engine.linear import MultiLoRALinear
 from engine.pointwise import gate, rms_norm, rotate
 
@@ -20,14 +23,13 @@ _LAYER_PARTS = frozenset({"self_attn", "mlp", "input_layernorm", "post_attention
 _ATTENTION_PARTS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
 _HEAD_NORMS = frozenset({"q_norm", "k_norm"})
 _MLP_PARTS = frozenset({"gate_proj", "up_proj", "down_proj", "act_fn"})
+_EXPERT_PARTS = frozenset({"gate", "experts"})
 
-FUSED_LINEARS = (
-    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    ("self_attn.o_proj",),
-    ("mlp.gate_proj", "mlp.up_proj"),
-    ("mlp.down_proj",),
-)
-"""Linears of a layer that read the same input; in the last layer only the first group needs all rows."""
+ATTENTION_LINEARS = (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.o_proj",))
+"""Linears that read the same input; in the last layer only the first group needs all rows."""
+
+MLP_LINEARS = (("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",))
+"""Those of the feed-forward part, which are not adapted in a base with experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,27 @@ class PassContext:
     wanted_W: Tensor  # rows that the last layer computes
 
 
+@dataclass(frozen=True, slots=True)
+class AdaptedMLP:
+    """The feed-forward part whose linears the tenants adapt."""
+
+    gate_up: MultiLoRALinear
+    down: MultiLoRALinear
+
+    def __call__(self, x_TD: Tensor) -> Tensor:
+        """The output for each row."""
+        return self.down(gate(self.gate_up(x_TD)))
+
+
 class Layer:
     """x + attention(norm x), then x + mlp(norm x)."""
 
-    def __init__(self, layer: nn.Module, fused: Sequence[MultiLoRALinear], *, last: bool) -> None:
+    def __init__(
+        self, layer: nn.Module, fused: Sequence[MultiLoRALinear], product: ExpertProduct, *, last: bool
+    ) -> None:
         attention: Any = layer.self_attn
-        self._qkv, self._o, self._gate_up, self._down = fused
+        self._qkv, self._o, *mlp = fused
+        self._mlp = AdaptedMLP(*mlp) if mlp else frozen_mlp(layer.mlp, product)
         self._norms = [norm_of(layer.input_layernorm), norm_of(layer.post_attention_layernorm)]
         self._head_size, self._scaling = int(attention.head_dim), float(attention.scaling)
         query, key, _ = (columns.stop - columns.start for columns in self._qkv.columns)
@@ -64,7 +81,7 @@ class Layer:
         if self._last:
             x_TD, attended_TD = (rows.index_select(0, context.wanted_W) for rows in (x_TD, attended_TD))
         x_TD = self._o(attended_TD).add_(x_TD)
-        return self._down(gate(self._gate_up(rms_norm(x_TD, *self._norms[1])))).add_(x_TD)
+        return self._mlp(rms_norm(x_TD, *self._norms[1])).add_(x_TD)
 
     def _attend(self, x_TD: Tensor, context: PassContext) -> Tensor:
         heads = self._qkv(x_TD).view(len(x_TD), -1, self._head_size)
@@ -76,13 +93,19 @@ class Layer:
         return context.attention(query, key, value, scaling=self._scaling).flatten(1)
 
 
+def frozen_mlp(mlp: Any, product: ExpertProduct) -> Experts | FrozenMLP:
+    """The feed-forward part of a layer in a base with experts."""
+    return Experts(mlp, product) if hasattr(mlp, "experts") else FrozenMLP(mlp)
+
+
 def unknown_parts(layer: nn.Module) -> list[str]:
     """Parts of a base's layer that `Layer` does not compute, or that it needs and the base lacks."""
     named = dict(layer.named_children())
     unknown = _LAYER_PARTS ^ named.keys()
     if not unknown:
         attention, mlp = (dict(named[name].named_children()) for name in ("self_attn", "mlp"))
-        unknown = (_ATTENTION_PARTS ^ (attention.keys() - _HEAD_NORMS)) | (_MLP_PARTS ^ mlp.keys())
+        mlp_parts = _EXPERT_PARTS if "experts" in mlp else _MLP_PARTS
+        unknown = (_ATTENTION_PARTS ^ (attention.keys() - _HEAD_NORMS)) | (mlp_parts ^ mlp.keys())
         unknown |= {name for name in _HEAD_NORMS if len(_HEAD_NORMS & attention.keys()) == 1}
     return sorted(unknown)
 

@@ -75,7 +75,10 @@ def _like_peft(model: BaseModel, work: Work, base: Path, tolerance: float) -> tu
     for name in model.arena.places:
         for letter, rows in zip("AB", model.arena.matrices(gradients, name), strict=True):
             worst = max(worst, _relative(rows[slot], peft[f"{name}.lora_{letter}"]))
-    return worst <= tolerance, f"largest relative difference of a matrix {worst:.1e}, at most {tolerance:.0e}"
+    detail = f"largest relative difference of a matrix {worst:.1e}, at most {tolerance:.0e}"
+    if model.frozen_linears:
+        detail += f"; not adapted on a base with experts: {', '.join(sorted(model.frozen_linears))}"
+    return worst <= tolerance, detail
 
 
 def _like_alone(model: BaseModel, work: Work, tolerance: float) -> tuple[bool, str]:
@@ -128,7 +131,8 @@ def _gradients(model: BaseModel, work: Work) -> Tensor:
 
 def _peft_gradients(base: Path, model: BaseModel, slot: int, portion: Portion) -> dict[str, Tensor]:
     own: Any = AutoModelForCausalLM.from_pretrained(base, dtype=model.dtype).to(model.device)
-    config = LoraConfig(r=_RECIPE.rank, lora_alpha=int(_RECIPE.alpha), target_modules=list(_RECIPE.targets))
+    targets = [target for target in _RECIPE.targets if target not in model.frozen_linears]
+    config = LoraConfig(r=_RECIPE.rank, lora_alpha=int(_RECIPE.alpha), target_modules=targets)
     wrapped: Any = get_peft_model(own, config, autocast_adapter_dtype=False).eval()
     named = dict(wrapped.named_parameters())
     with torch.no_grad():

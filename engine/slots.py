@@ -5,6 +5,7 @@ version never changes, so its path is its key.
 """
 
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,8 +22,15 @@ PARSED_BYTES_MAX = 1 << 30
 class Slots:
     """The arena's slots; the lowest free one is used next."""
 
-    def __init__(self, arena: Arena, *, base_hash: str, parsed_bytes_max: int = PARSED_BYTES_MAX) -> None:
-        self._arena, self._base_hash = arena, base_hash
+    def __init__(
+        self,
+        arena: Arena,
+        *,
+        base_hash: str,
+        frozen_linears: frozenset[str] = frozenset(),  # names of linears that no adapter of this base has
+        parsed_bytes_max: int = PARSED_BYTES_MAX,
+    ) -> None:
+        self._arena, self._base_hash, self._frozen_linears = arena, base_hash, frozen_linears
         self._parsed_bytes_max = parsed_bytes_max
         self._free = list(range(arena.slots))
         self._parsed: OrderedDict[Path, tuple[Path, Adapter]] = OrderedDict()  # by the agent's directory
@@ -44,13 +52,14 @@ class Slots:
                 rank=recipe.rank,
                 alpha=recipe.alpha,
                 rslora=recipe.rslora,
-                targets=recipe.targets,
+                targets=self._targets(recipe),
                 base_hash=self._base_hash,
                 weights=fresh_weights(self._arena, names, rank=recipe.rank, seed=lesson.seed),
             )
         else:
             adapter = self.read(lesson.parent)
-            refuse_mismatch(adapter, recipe, base_hash=self._base_hash, name=lesson.parent.name)
+            expected = replace(recipe, targets=self._targets(recipe))
+            refuse_mismatch(adapter, expected, base_hash=self._base_hash, name=lesson.parent.name)
         return self.load(adapter, moments_too=recipe.carry_moments)
 
     def load(self, adapter: Adapter, *, moments_too: bool) -> int:
@@ -78,7 +87,7 @@ class Slots:
             rank=recipe.rank,
             alpha=recipe.alpha,
             rslora=recipe.rslora,
-            targets=recipe.targets,
+            targets=self._targets(recipe),
             base_hash=self._base_hash,
             weights=weights,
             first=first,
@@ -109,12 +118,22 @@ class Slots:
 
     def names(self, recipe: Recipe) -> list[str]:
         """The linears that a recipe adapts. Raises `AdapterRefused` for a target that this base lacks."""
-        names = [name for name in self._arena.places if name.rsplit(".", 1)[-1] in recipe.targets]
-        if missing := set(recipe.targets) - {name.rsplit(".", 1)[-1] for name in names}:
+        targets = self._targets(recipe)
+        names = [name for name in self._arena.places if name.rsplit(".", 1)[-1] in targets]
+        if missing := set(targets) - {name.rsplit(".", 1)[-1] for name in names}:
             raise AdapterRefused(
                 f"the base has no layers named {', '.join(sorted(missing))} that can be adapted"
             )
         return names
+
+    def _targets(self, recipe: Recipe) -> tuple[str, ...]:
+        """The recipe's targets without the linears that no adapter of this base has."""
+        targets = tuple(target for target in recipe.targets if target not in self._frozen_linears)
+        if not targets:
+            raise AdapterRefused(
+                f"{', '.join(recipe.targets)} are not adapted on a base with experts, only its attention is"
+            )
+        return targets
 
     def _forget(self, agent: Path) -> None:
         if agent in self._parsed:

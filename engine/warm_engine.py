@@ -51,7 +51,10 @@ class WarmEngine:
     ) -> None:
         self._base, self._tokens, self._packing = base, tokens, packing
         self.base_hash, self.tokenizer_hash = hashes
-        self._slots = Slots(base.arena, base_hash=self.base_hash)
+        self.frozen_linears = (
+            base.frozen_linears
+        )  # recipes may name them, but no adapter of this base has them
+        self._slots = Slots(base.arena, base_hash=self.base_hash, frozen_linears=base.frozen_linears)
 
     @classmethod
     def load(

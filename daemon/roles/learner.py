@@ -38,6 +38,10 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             engine = load_engine(settings.engine)
         except EngineRefused as refusal:
             raise RoleRefused(str(refusal)) from None
+        if engine.frozen_linears:
+            log.warning(
+                "only the attention of this base is adapted", not_adapted=sorted(engine.frozen_linears)
+            )
         health.ready("engine", True)
         learn(_build_learner(settings, database, engine, health), stopping)
 

@@ -1,12 +1,14 @@
-"""The plugins for vLLM's CPU build: rows without an adapter, and waiting for messages."""
+"""The plugins for vLLM's CPU build: rows without an adapter, experts, and waiting for messages."""
 
 import inspect
 import time
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
+from deploy.vllm.plugins.clorad_cpu_experts import selecting_without_lora
 from deploy.vllm.plugins.clorad_cpu_lora import over_adapted_rows
 from deploy.vllm.plugins.clorad_cpu_waits import NOTIFICATION_MS_MAX, sleeping_wait
 
@@ -65,3 +67,16 @@ def test_a_reader_sleeps_while_it_is_busy_and_waits_for_a_notification_only_shor
 def test_vllm_still_has_the_code_that_the_plugin_changes() -> None:
     reader = pytest.importorskip("vllm.distributed.device_communicators.shm_broadcast").SpinCondition
     assert "current_time <= self.last_read + self.busy_loop_s" in inspect.getsource(reader.wait)
+
+
+@dataclass(frozen=True)
+class ExpertsConfig:
+    """The part of vLLM's FusedMoEConfig that the plugin uses."""
+
+    num_experts: int
+    is_lora_enabled: bool
+
+
+def test_experts_are_computed_as_without_lora() -> None:
+    select = selecting_without_lora(lambda config: (config.num_experts, config.is_lora_enabled))
+    assert select(ExpertsConfig(num_experts=8, is_lora_enabled=True)) == (8, False)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from engine.experts import experts_in_one_launch
 from engine.grouped import GroupedRows
 from engine.kernels import PLAIN, Kernels
 from engine.varlen import VarlenAttention
@@ -58,6 +59,7 @@ GPU_FORMS_ON_CPU = Machine(
     kernels=Kernels(
         products=GroupedRows,
         attention=partial(VarlenAttention, kernel=varlen_attention_by_masks),
+        experts=experts_in_one_launch,
         name="as on a GPU",
     ),
 )

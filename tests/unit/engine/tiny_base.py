@@ -12,6 +12,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from engine.adapter_weights import Adapter, Matrices
@@ -19,7 +20,13 @@ from engine.lesson import Lesson
 from engine.recipe import Recipe
 from rewards.episode import Episode, Part, SampledTokens, Weighted
 
-FAMILIES = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig, "mistral": MistralConfig}
+FAMILIES = {
+    "qwen3": Qwen3Config,
+    "qwen2": Qwen2Config,
+    "llama": LlamaConfig,
+    "mistral": MistralConfig,
+    "qwen3_moe": Qwen3MoeConfig,
+}
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -60,6 +67,13 @@ def build_config(family: str = "qwen3", **changes: object) -> object:
     }
     if family != "qwen2":
         values["head_dim"] = 8
+    if family == "qwen3_moe":
+        values |= {
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+            "norm_topk_prob": True,
+        }
     return FAMILIES[family](**{**values, **changes})
 
 

@@ -68,7 +68,7 @@ class TinyEngine:
         self.family, self.recipes, self.machine = family, recipes, machine
         model = tiny_base.build_model(family).to(machine.device, machine.dtype)
         self.base = BaseModel(model, rank=rank, slots=len(recipes), kernels=machine.kernels)
-        self.slots = Slots(self.base.arena, base_hash="b")
+        self.slots = Slots(self.base.arena, base_hash="b", frozen_linears=self.base.frozen_linears)
         self.adapters, self.tenants = [], []
         for number, recipe in enumerate(recipes):
             names = self.slots.names(recipe)
