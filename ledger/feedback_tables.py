@@ -63,6 +63,8 @@ events = Table(
     UniqueConstraint("source", "id"),
     UniqueConstraint("topic_id", "partition", "offset"),
     Index(None, "agent", "status", "role", "kind"),
+    Index(None, "status", "seq"),
+    Index(None, "agent", "prompt_group"),
     Index(None, "agent", "key"),
     Index(None, "interaction"),
     # Few events have these columns, so the index is small; without it each amendment would read the table.
@@ -133,6 +135,7 @@ interactions = Table(
     Column("forgotten", Integer),
     Column("after_pass", BigInteger),  # the newest pass when it was stored; null: an older clorad stored it
     Index(None, "agent", "conversation"),
+    Index(None, "agent", "role", "received_s"),
     Index(None, "received_s"),
 )
 

@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from daemon.console import CommandFailed
 from daemon.dashboard.actions import ACTIONS
+from daemon.dashboard.cached_reports import StillReading
 from daemon.dashboard.pages import (
     agents,
     events,
@@ -130,6 +131,10 @@ class Dashboard:
                 form=form,
             )
             return await run_in_threadpool(page, visit)
+        except StillReading:
+            if is_action:
+                return self._refused(request, viewer, 503, "Nothing was changed: send it again.")
+            return self._templates.page("reading.html", request, viewer)
         except RequestRefused as refusal:
             return self._refused(request, viewer, refusal.status, refusal.text)
         except (CommandFailed, EventDecisionRefused) as refusal:

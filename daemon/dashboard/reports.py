@@ -47,25 +47,26 @@ class Reports:
 
     def feedback(self) -> SaidLately:
         """What people said lately."""
-        return self.read(
-            "feedback",
-            lambda connection: SaidLately(
-                recent=recent_feedback(connection, window_s=KEPT_S), contested=contested_counts(connection)
-            ),
-        )
+        return self.read("feedback", _said_lately)
+
+    def begin(self) -> None:
+        """Read what the first page shows, in the background."""
+        self.cache.begin("status", lambda: read_status(self.settings, self.database))
+        self.cache.begin("curves", self._read_curves)
+        self.cache.begin("feedback", lambda: self._read(_said_lately))
 
     def keys(self) -> Mapping[str, AccessKey]:
         """The keys of clients, by id."""
-        return self.read("keys", keys_by_id)
+        return self.cache.get("keys", lambda: self._read(keys_by_id), is_patient=True)
 
     def read(self, name: str, read: Callable[[Connection], Report], *key: Hashable) -> Report:
         """The report `name` of that key, read in one snapshot of the ledger, or as cached."""
 
-        def read_ledger() -> Report:
-            with self.database.read() as connection:
-                return read(connection)
+        return self.cache.get(name, lambda: self._read(read), *key)
 
-        return self.cache.get(name, read_ledger, *key)
+    def _read(self, read: Callable[[Connection], Report]) -> Report:
+        with self.database.read() as connection:
+            return read(connection)
 
     def _read_curves(self) -> Mapping[str, Sequence[GateAccuracy]]:
         known = self._judged
@@ -73,3 +74,9 @@ class Reports:
             newer = gate_accuracies(connection, after_id=known[-1].decision_id if known else 0)
         self._judged = (*known, *newer)
         return by_version(self._judged)
+
+
+def _said_lately(connection: Connection) -> SaidLately:
+    return SaidLately(
+        recent=recent_feedback(connection, window_s=KEPT_S), contested=contested_counts(connection)
+    )

@@ -6,6 +6,7 @@ from contextlib import closing
 import structlog
 
 from daemon.dashboard.application import Dashboard
+from daemon.dashboard.cached_reports import FIRST_WAIT_S_MAX, ReportCache
 from daemon.dashboard.reports import Reports
 from daemon.dashboard.sessions import Sessions
 from daemon.process.health import Health
@@ -34,8 +35,10 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
             ' wrote. Set dashboard.access = "keys" (`clorad keys create NAME --right read` makes them)'
         )
     with open_ledger(settings, stopping, health) as database:
-        reports = Reports(settings=settings, database=database)
-        with closing(reports.cache):
+        cache = ReportCache(first_wait_s=FIRST_WAIT_S_MAX)
+        reports = Reports(settings=settings, database=database, cache=cache)
+        with closing(cache):
+            reports.begin()
             try:
                 serve_alone(
                     bounded_server(

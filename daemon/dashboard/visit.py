@@ -1,18 +1,21 @@
 """One request for a page or for an action, with who asks, and what pages answer with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from daemon.dashboard.cached_reports import StillReading
 from daemon.dashboard.rendering import Templates
 from daemon.dashboard.reports import Reports
 from daemon.dashboard.sessions import Viewer
 from daemon.settings import Settings
 from serving.gateway.edge.errors import RequestRefused
+
+Report = TypeVar("Report")
 
 FORM_BYTES_MAX = 64 * 1024
 FIELDS_MAX = 100
@@ -54,6 +57,13 @@ class Visit:
         if at_s != at_s:
             raise RequestRefused(400, f"{name}: a time in seconds since 1970", name)
         return at_s
+
+    def known(self, read: Callable[[], Report]) -> Report | None:
+        """The report that `read` asks for; None while it is read for the first time: the page fills it in."""
+        try:
+            return read()
+        except StillReading:
+            return None
 
     def page(self, name: str, *, status: int = 200, **values: Any) -> Response:
         """The template `name` for this viewer."""

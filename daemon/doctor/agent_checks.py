@@ -85,10 +85,11 @@ def _can_be_judged(settings: Settings) -> Iterator[FoundFault]:
 
 def _lacking(settings: Settings, connection: Connection) -> Iterator[FoundFault]:
     freshness, agents = freshness_of(settings), all_agents(connection)
-    for backlog in backlogs(connection):
+    waiting = backlogs(connection)
+    replies = replies_of(connection, waiting, freshness)
+    for backlog in waiting:
         captures = agents[backlog.agent].capture
-        replies = replies_of(connection, backlog, freshness)
-        for lack, text in lacks(backlog, replies, freshness, captures=captures).items():
+        for lack, text in lacks(backlog, replies[backlog.agent], freshness, captures=captures).items():
             if not (lack is Lack.CAPTURES and backlog.gate is GateMode.OUTCOMES):  # said by `_are_captured`
                 yield _BY_LACK[lack].at(backlog.agent, text.partition(";")[0])
 

@@ -159,7 +159,7 @@ def _waits_for_replies(connection: Connection, agent: Agent, backlog: Backlog, f
     """Whether the turn of an agent that is due waits for replies that must stay as they are."""
     if not shows_replies(agent) and not next_turn(backlog, freshness).needs_suite:
         return False
-    replies = replies_of(connection, backlog, freshness)
+    replies = replies_of(connection, [backlog], freshness)[agent.name]
     return waits_for_replies(backlog, replies, freshness, captures=shows_replies(agent)) is not None
 
 

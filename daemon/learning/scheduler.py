@@ -20,12 +20,11 @@ from ledger.learning.retries import NextTry, next_try
 from ledger.learning.silent_replies import StayingReplies, staying_replies
 from ledger.learning.usage import TurnCost, Usage
 from ledger.versions.gate_modes import GateMode
-from ledger.versions.lineage import version
+from ledger.versions.lineage import BASE, version
 from serving.fleet.questions import read_supporters
 from serving.fleet.suite import suite_questions
 
-_SUITE_LOOKED_AT = 32
-"""Questions of a no-harm suite that are chosen to see whether there is one."""
+_SUITE_LOOKED_AT = 32  # questions of a no-harm suite that are chosen to see whether there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +65,12 @@ def freshness_of(settings: Settings) -> Freshness:
 def due_backlogs(backlogs: Sequence[Backlog], freshness: Freshness) -> list[Backlog]:
     """The backlogs of the agents that are due, the one that waited longest first.
 
-    An agent is due with `events_min` untaught events (it may have a number of its own) *and* enough gate-role
-    corrections to be judged, or once its oldest event is `age_s_max` old. Events that wait for another person
-    count beside new ones: those may be what they wait for. After an abstention it also needs a new event.
-    After a refusal it is due at once if there is another way to try and enough to judge that by
+    An agent is due with `events_min` untaught events (it may have a number of its own) *and* enough gate-
+    role corrections to be judged, or once its oldest event is `age_s_max` old. Events that wait for another
+    person count beside new ones: those may be what they wait for. After an abstention it also needs a new
+    event. After a refusal it is due at once if there is another way to try and enough to judge that by
     (`ledger.learning.retries`), else it needs a new event too. An agent that no corrections judge needs none
-    for it. An agent that has used its quota is
-    not due, however old its feedback is.
+    for it. An agent that has used its quota is not due, however old its feedback is.
     """
     ready = [backlog for backlog in backlogs if waiting_reason(backlog, freshness) is None]
     return sorted(ready, key=lambda backlog: (-backlog.oldest_age_s, backlog.agent))
@@ -163,22 +161,30 @@ def lacks(
     return missing
 
 
-def replies_of(connection: Connection, backlog: Backlog, freshness: Freshness) -> StayingReplies:
-    """The replies of an agent that must stay as they are, counted as far as they matter here.
+def replies_of(
+    connection: Connection, backlogs: Sequence[Backlog], freshness: Freshness
+) -> dict[str, StayingReplies]:
+    """By agent, the replies that must stay as they are, counted as far as they matter here.
 
-    After an abstention for want of a suite, its suite is the one that the gate would ask now: replies to
-    which the corrections' rules apply are not in it, and the same turn would be trained in vain.
+    After an abstention for want of a suite, an agent's suite is the one that the gate would ask now: the same
+    turn would be trained in vain. Where the base serves and too few replies are known it is not looked at.
     """
+    agent = backlogs[0].agent if len(backlogs) == 1 else None
     replies = staying_replies(
-        connection,
-        backlog.agent,
-        champion=backlog.champion,
-        settle_s=freshness.settle_s,
-        enough=max(1, freshness.suite_min),
+        connection, settle_s=freshness.settle_s, enough=max(1, freshness.suite_min), agent=agent
     )
+    return {own.agent: _with_suite_asked(connection, own, replies[own.agent], freshness) for own in backlogs}
+
+
+def _with_suite_asked(
+    connection: Connection, backlog: Backlog, replies: StayingReplies, freshness: Freshness
+) -> StayingReplies:
+    """The same replies; where the agent needs a suite, with the number of questions that one would have."""
     last = backlog.last_try
     if last is None or not next_turn(backlog, freshness).needs_suite:
         return replies
+    if backlog.champion == BASE and replies.suite < freshness.suite_min:
+        return replies  # corrections are asked again of a champion only, so the suite has no more
     candidate = version(connection, backlog.agent, last.number)
     assert candidate is not None, "the gate abstained about it"
     supporters = read_supporters(connection, backlog.agent, authors_min=freshness.authors_min)

@@ -21,7 +21,7 @@ from ledger.notices import needs
 from ledger.notices.kinds import NoticeKind
 from ledger.versions import decisions
 from ledger.versions.desired import Purpose, wanted
-from serving.canary.admission import admission_of
+from serving.canary.admission import admissions
 from serving.canary.steps import CanaryOptions
 
 DEAD_LETTERS_SINCE = "notices dead letters"
@@ -123,11 +123,15 @@ def _unconfirmed(connection: Connection, rules: NoticeRules) -> Iterator[Notice]
     loaded = {
         (row.agent, row.number): row.since_s for row in wanted(connection) if row.purpose is Purpose.CANARY
     }
-    for candidate in decisions.undecided(connection):
-        since_s = loaded.get((candidate.agent, candidate.number))
-        if since_s is None or not agents[candidate.agent].confirm:
-            continue
-        waits_for = admission_of(connection, candidate, rules.canary).waits_for
+    candidates = [
+        candidate
+        for candidate in decisions.undecided(connection)
+        if (candidate.agent, candidate.number) in loaded and agents[candidate.agent].confirm
+    ]
+    coming = admissions(connection, candidates, rules.canary)
+    for candidate in candidates:
+        since_s = loaded[candidate.agent, candidate.number]
+        waits_for = coming[candidate.agent].waits_for
         if waits_for is None or not waits_for.startswith("a person"):
             continue
         version = f"{candidate.agent}@{candidate.name}"
@@ -215,9 +219,8 @@ def _lack_of(connection: Connection, backlog: Backlog, freshness: Freshness, *, 
     """What keeps the agent from learning, in words; None if nothing does."""
     if not backlog.untaught and (alone := backlog.unconfirmed + backlog.gate_unconfirmed):
         return f"{count(alone, 'correction')} of one person each: let somebody else correct alike"
-    missing: Mapping[Any, str] = lacks(
-        backlog, replies_of(connection, backlog, freshness), freshness, captures=captures
-    )
+    replies = replies_of(connection, [backlog], freshness)[backlog.agent]
+    missing: Mapping[Any, str] = lacks(backlog, replies, freshness, captures=captures)
     return "; ".join(missing.values()) or None
 
 

@@ -149,15 +149,13 @@ def record_ledger_metrics(
 def agent_states(connection: Connection, backlogs: Sequence[Backlog], freshness: Freshness) -> list[str]:
     """The state of each agent; one that waits for replies that must stay as they are is not due."""
     capturing = {name for name, agent in all_agents(connection).items() if shows_replies(agent)}
-    states = []
-    for backlog in backlogs:
-        state = agent_state(backlog, freshness)
-        if state == "due" and backlog.agent in capturing:
-            replies = replies_of(connection, backlog, freshness)
-            if waits_for_replies(backlog, replies, freshness, captures=True) is not None:
-                state = "waiting"
-        states.append(state)
-    return states
+    states = {backlog.agent: agent_state(backlog, freshness) for backlog in backlogs}
+    due = [backlog for backlog in backlogs if states[backlog.agent] == "due" and backlog.agent in capturing]
+    replies = replies_of(connection, due, freshness) if due else {}
+    for backlog in due:
+        if waits_for_replies(backlog, replies[backlog.agent], freshness, captures=True) is not None:
+            states[backlog.agent] = "waiting"
+    return list(states.values())
 
 
 def agent_state(backlog: Backlog, freshness: Freshness) -> str:

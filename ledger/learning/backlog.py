@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, lite
 from ledger.database import now_s
 from ledger.events import CORRECTING, TEACHING, WAITS_FOR_ANOTHER, Kind, Role, Status
 from ledger.intake.withdrawn import was_reverted
-from ledger.learning.judged import champions_apart, judged_apart
+from ledger.learning.judged import champions_judged_apart
 from ledger.learning.last_tries import last_tries
 from ledger.learning.retries import LastTry
 from ledger.learning.usage import Usage, usages
@@ -73,8 +73,8 @@ def backlogs(connection: Connection) -> list[Backlog]:
     learning = set(connection.scalars(select(turns.c.agent).where(turns.c.closed_s.is_(None))))
     used = usages(connection)
     tries = last_tries(connection)
-    for name, number in champions_apart(connection):
-        gated[name] = max(0, gated.get(name, 0) - len(judged_apart(connection, name, number)))
+    for name, uids in champions_judged_apart(connection).items():
+        gated[name] = max(0, gated.get(name, 0) - len(uids))
     backlog_list = []
     declared = select(agents.c.name, agents.c.gate, agents.c.events_min).order_by(agents.c.name)
     for name, gate, events_min in connection.execute(declared).all():

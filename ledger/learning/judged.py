@@ -5,13 +5,14 @@ leaves out parts of a refused batch is judged by some of them only, so the numbe
 about it names those that judged it.
 """
 
-from sqlalchemy import Connection, func, select
+from collections import defaultdict
+from typing import Any
 
-from ledger.database import in_chunks
+from sqlalchemy import Connection, Select, func, select
+
 from ledger.schema import decisions, desired, turns, versions
 from ledger.versions.decisions import Verdict
 from ledger.versions.desired import Purpose
-from ledger.versions.lineage import BASE, lineage_of
 
 
 def judged_through(connection: Connection, agent: str, number: int) -> int:
@@ -26,33 +27,32 @@ def judged_through(connection: Connection, agent: str, number: int) -> int:
 
 def judged_apart(connection: Connection, agent: str, number: int) -> frozenset[str]:
     """Gate events (by uid) after that number that judged the version or an ancestor all the same."""
-    kept_number = (
-        select(versions.c.number)
-        .join(turns, turns.c.id == versions.c.turn_id)
-        .where(versions.c.agent == agent, turns.c.judged_seq.is_not(None))
-    )
-    apart = set(connection.scalars(kept_number))
-    numbers = []
-    for ancestor in lineage_of(connection, agent, number) if number in apart else ():
-        if ancestor == BASE or ancestor not in apart:
-            break
-        numbers.append(ancestor)
-    uids: set[str] = set()
-    for chunk in in_chunks(numbers):
-        query = select(decisions.c.evidence["gate"]).where(
-            decisions.c.agent == agent,
-            decisions.c.number.in_(chunk),
-            decisions.c.kind == Verdict.PROMOTE.value,
-        )
-        uids |= {pair["event"] for pairs in connection.scalars(query) for pair in pairs or ()}
-    return frozenset(uids)
+    of_version = (versions.c.agent == agent) & (versions.c.number == number)
+    return _uids_apart(connection, _turns_apart().where(of_version)).get(agent, frozenset())
 
 
-def champions_apart(connection: Connection) -> list[tuple[str, int]]:
-    """Agents and champions (by number) for which `judged_apart` may name any."""
-    query = select(versions.c.agent, versions.c.number).join(turns, turns.c.id == versions.c.turn_id)
+def champions_judged_apart(connection: Connection) -> dict[str, frozenset[str]]:
+    """The same of every champion, by agent; agents without any are left out."""
     serving = (desired.c.agent == versions.c.agent) & (desired.c.number == versions.c.number)
-    query = query.join(desired, serving).where(
-        desired.c.purpose == Purpose.SERVE.value, turns.c.judged_seq.is_not(None)
+    champions = _turns_apart().join(desired, serving & (desired.c.purpose == Purpose.SERVE.value))
+    return _uids_apart(connection, champions)
+
+
+def _turns_apart() -> Select[Any]:
+    """(agent, number, parent) of the versions whose turns kept an earlier number."""
+    query = select(versions.c.agent, versions.c.number, versions.c.parent)
+    return query.join(turns, turns.c.id == versions.c.turn_id).where(turns.c.judged_seq.is_not(None))
+
+
+def _uids_apart(connection: Connection, first: Select[Any]) -> dict[str, frozenset[str]]:
+    """By agent, the gate events that promoted these versions, or ancestors without another one between."""
+    line = first.cte("line_apart", recursive=True)
+    parent = (versions.c.agent == line.c.agent) & (versions.c.number == line.c.parent)
+    line = line.union_all(_turns_apart().join(line, parent))
+    query = select(line.c.agent, decisions.c.evidence["gate"]).join(
+        decisions, (decisions.c.agent == line.c.agent) & (decisions.c.number == line.c.number)
     )
-    return [(row.agent, row.number) for row in connection.execute(query)]
+    uids: dict[str, set[str]] = defaultdict(set)
+    for agent, pairs in connection.execute(query.where(decisions.c.kind == Verdict.PROMOTE.value)):
+        uids[agent] |= {pair["event"] for pair in pairs or ()}
+    return {agent: frozenset(of_agent) for agent, of_agent in uids.items()}

@@ -2,13 +2,26 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, String, cast, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    String,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from ledger.database import now_s
 from ledger.events import Interaction, Kind, Role, Status
 from ledger.intake.withdrawn import GONE, was_reverted
 from ledger.learning.event_queries import interaction_of_row
-from ledger.schema import events, interactions
+from ledger.schema import agents, events, interactions, versions
+from ledger.versions.desired import taught_turns
 from ledger.versions.lineage import BASE, lineage_of, version_name, versions_of
 
 NEWEST_MAX = 1000
@@ -24,26 +37,64 @@ class StayingReplies:
 
 
 def staying_replies(
-    connection: Connection, agent: str, *, champion: int, settle_s: float, enough: int
-) -> StayingReplies:
-    """Counts of the replies that a turn and a no-harm suite can show; of captured ones `enough` at most."""
-    query = select(events.c.role, func.count()).where(
-        events.c.agent == agent,
-        events.c.kind == Kind.APPROVE.value,
-        events.c.status == Status.OPEN.value,
-        ~was_reverted(),
-    )
-    approved = {row[0]: int(row[1]) for row in connection.execute(query.group_by(events.c.role))}
+    connection: Connection, *, settle_s: float, enough: int, agent: str | None = None
+) -> dict[str, StayingReplies]:
+    """Counts of the replies that a turn and a no-harm suite can show, by agent (of all, or of one).
 
-    def known(role: Role) -> int:
-        count = approved.get(role.value, 0)
-        if count >= enough:
-            return count
-        return count + len(
-            silent_replies(connection, agent, champion=champion, role=role, settle_s=settle_s, newest=enough)
+    Each count ends at `enough`. One query counts them all: the database looks at no more rows of an agent
+    than it takes to find `enough`.
+    """
+    approved = {
+        role: _at_most(
+            enough,
+            events,
+            events.c.agent == agents.c.name,
+            events.c.kind == Kind.APPROVE.value,
+            events.c.status == Status.OPEN.value,
+            events.c.role == role.value,
+            ~was_reverted(),
         )
+        for role in (Role.TRAIN, Role.GATE)
+    }
+    lines = _names_in_line()
+    of_line = interactions.c.version.in_(
+        select(lines.c.version).where(lines.c.agent == agents.c.name).correlate(agents)
+    )
+    until_s = now_s(connection) - settle_s
+    silent = {
+        role: _at_most(
+            enough,
+            interactions,
+            interactions.c.agent == agents.c.name,
+            or_(interactions.c.version == version_name(BASE, ""), of_line),
+            *_is_silent(role, until_s=until_s),
+        )
+        for role in (Role.TRAIN, Role.GATE)
+    }
+    known = [case((approved[role] >= enough, enough), else_=approved[role] + silent[role]) for role in silent]
+    query = select(agents.c.name, *known)
+    if agent is not None:
+        query = query.where(agents.c.name == agent)
+    return {
+        name: StayingReplies(anchors=min(enough, int(anchors)), suite=min(enough, int(suite)))
+        for name, anchors, suite in connection.execute(query)
+    }
 
-    return StayingReplies(anchors=known(Role.TRAIN), suite=known(Role.GATE))
+
+def _at_most(enough: int, table: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many rows fulfil the conditions, `enough` at most, for each row of the table of agents."""
+    rows = select(literal(1).label("row")).select_from(table).where(*conditions).limit(enough)
+    counted = rows.correlate(agents).subquery()
+    return select(func.count()).select_from(counted).correlate(agents).scalar_subquery()
+
+
+def _names_in_line() -> FromClause:
+    """(agent, version) of each champion and its ancestors but the base, as gateways name versions."""
+    line = taught_turns()
+    same = (versions.c.agent == line.c.agent) & (versions.c.number == line.c.number)
+    name = literal("v").concat(cast(versions.c.number, String)).concat("-")
+    name = name.concat(func.substr(versions.c.hash, 1, 6))
+    return select(versions.c.agent, name.label("version")).join(line, same).cte("names_in_line")
 
 
 def silent_replies(
@@ -64,6 +115,21 @@ def silent_replies(
     """
     line = frozenset(lineage_of(connection, agent, champion))
     names = [version.name for version in versions_of(connection, agent) if version.number in line]
+    query = (
+        select(interactions)
+        .where(
+            interactions.c.agent == agent,
+            interactions.c.version.in_([version_name(BASE, ""), *names]),
+            *_is_silent(role, until_s=now_s(connection) - settle_s),
+        )
+        .order_by(interactions.c.received_s.desc(), interactions.c.id)
+        .limit(newest)
+    )
+    return [interaction_of_row(row) for row in connection.execute(query)][::-1]
+
+
+def _is_silent(role: Role, *, until_s: float) -> tuple[ColumnElement[bool], ...]:
+    """Whether a captured reply of that role is complete, and nobody objected to it. All must hold."""
     objects = (
         events.c.agent == interactions.c.agent,
         events.c.kind.not_in([Kind.APPROVE.value, Kind.RETRACTION.value]),
@@ -81,22 +147,14 @@ def silent_replies(
         .correlate(interactions)
         .exists()
     )
-    query = (
-        select(interactions)
-        .where(
-            interactions.c.agent == agent,
-            interactions.c.role == role.value,
-            interactions.c.version.in_([version_name(BASE, ""), *names]),
-            interactions.c.received_s <= now_s(connection) - settle_s,
-            interactions.c.finish_reason.in_(("stop", "tool_calls")),
-            or_(interactions.c.completion != "", interactions.c.reply.is_not(None)),
-            interactions.c.forgotten.is_(None),
-            func.coalesce(cast(interactions.c.sampling["n"].as_string(), String), "1") == "1",
-            ~to_reply,
-            ~to_conversation,
-            ~to_another_turn,
-        )
-        .order_by(interactions.c.received_s.desc(), interactions.c.id)
-        .limit(newest)
+    return (
+        interactions.c.role == role.value,
+        interactions.c.received_s <= until_s,
+        interactions.c.finish_reason.in_(("stop", "tool_calls")),
+        or_(interactions.c.completion != "", interactions.c.reply.is_not(None)),
+        interactions.c.forgotten.is_(None),
+        func.coalesce(cast(interactions.c.sampling["n"].as_string(), String), "1") == "1",
+        ~to_reply,
+        ~to_conversation,
+        ~to_another_turn,
     )
-    return [interaction_of_row(row) for row in connection.execute(query)][::-1]

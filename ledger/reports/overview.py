@@ -17,9 +17,9 @@ from ledger.learning.turns import lease_name
 from ledger.reports.audit import Place
 from ledger.schema import decisions, events, outbox, passes, positions, turns, versions
 from ledger.turn_states import TurnState, in_state
-from ledger.versions.decisions import Verdict, experimenting, read_decisions, undecided
+from ledger.versions.decisions import Verdict, experimenting, undecided
 from ledger.versions.desired import Purpose, Wanted, generation, wanted
-from ledger.versions.evidence import Judgement
+from ledger.versions.evidence import Judgement, from_parts, parts_of
 from ledger.versions.lineage import version_name
 from ledger.versions.routing import ReplicaState, replica_states
 
@@ -265,24 +265,23 @@ def _last_verdicts(connection: Connection) -> dict[str, LastVerdict]:
         .where(decisions.c.kind != Verdict.INITIAL.value)
         .group_by(decisions.c.agent)
     )
-    decided = read_decisions(connection, select(decisions).where(decisions.c.id.in_(newest)))
     about = (versions.c.agent == decisions.c.agent) & (versions.c.number == decisions.c.number)
-    query = select(versions.c.agent, versions.c.number, versions.c.hash).join(decisions, about)
-    hashes = {
-        (row.agent, row.number): row.hash
-        for row in connection.execute(query.where(decisions.c.id.in_(newest)))
-    }
-    return {
-        decision.agent: LastVerdict(
-            version=version_name(decision.number, hashes.get((decision.agent, decision.number), "")),
-            verdict=decision.verdict,
-            by=decision.by,
-            reasons=decision.evidence.reasons,
-            judgement=decision.evidence.judgement,
-            decided_s=decision.decided_s,
+    columns = [getattr(decisions.c, name) for name in ("agent", "number", "kind", "by", "decided_s")]
+    # `reason` has the reasons of a rollback in the first format of evidence
+    parts = parts_of(decisions.c.evidence, "reasons", "reason", "judgement")
+    query = select(*columns, versions.c.hash, *parts).outerjoin(versions, about)
+    verdicts = {}
+    for row in connection.execute(query.where(decisions.c.id.in_(newest))):
+        evidence = from_parts(row)
+        verdicts[row.agent] = LastVerdict(
+            version=version_name(row.number, row.hash or ""),
+            verdict=Verdict(row.kind),
+            by=row.by,
+            reasons=evidence.reasons,
+            judgement=evidence.judgement,
+            decided_s=row.decided_s,
         )
-        for decision in decided
-    }
+    return verdicts
 
 
 def _replica_json(replica: ReplicaState) -> dict[str, Any]:

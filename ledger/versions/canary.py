@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, tuple_, update
 
-from ledger.database import now_s
+from ledger.database import in_chunks, now_s
 from ledger.schema import canary_steps, events
 
 ALL = 1.0
@@ -37,6 +37,19 @@ def steps_of(connection: Connection, agent: str, number: int) -> list[CanaryStep
     """The steps of one version, oldest first; none where it had no share yet."""
     of_version = (canary_steps.c.agent == agent, canary_steps.c.number == number)
     return _read(connection, select(canary_steps).where(*of_version).order_by(canary_steps.c.place))
+
+
+def steps_by_version(
+    connection: Connection, versions: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], list[CanaryStep]]:
+    """The same of each of these versions (agent, number); those that had no share yet are left out."""
+    steps: dict[tuple[str, int], list[CanaryStep]] = {}
+    for chunk in in_chunks(versions):
+        of_versions = tuple_(canary_steps.c.agent, canary_steps.c.number).in_(chunk)
+        query = select(canary_steps).where(of_versions).order_by(canary_steps.c.place)
+        for step in _read(connection, query):
+            steps.setdefault((step.agent, step.number), []).append(step)
+    return steps
 
 
 def open_steps(connection: Connection) -> list[CanaryStep]:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, literal, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
 from ledger.database import in_chunks, now_s
@@ -16,7 +16,7 @@ from ledger.schema import decisions, desired, events, interactions, versions
 from ledger.topic_names import LIFECYCLE_TOPIC
 from ledger.versions import canary
 from ledger.versions.desired import Purpose, no_longer_want, raise_generation, share_of
-from ledger.versions.evidence import Evidence, for_display
+from ledger.versions.evidence import Evidence, for_display, from_parts, parts_of
 from ledger.versions.lineage import Version, lineage_of, read_versions
 
 
@@ -86,27 +86,35 @@ def last_verdict(decided: Sequence[Decision]) -> Decision | None:
     return next((decision for decision in reversed(decided) if decision.verdict is not Verdict.KEEP), None)
 
 
-def passed(connection: Connection, agent: str, number: int) -> Decision | None:
-    """The last decision to load the version everywhere before it answers users; None where there is none."""
-    query = select(decisions).where(
-        decisions.c.agent == agent,
-        decisions.c.number == number,
-        decisions.c.kind == Verdict.CANARY.value,
-        decisions.c.by == BY_GATE,
-    )
-    return next(iter(read_decisions(connection, query.order_by(decisions.c.id.desc()).limit(1))), None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePassage:
+    """What was decided about a candidate that passed the gate, as far as it says what comes next."""
+
+    judged_by: str | None = None  # of the gate's decision to load it: `outcomes`, `off`; None: corrections
+    person: str | None = None  # who lets it serve, last
+    is_better: bool = False  # its outcomes were found better
 
 
-def confirmation(connection: Connection, agent: str, number: int, *, by_outcomes: bool) -> Decision | None:
-    """The last decision that lets the version serve, by its outcomes or by a person; None: there is none."""
-    confirming = (Verdict.CONFIRM, Verdict.REINSTATE)
-    query = select(decisions).where(
-        decisions.c.agent == agent,
-        decisions.c.number == number,
-        decisions.c.kind.in_([verdict.value for verdict in confirming]),
-        (decisions.c.by == BY_OUTCOMES) == by_outcomes,
-    )
-    return next(iter(read_decisions(connection, query.order_by(decisions.c.id.desc()).limit(1))), None)
+def passages(connection: Connection, candidates: Sequence[Version]) -> dict[tuple[str, int], GatePassage]:
+    """By agent and number, what was decided about each of these candidates, but for the verdict on it."""
+    known = {(candidate.agent, candidate.number): GatePassage() for candidate in candidates}
+    letting = (Verdict.CANARY, Verdict.CONFIRM, Verdict.REINSTATE)
+    columns = (decisions.c.agent, decisions.c.number, decisions.c.kind, decisions.c.by)
+    for names in in_chunks(list(known)):
+        query = select(*columns, *parts_of(decisions.c.evidence, "judged_by")).where(
+            tuple_(decisions.c.agent, decisions.c.number).in_(names),
+            decisions.c.kind.in_([verdict.value for verdict in letting]),
+        )
+        for row in connection.execute(query.order_by(decisions.c.id)):
+            name = (row.agent, row.number)
+            if row.kind != Verdict.CANARY.value:
+                changed = {"is_better": True} if row.by == BY_OUTCOMES else {"person": row.by}
+            elif row.by == BY_GATE:
+                changed = {"judged_by": from_parts(row).judged_by}
+            else:
+                continue  # a share of the traffic
+            known[name] = replace(known[name], **changed)
+    return known
 
 
 def read_decisions(connection: Connection, query: Select[Any]) -> list[Decision]:

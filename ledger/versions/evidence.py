@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from sqlalchemy import ColumnElement
+
 from ledger.errors import NewerEvidence
 
 FORMAT = 2
@@ -176,6 +178,20 @@ def for_display(stored: Mapping[str, Any]) -> Evidence:
         return from_json(stored)
     except NewerEvidence as refusal:
         return Evidence(reasons=(str(refusal),), is_readable=False)
+
+
+def parts_of(evidence: ColumnElement[Any], *names: str) -> list[ColumnElement[Any]]:
+    """The format and these fields of a column of evidence, for queries that do not read the answers in it."""
+    return [evidence[name].label(f"evidence_{name}") for name in ("format", *names)]
+
+
+def from_parts(row: Any) -> Evidence:
+    """The evidence in a row of such a query, for display. Fields that the query left out are empty."""
+    stored = {}
+    for name, value in row._mapping.items():
+        if name.startswith("evidence_") and value is not None:
+            stored[name.removeprefix("evidence_")] = value
+    return for_display(stored)
 
 
 def _pairs(stored: Mapping[str, Any], name: str) -> tuple[Pair, ...]:

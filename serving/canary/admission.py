@@ -5,18 +5,20 @@ share. One that is judged by outcomes always has a share first, and serves only 
 Where the gate is off, it waits for nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from ledger.database import Connection, Database
 from ledger.errors import FlipRefused
-from ledger.learning.agents import all_agents
+from ledger.learning.agents import Agent, all_agents
 from ledger.versions import canary, decisions
-from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_NOBODY, BY_OUTCOMES
+from ledger.versions.canary import CanaryStep
+from ledger.versions.decisions import BY_CANARY, BY_GATE, BY_NOBODY, BY_OUTCOMES, GatePassage
 from ledger.versions.evidence import Evidence
 from ledger.versions.gate_modes import GateMode
-from ledger.versions.holds import hold_of
+from ledger.versions.holds import Hold, all_holds
 from ledger.versions.lineage import Version
 from ledger.versions.promotion import give_share
 from serving.canary.outcome_rule import OUTCOME_SHARES
@@ -37,27 +39,51 @@ class Admission:
 def admit(database: Database, candidate: Version, options: CanaryOptions) -> str | None:
     """By whom the candidate may be promoted now; None while it waits. Begins its canary where it has one."""
     with database.read() as connection:
-        admission = admission_of(connection, candidate, options)
+        [admission] = admissions(connection, [candidate], options).values()
     if admission.share is not None:
         begin_canary(database, candidate, admission.share, options)
     return admission.by
 
 
-def admission_of(connection: Connection, candidate: Version, options: CanaryOptions) -> Admission:
-    """What comes next for a candidate that every replica holds."""
-    name, number = candidate.agent, candidate.number
-    if (person := decisions.confirmation(connection, name, number, by_outcomes=False)) is not None:
-        return Admission(by=person.by)
-    if (hold := hold_of(connection, name)) is not None:
-        return Admission(waits_for=f"{hold.by}, who put the agent on hold: clorad resume {name}")
-    agent, steps = all_agents(connection)[name], canary.steps_of(connection, name, number)
-    passed = decisions.passed(connection, name, number)
-    if passed is not None and passed.evidence.judged_by == GateMode.OFF:
+def admissions(
+    connection: Connection, candidates: Sequence[Version], options: CanaryOptions
+) -> dict[str, Admission]:
+    """By agent, what comes next for these candidates, which every replica holds."""
+    names = [(candidate.agent, candidate.number) for candidate in candidates]
+    passages, steps = decisions.passages(connection, candidates), canary.steps_by_version(connection, names)
+    holds, agents = all_holds(connection), all_agents(connection)
+    return {
+        agent: _admission(
+            agents[agent],
+            number,
+            passages[agent, number],
+            hold=holds.get(agent),
+            steps=steps.get((agent, number), ()),
+            options=options,
+        )
+        for agent, number in names
+    }
+
+
+def _admission(
+    agent: Agent,
+    number: int,
+    passage: GatePassage,
+    *,
+    hold: Hold | None,
+    steps: Sequence[CanaryStep],
+    options: CanaryOptions,
+) -> Admission:
+    """What comes next for one candidate."""
+    if passage.person is not None:
+        return Admission(by=passage.person)
+    if hold is not None:
+        return Admission(waits_for=f"{hold.by}, who put the agent on hold: clorad resume {agent.name}")
+    if passage.judged_by == GateMode.OFF:
         return Admission(by=BY_NOBODY)
-    by_outcomes = passed is not None and passed.evidence.judged_by == GateMode.OUTCOMES
-    is_better = decisions.confirmation(connection, name, number, by_outcomes=True) is not None
+    by_outcomes, is_better = passage.judged_by == GateMode.OUTCOMES, passage.is_better
     if agent.confirm and (is_better or not by_outcomes):
-        version = f"{name}@v{number}"
+        version = f"{agent.name}@v{number}"
         return Admission(waits_for=f"a person: clorad promote {version} or clorad refuse {version}")
     if is_better:
         return Admission(by=BY_OUTCOMES)

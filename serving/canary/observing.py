@@ -8,7 +8,7 @@ from ledger.events import FROM_GATEWAYS, Signal
 from ledger.intake.withdrawn import changed_events
 from ledger.versions import canary, decisions, lineage
 from ledger.versions.canary import CanaryStep
-from ledger.versions.decisions import live_tries
+from ledger.versions.decisions import GatePassage, live_tries
 from ledger.versions.evidence import LiveComparison
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.holds import hold_of
@@ -153,8 +153,7 @@ class CanaryObserver:
             changed=changed_events(connection, version.turn_id) if step.share < canary.ALL else 0,
             outcomes=outcomes,
             attempt=1 if outcomes is None else 1 + live_tries(connection, step.agent, step.number),
-            is_confirmed=outcomes is not None
-            and decisions.confirmation(connection, step.agent, step.number, by_outcomes=True) is not None,
+            is_confirmed=outcomes is not None and _passage(connection, version).is_better,
         )
 
     def _read_feedback(
@@ -181,8 +180,7 @@ class CanaryObserver:
         """The outcomes that count, read again only where they changed; None where it is judged otherwise."""
         known = self._outcomes.setdefault((version.agent, version.number), _KnownOutcomes())
         if known.judged is None:
-            passed = decisions.passed(connection, version.agent, version.number)
-            known.judged = passed is not None and passed.evidence.judged_by == GateMode.OUTCOMES
+            known.judged = _passage(connection, version).judged_by == GateMode.OUTCOMES
         if not known.judged:
             return None
         stamp = (*outcomes_stamp(connection, version.agent), len(steps))
@@ -196,6 +194,10 @@ class CanaryObserver:
             )
             known.stamp = stamp
         return known.counted
+
+
+def _passage(connection: Connection, version: Version) -> GatePassage:
+    return decisions.passages(connection, [version])[version.agent, version.number]
 
 
 def comparison(watched: WatchedVersion, ruling: CanaryRuling) -> LiveComparison:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ledger.database import Connection
 from ledger.versions import canary, decisions
 from ledger.versions.desired import Purpose, wanted
-from serving.canary.admission import admission_of
+from serving.canary.admission import admissions
 from serving.canary.observing import CanaryObserver
 from serving.canary.steps import CanaryOptions, Move
 
@@ -13,17 +13,20 @@ from serving.canary.steps import CanaryOptions, Move
 def waiting_candidates(connection: Connection, options: CanaryOptions) -> Mapping[str, str]:
     """By agent, what its candidate waits for; left out where the gate or the replicas are still at work."""
     passed = {(row.agent, row.number) for row in wanted(connection) if row.purpose is Purpose.CANARY}
+    candidates = [
+        candidate
+        for candidate in decisions.undecided(connection)
+        if (candidate.agent, candidate.number) in passed
+    ]
+    waits = {
+        agent: admission.waits_for
+        for agent, admission in admissions(connection, candidates, options).items()
+        if admission.waits_for is not None
+    }
     observer = CanaryObserver(options=options)
-    waits: dict[str, str] = {}
-    for candidate in decisions.undecided(connection):
-        if (candidate.agent, candidate.number) not in passed:
-            continue
-        admission = admission_of(connection, candidate, options)
-        if admission.waits_for is not None:
-            waits[candidate.agent] = admission.waits_for
-        for step in canary.steps_of(connection, candidate.agent, candidate.number):
-            if step.is_open:
-                ruling = observer.rule(observer.read(connection, step))
-                if ruling.move is Move.WAIT:
-                    waits[candidate.agent] = f"{ruling.reason} ({step.share:.0%} of the conversations)"
+    for step in canary.open_steps(connection):
+        if (step.agent, step.number) in passed:
+            ruling = observer.rule(observer.read(connection, step))
+            if ruling.move is Move.WAIT:
+                waits[step.agent] = f"{ruling.reason} ({step.share:.0%} of the conversations)"
     return waits

@@ -65,7 +65,7 @@ def read_status(settings: Settings, database: Database) -> StatusDocument:
         candidates_wait = waiting_candidates(connection, canary_options(settings))
         holds = all_holds(connection)
         champions = {own.version.agent: own for own in serving_champions(connection)}
-        replies = {agent.name: replies_of(connection, agent.backlog, freshness) for agent in state.agents}
+        replies = replies_of(connection, [agent.backlog for agent in state.agents], freshness)
         agents = all_agents(connection)
     return StatusDocument(
         state=state,

@@ -5,6 +5,7 @@ from starlette.responses import Response
 from daemon.commands.documents.version_document import require_agent
 from daemon.console import CommandFailed
 from daemon.dashboard.agent_rows import SORTS, State, agent_rows, chosen_rows
+from daemon.dashboard.reports import SaidLately
 from daemon.dashboard.visit import Visit
 from ledger.database import Connection
 from ledger.reports.history.agent_timeline import TimelineEntry, agent_timeline
@@ -17,8 +18,10 @@ VERSIONS_SHOWN_MAX = 30
 
 def show_agents(visit: Visit) -> Response:
     """The agents that this viewer's key opens, fifty a page."""
+    visit.reports.begin()
     document = visit.reports.status()
-    rows = agent_rows(document, visit.reports.curves(), visit.reports.feedback())
+    curves, feedback = visit.known(visit.reports.curves), visit.known(visit.reports.feedback)
+    rows = agent_rows(document, curves or {}, feedback or SaidLately(recent={}, contested={}))
     opened = [row for row in rows if visit.viewer.may_see(row.agent.name)]
     text, state, sort = visit.asked("q"), visit.asked("state"), visit.asked("sort", "name")
     chosen = chosen_rows(opened, text=text, state=state, sort=sort)
@@ -35,6 +38,7 @@ def show_agents(visit: Visit) -> Response:
         state=state,
         sort=sort,
         sorts=SORTS,
+        is_whole=curves is not None and feedback is not None,
         page=page,
         pages=max(1, -(-len(chosen) // AGENTS_A_PAGE)),
     )

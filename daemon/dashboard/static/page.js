@@ -2,11 +2,15 @@
 "use strict";
 
 const EVERY_MS = 4000;
+const READING_MS = 300; // while the page is not whole
 let tag = null;
 
-// Replace the parts of the page that may change (data-live), but none that somebody is using.
+const isReading = () => document.querySelector("[data-reading]") !== null;
+
+// Replace the parts of the page that may change (data-live), but none that somebody is using. A page of which
+// nothing was known yet gets all of it, and keeps the notice that it may have.
 async function refresh() {
-  if (document.hidden || !document.querySelector("[data-live]")) return;
+  if ((document.hidden && !isReading()) || !document.querySelector("[data-live], [data-reading]")) return;
   const note = document.getElementById("freshness");
   let text;
   try {
@@ -20,6 +24,11 @@ async function refresh() {
     return;
   }
   const next = new DOMParser().parseFromString(text, "text/html");
+  if (document.getElementById("reading") && !next.getElementById("reading")) {
+    const done = document.querySelector("main > [role=status]");
+    document.title = next.title;
+    document.getElementById("main").replaceChildren(...(done ? [done] : []), ...next.getElementById("main").childNodes);
+  }
   for (const part of document.querySelectorAll("[data-live]")) {
     const newer = next.getElementById(part.id);
     const inUse = part.contains(document.activeElement) || [...part.querySelectorAll("input[type=text], textarea")].some((field) => field.value !== field.defaultValue);
@@ -89,4 +98,9 @@ document.addEventListener("keydown", (event) => {
 // On a phone the menu scrolls: the present page must be in sight.
 document.querySelector("nav.menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-setInterval(refresh, EVERY_MS);
+async function follow() {
+  await refresh();
+  setTimeout(follow, isReading() ? READING_MS : EVERY_MS);
+}
+
+setTimeout(follow, isReading() ? READING_MS : EVERY_MS);

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from daemon.dashboard.cached_reports import ReportCache
 from tests.unit.daemon.dashboard.conftest import Browser
 
 
@@ -15,6 +16,17 @@ def test_the_list_says_what_each_agent_serves_how_well_and_what_it_waits_for(bro
     assert "25 % v1-" in page, "the canary's share"
     assert "91 %" in page, "of the last promoted version of billing"
     assert "2 contested" in page
+
+
+def test_a_page_that_comes_before_the_ledger_was_read_says_so_and_is_whole_later(browser: Browser) -> None:
+    browser.reports.cache.close()
+    browser.reports.cache = ReportCache(first_wait_s=0.0)
+    sources = [browser.source("/agents")]
+    while "data-reading" in sources[-1]:
+        sources.append(browser.source("/agents"))
+    assert "Reading the ledger" in sources[0]
+    assert 'id="agents"' in sources[-1]
+    browser.reports.cache.close()
 
 
 @pytest.mark.parametrize(

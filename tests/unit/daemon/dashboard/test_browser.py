@@ -227,6 +227,7 @@ def test_every_page_is_accessible_fits_its_width_and_has_a_picture(
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, address in PAGES.items():
         page.goto(address)
+        page.locator("[data-reading]").wait_for(state="detached")
         page.screenshot(path=PICTURES / f"{name}-{size}-{scheme}.png", full_page=True)
         if (name, size, scheme) == ("agent", "wide", "light"):
             page.screenshot(path=PICTURES / "readme.png", clip={"x": 0, "y": 0, "width": 1280, "height": 760})

@@ -2,11 +2,18 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
-from daemon.dashboard.cached_reports import COST_SHARE_MAX, FRESH_S, STALE_S_MAX, ReportCache
+from daemon.dashboard.cached_reports import (
+    COST_SHARE_MAX,
+    FRESH_S,
+    LIFETIME_S_MAX,
+    STALE_S_MAX,
+    ReportCache,
+    StillReading,
+)
 
 
 class Clock:
@@ -109,3 +116,44 @@ def test_a_fault_is_raised_and_not_kept(cache: ReportCache, clock: Clock) -> Non
     with pytest.raises(OSError, match="away"):
         cache.get("status", fail)
     assert cache.get("status", Counter(clock)) == 1
+
+
+def test_who_asks_first_is_told_that_the_report_is_being_read_and_gets_it_later() -> None:
+    may_read, was_read = threading.Event(), threading.Event()
+
+    def read() -> int:
+        may_read.wait(60)
+        was_read.set()
+        return 7
+
+    with closing(ReportCache(first_wait_s=0.0)) as cache:
+        for _ in range(2):
+            with pytest.raises(StillReading):
+                cache.get("status", read)
+        may_read.set()
+        assert was_read.wait(60)
+        for _ in range(6000):
+            with suppress(StillReading):
+                assert cache.get("status", read) == 7
+                return
+            threading.Event().wait(0.01)
+    raise AssertionError("the report was never there")
+
+
+def test_what_was_begun_in_the_background_is_read_once(cache: ReportCache, clock: Clock) -> None:
+    read = Counter(clock)
+    cache.begin("status", read)
+    assert cache.get("status", read) == 1
+    cache.begin("status", read)
+    assert read.reads == 1
+
+
+def test_however_long_reading_takes_a_report_is_read_again_after_its_longest_lifetime(
+    cache: ReportCache, clock: Clock
+) -> None:
+    read = Counter(clock, cost_s=60.0)
+    cache.get("status", read)
+    read.was_read.clear()
+    clock.pass_s(LIFETIME_S_MAX + 0.1)
+    cache.get("status", read)
+    assert read.was_read.wait(60)

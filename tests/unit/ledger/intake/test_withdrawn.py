@@ -90,8 +90,8 @@ def test_an_approval_whose_reply_did_not_last_keeps_nothing_in_place(database: D
     with database.read() as connection:
         assert usable(connection, "billing", role=Role.TRAIN, kinds=(Kind.APPROVE,)) == []
     with database.read() as connection:
-        known = staying_replies(connection, "billing", champion=0, settle_s=60.0, enough=5)
-    assert known == StayingReplies(anchors=0, suite=0)
+        known = staying_replies(connection, settle_s=60.0, enough=5)
+    assert known["billing"] == StayingReplies(anchors=0, suite=0)
 
 
 def test_reverts_are_found_by_number_whenever_they_were_said(database: Database) -> None:

@@ -8,7 +8,7 @@ from ledger.learning.agents import Agent, declare
 from ledger.versions import canary, decisions, desired, holds, promotion
 from ledger.versions.decisions import Verdict
 from ledger.versions.lineage import Version
-from serving.canary.admission import Admission, admission_of, admit
+from serving.canary.admission import Admission, admissions, admit
 from serving.canary.steps import CanaryOptions
 from tests.canary_options_builder import build_canary_options
 from tests.unit.ledger.turn_builder import BASE_HASH, build_decision, refuse
@@ -26,7 +26,7 @@ def candidate(environment: ServingEnvironment) -> Version:
 
 def admission(database: Database, candidate: Version, options: CanaryOptions = AT_ONCE) -> Admission:
     with database.read() as connection:
-        return admission_of(connection, candidate, options)
+        return admissions(connection, [candidate], options)[candidate.agent]
 
 
 def share(database: Database) -> float:

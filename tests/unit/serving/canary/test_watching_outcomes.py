@@ -11,7 +11,7 @@ from ledger.versions.evidence import Evidence
 from ledger.versions.gate_modes import GateMode
 from ledger.versions.lineage import Version
 from ledger.versions.routing import is_in_share
-from serving.canary.admission import Admission, admission_of, admit
+from serving.canary.admission import Admission, admissions, admit
 from serving.canary.observing import CanaryObserver
 from serving.canary.steps import OutcomeOptions
 from serving.canary.waiting import waiting_candidates
@@ -76,7 +76,7 @@ class Judged:
 
     def admission(self) -> Admission:
         with self.database.read() as connection:
-            return admission_of(connection, self.canary, OPTIONS)
+            return admissions(connection, [self.canary], OPTIONS)[self.canary.agent]
 
     def share(self) -> float:
         with self.database.read() as connection:
