@@ -162,11 +162,16 @@ class Tokens:
         return TargetTokens(token_ids=(*ids[:ends], self.end_of_turn_id), weights=_weights([*changed, 0.0]))
 
     def _end_of_turn(self, ids: Sequence[int], pieces: Sequence[str]) -> int:
-        """How many tokens the turn has: up to the last control token, if nothing but white space follows."""
-        ends = max(
-            (place for place, token in enumerate(ids, start=1) if token in self._control_ids), default=0
-        )
-        return len(ids) if "".join(pieces[ends:]).strip() else ends
+        """How many tokens the turn has: up to the control token that ends it, if only others and white space
+        follow. Phi-3 and others write one more after the whole conversation, which is never sampled."""
+        last = begin = len(ids)
+        while begin and (ids[begin - 1] in self._control_ids or not pieces[begin - 1].strip()):
+            begin -= 1
+        controls = [place for place in range(begin, last) if ids[place] in self._control_ids]
+        if not controls:
+            return len(ids)
+        ending = (place for place in controls if ids[place] == self.end_of_turn_id)
+        return next(ending, controls[-1]) + 1
 
     def _check_texts(self, message: Message) -> None:
         """Raise `UnusableEpisode` where a reply holds control tokens, or arguments that are no object."""

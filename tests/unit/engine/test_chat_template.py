@@ -259,6 +259,12 @@ class TestTheBorder:
         sample = sample_of(template, "ok")
         assert sample.reply.token_ids[-1] == tokens_of(template).end_of_turn_id
 
+    def test_what_a_template_writes_after_the_whole_conversation_is_no_target(self) -> None:
+        whole = CHATML + OPEN + "{% else %}<|endoftext|>{% endif %}"
+        prompt, target = texts_of(whole, "ok")
+        assert prompt.endswith("<|im_end|>\n<|im_start|>assistant\n")
+        assert target == "ok<|im_end|>"
+
     def test_a_template_that_trims_teaches_what_it_renders(self) -> None:
         template = CHATML.replace("m.content", "m.content | trim") + OPEN + "{% endif %}"
         assert texts_of(template, "  ok \n")[1] == "ok<|im_end|>"
