@@ -22,6 +22,7 @@ VALUE_BYTES_MAX = 256 * 1024
 STRUCTURED = "application/cloudevents+json"
 
 _ATTRIBUTES = ("id", "source", "type", "specversion", "time", "traceparent", *signing.EXTENSIONS)
+_SINGLE = frozenset({*_ATTRIBUTES, "content-type"})
 _LIMITS = {"id": IDENTIFIER_CHARS_MAX, "source": SOURCE_CHARS_MAX, "type": 100}
 _LIMITS |= dict.fromkeys(signing.EXTENSIONS, IDENTIFIER_CHARS_MAX)
 _ODD_CHARACTERS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -57,7 +58,7 @@ class RecordRefused(Exception):
 def open_envelope(value: bytes | None, headers: Headers) -> Envelope:
     """The CloudEvent in one record. Raises `RecordRefused`."""
     parsed = parse(value)
-    by_name = dict(headers)
+    by_name = _by_name(headers)
     content_type = (by_name.get("content-type") or b"").decode("latin-1").lower()
     if content_type.startswith("application/cloudevents-batch"):
         raise RecordRefused(Reason.UNKNOWN_TYPE, "batches are not read; send one event a record")
@@ -152,6 +153,17 @@ def _is_text(parsed: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return "\\u0000" not in written
+
+
+def _by_name(headers: Headers) -> dict[str, bytes | None]:
+    """The headers by their names in small letters. Raises `RecordRefused` where an attribute has two values:
+    readers differ in which of them counts."""
+    by_name: dict[str, bytes | None] = {}
+    for name, value in headers:
+        name = name.lower()
+        if by_name.setdefault(name, value) != value and name.removeprefix("ce_") in _SINGLE:
+            raise RecordRefused(Reason.INVALID_SCHEMA, f"header {name}: given twice")
+    return by_name
 
 
 def _header(headers: Mapping[str, bytes | None], name: str) -> str | None:

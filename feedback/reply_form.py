@@ -35,8 +35,17 @@ Name = Annotated[
 ]
 
 
+def without_nulls(fields: Any) -> Any:
+    """The fields of an object that are given: programs that write every optional field write null."""
+    if not isinstance(fields, dict):
+        return fields
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
+
+    _null_is_unset = model_validator(mode="before")(without_nulls)
 
 
 class CalledFunction(_Form):

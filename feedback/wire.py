@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from feedback import token_ids
-from feedback.reply_form import AssistantMessage, Reply, check_results, check_wanted
+from feedback.reply_form import AssistantMessage, Reply, check_results, check_wanted, without_nulls
 from feedback.token_ids import IdsLeftOut
 
 IDENTIFIER_CHARS_MAX = 200
@@ -22,6 +22,9 @@ _NAMES_MAX = 64
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Identifier = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, pattern=_PRINTABLE)]
+_SEEN = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"
+Author = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, pattern=_SEEN)]
+"""An identifier that is not white space alone."""
 Source = Annotated[str, StringConstraints(max_length=SOURCE_CHARS_MAX, pattern=_PRINTABLE)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,32}$")]
 VersionName = Annotated[str, StringConstraints(max_length=40, pattern=_PRINTABLE)]
@@ -46,9 +49,11 @@ class _Data(BaseModel):
         extra="ignore", strict=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
+    _null_is_unset = model_validator(mode="before")(without_nulls)
+
     agent: Identifier
     """The agent's declared name."""
-    author: Identifier
+    author: Author
     """The person who gives the feedback, or a system in that person's name."""
     interaction: Identifier | None = None
     """`x-clorad-interaction` of the gateway's answer that the feedback is about."""

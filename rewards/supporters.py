@@ -5,6 +5,7 @@ are compared one by one, so a person gains nothing by mixing many forms, or hone
 """
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,8 +91,10 @@ def find_supporters(
 
 
 def author_of(kept: KeptEvent) -> str:
-    """The author's name for counting people; names that differ in case and width only are one person."""
-    return normalise(kept.event.author)
+    """The author's name for counting people. Names that differ in case, width, white space and invisible
+    characters only are one person."""
+    visible = "".join(letter for letter in kept.event.author if unicodedata.category(letter) != "Cf")
+    return normalise(visible)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_env
 from feedback.event_record import build_event_record, signed_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.reply_form import without_nulls
 from feedback.signing import SigningKey
 from feedback.tracing import event_span, traceparent_of
 from ledger.events import Reason
@@ -138,6 +139,7 @@ def _opened(raw: bytes, headers: Mapping[str, str]) -> Envelope:
 def _completed(raw: bytes, headers: Mapping[str, str]) -> bytes:
     """A bare `{"type": …, "data": …}` becomes a structured event; where it has no id, it gets one."""
     parsed: Any = parse(raw)
-    if "ce-id" in headers or not isinstance(parsed, dict) or "specversion" in parsed:
+    if "ce-id" in headers or not isinstance(parsed, dict) or parsed.get("specversion") is not None:
         return raw
-    return json.dumps({"id": str(uuid.uuid4()), "source": SOURCE, **parsed, "specversion": "1.0"}).encode()
+    given = {"id": str(uuid.uuid4()), "source": SOURCE, **without_nulls(parsed), "specversion": "1.0"}
+    return json.dumps(given).encode()

@@ -23,7 +23,7 @@ def kafka_headers(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
         (f"ce_{name.removeprefix(PREFIX)}", _decoded(value))
         if name.startswith(PREFIX)
         else (name, value.encode("latin-1", "replace"))
-        for name, value in headers.items()
+        for name, value in headers.items()  # each one, also where two have one name
         if name.startswith(PREFIX) or name in ("content-type", "traceparent")
     )
 

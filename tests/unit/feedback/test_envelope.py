@@ -59,6 +59,23 @@ def test_the_headers_that_are_missing_are_named() -> None:
             open_envelope(DATA, headers)
 
 
+def test_names_of_headers_may_have_capital_letters() -> None:
+    headers = tuple((name.title(), value) for name, value in build_headers("correction"))
+    assert open_envelope(DATA, headers).id == "e-1"
+
+
+@pytest.mark.parametrize("name", ["ce_id", "ce_source", "ce_type", "content-type", "CE_ID"])
+def test_an_attribute_with_two_values_is_refused(name: str) -> None:
+    headers = (*build_headers("correction"), (name, b"other"))
+    with pytest.raises(RecordRefused, match="given twice"):
+        open_envelope(DATA, headers)
+
+
+def test_a_header_that_is_repeated_as_it_is_and_others_beside_the_attributes_are_read() -> None:
+    headers = (*build_headers("correction"), ("ce_id", b"e-1"), ("hop", b"1"), ("hop", b"2"))
+    assert open_envelope(DATA, headers).id == "e-1"
+
+
 def test_secrets_in_base64_are_redacted_in_events_and_in_dead_letters() -> None:
     secret = json.dumps(CORRECTION | {"corrected": "ask ann@example.com"}).encode()
     for kind in ("correction", "praise"):

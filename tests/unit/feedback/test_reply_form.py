@@ -52,6 +52,22 @@ def test_unknown_fields_are_dropped_and_the_older_name_of_reasoning_is_read() ->
     assert event.data["said"] == {"role": "assistant", "content": "no", "reasoning": "why"}
 
 
+def test_fields_that_are_null_are_as_if_they_were_not_there() -> None:
+    unset = dict.fromkeys(("interaction", "turn", "key", "amends", "revision", "comment", "tools"))
+    spoken = {"role": "assistant", "content": None, "reasoning": None, "reasoning_content": "look"}
+    called = {"id": None, "type": None, "function": {"name": "stock", "arguments": None}}
+    event = read_record(unset | CORRECTION | {"corrected": spoken | {"tool_calls": [called]}}).content
+    assert isinstance(event, Event)
+    assert event.revision == 1
+    call_without_arguments = {"type": "function", "function": {"name": "stock", "arguments": ""}}
+    assert event.data["corrected"] == message(call_without_arguments, reasoning="look")
+
+
+def test_an_author_who_is_white_space_alone_is_refused() -> None:
+    for author in (" ", "\u00a0 ", "\u2003"):
+        assert "author" in refused(CORRECTION | {"author": author})
+
+
 def test_an_event_of_an_older_producer_is_read_as_ever() -> None:
     history = [
         *MESSAGES,

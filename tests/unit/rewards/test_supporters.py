@@ -74,8 +74,10 @@ def test_words_of_the_prompt_are_slots_within_names_of_code_too(totals: str, pri
     assert confirmed(ann, bob, eve) == {1, 2}
 
 
-@pytest.mark.parametrize("author", ["Ann", " ann ", "ａnn"])
-def test_case_and_width_make_no_second_person(author: str) -> None:
+@pytest.mark.parametrize(
+    "author", ["Ann", " ann ", "ａnn", "an\u200bn", "ann\u00a0", "\ufeffann", "a\u00adnn"]
+)
+def test_case_width_and_what_nobody_sees_make_no_second_person(author: str) -> None:
     assert confirmed(build_notify(1, "ann", 17), build_notify(2, author, 23)) == set()
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ledger.database import Database
-from tests.unit.serving.gateway.gateway_builder import RunningGateway, build_gateway, wait_until
+from tests.unit.serving.gateway.gateway_builder import LOOPBACK, RunningGateway, build_gateway, wait_until
 from tests.unit.serving.serving_environment import build_environment
 
 DATA = {
@@ -74,6 +75,22 @@ def test_a_bare_event_without_an_id_gets_one(gateway: RunningGateway) -> None:
     answer = gateway.send("/v1/feedback", {"type": "clorad.correction.v1", "data": DATA})
     assert answer.status_code == 202
     assert len(answer.json()["id"]) == 36
+
+
+def test_fields_of_a_bare_event_that_are_null_are_as_if_they_were_not_there(gateway: RunningGateway) -> None:
+    unset = dict.fromkeys(("id", "source", "time", "specversion", "subject", "traceparent"))
+    answer = gateway.send("/v1/feedback", {**unset, "type": "clorad.correction.v1", "data": DATA})
+    assert answer.status_code == 202
+    assert len(answer.json()["id"]) == 36
+
+
+def test_an_attribute_with_two_values_is_refused(gateway: RunningGateway) -> None:
+    headers = [("ce-specversion", "1.0"), ("ce-source", "ide"), ("ce-type", "clorad.correction.v1")]
+    headers += [("ce-id", "e-1"), ("ce-id", "e-2"), ("content-type", "application/json")]
+    answer = httpx.post(gateway.url + "/v1/feedback", json=DATA, headers=headers, **LOOPBACK)
+    assert answer.status_code == 400
+    assert "ce_id: given twice" in answer.json()["error"]["message"]
+    assert gateway.sends.records == []
 
 
 def test_a_bare_event_keeps_its_id(gateway: RunningGateway) -> None:
