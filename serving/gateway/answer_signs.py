@@ -72,7 +72,10 @@ class AnswerSigns:
         key = (choice, index if isinstance(index, int) else place)
         function = call.get("function")
         function = function if isinstance(function, dict) else {}
-        self._arguments[key] = self._arguments.get(key, "") + str(function.get("arguments") or "")
+        arguments = function.get("arguments") or ""
+        if isinstance(arguments, Mapping):  # an object where the API has a text
+            arguments = json.dumps(arguments)
+        self._arguments[key] = self._arguments.get(key, "") + str(arguments)
         if function.get("name"):
             self._names[key] = str(function["name"])
 

@@ -29,7 +29,7 @@ from serving.gateway.captured_parts import (
 )
 from serving.gateway.edge.answer_bytes import AnswersTooLarge
 from serving.gateway.edge.errors import RequestRefused, count_refusal
-from serving.gateway.edge.http_request import HttpRequest
+from serving.gateway.edge.http_request import HttpRequest, header_text
 from serving.gateway.edge.json_text import count_request, decode_request, json_response
 from serving.gateway.edge.limits import GatewayLimits
 from serving.gateway.edge.request_fields import FieldRules
@@ -132,7 +132,7 @@ class Responder:
             dropped=dropped,
             body_bytes=len(raw),
             interaction=http.id,
-            conversation=headers.get("x-clorad-conversation") or None,
+            conversation=header_text(headers, "x-clorad-conversation") or None,
             turn=int(turn) if turn.isdecimal() and len(turn) < 10 else None,
             extras=requested_extras(body, chat=form.is_chat),
             chat=await self._recorder.accept(form, body, len(raw))

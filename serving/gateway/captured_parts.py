@@ -111,9 +111,13 @@ class CapturedReply:
                 self.readable = False
                 return
             call = self.calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-            for name, piece in (("id", part.get("id")), *function.items()):
-                if isinstance(piece, str) and name in call:
-                    call[name] = call[name] + piece if name == "arguments" else call[name] or piece
+            pieces = {"id": part.get("id"), **function}
+            given = {name: piece for name in call if (piece := pieces.get(name)) is not None}
+            if not all(isinstance(piece, str) for piece in given.values()) or _is_another(call, given):
+                self.readable = False
+                return
+            for name, piece in given.items():
+                call[name] = call[name] + piece if name == "arguments" else call[name] or piece
 
     @property
     def bytes_held(self) -> int:
@@ -146,6 +150,12 @@ class CapturedReply:
                 for _, call in sorted(self.calls.items())
             ]
         return message
+
+
+def _is_another(call: Mapping[str, str], given: Mapping[str, str]) -> bool:
+    """Whether these are parts of another call: some servers give each call of an answer the same index."""
+    has_name = bool(call["name"] and given.get("name"))
+    return has_name and bool(given.get("id")) and given["id"] != call["id"]
 
 
 class CapturedAnswer:

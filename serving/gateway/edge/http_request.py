@@ -157,5 +157,14 @@ class HttpRequest:
         self._counted = True
 
 
+def header_text(headers: Headers, name: str) -> str:
+    """The header's value, empty where there is none. Headers are octets; most clients write UTF-8."""
+    value = headers.get(name, "")
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return value
+
+
 def _too_large(bytes_max: int) -> RequestRefused:
     return RequestRefused(413, f"the body is larger than {bytes_max} bytes", "body_bytes")

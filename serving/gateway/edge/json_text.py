@@ -48,9 +48,12 @@ async def decode_request(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
 
 
 def decode_now(raw: bytes, limits: GatewayLimits) -> dict[str, Any]:
-    """The object in a request's body, whose values are counted. Raises `RequestRefused` (400)."""
+    """The object in a request's body, whose values are counted. Raises `RequestRefused` (400).
+
+    A byte order mark before it is left out, as RFC 8259 (section 8.1) allows and vLLM does.
+    """
     try:
-        body = decode_strictly(raw)
+        body = decode_strictly(raw.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
         raise _too_deep(limits) from None
     except ValueError:

@@ -21,6 +21,10 @@ from serving.gateway.openai_form import (
 BROKE_OFF = "the answer broke off"
 """What a client reads in the last event of a stream that a replica did not finish."""
 
+_LINE_ENDS = {end.encode(): f"\\u{ord(end):04x}".encode() for end in "\x85\u2028\u2029"}
+"""Line ends of Unicode as JSON's escapes. They end no line of an event stream, but clients that split lines
+as Python's `str.splitlines` does (httpx's `iter_lines`) take them for that."""
+
 Choices = Sequence[Mapping[str, Any]]
 
 
@@ -106,7 +110,7 @@ class AnswerForm:
         """One server-sent event."""
         name = str(data.get("type", "message")).translate({10: None, 13: None})
         named = f"event: {name}\n" if self.are_events_named else ""
-        return b"%sdata: %s\n\n" % (named.encode(), encode_now(data))
+        return b"%sdata: %s\n\n" % (named.encode(), _on_one_line(encode_now(data)))
 
     def broken_event(self) -> dict[str, Any]:
         """The last event of a stream that broke off."""
@@ -117,6 +121,16 @@ class AnswerForm:
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             return body
         return error_body("the replica refused this request", error_kind(status))
+
+
+def _on_one_line(text: bytes) -> bytes:
+    """The JSON without line ends: those beside its values are white space, those of Unicode are in strings."""
+    if b"\n" in text or b"\r" in text:
+        text = text.replace(b"\n", b" ").replace(b"\r", b" ")
+    if not text.isascii():
+        for end, escape in _LINE_ENDS.items():
+            text = text.replace(end, escape)
+    return text
 
 
 def read_object(raw: bytes) -> dict[str, Any]:

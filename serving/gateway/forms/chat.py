@@ -14,7 +14,7 @@ from serving.gateway.forms.chat_answer import (
     read_fields,
     read_prompt_ids,
 )
-from serving.gateway.openai_form import UnreadableReply, error_status, with_capture_extras
+from serving.gateway.openai_form import UnreadableReply, error_status, read_json, with_capture_extras
 
 
 class ChatForm(AnswerForm):
@@ -37,7 +37,7 @@ class ChatForm(AnswerForm):
         return part
 
     def read_event(self, raw: bytes) -> AnswerPart | None:
-        return None if raw == b"[DONE]" else self._read(raw)
+        return None if raw.strip() == b"[DONE]" else self._read(raw)
 
     def chat_answer(self, fields: dict[str, Any]) -> Mapping[str, Any]:
         """The answer with these fields, or one chunk of it, in the form of the chat API.
@@ -49,6 +49,8 @@ class ChatForm(AnswerForm):
 
     def _read(self, raw: bytes) -> AnswerPart:
         fields = read_fields(raw)
+        if "object" in fields and bytes(fields["object"]) == b'"error"':  # as older versions of vLLM have it
+            return AnswerPart(data=fields, error_status=error_status({"error": read_json(raw)}))
         chat = self.chat_answer(fields)
         return AnswerPart(data=fields, chat=chat, error_status=error_status(fields))
 

@@ -49,6 +49,11 @@ def test_arguments_that_are_no_object_are_an_invalid_tool_call(arguments: str) -
     assert signals(answer, tools=TOOLS) == [Signal.INVALID_TOOL_CALL]
 
 
+def test_arguments_that_a_server_gives_as_an_object_are_a_valid_call() -> None:
+    call = {"index": 0, "function": {"name": "refund", "arguments": {"order": 1}}}
+    assert signals(build_answer(None, reason="tool_calls", tool_calls=[call]), tools=TOOLS) == []
+
+
 def test_a_tool_that_was_not_offered_is_an_invalid_tool_call() -> None:
     answer = build_answer(None, reason="tool_calls", tool_calls=build_call("{}", name="delete_all"))
     assert signals(answer, tools=TOOLS) == [Signal.INVALID_TOOL_CALL]

@@ -1,5 +1,6 @@
 """The answers that clients get: the official client, over HTTP, in front of fake replicas."""
 
+import json
 from typing import Any
 
 import openai
@@ -177,6 +178,11 @@ def test_a_body_of_a_million_values_is_refused_before_it_is_decoded(gateway: Run
     answer = gateway.send("/v1/chat/completions", body)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "too_many_values"
+
+
+def test_a_byte_order_mark_before_the_body_is_no_part_of_it(gateway: RunningGateway) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"model": "billing", "messages": ASK}).encode()
+    assert gateway.send("/v1/chat/completions", body).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["stream", "stream_options", "stop", "n", "max_tokens", "tools", "logprobs"])

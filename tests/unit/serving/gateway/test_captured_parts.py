@@ -123,11 +123,30 @@ def test_half_a_stream_is_unfinished(finish_reason: str | None) -> None:
         [{"index": "0", "function": {"name": "f", "arguments": ""}}],
         [{"index": 0}],
         [{"index": 0, "function": {"arguments": "{}"}}],
+        [{"index": 0, "function": {"name": "f", "arguments": {"item": "bolts"}}}],
+        [{"index": 0, "function": {"name": ["f"], "arguments": "{}"}}],
+        [{"index": 0, "id": 7, "function": {"name": "f", "arguments": "{}"}}],
+        [CALL | {"index": 0}, SECOND | {"index": 0}],
     ],
-    ids=["text", "object", "null", "index no number", "no function", "no name"],
+    ids=[
+        *("text", "object", "null", "index no number", "no function", "no name"),
+        *("arguments no text", "name no text", "id no text", "two calls in one place"),
+    ],
 )
 def test_calls_in_another_form_are_not_captured(calls: Any) -> None:
     assert collected(chunk({"tool_calls": calls}, "tool_calls")).flaw == "unreadable_calls"
+
+
+def test_calls_that_follow_each_other_without_an_index_are_not_taken_for_one() -> None:
+    chunks = [chunk({"tool_calls": [call]}) for call in (CALL, SECOND)]
+    assert collected(*chunks, chunk({}, "tool_calls")).flaw == "unreadable_calls"
+
+
+def test_an_id_that_changes_with_each_chunk_of_one_call_is_the_first() -> None:
+    first, second = part(0, '{"item": ', id="c1", name="stock"), part(0, '"bolts"}', id="other")
+    reply = collected(chunk({"tool_calls": [first]}), chunk({"tool_calls": [second]}, "tool_calls"))
+    assert reply.message is not None
+    assert (reply.flaw, reply.message["tool_calls"]) == (None, [CALL])
 
 
 def test_a_function_call_of_the_older_api_is_not_captured() -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import openai
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from serving.gateway.recorder import Capture, Recorder
 from tests.meters import Labels, metric_increases, metric_values
 from tests.unit.serving.gateway.gateway_builder import (
     ASK,
+    LOOPBACK,
     RecordedSends,
     RunningGateway,
     ask_agent,
@@ -66,6 +68,17 @@ def test_an_answer_of_a_capturing_agent_is_captured_with_its_tokens(gateway: Run
     assert len(data["token_ids"]) == len(data["logprobs"]) > 0
     assert unpack(from_text(data["prompt_token_ids"]))
     assert data["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("sent", ["café 7".encode(), "café 7".encode("latin-1")])
+def test_a_conversation_is_captured_under_the_name_that_its_client_wrote(
+    gateway: RunningGateway, sent: bytes
+) -> None:
+    body = json.dumps({"model": "billing", "messages": ASK}).encode()
+    headers = [(b"content-type", b"application/json"), (b"x-clorad-conversation", sent)]
+    httpx.post(gateway.url + "/v1/chat/completions", content=body, headers=headers, **LOOPBACK)
+    wait_until(lambda: gateway.sends.data("clorad.interactions"))
+    assert [data["conversation"] for data in gateway.sends.data("clorad.interactions")] == ["café 7"]
 
 
 def test_a_streamed_answer_is_captured_the_same_way(gateway: RunningGateway) -> None:
