@@ -88,9 +88,17 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value, counts)
         if isinstance(value, list):
+            if len(value) == 2 and all(isinstance(item, str) for item in value):  # a name and its value
+                return [self.text(value[0], counts), self._entry(*value, counts)]
             return [self.value(item, counts) for item in value]
         if isinstance(value, dict):
-            return {self.text(name, counts): self._entry(name, item, counts) for name, item in value.items()}
+            label = next(
+                (value[name] for name in ("name", "key") if isinstance(value.get(name), str)), "value"
+            )
+            return {
+                self.text(name, counts): self._entry(label if name == "value" else name, item, counts)
+                for name, item in value.items()
+            }
         return value
 
     def name(self, name: str, counts: RedactionCounts) -> str:
@@ -122,15 +130,27 @@ class Redactor:
             return self.text(raw.decode("latin-1"), counts).encode("latin-1")
 
     def _entry(self, name: str, item: Any, counts: RedactionCounts) -> Any:
-        """One entry of an object, redacted: in `{"password": "…"}` name and value are two strings."""
-        if isinstance(item, str):
-            for rule in self._field_rules:
-                if rule.takes_field(name, item):
-                    counts[rule.kind] += 1
-                    return f"[{rule.kind}]"
+        """One entry of an object, redacted: in `{"password": "…"}` name and value are two strings.
+
+        The value may be a number, or several; and the name may itself be a value, as in lists of variables:
+        `{"name": "PASSWORD", "value": "…"}`.
+        """
+        if kind := self._field_kind(name, item):
+            counts[kind] += 1
+            return f"[{kind}]"
+        if isinstance(item, list) and any(
+            isinstance(each, str) and self._field_kind(name, each) for each in item
+        ):
+            return [self._entry(name, each, counts) for each in item]
         if name == TOOLS and isinstance(item, list):
             return self._tools(item, counts)
         return self.value(item, counts)
+
+    def _field_kind(self, name: str, item: Any) -> str | None:
+        """The kind of secret that a field of this name holds; None where it holds none."""
+        if not isinstance(item, str) and type(item) is not int:
+            return None
+        return next((rule.kind for rule in self._field_rules if rule.takes_field(name, str(item))), None)
 
     def _tools(self, tools: list[Any], counts: RedactionCounts) -> list[Any]:
         """The tools of a request, redacted: once, since an agent is asked with the same ones every time."""

@@ -115,6 +115,56 @@ def test_a_field_named_after_a_secret_gives_its_value_away() -> None:
     assert counts == {"password": 2}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "DB_PASSWORD", "value": "x9!x9!"},
+        {"key": "password", "value": "x9!x9!", "enabled": True},
+        [["user", "jane"], ["password", "x9!x9!"]],
+        {"password": ["x9!x9!"]},
+        {"password": ["x9!x9!", "y"]},
+        {"password": ["x9!x9!", {"y": "z"}]},
+        {"password": 91829182},
+        {"arguments": '{"name": "DB_PASSWORD", "value": "x9!x9!"}'},
+        {"arguments": '[{"name":"DB_PASSWORD","value":"x9!x9!"}]'},
+        "env:\n- name: DB_PASSWORD\n  value: x9!x9!\n",
+    ],
+)
+def test_a_value_is_given_away_by_a_name_that_stands_elsewhere(value: object) -> None:
+    counts: Counter[str] = Counter()
+    redactor = Redactor(IDENTITY.fingerprint)
+    assert redactor.suspects(json.dumps(value).encode())
+    redacted = json.dumps(redactor.value(value, counts))
+    assert "x9!x9!" not in redacted
+    assert "91829182" not in redacted
+    assert counts == {"password": 1}
+
+
+def test_numbers_and_values_of_other_names_stay_as_they_are() -> None:
+    value = {
+        "calls": [{"name": "amount", "value": "1042"}, {"name": "password", "value": "string"}, ["a", "b"]],
+        "max_tokens": 4096,
+        "password": None,
+        "token": 91829182,
+        "order": 1042,
+    }
+    assert Redactor(IDENTITY.fingerprint).value(value, Counter()) == value
+
+
+@pytest.mark.parametrize(
+    "kind", ["aws_key", "github_token", "openai_key", "google_key", "stripe_key", "token"]
+)
+def test_a_token_within_the_name_of_a_function_is_taken_out(kind: str) -> None:
+    text, counts = redact_text(f"def call_with_{SECRETS[kind]}(x)")
+    assert counts == {kind: 1}
+    assert SECRETS[kind] not in text
+
+
+def test_a_token_in_the_address_of_a_bot_is_taken_out() -> None:
+    address = f"https://api.telegram.org/bot{SECRETS['telegram_token']}/sendMessage"
+    assert redact_text(address)[1] == {"telegram_token": 1}
+
+
 def test_kinds_can_be_left_in() -> None:
     counts: Counter[str] = Counter()
     redactor = Redactor(IDENTITY.fingerprint, KINDS - {"email"})
