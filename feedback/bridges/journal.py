@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, JournalEntry]:
     """The last entry of each name, without a line that a crash cut off."""
     entries: dict[str, JournalEntry] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # names may hold U+2028
     except FileNotFoundError:
         return {}
     for line in lines:

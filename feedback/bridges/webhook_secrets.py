@@ -7,9 +7,11 @@ import base64
 import binascii
 import hmac
 import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+_SCHEME = re.compile(r"^bearer +", re.IGNORECASE)
 AGE_S_MAX = 300.0
 """Seconds by which the time of a signed webhook may differ from now."""
 
@@ -19,8 +21,11 @@ class WebhookRefused(Exception):
 
 
 def check_bearer(headers: Mapping[str, str], secret: str) -> None:
-    """The secret is in `authorization`, as a bearer token or alone. Raises `WebhookRefused`."""
-    sent = headers.get("authorization", "").removeprefix("Bearer ").strip()
+    """The secret is in `authorization`, as a bearer token or alone. Raises `WebhookRefused`.
+
+    The name of the scheme may have small and capital letters (RFC 9110, section 11.1).
+    """
+    sent = _SCHEME.sub("", headers.get("authorization", "").strip())
     if not hmac.compare_digest(sent.encode(), secret.encode()):
         raise WebhookRefused("authorization: not the secret of this bridge")
 

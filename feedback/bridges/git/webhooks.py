@@ -13,7 +13,7 @@ from typing import Any
 
 from feedback.bridges.webhook_secrets import WebhookRefused
 
-_COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _BRANCH = "refs/heads/"
 _NAME_CHARS_MAX = 300
 _PUSHED = (("ref",), ("repository", "project"))
@@ -130,6 +130,6 @@ def _text(payload: Mapping[str, Any], name: str) -> str:
 
 def _commit(payload: Mapping[str, Any], name: str) -> str:
     value = payload.get(name)
-    if not isinstance(value, str) or not _COMMIT.match(value):
+    if not isinstance(value, str) or not _COMMIT.fullmatch(value):
         raise PayloadRefused(f"{name}: not a commit's id")
     return value

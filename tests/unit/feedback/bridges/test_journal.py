@@ -21,6 +21,15 @@ def test_the_last_entry_of_each_name_is_known_after_a_restart(tmp_path: Path) ->
     assert len(path.read_text().splitlines()) == 2, "a start rewrites the file without what is outdated"
 
 
+def test_names_with_line_ends_of_unicode_are_known_after_a_restart(tmp_path: Path) -> None:
+    entries = [build_entry(f"a{end}b") for end in ("\u2028", "\u2029", "\x85", "\x1c", "\r")]
+    with SentJournal(tmp_path / "ls.jsonl") as journal:
+        for entry in entries:
+            journal.note(entry)
+    with SentJournal(tmp_path / "ls.jsonl") as journal:
+        assert [journal.entry(entry.name) for entry in entries] == entries
+
+
 def test_a_line_that_a_crash_cut_off_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "ls.jsonl"
     with SentJournal(path) as journal:

@@ -69,6 +69,8 @@ def test_a_secret_that_is_none_is_refused(text: str) -> None:
 def test_a_bearer_secret_is_compared_whole() -> None:
     check_bearer({"authorization": "Bearer s3cret"}, "s3cret")
     check_bearer({"authorization": "s3cret"}, "s3cret")
+    check_bearer({"authorization": "bearer s3cret"}, "s3cret")
+    check_bearer({"authorization": " BEARER  s3cret "}, "s3cret")
     for sent in ("", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "Bearer é"):
         with pytest.raises(WebhookRefused):
             check_bearer({"authorization": sent}, "s3cret")
