@@ -132,7 +132,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], health: Health, token: str | None) -> None:
         self.health = health
-        self.expected = None if token is None else f"Bearer {token}".encode()
+        self.token = None if token is None else token.encode()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _ProbeHandler)
 
@@ -164,9 +164,12 @@ class _ProbeHandler(BaseHTTPRequestHandler):
         self._send(200 if ok else 503, "application/json", body)
 
     def _has_token(self) -> bool:
-        header = self.headers.get("authorization") or ""
-        expected = self.server.expected
-        return expected is None or hmac.compare_digest(header.encode("latin-1", "replace"), expected)
+        token = self.server.token
+        if token is None:
+            return True
+        scheme, _, given = (self.headers.get("authorization") or "").strip().partition(" ")
+        is_bearer = scheme.lower() == "bearer"  # in small and capital letters: RFC 9110, section 11.1
+        return is_bearer and hmac.compare_digest(given.strip().encode("latin-1", "replace"), token)
 
     def _send(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)

@@ -158,6 +158,8 @@ class TestToken:
     def test_with_it_everything_is_told(self, guarded: int) -> None:
         token = {"authorization": "Bearer s3cret"}
         assert get(guarded, "/metrics", **token)[0] == 200
+        assert get(guarded, "/metrics", authorization="bearer  s3cret")[0] == 200
+        assert get(guarded, "/metrics", authorization="Basic s3cret")[0] == 401
         assert b"poll" in get(guarded, "/healthz", **token)[1]
         assert b"usual place" in get(guarded, "/readyz", **token)[1]
 
