@@ -177,14 +177,14 @@ def _header(headers: Mapping[str, bytes | None], name: str) -> str | None:
 def _structured(parsed: Any) -> Envelope:
     if not isinstance(parsed, dict):
         raise RecordRefused(Reason.INVALID_SCHEMA, "a structured event is an object")
-    if "data_base64" in parsed:
+    if parsed.get("data_base64") is not None:
         raw = _from_base64(parsed)
         return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parse(raw), raw=raw)
     return _envelope({name: parsed.get(name) for name in _ATTRIBUTES}, parsed.get("data"), raw=None)
 
 
 def _from_base64(event: Mapping[str, Any]) -> bytes:
-    if "data" in event or not isinstance(event["data_base64"], str):
+    if event.get("data") is not None or not isinstance(event["data_base64"], str):
         raise RecordRefused(Reason.INVALID_SCHEMA, "data_base64: a text, and no data beside it")
     try:
         return base64.b64decode(event["data_base64"], validate=True)

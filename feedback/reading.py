@@ -236,7 +236,7 @@ class Reader:
     def _redact_json(self, parsed: Any, counts: RedactionCounts) -> Any:
         if not isinstance(parsed, dict):
             return self._redactor.value(parsed, counts)
-        if "specversion" in parsed and "data_base64" in parsed:
+        if "specversion" in parsed and parsed.get("data_base64") is not None:
             encoded = parsed["data_base64"]
             parsed = {name: item for name, item in parsed.items() if name != "data_base64"}
             parsed["data"] = decoded_or_not(encoded)  # in base64 nothing can be redacted

@@ -5,7 +5,7 @@ The only tolerant place: unknown fields are dropped, so producers may send them 
 
 from typing import Annotated, Any, Literal, Required, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 from feedback import token_ids
@@ -28,6 +28,14 @@ Author = Annotated[str, StringConstraints(max_length=IDENTIFIER_CHARS_MAX, patte
 Source = Annotated[str, StringConstraints(max_length=SOURCE_CHARS_MAX, pattern=_PRINTABLE)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,32}$")]
 VersionName = Annotated[str, StringConstraints(max_length=40, pattern=_PRINTABLE)]
+
+
+def _whole(number: Any) -> Any:
+    """3.0 is the integer 3 in JSON Schema, and so some languages write it."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class ChatMessage(TypedDict, total=False):
@@ -60,7 +68,7 @@ class _Data(BaseModel):
     conversation: Identifier | None = None
     """`x-clorad-conversation` of the requests. An outcome, an approval, a rejection or an abort may name it
     alone; other feedback about what was captured of it names the `turn` as well."""
-    turn: Annotated[int, Field(ge=0, le=_INTEGER_MAX)] | None = None
+    turn: Annotated[Whole, Field(ge=0, le=_INTEGER_MAX)] | None = None
     """The number of the agent's turn in the conversation, from 0."""
     key: Identifier | None = None
     """Name of this feedback among those of its source and author, so that later events can amend it."""
@@ -68,7 +76,7 @@ class _Data(BaseModel):
     """`key` of an event that this one amends. It replaces an event of the same kind whose `revision` is not
     higher, and adds an outcome to an event of another kind. Where one author replaces an event several times
     at the same `revision`, the event that occurred last (CloudEvents `time`) counts."""
-    revision: Annotated[int, Field(ge=1, le=_INTEGER_MAX)] = 1
+    revision: Annotated[Whole, Field(ge=1, le=_INTEGER_MAX)] = 1
     """Of several events of one kind under one key the highest revision counts, in any order of arrival.
     A lower revision does not come back, not even when the higher one is retracted."""
 

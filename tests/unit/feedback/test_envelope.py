@@ -30,6 +30,10 @@ def test_what_writers_put_before_the_json_is_no_part_of_it(framing: bytes) -> No
 
 def test_data_in_base64_are_data() -> None:
     assert open_envelope(ENCODED, STRUCTURED).data == CORRECTION
+    with_null = json.dumps(json.loads(ENCODED) | {"data": None, "time": None}).encode()
+    assert open_envelope(with_null, STRUCTURED).data == CORRECTION
+    plain = json.dumps(AROUND | {"data": CORRECTION, "data_base64": None}).encode()
+    assert open_envelope(plain, STRUCTURED).data == CORRECTION
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,18 @@ def test_data_in_base64_are_data() -> None:
 def test_what_is_no_base64_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(RecordRefused):
         open_envelope(json.dumps(AROUND | changed).encode(), STRUCTURED)
+
+
+def test_what_redaction_keeps_of_an_event_whose_base64_is_null_is_its_data() -> None:
+    event = AROUND | {
+        "data": CORRECTION | {"agent": 7, "rejected": "mail ann@shop.example"},
+        "data_base64": None,
+    }
+    arrival = build_reader().read(
+        offset=0, key=None, value=json.dumps(event).encode(), headers=STRUCTURED, received_s=RECEIVED_S
+    )
+    assert isinstance(arrival.content, UnusableRecord)
+    assert json.loads(arrival.value or b"")["data"]["rejected"] == "mail [email]"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,14 @@ def test_fields_that_are_null_are_as_if_they_were_not_there() -> None:
     assert event.data["corrected"] == message(call_without_arguments, reasoning="look")
 
 
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero() -> None:
+    event = read_record(CORRECTION | {"turn": 3.0, "revision": 2.0}).content
+    assert isinstance(event, Event)
+    assert (event.turn, event.revision, type(event.turn)) == (3, 2, int)
+    for number in (2.5, True, "2"):
+        assert "revision" in refused(CORRECTION | {"revision": number})
+
+
 def test_an_author_who_is_white_space_alone_is_refused() -> None:
     for author in (" ", "\u00a0 ", "\u2003"):
         assert "author" in refused(CORRECTION | {"author": author})
