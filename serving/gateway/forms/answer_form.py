@@ -124,7 +124,7 @@ class AnswerForm:
 
 
 def _on_one_line(text: bytes) -> bytes:
-    """The JSON without line ends: those beside its values are white space, those of Unicode are in strings."""
+    """The JSON without line ends: beside values they are white space, those of Unicode are in strings."""
     if b"\n" in text or b"\r" in text:
         text = text.replace(b"\n", b" ").replace(b"\r", b" ")
     if not text.isascii():
