@@ -55,7 +55,7 @@ def values_in(value: Any) -> int:
         (b"{", "body_json"),
         (b'{"a": 1}x', "body_json"),
         (b"7", "body_json"),
-        (b'\xef\xbb\xbf{"a": 1}', "body_json"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}', "body_json"),
         ('{"a": 1}'.encode("utf-16"), "body_json"),
         (b'{"a": "\xff"}', "body_json"),
         (b'{"a": NaN}', "body_json"),
