@@ -89,7 +89,7 @@ class Redactor:
             return self.text(value, counts)
         if isinstance(value, list):
             if len(value) == 2 and all(isinstance(item, str) for item in value):  # a name and its value
-                return [self.text(value[0], counts), self._entry(*value, counts)]
+                return [self.text(value[0], counts), self._entry(value[0], value[1], counts)]
             return [self.value(item, counts) for item in value]
         if isinstance(value, dict):
             label = next(
