@@ -8,11 +8,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+from bench.experiment_plan import RowPlan, durations, rewards
 from daemon.commands.experiments.course import BUDGET_USED
 from examples.experiments.sums import FAMILIES
 from examples.house_rules.stack import Stack, StackOptions
@@ -26,24 +26,6 @@ SETTINGS = {
 last versions of ended experiments stay loaded: without room for them nothing new would be."""
 
 MAX_LORAS = 12  # eight versions that answer, some that are probed; the CPU build keeps a slot empty
-PARTS = ("step_s", "rollout_s", "wait_s", "train_s", "swap_s")
-REWARDED_STEP = 9
-GOOD = 0.9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowPlan:
-    """What one row measures."""
-
-    regime: str
-    at_once: int
-    seed: int
-    experiments: int
-    steps: int
-    groups: int
-    samples: int
-    tool_s: float
-    cold: bool = False  # every experiment has servers and processes of its own, started for it
 
 
 class RowFailed(RuntimeError):
@@ -67,22 +49,7 @@ def measure_row(plan: RowPlan, stack: Stack | None, *, s_max: float) -> dict[str
 
 def figures(runs: Sequence[Mapping[str, Any]], began_s: float) -> dict[str, Any]:
     """Seconds from the row's beginning until experiments ended, seconds of steps, and rewards."""
-    ended_s = [run["steps"][-1]["ended_at_s"] - began_s for run in runs]
-    steps = [step for run in runs for step in run["steps"]]
-    curves = {run["experiment"]: [step["reward"] for step in run["steps"]] for run in runs}
-    at_nine = [curve[REWARDED_STEP - 1] for curve in curves.values() if len(curve) >= REWARDED_STEP]
-    return {
-        "final_s": round(max(ended_s), 1),
-        "mean_s": round(fmean(ended_s), 1),
-        "first_s": round(min(ended_s), 1),
-        **{part: round(fmean(step[part] for step in steps), 3) for part in PARTS},
-        "rewards": curves,
-        "reward_first": round(fmean(curve[0] for curve in curves.values()), 4),
-        "reward_last": round(fmean(curve[-1] for curve in curves.values()), 4),
-        "at_90_by_step_9": sum(reward >= GOOD for reward in at_nine) if at_nine else None,
-        "missing": sum(step["missing"] for step in steps),
-        "tokens": sum(step["tokens"] for step in steps),
-    }
+    return {**durations(runs, began_s), **rewards(runs)}
 
 
 def names(plan: RowPlan) -> list[str]:

@@ -4,6 +4,9 @@ The same eight experiments (word problems, one family each) run 1, 2, 4 and 8 at
 daemon: rollouts from vLLM through the gateway, rewards over Kafka, packed training, a swap after each step.
 `latency`: 16 rollouts a step, a tool of 4 s. `compute`: 128 rollouts a step, no latency. `cold`: each
 experiment on servers started for it. A run that was broken off goes on from its journal.
+
+`--device cuda --shape qwen3-4b` plays recorded rollouts instead, on a base with random weights of that shape:
+it needs a GPU and what `bench.engine` needs, no servers, and ends within ten minutes.
 """
 
 import argparse
@@ -19,13 +22,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from engine.threads import WAITS
+
+os.environ.update(WAITS | os.environ)  # before torch
+
+import torch
+
 from bench.commit import commit
-from bench.experiment_rows import RowFailed, RowPlan, measure_row, running_stack
+from bench.experiment_device import measure_device
+from bench.experiment_plan import RowPlan, ratio_of_rows
 from bench.experiment_training import training_ratio
 from bench.finished_runs import append_run, read_runs
-from daemon.commands.experiments.curves import curves_svg
-from daemon.commands.experiments.results import ResultFile
-from examples.house_rules.stack import ROOT, StackFailedError
+from bench.recorded_rollouts import RECORDS
+from bench.updates import SHAPES
+
+ROOT = Path(__file__).resolve().parents[1]
 
 REPORTED = {
     "final_ratio_n8": 2.81,
@@ -44,6 +55,7 @@ LATENCY = RowPlan(
 COMPUTE = replace(LATENCY, regime="compute", groups=16, samples=8, tool_s=0.0)
 SEEDS = (1, 2, 3)
 ROW_S_MAX = 3600.0
+MINUTES_MAX, DEVICE_MINUTES_MAX = 120.0, 8.0
 
 
 def planned_rows(*, quick: bool, regimes: Sequence[str]) -> list[RowPlan]:
@@ -64,12 +76,12 @@ def report(rows: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> di
     compute = {n: [row for row in rows if row["regime"] == "compute" and row["at_once"] == n] for n in (1, 8)}
     cold = next((row for row in rows if row["cold"]), None)
     return {
-        "final_ratio_n8": _ratio(latency, 1, 8, "final_s"),
-        "first_result_ratio_n8": _ratio(latency, 8, 1, "first_s"),
-        "step_ratio_n8": _ratio(latency, 8, 1, "step_s"),
+        "final_ratio_n8": ratio_of_rows(latency, 1, 8, "final_s"),
+        "first_result_ratio_n8": ratio_of_rows(latency, 8, 1, "first_s"),
+        "step_ratio_n8": ratio_of_rows(latency, 8, 1, "step_s"),
         "most_at_once": at_once_max,
-        "final_ratio": _ratio(latency, 1, at_once_max, "final_s"),
-        "first_result_ratio": _ratio(latency, at_once_max, 1, "first_s"),
+        "final_ratio": ratio_of_rows(latency, 1, at_once_max, "final_s"),
+        "first_result_ratio": ratio_of_rows(latency, at_once_max, 1, "first_s"),
         "final_ratio_n8_vs_cold": round(cold["final_s"] / latency[8]["final_s"], 2)
         if cold and 8 in latency
         else None,
@@ -84,12 +96,6 @@ def report(rows: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> di
     }
 
 
-def _ratio(rows: Mapping[int, Mapping[str, Any]], above: int, below: int, column: str) -> float | None:
-    if above not in rows or below not in rows:
-        return None
-    return round(float(rows[above][column]) / float(rows[below][column]), 2)
-
-
 def _mean_ratio(
     above: Sequence[Mapping[str, Any]], below: Sequence[Mapping[str, Any]], column: str
 ) -> float | None:
@@ -101,6 +107,9 @@ def _mean_ratio(
 
 def measure(plans: Sequence[RowPlan], journal: Path, *, minutes_max: float) -> list[dict[str, Any]]:
     """Every row that was finished before or now. No row begins after `minutes_max`, and each ends by then."""
+    from bench.experiment_rows import RowFailed, measure_row, running_stack  # they need the servers' clients
+    from examples.house_rules.stack import StackFailedError
+
     until_s = time.monotonic() + 60.0 * minutes_max
     finished = read_runs(journal)
     rows = []
@@ -126,6 +135,9 @@ def measure(plans: Sequence[RowPlan], journal: Path, *, minutes_max: float) -> l
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the curves of the row that has most at once, its regime `compute` if that was measured."""
+    from daemon.commands.experiments.curves import curves_svg
+    from daemon.commands.experiments.results import ResultFile
+
     row = max(rows, key=lambda row: (row["regime"] == "compute", row["at_once"]))
     curves = [
         ResultFile(
@@ -138,25 +150,60 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """`python -m bench.experiments [--quick] --json`; the last line is one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
-    parser.add_argument("--quick", action="store_true", help="four experiments of four steps, N 1 and 4")
-    parser.add_argument("--regimes", nargs="+", default=["latency", "compute", "cold"])
-    parser.add_argument("--minutes-max", type=float, default=120.0, help="no row begins after that")
-    parser.add_argument("--journal", type=Path, help="goes on from this file; .cache/ has one a commit")
-    parser.add_argument("--curves", type=Path, help="an SVG file for the curves")
-    asked = parser.parse_args()
+    asked = _parser().parse_args()
+    if asked.shape or asked.device:
+        print(json.dumps(_on_device(asked)))
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with it
     began_s, measured = time.monotonic(), commit()
     name = f"experiments-{measured}{'-quick' if asked.quick else ''}.jsonl"
     plans = planned_rows(quick=asked.quick, regimes=asked.regimes)
-    minutes_max = min(asked.minutes_max, 5.0) if asked.quick else asked.minutes_max
+    minutes_max = MINUTES_MAX if asked.minutes_max is None else asked.minutes_max
+    minutes_max = min(minutes_max, 5.0) if asked.quick else minutes_max
     rows = measure(plans, asked.journal or ROOT / ".cache" / name, minutes_max=minutes_max)
     training = training_ratio(agents=4 if asked.quick else 8, groups=LATENCY.groups, samples=LATENCY.samples)
     if asked.curves and rows:
         draw(rows, asked.curves)
     about = {"seconds": round(time.monotonic() - began_s), "commit": measured, "cores": os.cpu_count()}
     print(json.dumps({**report(rows, training), **about}))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
+    parser.add_argument("--quick", action="store_true", help="four experiments of four steps, N 1 and 4")
+    parser.add_argument("--regimes", nargs="+", default=["latency", "compute", "cold"])
+    parser.add_argument("--minutes-max", type=float, help="no row begins after that: 120, on a device 8")
+    parser.add_argument("--journal", type=Path, help="goes on from this file; .cache/ has one a commit")
+    parser.add_argument("--curves", type=Path, help="an SVG file for the curves")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="play recorded rollouts, train there")
+    parser.add_argument("--shape", choices=sorted(SHAPES), help="of the base with random weights; qwen3-4b")
+    parser.add_argument(
+        "--records", nargs="+", choices=sorted(RECORDS), default=sorted(RECORDS, reverse=True)
+    )
+    return parser
+
+
+def _on_device(asked: argparse.Namespace) -> dict[str, Any]:
+    device = torch.device(asked.device or "cpu")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        sys.exit("bench.experiments: no CUDA device that torch could use here")
+    began_s = time.monotonic()
+    measured = measure_device(
+        replace(LATENCY, experiments=8, steps=4 if asked.quick else 10),
+        shape=asked.shape or "qwen3-4b",
+        device=device,
+        records=asked.records,
+        minutes_max=DEVICE_MINUTES_MAX if asked.minutes_max is None else asked.minutes_max,
+    )
+    return {
+        **measured,
+        "reported": REPORTED,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": str(torch.__version__),
+        "seconds": round(time.monotonic() - began_s),
+        "commit": commit(),
+    }
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3MoeConfig
 from transformers.utils import logging as transformers_logging
 
 from engine.base_model import BaseModel
@@ -42,9 +41,36 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 151_936,
         "tie_word_embeddings": True,
     },
+    "64x2-experts": {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "norm_topk_prob": True,
+    },
+    "qwen3-30b-a3b-half": {
+        "hidden_size": 2048,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "vocab_size": 151_936,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768,
+        "norm_topk_prob": True,
+    },
 }
+"""Shapes of bases. `tiny` is `64x2`. `qwen3-30b-a3b-half` has half of the layers of Qwen3-30B-A3B and 15.6
+billion parameters: so our base and PEFT's fit on one GPU together."""
+
+SHAPES["tiny"] = SHAPES["64x2"]
 VOCABULARY = 2048  # of the small shapes; all sequences use these token ids
 RECIPE = Recipe(rank=8, alpha=16.0)
+ATTENTION_RECIPE = replace(RECIPE, targets=("q_proj", "k_proj", "v_proj", "o_proj"))
+"""For bases with experts, which are not adapted."""
 SIZES = StepSizes(learning_rate=1e-4, beta1=0.9, beta2=0.999, weight_decay=0.01, clip_norm=1.0)
 TOKEN_BUDGET = {"cpu": 2048, "cuda": 16_384}
 LONG = {"1x576": (512, 64), "1x4096": (3584, 512)}
@@ -90,14 +116,31 @@ def model(shape: str, dtype: torch.dtype, device: torch.device) -> Any:
         "vocab_size": VOCABULARY,
         "tie_word_embeddings": False,
     }
+    make_config = Qwen3MoeConfig if _has_experts(shape) else Qwen3Config
+    config = make_config(**{**small, **SHAPES[shape]}, use_cache=False)
     with device:
-        base = Qwen3ForCausalLM(Qwen3Config(**{**small, **SHAPES[shape]}, use_cache=False))
-    return base.to(dtype).eval().requires_grad_(False)
+        base: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return base.eval().requires_grad_(False)
 
 
 def recipe_of(shape: str) -> Recipe:
     """The recipe that every variant trains with: on a pretrained base the default one."""
-    return Recipe() if shape == SMOLLM2 else RECIPE
+    if shape == SMOLLM2:
+        return Recipe()
+    return ATTENTION_RECIPE if _has_experts(shape) else RECIPE
+
+
+def _has_experts(shape: str) -> bool:
+    return "num_experts" in SHAPES.get(shape, {})
+
+
+def _expert_weights(shape: str) -> int:
+    """Weights of one layer's router and of the experts that one token goes to."""
+    if not _has_experts(shape):
+        return 0
+    size = SHAPES[shape]
+    per_expert = 3 * size["hidden_size"] * size["moe_intermediate_size"]
+    return int(size["num_experts_per_tok"] * per_expert + size["num_experts"] * size["hidden_size"])
 
 
 @cache
@@ -113,7 +156,7 @@ class WarmEngineUpdate:
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
         self.auto = calibrated(shape, dtype, device)  # before our base: calibration loads one and frees it
-        self._recipe = recipe_of(shape)
+        self._recipe, self._expert_weights = recipe_of(shape), _expert_weights(shape)
         self.base = BaseModel(model(shape, dtype, device), rank=self._recipe.rank, slots=max(2, agents))
         self.serial = replace(self.auto, mix_below_tokens=0)
         self.unshared = replace(self.auto, share_prefixes=False)
@@ -145,6 +188,7 @@ class WarmEngineUpdate:
         targets = sum(len(p.sample.reply.token_ids) for _, ps in work for p in ps)
         last = max(int(_LAYER.findall(name)[0]) for name in self.base.arena.places)
         total = targets * 2 * 2 * self.base.head_VD.numel()
+        total += (tokens * last + targets) * 2 * 2 * self._expert_weights
         for name, place in self.base.arena.places.items():
             targets_only = f".layers.{last}." in name and not name.endswith(_BEFORE_ATTENTION)
             linear = 2 * 2 * place.inputs * place.outputs
@@ -157,6 +201,8 @@ class PeftUpdate:
     """PEFT with one active adapter at a time, on padded batches or one sequence after another."""
 
     def __init__(self, shape: str, dtype: torch.dtype, agents: int, device: torch.device) -> None:
+        from peft import LoraConfig, get_peft_model  # only here: ours is measured without it too
+
         self.device = device
         recipe = recipe_of(shape)
         config = LoraConfig(

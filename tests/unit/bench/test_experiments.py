@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.experiment_rows import RowPlan, figures, names
+from bench.experiment_plan import RowPlan
+from bench.experiment_rows import figures, names
 from bench.experiments import COMPUTE, LATENCY, draw, measure, planned_rows, report
 from bench.finished_runs import append_run
 
