@@ -19,28 +19,30 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class BoundedCommand:
     """One command: the words after `python -m`, and the seconds it may take."""
 
     words: Sequence[str]
     s_max: float
 
 
-def parts(device: str, shape: str) -> list[Part]:
+def parts(device: str, shape: str) -> list[BoundedCommand]:
     """What is run, the cheapest first."""
     dtype = "bfloat16" if device == "cuda" else "float32"
     return [
-        Part(words=("daemon", "engine", "selftest", "--device", device, "--dtype", dtype), s_max=60.0),
-        Part(words=("pytest", "-q", "-x", "tests/unit/engine"), s_max=150.0),
-        Part(words=("bench.engine", "--device", device, "--shape", shape, "--json"), s_max=210.0),
-        Part(
+        BoundedCommand(
+            words=("daemon", "engine", "selftest", "--device", device, "--dtype", dtype), s_max=60.0
+        ),
+        BoundedCommand(words=("pytest", "-q", "-x", "tests/unit/engine"), s_max=150.0),
+        BoundedCommand(words=("bench.engine", "--device", device, "--shape", shape, "--json"), s_max=210.0),
+        BoundedCommand(
             words=("bench.experiments", "--device", device, "--shape", shape, "--minutes-max", "2", "--json"),
             s_max=180.0,
         ),
     ]
 
 
-def run_part(part: Part) -> dict[str, Any]:
+def run_part(part: BoundedCommand) -> dict[str, Any]:
     """Run it to its end or its limit. `exit` is null where it ran out of time."""
     began_s = time.monotonic()
     try:
