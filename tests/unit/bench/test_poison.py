@@ -1,6 +1,7 @@
 """The attack benchmark: its bound, that one attacker changes nothing, and that finished cells are kept."""
 
 import json
+import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,12 @@ from bench.poison_history import Cell
 from examples.house_rules.world_file import read_world
 
 ATTACK = Cell(attackers="1", events=10, sharing=False, authors=4, authors_min=2, engine=False)
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ledger has the same key: another one may hold out fewer corrections than the gate needs."""
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "17" * count)
 
 
 def test_what_one_attacker_says_waits_and_the_honest_rule_beside_it_is_promoted() -> None:
