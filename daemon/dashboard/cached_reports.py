@@ -86,12 +86,11 @@ class ReportCache:
         Callers that ask for one report at once wait for one read; one that `is_patient` until it is over.
         Raises what `read` raises, and `StillReading`.
         """
-        cached, reading = self._newest(name, read, (name, *key))
-        if cached is not None or reading is None:
-            assert cached is not None
-            return cached.report
+        newest = self._newest(name, read, (name, *key))
+        if isinstance(newest, CachedReport):
+            return newest.report
         try:
-            return reading.result(None if is_patient else self._first_wait_s).report
+            return newest.result(None if is_patient else self._first_wait_s).report
         except FutureTimeout:
             raise StillReading(name) from None
 
@@ -101,7 +100,7 @@ class ReportCache:
 
     def _newest(
         self, name: str, read: Callable[[], Report], place: tuple[Hashable, ...]
-    ) -> tuple[CachedReport[Report] | None, Future[CachedReport[Report]] | None]:
+    ) -> CachedReport[Report] | Future[CachedReport[Report]]:
         """The report that may be shown, else the read of it, which has begun."""
         with self._lock:
             cached: CachedReport[Report] | None = self._cached.get(place)
@@ -109,12 +108,12 @@ class ReportCache:
             if cached is not None:
                 self._cached.move_to_end(place)
                 if late_s < 0:
-                    return cached, None
+                    return cached
             reading: Future[CachedReport[Report]] | None = self._reading.get(place)
             if reading is None:
                 reading = self._pool.submit(self._read, name, read, place)
                 self._reading[place] = reading
-        return (cached if late_s < STALE_S_MAX else None), reading
+        return cached if cached is not None and late_s < STALE_S_MAX else reading
 
     def forget(self) -> None:
         """Read everything anew: somebody has just changed the ledger."""

@@ -39,7 +39,7 @@ class Reports:
 
     def status(self) -> StatusDocument:
         """What `clorad status` says."""
-        return self.cache.get("status", lambda: read_status(self.settings, self.database))
+        return self.cache.get("status", self._read_status)
 
     def curves(self) -> Mapping[str, Sequence[GateAccuracy]]:
         """By agent, the last judgement of each version. Each decision is read once: it never changes."""
@@ -47,13 +47,13 @@ class Reports:
 
     def feedback(self) -> SaidLately:
         """What people said lately."""
-        return self.read("feedback", _said_lately)
+        return self.cache.get("feedback", self._read_feedback)
 
     def begin(self) -> None:
         """Read what the first page shows, in the background."""
-        self.cache.begin("status", lambda: read_status(self.settings, self.database))
+        self.cache.begin("status", self._read_status)
         self.cache.begin("curves", self._read_curves)
-        self.cache.begin("feedback", lambda: self._read(_said_lately))
+        self.cache.begin("feedback", self._read_feedback)
 
     def keys(self) -> Mapping[str, AccessKey]:
         """The keys of clients, by id."""
@@ -68,15 +68,19 @@ class Reports:
         with self.database.read() as connection:
             return read(connection)
 
+    def _read_status(self) -> StatusDocument:
+        return read_status(self.settings, self.database)
+
+    def _read_feedback(self) -> SaidLately:
+        return self._read(
+            lambda connection: SaidLately(
+                recent=recent_feedback(connection, window_s=KEPT_S), contested=contested_counts(connection)
+            )
+        )
+
     def _read_curves(self) -> Mapping[str, Sequence[GateAccuracy]]:
         known = self._judged
         with self.database.read() as connection:
             newer = gate_accuracies(connection, after_id=known[-1].decision_id if known else 0)
         self._judged = (*known, *newer)
         return by_version(self._judged)
-
-
-def _said_lately(connection: Connection) -> SaidLately:
-    return SaidLately(
-        recent=recent_feedback(connection, window_s=KEPT_S), contested=contested_counts(connection)
-    )
