@@ -127,26 +127,24 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
     plans: list[TurnPlan] = []
     marks: dict[int, tuple[Status, str]] = {}
     with learner.database.read() as connection:
-        declared = agents.all_agents(connection)
-    set_stale_samples_aside(
-        learner.database,
-        [agent for name, agent in declared.items() if turns.lease_name(name) in leased.tokens],
-    )
+        declared = agents.all_agents(connection).values()
+    ours = [agent for agent in declared if turns.lease_name(agent.name) in leased.tokens]
+    set_stale_samples_aside(learner.database, ours)
     with learner.database.read() as connection:
-        by_agent = {waiting.agent: waiting for waiting in backlog.backlogs(connection)}
-        for name, agent in agents.all_agents(connection).items():
-            token = leased.tokens.get(turns.lease_name(name))
-            if token is None or not due_backlogs([by_agent[name]], learner.options.freshness):
+        by_agent = {own.agent: own for own in backlog.backlogs(connection)}
+        for agent in ours:
+            waiting = by_agent[agent.name]
+            if not due_backlogs([waiting], learner.options.freshness):
                 continue
-            if _waits_for_replies(connection, agent, by_agent[name], learner.options.freshness):
+            if _waits_for_replies(connection, agent, waiting, learner.options.freshness):
                 continue
             planned = plan_turn(
                 connection,
                 agent,
-                by_agent[name],
-                token=token,
+                waiting,
+                token=leased.tokens[turns.lease_name(agent.name)],
                 limits=learner.options.limits,
-                readiness=readiness(by_agent[name], learner.options.freshness),
+                readiness=readiness(waiting, learner.options.freshness),
             )
             marks.update(planned.marks)
             if planned.plan is not None:

@@ -17,6 +17,7 @@ from ledger.facts import fact
 from ledger.intake import dead_letters
 from ledger.learning.agents import all_agents
 from ledger.learning.backlog import Backlog, backlogs
+from ledger.learning.silent_replies import StayingReplies
 from ledger.notices import needs
 from ledger.notices.kinds import NoticeKind
 from ledger.versions import decisions
@@ -197,11 +198,13 @@ def _too_many_letters(connection: Connection, rules: NoticeRules) -> Iterator[No
 
 def _without_evidence(connection: Connection, rules: NoticeRules) -> Iterator[Notice]:
     now, agents, alone = now_s(connection), all_agents(connection), needs.alone_since(connection)
-    for backlog in backlogs(connection):
-        since_s = min(now - backlog.oldest_age_s, alone.get(backlog.agent, now))
-        if now - since_s < rules.without_evidence_s:
-            continue
-        if why := _lack_of(connection, backlog, rules.freshness, captures=agents[backlog.agent].capture):
+    waiting = backlogs(connection)
+    since = {own.agent: min(now - own.oldest_age_s, alone.get(own.agent, now)) for own in waiting}
+    waiting = [own for own in waiting if now - since[own.agent] >= rules.without_evidence_s]
+    replies = replies_of(connection, waiting, rules.freshness) if waiting else {}
+    for backlog in waiting:
+        since_s, captures = since[backlog.agent], agents[backlog.agent].capture
+        if why := _lack_of(backlog, replies[backlog.agent], rules.freshness, captures=captures):
             last = backlog.last_try
             yield Notice(
                 kind=NoticeKind.NO_EVIDENCE,
@@ -215,11 +218,12 @@ def _without_evidence(connection: Connection, rules: NoticeRules) -> Iterator[No
             )
 
 
-def _lack_of(connection: Connection, backlog: Backlog, freshness: Freshness, *, captures: bool) -> str | None:
+def _lack_of(
+    backlog: Backlog, replies: StayingReplies, freshness: Freshness, *, captures: bool
+) -> str | None:
     """What keeps the agent from learning, in words; None if nothing does."""
     if not backlog.untaught and (alone := backlog.unconfirmed + backlog.gate_unconfirmed):
         return f"{count(alone, 'correction')} of one person each: let somebody else correct alike"
-    replies = replies_of(connection, [backlog], freshness)[backlog.agent]
     missing: Mapping[Any, str] = lacks(backlog, replies, freshness, captures=captures)
     return "; ".join(missing.values()) or None
 

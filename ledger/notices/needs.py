@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
+from sqlalchemy.orm import aliased
 
 from ledger.events import Status
 from ledger.learning.backlog import waits_for_another
@@ -66,8 +67,15 @@ class ContestedPrompt:
 
 def withdrawals(connection: Connection, *, after: int) -> list[Withdrawal]:
     """The versions that were withdrawn by themselves after the decision of that number, oldest first."""
+    earlier = aliased(decisions)
+    had_served = exists().where(
+        earlier.c.agent == decisions.c.agent,
+        earlier.c.number == decisions.c.number,
+        earlier.c.kind == Verdict.PROMOTE.value,
+    )
     query = (
         _decided()
+        .add_columns(had_served.label("had_served"))
         .where(decisions.c.id > after, decisions.c.kind == Verdict.ROLLBACK.value)
         .where(decisions.c.by.in_(_AUTOMATIC))
         .order_by(decisions.c.id)
@@ -79,7 +87,7 @@ def withdrawals(connection: Connection, *, after: int) -> list[Withdrawal]:
             decision=row.id,
             agent=row.agent,
             version=version_name(row.number, row.hash or ""),
-            had_served=_had_served(connection, row.agent, row.number),
+            had_served=bool(row.had_served),
             reason=_reason(row.reasons),
             decided_s=row.decided_s,
         )
@@ -155,15 +163,6 @@ def _decided() -> Any:
     columns = (decisions.c.id, decisions.c.agent, decisions.c.number, decisions.c.decided_s)
     reasons = decisions.c.evidence["reasons"].label("reasons")
     return select(*columns, versions.c.hash, reasons).select_from(decisions).outerjoin(versions, about)
-
-
-def _had_served(connection: Connection, agent: str, number: int) -> bool:
-    query = select(decisions.c.id).where(
-        decisions.c.agent == agent,
-        decisions.c.number == number,
-        decisions.c.kind == Verdict.PROMOTE.value,
-    )
-    return connection.scalar(query.limit(1)) is not None
 
 
 def _reason(reasons: Any) -> str:
