@@ -13,11 +13,10 @@ from bench.machine import resident_memory_mib
 from engine.adapter_files import VersionTaken, content_hash, damaged_files, files_of, publish
 from engine.adapter_weights import AdapterRefused, Matrices, read_adapter, write_adapter
 from engine.manifest import Manifest, read_manifest, write_manifest
-from engine.objective import read_references
 from engine.recipe import Recipe
 from tests.unit.engine import peft_reference, tiny_base
 from tests.unit.engine.measurements import build_metrics
-from tests.unit.engine.tiny_engine import RECIPE, TOKENS, TinyEngine
+from tests.unit.engine.tiny_engine import RECIPE, TinyEngine, assert_same_logprobs
 
 
 def moments(weights: Matrices) -> dict[str, object]:
@@ -31,13 +30,7 @@ def test_peft_loads_a_version_and_gives_the_same_logprobs(tmp_path: Path, recipe
     engine = TinyEngine(recipes=[recipe])
     write_adapter(engine.slots.copy(0, recipe), tmp_path)
     model = PeftModel.from_pretrained(tiny_base.build_model(), tmp_path).eval()
-    sample = TOKENS.sample(tiny_base.build_episode("what?", "that and more"), tokens_max=512)
-    ((reference,),) = read_references(
-        engine.base, engine.tenants[0], [sample], token_budget=512, hidden_too=[False]
-    )
-    with torch.no_grad():
-        peft_logprobs = peft_reference.answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
-    torch.testing.assert_close(reference.logprob_N, peft_logprobs, rtol=0, atol=1e-5)
+    assert_same_logprobs(engine, model)
 
 
 def test_peft_would_write_the_same_tensors_under_the_same_names(tmp_path: Path):

@@ -8,9 +8,8 @@ import torch
 from transformers import AutoConfig
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, apply_rotary_pos_emb
 
-from engine.attention import Segment
 from engine.base_files import base_hash, tokenizer_hash
-from engine.base_model import BaseModel, BaseRefused, PackedBatch, load_base, refuse_unsupported
+from engine.base_model import BaseModel, BaseRefused, load_base, refuse_unsupported
 from engine.pointwise import gate, rms_norm, rotate
 from tests.unit.engine import tiny_base
 
@@ -75,14 +74,7 @@ def _modelled(model, ids):
 
 @torch.no_grad()
 def _passed(model, ids):
-    packed = PackedBatch(
-        token_ids_T=ids.flatten(),
-        positions_T=torch.arange(21).repeat(2),
-        segments=(Segment(21), Segment(21)),
-        groups=(),
-        wanted=range(42),
-    )
-    return BaseModel(model, rank=4, slots=2).hidden(packed)
+    return BaseModel(model, rank=4, slots=2).hidden(tiny_base.build_packed_rows(ids))
 
 
 def test_a_layer_with_a_part_the_engine_does_not_know_is_refused_by_name():

@@ -9,19 +9,17 @@ import torch
 from peft import PeftModel
 
 from engine.adapter_weights import AdapterRefused, read_adapter, write_adapter
-from engine.attention import Segment
-from engine.base_model import BaseModel, PackedBatch, load_base
+from engine.base_model import BaseModel, load_base
 from engine.experts import expert_by_expert, experts_in_one_launch
 from engine.lesson import Learned, NotLearned
-from engine.objective import read_references
 from engine.repeatable import repeatable
 from engine.warm_engine import WarmEngine
-from tests.unit.engine import peft_reference, tiny_base
+from tests.unit.engine import tiny_base
 from tests.unit.engine.machines import MACHINES, Machine, on_every_machine
 from tests.unit.engine.tiny_engine import (
     RECIPE,
-    TOKENS,
     TinyEngine,
+    assert_same_logprobs,
     build_demonstrations,
     build_outcomes,
     relative_distance,
@@ -59,16 +57,10 @@ def test_logits_equal_those_of_the_modelling_code_for_each_form_of_the_configura
     model = tiny_base.build_model(MOE, **changes)
     ids = torch.randint(288, (2, 21), generator=torch.Generator().manual_seed(0))
     expected = model(input_ids=ids).logits.flatten(0, 1)
-    packed = PackedBatch(
-        token_ids_T=ids.flatten(),
-        positions_T=torch.arange(21).repeat(2),
-        segments=(Segment(21), Segment(21)),
-        groups=(),
-        wanted=range(42),
-    )
     base = BaseModel(model, rank=4, slots=2)
     assert {name.rsplit(".", 1)[-1] for name in base.arena.places} == set(ATTENTION)
-    torch.testing.assert_close(base.hidden(packed) @ base.head_VD.t(), expected, rtol=1e-5, atol=1e-4)
+    logits = base.hidden(tiny_base.build_packed_rows(ids)) @ base.head_VD.t()
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("product", [expert_by_expert, experts_in_one_launch])
@@ -161,13 +153,7 @@ def test_the_default_recipe_adapts_the_attention_and_peft_gives_the_same_logprob
     write_adapter(engine.slots.copy(0, RECIPE), tmp_path)
     assert read_adapter(tmp_path).targets == ATTENTION
     model = PeftModel.from_pretrained(tiny_base.build_model(MOE), tmp_path).eval()
-    sample = TOKENS.sample(tiny_base.build_episode("what?", "that and more"), tokens_max=512)
-    ((reference,),) = read_references(
-        engine.base, engine.tenants[0], [sample], token_budget=512, hidden_too=[False]
-    )
-    with torch.no_grad():
-        peft_logprobs = peft_reference.answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
-    torch.testing.assert_close(reference.logprob_N, peft_logprobs, rtol=0, atol=1e-5)
+    assert_same_logprobs(engine, model)
 
 
 def test_a_lesson_goes_on_from_a_version_that_the_default_recipe_made(

@@ -16,6 +16,8 @@ from transformers import (
 )
 
 from engine.adapter_weights import Adapter, Matrices
+from engine.attention import Segment
+from engine.base_model import PackedBatch
 from engine.lesson import Lesson
 from engine.recipe import Recipe
 from rewards.episode import Episode, Part, SampledTokens, Weighted
@@ -139,6 +141,18 @@ def build_lesson(
 def with_recipe(given: Lesson, **changes: object) -> Lesson:
     """The lesson under a changed recipe."""
     return replace(given, recipe=replace(given.recipe, **changes))
+
+
+def build_packed_rows(ids: torch.Tensor) -> PackedBatch:
+    """These rows of tokens (rows x length), packed; every position is wanted and no adapter takes part."""
+    rows, length = ids.shape
+    return PackedBatch(
+        token_ids_T=ids.flatten(),
+        positions_T=torch.arange(length).repeat(rows),
+        segments=(Segment(length),) * rows,
+        groups=(),
+        wanted=range(rows * length),
+    )
 
 
 def build_adapter(recipe: Recipe, weights: Matrices, **more: object) -> Adapter:

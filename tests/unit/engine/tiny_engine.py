@@ -166,3 +166,14 @@ class LimitedBase:
         if packed.token_ids_T.numel() > self._tokens_max:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self._base.hidden(packed)
+
+
+def assert_same_logprobs(engine: TinyEngine, model: torch.nn.Module) -> None:
+    """The engine's first slot gives an answer's tokens the log-probabilities of this model of PEFT."""
+    sample = TOKENS.sample(tiny_base.build_episode("what?", "that and more"), tokens_max=512)
+    ((reference,),) = read_references(
+        engine.base, engine.tenants[0], [sample], token_budget=512, hidden_too=[False]
+    )
+    with torch.no_grad():
+        peft_logprobs = peft_reference.answer_logprobs(model, sample.prompt_ids, sample.reply.token_ids)
+    torch.testing.assert_close(reference.logprob_N, peft_logprobs, rtol=0, atol=1e-5)
