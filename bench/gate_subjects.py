@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.gate_candidates import ALONE, CHAMPION, SHUFFLED, TRAINED, alone, shuffled
-from bench.prose_exam import answered_as_wanted
+from bench.prose_exam import wrong_replies
 from bench.prose_feedback import REPLY_TOKENS_MAX, FeedbackPlan, ProseFeedback
 from bench.prose_model import ProseModel
 from bench.real_base import completions, samples
@@ -152,8 +152,9 @@ class ProseSubject:
             bool(text) and not text.startswith(self._marks) and not holds_json(text)
             for text in (reply.text.strip() for reply in replies)
         ]
+        wrong = wrong_replies(self._model, self._new)
         return {
-            "new": _share(answered_as_wanted(self._model, self._new)),
+            "new": _share([prompt.text not in wrong for prompt in self._new]),
             "near": _share(stayed[: len(self._near)]),
             "other": _share(stayed[len(self._near) :]),
         }

@@ -17,19 +17,27 @@ QUESTIONS = 12  # of each kind, and of each rule
 def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[str, Any]:
     """Shares on held-out prompts: rules followed by wave, near misses leaked, other replies kept.
 
-    `decision_kept` is the share of other prompts whose reply is of the same kind as before: by a rule, JSON,
-    code, or sentences; `decision_kept_by_samples` says the same of the base's own replies at temperature 1.
+    A reply is of a kind: by a rule, JSON, code, or sentences. The kind is a decision where the base repeats
+    it in two replies sampled at temperature 1, as the gate counts decisions. `decision_kept` is the share of
+    these prompts whose reply is of the same kind as before. `kind_kept` counts all other prompts, and
+    `kind_kept_by_samples` says the same of the base's samples. `missed` are prompts of rules not followed.
     `harmless` is the share that the gate's scorer calls no harm: it compares replies of a few words exactly,
     and so counts each of them that is worded in another way.
     """
-    followed = {}
+    followed, missed = {}, []
     for number in range(1, wave + 1):
         prompts = [
             prompt
             for about in world.of_wave(agent, number)
             for prompt in world.about(about, QUESTIONS, seed="exam", held_out=True)
         ]
-        followed[str(number)] = _share(answered_as_wanted(model, prompts))
+        wrong = wrong_replies(model, prompts)
+        followed[str(number)] = _share(prompt.text not in wrong for prompt in prompts)
+        missed += [
+            {"asked": prompt.text, "wanted": str(prompt.wanted), "reply": wrong[prompt.text]}
+            for prompt in prompts
+            if prompt.text in wrong
+        ]
     near = world.beside(agent, "near", QUESTIONS, seed="exam", held_out=True)
     chat = world.beside(agent, "chat", QUESTIONS, seed="exam", held_out=True)
     other = _messages([*near, *chat])
@@ -40,24 +48,35 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
     marks = world.marks(agent)
     readings = model.read(other, [reply.text for reply in before])
     harms = [harm.score(now.text, was.text) < 1.0 for was, now in zip(before, after, strict=True)]
-    kept = [
-        decision(now.text, marks) == decision(was.text, marks) for was, now in zip(before, after, strict=True)
+    kinds = [decision(reply.text, marks) for reply in before]
+    kept = [kind == decision(reply.text, marks) for kind, reply in zip(kinds, after, strict=True)]
+    by_samples = [
+        [kind == decision(sample.text, marks) for kind, sample in zip(kinds, drawn, strict=True)]
+        for drawn in samples
     ]
+    repeated = [all(same) for same in zip(*by_samples, strict=True)]
     return {
         "followed": followed,
         "near_leaked": _share(reply.text.startswith(marks) for reply in after[: len(near)]),
         "near_leaked_by_base": _share(reply.text.startswith(marks) for reply in before[: len(near)]),
-        "decision_kept": _share(kept),
-        "decision_kept_by_samples": _share(
-            decision(was.text, marks) == decision(sample.text, marks)
-            for drawn in samples
-            for was, sample in zip(before, drawn, strict=True)
-        ),
+        "missed": missed,
+        "decisions": sum(repeated),
+        "decision_kept": _share(same for same, is_decision in zip(kept, repeated, strict=True) if is_decision)
+        if any(repeated)
+        else None,
+        "kind_kept": _share(kept),
+        "kind_kept_by_samples": _share(same for drawn in by_samples for same in drawn),
         "harmless": _share(not is_harm for is_harm in harms),
         "changed": [
-            {"asked": prompt.text, "before": was.text, "after": now.text, "decision_kept": same}
-            for prompt, was, now, same, is_harm in zip(
-                [*near, *chat], before, after, kept, harms, strict=True
+            {
+                "asked": prompt.text,
+                "before": was.text,
+                "after": now.text,
+                "kind_kept": same,
+                "is_decision": is_decision,
+            }
+            for prompt, was, now, same, is_decision, is_harm in zip(
+                [*near, *chat], before, after, kept, repeated, harms, strict=True
             )
             if is_harm or not same
         ],
@@ -68,8 +87,8 @@ def exam(world: ProseWorld, model: ProseModel, agent: str, wave: int) -> dict[st
     }
 
 
-def answered_as_wanted(model: ProseModel, prompts: Sequence[ProsePrompt]) -> list[bool]:
-    """Whether the greedy reply to each prompt is the wanted one, to the letter.
+def wrong_replies(model: ProseModel, prompts: Sequence[ProsePrompt]) -> dict[str, str]:
+    """The greedy replies that are not the wanted ones to the letter, by the text of their prompt.
 
     It is generated only where not every token of the wanted one is the first choice: the same text may be
     made of other tokens.
@@ -77,12 +96,11 @@ def answered_as_wanted(model: ProseModel, prompts: Sequence[ProsePrompt]) -> lis
     readings = model.read(_messages(prompts), [str(prompt.wanted) for prompt in prompts])
     doubtful = [prompt for prompt, reading in zip(prompts, readings, strict=True) if not reading.first_choice]
     replies = model.replies(_messages(doubtful), tokens_max=REPLY_TOKENS_MAX) if doubtful else []
-    wrong = {
-        prompt.text
+    return {
+        prompt.text: reply.text
         for prompt, reply in zip(doubtful, replies, strict=True)
         if not reply.ended or reply.text.strip() != str(prompt.wanted).strip()
     }
-    return [prompt.text not in wrong for prompt in prompts]
 
 
 def decision(reply: str, marks: tuple[str, ...]) -> str:

@@ -40,7 +40,7 @@ ANSWER_TOKENS_MAX = 96  # of the gate's answers: the longest reply by a rule has
 CORRECTIONS = 16  # of role train, a rule
 BESIDE = 80  # prompts about other things, a wave
 
-EXAM = 3
+EXAM = 4
 """Number of the form of feedback and exam: runs of an earlier form are not reused."""
 
 FOLLOWED_MIN, OVER_BASE_MAX, KEPT_MIN = 0.9, 0.02, 0.97
@@ -128,7 +128,10 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "followed": _mean_of(statistics.fmean(wave["followed"].values()) for wave in last),
         "near_miss_over_base_pp": _points(over_base),
         "bwt_pp": _points(changes),
-        "decision_kept": _mean_of(wave["decision_kept"] for wave in last),
+        "decision_kept": _mean_of(wave["decision_kept"] for wave in last if wave["decisions"]),
+        "decisions": sum(wave["decisions"] for wave in last),
+        "kind_kept": _mean_of(wave["kind_kept"] for wave in last),
+        "kind_kept_by_samples": _mean_of(wave["kind_kept_by_samples"] for wave in last),
         "harmless": _mean_of(wave["harmless"] for wave in last),
         "likeness": _mean_of(wave["likeness"] for wave in last),
         "likeness_of_samples": _mean_of(wave["likeness_of_samples"] for wave in last),
@@ -201,7 +204,7 @@ def _is_good(wave: Mapping[str, Any]) -> bool:
         "followed" in wave
         and statistics.fmean(wave["followed"].values()) >= FOLLOWED_MIN
         and wave["near_leaked"] - wave["near_leaked_by_base"] <= OVER_BASE_MAX
-        and wave["decision_kept"] >= KEPT_MIN
+        and (not wave["decisions"] or wave["decision_kept"] >= KEPT_MIN)
     )
 
 
