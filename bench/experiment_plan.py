@@ -1,7 +1,7 @@
 """What the rows of `bench.experiments` measure, and the columns computed from how experiments went."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
@@ -25,6 +25,11 @@ class RowPlan:
     samples: int
     tool_s: float
     cold: bool = False  # every experiment has servers and processes of its own, started for it
+    environment: str = "sums"  # or retail: the name of its example file
+
+    def is_measured_by(self, row: Mapping[str, Any]) -> bool:
+        """Whether a finished row is of this plan. Rows that name no environment are of sums."""
+        return asdict(self).items() <= {"environment": "sums", **row}.items()
 
 
 def durations(runs: Sequence[Mapping[str, Any]], began_s: float) -> dict[str, float]:

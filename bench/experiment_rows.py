@@ -1,4 +1,4 @@
-"""Runs one row of `bench.experiments`: the same eight experiments, so many at a time, on real servers."""
+"""Runs one row of `bench.experiments`: the same experiments, so many at a time, on real servers."""
 
 import contextlib
 import json
@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.experiment_files import RowExperiment, experiment_file, row_experiments
 from bench.experiment_plan import RowPlan, durations, rewards
 from daemon.commands.experiments.course import BUDGET_USED
-from examples.experiments.sums import FAMILIES
 from examples.house_rules.stack import Stack, StackOptions
 
 SETTINGS = {
@@ -34,31 +34,22 @@ class RowFailed(RuntimeError):
 
 def measure_row(plan: RowPlan, stack: Stack | None, *, s_max: float) -> dict[str, Any]:
     """The row's figures. A cold row starts servers itself. Raises `RowFailed` after `s_max` seconds."""
-    until_s = time.monotonic() + s_max
+    until_s, experiments = time.monotonic() + s_max, row_experiments(plan)
     if plan.cold:
         began_s, runs = time.time(), []
-        for place in range(plan.experiments):
+        for experiment in experiments:
             with running_stack() as own:
-                runs += _run(own, plan, names(plan)[place : place + 1], until_s)
+                runs += _run(own, plan, [experiment], until_s)
     else:
         assert stack is not None
         began_s = time.time()
-        runs = _run(stack, plan, names(plan), until_s)
+        runs = _run(stack, plan, experiments, until_s)
     return {**asdict(plan), **figures(runs, began_s)}
 
 
 def figures(runs: Sequence[Mapping[str, Any]], began_s: float) -> dict[str, Any]:
     """Seconds from the row's beginning until experiments ended, seconds of steps, and rewards."""
     return {**durations(runs, began_s), **rewards(runs)}
-
-
-def names(plan: RowPlan) -> list[str]:
-    """The names of the row's experiments: their agents are new in each row."""
-    cold = "-cold" if plan.cold else ""
-    return [
-        f"{family.replace('_', '-')}-{plan.regime}{cold}-{plan.at_once}-{plan.seed}"
-        for family in FAMILIES[: plan.experiments]
-    ]
 
 
 @contextlib.contextmanager
@@ -77,9 +68,11 @@ def running_stack() -> Iterator[Stack]:
             stack.stop()
 
 
-def _run(stack: Stack, plan: RowPlan, experiments: Sequence[str], until_s: float) -> list[dict[str, Any]]:
-    file = stack.folder / f"{experiments[0]}.toml"
-    file.write_text(_experiment_file(plan, experiments))
+def _run(
+    stack: Stack, plan: RowPlan, experiments: Sequence[RowExperiment], until_s: float
+) -> list[dict[str, Any]]:
+    file = stack.folder / f"{experiments[0].name}.toml"
+    file.write_text(experiment_file(plan, experiments))
     words = ["experiment", "run", str(file), "--at-once", str(plan.at_once), "--json"]
     try:
         completed = subprocess.run(
@@ -105,17 +98,3 @@ def _reason(printed: str, errors: str) -> str:
         return next(f"{name}: {end}" for name, end in ends.items() if end != BUDGET_USED)
     except (ValueError, StopIteration):
         return ((errors or printed).strip().splitlines() or ["it printed nothing"])[-1]
-
-
-def _experiment_file(plan: RowPlan, experiments: Sequence[str]) -> str:
-    head = (
-        'environment = ["python", "-m", "examples.experiments.sums"]\n'
-        f"groups = {plan.groups}\nsamples = {plan.samples}\nsteps = {plan.steps}\nseed = {plan.seed}\n"
-        "[recipe]\nlearning_rate = 3e-3\nsteps = 1\nsteps_min = 1\n"
-        f"new_per_step = {plan.groups * plan.samples}\n[options]\ntool_s = {plan.tool_s}\n"
-    )
-    families = [name.partition(f"-{plan.regime}")[0].replace("-", "_") for name in experiments]
-    return head + "".join(
-        f'[experiments.{name}.options]\nfamily = "{family}"\n'
-        for name, family in zip(experiments, families, strict=True)
-    )

@@ -3,7 +3,8 @@
 The same eight experiments (word problems, one family each) run 1, 2, 4 and 8 at a time through the real
 daemon: rollouts from vLLM through the gateway, rewards over Kafka, packed training, a swap after each step.
 `latency`: 16 rollouts a step, a tool of 4 s. `compute`: 128 rollouts a step, no latency. `cold`: each
-experiment on servers started for it. A run that was broken off goes on from its journal.
+experiment on servers started for it. `retail`: two experiments on the support of a shop, 1 and 2 at a time.
+A run that was broken off goes on from its journal.
 
 `--device cuda --shape qwen3-4b` plays recorded rollouts instead, on a base with random weights of that shape:
 it needs a GPU and what `bench.engine` needs, no servers, and ends within ten minutes.
@@ -18,7 +19,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,19 @@ LATENCY = RowPlan(
     regime="latency", at_once=1, seed=1, experiments=8, steps=10, groups=4, samples=4, tool_s=4.0
 )
 COMPUTE = replace(LATENCY, regime="compute", groups=16, samples=8, tool_s=0.0)
+RETAIL = RowPlan(
+    environment="retail",
+    regime="retail",
+    at_once=1,
+    seed=1,
+    experiments=2,
+    steps=10,
+    groups=12,
+    samples=6,
+    tool_s=2.0,
+)
 SEEDS = (1, 2, 3)
+REGIMES = ("latency", "compute", "cold", "retail")
 ROW_S_MAX = 3600.0
 MINUTES_MAX, DEVICE_MINUTES_MAX = 120.0, 8.0
 
@@ -66,6 +79,7 @@ def planned_rows(*, quick: bool, regimes: Sequence[str]) -> list[RowPlan]:
     rows = [replace(LATENCY, at_once=count) for count in (8, 1, 4, 2)]
     rows += [replace(COMPUTE, at_once=count, seed=seed) for seed in SEEDS for count in (8, 1)]
     rows.append(replace(LATENCY, cold=True))
+    rows += [replace(RETAIL, at_once=count) for count in (2, 1)]
     return [row for row in rows if ("cold" if row.cold else row.regime) in regimes]
 
 
@@ -75,6 +89,7 @@ def report(rows: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> di
     at_once_max = max(latency, default=1)
     compute = {n: [row for row in rows if row["regime"] == "compute" and row["at_once"] == n] for n in (1, 8)}
     cold = next((row for row in rows if row["cold"]), None)
+    retail = {row["at_once"]: row for row in rows if row["regime"] == "retail"}
     return {
         "final_ratio_n8": ratio_of_rows(latency, 1, 8, "final_s"),
         "first_result_ratio_n8": ratio_of_rows(latency, 8, 1, "first_s"),
@@ -91,9 +106,18 @@ def report(rows: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> di
         "experiments_at_90_by_step_9": [row["at_90_by_step_9"] for row in compute[8]],
         "reward_n8": [(row["reward_first"], row["reward_last"]) for row in compute[8]],
         "reward_n1": [(row["reward_first"], row["reward_last"]) for row in compute[1]],
+        "retail_final_ratio_n2": ratio_of_rows(retail, 1, 2, "final_s"),
+        "retail_step_ratio_n2": ratio_of_rows(retail, 2, 1, "step_s"),
+        "retail_reward_n2": _first_and_last(retail.get(2)),
+        "retail_reward_n1": _first_and_last(retail.get(1)),
         "reported": REPORTED,
         "rows": list(rows),
     }
+
+
+def _first_and_last(row: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    """The mean reward of the first step and that of the last one."""
+    return None if row is None else (row["reward_first"], row["reward_last"])
 
 
 def _mean_ratio(
@@ -116,7 +140,7 @@ def measure(plans: Sequence[RowPlan], journal: Path, *, minutes_max: float) -> l
     with ExitStack() as servers:
         stack = None
         for plan in plans:
-            known = next((row for row in finished if asdict(plan).items() <= row.items()), None)
+            known = next((row for row in finished if plan.is_measured_by(row)), None)
             if known is None and until_s - time.monotonic() > 0:
                 if stack is None and not plan.cold:
                     stack = servers.enter_context(running_stack())
@@ -172,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="no effect: it always prints JSON")
     parser.add_argument("--quick", action="store_true", help="four experiments of four steps, N 1 and 4")
-    parser.add_argument("--regimes", nargs="+", default=["latency", "compute", "cold"])
+    parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=REGIMES)
     parser.add_argument("--minutes-max", type=float, help="no row begins after that: 120, on a device 8")
     parser.add_argument("--journal", type=Path, help="goes on from this file; .cache/ has one a commit")
     parser.add_argument("--curves", type=Path, help="an SVG file for the curves")

@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from bench.experiment_files import experiment_file, row_experiments
 from bench.experiment_plan import RowPlan
-from bench.experiment_rows import figures, names
-from bench.experiments import COMPUTE, LATENCY, draw, measure, planned_rows, report
+from bench.experiment_rows import figures
+from bench.experiments import COMPUTE, LATENCY, REGIMES, RETAIL, draw, measure, planned_rows, report
 from bench.finished_runs import append_run
+from daemon.commands.experiments.plan import read_plan
+from daemon.settings import Settings
+from examples.experiments.retail import Retail
+from examples.experiments.sums import FAMILIES, Sums
 
 TRAINING = {"ratio": 3.0}
 
@@ -51,6 +56,18 @@ def test_ratios_compare_the_same_experiments_at_once_and_one_by_one() -> None:
     assert figures_of_all["compute_final_ratio_n8"] is None
 
 
+def test_retail_has_its_own_ratios_and_rewards_beside_the_reported_ones() -> None:
+    one_by_one = build_row(RETAIL, final_s=300.0, reward_first=0.5, reward_last=0.8)
+    at_once = build_row(replace(RETAIL, at_once=2), final_s=200.0, step_s=7.5)
+    figures_of_all = report([one_by_one, at_once], TRAINING)
+    assert figures_of_all["retail_final_ratio_n2"] == 1.5
+    assert figures_of_all["retail_step_ratio_n2"] == 1.5
+    assert figures_of_all["retail_reward_n1"] == (0.5, 0.8)
+    assert figures_of_all["retail_reward_n2"] == (0.4, 0.95)
+    assert figures_of_all["final_ratio_n8"] is None, "rows of retail are no rows of sums"
+    assert report([], TRAINING)["retail_reward_n2"] is None
+
+
 def test_a_quick_run_says_how_many_ran_at_once() -> None:
     rows = [build_row(plan) for plan in planned_rows(quick=True, regimes=["latency"])]
     figures_of_all = report(rows, TRAINING)
@@ -63,12 +80,36 @@ def test_the_rows_are_those_of_the_regimes_that_are_asked_for() -> None:
     compute = planned_rows(quick=False, regimes=["compute"])
     assert {(plan.at_once, plan.seed) for plan in compute} == {(n, s) for n in (1, 8) for s in (1, 2, 3)}
     assert [plan.cold for plan in planned_rows(quick=False, regimes=["cold"])] == [True]
+    retail = planned_rows(quick=False, regimes=["retail"])
+    assert [(plan.environment, plan.at_once) for plan in retail] == [("retail", 2), ("retail", 1)]
 
 
 def test_agents_of_two_rows_have_different_names() -> None:
-    plans = [*planned_rows(quick=False, regimes=["latency", "compute", "cold"])]
-    named = [name for plan in plans for name in names(plan)]
+    plans = planned_rows(quick=False, regimes=REGIMES)
+    named = [experiment.name for plan in plans for experiment in row_experiments(plan)]
     assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("plan", [LATENCY, COMPUTE, RETAIL], ids=lambda plan: plan.regime)
+def test_a_row_runs_the_experiments_of_its_example_with_its_own_batch(plan: RowPlan, tmp_path: Path) -> None:
+    file = tmp_path / "row.toml"
+    file.write_text(experiment_file(plan, row_experiments(plan)))
+    read = read_plan(file, Settings.model_validate({"engine": {"base": tmp_path / "base"}}))
+    assert len(read.plans) == plan.experiments
+    assert {(each.groups, each.samples, each.steps) for each in read.plans} == {
+        (plan.groups, plan.samples, plan.steps)
+    }
+    assert {each.environment[-1] for each in read.plans} == {f"examples.experiments.{plan.environment}"}
+    assert {each.recipe["learning_rate"] for each in read.plans} == {3e-3}
+    for each in read.plans:
+        (Retail() if plan.environment == "retail" else Sums()).check(each.options)
+        assert each.options["tool_s"] == plan.tool_s
+
+
+def test_sums_has_an_experiment_for_each_family_and_retail_has_different_tasks() -> None:
+    assert tuple(each.options["family"] for each in row_experiments(LATENCY)) == FAMILIES
+    assert {each.seed for each in row_experiments(replace(LATENCY, seed=3))} == {3}
+    assert len({each.seed for each in row_experiments(RETAIL)}) == RETAIL.experiments
 
 
 def test_a_row_that_was_finished_is_not_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -77,6 +118,14 @@ def test_a_row_that_was_finished_is_not_measured_again(tmp_path: Path, capsys: p
     rows = measure([COMPUTE, LATENCY], journal, minutes_max=0.0)
     assert [row["regime"] for row in rows] == ["compute"], "no time is left for the other one"
     assert "rewards" not in json.loads(capsys.readouterr().out)
+
+
+def test_a_row_of_a_journal_that_names_no_environment_is_of_sums(tmp_path: Path) -> None:
+    journal = tmp_path / "runs.jsonl"
+    older = {name: value for name, value in build_row(LATENCY).items() if name != "environment"}
+    append_run(journal, older)
+    as_retail = replace(LATENCY, environment="retail")
+    assert measure([LATENCY, as_retail], journal, minutes_max=0.0) == [older]
 
 
 def test_the_curves_are_those_of_the_row_with_most_at_once(tmp_path: Path) -> None:
