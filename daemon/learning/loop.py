@@ -24,7 +24,7 @@ from daemon.learning.scheduler import (
 )
 from daemon.learning.training import lease_tokens, train_pass
 from daemon.learning.turns.planning import plan_turn
-from daemon.learning.turns.staleness import set_stale_samples_aside
+from daemon.learning.turns.staleness import set_useless_samples_aside
 from ledger.database import Connection
 from ledger.errors import LeaseLost, LedgerUnavailable, TurnVoid
 from ledger.events import Status
@@ -129,7 +129,7 @@ def _plan_turns(learner: Learner, leased: Leased) -> Sequence[TurnPlan]:
     with learner.database.read() as connection:
         declared = agents.all_agents(connection).values()
     ours = [agent for agent in declared if turns.lease_name(agent.name) in leased.tokens]
-    set_stale_samples_aside(learner.database, ours)
+    set_useless_samples_aside(learner.database, ours)
     with learner.database.read() as connection:
         by_agent = {own.agent: own for own in backlog.backlogs(connection)}
         for agent in ours:

@@ -18,11 +18,11 @@ COUNT_AGAIN_S = 10.0
 class Pacing:
     """When one learner last counted the backlogs, and since when an agent has been due."""
 
-    stamp: tuple[int, int, int] | None = None  # where the ledger stood at the last count
+    stamp: tuple[int, ...] | None = None  # where the ledger stood at the last count
     counted_s: float = 0.0
     due_since_s: float | None = None
 
-    def should_count(self, stamp: tuple[int, int, int], now_s: float) -> bool:
+    def should_count(self, stamp: tuple[int, ...], now_s: float) -> bool:
         """Whether the ledger changed since the last count, or that count is old. Yes begins a new count."""
         if stamp == self.stamp and now_s - self.counted_s < COUNT_AGAIN_S:
             return False

@@ -46,12 +46,16 @@ class Backlog:
     events_min: int | None = None  # untaught events that make it due; None: the installation's number
 
 
-def stamp(connection: Connection) -> tuple[int, int, int]:
-    """The newest event, decision and turn. While they stay the same, only ages in a backlog change. Cheap."""
+def stamp(connection: Connection) -> tuple[int, ...]:
+    """The newest event, decision and turn, and the agents' own `events_min`. Cheap.
+
+    While they stay the same, only ages in a backlog change.
+    """
     newest = [
         select(func.max(column)).scalar_subquery() for column in (events.c.seq, decisions.c.id, turns.c.id)
     ]
-    return tuple(int(value or 0) for value in connection.execute(select(*newest)).one())  # type: ignore[return-value]
+    events_min = select(func.sum(agents.c.events_min)).scalar_subquery()
+    return tuple(int(value or 0) for value in connection.execute(select(*newest, events_min)).one())
 
 
 def backlogs(connection: Connection) -> list[Backlog]:
@@ -134,6 +138,15 @@ def samples_of(connection: Connection, agent: str, versions: Collection[str]) ->
         .where(interactions.c.agent == agent, interactions.c.version.in_(versions))
     )
     return {row.seq: row.version for row in rows}
+
+
+def untaught_samples(connection: Connection, agent: str) -> list[int]:
+    """Untaught events, by `seq`, that only judge what the agent sampled.
+
+    What amends another event says more: that a person's reply was kept.
+    """
+    query = select(events.c.seq).where(events.c.agent == agent, is_untaught(), judges_samples())
+    return list(connection.scalars(query.where(events.c.amends.is_(None))))
 
 
 def judges_samples() -> ColumnElement[bool]:

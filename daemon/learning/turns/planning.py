@@ -27,6 +27,7 @@ from ledger.learning.judged import judged_apart, judged_through
 from ledger.learning.turns import TurnEvent, TurnPlan
 from ledger.turn_states import TurnPart
 from ledger.versions.decisions import newest_seq
+from ledger.versions.gate_modes import GateMode
 from rewards.baseline import baselines_to_json
 from rewards.batch import TurnSelection, choose
 from rewards.contradictions import contradictions
@@ -64,7 +65,7 @@ def plan_turn(
 ) -> PlannedTurn:
     """The agent's next turn. Its `plan` is None where nothing in the backlog can teach, or be tried now."""
     recipe = recipe_from(agent.recipe)
-    limits = _limits_of(recipe, limits)
+    limits = _limits_of(agent, recipe, limits)
     through = newest_seq(connection, agent.name)
     material = read_material(connection, agent.name, backlog.champion, limits, recipe)
     marks = _disputes(material)
@@ -126,12 +127,16 @@ def plan_turn(
     return PlannedTurn(plan=plan, marks=marks)
 
 
-def _limits_of(recipe: Recipe, limits: TurnLimits) -> TurnLimits:
-    """The limits, without room for what no step of the recipe would show the agent."""
+def _limits_of(agent: Agent, recipe: Recipe, limits: TurnLimits) -> TurnLimits:
+    """The limits, without room for what no step of the recipe would show the agent.
+
+    One person is enough where the gate is off: users are answered by none of these versions.
+    """
     return replace(
         limits,
         replay_max=limits.replay_max if recipe.replay_per_step else 0,
         anchors_max=limits.anchors_max if recipe.anchors_per_step else 0,
+        authors_min=1 if agent.gate is GateMode.OFF else limits.authors_min,
     )
 
 

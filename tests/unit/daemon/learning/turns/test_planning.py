@@ -18,10 +18,11 @@ from ledger.learning.agents import Agent, all_agents, declare
 from ledger.learning.backlog import Backlog, backlogs
 from ledger.learning.event_queries import event_by_uid, mark, usable
 from ledger.turn_states import TurnPart
+from ledger.versions.gate_modes import GateMode
 from rewards.baseline import ALIKE
 from rewards.episode import Part
 from tests.unit.ledger.event_builder import INTERACTIONS, build_event, build_interaction, build_outcome, keep
-from tests.unit.ledger.ledger_builder import build_ledger
+from tests.unit.ledger.ledger_builder import BASE_HASH, build_ledger
 from tests.unit.ledger.turn_builder import lease
 
 LIMITS = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=2)
@@ -232,6 +233,12 @@ def test_a_team_of_one_learns_where_that_is_set(database: Database) -> None:
     keep(database, *(build_correction(f"a{n}", "ann") for n in range(3)))
     limits = TurnLimits(new_max=64, replay_max=8, anchors_max=8, settle_s=3600.0, authors_min=1)
     assert new_events(database, plan(database, limits)) == {"a0", "a1", "a2"}
+
+
+def test_one_person_is_enough_where_no_version_answers_users(database: Database) -> None:
+    keep(database, *(build_correction(f"a{n}", "ann") for n in range(3)))
+    declare(database, Agent(name="billing", base_hash=BASE_HASH, gate=GateMode.OFF))
+    assert new_events(database, plan(database)) == {"a0", "a1", "a2"}
 
 
 def test_why_an_event_waits_is_stored_with_it(database: Database) -> None:
