@@ -108,10 +108,12 @@ class AgentClient:
         conversation: str,
         turn: int,
         tokens_max: int,
+        temperature: float = 1.0,
     ) -> AgentAnswer:
-        """One answer, sampled at temperature 1. Raises `AgentAway` after `TRIES_S_MAX` seconds."""
-        body: dict[str, Any] = {"model": agent, "messages": list(messages), "tools": list(tools)}
-        body |= {"temperature": 1.0, "max_tokens": tokens_max}
+        """One answer. Raises `AgentAway` after `TRIES_S_MAX` seconds."""
+        body: dict[str, Any] = {"model": agent, "messages": list(messages)}
+        body |= {"tools": list(tools)} if tools else {}  # vLLM refuses an empty list
+        body |= {"temperature": temperature, "max_tokens": tokens_max}
         headers = {"x-clorad-conversation": conversation, "x-clorad-turn": str(turn)}
         until_s, why = time.monotonic() + TRIES_S_MAX, ""
         while time.monotonic() < until_s:

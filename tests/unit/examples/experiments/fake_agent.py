@@ -12,14 +12,16 @@ Reply = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]
 
 
 class RecordingProducer:
-    """Keeps the outcomes that an environment sends."""
+    """Keeps the outcomes that an environment sends, and everything in order with its key."""
 
     def __init__(self) -> None:
         self.sent: list[Mapping[str, Any]] = []
+        self.events: list[tuple[str, str, Mapping[str, Any]]] = []  # key, kind, data
 
     def send_event(self, kind: str, data: Mapping[str, Any], *, key: str) -> str:
-        assert kind == "outcome"
-        self.sent.append(data)
+        self.events.append((key, kind, data))
+        if kind == "outcome":
+            self.sent.append(data)
         return key
 
 
@@ -43,6 +45,8 @@ class FakeAgent:
         if self._refusals:
             self._refusals -= 1
             return web.Response(status=503)
+        if body.get("tools") == []:
+            return web.json_response({"error": "`tools` must not be an empty array"}, status=400)
         self.asked.append((body, dict(request.headers)))
         message = {"role": "assistant", **self._reply(body["messages"])}
         headers = {"x-clorad-interaction": f"i{len(self.asked)}", "x-clorad-version": "v1-aaaaaa"}

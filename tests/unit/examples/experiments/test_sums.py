@@ -164,3 +164,10 @@ def test_an_agent_that_stays_away_is_named() -> None:
     fake = FakeAgent(lambda _: {}, versions=("v9-000000",))
     with pytest.raises(AgentAway, match="v9-000000"):
         asyncio.run(fake.run(lambda client: client.wait_for("solver", "v1-aaaaaa", wait_s_max=0.1)))
+
+
+def test_requests_without_tools_have_no_list_of_them() -> None:
+    order = replace(ORDER, groups=1, samples=1, options={"offers_tool": False})
+    fake, _, counts = play(order, lambda _: {"content": ""})
+    assert counts == (1, 0), "vLLM refuses an empty list"
+    assert "tools" not in fake.asked[0][0]
