@@ -22,7 +22,14 @@ class RolloutOrder:
     samples: int  # conversations about each
     task_prefix: str  # with which the name of each task begins
     seed: int  # the same seed gives the same tasks
+    learns_from: str = "outcomes"  # or "corrections": then people's are sent, each before its outcome
+    measured: int = 0  # conversations about held-out prompts, which nobody corrects
     options: Mapping[str, Any] = field(default_factory=dict)  # of the environment
+
+    @property
+    def corrects(self) -> bool:
+        """Whether people are to say what is wrong."""
+        return self.learns_from == "corrections"
 
     @classmethod
     def read(cls, line: str) -> Self:

@@ -1,16 +1,31 @@
-"""Reads how far a step of an experiment is: its outcomes, its turn, and the version that serves now."""
+"""Reads how far a step of an experiment is: its outcomes, its turn, and the version that serves now.
+
+An outcome whose task is named `measure:NAME:...` measures: it is about a prompt that nothing is taught from.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from ledger.events import Kind, Status
+from ledger.events import CORRECTING, Kind, Role, Status
+from ledger.intake.withdrawn import GONE
 from ledger.schema import decisions, events, interactions, passes, turns, versions
 from ledger.turn_states import TurnState
 from ledger.versions.decisions import SETTLED, newest_seq
 from ledger.versions.desired import champion
 from ledger.versions.lineage import BASE, version, version_name
+
+_MEASURE = "measure:"
+_SHOWING = (*CORRECTING, Kind.TAKEOVER)
+
+
+class LearnsFrom(StrEnum):
+    """What an experiment's versions are trained on."""
+
+    OUTCOMES = "outcomes"  # what the agent sampled, by how good it was
+    CORRECTIONS = "corrections"  # what people want instead; outcomes only measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,8 @@ class StepMark:
 class StepOutcome:
     """One outcome about an answer of the step's version."""
 
+    interaction: str
+    measure: str | None  # what it measures; None: it is about one of the step's own prompts
     value: float
     status: Status
     reason: str | None  # of the status
@@ -50,8 +67,9 @@ class StepTurn:
 class StepState:
     """A step at one moment."""
 
-    outcomes: int  # interactions of the step's version that have an outcome
-    untaught: int  # of those outcomes: neither trained on nor refused
+    outcomes: int  # interactions of the step's version that have an outcome, those that measure left out
+    measured: int  # interactions that have one that measures
+    untaught: int  # of what the experiment learns from: neither refused nor found to teach nothing
     turn: StepTurn | None
     serving: str
 
@@ -73,20 +91,28 @@ def serving_name(connection: Connection, agent: str) -> str:
     return version_name(BASE, "") if serving is None else serving.name
 
 
-def step_state(connection: Connection, agent: str, mark: StepMark) -> StepState:
+def step_state(
+    connection: Connection, agent: str, mark: StepMark, learns_from: LearnsFrom = LearnsFrom.OUTCOMES
+) -> StepState:
     """How far the step is."""
-    is_open = events.c.status == Status.OPEN.value
+    is_open, measures = events.c.status == Status.OPEN.value, _task().startswith(_MEASURE)
+    answers = func.count(events.c.interaction.distinct())
     counted = connection.execute(
         select(
-            func.count(events.c.interaction.distinct()).label("outcomes"),
-            func.count(events.c.interaction.distinct()).filter(is_open).label("untaught"),
+            answers.filter(~measures).label("outcomes"),
+            answers.filter(measures).label("measured"),
+            answers.filter(is_open).label("untaught"),
         )
         .join(interactions, interactions.c.id == events.c.interaction)
         .where(_is_outcome_of(agent, mark))
     ).one()
+    untaught = int(counted.untaught)
+    if learns_from is LearnsFrom.CORRECTIONS:
+        untaught = step_corrections(connection, agent, mark).count(Status.OPEN)
     return StepState(
         outcomes=int(counted.outcomes),
-        untaught=int(counted.untaught),
+        measured=int(counted.measured),
+        untaught=untaught,
         turn=_newest_turn(connection, agent, mark),
         serving=serving_name(connection, agent),
     )
@@ -95,13 +121,17 @@ def step_state(connection: Connection, agent: str, mark: StepMark) -> StepState:
 def step_outcomes(connection: Connection, agent: str, mark: StepMark) -> Sequence[StepOutcome]:
     """Every outcome about an answer of the step's version, in order."""
     query = (
-        select(events.c.data, events.c.status, events.c.status_reason, events.c.received_s)
+        select(
+            events.c.interaction, events.c.data, events.c.status, events.c.status_reason, events.c.received_s
+        )
         .join(interactions, interactions.c.id == events.c.interaction)
         .where(_is_outcome_of(agent, mark))
         .order_by(events.c.seq)
     )
     return [
         StepOutcome(
+            interaction=row.interaction,
+            measure=_measure(str(row.data.get("task") or "")),
             value=float(row.data["value"]),
             status=Status(row.status),
             reason=row.status_reason,
@@ -109,6 +139,18 @@ def step_outcomes(connection: Connection, agent: str, mark: StepMark) -> Sequenc
         )
         for row in connection.execute(query)
     ]
+
+
+def step_corrections(connection: Connection, agent: str, mark: StepMark) -> list[Status]:
+    """The status of each reply that people showed the agent since the step began, without withdrawn ones."""
+    query = select(events.c.status).where(
+        events.c.agent == agent,
+        events.c.kind.in_([kind.value for kind in _SHOWING]),
+        events.c.seq > mark.seq,
+        events.c.role == Role.TRAIN.value,
+        events.c.status.not_in(GONE),
+    )
+    return [Status(status) for status in connection.scalars(query)]
 
 
 def late_outcomes(connection: Connection, agent: str, mark: StepMark) -> int:
@@ -125,6 +167,15 @@ def late_outcomes(connection: Connection, agent: str, mark: StepMark) -> int:
         )
     )
     return int(connection.scalar(query) or 0)
+
+
+def _task() -> ColumnElement[str]:
+    return func.coalesce(events.c.data["task"].as_string(), "")
+
+
+def _measure(task: str) -> str | None:
+    """What an outcome of this task measures."""
+    return task.split(":")[1] if task.startswith(_MEASURE) else None
 
 
 def _is_outcome_of(agent: str, mark: StepMark) -> ColumnElement[bool]:

@@ -1,7 +1,8 @@
 """Four experiments at once on real Kafka and vLLM, while the learner, the gateway and the replica are killed.
 
 Every experiment ends as planned. What its results say is compared with the ledger: each outcome is taught
-once, each version is made from the one before, and the rewards are those of the outcomes.
+once, each version is made from the one before, and the rewards are those of the outcomes. Two others learn
+from corrections while the learner is killed: each is taught once, and outcomes teach nothing.
 """
 
 import json
@@ -20,9 +21,11 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
+from daemon.learning.turns.staleness import NO_POLICY
 from examples.house_rules.people.gateway import GatewayClient
 from examples.house_rules.stack import READY_S_MAX, Stack
 from ledger.database import Connection, Database
+from ledger.events import Kind, Status
 from ledger.schema import events, interactions, turn_events, turns
 from ledger.turn_states import TurnPart, TurnState
 from ledger.versions.lineage import version_name, versions_of
@@ -41,6 +44,23 @@ learning_rate = 3e-3
 steps = 1
 steps_min = 1
 """ + "".join(f'[experiments.{name}.options]\nfamily = "{name.removesuffix("-once")}"\n' for name in NAMES)
+TAUGHT = ("taught", "taught-plainly")
+PROMPTS, MEASURED = 16, 6
+TAUGHT_FILE = f"""
+environment = ["python", "-m", "examples.experiments.corrections"]
+learns_from = "corrections"
+groups = {PROMPTS}
+samples = 1
+measured = {MEASURED}
+steps = 2
+[recipe]
+learning_rate = 1.75e-3
+steps = 6
+steps_min = 6
+[experiments.{TAUGHT[0]}]
+[experiments.{TAUGHT[1]}.recipe]
+anchors_per_step = 0
+"""
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(900)]
 
@@ -48,10 +68,16 @@ Process = subprocess.Popen[str]
 
 
 @pytest.fixture
-def run(stack: Stack, tmp_path: Path) -> Iterator[Process]:
+def file() -> str:
+    """The experiments of a test."""
+    return FILE
+
+
+@pytest.fixture
+def run(stack: Stack, tmp_path: Path, file: str) -> Iterator[Process]:
     """`clorad experiment run` while it runs."""
-    (tmp_path / "four.toml").write_text(FILE)
-    words = ["--config", str(stack.config), "experiment", "run", str(tmp_path / "four.toml"), "--json"]
+    (tmp_path / "some.toml").write_text(file)
+    words = ["--config", str(stack.config), "experiment", "run", str(tmp_path / "some.toml"), "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "daemon", *words],
         env={**os.environ, "CLORAD_EXPERIMENTS__PATH": str(tmp_path / "results")},
@@ -88,9 +114,9 @@ def wait_until(is_so: Callable[[], bool], run: Process) -> None:
         time.sleep(0.02)
 
 
-def turns_of(ledger: Database, state: TurnState) -> int:
+def turns_of(ledger: Database, state: TurnState, names: Sequence[str] = NAMES) -> int:
     """How many turns of the experiments are in that state."""
-    query = select(func.count()).where(turns.c.agent.in_(NAMES), turns.c.state == state.value)
+    query = select(func.count()).where(turns.c.agent.in_(names), turns.c.state == state.value)
     with ledger.read() as connection:
         return int(connection.scalar(query) or 0)
 
@@ -174,3 +200,40 @@ def test_experiments_end_as_planned_although_learner_gateway_and_replica_are_kil
             check_against_ledger(connection, name, steps)
         answer = gateway.ask(name, [{"role": "user", "content": "hello"}], captured=False)
         assert answer.version == "v0", "users are answered by no version that nobody judged"
+
+
+def check_what_was_taught(connection: Connection, agent: str, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Each correction is taught once, and no outcome is."""
+    kinds = dict(connection.execute(select(events.c.seq, events.c.kind).where(events.c.agent == agent)).all())
+    taught = times_taught(connection, agent)
+    corrections = [seq for seq, kind in kinds.items() if kind == Kind.CORRECTION]
+    assert taught == dict.fromkeys(corrections, 1)
+    assert len(corrections) == sum(step["corrections"] for step in steps)
+    query = select(events.c.status, events.c.status_reason).where(
+        events.c.agent == agent, events.c.kind == Kind.OUTCOME.value
+    )
+    assert set(connection.execute(query).all()) == {(Status.BARREN.value, NO_POLICY)}
+
+
+@pytest.mark.parametrize("file", [TAUGHT_FILE])
+def test_each_correction_is_taught_once_although_the_learner_is_killed(
+    stack: Stack, run: Process, ledger: Database
+) -> None:
+    wait_until(lambda: turns_of(ledger, TurnState.OPEN, TAUGHT) > 0, run)
+    kill_role(stack, "learner")  # its pass is open
+    printed, _ = run.communicate(timeout=RUN_S_MAX)
+    results = {experiment["experiment"]: experiment for experiment in json.loads(printed)}
+    assert run.returncode == 0, {name: result["end"] for name, result in results.items()}
+    for name in TAUGHT:
+        first, second = results[name]["steps"]
+        assert (first["version"], second["version"]) == ("v0", first["serves"])
+        for step in (first, second):
+            assert (step["outcomes"], step["missing"], set(step["measures"])) == (
+                PROMPTS,
+                0,
+                {"near", "wave-1"},
+            )
+        assert first["corrections"] == round(PROMPTS * (1.0 - first["reward"])), "every wrong answer"
+        assert first["measures"]["wave-1"] == 0.0, "the base knows no rule"
+        with ledger.read() as connection:
+            check_what_was_taught(connection, name, [first, second])

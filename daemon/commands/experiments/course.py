@@ -1,12 +1,14 @@
 """One experiment's course: orders rollouts, waits until they are trained on and the version serves, goes on.
 
 A step is synchronous: its rollouts are answered by one version, and the next step begins when the version
-made of them serves. What the ledger says decides, so a course that broke off goes on where it was.
+made of them serves. Where corrections teach, the agent is due once all of the step's outcomes are there. What
+the ledger says decides, so a course that broke off goes on where it was.
 """
 
 import math
 import statistics
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,10 +20,13 @@ from daemon.setting_groups.experiments import ExperimentSettings
 from ledger.database import Connection
 from ledger.events import Status
 from ledger.experiments.steps import (
+    LearnsFrom,
     StepMark,
+    StepOutcome,
     StepState,
     StepTurn,
     late_outcomes,
+    step_corrections,
     step_outcomes,
     step_state,
 )
@@ -55,6 +60,7 @@ class _Step:
     starts: int = 0  # of the environment, when the last order was given
     done_s: float | None = None  # since when the environment has been done
     outcomes_s: float = 0.0  # when the last one was seen
+    is_due_early: bool = False  # the agent is due with fewer events than the plan says
     notes: list[str] = field(default_factory=list)
 
 
@@ -92,7 +98,7 @@ class ExperimentCourse:
         step = self._step or self._begin(now_s)
         if step is None:
             return None
-        state = step_state(connection, self.plan.name, step.mark)
+        state = step_state(connection, self.plan.name, step.mark, self.plan.learns_from)
         if step.phase is CoursePhase.ROLLOUTS:
             self._roll_out(step, state, now_s)
         if self.results.end is None and step.phase is CoursePhase.UPDATE and self._is_updated(step, state):
@@ -116,9 +122,13 @@ class ExperimentCourse:
         return self._step
 
     def _roll_out(self, step: _Step, state: StepState, now_s: float) -> None:
-        """Order what is missing; go on once everything came, or nothing more will."""
-        if state.outcomes >= self.plan.batch or state.turn is not None:
-            step.phase, step.outcomes_s = CoursePhase.UPDATE, now_s
+        """Order what is missing; go on once everything came, or nothing more will.
+
+        Outcomes are waited for alone: what people corrected in a conversation was sent before its outcome.
+        """
+        has_all = state.outcomes >= self.plan.batch and state.measured >= self.plan.measured
+        if has_all or state.turn is not None:
+            self._learn(step, state, now_s)
             return
         died = step.ordered > 0 and not self._environment.is_alive()
         if step.ordered == 0 or died or step.starts != self._environment.starts:
@@ -130,15 +140,21 @@ class ExperimentCourse:
             step.done_s = now_s
         is_over = step.done_s is not None and now_s - step.done_s > GRACE_S
         if is_over or now_s - step.began_s > self._limits.rollouts_s_max:
-            if not state.untaught:
+            if not state.outcomes:
                 self._end(f"no outcome of step {step.number} came")
                 return
+            self._learn(step, state, now_s)
+
+    def _learn(self, step: _Step, state: StepState, now_s: float) -> None:
+        """What came makes the agent due."""
+        if state.turn is None and 0 < state.untaught != self.plan.events_min:
             self._set_events_min(self.plan.name, state.untaught)
-            step.phase, step.outcomes_s = CoursePhase.UPDATE, now_s
+            step.is_due_early = True
+        step.phase, step.outcomes_s = CoursePhase.UPDATE, now_s
 
     def _order(self, step: _Step, state: StepState) -> None:
         """Order the rollouts that have no outcome yet. Each order has tasks of its own."""
-        missing = self.plan.batch - state.outcomes
+        missing = max(0, self.plan.batch - state.outcomes)
         order = {
             "experiment": self.plan.name,
             "agent": self.plan.name,
@@ -146,6 +162,8 @@ class ExperimentCourse:
             "step": step.number,
             "groups": math.ceil(missing / self.plan.samples),
             "samples": self.plan.samples,
+            "measured": max(0, self.plan.measured - state.measured),
+            "learns_from": self.plan.learns_from.value,
             "task_prefix": f"s{step.number}.{step.ordered}-",
             "seed": self.plan.seed,
             "options": dict(self.plan.options),
@@ -168,21 +186,26 @@ class ExperimentCourse:
 
     def _finish(self, connection: Connection, step: _Step, state: StepState, now_s: float) -> StepResult:
         outcomes = step_outcomes(connection, self.plan.name, step.mark)
-        counted = [outcome for outcome in outcomes if outcome.status in _USABLE]
-        missing = max(0, self.plan.batch - state.outcomes)
-        if missing:
-            step.notes.append(f"{missing} of {self.plan.batch} rollouts have no outcome")
-            self._set_events_min(self.plan.name, self.plan.batch)
+        usable = [outcome for outcome in outcomes if outcome.status in _USABLE]
+        counted = {outcome.interaction: outcome for outcome in usable}  # the newest one about each answer
+        means = _means(counted.values())
+        missing = self._missing(step, state)
+        if step.is_due_early:
+            self._set_events_min(self.plan.name, self.plan.events_min)
         result = StepResult(
             step=step.number,
             version=step.mark.version,
             serves=state.serving,
-            reward=round(statistics.fmean([outcome.value for outcome in counted] or [0.0]), 4),
-            outcomes=len(counted),
+            reward=means.pop(None, 0.0),
+            outcomes=sum(outcome.measure is None for outcome in counted.values()),
             missing=missing,
             late=late_outcomes(connection, self.plan.name, step.mark),
-            twice=sum(outcome.status is Status.SUPERSEDED for outcome in outcomes),
+            twice=len(usable)
+            - len(counted)
+            + sum(outcome.status is Status.SUPERSEDED for outcome in outcomes),
             alike=sum(outcome.reason == ALIKE for outcome in outcomes),
+            corrections=len(step_corrections(connection, self.plan.name, step.mark)),
+            measures={str(name): mean for name, mean in means.items()},
             tokens=0 if state.turn is None else state.turn.tokens,
             **_parts_s(step, state.turn, max([step.began_s, *(o.received_s for o in outcomes)]), now_s),
             turn=step.mark.turn if state.turn is None else state.turn.id,
@@ -192,11 +215,36 @@ class ExperimentCourse:
         )
         self.results.add_step(result)
         self._step = None
+        if self.plan.learns_from is LearnsFrom.CORRECTIONS and _is_uncorrected(result):
+            self._end(f"{result.outcomes} outcomes in step 1 and no correction: its environment sends none")
         return result
+
+    def _missing(self, step: _Step, state: StepState) -> int:
+        """How many of the step's rollouts have no outcome; noted, with those that measure."""
+        missing = max(0, self.plan.batch - state.outcomes)
+        unmeasured = max(0, self.plan.measured - state.measured)
+        if missing:
+            step.notes.append(f"{missing} of {self.plan.batch} rollouts have no outcome")
+        if unmeasured:
+            step.notes.append(f"{unmeasured} of {self.plan.measured} measured conversations have no outcome")
+        return missing
 
     def _end(self, reason: str) -> None:
         self.results.add_end(reason)
         self._step = None
+
+
+def _is_uncorrected(first: StepResult) -> bool:
+    """Whether nobody corrected what was wrong in the first step."""
+    return first.step == 1 and not first.corrections and first.reward < 1.0
+
+
+def _means(outcomes: Iterable[StepOutcome]) -> dict[str | None, float]:
+    """The mean value by what is measured; None: the step's own prompts."""
+    values: dict[str | None, list[float]] = defaultdict(list)
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.measure or ""):
+        values[outcome.measure].append(outcome.value)
+    return {measure: round(statistics.fmean(of_measure), 4) for measure, of_measure in values.items()}
 
 
 def _parts_s(step: _Step, turn: StepTurn | None, outcomes_s: float, now_s: float) -> dict[str, float]:

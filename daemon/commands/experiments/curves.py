@@ -1,8 +1,9 @@
-"""Draws the reward of experiments by step, as SVG, and a page with the picture and a table."""
+"""Draws what experiments reach by step, reward and measures, as SVG, and a page with pictures and a table."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from daemon.commands.experiments.results import ResultFile
 
@@ -13,25 +14,38 @@ _COLUMNS = ("experiment", "steps", "first reward", "last reward", "seconds a ste
 
 
 def write_page(folder: Path, results: Sequence[ResultFile]) -> Path:
-    """Write the picture and the page. Returns the page's path."""
+    """Write the picture of the rewards, and the page, with one of each measure. Returns the page's path."""
     picture = curves_svg(results)
     (folder / PICTURE).write_text(picture)
+    steps = (step for experiment in results for step in experiment.steps)
+    measures = sorted({name for step in steps for name in step.get("measures", ())})
+    measured = "".join(
+        f"<h2>{html.escape(name)}</h2>{curves_svg(results, title=name, measure=name)}" for name in measures
+    )
     page = folder / PAGE
     page.write_text(
         '<!doctype html><meta charset="utf-8"><title>experiments</title>'
         "<style>body{font-family:sans-serif;margin:2em}td,th{padding:.2em 1em;text-align:left}</style>"
         f"{picture}<table><tr>{''.join(f'<th>{name}</th>' for name in _COLUMNS)}</tr>"
-        f"{''.join(map(_row, results))}</table>\n"
+        f"{''.join(map(_row, results))}</table>{measured}\n"
     )
     return page
 
 
-def curves_svg(results: Sequence[ResultFile], *, title: str = "mean reward of a step's rollouts") -> str:
-    """One curve for each experiment; rewards from the smallest seen (or 0) to the largest (or 1)."""
-    rewards = [[float(step["reward"]) for step in experiment.steps] for experiment in results]
-    low = min([0.0, *(value for curve in rewards for value in curve)])
-    high = max([1.0, *(value for curve in rewards for value in curve)])
-    steps = max([2, *(len(curve) for curve in rewards)])
+def curves_svg(
+    results: Sequence[ResultFile],
+    *,
+    title: str = "mean reward of a step's rollouts",
+    measure: str | None = None,
+) -> str:
+    """One curve for each experiment, of its rewards or of a measure.
+
+    Values range from the smallest seen (or 0) to the largest (or 1).
+    """
+    curves = [_curve(experiment, measure) for experiment in results]
+    low = min([0.0, *(value for curve in curves for _, value in curve)])
+    high = max([1.0, *(value for curve in curves for _, value in curve)])
+    steps = max([2, *(len(experiment.steps) for experiment in results)])
     right, bottom = _WIDTH - _LEGEND, _HEIGHT - 40
 
     def x(place: int) -> float:
@@ -52,15 +66,24 @@ def curves_svg(results: Sequence[ResultFile], *, title: str = "mean reward of a 
     for place in range(0, steps, max(1, steps // 10)):
         lines.append(f'<text x="{x(place):.1f}" y="{bottom + 18}" text-anchor="middle">{place + 1}</text>')
     lines.append(f'<text x="{(_LEFT + right) / 2:.0f}" y="{bottom + 34}" text-anchor="middle">step</text>')
-    for number, (experiment, curve) in enumerate(zip(results, rewards, strict=True)):
+    for number, (experiment, curve) in enumerate(zip(results, curves, strict=True)):
         colour = _COLOURS[number % len(_COLOURS)]
-        points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in enumerate(curve))
+        points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in curve)
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         at = _TOP + 12 + 18 * number
         lines.append(
             f'<text x="{right + 14}" y="{at}" fill="{colour}">{html.escape(experiment.name[:24])}</text>'
         )
     return "".join([*lines, "</svg>\n"])
+
+
+def _curve(experiment: ResultFile, measure: str | None) -> list[tuple[int, float]]:
+    """Place and value of each step that has one."""
+    values: list[Mapping[str, Any]] = [
+        step if measure is None else step.get("measures", {}) for step in experiment.steps
+    ]
+    name = "reward" if measure is None else measure
+    return [(place, float(step[name])) for place, step in enumerate(values) if name in step]
 
 
 def _row(results: ResultFile) -> str:

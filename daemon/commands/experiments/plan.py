@@ -13,12 +13,17 @@ from daemon.console import CommandFailed
 from daemon.exit_codes import ExitCode
 from daemon.settings import Settings
 from daemon.settings_file import one_line
-from engine.recipe import recipe_from
+from engine.recipe import Term, recipe_from
+from ledger.experiments.steps import LearnsFrom
 from ledger.learning.agents import NAME_PATTERN
 
 EXPERIMENTS_MAX = 64
 SYNCHRONOUS: Mapping[str, Any] = {"preset": "grpo", "staleness_max": 0}
-"""The recipe of an experiment, before the file's changes: a step learns from what its own version sampled."""
+"""The recipe of an experiment on outcomes, before the file's changes: a step learns from what its own version
+sampled. One on corrections has the default recipe, in which outcomes teach nothing."""
+
+NOT_YET = 2**31 - 1
+"""Untaught events that no agent ever has: a step that is not complete makes it not due."""
 
 Name = Annotated[str, Field(pattern=rf"^{NAME_PATTERN}$")]
 
@@ -35,11 +40,21 @@ class ExperimentPlan:
     seed: int
     recipe: Mapping[str, Any]
     options: Mapping[str, Any]  # of the environment
+    learns_from: LearnsFrom = LearnsFrom.OUTCOMES
+    measured: int = 0  # conversations of a step about prompts that nothing is taught from
 
     @property
     def batch(self) -> int:
-        """Outcomes of one step."""
+        """Outcomes of one step, those that measure left out."""
         return self.groups * self.samples
+
+    @property
+    def events_min(self) -> int:
+        """Untaught events that make its agent due while a step's rollouts come in.
+
+        How many corrections come is not known before: the course says when all are there.
+        """
+        return self.batch if self.learns_from is LearnsFrom.OUTCOMES else NOT_YET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +72,12 @@ class _Changes(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     groups: int | None = Field(default=None, ge=1)
-    samples: int | None = Field(default=None, ge=2)
+    samples: int | None = Field(default=None, ge=1)
     steps: int | None = Field(default=None, ge=1, le=10_000)
     seed: int | None = Field(default=None, ge=0)
     environment: list[str] | None = Field(default=None, min_length=1)
+    learns_from: Annotated[LearnsFrom, Field(strict=False)] | None = None
+    measured: int | None = Field(default=None, ge=0)
     recipe: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -96,9 +113,9 @@ def _plan(name: str, shared: _File, own: _Changes, settings: Settings, file: str
         values[field] = getattr(shared, field) if value is None else value
         if values[field] is None:
             raise _refused(f"{file}: experiments.{name}: {field} is missing")
-    recipe = {**SYNCHRONOUS, **shared.recipe, **own.recipe}
+    learns_from = own.learns_from or shared.learns_from or LearnsFrom.OUTCOMES
     try:
-        setting_checks.recipe(recipe)
+        recipe = _recipe(learns_from, {**shared.recipe, **own.recipe})
     except ValueError as refusal:
         raise _refused(f"{file}: experiments.{name}.recipe: {refusal}") from None
     plan = ExperimentPlan(
@@ -108,15 +125,44 @@ def _plan(name: str, shared: _File, own: _Changes, settings: Settings, file: str
         seed=own.seed if own.seed is not None else shared.seed or 0,
         recipe=recipe,
         options={**shared.options, **own.options},
+        learns_from=learns_from,
+        measured=own.measured if own.measured is not None else shared.measured or 0,
     )
-    if plan.batch > settings.learning.events_max:
-        largest = f"learning.events_max is {settings.learning.events_max}"
-        raise _refused(f"{file}: experiments.{name}: {plan.batch} outcomes in a step; {largest}")
-    if (rank := recipe_from(recipe).rank) > settings.engine.rank_max:
-        raise _refused(
-            f"{file}: experiments.{name}: rank {rank}; engine.rank_max is {settings.engine.rank_max}"
-        )
+    if reason := _why_not(plan, settings):
+        raise _refused(f"{file}: experiments.{name}: {reason}")
     return plan
+
+
+def _recipe(learns_from: LearnsFrom, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of an experiment. Raises `ValueError` where it could not learn what it is to learn from."""
+    recipe = dict(changes) if learns_from is LearnsFrom.CORRECTIONS else {**SYNCHRONOUS, **changes}
+    coefficients = recipe_from(setting_checks.recipe(recipe)).coefficients
+    if learns_from is LearnsFrom.OUTCOMES:
+        if coefficients[Term.POLICY] == 0.0:
+            raise ValueError('outcomes teach by the policy term, which is 0: set learns_from = "corrections"')
+        return recipe
+    if recipe.get("preset"):
+        raise ValueError(f'{recipe["preset"]} is for outcomes: set learns_from = "outcomes"')
+    if coefficients[Term.SUPERVISED] == coefficients[Term.PREFERENCE] == 0.0:
+        raise ValueError("corrections teach by the terms supervised and preference, which are both 0")
+    if dict(recipe.get("coefficients", {})).get(Term.POLICY):
+        raise ValueError(
+            'with learns_from = "corrections" outcomes only measure: leave out the coefficient policy'
+        )
+    return {**recipe, "coefficients": {**recipe.get("coefficients", {}), Term.POLICY.value: 0.0}}
+
+
+def _why_not(plan: ExperimentPlan, settings: Settings) -> str | None:
+    """Why the plan cannot be run here; None where it can."""
+    if plan.batch > settings.learning.events_max:
+        return f"{plan.batch} outcomes in a step; learning.events_max is {settings.learning.events_max}"
+    if (rank := recipe_from(plan.recipe).rank) > settings.engine.rank_max:
+        return f"rank {rank}; engine.rank_max is {settings.engine.rank_max}"
+    if plan.learns_from is LearnsFrom.OUTCOMES and plan.samples < 2:
+        return "samples: at least 2, for outcomes are compared with each other"
+    if plan.learns_from is LearnsFrom.OUTCOMES and plan.measured:
+        return 'measured: every outcome would teach; it needs learns_from = "corrections"'
+    return None
 
 
 def _refused(reason: str) -> CommandFailed:

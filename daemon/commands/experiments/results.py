@@ -9,7 +9,10 @@ from typing import Any
 
 from daemon.commands.experiments.plan import ExperimentPlan
 from daemon.console import CommandFailed
-from ledger.experiments.steps import StepMark
+from ledger.experiments.steps import LearnsFrom, StepMark
+
+_BEFORE: Mapping[str, Any] = {"learns_from": LearnsFrom.OUTCOMES.value, "measured": 0}
+"""What plans were that say nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +22,14 @@ class StepResult:
     step: int  # from 1
     version: str  # that answered
     serves: str  # afterwards; the same where nothing was learned
-    reward: float  # the mean
+    reward: float  # the mean over the step's own prompts
     outcomes: int
     missing: int  # rollouts without a usable outcome
     late: int  # outcomes about answers of earlier versions
     twice: int  # outcomes that a newer one about the same answer replaced
     alike: int  # outcomes of groups without spread: they teach nothing
+    corrections: int  # that people gave
+    measures: Mapping[str, float]  # the means over prompts that nothing is taught from, by name
     tokens: int  # trained on
     rollout_s: float  # until the last outcome was stored
     wait_s: float  # until the pass began
@@ -115,7 +120,7 @@ def all_results(folder: Path) -> Sequence[ResultFile]:
 def results_of(folder: Path, plan: ExperimentPlan) -> ResultFile:
     """The results so far. Raises `CommandFailed` where another plan was run under this name."""
     results = read_results(folder / f"{plan.name}.jsonl")
-    if results.plan and {**results.plan, "steps": 0} != {**plan_values(plan), "steps": 0}:
+    if results.plan and {**_BEFORE, **results.plan, "steps": 0} != {**plan_values(plan), "steps": 0}:
         raise CommandFailed(f"{plan.name} was run with another plan: rename it, or remove {results.path}")
     return results
 

@@ -107,7 +107,7 @@ def _declare(settings: Settings, database: Database, plans: Sequence[ExperimentP
             recipe=dict(plan.recipe),
             capture=True,
             gate=GateMode.OFF,
-            events_min=plan.batch,
+            events_min=plan.events_min,
         )
         try:
             declare(database, agent)
@@ -180,9 +180,10 @@ def _run_courses(
 
 def _line(course: ExperimentCourse, step: StepResult) -> str:
     bar = "█" * round(20 * step.step / course.plan.steps)
+    measures = "".join(f", {name} {mean:.3f}" for name, mean in step.measures.items())
     parts = f"rollouts {step.rollout_s:.1f}, wait {step.wait_s:.1f}, train {step.train_s:.1f}"
     notes = f"; {'; '.join(step.notes)}" if step.notes else ""
     return (
-        f"{course.plan.name:<20} {bar:<20} {step.step}/{course.plan.steps}  reward {step.reward:.3f}"
-        f"  {step.step_s:.1f} s ({parts}, swap {step.swap_s:.1f}){notes}"
+        f"{course.plan.name:<20} {bar:<20} {step.step}/{course.plan.steps}"
+        f"  reward {step.reward:.3f}{measures}  {step.step_s:.1f} s ({parts}, swap {step.swap_s:.1f}){notes}"
     )

@@ -9,12 +9,12 @@ import pytest
 
 from daemon.commands.experiments.course import BUDGET_USED, GRACE_S, STOPPED, ExperimentCourse
 from daemon.commands.experiments.environments import OrderDone
-from daemon.commands.experiments.plan import ExperimentPlan
+from daemon.commands.experiments.plan import NOT_YET, ExperimentPlan
 from daemon.commands.experiments.results import StepResult, read_results, stop_file
 from daemon.setting_groups.experiments import ExperimentSettings
 from ledger.database import Database
 from ledger.events import Event, Interaction, Kind, Status
-from ledger.experiments.steps import begin_mark
+from ledger.experiments.steps import LearnsFrom, begin_mark
 from ledger.learning.agents import Agent, all_agents, declare, set_events_min
 from ledger.learning.event_queries import mark as mark_events
 from ledger.learning.event_queries import untaught
@@ -64,19 +64,23 @@ class FakeEnvironment:
 class Bench:
     """A course, its environment, and what learner and fleet would do."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, plan: ExperimentPlan = PLAN) -> None:
         self.database, self.path, self.now_s = database, folder / "solver.jsonl", 1000.0
-        declare(database, Agent(name="solver", base_hash=BASE_HASH, gate=GateMode.OFF, events_min=4))
+        self.plan = plan
         self.environment, self._sent = FakeEnvironment(), 0
+        declare(database, Agent(name="solver", base_hash=BASE_HASH))
         results = read_results(self.path)
         with database.read() as connection:
-            results.begin(PLAN, begin_mark(connection, "solver"), now_s=1000.0)
+            results.begin(plan, begin_mark(connection, "solver"), now_s=1000.0)
         self.course = self.restarted()
 
     def restarted(self) -> ExperimentCourse:
         """A course as another process begins it, from the file of results."""
+        due = self.plan.events_min
+        agent = Agent(name="solver", base_hash=BASE_HASH, gate=GateMode.OFF, events_min=due)
+        declare(self.database, agent)
         self.course = ExperimentCourse(
-            PLAN,
+            self.plan,
             read_results(self.path),
             self.environment,  # type: ignore[arg-type]
             ExperimentSettings(rollouts_s_max=60.0, update_s_max=120.0),
@@ -89,9 +93,9 @@ class Bench:
         with self.database.read() as connection:
             return self.course.poll(connection, self.now_s)
 
-    def reward(self, *values: float, version: str = "v0") -> list[str]:
+    def reward(self, *values: float, version: str = "v0", task: str = "t") -> list[str]:
         """An answer of the version for each value, with its outcome. Returns the interactions."""
-        pairs = [self._answer(value, version) for value in values]
+        pairs = [self._answer(value, version, task) for value in values]
         keep(self.database, *(capture for capture, _ in pairs), partition=INTERACTIONS)
         keep(self.database, *(outcome for _, outcome in pairs))
         return [capture.id for capture, _ in pairs]
@@ -106,14 +110,23 @@ class Bench:
         with self.database.read() as connection:
             return all_agents(connection)["solver"].events_min
 
-    def _answer(self, value: float, version: str) -> tuple[Interaction, Event]:
+    def correct(self, count: int) -> list[int]:
+        """Corrections of so many answers. Returns their numbers."""
+        self._sent += count
+        names = [f"c{self._sent - place}" for place in range(count)]
+        keep(self.database, *(build_event(name, agent="solver") for name in names))
+        with self.database.read() as connection:
+            events = untaught(connection, "solver", limit=99)
+        return [kept.seq for kept in events if kept.event.id in names]
+
+    def _answer(self, value: float, version: str, task: str) -> tuple[Interaction, Event]:
         self._sent += 1
         name = f"i{self._sent}"
         messages = ({"role": "user", "content": f"problem {name}"},)
         capture = build_interaction(
             name, agent="solver", version=version, messages=messages, prompt_group=f"group {name}"
         )
-        data = {"value": value, "scope": "final", "task": "t"}
+        data = {"value": value, "scope": "final", "task": task}
         outcome = build_event(
             f"o{self._sent}", kind=Kind.OUTCOME, agent="solver", interaction=name, data=data
         )
@@ -289,3 +302,120 @@ def test_a_last_line_that_a_crash_cut_off_is_removed(bench: Bench) -> None:
     assert read_results(bench.path).steps == []
     assert bench.path.read_text().endswith("\n")
     assert replace(PLAN, name="solver").batch == 4
+
+
+# ── corrections teach, outcomes measure ───────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def taught(tmp_path: Path) -> Iterator[Bench]:
+    """An experiment that learns from corrections: four conversations a step, and two that measure."""
+    database = build_ledger(tmp_path / "clorad.db")
+    plan = replace(PLAN, learns_from=LearnsFrom.CORRECTIONS, measured=2)
+    yield Bench(database, tmp_path, plan)
+    database.close()
+
+
+def test_corrections_are_taught_once_all_outcomes_are_there(taught: Bench) -> None:
+    taught.poll()
+    [order] = taught.environment.orders
+    assert (order["learns_from"], order["measured"]) == ("corrections", 2)
+    taught.correct(2)
+    taught.reward(0.0, 0.0, 1.0)
+    taught.reward(0.0, 1.0, task="measure:near:1")
+    taught.poll()
+    assert (taught.events_min(), taught.course.phase) == (NOT_YET, "rollouts"), "one outcome is missing"
+    taught.reward(1.0)
+    taught.poll()
+    assert (taught.events_min(), taught.course.phase) == (2, "update")
+    made = taught.train()
+    step = taught.poll()
+    assert step is not None
+    assert (step.reward, step.outcomes, step.corrections, step.serves) == (0.5, 4, 2, made)
+    assert step.measures == {"near": 0.5}
+    assert taught.events_min() == NOT_YET, "what comes late makes no turn of its own"
+
+
+def test_a_step_waits_for_what_measures_it(taught: Bench) -> None:
+    taught.poll()
+    taught.correct(1)
+    taught.reward(0.0, 1.0, 1.0, 1.0)
+    taught.reward(1.0, task="measure:near:1")
+    taught.environment.starts = 2
+    taught.poll()
+    assert taught.course.phase == "rollouts"
+    order = taught.environment.orders[-1]
+    assert (order["groups"], order["measured"]) == (0, 1), "only what is missing is ordered again"
+    taught.environment.is_done = True
+    taught.poll()
+    taught.poll(after_s=GRACE_S + 1.0)
+    taught.train()
+    step = taught.poll()
+    assert step is not None
+    assert (step.missing, step.notes) == (0, ("1 of 2 measured conversations have no outcome",))
+
+
+def test_an_answer_that_is_measured_twice_counts_once_though_no_turn_sees_it(taught: Bench) -> None:
+    taught.poll()
+    taught.correct(1)
+    [twice, *_] = taught.reward(1.0, 0.0, 0.0, 0.0)
+    taught.reward(1.0, 1.0, task="measure:near:1")
+    again = build_event("again", kind=Kind.OUTCOME, agent="solver", interaction=twice, data={"value": 0.0})
+    keep(taught.database, again)
+    taught.poll()
+    taught.train()
+    step = taught.poll()
+    assert step is not None
+    assert (step.twice, step.outcomes, step.reward) == (1, 4, 0.0)
+
+
+def test_a_step_in_which_everything_is_right_learns_nothing_and_the_next_one_begins(taught: Bench) -> None:
+    taught.poll()
+    taught.reward(1.0, 1.0, 1.0, 1.0)
+    taught.reward(1.0, 0.0, task="measure:near:1")
+    step = taught.poll()
+    assert step is not None
+    assert (step.serves, step.corrections, taught.course.results.end) == ("v0", 0, None)
+
+
+def test_an_environment_that_corrects_nothing_ends_the_experiment_by_name(taught: Bench) -> None:
+    taught.poll()
+    taught.reward(1.0, 0.0, 1.0, 1.0)
+    taught.reward(1.0, 0.0, task="measure:near:1")
+    taught.poll()
+    assert taught.course.results.end == "4 outcomes in step 1 and no correction: its environment sends none"
+
+
+def test_corrections_that_teach_nothing_hold_nobody_up(taught: Bench) -> None:
+    taught.poll()
+    [seq] = taught.correct(1)
+    taught.reward(1.0, 0.0, 1.0, 1.0)
+    taught.reward(1.0, 0.0, task="measure:near:1")
+    taught.poll()
+    assert taught.course.phase == "update"
+    mark_events(taught.database, {seq: (Status.BARREN, "nothing was changed")})
+    step = taught.poll()
+    assert step is not None
+    assert (step.serves, step.corrections) == ("v0", 1)
+
+
+@pytest.mark.parametrize("killed", ["before it learns", "while it learns", "after it learned"])
+def test_a_run_that_was_killed_teaches_each_correction_once(taught: Bench, killed: str) -> None:
+    taught.poll()
+    taught.correct(2)
+    taught.reward(0.0, 0.0, 1.0, 1.0)
+    taught.reward(1.0, 1.0, task="measure:near:1")
+    if killed != "before it learns":
+        taught.poll()
+        assert taught.events_min() == 2
+    made = taught.train() if killed == "after it learned" else None
+    taught.restarted()  # `clorad experiment run` declares its agents first
+    taught.poll()
+    if made is None:
+        assert taught.events_min() == 2, "the agent is due again"
+        made = taught.train()
+        taught.poll()
+    [step] = read_results(taught.path).steps
+    assert (step["corrections"], step["outcomes"], step["serves"]) == (2, 4, made)
+    assert taught.events_min() == NOT_YET
+    assert len(taught.environment.orders) == 1

@@ -51,6 +51,18 @@ def test_one_that_runs_is_asked_to_end_and_others_are_refused(clorad: Clorad, re
     assert clorad("experiment", "stop", "other").code == 1
 
 
+def test_the_page_has_a_picture_of_each_measure(tmp_path: Path) -> None:
+    file = ResultFile(tmp_path / "taught.jsonl", plan={"steps": 3})
+    step = {"step_s": 1.0, "reward": 0.5}
+    file.steps = [step, {**step, "measures": {"near": 0.25}}, {**step, "measures": {"near": 1.0, "a<b": 1.0}}]
+    page = write_page(tmp_path, [file]).read_text()
+    assert page.count("<svg") == 3
+    assert "<h2>a&lt;b</h2>" in page
+    near = ElementTree.fromstring(curves_svg([file], title="near", measure="near"))
+    [curve] = near.findall("{http://www.w3.org/2000/svg}polyline")
+    assert len(curve.attrib["points"].split()) == 2, "the first step was not measured"
+
+
 def test_the_page_and_its_picture_are_well_formed_whatever_the_names(results: Path) -> None:
     page = write_page(results, all_results(results))
     picture = ElementTree.fromstring((results / "curves.svg").read_text())
