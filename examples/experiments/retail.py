@@ -15,7 +15,7 @@ from examples.base_model.slots import SlotValues, fill, has_doubled_digit
 from examples.experiments.agent_client import AgentAnswer, AgentClient
 from examples.experiments.orders import RolloutOrder
 from examples.experiments.playing import PlayedConversation, play_orders
-from examples.experiments.shop import POLICY, TOOLS, Shop, Wish, slot_values, stocked, tool
+from examples.experiments.shop import POLICY, STATUSES, TOOLS, Shop, Wish, slot_values, stocked, tool
 
 SYSTEM = "desk agent"
 TASKS = 64  # of one seed
@@ -30,7 +30,7 @@ _WORDINGS: Mapping[str, Sequence[str]] = {
         "write, cancel order <order>",
         "i do not want order <order> any more, write",
     ),
-    "address": ("send parcel <order> to <city>", "send order <order> to <city>, parcel"),
+    "address": ("send parcel <order> to <city>", "send parcel order <order> to <city>"),
     "exchange": ("swap order <order> for a <item>",),
     "where": ("where is order <order>",),
 }
@@ -123,12 +123,17 @@ def draw_tasks(seed: int, options: RetailOptions, *, held_out: bool) -> list[Ret
 
 
 def _task(source: SlotValues, shop: Shop, options: RetailOptions, place: int) -> RetailTask:
+    """Kinds of wishes, statuses of orders and wordings take turns, so that steps are equally difficult."""
+    rest, kind = divmod(place, len(options.kinds))
+    rest, status = divmod(rest, len(STATUSES))
+    numbers = [order.number for order in shop.orders.values() if order.status == STATUSES[status]]
+    wordings = _WORDINGS[options.kinds[kind]]
     wanted, texts = shop.copy(), []
-    for number in source.chance.sample(sorted(shop.orders), options.wishes):
-        wish = _wish(source, options.kinds[place % len(options.kinds)], number)
+    for number in source.chance.sample(numbers, options.wishes):
+        wish = _wish(source, options.kinds[kind], number)
         wanted.fulfil(wish)
         values = {"order": str(wish.order), "amount": str(wish.amount), "city": wish.city, "item": wish.item}
-        texts.append(fill(source.chance.choice(_WORDINGS[wish.kind]), values))
+        texts.append(fill(wordings[rest % len(wordings)], values))
     return RetailTask(shop=shop, wishes=tuple(texts), wanted=wanted)
 
 

@@ -161,7 +161,7 @@ def stocked(source: SlotValues) -> Shop:
             customer=source.chance.choice(list(customers)),
             item=source.word(),
             city=source.city(),
-            status=source.chance.choice(STATUSES),
+            status=STATUSES[len(shop.orders) % len(STATUSES)],
         )
     return shop
 

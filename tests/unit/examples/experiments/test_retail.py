@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from examples.base_model.slots import read_words
 from examples.experiments.orders import RolloutOrder
 from examples.experiments.playing import play_order
-from examples.experiments.retail import ANSWERS_MAX, TASKS, Retail, RetailOptions, draw_tasks
+from examples.experiments.retail import ANSWERS_MAX, TASKS, Retail, RetailOptions, RetailTask, draw_tasks
+from examples.experiments.shop import STATUSES
 from tests.unit.examples.experiments.fake_agent import FakeAgent, RecordingProducer, Reply
 
 ORDER = RolloutOrder(
@@ -50,6 +52,11 @@ def cancelling(messages: Sequence[Mapping[str, Any]], *, notify: bool) -> Mappin
             return call("cancel", order=order, notify=notify)
         case _:
             return {"content": f"order {order} is seen to"}
+
+
+def status_of(task: RetailTask) -> str:
+    """The status of the order that the first wish is about."""
+    return next(order.status for number, order in task.shop.orders.items() if str(number) in task.wishes[0])
 
 
 def test_an_agent_that_follows_the_policy_has_every_conversation_rewarded() -> None:
@@ -118,6 +125,12 @@ def test_the_same_seed_gives_the_same_tasks_and_steps_go_through_all_of_them() -
     assert tasks != draw_tasks(8, options, held_out=False)
     played = [task for step in (1, 2) for task in Retail().tasks(replace(ORDER, step=step, groups=40))]
     assert played == [*tasks, *tasks[: 80 - TASKS]]
+
+
+def test_wishes_of_each_kind_meet_orders_of_every_status_equally_often() -> None:
+    tasks = Retail().tasks(replace(ORDER, options={"kinds": ["cancel", "address"]}))
+    asked = [("cancel" in task.wishes[0] or "want" in task.wishes[0], status_of(task)) for task in tasks]
+    assert Counter(asked) == {(is_cancel, status): 2 for is_cancel in (True, False) for status in STATUSES}
 
 
 def test_tasks_held_out_have_names_cities_and_numbers_of_their_own() -> None:
