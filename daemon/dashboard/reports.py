@@ -9,6 +9,7 @@ from daemon.dashboard.cached_reports import ReportCache
 from daemon.settings import Settings
 from ledger.access.keys import AccessKey, keys_by_id
 from ledger.database import Connection, Database
+from ledger.intake import dead_letters
 from ledger.reports.history.gate_accuracy import GateAccuracy, by_version, gate_accuracies
 from ledger.reports.history.recent_feedback import RecentFeedback, contested_counts, recent_feedback
 from ledger.versions.live_counts import KEPT_S
@@ -18,10 +19,11 @@ Report = TypeVar("Report")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaidLately:
-    """By agent, what people said within `KEPT_S`, and how many events are contested."""
+    """By agent, what people said within `KEPT_S`, and how many events are contested; and the dead letters."""
 
     recent: Mapping[str, RecentFeedback]
     contested: Mapping[str, int]
+    unsent: int = 0  # dead letters that were never sent again; they belong to no agent
 
     def of(self, agent: str) -> RecentFeedback:
         """The counts of one agent."""
@@ -74,7 +76,9 @@ class Reports:
     def _read_feedback(self) -> SaidLately:
         return self._read(
             lambda connection: SaidLately(
-                recent=recent_feedback(connection, window_s=KEPT_S), contested=contested_counts(connection)
+                recent=recent_feedback(connection, window_s=KEPT_S),
+                contested=contested_counts(connection),
+                unsent=dead_letters.unsent_count(connection),
             )
         )
 

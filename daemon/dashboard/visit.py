@@ -1,6 +1,6 @@
 """One request for a page or for an action, with who asks, and what pages answer with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -16,10 +16,29 @@ from daemon.settings import Settings
 from serving.gateway.edge.errors import RequestRefused
 
 Report = TypeVar("Report")
+Item = TypeVar("Item")
 
 FORM_BYTES_MAX = 64 * 1024
 FIELDS_MAX = 100
 PAGE_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
+    """One page of a list: pages have numbers from 1, and `size` items each."""
+
+    number: int
+    count: int
+    size: int
+
+    @property
+    def first(self) -> int:
+        """How many items come before it."""
+        return (self.number - 1) * self.size
+
+    def items(self, whole: Sequence[Item]) -> Sequence[Item]:
+        """The items of the whole list that are on it."""
+        return whole[self.first : self.first + self.size]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +65,11 @@ class Visit:
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX):
             raise RequestRefused(400, "page: a number from 1", "page")
         return int(text)
+
+    def page_of(self, total: int, size: int) -> "ListPage":
+        """The page of a list that is asked for, or the last one: lists get shorter while people work."""
+        pages = max(1, -(-total // size))
+        return ListPage(number=min(self.asked_page(), pages), count=pages, size=size)
 
     def asked_time(self, name: str) -> float:
         """A parameter that is a time, in seconds since 1970; the end of time if it is not given."""

@@ -28,10 +28,15 @@ def unsent_count(connection: Connection) -> int:
 
 
 def newest(
-    connection: Connection, *, limit: int, reason: Reason | None = None, unsent: bool = False
+    connection: Connection,
+    *,
+    limit: int,
+    offset: int = 0,
+    reason: Reason | None = None,
+    unsent: bool = False,
 ) -> list[DeadLetter]:
-    """The last `limit` dead letters, newest first; with `unsent`, of those that were never sent again."""
-    query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit)
+    """`limit` dead letters after the first `offset`, newest first; with `unsent`, those never sent again."""
+    query = select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit).offset(offset)
     if reason is not None:
         query = query.where(dead_letters.c.reason == reason.value)
     if unsent:

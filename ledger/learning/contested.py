@@ -1,5 +1,6 @@
 """Contested events: what people disagree about. `ledger.learning.event_decisions` settles it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,17 +26,22 @@ class ContestedEvent:
 
 
 def contested(
-    connection: Connection, *, agent: str | None = None, seq: int | None = None, limit: int = 100
+    connection: Connection,
+    *,
+    agents: Collection[str] | None = None,
+    seq: int | None = None,
+    limit: int = 100,
+    offset: int = 0,
 ) -> list[ContestedEvent]:
-    """The newest contested events, of all agents or of one, or the one with this number."""
+    """The newest contested events after the first `offset`, of all agents or of these, or that number's."""
     query = select(events.c.seq, events.c.status_reason).where(events.c.status == Status.CONTESTED.value)
-    if agent is not None:
-        query = query.where(events.c.agent == agent)
+    if agents is not None:
+        query = query.where(events.c.agent.in_(agents))
     if seq is not None:
         query = query.where(events.c.seq == seq)
     reasons = {
         row.seq: row.status_reason or ""
-        for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+        for row in connection.execute(query.order_by(events.c.seq.desc()).limit(limit).offset(offset))
     }
     by_seq = events_by_seq(connection, reasons)
     return [

@@ -15,7 +15,9 @@ from rewards.exchange import asked
 def show(settings: Settings, *, agent: str | None, limit: int, as_json: bool) -> None:
     """Print the newest contested events with what stands beside them."""
     with reading(settings) as connection:
-        contested_events = contested.contested(connection, agent=agent, limit=limit)
+        contested_events = contested.contested(
+            connection, agents=None if agent is None else [agent], limit=limit
+        )
     if as_json:
         show_json([contested_event.to_json() for contested_event in contested_events])
         return

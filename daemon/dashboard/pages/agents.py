@@ -13,7 +13,7 @@ from ledger.reports.version_list import VersionSummary, version_list
 
 AGENTS_A_PAGE = 50
 ENTRIES_A_PAGE = 40
-VERSIONS_SHOWN_MAX = 30
+VERSIONS_A_PAGE = 30
 
 
 def show_agents(visit: Visit) -> Response:
@@ -25,12 +25,11 @@ def show_agents(visit: Visit) -> Response:
     opened = [row for row in rows if visit.viewer.may_see(row.agent.name)]
     text, state, sort = visit.asked("q"), visit.asked("state"), visit.asked("sort", "name")
     chosen = chosen_rows(opened, text=text, state=state, sort=sort)
-    page = visit.asked_page()
-    first = (page - 1) * AGENTS_A_PAGE
+    page = visit.page_of(len(chosen), AGENTS_A_PAGE)
     return visit.page(
         "agents.html",
         document=document,
-        rows=chosen[first : first + AGENTS_A_PAGE],
+        rows=page.items(chosen),
         chosen=len(chosen),
         all=len(opened),
         by_state={each: sum(row.state is each for row in opened) for each in State},
@@ -40,7 +39,6 @@ def show_agents(visit: Visit) -> Response:
         sorts=SORTS,
         is_whole=curves is not None and feedback is not None,
         page=page,
-        pages=max(1, -(-len(chosen) // AGENTS_A_PAGE)),
     )
 
 
@@ -61,15 +59,17 @@ def show_agent(visit: Visit) -> Response:
         entries = agent_timeline(
             connection, name, before_s=before_s, limit=ENTRIES_A_PAGE, failures_only=failures_only
         )
-        return version_list(connection, name)[:VERSIONS_SHOWN_MAX], entries
+        return version_list(connection, name), entries
 
     versions, entries = visit.reports.read("agent", read, name, before_s, failures_only)
+    page = visit.page_of(len(versions), VERSIONS_A_PAGE)
     return visit.page(
         "agent.html",
         document=document,
         row=row,
         settings=document.agents[name],
-        versions=versions,
+        versions=page.items(versions),
+        page=page,
         entries=entries,
         older=entries[-1].at_s if len(entries) == ENTRIES_A_PAGE else None,
         is_newest=before_s == float("inf"),

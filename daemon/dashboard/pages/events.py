@@ -14,6 +14,9 @@ from serving.gateway.edge.errors import RequestRefused
 
 EVENTS_A_PAGE = 50
 
+TURNS_SHOWN_MAX = 20
+"""Of one event, the newest: an approval is shown in every turn of its agent."""
+
 
 def show_event(visit: Visit) -> Response:
     """One event, or all of that bare id. Raises `CommandFailed` where nothing is called so."""
@@ -34,6 +37,7 @@ def show_event(visit: Visit) -> Response:
         events=[(event_receipt, gist(event_receipt.kept)) for event_receipt in document.receipts],
         fates=FATES,
         roles=ROLES,
+        turns_max=TURNS_SHOWN_MAX,
         changed_words=changed_words,
         reply_text=reply_text,
         now_s=visit.reports.status().state.now_s,

@@ -36,19 +36,17 @@ def show_fleet(visit: Visit) -> Response:
         if visit.viewer.may_see(row.wanted.agent) and text in row.wanted.agent.casefold()
     ]
     chosen = [row for row in rows if row.is_missing or not missing_only]
-    page = visit.asked_page()
-    first = (page - 1) * ROWS_A_PAGE
+    page = visit.page_of(len(chosen), ROWS_A_PAGE)
     return visit.page(
         "fleet.html",
         document=document,
         replicas=replicas,
-        rows=chosen[first : first + ROWS_A_PAGE],
+        rows=page.items(chosen),
         all=len(rows),
         missing=sum(row.is_missing for row in rows),
         missing_only=missing_only,
         text=visit.asked("q"),
         page=page,
-        pages=max(1, -(-len(chosen) // ROWS_A_PAGE)),
     )
 
 

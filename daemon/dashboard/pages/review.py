@@ -1,13 +1,13 @@
 """The review queue: what waits for a person, with both sides and what can be done about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from daemon.dashboard.agent_rows import AgentRow, State, agent_rows
 from daemon.dashboard.changed_words import changed_words
-from daemon.dashboard.visit import Visit
+from daemon.dashboard.visit import ListPage, Visit
 from ledger.database import Connection
 from ledger.events import DeadLetter
 from ledger.intake import dead_letters
@@ -16,8 +16,8 @@ from ledger.versions.decisions import Verdict
 from rewards.exchange import asked
 from rewards.replies import reply_text
 
-ITEMS_MAX = 20
-"""Items of one kind that the page shows: the newest. What is settled makes room for the next."""
+ITEMS_A_PAGE = 20
+"""Items of one kind on a page. The page of all kinds shows the first of each."""
 
 BYTES_SHOWN_MAX = 600
 
@@ -31,58 +31,77 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewQueue:
-    """What waits, by kind."""
+    """What waits, by kind: the items of one page, and how many there are of each kind."""
 
     candidates: Sequence[AgentRow]
     contested: Sequence[ContestedEvent]
     abstained: Sequence[AgentRow]
     letters: Sequence[DeadLetter]
+    sizes: Mapping[str, int]  # by the names in `KINDS`
 
 
 def show_review(visit: Visit) -> Response:
     """What waits for a person, of the agents that this viewer may see; dead letters belong to no agent."""
-    document = visit.reports.status()
-    rows = [
-        row
-        for row in agent_rows(document, visit.reports.curves(), visit.reports.feedback())
-        if visit.viewer.may_see(row.agent.name)
-    ]
-    sees_all = visit.viewer.sees_all or visit.viewer.grant.agents is None
-    agent = visit.asked("agent") or None
+    agent, only = visit.asked("agent") or None, visit.asked("only")
     if agent is not None:
         visit.viewer.require_see(agent)
-
-    def read(connection: Connection) -> tuple[list[ContestedEvent], list[DeadLetter]]:
-        return (
-            contested(connection, agent=agent, limit=ITEMS_MAX),
-            dead_letters.newest(connection, limit=ITEMS_MAX, unsent=True) if agent is None else [],
-        )
-
-    events, letters = visit.reports.read("review", read, agent)
-    queue = ReviewQueue(
-        candidates=[row for row in rows if row.state is State.PERSON and agent in (None, row.agent.name)],
-        contested=[event for event in events if visit.viewer.may_see(event.kept.event.agent)],
-        abstained=[
-            row
-            for row in rows
-            if row.agent.last is not None
-            and row.agent.last.verdict is Verdict.ABSTAIN
-            and agent in (None, row.agent.name)
-        ][:ITEMS_MAX],
-        letters=letters if sees_all else [],
+    rows = [
+        row
+        for row in agent_rows(visit.reports.status(), visit.reports.curves(), visit.reports.feedback())
+        if visit.viewer.may_see(row.agent.name) and agent in (None, row.agent.name)
+    ]
+    candidates = [row for row in rows if row.state is State.PERSON]
+    abstained = [row for row in rows if _was_not_decided(row)]
+    opened = None if visit.viewer.sees_all else visit.viewer.grant.agents
+    sees_letters = opened is None and agent is None
+    sizes = {
+        "candidates": len(candidates),
+        "contested": sum(row.contested for row in rows),
+        "abstained": len(abstained),
+        "letters": visit.reports.feedback().unsent if sees_letters else 0,
+    }
+    page = visit.page_of(sizes.get(only, 0), ITEMS_A_PAGE)
+    events, letters = _read(
+        visit, opened if agent is None else frozenset({agent}), page, sees_letters=sees_letters
     )
     return visit.page(
         "review.html",
-        queue=queue,
+        queue=ReviewQueue(
+            candidates=page.items(candidates),
+            contested=events,
+            abstained=page.items(abstained),
+            letters=letters,
+            sizes=sizes,
+        ),
         kinds=KINDS,
-        only=visit.asked("only"),
+        only=only,
         agent=agent,
-        document=document,
+        page=page,
+        document=visit.reports.status(),
         asked=asked,
         reply_text=reply_text,
         changed_words=changed_words,
         text_of=_text_of,
     )
+
+
+def _was_not_decided(row: AgentRow) -> bool:
+    """Whether the gate could not judge the agent's last version."""
+    return row.agent.last is not None and row.agent.last.verdict is Verdict.ABSTAIN
+
+
+def _read(
+    visit: Visit, agents: frozenset[str] | None, page: ListPage, *, sees_letters: bool
+) -> tuple[list[ContestedEvent], list[DeadLetter]]:
+    """The contested events of these agents (None: of all) and the dead letters that are on the page."""
+
+    def read(connection: Connection) -> tuple[list[ContestedEvent], list[DeadLetter]]:
+        events = contested(connection, agents=agents, limit=page.size, offset=page.first)
+        if not sees_letters:
+            return events, []
+        return events, dead_letters.newest(connection, limit=page.size, offset=page.first, unsent=True)
+
+    return visit.reports.read("review", read, agents, page.first, sees_letters)
 
 
 def _text_of(letter: DeadLetter) -> str:

@@ -1,5 +1,6 @@
 """Rollouts: which versions are on their way to all users, what was counted of each, and how to intervene."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -12,6 +13,9 @@ from ledger.versions.canary import ALL, CanaryStep, open_steps, steps_of
 from ledger.versions.evidence import LiveComparison
 from serving.canary.observing import CanaryObserver, comparison
 from serving.canary.steps import CanaryOptions, next_share
+
+ROLLOUTS_A_PAGE = 20
+"""Each of them costs about a dozen statements."""
 
 ON_THE_WAY = (State.JUDGING, State.PERSON, State.ROLLOUT, State.HELD)
 """States of agents that the page shows."""
@@ -40,20 +44,30 @@ def show_rollouts(visit: Visit) -> Response:
     document = visit.reports.status()
     rows = agent_rows(document, visit.reports.curves(), visit.reports.feedback())
     options = canary_options(visit.settings)
-    watched = visit.reports.read("rollouts", lambda connection: _watched(connection, options))
-    shown = [
+    steps = {step.agent: step for step in visit.reports.read("steps", open_steps)}
+    chosen = [
         row
         for row in rows
-        if visit.viewer.may_see(row.agent.name) and (row.state in ON_THE_WAY or row.agent.name in watched)
+        if visit.viewer.may_see(row.agent.name) and (row.state in ON_THE_WAY or row.agent.name in steps)
     ]
-    return visit.page("rollouts.html", document=document, rows=shown, watched=watched)
+    page = visit.page_of(len(chosen), ROLLOUTS_A_PAGE)
+    shown = page.items(chosen)
+    watched_steps = tuple(steps[row.agent.name] for row in shown if row.agent.name in steps)
+    watched = visit.reports.read(
+        "rollouts", lambda connection: _watched(connection, watched_steps, options), watched_steps
+    )
+    return visit.page(
+        "rollouts.html", document=document, rows=shown, watched=watched, all=len(chosen), page=page
+    )
 
 
-def _watched(connection: Connection, options: CanaryOptions) -> dict[str, WatchedRollout]:
-    """By agent, the version that is being watched."""
+def _watched(
+    connection: Connection, steps: Sequence[CanaryStep], options: CanaryOptions
+) -> dict[str, WatchedRollout]:
+    """By agent, the version that is being watched in one of these steps."""
     observer = CanaryObserver(options=options)
     watched = {}
-    for step in open_steps(connection):
+    for step in steps:
         observed = observer.read(connection, step)
         ruling = observer.rule(observed)
         watched[step.agent] = WatchedRollout(

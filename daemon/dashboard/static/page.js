@@ -52,9 +52,15 @@ function choose(item, scroll = true) {
   if (scroll) item.scrollIntoView({ block: "nearest" });
 }
 
+// Choose the next item, or the one before; past the last and before the first, go to the page beside this one.
 function step(by) {
   const all = items();
   const place = all.findIndex((item) => "chosen" in item.dataset);
+  const beside = document.querySelector(by > 0 ? "a[rel=next]" : "a[rel=prev]");
+  if (beside && place === (by > 0 ? all.length - 1 : 0)) {
+    location.assign(`${beside.href.split("#")[0]}#${by > 0 ? "first" : "last"}`);
+    return;
+  }
   choose(all[Math.max(0, Math.min(all.length - 1, place < 0 ? 0 : place + by))]);
 }
 
@@ -97,6 +103,9 @@ document.addEventListener("keydown", (event) => {
 
 // On a phone the menu scrolls: the present page must be in sight.
 document.querySelector("nav.menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+// Who came here with j or k goes on from the end where they came in.
+if (["#first", "#last"].includes(location.hash)) choose(items().at(location.hash === "#first" ? 0 : -1));
 
 async function follow() {
   await refresh();
