@@ -65,3 +65,48 @@ def test_without_approvals_anchors_are_right_replies_that_nobody_objected_to() -
     assert len(by_part[Part.NEW]) == 25
     assert len(by_part[Part.ANCHOR]) > 25
     assert not any(anchor.reply.text == "no" for anchor in by_part[Part.ANCHOR])
+
+
+class DecidingAgent(ListeningAgent):
+    """An agent that decides wrongly by a rule, and says the right thing after the right call."""
+
+    def said(self, tasks: Sequence[Task]) -> list[str]:
+        return ["no" if task.comment and task.then else task.wanted for task in tasks]
+
+
+def test_operators_end_conversations_and_nobody_objects_to_what_follows_a_corrected_call() -> None:
+    agent: Any = DecidingAgent()
+    method = Method(corrections=10, takeovers=6)
+    feedback = SimulatedFeedback(read_world(SHOP), "desk", agent, seed=1, method=method)
+    with pytest.raises(Stop):
+        feedback.teach(1)
+    new = [episode for episode in agent.lesson.episodes if episode.part is Part.NEW]
+    events = {event for episode in new for event in episode.events}
+    assert (len(events), len(new)) == (16, 22), "a takeover has a call and last words"
+    anchors = [episode for episode in agent.lesson.episodes if episode.part is Part.ANCHOR]
+    after_a_corrected_call = [
+        anchor for anchor in anchors if "vip" in str(anchor.messages) and "finance" in str(anchor.reply)
+    ]
+    assert len(after_a_corrected_call) >= 5
+
+
+class WordlessAgent(ListeningAgent):
+    """An agent that decides wrongly by a rule, and says something wrong after the right call too."""
+
+    def said(self, tasks: Sequence[Task]) -> list[str]:
+        lasts = [task.messages[-1].get("content") == '{"ok":true}' for task in tasks]
+        return [
+            "no" if task.comment or is_last else task.wanted
+            for task, is_last in zip(tasks, lasts, strict=True)
+        ]
+
+
+def test_wrong_words_after_a_corrected_call_are_corrected_by_the_same_person() -> None:
+    agent: Any = WordlessAgent()
+    method = Method(corrections=10)
+    feedback = SimulatedFeedback(read_world(SHOP), "desk", agent, seed=1, method=method)
+    with pytest.raises(Stop):
+        feedback.teach(1)
+    replies = [episode.reply for episode in agent.lesson.episodes if episode.part is Part.NEW]
+    assert len(replies) == 10
+    assert sum("finance looks at" in str(reply) for reply in replies) >= 4
