@@ -32,6 +32,7 @@ import torch
 from bench.commit import commit
 from bench.experiment_device import measure_device
 from bench.experiment_plan import RowPlan, ratio_of_rows
+from bench.experiment_rewards import reward_differences
 from bench.experiment_training import training_ratio
 from bench.finished_runs import append_run, read_runs
 from bench.recorded_rollouts import RECORDS
@@ -106,6 +107,7 @@ def report(rows: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> di
         "experiments_at_90_by_step_9": [row["at_90_by_step_9"] for row in compute[8]],
         "reward_n8": [(row["reward_first"], row["reward_last"]) for row in compute[8]],
         "reward_n1": [(row["reward_first"], row["reward_last"]) for row in compute[1]],
+        "reward_n8_minus_n1": reward_differences(compute[8], compute[1]),
         "retail_final_ratio_n2": ratio_of_rows(retail, 1, 2, "final_s"),
         "retail_step_ratio_n2": ratio_of_rows(retail, 2, 1, "step_s"),
         "retail_reward_n2": _first_and_last(retail.get(2)),
