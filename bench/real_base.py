@@ -26,10 +26,10 @@ from engine.lesson import Learned
 from engine.recipe import recipe_from
 from engine.warm_engine import WarmEngine
 from examples.house_rules.rehearsed_gate import rule_on_answers
-from examples.house_rules.simulated_feedback import without_spans
 from examples.real_base.make import REAL_BASE, ROOT
 from examples.real_base.prose_world import ProseWorld, read_prose_world
 from ledger.versions.decisions import Verdict
+from rewards.episode import without_spans
 from rewards.suite import SuiteQuestion
 from serving.fleet.answers import SAMPLES
 from serving.fleet.questions import Question

@@ -115,6 +115,7 @@ class Recipe:
     replay_share: float = 0.2
     anchor_share: float = 0.4
     coefficients: Mapping[Term, float] = field(default_factory=lambda: dict(COEFFICIENTS))
+    spans: bool = True  # the characters that a person changed have half of a correction's weight
     preference_beta: float = 0.1
     policy_clip_low: float = 0.8
     policy_clip_high: float = 1.28

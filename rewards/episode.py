@@ -5,7 +5,7 @@ that the engine imports from `rewards/`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -100,6 +100,12 @@ class Episode:
         assert self.messages, "an episode answers something"
         assert self.mass > 0.0
         assert self.advantage is None or (self.rejected is None and -2.0 <= self.advantage <= 2.0)
+
+
+def without_spans(episode: Episode) -> Episode:
+    """The episode with every character of equal weight."""
+    rejected = episode.rejected and replace(episode.rejected, spans=())
+    return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)
 
 
 def first_user_text(messages: Sequence[Message]) -> str:

@@ -19,7 +19,7 @@ from ledger.learning.turns import Turn
 from ledger.turn_states import TurnPart
 from ledger.versions.lineage import BASE, Version, version
 from rewards.baseline import baselines_from_json
-from rewards.episode import Part
+from rewards.episode import Part, without_spans
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.silence import silent_approval
@@ -94,7 +94,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
         parent=None if parent is None else store / parent.path,
         recipe=recipe,
         seed=plan.seed,
-        episodes=episodes,
+        episodes=episodes if recipe.spans else tuple(map(without_spans, episodes)),
     )
     return PreparedTurn(
         lesson=lesson,

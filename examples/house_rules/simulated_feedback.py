@@ -27,7 +27,7 @@ from ledger.events import Interaction, KeptEvent, Kind, Role
 from ledger.versions.evidence import Pair
 from rewards.baseline import NO_BASELINES
 from rewards.batch import choose
-from rewards.episode import Episode
+from rewards.episode import without_spans
 from rewards.exchange import History
 from rewards.labelling import episodes_of_turn
 from rewards.replies import Reply, reply_text
@@ -289,9 +289,3 @@ class SimulatedFeedback:
             seed=seed,
             episodes=episodes if self._method.spans else tuple(map(without_spans, episodes)),
         )
-
-
-def without_spans(episode: Episode) -> Episode:
-    """The episode with every character of equal weight."""
-    rejected = episode.rejected and replace(episode.rejected, spans=())
-    return replace(episode, reply=replace(episode.reply, spans=()), rejected=rejected)

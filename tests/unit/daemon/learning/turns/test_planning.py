@@ -241,6 +241,24 @@ def test_one_person_is_enough_where_no_version_answers_users(database: Database)
     assert new_events(database, plan(database)) == {"a0", "a1", "a2"}
 
 
+@pytest.mark.parametrize("spans", [True, False])
+def test_a_recipe_says_whether_what_was_changed_weighs_more(
+    database: Database, tmp_path: Path, spans: bool
+) -> None:
+    keep(database, *(build_correction(f"a{n}", "ann") for n in range(3)))
+    recipe = {"spans": spans}
+    declare(database, Agent(name="billing", base_hash=BASE_HASH, gate=GateMode.OFF, recipe=recipe))
+    planned = plan(database).plan
+    assert planned is not None
+    token = lease(database, "billing")["billing"]
+    opened = passes.open_pass(database, [replace(planned, token=token)], holder="learner", form={})
+    lesson = prepare_turn(database, tmp_path, opened.turns[0]).lesson
+    assert len(lesson.episodes) == 3
+    for episode in lesson.episodes:
+        assert episode.rejected is not None
+        assert bool(episode.reply.spans) is bool(episode.rejected.spans) is spans
+
+
 def test_why_an_event_waits_is_stored_with_it(database: Database) -> None:
     keep(database, build_correction("a1", "ann"))
     plan(database)
