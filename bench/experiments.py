@@ -63,8 +63,8 @@ RETAIL = RowPlan(
     experiments=2,
     steps=10,
     groups=12,
-    samples=6,
-    tool_s=2.0,
+    samples=8,
+    tool_s=4.0,
 )
 SEEDS = (1, 2, 3)
 REGIMES = ("latency", "compute", "cold", "retail")

@@ -225,7 +225,22 @@ def _experiments(result: Mapping[str, Any]) -> Sequence[Row]:
                 "–" if alone is None else f"{alone:.0%} at the tenth step, one by one",
             )
         )
-    return rows
+    return [*rows, *_retail(result)]
+
+
+def _retail(result: Mapping[str, Any]) -> Sequence[Row]:
+    """Two experiments on the support of a shop; nothing where they were not measured."""
+    if result.get("retail_final_ratio_n2") is None:
+        return ()
+    (before, after), reported = result["retail_reward_n2"], result["reported"]
+    return (
+        (
+            "how much sooner two experiments on the support of a shop end at once than one by one",
+            f"{result['retail_final_ratio_n2']:.2f}",
+            f"{reported['retail_final_ratio_n2']:.2f}, the same report",
+        ),
+        ("mean reward of these two at once, first and last step", f"{before:.0%}, {after:.0%}", "–"),
+    )
 
 
 _FASTEST = "100%, the machine's fastest matrix product"
