@@ -24,6 +24,23 @@ from tests.unit.ledger.ledger_builder import BASE_HASH, build_ledger
 from tests.unit.ledger.turn_builder import build_decision, build_version, refuse
 
 PARITY = {"difference_nats": 0.0021, "allowed_nats": 0.05, "tokens": 96, "probes": 4, "same_base": True}
+PAGES = {
+    "agents": "/agents",
+    "agent": "/agents/billing",
+    "version": "/versions/billing@v4?answers=all",
+    "event": "/event?uid=dev%23200",
+    "events": "/events?agent=billing",
+    "review": "/review",
+    "rollouts": "/rollouts",
+    "learner": "/learner",
+    "intake": "/intake",
+    "fleet": "/fleet",
+    "playground": "/playground?agent=billing",
+    "key": "/key",
+    "refused": "/agents/nobody",
+}
+"""The address of each page, with something to show."""
+
 REPLICAS = ("http://127.0.0.1:8001", "http://127.0.0.1:8002")
 
 
@@ -41,19 +58,26 @@ class DashboardLedger:
 
 def build_dashboard_ledger(path: Path) -> DashboardLedger:
     """Write the ledger into a new file."""
-    database = build_ledger(path, "billing", "coder", "legal", "sql")
+    database = build_ledger(path)
+    keys = fill_dashboard_ledger(database)
+    database.close()
+    return DashboardLedger(path=path, keys=keys)
+
+
+def fill_dashboard_ledger(database: Database) -> dict[str, str]:
+    """Store all of it in an empty ledger. Returns the text of each key by its name."""
+    for name in ("billing", "coder", "legal", "sql"):
+        declare(database, Agent(name=name, base_hash=BASE_HASH))
     declare(database, Agent(name="billing", base_hash=BASE_HASH, confirm=True, capture=True))
     _billing(database)
     _sql(database)
     _coder(database)
     _replicas(database)
-    keys = {
+    return {
         "lead": _key(database, "lead", Right.READ, Right.ACT, Right.TALK),
         "reader": _key(database, "reader", Right.READ),
         "sql-lead": _key(database, "sql-lead", Right.READ, Right.ACT, agents=frozenset({"sql"})),
     }
-    database.close()
-    return DashboardLedger(path=path, keys=keys)
 
 
 def build_correction(id: str, wanted: str | None = None, **changed: Any) -> Event:

@@ -21,6 +21,7 @@ def add_to(app: typer.Typer, *, ask: str, act: str, set_up: str) -> None:
     """Register these commands under their headings in the help."""
     app.add_typer(letters, name="dead-letters", rich_help_panel=ask)
     app.command("audit", rich_help_panel=ask)(audit)
+    app.command("passes", rich_help_panel=ask)(passes)
     app.command("replay", rich_help_panel=ask)(replay)
     app.command("forget", rich_help_panel=act)(forget)
     app.add_typer(topics, name="topics", rich_help_panel=set_up)
@@ -220,6 +221,18 @@ def audit(
     from daemon.commands import audit
 
     audit.show_audit(settings_of(context), verify=verify, offline=offline, as_json=as_json)
+
+
+def passes(
+    context: Context,
+    agent: Annotated[str | None, typer.Option(help="Only turns of this agent.")] = None,
+    limit: Annotated[int, typer.Option(help="Passes, failures and delays at most.", min=1, max=1000)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what learners did: passes, what did not come to serve, and how long corrections took."""
+    from daemon.commands.training import passes
+
+    passes.show_passes(settings_of(context), agent=agent, limit=limit, as_json=as_json)
 
 
 def replay(

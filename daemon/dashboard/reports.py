@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from daemon.commands.documents.status_document import StatusDocument, read_status
 from daemon.dashboard.cached_reports import ReportCache
+from daemon.process import probing
 from daemon.settings import Settings
 from ledger.access.keys import AccessKey, keys_by_id
 from ledger.database import Connection, Database
@@ -60,6 +61,10 @@ class Reports:
     def keys(self) -> Mapping[str, AccessKey]:
         """The keys of clients, by id."""
         return self.cache.get("keys", lambda: self._read(keys_by_id), is_patient=True)
+
+    def roles(self) -> Mapping[str, Any]:
+        """Whether each role on this machine is ready; empty if no ports are set."""
+        return self.cache.get("roles", lambda: probing.roles(self.settings))
 
     def read(self, name: str, read: Callable[[Connection], Report], *key: Hashable) -> Report:
         """The report `name` of that key, read in one snapshot of the ledger, or as cached."""

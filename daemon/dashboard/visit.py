@@ -71,6 +71,13 @@ class Visit:
         pages = max(1, -(-total // size))
         return ListPage(number=min(self.asked_page(), pages), count=pages, size=size)
 
+    def asked_number(self, name: str) -> int | None:
+        """A parameter that is the number of something; None if it is not given. Raises `RequestRefused`."""
+        text = self.asked(name)
+        if text and not (text.isascii() and text.isdigit()):
+            raise RequestRefused(400, f"{name}: a number from 0", name)
+        return int(text[:18]) if text else None
+
     def asked_time(self, name: str) -> float:
         """A parameter that is a time, in seconds since 1970; the end of time if it is not given."""
         text = self.asked(name)

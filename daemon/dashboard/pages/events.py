@@ -53,12 +53,10 @@ def show_events(visit: Visit) -> Response:
         status=_one_of(visit, "status", Status),
         role=_one_of(visit, "role", Role),
         since_s=visit.asked_time("since") if visit.asked("since") else None,
+        turn=visit.asked_number("turn"),
     )
     visit.viewer.require_see(chosen.agent)
-    before = visit.asked("before")
-    if before and not (before.isascii() and before.isdigit()):
-        raise RequestRefused(400, "before: the number of an event", "before")
-    before_seq = int(before[:18]) if before else None
+    before_seq = visit.asked_number("before")
     if chosen.agent is not None and chosen.agent not in visit.reports.status().agents:
         raise CommandFailed(f"no agent {chosen.agent[:60]}; the list of agents has them all")
     kept = visit.reports.read(

@@ -7,7 +7,6 @@ from starlette.responses import Response
 from daemon.commands.broker import broker_away
 from daemon.console import CommandFailed
 from daemon.dashboard.visit import Visit
-from daemon.process import probing
 from daemon.roles.startup import cluster_of
 from feedback.inspection import BrokerAway, extents
 from feedback.topics import Topics
@@ -36,7 +35,7 @@ def show_intake(visit: Visit) -> Response:
         ends=ends,
         asked=bool(visit.asked("lag")),
         trouble=trouble,
-        roles=visit.reports.cache.get("roles", lambda: probing.roles(visit.settings)),
+        roles=visit.reports.roles(),
     )
 
 

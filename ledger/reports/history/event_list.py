@@ -6,7 +6,8 @@ from sqlalchemy import Connection, select
 
 from ledger.events import KeptEvent
 from ledger.learning.event_queries import events_by_seq
-from ledger.schema import events
+from ledger.schema import events, turn_events
+from ledger.turn_states import TurnPart, in_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class EventFilter:
     status: str | None = None
     role: str | None = None
     since_s: float | None = None  # stored at that time or later
+    turn: int | None = None  # new in that turn
 
 
 def event_list(
@@ -37,6 +39,11 @@ def event_list(
             query = query.where(column == value)
     if chosen.since_s is not None:
         query = query.where(events.c.received_s >= chosen.since_s)
+    if chosen.turn is not None:
+        members = select(turn_events.c.event_seq).where(
+            turn_events.c.turn_id == chosen.turn, in_part(TurnPart.NEW)
+        )
+        query = query.where(events.c.seq.in_(members))
     if before_seq is not None:
         query = query.where(events.c.seq < before_seq)
     by_seq = events_by_seq(connection, connection.scalars(query.order_by(events.c.seq.desc()).limit(limit)))

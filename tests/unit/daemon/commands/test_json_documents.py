@@ -17,6 +17,7 @@ COMMANDS = {
     "dead-letters-show": ("dead-letters", "show", "3"),
     "forget": ("forget", "--author", "ann", "--dry-run"),
     "ledger-size": ("ledger", "size"),
+    "passes": ("passes",),
     "receipt-dead-letter": ("receipt", "ide#lost"),
     "receipt-evidence": ("receipt", "dev#g1"),
     "receipt-live": ("receipt", "dev#e1"),
@@ -29,6 +30,10 @@ COMMANDS = {
 CHANGING = (
     (re.compile(r"\b1[6-9]\d{8}\.\d+|\b2\d{9}\.\d+"), "<time>"),
     (re.compile(r'("oldest_age_s"): \d+\.\d+'), r"\1: <age>"),
+    (
+        re.compile(r'("(?:seconds|median_s|longest_s|wait|train|judge|swap)"): -?\d+\.\d+'),
+        r"\1: <seconds>",
+    ),
     (re.compile(r'("(?:size_bytes|database_bytes|used)"): \d+'), r"\1: <bytes>"),
     (re.compile(r'("whom"): "[0-9a-f]+"'), r'\1: "<fingerprint>"'),
 )

@@ -23,7 +23,7 @@ from ledger.learning.event_queries import event_by_uid
 from ledger.versions import routing
 from ledger.versions.decisions import decisions_of
 from ledger.versions.desired import champion
-from tests.dashboard_ledger import DashboardLedger
+from tests.dashboard_ledger import PAGES, DashboardLedger
 from tests.fakes.vllm import FakeVLLM
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -47,20 +47,6 @@ FLAGS = (
 )
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SIZES = {"wide": (1280, 900), "phone": (390, 844)}
-PAGES = {
-    "agents": "/agents",
-    "agent": "/agents/billing",
-    "version": "/versions/billing@v4?answers=all",
-    "event": "/event?uid=dev%23200",
-    "events": "/events?agent=billing",
-    "review": "/review",
-    "rollouts": "/rollouts",
-    "intake": "/intake",
-    "fleet": "/fleet",
-    "playground": "/playground?agent=billing",
-    "key": "/key",
-    "refused": "/agents/nobody",
-}
 
 
 class Served:

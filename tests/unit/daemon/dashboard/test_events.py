@@ -9,7 +9,7 @@ def test_an_event_is_followed_from_its_offset_to_the_version_that_serves(browser
     page = browser.get("/event?uid=dev%23200")
     assert "clorad.feedback[0] 17" in page
     assert "train: it may be learned from" in page
-    assert "2 in pass 2: trained" in page
+    assert "2 in pass 2 : trained" in page
     assert "v2-000002 ✓ promoted" in page
     assert "live: the version that serves was taught it" in page
     assert "cancelling is not dropping" in page

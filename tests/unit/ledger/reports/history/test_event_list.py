@@ -6,6 +6,7 @@ from ledger.database import Database
 from ledger.events import Kind, Role
 from ledger.reports.history.event_list import EventFilter, event_list
 from tests.unit.ledger.event_builder import build_event, keep
+from tests.unit.ledger.turn_builder import build_version
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,15 @@ def test_a_filter_chooses_events(database: Database, chosen: EventFilter, ids: l
     with database.read() as connection:
         events = event_list(connection, chosen, before_seq=None, limit=10)
     assert [kept.event.id for kept in events] == ids
+
+
+def test_the_events_of_a_turn_are_those_that_were_new_in_it(database: Database) -> None:
+    keep(database, build_event("e1"), build_event("e2", role=Role.GATE))
+    build_version(database)
+    keep(database, build_event("e3"))
+    with database.read() as connection:
+        events = event_list(connection, EventFilter(turn=1), before_seq=None, limit=10)
+    assert [kept.event.id for kept in events] == ["e1"]
 
 
 def test_a_page_begins_where_the_one_before_ended(database: Database) -> None:
