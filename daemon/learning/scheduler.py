@@ -14,7 +14,7 @@ from daemon.learning.turns.parts import Readiness
 from daemon.settings import Settings
 from engine.recipe import recipe_from
 from ledger.database import Connection
-from ledger.learning.agents import Agent
+from ledger.learning.agents import NOT_YET, Agent
 from ledger.learning.backlog import Backlog
 from ledger.learning.retries import NextTry, next_try
 from ledger.learning.silent_replies import StayingReplies, staying_replies
@@ -217,9 +217,11 @@ def _whole_waits_for(backlog: Backlog, freshness: Freshness) -> str | None:
     shortage = _shortage(backlog, freshness)
     if upcoming.at_once and (shortage is None or not backlog.news):
         return shortage
+    needed = freshness.events_min if backlog.events_min is None else backlog.events_min
+    if needed == NOT_YET:
+        return "the rest of its step"
     if backlog.oldest_age_s >= freshness.age_s_max:
         return None
-    needed = freshness.events_min if backlog.events_min is None else backlog.events_min
     if (gathered := untaught + backlog.unconfirmed) < needed:
         return f"more events: {gathered} of {needed}"
     return shortage
@@ -236,10 +238,8 @@ def next_turn(backlog: Backlog, freshness: Freshness) -> NextTry:
 
 
 def _quota(used: Usage) -> str:
-    return (
-        f"its quota, {math.ceil(used.wait_s / 60)} min:"
-        f" {used.tokens:,} of {used.tokens_max:,} tokens in the last hour"
-    )
+    minutes = math.ceil(used.wait_s / 60)
+    return f"its quota, {minutes} min: {used.tokens:,} of {used.tokens_max:,} tokens in the last hour"
 
 
 def _shortage(backlog: Backlog, freshness: Freshness) -> str | None:

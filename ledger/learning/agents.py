@@ -20,6 +20,10 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What an agent's name must match: it is a part of paths, of model names and of headers."""
 
 
+NOT_YET = 2**31 - 1
+"""The `events_min` of an agent that is not due whatever waits: a step of its experiment is not complete."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """One agent: it learns, and is served under a name that stays the same."""

@@ -15,15 +15,12 @@ from daemon.settings import Settings
 from daemon.settings_file import one_line
 from engine.recipe import Term, recipe_from
 from ledger.experiments.steps import LearnsFrom
-from ledger.learning.agents import NAME_PATTERN
+from ledger.learning.agents import NAME_PATTERN, NOT_YET
 
 EXPERIMENTS_MAX = 64
 SYNCHRONOUS: Mapping[str, Any] = {"preset": "grpo", "staleness_max": 0}
 """The recipe of an experiment on outcomes, before the file's changes: a step learns from what its own version
 sampled. One on corrections has the default recipe, in which outcomes teach nothing."""
-
-NOT_YET = 2**31 - 1
-"""Untaught events that no agent ever has: a step that is not complete makes it not due."""
 
 Name = Annotated[str, Field(pattern=rf"^{NAME_PATTERN}$")]
 

@@ -20,6 +20,7 @@ from daemon.learning.scheduler import (
     waiting_reason,
     waits_for_replies,
 )
+from ledger.learning.agents import NOT_YET
 from ledger.learning.backlog import Backlog
 from ledger.learning.retries import BatchPart, LastTry, Retry
 from ledger.learning.silent_replies import StayingReplies
@@ -63,6 +64,11 @@ def test_an_agent_with_a_batch_of_its_own_waits_for_just_that_many():
     batch = {"gate": GateMode.OFF, "gate_new": 0, "events_min": 4}
     assert due_backlogs([a_backlog(untaught=4, **batch)], FRESHNESS)
     assert waiting_reason(a_backlog(untaught=3, **batch), FRESHNESS) == "more events: 3 of 4"
+
+
+def test_a_step_that_is_not_complete_makes_nobody_due_however_old_it_is():
+    waiting = a_backlog(untaught=200, gate=GateMode.OFF, events_min=NOT_YET, oldest_age_s=1e6)
+    assert waiting_reason(waiting, FRESHNESS) == "the rest of its step"
 
 
 @pytest.mark.parametrize("scarce", [{"untaught": 1}, {"gate_new": 0}])

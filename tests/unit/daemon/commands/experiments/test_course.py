@@ -9,13 +9,13 @@ import pytest
 
 from daemon.commands.experiments.course import BUDGET_USED, GRACE_S, STOPPED, ExperimentCourse
 from daemon.commands.experiments.environments import OrderDone
-from daemon.commands.experiments.plan import NOT_YET, ExperimentPlan
+from daemon.commands.experiments.plan import ExperimentPlan
 from daemon.commands.experiments.results import StepResult, read_results, stop_file
 from daemon.setting_groups.experiments import ExperimentSettings
 from ledger.database import Database
 from ledger.events import Event, Interaction, Kind, Status
 from ledger.experiments.steps import LearnsFrom, begin_mark
-from ledger.learning.agents import Agent, all_agents, declare, set_events_min
+from ledger.learning.agents import NOT_YET, Agent, all_agents, declare, set_events_min
 from ledger.learning.event_queries import mark as mark_events
 from ledger.learning.event_queries import untaught
 from ledger.versions.decisions import BY_NOBODY, Verdict

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.commands.experiments.plan import NOT_YET, read_plan
+from daemon.commands.experiments.plan import read_plan
 from daemon.commands.experiments.results import plan_values, results_of
 from daemon.console import CommandFailed
 from daemon.settings import Settings
 from ledger.experiments.steps import LearnsFrom
+from ledger.learning.agents import NOT_YET
 
 ROOT = Path(__file__).resolve().parents[5]
 HEAD = 'environment = ["python", "-m", "env"]\ngroups = 4\nsamples = 8\nsteps = 2\n'
