@@ -215,7 +215,7 @@ def check_what_was_taught(connection: Connection, agent: str, steps: Sequence[Ma
     assert set(connection.execute(query).all()) == {(Status.BARREN.value, NO_POLICY)}
 
 
-@pytest.mark.parametrize("file", [TAUGHT_FILE])
+@pytest.mark.parametrize("file", [TAUGHT_FILE], ids=["two that learn from corrections"])
 def test_each_correction_is_taught_once_although_the_learner_is_killed(
     stack: Stack, run: Process, ledger: Database
 ) -> None:
