@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from daemon.setting_groups.dashboard import DashboardSettings
 from daemon.settings import LedgerSettings, Settings
 from deploy.kafka.broker import free_port
 
-CHROMIUM = shutil.which("chromium") or ""
+CHROMIUM = shutil.which("chromium") if find_spec("playwright") else None
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 
@@ -97,6 +98,7 @@ def _paths() -> dict[str, str]:
         "events": "/events?agent=agent-0000&kind=correction",
         "review": "/review",
         "rollouts": "/rollouts",
+        "learner": "/learner",
     }
 
 
