@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from feedback import signing, wire
 from feedback.complaints import complaint
+from feedback.envelope import VALUE_BYTES_MAX
 from feedback.producer import KafkaRecord
 from feedback.redaction import RedactionCounts, Redactor
 from feedback.signing import SignedFields, SigningKey
@@ -42,7 +43,8 @@ def build_event_record(
 
     `key_id` is the API key that named the author, with its `rights`; intake believes both only where
     `signed_record` signed them. `numbers` are fields of `wire.IDS` that need no check; like those in `data`
-    they go where redaction changed something. Raises `ValueError`, which names the wrong fields.
+    they go where redaction changed something, and a prompt's where the record would be too large with them.
+    Raises `ValueError`, which names the wrong fields.
     """
     full = kind if kind in wire.TYPES else f"clorad.{kind}.v1"
     if full not in wire.TYPES:
@@ -75,11 +77,14 @@ def build_event_record(
         headers[f"ce_{signing.KEY}"] = key_id
     if joined := ",".join(sorted(rights)):
         headers[f"ce_{signing.RIGHTS}"] = joined
+    value = encode(kept)
+    if len(value) > VALUE_BYTES_MAX and kept.pop("prompt_token_ids", None) is not None:
+        value = encode(kept | {"ids_left_out": IdsLeftOut.TOO_LARGE.value})
     key = kept.get("conversation") or kept.get("key") or identity
     return KafkaRecord(
         topic=topic,
         key=str(key).encode(),
-        value=encode(kept),
+        value=value,
         headers=tuple((name, value.encode()) for name, value in headers.items()),
     )
 

@@ -112,13 +112,18 @@ class Redactor:
         """An event's data, redacted; its identifiers still differ from each other."""
         kept: dict[str, Any] = {}
         for key, item in data.items():
-            if key in NAMES and isinstance(item, str):
-                kept[key] = self.name(item, counts)
-            elif key == "target" and isinstance(item, dict):
-                kept[key] = {part: self.name(str(inner), counts) for part, inner in item.items()}
-            else:
+            if not self.is_identifier(key, item):
                 kept |= self.value({key: item}, counts)
+            elif isinstance(item, str):
+                kept[key] = self.name(item, counts)
+            else:
+                kept[key] = {part: self.name(str(inner), counts) for part, inner in item.items()}
         return kept
+
+    @staticmethod
+    def is_identifier(key: str, item: Any) -> bool:
+        """Whether this entry of an event's data is an identifier, or the two of a `target`, and no text."""
+        return (key in NAMES and isinstance(item, str)) or (key == "target" and isinstance(item, dict))
 
     def binary(self, raw: bytes, counts: RedactionCounts) -> bytes:
         """Bytes of no known form, redacted as if they were UTF-8, or else Latin-1."""

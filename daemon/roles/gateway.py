@@ -15,7 +15,7 @@ from daemon.setting_checks import is_loopback
 from daemon.settings import GatewaySettings, Settings
 from feedback.event_record import signed_record
 from feedback.producer import KafkaRecord, Producer, Sent
-from feedback.redaction import Redactor
+from feedback.redaction_process import ProcessRedactor
 from feedback.signing import gateway_key
 from feedback.tracing import name_ledger
 from ledger.database import Database
@@ -60,7 +60,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         if identity is None:
             return
         name_ledger(identity.ledger_id)
-        redactor = Redactor(identity.fingerprint)
+        redactor = ProcessRedactor(identity.fingerprint)
         options = settings.gateway
         producer = Producer(cluster_of(settings))  # of feedback, whose clients wait until Kafka has it
         captures = Producer(cluster_of(settings), linger_s=CAPTURES_LINGER_S)
@@ -101,6 +101,7 @@ def run(settings: Settings, stopping: threading.Event, health: Health) -> None:
         finally:
             for each in (producer, captures):
                 each.close(wait_s_max=CLOSE_S_MAX)
+            redactor.close()
 
 
 def access_of(settings: GatewaySettings) -> AccessOptions:

@@ -22,6 +22,7 @@ from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, open_env
 from feedback.event_record import build_event_record, signed_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.redaction_process import NotRedacted
 from feedback.reply_form import without_nulls
 from feedback.signing import SigningKey
 from feedback.tracing import event_span, traceparent_of
@@ -118,6 +119,8 @@ class FeedbackEndpoint:
             )
         except ValueError as fault:
             raise RequestRefused(400, str(fault), "event") from None
+        except NotRedacted:
+            raise RequestRefused(503, "not redacted in time; send it again", "not_redacted") from None
         # Without an author that the gateway knows, the event is what anybody could have sent: unsigned.
         return record if caller.author is None else signed_record(record, self._key)
 

@@ -23,6 +23,7 @@ from feedback.envelope import VALUE_BYTES_MAX, RecordRefused, parse
 from feedback.event_record import build_event_record
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent, TooManyWaiting
 from feedback.redaction import Redactor
+from feedback.redaction_process import NotRedacted
 from feedback.signing import GATEWAY_SOURCE
 from feedback.token_ids import IdsLeftOut
 from ledger.topic_names import INTERACTIONS_TOPIC
@@ -37,7 +38,7 @@ _captured = metrics.get_meter("serving").create_counter(
 
 SOURCE = GATEWAY_SOURCE
 
-LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "invalid")
+LOST = ("no_room", "too_large", "kafka_away", "not_acknowledged", "not_redacted", "invalid")
 """Fates of captures that something prevented: these are alerted on."""
 
 LEFT_OUT = (
@@ -172,9 +173,7 @@ class Recorder:
     def _record(self, capture: Capture, memory_bytes: int) -> str | None:
         """Send one capture. Returns its fate if that is known by now."""
         try:
-            record = self._event(capture, _prompt_of(capture.reply))
-            if len(record.value or b"") > VALUE_BYTES_MAX:
-                record = self._event(capture, {"ids_left_out": IdsLeftOut.TOO_LARGE.value})
+            record = self._event(capture)
             value = record.value or b""
             if len(value) > VALUE_BYTES_MAX:
                 return "too_large"
@@ -187,6 +186,9 @@ class Recorder:
             return refusal.unusable.reason.value
         except TooManyWaiting:
             return "kafka_away"
+        except NotRedacted as fault:
+            log.warning("interaction not redacted", agent=capture.agent, why=str(fault))
+            return "not_redacted"
         except _CAPTURE_FAULTS as fault:
             # A ValueError of `build_event_record` names fields, never what they hold; the text of others may.
             why = str(fault) if type(fault) is ValueError else type(fault).__name__
@@ -195,7 +197,7 @@ class Recorder:
         sending.add_done_callback(lambda future: self._sent(future, memory_bytes))
         return None
 
-    def _event(self, capture: Capture, prompt: Mapping[str, Any]) -> KafkaRecord:
+    def _event(self, capture: Capture) -> KafkaRecord:
         data: dict[str, Any] = {
             **capture.request,
             "agent": capture.agent,
@@ -210,7 +212,7 @@ class Recorder:
             data["reply"] = message
         if capture.restrictions:
             data["restrictions"] = list(capture.restrictions)
-        numbers = dict(prompt)
+        numbers = _prompt_of(capture.reply)
         if len(capture.reply.token_ids) == len(capture.reply.logprobs):
             numbers |= {"token_ids": capture.reply.token_ids, "logprobs": capture.reply.logprobs}
         if capture.conversation is not None:

@@ -148,11 +148,12 @@ def build_gateway(
     captures: Send | None = None,
     ack_s_max: float = 0.5,
     captures_bytes_max: int = 32 * 1024 * 1024,
+    redactor: Redactor | None = None,
     **options: Any,
 ) -> Iterator[RunningGateway]:
     """Feedback goes to `send`, what is captured to `captures`; what is not given, to `sends`."""
     sends = RecordedSends()
-    redactor = Redactor(lambda raw: f"{len(raw):06x}")
+    redactor = redactor or Redactor(lambda raw: f"{len(raw):06x}")
     gateway = Gateway(
         table=RoutingTable(database),
         recorder=Recorder(captures or sends, redactor, share=1.0, bytes_max=captures_bytes_max),

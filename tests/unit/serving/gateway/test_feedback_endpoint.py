@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from feedback.redaction_process import WAIT_S_MAX, ProcessRedactor
 from ledger.database import Database
 from tests.unit.serving.gateway.gateway_builder import LOOPBACK, RunningGateway, build_gateway, wait_until
 from tests.unit.serving.serving_environment import build_environment
@@ -30,10 +31,17 @@ EVENT = {
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+def redactor() -> Iterator[ProcessRedactor]:
+    redactor = ProcessRedactor(lambda raw: f"{len(raw):06x}")
+    yield redactor
+    redactor.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, redactor: ProcessRedactor) -> Iterator[RunningGateway]:
     with build_environment(tmp_path_factory.mktemp("feedback")) as environment:
         environment.agent("billing")
-        with build_gateway(environment.database) as running:
+        with build_gateway(environment.database, redactor=redactor) as running:
             wait_until(lambda: running.document("/routing").get("agents"))
             yield running
 
@@ -135,6 +143,19 @@ def test_secrets_are_removed_before_kafka_gets_the_event(gateway: RunningGateway
     secret = {**DATA, "corrected": "use card 4111 1111 1111 1111"}
     assert gateway.send("/v1/feedback", {**EVENT, "data": secret}).status_code == 202
     assert b"4111" not in (gateway.sends.records[0].value or b"")
+
+
+def test_a_large_event_that_is_not_redacted_in_time_may_be_sent_again(
+    gateway: RunningGateway, redactor: ProcessRedactor
+) -> None:
+    event = {**EVENT, "data": {**DATA, "corrected": "ask jane@example.com " * 2000}}
+    redactor.wait_s_max = 0.0
+    refused = gateway.send("/v1/feedback", event)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert gateway.sends.records == []
+    redactor.wait_s_max = WAIT_S_MAX
+    assert gateway.send("/v1/feedback", event).status_code == 202
+    assert json.loads(gateway.sends.records[0].value or b"")["corrected"] == "ask [email] " * 2000
 
 
 def test_one_conversation_stays_in_order(gateway: RunningGateway) -> None:

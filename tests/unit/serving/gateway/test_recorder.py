@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from feedback.envelope import VALUE_BYTES_MAX, parse
 from feedback.producer import KafkaRecord, NotAcknowledged, Sent
-from feedback.redaction import Redactor
+from feedback.redaction import RedactionCounts, Redactor
+from feedback.redaction_process import NotRedacted
 from feedback.token_ids import from_text, unpack
 from serving.gateway.captured_parts import CapturedReply
 from serving.gateway.recorder import Capture, Recorder
@@ -402,7 +403,7 @@ def test_a_request_that_escapes_make_long_is_captured(
     raw = json.dumps({"model": "billing", "messages": words}).encode()
     assert len(raw) > VALUE_BYTES_MAX
     gateway.send("/v1/chat/completions", raw)
-    wait_until(lambda: gateway.sends.records)
+    wait_until(lambda: gateway.sends.data("clorad.interactions"))
     assert gateway.sends.data("clorad.interactions")[0]["messages"] == words
 
 
@@ -418,6 +419,30 @@ def test_messages_of_another_form_are_counted_as_invalid(messages: Any) -> None:
     stopping.set()
     recorder.run(stopping)
     assert fates_since(before) == {"invalid": 1, "kept": 1}
+
+
+class FailingOnce(Redactor):
+    """The process that redacts ends with the first event."""
+
+    failed = False
+
+    def event_data(self, data: Mapping[str, Any], counts: RedactionCounts) -> dict[str, Any]:
+        """The same as `Redactor.event_data`, the second time."""
+        if not self.failed:
+            self.failed = True
+            raise NotRedacted
+        return super().event_data(data, counts)
+
+
+def test_a_capture_that_is_not_redacted_is_counted_and_not_sent() -> None:
+    before, sends, stopping = metric_values(FATES), RecordedSends(), threading.Event()
+    recorder = Recorder(sends, FailingOnce(lambda _: "f"), share=1.0, bytes_max=10**9)
+    for identity in ("i-1", "i-2"):
+        recorder.put(build_capture("ask jane@example.com", id=identity))
+    stopping.set()
+    recorder.run(stopping)
+    assert fates_since(before) == {"not_redacted": 1, "kept": 1}
+    assert sends.data("clorad.interactions")[0]["messages"] == [{"role": "user", "content": "ask [email]"}]
 
 
 ODD_JSON = st.recursive(
