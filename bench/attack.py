@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +39,7 @@ HONEST_PER_S, FEEDBACK_EACH, TRIES_MAX = 20.0, 10, 5
 REQUEST_S_MAX, SETTLE_S, SAMPLE_S = 20.0, 2.0, 0.05
 BARS = {"latency_ratio": 3.0, "latency_ms": 30.0, "rss_growth_mib": 64.0}
 QUICK_S, FULL_S = 5.0, 30.0
-QUICK_TOTAL_S_MAX = 90.0
+QUICK_TOTAL_S_MAX, FULL_TOTAL_S_MAX = 90.0, 600.0
 END_S = 5.0  # to end the processes
 
 
@@ -92,7 +92,10 @@ async def give_feedback(session: aiohttp.ClientSession, url: str, honest: Honest
 
 
 async def serve_honestly(url: str, gateway: psutil.Process, duration_s: float) -> Honest:
-    """Honest requests at fixed moments, whatever became of those before; the gateway's memory meanwhile."""
+    """Honest requests at fixed moments, whatever became of those before; the gateway's memory meanwhile.
+
+    Feedback that nobody accepts is given up soon after the last request.
+    """
     honest, asked = Honest(), []
     loop = asyncio.get_running_loop()
     timeout = aiohttp.ClientTimeout(total=REQUEST_S_MAX)
@@ -106,7 +109,9 @@ async def serve_honestly(url: str, gateway: psutil.Process, duration_s: float) -
             asked.append(asyncio.create_task(ask(session, url, honest)))
             if number % FEEDBACK_EACH == 0:
                 asked.append(asyncio.create_task(give_feedback(session, url, honest)))
-        await asyncio.gather(*asked)
+        _, late = await asyncio.wait(asked, timeout=REQUEST_S_MAX + 1.0)
+        for task in late:
+            task.cancel()
     sampling.cancel()
     return honest
 
@@ -126,18 +131,28 @@ def measure(
     attacks: Sequence[str],
     ends_s: float,
 ) -> list[dict[str, Any]]:
-    """One row for each attack, compared with the time before it; none for which no time is left."""
-    asyncio.run(serve_honestly(url, gateway, SETTLE_S))  # connections, caches
+    """One row for each attack, compared with the time before it; none for which no time is left.
+
+    A measurement that is not over at `ends_s` gives no row.
+    """
+
+    def serve(duration_s: float) -> Honest:
+        return asyncio.run(in_time(serve_honestly(url, gateway, duration_s), ends_s))
+
+    serve(SETTLE_S)  # connections, caches
     rows: list[dict[str, Any]] = []
     longest_s = 1.5 * duration_s
     for attack in attacks:
         began_s = time.monotonic()
         if began_s + longest_s > ends_s:
             break
-        quiet = asyncio.run(serve_honestly(url, gateway, duration_s / 2))
-        with attacking(attack, url) as file:
-            during = asyncio.run(serve_honestly(url, gateway, duration_s))
-            answers = Counter(file.read_text().split()[1:])
+        try:
+            quiet = serve(duration_s / 2)
+            with attacking(attack, url) as file:
+                during = serve(duration_s)
+                answers = Counter(file.read_text().split()[1:])
+        except TimeoutError:
+            break
         alive = gateway.is_running() and gateway.status() != psutil.STATUS_ZOMBIE
         rows.append(
             {
@@ -162,6 +177,11 @@ def measure(
         time.sleep(SETTLE_S)
         longest_s = max(longest_s, time.monotonic() - began_s)
     return rows
+
+
+async def in_time(measurement: Awaitable[Honest], ends_s: float) -> Honest:
+    """What was measured. Raises `TimeoutError` where it is not over at this moment of the monotonic clock."""
+    return await asyncio.wait_for(measurement, ends_s - time.monotonic())
 
 
 def within_bars(row: dict[str, Any]) -> bool:
@@ -258,11 +278,13 @@ def main() -> None:
     """`python -m bench.attack [--quick] --json`; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="accepted for symmetry; it always prints JSON")
-    parser.add_argument("--quick", action="store_true", help="five seconds an attack, and 90 s in all")
+    parser.add_argument(
+        "--quick", action="store_true", help="5 s an attack and 90 s in all, not 30 s and ten minutes"
+    )
     parser.add_argument("--attack", choices=ATTACKS, action="append", help="only this one; may be repeated")
     arguments = parser.parse_args()
     attacks = arguments.attack or list(ATTACKS)
-    ends_s = time.monotonic() + (QUICK_TOTAL_S_MAX - END_S if arguments.quick else float("inf"))
+    ends_s = time.monotonic() + (QUICK_TOTAL_S_MAX if arguments.quick else FULL_TOTAL_S_MAX) - END_S
     with tempfile.TemporaryDirectory(prefix="clorad-attack-") as folder:
         rows = run(Path(folder), QUICK_S if arguments.quick else FULL_S, attacks, ends_s)
     about = {"commit": commit(), "cores": os.cpu_count(), "load": os.getloadavg()[0], "bars": BARS}

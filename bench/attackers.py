@@ -72,10 +72,17 @@ async def large_bodies(address: Address) -> None:
 
 
 async def capture_flood(address: Address) -> None:
-    """Requests of nearly 2 MiB to an agent whose answers are captured; one character makes the text wide."""
-    text = "\N{GRINNING FACE}" + "4-1 " * 480_000
-    body = {"model": CAPTURED, "messages": [{"role": "user", "content": text}]}
-    await post_all(address, [json.dumps(body).encode()])
+    """Requests of nearly 2 MiB and of 200 KB to an agent whose answers are captured.
+
+    The small ones fit into an event: their tokens are asked for, decoded and packed, their texts redacted.
+    One character makes a text wide; the rest is slow to redact.
+    """
+    texts = ("4-1 " * 480_000, "4-1 " * 48_000, " token=abc " * 18_000, "4-1 " * 48_001)
+    bodies = [
+        {"model": CAPTURED, "messages": [{"role": "user", "content": "\N{GRINNING FACE}" + text}]}
+        for text in texts
+    ]
+    await post_all(address, [json.dumps(body).encode() for body in bodies])
 
 
 async def breaking_requests(address: Address) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector, web
@@ -17,6 +18,7 @@ from bench.attackers import BREAKS
 PATH = "/v1/chat/completions"
 TOKENS = 48
 CHARACTERS_A_TOKEN = 4
+LARGE_BYTES = 64 * 1024
 TOKEN_S = 0.02
 """Seconds between the tokens of a streamed answer: 50 tokens per second, as a busy GPU gives each user."""
 
@@ -44,9 +46,29 @@ def prompt_ids(body: dict[str, Any]) -> list[int] | None:
     return [1000 + number % 30_000 for number in range(len(texts) // CHARACTERS_A_TOKEN)]
 
 
+@lru_cache(maxsize=16)
+def prepared_answer(prompt_tokens: int, *, asks_for_tokens: bool) -> bytes:
+    """The whole answer to a large prompt of that length."""
+    wanted = {"logprobs": asks_for_tokens, "return_token_ids": asks_for_tokens}
+    prompt = [1000 + number % 30_000 for number in range(prompt_tokens)] if asks_for_tokens else None
+    whole = choice(slice(None), wanted, key="message")
+    head = {"id": "chat-1", "created": 1, "model": "base", "object": "chat.completion"}
+    return json.dumps({**head, "choices": [whole], "prompt_token_ids": prompt}).encode()
+
+
 async def answer(request: web.Request) -> web.StreamResponse:
-    """The whole answer, or one event for each token."""
-    wanted = await request.json()
+    """The whole answer, or one event for each token.
+
+    To a large prompt the same bytes are sent again, and the prompt itself is not decoded: the honest requests
+    at this replica would wait for that, and `bench.attack` would measure its own replica. What the gateway
+    has to read is the same.
+    """
+    raw = await request.read()
+    if len(raw) > LARGE_BYTES and b'"stream":true' not in raw:
+        asks_for_tokens = b'"return_token_ids":true' in raw
+        body = prepared_answer(len(raw) // CHARACTERS_A_TOKEN, asks_for_tokens=asks_for_tokens)
+        return web.Response(body=body, content_type="application/json")
+    wanted = json.loads(raw)
     if wanted.get("user") == BREAKS and request.transport is not None:
         request.transport.abort()
     head = {"id": "chat-1", "created": 1, "model": wanted["model"]}

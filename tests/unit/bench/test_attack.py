@@ -1,10 +1,14 @@
 """What the attack benchmark calls unnoticed."""
 
+import asyncio
+import json
+import time
 from typing import Any
 
 import pytest
 
-from bench.attack import Honest, result, within_bars
+from bench.attack import Honest, in_time, result, within_bars
+from bench.replica import choice, prepared_answer
 
 UNNOTICED: dict[str, Any] = {
     "gateway_alive": True,
@@ -52,3 +56,20 @@ def test_the_result_names_the_attacks_for_which_there_was_no_time() -> None:
 
 def test_a_gateway_that_died_fails_the_benchmark() -> None:
     assert not result([{**UNNOTICED, "gateway_alive": False}], ["floods", "large_bodies"])["passed"]
+
+
+def test_a_measurement_ends_when_the_time_is_over() -> None:
+    async def measurement() -> Honest:
+        await asyncio.sleep(60.0)
+        return Honest()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(in_time(measurement(), time.monotonic() + 0.01))
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_prepared_answer_has_the_tokens_of_the_usual_one(asks: bool) -> None:
+    prepared = json.loads(prepared_answer(50_000, asks_for_tokens=asks))
+    wanted = {"logprobs": asks, "return_token_ids": asks}
+    assert prepared["choices"] == [choice(slice(None), wanted, key="message")]
+    assert len(prepared["prompt_token_ids"] or []) == (50_000 if asks else 0)
