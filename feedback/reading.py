@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from feedback import signing, wire
+from feedback import kept_headers, signing, wire
 from feedback.complaints import complaint
 from feedback.envelope import VALUE_BYTES_MAX, Envelope, RecordRefused, decoded_or_not, open_envelope, parse
 from feedback.gateway_records import interaction_of, live_counts_of
@@ -33,16 +33,10 @@ from ledger.events import (
 from ledger.identity import Identity
 
 OVERSIZED_BYTES_KEPT = 64 * 1024
-_PLAIN_HEADERS = frozenset({"content-type", "ce_specversion", "ce_type", "ce_time", "traceparent"})
-_NAMING_HEADERS = frozenset({"ce_id", "ce_source"})
-
-_SEAL = frozenset({f"ce_{signing.SIGNER}", f"ce_{signing.SIGNATURE}"})
 _NUMBERS = re.compile(
     rb'"(?:[a-z_]{0,40}token[a-z_]{0,40}|logprobs)":\s*(?:\[[-+0-9.eE,\s]*\]|[-0-9][-+0-9.eE]*|""|null|true|false)'
 )
 """Fields of a capture such as `token_ids` and `max_tokens`, where they hold no text."""
-
-_SIGNATURE_FORM = re.compile(rb"[A-Za-z0-9+/]{43,86}={1,2}")
 
 _Name = Callable[[Any], Any]
 
@@ -78,7 +72,7 @@ class Reader:
         suspect_bytes = value is not None and (b"data_base64" in value or self._redactor.suspects(value))
         suspect = suspect_bytes
         # Names come from the value or the headers; where neither is suspect, no name is checked again.
-        suspect_around = self._redactor.suspects(_around(key, headers))
+        suspect_around = self._redactor.suspects(kept_headers.suspect_bytes(key, headers))
         content: Event | Interaction | LiveCounts | UnusableRecord
         try:
             envelope = open_envelope(value, headers)
@@ -100,16 +94,16 @@ class Reader:
         if value is not None and len(value) > VALUE_BYTES_MAX:
             value = value[:OVERSIZED_BYTES_KEPT]
         kept = self._redact_value(value, counts) if suspect and value is not None else value
-        kept_headers = headers
+        redacted_headers = headers
         if suspect_around:
             key = None if key is None else self._redact_identifier(key, counts)
-            kept_headers = tuple(
+            redacted_headers = tuple(
                 (name, self._redact_header(name, header, counts)) for name, header in headers
             )
-        if (kept, kept_headers) != (value, headers) and not _is_forged(content):
+        if (kept, redacted_headers) != (value, headers) and not _is_forged(content):
             # Its signature does not fit any more. Sent again, the record is an unsigned one.
-            kept_headers = tuple((name, header) for name, header in kept_headers if name not in _SEAL)
-        return Arrival(offset=offset, key=key, value=kept, headers=kept_headers, content=content)
+            kept, redacted_headers = kept_headers.without_seal(kept, redacted_headers)
+        return Arrival(offset=offset, key=key, value=kept, headers=redacted_headers, content=content)
 
     def _suspects_texts(self, envelope: Envelope, value: bytes) -> bool:
         """Whether there is anything to redact beside a capture's token ids and log-probabilities.
@@ -203,9 +197,9 @@ class Reader:
         )
 
     def _redact_header(self, name: str, header: bytes | None, counts: RedactionCounts) -> bytes | None:
-        if header is None or _is_plain(name, header):
+        if header is None or kept_headers.is_plain(name, header):
             return header
-        redact = self._redact_identifier if name in _NAMING_HEADERS else self._redactor.binary
+        redact = self._redact_identifier if kept_headers.holds_identifier(name) else self._redactor.binary
         return redact(header, counts)
 
     def _redact_identifier(self, identifier: bytes, counts: RedactionCounts) -> bytes:
@@ -260,20 +254,6 @@ def received_s(timestamp_ms: int, now_s: float) -> float:
     producer's clock, which may be ahead. Records without one (-1) are received now.
     """
     return min(now_s, timestamp_ms / 1000) if timestamp_ms > 0 else now_s
-
-
-def _around(key: bytes | None, headers: Headers) -> bytes:
-    """Key and headers that may hold something to redact, joined."""
-    return b"\0".join(
-        (key or b"", *(header for name, header in headers if header and not _is_plain(name, header)))
-    )
-
-
-def _is_plain(name: str, header: bytes) -> bool:
-    """Whether the header cannot hold anything to redact; a signature looks like a secret and is none."""
-    if name == f"ce_{signing.SIGNATURE}":
-        return _SIGNATURE_FORM.fullmatch(header) is not None
-    return name in _PLAIN_HEADERS
 
 
 def _is_forged(content: object) -> bool:

@@ -63,7 +63,7 @@ def letters_named(connection: Connection, uid: str) -> list[DeadLetter]:
 
 def event_names(letter: DeadLetter) -> Iterator[str]:
     """The id of the record's event, bare and as `SOURCE#ID`, in either mode of CloudEvents; else nothing."""
-    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
+    headers = {name.lower(): (value or b"").decode("utf-8", "replace") for name, value in letter.headers}
     named = [(headers.get("ce_source", ""), headers["ce_id"])] if "ce_id" in headers else []
     if not named and letter.value is not None:
         try:

@@ -63,6 +63,21 @@ def build_signed_headers(key: SigningKey, fields: SignedFields, **changed: bytes
     return build_headers("correction", **own | signed | changed)
 
 
+def build_structured(key: SigningKey, data: Any) -> dict[str, Any]:
+    fields = build_fields(form="json", data=data)
+    return {
+        "specversion": "1.0",
+        "id": fields.id,
+        "source": fields.source,
+        "type": fields.type,
+        "time": fields.time,
+        "cloradkey": fields.key,
+        "cloradrights": fields.rights,
+        **key.extensions(fields),
+        "data": data,
+    }
+
+
 def read(
     value: bytes | None, headers: Headers, *signers: TrustedSigner
 ) -> Event | Interaction | UnusableRecord:
@@ -180,19 +195,7 @@ class TestStructuredMode:
     STRUCTURED = (("content-type", b"application/cloudevents+json"),)
 
     def build_event(self, key: SigningKey, **changed: Any) -> dict[str, Any]:
-        fields = build_fields(form="json", data=CORRECTION)
-        return {
-            "specversion": "1.0",
-            "id": fields.id,
-            "source": fields.source,
-            "type": fields.type,
-            "time": fields.time,
-            "cloradkey": fields.key,
-            "cloradrights": fields.rights,
-            **key.extensions(fields),
-            "data": CORRECTION,
-            **changed,
-        }
+        return build_structured(key, CORRECTION) | changed
 
     @KEYS
     def test_any_spelling_of_the_same_json_is_the_same_event(self, key: SigningKey) -> None:
@@ -295,6 +298,30 @@ class TestWhatIsKeptOfASignedRecord:
         assert value is not None
         assert b"ann@example.com" not in value
         assert names == set()
+
+    def test_headers_in_capital_letters_are_the_same_ones(self) -> None:
+        headers = build_signed_headers(HMAC_KEY, build_fields(data=self.SECRET_TEXT, key=None, rights=None))
+        upper = tuple((name.upper(), value) for name, value in headers)
+        reader = Reader(IDENTITY, Redactor(IDENTITY.fingerprint), Signers([build_signer(HMAC_KEY)]))
+        arrival = reader.read(
+            offset=0, key=None, value=self.SECRET_TEXT, headers=upper, received_s=RECEIVED_S
+        )
+        assert isinstance(arrival.content, Event)
+        assert {"CE_ID", "CE_SOURCE", "CE_TYPE", "CE_TIME"} <= {name for name, _ in arrival.headers}
+        assert not [name for name, _ in arrival.headers if "CLORADSIG" in name]
+
+    @pytest.mark.parametrize("text", ["yes", "ask ann@example.com"])
+    def test_a_structured_record_loses_its_signature_only_where_it_was_redacted(self, text: str) -> None:
+        event = build_structured(HMAC_KEY, CORRECTION | {"corrected": text})
+        value = json.dumps(event).encode()
+        reader = Reader(IDENTITY, Redactor(IDENTITY.fingerprint), Signers([build_signer(HMAC_KEY)]))
+        first = reader.read(offset=0, key=None, value=value, headers=(), received_s=RECEIVED_S)
+        again = reader.read(offset=1, key=None, value=first.value, headers=(), received_s=RECEIVED_S)
+        assert isinstance(first.content, Event)
+        assert isinstance(again.content, Event), "it can be redriven"
+        assert (first.value == value) == (text == "yes")
+        assert first.content.trust is Trust.SIGNED
+        assert again.content.trust is (Trust.SIGNED if text == "yes" else Trust.UNSIGNED)
 
     def test_a_record_whose_signature_is_wrong_does_not_lose_it(self) -> None:
         _, names = self.kept(self.SECRET_TEXT, ce_id=b"another")
