@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -143,6 +144,26 @@ def test_a_wrong_secret_or_signature_is_a_401_and_changes_nothing(receiver: Rece
     assert [answer.status_code for answer in answers] == [401] * 5
     assert all(answer.json()["error"]["code"] == "bad_signature" for answer in answers)
     assert receiver.sent == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"a":' * 100 + b"1" + b"}" * 100, b"[" + b"1," * 30_000 + b"1]"]
+)
+def test_a_body_is_decoded_only_after_its_sender_is_known(receiver: Receiver, body: bytes) -> None:
+    answers = [
+        receiver.post("/bridges/ls", body, authorization="Bearer other"),
+        receiver.post("/bridges/ar", body, webhook_id="m", webhook_timestamp=str(int(time.time()))),
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+
+
+def test_a_webhook_that_waited_is_signed_with_the_time_in_its_body(receiver: Receiver) -> None:
+    body = json.dumps(build_argilla()).encode()
+    written = str(int(datetime.fromisoformat(build_argilla()["timestamp"]).timestamp()))
+    signature = base64.b64encode(hmac.digest(b"s" * 24, b".".join((b"m", written.encode(), body)), "sha256"))
+    headers = {"webhook_id": "m", "webhook_timestamp": str(int(time.time()))}
+    answer = receiver.post("/bridges/ar", body, **headers, webhook_signature=f"v1,{signature.decode()}")
+    assert answer.json() == {"annotations": ["repeated"]}
 
 
 @pytest.mark.parametrize(
