@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from feedback.people import person_of
 from ledger.events import Event, Kind
 from rewards.episode import Episode
 
@@ -23,7 +24,7 @@ TAKEOVER_SCALE_MAX = 4.0  # else one short takeover would weigh as much as forty
 def balance(credited: Credited, events: Mapping[int, Event]) -> dict[int, tuple[Episode, ...]]:
     """Apply the three rules below, in this order. Approvals without any rejection are left out."""
     seqs = {kind: frozenset(seq for seq, event in events.items() if event.kind is kind) for kind in Kind}
-    authors = {seq: event.author for seq, event in events.items()}
+    authors = {seq: person_of(event.author) for seq, event in events.items()}
     balanced = give_takeovers_half(credited, seqs[Kind.TAKEOVER])
     balanced = cap_authors(balanced, authors)
     return bound_approvals(balanced, seqs[Kind.APPROVE], seqs[Kind.REJECT])

@@ -5,13 +5,12 @@ are compared one by one, so a person gains nothing by mixing many forms, or hone
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from feedback.grouping import normalise
+from feedback.people import person_of
 from ledger.events import CORRECTING, KeptEvent, Kind
 from ledger.intake.ownership import JUDGE_RIGHT
 from rewards.answered_turns import said_by
@@ -91,10 +90,8 @@ def find_supporters(
 
 
 def author_of(kept: KeptEvent) -> str:
-    """The author's name for counting people. Names that differ in case, width, white space and invisible
-    characters only are one person."""
-    visible = "".join(letter for letter in kept.event.author if unicodedata.category(letter) != "Cf")
-    return normalise(visible)
+    """The author for counting people."""
+    return person_of(kept.event.author)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from feedback.people import person_of
 from ledger.events import FROM_PEOPLE, Signal
 from ledger.versions.canary import CanaryStep, share_at
 from ledger.versions.live_feedback import LiveFeedback
@@ -51,13 +52,14 @@ class FeedbackCounts:
         self._counted.add((feedback.signal, feedback.conversation))
         if not self._may_count(self._by_author, feedback):
             return
-        self._by_author[feedback.signal, feedback.author] += 1
+        author = person_of(feedback.author)
+        self._by_author[feedback.signal, author] += 1
         if of_canary:
             if feedback.version not in (None, self.canary):
                 return  # it was answered before its conversation became the canary's
             if not self._may_count(self._of_canary_by_author, feedback):
                 return
-            self._of_canary_by_author[feedback.signal, feedback.author] += 1
+            self._of_canary_by_author[feedback.signal, author] += 1
         self._counts[feedback.signal, share, of_canary] += 1
 
     def stands(self, uncounted: frozenset[int]) -> bool:
@@ -82,6 +84,6 @@ class FeedbackCounts:
 
     def _may_count(self, by_author: Counter[tuple[Signal, str]], feedback: LiveFeedback) -> bool:
         """Whether one more conversation of this author counts beside those of the others."""
-        own = by_author[feedback.signal, feedback.author]
+        own = by_author[feedback.signal, person_of(feedback.author)]
         others = sum(number for (signal, _), number in by_author.items() if signal is feedback.signal) - own
         return own < max(ONE_AUTHOR_MAX, others + 1)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from feedback.people import person_of
 from ledger.versions.canary import CanaryStep, share_at
 from ledger.versions.live_outcomes import LiveOutcome
 from ledger.versions.routing import is_in_share
@@ -54,7 +55,7 @@ def count_outcomes(
         if outcome.version not in (None, canary if of_canary else champion):
             continue  # it was answered before its conversation became the canary's
         compared.add(outcome.conversation)
-        author = None if outcome.is_trusted or authors_min < 2 else outcome.author
+        author = None if outcome.is_trusted or authors_min < 2 else person_of(outcome.author)
         others = len(outcomes) - by_author[author]
         if author is not None and by_author[author] >= max(ONE_AUTHOR_MAX, others + 1):
             of_one_author += 1

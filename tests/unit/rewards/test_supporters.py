@@ -75,9 +75,9 @@ def test_words_of_the_prompt_are_slots_within_names_of_code_too(totals: str, pri
 
 
 @pytest.mark.parametrize(
-    "author", ["Ann", " ann ", "ａnn", "an\u200bn", "ann\u00a0", "\ufeffann", "a\u00adnn"]
+    "author", ["Ann", " ann ", "ａnn", "an\u200bn", "ann\u00a0", "\ufeffann", "a\u00adnn", "\u0430nn"]
 )
-def test_case_width_and_what_nobody_sees_make_no_second_person(author: str) -> None:
+def test_case_width_look_alikes_and_what_nobody_sees_make_no_second_person(author: str) -> None:
     assert confirmed(build_notify(1, "ann", 17), build_notify(2, author, 23)) == set()
 
 
