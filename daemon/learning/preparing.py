@@ -65,6 +65,7 @@ def prepare_turn(database: Database, store: Path, turn: Turn) -> PreparedTurn:
             list(events.values()),
             stale,
             before_pass=turn.pass_id,
+            through_seq=plan.through_seq,
         )
         replies = event_queries.interactions_named(connection, plan.replies)
     parts = {
@@ -112,11 +113,13 @@ def read_background(
     stale: Mapping[str, str] = MappingProxyType({}),
     *,
     before_pass: int | None = None,
+    through_seq: int | None = None,
 ) -> Background:
     """The captured interactions and conversations of these events, and the events that they amend.
 
     With `before_pass`, it is what was captured before that pass was opened: conversations go on while a turn
-    is trained, and captures come late.
+    is trained, and captures come late. With `through_seq`, no event that was stored later: people go on
+    amending.
     """
     named = [kept.event.interaction for kept in events if kept.event.interaction]
     interactions = event_queries.interactions_named(connection, named, before_pass=before_pass)
@@ -129,6 +132,6 @@ def read_background(
         conversations=event_queries.conversations(
             connection, agent, filter(None, talks), before_pass=before_pass
         ),
-        amended=event_queries.events_by_key(connection, agent, amended),
+        amended=event_queries.events_by_key(connection, agent, amended, through_seq=through_seq),
         stale=stale,
     )

@@ -117,18 +117,22 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
     return kept_by_seq
 
 
-def events_by_key(connection: Connection, agent: str, keys: Iterable[str]) -> list[KeptEvent]:
+def events_by_key(
+    connection: Connection, agent: str, keys: Iterable[str], *, through_seq: int | None = None
+) -> list[KeptEvent]:
     """The agent's events that have these feedback keys or replaced such an event, oldest first.
 
-    Outcomes that amend refer to them."""
+    Outcomes that amend refer to them. With `through_seq`, none that was stored after that event.
+    """
     kept_by_seq: dict[int, KeptEvent] = {}
+    known = true() if through_seq is None else events.c.seq <= through_seq
     for chunk in in_chunks(sorted(set(keys))):
         # Two conditions instead of one, so that the database uses an index for each.
         under = and_(events.c.agent == agent, events.c.key.in_(chunk))
         replacing = and_(
             events.c.agent == agent, events.c.amends.in_(chunk), events.c.kind != Kind.OUTCOME.value
         )
-        query = select(events).where(or_(under, replacing))
+        query = select(events).where(or_(under, replacing), known)
         kept_by_seq.update({kept.seq: kept for kept in _events(connection, query)})
     return [kept_by_seq[seq] for seq in sorted(kept_by_seq)]
 

@@ -113,7 +113,10 @@ def test_what_outcomes_refer_to_is_found_with_what_replaced_it(database: Databas
         build_event("4", key="l"),
     )
     with database.read() as connection:
-        assert [kept.event.id for kept in events_by_key(connection, "billing", ["k"])] == ["1", "2"]
+        amended = events_by_key(connection, "billing", ["k"])
+        assert [kept.event.id for kept in amended] == ["1", "2"]
+        then = events_by_key(connection, "billing", ["k"], through_seq=amended[0].seq)
+        assert then == amended[:1], "a turn that is trained again does not see what was stored since"
 
 
 @pytest.mark.parametrize("replaced", [True, False])
