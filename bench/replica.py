@@ -66,8 +66,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
     raw = await request.read()
     if len(raw) > LARGE_BYTES and b'"stream":true' not in raw:
         asks_for_tokens = b'"return_token_ids":true' in raw
-        body = prepared_answer(len(raw) // CHARACTERS_A_TOKEN, asks_for_tokens=asks_for_tokens)
-        return web.Response(body=body, content_type="application/json")
+        prepared = prepared_answer(len(raw) // CHARACTERS_A_TOKEN, asks_for_tokens=asks_for_tokens)
+        return web.Response(body=prepared, content_type="application/json")
     wanted = json.loads(raw)
     if wanted.get("user") == BREAKS and request.transport is not None:
         request.transport.abort()
