@@ -12,6 +12,7 @@ from typing import Any
 from kafka import TopicPartition, errors
 from kafka.protocol.consumer.offsets import OffsetSpec
 
+from feedback.backoff import ask_again
 from feedback.connection import Cluster
 from feedback.inspection import BrokerAway
 from feedback.kafka_security import fault_reason
@@ -51,17 +52,21 @@ def read_cluster(cluster: Cluster, topics: Topics, *, group: str) -> ClusterRepo
     """What the cluster has for the four topics and the group. Raises `BrokerAway`."""
     try:
         with closing(cluster.admin()) as admin:
-            brokers = len(admin.describe_cluster()["brokers"])
-            described = admin.describe_topics(list(topics.retention_days()))
-            has_coordinator, group_rights = _group_state(admin, group)
-            return ClusterReport(
-                brokers=brokers,
-                topics=tuple(_topic_report(admin, topic) for topic in described),
-                group_rights=group_rights,
-                has_coordinator=has_coordinator,
-            )
+            return ask_again(lambda: _report(admin, topics, group))
     except (errors.KafkaError, OSError) as fault:
         raise BrokerAway(fault_reason(fault)) from None
+
+
+def _report(admin: Any, topics: Topics, group: str) -> ClusterReport:
+    brokers = len(admin.describe_cluster()["brokers"])
+    described = admin.describe_topics(list(topics.retention_days()))
+    has_coordinator, group_rights = _group_state(admin, group)
+    return ClusterReport(
+        brokers=brokers,
+        topics=tuple(_topic_report(admin, topic) for topic in described),
+        group_rights=group_rights,
+        has_coordinator=has_coordinator,
+    )
 
 
 def _topic_report(admin: Any, topic: Mapping[str, Any]) -> TopicReport:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kafka import TopicPartition, errors
 
+from feedback.backoff import ask_again
 from feedback.connection import Cluster
 from feedback.kafka_security import fault_reason
 from feedback.topics import SettingsUnknown, Topics, TopicState, create, describe, shortfalls
@@ -39,7 +40,7 @@ class Extent:
 def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replication: int) -> tuple[str, ...]:
     """Create the topics that do not exist. Returns their names. Raises `BrokerAway`."""
     try:
-        return create(cluster, topics, partitions=partitions, replication=replication)
+        return ask_again(lambda: create(cluster, topics, partitions=partitions, replication=replication))
     except (errors.KafkaError, OSError) as fault:
         raise BrokerAway(fault_reason(fault)) from None
 
@@ -47,7 +48,7 @@ def make_topics(cluster: Cluster, topics: Topics, *, partitions: int, replicatio
 def topic_shortfalls(cluster: Cluster, topics: Topics, *, replication: int) -> tuple[str, ...]:
     """A sentence for each setting with which a topic may lose feedback. Raises `BrokerAway`."""
     try:
-        return shortfalls(cluster, topics, replication=replication)
+        return ask_again(lambda: shortfalls(cluster, topics, replication=replication))
     except SettingsUnknown as fault:
         raise BrokerAway(f"no settings of {fault}") from None
     except (errors.KafkaError, OSError) as fault:
