@@ -24,10 +24,10 @@ from feedback.redaction import RedactionCounts, Redactor, text_redactor
 INLINE_BYTES_MAX = 16 * 1024
 """Of the JSON of an event that the serving process redacts itself: its expressions take up to 5 ms."""
 
-WAIT_S_MAX = 10.0
+WAIT_S_MAX = 30.0
 """Seconds that one event may take, the start of the process included."""
 
-_NICENESS = 10
+_NICENESS = 5
 _LENGTH_BYTES = 4  # before each message, high byte first
 
 
