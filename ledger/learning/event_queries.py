@@ -120,10 +120,8 @@ def events_by_seq(connection: Connection, seqs: Iterable[int]) -> dict[int, Kept
 def events_by_key(
     connection: Connection, agent: str, keys: Iterable[str], *, through_seq: int | None = None
 ) -> list[KeptEvent]:
-    """The agent's events that have these feedback keys or replaced such an event, oldest first.
-
-    Outcomes that amend refer to them. With `through_seq`, none that was stored after that event.
-    """
+    """The agent's events that have these feedback keys or replaced such an event, oldest first: those that
+    outcomes refer to. With `through_seq`, none that was stored after that event."""
     kept_by_seq: dict[int, KeptEvent] = {}
     known = true() if through_seq is None else events.c.seq <= through_seq
     for chunk in in_chunks(sorted(set(keys))):
