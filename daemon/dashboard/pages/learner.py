@@ -14,7 +14,8 @@ TURNS_SHOWN_MAX = 8
 """Turns of each pass in the list; the page of the pass has all of them."""
 
 AGENTS_SHOWN_MAX = 15
-WAITING = (State.LEARNING, State.DUE, State.GATHERING, State.JUDGING, State.PERSON, State.HELD)
+WAITING = frozenset(State) - {State.IDLE}
+"""States of agents with something to be taught or decided."""
 
 
 def show_learner(visit: Visit) -> Response:
