@@ -113,7 +113,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, settings: Settings) -
 
 @pytest.mark.parametrize(
     ("name", "count", "batch"),
-    [("sums", 8, 128), ("variants", 6, 128), ("retail", 2, 64), ("ablation", 8, 64)],
+    [("sums", 8, 128), ("variants", 6, 128), ("retail", 2, 96), ("ablation", 8, 24)],
 )
 def test_the_examples_can_be_run(settings: Settings, name: str, count: int, batch: int) -> None:
     file = read_plan(ROOT / "examples" / "experiments" / f"{name}.toml", settings)
