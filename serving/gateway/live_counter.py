@@ -4,6 +4,7 @@ All answers are counted, captured or not. Kafka gets each record at least once, 
 a record that was not acknowledged is sent again, under its number, before the next one about that agent.
 """
 
+import hashlib
 import json
 import threading
 import uuid
@@ -73,7 +74,7 @@ class LiveCounter:
         self._fingerprint = fingerprint
         self._producer = uuid.uuid4().hex
         self._lock = threading.Lock()
-        self._seen: OrderedDict[tuple[CountKey, str], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[CountKey, bytes], None] = OrderedDict()
         self._deltas: dict[CountKey, _Deltas] = {}
         self._sequences: dict[str, int] = defaultdict(int)  # by agent
         self._unsent: dict[str, KafkaRecord] = {}  # by agent: not acknowledged yet
@@ -187,7 +188,9 @@ class LiveCounter:
 
     def _is_first(self, key: CountKey, conversation: str) -> bool:
         """Whether the conversation was not counted yet while the canary had this share."""
-        place = (key, conversation)
+        # Not the name itself: a client chooses its length.
+        name = hashlib.blake2b(conversation.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        place = (key, name)
         if place in self._seen:
             self._seen.move_to_end(place)
             return False

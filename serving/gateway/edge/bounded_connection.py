@@ -157,7 +157,16 @@ class BoundedConnection(HttpToolsProtocol):
             return  # a trailer: nobody reads it, and it must not pass for a header
         if len(self.headers) >= self._limits.headers_max:
             raise _BoundExceededError(self._headers_too_large())
+        if name.lower() == b"transfer-encoding" and not self._reads_coding(value):
+            raise _BoundExceededError(RequestRefused(400, "transfer-encoding: chunked only", "not_http"))
         super().on_header(name, value)
+
+    def _reads_coding(self, value: bytes) -> bool:
+        """Whether this transfer coding frames a body as others on its way read it (RFC 9112, section 6.1).
+
+        In HTTP/1.0 it has no meaning, and a body that is packed in transfer would not be unpacked here.
+        """
+        return value.strip().lower() == b"chunked" and self.parser.get_http_version() != "1.0"
 
     def on_headers_complete(self) -> None:
         self._part = "body"

@@ -72,7 +72,7 @@ class HttpRequest:
         where the client closed its connection.
         """
         headers = self.headers
-        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        if any(name.strip().lower() not in ("", "identity") for name in headers.getlist("content-encoding")):
             text = "content-encoding: bodies are taken as they are, not packed"
             raise RequestRefused(415, text, "content_encoding")
         announced = headers.get("content-length", "")

@@ -1,6 +1,7 @@
 """Live counts on their way to Kafka: every answer, each conversation once, every record once in order."""
 
 import json
+import tracemalloc
 from concurrent.futures import Future
 from typing import Any
 
@@ -46,6 +47,17 @@ def test_no_record_has_the_name_of_a_conversation() -> None:
     counter.count(KEY, version=V6, conversation="ann@example.com", signals=[Signal.REFUSAL])
     counter.publish()
     assert b"ann@" not in (sends.records[0].value or b"")
+
+
+def test_long_names_of_conversations_take_no_more_memory_than_short_ones() -> None:
+    counter = build_counter(RecordedSends())
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            counter.count(KEY, version=V6, conversation=f"{number} {'x' * 30_000}")
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_nothing_is_sent_where_nothing_was_counted() -> None:

@@ -112,8 +112,18 @@ def test_a_header_without_an_end_is_refused_while_it_arrives(gateway: RunningGat
     assert gateway.get("/healthz").status_code == 200
 
 
+CHUNKS = b"2\r\n{}\r\n0\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "raw", [b"\x00\x01\x02\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET\r\n\r\n"]
+    "raw",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\r\n\r\n",
+        HEAD + b"transfer-encoding: gzip, chunked\r\n\r\n" + CHUNKS,
+        HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"transfer-encoding: chunked\r\n\r\n" + CHUNKS,
+    ],
 )
 def test_what_is_not_http_gets_a_400_in_openais_form(gateway: RunningGateway, raw: bytes) -> None:
     with connected(gateway) as client:
