@@ -9,8 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -44,7 +46,23 @@ def tracer(collector: OtlpCollector) -> Iterator[Tracer]:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory, collector: OtlpCollector) -> Iterator[Stack]:
+def times_s() -> dict[str, float]:
+    """How long each part of the way to the first version took, in seconds, in their order."""
+    return {}
+
+
+@contextmanager
+def timed(times_s: dict[str, float], part: str) -> Iterator[None]:
+    """Record how long the block took."""
+    began_s = time.monotonic()
+    yield
+    times_s[part] = round(time.monotonic() - began_s, 1)
+
+
+@pytest.fixture(scope="package")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, collector: OtlpCollector, times_s: dict[str, float]
+) -> Iterator[Stack]:
     """The servers and roles. They start once, and stop after the last acceptance test."""
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("no Java or Maven here: the acceptance test needs a real broker")
@@ -55,11 +73,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: OtlpCollector) ->
         stack.start()
         variables = {**variables_of(stack), "CLORAD_TELEMETRY__OTLP_ENDPOINT": collector.url}
         os.environ.update(variables)  # commands and roles inherit them
-        initialise(stack)
-        findings = json.loads(stack.run_clorad("doctor", "--json").stdout)["findings"]
+        with timed(times_s, "clorad init"):
+            initialise(stack)
+        with timed(times_s, "clorad doctor"):
+            findings = json.loads(stack.run_clorad("doctor", "--json").stdout)["findings"]
         assert [finding for finding in findings if finding["severity"] == "error"] == []
-        stack.start_role("run")
-        stack.wait_for_agents()
+        with timed(times_s, "clorad run, until the gateway answers"):
+            stack.start_role("run")
+            stack.wait_for_agents()
         yield stack
     finally:
         stack.stop()

@@ -1,17 +1,16 @@
 """The whole story on real parts: Kafka, the four roles, vLLM, and simulated people who only know URLs.
 
-One agent is corrected. About a minute later it answers as corrected, clorad's commands show what happened,
-and a rollback restores the earlier answers.
+`clorad init`, `doctor` and `run` set it up (conftest). One agent is corrected through the Python client.
+About a minute later it answers as corrected, clorad's commands show what happened, and a rollback restores
+the earlier answers. How long each part took is printed (`-s`) and recorded (`--junit-xml`).
 """
 
 import json
 import random
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, Tracer
@@ -24,8 +23,9 @@ from examples.house_rules.people.gateway import AgentReply, GatewayClient
 from examples.house_rules.stack import Stack
 from examples.house_rules.world import Task
 from examples.house_rules.world_file import read_world
-from feedback.tracing import traceparent_of
+from feedback.client import Feedback
 from tests.acceptance.conftest import TEXT_AGENT as AGENT
+from tests.acceptance.conftest import timed
 from tests.acceptance.serving import clorad_json, wait_until_it_serves
 from tests.otlp_collector import OtlpCollector
 
@@ -48,22 +48,6 @@ def answers_to(gateway: GatewayClient, tasks: list[Task]) -> list[tuple[Task, Ag
         )
 
 
-def send_traced(producer: FeedbackProducer, data: dict[str, Any], traceparent: str) -> str:
-    """Send a correction with the trace of its sender; returns its id."""
-    event_id = str(uuid.uuid4())
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id,
-        "ce_source": "dev/ann",
-        "ce_type": "clorad.correction.v1",
-        "content-type": "application/json",
-        "traceparent": traceparent,
-    }
-    about = {"type": "correction", "agent": AGENT}
-    producer.send_record(json.dumps(data).encode(), headers, key="c", about=about)
-    return event_id
-
-
 def give_feedback(stack: Stack, gateway: GatewayClient, tracer: Tracer) -> str:
     """Two people's day: approvals, corrections, one of each by other ways. Returns one correction's uid."""
     world = read_world(SHOP)
@@ -76,31 +60,44 @@ def give_feedback(stack: Stack, gateway: GatewayClient, tracer: Tracer) -> str:
         for place in range(APPROVALS)
     ]
     wrong = [world.fires(rules[place % len(rules)], source, rules) for place in range(CORRECTIONS)]
-    producer = FeedbackProducer(
-        stack.bootstrap, stack.folder / "journal.jsonl", "dev/ann", stack.kafka_options
+    uid = ""
+    client = Feedback(
+        f"kafka://{stack.bootstrap}",
+        kafka_options=stack.kafka_options,
+        agent=AGENT,
+        author="ann",
+        source="dev/ann",
     )
-    event_id = ""
-    try:
+    with client as feedback:
         for task, answer in answers_to(gateway, unaffected):
             if answer.text == task.wanted:
-                data = {"agent": AGENT, "author": "ann", "action": "approve"}
-                producer.send_event(
-                    "intervention", {**data, "messages": list(task.messages), "said": answer.text}, key="a"
-                )
+                feedback.approve(said=answer.text, messages=task.messages)
         for place, (task, answer) in enumerate(answers_to(gateway, wrong)):
             assert answer.text != task.wanted, "the base does not know the rule"
             author = ("bob", "ann")[place // 2 % 2]  # the rules take turns as well
-            data = {"agent": AGENT, "author": author, "comment": task.comment}
-            data |= {"messages": list(task.messages), "rejected": answer.text, "corrected": task.wanted}
-            with tracer.start_as_current_span("developer corrects", kind=SpanKind.PRODUCER) as span:
-                event_id = send_traced(producer, data, traceparent_of(span) or "")
+            with tracer.start_as_current_span("developer corrects", kind=SpanKind.PRODUCER):
+                uid = feedback.correct(
+                    task.wanted,
+                    rejected=answer.text,
+                    comment=task.comment,
+                    author=author,
+                    messages=task.messages,
+                ).uid
+    return uid
+
+
+def send_poison(stack: Stack) -> None:
+    """A record that nobody can read."""
+    producer = FeedbackProducer(
+        stack.bootstrap, stack.folder / "journal.jsonl", "dev/ann", stack.kafka_options
+    )
+    try:
         producer.send_record(
             b"{not json", {"ce_type": "clorad.correction.v1"}, key="x", about={"type": "poison"}
         )
         producer.flush()
     finally:
         producer.close()
-    return f"dev/ann#{event_id}"
 
 
 def post_feedback(stack: Stack, task: Task, answer: AgentReply) -> int:
@@ -117,19 +114,33 @@ def post_feedback(stack: Stack, task: Task, answer: AgentReply) -> int:
 
 
 def test_corrections_on_kafka_change_what_vllm_answers_and_can_be_taken_back(
-    stack: Stack, gateway: GatewayClient, tracer: Tracer, record_property: Callable[[str, object], None]
+    stack: Stack,
+    gateway: GatewayClient,
+    tracer: Tracer,
+    times_s: dict[str, float],
+    record_property: Callable[[str, object], None],
 ) -> None:
     before = run_evaluation(gateway)
     assert before.followed <= 0.45
     assert before.failed == 0
 
-    uid = give_feedback(stack, gateway, tracer)
+    with timed(times_s, "people correct"):
+        uid = give_feedback(stack, gateway, tracer)
+    send_poison(stack)
     world = read_world(SHOP)
     source = SlotValues(random.Random(12), read_words(), held_out=False)
     late = world.fires(world.of_wave(AGENT, 1)[0], source, world.of_wave(AGENT, 1))
     assert post_feedback(stack, late, gateway.ask(AGENT, late.messages)) == 202
 
-    record_property("first_version_s", wait_until_it_serves(stack, AGENT, "v1-", wait_s_max=LEARNED_S_MAX))
+    with timed(times_s, "from the last correction to the first version"):
+        wait_until_it_serves(stack, AGENT, "v1-", wait_s_max=LEARNED_S_MAX)
+    for part, took_s in times_s.items():
+        record_property(f"seconds: {part}", took_s)
+        print(f"{took_s:6.1f} s  {part}")
+    [delay] = clorad_json(stack, "passes", "--agent", AGENT)["delays"]
+    assert delay["version"].startswith("v1-")
+    assert list(delay["parts_s"]) == ["wait", "train", "judge", "swap"]
+    assert min(delay["parts_s"].values()) >= 0.0, "stored, trained, judged and served, in this order"
     after = run_evaluation(gateway)
     # Of 60 prompts: that it is served. How much is learned is for the bench (94 % of more prompts).
     assert after.followed >= 0.85
