@@ -1,8 +1,8 @@
 """Gives each prompt its group and the group its role: by the ledger's key, once and for all.
 
 A conversation that has a role keeps it, so nothing that was trained on becomes evidence. Where the
-conversations of an agent all begin alike, more of the beginning counts. Where nobody judges an agent, all
-its prompts are for training.
+conversations of an agent all begin alike, more of the beginning counts. Where nobody ever judged an agent,
+all its prompts are for training.
 """
 
 import hmac
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, and_, delete, func, insert, select
 
 from ledger.database import in_chunks
-from ledger.events import Event, Interaction, Openings, Role
+from ledger.events import Event, Interaction, Openings, Role, Status
 from ledger.identity import Identity, ensure_identity_in
 from ledger.schema import agents, events, interactions, openings
 
@@ -85,7 +85,7 @@ class _KnownOpenings:
     groups: dict[tuple[str, str], tuple[str, Role]]  # by agent and stored opening: its group and role
     continuations: dict[tuple[str, str], int]  # by agent and stored opening: how many go on with it
     different: dict[str, set[str]]  # by agent: stored openings that conversations go on with, some of many
-    unjudged: frozenset[str]  # agents whose gate is off
+    unjudged: frozenset[str]  # agents whose gate is off and always was
     fresh: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -100,7 +100,7 @@ def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple
     """Those of the shortest opening that few enough conversations have, or that this one has already."""
     group = began.prefixes[0]
     if agent in known.unjudged:
-        return group, _role_for_training(agent, group, known)
+        return group, _role_for_training(agent, began, known)
     # A group's role was stored under the group itself by an older clorad, and where the gate was off; all
     # others follow from the key.
     role = known.groups.get((agent, group), (group, keyed_role(known.identity.secret, agent, group)))[1]
@@ -124,13 +124,20 @@ def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple
     return group, role
 
 
-def _role_for_training(agent: str, group: str, known: _KnownOpenings) -> Role:
-    """The role of a prompt that no candidate is judged by. It is stored: if the agent is judged later, what
-    was trained on is no evidence."""
-    if (agent, group) not in known.groups:
-        known.groups[agent, group] = group, Role.TRAIN
-        row = {"opening": group, "continues": None, "prompt_group": group, "role": Role.TRAIN.value}
-        known.fresh.append({"agent": agent, **row})
+def _role_for_training(agent: str, began: Openings, known: _KnownOpenings) -> Role:
+    """The role of a prompt that no candidate is judged by.
+
+    It is stored for all openings of the conversation: if the agent is judged later, what was trained on is no
+    evidence, however many conversations begin like this one.
+    """
+    group, *longer = _all(began)
+    names = [group, *(_stored(known.identity, opening) for opening in longer)]
+    continued = [None, *(_stored(known.identity, opening) for opening in _all(began)[:-1])]
+    for opening, shorter in zip(names, continued, strict=True):
+        if (agent, opening) not in known.groups:
+            known.groups[agent, opening] = group, Role.TRAIN
+            row = {"opening": opening, "continues": shorter, "prompt_group": group, "role": Role.TRAIN.value}
+            known.fresh.append({"agent": agent, **row})
     return known.groups[agent, group][1]
 
 
@@ -169,8 +176,26 @@ def _read_openings(connection: Connection, said: Iterable[tuple[str, Openings]])
         groups=groups,
         continuations=counts,
         different={agent: _some_different(connection, agent) for agent in looked_up},
-        unjudged=frozenset(connection.scalars(select(agents.c.name).where(agents.c.gate == GATE_OFF))),
+        unjudged=frozenset(
+            agent
+            for agent in connection.scalars(
+                select(agents.c.name).where(agents.c.gate == GATE_OFF, agents.c.name.in_(looked_up))
+            )
+            if not _has_evidence(connection, agent)
+        ),
     )
+
+
+def _has_evidence(connection: Connection, agent: str) -> bool:
+    """Whether anything of the agent was ever held out: its prompts keep their roles then."""
+    roles = [Role.GATE.value, Role.DEV.value]
+    of_events = select(events.c.seq).where(
+        events.c.agent == agent, events.c.status.in_(list(Status)), events.c.role.in_(roles)
+    )
+    of_captures = select(interactions.c.id).where(
+        interactions.c.agent == agent, interactions.c.role.in_(roles)
+    )
+    return any(connection.scalar(query.limit(1)) is not None for query in (of_events, of_captures))
 
 
 def _some_different(connection: Connection, agent: str) -> set[str]:

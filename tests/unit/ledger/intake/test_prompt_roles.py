@@ -146,6 +146,43 @@ def test_all_prompts_are_for_training_while_nobody_judges_the_agent_and_stay_so(
     assert Role.GATE in roles(database, list(fresh))
 
 
+def test_what_was_trained_on_unjudged_is_no_evidence_later_however_many_begin_alike(
+    database: Database,
+) -> None:
+    declare(database, Agent(name="billing", base_hash="b" * 64, gate=GateMode.OFF))
+    talks = {f"e{number}": [user("hi"), agent("Yes?"), user(f"order {number}")] for number in range(40)}
+    keep(database, *(build_said(id, *talk) for id, talk in talks.items()))
+    assert set(roles(database, list(talks))) == {Role.TRAIN}
+    declare(database, Agent(name="billing", base_hash="b" * 64))
+    keep(database, *(build_said(f"again-{id}", *talk) for id, talk in talks.items()))
+    assert set(roles(database, [f"again-{id}" for id in talks])) == {Role.TRAIN}
+    others = {f"o{number}": [user("hi"), agent("Yes?"), user(f"refund {number}")] for number in range(40)}
+    keep(database, *(build_said(id, *talk) for id, talk in others.items()))
+    assert Role.GATE in roles(database, list(others)), "other conversations that begin alike are held out"
+
+
+def test_what_was_held_out_is_not_trained_on_when_the_gate_is_switched_off(database: Database) -> None:
+    asked = {f"e{number}": user(f"cancel order {number}") for number in range(40)}
+    keep(database, *(build_said(id, message) for id, message in asked.items()))
+    before = roles(database, list(asked))
+    assert Role.GATE in before
+    declare(database, Agent(name="billing", base_hash="b" * 64, gate=GateMode.OFF))
+    keep(database, *(build_said(f"again-{id}", message) for id, message in asked.items()))
+    assert roles(database, [f"again-{id}" for id in asked]) == before
+
+
+def test_a_captured_reply_that_was_held_out_stays_so_when_the_gate_is_switched_off(
+    database: Database,
+) -> None:
+    for number in range(20):
+        said = openings_of([user(f"cancel order {number}")])
+        captured = build_interaction(f"i{number}", role=None, prompt_group="", openings=said)
+        keep(database, captured, partition=INTERACTIONS)
+    declare(database, Agent(name="billing", base_hash="b" * 64, gate=GateMode.OFF))
+    keep(database, *(build_said(f"e{n}", user(f"cancel order {n}")) for n in range(20)))
+    assert Role.GATE in roles(database, [f"e{n}" for n in range(20)])
+
+
 def test_openings_are_stored_as_fingerprints_and_forgotten_with_the_last_that_began_so(
     database: Database,
 ) -> None:
