@@ -28,6 +28,8 @@ class LimitSettings(SettingGroup):
     """MiB of all larger answers until their clients have them; beyond, a 503, or they are not captured."""
     requests_per_s_max: int = Field(default=2000, ge=1)
     """Requests a second from one address; beyond, a 429. A proxy in front of the gateway is one address."""
+    choices_max: int = Field(default=128, ge=1)
+    """Choices that one request has generated, of all its prompts (OpenAI takes 128); beyond, a 400."""
     header_kib_max: int = Field(default=32, ge=1)
     """KiB of one request's headers, as much as other servers allow; beyond, a 431."""
     headers_max: int = Field(default=100, ge=10)

@@ -160,6 +160,7 @@ def fields_of(settings: GatewaySettings) -> FieldRules:
         added=frozenset(settings.fields_allowed),
         others=settings.fields_other,
         media_hosts=frozenset(host.lower() for host in settings.media_hosts),
+        choices_max=settings.limits.choices_max,
     )
 
 

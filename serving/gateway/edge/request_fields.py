@@ -97,6 +97,7 @@ class FieldRules:
     added: Collection[str]  # fields that pass beside `ALLOWED`
     others: Literal["drop", "refuse"]
     media_hosts: Collection[str]  # from which a replica may load images, audio and video
+    choices_max: int  # that one request may have generated
 
     def apply(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
         """The fields to pass on, and the names of those dropped. Fields that are null count as unset.
@@ -115,6 +116,7 @@ class FieldRules:
                 dropped.append(name)
         self._check_template_arguments(passed)
         self._check_tools(passed)
+        self._check_choices(passed)
         for name in ("messages", "input", "system"):
             if isinstance(passed.get(name), list):
                 self._check_media(passed[name], name)
@@ -141,6 +143,19 @@ class FieldRules:
             if isinstance(tool, dict) and tool.get("type") not in _TOOL_TYPES:
                 raise _refused(f"tools[{place}].type", "only functions are taken: the client runs them")
 
+    def _check_choices(self, body: Mapping[str, Any]) -> None:
+        """A request for many choices of many prompts is that many requests, and no queue would know."""
+        choices = max((body[name] for name in ("n", "best_of") if type(body.get(name)) is int), default=1)
+        if choices > self.choices_max:
+            raise _refused("n", f"at most {self.choices_max} choices (setting gateway.limits.choices_max)")
+        prompts = _prompts(body.get("prompt"))
+        if prompts * max(choices, 1) > self.choices_max:
+            raise _refused(
+                "prompt",
+                f"{prompts} prompts with {choices} choices each; at most {self.choices_max} in all (setting"
+                " gateway.limits.choices_max)",
+            )
+
     def _check_media(self, value: Any, name: str) -> None:
         """Recursion is bounded by the depth of a request's body."""
         if isinstance(value, list):
@@ -163,6 +178,11 @@ class FieldRules:
         match = _URL.fullmatch(url)
         if match is None or match[1].lower() not in self.media_hosts:
             raise _refused(name, "media are taken as data: URLs only (setting gateway.media_hosts)")
+
+
+def _prompts(value: Any) -> int:
+    """How many prompts a completion is asked for: a list of numbers is one prompt, as token ids."""
+    return len(value) if isinstance(value, list) and value and not isinstance(value[0], int) else 1
 
 
 def _refused(param: str, why: str) -> RequestRefused:

@@ -72,6 +72,39 @@ def test_a_field_that_is_not_listed_is_left_out_and_counted(path: str, name: str
     assert build_field_rules(added={name}).apply(path, {name: 1}) == ({name: 1}, [])
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"n": 10**9}, "n"),
+        ({"n": 129}, "n"),
+        ({"best_of": 129}, "n"),
+        ({"n": 1, "best_of": 10**9}, "n"),
+        ({"n": 2, "prompt": ["a"] * 65}, "prompt"),
+        ({"prompt": [[1, 2]] * 129}, "prompt"),
+    ],
+)
+def test_one_request_has_only_so_many_choices_generated(body: dict[str, Any], param: str) -> None:
+    assert refused_param(body, TEXT) == param
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"n": 128, "prompt": "a"},
+        {"n": 2, "prompt": ["a"] * 64},
+        {"prompt": [7] * 5000},
+        {"prompt": []},
+        {"n": True},
+        {"n": "many"},
+        {"n": -1},
+    ],
+)
+def test_up_to_the_bound_choices_pass_and_what_is_no_number_is_the_replicas_to_refuse(
+    body: dict[str, Any],
+) -> None:
+    assert build_field_rules().apply(TEXT, body) == (body, [])
+
+
 @pytest.mark.parametrize("name", NEVER_DROPPED)
 def test_a_field_that_changes_what_is_asked_is_refused_by_its_name(name: str) -> None:
     assert refused_param({name: "x"}) == name
