@@ -136,7 +136,8 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    with contextlib.suppress(OSError):  # units may forbid it, as deploy/systemd does
+        os.nice(_NICENESS)
     channel = socket.socket(fileno=int(sys.argv[1]))
     with contextlib.suppress(ConnectionError):
         while True:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -90,6 +91,16 @@ def test_a_silent_process_is_ended() -> None:
         redact(redactor, data)
     assert not silent.is_running()
     redactor.close()
+
+
+def test_a_unit_that_forbids_another_priority_gets_large_events_redacted(
+    redactor: ProcessRedactor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbidden = "import os\ndef nice(_):\n    raise PermissionError\nos.nice = nice\n"
+    (tmp_path / "sitecustomize.py").write_text(forbidden)
+    monkeypatch.syspath_prepend(tmp_path)
+    redacted, _ = redact(redactor, {"corrected": "mail ann@example.com " + "x" * INLINE_BYTES_MAX})
+    assert redacted["corrected"].startswith("mail [email] ")
 
 
 def test_signals_that_end_the_serving_process_leave_its_captures_to_be_redacted(
