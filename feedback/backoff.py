@@ -1,17 +1,7 @@
 """Says how long to wait before the next try: twice as long each time, at random, up to a bound."""
 
 import random
-import time
-from collections.abc import Callable
 from threading import Event
-from typing import TypeVar
-
-from kafka import errors
-
-Answer = TypeVar("Answer")
-
-PASSING_S_MAX = 15.0
-"""Seconds in which a cluster that elects a leader is asked again."""
 
 
 class Backoff:
@@ -35,19 +25,3 @@ class Backoff:
     def reset(self) -> None:
         """Make the next wait the shortest again."""
         self._next_s = self._first_s
-
-
-def ask_again(ask: Callable[[], Answer], *, wait_s_max: float = PASSING_S_MAX) -> Answer:
-    """What `ask` answers, asked again while a broker answers that it cannot say so yet.
-
-    Such are leaders that move and controllers that change. A broker that does not answer is not asked again:
-    the client waited for it already. Raises the last fault, and any other.
-    """
-    until_s, backoff = time.monotonic() + wait_s_max, Backoff(s_max=2.0)
-    while True:
-        try:
-            return ask()
-        except errors.RetriableError as fault:
-            if not isinstance(fault, errors.BrokerResponseError) or time.monotonic() > until_s:
-                raise
-        time.sleep(backoff.next_s())

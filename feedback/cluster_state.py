@@ -12,10 +12,10 @@ from typing import Any
 from kafka import TopicPartition, errors
 from kafka.protocol.consumer.offsets import OffsetSpec
 
-from feedback.backoff import ask_again
 from feedback.connection import Cluster
 from feedback.inspection import BrokerAway
 from feedback.kafka_security import fault_reason
+from feedback.passing_faults import ask_again
 from feedback.topics import SettingsUnknown, Topics, id_of, settings_of
 
 COORDINATOR_S_MAX = 15.0

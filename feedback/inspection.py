@@ -12,9 +12,9 @@ from typing import Any
 
 from kafka import TopicPartition, errors
 
-from feedback.backoff import ask_again
 from feedback.connection import Cluster
 from feedback.kafka_security import fault_reason
+from feedback.passing_faults import ask_again
 from feedback.topics import SettingsUnknown, Topics, TopicState, create, describe, shortfalls
 
 ASK_MS_MAX = 10_000

@@ -1,9 +1,6 @@
 """Waits grow up to their bound."""
 
-import pytest
-from kafka import errors
-
-from feedback.backoff import Backoff, ask_again
+from feedback.backoff import Backoff
 
 
 def test_patience_doubles_up_to_its_bound_and_starts_again() -> None:
@@ -12,35 +9,3 @@ def test_patience_doubles_up_to_its_bound_and_starts_again() -> None:
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, (1, 2, 4, 8, 8, 8), strict=True))
     backoff.reset()
     assert backoff.next_s() <= 1.0
-
-
-class Answers:
-    """Raises these faults one after the other, and then answers."""
-
-    def __init__(self, *faults: errors.KafkaError) -> None:
-        self.faults = list(faults)
-
-    def __call__(self) -> str:
-        if self.faults:
-            raise self.faults.pop(0)
-        return "answer"
-
-
-@pytest.mark.parametrize(
-    "passing", [errors.NotLeaderForPartitionError, errors.NotControllerError, errors.LeaderNotAvailableError]
-)
-def test_a_cluster_that_elects_is_asked_again(passing: type[errors.KafkaError]) -> None:
-    assert ask_again(Answers(passing())) == "answer"
-
-
-def test_asking_again_ends() -> None:
-    with pytest.raises(errors.NotLeaderForPartitionError):
-        ask_again(Answers(*(errors.NotLeaderForPartitionError() for _ in range(9))), wait_s_max=0.0)
-
-
-@pytest.mark.parametrize("fault", [errors.KafkaConnectionError, errors.TopicAuthorizationFailedError])
-def test_a_silent_broker_and_a_refusal_are_not_asked_again(fault: type[errors.KafkaError]) -> None:
-    answers = Answers(fault(), fault())
-    with pytest.raises(fault):
-        ask_again(answers)
-    assert len(answers.faults) == 1
