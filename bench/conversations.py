@@ -2,10 +2,7 @@
 
 The desk of the examples learns which tool to call, with which argument and when to hand over. Whole
 conversations with held-out slot values are held with simulated tools: one is right if every call and the last
-words are. Of each rule 16 corrections and takeovers are trained on; operators take over six conversations in
-a wave, as in the demo, and end them themselves. Where people correct a call, it is run and the agent goes on:
-they say nothing where its last words are right. Batches, training and the gate's ruling are clorad's own
-code, without Kafka and vLLM.
+words are. Corrections, batches, training and the gate's ruling are clorad's own code, without Kafka and vLLM.
 """
 
 import random
@@ -21,38 +18,31 @@ from examples.base_model.heldout_conversations import same_turns
 from examples.base_model.slots import SlotValues, read_words
 from examples.house_rules.conversation_tasks import call_text, calls_in
 from examples.house_rules.local_agent import LocalAgent
-from examples.house_rules.people.operator import TAKEOVERS
 from examples.house_rules.simulated_feedback import Method, SimulatedFeedback
 from examples.house_rules.world import Rule, World
 from examples.house_rules.world_file import read_world
 
 WORLD = Path(__file__).resolve().parents[1] / "examples" / "house_rules" / "worlds" / "shop.toml"
-EACH_RULE = 16  # corrections and takeovers to train on
 HELD = 40  # conversations of each kind, and of each rule
-METHOD = Method(each_rule=EACH_RULE, takeovers=TAKEOVERS)
 
 
 def run_desk(engine: WarmEngine, base: Path, *, seed: int, waves: int = 2) -> dict[str, Any]:
-    """One agent taught so many waves; shares of held-out conversations before the first and after each.
-
-    `sent` counts the corrections and takeovers up to each wave, by role; those of role train are taught.
-    """
+    """One agent taught so many waves; shares of held-out conversations before the first and after each."""
     world = read_world(WORLD)
     skill = world.acting
     assert skill is not None, "the desk has tools"
     with tempfile.TemporaryDirectory() as folder:
         agent = LocalAgent(engine, base, Path(folder))
-        feedback = SimulatedFeedback(world, skill.agent, agent, seed=seed, method=METHOD)
+        feedback = SimulatedFeedback(world, skill.agent, agent, seed=seed, method=Method())
         exams = [exam(world, skill, agent, waves)]
-        verdicts, sent = [], []
+        verdicts = []
         for wave in range(1, waves + 1):
             turn = feedback.teach(wave)
             assert turn is not None, "several people corrected alike"
             verdicts.append(turn.ruling.verdict.value)
-            sent.append(dict(feedback.sent))
             exams.append(exam(world, skill, agent, wave))
             print(f"desk, seed {seed}, wave {wave}: {exams[-1]}, {verdicts[-1]}", flush=True)
-    return {"seed": seed, "sent": sent, "verdicts": verdicts, "exams": exams}
+    return {"seed": seed, "verdicts": verdicts, "exams": exams}
 
 
 def exam(world: World, skill: ActingSkill, agent: LocalAgent, wave: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
@@ -30,7 +30,6 @@ import torch
 
 from bench import conversations, real_base
 from bench.commit import commit
-from bench.finished_runs import append_run, read_runs
 from bench.prose_feedback import CORRECTED_SHARE
 from engine.recipe import Recipe, recipe_from
 from engine.warm_engine import WarmEngine
@@ -174,20 +173,10 @@ def _run(method: Method, agent: str, seed: int, waves: int) -> LearningRun:
     return run_course(read_world(WORLD), agent, _engine(), method, seed=seed, waves=waves)
 
 
-def measure_conversations(seeds: Sequence[int], journal: Path | None = None) -> dict[str, Any]:
-    """The figures of the agent with tools over the seeds. One process of one thread on each core.
-
-    Seeds that are in the journal are not run again.
-    """
-    finished = {run["seed"]: run for run in (read_runs(journal) if journal else ())}
-    missing = [seed for seed in seeds if seed not in finished]
+def measure_conversations(seeds: Sequence[int]) -> dict[str, Any]:
+    """The figures of the agent with tools over the seeds. One process of one thread on each core."""
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_run_desk, seed) for seed in missing]):
-            run = future.result()
-            finished[run["seed"]] = run
-            if journal:
-                append_run(journal, run)
-    runs = [finished[seed] for seed in seeds]
+        runs = list(pool.map(_run_desk, seeds))
     return {"runs": runs, **conversations.summarise(runs)}
 
 
@@ -210,7 +199,6 @@ def main() -> None:
         "--quick", action="store_true", help="one agent, its first wave, the method and its control"
     )
     parser.add_argument("--conversations", action="store_true", help="only the agent that has tools")
-    parser.add_argument("--journal", type=Path, help="only with --conversations: goes on from this file")
     parser.add_argument("--seeds", type=int, default=3)
     real_base.options(parser)
     arguments = parser.parse_args()
@@ -223,7 +211,7 @@ def main() -> None:
 def _example_report(arguments: argparse.Namespace) -> dict[str, Any]:
     began_s = time.monotonic()
     if arguments.conversations:
-        report = {"conversations": measure_conversations(range(1, arguments.seeds + 1), arguments.journal)}
+        report = {"conversations": measure_conversations(range(1, arguments.seeds + 1))}
         about = {"seconds": round(time.monotonic() - began_s), "commit": commit(), "cores": os.cpu_count()}
         return {**report, **about}
     if arguments.quick:

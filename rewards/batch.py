@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from feedback.grouping import normalise
 from ledger.events import CORRECTING, Interaction, KeptEvent, Kind, Role
-from rewards.continuations import continuations
 from rewards.episode import Part
 from rewards.exchange import History, asked
 from rewards.outdated import ApprovedReply, Corrected, outdated, rule_of
@@ -58,8 +57,7 @@ def choose(
     `taught` are the events that its champion was trained on, `approvals` its usable approvals of role train,
     `gate` and `dev` its corrections of those roles, `silent` replies that nobody objected to
     (`rewards.silence`). Replay draws from each taught rule in turn. No anchor has
-    the prompt group of a correction, but for what the agent said after a person's reply in that conversation.
-    No outdated event is replayed, an anchor or watched.
+    the prompt group of a correction. No outdated event is replayed, an anchor or watched.
     """
     history = History(interactions=interactions, conversations={})
     corrections = [*new, *taught, *gate, *dev]
@@ -73,13 +71,12 @@ def choose(
     demonstrations = [kept for kept in taught if kept.event.kind in (*CORRECTING, Kind.TAKEOVER)]
     untaught_approvals = _untaught_approvals(new, taught, approvals, history)
     groups = {kept.event.prompt_group for kept in corrections}
-    continued = continuations((*silent, *approvals), corrections, history=history)
     seqs_used = outdated_seqs | {kept.seq for kept in untaught_approvals}
     unaffected = [
         kept
         for kept in (*silent, *approvals)
         if kept.seq not in seqs_used
-        and (kept.event.prompt_group not in groups or kept.seq in continued)
+        and kept.event.prompt_group not in groups
         and kept.event.role is Role.TRAIN
     ]
     dev_corrections = [

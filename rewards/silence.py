@@ -6,14 +6,11 @@ Silence about many prompts that are more alike than the corrected one does: thes
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence
 
-from ledger.events import CORRECTING, SILENCE, Event, Interaction, KeptEvent, Kind, Status
-from rewards.batch import corrected as corrected_replies
+from ledger.events import SILENCE, Event, Interaction, KeptEvent, Kind, Status
 from rewards.batch import find_outdated
-from rewards.continuations import continuations
 from rewards.exchange import History, asked, prompt_key
-from rewards.outdated import rule_of
 from rewards.replies import reply_text
 from rewards.similarity import TextFeatures, similarity, text_features
 from rewards.supporters import Supporters
@@ -43,9 +40,8 @@ def unopposed(
 
     Left out is what the corrections outdate, whenever it was said, and every prompt that is about as like a
     corrected one as other corrected prompts are, unless nobody objected to its neighbours (`_Neighbours`). A
-    prompt in other words than all of them is not recognised. Left out too is what was said after a reply that
-    was wrong in one conversation, by whatever name it was captured. What was said after the reply that a
-    person gave instead counts: that person's rule was followed, so only other rules may reach it.
+    prompt in other words than all of them is not recognised. Left out too is what was said after a corrected
+    reply in one conversation, by whatever name it was captured.
     Corrections that wait for another person change nothing here.
     Numbers are negative: older than any event, so that an approval of the same prompt counts instead.
     `history` has the replies too; all are of one role.
@@ -57,26 +53,18 @@ def unopposed(
         approvals, corrections=corrections, new=(), history=history, supporters=supporters
     )
     compared = [
-        (kept.seq, text_features(asked(messages)), kept.event.role)
+        (text_features(asked(messages)), kept.event.role)
         for kept in corrections[-_CORRECTIONS_MAX:]
         if (messages := history.about(kept.event).messages)
     ]
-    corrected = [features for _, features, _ in compared]
-    reaches = {seq: reach for (seq, _, _), reach in zip(compared, _reaches(corrected), strict=True)}
-    followed = _followed_rules(approvals, corrections, history)
+    corrected = [features for features, _ in compared]
+    reaches = _reaches(corrected)
     prompts = [text_features(asked(reply.messages)) for reply in replies]
-    reached = [
-        any(
-            similarity(prompt, other) >= reaches[seq]
-            for seq, other, _ in compared
-            if seq not in followed.get(approval.seq, ())
-        )
-        for approval, prompt in zip(approvals, prompts, strict=True)
-    ]
+    reached = [_is_reached(prompt, corrected, reaches) for prompt in prompts]
     neighbours = _Neighbours(
         (prompt for prompt, is_reached in zip(prompts, reached, strict=True) if is_reached),
         corrected=corrected,
-        beside=(features for _, features, role in compared if replies and role is replies[0].role),
+        beside=(features for features, role in compared if replies and role is replies[0].role),
     )
     return [
         approval
@@ -87,48 +75,23 @@ def unopposed(
     ]
 
 
-def _followed_rules(
-    approvals: Sequence[KeptEvent], corrections: Sequence[KeptEvent], history: History
-) -> Mapping[int, Set[int]]:
-    """For each reply that goes on after a person's, the corrections whose rules were followed there."""
-    continued = continuations(approvals, corrections, history=history)
-    if not continued:
-        return {}
-    rules = rule_of(corrected_replies(corrections, history))
-    alike = defaultdict(set)
-    for seq, rule in rules.items():
-        alike[rule].add(seq)
-    return {
-        answer: seqs.union(*(alike[rules[seq]] for seq in seqs if seq in rules))
-        for answer, seqs in continued.items()
-    }
-
-
 def _said_after(
     replies: Iterable[Interaction], corrections: Iterable[KeptEvent], history: History
 ) -> frozenset[str]:
-    """Ids of the replies whose prompt goes on after a reply that a person corrected.
-
-    Where the event does not say which reply that was, any but the corrected one.
-    """
+    """Ids of the replies whose prompt goes on after a reply that a person corrected."""
     wrong: dict[int, set[tuple[tuple[str, ...], str | None]]] = defaultdict(set)
-    right: set[tuple[tuple[str, ...], str | None]] = set()
     for kept in corrections:
         exchange = history.about(kept.event)
         if exchange.messages:
-            key = prompt_key(exchange.messages)
             said = None if exchange.reply is None else _spaced(exchange.reply)
-            wrong[len(exchange.messages)].add((key, said))
-            if kept.event.kind in CORRECTING:
-                right.add((key, _spaced(reply_text(kept.event.data["corrected"]))))
+            wrong[len(exchange.messages)].add((prompt_key(exchange.messages), said))
     later = set()
     for reply in replies:
         keys = prompt_key(reply.messages) if wrong else ()
         for length, corrected in wrong.items():
             if length < len(keys) and reply.messages[length].get("role") == "assistant":
                 said = _spaced(reply_text(reply.messages[length]))
-                is_unnamed = (keys[:length], None) in corrected and (keys[:length], said) not in right
-                if is_unnamed or (keys[:length], said) in corrected:
+                if not corrected.isdisjoint({(keys[:length], said), (keys[:length], None)}):
                     later.add(reply.id)
     return frozenset(later)
 
@@ -198,6 +161,10 @@ def _objections_share(corrected: Sequence[TextFeatures], silent: Sequence[TextFe
         nearest = sorted(others, reverse=True, key=lambda pair: pair[0])[:_NEAREST]
         shares.append(sum(objected for _, objected in nearest) / max(1, len(nearest)))
     return sum(shares) / max(1, len(shares))
+
+
+def _is_reached(prompt: TextFeatures, corrected: Sequence[TextFeatures], reaches: Sequence[float]) -> bool:
+    return any(similarity(prompt, other) >= reach for other, reach in zip(corrected, reaches, strict=True))
 
 
 def _reaches(corrected: Sequence[TextFeatures]) -> list[float]:

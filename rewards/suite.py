@@ -9,7 +9,6 @@ from typing import Any
 
 from ledger.events import Interaction, KeptEvent, Role
 from rewards.batch import fair_sample, find_outdated, sample_approvals
-from rewards.continuations import continuations
 from rewards.episode import Message
 from rewards.exchange import History
 from rewards.similarity import most_similar_in_other_words
@@ -49,9 +48,8 @@ def suite(
     the agent's, `silent` replies that nobody objected to (`rewards.silence`). At most a third are earlier
     corrections, drawn from each rule in turn. Half of the approvals are those most similar to the new
     corrections' prompts, where side effects of a rule would show; of prompts in the same words only a few are
-    asked while there are others. Outdated events and prompt groups of `new` are left out, but for what the
-    agent said after a person's reply in such a conversation. `trained_approvals` are never asked for; they
-    show who approved what a rule contradicts.
+    asked while there are others. Outdated events and prompt groups of `new`
+    are left out. `trained_approvals` are never asked for; they show who approved what a rule contradicts.
     """
     history = History(interactions=interactions, conversations={})
     all_corrections = [*corrections, *taught_gate, *new]
@@ -64,13 +62,11 @@ def suite(
         witnesses=[*approvals, *trained_approvals],
     )
     new_groups = {kept.event.prompt_group for kept in new}
-    continued = continuations((*silent, *approvals), all_corrections, history=history)
     taught, approved = (
         [
             kept
             for kept in group
-            if kept.seq not in outdated_seqs
-            and (kept.event.prompt_group not in new_groups or kept.seq in continued)
+            if kept.seq not in outdated_seqs and kept.event.prompt_group not in new_groups
         ]
         for group in (taught_gate, (*silent, *approvals))
     )

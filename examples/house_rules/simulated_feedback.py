@@ -1,15 +1,11 @@
 """Feedback on a local agent, wave after wave, and the turn that clorad would make of it.
 
 Simulated people approve right replies and correct wrong ones, as in the demo; or they approve nothing, and
-correct a part of what is wrong. Where the agent acts by tools, a corrected call is run and the agent goes on:
-people correct what it says next where that is wrong too, and say nothing where it is right. Operators take
-over there as well, and end those conversations themselves. Labels, batches, training and the gate's judgement
-are clorad's own code.
+correct a part of what is wrong. Labels, batches, training and the gate's judgement are clorad's own code.
 """
 
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from daemon.settings import GateSettings
@@ -21,9 +17,8 @@ from examples.house_rules.people.developer import NEAR_SHARE
 from examples.house_rules.recipe import RECIPE
 from examples.house_rules.rehearsed_gate import GateQuestions, question_about, rule
 from examples.house_rules.rehearsed_roles import role_of
-from examples.house_rules.simulated_events import captured_reply, feedback_event, shown_reply
 from examples.house_rules.world import Task, World
-from ledger.events import Interaction, KeptEvent, Kind, Role
+from ledger.events import Event, Interaction, KeptEvent, Kind, Role, Status
 from ledger.versions.evidence import Pair
 from rewards.baseline import NO_BASELINES
 from rewards.batch import choose
@@ -37,8 +32,6 @@ from rewards.supporters import Supporters, find_supporters
 from serving.fleet.gate import Ruling
 
 SUITE_MAX = 48  # as in the demo
-_CORRECTIONS = (Kind.CORRECTION,)
-_SHOWING = (Kind.CORRECTION, Kind.TAKEOVER)  # those of them that people send here
 _ROUND = 32  # questions about the rules, and as many about other things
 _ROUNDS_MAX = 12
 _TRIES = 5  # rounds of asking until enough replies were right, or wrong
@@ -50,8 +43,6 @@ class Method:
 
     recipe: Recipe = field(default_factory=lambda: recipe_from(RECIPE))
     corrections: int = 25  # to train on, in each wave
-    takeovers: int = 0  # to train on, in each wave, beside the corrections: where an agent acts by tools
-    each_rule: int | None = None  # corrections and takeovers to train on, instead of `corrections` in all
     gate_corrections: int = 10  # to judge by, in each wave, where people approve what is right
     replay_max: int = 64
     anchors_max: int = 160
@@ -85,13 +76,7 @@ class SimulatedFeedback:
         self._spoils = SlotValues(random.Random(f"{seed} {agent} spoils"), read_words(), held_out=False)
         self._kept: list[KeptEvent] = []
         self._captured: list[Interaction] = []  # replies that nobody said anything about
-        self._author = 0  # who speaks: each conversation has one
         self._seed = seed
-
-    @property
-    def sent(self) -> Mapping[str, int]:
-        """How many corrections and takeovers people have sent so far, by the events' role."""
-        return Counter(str(kept.event.role) for kept in self._events(_SHOWING))
 
     def teach(self, wave: int) -> RehearsedTurn | None:
         """Give the wave's corrections and approvals, train one turn on them, and judge it.
@@ -116,13 +101,13 @@ class SimulatedFeedback:
 
         None where all corrections wait for a second person.
         """
-        trained = self._events(_SHOWING, Role.TRAIN)
-        earlier_gate = self._events(_CORRECTIONS, Role.GATE)
+        trained = self._events(Kind.CORRECTION, Role.TRAIN)
+        earlier_gate = self._events(Kind.CORRECTION, Role.GATE)
         if self._method.corrected_share is None:
             self._approve_and_correct(wave)
         else:
             self._correct_some(wave, self._method.corrected_share)
-        confirmed = self._supporters().confirmed(self._events(_SHOWING))
+        confirmed = self._supporters().confirmed(self._events(Kind.CORRECTION))
         new = [kept for kept in confirmed if kept.event.role is Role.TRAIN and kept not in trained]
         held_out = [kept for kept in confirmed if kept.event.role is Role.GATE and kept not in earlier_gate]
         if not new:
@@ -131,19 +116,16 @@ class SimulatedFeedback:
         asked = GateQuestions(
             gate=[question_about(kept) for kept in held_out],
             suite=self._suite([*new, *held_out], earlier_gate),
-            taught=[shown_reply(kept) for kept in new],
+            taught=[reply_text(kept.event.data["corrected"]) for kept in new],
             scorer=self._world.scorers[self._agent],
             authors=authors if self._method.authors_min > 1 else {},
         )
         return self._lesson(new, trained, wave), asked
 
     def _approve_and_correct(self, wave: int) -> None:
-        method, corrections = self._method, self._method.corrections
-        if method.each_rule is not None:
-            corrections = method.each_rule * len(self._world.of_wave(self._agent, wave)) - method.takeovers
+        method = self._method
         # In this order, for the reason that people/developer.py gives.
-        self._give(Kind.TAKEOVER, lambda: self._act_task(wave), method.takeovers, (Role.TRAIN,))
-        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), corrections, (Role.TRAIN,))
+        self._give(Kind.CORRECTION, lambda: self._rule_task(wave), method.corrections, (Role.TRAIN,))
         self._give(Kind.APPROVE, lambda: self._other_task(wave), method.approvals, tuple(Role))
         self._give(Kind.CORRECTION, lambda: self._rule_task(wave), method.gate_corrections, (Role.GATE,))
 
@@ -155,11 +137,10 @@ class SimulatedFeedback:
             tasks = [make(wave) for _ in range(_ROUND) for make in (self._rule_task, self._other_task)]
             for task, reply in zip(tasks, self._local_agent.said(tasks), strict=True):
                 if reply_text(reply) != task.wanted and missing and chance.random() < share:
-                    self._author += 1
-                    self._keep(Kind.CORRECTION, task, reply)
+                    self._kept.append(self._event(Kind.CORRECTION, task, reply))
                     missing -= role_of(self._agent, task.messages) is Role.TRAIN
                 elif reply:
-                    self._captured.append(captured_reply(len(self._captured), task, reply))
+                    self._captured.append(self._capture(task, reply))
             if not missing:
                 return
 
@@ -172,12 +153,6 @@ class SimulatedFeedback:
             return task
         other = self._world.fires(self._spoils.chance.choice(rules), self._spoils, announced)
         return replace(task, reply=other.reply)
-
-    def _act_task(self, wave: int) -> Task:
-        """A turn at which a rule of the wave decides what the agent does."""
-        rules = self._world.of_wave(self._agent, wave)
-        announced = self._world.announced(self._agent, wave)
-        return self._world.fires(self._source.chance.choice(rules), self._source, announced)
 
     def _other_task(self, wave: int) -> Task:
         """A near miss of the wave's rules, or ordinary work."""
@@ -192,11 +167,11 @@ class SimulatedFeedback:
     def _suite(self, new: Sequence[KeptEvent], earlier_gate: Sequence[KeptEvent]) -> Sequence[SuiteQuestion]:
         """Questions that the agent answers well already and that nothing new contradicts."""
         return suite(
-            approvals=self._events((Kind.APPROVE,), Role.GATE),
+            approvals=self._events(Kind.APPROVE, Role.GATE),
             silent=self._silent(Role.GATE),
             taught_gate=earlier_gate,
             new=new,
-            corrections=self._events(_CORRECTIONS),
+            corrections=self._events(Kind.CORRECTION),
             interactions=self._history().interactions,
             supporters=self._supporters(),
             seed=self._seed,
@@ -205,16 +180,37 @@ class SimulatedFeedback:
 
     def _supporters(self) -> Supporters:
         authors_min = self._method.authors_min
-        return find_supporters(self._events(_SHOWING), history=self._history(), authors_min=authors_min)
+        return find_supporters(
+            self._events(Kind.CORRECTION), history=self._history(), authors_min=authors_min
+        )
 
     def _silent(self, role: Role) -> list[KeptEvent]:
         """Replies that nobody objected to, and that no correction's rule would change."""
-        corrections, history = self._events(_CORRECTIONS), self._history()
+        corrections, history = self._events(Kind.CORRECTION), self._history()
         replies = [capture for capture in self._captured if capture.role is role]
         return unopposed(replies, corrections, history=history, supporters=self._supporters())
 
     def _history(self) -> History:
         return History(interactions={capture.id: capture for capture in self._captured}, conversations={})
+
+    def _capture(self, task: Task, reply: Reply) -> Interaction:
+        return Interaction(
+            id=f"capture-{len(self._captured)}",
+            agent=task.agent,
+            version="",
+            conversation=None,
+            turn=None,
+            messages=tuple(task.messages),
+            completion=reply_text(reply),
+            reply=None if isinstance(reply, str) else reply,
+            request={"tools": list(task.tools)} if task.tools else {},
+            token_ids=None,
+            logprobs=None,
+            sampling={},
+            finish_reason="stop",
+            prompt_group=task.prompt,
+            role=role_of(task.agent, task.messages),
+        )
 
     def _scores(self, questions: Sequence[SuiteQuestion]) -> list[float]:
         """1 where the agent answers as people want, else 0."""
@@ -235,42 +231,44 @@ class SimulatedFeedback:
                 if role_of(self._agent, (task := make()).messages) in roles:
                     tasks.append(task)
             for task, reply in zip(tasks, self._local_agent.said(tasks), strict=True):
-                if missing and (reply_text(reply) == task.wanted) == (kind is Kind.APPROVE):
-                    self._author += 1
-                    self._keep(kind, task, reply)
+                if (reply_text(reply) == task.wanted) == (kind is Kind.APPROVE):
+                    self._kept.append(self._event(kind, task, reply))
                     missing -= 1
-                    if missing and kind is Kind.CORRECTION and task.then is not None:
-                        missing -= self._go_on(task.then)
             if not missing:
                 return
 
-    def _go_on(self, task: Task) -> int:
-        """Read the agent's turn after a corrected call was run. Returns how many corrections that took."""
-        [reply] = self._local_agent.said([task])
-        if reply_text(reply) == task.wanted:
-            self._captured.append(captured_reply(len(self._captured), task, reply))
-            return 0
-        self._keep(Kind.CORRECTION, task, reply)
-        return 1
+    def _event(self, kind: Kind, task: Task, reply: Reply) -> KeptEvent:
+        seq = len(self._kept) + 1
+        data = {**task.request, "said": reply}
+        if kind is Kind.CORRECTION:
+            data = {**task.request, "rejected": reply, "corrected": task.reply}
+        event = Event(
+            source="rehearsal",
+            id=str(seq),
+            digest="",
+            kind=kind,
+            agent=task.agent,
+            author=f"developer-{seq % self._method.authors + 1}",
+            role=role_of(task.agent, task.messages),
+            prompt_group=task.prompt,
+            data=data,
+        )
+        return KeptEvent(seq=seq, event=event, status=Status.OPEN, received_s=float(seq))
 
-    def _keep(self, kind: Kind, task: Task, reply: Reply) -> None:
-        author = f"developer-{self._author % self._method.authors + 1}"
-        self._kept.append(feedback_event(len(self._kept) + 1, kind, task, reply, author=author))
-
-    def _events(self, kinds: Collection[Kind], *roles: Role) -> list[KeptEvent]:
-        """The events of these kinds, of these roles or of all."""
+    def _events(self, kind: Kind, *roles: Role) -> list[KeptEvent]:
+        """The events of a kind, of these roles or of all."""
         wanted_roles = roles or tuple(Role)
-        return [kept for kept in self._kept if kept.event.kind in kinds and kept.event.role in wanted_roles]
+        return [kept for kept in self._kept if kept.event.kind is kind and kept.event.role in wanted_roles]
 
     def _lesson(self, new: Sequence[KeptEvent], trained: Sequence[KeptEvent], wave: int) -> Lesson:
         seed, history = self._seed * 100 + wave, self._history()
         choice = choose(
             new=new,
             taught=trained,
-            approvals=self._events((Kind.APPROVE,), Role.TRAIN),
+            approvals=self._events(Kind.APPROVE, Role.TRAIN),
             silent=self._silent(Role.TRAIN),
-            gate=self._events(_CORRECTIONS, Role.GATE),
-            dev=self._events(_CORRECTIONS, Role.DEV),
+            gate=self._events(Kind.CORRECTION, Role.GATE),
+            dev=self._events(Kind.CORRECTION, Role.DEV),
             interactions=history.interactions,
             supporters=self._supporters(),
             seed=seed,

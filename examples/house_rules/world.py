@@ -13,7 +13,7 @@ from examples.base_model.conversations import ActingSkill, Conversation
 from examples.base_model.skills import SkillPrompt, Skills
 from examples.base_model.slots import SlotValues, fill, has_doubled_digit
 from examples.house_rules.conversation_tasks import call_text, decision, ruled, some_turn, turn_of
-from rewards.replies import Reply, message_of, reply_text
+from rewards.replies import Reply, reply_text
 
 _DRAWS = 40
 _LAST_WORDS = 0.3  # of what people correct in conversations with tools
@@ -55,7 +55,6 @@ class Task:
     comment: str = ""
     leak: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
-    then: "Task | None" = None  # the agent's next turn, once this reply was given and its calls were run
 
     @property
     def wanted(self) -> str:
@@ -66,14 +65,6 @@ class Task:
     def request(self) -> dict[str, Any]:
         """The prompt as feedback has it: its messages, and the tools where some were offered."""
         return {"messages": list(self.messages)} | ({"tools": list(self.tools)} if self.tools else {})
-
-    @property
-    def rest(self) -> list[Mapping[str, Any]]:
-        """The conversation from this reply to its end as people want it, with the results of its calls."""
-        said = message_of(self.reply)
-        if self.then is None:
-            return [said]
-        return [said, *self.then.messages[len(self.messages) + 1 :], *self.then.rest]
 
     @property
     def prompt(self) -> str:
@@ -220,14 +211,12 @@ class World:
     def _turn_task(self, wanted: Conversation, turn: int) -> Task:
         assert self.acting is not None, "only the agent with tools has conversations"
         messages, reply = turn_of(self.acting, wanted, turn)
-        is_last = turn + 1 >= len(self.acting.turns(wanted))
         return Task(
             agent=wanted.agent,
             intent=wanted.intent,
             messages=messages,
             reply=reply,
             tools=self.acting.tools,
-            then=None if is_last else self._turn_task(wanted, turn + 1),
         )
 
 

@@ -1,9 +1,8 @@
-"""Two operators who watch conversations and take over, or abort, where an agent breaks an announced rule.
+"""An operator who watches conversations and takes over, or aborts, where an agent breaks an announced rule.
 
-One process speaks for both, who watch conversations in turn: what one of them shows in a conversation with
-tools is trained on once the other shows it too. Such a conversation goes on until the agent answers; the
-operator takes it over in the middle, before a wrong call is run. With the other agents a conversation is
-several requests of one message each, under one name.
+A conversation with the agent that has tools goes on until it answers; the operator takes it over in the
+middle, before a wrong call is run. With the other agents a conversation is several requests of one message
+each, under one name.
 """
 
 from collections.abc import Mapping
@@ -69,7 +68,6 @@ def hold_conversation(person: Person, agent: str, wave: int, *, abort: bool) -> 
                 "intervention",
                 person.event_data(
                     agent,
-                    author=person.watcher,
                     conversation=name,
                     turn=turn,
                     **task.request,
@@ -99,7 +97,6 @@ def _hold_with_tools(person: Person, agent: str, wave: int, *, abort: bool) -> b
         "intervention",
         person.event_data(
             agent,
-            author=person.watcher,
             conversation=held.name,
             interaction=reply.interaction,
             turn=wrong,

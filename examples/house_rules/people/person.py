@@ -107,11 +107,6 @@ class Person:
         """The person and a colleague, who sends feedback through the same tool."""
         return self.name, f"colleague-of-{self.name}"
 
-    @property
-    def watcher(self) -> str:
-        """Who of the two watches the last conversation that was begun: they take turns."""
-        return self.pair[self._conversations % 2]
-
     def await_announcement(self) -> bool:
         """Wait until a rule of one of the person's agents is announced; False where the person is to stop."""
         while not any(map(self.announcements.wave, self.agents)):

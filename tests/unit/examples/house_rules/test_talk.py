@@ -99,13 +99,6 @@ def test_an_operator_steps_in_before_a_wrong_call_is_run(
     assert "operator: " in capsys.readouterr().out
 
 
-def test_two_operators_take_over_in_turn(world: World) -> None:
-    person, producer = build_person(world, follow=False)
-    for _ in range(2):
-        assert operator.hold_conversation(person, AGENT, 1, abort=False)
-    assert sorted(data["author"] for _, data in producer.events) == sorted(person.pair)
-
-
 def test_an_operator_leaves_a_right_conversation_alone(world: World) -> None:
     person, producer = build_person(world, follow=True)
     assert not operator.hold_conversation(person, AGENT, 1, abort=False)
