@@ -34,10 +34,15 @@ def _difference(
     return round(statistics.fmean(pairs), 4), round(1.96 * error, 4)
 
 
+def example_name(name: str, row: Mapping[str, Any]) -> str:
+    """What the example's file calls an experiment of this row, which is named NAME-REGIME-AT_ONCE-SEED."""
+    return name.rsplit(f"-{row['regime']}-", 1)[0]
+
+
 def _rewards(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], Rewards]:
-    """The rewards by step of each experiment and seed: names are FAMILY-REGIME-AT_ONCE-SEED."""
+    """The rewards by step of each experiment and seed."""
     return {
-        (name.rsplit(f"-{row['regime']}-", 1)[0], row["seed"]): rewards
+        (example_name(name, row), row["seed"]): rewards
         for row in rows
         for name, rewards in row["rewards"].items()
     }

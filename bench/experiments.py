@@ -32,7 +32,7 @@ import torch
 from bench.commit import commit
 from bench.experiment_device import measure_device
 from bench.experiment_plan import RowPlan, ratio_of_rows
-from bench.experiment_rewards import reward_differences
+from bench.experiment_rewards import example_name, reward_differences
 from bench.experiment_training import training_ratio
 from bench.finished_runs import append_run, read_runs
 from bench.recorded_rollouts import RECORDS
@@ -166,9 +166,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     row = max(rows, key=lambda row: (row["regime"] == "compute", row["at_once"]))
     curves = [
-        ResultFile(
-            Path(f"{name.partition('-' + row['regime'])[0]}.jsonl"), steps=[{"reward": r} for r in curve]
-        )
+        ResultFile(Path(f"{example_name(name, row)}.jsonl"), steps=[{"reward": r} for r in curve])
         for name, curve in row["rewards"].items()
     ]
     path.write_text(curves_svg(curves, title=f"{row['at_once']} experiments at once: mean reward by step"))

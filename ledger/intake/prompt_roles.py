@@ -88,6 +88,12 @@ class _KnownOpenings:
     unjudged: frozenset[str]  # agents whose gate is off and always was
     fresh: list[dict[str, Any]] = field(default_factory=list)
 
+    def keep(self, agent: str, opening: str, group: str, role: Role, *, continues: str | None) -> None:
+        """Conversations that begin so have this group and role from now on."""
+        self.groups[agent, opening] = group, role
+        row = {"opening": opening, "continues": continues, "prompt_group": group, "role": role.value}
+        self.fresh.append({"agent": agent, **row})
+
 
 def _with_role(said: Said, known: _KnownOpenings) -> Said:
     if said.role is not None or said.openings is None:
@@ -112,11 +118,9 @@ def _group_and_role(agent: str, began: Openings, known: _KnownOpenings) -> tuple
             continue
         count = known.continuations.get((agent, continued), 0)
         if count < CONTINUATIONS_MAX:
-            known.groups[agent, stored] = group, role
+            known.keep(agent, stored, group, role, continues=continued)
             known.continuations[agent, continued] = count + 1
             known.different[agent].add(continued)
-            row = {"opening": stored, "continues": continued, "prompt_group": group, "role": role.value}
-            known.fresh.append({"agent": agent, **row})
             return group, role
         if longer == began.whole and len(known.different[agent]) >= OPENINGS_ENOUGH:
             return group, role
@@ -130,14 +134,13 @@ def _role_for_training(agent: str, began: Openings, known: _KnownOpenings) -> Ro
     It is stored for all openings of the conversation: if the agent is judged later, what was trained on is no
     evidence, however many conversations begin like this one.
     """
-    group, *longer = _all(began)
-    names = [group, *(_stored(known.identity, opening) for opening in longer)]
-    continued = [None, *(_stored(known.identity, opening) for opening in _all(began)[:-1])]
-    for opening, shorter in zip(names, continued, strict=True):
-        if (agent, opening) not in known.groups:
-            known.groups[agent, opening] = group, Role.TRAIN
-            row = {"opening": opening, "continues": shorter, "prompt_group": group, "role": Role.TRAIN.value}
-            known.fresh.append({"agent": agent, **row})
+    group = began.prefixes[0]
+    if (agent, group) not in known.groups:
+        known.keep(agent, group, group, Role.TRAIN, continues=None)
+    for shorter, longer in pairwise(_all(began)):
+        stored = _stored(known.identity, longer)
+        if (agent, stored) not in known.groups:
+            known.keep(agent, stored, group, Role.TRAIN, continues=_stored(known.identity, shorter))
     return known.groups[agent, group][1]
 
 

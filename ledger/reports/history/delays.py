@@ -1,12 +1,14 @@
 """How long corrections took from being stored to being live: of each version that was promoted lately."""
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, tuple_
 
+from ledger.database import in_chunks
 from ledger.events import CORRECTING
 from ledger.schema import decisions, events, passes, turn_events, turns, versions
 from ledger.turn_states import TurnPart, in_part
@@ -62,16 +64,18 @@ def teaching_delays(
     )
     if agents is not None:
         query = query.where(decisions.c.agent.in_(agents))
-    delays = (_delay_of(connection, row) for row in connection.execute(query).all())
-    return [delay for delay in delays if delay is not None]
+    rows = connection.execute(query).all()
+    stored_s = _stored_s(connection, [row.turn_id for row in rows])
+    passed_s = _passed_s(connection, {(row.agent, row.number) for row in rows})
+    return [
+        _delay_of(row, stored_s[row.turn_id], passed_s.get((row.agent, row.number), row.decided_s))
+        for row in rows
+        if row.turn_id in stored_s
+    ]
 
 
-def _delay_of(connection: Connection, row: Any) -> TeachingDelay | None:
-    stored_s = _stored_s(connection, row.turn_id)
-    if not stored_s:
-        return None
-    passed_s = _passed_s(connection, row.agent, row.number)
-    moments = (row.opened_s, row.made_s, row.decided_s if passed_s is None else passed_s, row.decided_s)
+def _delay_of(row: Any, stored_s: Sequence[float], passed_s: float) -> TeachingDelay:
+    moments = (row.opened_s, row.made_s, passed_s, row.decided_s)
     waits_s = {"wait": median(row.opened_s - each for each in stored_s)}
     between_s = {
         part: later - earlier
@@ -88,24 +92,30 @@ def _delay_of(connection: Connection, row: Any) -> TeachingDelay | None:
     )
 
 
-def _stored_s(connection: Connection, turn_id: int) -> list[float]:
-    """When each new correction of the turn was stored."""
-    query = (
-        select(events.c.received_s)
-        .join(turn_events, turn_events.c.event_seq == events.c.seq)
-        .where(turn_events.c.turn_id == turn_id, in_part(TurnPart.NEW))
-        .where(events.c.kind.in_([kind.value for kind in CORRECTING]))
-    )
-    return list(connection.scalars(query))
+def _stored_s(connection: Connection, turn_ids: Collection[int]) -> dict[int, list[float]]:
+    """By turn, when each of its new corrections was stored."""
+    stored_s: dict[int, list[float]] = defaultdict(list)
+    for chunk in in_chunks(sorted(turn_ids)):
+        query = (
+            select(turn_events.c.turn_id, events.c.received_s)
+            .join(events, events.c.seq == turn_events.c.event_seq)
+            .where(turn_events.c.turn_id.in_(chunk), in_part(TurnPart.NEW))
+            .where(events.c.kind.in_([kind.value for kind in CORRECTING]))
+        )
+        for row in connection.execute(query):
+            stored_s[row.turn_id].append(row.received_s)
+    return stored_s
 
 
-def _passed_s(connection: Connection, agent: str, number: int) -> float | None:
-    """When the gate let the version pass; None where it was promoted at once."""
-    query = select(func.min(decisions.c.decided_s)).where(
-        decisions.c.agent == agent,
-        decisions.c.number == number,
-        decisions.c.kind == Verdict.CANARY.value,
-        decisions.c.by == BY_GATE,
-    )
-    passed_s: float | None = connection.scalar(query)
+def _passed_s(connection: Connection, named: Collection[tuple[str, int]]) -> dict[tuple[str, int], float]:
+    """By agent and number, when the gate let the version pass; those promoted at once are left out."""
+    passed_s: dict[tuple[str, int], float] = {}
+    for chunk in in_chunks(sorted(named)):
+        query = (
+            select(decisions.c.agent, decisions.c.number, func.min(decisions.c.decided_s).label("passed_s"))
+            .where(tuple_(decisions.c.agent, decisions.c.number).in_(chunk))
+            .where(decisions.c.kind == Verdict.CANARY.value, decisions.c.by == BY_GATE)
+            .group_by(decisions.c.agent, decisions.c.number)
+        )
+        passed_s |= {(row.agent, row.number): row.passed_s for row in connection.execute(query)}
     return passed_s
